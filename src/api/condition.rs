@@ -1,0 +1,66 @@
+//! Condition types and reasons, by kstatus: `Ready=True` is done, anything else says why not.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Everything below holds.
+pub const READY: &str = "Ready";
+/// Enough server pods are ready.
+pub const AVAILABLE: &str = "Available";
+/// The way in from outside the cluster exists.
+pub const EXPOSED: &str = "Exposed";
+/// Every server pod has loaded the newest configuration and credentials.
+pub const CREDENTIALS_LOADED: &str = "CredentialsLoaded";
+/// The operator went through a client's first steps and every server answered as it should.
+pub const VERIFIED: &str = "Verified";
+
+/// What a reconcile found about one condition type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// One of the condition types of this module.
+    pub kind: &'static str,
+    /// True or false; `None` is `Unknown`.
+    pub holds: Option<bool>,
+    /// `CamelCase` word for machines.
+    pub reason: &'static str,
+    /// A sentence for people: what was found and, unless it holds, what to do.
+    pub message: String,
+}
+
+/// Turns findings into conditions, keeping `lastTransitionTime` where the status did not change.
+#[must_use]
+pub fn conditions(
+    findings: &[Finding],
+    previous: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    findings
+        .iter()
+        .map(|finding| {
+            let status = match finding.holds {
+                Some(true) => "True",
+                Some(false) => "False",
+                None => "Unknown",
+            };
+            let since = previous
+                .iter()
+                .find(|old| old.type_ == finding.kind && old.status == status)
+                .map_or_else(|| whole_seconds(now), |old| old.last_transition_time.clone());
+            Condition {
+                type_: finding.kind.to_owned(),
+                status: status.to_owned(),
+                reason: finding.reason.to_owned(),
+                message: finding.message.clone(),
+                observed_generation: generation,
+                last_transition_time: since,
+            }
+        })
+        .collect()
+}
+
+/// `metav1.Time` has whole seconds: more would come back changed, and look like a difference.
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}

@@ -1,0 +1,402 @@
+//! `McpEndpoint`: one guarded MCP endpoint, and all that stands around it.
+
+use super::quantity::{ByteSize, Span};
+use k8s_openapi::{
+    api::core::v1::ResourceRequirements,
+    apimachinery::pkg::{apis::meta::v1::Condition, util::intstr::IntOrString},
+};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// An OAuth-protected MCP endpoint. The operator turns it into a Deployment with its configuration, credentials,
+/// Service and Ingress.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "portcullis.dev",
+    version = "v1alpha1",
+    kind = "McpEndpoint",
+    namespaced,
+    status = "McpEndpointStatus",
+    shortname = "mcp",
+    category = "portcullis",
+    cel,
+    derive = "PartialEq",
+    printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Clients", type_ = "integer", json_path = ".status.clients"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas", priority = 1),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.serverVersion", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 40")
+        .message("metadata.name: at most 40 characters, since the names of the endpoint's objects begin with it")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct McpEndpointSpec {
+    /// The public URL of the MCP endpoint, such as `https://mcp.example.com/mcp`. Host, path, OAuth issuer and
+    /// metadata URLs all follow from it. Only `https`, except on loopback addresses.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(
+        validation = Rule::new("isURL(self) && url(self).getHostname() != ''")
+            .message("spec.url: must be an absolute URL such as https://mcp.example.com/mcp"),
+        validation = Rule::new("self.startsWith('https://') || self.matches('^http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\])(:[0-9]+)?/')")
+            .message("spec.url: must begin with https:// (plain http is for localhost, 127.0.0.1 and [::1] only)"),
+        validation = Rule::new("!self.contains('?') && !self.contains('#') && !self.contains('@')")
+            .message("spec.url: must have no query, fragment or user information; write scheme, host and path only"),
+        validation = Rule::new("self.matches('^https?://[^/]+(/[A-Za-z0-9._~-]+)+$')")
+            .message("spec.url: must have a path of plain segments and no slash at its end, such as https://mcp.example.com/mcp"),
+        validation = Rule::new("self.matches('^https?://[a-z0-9.:\\\\[\\\\]-]+/')")
+            .message("spec.url: the host must be in lower case, international names in their xn-- form")
+    )]
+    pub url: String,
+
+    /// How long tokens live.
+    #[serde(default)]
+    pub tokens: Tokens,
+
+    /// Which tools are served.
+    #[serde(default)]
+    pub tools: ToolFilter,
+
+    /// Which browser origins may call the endpoint.
+    #[serde(default)]
+    pub cors: Cors,
+
+    /// What one server admits at a time.
+    #[serde(default)]
+    pub limits: Limits,
+
+    /// Who may reach the endpoint by address.
+    #[serde(default)]
+    pub network: Network,
+
+    /// How the endpoint is reached from outside the cluster: exactly one of `ingress` and `none`. Omitted: an
+    /// Ingress of the default class.
+    #[serde(default)]
+    pub exposure: Exposure,
+
+    /// How the servers run.
+    #[serde(default)]
+    pub deployment: ServerDeployment,
+}
+
+/// Lifetimes of tokens.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tokens {
+    /// How long an access token is good for: 1 minute to 1 hour.
+    #[serde(default = "Tokens::default_access_lifetime")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('1h')")
+        .message("spec.tokens.accessLifetime: must be from 1m to 1h; clients fetch a new token when one expires"))]
+    pub access_lifetime: Span,
+}
+
+impl Tokens {
+    fn default_access_lifetime() -> Span {
+        Span::from_secs(15 * 60)
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { access_lifetime: Self::default_access_lifetime() }
+    }
+}
+
+/// Which tools are served: those that `allow` matches and `deny` does not.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolFilter {
+    /// Tool names; `*` stands for any run of characters.
+    #[serde(default = "ToolFilter::default_allow")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 64)))]
+    #[x_kube(validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
+        .message("spec.tools.allow: tool names are made of a-z, 0-9, _ and the wildcard *"))]
+    pub allow: Vec<String>,
+    /// Tool names to leave out; it wins over `allow`.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
+    #[x_kube(validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
+        .message("spec.tools.deny: tool names are made of a-z, 0-9, _ and the wildcard *"))]
+    pub deny: Vec<String>,
+}
+
+impl ToolFilter {
+    fn default_allow() -> Vec<String> {
+        vec!["*".to_owned()]
+    }
+}
+
+impl Default for ToolFilter {
+    fn default() -> Self {
+        Self { allow: Self::default_allow(), deny: Vec::new() }
+    }
+}
+
+/// Cross-origin rules (the Fetch standard's CORS protocol), and the origins that the server accepts at all.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cors {
+    /// Origins such as `https://claude.ai` or `https://*.example.com` (any one or more labels). A request from any
+    /// other origin is refused; a request without an `Origin`, as from anything but a browser, is not concerned.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(max = 253)))]
+    #[x_kube(validation = Rule::new("self.all(o, o.matches('^https://([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$') || o.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]{1,5})?$'))")
+        .message("spec.cors.allowedOrigins: each must be scheme and host in lower case, without path or slash, such as https://claude.ai or https://*.example.com; http for loopback only; a lone * is refused since any page could then drive the endpoint"))]
+    pub allowed_origins: Vec<String>,
+    /// How long a browser may remember a preflight's answer: at most 24 hours.
+    #[serde(default = "Cors::default_max_age")]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('24h')")
+        .message("spec.cors.maxAge: must be at most 24h; browsers remember no longer"))]
+    pub max_age: Span,
+    /// Who answers preflights and adds the headers.
+    #[serde(default)]
+    pub enforced_by: CorsEnforcement,
+}
+
+impl Cors {
+    fn default_max_age() -> Span {
+        Span::from_secs(2 * 3600)
+    }
+}
+
+impl Default for Cors {
+    fn default() -> Self {
+        Self { allowed_origins: Vec::new(), max_age: Self::default_max_age(), enforced_by: CorsEnforcement::Auto }
+    }
+}
+
+/// Who enforces CORS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum CorsEnforcement {
+    /// The ingress controller, where it is known to do it right; else the server. The status says who.
+    #[default]
+    Auto,
+    /// Always the server.
+    Server,
+}
+
+/// What one server admits. Beyond: 429 or 503 with `Retry-After`, or 413.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// How long one request may take: 1 second to 1 hour.
+    #[serde(default = "Limits::default_request_timeout")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')")
+        .message("spec.limits.requestTimeout: must be from 1s to 1h"))]
+    pub request_timeout: Span,
+    /// How many requests one server works on at once.
+    #[serde(default = "Limits::default_max_concurrent_requests")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_concurrent_requests: u32,
+    /// How many requests per second one client may make for long, at one server.
+    #[serde(default = "Limits::default_requests_per_second")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub requests_per_second: u32,
+    /// How many requests one client may make at once, above the rate.
+    #[serde(default = "Limits::default_burst")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub burst: u32,
+    /// How large one request's body may be.
+    #[serde(default = "Limits::default_max_body_size")]
+    pub max_body_size: ByteSize,
+}
+
+impl Limits {
+    fn default_request_timeout() -> Span {
+        Span::from_secs(120)
+    }
+    fn default_max_concurrent_requests() -> u32 {
+        100
+    }
+    fn default_requests_per_second() -> u32 {
+        10
+    }
+    fn default_burst() -> u32 {
+        20
+    }
+    fn default_max_body_size() -> ByteSize {
+        ByteSize::from_mebibytes(4)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_timeout: Self::default_request_timeout(),
+            max_concurrent_requests: Self::default_max_concurrent_requests(),
+            requests_per_second: Self::default_requests_per_second(),
+            burst: Self::default_burst(),
+            max_body_size: Self::default_max_body_size(),
+        }
+    }
+}
+
+/// Rules by network address.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// Networks that clients may come from; empty: any. Behind a proxy this needs `trustedProxies`.
+    #[serde(default)]
+    #[schemars(length(max = 128), inner(length(max = 64)))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))")
+        .message("spec.network.allowedCidrs: each must be a network such as 160.79.104.0/21 or 2607:6bc0::/48; a single address is written with /32 or /128"))]
+    pub allowed_cidrs: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed, such as the ingress controller's network.
+    #[serde(default)]
+    #[schemars(length(max = 128), inner(length(max = 64)))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))")
+        .message("spec.network.trustedProxies: each must be a network such as 10.0.0.0/8; a single address is written with /32 or /128"))]
+    pub trusted_proxies: Vec<String>,
+    /// Whether a NetworkPolicy closes every port of the servers but their own two.
+    #[serde(default = "Network::default_network_policy")]
+    pub network_policy: bool,
+}
+
+impl Network {
+    fn default_network_policy() -> bool {
+        true
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { allowed_cidrs: Vec::new(), trusted_proxies: Vec::new(), network_policy: Self::default_network_policy() }
+    }
+}
+
+/// How the endpoint is reached from outside the cluster.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("!(has(self.ingress) && has(self.none))")
+    .message("spec.exposure: ingress and none exclude each other; keep one"))]
+#[serde(rename_all = "camelCase")]
+pub struct Exposure {
+    /// By an Ingress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<IngressExposure>,
+    /// Not at all: only inside the cluster, or by a route made elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub none: Option<NoExposure>,
+}
+
+/// Says that nothing leads to the endpoint from outside the cluster.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoExposure {}
+
+/// The Ingress of an endpoint.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngressExposure {
+    /// The IngressClass; omitted: the cluster's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub class_name: Option<String>,
+    /// Annotations for the Ingress. Those that CORS needs are the operator's.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('portcullis.dev/') && !k.startsWith('nginx.ingress.kubernetes.io/cors-') && k != 'nginx.ingress.kubernetes.io/enable-cors')")
+        .message("spec.exposure.ingress.annotations: portcullis.dev/… and nginx CORS annotations are written by the operator; use spec.cors instead"))]
+    pub annotations: BTreeMap<String, String>,
+    /// The certificate. Omitted: the controller's default certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<IngressTls>,
+}
+
+/// The certificate of an Ingress.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngressTls {
+    /// A `kubernetes.io/tls` Secret in the endpoint's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: String,
+}
+
+/// How the servers run.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))")
+    .message("spec.deployment: replicas and autoscaling exclude each other; keep one"))]
+#[serde(rename_all = "camelCase")]
+pub struct ServerDeployment {
+    /// How many servers; omitted, and without `autoscaling`: 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: Option<i32>,
+    /// CPU and memory of each server; omitted: requests of 20m CPU and 32Mi memory, a limit of 128Mi memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// How many servers must stay up while nodes are drained; omitted, and with more than one replica: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruption_budget: Option<DisruptionBudget>,
+    /// Scales the servers by their CPU use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+}
+
+/// A PodDisruptionBudget.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DisruptionBudget {
+    /// A number of servers, or a share such as `50%`.
+    #[x_kube(validation = Rule::new("type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')")
+        .message("spec.deployment.disruptionBudget.minAvailable: must be a number from 0 or a share such as 50%"))]
+    pub min_available: IntOrString,
+}
+
+/// A HorizontalPodAutoscaler.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.min <= self.max")
+    .message("spec.deployment.autoscaling: min must not be above max"))]
+#[serde(rename_all = "camelCase")]
+pub struct Autoscaling {
+    /// The fewest servers.
+    #[schemars(range(min = 1, max = 100))]
+    pub min: i32,
+    /// The most servers.
+    #[schemars(range(min = 1, max = 100))]
+    pub max: i32,
+    /// The CPU use to aim at, in percent of what is requested.
+    #[serde(default = "Autoscaling::default_target_cpu")]
+    #[schemars(range(min = 1, max = 100))]
+    pub target_cpu: i32,
+}
+
+impl Autoscaling {
+    fn default_target_cpu() -> i32 {
+        70
+    }
+}
+
+/// What the operator found.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct McpEndpointStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where agents connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The OAuth issuer (RFC 8414).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// Server pods that are ready.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// Clients that can obtain tokens.
+    #[serde(default)]
+    pub clients: i32,
+    /// Who adds the CORS headers: `Server`, or the ingress controller: `Traefik` or `IngressNginx`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors_enforced_by: Option<String>,
+    /// The version that the servers report; the lowest where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_version: Option<String>,
+    /// The MCP revisions that the servers offer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protocol_versions: Vec<String>,
+    /// `Ready`, `Available`, `Exposed`, `CredentialsLoaded`, `Verified`.
+    #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
+    pub conditions: Vec<Condition>,
+}

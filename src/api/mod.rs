@@ -1,0 +1,21 @@
+//! What users write: the custom resources of `portcullis.dev/v1alpha1`, after the Kubernetes API conventions.
+//!
+//! Depends on nothing else in this crate. Every rule that can be checked at admission is a CEL rule beside
+//! the field it guards; `portcullis dev` runs the same rules.
+
+pub mod client;
+pub mod condition;
+pub mod endpoint;
+pub mod preset;
+pub mod quantity;
+pub mod scope;
+
+pub use client::{ClientType, Grant, OAuthClient, OAuthClientSpec, OAuthClientStatus};
+pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};
+pub use preset::Preset;
+pub use scope::Scope;
+
+/// The API group of every kind here.
+pub const GROUP: &str = "portcullis.dev";
+/// The only version so far.
+pub const VERSION: &str = "v1alpha1";

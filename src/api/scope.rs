@@ -1,0 +1,86 @@
+//! OAuth scopes (RFC 6749 §3.3): what a client may ask for, in the tokens' own spelling.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+/// One permission over workspaces, their files or the templates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Scope {
+    /// See workspaces and their state.
+    #[serde(rename = "workspaces:read")]
+    WorkspacesRead,
+    /// Create, start, stop and delete workspaces.
+    #[serde(rename = "workspaces:write")]
+    WorkspacesWrite,
+    /// Run commands in workspaces.
+    #[serde(rename = "workspaces:exec")]
+    WorkspacesExec,
+    /// Read files in workspaces.
+    #[serde(rename = "files:read")]
+    FilesRead,
+    /// Write, move and delete files in workspaces.
+    #[serde(rename = "files:write")]
+    FilesWrite,
+    /// See workspace templates.
+    #[serde(rename = "templates:read")]
+    TemplatesRead,
+}
+
+impl Scope {
+    /// Every scope, in the order in which metadata documents list them.
+    pub const ALL: [Self; 6] = [
+        Self::WorkspacesRead,
+        Self::WorkspacesWrite,
+        Self::WorkspacesExec,
+        Self::FilesRead,
+        Self::FilesWrite,
+        Self::TemplatesRead,
+    ];
+
+    /// The spelling in tokens, requests and manifests.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WorkspacesRead => "workspaces:read",
+            Self::WorkspacesWrite => "workspaces:write",
+            Self::WorkspacesExec => "workspaces:exec",
+            Self::FilesRead => "files:read",
+            Self::FilesWrite => "files:write",
+            Self::TemplatesRead => "templates:read",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is no scope of ours.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "unknown scope {0:?}; the scopes are workspaces:read, workspaces:write, workspaces:exec, files:read, files:write, templates:read"
+)]
+pub struct UnknownScope(pub String);
+
+impl FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(word: &str) -> Result<Self, UnknownScope> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == word).ok_or_else(|| UnknownScope(word.to_owned()))
+    }
+}
+
+/// Scopes as RFC 6749 writes them in one parameter: words parted by single spaces.
+#[must_use]
+pub fn join(scopes: &BTreeSet<Scope>) -> String {
+    let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+    words.join(" ")
+}
+
+/// Reads a `scope` parameter; repeated words count once.
+pub fn parse(parameter: &str) -> Result<BTreeSet<Scope>, UnknownScope> {
+    parameter.split_ascii_whitespace().map(Scope::from_str).collect()
+}

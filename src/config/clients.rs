@@ -1,0 +1,139 @@
+//! `clients.json`: who may ask for tokens. Holds hashes of the secrets, never the secrets.
+
+use super::hex;
+use crate::api::{ClientType, Grant, Scope};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use subtle::{Choice, ConstantTimeEq as _};
+
+/// All clients of one endpoint, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Clients {
+    /// Sorted by `client_id`, each once.
+    pub clients: Vec<ClientVerifier>,
+}
+
+/// One client, and how it proves itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClientVerifier {
+    /// What it presents as `client_id`: the name of its `OAuthClient`.
+    pub client_id: String,
+    /// Whether it keeps a secret.
+    pub client_type: ClientType,
+    /// How it may obtain tokens.
+    pub grants: Vec<Grant>,
+    /// The most that its tokens may be good for.
+    pub scopes: BTreeSet<Scope>,
+    /// Where it may be called back.
+    pub redirect_uris: Vec<String>,
+    /// The secrets that count: one, or two while they overlap; none for a public client.
+    pub secrets: Vec<SecretVerifier>,
+}
+
+/// One secret's hash, and until when it counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretVerifier {
+    /// The secret's hash.
+    pub hash: SecretHash,
+    /// The first instant at which it no longer counts; `None`: it counts until replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// `sha256:` and 64 hexadecimal digits, over the client's id and its secret.
+///
+/// A plain hash is enough because the secret is at least as long as the hash: generated ones have 256 random bits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretHash(String);
+
+impl SecretHash {
+    /// The hash of a client's secret.
+    #[must_use]
+    pub fn of(client_id: &str, secret: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"portcullis client secret\0");
+        hash.update(client_id.as_bytes());
+        hash.update(b"\0");
+        hash.update(secret.as_bytes());
+        Self(format!("sha256:{}", hex(&hash.finalize())))
+    }
+
+    /// Reads a hash back from an annotation.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("sha256:")?;
+        let valid = digits.len() == 64 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    /// The spelling in files and annotations.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ClientVerifier {
+    /// Whether `secret` is one of the client's own at `now`. Takes the same time for every wrong secret.
+    #[must_use]
+    pub fn verifies(&self, secret: &str, now: Timestamp) -> bool {
+        let presented = SecretHash::of(&self.client_id, secret);
+        let equal = self.secrets.iter().fold(Choice::from(0), |found, verifier| {
+            let counts = Choice::from(u8::from(verifier.expires_at.is_none_or(|end| now < end)));
+            found | (verifier.hash.0.as_bytes().ct_eq(presented.0.as_bytes()) & counts)
+        });
+        equal.into()
+    }
+}
+
+impl Clients {
+    /// The client with this id.
+    #[must_use]
+    pub fn get(&self, client_id: &str) -> Option<&ClientVerifier> {
+        self.clients
+            .binary_search_by(|client| client.client_id.as_str().cmp(client_id))
+            .ok()
+            .and_then(|index| self.clients.get(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn both_secrets_count_in_the_overlap_and_only_the_new_one_after() {
+        let client = ClientVerifier {
+            client_id: "claude".to_owned(),
+            client_type: ClientType::Confidential,
+            grants: vec![Grant::ClientCredentials],
+            scopes: BTreeSet::from([Scope::WorkspacesRead]),
+            redirect_uris: Vec::new(),
+            secrets: vec![
+                SecretVerifier { hash: SecretHash::of("claude", "new"), expires_at: None },
+                SecretVerifier { hash: SecretHash::of("claude", "old"), expires_at: Some(at(100)) },
+            ],
+        };
+        assert!(client.verifies("new", at(99)) && client.verifies("old", at(99)));
+        assert!(client.verifies("new", at(100)) && !client.verifies("old", at(100)));
+        assert!(!client.verifies("", at(0)) && !client.verifies("other", at(0)));
+    }
+
+    #[test]
+    fn a_hash_is_bound_to_its_client() {
+        assert_ne!(SecretHash::of("a", "secret"), SecretHash::of("b", "secret"));
+        let hash = SecretHash::of("a", "secret");
+        assert_eq!(SecretHash::parse(hash.as_str()), Some(hash));
+        assert_eq!(SecretHash::parse("sha256:00"), None);
+    }
+}

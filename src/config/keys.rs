@@ -1,0 +1,127 @@
+//! `signing-keys.json`: the keys that sign access tokens (ES256, RFC 7518 §3.4).
+
+use super::hex;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use p256::{
+    SecretKey,
+    elliptic_curve::sec1::ToEncodedPoint as _,
+    pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding},
+};
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// An endpoint's signing keys. The first one signs; all verify.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SigningKeys {
+    /// At least one.
+    pub keys: Vec<SigningKey>,
+}
+
+/// One P-256 key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SigningKey {
+    /// Names the key in token headers and in the JWKS: begins the RFC 7638 thumbprint.
+    pub kid: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The private key, PKCS #8 in PEM.
+    pub pem: String,
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey")
+            .field("kid", &self.kid)
+            .field("created_at", &self.created_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why signing keys cannot be used. Says nothing of their content.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// The list is empty.
+    #[error("there is no signing key")]
+    Missing,
+    /// A key is no PKCS #8 P-256 key.
+    #[error("signing key {0:?} is no P-256 private key in PKCS #8 PEM")]
+    Malformed(String),
+}
+
+impl SigningKey {
+    /// A new key.
+    pub fn generate(now: Timestamp, rng: &mut dyn CryptoRng) -> Result<Self, KeyError> {
+        // Nearly every 32-byte number is a valid key; the loop is for the one in 2^32 that is not.
+        for _ in 0..8 {
+            let mut scalar = [0_u8; 32];
+            rng.fill_bytes(&mut scalar);
+            let Ok(secret) = SecretKey::from_slice(&scalar) else { continue };
+            let pem = secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Malformed("new".to_owned()))?;
+            let created_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
+            return Ok(Self { kid: thumbprint(&secret), created_at, pem: pem.to_string() });
+        }
+        Err(KeyError::Malformed("new".to_owned()))
+    }
+
+    /// The public half as a JSON Web Key (RFC 7517).
+    pub fn public_jwk(&self) -> Result<serde_json::Value, KeyError> {
+        let (x, y) = coordinates(&self.secret()?);
+        Ok(json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self.kid, "alg": "ES256", "use": "sig"}))
+    }
+
+    fn secret(&self) -> Result<SecretKey, KeyError> {
+        SecretKey::from_pkcs8_pem(&self.pem).map_err(|_| KeyError::Malformed(self.kid.clone()))
+    }
+}
+
+impl SigningKeys {
+    /// Checks that there is a key and that each can be used.
+    pub fn validate(&self) -> Result<(), KeyError> {
+        if self.keys.is_empty() {
+            return Err(KeyError::Missing);
+        }
+        self.keys.iter().try_for_each(|key| key.secret().map(drop))
+    }
+}
+
+fn coordinates(secret: &SecretKey) -> (String, String) {
+    let point = secret.public_key().to_encoded_point(false);
+    let encode = |coordinate: Option<&p256::FieldBytes>| {
+        coordinate.map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default()
+    };
+    (encode(point.x()), encode(point.y()))
+}
+
+fn thumbprint(secret: &SecretKey) -> String {
+    let (x, y) = coordinates(secret);
+    let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+    hex(&Sha256::digest(canonical.as_bytes())[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    #[test]
+    fn a_generated_key_is_usable_and_shows_no_secret() {
+        let key = SigningKey::generate(Timestamp::UNIX_EPOCH, &mut StdRng::seed_from_u64(1)).unwrap();
+        SigningKeys { keys: vec![key.clone()] }.validate().unwrap();
+        assert_eq!(key.public_jwk().unwrap()["kid"], key.kid.as_str());
+        assert!(key.public_jwk().unwrap().get("d").is_none());
+        assert!(!format!("{key:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn damaged_keys_are_refused_by_name() {
+        assert_eq!(SigningKeys { keys: Vec::new() }.validate(), Err(KeyError::Missing));
+        let damaged = SigningKey { kid: "k".to_owned(), created_at: Timestamp::UNIX_EPOCH, pem: "junk".to_owned() };
+        assert_eq!(SigningKeys { keys: vec![damaged] }.validate(), Err(KeyError::Malformed("k".to_owned())));
+    }
+}

@@ -1,0 +1,96 @@
+//! The contract between the operator and its servers: the files that `serve` mounts.
+//!
+//! `plan` writes them into a ConfigMap and two Secrets, a kubelet (or `portcullis dev`) lays them side by side into
+//! one folder, and `server` reads them. One projected volume, so that the three always change together.
+
+mod clients;
+mod keys;
+mod server;
+
+pub use clients::{ClientVerifier, Clients, SecretHash, SecretVerifier};
+pub use keys::{KeyError, SigningKey, SigningKeys};
+pub use server::{AccessRules, CorsRules, Limits, PublicUrl, PublicUrlError, ServerConfig, ToolRules};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt::{self, Write as _};
+
+/// [`ServerConfig`] as JSON, from the endpoint's ConfigMap.
+pub const CONFIG_FILE: &str = "config.json";
+/// [`Clients`] as JSON, from the Secret of the endpoint's verifiers.
+pub const CLIENTS_FILE: &str = "clients.json";
+/// [`SigningKeys`] as JSON, from the Secret of the endpoint's signing keys.
+pub const KEYS_FILE: &str = "signing-keys.json";
+
+/// The port of the public listener in a pod.
+pub const PUBLIC_PORT: u16 = 8080;
+/// The port of the private listener in a pod: health, readiness, metrics and the loaded revision.
+pub const PRIVATE_PORT: u16 = 9090;
+
+/// What the three files say, as one short word: equal words, equal bytes.
+///
+/// The operator computes it from what it wrote, a server from what it loaded; `CredentialsLoaded` compares the two.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(String);
+
+impl Revision {
+    /// The revision of the three files' bytes.
+    #[must_use]
+    pub fn of(config: &[u8], clients: &[u8], keys: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        for file in [config, clients, keys] {
+            hash.update((file.len() as u64).to_be_bytes());
+            hash.update(file);
+        }
+        Self(hex(&hash.finalize()[..8]))
+    }
+
+    /// Sixteen hexadecimal digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a server says of itself on its private listener, at `/revision`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadedRevision {
+    /// What is in force.
+    pub revision: Revision,
+    /// The server's version.
+    pub version: String,
+    /// Why newer files were refused and the last good ones kept; never holds any of their content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_tells_where_a_byte_stands() {
+        let base = Revision::of(b"ab", b"c", b"");
+        assert_eq!(base.as_str().len(), 16);
+        assert_eq!(base, Revision::of(b"ab", b"c", b""));
+        assert_ne!(base, Revision::of(b"a", b"bc", b""));
+        assert_ne!(base, Revision::of(b"ab", b"", b"c"));
+    }
+}

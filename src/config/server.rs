@@ -1,0 +1,243 @@
+//! `config.json`: everything a server needs to know that is no secret.
+
+use crate::api::quantity::{ByteSize, Span};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize, Serializer};
+use std::str::FromStr;
+use url::Url;
+
+/// The configuration of one endpoint's servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerConfig {
+    /// The endpoint's name, for logs and the `WWW-Authenticate` realm.
+    pub endpoint: String,
+    /// The endpoint's public URL.
+    pub url: PublicUrl,
+    /// How long access tokens live.
+    pub access_token_lifetime: Span,
+    /// Which tools are served.
+    pub tools: ToolRules,
+    /// The origins accepted, and whether this server answers preflights for them.
+    pub cors: CorsRules,
+    /// What one server admits.
+    pub limits: Limits,
+    /// Who may come, by address.
+    pub access: AccessRules,
+}
+
+/// Name patterns (`*` for any run of characters): served is what `allow` matches and `deny` does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToolRules {
+    /// What may be served.
+    pub allow: Vec<String>,
+    /// What may not; it wins.
+    pub deny: Vec<String>,
+}
+
+/// Origins, and who speaks CORS to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CorsRules {
+    /// Origins such as `https://claude.ai` or `https://*.example.com`. The server refuses any other with 403.
+    pub allowed_origins: Vec<String>,
+    /// How long a browser may remember a preflight's answer.
+    pub max_age: Span,
+    /// Whether this server answers preflights and adds the headers; false where something in front of it does.
+    pub answered_here: bool,
+}
+
+/// What one server admits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// How long one request may take.
+    pub request_timeout: Span,
+    /// How many requests are worked on at once.
+    pub max_concurrent_requests: u32,
+    /// How many requests per second one client may make for long.
+    pub requests_per_second: u32,
+    /// How many it may make at once, above the rate.
+    pub burst: u32,
+    /// How large a body may be.
+    pub max_body_size: ByteSize,
+}
+
+/// Rules by address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessRules {
+    /// Networks that clients may come from; empty: any.
+    pub allowed_cidrs: Vec<IpNet>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// The endpoint's public URL, and all URLs and paths that follow from it.
+///
+/// The issuer is the URL less its last path segment: `https://h/mcp` has the issuer `https://h`, so that `/token` and
+/// its like stand at the root, where clients of the 2025-03-26 revision look for them; `https://h/team/mcp` has
+/// `https://h/team`, so that several endpoints share a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    origin: String,
+    path: String,
+}
+
+/// Why a text is no [`PublicUrl`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{url:?} is no endpoint URL: {why}; write one such as https://mcp.example.com/mcp")]
+pub struct PublicUrlError {
+    url: String,
+    why: &'static str,
+}
+
+impl FromStr for PublicUrl {
+    type Err = PublicUrlError;
+
+    fn from_str(text: &str) -> Result<Self, PublicUrlError> {
+        let error = |why| PublicUrlError { url: text.to_owned(), why };
+        let url = Url::parse(text).map_err(|_| error("it cannot be parsed"))?;
+        let loopback = match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => return Err(error("it has no host")),
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback => {}
+            "http" => return Err(error("plain http is for loopback addresses only")),
+            _ => return Err(error("it must begin with https://")),
+        }
+        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+            return Err(error("it must have no query, fragment or user information"));
+        }
+        let path = url.path();
+        if path == "/" || path.ends_with('/') || path.contains("//") {
+            return Err(error("it must have a path without empty segments"));
+        }
+        Ok(Self { origin: url.origin().ascii_serialization(), path: path.to_owned() })
+    }
+}
+
+impl PublicUrl {
+    /// The URL itself: the MCP endpoint, and the audience of its tokens (RFC 8707).
+    #[must_use]
+    pub fn resource(&self) -> String {
+        format!("{}{}", self.origin, self.path)
+    }
+
+    /// Scheme, host and port, as a browser's `Origin` header has it.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Host and, where it is not the scheme's own, port: what the `Host` header says.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.origin.split_once("://").map_or("", |(_, authority)| authority)
+    }
+
+    /// The path of the MCP endpoint, such as `/mcp`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What the paths of the authorization server begin with: empty, or such as `/team`.
+    #[must_use]
+    pub fn base_path(&self) -> &str {
+        self.path.rsplit_once('/').map_or("", |(base, _)| base)
+    }
+
+    /// The OAuth issuer (RFC 8414).
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        format!("{}{}", self.origin, self.base_path())
+    }
+
+    /// An absolute URL of the authorization server, such as its `/token`.
+    #[must_use]
+    pub fn issuer_url(&self, path: &str) -> String {
+        format!("{}{}{path}", self.origin, self.base_path())
+    }
+
+    /// The path of the protected resource metadata (RFC 9728 §3.1: inserted before the resource's own path).
+    #[must_use]
+    pub fn resource_metadata_path(&self) -> String {
+        format!("/.well-known/oauth-protected-resource{}", self.path)
+    }
+
+    /// The absolute URL of the protected resource metadata.
+    #[must_use]
+    pub fn resource_metadata_url(&self) -> String {
+        format!("{}{}", self.origin, self.resource_metadata_path())
+    }
+
+    /// The path of the authorization server metadata (RFC 8414 §3.1).
+    #[must_use]
+    pub fn issuer_metadata_path(&self) -> String {
+        format!("/.well-known/oauth-authorization-server{}", self.base_path())
+    }
+
+    /// The same endpoint at another origin, as `portcullis dev` serves it. `origin` has no path.
+    #[must_use]
+    pub fn at_origin(&self, origin: &str) -> Self {
+        Self { origin: origin.to_owned(), path: self.path.clone() }
+    }
+}
+
+impl Serialize for PublicUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.resource())
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_follows_from_the_url() {
+        let root: PublicUrl = "https://mcp.example.com/mcp".parse().unwrap();
+        assert_eq!(root.resource(), "https://mcp.example.com/mcp");
+        assert_eq!(root.issuer(), "https://mcp.example.com");
+        assert_eq!(root.issuer_url("/token"), "https://mcp.example.com/token");
+        assert_eq!(root.resource_metadata_path(), "/.well-known/oauth-protected-resource/mcp");
+        assert_eq!(root.issuer_metadata_path(), "/.well-known/oauth-authorization-server");
+
+        let nested: PublicUrl = "http://127.0.0.1:8080/a/b/mcp".parse().unwrap();
+        assert_eq!(nested.authority(), "127.0.0.1:8080");
+        assert_eq!(nested.issuer(), "http://127.0.0.1:8080/a/b");
+        assert_eq!(nested.issuer_metadata_path(), "/.well-known/oauth-authorization-server/a/b");
+        assert_eq!(nested.at_origin("http://localhost:1").resource(), "http://localhost:1/a/b/mcp");
+    }
+
+    #[test]
+    fn wrong_urls_are_refused() {
+        for text in [
+            "mcp.example.com/mcp",
+            "http://mcp.example.com/mcp",
+            "ftp://h/mcp",
+            "https://h",
+            "https://h/",
+            "https://h/mcp/",
+            "https://h//mcp",
+            "https://h/mcp?a=b",
+            "https://h/mcp#f",
+            "https://u@h/mcp",
+            "https:///mcp//",
+        ] {
+            assert!(text.parse::<PublicUrl>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Portcullis: a guarded door between AI agents and workspaces on Kubernetes.
+//!
+//! `docs/architecture.md` has the plan of the house; the modules below are its rooms.
+
+pub mod agent;
+pub mod ambient;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod mcp;
+pub mod oauth;
+pub mod observe;
+pub mod operator;
+pub mod plan;
+pub mod server;
+pub mod workspaces;

@@ -1,0 +1,1 @@
+//! The protocol edge of MCP, and the tools.

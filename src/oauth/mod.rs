@@ -1,0 +1,19 @@
+//! The authorization server and the verification of its tokens (OAuth 2.1, RFC 6749, RFC 9068). Knows neither
+//! Kubernetes nor MCP.
+
+use crate::api::Scope;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+
+/// Who makes a request, as its verified access token says. In the request's extensions as `Arc<Caller>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The OAuth client.
+    pub client_id: String,
+    /// On whose behalf: the token's `sub`. `client:` and the client's id where it acts for itself.
+    pub subject: String,
+    /// What the token is good for.
+    pub scopes: BTreeSet<Scope>,
+    /// When the token expires.
+    pub expires_at: Timestamp,
+}

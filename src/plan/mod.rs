@@ -1,0 +1,166 @@
+//! The plan: (resources, observed credentials, facts about the cluster, time, randomness) -> the Kubernetes objects
+//! that should exist, the servers' configuration, and when to look again.
+//!
+//! Pure: no I/O, no clock and no randomness of its own. `operator` applies what comes out; `portcullis dev` lays the
+//! same Secrets and ConfigMap out as files.
+
+use crate::{
+    api::{McpEndpoint, OAuthClient},
+    config::{Revision, ServerConfig},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::DynamicObject;
+use std::collections::BTreeMap;
+
+/// The label that every planned object carries, with the endpoint's name. The operator's watches select by it.
+pub const ENDPOINT_LABEL: &str = "portcullis.dev/endpoint";
+/// `app.kubernetes.io/managed-by` of every planned object.
+pub const MANAGED_BY: &str = "portcullis";
+/// On a pod: the revision that it should have loaded. Changing it makes a kubelet refresh the pod's volumes at once.
+pub const REVISION_ANNOTATION: &str = "portcullis.dev/revision";
+/// On a client's Secret: when its secret was made (RFC 3339).
+pub const ROTATED_AT_ANNOTATION: &str = "portcullis.dev/rotated-at";
+/// On a client's Secret: the hash of the secret before, while both count.
+pub const PREVIOUS_HASH_ANNOTATION: &str = "portcullis.dev/previous-hash";
+/// On a client's Secret: when the secret before stops counting (RFC 3339).
+pub const PREVIOUS_EXPIRES_ANNOTATION: &str = "portcullis.dev/previous-expires-at";
+
+/// Everything that a plan depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The endpoint.
+    pub endpoint: &'a McpEndpoint,
+    /// The clients whose `endpointRef` names it, in any order.
+    pub clients: &'a [&'a OAuthClient],
+    /// The Secrets of its namespace that carry [`ENDPOINT_LABEL`], by name.
+    pub secrets: &'a BTreeMap<String, Secret>,
+    /// What the cluster offers.
+    pub cluster: &'a ClusterFacts,
+    /// The time now.
+    pub now: Timestamp,
+}
+
+/// What the operator knows of the cluster that it runs in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterFacts {
+    /// The image of the servers: the operator's own.
+    pub server_image: String,
+    /// IngressClass name -> its `spec.controller`.
+    pub ingress_classes: BTreeMap<String, String>,
+    /// The IngressClass that is marked as default.
+    pub default_ingress_class: Option<String>,
+    /// Whether Traefik's `Middleware` kind (`traefik.io/v1alpha1`) is served.
+    pub traefik_middlewares: bool,
+}
+
+/// What should exist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The servers' configuration.
+    pub config: ServerConfig,
+    /// What a server reports once it has loaded the planned files.
+    pub revision: Revision,
+    /// Every object that should exist, in the order in which to apply them: credentials first, routes last.
+    pub objects: Vec<PlannedObject>,
+    /// One per client, sorted by name.
+    pub clients: Vec<ClientPlan>,
+    /// Who speaks CORS.
+    pub cors_enforcer: CorsEnforcer,
+    /// Why it is not who the manifest might lead one to expect; a sentence for the status.
+    pub cors_note: Option<String>,
+    /// When the plan changes by itself next: a rotation, or the end of an overlap.
+    pub next_change: Option<Timestamp>,
+}
+
+/// One desired object: only the fields that the plan owns, for server-side apply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedObject {
+    /// With `apiVersion`, `kind`, name, namespace, labels and an owner reference.
+    pub object: DynamicObject,
+    /// Set where the plan replaces credentials that were observed: apply only if the live object still has this
+    /// `resourceVersion`, and, if `None` with `generated`, only if there is none.
+    pub replaces: Option<String>,
+    /// Whether this plan made up new random content: the writer must make sure by a live read that nothing is lost.
+    pub generated: bool,
+}
+
+/// What the plan says about one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientPlan {
+    /// The name of the OAuthClient.
+    pub name: String,
+    /// What it presents as `client_id`.
+    pub client_id: String,
+    /// The Secret with its credentials; `None` for a public client.
+    pub secret_name: Option<String>,
+    /// When its secret was made.
+    pub rotated_at: Option<Timestamp>,
+    /// When its secret will be replaced.
+    pub next_rotation: Option<Timestamp>,
+    /// Why it cannot obtain tokens.
+    pub problem: Option<ClientProblem>,
+    /// What this plan did to its Secret, worth an Event.
+    pub change: Option<CredentialChange>,
+}
+
+/// Why a client cannot obtain tokens.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientProblem {
+    /// Its `existingSecret` is not there, or lacks the label.
+    #[error(
+        "Secret {secret:?} was not found with the label portcullis.dev/endpoint={endpoint}; create it, or add the label to it"
+    )]
+    SecretNotFound {
+        /// The Secret's name.
+        secret: String,
+        /// The endpoint's name.
+        endpoint: String,
+    },
+    /// Its `existingSecret` has no such key, or nothing under it.
+    #[error(
+        "Secret {secret:?} has nothing under the key {key:?}; add the client secret there, or name another key in spec.existingSecret.key"
+    )]
+    SecretKeyMissing {
+        /// The Secret's name.
+        secret: String,
+        /// The key.
+        key: String,
+    },
+    /// Its `existingSecret` could be guessed.
+    #[error(
+        "the client secret in Secret {secret:?} is shorter than 32 characters; use a longer random one, such as from `openssl rand -base64 32`"
+    )]
+    SecretTooShort {
+        /// The Secret's name.
+        secret: String,
+    },
+    /// Its Secret's name is taken by an object that is not its own.
+    #[error("Secret {secret:?} belongs to something else; give spec.secret.name another name")]
+    SecretNameTaken {
+        /// The Secret's name.
+        secret: String,
+    },
+}
+
+/// What a plan did to a client's Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialChange {
+    /// The first secret.
+    Created,
+    /// The schedule said so.
+    Rotated,
+    /// The Secret was damaged; what was left of it no longer counts.
+    Healed,
+}
+
+/// Who answers preflights and adds the CORS headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorsEnforcer {
+    /// The endpoint's servers.
+    Server,
+    /// Traefik, by a Middleware.
+    Traefik,
+    /// A controller that reads ingress-nginx's annotations.
+    IngressNginx,
+}

@@ -1,0 +1,1 @@
+//! Serve mode: listeners, middleware order, mounted files and their reload.

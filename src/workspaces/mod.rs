@@ -1,0 +1,1 @@
+//! The trait `Workspaces`, which tools call, and its backends.
