@@ -5,8 +5,10 @@
 pub mod agent;
 pub mod ambient;
 pub mod api;
+pub mod chain;
 pub mod cli;
 pub mod config;
+pub mod dev;
 pub mod mcp;
 pub mod oauth;
 pub mod observe;
