@@ -35,7 +35,7 @@ shellcheck: $(SHELLCHECK)
 	$(SHELLCHECK) $(SCRIPTS)
 
 crds: ## writes crds/; a test fails where it is stale
-	cargo run --locked -- crds --write crds
+	cargo run --locked -- crds --output crds
 
 # Linked in haste: it runs for a second, so optimising it would only cost minutes.
 $(DENY):

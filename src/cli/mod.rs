@@ -1,6 +1,7 @@
 //! One thin file per subcommand.
 
-mod dev;
+pub mod crds;
+pub mod dev;
 
 use crate::chain::chain;
 use clap::{Parser, Subcommand};
@@ -17,6 +18,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::DevArgs),
+    Crds(crds::CrdsArgs),
 }
 
 /// The whole program.
@@ -34,6 +36,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command {
         Command::Dev(args) => runtime()?.block_on(dev::run(args))?,
+        Command::Crds(args) => crds::run(&args)?,
     }
     Ok(())
 }
