@@ -20,7 +20,11 @@ impl Challenges {
         let scopes = scope::join(&Scope::ALL.into_iter().collect());
         Self {
             realm: quoted(&config.endpoint),
-            tail: format!("resource_metadata={}, scope={}", quoted(&config.url.resource_metadata_url()), quoted(&scopes)),
+            tail: format!(
+                "resource_metadata={}, scope={}",
+                quoted(&config.url.resource_metadata_url()),
+                quoted(&scopes)
+            ),
         }
     }
 

@@ -258,8 +258,7 @@ mod tests {
     fn forge(tokens: &AccessTokens, header: &Value, claims: &Value) -> String {
         let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
         let message = format!("{}.{}", encode(header), encode(claims));
-        let signature =
-            jsonwebtoken::crypto::sign(message.as_bytes(), &tokens.signing_key, Algorithm::ES256).unwrap();
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &tokens.signing_key, Algorithm::ES256).unwrap();
         format!("{message}.{signature}")
     }
 
@@ -316,20 +315,36 @@ mod tests {
         let unsigned = forge(&ours, &with(header.clone(), "alg", json!("none")), &claims());
         let unsigned = format!("{}.", unsigned.rsplit_once('.').unwrap().0);
         let rows = [
-            ("other endpoint on the same issuer", forge(&ours, &header, &with(claims(), "aud", json!("https://h/other"))), Rejection::Audience),
+            (
+                "other endpoint on the same issuer",
+                forge(&ours, &header, &with(claims(), "aud", json!("https://h/other"))),
+                Rejection::Audience,
+            ),
             ("other issuer", forge(&ours, &header, &with(claims(), "iss", json!("https://evil"))), Rejection::Issuer),
             ("no audience", forge(&ours, &header, &with(claims(), "aud", Value::Null)), Rejection::Malformed),
             ("no expiry", forge(&ours, &header, &with(claims(), "exp", Value::Null)), Rejection::Malformed),
             ("unsigned", unsigned, Rejection::Algorithm),
             ("signature left out", format!("{message}."), Rejection::Signature),
             ("HS256 with the public key", confused, Rejection::Algorithm),
-            ("other algorithm in the header", forge(&ours, &with(header.clone(), "alg", json!("ES384")), &claims()), Rejection::Algorithm),
+            (
+                "other algorithm in the header",
+                forge(&ours, &with(header.clone(), "alg", json!("ES384")), &claims()),
+                Rejection::Algorithm,
+            ),
             ("unknown key", forge(&ours, &with(header.clone(), "kid", json!("other")), &claims()), Rejection::Key),
             ("no key named", forge(&ours, &with(header.clone(), "kid", Value::Null), &claims()), Rejection::Key),
-            ("another's key under our kid", forge(&tokens("https://h/mcp", &[2]), &header, &claims()), Rejection::Signature),
+            (
+                "another's key under our kid",
+                forge(&tokens("https://h/mcp", &[2]), &header, &claims()),
+                Rejection::Signature,
+            ),
             ("ID token", forge(&ours, &with(header.clone(), "typ", json!("JWT")), &claims()), Rejection::Type),
             ("no type", forge(&ours, &with(header.clone(), "typ", Value::Null), &claims()), Rejection::Type),
-            ("claims swapped under a good signature", format!("{}.{signature}", forge(&ours, &header, &claims()).rsplit_once('.').unwrap().0), Rejection::Signature),
+            (
+                "claims swapped under a good signature",
+                format!("{}.{signature}", forge(&ours, &header, &claims()).rsplit_once('.').unwrap().0),
+                Rejection::Signature,
+            ),
             ("no JWT", "abc".to_owned(), Rejection::Malformed),
             ("empty", String::new(), Rejection::Malformed),
         ];

@@ -10,7 +10,10 @@ use crate::{
     api::{Grant, Scope, scope},
     config::Clients,
 };
-use axum::{Json, response::{IntoResponse, Response}};
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use rand::CryptoRng;
@@ -266,13 +269,10 @@ mod tests {
         };
         let mut rng = StdRng::seed_from_u64(1);
         let keys = SigningKeys { keys: vec![SigningKey::generate(at(0), &mut rng).unwrap()] };
-        let tokens =
-            AccessTokens::new(&"https://h/mcp".parse().unwrap(), Duration::from_secs(900), &keys).unwrap();
+        let tokens = AccessTokens::new(&"https://h/mcp".parse().unwrap(), Duration::from_secs(900), &keys).unwrap();
         let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8"),
-        );
+        headers
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8"));
         if let Some(joined) = authorization {
             let value = format!("Basic {}", STANDARD.encode(joined));
             headers.insert(header::AUTHORIZATION, HeaderValue::try_from(value).unwrap());
@@ -293,13 +293,33 @@ mod tests {
         for (name, authorization, body, scope) in [
             ("basic", BASIC, "grant_type=client_credentials".to_owned(), all),
             ("post", None, format!("grant_type=client_credentials&{POST}"), all),
-            ("basic with the same id in the body", BASIC, "grant_type=client_credentials&client_id=agent".to_owned(), all),
+            (
+                "basic with the same id in the body",
+                BASIC,
+                "grant_type=client_credentials&client_id=agent".to_owned(),
+                all,
+            ),
             ("the old secret in the overlap", Some("agent:old"), "grant_type=client_credentials".to_owned(), all),
             ("one scope", BASIC, "grant_type=client_credentials&scope=files:read".to_owned(), "files:read"),
-            ("more than it may have", BASIC, "grant_type=client_credentials&scope=files:read+files:write".to_owned(), "files:read"),
-            ("empty parameters count as absent", BASIC, "grant_type=client_credentials&scope=&resource=&client_secret=".to_owned(), all),
+            (
+                "more than it may have",
+                BASIC,
+                "grant_type=client_credentials&scope=files:read+files:write".to_owned(),
+                "files:read",
+            ),
+            (
+                "empty parameters count as absent",
+                BASIC,
+                "grant_type=client_credentials&scope=&resource=&client_secret=".to_owned(),
+                all,
+            ),
             ("the resource", BASIC, "grant_type=client_credentials&resource=https://h/mcp".to_owned(), all),
-            ("the resource with a slash", BASIC, "grant_type=client_credentials&resource=https%3A%2F%2Fh%2Fmcp%2F".to_owned(), all),
+            (
+                "the resource with a slash",
+                BASIC,
+                "grant_type=client_credentials&resource=https%3A%2F%2Fh%2Fmcp%2F".to_owned(),
+                all,
+            ),
             ("unknown parameters are ignored", BASIC, "grant_type=client_credentials&x=1&x=2".to_owned(), all),
         ] {
             let answer = answer(authorization, &body, 499).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -328,7 +348,12 @@ mod tests {
             ("unknown scope", BASIC, format!("{grant}&scope=everything"), "invalid_scope"),
             ("none of its scopes", BASIC, format!("{grant}&scope=files:write"), "invalid_scope"),
             ("other resource", BASIC, format!("{grant}&resource=https://h/other"), "invalid_target"),
-            ("one of two resources is another", BASIC, format!("{grant}&resource=https://h/mcp&resource=https://h/x"), "invalid_target"),
+            (
+                "one of two resources is another",
+                BASIC,
+                format!("{grant}&resource=https://h/mcp&resource=https://h/x"),
+                "invalid_target",
+            ),
         ] {
             let error = answer(authorization, &body, 500).expect_err(name);
             assert_eq!(error.code(), code, "{name}: {error}");
