@@ -1,8 +1,10 @@
 //! `portcullis dev`: serves manifests on this machine.
 
+use super::signals::until_signal;
 use crate::{
     ambient::{self, SystemClock},
     dev::{self, DevError, Options, Source},
+    observe::logs::{self, LogError, LogFormat},
 };
 use clap::Args;
 use std::{
@@ -38,6 +40,12 @@ pub struct DevArgs {
 /// Why the command ended.
 #[derive(Debug, thiserror::Error)]
 pub enum DevCommandError {
+    /// Logs could not be set up.
+    #[error("logs could not be set up")]
+    Logs(#[from] LogError),
+    /// Signals cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
     /// Standard input cannot be read.
     #[error("standard input cannot be read")]
     Stdin(#[source] io::Error),
@@ -48,6 +56,7 @@ pub enum DevCommandError {
 
 /// Runs the command.
 pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
+    logs::init(Some(LogFormat::Text))?;
     let options = Options {
         sources: args.paths.into_iter().map(source).collect::<io::Result<_>>().map_err(DevCommandError::Stdin)?,
         endpoint: args.endpoint,
@@ -55,8 +64,8 @@ pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
         beyond_loopback: args.insecure_listen_beyond_loopback,
         state: args.state_dir,
     };
-    let stop = tokio_util::sync::CancellationToken::new();
-    Ok(dev::run(options, Arc::new(SystemClock), ambient::rng(), stop).await?)
+    let serve = |stop| dev::run(options, Arc::new(SystemClock), ambient::rng(), stop);
+    Ok(until_signal(serve).await.map_err(DevCommandError::Signals)??)
 }
 
 fn source(path: PathBuf) -> io::Result<Source> {

@@ -2,10 +2,12 @@
 
 pub mod crds;
 pub mod dev;
+pub mod serve;
+mod signals;
 
 use crate::chain::chain;
 use clap::{Parser, Subcommand};
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io, process::ExitCode};
 
 /// A guarded door between AI agents and workspaces on Kubernetes.
 #[derive(Debug, Parser)]
@@ -17,7 +19,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
     Dev(dev::DevArgs),
+    /// Print the custom resource definitions
     Crds(crds::CrdsArgs),
 }
 
@@ -35,12 +39,13 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command {
+        Command::Serve(args) => runtime()?.block_on(serve::run(args))?,
         Command::Dev(args) => runtime()?.block_on(dev::run(args))?,
         Command::Crds(args) => crds::run(&args)?,
     }
     Ok(())
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }

@@ -10,7 +10,11 @@ mod watch;
 
 pub use manifests::Source;
 
-use crate::{ambient::Clock, chain::chain};
+use crate::{
+    ambient::Clock,
+    chain::chain,
+    server::{self, Listeners, ServerError},
+};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use manifests::Manifests;
@@ -70,6 +74,9 @@ pub enum DevError {
     /// The manifests cannot be watched.
     #[error(transparent)]
     Watch(#[from] watch::WatchError),
+    /// The server could not start.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// A thread that reads or writes files died.
     #[error("reading or writing files was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -102,8 +109,20 @@ pub async fn run(
     let desk = tokio::task::spawn_blocking(move || Desk::open(station, now)).await??;
     let mounted = desk.station.store.mounted_folder(&desk.outcome.endpoint.name_any());
 
-    let _ = (listener, mounted);
-    keep_current(desk, watch, clock, stop).await
+    let options = server::Options { config_dir: mounted, workspaces: None, clock: Arc::clone(&clock) };
+    let serve = async {
+        let ended = server::run(options, Listeners { public: listener, private: None }, stop.clone()).await;
+        stop.cancel();
+        ended
+    };
+    let keep = async {
+        let ended = keep_current(desk, watch, clock, &stop).await;
+        stop.cancel();
+        ended
+    };
+    let (served, kept) = tokio::join!(serve, keep);
+    served?;
+    kept
 }
 
 /// Applies every change until `stop`.
@@ -111,7 +130,7 @@ async fn keep_current(
     mut desk: Desk,
     mut watch: Watch,
     clock: Arc<dyn Clock>,
-    stop: CancellationToken,
+    stop: &CancellationToken,
 ) -> Result<(), DevError> {
     loop {
         let due = async {
