@@ -134,7 +134,9 @@ impl Reader {
         match kind.as_str() {
             "List" if version == "v1" => {
                 if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
-                    items.into_iter().for_each(|item| self.document(place, item, named));
+                    for item in items {
+                        self.document(place, item, named);
+                    }
                 }
             }
             "McpEndpoint" if ours => {

@@ -210,7 +210,16 @@ impl Desk {
 }
 
 fn notes(manifests: &Manifests) -> String {
-    manifests.notes.iter().map(|note| format!("note: {note}\n")).collect()
+    manifests
+        .notes
+        .iter()
+        .flat_map(|note| {
+            [
+                "note: ", note, "
+",
+            ]
+        })
+        .collect()
 }
 
 /// For the person in front of it. That nobody listens any more is no reason to stop serving.

@@ -31,7 +31,7 @@ impl Watch {
     /// Watches what `sources` name, and the folder `secrets`. Changes elsewhere below `state` do not count: the
     /// workspaces are there.
     pub fn start(sources: &[Source], state: &Path, secrets: &Path) -> Result<Self, WatchError> {
-        let (changed, changes) = mpsc::channel(1);
+        let (notice, changes) = mpsc::channel(1);
         let (state, of_secrets) = (state.to_owned(), secrets.to_owned());
         let counts = move |event: &Event| {
             // Reading a file is an event too, and after each event the files are read.
@@ -42,7 +42,7 @@ impl Watch {
             // An error means that events were lost: look at everything.
             if event.as_ref().map_or(true, &counts) {
                 // Full: a change is waiting to be seen already.
-                let _ = changed.try_send(());
+                let _ = notice.try_send(());
             }
         };
         let failed = |path: &Path| {
@@ -55,12 +55,12 @@ impl Watch {
             let Source::Path(path) = source else { continue };
             // Relative paths would come back relative, and never begin with `state`.
             let path = path.canonicalize().map_err(|error| failed(path)(error.into()))?;
-            let (watched, mode) = match path.parent() {
+            let (target, mode) = match path.parent() {
                 // Editors replace files: the folder tells, the file itself would be lost.
                 Some(folder) if path.is_file() => (folder, RecursiveMode::NonRecursive),
                 _ => (path.as_path(), RecursiveMode::Recursive),
             };
-            watcher.watch(watched, mode).map_err(failed(watched))?;
+            watcher.watch(target, mode).map_err(failed(target))?;
         }
         Ok(Self { changes, _watcher: watcher })
     }
