@@ -1,9 +1,11 @@
 //! Reads manifests as `kubectl apply` would: files, folders or standard input, with several documents each, every rule
 //! of admission checked. What is wrong is said with its file, document and field.
 
-use super::admission::{self, Problems};
-use crate::api::{GROUP, McpEndpoint, OAuthClient, VERSION};
-use k8s_openapi::api::core::v1::Secret;
+use crate::api::{
+    GROUP, McpEndpoint, OAuthClient, VERSION,
+    validation::{Violation, admit},
+};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::core::Resource;
 use serde_json::Value;
 use std::{
@@ -140,17 +142,17 @@ impl Reader {
                 }
             }
             "McpEndpoint" if ours => {
-                if let Some(endpoint) = self.object(place, value, admission::endpoint) {
+                if let Some(endpoint) = self.object(place, value, admit) {
                     self.found.endpoints.push(endpoint);
                 }
             }
             "OAuthClient" if ours => {
-                if let Some(client) = self.object(place, value, admission::client) {
+                if let Some(client) = self.object(place, value, admit) {
                     self.found.clients.push(client);
                 }
             }
             "Secret" if version == "v1" => {
-                if let Some(secret) = self.object(place, value, admission::secret) {
+                if let Some(secret) = self.object(place, value, admit_secret) {
                     self.found.secrets.push(secret);
                 }
             }
@@ -166,12 +168,12 @@ impl Reader {
         &mut self,
         place: &str,
         value: Value,
-        admit: impl FnOnce(&Value) -> Result<T, Problems>,
+        admit: impl FnOnce(Value) -> Result<T, Vec<Violation>>,
     ) -> Option<T> {
-        let mut object = match admit(&value) {
+        let mut object = match admit(value) {
             Ok(object) => object,
-            Err(problems) => {
-                self.errors.extend(problems.into_iter().map(|problem| format!("{place}: {problem}")));
+            Err(violations) => {
+                self.errors.extend(violations.iter().map(|violation| format!("{place}: {violation}")));
                 return None;
             }
         };
@@ -191,6 +193,27 @@ impl Reader {
             }
         }
     }
+}
+
+/// A Secret, its `stringData` moved into `data`, as an API server does.
+fn admit_secret(value: Value) -> Result<Secret, Vec<Violation>> {
+    let violation = |field: &str, message: &str| Violation { field: field.to_owned(), message: message.to_owned() };
+    let mut unknown = Vec::new();
+    let note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
+    let mut secret: Secret =
+        serde_ignored::deserialize(value, note).map_err(|error| vec![violation("", &error.to_string())])?;
+    unknown.retain(|field| field != "apiVersion" && field != "kind");
+    if secret.metadata.name.is_none() {
+        return Err(vec![violation("metadata.name", "is required; add it")]);
+    }
+    if !unknown.is_empty() {
+        let message = "unknown field; correct its name or remove it";
+        return Err(unknown.iter().map(|field| violation(field, message)).collect());
+    }
+    for (key, text) in secret.string_data.take().unwrap_or_default() {
+        secret.data.get_or_insert_default().insert(key, ByteString(text.into_bytes()));
+    }
+    Ok(secret)
 }
 
 #[cfg(test)]

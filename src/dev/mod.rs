@@ -1,7 +1,6 @@
 //! `portcullis dev`: the same manifests on one machine. The plan is the operator's own; its Secrets and mounted files
 //! become files in a state directory, and the server runs in this process, with workspaces that are local folders.
 
-mod admission;
 mod banner;
 mod manifests;
 mod station;
