@@ -1,4 +1,5 @@
 //! `serve`, whole: the real server on real sockets, on files as a kubelet mounts them.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 #[path = "support/clock.rs"]
 mod clock;
