@@ -231,7 +231,7 @@ mod tests {
     use rand::{SeedableRng as _, rngs::StdRng};
     use serde_json::{Value, json};
 
-    const LIFETIME: Duration = Duration::from_secs(900);
+    const LIFETIME: Duration = Duration::from_mins(15);
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -269,7 +269,7 @@ mod tests {
         };
         let mut rng = StdRng::seed_from_u64(1);
         let keys = SigningKeys { keys: vec![SigningKey::generate(at(0), &mut rng).unwrap()] };
-        let tokens = AccessTokens::new(&"https://h/mcp".parse().unwrap(), Duration::from_secs(900), &keys).unwrap();
+        let tokens = AccessTokens::new(&"https://h/mcp".parse().unwrap(), Duration::from_mins(15), &keys).unwrap();
         let mut headers = HeaderMap::new();
         headers
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8"));

@@ -133,7 +133,7 @@ mod tests {
     fn tokens() -> AccessTokens {
         let key = SigningKey::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap();
         let keys = SigningKeys { keys: vec![key] };
-        AccessTokens::new(&"https://h/mcp".parse().unwrap(), Duration::from_secs(900), &keys).unwrap()
+        AccessTokens::new(&"https://h/mcp".parse().unwrap(), Duration::from_mins(15), &keys).unwrap()
     }
 
     fn clients(scopes: &[Scope]) -> Clients {

@@ -18,7 +18,7 @@ mod reload;
 pub use mounted::MountedError;
 
 use crate::{ambient::Clock, observe::metrics::Metrics, workspaces::Workspaces};
-use axum::{Router, extract::Request};
+use axum::extract::Request;
 use reload::Current;
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -89,6 +89,7 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
     let grace = || current.serving().door.mounted().config.limits.request_timeout.as_duration();
     connections::serve(listeners.public, service, &shutdown, grace).await;
 
+    abort.cancel();
     drained.cancel();
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
@@ -96,8 +97,4 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
         }
     }
     Ok(())
-}
-
-fn edge(_config: &crate::config::ServerConfig, _options: &Options) -> Router {
-    Router::new()
 }

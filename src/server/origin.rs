@@ -1,8 +1,7 @@
 //! Which web origins may call (RFC 6454), after MCP's rule that every `Origin` must be checked.
 //!
-//! There is no check of `Host` beside it. What that guards against, a page whose name was rebound to this address,
-//! is refused here already, since its `Origin` is held against a list and not against `Host`; and every request
-//! needs a token, which no browser adds by itself.
+//! An origin is held against a list, not against `Host`: a page whose name was rebound to this address is refused
+//! here already. `Host` itself is checked at the MCP edge, and there only.
 
 use http::{HeaderMap, header};
 

@@ -8,7 +8,7 @@
 //!    further in, a 401 too, carries the headers. The documents allow any origin.
 //! 4. [`take_place`]: as many at once as may be (503), each for as long as it may take (504).
 //! 5. `/token`: the rate of its address (429), then the endpoint itself.
-//! 6. [`guard`]: the caller (401), its rate (429), method (405) and body size (413); then the MCP edge.
+//! 6. [`guard`]: the caller (401), its rate (429) and body size (413); then the MCP edge.
 
 use super::{
     address,
@@ -248,13 +248,11 @@ async fn take_place(
     };
     let timeout = door.mounted.config.limits.request_timeout;
     let deadline = tokio::time::Instant::now() + timeout.as_duration();
-    match tokio::time::timeout_at(deadline, next.run(request)).await {
-        Ok(response) => Held::until_sent(response, place, deadline),
-        Err(_) => {
-            let message = format!("the request took longer than {timeout}; ask for less at a time");
-            door.refuse(route, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
-        }
-    }
+    let Ok(response) = tokio::time::timeout_at(deadline, next.run(request)).await else {
+        let message = format!("the request took longer than {timeout}; ask for less at a time");
+        return door.refuse(route, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
+    };
+    Held::until_sent(response, place, deadline)
 }
 
 async fn issue_token(
@@ -293,11 +291,6 @@ async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> R
     };
     if let Err(problem) = door.limiters.count_client(&caller.client_id) {
         return door.refuse(Route::Mcp, problem);
-    }
-    if parts.method != Method::POST {
-        let message = "send MCP messages with POST; this endpoint keeps no sessions and opens no streams by itself";
-        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-        return problem.with(header::ALLOW, HeaderValue::from_static("POST")).into_response(Route::Mcp);
     }
     let limit = usize::try_from(door.mounted.config.limits.max_body_size.bytes()).unwrap_or(usize::MAX);
     let body = match body::collect(body, limit).await {

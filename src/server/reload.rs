@@ -6,7 +6,7 @@ use super::{
     mounted::{Bytes, MountedError},
     public::{self, Door},
 };
-use crate::{config::LoadedRevision, observe::metrics::Metrics};
+use crate::{config::LoadedRevision, mcp, observe::metrics::Metrics};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use notify::{RecursiveMode, Watcher as _};
@@ -33,17 +33,19 @@ pub struct Current {
     rejected: ArcSwapOption<String>,
     metrics: Arc<Metrics>,
     options: Options,
+    /// Gives up what still runs behind the MCP edge.
+    abort: CancellationToken,
 }
 
 impl Current {
     /// Loads the files for the first time.
-    pub async fn load(options: Options, metrics: Arc<Metrics>) -> Result<(Self, Bytes), MountedError> {
+    pub async fn load(options: Options, metrics: Arc<Metrics>, abort: CancellationToken) -> Result<(Self, Bytes), MountedError> {
         let bytes = Bytes::read(&options.config_dir).await?;
-        let serving = Serving::new(&bytes, None, &options, &metrics)?;
+        let serving = Serving::new(&bytes, None, &options, &metrics, &abort)?;
         metrics.files_loaded(options.clock.now());
         tracing::info!(revision = %serving.door.mounted().revision, "configuration loaded");
         let serving = ArcSwap::from_pointee(serving);
-        Ok((Self { serving, rejected: ArcSwapOption::empty(), metrics, options }, bytes))
+        Ok((Self { serving, rejected: ArcSwapOption::empty(), metrics, options, abort }, bytes))
     }
 
     /// What answers now.
@@ -89,7 +91,7 @@ impl Current {
 
     fn replace(&self, bytes: &Bytes) {
         let previous = self.serving.load_full();
-        match Serving::new(bytes, Some(&previous.door), &self.options, &self.metrics) {
+        match Serving::new(bytes, Some(&previous.door), &self.options, &self.metrics, &self.abort) {
             Ok(serving) => {
                 tracing::info!(revision = %serving.door.mounted().revision, "configuration replaced");
                 self.serving.store(Arc::new(serving));
@@ -116,9 +118,10 @@ impl Serving {
         previous: Option<&Door>,
         options: &Options,
         metrics: &Arc<Metrics>,
+        abort: &CancellationToken,
     ) -> Result<Self, MountedError> {
         let mounted = bytes.parse()?;
-        let edge = super::edge(&mounted.config, options);
+        let edge = mcp::router(&mounted.config, options.workspaces.clone(), abort.clone());
         let door = Arc::new(Door::new(mounted, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
         let router = public::router(&door, edge)?;
         Ok(Self { door, router })
