@@ -263,8 +263,7 @@ async fn a_client_finds_its_way_from_the_challenge_to_an_answer() {
 
     let token = answer["access_token"].as_str().unwrap();
     let kid = jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
-    let jwks: Value =
-        server.http.get(issuer["jwks_uri"].as_str().unwrap()).send().await.unwrap().json().await.unwrap();
+    let jwks: Value = server.http.get(issuer["jwks_uri"].as_str().unwrap()).send().await.unwrap().json().await.unwrap();
     assert_eq!((jwks["keys"][0]["kid"].as_str(), jwks["keys"][0].get("d")), (Some(kid.as_str()), None));
 
     let called = server.call(token, &ping()).send().await.unwrap();
@@ -396,11 +395,8 @@ async fn at_the_start_wrong_files_are_fatal() {
     let mut files = Files::new(&config(address), &Clients::default(), &keys(1));
     files.keys = b"{}".to_vec();
     let volume = Volume::new(&files);
-    let options = Options {
-        config_dir: volume.path(),
-        workspaces: None,
-        clock: Arc::new(ManualClock::at(start_of_time())),
-    };
+    let options =
+        Options { config_dir: volume.path(), workspaces: None, clock: Arc::new(ManualClock::at(start_of_time())) };
     let listeners = Listeners { public: TcpListener::bind("127.0.0.1:0").await.unwrap(), private: None };
     let error = server::run(options, listeners, CancellationToken::new()).await.unwrap_err();
     let reason = std::error::Error::source(&error).unwrap().to_string();

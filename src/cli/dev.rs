@@ -8,6 +8,7 @@ use crate::{
 };
 use clap::Args;
 use std::{
+    env,
     io::{self, Read as _},
     net::SocketAddr,
     path::PathBuf,
@@ -63,6 +64,8 @@ pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
         listen: args.listen,
         beyond_loopback: args.insecure_listen_beyond_loopback,
         state: args.state_dir,
+        path: env::var_os("PATH").unwrap_or_default(),
+        user: env::var_os("USER").unwrap_or_default(),
     };
     let serve = |stop| dev::run(options, Arc::new(SystemClock), ambient::rng(), stop);
     Ok(until_signal(serve).await.map_err(DevCommandError::Signals)??)

@@ -134,7 +134,7 @@ fn run_command(token: &str, url: &str) -> String {
         "AUTH=$({token})\n\
          call() {{ printf '%s' \"$AUTH\" | curl -sS -H @- -H 'Content-Type: application/json' -d \"$1\" {url}; echo; }}\n\
          {}\n{}\n",
-        call("create_workspace", r#"{"template":"local","name":"hello"}"#),
+        call("create_workspace", r#"{"template":"blank","name":"hello"}"#),
         call("run_command", r#"{"workspace":"hello","command":"git --version"}"#),
     )
 }

@@ -13,15 +13,20 @@ use crate::{
     ambient::Clock,
     chain::chain,
     server::{self, Listeners, ServerError},
+    workspaces::{
+        self, Workspaces,
+        local::{LocalOptions, LocalWorkspaces},
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use manifests::Manifests;
-use rand::rngs::StdRng;
+use rand::{SeedableRng as _, rngs::StdRng};
 use station::{Outcome, Station, StationError};
 use std::{
+    ffi::OsString,
     io::{self, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
 };
@@ -46,6 +51,10 @@ pub struct Options {
     pub beyond_loopback: bool,
     /// Where credentials, keys and workspaces are kept.
     pub state: PathBuf,
+    /// The `PATH` of commands in workspaces.
+    pub path: OsString,
+    /// The `USER` of commands in workspaces.
+    pub user: OsString,
 }
 
 /// Why the endpoint is not, or no longer, served.
@@ -73,6 +82,9 @@ pub enum DevError {
     /// The manifests cannot be watched.
     #[error(transparent)]
     Watch(#[from] watch::WatchError),
+    /// The workspaces cannot be read.
+    #[error("the workspaces in the state directory cannot be used")]
+    Workspaces(#[from] workspaces::Error),
     /// The server could not start.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -85,32 +97,26 @@ pub enum DevError {
 pub async fn run(
     options: Options,
     clock: Arc<dyn Clock>,
-    rng: StdRng,
+    mut rng: StdRng,
     stop: CancellationToken,
 ) -> Result<(), DevError> {
-    let loopback = options.listen.ip().is_loopback();
-    if !loopback && !options.beyond_loopback {
-        return Err(DevError::BeyondLoopback(options.listen));
-    }
+    let (listener, origin) = listen(options.listen, options.beyond_loopback).await?;
     let store = Store::open(&options.state)?;
-    let failed = |source| DevError::Listen { address: options.listen, source };
-    let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
-    let mut address = listener.local_addr().map_err(failed)?;
-    if !loopback {
-        // Plain http is for loopback addresses: whoever comes from elsewhere does so through a forwarded port.
-        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    }
-
     let watch = Watch::start(&options.sources, store.root(), &store.secrets_folder())?;
-    let origin = format!("http://{address}");
+    let local = LocalOptions { state_dir: store.root().to_owned(), path: options.path, user: options.user };
+    let workspaces = LocalWorkspaces::open(local, Arc::clone(&clock), StdRng::from_rng(&mut rng)).await?;
+    let workspaces = Arc::new(workspaces);
+
     let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, rng };
     let now = clock.now();
     let desk = tokio::task::spawn_blocking(move || Desk::open(station, now)).await??;
-    let mounted = desk.station.store.mounted_folder(&desk.outcome.endpoint.name_any());
-
-    let options = server::Options { config_dir: mounted, workspaces: None, clock: Arc::clone(&clock) };
+    let server = server::Options {
+        config_dir: desk.station.store.mounted_folder(&desk.outcome.endpoint.name_any()),
+        workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
+        clock: Arc::clone(&clock),
+    };
     let serve = async {
-        let ended = server::run(options, Listeners { public: listener, private: None }, stop.clone()).await;
+        let ended = server::run(server, Listeners { public: listener, private: None }, stop.clone()).await;
         stop.cancel();
         ended
     };
@@ -119,9 +125,26 @@ pub async fn run(
         stop.cancel();
         ended
     };
-    let (served, kept) = tokio::join!(serve, keep);
-    served?;
-    kept
+    let (serving, keeping) = tokio::join!(serve, keep);
+    workspaces.shutdown().await;
+    serving?;
+    keeping
+}
+
+/// The listener, and the origin that clients reach it by.
+async fn listen(wanted: SocketAddr, beyond_loopback: bool) -> Result<(TcpListener, String), DevError> {
+    let loopback = wanted.ip().is_loopback();
+    if !loopback && !beyond_loopback {
+        return Err(DevError::BeyondLoopback(wanted));
+    }
+    let failed = |source| DevError::Listen { address: wanted, source };
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let mut address = listener.local_addr().map_err(failed)?;
+    if !loopback {
+        // Plain http is for loopback addresses: whoever comes from elsewhere does so through a forwarded port.
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    Ok((listener, format!("http://{address}")))
 }
 
 /// Applies every change until `stop`.

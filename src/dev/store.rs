@@ -84,7 +84,6 @@ impl Store {
         }
         let store = Self { root, _lock: lock };
         make_folder(&store.secrets_folder())?;
-        make_folder(&store.workspaces_folder())?;
         Ok(store)
     }
 
@@ -104,12 +103,6 @@ impl Store {
     #[must_use]
     pub fn secret_folder(&self, name: &str) -> PathBuf {
         self.secrets_folder().join(name)
-    }
-
-    /// Where the folders of workspaces are.
-    #[must_use]
-    pub fn workspaces_folder(&self) -> PathBuf {
-        self.root.join("workspaces")
     }
 
     /// Where one endpoint's mounted files are.
