@@ -62,8 +62,9 @@ pub enum ServerError {
 pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationToken) -> Result<(), ServerError> {
     let folder = options.config_dir.clone();
     let metrics = Arc::new(Metrics::default());
+    let abort = CancellationToken::new();
     let (current, seen) =
-        Current::load(options, Arc::clone(&metrics)).await.map_err(|source| ServerError::Mounted { folder, source })?;
+        Current::load(options, Arc::clone(&metrics), abort.clone()).await.map_err(|source| ServerError::Mounted { folder, source })?;
     let current = Arc::new(current);
 
     // The private listener and the reload go on while the public one drains.

@@ -1,4 +1,1 @@
 //! The trait `Workspaces`, which tools call, and its backends.
-
-/// Placeholder until merge.
-pub trait Workspaces: Send + Sync {}
