@@ -263,8 +263,7 @@ async fn a_client_finds_its_way_from_the_challenge_to_an_answer() {
 
     let token = answer["access_token"].as_str().unwrap();
     let kid = jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
-    let jwks: Value =
-        server.http.get(issuer["jwks_uri"].as_str().unwrap()).send().await.unwrap().json().await.unwrap();
+    let jwks: Value = server.http.get(issuer["jwks_uri"].as_str().unwrap()).send().await.unwrap().json().await.unwrap();
     assert_eq!((jwks["keys"][0]["kid"].as_str(), jwks["keys"][0].get("d")), (Some(kid.as_str()), None));
 
     let called = server.call(token, &ping()).send().await.unwrap();
@@ -326,6 +325,15 @@ async fn tokens_that_do_not_count_get_the_right_challenge() {
         challenge
     };
     assert!(challenge("junk").await.contains("malformed"));
+    let metrics = server.private("/metrics").await.text().await.unwrap();
+    for line in [
+        "portcullis_authentication_failures_total{reason=\"malformed\"} 1\n",
+        "portcullis_requests_total{route=\"Mcp\",status=\"401\"} 1\n",
+        "portcullis_token_requests_total{outcome=\"issued\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n"));
     assert!(challenge(&format!("{message}.")).await.contains("signature"));
 
     assert_eq!(server.call(&token, &ping()).send().await.unwrap().status(), StatusCode::OK);
@@ -396,11 +404,8 @@ async fn at_the_start_wrong_files_are_fatal() {
     let mut files = Files::new(&config(address), &Clients::default(), &keys(1));
     files.keys = b"{}".to_vec();
     let volume = Volume::new(&files);
-    let options = Options {
-        config_dir: volume.path(),
-        workspaces: None,
-        clock: Arc::new(ManualClock::at(start_of_time())),
-    };
+    let options =
+        Options { config_dir: volume.path(), workspaces: None, clock: Arc::new(ManualClock::at(start_of_time())) };
     let listeners = Listeners { public: TcpListener::bind("127.0.0.1:0").await.unwrap(), private: None };
     let error = server::run(options, listeners, CancellationToken::new()).await.unwrap_err();
     let reason = std::error::Error::source(&error).unwrap().to_string();
@@ -440,6 +445,16 @@ async fn too_many_and_too_much_are_refused_with_a_time_to_come_again() {
         last = server.call(&token, &ping()).send().await.unwrap();
     }
     assert_eq!((last.status(), header(&last, "retry-after")), (StatusCode::TOO_MANY_REQUESTS, "1"));
+
+    let mut last = server.ask_token("wrong").await;
+    for _ in 0..50 {
+        if last.status() == StatusCode::TOO_MANY_REQUESTS {
+            break;
+        }
+        last = server.ask_token("wrong").await;
+    }
+    assert_eq!((last.status(), header(&last, "retry-after")), (StatusCode::TOO_MANY_REQUESTS, "1"));
+    assert_eq!(last.json::<Value>().await.unwrap()["error"], "rate_limited");
     server.stop().await;
 }
 

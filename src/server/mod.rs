@@ -63,8 +63,9 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
     let folder = options.config_dir.clone();
     let metrics = Arc::new(Metrics::default());
     let abort = CancellationToken::new();
-    let (current, seen) =
-        Current::load(options, Arc::clone(&metrics), abort.clone()).await.map_err(|source| ServerError::Mounted { folder, source })?;
+    let (current, seen) = Current::load(options, Arc::clone(&metrics), abort.clone())
+        .await
+        .map_err(|source| ServerError::Mounted { folder, source })?;
     let current = Arc::new(current);
 
     // The private listener and the reload go on while the public one drains.

@@ -39,7 +39,11 @@ pub struct Current {
 
 impl Current {
     /// Loads the files for the first time.
-    pub async fn load(options: Options, metrics: Arc<Metrics>, abort: CancellationToken) -> Result<(Self, Bytes), MountedError> {
+    pub async fn load(
+        options: Options,
+        metrics: Arc<Metrics>,
+        abort: CancellationToken,
+    ) -> Result<(Self, Bytes), MountedError> {
         let bytes = Bytes::read(&options.config_dir).await?;
         let serving = Serving::new(&bytes, None, &options, &metrics, &abort)?;
         metrics.files_loaded(options.clock.now());
