@@ -16,6 +16,8 @@ mod network_policy;
 mod quantity;
 mod server_config;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     api::{McpEndpoint, OAuthClient},
@@ -90,14 +92,14 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
 
     let mut objects = Objects(credentials.secrets);
     objects.0.push(keys_secret);
-    objects.add(Some(credentials::verifiers_secret(&owner, &clients_file)))?;
-    objects.add(Some(server_config::config_map(&owner, &config_file)))?;
-    objects.add(Some(deployment::service_account(&owner)))?;
+    objects.add([credentials::verifiers_secret(&owner, &clients_file)])?;
+    objects.add([server_config::config_map(&owner, &config_file)])?;
+    objects.add([deployment::service_account(&owner)])?;
     objects.add(network_policy::network_policy(&owner))?;
-    objects.add(Some(deployment::deployment(&owner, &inputs.cluster.server_image)))?;
+    objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;
     objects.add(disruption::disruption_budget(&owner))?;
     objects.add(autoscaling::autoscaler(&owner))?;
-    objects.add(Some(service::service(&owner)))?;
+    objects.add([service::service(&owner)])?;
     objects.add(cors.middleware(&owner))?;
     objects.add(ingress::ingress(&owner, &url, cors::ingress_class(spec, inputs.cluster), &cors))?;
 
@@ -116,8 +118,10 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
 struct Objects(Vec<PlannedObject>);
 
 impl Objects {
-    fn add<K: Serialize>(&mut self, object: Option<K>) -> Result<(), PlanError> {
-        self.0.extend(object.as_ref().map(PlannedObject::derived).transpose()?);
+    fn add<K: Serialize>(&mut self, objects: impl IntoIterator<Item = K>) -> Result<(), PlanError> {
+        for object in objects {
+            self.0.push(PlannedObject::derived(&object)?);
+        }
         Ok(())
     }
 }
