@@ -31,8 +31,7 @@ pub(super) fn plan(
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
     };
-    let replaces = observed.and_then(|secret| secret.metadata.resource_version.clone());
-    Ok((PlannedObject { replaces, generated, ..PlannedObject::derived(&secret)? }, file))
+    Ok((PlannedObject::credentials(&secret, observed, generated)?, file))
 }
 
 fn usable(secret: &Secret) -> Option<&[u8]> {

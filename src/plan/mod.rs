@@ -5,6 +5,7 @@
 //! same Secrets and ConfigMap out as files.
 
 mod autoscaling;
+mod client_secret;
 mod cors;
 mod credentials;
 mod deployment;
@@ -86,11 +87,14 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
 
     let config = server_config::config(&owner, url.clone(), cors.enforcer)?;
     let config_file = json(&config)?;
-    let credentials = credentials::plan(inputs, &owner, &url, rng)?;
+    let credentials = credentials::plan(inputs, &owner, &url, rng);
     let clients_file = json(&credentials.verifiers)?;
     let (keys_secret, keys_file) = keys::plan(inputs, &owner, rng)?;
 
-    let mut objects = Objects(credentials.secrets);
+    let mut objects = Objects(Vec::new());
+    for secret in &credentials.secrets {
+        objects.0.push(PlannedObject::credentials(&secret.desired, secret.observed, secret.generated)?);
+    }
     objects.0.push(keys_secret);
     objects.add([credentials::verifiers_secret(&owner, &clients_file)])?;
     objects.add([server_config::config_map(&owner, &config_file)])?;
@@ -107,10 +111,10 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
         config,
         revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys_file),
         objects: objects.0,
+        next_change: credentials.next_change(),
         clients: credentials.plans,
         cors_enforcer: cors.enforcer,
         cors_note: cors.note,
-        next_change: credentials.next_change,
     })
 }
 

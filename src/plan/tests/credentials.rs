@@ -110,7 +110,8 @@ fn without_overlap_the_old_secret_ends_at_once() {
 
 #[test]
 fn a_secret_that_is_gone_or_unusable_is_replaced_without_overlap() {
-    let damages: [(&str, fn(&mut World)); 6] = [
+    type Damage = fn(&mut World);
+    let damages: [(&str, Damage); 6] = [
         ("deleted", |world| drop(world.secrets.remove("bot-oauth"))),
         ("without data", |world| world.secret("bot-oauth").data = None),
         ("emptied", |world| set(world.secret("bot-oauth"), "client-secret", "")),

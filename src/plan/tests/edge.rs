@@ -10,7 +10,7 @@ const ORIGINS: &str = "url: https://mcp.example.com/mcp\ncors: {allowedOrigins: 
 fn one_side_speaks_cors_and_the_note_says_why() {
     use CorsEnforcer::{IngressNginx, Server, Traefik};
     let class = |name: &str| format!("{ORIGINS}\nexposure: {{ingress: {{className: {name}}}}}");
-    let server = ORIGINS.replace("}", ", enforcedBy: Server}");
+    let server = ORIGINS.replace('}', ", enforcedBy: Server}");
     for (spec, expected, note) in [
         (ORIGINS.to_owned(), Traefik, None),
         (class("nginx"), IngressNginx, None),

@@ -145,7 +145,7 @@ fn verifiers(plan: &Plan) -> Clients {
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    text.lines().flat_map(|line| ["  ", line, "\n"]).collect()
 }
 
 /// For plans that must not need any.
