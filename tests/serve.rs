@@ -325,6 +325,15 @@ async fn tokens_that_do_not_count_get_the_right_challenge() {
         challenge
     };
     assert!(challenge("junk").await.contains("malformed"));
+    let metrics = server.private("/metrics").await.text().await.unwrap();
+    for line in [
+        "portcullis_authentication_failures_total{reason=\"malformed\"} 1\n",
+        "portcullis_requests_total{route=\"Mcp\",status=\"401\"} 1\n",
+        "portcullis_token_requests_total{outcome=\"issued\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n"));
     assert!(challenge(&format!("{message}.")).await.contains("signature"));
 
     assert_eq!(server.call(&token, &ping()).send().await.unwrap().status(), StatusCode::OK);
@@ -436,6 +445,16 @@ async fn too_many_and_too_much_are_refused_with_a_time_to_come_again() {
         last = server.call(&token, &ping()).send().await.unwrap();
     }
     assert_eq!((last.status(), header(&last, "retry-after")), (StatusCode::TOO_MANY_REQUESTS, "1"));
+
+    let mut last = server.ask_token("wrong").await;
+    for _ in 0..50 {
+        if last.status() == StatusCode::TOO_MANY_REQUESTS {
+            break;
+        }
+        last = server.ask_token("wrong").await;
+    }
+    assert_eq!((last.status(), header(&last, "retry-after")), (StatusCode::TOO_MANY_REQUESTS, "1"));
+    assert_eq!(last.json::<Value>().await.unwrap()["error"], "rate_limited");
     server.stop().await;
 }
 

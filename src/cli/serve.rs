@@ -10,12 +10,12 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    pin::pin,
     sync::Arc,
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -70,23 +70,24 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     tracing::info!(public = %args.listen, private = %args.private_listen, "listening");
 
-    let shutdown = CancellationToken::new();
-    let mut signals = JoinSet::new();
-    signals.spawn({
-        let shutdown = shutdown.clone();
-        async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("shutting down: running requests may finish");
-            shutdown.cancel();
+    let mut next_signal = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    });
+    };
+    let shutdown = CancellationToken::new();
     let options = Options { config_dir: args.config_dir, workspaces: None, clock: Arc::new(SystemClock) };
-    let ended = server::run(options, Listeners { public, private }, shutdown).await;
-    signals.shutdown().await;
-    Ok(ended?)
+    let mut serving = pin!(server::run(options, Listeners { public, private }, shutdown.clone()));
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = next_signal() => tracing::info!("shutting down: running requests may finish; a second signal cuts them off"),
+    }
+    shutdown.cancel();
+    tokio::select! {
+        ended = serving => Ok(ended?),
+        () = next_signal() => Ok(()),
+    }
 }
 
 async fn listen(address: SocketAddr, option: &'static str) -> Result<TcpListener, ServeError> {

@@ -54,15 +54,18 @@ fn header(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
-/// A quoted string (RFC 9110 §5.6.4). RFC 6750 allows neither quotes nor backslashes in its attributes.
+/// A quoted string (RFC 9110 §5.6.4).
 fn quoted(text: &str) -> String {
-    let safe: String = text
-        .chars()
-        .map(|character| match character {
-            '"' | '\\' => '\'',
-            ' '..='~' => character,
-            _ => '?',
-        })
-        .collect();
-    format!("\"{safe}\"")
+    format!("\"{}\"", plain(text))
+}
+
+/// A text with nothing in it but what RFC 6749 and RFC 6750 allow in descriptions: printable ASCII without quotes and
+/// backslashes.
+pub(super) fn plain(text: &str) -> String {
+    let allowed = |character| match character {
+        '"' | '\\' => '\'',
+        ' '..='~' => character,
+        _ => '?',
+    };
+    text.chars().map(allowed).collect()
 }

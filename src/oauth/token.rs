@@ -2,7 +2,7 @@
 //! parameter (RFC 8707).
 
 use super::{
-    challenge::Challenges,
+    challenge::{self, Challenges},
     client_auth::ClientAuthenticator,
     jwt::{AccessTokens, SigningError},
 };
@@ -207,7 +207,7 @@ impl TokenError {
     /// The answer over HTTP. A 401 needs a challenge (RFC 9110 §15.5.2).
     #[must_use]
     pub fn into_response(self, challenges: &Challenges) -> Response {
-        let body = Json(json!({"error": self.code(), "error_description": self.to_string()}));
+        let body = Json(json!({"error": self.code(), "error_description": challenge::plain(&self.to_string())}));
         let mut response = (self.status(), no_store(), body).into_response();
         if response.status() == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenges.basic());

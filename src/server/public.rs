@@ -6,9 +6,14 @@
 //! 2. [`check_origin`]: refused by `Origin` (403). Not for the metadata documents, which are public.
 //! 3. CORS, where the configuration says that it is answered here: preflights end here, and every answer from
 //!    further in, a 401 too, carries the headers. The documents allow any origin.
+//!
+//! Then `/token`, [`issue_token`]: the rate of the address (429), the body (413, 408), the endpoint itself. It takes no
+//! place among the requests that are worked on, so that nobody without a secret can fill these up.
+//!
+//! And the MCP endpoint:
+//!
 //! 4. [`take_place`]: as many at once as may be (503), each for as long as it may take (504).
-//! 5. `/token`: the rate of its address (429), then the endpoint itself.
-//! 6. [`guard`]: the caller (401), its rate (429) and body size (413); then the MCP edge.
+//! 5. [`guard`]: the caller (401), its rate (429) and body size (413); then the MCP edge.
 
 use super::{
     address,
@@ -45,8 +50,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 use std::{
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 use tower::{Service, util::option_layer};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -55,6 +61,9 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
 /// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
 const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
+
+/// How long the body of a token request may take to arrive: it is a few hundred bytes.
+const TOKEN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All that the checks need; made anew from every set of mounted files.
 pub struct Door {
@@ -155,14 +164,14 @@ where
     let public_cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::HEAD]).allow_headers(Any);
     let answered_here = config.cors.answered_here;
 
+    let mcp = tower::ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(Arc::clone(door), take_place))
+        .layer(middleware::from_fn_with_state(Arc::clone(door), guard))
+        .service(mcp);
     let guarded = Router::new()
         .without_v07_checks()
         .route(&door.token_path, post(issue_token).with_state(Arc::clone(door)))
-        .route_service(
-            url.path(),
-            tower::ServiceBuilder::new().layer(middleware::from_fn_with_state(Arc::clone(door), guard)).service(mcp),
-        )
-        .layer(middleware::from_fn_with_state(Arc::clone(door), take_place))
+        .route_service(url.path(), mcp)
         .layer(option_layer(answered_here.then(|| cors(door))))
         .layer(middleware::from_fn_with_state(Arc::clone(door), check_origin));
 
@@ -236,21 +245,16 @@ async fn check_origin(
     door.refuse(route, Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message))
 }
 
-async fn take_place(
-    State(door): State<Arc<Door>>,
-    Extension(route): Extension<Route>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn take_place(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     let place = match door.limiters.enter() {
         Ok(place) => place,
-        Err(problem) => return door.refuse(route, problem),
+        Err(problem) => return door.refuse(Route::Mcp, problem),
     };
     let timeout = door.mounted.config.limits.request_timeout;
     let deadline = tokio::time::Instant::now() + timeout.as_duration();
     let Ok(response) = tokio::time::timeout_at(deadline, next.run(request)).await else {
         let message = format!("the request took longer than {timeout}; ask for less at a time");
-        return door.refuse(route, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
+        return door.refuse(Route::Mcp, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
     };
     Held::until_sent(response, place, deadline)
 }
@@ -260,11 +264,17 @@ async fn issue_token(
     Extension(ClientAddress(address)): Extension<ClientAddress>,
     request: Request,
 ) -> Response {
-    if let Some(Err(problem)) = address.map(|address| door.limiters.count_address(address)) {
+    // Whoever comes from nowhere shares one rate with all others who do.
+    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    if let Err(problem) = door.limiters.count_address(address) {
         return door.refuse(Route::Token, problem);
     }
     let (Parts { headers, .. }, body) = request.into_parts();
-    let body = match body::collect(body, token::MAX_BODY).await {
+    let Ok(body) = tokio::time::timeout(TOKEN_BODY_TIMEOUT, body::collect(body, token::MAX_BODY)).await else {
+        let message = "the request did not arrive in time; send it again";
+        return door.refuse(Route::Token, Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+    };
+    let body = match body {
         Ok(body) => body,
         Err(problem) => return door.refuse(Route::Token, problem),
     };
@@ -334,4 +344,71 @@ async fn unknown_path(State(()): State<()>) -> Response {
 async fn unknown_method(method: Method) -> Response {
     let message = format!("{method} is not for this path; see the header Allow");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).into_response(Route::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ambient::SystemClock,
+        config::{Clients, Revision, SigningKey, SigningKeys},
+    };
+    use rand::{SeedableRng as _, rngs::StdRng};
+    use serde_json::json;
+
+    fn mounted(url: &str, burst: u32, seed: u64) -> Mounted {
+        let config = json!({
+            "endpoint": "agents", "url": url, "accessTokenLifetime": "15m",
+            "tools": {"allow": ["*"], "deny": []},
+            "cors": {"allowedOrigins": [], "maxAge": "2h", "answeredHere": true},
+            "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": burst,
+                "maxBodySize": "4Mi"},
+            "access": {"allowedCidrs": [], "trustedProxies": []},
+        });
+        let key = SigningKey::generate(SystemClock.now(), &mut StdRng::seed_from_u64(seed)).unwrap();
+        Mounted {
+            config: serde_json::from_value(config).unwrap(),
+            clients: Clients::default(),
+            keys: SigningKeys { keys: vec![SigningKey { created_at: jiff::Timestamp::UNIX_EPOCH, ..key }] },
+            revision: Revision::of(b"", b"", b""),
+        }
+    }
+
+    fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
+        Arc::new(Door::new(mounted, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
+    }
+
+    #[test]
+    fn a_reload_keeps_what_it_does_not_concern() {
+        let first = door(mounted("https://h/mcp", 20, 1), None);
+        for (next, same_cache, same_limiters) in [
+            (mounted("https://h/mcp", 20, 1), true, true),
+            (mounted("https://h/mcp", 21, 1), true, false),
+            (mounted("https://h/mcp", 20, 2), false, true),
+            (mounted("https://h/other", 20, 1), false, true),
+        ] {
+            let next = door(next, Some(&first));
+            assert_eq!(Arc::ptr_eq(&first.cache, &next.cache), same_cache);
+            assert_eq!(Arc::ptr_eq(&first.limiters, &next.limiters), same_limiters);
+        }
+    }
+
+    #[test]
+    fn every_path_of_the_url_can_be_routed() {
+        for url in ["https://h/mcp", "https://h/a/b/mcp", "https://h/:mcp", "https://h/*"] {
+            let door = door(mounted(url, 20, 1), None);
+            let config = &door.mounted.config.url;
+            let routes = [
+                (config.path().to_owned(), Route::Mcp),
+                (format!("{}/jwks.json", config.base_path()), Route::Jwks),
+                (config.resource_metadata_path(), Route::ResourceMetadata),
+                (config.issuer_metadata_path(), Route::IssuerMetadata),
+                (format!("{}/else", config.base_path()), Route::Unknown),
+            ];
+            for (path, route) in routes {
+                assert_eq!(door.route(&path), route, "{path}");
+            }
+            drop(router(&door, Router::new()).unwrap());
+        }
+    }
 }
