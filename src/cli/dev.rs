@@ -68,7 +68,10 @@ pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
         user: env::var_os("USER").unwrap_or_default(),
     };
     let serve = |stop| dev::run(options, Arc::new(SystemClock), ambient::rng(), stop);
-    Ok(until_signal(serve).await.map_err(DevCommandError::Signals)??)
+    match until_signal(serve).await.map_err(DevCommandError::Signals)? {
+        Some(ended) => Ok(ended?),
+        None => Ok(()),
+    }
 }
 
 fn source(path: PathBuf) -> io::Result<Source> {

@@ -4,17 +4,25 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Runs `work` to its end. The token that it gets is cancelled by the first signal.
-pub async fn until_signal<F: Future>(work: impl FnOnce(CancellationToken) -> F) -> io::Result<F::Output> {
+/// Runs `work`. The first signal cancels the token that it gets, so that it can end well; a second one does not wait
+/// for that, and gives `None`.
+pub async fn until_signal<F: Future>(work: impl FnOnce(CancellationToken) -> F) -> io::Result<Option<F::Output>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut next_signal = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
     let stop = CancellationToken::new();
     let mut work = std::pin::pin!(work(stop.clone()));
     tokio::select! {
-        done = &mut work => return Ok(done),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        done = &mut work => return Ok(Some(done)),
+        () = next_signal() => stop.cancel(),
     }
-    stop.cancel();
-    Ok(work.await)
+    tokio::select! {
+        done = work => Ok(Some(done)),
+        () = next_signal() => Ok(None),
+    }
 }

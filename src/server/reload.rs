@@ -6,11 +6,11 @@ use super::{
     mounted::{Bytes, MountedError},
     public::{self, Door},
 };
-use crate::{config::LoadedRevision, mcp, observe::metrics::Metrics};
+use crate::{chain::chain, config::LoadedRevision, mcp, observe::metrics::Metrics};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use notify::{RecursiveMode, Watcher as _};
-use std::{error::Error, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -141,15 +141,4 @@ fn watch(folder: &Path, changed: Arc<Notify>) -> Option<notify::RecommendedWatch
     })
     .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
     watcher.inspect_err(|error| tracing::warn!(%error, "changes of the configuration are noticed by polling only")).ok()
-}
-
-/// The error and its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
