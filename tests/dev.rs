@@ -1,5 +1,8 @@
 //! `portcullis dev` as a person uses it: the real binary, and the command lines that it prints, run by a shell.
 
+#[path = "support/dev.rs"]
+mod support;
+
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -7,19 +10,12 @@ use nix::{
 use serde_json::Value;
 use std::{
     fs,
-    io::{Read as _, Write as _},
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    sync::{Arc, Mutex},
-    thread,
-    time::Duration,
+    process::{Command, ExitStatus, Output},
 };
-
-/// Far beyond what any step takes; only a hang gets there.
-const PATIENCE: Duration = Duration::from_secs(60);
-const SERVED: &str = "Edits of the manifests are live.";
+use support::{Dev, SERVED, eventually};
 
 const ENDPOINT: &str = "\
 apiVersion: portcullis.dev/v1alpha1
@@ -36,97 +32,21 @@ fn client(name: &str) -> String {
     )
 }
 
-/// A running `portcullis dev`.
-struct Dev {
-    child: Child,
-    said: Arc<Mutex<String>>,
+/// The command line that it printed below `heading`.
+fn printed(dev: &Dev, heading: &str) -> String {
+    let said = dev.wait_for(SERVED);
+    let below = said.split(heading).nth(1).unwrap_or_else(|| panic!("no {heading:?} in:\n{said}"));
+    below.trim_start_matches([':', '\n']).split("\n\n").next().unwrap().to_owned()
 }
 
-impl Dev {
-    fn start(args: &[&str], stdin: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .arg("dev")
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let collect = |mut pipe: Box<dyn std::io::Read + Send>| {
-            let said = Arc::clone(&said);
-            thread::spawn(move || {
-                let mut bytes = [0; 4096];
-                while let Ok(count @ 1..) = pipe.read(&mut bytes) {
-                    said.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
-                }
-            });
-        };
-        collect(Box::new(child.stdout.take().unwrap()));
-        collect(Box::new(child.stderr.take().unwrap()));
-        Self { child, said }
-    }
-
-    /// Serves `manifests` with the state in `state`.
-    fn serve(manifests: &Path, state: &Path) -> Self {
-        let dev = Self::start(&[path(manifests), "--listen", "127.0.0.1:0", "--state-dir", path(state)], "");
-        dev.wait_for(SERVED);
-        dev
-    }
-
-    fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
-    }
-
-    /// Waits until it has said `text`.
-    fn wait_for(&self, text: &str) -> String {
-        eventually(|| Some(self.said()).filter(|said| said.contains(text)))
-            .unwrap_or_else(|| panic!("it never said {text:?}, but:\n{}", self.said()))
-    }
-
-    /// The command line that it printed below `heading`.
-    fn printed(&self, heading: &str) -> String {
-        let said = self.said();
-        let below = said.split(heading).nth(1).unwrap_or_else(|| panic!("no {heading:?} in:\n{said}"));
-        below.trim_start_matches([':', '\n']).split("\n\n").next().unwrap().to_owned()
-    }
-
-    fn url(&self) -> String {
-        let said = self.said();
-        said.split("URL").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
-    }
-
-    /// Ends it as Ctrl-C does.
-    fn stop(mut self) -> String {
-        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
-        assert!(self.ended().success(), "{}", self.said());
-        self.said()
-    }
-
-    fn ended(&mut self) -> std::process::ExitStatus {
-        eventually(|| self.child.try_wait().unwrap()).expect("it did not end")
-    }
+/// Ends it as Ctrl-C does.
+fn stop(mut dev: Dev) {
+    kill(Pid::from_raw(dev.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    assert!(ended(&mut dev).success());
 }
 
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn eventually<T>(mut check: impl FnMut() -> Option<T>) -> Option<T> {
-    let start = tokio::time::Instant::now();
-    loop {
-        if let Some(found) = check() {
-            return Some(found);
-        }
-        if start.elapsed() > PATIENCE {
-            return None;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+fn ended(dev: &mut Dev) -> ExitStatus {
+    eventually(|| dev.child.try_wait().unwrap()).expect("it did not end")
 }
 
 fn path(path: &Path) -> &str {
@@ -176,12 +96,12 @@ fn the_printed_command_lines_do_what_they_say() {
     let state = tempfile::tempdir().unwrap();
     let dev = Dev::serve(&quickstart(), state.path());
 
-    let listed = answers(&dev.printed("List the tools"));
+    let listed = answers(&printed(&dev, "List the tools"));
     let tools: Vec<&str> =
         listed[0]["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     assert!(tools.contains(&"whoami") && tools.contains(&"run_command"), "{tools:?}");
 
-    let ran = answers(&dev.printed("Create a workspace, and run a command in it"));
+    let ran = answers(&printed(&dev, "Create a workspace, and run a command in it"));
     assert_eq!(ran[0]["result"]["structuredContent"]["name"], "hello", "{ran:?}");
     let stdout = ran[1]["result"]["structuredContent"]["stdout"].as_str().unwrap();
     assert!(stdout.starts_with("git version "), "{ran:?}");
@@ -202,7 +122,7 @@ fn keys_and_clients_survive_a_restart() {
     let (_, old_token) = token(&credentials);
     assert_eq!(list_tools(&first.url(), &old_token), "200");
     let secret = fs::read(credentials.join("client-secret")).unwrap();
-    first.stop();
+    stop(first);
 
     let second = start();
     assert_eq!(fs::read(credentials.join("client-secret")).unwrap(), secret);
@@ -267,7 +187,7 @@ fn it_listens_beyond_loopback_only_when_told_twice() {
     let (manifests, state) = (quickstart(), state.path());
     let args = [path(&manifests), "--state-dir", path(state), "--listen", "0.0.0.0:0"];
     let mut refused = Dev::start(&args, "");
-    assert_eq!(refused.ended().code(), Some(1));
+    assert_eq!(ended(&mut refused).code(), Some(1));
     refused.wait_for("add --insecure-listen-beyond-loopback");
 
     let insisting = Dev::start(&[&args[..], &["--insecure-listen-beyond-loopback"]].concat(), "");
@@ -282,7 +202,7 @@ fn a_state_directory_is_used_by_one_at_a_time() {
     let _first = Dev::serve(&quickstart(), state.path());
     let mut second =
         Dev::start(&[path(&quickstart()), "--listen", "127.0.0.1:0", "--state-dir", path(state.path())], "");
-    assert_eq!(second.ended().code(), Some(1));
+    assert_eq!(ended(&mut second).code(), Some(1));
     second.wait_for("is in use by another portcullis dev");
 }
 
@@ -292,11 +212,11 @@ fn several_endpoints_need_a_choice() {
     let manifests = format!("{ENDPOINT}{}{}", ENDPOINT.replace("agents", "others"), client("first"));
     let args = ["-", "--listen", "127.0.0.1:0", "--state-dir", path(state.path())];
     let mut undecided = Dev::start(&args, &manifests);
-    assert_eq!(undecided.ended().code(), Some(1));
+    assert_eq!(ended(&mut undecided).code(), Some(1));
     undecided.wait_for("several McpEndpoints: agents, others; pick one with --endpoint");
 
     let decided = Dev::start(&[&args[..], &["--endpoint", "others"]].concat(), &manifests);
     let said = decided.wait_for(SERVED);
     assert!(said.contains("The endpoint \"others\"") && said.contains("No OAuthClient names this endpoint"), "{said}");
-    decided.stop();
+    stop(decided);
 }
