@@ -9,7 +9,7 @@ SHELLCHECK_VERSION := 0.11.0.1
 SHELLCHECK := $(CACHE)/shellcheck-$(SHELLCHECK_VERSION)/bin/shellcheck
 SCRIPTS := $(shell git ls-files .ci/run '*.sh')
 
-.PHONY: test lint fmt clippy deny shellcheck crds
+.PHONY: test lint fmt clippy deny shellcheck crds bench
 
 test: ## every test, on a real control plane where a test needs one
 	cargo test --locked
@@ -36,6 +36,9 @@ shellcheck: $(SHELLCHECK)
 
 crds: ## writes crds/; a test fails where it is stale
 	cargo run --locked -- crds --output crds
+
+bench: ## writes docs/benchmarks.md; needs wrk and an idle machine
+	cargo bench --locked --bench endpoint -- --output docs/benchmarks.md
 
 # Linked in haste: it runs for a second, so optimising it would only cost minutes.
 $(DENY):

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Far beyond what any step takes; only a hang gets there.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The end of what it says once it serves.
 pub const SERVED: &str = "Edits of the manifests are live.";
 
