@@ -56,7 +56,8 @@ fn run(script: &str, revision: &str, target: &Target, calls: &Value) -> Value {
     fs::copy(scripts.join(script), folder.path().join(script)).unwrap();
     symlink(node_modules, folder.path().join("node_modules")).unwrap();
 
-    let program = if script.ends_with(".py") { python.as_path() } else { Path::new("node") };
+    let program =
+        if Path::new(script).extension().is_some_and(|end| end == "py") { python.as_path() } else { Path::new("node") };
     let output = Command::new(program)
         .arg(folder.path().join(script))
         .args([calls.to_string().as_str(), revision])

@@ -63,9 +63,6 @@ pub fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
             let _ = writeln!(text, "client {:?}: it is gone, and its tokens with it", old.name);
         }
     }
-    if text.is_empty() && after.changed {
-        text.push_str("the manifests changed; what they say is in force\n");
-    }
     text
 }
 
@@ -121,7 +118,7 @@ fn obtain_token(token_url: &str, folder: &Path) -> String {
 
 fn list_tools(token: &str, url: &str) -> String {
     let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-    format!("{token} | curl -sS -H @- -H 'Content-Type: application/json' -d '{call}' {url}\n")
+    format!("{token} | curl -sS -H @- -H 'Content-Type: application/json' -d '{call}' {url}; echo\n")
 }
 
 fn run_command(token: &str, url: &str) -> String {

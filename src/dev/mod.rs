@@ -204,9 +204,10 @@ impl Desk {
                 if notes(&manifests) != notes(&self.manifests) {
                     say(&notes(&manifests));
                 }
+                let edited = manifests != self.manifests;
                 self.complaint.clear();
                 self.manifests = manifests;
-                self.take(outcome);
+                self.take(outcome, edited);
             }
             Err(error) => {
                 let complaint = chain(&error);
@@ -216,7 +217,7 @@ impl Desk {
                 }
                 // Their secrets are rotated and healed all the same.
                 match self.station.apply(&self.manifests, now) {
-                    Ok(outcome) => self.take(outcome),
+                    Ok(outcome) => self.take(outcome, false),
                     Err(_) => self.due = now.checked_add(RETRY).ok(),
                 }
             }
@@ -224,8 +225,12 @@ impl Desk {
         self
     }
 
-    fn take(&mut self, outcome: Outcome) {
-        say(&banner::news(&self.outcome, &outcome, &self.station.store));
+    fn take(&mut self, outcome: Outcome, edited: bool) {
+        let news = banner::news(&self.outcome, &outcome, &self.station.store);
+        if edited && outcome.changed && news.is_empty() {
+            say("the manifests changed; what they say is in force\n");
+        }
+        say(&news);
         self.due = outcome.plan.next_change;
         self.outcome = outcome;
     }
