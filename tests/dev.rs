@@ -208,6 +208,25 @@ fn a_state_directory_is_used_by_one_at_a_time() {
 }
 
 #[test]
+fn what_cannot_be_read_or_listened_at_is_named() {
+    let state = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let manifests = quickstart();
+    for (arguments, said) in [
+        (["nowhere.yaml", "--listen", "127.0.0.1:0"], "error: nowhere.yaml: No such file or directory".to_owned()),
+        (
+            [path(&manifests), "--listen", &address],
+            format!("error: cannot listen at {address}; name another with --listen"),
+        ),
+    ] {
+        let mut dev = Dev::start(&[&arguments[..], &["--state-dir", path(state.path())]].concat(), "");
+        assert_eq!(ended(&mut dev).code(), Some(1));
+        dev.wait_for(&said);
+    }
+}
+
+#[test]
 fn several_endpoints_need_a_choice() {
     let state = tempfile::tempdir().unwrap();
     let manifests = format!("{ENDPOINT}{}{}", ENDPOINT.replace("agents", "others"), client("first"));

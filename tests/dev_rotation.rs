@@ -90,7 +90,7 @@ async fn a_secret_is_rotated_when_its_time_has_come() {
         answers(&url, &new, 200).await;
         stop.cancel();
     };
-    let both = async { tokio::join!(dev, story) };
+    let both = Box::pin(async { tokio::join!(dev, story) });
     let (ended, ()) = tokio::time::timeout(Duration::from_mins(1), both).await.unwrap();
     ended.unwrap();
 }

@@ -31,9 +31,9 @@ use std::{
     sync::Arc,
 };
 use store::Store;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
-use watch::Watch;
+use watch::{Watch, WatchError};
 
 /// How soon to try again after files could not be written.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
@@ -81,7 +81,7 @@ pub enum DevError {
     Station(#[from] StationError),
     /// The manifests cannot be watched.
     #[error(transparent)]
-    Watch(#[from] watch::WatchError),
+    Watch(#[from] WatchError),
     /// The workspaces cannot be read.
     #[error("the workspaces in the state directory cannot be used")]
     Workspaces(#[from] workspaces::Error),
@@ -101,15 +101,15 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), DevError> {
     let (listener, origin) = listen(options.listen, options.beyond_loopback).await?;
-    let store = Store::open(&options.state)?;
-    let watch = Watch::start(&options.sources, store.root(), &store.secrets_folder())?;
+    let state = options.state;
+    let store = spawn_blocking(move || Store::open(&state)).await??;
     let local = LocalOptions { state_dir: store.root().to_owned(), path: options.path, user: options.user };
     let workspaces = LocalWorkspaces::open(local, Arc::clone(&clock), StdRng::from_rng(&mut rng)).await?;
     let workspaces = Arc::new(workspaces);
 
     let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, rng };
     let now = clock.now();
-    let desk = tokio::task::spawn_blocking(move || Desk::open(station, now)).await??;
+    let desk = spawn_blocking(move || Desk::open(station, now)).await??;
     let server = server::Options {
         config_dir: desk.station.store.mounted_folder(&desk.outcome.endpoint.name_any()),
         workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
@@ -121,7 +121,7 @@ pub async fn run(
         ended
     };
     let keep = async {
-        let ended = keep_current(desk, watch, clock, &stop).await;
+        let ended = keep_current(desk, clock, &stop).await;
         stop.cancel();
         ended
     };
@@ -148,13 +148,13 @@ async fn listen(wanted: SocketAddr, beyond_loopback: bool) -> Result<(TcpListene
 }
 
 /// Applies every change until `stop`.
-async fn keep_current(
-    mut desk: Desk,
-    mut watch: Watch,
-    clock: Arc<dyn Clock>,
-    stop: &CancellationToken,
-) -> Result<(), DevError> {
+async fn keep_current(desk: Desk, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Result<(), DevError> {
+    let (watch, mut desk) = spawn_blocking(move || (desk.watch(), desk)).await?;
+    let mut watch = watch?;
     loop {
+        // At first too: something may have changed before it was watched.
+        let now = clock.now();
+        desk = spawn_blocking(move || desk.refreshed(now)).await?;
         let due = async {
             match desk.due {
                 Some(due) => clock.sleep_until(due).await,
@@ -166,8 +166,6 @@ async fn keep_current(
             () = watch.changed() => {}
             () = due => {}
         }
-        let now = clock.now();
-        desk = tokio::task::spawn_blocking(move || desk.refreshed(now)).await?;
     }
 }
 
@@ -191,6 +189,11 @@ impl Desk {
         say(&notes(&manifests));
         say(&banner::welcome(&outcome, &station.store));
         Ok(Self { due: outcome.plan.next_change, station, manifests, outcome, complaint: String::new() })
+    }
+
+    fn watch(&self) -> Result<Watch, WatchError> {
+        let store = &self.station.store;
+        Watch::start(&self.station.sources, store.root(), &store.secrets_folder())
     }
 
     /// Looks at the manifests and at the clock, and tells what changed. Manifests that cannot be served change nothing.
