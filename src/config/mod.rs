@@ -4,6 +4,7 @@
 //! one folder, and `server` reads them. One projected volume, so that the three always change together.
 
 mod clients;
+pub mod cors;
 mod keys;
 mod server;
 

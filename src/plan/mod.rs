@@ -4,17 +4,35 @@
 //! Pure: no I/O, no clock and no randomness of its own. `operator` applies what comes out; `portcullis dev` lays the
 //! same Secrets and ConfigMap out as files.
 
+mod autoscaling;
+mod cors;
+mod credentials;
+mod deployment;
+mod disruption;
+mod ingress;
+mod keys;
+mod metadata;
+mod network_policy;
+mod quantity;
+mod server_config;
+mod service;
+
 use crate::{
     api::{McpEndpoint, OAuthClient},
-    config::{Revision, ServerConfig},
+    config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DynamicObject;
+use metadata::Owner;
+use rand::CryptoRng;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The label that every planned object carries, with the endpoint's name. The operator's watches select by it.
 pub const ENDPOINT_LABEL: &str = "portcullis.dev/endpoint";
+/// The label of a client's Secret, with the client's name.
+pub const CLIENT_LABEL: &str = "portcullis.dev/client";
 /// `app.kubernetes.io/managed-by` of every planned object.
 pub const MANAGED_BY: &str = "portcullis";
 /// On a pod: the revision that it should have loaded. Changing it makes a kubelet refresh the pod's volumes at once.
@@ -54,6 +72,96 @@ pub struct ClusterFacts {
     pub traefik_middlewares: bool,
 }
 
+/// Plans what should exist for an endpoint.
+///
+/// The same inputs give the same plan. Randomness is used only for credentials that `inputs.secrets` has not got: fed
+/// with the Secrets of its own plan, it needs none.
+pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanError> {
+    let owner = Owner::of(inputs.endpoint)?;
+    let spec = &inputs.endpoint.spec;
+    let url: PublicUrl = spec.url.parse().map_err(PlanError::Url)?;
+    let cors = cors::Cors::decide(spec, inputs.cluster);
+
+    let config = server_config::config(&owner, url.clone(), cors.enforcer)?;
+    let config_file = json(&config)?;
+    let credentials = credentials::plan(inputs, &owner, &url, rng)?;
+    let clients_file = json(&credentials.verifiers)?;
+    let (keys_secret, keys_file) = keys::plan(inputs, &owner, rng)?;
+
+    let mut objects = Objects(credentials.secrets);
+    objects.0.push(keys_secret);
+    objects.add(Some(credentials::verifiers_secret(&owner, &clients_file)))?;
+    objects.add(Some(server_config::config_map(&owner, &config_file)))?;
+    objects.add(Some(deployment::service_account(&owner)))?;
+    objects.add(network_policy::network_policy(&owner))?;
+    objects.add(Some(deployment::deployment(&owner, &inputs.cluster.server_image)))?;
+    objects.add(disruption::disruption_budget(&owner))?;
+    objects.add(autoscaling::autoscaler(&owner))?;
+    objects.add(Some(service::service(&owner)))?;
+    objects.add(cors.middleware(&owner))?;
+    objects.add(ingress::ingress(&owner, &url, cors::ingress_class(spec, inputs.cluster), &cors))?;
+
+    Ok(Plan {
+        config,
+        revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys_file),
+        objects: objects.0,
+        clients: credentials.plans,
+        cors_enforcer: cors.enforcer,
+        cors_note: cors.note,
+        next_change: credentials.next_change,
+    })
+}
+
+/// In the order in which to apply them.
+struct Objects(Vec<PlannedObject>);
+
+impl Objects {
+    fn add<K: Serialize>(&mut self, object: Option<K>) -> Result<(), PlanError> {
+        self.0.extend(object.as_ref().map(PlannedObject::derived).transpose()?);
+        Ok(())
+    }
+}
+
+/// A mounted file: for machines, but a person may look at it too.
+fn json<T: Serialize>(content: &T) -> Result<String, PlanError> {
+    let mut text = serde_json::to_string_pretty(content)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Why nothing can be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The resource has no name.
+    #[error("an McpEndpoint has no metadata.name; give it one")]
+    EndpointNameMissing,
+    /// The URL cannot be used.
+    #[error("spec.url of the McpEndpoint cannot be used")]
+    Url(#[source] PublicUrlError),
+    /// A network cannot be read.
+    #[error("{field} of the McpEndpoint: {value:?} is no network; write one such as 10.0.0.0/8 or 2607:6bc0::/48")]
+    Network {
+        /// The field that holds it.
+        field: &'static str,
+        /// What it says.
+        value: String,
+        /// Why it is none.
+        source: ipnet::AddrParseError,
+    },
+    /// A Secret's name that the endpoint needs is in use.
+    #[error("Secret {secret:?}, which the McpEndpoint needs, belongs to something else; rename or delete that Secret")]
+    NameTaken {
+        /// The Secret's name.
+        secret: String,
+    },
+    /// No signing key could be made.
+    #[error("the endpoint's signing key could not be made")]
+    SigningKey(#[from] KeyError),
+    /// An object or a file could not be written as JSON.
+    #[error("a planned object could not be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
 /// What should exist.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -78,8 +186,8 @@ pub struct Plan {
 pub struct PlannedObject {
     /// With `apiVersion`, `kind`, name, namespace, labels and an owner reference.
     pub object: DynamicObject,
-    /// Set where the plan replaces credentials that were observed: apply only if the live object still has this
-    /// `resourceVersion`, and, if `None` with `generated`, only if there is none.
+    /// Set where the plan keeps or replaces credentials that were observed: if there is anything to write, write it
+    /// only if the live object still has this `resourceVersion`, and, if `None` with `generated`, only if there is none.
     pub replaces: Option<String>,
     /// Whether this plan made up new random content: the writer must make sure by a live read that nothing is lost.
     pub generated: bool,
@@ -117,9 +225,9 @@ pub enum ClientProblem {
         /// The endpoint's name.
         endpoint: String,
     },
-    /// Its `existingSecret` has no such key, or nothing under it.
+    /// Its `existingSecret` has no such key, or no text under it.
     #[error(
-        "Secret {secret:?} has nothing under the key {key:?}; add the client secret there, or name another key in spec.existingSecret.key"
+        "Secret {secret:?} has no text under the key {key:?}; add the client secret there, or name another key in spec.existingSecret.key"
     )]
     SecretKeyMissing {
         /// The Secret's name.

@@ -1,0 +1,20 @@
+//! The endpoint's side of the Fetch standard's CORS protocol: one list for whoever speaks it, be it a server or the
+//! ingress controller before it.
+
+/// The methods that a page may use.
+pub const ALLOWED_METHODS: [&str; 4] = ["GET", "POST", "DELETE", "OPTIONS"];
+
+/// The request headers that a page may set.
+pub const ALLOWED_HEADERS: [&str; 8] = [
+    "Authorization",
+    "Content-Type",
+    "Accept",
+    "Mcp-Protocol-Version",
+    "Mcp-Method",
+    "Mcp-Name",
+    "Mcp-Session-Id",
+    "Last-Event-ID",
+];
+
+/// The response headers that a page may read.
+pub const EXPOSED_HEADERS: [&str; 3] = ["WWW-Authenticate", "Retry-After", "Mcp-Session-Id"];

@@ -1,0 +1,203 @@
+//! The servers: their ServiceAccount and Deployment, after the *restricted* Pod Security Standard.
+//!
+//! Nothing of the configuration or the credentials is in the pod template: servers reload them, so a change of them
+//! rolls nothing out. The one exception is the time to drain, which follows `spec.limits.requestTimeout`.
+
+use super::{
+    credentials, keys,
+    metadata::{Component, Owner},
+    quantity, server_config,
+};
+use crate::config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, PRIVATE_PORT, PUBLIC_PORT};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            Capabilities, ConfigMapProjection, Container, ContainerPort, HTTPGetAction, KeyToPath, PodSecurityContext,
+            PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
+            SecretProjection, SecurityContext, ServiceAccount, TopologySpreadConstraint, Volume, VolumeMount,
+            VolumeProjection,
+        },
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+
+/// The name of the public port in pods and of the Service's port.
+pub(super) const HTTP: &str = "http";
+const PRIVATE: &str = "private";
+const CONFIG_DIR: &str = "/etc/portcullis";
+const CONFIG_VOLUME: &str = "config";
+/// `nonroot` of the distroless images.
+const USER: i64 = 65_532;
+/// How long a server may take to stop, beyond the longest request.
+const STOP_SECONDS: u64 = 10;
+const DEFAULT_REPLICAS: i32 = 2;
+
+/// The fewest servers that there are meant to be.
+pub(super) fn least_replicas(owner: &Owner<'_>) -> i32 {
+    let spec = &owner.endpoint().spec.deployment;
+    match &spec.autoscaling {
+        Some(autoscaling) => autoscaling.min,
+        None => spec.replicas.unwrap_or(DEFAULT_REPLICAS),
+    }
+}
+
+pub(super) fn service_account(owner: &Owner<'_>) -> ServiceAccount {
+    ServiceAccount {
+        metadata: owner.metadata(service_account_name(owner), Component::Server),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+pub(super) fn deployment(owner: &Owner<'_>, image: &str) -> Deployment {
+    let autoscaled = owner.endpoint().spec.deployment.autoscaling.is_some();
+    Deployment {
+        metadata: owner.metadata(owner.name(), Component::Server),
+        spec: Some(DeploymentSpec {
+            // The autoscaler's to set.
+            replicas: (!autoscaled).then(|| least_replicas(owner)),
+            selector: owner.server_selector(),
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_unavailable: Some(IntOrString::Int(0)),
+                    max_surge: Some(IntOrString::Int(1)),
+                }),
+            }),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(owner.labels(Component::Server)), ..ObjectMeta::default() }),
+                spec: Some(pod(owner, image)),
+            },
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn service_account_name(owner: &Owner<'_>) -> String {
+    owner.named("server")
+}
+
+fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
+    let drain = owner.endpoint().spec.limits.request_timeout.as_duration().as_secs() + STOP_SECONDS;
+    PodSpec {
+        service_account_name: Some(service_account_name(owner)),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: i64::try_from(drain).ok(),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+            ..PodSecurityContext::default()
+        }),
+        topology_spread_constraints: Some(vec![TopologySpreadConstraint {
+            max_skew: 1,
+            topology_key: "kubernetes.io/hostname".to_owned(),
+            when_unsatisfiable: "ScheduleAnyway".to_owned(),
+            label_selector: Some(owner.server_selector()),
+            ..TopologySpreadConstraint::default()
+        }]),
+        containers: vec![container(owner, image)],
+        volumes: Some(vec![Volume {
+            name: CONFIG_VOLUME.to_owned(),
+            projected: Some(ProjectedVolumeSource { sources: Some(files(owner)), ..ProjectedVolumeSource::default() }),
+            ..Volume::default()
+        }]),
+        ..PodSpec::default()
+    }
+}
+
+fn container(owner: &Owner<'_>, image: &str) -> Container {
+    let args = [
+        "serve",
+        "--config-dir",
+        CONFIG_DIR,
+        "--listen",
+        &format!("0.0.0.0:{PUBLIC_PORT}"),
+        "--private-listen",
+        &format!("0.0.0.0:{PRIVATE_PORT}"),
+    ];
+    Container {
+        name: "server".to_owned(),
+        image: Some(image.to_owned()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        args: Some(args.map(ToOwned::to_owned).into()),
+        ports: Some(vec![port(HTTP, PUBLIC_PORT), port(PRIVATE, PRIVATE_PORT)]),
+        startup_probe: Some(Probe { failure_threshold: Some(30), ..probe("/healthz", 1) }),
+        liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/healthz", 10) }),
+        readiness_probe: Some(Probe { failure_threshold: Some(2), ..probe("/readyz", 5) }),
+        resources: Some(resources(owner)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(vec![VolumeMount {
+            name: CONFIG_VOLUME.to_owned(),
+            mount_path: CONFIG_DIR.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }]),
+        ..Container::default()
+    }
+}
+
+fn port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number.into(),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+fn probe(path: &str, period_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(PRIVATE.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        ..Probe::default()
+    }
+}
+
+/// One volume, so that the three files always change together.
+fn files(owner: &Owner<'_>) -> Vec<VolumeProjection> {
+    let item = |file: &str| Some(vec![KeyToPath { key: file.to_owned(), path: file.to_owned(), mode: None }]);
+    let secret = |suffix: &str, file: &str| VolumeProjection {
+        secret: Some(SecretProjection { name: owner.named(suffix), items: item(file), optional: None }),
+        ..VolumeProjection::default()
+    };
+    vec![
+        VolumeProjection {
+            config_map: Some(ConfigMapProjection {
+                name: owner.named(server_config::SUFFIX),
+                items: item(CONFIG_FILE),
+                optional: None,
+            }),
+            ..VolumeProjection::default()
+        },
+        secret(credentials::VERIFIERS_SUFFIX, CLIENTS_FILE),
+        secret(keys::SUFFIX, KEYS_FILE),
+    ]
+}
+
+fn resources(owner: &Owner<'_>) -> ResourceRequirements {
+    let list = |entries: &[(&str, &str)]| {
+        Some(entries.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect())
+    };
+    match &owner.endpoint().spec.deployment.resources {
+        Some(given) => quantity::canonical_requirements(given),
+        None => ResourceRequirements {
+            requests: list(&[("cpu", "20m"), ("memory", "32Mi")]),
+            limits: list(&[("memory", "128Mi")]),
+            claims: None,
+        },
+    }
+}

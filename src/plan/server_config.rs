@@ -1,0 +1,55 @@
+//! The servers' configuration: what the manifest says, parsed, as `config.json` in a ConfigMap.
+
+use super::{
+    CorsEnforcer, PlanError,
+    metadata::{Component, Owner},
+};
+use crate::config::{AccessRules, CONFIG_FILE, CorsRules, Limits, PublicUrl, ServerConfig, ToolRules};
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+/// The suffix of the ConfigMap's name.
+pub(super) const SUFFIX: &str = "config";
+
+/// What a server needs to know that is no secret.
+pub(super) fn config(owner: &Owner<'_>, url: PublicUrl, cors: CorsEnforcer) -> Result<ServerConfig, PlanError> {
+    let spec = &owner.endpoint().spec;
+    Ok(ServerConfig {
+        endpoint: owner.name().to_owned(),
+        url,
+        access_token_lifetime: spec.tokens.access_lifetime,
+        tools: ToolRules { allow: spec.tools.allow.clone(), deny: spec.tools.deny.clone() },
+        cors: CorsRules {
+            allowed_origins: spec.cors.allowed_origins.clone(),
+            max_age: spec.cors.max_age,
+            // With no allowed origin too: the server then refuses every origin, and there is nothing to allow.
+            answered_here: cors == CorsEnforcer::Server,
+        },
+        limits: Limits {
+            request_timeout: spec.limits.request_timeout,
+            max_concurrent_requests: spec.limits.max_concurrent_requests,
+            requests_per_second: spec.limits.requests_per_second,
+            burst: spec.limits.burst,
+            max_body_size: spec.limits.max_body_size,
+        },
+        access: AccessRules {
+            allowed_cidrs: networks("spec.network.allowedCidrs", &spec.network.allowed_cidrs)?,
+            trusted_proxies: networks("spec.network.trustedProxies", &spec.network.trusted_proxies)?,
+        },
+    })
+}
+
+/// The ConfigMap that holds it.
+pub(super) fn config_map(owner: &Owner<'_>, file: &str) -> ConfigMap {
+    ConfigMap {
+        metadata: owner.metadata(owner.named(SUFFIX), Component::Server),
+        data: Some([(CONFIG_FILE.to_owned(), file.to_owned())].into()),
+        ..ConfigMap::default()
+    }
+}
+
+fn networks(field: &'static str, texts: &[String]) -> Result<Vec<IpNet>, PlanError> {
+    let parse =
+        |text: &String| text.parse().map_err(|source| PlanError::Network { field, value: text.clone(), source });
+    texts.iter().map(parse).collect()
+}
