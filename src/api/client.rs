@@ -59,6 +59,7 @@ pub struct OAuthClientSpec {
     #[serde(default)]
     #[schemars(length(max = 32), inner(length(min = 1, max = 2048)))]
     #[x_kube(
+        merge_strategy = ListMerge::Set,
         validation = Rule::new("self.all(u, !u.contains('*'))")
             .message("spec.redirectUris: must have no wildcard; list each URI in full (RFC 9700)"),
         validation = Rule::new("self.all(u, !u.contains('#'))")
@@ -79,9 +80,11 @@ pub struct OAuthClientSpec {
     /// How it obtains tokens; omitted: as the preset says, `authorization_code` and `refresh_token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub grants: Option<Vec<Grant>>,
     /// The most that its tokens may be good for.
     #[schemars(length(min = 1, max = 6))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<Scope>,
     /// The Secret that the operator writes and rotates.
     #[serde(default, skip_serializing_if = "Option::is_none")]

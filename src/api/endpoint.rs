@@ -111,13 +111,13 @@ pub struct ToolFilter {
     /// Tool names; `*` stands for any run of characters.
     #[serde(default = "ToolFilter::default_allow")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 64)))]
-    #[x_kube(validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
         .message("spec.tools.allow: tool names are made of a-z, 0-9, _ and the wildcard *"))]
     pub allow: Vec<String>,
     /// Tool names to leave out; it wins over `allow`.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
-    #[x_kube(validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
         .message("spec.tools.deny: tool names are made of a-z, 0-9, _ and the wildcard *"))]
     pub deny: Vec<String>,
 }
@@ -142,7 +142,7 @@ pub struct Cors {
     /// other origin is refused; a request without an `Origin`, as from anything but a browser, is not concerned.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(max = 253)))]
-    #[x_kube(validation = Rule::new("self.all(o, o.matches('^https://([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$') || o.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]{1,5})?$'))")
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(o, o.matches('^https://([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$') || o.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]{1,5})?$'))")
         .message("spec.cors.allowedOrigins: each must be scheme and host in lower case, without path or slash, such as https://claude.ai or https://*.example.com; http for loopback only; a lone * is refused since any page could then drive the endpoint"))]
     pub allowed_origins: Vec<String>,
     /// How long a browser may remember a preflight's answer: at most 24 hours.
@@ -240,13 +240,13 @@ pub struct Network {
     /// Networks that clients may come from; empty: any. Behind a proxy this needs `trustedProxies`.
     #[serde(default)]
     #[schemars(length(max = 128), inner(length(max = 64)))]
-    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))")
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(c, isCIDR(c))")
         .message("spec.network.allowedCidrs: each must be a network such as 160.79.104.0/21 or 2607:6bc0::/48; a single address is written with /32 or /128"))]
     pub allowed_cidrs: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed, such as the ingress controller's network.
     #[serde(default)]
     #[schemars(length(max = 128), inner(length(max = 64)))]
-    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))")
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(c, isCIDR(c))")
         .message("spec.network.trustedProxies: each must be a network such as 10.0.0.0/8; a single address is written with /32 or /128"))]
     pub trusted_proxies: Vec<String>,
     /// Whether a NetworkPolicy closes every port of the servers but their own two.

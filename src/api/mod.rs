@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod condition;
+pub mod crds;
 pub mod endpoint;
 pub mod preset;
 pub mod quantity;
