@@ -66,14 +66,14 @@ pub enum ApplyError {
 enum Ownership {
     /// Its owner is the planned one.
     Ours,
-    /// It carries our labels, but its owner is gone or a namesake from before, as after a restore from a backup.
+    /// It carries our labels, and nobody controls it: somebody removed its owner.
     Adoptable,
     /// Somebody else's.
     Foreign,
 }
 
 /// Applies and deletes the objects of one endpoint.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Applier<'a> {
     /// For the writes.
     pub client: &'a Client,
@@ -112,11 +112,8 @@ impl Applier<'_> {
         };
         match self.ownership(&live, desired) {
             Ownership::Foreign => return Ok(Applied::NameTaken),
-            // Both are put right first: the plan did not see the one, the API server allows one controller only.
+            // The plan did not see it.
             Ownership::Ours if !self.is_labelled(&live) => return self.restore(&api, cache, &live, desired).await,
-            Ownership::Adoptable if controller(&live).is_some() => {
-                return self.restore(&api, cache, &live, desired).await;
-            }
             Ownership::Adoptable | Ownership::Ours => {}
         }
         let same_plan = live.annotations().get(APPLIED_ANNOTATION) == Some(&fingerprint);
@@ -125,14 +122,35 @@ impl Applier<'_> {
         if same_plan && diff::covers(&live_json, &wanted_json) {
             return Ok(Applied::Unchanged);
         }
-        if planned.generated {
-            if planned.replaces.is_none() || planned.replaces != live.metadata.resource_version {
-                return Err(ApplyError::Stale(name));
-            }
-            wanted.metadata.resource_version.clone_from(&planned.replaces);
+        if planned.generated && planned.replaces.is_none() {
+            return Err(ApplyError::Stale(name));
         }
+        wanted.metadata.resource_version.clone_from(&planned.replaces);
         self.write(&api, cache, &wanted).await?;
         Ok(if same_plan { Applied::Repaired } else { Applied::Written })
+    }
+
+    /// Gives objects of an owner's namesake from before, as after a restore from a backup, to the owner of today.
+    /// Must precede the plan: it would take their names for taken. Returns whether there was any.
+    pub async fn adopt(&self, owners: &[OwnerReference]) -> Result<bool, ApplyError> {
+        let mut adopted = false;
+        for cache in self.world.objects() {
+            for live in cache.of_endpoint(self.namespace, self.endpoint).into_iter().filter(|live| is_managed(live)) {
+                let Some(former) = controller(&live) else { continue };
+                let today = owners.iter().find(|owner| {
+                    (&owner.api_version, &owner.kind, &owner.name) == (&former.api_version, &former.kind, &former.name)
+                });
+                let Some(today) = today.filter(|today| today.uid != former.uid) else { continue };
+                let api = Api::namespaced_with(self.client.clone(), self.namespace, cache.kind());
+                let patch = json!({"metadata": {
+                    "resourceVersion": live.metadata.resource_version,
+                    "ownerReferences": [today],
+                }});
+                self.patch(&api, cache, &live, &merge_params(), &Patch::Merge(&patch)).await?;
+                adopted = true;
+            }
+        }
+        Ok(adopted)
     }
 
     /// Deletes what earlier plans made for these owners and this one lacks. Returns kinds and names.
@@ -181,11 +199,8 @@ impl Applier<'_> {
         if live.owner_references().iter().any(|owner| owner.uid == planned.uid) {
             return Ownership::Ours;
         }
-        let labelled = is_managed(live) && self.is_labelled(live);
-        let namesake = controller(live).is_none_or(|owner| {
-            owner.api_version == planned.api_version && owner.kind == planned.kind && owner.name == planned.name
-        });
-        if labelled && namesake { Ownership::Adoptable } else { Ownership::Foreign }
+        let adoptable = is_managed(live) && self.is_labelled(live) && controller(live).is_none();
+        if adoptable { Ownership::Adoptable } else { Ownership::Foreign }
     }
 
     /// Puts only labels and owner right where they are wrong, so that the next plan sees the object with its content.
@@ -204,8 +219,7 @@ impl Applier<'_> {
                 "labels": desired.metadata.labels,
                 "ownerReferences": desired.metadata.owner_references,
             }});
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            self.patch(api, cache, desired, &params, &Patch::Merge(&patch)).await?;
+            self.patch(api, cache, desired, &merge_params(), &Patch::Merge(&patch)).await?;
         }
         Err(ApplyError::Stale(describe(desired)))
     }
@@ -242,6 +256,10 @@ impl Applier<'_> {
             Err(error) => Err(api_error(&describe(object), "written", error)),
         }
     }
+}
+
+fn merge_params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 fn is_managed(live: &DynamicObject) -> bool {
