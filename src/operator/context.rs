@@ -3,18 +3,16 @@
 use super::{
     Settings,
     apply::FIELD_MANAGER,
+    cache::Cache,
     events::Events,
     metrics::{Metrics, Verb},
     probe::Probe,
-    servers::Incarnation,
+    servers::{Incarnation, Known},
     verify::VerifyError,
     wakeups::Wakeups,
     world::{EndpointKey, Guarded, World},
 };
-use crate::{
-    ambient::Clock,
-    config::{LoadedRevision, Revision},
-};
+use crate::{ambient::Clock, config::Revision};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource,
@@ -61,7 +59,7 @@ pub struct Memory {
     /// Names of Secrets that belong to somebody else and carry no label, so that no watch tells of them.
     pub foreign_secrets: BTreeSet<String>,
     /// The last report of every server that runs.
-    pub loaded: HashMap<Incarnation, LoadedRevision>,
+    pub loaded: Known,
     /// The last verification that came to a conclusion.
     pub verified: Option<Verification>,
     /// The generation of a manifest that cannot be read, once its status says so.
@@ -116,7 +114,7 @@ impl Context {
     /// Writes the status of a custom resource. One that is gone needs none.
     pub async fn write_status<K>(
         &self,
-        cache: &super::cache::Cache<Guarded<K>>,
+        cache: &Cache<Guarded<K>>,
         namespace: &str,
         name: &str,
         status: &impl Serialize,

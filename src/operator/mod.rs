@@ -22,8 +22,8 @@ pub mod world;
 
 use crate::ambient::Clock;
 use http::Health;
-use leader::{Election, ElectionError};
 use kube::Client;
+use leader::{Election, ElectionError};
 use rand::rngs::StdRng;
 use std::{
     future::IntoFuture as _,

@@ -67,15 +67,3 @@ impl Probe {
         tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(ProbeError::Timeout))
     }
 }
-
-/// An error and its causes in one line, for a condition's message.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}

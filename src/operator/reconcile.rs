@@ -5,7 +5,6 @@ use super::{
     apply::{Applied, Applier, ApplyError, describe},
     context::{Context, Memory, Verification},
     metrics::Outcome,
-    probe::chain,
     servers::{self, Report, Server},
     status::{self, Observed, Obstacle, reason},
     verify::verify,
@@ -16,6 +15,7 @@ use crate::{
         McpEndpoint, McpEndpointStatus, OAuthClient, OAuthClientStatus,
         condition::{CREDENTIALS_LOADED, READY, conditions},
     },
+    chain::chain,
     plan::{self, ClientPlan, CredentialChange, Inputs, Plan, PlanError, PlannedObject},
 };
 use futures::future::try_join_all;
@@ -92,9 +92,11 @@ pub async fn reconcile(endpoint: Arc<Guarded<McpEndpoint>>, context: Arc<Context
     let newest = context.world.endpoints.get(&namespace, &name).unwrap_or(endpoint);
     let result = match &newest.0 {
         Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(Progress::Done),
-        Ok(valid) => Reconcile { context: &context, key: &key, endpoint: valid, namespace: &namespace, name: &name }
-            .run(&mut memory)
-            .await,
+        Ok(valid) => {
+            Reconcile { context: &context, key: &key, endpoint: valid, namespace: &namespace, name: &name }
+                .run(&mut memory)
+                .await
+        }
         Err(invalid) => {
             let generation = invalid.metadata.generation;
             report_unreadable(&context, &namespace, &name, generation, &invalid.error, &mut memory).await
@@ -254,7 +256,11 @@ impl Reconcile<'_> {
         })
     }
 
-    async fn plan(&self, clients: &[OAuthClient], memory: &mut Memory) -> Result<Result<Plan, PlanError>, ReconcileError> {
+    async fn plan(
+        &self,
+        clients: &[OAuthClient],
+        memory: &mut Memory,
+    ) -> Result<Result<Plan, PlanError>, ReconcileError> {
         let mut secrets = BTreeMap::new();
         let watched = self.context.world.objects_of(&TypeMeta::resource::<Secret>());
         for live in watched.map(|cache| cache.of_endpoint(self.namespace, self.name)).unwrap_or_default() {
@@ -298,7 +304,8 @@ impl Reconcile<'_> {
             match applier.apply(planned).await? {
                 Applied::Unchanged | Applied::Written => {}
                 Applied::Repaired => {
-                    let note = format!("{} had been changed by somebody; it is as planned again", describe(&planned.object));
+                    let note =
+                        format!("{} had been changed by somebody; it is as planned again", describe(&planned.object));
                     self.context.events.note(self.endpoint, "DriftRepaired", "Apply", note).await;
                 }
                 Applied::NameTaken if is_secret(planned) => {
@@ -389,7 +396,9 @@ impl Reconcile<'_> {
         let findings = status::endpoint_findings(&observed);
         if let Some(loaded) = findings.iter().find(|finding| finding.kind == CREDENTIALS_LOADED) {
             for client in clients {
-                let Some(planned) = plan.clients.iter().find(|planned| planned.name == client.name_any()) else { continue };
+                let Some(planned) = plan.clients.iter().find(|planned| planned.name == client.name_any()) else {
+                    continue;
+                };
                 let status = status::client_status(client, planned, loaded, now);
                 write_client_status(self.context, self.namespace, client, &status).await?;
             }
@@ -404,7 +413,8 @@ impl Reconcile<'_> {
         }
         let written = self.context.write_status(&self.context.world.endpoints, self.namespace, self.name, status).await;
         written.map_err(|error| ReconcileError::Status(format!("McpEndpoint {:?}", self.name), Box::new(error)))?;
-        self.tell_readiness(before.map(|before| before.conditions.as_slice()).unwrap_or_default(), &status.conditions).await;
+        self.tell_readiness(before.map(|before| before.conditions.as_slice()).unwrap_or_default(), &status.conditions)
+            .await;
         Ok(())
     }
 
@@ -430,11 +440,18 @@ impl Reconcile<'_> {
             let Some(client) = clients.iter().find(|client| client.name_any() == plan.name) else { continue };
             let secret = plan.secret_name.as_deref().unwrap_or_default();
             let (reason, note) = match plan.change {
-                Some(CredentialChange::Created) => ("SecretCreated", format!("a client secret was made in Secret {secret:?}")),
-                Some(CredentialChange::Rotated) => ("SecretRotated", format!("a new client secret is in Secret {secret:?}")),
-                Some(CredentialChange::Healed) => {
-                    ("SecretHealed", format!("Secret {secret:?} was damaged; it holds a new client secret, the old one no longer counts"))
+                Some(CredentialChange::Created) => {
+                    ("SecretCreated", format!("a client secret was made in Secret {secret:?}"))
                 }
+                Some(CredentialChange::Rotated) => {
+                    ("SecretRotated", format!("a new client secret is in Secret {secret:?}"))
+                }
+                Some(CredentialChange::Healed) => (
+                    "SecretHealed",
+                    format!(
+                        "Secret {secret:?} was damaged; it holds a new client secret, the old one no longer counts"
+                    ),
+                ),
                 None => continue,
             };
             self.context.events.note(client, reason, "Apply", note).await;
@@ -484,7 +501,8 @@ mod tests {
     #[test]
     fn retries_are_spaced_out_up_to_a_limit() {
         let (first, most) = (Duration::from_millis(100), Duration::from_secs(30));
-        for (times, expected) in [(0, 100), (1, 100), (2, 200), (3, 400), (9, 25_600), (10, 30_000), (u32::MAX, 30_000)] {
+        for (times, expected) in [(0, 100), (1, 100), (2, 200), (3, 400), (9, 25_600), (10, 30_000), (u32::MAX, 30_000)]
+        {
             assert_eq!(backoff(first, times, most), Duration::from_millis(expected), "{times}");
         }
     }

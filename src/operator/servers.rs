@@ -6,10 +6,11 @@
 use super::{
     apply::FIELD_MANAGER,
     metrics::{Metrics, Verb},
-    probe::{Probe, ProbeError, chain},
+    probe::{Probe, ProbeError},
     world::World,
 };
 use crate::{
+    chain::chain,
     config::{LoadedRevision, PRIVATE_PORT, Revision},
     plan::REVISION_ANNOTATION,
 };
@@ -49,6 +50,9 @@ pub struct Incarnation {
     restarts: i64,
 }
 
+/// What servers reported before.
+pub type Known = HashMap<Incarnation, LoadedRevision>;
+
 /// What a server says of itself, or why it could not be asked.
 pub type Report = Result<LoadedRevision, String>;
 
@@ -74,12 +78,7 @@ fn server(pod: &DynamicObject) -> Option<Server> {
 }
 
 /// Asks every server what it has loaded, except those that are `known` to have loaded `revision`.
-pub async fn ask(
-    probe: &Probe,
-    servers: &[Server],
-    revision: &Revision,
-    known: &HashMap<Incarnation, LoadedRevision>,
-) -> Vec<Report> {
+pub async fn ask(probe: &Probe, servers: &[Server], revision: &Revision, known: &Known) -> Vec<Report> {
     join_all(servers.iter().map(async |server| match known.get(&server.incarnation) {
         Some(report) if report.revision == *revision => Ok(report.clone()),
         _ => loaded(probe, server.address).await.map_err(|error| chain(&error)),

@@ -98,7 +98,9 @@ pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
     let ready = match (observed.obstacle, failing) {
         (Some(obstacle), _) => blocked(obstacle),
         (None, Some(part)) => Finding { kind: READY, holds: Some(false), ..part.clone() },
-        (None, None) => finding(READY, Some(true), reason::READY, format!("agents connect at {}", observed.url.resource())),
+        (None, None) => {
+            finding(READY, Some(true), reason::READY, format!("agents connect at {}", observed.url.resource()))
+        }
     };
     [vec![ready], parts].concat()
 }

@@ -2,10 +2,13 @@
 //! (RFC 6750, RFC 9728 §5.1). It stops where a client would need a token: the operator holds none and makes none.
 
 use super::{
-    probe::{Answer, Probe, chain},
+    probe::{Answer, Probe},
     servers::Server,
 };
-use crate::config::{PUBLIC_PORT, PublicUrl};
+use crate::{
+    chain::chain,
+    config::{PUBLIC_PORT, PublicUrl},
+};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
@@ -162,7 +165,8 @@ mod tests {
 
     #[test]
     fn documents_must_speak_of_this_endpoint() {
-        let good = json!({"resource": "https://mcp.example.com/mcp", "authorization_servers": ["https://mcp.example.com"]});
+        let good =
+            json!({"resource": "https://mcp.example.com/mcp", "authorization_servers": ["https://mcp.example.com"]});
         assert_eq!(check_resource(&good, &url()), Ok(()));
         for (field, wrong) in [
             ("resource", json!("https://mcp.example.com")),

@@ -15,7 +15,6 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
     networking::v1::{Ingress, IngressClass, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
-    rbac::v1::{Role, RoleBinding},
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -63,8 +62,6 @@ impl World {
             ApiResource::erase::<Secret>(&()),
             ApiResource::erase::<ConfigMap>(&()),
             ApiResource::erase::<ServiceAccount>(&()),
-            ApiResource::erase::<Role>(&()),
-            ApiResource::erase::<RoleBinding>(&()),
             ApiResource::erase::<Service>(&()),
             ApiResource::erase::<Deployment>(&()),
             ApiResource::erase::<Ingress>(&()),
@@ -111,7 +108,8 @@ impl World {
     pub fn facts(&self) -> ClusterFacts {
         let mut classes = self.ingress_classes.select(|_| true);
         classes.sort_by_key(|class| class.name_any());
-        let is_default = |class: &IngressClass| class.annotations().get(DEFAULT_CLASS_ANNOTATION).is_some_and(|v| v == "true");
+        let is_default =
+            |class: &IngressClass| class.annotations().get(DEFAULT_CLASS_ANNOTATION).is_some_and(|v| v == "true");
         ClusterFacts {
             server_image: self.server_image.clone(),
             default_ingress_class: classes.iter().find(|class| is_default(class)).map(|class| class.name_any()),
@@ -134,16 +132,29 @@ impl World {
         let all = watcher::Config::default();
 
         let follow = Follow { world: Arc::clone(self), concerned: concerned.clone() };
-        tasks.spawn(follow.clone().run(Api::all(client.clone()), all.clone(), |world| &world.endpoints, |endpoint| {
-            Some(key_of(endpoint))
-        }));
-        tasks.spawn(follow.clone().run(Api::all(client.clone()), all.clone(), |world| &world.clients, endpoint_of_client));
+        tasks.spawn(follow.clone().run(
+            Api::all(client.clone()),
+            all.clone(),
+            |world| &world.endpoints,
+            |endpoint| Some(key_of(endpoint)),
+        ));
+        tasks.spawn(follow.clone().run(
+            Api::all(client.clone()),
+            all.clone(),
+            |world| &world.clients,
+            endpoint_of_client,
+        ));
         tasks.spawn(follow.clone().run(Api::all(client.clone()), all, |world| &world.ingress_classes, |_| None));
         let pods = Api::all_with(client.clone(), self.pods.kind());
         tasks.spawn(follow.clone().run(pods, labelled.clone(), |world| &world.pods, endpoint_by_label));
         for (index, cache) in self.objects.iter().enumerate() {
             let api = Api::all_with(client.clone(), cache.kind());
-            tasks.spawn(follow.clone().run(api, labelled.clone(), move |world| &world.objects[index], endpoint_by_label));
+            tasks.spawn(follow.clone().run(
+                api,
+                labelled.clone(),
+                move |world| &world.objects[index],
+                endpoint_by_label,
+            ));
         }
     }
 
@@ -214,7 +225,9 @@ impl Follow {
         }
         // Clients of endpoints that are not there have something to say too.
         for client in self.world.clients.select(|_| true) {
-            endpoint_of_client(&client).into_iter().for_each(|key| self.concern(key));
+            if let Some(key) = endpoint_of_client(&client) {
+                self.concern(key);
+            }
         }
     }
 }
