@@ -9,7 +9,10 @@ use super::{
     metrics::{Metrics, Verb},
     world::World,
 };
-use crate::plan::{ENDPOINT_LABEL, MANAGED_BY, PlannedObject};
+use crate::{
+    chain::chain,
+    plan::{ENDPOINT_LABEL, MANAGED_BY, PlannedObject},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Client, ResourceExt as _,
@@ -59,6 +62,31 @@ pub enum ApplyError {
     /// An object cannot be written as JSON.
     #[error("{0} cannot be written as JSON")]
     Json(String, #[source] serde_json::Error),
+}
+
+impl ApplyError {
+    /// The error and its causes in one line. Of a Secret only the kind of refusal: the API server, or an admission
+    /// webhook, may repeat what it refused.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        match self {
+            Self::Api { object, what, source } if object.starts_with("Secret ") => match &**source {
+                kube::Error::Api(answer) => format!("{object} could not be {what}: {}", answer.reason),
+                _ => chain(self),
+            },
+            _ => chain(self),
+        }
+    }
+
+    /// Whether the API server understood the request and refused it.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(**source, kube::Error::Api(_)))
+    }
+
+    fn is_invalid(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(answer) if answer.is_invalid()))
+    }
 }
 
 /// Whose a live object is.
@@ -126,7 +154,16 @@ impl Applier<'_> {
             return Err(ApplyError::Stale(name));
         }
         wanted.metadata.resource_version.clone_from(&planned.replaces);
-        self.write(&api, cache, &wanted).await?;
+        match self.write(&api, cache, &wanted).await {
+            Err(refused) if refused.is_invalid() => {
+                let Some(mut lists) = diff::uncovered_lists(&live_json, &wanted_json) else { return Err(refused) };
+                lists["metadata"]["resourceVersion"] = json!(live.metadata.resource_version);
+                self.patch(&api, cache, desired, &merge_params(), &Patch::Merge(&lists)).await?;
+                wanted.metadata.resource_version = None;
+                self.write(&api, cache, &wanted).await?;
+            }
+            written => written?,
+        }
         Ok(if same_plan { Applied::Repaired } else { Applied::Written })
     }
 

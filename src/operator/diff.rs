@@ -41,6 +41,25 @@ fn covers_at(live: Option<&Value>, desired: &Value, quantities: bool) -> bool {
     }
 }
 
+/// Of `desired`, only the lists that `live` does not cover, at their places; `None` if there are none.
+///
+/// Server-side apply merges keyed lists. Where somebody changed an element's key, such as a Service's port, it would add
+/// the desired element beside the changed one, which the API server may refuse: then the list has to be replaced.
+#[must_use]
+pub fn uncovered_lists(live: &Value, desired: &Value) -> Option<Value> {
+    match desired {
+        Value::Array(_) => (!covers(live, desired)).then(|| desired.clone()),
+        Value::Object(fields) => {
+            let found: Map<String, Value> = fields
+                .iter()
+                .filter_map(|(key, value)| Some((key.clone(), uncovered_lists(&live[key.as_str()], value)?)))
+                .collect();
+            (!found.is_empty()).then_some(Value::Object(found))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
 /// The fields whose strings, at any depth below, are quantities.
 const QUANTITY_FIELDS: [&str; 5] = ["limits", "requests", "sizeLimit", "averageValue", "storage"];
 
@@ -144,6 +163,15 @@ mod tests {
         for (name, live, desired, expected) in rows {
             assert_eq!(covers(&live, &desired), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn only_lists_that_differ_are_replaced() {
+        let desired = json!({"a": 1, "ports": [{"name": "http", "port": 80}], "deep": {"same": [1], "other": [2]}});
+        let live = json!({"a": 2, "ports": [{"name": "http", "port": 81}], "deep": {"same": [1]}});
+        let expected = json!({"ports": [{"name": "http", "port": 80}], "deep": {"other": [2]}});
+        assert_eq!(uncovered_lists(&live, &desired), Some(expected));
+        assert_eq!(uncovered_lists(&desired, &desired), None);
     }
 
     #[test]

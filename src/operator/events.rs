@@ -1,5 +1,6 @@
 //! Kubernetes Events: what the operator did or found that a person may want to know. Only on changes, bounded reasons.
 
+use crate::chain::chain;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource,
@@ -41,7 +42,7 @@ impl Events {
             Event { type_, reason: reason.to_owned(), action: action.to_owned(), note: Some(note), secondary: None };
         if let Err(error) = self.0.publish(&event, &about).await {
             // An Event is news, not state: the work goes on without it.
-            tracing::warn!(reason, error = &error as &dyn std::error::Error, "an Event could not be published");
+            tracing::warn!(reason, error = chain(&error), "an Event could not be published");
         }
     }
 }

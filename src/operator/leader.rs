@@ -3,6 +3,7 @@
 //! A leader that cannot renew its Lease stops before the Lease ends: each request about it may take a part of the
 //! grace period only, and the first one that fails ends the term.
 
+use crate::chain::chain;
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError, LeaseParams};
 use std::time::Duration;
@@ -125,5 +126,5 @@ impl Election {
 }
 
 fn log(error: &LeaseManagerError, message: &'static str) {
-    tracing::warn!(error = error as &dyn std::error::Error, "{message}");
+    tracing::warn!(error = chain(error), "{message}");
 }

@@ -32,7 +32,6 @@ use kube::{
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -61,6 +60,13 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
+    fn explain(&self) -> String {
+        match self {
+            Self::Apply(error) => error.explain(),
+            Self::Status(..) | Self::Annotate(..) | Self::Secret(_) => chain(self),
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         let source = match self {
             Self::Apply(ApplyError::Stale(_)) => return Outcome::Stale,
@@ -129,7 +135,7 @@ pub fn error_policy(endpoint: Arc<Guarded<McpEndpoint>>, error: &ReconcileError,
         _ => (Duration::from_secs(1), Duration::from_mins(5)),
     };
     if !matches!(error.outcome(), Outcome::Stale) || failures > 5 {
-        tracing::warn!(namespace, name, failures, error = error as &dyn Error, "reconcile failed; it is retried");
+        tracing::warn!(namespace, name, failures, error = error.explain(), "reconcile failed; it is retried");
     }
     Action::requeue(backoff(first, failures, most))
 }
@@ -148,7 +154,7 @@ pub async fn endpoint_missing(context: &Context, namespace: &str, name: &str) {
     for client in clients_of(context, namespace, name) {
         let status = status::stranded_status(&client, &obstacle, context.clock.now());
         if let Err(error) = write_client_status(context, namespace, &client, &status).await {
-            tracing::warn!(namespace, name, error = &error as &dyn Error, "retried in a minute");
+            tracing::warn!(namespace, name, error = error.explain(), "retried in a minute");
             let later = context.clock.now().saturating_add(SignedDuration::from_mins(1));
             context.wakeups.set(&key, later.ok());
         }
@@ -473,13 +479,8 @@ impl Reconcile<'_> {
 
     /// Says in the status what the API server refused, and hands the error on.
     async fn report_refusal(&self, error: ApplyError) -> Result<Progress, ReconcileError> {
-        if let ApplyError::Api { object, what, source } = &error
-            && let kube::Error::Api(answer) = &**source
-        {
-            // The API server may repeat what it refused: not from a Secret.
-            let why = if object.starts_with("Secret ") { &answer.reason } else { &answer.message };
-            let message = format!("{object} could not be {what}: {why}");
-            let obstacle = Obstacle { reason: reason::APPLY_FAILED, message };
+        if error.is_refused() {
+            let obstacle = Obstacle { reason: reason::APPLY_FAILED, message: error.explain() };
             self.write_status(&status::blocked_status(self.endpoint, &obstacle, self.context.clock.now())).await?;
         }
         Err(error.into())

@@ -1,12 +1,13 @@
 //! One term of leadership: the watches fill the [`World`], their news become reconciles, several at a time.
 
 use super::{Settings, context::Context, events::Events, metrics::Metrics, reconcile, world::World};
+use crate::chain::chain;
 use futures::{StreamExt as _, stream};
 use kube::{
     Client,
     runtime::controller::{self, Config, applier},
 };
-use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ pub async fn run(client: &Client, settings: &Settings, metrics: &Arc<Metrics>, e
     while !end.is_cancelled() {
         // A world is for the kinds that the cluster offers: another offer, another world.
         if let Err(error) = reconcile_all(client, settings, metrics, &end).await {
-            tracing::warn!(error = &error as &dyn Error, "the API server cannot be asked for its kinds; retrying");
+            tracing::warn!(error = chain(&error), "the API server cannot be asked for its kinds; retrying");
             tokio::select! {
                 () = end.cancelled() => {}
                 () = tokio::time::sleep(RETRY) => {}

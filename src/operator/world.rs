@@ -6,6 +6,7 @@
 use super::cache::{Cache, News};
 use crate::{
     api::{McpEndpoint, OAuthClient},
+    chain::chain,
     plan::{ClusterFacts, ENDPOINT_LABEL},
 };
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -199,7 +200,7 @@ impl Follow {
                 Ok(None) => return,
                 Err(error) => {
                     let cache = cache(&self.world);
-                    tracing::warn!(kind = %K::kind(cache.kind()), error = &error as &dyn std::error::Error, "watch failed; it is retried");
+                    tracing::warn!(kind = %K::kind(cache.kind()), error = chain(&error), "watch failed; it is retried");
                     continue;
                 }
             };
