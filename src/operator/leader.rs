@@ -48,12 +48,12 @@ impl Election {
 
     /// Calls `term` whenever this replica leads, with a token that is cancelled when it no longer does. Completes after
     /// `shutdown`, with the Lease given back.
-    pub async fn run(
+    pub async fn run<Term: Future<Output = ()>>(
         &self,
         client: &Client,
         shutdown: &CancellationToken,
         mut taking_part: impl FnMut(),
-        mut term: impl AsyncFnMut(CancellationToken),
+        term: impl Fn(CancellationToken) -> Term,
     ) -> Result<(), ElectionError> {
         let params = self.params()?;
         // Two requests of this length fit into the grace period.
@@ -90,7 +90,7 @@ impl Election {
                 }
             };
             tracing::info!(identity = self.identity, "leading");
-            self.lead(&manager, shutdown, &mut term).await;
+            self.lead(&manager, shutdown, &term).await;
             if shutdown.is_cancelled() {
                 if let Err(error) = manager.release().await {
                     log(&error, "the Lease could not be given back; another replica takes over when it ends");
@@ -100,11 +100,11 @@ impl Election {
         }
     }
 
-    async fn lead(
+    async fn lead<Term: Future<Output = ()>>(
         &self,
         manager: &LeaseManager,
         shutdown: &CancellationToken,
-        term: &mut impl AsyncFnMut(CancellationToken),
+        term: &impl Fn(CancellationToken) -> Term,
     ) {
         let end = shutdown.child_token();
         let mut work = Box::pin(term(end.clone()));

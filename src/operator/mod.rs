@@ -72,9 +72,8 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
         .with_graceful_shutdown(shutdown.clone().cancelled_owned())
         .into_future();
     let taking_part = || health.ready.store(true, Ordering::Relaxed);
-    let election = settings.election.run(&client, &shutdown, taking_part, async |end| {
-        term::run(&client, &settings, &health.metrics, end).await;
-    });
+    let term = |end| term::run(client.clone(), settings.clone(), Arc::clone(&health.metrics), end);
+    let election = settings.election.run(&client, &shutdown, taking_part, term);
     let listening = async { server.await.map_err(OperatorError::Serve) };
     let leading = async {
         let ended = election.await.map_err(OperatorError::Election);

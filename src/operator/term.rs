@@ -20,11 +20,11 @@ const KINDS_CHECK: Duration = Duration::from_mins(5);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Reconciles until `end`; what is under way then finishes.
-pub async fn run(client: &Client, settings: &Settings, metrics: &Arc<Metrics>, end: CancellationToken) {
+pub async fn run(client: Client, settings: Settings, metrics: Arc<Metrics>, end: CancellationToken) {
     metrics.set_leader(true);
     while !end.is_cancelled() {
         // A world is for the kinds that the cluster offers: another offer, another world.
-        if let Err(error) = reconcile_all(client, settings, metrics, &end).await {
+        if let Err(error) = reconcile_all(&client, &settings, &metrics, &end).await {
             tracing::warn!(error = chain(&error), "the API server cannot be asked for its kinds; retrying");
             tokio::select! {
                 () = end.cancelled() => {}

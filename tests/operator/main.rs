@@ -4,5 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod credentials;
+mod election;
+mod interruptions;
 mod objects;
+mod rest;
 mod stage;

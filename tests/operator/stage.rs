@@ -20,7 +20,7 @@ use portcullis::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fmt::Debug, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, net::TcpListener, path::Path, time::Duration};
 use tokio::time::Instant;
 
 /// The user that the operator is to the API server.
@@ -42,12 +42,35 @@ pub async fn own_plane() -> ControlPlane {
 }
 
 /// An operator that runs. What it logged is shown where a test fails.
-pub struct Operator(pub Process);
+pub struct Operator {
+    pub process: Process,
+    listen: String,
+}
+
+impl Operator {
+    /// The sum of the samples of a metric whose line begins with `prefix`.
+    pub async fn metric(&self, prefix: &str) -> Option<f64> {
+        let answer = reqwest::get(format!("http://{}/metrics", self.listen)).await.ok()?;
+        let text = answer.text().await.ok()?;
+        let samples = text.lines().filter(|line| line.starts_with(prefix));
+        Some(samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+    }
+
+    /// How many reconciles it has ended. It reconciles every endpoint once it leads.
+    pub async fn reconciles(&self) -> f64 {
+        self.metric("portcullis_operator_reconciles_total").await.unwrap_or_default()
+    }
+
+    /// Whether it leads.
+    pub async fn leads(&self) -> bool {
+        self.metric("portcullis_operator_leader").await == Some(1.0)
+    }
+}
 
 impl Drop for Operator {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}", self.0.log_tail());
+            eprintln!("{}", self.process.log_tail());
         }
     }
 }
@@ -61,11 +84,14 @@ pub async fn operator(plane: &ControlPlane, identity: &str) -> Operator {
 pub async fn operator_at(plane: &ControlPlane, identity: &str, url: &str) -> Operator {
     let kubeconfig = plane.kubeconfig_for_service_account_at("portcullis-system", "portcullis-operator", url).await;
     let folder = kubeconfig.parent().unwrap().to_owned();
-    let args = ["operator", "--server-image=example.com/portcullis", "--lease-seconds=3", "--listen=127.0.0.1:0"];
-    let args: Vec<String> = args.iter().map(ToString::to_string).chain([format!("--identity={identity}")]).collect();
+    let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let args = ["operator", "--server-image=example.com/portcullis", "--lease-seconds=3"].map(ToOwned::to_owned);
+    let args: Vec<String> =
+        args.into_iter().chain([format!("--listen={listen}"), format!("--identity={identity}")]).collect();
     let env = [("KUBECONFIG", kubeconfig.to_str().unwrap()), ("RUST_LOG", "info,portcullis=debug")];
     let log = folder.join(format!("operator-{identity}.log"));
-    Operator(Process::start(Path::new(env!("CARGO_BIN_EXE_portcullis")), &args, &env, &log).unwrap())
+    let process = Process::start(Path::new(env!("CARGO_BIN_EXE_portcullis")), &args, &env, &log).unwrap();
+    Operator { process, listen }
 }
 
 /// Waits until `look` finds something.
