@@ -146,7 +146,8 @@ impl Applier<'_> {
         }
         let same_plan = live.annotations().get(APPLIED_ANNOTATION) == Some(&fingerprint);
         let live_json = serde_json::to_value(&*live).map_err(json_error)?;
-        let wanted_json = serde_json::to_value(&wanted).map_err(json_error)?;
+        // An object from a list does not say of which kind it is.
+        let wanted_json = serde_json::to_value(DynamicObject { types: None, ..wanted.clone() }).map_err(json_error)?;
         if same_plan && diff::covers(&live_json, &wanted_json) {
             return Ok(Applied::Unchanged);
         }

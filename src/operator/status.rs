@@ -241,18 +241,14 @@ pub fn blocked_status(endpoint: &McpEndpoint, obstacle: &Obstacle, now: Timestam
 /// The status of a planned client. `loaded` is the endpoint's `CredentialsLoaded`.
 #[must_use]
 pub fn client_status(client: &OAuthClient, plan: &ClientPlan, loaded: &Finding, now: Timestamp) -> OAuthClientStatus {
-    let findings = match &plan.problem {
-        Some(problem) => {
-            let (reason, message) = (problem_reason(problem), problem.to_string());
-            [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), reason, message.clone()))
-        }
-        None => {
-            let ready = match loaded.holds {
-                Some(true) => finding(READY, Some(true), reason::READY, "the client can obtain tokens".to_owned()),
-                _ => Finding { kind: READY, ..loaded.clone() },
-            };
-            [ready, loaded.clone()]
-        }
+    let findings = if let Some(problem) = &plan.problem {
+        let (reason, message) = (problem_reason(problem), problem.to_string());
+        [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), reason, message.clone()))
+    } else if loaded.holds == Some(true) {
+        let ready = finding(READY, Some(true), reason::READY, "the client can obtain tokens".to_owned());
+        [ready, loaded.clone()]
+    } else {
+        [Finding { kind: READY, ..loaded.clone() }, loaded.clone()]
     };
     OAuthClientStatus {
         client_id: Some(plan.client_id.clone()),

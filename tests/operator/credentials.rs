@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use portcullis::{
     ambient::{self, Clock},
@@ -36,7 +36,7 @@ async fn damaged_credentials_are_healed() {
             "deleted" => drop(secrets.delete("robot-oauth", &DeleteParams::default()).await.unwrap()),
             "emptied" => replace(&secrets, json!([{"op": "remove", "path": "/data"}])).await,
             "spoilt" => {
-                replace(&secrets, json!([{"op": "replace", "path": "/data/client-secret", "value": "eA=="}])).await
+                replace(&secrets, json!([{"op": "replace", "path": "/data/client-secret", "value": "eA=="}])).await;
             }
             _ => replace(&secrets, json!([{"op": "remove", "path": "/metadata/labels"}])).await,
         }
@@ -84,7 +84,7 @@ async fn verifies(client: &Client, namespace: &str, secret: &str, now: Timestamp
 async fn told(client: &Client, namespace: &str, reason: &str) {
     let events: Api<Event> = api(client, namespace);
     eventually(reason, async || {
-        let all = events.list(&Default::default()).await.unwrap();
+        let all = events.list(&ListParams::default()).await.unwrap();
         all.items.iter().any(|event| event.reason.as_deref() == Some(reason)).then_some(())
     })
     .await;

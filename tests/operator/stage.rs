@@ -124,7 +124,7 @@ pub async fn settled<T: PartialEq>(what: &str, mut look: impl AsyncFnMut() -> T)
 /// An endpoint. `more` is merged over its spec.
 pub fn endpoint(name: &str, more: Value) -> McpEndpoint {
     let mut spec = json!({"url": format!("https://{name}.example.com/mcp")});
-    merge(&mut spec, more);
+    merge(&mut spec, &more);
     resource(
         json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint", "metadata": {"name": name}, "spec": spec}),
     )
@@ -134,15 +134,15 @@ pub fn endpoint(name: &str, more: Value) -> McpEndpoint {
 pub fn robot(name: &str, endpoint: &str, more: Value) -> OAuthClient {
     let mut spec =
         json!({"endpointRef": {"name": endpoint}, "grants": ["client_credentials"], "scopes": ["workspaces:read"]});
-    merge(&mut spec, more);
+    merge(&mut spec, &more);
     resource(
         json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": name}, "spec": spec}),
     )
 }
 
-fn merge(spec: &mut Value, more: Value) {
-    for (key, value) in more.as_object().cloned().unwrap_or_default() {
-        spec[key] = value;
+fn merge(spec: &mut Value, more: &Value) {
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
     }
 }
 
