@@ -2,10 +2,14 @@
 
 pub mod crds;
 pub mod dev;
+pub mod operator;
 pub mod serve;
 mod signals;
 
-use crate::chain::chain;
+use crate::{
+    chain::chain,
+    observe::logs::{self, LogFormat},
+};
 use clap::{Parser, Subcommand};
 use std::{error::Error, io, process::ExitCode};
 
@@ -15,10 +19,14 @@ use std::{error::Error, io, process::ExitCode};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// How log lines look [default: text on a terminal and in dev, else json]
+    #[arg(long, global = true)]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Operator(operator::OperatorArgs),
     Serve(serve::Args),
     Dev(dev::DevArgs),
     /// Print the custom resource definitions
@@ -38,9 +46,20 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let log = |default: Option<LogFormat>| logs::init(cli.log_format.or(default));
     match cli.command {
-        Command::Serve(args) => runtime()?.block_on(serve::run(args))?,
-        Command::Dev(args) => runtime()?.block_on(dev::run(args))?,
+        Command::Operator(args) => {
+            log(None)?;
+            runtime()?.block_on(operator::run(args))?;
+        }
+        Command::Serve(args) => {
+            log(None)?;
+            runtime()?.block_on(serve::run(args))?;
+        }
+        Command::Dev(args) => {
+            log(Some(LogFormat::Text))?;
+            runtime()?.block_on(dev::run(args))?;
+        }
         Command::Crds(args) => crds::run(&args)?,
     }
     Ok(())
