@@ -43,7 +43,7 @@ impl Bare {
     }
 }
 
-#[tool_handler]
+#[tool_handler(router = self.tool_router)]
 impl ServerHandler for Bare {}
 
 /// Serves until killed.

@@ -4,7 +4,6 @@ use super::signals::until_signal;
 use crate::{
     ambient::{self, SystemClock},
     dev::{self, DevError, Options, Source},
-    observe::logs::{self, LogError, LogFormat},
 };
 use clap::Args;
 use std::{
@@ -41,9 +40,6 @@ pub struct DevArgs {
 /// Why the command ended.
 #[derive(Debug, thiserror::Error)]
 pub enum DevCommandError {
-    /// Logs could not be set up.
-    #[error("logs could not be set up")]
-    Logs(#[from] LogError),
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
@@ -57,7 +53,6 @@ pub enum DevCommandError {
 
 /// Runs the command.
 pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
-    logs::init(Some(LogFormat::Text))?;
     let options = Options {
         sources: args.paths.into_iter().map(source).collect::<io::Result<_>>().map_err(DevCommandError::Stdin)?,
         endpoint: args.endpoint,

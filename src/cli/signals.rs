@@ -19,8 +19,10 @@ pub async fn until_signal<F: Future>(work: impl FnOnce(CancellationToken) -> F) 
     let mut work = std::pin::pin!(work(stop.clone()));
     tokio::select! {
         done = &mut work => return Ok(Some(done)),
-        () = next_signal() => stop.cancel(),
+        () = next_signal() => {}
     }
+    tracing::info!("shutting down: what is under way may finish; a second signal does not wait for it");
+    stop.cancel();
     tokio::select! {
         done = work => Ok(Some(done)),
         () = next_signal() => Ok(None),
