@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod ambient;
 pub mod api;
+pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod mcp;

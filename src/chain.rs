@@ -1,0 +1,10 @@
+//! How an error is shown: with everything that led to it.
+
+use std::{error::Error, iter};
+
+/// The error and its sources in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let causes: Vec<String> = iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    causes.join(": ")
+}
