@@ -23,7 +23,7 @@ use kube::{
 use portcullis::ambient::{Clock as _, SystemClock};
 use serde_json::json;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     sync::{
@@ -42,6 +42,8 @@ use tokio::{
 const STEP: Duration = Duration::from_millis(100);
 /// A kubelet's `syncFrequency`.
 const VOLUME_REFRESH: Duration = Duration::from_mins(1);
+/// How long a container that ended waits to be started again. A real kubelet waits ten seconds, then longer.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const NODE: &str = "node";
 
@@ -95,9 +97,13 @@ impl Kubelet {
 
 async fn take_pods(node: Arc<Node>) -> Result<(), watcher::Error> {
     let mut pods: HashMap<String, watch::Sender<Pod>> = HashMap::new();
+    let mut listed = HashSet::new();
     let mut tasks = JoinSet::new();
     let mut events = std::pin::pin!(watcher(node.pods(), watcher::Config::default()));
     while let Some(event) = events.try_next().await? {
+        if let Event::InitApply(pod) = &event {
+            listed.extend(pod.uid());
+        }
         match event {
             Event::Apply(pod) | Event::InitApply(pod) => {
                 let uid = pod.uid().unwrap_or_default();
@@ -117,7 +123,8 @@ async fn take_pods(node: Arc<Node>) -> Result<(), watcher::Error> {
             }
             // Its task ends with its sender.
             Event::Delete(pod) => drop(pods.remove(&pod.uid().unwrap_or_default())),
-            Event::Init | Event::InitDone => {}
+            Event::Init => listed.clear(),
+            Event::InitDone => pods.retain(|uid, _| listed.contains(uid)),
         }
     }
     Ok(())
@@ -216,6 +223,7 @@ struct Running {
     ready: bool,
     failures: i32,
     next_probe: Instant,
+    restart_at: Option<Instant>,
     told: Option<(bool, u32)>,
 }
 
@@ -232,17 +240,25 @@ impl Running {
             ready: false,
             failures: 0,
             next_probe: Instant::now(),
+            restart_at: None,
             told: None,
         })
     }
 
     async fn look_after(&mut self, node: &Node, pod: &Pod, volumes: &BTreeMap<String, Volume>) -> Result<(), Problem> {
-        if self.process.ended().is_some() {
-            eprintln!("pod {}: its container ended\n{}", pod.name_any(), self.process.log_tail());
+        if let Some(at) = self.restart_at {
+            if Instant::now() < at {
+                return Ok(());
+            }
             self.restarts += 1;
-            self.ready = false;
             self.process = run(node, pod, &self.container, volumes, self.address, self.restarts)?;
             self.started_at = SystemClock.now();
+            self.restart_at = None;
+        } else if self.process.ended().is_some() {
+            eprintln!("pod {}: its container ended\n{}", pod.name_any(), self.process.log_tail());
+            self.restart_at = Some(Instant::now() + RESTART_AFTER);
+            self.ready = false;
+            return self.tell(node, pod).await;
         }
         if let Some(probe) = &self.container.readiness_probe
             && Instant::now() >= self.next_probe
@@ -253,15 +269,14 @@ impl Running {
             let period = u64::try_from(probe.period_seconds.unwrap_or(10)).unwrap_or(10);
             self.next_probe = Instant::now() + if answered { Duration::from_secs(period) } else { STEP };
         }
-        if self.told != Some((self.ready, self.restarts)) {
-            self.tell(node, pod).await?;
-            self.told = Some((self.ready, self.restarts));
-        }
-        Ok(())
+        self.tell(node, pod).await
     }
 
-    /// Reports the pod's status.
-    async fn tell(&self, node: &Node, pod: &Pod) -> Result<(), Problem> {
+    /// Reports the pod's status, if it is not known yet.
+    async fn tell(&mut self, node: &Node, pod: &Pod) -> Result<(), Problem> {
+        if self.told.replace((self.ready, self.restarts)) == Some((self.ready, self.restarts)) {
+            return Ok(());
+        }
         let now = SystemClock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let since = self.started_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let condition = |kind: &str, holds: bool| {
