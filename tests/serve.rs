@@ -399,6 +399,47 @@ async fn corrupt_files_keep_the_last_good_ones_in_force() {
 }
 
 #[tokio::test]
+async fn a_folder_of_plain_files_is_followed_too() {
+    let server = Server::start().await;
+    assert_eq!(server.ask_token(SECRET).await.status(), StatusCode::OK);
+    let folder = server.volume.path();
+    // As a person would do: the link away, the files in its place.
+    std::fs::remove_file(folder.join("..data")).unwrap();
+    for name in ["config.json", "clients.json", "signing-keys.json"] {
+        std::fs::remove_file(folder.join(name)).unwrap();
+    }
+    server.eventually(|loaded| loaded.rejected.as_deref().is_some_and(|reason| reason.contains("config.json"))).await;
+    let files = server.files(vec![secret("a secret of somebody who edits files by hand")]);
+    files.write(&folder);
+    server.eventually(|loaded| loaded.revision == files.revision() && loaded.rejected.is_none()).await;
+    assert_eq!(server.ask_token(SECRET).await.status(), StatusCode::UNAUTHORIZED);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_and_drained() {
+    use hyper_util::{
+        client::legacy,
+        rt::{TokioExecutor, TokioTimer},
+    };
+    let server = Server::start().await;
+    let client = legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .http2_only(true)
+        .build_http::<axum::body::Body>();
+    let uri: http::Uri = format!("http://{}/jwks.json", server.address).parse().unwrap();
+    let answer = client.get(uri.clone()).await.unwrap();
+    assert_eq!((answer.status(), answer.version()), (StatusCode::OK, http::Version::HTTP_2));
+    server.shutdown.cancel();
+    tokio::time::timeout(PATIENCE, server.task)
+        .await
+        .expect("an idle connection does not hold it up")
+        .unwrap()
+        .unwrap();
+    assert!(client.get(uri).await.is_err());
+}
+
+#[tokio::test]
 async fn at_the_start_wrong_files_are_fatal() {
     let address = "127.0.0.1:1".parse().unwrap();
     let mut files = Files::new(&config(address), &Clients::default(), &keys(1));
