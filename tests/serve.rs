@@ -654,6 +654,6 @@ async fn a_command_that_runs_at_the_shutdown_comes_to_its_end() {
     tokio::time::timeout(PATIENCE, draining).await.expect("the server drains");
     std::fs::write(home.join("go"), "").unwrap();
     let result = tokio::time::timeout(PATIENCE, running).await.expect("the command ends").unwrap();
-    assert_eq!((&result["exitCode"], &result["stdout"]), (&json!(0), &json!("done\n")), "{result}");
+    assert_eq!((&result["exit_code"], &result["stdout"]), (&json!(0), &json!("done\n")), "{result}");
     server.stop().await;
 }
