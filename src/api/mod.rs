@@ -5,10 +5,14 @@
 
 pub mod client;
 pub mod condition;
+pub mod crds;
 pub mod endpoint;
 pub mod preset;
 pub mod quantity;
+mod rules;
 pub mod scope;
+mod structural;
+pub mod validation;
 
 pub use client::{ClientType, Grant, OAuthClient, OAuthClientSpec, OAuthClientStatus};
 pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};

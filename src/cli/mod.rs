@@ -1,3 +1,4 @@
 //! One thin file per subcommand.
 
+pub mod crds;
 pub mod serve;

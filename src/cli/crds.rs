@@ -1,0 +1,65 @@
+//! `portcullis crds`: prints the CustomResourceDefinitions, or writes them into a folder.
+
+use crate::api::crds::{self, CrdError};
+use clap::Args;
+use std::{
+    fs, io,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+/// Options of `portcullis crds`.
+#[derive(Args, Debug)]
+pub struct CrdsArgs {
+    /// Write one file per kind into this folder instead of printing them.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// Why the definitions could not be given out.
+#[derive(Debug, thiserror::Error)]
+pub enum CrdsCommandError {
+    /// They could not be written down.
+    #[error("the CustomResourceDefinitions could not be made")]
+    Definition(#[from] CrdError),
+    /// The folder or a file in it could not be written.
+    #[error("{path} could not be written; name a folder that you may write to", path = path.display())]
+    Output {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Standard output was closed, or is full.
+    #[error("standard output could not be written to")]
+    Print(#[source] io::Error),
+}
+
+/// Runs the command.
+pub fn run(args: &CrdsArgs) -> Result<(), CrdsCommandError> {
+    match &args.output {
+        Some(folder) => write_files(folder),
+        None => print(),
+    }
+}
+
+fn print() -> Result<(), CrdsCommandError> {
+    let mut stdout = io::stdout().lock();
+    for crd in crds::all() {
+        write!(stdout, "---\n{}", crds::to_yaml(&crd)?).map_err(CrdsCommandError::Print)?;
+    }
+    Ok(())
+}
+
+fn write_files(folder: &Path) -> Result<(), CrdsCommandError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |source| CrdsCommandError::Output { path, source }
+    };
+    fs::create_dir_all(folder).map_err(failed(folder))?;
+    for crd in crds::all() {
+        let path = folder.join(format!("{}.yaml", crd.spec.names.plural));
+        fs::write(&path, crds::to_yaml(&crd)?).map_err(failed(&path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! That the control plane of the tests is a real one: what the other tests build upon.
+
+use crate::support::controlplane::ControlPlane;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod, ServiceAccount},
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams, PostParams},
+    runtime::wait::{await_condition, conditions},
+};
+use serde_json::json;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn a_deployment_gets_its_pods_and_takes_them_along() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.create_namespace("harness").await;
+    let client = plane.client().await;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let pods: Api<Pod> = Api::namespaced(client, &namespace);
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "web", "image": "example.com/web"}]},
+        }},
+    });
+    deployments.create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
+    let count = async |wanted: usize| {
+        tokio::time::timeout(SOON, async {
+            while pods.list(&ListParams::default()).await.unwrap().items.len() != wanted {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("never {wanted} pods"));
+    };
+    count(2).await;
+
+    let uid = deployments.get("web").await.unwrap().uid().unwrap();
+    deployments.delete("web", &DeleteParams::background()).await.unwrap();
+    let gone = await_condition(deployments, "web", conditions::is_deleted(&uid));
+    tokio::time::timeout(SOON, gone).await.unwrap().unwrap();
+    count(0).await;
+}
+
+#[tokio::test]
+async fn writes_are_seen_by_user_and_by_metric() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.create_namespace("harness").await;
+    let admin = plane.client().await;
+    let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), &namespace);
+    let account = ServiceAccount {
+        metadata: kube::core::ObjectMeta { name: Some("robot".to_owned()), ..Default::default() },
+        ..Default::default()
+    };
+    accounts.create(&PostParams::default(), &account).await.unwrap();
+
+    let kubeconfig = plane.kubeconfig_for_service_account(&namespace, "robot").await;
+    let (mark, before) = (plane.audit_mark(), plane.write_requests().await);
+    let key = ("POST".to_owned(), "configmaps".to_owned());
+    let create = |kubeconfig: &str| {
+        plane.kubectl(&["--kubeconfig", kubeconfig, "-n", &namespace, "create", "configmap", "mine"])
+    };
+    let refused = create(kubeconfig.to_str().unwrap());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("forbidden"), "{refused:?}");
+    let made = create(plane.admin_kubeconfig().to_str().unwrap());
+    assert!(made.status.success(), "{made:?}");
+    Api::<ConfigMap>::namespaced(admin, &namespace).get("mine").await.unwrap();
+
+    let by_robot = plane.audit_writes(mark, &format!("system:serviceaccount:{namespace}:robot"));
+    let seen: Vec<_> =
+        by_robot.iter().map(|write| (write.verb.as_str(), write.resource.as_str(), write.code)).collect();
+    assert_eq!(seen, [("create", "configmaps", 403)]);
+    let after = plane.write_requests().await;
+    // The metric counts what RBAC lets in.
+    assert!(after[&key] > before.get(&key).copied().unwrap_or(0), "{before:?} {after:?}");
+}

@@ -1,0 +1,8 @@
+//! Tests against a real Kubernetes control plane, which all of them share.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admission;
+mod harness;

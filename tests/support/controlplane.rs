@@ -1,0 +1,432 @@
+//! A real Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager, without nodes.
+//!
+//! Objects, admission, RBAC, owner references and the way from a Deployment to its Pods are therefore the real ones.
+//! `tests/controlplane/build.sh` makes the binaries.
+
+use super::process::{Janitor, Process, remove_at_end};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        authentication::v1::{TokenRequest, TokenRequestSpec},
+        core::v1::{Namespace, ServiceAccount},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Config,
+    api::PostParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use p256::{
+    SecretKey,
+    pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding},
+};
+use portcullis::{ambient, api::crds, config::SigningKey};
+use serde::Deserialize;
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fs,
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+use tokio::{sync::OnceCell, time::Instant};
+
+/// The controllers that run: what owner references, Deployments, Services and namespaces need. HorizontalPodAutoscalers
+/// are left alone, since nothing measures pods here.
+const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
+    deployment-controller,replicaset-controller,endpointslice-controller,disruption-controller";
+
+/// Every request that changes something, once it is answered.
+const AUDIT_POLICY: &str = r"
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+- {level: None, verbs: [get, list, watch]}
+- {level: Metadata}
+";
+
+const READY_WITHIN: Duration = Duration::from_mins(2);
+
+type Problem = Box<dyn Error + Send + Sync>;
+
+/// A running control plane. It ends with this value, and with the test process.
+pub struct ControlPlane {
+    // Dropped in this order: the clients of a server before the server, the folder last.
+    _controller_manager: Process,
+    _api_server: Process,
+    _etcd: Process,
+    binaries: PathBuf,
+    folder: PathBuf,
+    url: String,
+    _janitor: Janitor,
+}
+
+/// One request that changed something, or tried to, from the API server's audit log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Write {
+    /// `create`, `update`, `patch`, `delete` or `deletecollection`.
+    pub verb: String,
+    /// The plural, such as `deployments`.
+    pub resource: String,
+    /// Such as `status`; empty for the object itself.
+    pub subresource: String,
+    /// Empty for what has none.
+    pub namespace: String,
+    /// Empty where the server chose it.
+    pub name: String,
+    /// The HTTP status of the answer.
+    pub code: u16,
+}
+
+/// A position in the audit log.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditMark(u64);
+
+impl ControlPlane {
+    /// The one that the tests of this binary share. Each test makes its own namespace in it.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+        SHARED.get_or_init(Self::start).await
+    }
+
+    /// Starts one with the custom resources installed. Takes a few seconds, and minutes where the binaries are still
+    /// to be built. Panics with the reason where it cannot.
+    pub async fn start() -> Self {
+        let binaries = tokio::task::spawn_blocking(binaries).await.unwrap();
+        // A port that was free may be taken before its server has it: hence a second and a third try.
+        for last in [false, false, true] {
+            match Self::try_start(&binaries).await {
+                Ok(plane) => return plane,
+                Err(problem) if last => panic!("the tests' control plane did not start: {problem}"),
+                Err(problem) => eprintln!("starting the control plane once more: {problem}"),
+            }
+        }
+        unreachable!("the last try returns or panics")
+    }
+
+    async fn try_start(binaries: &Path) -> Result<Self, Problem> {
+        let folder = tempfile::Builder::new().prefix("portcullis-controlplane-").tempdir()?.keep();
+        let janitor = remove_at_end(&folder)?;
+        let start = |name: &str, args: Vec<String>| {
+            Process::start(&binaries.join(name), &args, &[], &folder.join(format!("{name}.log")))
+        };
+        let path = |name: &str| folder.join(name).display().to_string();
+
+        let [client, peer, secure] = free_ports()?;
+        let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        let etcd = start(
+            "etcd",
+            flags(&[
+                ("data-dir", &path("etcd")),
+                ("listen-client-urls", &client),
+                ("advertise-client-urls", &client),
+                ("listen-peer-urls", &peer),
+                ("initial-advertise-peer-urls", &peer),
+                ("initial-cluster", &format!("default={peer}")),
+                ("unsafe-no-fsync", "true"),
+                ("log-level", "warn"),
+            ]),
+        )?;
+
+        let key = SigningKey::generate(Timestamp::UNIX_EPOCH, &mut ambient::rng())?;
+        let public_key = SecretKey::from_pkcs8_pem(&key.pem)?.public_key().to_public_key_pem(LineEnding::LF)?;
+        let token = "admin-of-the-tests";
+        fs::write(folder.join("service-accounts.key"), key.pem)?;
+        fs::write(folder.join("service-accounts.pub"), public_key)?;
+        fs::write(folder.join("tokens.csv"), format!("{token},admin,admin,system:masters\n"))?;
+        fs::write(folder.join("audit-policy.yaml"), AUDIT_POLICY)?;
+        let mut api_server = start(
+            "kube-apiserver",
+            flags(&[
+                ("etcd-servers", &client),
+                ("bind-address", "127.0.0.1"),
+                ("advertise-address", "127.0.0.1"),
+                ("secure-port", &secure.to_string()),
+                ("cert-dir", &path("certificates")),
+                ("token-auth-file", &path("tokens.csv")),
+                ("authorization-mode", "RBAC"),
+                ("service-account-issuer", "https://kubernetes.default.svc"),
+                ("service-account-key-file", &path("service-accounts.pub")),
+                ("service-account-signing-key-file", &path("service-accounts.key")),
+                ("service-cluster-ip-range", "10.0.0.0/16"),
+                ("audit-policy-file", &path("audit-policy.yaml")),
+                ("audit-log-path", &path("audit.log")),
+            ]),
+        )?;
+
+        let url = format!("https://127.0.0.1:{secure}");
+        let kubeconfig = write_kubeconfig(&folder, "admin", &url, token)?;
+        let admin = first_client(&kubeconfig, &mut api_server, &etcd).await?;
+        // Before the controller manager, whose garbage collector looks for new kinds every 30 seconds only.
+        install_crds(&admin).await?;
+
+        let controller_manager = start(
+            "kube-controller-manager",
+            flags(&[
+                ("kubeconfig", &path("admin.kubeconfig")),
+                ("controllers", CONTROLLERS),
+                ("service-account-private-key-file", &path("service-accounts.key")),
+                ("leader-elect", "false"),
+                ("secure-port", "0"),
+                ("kube-api-qps", "500"),
+                ("kube-api-burst", "1000"),
+            ]),
+        )?;
+        Ok(Self {
+            _controller_manager: controller_manager,
+            _api_server: api_server,
+            _etcd: etcd,
+            binaries: binaries.to_owned(),
+            folder,
+            url,
+            _janitor: janitor,
+        })
+    }
+
+    /// The API server's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A kubeconfig that may do everything.
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.folder.join("admin.kubeconfig")
+    }
+
+    /// A client that may do everything. It belongs to the calling test's runtime, so it cannot be shared.
+    pub async fn client(&self) -> Client {
+        client_of(&self.admin_kubeconfig()).await.expect("the admin's kubeconfig is usable")
+    }
+
+    /// Runs kubectl as the administrator.
+    pub fn kubectl(&self, args: &[&str]) -> Output {
+        self.kubectl_with_input(args, "")
+    }
+
+    /// Runs kubectl as the administrator, with `input` on its standard input (`-f -`).
+    pub fn kubectl_with_input(&self, args: &[&str], input: &str) -> Output {
+        let mut child = Command::new(self.binaries.join("kubectl"))
+            .args(args)
+            .env("KUBECONFIG", self.admin_kubeconfig())
+            .env("HOME", &self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl starts");
+        child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("kubectl reads its input");
+        child.wait_with_output().expect("kubectl ends")
+    }
+
+    /// A new namespace, whose name begins with `prefix`.
+    pub async fn create_namespace(&self, prefix: &str) -> String {
+        let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        let made = Api::all(self.client().await).create(&PostParams::default(), &namespace).await.unwrap();
+        made.metadata.name.expect("the server names it")
+    }
+
+    /// A kubeconfig with a token of a service account, for the API server itself.
+    pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> PathBuf {
+        self.kubeconfig_for_service_account_at(namespace, name, &self.url).await
+    }
+
+    /// A kubeconfig with a token of a service account, for a proxy in front of the API server.
+    pub async fn kubeconfig_for_service_account_at(&self, namespace: &str, name: &str, url: &str) -> PathBuf {
+        let request = TokenRequest {
+            spec: TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..TokenRequestSpec::default() },
+            ..TokenRequest::default()
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await, namespace);
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await.unwrap();
+        let token = answer.status.expect("the server grants it").token;
+        let file = format!("{namespace}-{name}-{}", url.rsplit(':').next().unwrap_or_default());
+        write_kubeconfig(&self.folder, &file, url, &token).unwrap()
+    }
+
+    /// The end of the audit log as it is now.
+    pub fn audit_mark(&self) -> AuditMark {
+        AuditMark(fs::metadata(self.audit_log()).map_or(0, |file| file.len()))
+    }
+
+    /// What a user wrote or tried to write since `mark`, in order. A service account's user is
+    /// `system:serviceaccount:NAMESPACE:NAME`.
+    pub fn audit_writes(&self, mark: AuditMark, user: &str) -> Vec<Write> {
+        let mut log = fs::File::open(self.audit_log()).expect("there is an audit log");
+        let mut text = String::new();
+        log.seek(SeekFrom::Start(mark.0)).unwrap();
+        log.read_to_string(&mut text).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<AuditEvent>(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .filter(|event| event.user.username == user)
+            .map(Write::from)
+            .collect()
+    }
+
+    /// How many requests the API server says it has answered that change something, by (verb, resource). Verbs are
+    /// `POST`, `PUT`, `PATCH`, `APPLY`, `DELETE` and `DELETECOLLECTION`; a subresource follows its resource after a
+    /// slash.
+    pub async fn write_requests(&self) -> BTreeMap<(String, String), u64> {
+        let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+        let text = self.client().await.request_text(request).await.unwrap();
+        let mut counts = BTreeMap::new();
+        for line in text.lines().filter_map(|line| line.strip_prefix("apiserver_request_total{")) {
+            let (labels, value) = line.rsplit_once("} ").expect("a sample has a value");
+            let label = |name: &str| labels.split_once(&format!("{name}=\"")).map_or("", |(_, rest)| until_quote(rest));
+            let (verb, subresource) = (label("verb"), label("subresource"));
+            if matches!(verb, "POST" | "PUT" | "PATCH" | "APPLY" | "DELETE" | "DELETECOLLECTION") {
+                // The label that is wanted is not the one whose name ends with it: `,resource=`, not `subresource=`.
+                let resource = labels.split_once(",resource=\"").map_or("", |(_, rest)| until_quote(rest));
+                let resource =
+                    if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+                let value: u64 = value.parse().expect("a counter of this size is a whole number");
+                *counts.entry((verb.to_owned(), resource)).or_insert(0) += value;
+            }
+        }
+        counts
+    }
+
+    fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+}
+
+fn until_quote(text: &str) -> &str {
+    text.split_once('"').map_or(text, |(before, _)| before)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditEvent {
+    verb: String,
+    user: AuditUser,
+    #[serde(default)]
+    object_ref: AuditObject,
+    #[serde(default)]
+    response_status: AuditAnswer,
+}
+
+#[derive(Deserialize)]
+struct AuditUser {
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AuditObject {
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+struct AuditAnswer {
+    #[serde(default)]
+    code: u16,
+}
+
+impl From<AuditEvent> for Write {
+    fn from(event: AuditEvent) -> Self {
+        let AuditObject { resource, subresource, namespace, name } = event.object_ref;
+        Self { verb: event.verb, resource, subresource, namespace, name, code: event.response_status.code }
+    }
+}
+
+/// The folder with the binaries, which are built where they are not yet. A test cannot do without, so it fails.
+fn binaries() -> PathBuf {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/controlplane/build.sh");
+    let output = Command::new("bash").arg(script).stderr(Stdio::inherit()).output().expect("bash runs build.sh");
+    assert!(
+        output.status.success(),
+        "{script} failed, see above. The tests need a real API server: install Go, or set KUBEBUILDER_ASSETS to a folder \
+         with etcd, kube-apiserver, kube-controller-manager and kubectl"
+    );
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+}
+
+fn flags(pairs: &[(&str, &str)]) -> Vec<String> {
+    pairs.iter().map(|(name, value)| format!("--{name}={value}")).collect()
+}
+
+/// Ports that were free a moment ago, all different.
+fn free_ports<const N: usize>() -> Result<[u16; N], Problem> {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(listeners) {
+        *port = listener?.local_addr()?.port();
+    }
+    Ok(ports)
+}
+
+fn certificate_authority(folder: &Path) -> PathBuf {
+    folder.join("certificates").join("apiserver.crt")
+}
+
+/// The first client whose `/readyz` answers. Until then the server makes its certificate, migrates and fills its caches.
+async fn first_client(kubeconfig: &Path, api_server: &mut Process, etcd: &Process) -> Result<Client, Problem> {
+    let deadline = Instant::now() + READY_WITHIN;
+    loop {
+        let problem = match ready_client(kubeconfig).await {
+            Ok(client) => return Ok(client),
+            Err(problem) => problem,
+        };
+        if let Some(status) = api_server.ended() {
+            return Err(
+                format!("kube-apiserver ended: {status}\n{}\n{}", api_server.log_tail(), etcd.log_tail()).into()
+            );
+        }
+        if Instant::now() > deadline {
+            return Err(format!("{problem}\n{}\n{}", api_server.log_tail(), etcd.log_tail()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn ready_client(kubeconfig: &Path) -> Result<Client, Problem> {
+    let client = client_of(kubeconfig).await?;
+    client.request_text(http::Request::get("/readyz").body(Vec::new())?).await?;
+    Ok(client)
+}
+
+fn write_kubeconfig(folder: &Path, name: &str, url: &str, token: &str) -> Result<PathBuf, Problem> {
+    let mut cluster = json!({"server": url});
+    if url.starts_with("https:") {
+        cluster["certificate-authority"] = json!(certificate_authority(folder));
+    }
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "tests", "cluster": cluster}],
+        "users": [{"name": name, "user": {"token": token}}],
+        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": name}}],
+        "current-context": "tests",
+    });
+    let path = folder.join(format!("{name}.kubeconfig"));
+    fs::write(&path, serde_json::to_vec_pretty(&kubeconfig)?)?;
+    Ok(path)
+}
+
+async fn client_of(kubeconfig: &Path) -> Result<Client, Problem> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+async fn install_crds(client: &Client) -> Result<(), Problem> {
+    let definitions = Api::all(client.clone());
+    for crd in crds::all() {
+        let name = crd.metadata.name.clone().unwrap_or_default();
+        definitions.create(&PostParams::default(), &crd).await?;
+        let established = kube::runtime::conditions::is_crd_established();
+        let waiting = kube::runtime::wait::await_condition(definitions.clone(), &name, established);
+        tokio::time::timeout(READY_WITHIN, waiting).await.map_err(|_| format!("{name} was never established"))??;
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Child processes that cannot outlive the tests.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+/// A child that dies with its handle, and with this process however it ends: the child's guard holds the other end of
+/// a pipe, and an end of this process closes it.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+/// Becomes the command, and leaves a guard behind that kills it when the pipe on its standard input closes.
+const GUARD: &str = r#"exec 3<&0; (read -r _ <&3; kill -KILL $$ 2>/dev/null) & exec 3<&- </dev/null; exec "$@""#;
+/// Removes a folder when the pipe closes. Processes that are just dying may still write to it: hence the repetition.
+const JANITOR: &str = r#"read -r _; for _ in 1 2 3 4 5; do rm -rf -- "$1" 2>/dev/null && break; sleep 0.2; done"#;
+
+impl Process {
+    /// Starts a program with its output in the file `log`.
+    pub fn start(program: &Path, args: &[String], env: &[(&str, &str)], log: &Path) -> io::Result<Self> {
+        let output = File::create(log)?;
+        let child = Command::new("sh")
+            .args(["-c", GUARD, "sh"])
+            .arg(program)
+            .args(args)
+            .envs(env.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
+        Ok(Self { child, log: log.to_owned() })
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Kills it without a warning, as a node that fails would, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// The end of what it printed.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(25)..].join("\n");
+        format!("--- {} ---\n{tail}", self.log.display())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Removes `folder` when the returned handle is dropped or this process ends.
+pub fn remove_at_end(folder: &Path) -> io::Result<Janitor> {
+    let child = Command::new("sh").args(["-c", JANITOR, "sh"]).arg(folder).stdin(Stdio::piped()).spawn()?;
+    Ok(Janitor(child))
+}
+
+/// See [`remove_at_end`].
+pub struct Janitor(Child);
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
