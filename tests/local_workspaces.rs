@@ -1,6 +1,8 @@
 //! The local backend with real folders and real processes: life cycle, limits, isolation, and that nothing is left
 //! running.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use portcullis::{
@@ -414,9 +416,9 @@ async fn stopping_interrupts_a_command() {
 async fn live_output_comes_while_the_command_runs() {
     let fixture = Fixture::with_web().await;
     let (live, mut output) = mpsc::channel(16);
-    let line = "echo one; while ! test -e go; do sleep 0.05; done; echo two";
+    let script = "echo one; while ! test -e go; do sleep 0.05; done; echo two";
     let ann = owner("ann");
-    let run = fixture.backend.run_command(&ann, command(line), Some(live));
+    let run = fixture.backend.run_command(&ann, command(script), Some(live));
     let watch = async {
         assert_eq!(output.recv().await.unwrap(), b"one\n");
         std::fs::write(fixture.home().await.join("go"), "").unwrap();

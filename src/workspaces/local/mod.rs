@@ -86,22 +86,17 @@ impl LocalWorkspaces {
 
     /// The owner's workspaces, sorted by name.
     fn owned(&self, owner: &Owner) -> Vec<Arc<Entry>> {
-        let mut owned: Vec<_> = self.entries().values().filter(|entry| entry.owner == *owner).cloned().collect();
-        owned.sort_by(|a, b| a.name.cmp(&b.name));
-        owned
+        let mut found: Vec<_> = self.entries().values().filter(|entry| entry.owner == *owner).cloned().collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
     }
 
     /// The owner's workspace with this id or name.
     fn find(&self, owner: &Owner, wanted: &str) -> Result<Arc<Entry>, Error> {
-        let owned = self.owned(owner);
-        let by_id = owned.iter().find(|entry| entry.id == wanted);
-        match by_id.or_else(|| owned.iter().find(|entry| entry.name == wanted)) {
-            Some(entry) => Ok(Arc::clone(entry)),
-            None => Err(Error::UnknownWorkspace {
-                wanted: wanted.to_owned(),
-                existing: owned.iter().map(|entry| entry.name.clone()).collect(),
-            }),
-        }
+        let candidates = self.owned(owner);
+        let by_id = candidates.iter().find(|entry| entry.id == wanted);
+        let found = by_id.or_else(|| candidates.iter().find(|entry| entry.name == wanted));
+        found.cloned().ok_or_else(|| unknown(wanted, &candidates))
     }
 
     /// Locks the workspace unless it was deleted meanwhile.
@@ -112,11 +107,7 @@ impl LocalWorkspaces {
         entry: &'a Entry,
     ) -> Result<tokio::sync::MutexGuard<'a, State>, Error> {
         let state = entry.state.lock().await;
-        if state.deleted {
-            let existing = self.owned(owner).iter().map(|entry| entry.name.clone()).collect();
-            return Err(Error::UnknownWorkspace { wanted: wanted.to_owned(), existing });
-        }
-        Ok(state)
+        if state.deleted { Err(unknown(wanted, &self.owned(owner))) } else { Ok(state) }
     }
 
     /// Sixteen hexadecimal digits, never used before.
@@ -157,6 +148,11 @@ impl Entry {
             state: tokio::sync::Mutex::new(State { record, deleted: false, runtime: Runtime::default() }),
         }
     }
+}
+
+fn unknown(wanted: &str, entries: &[Arc<Entry>]) -> Error {
+    let existing = entries.iter().map(|entry| entry.name.clone()).collect();
+    Error::UnknownWorkspace { wanted: wanted.to_owned(), existing }
 }
 
 fn blank() -> Template {

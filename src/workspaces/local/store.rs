@@ -139,6 +139,10 @@ fn read_all(root: &Path) -> io::Result<Vec<Record>> {
     Ok(records)
 }
 
+fn warn(path: &Path, why: &str) {
+    tracing::warn!(path = %path.display(), why, "a workspace is left out: its file is damaged");
+}
+
 fn read_record(path: &Path) -> io::Result<Record> {
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
