@@ -1,7 +1,7 @@
 //! The MCP endpoint over a real socket, as clients of all four revisions meet it. The caller is put in by the test,
 //! as the server's token check does it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use axum::{Extension, Router};
 use http::{HeaderMap, StatusCode};
@@ -215,7 +215,10 @@ async fn headers_are_read_generously_and_refused_clearly() {
     let large = format!("{WHOAMI}{}", " ".repeat(64 * 1024));
     assert_eq!(endpoint.send(&[JSON, BOTH], large).await.refusal(), (413, -32600));
     let wrong_host = endpoint.send(&[JSON, BOTH, ("host", "evil.example")], WHOAMI).await;
-    assert_eq!(wrong_host.status, 403);
+    assert_eq!(wrong_host.refusal(), (403, -32600));
+    let wrong_revision = endpoint.send(&[JSON, BOTH, ("mcp-protocol-version", "2020-02-02")], WHOAMI).await;
+    assert_eq!(wrong_revision.refusal(), (400, -32600));
+    assert_eq!(wrong_revision.json()["id"], "a");
     let any_port = endpoint.send(&[JSON, BOTH, ("host", "localhost:9")], WHOAMI).await;
     assert_eq!(any_port.status, 200);
     for method in [reqwest::Method::GET, reqwest::Method::HEAD, reqwest::Method::DELETE, reqwest::Method::PUT] {

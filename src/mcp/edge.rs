@@ -23,15 +23,16 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::post,
 };
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, WWW_AUTHENTICATE},
 };
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, Limited, combinators::BoxBody};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// What rmcp insists on; the edge is content with less and answers accordingly.
@@ -106,16 +107,29 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
         Err(refusal) => return refusal,
     };
     let response = edge.service.handle(request).await;
-    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        // What rmcp says of JSON that it cannot make a message of.
-        return RpcError::invalid_request(id, "the body is no MCP message").into_response();
+    if response.status().is_client_error() && !is_json(response.headers()) {
+        return in_json(response, id).await;
     }
     response.map(Body::new)
 }
 
+/// Makes a JSON-RPC error of a refusal that rmcp words in plain text.
+async fn in_json(refusal: http::Response<BoxBody<Bytes, Infallible>>, id: Option<serde_json::Value>) -> Response {
+    let (parts, body) = refusal.into_parts();
+    if parts.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        // The edge has checked the type: this is what rmcp says of JSON that it cannot make a message of.
+        return RpcError::invalid_request(id, "the body is no MCP message").into_response();
+    }
+    let text = match body.collect().await {
+        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        Err(never) => match never {},
+    };
+    RpcError::new(parts.status, id, -32600, text).into_response()
+}
+
 /// A request that rmcp accepts.
 struct Admitted {
-    request: http::Request<Full<bytes::Bytes>>,
+    request: http::Request<Full<Bytes>>,
     /// The id of its message.
     id: Option<serde_json::Value>,
 }
