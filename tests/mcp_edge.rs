@@ -66,6 +66,7 @@ async fn endpoint_with(config: ServerConfig, scopes: &[Scope], with_workspaces: 
         client_id: "tester".to_owned(),
         subject: "client:tester".to_owned(),
         scopes: scopes.iter().copied().collect::<BTreeSet<_>>(),
+        issued_at: "2030-01-02T02:49:05Z".parse().unwrap(),
         expires_at: "2030-01-02T03:04:05Z".parse().unwrap(),
     };
     let router: Router = mcp::router(&config, backend, CancellationToken::new()).layer(Extension(Arc::new(caller)));

@@ -51,6 +51,7 @@ fn clients(secrets: Vec<SecretVerifier>) -> Clients {
         client_type: ClientType::Confidential,
         grants: vec![Grant::ClientCredentials],
         scopes: BTreeSet::from(Scope::ALL),
+        registered_at: None,
         redirect_uris: Vec::new(),
         secrets,
     };
