@@ -1,1 +1,10 @@
-//! What runs inside a workspace.
+//! What runs inside a workspace: commands, each in a process group of its own.
+//!
+//! The local backend uses it in process. It is no sandbox: a command can do whatever the user of this process can.
+
+mod capture;
+mod command;
+mod group;
+
+pub use capture::{Captured, Kept};
+pub use command::{Job, OutputFiles, Report, Started, start};

@@ -1,6 +1,6 @@
 //! `OAuthClient`: an agent that may ask for tokens at one endpoint, and its credentials.
 
-use super::{preset::Preset, quantity::Span, scope::Scope};
+use super::{preset::Preset, quantity::Span, rules, scope::Scope};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -29,49 +29,54 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Rotates", type_ = "string", json_path = ".status.nextRotation", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 52")
-        .message("metadata.name: at most 52 characters, since the name of the client's Secret begins with it")
+        .message("metadata.name: must be at most 52 characters, since the name of the client's Secret begins with it")
 )]
 #[x_kube(
     validation = Rule::new("!(has(self.secret) && has(self.existingSecret))")
-        .message("spec: secret and existingSecret exclude each other; keep one"),
-    validation = Rule::new("!(has(self.type) && self.type == 'Public' && (has(self.secret) || has(self.existingSecret)))")
-        .message("spec.type: a Public client has no secret; remove secret and existingSecret, or make it Confidential"),
-    validation = Rule::new("!(has(self.grants) && 'client_credentials' in self.grants && (has(self.type) ? self.type == 'Public' : self.preset in ['claude-code', 'cursor', 'vscode']))")
-        .message("spec.grants: client_credentials needs a client that keeps a secret; set spec.type to Confidential"),
+        .message("secret and existingSecret exclude each other; keep one"),
+    validation = Rule::new(format!("{} != 'Public' || !(has(self.secret) || has(self.existingSecret))", type_of("self")))
+        .field_path(".type")
+        .message("a Public client has no secret; remove secret and existingSecret, or set spec.type to Confidential"),
+    validation = Rule::new(format!("{} != 'Public' || !has(self.grants) || !('client_credentials' in self.grants)", type_of("self")))
+        .field_path(".grants")
+        .message("client_credentials needs a client that keeps a secret; set spec.type to Confidential"),
     validation = Rule::new("self.preset != 'custom' || self.redirectUris.size() > 0 || (has(self.grants) && !('authorization_code' in self.grants))")
-        .message("spec.redirectUris: a custom client that signs people in needs at least one; for an unattended agent set spec.grants to [client_credentials]"),
+        .field_path(".redirectUris")
+        .message("a custom client that signs people in needs at least one; for an unattended agent set spec.grants to [client_credentials]"),
     validation = Rule::new("!has(self.grants) || !('refresh_token' in self.grants) || 'authorization_code' in self.grants")
-        .message("spec.grants: refresh_token goes with authorization_code; add it or remove refresh_token"),
-    validation = Rule::new("has(self.type) == has(oldSelf.type) && (!has(self.type) || self.type == oldSelf.type)")
-        .message("spec.type: cannot be changed; make a new OAuthClient")
+        .field_path(".grants")
+        .message("refresh_token goes with authorization_code; add it or remove refresh_token"),
+    validation = Rule::new(format!("{} == {}", type_of("self"), type_of("oldSelf")))
+        .field_path(".type")
+        .message("cannot be changed, not by another preset either; make a new OAuthClient")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct OAuthClientSpec {
     /// The endpoint, in the same namespace.
     #[x_kube(validation = Rule::new("self == oldSelf")
-        .message("spec.endpointRef: cannot be changed; make a new OAuthClient for the other endpoint"))]
+        .message("cannot be changed; make a new OAuthClient for the other endpoint"))]
     pub endpoint_ref: EndpointRef,
     /// A well-known client, which fills in type, grants and redirect URIs.
     #[serde(default)]
     pub preset: Preset,
     /// Where the client may be called back, matched exactly (RFC 9700 §2.1), the port of a loopback address excepted.
-    /// Added to the preset's.
+    /// Added to the preset's. An app's own scheme is fine: `app://callback`, `com.example.app:/callback` (RFC 8252 §7.1).
     #[serde(default)]
     #[schemars(length(max = 32), inner(length(min = 1, max = 2048)))]
     #[x_kube(
         merge_strategy = ListMerge::Set,
         validation = Rule::new("self.all(u, !u.contains('*'))")
-            .message("spec.redirectUris: must have no wildcard; list each URI in full (RFC 9700)"),
+            .message("must have no wildcard; list each URI in full (RFC 9700)"),
         validation = Rule::new("self.all(u, !u.contains('#'))")
-            .message("spec.redirectUris: must have no fragment (RFC 6749); remove everything from #"),
-        validation = Rule::new("self.all(u, u.matches('^[a-z][a-z0-9+.-]*://[^/?@]*([/?].*)?$'))")
-            .message("spec.redirectUris: each must be an absolute URI without user information, such as https://agent.example.com/callback"),
-        validation = Rule::new("self.all(u, !u.startsWith('http://') || u.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]{1,5})?([/?].*)?$'))")
-            .message("spec.redirectUris: plain http is for localhost, 127.0.0.1 and [::1] only; use https"),
+            .message("must have no fragment (RFC 6749); remove everything from #"),
+        validation = Rule::new("self.all(u, u.matches('^([a-z][a-z0-9+.-]*://[^/?@]+([/?].*)?|[a-z][a-z0-9-]*([.][a-z0-9-]+)+:/[^/].*)$'))")
+            .message("each must be an absolute URI without user information, such as https://agent.example.com/callback"),
+        validation = Rule::new("self.all(u, !u.startsWith('http://') || u.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]{1,5})?([/?].*)?$'))")
+            .message("plain http is for localhost, 127.0.0.1 and [::1] only; use https"),
         validation = Rule::new("self.all(u, !u.matches('^(javascript|data|vbscript|file|ftp|blob|about|ws|wss):'))")
-            .message("spec.redirectUris: javascript, data, vbscript, file, ftp, blob, about, ws and wss are no callbacks; use https or the app's own scheme"),
+            .message("javascript, data, vbscript, file, ftp, blob, about, ws and wss are no callbacks; use https or the app's own scheme"),
         validation = Rule::new("self.all(u, !u.matches('[\\\\s\\\\\\\\]') && !u.contains('/../') && !u.endsWith('/..'))")
-            .message("spec.redirectUris: must have no white space, backslash or .. segment")
+            .message("must have no white space, backslash or .. segment")
     )]
     pub redirect_uris: Vec<String>,
     /// Whether the client can keep a secret; omitted: as the preset says. `custom` is Confidential.
@@ -113,6 +118,13 @@ impl OAuthClientSpec {
     }
 }
 
+/// The CEL expression for the client type of `spec`, as [`OAuthClientSpec::client_type`] has it.
+fn type_of(spec: &str) -> String {
+    format!(
+        "(has({spec}.type) ? {spec}.type : ({spec}.preset in ['claude-code', 'cursor', 'vscode'] ? 'Public' : 'Confidential'))"
+    )
+}
+
 /// The name of an endpoint.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointRef {
@@ -121,7 +133,7 @@ pub struct EndpointRef {
     pub name: String,
 }
 
-/// Whether a client can keep a secret (RFC 6749 §2.1).
+/// Whether a client can keep a secret (RFC 6749 §2.1). Omitted in a manifest: as the preset says; `custom` is Confidential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ClientType {
     /// It authenticates with its secret.
@@ -161,8 +173,7 @@ pub struct GeneratedSecret {
     /// The Secret's name; omitted: the client's name and `-oauth`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')")
-        .message("spec.secret.name: must be a Secret's name: a-z, 0-9, - and ."))]
+    #[x_kube(validation = rules::object_name())]
     pub name: Option<String>,
     /// When the secret is replaced; omitted: never, until the Secret is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,15 +183,16 @@ pub struct GeneratedSecret {
 /// A schedule for replacing a client's secret.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("duration(self.overlap) < duration(self.interval)")
-    .message("spec.secret.rotation.overlap: must be shorter than interval, so that at most two secrets are valid at a time"))]
+    .field_path(".overlap")
+        .message("must be shorter than interval, so that at most two secrets are valid at a time"))]
 #[serde(rename_all = "camelCase")]
 pub struct Rotation {
     /// The age at which a secret is replaced: at least 1 hour.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1h')")
-        .message("spec.secret.rotation.interval: must be at least 1h"))]
+    #[x_kube(validation = Span::rule("1h", "87600h"))]
     pub interval: Span,
     /// How long the old secret stays valid beside the new one.
     #[serde(default = "Rotation::default_overlap")]
+    #[x_kube(validation = Span::rule("0s", "87600h"))]
     pub overlap: Span,
 }
 
@@ -197,6 +209,7 @@ impl Rotation {
 pub struct ExistingSecret {
     /// The Secret's name.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name())]
     pub name: String,
     /// The key that holds the client secret: at least 32 characters, random.
     #[serde(default = "ExistingSecret::default_key")]
@@ -235,4 +248,25 @@ pub struct OAuthClientStatus {
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::validation;
+    use serde_json::json;
+
+    #[test]
+    fn the_rules_know_the_type_of_every_preset() {
+        use Preset::{Chatgpt, Claude, ClaudeCode, Cursor, Custom, Vscode};
+        for preset in [Claude, Chatgpt, ClaudeCode, Cursor, Vscode, Custom] {
+            let manifest = json!({
+                "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "a"},
+                "spec": {"endpointRef": {"name": "agents"}, "preset": preset, "scopes": ["files:read"],
+                    "grants": ["client_credentials"]},
+            });
+            let admitted = validation::admit::<OAuthClient>(manifest);
+            assert_eq!(admitted.is_ok(), preset.client_type() == ClientType::Confidential, "{preset:?}: {admitted:?}");
+        }
+    }
 }

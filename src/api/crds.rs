@@ -7,7 +7,7 @@ use super::{McpEndpoint, OAuthClient};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use kube::CustomResourceExt as _;
+use kube::CustomResourceExt;
 use serde_json::Value;
 
 /// How Kubernetes spells a quantity, such as `20m` or `128Mi`; the pattern is that of its own tools.
@@ -27,7 +27,13 @@ pub enum CrdError {
 /// Every definition, in the order in which `portcullis crds` prints them.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![tidied(McpEndpoint::crd()), tidied(OAuthClient::crd())]
+    vec![of::<McpEndpoint>(), of::<OAuthClient>()]
+}
+
+/// The definition of one kind.
+#[must_use]
+pub fn of<K: CustomResourceExt>() -> CustomResourceDefinition {
+    tidied(K::crd())
 }
 
 /// One definition as a YAML document, as it stands in `crds/PLURAL.yaml`.

@@ -1,6 +1,9 @@
 //! `McpEndpoint`: one guarded MCP endpoint, and all that stands around it.
 
-use super::quantity::{ByteSize, Span};
+use super::{
+    quantity::{ByteSize, Span},
+    rules,
+};
 use k8s_openapi::{
     api::core::v1::ResourceRequirements,
     apimachinery::pkg::{apis::meta::v1::Condition, util::intstr::IntOrString},
@@ -29,8 +32,8 @@ use std::collections::BTreeMap;
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas", priority = 1),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.serverVersion", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.size() <= 40")
-        .message("metadata.name: at most 40 characters, since the names of the endpoint's objects begin with it")
+    validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')")
+        .message("metadata.name: must be at most 40 of a-z, 0-9 and -, beginning with a letter, since the names of the endpoint's objects begin with it")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct McpEndpointSpec {
@@ -38,16 +41,18 @@ pub struct McpEndpointSpec {
     /// metadata URLs all follow from it. Only `https`, except on loopback addresses.
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(
-        validation = Rule::new("isURL(self) && url(self).getHostname() != ''")
-            .message("spec.url: must be an absolute URL such as https://mcp.example.com/mcp"),
+        validation = Rule::new("self.matches('^[a-z][a-z0-9+.-]*://[^/?#]')")
+            .message("must be an absolute URL such as https://mcp.example.com/mcp"),
         validation = Rule::new("self.startsWith('https://') || self.matches('^http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\])(:[0-9]+)?/')")
-            .message("spec.url: must begin with https:// (plain http is for localhost, 127.0.0.1 and [::1] only)"),
+            .message("must begin with https:// (plain http is for localhost, 127.0.0.1 and [::1] only)"),
         validation = Rule::new("!self.contains('?') && !self.contains('#') && !self.contains('@')")
-            .message("spec.url: must have no query, fragment or user information; write scheme, host and path only"),
-        validation = Rule::new("self.matches('^https?://[^/]+(/[A-Za-z0-9._~-]+)+$')")
-            .message("spec.url: must have a path of plain segments and no slash at its end, such as https://mcp.example.com/mcp"),
-        validation = Rule::new("self.matches('^https?://[a-z0-9.:\\\\[\\\\]-]+/')")
-            .message("spec.url: the host must be in lower case, international names in their xn-- form")
+            .message("must have no query, fragment or user information; write scheme, host and path only"),
+        validation = Rule::new("self.matches('^[^/]*//[^/]+(/[A-Za-z0-9._~-]+)+$') && !self.matches('/[.]{1,2}(/|$)')")
+            .message("must have a path of plain segments, not . or .., and no slash at its end, such as https://mcp.example.com/mcp"),
+        validation = Rule::new("self.matches('^[^/]*//([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\\\\[[0-9a-f:]+\\\\])(:[^/]*)?(/|$)')")
+            .message("the host must be a name in lower case, international ones in their xn-- form, or an address"),
+        validation = Rule::new("self.matches('^[^/]*//([^/:]*|\\\\[[^/]*\\\\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?(/|$)')")
+            .message("the port must be a number from 1 to 65535")
     )]
     pub url: String,
 
@@ -87,8 +92,7 @@ pub struct McpEndpointSpec {
 pub struct Tokens {
     /// How long an access token is good for: 1 minute to 1 hour.
     #[serde(default = "Tokens::default_access_lifetime")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('1h')")
-        .message("spec.tokens.accessLifetime: must be from 1m to 1h; clients fetch a new token when one expires"))]
+    #[x_kube(validation = Span::rule("1m", "1h"))]
     pub access_lifetime: Span,
 }
 
@@ -112,13 +116,13 @@ pub struct ToolFilter {
     #[serde(default = "ToolFilter::default_allow")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
-        .message("spec.tools.allow: tool names are made of a-z, 0-9, _ and the wildcard *"))]
+        .message("tool names are made of a-z, 0-9, _ and the wildcard *"))]
     pub allow: Vec<String>,
     /// Tool names to leave out; it wins over `allow`.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
-        .message("spec.tools.deny: tool names are made of a-z, 0-9, _ and the wildcard *"))]
+        .message("tool names are made of a-z, 0-9, _ and the wildcard *"))]
     pub deny: Vec<String>,
 }
 
@@ -142,13 +146,12 @@ pub struct Cors {
     /// other origin is refused; a request without an `Origin`, as from anything but a browser, is not concerned.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(max = 253)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(o, o.matches('^https://([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$') || o.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]{1,5})?$'))")
-        .message("spec.cors.allowedOrigins: each must be scheme and host in lower case, without path or slash, such as https://claude.ai or https://*.example.com; http for loopback only; a lone * is refused since any page could then drive the endpoint"))]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(o, o.matches('^https://([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$') || o.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]{1,5})?$'))")
+        .message("each must be scheme and host in lower case, without path or slash, such as https://claude.ai or https://*.example.com; http for loopback only; a lone * is refused since any page could then drive the endpoint"))]
     pub allowed_origins: Vec<String>,
     /// How long a browser may remember a preflight's answer: at most 24 hours.
     #[serde(default = "Cors::default_max_age")]
-    #[x_kube(validation = Rule::new("duration(self) <= duration('24h')")
-        .message("spec.cors.maxAge: must be at most 24h; browsers remember no longer"))]
+    #[x_kube(validation = Span::rule("0s", "24h"))]
     pub max_age: Span,
     /// Who answers preflights and adds the headers.
     #[serde(default)]
@@ -183,8 +186,7 @@ pub enum CorsEnforcement {
 pub struct Limits {
     /// How long one request may take: 1 second to 1 hour.
     #[serde(default = "Limits::default_request_timeout")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')")
-        .message("spec.limits.requestTimeout: must be from 1s to 1h"))]
+    #[x_kube(validation = Span::rule("1s", "1h"))]
     pub request_timeout: Span,
     /// How many requests one server works on at once.
     #[serde(default = "Limits::default_max_concurrent_requests")]
@@ -241,13 +243,13 @@ pub struct Network {
     #[serde(default)]
     #[schemars(length(max = 128), inner(length(max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(c, isCIDR(c))")
-        .message("spec.network.allowedCidrs: each must be a network such as 160.79.104.0/21 or 2607:6bc0::/48; a single address is written with /32 or /128"))]
+        .message("each must be a network such as 160.79.104.0/21 or 2607:6bc0::/48; a single address is written with /32 or /128"))]
     pub allowed_cidrs: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed, such as the ingress controller's network.
     #[serde(default)]
     #[schemars(length(max = 128), inner(length(max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(c, isCIDR(c))")
-        .message("spec.network.trustedProxies: each must be a network such as 10.0.0.0/8; a single address is written with /32 or /128"))]
+        .message("each must be a network such as 10.0.0.0/8; a single address is written with /32 or /128"))]
     pub trusted_proxies: Vec<String>,
     /// Whether a NetworkPolicy closes every port of the servers but their own two.
     #[serde(default = "Network::default_network_policy")]
@@ -269,7 +271,7 @@ impl Default for Network {
 /// How the endpoint is reached from outside the cluster.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("!(has(self.ingress) && has(self.none))")
-    .message("spec.exposure: ingress and none exclude each other; keep one"))]
+    .message("ingress and none exclude each other; keep one"))]
 #[serde(rename_all = "camelCase")]
 pub struct Exposure {
     /// By an Ingress.
@@ -291,12 +293,13 @@ pub struct IngressExposure {
     /// The IngressClass; omitted: the cluster's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name())]
     pub class_name: Option<String>,
     /// Annotations for the Ingress. Those that CORS needs are the operator's.
     #[serde(default)]
-    #[schemars(length(max = 64))]
+    #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('portcullis.dev/') && !k.startsWith('nginx.ingress.kubernetes.io/cors-') && k != 'nginx.ingress.kubernetes.io/enable-cors')")
-        .message("spec.exposure.ingress.annotations: portcullis.dev/… and nginx CORS annotations are written by the operator; use spec.cors instead"))]
+        .message("portcullis.dev/… and nginx CORS annotations are written by the operator; use spec.cors instead"))]
     pub annotations: BTreeMap<String, String>,
     /// The certificate. Omitted: the controller's default certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -309,13 +312,14 @@ pub struct IngressExposure {
 pub struct IngressTls {
     /// A `kubernetes.io/tls` Secret in the endpoint's namespace.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name())]
     pub secret_name: String,
 }
 
 /// How the servers run.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))")
-    .message("spec.deployment: replicas and autoscaling exclude each other; keep one"))]
+    .message("replicas and autoscaling exclude each other; keep one"))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerDeployment {
     /// How many servers; omitted, and without `autoscaling`: 2.
@@ -338,15 +342,15 @@ pub struct ServerDeployment {
 #[serde(rename_all = "camelCase")]
 pub struct DisruptionBudget {
     /// A number of servers, or a share such as `50%`.
-    #[x_kube(validation = Rule::new("type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')")
-        .message("spec.deployment.disruptionBudget.minAvailable: must be a number from 0 or a share such as 50%"))]
+    #[x_kube(validation = Rule::new("string(self).matches('^([0-9]{1,9}|(100|[0-9]{1,2})%)$')")
+        .message("must be a number from 0 or a share such as 50%"))]
     pub min_available: IntOrString,
 }
 
 /// A HorizontalPodAutoscaler.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("self.min <= self.max")
-    .message("spec.deployment.autoscaling: min must not be above max"))]
+    .message("min must not be above max"))]
 #[serde(rename_all = "camelCase")]
 pub struct Autoscaling {
     /// The fewest servers.

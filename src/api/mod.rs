@@ -9,7 +9,10 @@ pub mod crds;
 pub mod endpoint;
 pub mod preset;
 pub mod quantity;
+mod rules;
 pub mod scope;
+mod structural;
+pub mod validation;
 
 pub use client::{ClientType, Grant, OAuthClient, OAuthClientSpec, OAuthClientStatus};
 pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};

@@ -1,5 +1,6 @@
 //! Durations and sizes as people write them in manifests: `15m`, `720h`, `4Mi`.
 
+use kube::core::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
@@ -9,8 +10,17 @@ use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 pub struct Span(Duration);
 
 impl Span {
-    /// The pattern that admission holds a duration against.
-    pub const PATTERN: &'static str = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$";
+    /// What the rules of admission match a duration with, besides that it is not empty.
+    const PATTERN: &'static str = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$";
+
+    /// The rule of admission for a field that holds a span from `min` to `max`. Every such field has one.
+    pub(super) fn rule(min: &str, max: &str) -> Rule {
+        let pattern = Self::PATTERN;
+        Rule::new(format!(
+            "self != '' && self.matches('{pattern}') && duration(self) >= duration('{min}') && duration(self) <= duration('{max}')"
+        ))
+        .message(&*format!("must be a duration from {min} to {max}, in whole hours, minutes or seconds, such as 90s, 15m or 1h30m"))
+    }
 
     /// A span of whole seconds.
     #[must_use]
@@ -92,7 +102,7 @@ impl JsonSchema for Span {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "minLength": 2, "maxLength": 24, "pattern": Self::PATTERN})
+        json_schema!({"type": "string", "maxLength": 24})
     }
 }
 
@@ -101,8 +111,8 @@ impl JsonSchema for Span {
 pub struct ByteSize(u64);
 
 impl ByteSize {
-    /// The pattern that admission holds a size against.
-    pub const PATTERN: &'static str = "^[1-9][0-9]{0,9}(Ki|Mi|Gi)?$";
+    /// What the rule of admission matches a size with.
+    const PATTERN: &'static str = "^[1-9][0-9]{0,9}(Ki|Mi|Gi)?$";
 
     /// A size of `count` mebibytes.
     #[must_use]
@@ -172,7 +182,14 @@ impl JsonSchema for ByteSize {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "maxLength": 12, "pattern": Self::PATTERN})
+        json_schema!({
+            "type": "string",
+            "maxLength": 12,
+            "x-kubernetes-validations": [{
+                "rule": format!("self.matches('{}')", Self::PATTERN),
+                "message": "must be a positive number of bytes with Ki, Mi or Gi, such as 512Ki or 4Mi",
+            }],
+        })
     }
 }
 

@@ -1,6 +1,13 @@
 //! The authorization server and the verification of its tokens (OAuth 2.1, RFC 6749, RFC 9068). Knows neither
 //! Kubernetes nor MCP.
 
+pub mod challenge;
+mod client_auth;
+pub mod jwt;
+pub mod metadata;
+pub mod token;
+pub mod verify;
+
 use crate::api::Scope;
 use jiff::Timestamp;
 use std::collections::BTreeSet;

@@ -135,3 +135,30 @@ fn max_age(owner: &Owner<'_>) -> u64 {
 fn origin_regex(origin: &str) -> String {
     format!("^{}$", regex::escape(origin).replace(r"\*", "[a-z0-9-]+([.][a-z0-9-]+)*"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regex::Regex;
+
+    #[test]
+    fn a_wildcard_stands_for_one_or_more_labels_and_nothing_else() {
+        let pattern = Regex::new(&origin_regex("https://*.my-site.example.com:8443")).unwrap();
+        for origin in ["https://a.my-site.example.com:8443", "https://a-1.b.my-site.example.com:8443"] {
+            assert!(pattern.is_match(origin), "{origin}");
+        }
+        for origin in [
+            "https://my-site.example.com:8443",
+            "https://.my-site.example.com:8443",
+            "https://a..my-site.example.com:8443",
+            "https://a.my-site.example.com",
+            "https://a.my-site.example.com:8443.evil.example",
+            "https://a.my-siteXexample.com:8443",
+            "https://evil.example/https://a.my-site.example.com:8443",
+            "http://a.my-site.example.com:8443",
+            "https://evil.example#.my-site.example.com:8443",
+        ] {
+            assert!(!pattern.is_match(origin), "{origin}");
+        }
+    }
+}

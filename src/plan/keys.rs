@@ -22,25 +22,25 @@ pub(super) fn plan(
     if observed.is_some_and(|secret| !owner.owns(secret)) {
         return Err(PlanError::NameTaken { secret: name });
     }
-    let (file, generated) = match observed.and_then(usable) {
-        Some(file) => (file.to_vec(), false),
-        None => {
-            let keys = SigningKeys { keys: vec![SigningKey::generate(inputs.now, rng)?] };
-            (json(&keys)?.into_bytes(), true)
-        }
-    };
+    let kept = observed.and_then(usable).map(<[u8]>::to_vec);
+    let generated = kept.is_none();
+    let file = kept.map_or_else(|| generate(inputs, rng), Ok)?;
     let secret = Secret {
         metadata: owner.metadata(name, Component::Credentials),
         data: Some([(KEYS_FILE.to_owned(), ByteString(file.clone()))].into()),
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
     };
-    let replaces = observed.and_then(|secret| secret.metadata.resource_version.clone());
-    Ok((PlannedObject { replaces, generated, ..PlannedObject::derived(&secret)? }, file))
+    Ok((PlannedObject::credentials(&secret, observed, generated)?, file))
 }
 
 fn usable(secret: &Secret) -> Option<&[u8]> {
     let file = secret.data.as_ref()?.get(KEYS_FILE)?.0.as_slice();
     let keys: SigningKeys = serde_json::from_slice(file).ok()?;
     keys.validate().is_ok().then_some(file)
+}
+
+fn generate(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, PlanError> {
+    let keys = SigningKeys { keys: vec![SigningKey::generate(inputs.now, rng)?] };
+    json(&keys).map(String::into_bytes)
 }

@@ -142,6 +142,12 @@ impl PlannedObject {
         Ok(Self { object, replaces: None, generated: false })
     }
 
+    /// A Secret whose content was observed, or made up in this plan.
+    pub(super) fn credentials(desired: &Secret, observed: Option<&Secret>, generated: bool) -> Result<Self, PlanError> {
+        let replaces = observed.and_then(|secret| secret.metadata.resource_version.clone());
+        Ok(Self { replaces, generated, ..Self::derived(desired)? })
+    }
+
     /// Its `kind`, such as `Secret`.
     #[must_use]
     pub fn kind(&self) -> &str {

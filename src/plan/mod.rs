@@ -5,6 +5,7 @@
 //! same Secrets and ConfigMap out as files.
 
 mod autoscaling;
+mod client_secret;
 mod cors;
 mod credentials;
 mod deployment;
@@ -16,6 +17,8 @@ mod network_policy;
 mod quantity;
 mod server_config;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     api::{McpEndpoint, OAuthClient},
@@ -84,20 +87,23 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
 
     let config = server_config::config(&owner, url.clone(), cors.enforcer)?;
     let config_file = json(&config)?;
-    let credentials = credentials::plan(inputs, &owner, &url, rng)?;
+    let credentials = credentials::plan(inputs, &owner, &url, rng);
     let clients_file = json(&credentials.verifiers)?;
     let (keys_secret, keys_file) = keys::plan(inputs, &owner, rng)?;
 
-    let mut objects = Objects(credentials.secrets);
+    let mut objects = Objects(Vec::new());
+    for secret in &credentials.secrets {
+        objects.0.push(PlannedObject::credentials(&secret.desired, secret.observed, secret.generated)?);
+    }
     objects.0.push(keys_secret);
-    objects.add(Some(credentials::verifiers_secret(&owner, &clients_file)))?;
-    objects.add(Some(server_config::config_map(&owner, &config_file)))?;
-    objects.add(Some(deployment::service_account(&owner)))?;
+    objects.add([credentials::verifiers_secret(&owner, &clients_file)])?;
+    objects.add([server_config::config_map(&owner, &config_file)])?;
+    objects.add([deployment::service_account(&owner)])?;
     objects.add(network_policy::network_policy(&owner))?;
-    objects.add(Some(deployment::deployment(&owner, &inputs.cluster.server_image)))?;
+    objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;
     objects.add(disruption::disruption_budget(&owner))?;
     objects.add(autoscaling::autoscaler(&owner))?;
-    objects.add(Some(service::service(&owner)))?;
+    objects.add([service::service(&owner)])?;
     objects.add(cors.middleware(&owner))?;
     objects.add(ingress::ingress(&owner, &url, cors::ingress_class(spec, inputs.cluster), &cors))?;
 
@@ -105,10 +111,10 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
         config,
         revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys_file),
         objects: objects.0,
+        next_change: credentials.next_change(),
         clients: credentials.plans,
         cors_enforcer: cors.enforcer,
         cors_note: cors.note,
-        next_change: credentials.next_change,
     })
 }
 
@@ -116,8 +122,10 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
 struct Objects(Vec<PlannedObject>);
 
 impl Objects {
-    fn add<K: Serialize>(&mut self, object: Option<K>) -> Result<(), PlanError> {
-        self.0.extend(object.as_ref().map(PlannedObject::derived).transpose()?);
+    fn add<K: Serialize>(&mut self, objects: impl IntoIterator<Item = K>) -> Result<(), PlanError> {
+        for object in objects {
+            self.0.push(PlannedObject::derived(&object)?);
+        }
         Ok(())
     }
 }

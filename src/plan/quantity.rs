@@ -47,10 +47,11 @@ fn parse(text: &str) -> Option<(i128, Format)> {
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
     let (number, suffix) = rest.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() {
+    if text.is_empty() {
         return None;
     }
-    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    // The API server takes a missing number for 0.
+    let digits: i128 = format!("0{whole}{fraction}").parse().ok()?;
     let decimals = i32::try_from(fraction.len()).ok()?;
 
     let (multiplier, exponent, format) = if let Some((_, exponent)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
@@ -102,7 +103,8 @@ fn largest_unit(mut count: i128, unit: i128, most: usize) -> (i128, usize) {
 mod tests {
     use super::*;
 
-    /// The right column is what kube-apiserver 1.35 answers.
+    /// What `resource.Quantity` of apimachinery 0.35 makes of the left column, and of the right one. It keeps `+5`,
+    /// `5.`, `1E3` and `100e0` as written; ours is a spelling that it keeps too.
     #[test]
     fn quantities_are_spelled_as_the_api_server_does() {
         for (given, stored) in [
@@ -117,6 +119,9 @@ mod tests {
             ("-5", "-5"),
             ("0", "0"),
             ("0Mi", "0"),
+            ("Mi", "0"),
+            (".", "0"),
+            (" 5", "5"),
             ("0.0", "0"),
             ("1024Mi", "1Gi"),
             ("1536Mi", "1536Mi"),
@@ -135,6 +140,12 @@ mod tests {
             ("0.0000000001", "1n"),
             ("100u", "100u"),
             ("2Ei", "2Ei"),
+            ("1.5E", "1500P"),
+            ("1e-3", "1e-3"),
+            ("2e2", "200"),
+            ("1048576Ki", "1Gi"),
+            ("0.3Ki", "307200m"),
+            ("-0.0000000001", "-1n"),
         ] {
             assert_eq!(canonical(given), stored, "{given}");
             assert_eq!(canonical(stored), stored, "{stored}");
@@ -143,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_left_as_it_is() {
-        for text in ["", "lots", "1.2.3", "1Kb", "Mi", ".", "1e", "--1"] {
+        for text in ["", "lots", "1.2.3", "1Kb", "1e", "--1", "9999999999999999999999999999999999999999"] {
             assert_eq!(canonical(text), text);
         }
     }

@@ -1,1 +1,102 @@
 //! Serve mode: listeners, middleware order, mounted files and their reload.
+//!
+//! [`run`] is the whole server. The public listener answers by what `public` says, in the order that is written
+//! there; the private one by `private`. Both read [`Current`], which `reload` replaces as a whole whenever the mounted
+//! files change, so that a request sees either all of the old configuration or all of the new.
+
+mod address;
+mod body;
+mod connections;
+mod limits;
+mod mounted;
+mod origin;
+mod private;
+mod problem;
+mod public;
+mod reload;
+
+pub use mounted::MountedError;
+
+use crate::{ambient::Clock, observe::metrics::Metrics, workspaces::Workspaces};
+use axum::extract::Request;
+use reload::Current;
+use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tower::{ServiceExt as _, service_fn};
+
+/// What a server is made of.
+pub struct Options {
+    /// The folder with the mounted files (see [`crate::config`]).
+    pub config_dir: PathBuf,
+    /// The workspaces that tools work on; `None` where there is no backend.
+    pub workspaces: Option<Arc<dyn Workspaces>>,
+    /// The time that tokens and secrets are held against.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where a server listens.
+pub struct Listeners {
+    /// For clients.
+    pub public: TcpListener,
+    /// For kubelets, Prometheus and the operator: health, readiness, metrics and the loaded revision.
+    pub private: Option<TcpListener>,
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The mounted files cannot be used.
+    #[error("the configuration in {folder} cannot be used")]
+    Mounted {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: MountedError,
+    },
+}
+
+/// Serves until `shutdown`, then drains: `/readyz` turns 503, connecting is refused, and running requests finish, for
+/// at most the configured `requestTimeout`.
+pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationToken) -> Result<(), ServerError> {
+    let folder = options.config_dir.clone();
+    let metrics = Arc::new(Metrics::default());
+    let abort = CancellationToken::new();
+    let (current, seen) = Current::load(options, Arc::clone(&metrics), abort.clone())
+        .await
+        .map_err(|source| ServerError::Mounted { folder, source })?;
+    let current = Arc::new(current);
+
+    // The private listener and the reload go on while the public one drains.
+    let drained = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn({
+        let (current, drained) = (Arc::clone(&current), drained.clone());
+        async move { current.follow(seen, &drained).await }
+    });
+    if let Some(listener) = listeners.private {
+        let router = private::router(Arc::clone(&current), metrics, shutdown.clone());
+        let drained = drained.clone();
+        tasks.spawn(async move { connections::serve(listener, router, &drained, || Duration::from_secs(1)).await });
+    }
+
+    let service = service_fn({
+        let current = Arc::clone(&current);
+        move |request: Request| {
+            let router = current.serving().router.clone();
+            async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+        }
+    });
+    let grace = || current.serving().door.mounted().config.limits.request_timeout.as_duration();
+    connections::serve(listeners.public, service, &shutdown, grace).await;
+
+    abort.cancel();
+    drained.cancel();
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a task of the server failed");
+        }
+    }
+    Ok(())
+}

@@ -1,1 +1,52 @@
 //! The trait `Workspaces`, which tools call, and its backends.
+//!
+//! Every operation is on behalf of an [`Owner`] and sees only what is theirs: somebody else's workspace answers
+//! exactly as one that does not exist. A rule that holds for every caller is enforced here, once, not in the
+//! protocols above.
+
+mod error;
+pub mod local;
+mod types;
+
+pub use error::Error;
+pub use types::{
+    CommandResult, CreateWorkspace, LiveOutput, Owner, RunCommand, Status, Template, TemplateParameter, Workspace,
+    WorkspaceFilter, WorkspacePage, check_name,
+};
+
+use async_trait::async_trait;
+
+/// Where agents work. `workspace` arguments are a workspace's id or its name.
+#[async_trait]
+pub trait Workspaces: Send + Sync + 'static {
+    /// What a workspace can be made from, sorted by name.
+    async fn templates(&self, owner: &Owner) -> Result<Vec<Template>, Error>;
+
+    /// The owner's workspaces that match, sorted by name, a page at a time.
+    async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error>;
+
+    /// One workspace.
+    async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
+
+    /// Makes a workspace and starts it.
+    async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error>;
+
+    /// Starts a workspace; nothing changes if it runs already.
+    async fn start(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
+
+    /// Ends every process of a workspace and keeps its files; nothing changes if it is stopped already.
+    async fn stop(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
+
+    /// Stops a workspace and deletes it with its files. Returns it as it last was.
+    async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
+
+    /// Runs a shell command in a running workspace. With `live`, output is also sent there as it comes.
+    ///
+    /// Dropping the future ends the command and everything that it started.
+    async fn run_command(
+        &self,
+        owner: &Owner,
+        request: RunCommand,
+        live: Option<LiveOutput>,
+    ) -> Result<CommandResult, Error>;
+}

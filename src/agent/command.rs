@@ -1,0 +1,329 @@
+//! One command: started in its own process group, watched until all of it has ended, ended when its time is up or
+//! when nobody wants it any more.
+
+use super::{
+    capture::{Capture, Captured},
+    group::Group,
+};
+use std::{
+    ffi::OsString,
+    io,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    process::{Child, Command},
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long a group may take to end after SIGTERM before SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long to read on after the command itself has ended while others hold its output open.
+const DRAIN: Duration = Duration::from_millis(250);
+/// How long SIGKILL may take; more only where the kernel is stuck.
+const KILL_WAIT: Duration = Duration::from_secs(2);
+/// How often to look whether a group has ended, where nothing else tells.
+const LOOK: Duration = Duration::from_millis(50);
+/// The same for what was left running in the background.
+const LOOK_SELDOM: Duration = Duration::from_millis(500);
+
+/// A command to start.
+#[derive(Debug)]
+pub struct Job {
+    /// A line for `/bin/sh -c`.
+    pub line: String,
+    /// Where it runs; must exist.
+    pub cwd: PathBuf,
+    /// Its whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// What it reads on its standard input; `None`: nothing.
+    pub stdin: Option<Vec<u8>>,
+    /// When it is ended.
+    pub timeout: Option<Duration>,
+    /// The files for its output.
+    pub files: OutputFiles,
+    /// Where its output is sent as it comes; what is not taken in time is left out.
+    pub live: Option<mpsc::Sender<Vec<u8>>>,
+}
+
+/// Where a command's output is kept. The files must not exist yet.
+#[derive(Clone, Debug)]
+pub struct OutputFiles {
+    /// For standard output.
+    pub stdout: PathBuf,
+    /// For standard error.
+    pub stderr: PathBuf,
+    /// Whether they are written from the first byte on; else only once the output is too long to show.
+    pub always: bool,
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Started {
+    /// The process, and the group that it leads.
+    pub process_id: u32,
+    /// Comes when the command itself has ended; what it started may run on.
+    pub report: oneshot::Receiver<Report>,
+}
+
+/// How a command went.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it ended; `None` if even SIGKILL did not end it in time.
+    pub status: Option<ExitStatus>,
+    /// Whether it was ended because its time was up.
+    pub timed_out: bool,
+    /// Whether it was ended because it was cancelled.
+    pub cancelled: bool,
+    /// How long it ran.
+    pub duration: Duration,
+    /// Its standard output.
+    pub stdout: Captured,
+    /// Its standard error.
+    pub stderr: Captured,
+    /// Whether something that it started still runs.
+    pub lingers: bool,
+}
+
+/// Starts a command. The future that comes with it is the watch over it: spawn it where it is tracked. It lasts until
+/// every process of the command's group has ended, and ends them all when `cancel` fires.
+pub async fn start(
+    job: Job,
+    cancel: CancellationToken,
+) -> io::Result<(Started, impl Future<Output = ()> + Send + 'static)> {
+    let (stdout, stderr) = if job.files.always {
+        (Capture::with_file(job.files.stdout).await, Capture::with_file(job.files.stderr).await)
+    } else {
+        (Capture::new(job.files.stdout), Capture::new(job.files.stderr))
+    };
+    let mut child = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(&job.line)
+        .current_dir(&job.cwd)
+        .env_clear()
+        .envs(job.env)
+        .stdin(if job.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        // Only the last resort: the runtime is going away with the watch unfinished.
+        .kill_on_drop(true)
+        .spawn()?;
+    let process_id = child.id().ok_or_else(|| io::Error::other("the process ended before it had begun"))?;
+    let group = Group::led_by(process_id).ok_or_else(|| io::Error::other("the process has no group of its own"))?;
+
+    let stdin = child.stdin.take().zip(job.stdin);
+    let feed = async move {
+        if let Some((mut pipe, bytes)) = stdin {
+            // A command need not read all its input; that is no failure.
+            let _ = pipe.write_all(&bytes).await;
+        }
+    };
+    let (sender, report) = oneshot::channel();
+    let mut watch = Watch {
+        stdout: Stream::new(child.stdout.take(), stdout),
+        stderr: Stream::new(child.stderr.take(), stderr),
+        child,
+        group,
+        cancel,
+        started: Instant::now(),
+        live: job.live,
+        report: Some(sender),
+        timed_out: false,
+        cancelled: false,
+        ended: None,
+    };
+    Ok((Started { process_id, report }, async move { watch.run(job.timeout, feed).await }))
+}
+
+/// What the watch waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The command's end, at the latest its timeout.
+    Running,
+    /// The rest of its output: it has ended by itself.
+    Draining,
+    /// The end of what it left running. The report is out.
+    Lingering,
+    /// The group's end after SIGTERM.
+    Terminating,
+    /// The group's end after SIGKILL.
+    Killed,
+}
+
+enum Event {
+    Stdout(usize),
+    Stderr(usize),
+    Exited(io::Result<ExitStatus>),
+    Fed,
+    Due,
+    Cancelled,
+    Look,
+}
+
+struct Watch {
+    child: Child,
+    group: Group,
+    cancel: CancellationToken,
+    started: Instant,
+    stdout: Stream<tokio::process::ChildStdout>,
+    stderr: Stream<tokio::process::ChildStderr>,
+    live: Option<mpsc::Sender<Vec<u8>>>,
+    report: Option<oneshot::Sender<Report>>,
+    timed_out: bool,
+    cancelled: bool,
+    /// How and when the command itself ended.
+    ended: Option<(Option<ExitStatus>, Duration)>,
+}
+
+impl Watch {
+    async fn run(&mut self, timeout: Option<Duration>, feed: impl Future<Output = ()> + Send) {
+        let mut feed = std::pin::pin!(feed);
+        let mut feeding = true;
+        let mut phase = Phase::Running;
+        let mut due = timeout.map(|timeout| self.started + timeout);
+        loop {
+            let ended = self.ended.is_some();
+            let look = if phase == Phase::Lingering { LOOK_SELDOM } else { LOOK };
+            // Every branch here may be dropped half way; whatever may not is done after it.
+            let event = tokio::select! {
+                count = self.stdout.read() => Event::Stdout(count),
+                count = self.stderr.read() => Event::Stderr(count),
+                status = self.child.wait(), if !ended => Event::Exited(status),
+                () = &mut feed, if feeding => Event::Fed,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::Due,
+                () = self.cancel.cancelled(), if !self.cancelled => Event::Cancelled,
+                () = sleep(look), if ended => Event::Look,
+            };
+            match event {
+                Event::Stdout(count) => self.stdout.take(count, self.live.as_ref()).await,
+                Event::Stderr(count) => self.stderr.take(count, self.live.as_ref()).await,
+                Event::Fed => feeding = false,
+                Event::Look => {}
+                Event::Exited(status) => {
+                    self.ended = Some((status.ok(), self.started.elapsed()));
+                    if phase == Phase::Running {
+                        phase = Phase::Draining;
+                        due = Some(Instant::now() + DRAIN);
+                    }
+                }
+                Event::Cancelled => {
+                    self.cancelled = true;
+                    if phase != Phase::Killed {
+                        phase = Phase::Terminating;
+                        due = Some(self.terminate());
+                    }
+                }
+                Event::Due => match phase {
+                    Phase::Running => {
+                        self.timed_out = true;
+                        phase = Phase::Terminating;
+                        due = Some(self.terminate());
+                    }
+                    Phase::Terminating => {
+                        self.group.kill();
+                        phase = Phase::Killed;
+                        due = Some(Instant::now() + KILL_WAIT);
+                    }
+                    Phase::Draining | Phase::Lingering => due = None,
+                    Phase::Killed => return self.send_report(false).await,
+                },
+            }
+
+            let all_read = self.stdout.at_end() && self.stderr.at_end();
+            match phase {
+                Phase::Draining if all_read || due.is_none() => {
+                    let lingers = self.group.is_alive();
+                    self.send_report(lingers).await;
+                    if !lingers {
+                        return;
+                    }
+                    phase = Phase::Lingering;
+                    due = None;
+                }
+                Phase::Lingering if !self.group.is_alive() => return,
+                Phase::Terminating | Phase::Killed if self.ended.is_some() && !self.group.is_alive() => {
+                    self.drain().await;
+                    return self.send_report(false).await;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn terminate(&self) -> Instant {
+        self.group.terminate();
+        Instant::now() + GRACE
+    }
+
+    /// Takes what is left in the pipes of a group that has ended. Processes that left the group may still hold them.
+    async fn drain(&mut self) {
+        let until = Instant::now() + DRAIN;
+        while !(self.stdout.at_end() && self.stderr.at_end()) {
+            tokio::select! {
+                count = self.stdout.read() => self.stdout.take(count, self.live.as_ref()).await,
+                count = self.stderr.read() => self.stderr.take(count, self.live.as_ref()).await,
+                () = sleep_until(until) => return,
+            }
+        }
+    }
+
+    async fn send_report(&mut self, lingers: bool) {
+        let Some(report) = self.report.take() else { return };
+        let (status, duration) = self.ended.unwrap_or_else(|| (None, self.started.elapsed()));
+        let (stdout, stderr) = (self.stdout.capture.snapshot().await, self.stderr.capture.snapshot().await);
+        // Nobody listens after a cancellation, or to a background command.
+        let _ = report.send(Report {
+            status,
+            timed_out: self.timed_out,
+            cancelled: self.cancelled,
+            duration,
+            stdout,
+            stderr,
+            lingers,
+        });
+        self.live = None;
+    }
+}
+
+/// One pipe and what came out of it.
+struct Stream<R> {
+    pipe: Option<R>,
+    buffer: Vec<u8>,
+    capture: Capture,
+}
+
+impl<R: AsyncRead + Unpin> Stream<R> {
+    fn new(pipe: Option<R>, capture: Capture) -> Self {
+        Self { pipe, buffer: vec![0; 16 * 1024], capture }
+    }
+
+    /// How many bytes came; 0 at the end. Pending forever after that. May be dropped half way.
+    async fn read(&mut self) -> usize {
+        match &mut self.pipe {
+            // An error on a pipe says no more than its end does.
+            Some(pipe) => pipe.read(&mut self.buffer).await.unwrap_or(0),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Keeps what [`Self::read`] brought.
+    async fn take(&mut self, count: usize, live: Option<&mpsc::Sender<Vec<u8>>>) {
+        let Some(bytes) = self.buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+            self.pipe = None;
+            return;
+        };
+        if let Some(live) = live {
+            let _ = live.try_send(bytes.to_vec());
+        }
+        self.capture.push(bytes).await;
+    }
+
+    fn at_end(&self) -> bool {
+        self.pipe.is_none()
+    }
+}

@@ -1,0 +1,264 @@
+//! The HTTP edge in front of rmcp (MCP streamable HTTP, revisions 2025-03-26 to 2026-07-28).
+//!
+//! What it does better than rmcp alone: malformed JSON and batches get a JSON-RPC error, `Accept: application/json`
+//! alone is enough, and a call of a tool that the token's scopes do not reach is answered with 403
+//! `insufficient_scope` (RFC 6750 §3.1), so that a client can step up. Tokens, origins, CORS and limits of rate are
+//! checked by whoever is in front of it; the `Host` header by rmcp, against the endpoint's own host name.
+
+use super::{
+    handler::Handler,
+    message::{Message, RpcError},
+    tools::{Lookup, Registry},
+};
+use crate::{
+    api::scope,
+    config::{PublicUrl, ServerConfig},
+    oauth::Caller,
+    workspaces::Workspaces,
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, WWW_AUTHENTICATE},
+};
+use http_body_util::{BodyExt as _, Full, Limited};
+use rmcp::transport::streamable_http_server::{
+    StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What rmcp insists on; the edge is content with less and answers accordingly.
+const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+
+/// In a request's extensions: whether its answer may be an event stream, with progress before the result.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AcceptsEvents(pub bool);
+
+/// Serves the endpoint at the path of its URL, with all tools that it has: only `whoami` without `workspaces`.
+///
+/// Every request must have an `Arc<Caller>` in its extensions. When `abort` fires, what is still running is given
+/// up: cancel it after the drain, not before.
+pub fn router(config: &ServerConfig, workspaces: Option<Arc<dyn Workspaces>>, abort: CancellationToken) -> Router {
+    router_with(config, Registry::new(config, workspaces), abort)
+}
+
+/// Like [`router`], with other tools.
+pub fn router_with(config: &ServerConfig, tools: Registry, abort: CancellationToken) -> Router {
+    let tools = Arc::new(tools);
+    let handler = Handler::new(Arc::clone(&tools));
+    let service = StreamableHttpService::new(
+        move || Ok(handler.clone()),
+        Arc::new(NeverSessionManager::default()),
+        StreamableHttpServerConfig::default()
+            .with_legacy_session_mode(false)
+            .with_json_response(true)
+            .with_allowed_hosts(host_names(&config.url))
+            .with_max_request_body_bytes(body_limit(config))
+            .with_cancellation_token(abort),
+    );
+    let edge =
+        Edge { tools, service, body_limit: body_limit(config), resource_metadata: config.url.resource_metadata_url() };
+    Router::new().route(config.url.path(), post(answer).fallback(method_not_allowed)).with_state(Arc::new(edge))
+}
+
+struct Edge {
+    tools: Arc<Registry>,
+    service: StreamableHttpService<Handler, NeverSessionManager>,
+    body_limit: usize,
+    resource_metadata: String,
+}
+
+fn body_limit(config: &ServerConfig) -> usize {
+    usize::try_from(config.limits.max_body_size.bytes()).unwrap_or(usize::MAX)
+}
+
+/// The names that `Host` may have, at any port: in front of a pod stand proxies and port-forwards. An endpoint on this
+/// machine answers to every name of it.
+fn host_names(url: &PublicUrl) -> Vec<String> {
+    let host = http::uri::Authority::try_from(url.authority())
+        .map_or_else(|_| url.authority().to_owned(), |authority| authority.host().to_owned());
+    let loopback = ["localhost", "127.0.0.1", "[::1]"];
+    if loopback.contains(&host.as_str()) { loopback.map(str::to_owned).to_vec() } else { vec![host] }
+}
+
+async fn method_not_allowed() -> Response {
+    let refusal = RpcError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        None,
+        -32600,
+        "this is an MCP endpoint without sessions: send each JSON-RPC message in a POST",
+    );
+    let mut response = refusal.into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    match edge.admit(request).await {
+        Ok(request) => edge.service.handle(request).await.map(Body::new).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+impl Edge {
+    /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
+    async fn admit(&self, request: Request) -> Result<http::Request<Full<bytes::Bytes>>, Response> {
+        let (mut parts, body) = request.into_parts();
+        let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
+            tracing::error!("a request reached the MCP endpoint without a verified caller");
+            return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        };
+        if !is_json(&parts.headers) {
+            return Err(RpcError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                None,
+                -32600,
+                "Content-Type must be application/json",
+            )
+            .into_response());
+        }
+        let accepted = Accepted::of(&parts.headers);
+        if !accepted.json {
+            return Err(RpcError::new(
+                StatusCode::NOT_ACCEPTABLE,
+                None,
+                -32600,
+                "Accept must allow application/json, best together with text/event-stream",
+            )
+            .into_response());
+        }
+        let body =
+            Limited::new(body, self.body_limit).collect().await.map_err(|error| self.unread(&*error))?.to_bytes();
+        let message = Message::read(&body).map_err(RpcError::into_response)?;
+        if let Some(called) = message.called_tool() {
+            self.check_call(called, &message, &caller)?;
+        }
+
+        parts.headers.insert(ACCEPT, ACCEPT_BOTH);
+        parts.extensions.insert(AcceptsEvents(accepted.events));
+        // They have done their work, and rmcp prints requests where its log is turned up.
+        parts.headers.remove(AUTHORIZATION);
+        parts.headers.remove(COOKIE);
+        Ok(http::Request::from_parts(parts, Full::new(body)))
+    }
+
+    fn check_call(&self, called: Option<&str>, message: &Message<'_>, caller: &Caller) -> Result<(), Response> {
+        let Some(name) = called else {
+            let text = "params.name must be the name of a tool; tools/list has them";
+            return Err(RpcError::new(StatusCode::BAD_REQUEST, message.id.clone(), -32602, text).into_response());
+        };
+        match self.tools.lookup(name, caller) {
+            // An unknown tool is an error of the protocol, with the HTTP status that its revision has for it: rmcp's.
+            Lookup::Found(_) | Lookup::Unknown => Ok(()),
+            Lookup::NeedsScope(needed) => {
+                let mut scopes = caller.scopes.clone();
+                scopes.insert(needed);
+                let text = format!("the tool {name} needs the scope {needed}, which this access token does not have");
+                let challenge = format!(
+                    "Bearer error=\"insufficient_scope\", error_description=\"{text}\", scope=\"{}\", resource_metadata=\"{}\"",
+                    scope::join(&scopes),
+                    self.resource_metadata
+                );
+                let mut refusal =
+                    RpcError::new(StatusCode::FORBIDDEN, message.id.clone(), -32600, text).into_response();
+                if let Ok(challenge) = HeaderValue::try_from(challenge) {
+                    refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    fn unread(&self, error: &(dyn std::error::Error + 'static)) -> Response {
+        let refusal = if error.is::<http_body_util::LengthLimitError>() {
+            let text = format!("the body is larger than the {} bytes that this endpoint accepts", self.body_limit);
+            RpcError::new(StatusCode::PAYLOAD_TOO_LARGE, None, -32600, text)
+        } else {
+            RpcError::invalid_request(None, "the body could not be read to its end")
+        };
+        refusal.into_response()
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| essence(value).eq_ignore_ascii_case("application/json"))
+}
+
+/// A media type without its parameters.
+fn essence(value: &str) -> &str {
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// What the client can read, by its `Accept` headers (RFC 9110 §12.5.1). None at all: anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Accepted {
+    json: bool,
+    events: bool,
+}
+
+impl Accepted {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+        if values.peek().is_none() {
+            // An old or simple client: it gets the simple kind of answer.
+            return Self { json: true, events: false };
+        }
+        let mut accepted = Self { json: false, events: false };
+        for range in values.flat_map(|value| value.split(',')).filter(|range| !is_refused(range)) {
+            match essence(range).to_ascii_lowercase().as_str() {
+                "application/json" | "application/*" | "*/*" => accepted.json = true,
+                "text/event-stream" => accepted.events = true,
+                _ => {}
+            }
+        }
+        accepted
+    }
+}
+
+/// Whether a media range has the weight zero.
+fn is_refused(range: &str) -> bool {
+    range.split(';').skip(1).any(|parameter| {
+        let weight = parameter.trim().strip_prefix("q=").or_else(|| parameter.trim().strip_prefix("Q="));
+        weight.is_some_and(|weight| weight.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_is_read_as_clients_mean_it() {
+        for (accept, json, events) in [
+            (&[][..], true, false),
+            (&["application/json"], true, false),
+            (&["*/*"], true, false),
+            (&["application/json, text/event-stream"], true, true),
+            (&["text/event-stream;q=0.5", "application/json;q=0.9"], true, true),
+            (&["Application/JSON;charset=utf-8"], true, false),
+            (&["text/event-stream"], false, true),
+            (&["text/html"], false, false),
+            (&["application/json;q=0"], false, false),
+            (&["application/json, text/event-stream;q=0.0"], true, false),
+        ] {
+            let headers = accept.iter().map(|value| (ACCEPT, HeaderValue::from_static(value))).collect();
+            assert_eq!(Accepted::of(&headers), Accepted { json, events }, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_follow_from_the_url() {
+        let names = |url: &str| host_names(&url.parse().unwrap());
+        assert_eq!(names("https://mcp.example.com/mcp"), ["mcp.example.com"]);
+        assert_eq!(names("https://mcp.example.com:8443/mcp"), ["mcp.example.com"]);
+        assert_eq!(names("http://127.0.0.1:8080/mcp"), ["localhost", "127.0.0.1", "[::1]"]);
+    }
+}

@@ -1,0 +1,117 @@
+//! The server as rmcp sees it: who it is, which tools a caller sees, and calling one.
+
+use super::{
+    PROTOCOL_VERSIONS,
+    edge::AcceptsEvents,
+    tools::{Call, Lookup, Progress, Registry},
+};
+use crate::oauth::Caller;
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CacheScope, CallToolRequestParams, CallToolResponse, DiscoverResult, Implementation, InitializeResult,
+        ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
+    },
+    service::RequestContext,
+};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
+
+/// What agents read first.
+const INSTRUCTIONS: &str = "Workspaces are computers to work in: list_workspaces shows yours, create_workspace makes \
+one from a template of list_templates, run_command runs a shell command in it. Name a workspace by its name or id. \
+Files stay when a workspace stops. Errors say what exists and what to do next.";
+
+/// How long a client may keep a list of tools: it changes with the endpoint's manifest only.
+const TTL_MS: u64 = 60_000;
+
+static VERSIONS: LazyLock<[ProtocolVersion; 4]> = LazyLock::new(|| {
+    let versions = [
+        ProtocolVersion::V_2025_03_26,
+        ProtocolVersion::V_2025_06_18,
+        ProtocolVersion::V_2025_11_25,
+        ProtocolVersion::V_2026_07_28,
+    ];
+    debug_assert!(versions.iter().zip(PROTOCOL_VERSIONS).all(|(version, name)| version.as_str() == name));
+    versions
+});
+
+/// One per endpoint; a clone per request.
+#[derive(Clone)]
+pub(super) struct Handler {
+    tools: Arc<Registry>,
+    info: Arc<InitializeResult>,
+}
+
+impl Handler {
+    pub fn new(tools: Arc<Registry>) -> Self {
+        let mut info = InitializeResult::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("portcullis", env!("CARGO_PKG_VERSION")));
+        if tools.has_workspaces() {
+            info = info.with_instructions(INSTRUCTIONS);
+        }
+        Self { tools, info: Arc::new(info) }
+    }
+}
+
+/// The verified caller, whom the edge has made sure of.
+fn caller(context: &RequestContext<RoleServer>) -> Result<(Arc<Caller>, bool), ErrorData> {
+    let parts = context.extensions.get::<http::request::Parts>();
+    let extensions = parts.map(|parts| &parts.extensions);
+    let caller = extensions.and_then(|extensions| extensions.get::<Arc<Caller>>()).cloned();
+    let events = extensions.and_then(|extensions| extensions.get::<AcceptsEvents>());
+    let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no verified caller", None))?;
+    Ok((caller, events.is_some_and(|events| events.0)))
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> InitializeResult {
+        InitializeResult::clone(&self.info)
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(&*VERSIONS)
+    }
+
+    async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        Ok(DiscoverResult::from_server_info(versions, self.get_info())
+            .with_ttl_ms(TTL_MS)
+            .with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        if request.is_some_and(|request| request.cursor.is_some()) {
+            return Err(ErrorData::invalid_params("there is one page only: leave cursor out", None));
+        }
+        let (caller, _) = caller(&context)?;
+        Ok(ListToolsResult::with_all_items(self.tools.visible_to(&caller))
+            .with_ttl_ms(TTL_MS)
+            .with_cache_scope(CacheScope::Private))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let (caller, events) = caller(&context)?;
+        // The edge has answered calls that lack a scope; what gets here without it is as unknown as the rest.
+        let Lookup::Found(tool) = self.tools.lookup(&request.name, &caller) else {
+            return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
+        };
+        let token = events.then(|| context.meta.get_progress_token()).flatten();
+        let call = Call { caller, progress: token.map(|token| Progress::new(context.peer.clone(), token)) };
+        tokio::select! {
+            result = tool.call(request.arguments.unwrap_or_default(), call) => Ok(result.into()),
+            // The client has gone. Dropping the call ends what it started.
+            () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the edge must know of a JSON-RPC message before rmcp reads it, and the errors that the edge itself answers
+//! (JSON-RPC 2.0 §4, §5.1).
+
+use axum::{
+    Json,
+    response::{IntoResponse as _, Response},
+};
+use http::StatusCode;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// The method of a tool call.
+const TOOLS_CALL: &str = "tools/call";
+
+/// A request, notification or response, as far as the edge looks.
+#[derive(Debug, Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow)]
+    jsonrpc: Cow<'a, str>,
+    #[serde(default, borrow, deserialize_with = "text")]
+    method: Option<Cow<'a, str>>,
+    /// The request's id.
+    #[serde(default)]
+    pub id: Option<Value>,
+    #[serde(default, borrow)]
+    params: Option<Params<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Params<'a> {
+    #[serde(default, borrow, deserialize_with = "text")]
+    name: Option<Cow<'a, str>>,
+}
+
+/// Borrows where it can; serde by itself would copy what is in an `Option`.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(Option::<Text<'de>>::deserialize(deserializer)?.map(|text| text.0))
+}
+
+impl<'a> Message<'a> {
+    /// Reads one message. What is wrong with it is the answer.
+    pub fn read(body: &'a [u8]) -> Result<Self, RpcError> {
+        match serde_json::from_slice::<Self>(body) {
+            Ok(message) if message.jsonrpc == "2.0" => Ok(message),
+            Ok(message) => Err(RpcError::invalid_request(message.id, "jsonrpc must be \"2.0\"")),
+            Err(error) => Err(refuse(body, &error)),
+        }
+    }
+
+    /// The tool that it calls; `Some(None)` if it calls one but does not say which.
+    pub fn called_tool(&self) -> Option<Option<&str>> {
+        let calls = self.method.as_deref() == Some(TOOLS_CALL);
+        calls.then(|| self.params.as_ref().and_then(|params| params.name.as_deref()))
+    }
+}
+
+/// Why `body` is no message. Slow, which is fine: nobody is served.
+fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
+    match serde_json::from_slice::<Value>(body) {
+        Err(error) => {
+            RpcError::new(StatusCode::BAD_REQUEST, None, -32700, format!("the body is no valid JSON: {error}"))
+        }
+        Ok(Value::Array(_)) => {
+            RpcError::invalid_request(None, "batches are not supported; send each message in a request of its own")
+        }
+        Ok(value) => {
+            RpcError::invalid_request(value.get("id").cloned(), format!("the body is no JSON-RPC 2.0 message: {why}"))
+        }
+    }
+}
+
+/// A JSON-RPC error and the HTTP status that goes with it.
+#[derive(Debug)]
+pub(super) struct RpcError {
+    status: StatusCode,
+    id: Option<Value>,
+    code: i32,
+    message: Cow<'static, str>,
+}
+
+impl RpcError {
+    pub fn new(status: StatusCode, id: Option<Value>, code: i32, message: impl Into<Cow<'static, str>>) -> Self {
+        // Only these can be a request's id; anything else would not be one in the answer either.
+        let id = id.filter(|id| id.is_string() || id.is_number());
+        Self { status, id, code, message: message.into() }
+    }
+
+    /// HTTP 400 with `Invalid Request`.
+    pub fn invalid_request(id: Option<Value>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, id, -32600, message)
+    }
+
+    pub fn into_response(self) -> Response {
+        let body = json!({"jsonrpc": "2.0", "id": self.id, "error": {"code": self.code, "message": self.message}});
+        (self.status, Json(body)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_recognized() {
+        for (body, called) in [
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}"#,
+                Some(Some("whoami")),
+            ),
+            (
+                r#"{"params":{"arguments":{"name":"x"},"name":"run\u005fcommand"},"method":"tools\/call","jsonrpc":"2.0","id":"a"}"#,
+                Some(Some("run_command")),
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#, Some(None)),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, Some(None)),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"whoami"}}"#, None),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, None),
+        ] {
+            assert_eq!(Message::read(body.as_bytes()).unwrap().called_tool(), called, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_told_why() {
+        let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"whoami"}"#;
+        for (body, code, id) in [
+            ("", -32700, None),
+            ("{", -32700, None),
+            ("{\"jsonrpc\":\"2.0\",}", -32700, None),
+            ("[", -32700, None),
+            ("\u{feff}{}", -32700, None),
+            ("[]", -32600, None),
+            ("[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}]", -32600, None),
+            ("null", -32600, None),
+            ("{}", -32600, None),
+            ("{\"id\":{}}", -32600, None),
+            ("{\"jsonrpc\":\"1.0\",\"id\":7,\"method\":\"ping\"}", -32600, Some(json!(7))),
+            ("{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"method\":7}", -32600, Some(json!("x"))),
+            ("{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\",\"params\":[1]}", -32600, Some(json!(7))),
+            // A second name, which a reader behind the edge might believe instead of the first.
+            (&format!("{call},\"params\":{{\"name\":\"run_command\"}}}}"), -32600, Some(json!(7))),
+            (&format!("{call},\"method\":\"ping\"}}"), -32600, Some(json!(7))),
+        ] {
+            let error = Message::read(body.as_bytes()).unwrap_err();
+            assert_eq!((error.code, &error.id, error.status), (code, &id, StatusCode::BAD_REQUEST), "{body}");
+        }
+        let error = Message::read(b"\xff{}").unwrap_err();
+        assert_eq!(error.code, -32700);
+    }
+}

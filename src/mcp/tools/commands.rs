@@ -1,0 +1,144 @@
+//! Running commands.
+
+use super::{Call, Effect, Progress, Tool, ToolError};
+use crate::{
+    api::Scope,
+    config::Limits,
+    workspaces::{self as backend, CommandResult, Workspaces},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+
+/// How long a command may run if nothing is said.
+const DEFAULT_TIMEOUT: u64 = 10;
+/// What is left of a request's time for ending a command and sending its result.
+const MARGIN: u64 = 5;
+/// How often live output is sent.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+/// How much live output one report has at most: the end of what came since the one before.
+const REPORT_BYTES: usize = 8 * 1024;
+
+/// `run_command`.
+pub(super) struct RunCommand {
+    backend: Arc<dyn Workspaces>,
+    max_timeout: u64,
+}
+
+impl RunCommand {
+    pub fn new(backend: Arc<dyn Workspaces>, limits: &Limits) -> Self {
+        let whole = limits.request_timeout.as_duration().as_secs();
+        // A request of few seconds must leave some of them to the command.
+        let max_timeout = whole.saturating_sub(MARGIN).max(whole / 2).max(1);
+        Self { backend, max_timeout }
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Arguments {
+    /// The workspace's name or id.
+    workspace: String,
+    /// A command line for /bin/sh; several lines are fine.
+    command: String,
+    /// The folder to run it in, relative to the home folder. Default: the home folder.
+    cwd: Option<String>,
+    /// Environment variables to set, by name.
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    /// What the command reads on its standard input. Default: nothing.
+    stdin: Option<String>,
+    /// When to end it, in seconds. A background command runs on unless this is given.
+    #[schemars(range(min = 1))]
+    timeout_seconds: Option<u64>,
+    /// True: return at once and let it run on, as for a server. Its output goes to files.
+    #[serde(default)]
+    background: bool,
+}
+
+impl Tool for RunCommand {
+    type Arguments = Arguments;
+    type Output = CommandResult;
+    const NAME: &'static str = "run_command";
+    const TITLE: &'static str = "Run a command";
+    const DESCRIPTION: &'static str = "Runs a shell command in a running workspace and returns its exit code, stdout and \
+        stderr. A failing command is no error: look at exit_code. Nothing can be typed in while it runs, so use flags \
+        such as --yes, or stdin. Long output is shortened in the middle; the result names the file that has all of it. \
+        For servers and watchers use background: true.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
+    const EFFECT: Effect = Effect::Anything;
+
+    fn refine_input_schema(&self, schema: &mut Map<String, Value>) {
+        let timeout = schema.get_mut("properties").and_then(|properties| properties.get_mut("timeout_seconds"));
+        if let Some(timeout) = timeout.and_then(Value::as_object_mut) {
+            timeout.insert("maximum".to_owned(), self.max_timeout.into());
+            timeout.insert("default".to_owned(), DEFAULT_TIMEOUT.min(self.max_timeout).into());
+        }
+    }
+
+    async fn call(&self, arguments: Arguments, call: Call) -> Result<CommandResult, ToolError> {
+        let owner = call.owner();
+        let timeout = match arguments.timeout_seconds {
+            Some(seconds) if !(1..=self.max_timeout).contains(&seconds) => {
+                return Err(ToolError(format!(
+                    "timeout_seconds: {seconds} is out of range; give 1 to {}, or run it with background: true",
+                    self.max_timeout
+                )));
+            }
+            Some(seconds) => Some(seconds),
+            None if arguments.background => None,
+            None => Some(DEFAULT_TIMEOUT.min(self.max_timeout)),
+        };
+        let request = backend::RunCommand {
+            workspace: arguments.workspace,
+            command: arguments.command,
+            cwd: arguments.cwd,
+            env: arguments.env,
+            stdin: arguments.stdin,
+            timeout: timeout.map(Duration::from_secs),
+            background: arguments.background,
+        };
+        match call.progress {
+            None => Ok(self.backend.run_command(&owner, request, None).await?),
+            Some(progress) => {
+                let (live, output) = mpsc::channel(64);
+                let run = self.backend.run_command(&owner, request, Some(live));
+                tokio::pin!(run);
+                tokio::select! {
+                    result = &mut run => Ok(result?),
+                    // It ends when the command's output has ended, before the result is there.
+                    () = report(progress, output) => Ok(run.await?),
+                }
+            }
+        }
+    }
+}
+
+/// Sends what comes as progress, several pieces at a time.
+async fn report(mut progress: Progress, mut output: mpsc::Receiver<Vec<u8>>) {
+    let mut ticks = interval(REPORT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unsent: Vec<u8> = Vec::new();
+    loop {
+        tokio::select! {
+            piece = output.recv() => match piece {
+                Some(piece) => {
+                    unsent.extend(piece);
+                    let excess = unsent.len().saturating_sub(REPORT_BYTES);
+                    unsent.drain(..excess);
+                }
+                None => return,
+            },
+            _ = ticks.tick(), if !unsent.is_empty() => {
+                let text = String::from_utf8_lossy(&unsent).into_owned();
+                unsent.clear();
+                progress.report(text).await;
+            }
+        }
+    }
+}

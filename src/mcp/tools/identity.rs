@@ -1,0 +1,56 @@
+//! Who the caller is.
+
+use super::{Call, Effect, NoArguments, Tool, ToolError};
+use crate::{api::Scope, config::PublicUrl};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// `whoami`.
+pub(super) struct WhoAmI {
+    endpoint: String,
+}
+
+impl WhoAmI {
+    pub fn new(url: &PublicUrl) -> Self {
+        Self { endpoint: url.resource() }
+    }
+}
+
+/// What the access token says.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Identity {
+    /// On whose behalf you act.
+    subject: String,
+    /// The OAuth client that you are.
+    client_id: String,
+    /// What you may do. Calling a tool that needs more answers with the scope that is missing.
+    #[schemars(with = "Vec<String>")]
+    scopes: Vec<Scope>,
+    /// The endpoint's URL.
+    endpoint: String,
+    /// When the access token expires.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    expires_at: Timestamp,
+}
+
+impl Tool for WhoAmI {
+    type Arguments = NoArguments;
+    type Output = Identity;
+    const NAME: &'static str = "whoami";
+    const TITLE: &'static str = "Who am I";
+    const DESCRIPTION: &'static str =
+        "Tells on whose behalf you act here, as which client, what you may do (scopes) and until when.";
+    const SCOPE: Option<Scope> = None;
+    const EFFECT: Effect = Effect::Reads;
+
+    async fn call(&self, _arguments: NoArguments, call: Call) -> Result<Identity, ToolError> {
+        Ok(Identity {
+            subject: call.caller.subject.clone(),
+            client_id: call.caller.client_id.clone(),
+            scopes: call.caller.scopes.iter().copied().collect(),
+            endpoint: self.endpoint.clone(),
+            expires_at: call.caller.expires_at,
+        })
+    }
+}

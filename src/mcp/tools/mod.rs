@@ -1,0 +1,125 @@
+//! The tools: one trait, and a file for each group of them.
+
+mod commands;
+mod identity;
+mod progress;
+mod registry;
+mod templates;
+mod workspaces;
+
+pub use progress::Progress;
+pub use registry::{Entry, Lookup, Registry};
+
+use crate::{
+    api::Scope,
+    oauth::Caller,
+    workspaces::{self as backend, Owner},
+};
+use rmcp::model::ToolAnnotations;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use std::{error::Error as _, sync::Arc};
+
+/// One tool: what agents read about it, and what it does.
+pub trait Tool: Send + Sync + 'static {
+    /// Its arguments. The type must deny unknown fields.
+    type Arguments: DeserializeOwned + JsonSchema + Send;
+    /// Its result: an object.
+    type Output: Serialize + JsonSchema;
+
+    /// The name that agents call.
+    const NAME: &'static str;
+    /// The name that people read.
+    const TITLE: &'static str;
+    /// What it does and when to use it, for agents.
+    const DESCRIPTION: &'static str;
+    /// What a token must be good for; `None`: any token will do.
+    const SCOPE: Option<Scope>;
+    /// How it acts.
+    const EFFECT: Effect;
+
+    /// Adjusts the schema of the arguments to the endpoint, beyond what the type says.
+    fn refine_input_schema(&self, _schema: &mut Map<String, Value>) {}
+
+    /// Does it. Dropping the future must end what it started.
+    fn call(
+        &self,
+        arguments: Self::Arguments,
+        call: Call,
+    ) -> impl Future<Output = Result<Self::Output, ToolError>> + Send;
+}
+
+/// A tool without arguments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoArguments {}
+
+/// What a tool does to the world, in the four hints of MCP's tool annotations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It only looks.
+    Reads,
+    /// It adds something, each time anew.
+    Adds,
+    /// It brings about a state, and loses nothing on the way.
+    Ensures,
+    /// It takes something away; once is as good as twice.
+    Removes,
+    /// It can do anything, to the outside world too.
+    Anything,
+}
+
+impl Effect {
+    fn annotations(self) -> ToolAnnotations {
+        let (read_only, destructive, idempotent, open_world) = match self {
+            Self::Reads => (true, false, true, false),
+            Self::Adds => (false, false, false, false),
+            Self::Ensures => (false, false, true, false),
+            Self::Removes => (false, true, true, false),
+            Self::Anything => (false, true, false, true),
+        };
+        ToolAnnotations::new()
+            .read_only(read_only)
+            .destructive(destructive)
+            .idempotent(idempotent)
+            .open_world(open_world)
+    }
+}
+
+/// One call of a tool.
+pub struct Call {
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// Where to report how it goes; `None` if the client did not ask for it.
+    pub progress: Option<Progress>,
+}
+
+impl Call {
+    /// On whose behalf.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { id: self.caller.subject.clone() }
+    }
+}
+
+/// Why a tool failed, in words for the agent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ToolError(String);
+
+impl From<backend::Error> for ToolError {
+    fn from(error: backend::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        if source.is_some() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a workspace operation failed");
+        }
+        while let Some(cause) = source {
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self(message)
+    }
+}

@@ -1,0 +1,224 @@
+//! The tools of one endpoint, prepared once: schemas, the lists of names that may be served, the scopes they need.
+
+use super::{Call, Tool, ToolError, commands, identity, templates, workspaces};
+use crate::{
+    api::Scope,
+    config::{ServerConfig, ToolRules},
+    oauth::Caller,
+    workspaces::Workspaces,
+};
+use futures::future::BoxFuture;
+use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::Deserialize as _;
+use serde_json::{Map, Value, json};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+
+/// The tools that an endpoint serves.
+pub struct Registry {
+    /// In the order in which they are listed.
+    entries: Vec<Entry>,
+    by_name: HashMap<&'static str, usize>,
+    has_workspaces: bool,
+}
+
+/// What a name leads to.
+pub enum Lookup<'a> {
+    /// A tool that the caller may call.
+    Found(&'a Entry),
+    /// A tool that is served, but not to a token without this scope.
+    NeedsScope(Scope),
+    /// Nothing that is served.
+    Unknown,
+}
+
+/// One tool, ready to be listed and called.
+pub struct Entry {
+    definition: rmcp::model::Tool,
+    name: &'static str,
+    scope: Option<Scope>,
+    call: Box<CallFn>,
+}
+
+type CallFn = dyn Fn(JsonObject, Call) -> BoxFuture<'static, CallToolResult> + Send + Sync;
+
+impl Registry {
+    /// All tools of the endpoint; only `whoami` without workspaces.
+    #[must_use]
+    pub fn new(config: &ServerConfig, backend: Option<Arc<dyn Workspaces>>) -> Self {
+        let mut entries = vec![Entry::new(identity::WhoAmI::new(&config.url))];
+        let has_workspaces = backend.is_some();
+        if let Some(backend) = backend {
+            entries.push(Entry::new(templates::ListTemplates(Arc::clone(&backend))));
+            entries.push(Entry::new(workspaces::ListWorkspaces(Arc::clone(&backend))));
+            entries.push(Entry::new(workspaces::GetWorkspace(Arc::clone(&backend))));
+            entries.push(Entry::new(workspaces::CreateWorkspace(Arc::clone(&backend))));
+            entries.push(Entry::new(workspaces::StartWorkspace(Arc::clone(&backend))));
+            entries.push(Entry::new(workspaces::StopWorkspace(Arc::clone(&backend))));
+            entries.push(Entry::new(workspaces::DeleteWorkspace(Arc::clone(&backend))));
+            entries.push(Entry::new(commands::RunCommand::new(backend, &config.limits)));
+        }
+        Self { has_workspaces, ..Self::of(entries, &config.tools) }
+    }
+
+    /// These tools, less those that the rules leave out.
+    #[must_use]
+    pub fn of(mut entries: Vec<Entry>, rules: &ToolRules) -> Self {
+        entries.retain(|entry| is_served(rules, entry.name));
+        let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.name, index)).collect();
+        Self { entries, by_name, has_workspaces: false }
+    }
+
+    /// What a name leads to for this caller.
+    #[must_use]
+    pub fn lookup(&self, name: &str, caller: &Caller) -> Lookup<'_> {
+        match self.by_name.get(name).and_then(|index| self.entries.get(*index)) {
+            None => Lookup::Unknown,
+            Some(entry) => match entry.scope {
+                Some(scope) if !caller.scopes.contains(&scope) => Lookup::NeedsScope(scope),
+                _ => Lookup::Found(entry),
+            },
+        }
+    }
+
+    /// The tools that this caller may call, as `tools/list` has them.
+    #[must_use]
+    pub fn visible_to(&self, caller: &Caller) -> Vec<rmcp::model::Tool> {
+        let visible =
+            self.entries.iter().filter(|entry| entry.scope.is_none_or(|scope| caller.scopes.contains(&scope)));
+        visible.map(|entry| entry.definition.clone()).collect()
+    }
+
+    /// Whether there is a backend behind the tools.
+    #[must_use]
+    pub fn has_workspaces(&self) -> bool {
+        self.has_workspaces
+    }
+}
+
+impl Entry {
+    /// Prepares a tool.
+    #[must_use]
+    pub fn new<T: Tool>(tool: T) -> Self {
+        let mut input = schema::<T::Arguments>(SchemaSettings::draft2020_12());
+        tool.refine_input_schema(&mut input);
+        let expected: Arc<str> = expected(&input).into();
+        let output = schema::<T::Output>(SchemaSettings::draft2020_12().for_serialize());
+        let definition = rmcp::model::Tool::new(T::NAME, T::DESCRIPTION, input)
+            .with_title(T::TITLE)
+            .with_raw_output_schema(Arc::new(output))
+            .with_annotations(T::EFFECT.annotations());
+        let tool = Arc::new(tool);
+        let call = move |arguments: JsonObject, call: Call| -> BoxFuture<'static, CallToolResult> {
+            let (tool, expected) = (Arc::clone(&tool), Arc::clone(&expected));
+            Box::pin(async move {
+                match run(&*tool, arguments, call, &expected).await {
+                    Ok(result) => CallToolResult::structured(result),
+                    Err(error) => CallToolResult::error(vec![ContentBlock::text(error.to_string())]),
+                }
+            })
+        };
+        Self { definition, name: T::NAME, scope: T::SCOPE, call: Box::new(call) }
+    }
+
+    /// Calls it. Failures are results, so that agents read them.
+    pub async fn call(&self, arguments: JsonObject, call: Call) -> CallToolResult {
+        (self.call)(arguments, call).await
+    }
+}
+
+async fn run<T: Tool>(tool: &T, arguments: JsonObject, call: Call, expected: &str) -> Result<Value, ToolError> {
+    let arguments = T::Arguments::deserialize(Value::Object(arguments))
+        .map_err(|error| ToolError(format!("{}: {error}. Expected arguments: {expected}", T::NAME)))?;
+    let output = tool.call(arguments, call).await?;
+    serde_json::to_value(output).map_err(|error| ToolError(format!("{}: the result cannot be shown: {error}", T::NAME)))
+}
+
+/// A type's schema, in one piece: some clients do not follow `$ref`.
+fn schema<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
+    let settings = settings.with(|settings| settings.inline_subschemas = true);
+    let mut schema = match settings.into_generator().into_root_schema_for::<T>().to_value() {
+        Value::Object(schema) => schema,
+        // A type that accepts anything.
+        _ => Map::new(),
+    };
+    // The Rust type's name and documentation say nothing to an agent.
+    schema.remove("title");
+    schema.remove("description");
+    schema.insert("type".to_owned(), json!("object"));
+    // Some clients insist on it, even where there are none.
+    schema.entry("properties").or_insert_with(|| json!({}));
+    schema
+}
+
+/// `workspace (string, required), cwd (string)`: what to write instead of wrong arguments.
+fn expected(schema: &Map<String, Value>) -> String {
+    let required: Vec<&str> =
+        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let mut text = String::new();
+    for (name, property) in properties {
+        let kind = match property.get("type") {
+            Some(Value::String(kind)) => kind.as_str(),
+            Some(Value::Array(kinds)) => kinds.iter().find_map(Value::as_str).unwrap_or("any"),
+            _ => "any",
+        };
+        let comma = if text.is_empty() { "" } else { ", " };
+        let needed = if required.contains(&name.as_str()) { ", required" } else { "" };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{name} ({kind}{needed})");
+    }
+    if text.is_empty() { "none".to_owned() } else { text }
+}
+
+fn is_served(rules: &ToolRules, name: &str) -> bool {
+    let any = |patterns: &[String]| patterns.iter().any(|pattern| matches_pattern(pattern, name));
+    any(&rules.allow) && !any(&rules.deny)
+}
+
+/// Whether a name fits a pattern in which `*` stands for any run of characters.
+fn matches_pattern(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((literal, rest)) => name.strip_prefix(literal).is_some_and(|tail| {
+            (0..=tail.len()).any(|skip| tail.get(skip..).is_some_and(|tail| matches_pattern(rest, tail)))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, fits) in [
+            ("*", "whoami", true),
+            ("whoami", "whoami", true),
+            ("who", "whoami", false),
+            ("list_*", "list_workspaces", true),
+            ("list_*", "get_list_", false),
+            ("*_workspace", "delete_workspace", true),
+            ("*_workspace", "list_workspaces", false),
+            ("*work*", "list_workspaces", true),
+            ("l*t*s", "list_templates", true),
+            ("**", "x", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(matches_pattern(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn deny_wins() {
+        let rules = |allow: &[&str], deny: &[&str]| ToolRules {
+            allow: allow.iter().map(ToString::to_string).collect(),
+            deny: deny.iter().map(ToString::to_string).collect(),
+        };
+        assert!(is_served(&rules(&["*"], &[]), "delete_workspace"));
+        assert!(!is_served(&rules(&["*"], &["delete_*"]), "delete_workspace"));
+        assert!(!is_served(&rules(&["delete_workspace"], &["*"]), "delete_workspace"));
+        assert!(!is_served(&rules(&["list_*"], &[]), "delete_workspace"));
+        assert!(!is_served(&rules(&[], &[]), "whoami"));
+    }
+}

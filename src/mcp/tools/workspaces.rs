@@ -1,0 +1,164 @@
+//! Workspaces: finding, making, starting, stopping and deleting them.
+
+use super::{Call, Effect, Tool, ToolError};
+use crate::{
+    api::Scope,
+    workspaces::{self as backend, Status, Workspace, WorkspaceFilter, WorkspacePage, Workspaces},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// `list_workspaces`.
+pub(super) struct ListWorkspaces(pub Arc<dyn Workspaces>);
+/// `get_workspace`.
+pub(super) struct GetWorkspace(pub Arc<dyn Workspaces>);
+/// `create_workspace`.
+pub(super) struct CreateWorkspace(pub Arc<dyn Workspaces>);
+/// `start_workspace`.
+pub(super) struct StartWorkspace(pub Arc<dyn Workspaces>);
+/// `stop_workspace`.
+pub(super) struct StopWorkspace(pub Arc<dyn Workspaces>);
+/// `delete_workspace`.
+pub(super) struct DeleteWorkspace(pub Arc<dyn Workspaces>);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListArguments {
+    /// Only workspaces whose name contains this.
+    query: Option<String>,
+    /// Only workspaces with this status.
+    status: Option<Status>,
+    /// Only workspaces made from this template.
+    template: Option<String>,
+    /// At most this many.
+    #[schemars(range(min = 1, max = WorkspaceFilter::MAX_LIMIT), extend("default" = WorkspaceFilter::DEFAULT_LIMIT))]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkspaceArguments {
+    /// The workspace's name or id.
+    workspace: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateArguments {
+    /// The template's name, from list_templates.
+    template: String,
+    /// A new name: 1 to 40 of a-z, 0-9 and -, beginning with a letter.
+    #[schemars(length(min = 1, max = 40))]
+    name: String,
+    /// Values for the template's parameters, by name.
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
+    /// Whether to wait until commands can run in it.
+    #[serde(default = "CreateArguments::wait_by_default")]
+    wait: bool,
+}
+
+impl CreateArguments {
+    fn wait_by_default() -> bool {
+        true
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Deleted {
+    /// The workspace as it last was.
+    deleted: Workspace,
+}
+
+impl Tool for ListWorkspaces {
+    type Arguments = ListArguments;
+    type Output = WorkspacePage;
+    const NAME: &'static str = "list_workspaces";
+    const TITLE: &'static str = "List workspaces";
+    const DESCRIPTION: &'static str =
+        "Lists your workspaces, sorted by name, with their status. Filter by part of the name, status or template.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
+    const EFFECT: Effect = Effect::Reads;
+
+    async fn call(&self, arguments: ListArguments, call: Call) -> Result<WorkspacePage, ToolError> {
+        let ListArguments { query, status, template, limit, cursor } = arguments;
+        Ok(self.0.list(&call.owner(), WorkspaceFilter { query, status, template, limit, cursor }).await?)
+    }
+}
+
+impl Tool for GetWorkspace {
+    type Arguments = WorkspaceArguments;
+    type Output = Workspace;
+    const NAME: &'static str = "get_workspace";
+    const TITLE: &'static str = "Get a workspace";
+    const DESCRIPTION: &'static str = "Shows one of your workspaces: status, template, home folder.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
+    const EFFECT: Effect = Effect::Reads;
+
+    async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
+        Ok(self.0.get(&call.owner(), &arguments.workspace).await?)
+    }
+}
+
+impl Tool for CreateWorkspace {
+    type Arguments = CreateArguments;
+    type Output = Workspace;
+    const NAME: &'static str = "create_workspace";
+    const TITLE: &'static str = "Create a workspace";
+    const DESCRIPTION: &'static str =
+        "Makes a workspace from a template and starts it. Use run_command to work in it; delete it when it is done.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
+    const EFFECT: Effect = Effect::Adds;
+
+    async fn call(&self, arguments: CreateArguments, call: Call) -> Result<Workspace, ToolError> {
+        let CreateArguments { template, name, parameters, wait } = arguments;
+        Ok(self.0.create(&call.owner(), backend::CreateWorkspace { template, name, parameters, wait }).await?)
+    }
+}
+
+impl Tool for StartWorkspace {
+    type Arguments = WorkspaceArguments;
+    type Output = Workspace;
+    const NAME: &'static str = "start_workspace";
+    const TITLE: &'static str = "Start a workspace";
+    const DESCRIPTION: &'static str =
+        "Starts a stopped workspace, with the files that it had. Does nothing to one that runs.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
+    const EFFECT: Effect = Effect::Ensures;
+
+    async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
+        Ok(self.0.start(&call.owner(), &arguments.workspace).await?)
+    }
+}
+
+impl Tool for StopWorkspace {
+    type Arguments = WorkspaceArguments;
+    type Output = Workspace;
+    const NAME: &'static str = "stop_workspace";
+    const TITLE: &'static str = "Stop a workspace";
+    const DESCRIPTION: &'static str = "Ends everything that runs in a workspace, in the background too. Its files stay; start_workspace brings it back.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
+    const EFFECT: Effect = Effect::Removes;
+
+    async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
+        Ok(self.0.stop(&call.owner(), &arguments.workspace).await?)
+    }
+}
+
+impl Tool for DeleteWorkspace {
+    type Arguments = WorkspaceArguments;
+    type Output = Deleted;
+    const NAME: &'static str = "delete_workspace";
+    const TITLE: &'static str = "Delete a workspace";
+    const DESCRIPTION: &'static str =
+        "Stops a workspace and deletes it with all its files, for good. Save what you need elsewhere first.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
+    const EFFECT: Effect = Effect::Removes;
+
+    async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Deleted, ToolError> {
+        Ok(Deleted { deleted: self.0.delete(&call.owner(), &arguments.workspace).await? })
+    }
+}

@@ -1,0 +1,71 @@
+//! `WWW-Authenticate`: what a client without a good token is told (RFC 6750 §3, RFC 9728 §5.1).
+
+use super::verify::Unauthenticated;
+use crate::{
+    api::{Scope, scope},
+    config::ServerConfig,
+};
+use http::HeaderValue;
+
+/// The challenges of one endpoint.
+pub struct Challenges {
+    realm: String,
+    tail: String,
+}
+
+impl Challenges {
+    /// Those of the endpoint with this configuration.
+    #[must_use]
+    pub fn new(config: &ServerConfig) -> Self {
+        let scopes = scope::join(&Scope::ALL.into_iter().collect());
+        Self {
+            realm: quoted(&config.endpoint),
+            tail: format!(
+                "resource_metadata={}, scope={}",
+                quoted(&config.url.resource_metadata_url()),
+                quoted(&scopes)
+            ),
+        }
+    }
+
+    /// The challenge for a request that was not authenticated.
+    ///
+    /// Without any token there is no `error`: nothing was wrong yet (RFC 6750 §3.1).
+    #[must_use]
+    pub fn bearer(&self, why: Unauthenticated) -> HeaderValue {
+        let error = match why {
+            Unauthenticated::Missing => String::new(),
+            Unauthenticated::NotBearer | Unauthenticated::Rejected(_) => {
+                format!("error=\"invalid_token\", error_description={}, ", quoted(&why.to_string()))
+            }
+        };
+        header(format!("Bearer realm={}, {error}{}", self.realm, self.tail))
+    }
+
+    /// The challenge for a client that did not prove itself at the token endpoint (RFC 7617).
+    #[must_use]
+    pub fn basic(&self) -> HeaderValue {
+        header(format!("Basic realm={}, charset=\"UTF-8\"", self.realm))
+    }
+}
+
+fn header(text: String) -> HeaderValue {
+    // Only names and URLs that admission holds to plain ASCII, and texts from here, go into it.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"))
+}
+
+/// A quoted string (RFC 9110 §5.6.4).
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", plain(text))
+}
+
+/// A text with nothing in it but what RFC 6749 and RFC 6750 allow in descriptions: printable ASCII without quotes and
+/// backslashes.
+pub(super) fn plain(text: &str) -> String {
+    let allowed = |character| match character {
+        '"' | '\\' => '\'',
+        ' '..='~' => character,
+        _ => '?',
+    };
+    text.chars().map(allowed).collect()
+}

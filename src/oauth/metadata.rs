@@ -1,0 +1,46 @@
+//! What clients discover: the protected resource (RFC 9728), the authorization server (RFC 8414) and its keys
+//! (RFC 7517). Lists exactly what is served.
+
+use crate::{
+    api::Scope,
+    config::{KeyError, ServerConfig, SigningKeys},
+};
+use serde_json::{Value, json};
+
+/// The path of the token endpoint, after the issuer.
+pub const TOKEN_PATH: &str = "/token";
+/// The path of the public keys, after the issuer.
+pub const JWKS_PATH: &str = "/jwks.json";
+
+/// The metadata of the protected resource.
+#[must_use]
+pub fn protected_resource(config: &ServerConfig) -> Value {
+    json!({
+        "resource": config.url.resource(),
+        "resource_name": config.endpoint,
+        "authorization_servers": [config.url.issuer()],
+        "scopes_supported": Scope::ALL,
+        "bearer_methods_supported": ["header"],
+    })
+}
+
+/// The metadata of the authorization server.
+#[must_use]
+pub fn authorization_server(config: &ServerConfig) -> Value {
+    json!({
+        "issuer": config.url.issuer(),
+        "token_endpoint": config.url.issuer_url(TOKEN_PATH),
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "jwks_uri": config.url.issuer_url(JWKS_PATH),
+        "scopes_supported": Scope::ALL,
+        // Required by RFC 8414 §2; empty since nothing here answers at an authorization endpoint.
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials"],
+    })
+}
+
+/// The public keys.
+pub fn jwks(keys: &SigningKeys) -> Result<Value, KeyError> {
+    let keys: Vec<Value> = keys.keys.iter().map(crate::config::SigningKey::public_jwk).collect::<Result<_, _>>()?;
+    Ok(json!({"keys": keys}))
+}

@@ -1,0 +1,165 @@
+//! What a server measures, in the OpenMetrics text format. Every label has few values, none of them a caller's words.
+
+use jiff::Timestamp;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+use std::{fmt, sync::atomic::AtomicU64, time::Duration};
+
+/// The content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(missing_docs, reason = "each is the path of the same name")]
+pub enum Route {
+    Mcp,
+    Token,
+    Jwks,
+    ResourceMetadata,
+    IssuerMetadata,
+    Unknown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    route: Route,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRoute {
+    route: Route,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// The metrics of one server.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Answer, Counter>,
+    durations: Family<OfRoute, Histogram>,
+    in_flight: Gauge,
+    tokens: Family<Outcome, Counter>,
+    unauthenticated: Family<Reason, Counter>,
+    refused: Family<Reason, Counter>,
+    reload_successful: Gauge,
+    reload_success_time: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("portcullis");
+        let requests = Family::default();
+        registry.register("requests", "Requests answered", requests.clone());
+        let buckets = || Histogram::new([0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0]);
+        let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
+        registry.register_with_unit(
+            "request_duration",
+            "Time until the head of the answer was ready",
+            Unit::Seconds,
+            durations.clone(),
+        );
+        let in_flight = Gauge::default();
+        registry.register("requests_in_flight", "Requests that wait for their answer", in_flight.clone());
+        let tokens = Family::default();
+        registry.register("token_requests", "Answers of the token endpoint, by OAuth error code", tokens.clone());
+        let unauthenticated = Family::default();
+        registry.register("authentication_failures", "Requests without a good token", unauthenticated.clone());
+        let refused = Family::default();
+        registry.register("refused_requests", "Requests beyond a limit or a rule", refused.clone());
+        let reload_successful = Gauge::default();
+        registry.register(
+            "config_last_reload_successful",
+            "Whether the mounted files are in force (1), or were refused and older ones kept (0)",
+            reload_successful.clone(),
+        );
+        let reload_success_time = Gauge::default();
+        registry.register_with_unit(
+            "config_last_reload_success_timestamp",
+            "When the files in force were loaded",
+            Unit::Seconds,
+            reload_success_time.clone(),
+        );
+        registry.register("build", "The server's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        Self {
+            registry,
+            requests,
+            durations,
+            in_flight,
+            tokens,
+            unauthenticated,
+            refused,
+            reload_successful,
+            reload_success_time,
+        }
+    }
+}
+
+impl Metrics {
+    /// Everything, as text.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    #[must_use]
+    pub fn request_begins(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// A request was answered.
+    pub fn request_ends(&self, route: Route, status: u16, duration: Duration) {
+        self.requests.get_or_create(&Answer { route, status }).inc();
+        self.durations.get_or_create(&OfRoute { route }).observe(duration.as_secs_f64());
+    }
+
+    /// The token endpoint answered: `issued`, or an OAuth error code.
+    pub fn token_answered(&self, outcome: &'static str) {
+        self.tokens.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A request had no good token.
+    pub fn not_authenticated(&self, reason: &'static str) {
+        self.unauthenticated.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// A request went beyond a limit or a rule.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Mounted files came into force.
+    #[expect(clippy::cast_precision_loss, reason = "a second in this century fits")]
+    pub fn files_loaded(&self, now: Timestamp) {
+        self.reload_successful.set(1);
+        self.reload_success_time.set(now.as_second() as f64);
+    }
+
+    /// Mounted files were refused.
+    pub fn files_rejected(&self) {
+        self.reload_successful.set(0);
+    }
+}
+
+/// A request in flight; see [`Metrics::request_begins`].
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,35 @@
+//! The private listener, for kubelets, Prometheus and the operator. Not for clients: nothing here needs a token.
+
+use super::reload::Current;
+use crate::{
+    config::LoadedRevision,
+    observe::metrics::{self, Metrics},
+};
+use axum::{Json, Router, response::IntoResponse, routing::get};
+use http::{StatusCode, header};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// `/healthz`: the process answers. `/readyz`: it takes requests, which it does until it shuts down; refused files do
+/// not count, since the last good ones are in force. `/metrics`: OpenMetrics. `/revision`: [`LoadedRevision`].
+pub fn router(current: Arc<Current>, metrics: Arc<Metrics>, shutdown: CancellationToken) -> Router {
+    let ready = move || {
+        let answer = if shutdown.is_cancelled() {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining")
+        } else {
+            (StatusCode::OK, "ok")
+        };
+        std::future::ready(answer)
+    };
+    let measured = move || {
+        std::future::ready(match metrics.encode() {
+            Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        })
+    };
+    Router::new()
+        .route("/healthz", get(|| std::future::ready("ok")))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(measured))
+        .route("/revision", get(move || std::future::ready(Json::<LoadedRevision>(current.revision()))))
+}

@@ -1,0 +1,414 @@
+//! The public listener: which path is what, and what a request passes on its way.
+//!
+//! In this order, outermost first:
+//!
+//! 1. [`observe`]: counted and timed; refused by address (403).
+//! 2. [`check_origin`]: refused by `Origin` (403). Not for the metadata documents, which are public.
+//! 3. CORS, where the configuration says that it is answered here: preflights end here, and every answer from
+//!    further in, a 401 too, carries the headers. The documents allow any origin.
+//!
+//! Then `/token`, [`issue_token`]: the rate of the address (429), the body (413, 408), the endpoint itself. It takes no
+//! place among the requests that are worked on, so that nobody without a secret can fill these up.
+//!
+//! And the MCP endpoint:
+//!
+//! 4. [`take_place`]: as many at once as may be (503), each for as long as it may take (504).
+//! 5. [`guard`]: the caller (401), its rate (429) and body size (413); then the MCP edge.
+
+use super::{
+    address,
+    body::{self, Held},
+    limits::Limiters,
+    mounted::Mounted,
+    origin::Origins,
+    problem::Problem,
+};
+use crate::{
+    ambient::{self, Clock},
+    config::{
+        KeyError,
+        cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
+    },
+    oauth::{
+        challenge::Challenges,
+        jwt::AccessTokens,
+        metadata::{self, JWKS_PATH, TOKEN_PATH},
+        token::{self, TokenEndpoint},
+        verify::{self, TokenCache, Unauthenticated},
+    },
+    observe::metrics::{Metrics, Route},
+};
+use axum::{
+    Extension, Json, Router,
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use serde_json::Value;
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use tower::{Service, util::option_layer};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+/// How long discovery may be remembered. Short: keys rotate.
+const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
+/// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
+const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
+
+/// How long the body of a token request may take to arrive: it is a few hundred bytes.
+const TOKEN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// All that the checks need; made anew from every set of mounted files.
+pub struct Door {
+    mounted: Mounted,
+    origins: Origins,
+    challenges: Challenges,
+    tokens: AccessTokens,
+    token_endpoint: TokenEndpoint,
+    token_path: String,
+    cache: Arc<TokenCache>,
+    limiters: Arc<Limiters>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+/// From where a request comes; `None` where a proxy did not say it rightly.
+#[derive(Clone, Copy)]
+struct ClientAddress(Option<IpAddr>);
+
+impl Door {
+    /// Prepares everything; keeps of `previous` what the new files leave as it was.
+    pub fn new(
+        mounted: Mounted,
+        previous: Option<&Self>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, KeyError> {
+        let config = &mounted.config;
+        let cache = previous
+            .filter(|door| door.mounted.keys == mounted.keys && door.mounted.config.url == config.url)
+            .map(|door| Arc::clone(&door.cache));
+        let limiters =
+            previous.filter(|door| *door.limiters.limits() == config.limits).map(|door| Arc::clone(&door.limiters));
+        Ok(Self {
+            origins: Origins::new(config.url.origin(), &config.cors.allowed_origins),
+            challenges: Challenges::new(config),
+            tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), &mounted.keys)?,
+            token_endpoint: TokenEndpoint::new(mounted.clients.clone(), config.url.resource()),
+            token_path: format!("{}{TOKEN_PATH}", config.url.base_path()),
+            cache: cache.unwrap_or_default(),
+            limiters: limiters.unwrap_or_else(|| Arc::new(Limiters::new(&config.limits))),
+            metrics,
+            clock,
+            mounted,
+        })
+    }
+
+    /// The files behind it.
+    pub fn mounted(&self) -> &Mounted {
+        &self.mounted
+    }
+
+    /// The limits in force.
+    pub fn limiters(&self) -> &Limiters {
+        &self.limiters
+    }
+
+    fn route(&self, path: &str) -> Route {
+        let url = &self.mounted.config.url;
+        if path == url.path() {
+            Route::Mcp
+        } else if path == self.token_path {
+            Route::Token
+        } else if path.strip_prefix(url.base_path()) == Some(JWKS_PATH) {
+            Route::Jwks
+        } else if path == url.issuer_metadata_path() {
+            Route::IssuerMetadata
+        } else if path.starts_with(ROOT_RESOURCE_METADATA) {
+            Route::ResourceMetadata
+        } else {
+            Route::Unknown
+        }
+    }
+
+    fn refuse(&self, route: Route, problem: Problem) -> Response {
+        self.metrics.refused(problem.reason());
+        problem.into_response(route)
+    }
+}
+
+/// The routes, in front of the MCP edge `mcp`.
+pub fn router<S>(door: &Arc<Door>, mcp: S) -> Result<Router, KeyError>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    let config = &door.mounted.config;
+    let url = &config.url;
+    let resource = metadata::protected_resource(config);
+    let mut documents = Router::new()
+        .without_v07_checks()
+        .route(&url.resource_metadata_path(), get(document(resource.clone())))
+        .route(&url.issuer_metadata_path(), get(document(metadata::authorization_server(config))))
+        .route(&format!("{}{JWKS_PATH}", url.base_path()), get(document(metadata::jwks(&door.mounted.keys)?)));
+    if url.base_path().is_empty() {
+        documents = documents.route(ROOT_RESOURCE_METADATA, get(document(resource)));
+    }
+    let public_cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::HEAD]).allow_headers(Any);
+    let answered_here = config.cors.answered_here;
+
+    let mcp = tower::ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(Arc::clone(door), take_place))
+        .layer(middleware::from_fn_with_state(Arc::clone(door), guard))
+        .service(mcp);
+    let guarded = Router::new()
+        .without_v07_checks()
+        .route(&door.token_path, post(issue_token).with_state(Arc::clone(door)))
+        .route_service(url.path(), mcp)
+        .layer(option_layer(answered_here.then(|| cors(door))))
+        .layer(middleware::from_fn_with_state(Arc::clone(door), check_origin));
+
+    Ok(documents
+        .layer(option_layer(answered_here.then_some(public_cors)))
+        .merge(guarded)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(door), observe)))
+}
+
+fn cors(door: &Door) -> CorsLayer {
+    let origins = door.origins.clone();
+    let names = |list: &[&'static str]| -> Vec<HeaderName> {
+        list.iter().filter_map(|name| HeaderName::try_from(*name).ok()).collect()
+    };
+    let methods: Vec<Method> = ALLOWED_METHODS.iter().filter_map(|name| name.parse().ok()).collect();
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin, _| {
+            origin.to_str().is_ok_and(|origin| origins.allow(origin))
+        }))
+        .allow_methods(methods)
+        .allow_headers(names(&ALLOWED_HEADERS))
+        .expose_headers(names(&EXPOSED_HEADERS))
+        .max_age(door.mounted.config.cors.max_age.as_duration())
+}
+
+/// A public document, the same for everyone.
+fn document(content: Value) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
+    let content = Arc::new(content);
+    move || {
+        let mut response = Json(&*content).into_response();
+        response.headers_mut().insert(header::CACHE_CONTROL, DOCUMENT_CACHING);
+        std::future::ready(response)
+    }
+}
+
+async fn observe(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
+    let _in_flight = door.metrics.request_begins();
+    let begin = tokio::time::Instant::now();
+    let route = door.route(request.uri().path());
+    let rules = &door.mounted.config.access;
+    let client = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .and_then(|ConnectInfo(peer)| address::client(peer.ip(), request.headers(), &rules.trusted_proxies));
+    request.extensions_mut().insert(route);
+    request.extensions_mut().insert(ClientAddress(client));
+    let response = if address::admitted(client, rules) {
+        next.run(request).await
+    } else {
+        let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
+        door.refuse(route, Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message))
+    };
+    let (status, duration) = (response.status().as_u16(), begin.elapsed());
+    door.metrics.request_ends(route, status, duration);
+    tracing::debug!(?route, status, ?duration, "answered");
+    response
+}
+
+async fn check_origin(
+    State(door): State<Arc<Door>>,
+    Extension(route): Extension<Route>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if door.origins.admit(request.headers()) {
+        return next.run(request).await;
+    }
+    let message = "pages of this origin may not use the endpoint; it must be in spec.cors.allowedOrigins";
+    door.refuse(route, Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message))
+}
+
+async fn take_place(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let place = match door.limiters.enter() {
+        Ok(place) => place,
+        Err(problem) => return door.refuse(Route::Mcp, problem),
+    };
+    let timeout = door.mounted.config.limits.request_timeout;
+    let deadline = tokio::time::Instant::now() + timeout.as_duration();
+    let Ok(response) = tokio::time::timeout_at(deadline, next.run(request)).await else {
+        let message = format!("the request took longer than {timeout}; ask for less at a time");
+        return door.refuse(Route::Mcp, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
+    };
+    Held::until_sent(response, place, deadline)
+}
+
+async fn issue_token(
+    State(door): State<Arc<Door>>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
+    request: Request,
+) -> Response {
+    // Whoever comes from nowhere shares one rate with all others who do.
+    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    if let Err(problem) = door.limiters.count_address(address) {
+        return door.refuse(Route::Token, problem);
+    }
+    let (Parts { headers, .. }, body) = request.into_parts();
+    let Ok(body) = tokio::time::timeout(TOKEN_BODY_TIMEOUT, body::collect(body, token::MAX_BODY)).await else {
+        let message = "the request did not arrive in time; send it again";
+        return door.refuse(Route::Token, Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(problem) => return door.refuse(Route::Token, problem),
+    };
+    let now = door.clock.now();
+    match door.token_endpoint.answer(&headers, &body, &door.tokens, now, &mut ambient::rng()) {
+        Ok(answer) => {
+            door.metrics.token_answered("issued");
+            answer.into_response()
+        }
+        Err(error) => {
+            door.metrics.token_answered(error.code());
+            error.into_response(&door.challenges)
+        }
+    }
+}
+
+async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let caller =
+        verify::caller(&parts.headers, &door.tokens, door.token_endpoint.clients(), &door.cache, door.clock.now());
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(why) => return unauthenticated(&door, &parts, why),
+    };
+    if let Err(problem) = door.limiters.count_client(&caller.client_id) {
+        return door.refuse(Route::Mcp, problem);
+    }
+    let limit = usize::try_from(door.mounted.config.limits.max_body_size.bytes()).unwrap_or(usize::MAX);
+    let body = match body::collect(body, limit).await {
+        Ok(body) => body,
+        Err(problem) => return door.refuse(Route::Mcp, problem),
+    };
+    // Nobody further in needs the token, and so nobody can leak it.
+    parts.headers.remove(header::AUTHORIZATION);
+    parts.extensions.insert(caller);
+    next.run(Request::from_parts(parts, Body::from(body))).await
+}
+
+/// 401: JSON-RPC for clients, and for somebody who opened the URL in a browser, a line about what this is.
+fn unauthenticated(door: &Door, parts: &Parts, why: Unauthenticated) -> Response {
+    door.metrics.not_authenticated(why.reason());
+    let config = &door.mounted.config;
+    let accepts_html = parts
+        .headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")));
+    let challenge = door.challenges.bearer(why);
+    if parts.method == Method::GET && accepts_html {
+        let text = format!(
+            "This is the MCP endpoint \"{}\", for AI agents and not for browsers.\nAdd this URL to your agent: {}\n",
+            config.endpoint,
+            config.url.resource()
+        );
+        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response();
+    }
+    let message = format!("{why}; obtain one at {}", config.url.issuer_url(TOKEN_PATH));
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+        .with(header::WWW_AUTHENTICATE, challenge)
+        .into_response(Route::Mcp)
+}
+
+async fn unknown_path(State(()): State<()>) -> Response {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path").into_response(Route::Unknown)
+}
+
+async fn unknown_method(method: Method) -> Response {
+    let message = format!("{method} is not for this path; see the header Allow");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).into_response(Route::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ambient::SystemClock,
+        config::{Clients, Revision, SigningKey, SigningKeys},
+    };
+    use rand::{SeedableRng as _, rngs::StdRng};
+    use serde_json::json;
+
+    fn mounted(url: &str, burst: u32, seed: u64) -> Mounted {
+        let config = json!({
+            "endpoint": "agents", "url": url, "accessTokenLifetime": "15m",
+            "tools": {"allow": ["*"], "deny": []},
+            "cors": {"allowedOrigins": [], "maxAge": "2h", "answeredHere": true},
+            "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": burst,
+                "maxBodySize": "4Mi"},
+            "access": {"allowedCidrs": [], "trustedProxies": []},
+        });
+        let key = SigningKey::generate(SystemClock.now(), &mut StdRng::seed_from_u64(seed)).unwrap();
+        Mounted {
+            config: serde_json::from_value(config).unwrap(),
+            clients: Clients::default(),
+            keys: SigningKeys { keys: vec![SigningKey { created_at: jiff::Timestamp::UNIX_EPOCH, ..key }] },
+            revision: Revision::of(b"", b"", b""),
+        }
+    }
+
+    fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
+        Arc::new(Door::new(mounted, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
+    }
+
+    #[test]
+    fn a_reload_keeps_what_it_does_not_concern() {
+        let first = door(mounted("https://h/mcp", 20, 1), None);
+        for (next, same_cache, same_limiters) in [
+            (mounted("https://h/mcp", 20, 1), true, true),
+            (mounted("https://h/mcp", 21, 1), true, false),
+            (mounted("https://h/mcp", 20, 2), false, true),
+            (mounted("https://h/other", 20, 1), false, true),
+        ] {
+            let next = door(next, Some(&first));
+            assert_eq!(Arc::ptr_eq(&first.cache, &next.cache), same_cache);
+            assert_eq!(Arc::ptr_eq(&first.limiters, &next.limiters), same_limiters);
+        }
+    }
+
+    #[test]
+    fn every_path_of_the_url_can_be_routed() {
+        for url in ["https://h/mcp", "https://h/a/b/mcp", "https://h/:mcp", "https://h/*"] {
+            let door = door(mounted(url, 20, 1), None);
+            let config = &door.mounted.config.url;
+            let routes = [
+                (config.path().to_owned(), Route::Mcp),
+                (format!("{}/jwks.json", config.base_path()), Route::Jwks),
+                (config.resource_metadata_path(), Route::ResourceMetadata),
+                (config.issuer_metadata_path(), Route::IssuerMetadata),
+                (format!("{}/else", config.base_path()), Route::Unknown),
+            ];
+            for (path, route) in routes {
+                assert_eq!(door.route(&path), route, "{path}");
+            }
+            drop(router(&door, Router::new()).unwrap());
+        }
+    }
+}

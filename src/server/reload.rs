@@ -1,0 +1,145 @@
+//! Keeps up with the mounted files: what changed is checked as a whole and swapped as a whole. What is wrong is
+//! refused, the last good is kept, and the reason is told to the log, the metrics and `/revision`.
+
+use super::{
+    Options,
+    mounted::{Bytes, MountedError},
+    public::{self, Door},
+};
+use crate::{chain::chain, config::LoadedRevision, mcp, observe::metrics::Metrics};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use axum::Router;
+use notify::{RecursiveMode, Watcher as _};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How often the files are read though nothing told of a change: not every file system tells.
+const POLL: Duration = Duration::from_secs(5);
+/// How long to wait for further changes after one.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// One set of mounted files in force.
+pub struct Serving {
+    /// What the checks need.
+    pub door: Arc<Door>,
+    /// What answers.
+    pub router: Router,
+}
+
+/// What is in force now.
+pub struct Current {
+    serving: ArcSwap<Serving>,
+    rejected: ArcSwapOption<String>,
+    metrics: Arc<Metrics>,
+    options: Options,
+    /// Gives up what still runs behind the MCP edge.
+    abort: CancellationToken,
+}
+
+impl Current {
+    /// Loads the files for the first time.
+    pub async fn load(
+        options: Options,
+        metrics: Arc<Metrics>,
+        abort: CancellationToken,
+    ) -> Result<(Self, Bytes), MountedError> {
+        let bytes = Bytes::read(&options.config_dir).await?;
+        let serving = Serving::new(&bytes, None, &options, &metrics, &abort)?;
+        metrics.files_loaded(options.clock.now());
+        tracing::info!(revision = %serving.door.mounted().revision, "configuration loaded");
+        let serving = ArcSwap::from_pointee(serving);
+        Ok((Self { serving, rejected: ArcSwapOption::empty(), metrics, options, abort }, bytes))
+    }
+
+    /// What answers now.
+    pub fn serving(&self) -> arc_swap::Guard<Arc<Serving>> {
+        self.serving.load()
+    }
+
+    /// What `/revision` says.
+    pub fn revision(&self) -> LoadedRevision {
+        LoadedRevision {
+            revision: self.serving().door.mounted().revision.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol_versions: PROTOCOL_VERSIONS.map(str::to_owned).to_vec(),
+            rejected: self.rejected.load().as_deref().cloned(),
+        }
+    }
+
+    /// Follows the files, last seen as `seen`, until `stop`.
+    pub async fn follow(&self, seen: Bytes, stop: &CancellationToken) {
+        let changed = Arc::new(Notify::new());
+        // Watches for as long as it lives.
+        let _watcher = watch(&self.options.config_dir, Arc::clone(&changed));
+        let next = async || {
+            if timeout(POLL, changed.notified()).await.is_ok() {
+                tokio::time::sleep(SETTLE).await;
+            }
+        };
+        let mut seen = Some(seen);
+        while stop.run_until_cancelled(next()).await.is_some() {
+            self.serving().door.limiters().tidy();
+            match Bytes::read(&self.options.config_dir).await {
+                Ok(bytes) if seen.as_ref() == Some(&bytes) => {}
+                Ok(bytes) => {
+                    self.replace(&bytes);
+                    seen = Some(bytes);
+                }
+                Err(error) => {
+                    self.reject(&error);
+                    seen = None;
+                }
+            }
+        }
+    }
+
+    fn replace(&self, bytes: &Bytes) {
+        let previous = self.serving.load_full();
+        match Serving::new(bytes, Some(&previous.door), &self.options, &self.metrics, &self.abort) {
+            Ok(serving) => {
+                tracing::info!(revision = %serving.door.mounted().revision, "configuration replaced");
+                self.serving.store(Arc::new(serving));
+                self.rejected.store(None);
+                self.metrics.files_loaded(self.options.clock.now());
+            }
+            Err(error) => self.reject(&error),
+        }
+    }
+
+    fn reject(&self, error: &MountedError) {
+        let reason = chain(error);
+        if self.rejected.load().as_deref() != Some(&reason) {
+            tracing::error!(reason, "new configuration refused, the last good one stays in force");
+            self.rejected.store(Some(Arc::new(reason)));
+        }
+        self.metrics.files_rejected();
+    }
+}
+
+impl Serving {
+    fn new(
+        bytes: &Bytes,
+        previous: Option<&Door>,
+        options: &Options,
+        metrics: &Arc<Metrics>,
+        abort: &CancellationToken,
+    ) -> Result<Self, MountedError> {
+        let mounted = bytes.parse()?;
+        let edge = mcp::router(&mounted.config, options.workspaces.clone(), abort.clone());
+        let door = Arc::new(Door::new(mounted, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
+        let router = public::router(&door, edge)?;
+        Ok(Self { door, router })
+    }
+}
+
+/// Tells of changes in the folder. Not being able to is no reason not to serve: the files are also polled.
+fn watch(folder: &Path, changed: Arc<Notify>) -> Option<notify::RecommendedWatcher> {
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            changed.notify_one();
+        }
+    })
+    .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
+    watcher.inspect_err(|error| tracing::warn!(%error, "changes of the configuration are noticed by polling only")).ok()
+}

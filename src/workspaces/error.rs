@@ -1,0 +1,147 @@
+//! Why an operation on a workspace failed. Agents read these messages: each says what exists and what to do next.
+
+use std::{fmt, io};
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such workspace, or it is somebody else's.
+    #[error("there is no workspace {wanted:?}; {}", Existing { names: existing, one: "your workspace is", many: "your workspaces are", none: "you have none yet: call create_workspace" })]
+    UnknownWorkspace {
+        /// What was asked for.
+        wanted: String,
+        /// The names of the owner's workspaces.
+        existing: Vec<String>,
+    },
+    /// There is no such template.
+    #[error("there is no template {wanted:?}; {}", Existing { names: existing, one: "the template is", many: "the templates are", none: "there are none" })]
+    UnknownTemplate {
+        /// What was asked for.
+        wanted: String,
+        /// The names of all templates.
+        existing: Vec<String>,
+    },
+    /// The template has no such parameter.
+    #[error("template {template:?} has no parameter {parameter:?}; {}", Existing { names: existing, one: "its parameter is", many: "its parameters are", none: "it has none, so leave parameters out" })]
+    UnknownParameter {
+        /// The template's name.
+        template: String,
+        /// What was given.
+        parameter: String,
+        /// What the template has.
+        existing: Vec<String>,
+    },
+    /// The owner has a workspace of this name.
+    #[error("you already have a workspace {name:?}; use it, or choose another name")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// A name that cannot be.
+    #[error(
+        "{name:?} cannot be a workspace's name: use 1 to 40 of a-z, 0-9 and -, beginning with a letter and not ending with -{}",
+        suggestion.as_ref().map(|better| format!(", such as {better:?}")).unwrap_or_default()
+    )]
+    InvalidName {
+        /// What was asked for.
+        name: String,
+        /// A valid name that is close to it.
+        suggestion: Option<String>,
+    },
+    /// The workspace is stopped.
+    #[error("workspace {workspace:?} is stopped; call start_workspace, then try again")]
+    Stopped {
+        /// Its name.
+        workspace: String,
+    },
+    /// The workspace was stopped or deleted, or the server is shutting down.
+    #[error(
+        "the command was ended because workspace {workspace:?} stopped; call start_workspace, then run it again if you need to"
+    )]
+    Interrupted {
+        /// Its name.
+        workspace: String,
+    },
+    /// There is no folder to run the command in.
+    #[error(
+        "there is no folder {cwd:?} in workspace {workspace:?}; its home is {home:?}; create the folder first, or leave cwd out"
+    )]
+    NoSuchFolder {
+        /// What was asked for.
+        cwd: String,
+        /// The workspace's name.
+        workspace: String,
+        /// Its home folder.
+        home: String,
+    },
+    /// An argument that cannot be.
+    #[error("{argument}: {problem}")]
+    InvalidArgument {
+        /// The argument's name.
+        argument: &'static str,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
+    /// The backend failed; not the caller's fault.
+    #[error("could not {doing}")]
+    Io {
+        /// What it was doing.
+        doing: String,
+        /// Why it could not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// For `map_err`: `doing` completes "could not …".
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+}
+
+/// "your workspaces are a, b and 7 more", or what to do when there are none.
+struct Existing<'a> {
+    names: &'a [String],
+    one: &'a str,
+    many: &'a str,
+    none: &'a str,
+}
+
+impl fmt::Display for Existing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 20;
+        match self.names {
+            [] => f.write_str(self.none),
+            [only] => write!(f, "{} {only:?}", self.one),
+            names => {
+                f.write_str(self.many)?;
+                for (index, name) in names.iter().take(SHOWN).enumerate() {
+                    write!(f, "{} {name:?}", if index == 0 { "" } else { "," })?;
+                }
+                match names.len().saturating_sub(SHOWN) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_say_what_exists() {
+        let unknown = |existing: &[&str]| {
+            let existing = existing.iter().map(ToString::to_string).collect();
+            Error::UnknownWorkspace { wanted: "x".to_owned(), existing }.to_string()
+        };
+        assert_eq!(unknown(&[]), "there is no workspace \"x\"; you have none yet: call create_workspace");
+        assert_eq!(unknown(&["a"]), "there is no workspace \"x\"; your workspace is \"a\"");
+        assert_eq!(unknown(&["a", "b"]), "there is no workspace \"x\"; your workspaces are \"a\", \"b\"");
+        assert!(unknown(&["n"; 25]).ends_with("and 5 more"));
+    }
+}

@@ -1,0 +1,219 @@
+//! What goes in and out of [`Workspaces`](super::Workspaces). The descriptions of fields reach agents in the tools'
+//! schemas, so they speak to an agent.
+
+use super::Error;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::sync::mpsc;
+
+/// On whose behalf something is done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Owner {
+    /// The access token's `sub`.
+    pub id: String,
+}
+
+/// What a workspace can be made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Template {
+    /// The name, for `create_workspace`.
+    pub name: String,
+    /// What it is good for.
+    pub description: String,
+    /// What can be chosen when creating a workspace from it.
+    pub parameters: Vec<TemplateParameter>,
+}
+
+/// One choice that a template offers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplateParameter {
+    /// The parameter's name.
+    pub name: String,
+    /// What it changes.
+    pub description: String,
+    /// The value if none is given; a parameter without a default must be given.
+    pub default: Option<String>,
+}
+
+/// Whether commands can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Status {
+    /// Commands can run.
+    Running,
+    /// Nothing runs; the files are kept.
+    Stopped,
+}
+
+/// One workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Workspace {
+    /// Never changes and is never used again.
+    pub id: String,
+    /// Unique among its owner's workspaces.
+    pub name: String,
+    /// The template that it was made from.
+    pub template: String,
+    /// Whether commands can run.
+    pub status: Status,
+    /// What was chosen of the template's parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// The home folder: where commands run unless told otherwise.
+    pub home: String,
+    /// When it was made.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub created_at: Timestamp,
+}
+
+/// Which workspaces to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkspaceFilter {
+    /// Only those whose name contains this.
+    pub query: Option<String>,
+    /// Only those with this status.
+    pub status: Option<Status>,
+    /// Only those made from this template.
+    pub template: Option<String>,
+    /// At most this many; `None`: [`WorkspaceFilter::DEFAULT_LIMIT`].
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+impl WorkspaceFilter {
+    /// The size of a page if none is asked for.
+    pub const DEFAULT_LIMIT: u32 = 50;
+    /// The largest page.
+    pub const MAX_LIMIT: u32 = 200;
+}
+
+/// Some of the owner's workspaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkspacePage {
+    /// Sorted by name.
+    pub workspaces: Vec<Workspace>,
+    /// Pass it as `cursor` for the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// A workspace to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateWorkspace {
+    /// The template's name.
+    pub template: String,
+    /// The workspace's name: see [`check_name`].
+    pub name: String,
+    /// Choices among the template's parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// Whether to return only when it runs. A backend that starts workspaces at once always does.
+    pub wait: bool,
+}
+
+/// A command to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunCommand {
+    /// The workspace's id or name.
+    pub workspace: String,
+    /// A line for `/bin/sh`.
+    pub command: String,
+    /// Where it runs, relative to the home folder; `None`: there.
+    pub cwd: Option<String>,
+    /// Variables beside the workspace's own.
+    pub env: BTreeMap<String, String>,
+    /// What it reads on its standard input; `None`: nothing.
+    pub stdin: Option<String>,
+    /// When it is ended; `None`: not before the workspace stops.
+    pub timeout: Option<Duration>,
+    /// Whether to return at once and let it run on.
+    pub background: bool,
+}
+
+/// Where live output goes. Pieces that nobody takes in time are left out: a slow reader never slows the command.
+pub type LiveOutput = mpsc::Sender<Vec<u8>>;
+
+/// How a command went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CommandResult {
+    /// The exit code; 128 and the signal's number if a signal ended it; null while it runs in the background.
+    pub exit_code: Option<i32>,
+    /// Standard output; only its beginning and end if `truncated`.
+    pub stdout: String,
+    /// Standard error; only its beginning and end if `truncated`.
+    pub stderr: String,
+    /// How long it ran, in milliseconds.
+    pub duration_ms: u64,
+    /// Whether stdout or stderr was too long to show whole. `stdout_file` and `stderr_file` have the rest.
+    pub truncated: bool,
+    /// Whether it was ended because its time was up.
+    pub timed_out: bool,
+    /// What still runs of it: a process group, which `kill -- -ID` ends. Null if everything has ended.
+    pub process_id: Option<u32>,
+    /// The file in the workspace with all of stdout, where it is not all shown here.
+    pub stdout_file: Option<String>,
+    /// The file in the workspace with all of stderr, where it is not all shown here.
+    pub stderr_file: Option<String>,
+    /// What else to know, such as what to do next.
+    pub note: Option<String>,
+}
+
+/// Checks a name for a new workspace: 1 to 40 of `a`-`z`, `0`-`9` and `-`, beginning with a letter, not ending with
+/// `-`. The error suggests a valid one where it can.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    if is_valid_name(name) {
+        return Ok(());
+    }
+    Err(Error::InvalidName { name: name.to_owned(), suggestion: suggest(name) })
+}
+
+const MAX_NAME: usize = 40;
+
+fn is_valid_name(name: &str) -> bool {
+    name.len() <= MAX_NAME
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+fn suggest(name: &str) -> Option<String> {
+    let mut slug = String::new();
+    for part in name.to_ascii_lowercase().split(|other: char| !other.is_ascii_alphanumeric()) {
+        if !part.is_empty() {
+            if !slug.is_empty() {
+                slug.push('-');
+            }
+            slug.push_str(part);
+        }
+    }
+    slug.truncate(MAX_NAME);
+    let slug = slug.trim_start_matches(|first: char| !first.is_ascii_lowercase()).trim_end_matches('-');
+    is_valid_name(slug).then(|| slug.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_and_better_ones_suggested() {
+        for good in ["a", "web", "my-app-2", &"a".repeat(40)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for (bad, better) in [
+            ("My App", Some("my-app")),
+            ("web_", Some("web")),
+            ("-x", Some("x")),
+            ("2nd", Some("nd")),
+            ("../../etc", Some("etc")),
+            ("", None),
+            ("9", None),
+            ("日本", None),
+            (&"a".repeat(41), Some(&*"a".repeat(40))),
+        ] {
+            let Err(Error::InvalidName { suggestion, .. }) = check_name(bad) else { panic!("{bad} passed") };
+            assert_eq!(suggestion.as_deref(), better, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What admission refuses and what it takes, and that `portcullis dev` and a cluster agree on it: every manifest here
+//! is put to the real API server and to [`portcullis::api::validation`].
+
+mod right;
+mod wrong;
+
+use crate::support::controlplane::ControlPlane;
+use kube::{Client, core::Status};
+use portcullis::api::{McpEndpoint, OAuthClient, validation};
+use right::{Right, right_manifests};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use wrong::wrong_manifests;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Endpoint,
+    Client,
+}
+
+impl Kind {
+    fn plainest(self) -> Value {
+        match self {
+            Self::Endpoint => json!({
+                "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint", "metadata": {"name": "agents"},
+                "spec": {"url": "https://mcp.example.com/mcp"},
+            }),
+            Self::Client => json!({
+                "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "claude"},
+                "spec": {"endpointRef": {"name": "agents"}, "preset": "claude", "scopes": ["workspaces:read"]},
+            }),
+        }
+    }
+
+    fn patched(self, patch: &Value) -> Value {
+        let mut manifest = self.plainest();
+        merge(&mut manifest, patch);
+        manifest
+    }
+
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Endpoint => "mcpendpoints",
+            Self::Client => "oauthclients",
+        }
+    }
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    for (name, change) in patch {
+        if change.is_null() {
+            target.as_object_mut().unwrap().remove(name);
+        } else if change.is_object() && target[name].is_object() {
+            merge(&mut target[name], change);
+        } else {
+            target[name] = change.clone();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_refuses_each_wrong_manifest_by_field_and_remedy() {
+    let plane = ControlPlane::shared().await;
+    let client = plane.client().await;
+    let namespace = plane.create_namespace("admission").await;
+    for kind in [Kind::Endpoint, Kind::Client] {
+        send(&client, "POST", &namespace, kind, &kind.plainest(), "").await.unwrap();
+    }
+    let mut wrong = Vec::new();
+    for row in wrong_manifests() {
+        let mut manifest = row.kind.patched(&row.patch);
+        let method = if row.update { "PATCH" } else { "POST" };
+        if !row.update && row.patch.pointer("/metadata/name").is_none() {
+            manifest["metadata"]["name"] = json!("another");
+        }
+        match send(&client, method, &namespace, row.kind, &manifest, "?dryRun=All&fieldValidation=Strict").await {
+            Ok(_) => wrong.push(format!("{:?}, {}: taken", row.kind, row.what)),
+            Err(status) if !(status.message.contains(row.field) && status.message.contains(row.server)) => {
+                wrong.push(format!(
+                    "{:?}, {}: wanted {}: {}\n   got {}",
+                    row.kind, row.what, row.field, row.server, status.message
+                ));
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn dev_refuses_each_wrong_manifest_by_field_and_remedy() {
+    let mut wrong = Vec::new();
+    for row in wrong_manifests() {
+        let manifest = row.kind.patched(&row.patch);
+        let old = row.update.then(|| row.kind.plainest());
+        match admit(row.kind, manifest, old) {
+            Ok(_) => wrong.push(format!("{:?}, {}: taken", row.kind, row.what)),
+            Err(found) if !found.iter().any(|one| one.field == row.field && one.message.contains(row.client)) => {
+                wrong.push(format!(
+                    "{:?}, {}: wanted {}: {}\n   got {found:?}",
+                    row.kind, row.what, row.field, row.client
+                ));
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn no_row_is_there_twice() {
+    let mut seen = BTreeSet::new();
+    for row in wrong_manifests() {
+        assert!(seen.insert(format!("{:?} {} {}", row.kind, row.patch, row.update)), "{}", row.what);
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_and_dev_take_right_manifests_with_the_same_defaults() {
+    let plane = ControlPlane::shared().await;
+    let client = plane.client().await;
+    let namespace = plane.create_namespace("admission").await;
+    for Right { what, kind, spec, stored } in right_manifests() {
+        // A merge patch removes what is null; here it is to be sent.
+        let mut manifest = kind.plainest();
+        for (name, value) in spec.as_object().unwrap() {
+            manifest["spec"][name] = value.clone();
+        }
+        let by_server = send(&client, "POST", &namespace, kind, &manifest, "?dryRun=All&fieldValidation=Strict").await;
+        let by_server = by_server.unwrap_or_else(|status| panic!("{what}: {}", status.message));
+        let by_dev = admit(kind, manifest, None).unwrap_or_else(|found| panic!("{what}: {found:?}"));
+        assert_eq!(by_server["spec"], by_dev["spec"], "{what}");
+        let mut whole = by_server["spec"].clone();
+        merge(&mut whole, &stored);
+        assert_eq!(whole, by_server["spec"], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_change_may_change() {
+    let plane = ControlPlane::shared().await;
+    let client = plane.client().await;
+    let namespace = plane.create_namespace("admission").await;
+    let before = Kind::Client.plainest();
+    send(&client, "POST", &namespace, Kind::Client, &before, "").await.unwrap();
+    for spec in [json!({"type": "Confidential"}), json!({"preset": "chatgpt"}), json!({"scopes": ["files:read"]})] {
+        let after = Kind::Client.patched(&json!({"spec": spec}));
+        admit(Kind::Client, after.clone(), Some(before.clone())).unwrap();
+        send(&client, "PATCH", &namespace, Kind::Client, &after, "?dryRun=All&fieldValidation=Strict").await.unwrap();
+    }
+}
+
+/// As `portcullis dev` takes it, and back as what an API server would store of it.
+fn admit(kind: Kind, manifest: Value, old: Option<Value>) -> Result<Value, Vec<validation::Violation>> {
+    let taken = |object: Value| Ok(object);
+    match (kind, old) {
+        (Kind::Endpoint, None) => taken(json!(validation::admit::<McpEndpoint>(manifest)?)),
+        (Kind::Client, None) => taken(json!(validation::admit::<OAuthClient>(manifest)?)),
+        (Kind::Endpoint, Some(old)) => {
+            let old: McpEndpoint = validation::admit(old)?;
+            taken(json!(validation::admit_update(manifest, &old)?))
+        }
+        (Kind::Client, Some(old)) => {
+            let old: OAuthClient = validation::admit(old)?;
+            taken(json!(validation::admit_update(manifest, &old)?))
+        }
+    }
+}
+
+async fn send(
+    client: &Client,
+    method: &str,
+    namespace: &str,
+    kind: Kind,
+    manifest: &Value,
+    query: &str,
+) -> Result<Value, Box<Status>> {
+    let mut path = format!("/apis/portcullis.dev/v1alpha1/namespaces/{namespace}/{}", kind.plural());
+    if method == "PATCH" {
+        path = format!("{path}/{}", manifest["metadata"]["name"].as_str().unwrap());
+    }
+    let request = http::Request::builder()
+        .method(method)
+        .uri(format!("{path}{query}"))
+        .header("content-type", if method == "PATCH" { "application/merge-patch+json" } else { "application/json" })
+        .body(serde_json::to_vec(manifest).unwrap())
+        .unwrap();
+    match client.request(request).await {
+        Ok(object) => Ok(object),
+        Err(kube::Error::Api(status)) => Err(status),
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,199 @@
+//! Manifests that admission refuses, each wrong in one thing.
+
+use super::Kind;
+use serde_json::{Value, json};
+
+/// A manifest that is wrong in one thing.
+pub struct Wrong {
+    pub what: &'static str,
+    pub kind: Kind,
+    /// A merge patch (RFC 7396) over the kind's plainest manifest.
+    pub patch: Value,
+    /// Whether the plainest manifest is there already, and this one changes it.
+    pub update: bool,
+    pub field: &'static str,
+    /// What the API server says of the field.
+    pub server: &'static str,
+    /// What `portcullis dev` says of it.
+    pub client: &'static str,
+}
+
+/// An endpoint whose `spec` is wrong by a rule, which both sides word alike.
+fn endpoint(what: &'static str, spec: Value, field: &'static str, says: &'static str) -> Wrong {
+    limit(Kind::Endpoint, what, spec, field, says, says)
+}
+
+/// A client whose `spec` is wrong by a rule.
+fn client(what: &'static str, spec: Value, field: &'static str, says: &'static str) -> Wrong {
+    limit(Kind::Client, what, spec, field, says, says)
+}
+
+/// A manifest that is wrong by its schema, which the two sides word differently.
+fn limit(
+    kind: Kind,
+    what: &'static str,
+    spec: Value,
+    field: &'static str,
+    server: &'static str,
+    client: &'static str,
+) -> Wrong {
+    let patch = Value::Object([("spec".to_owned(), spec)].into_iter().collect());
+    Wrong { what, kind, patch, update: false, field, server, client }
+}
+
+/// A manifest that changes what cannot be changed.
+fn change(what: &'static str, kind: Kind, spec: Value, field: &'static str, says: &'static str) -> Wrong {
+    Wrong { update: true, ..limit(kind, what, spec, field, says, says) }
+}
+
+/// A manifest whose name is wrong.
+fn name(what: &'static str, kind: Kind, name: &str, says: &'static str, client: &'static str) -> Wrong {
+    let patch = json!({"metadata": {"name": name}});
+    Wrong { what, kind, patch, update: false, field: "metadata.name", server: says, client }
+}
+
+fn url(what: &'static str, url: &str, says: &'static str) -> Wrong {
+    endpoint(what, json!({"url": url}), "spec.url", says)
+}
+
+fn redirect(what: &'static str, uri: &str, says: &'static str) -> Wrong {
+    client(what, json!({"redirectUris": [uri]}), "spec.redirectUris", says)
+}
+
+fn origin(what: &'static str, origin: &str) -> Wrong {
+    let says = "each must be scheme and host in lower case, without path or slash, such as https://claude.ai";
+    endpoint(what, json!({"cors": {"allowedOrigins": [origin]}}), "spec.cors.allowedOrigins", says)
+}
+
+fn many_annotations() -> Value {
+    (0..65).map(|number| (format!("example.com/{number}"), json!("yes"))).collect()
+}
+
+pub fn wrong_manifests() -> Vec<Wrong> {
+    let mut rows = wrong_endpoints();
+    rows.extend(wrong_clients());
+    rows
+}
+
+#[rustfmt::skip]
+fn wrong_endpoints() -> Vec<Wrong> {
+    use Kind::Endpoint;
+    let https = "must begin with https:// (plain http is for localhost, 127.0.0.1 and [::1] only)";
+    let plain = "must have no query, fragment or user information; write scheme, host and path only";
+    let path = "must have a path of plain segments, not . or .., and no slash at its end, such as https://mcp.example.com/mcp";
+    let host = "the host must be a name in lower case, international ones in their xn-- form, or an address";
+    let duration = "in whole hours, minutes or seconds, such as 90s, 15m or 1h30m";
+    let bytes = "must be a positive number of bytes with Ki, Mi or Gi, such as 512Ki or 4Mi";
+    vec![
+        url("http that is not loopback", "http://mcp.example.com/mcp", https),
+        url("http that begins like loopback", "http://localhost.example.com/mcp", https),
+        url("another scheme", "ftp://mcp.example.com/mcp", https),
+        url("a query", "https://mcp.example.com/mcp?tenant=a", plain),
+        url("a fragment", "https://mcp.example.com/mcp#top", plain),
+        url("user information", "https://user@mcp.example.com/mcp", plain),
+        url("no path", "https://mcp.example.com", path),
+        url("a path of one slash", "https://mcp.example.com/", path),
+        url("a slash at the end", "https://mcp.example.com/mcp/", path),
+        url("an empty segment", "https://mcp.example.com//mcp", path),
+        url("a dot segment", "https://mcp.example.com/../mcp", path),
+        url("a host in upper case", "https://MCP.example.com/mcp", host),
+        url("no URL", "mcp.example.com/mcp", "must be an absolute URL such as https://mcp.example.com/mcp"),
+        url("no host", "https:///mcp", "must be an absolute URL such as https://mcp.example.com/mcp"),
+        url("a port that is none", "https://mcp.example.com:99999/mcp", "the port must be a number from 1 to 65535"),
+        limit(Endpoint, "no URL at all", json!({"url": null}), "spec.url", "Required value", "is required"),
+        limit(Endpoint, "a URL that is none but a number", json!({"url": 5}), "spec.url", "must be of type string", "must be of type string"),
+        endpoint("two exposures at once", json!({"exposure": {"ingress": {}, "none": {}}}), "spec.exposure", "ingress and none exclude each other; keep one"),
+        endpoint("the operator's own annotation", json!({"exposure": {"ingress": {"annotations": {"nginx.ingress.kubernetes.io/cors-allow-origin": "*"}}}}), "spec.exposure.ingress.annotations", "are written by the operator; use spec.cors instead"),
+        limit(Endpoint, "too many annotations", json!({"exposure": {"ingress": {"annotations": many_annotations()}}}), "spec.exposure.ingress.annotations", "must have at most 64 items", "must have at most 64 entries"),
+        limit(Endpoint, "an empty class", json!({"exposure": {"ingress": {"className": ""}}}), "spec.exposure.ingress.className", "should be at least 1 chars long", "must have at least 1 characters"),
+        limit(Endpoint, "TLS without a Secret", json!({"exposure": {"ingress": {"tls": {}}}}), "spec.exposure.ingress.tls.secretName", "Required value", "is required"),
+        limit(Endpoint, "a negative limit", json!({"limits": {"burst": -5}}), "spec.limits.burst", "greater than or equal to 1", "must be at least 1"),
+        limit(Endpoint, "a limit of zero", json!({"limits": {"requestsPerSecond": 0}}), "spec.limits.requestsPerSecond", "greater than or equal to 1", "must be at least 1"),
+        limit(Endpoint, "a limit beyond reason", json!({"limits": {"maxConcurrentRequests": 1_000_000}}), "spec.limits.maxConcurrentRequests", "less than or equal to 100000", "must be at most 100000"),
+        limit(Endpoint, "half a request", json!({"limits": {"burst": 1.5}}), "spec.limits.burst", "must be of type integer", "must be of type integer"),
+        endpoint("a timeout that is too long", json!({"limits": {"requestTimeout": "2h"}}), "spec.limits.requestTimeout", "must be a duration from 1s to 1h"),
+        endpoint("no duration", json!({"limits": {"requestTimeout": "2 minutes"}}), "spec.limits.requestTimeout", duration),
+        endpoint("an empty duration", json!({"limits": {"requestTimeout": ""}}), "spec.limits.requestTimeout", duration),
+        endpoint("a duration in parts", json!({"limits": {"requestTimeout": "1.5m"}}), "spec.limits.requestTimeout", duration),
+        endpoint("a size in decimal units", json!({"limits": {"maxBodySize": "5MB"}}), "spec.limits.maxBodySize", bytes),
+        endpoint("a size of nothing", json!({"limits": {"maxBodySize": "0"}}), "spec.limits.maxBodySize", bytes),
+        endpoint("tokens that live too long", json!({"tokens": {"accessLifetime": "2h"}}), "spec.tokens.accessLifetime", "must be a duration from 1m to 1h"),
+        endpoint("tokens that live too short", json!({"tokens": {"accessLifetime": "10s"}}), "spec.tokens.accessLifetime", "must be a duration from 1m to 1h"),
+        endpoint("a network that is none", json!({"network": {"allowedCidrs": ["160.79.104.0/40"]}}), "spec.network.allowedCidrs", "each must be a network such as 160.79.104.0/21"),
+        endpoint("a single address", json!({"network": {"trustedProxies": ["10.0.0.1"]}}), "spec.network.trustedProxies", "a single address is written with /32 or /128"),
+        origin("any origin", "*"),
+        origin("an origin with a path", "https://claude.ai/"),
+        origin("an origin without a scheme", "claude.ai"),
+        origin("a plain http origin", "http://claude.ai"),
+        origin("a wildcard inside", "https://app.*.example.com"),
+        limit(Endpoint, "an origin twice", json!({"cors": {"allowedOrigins": ["https://claude.ai", "https://claude.ai"]}}), "spec.cors.allowedOrigins", "Duplicate value", "must have each entry once"),
+        endpoint("a preflight that is remembered too long", json!({"cors": {"maxAge": "48h"}}), "spec.cors.maxAge", "must be a duration from 0s to 24h"),
+        limit(Endpoint, "an unknown enforcer", json!({"cors": {"enforcedBy": "Nginx"}}), "spec.cors.enforcedBy", r#"supported values: "Auto", "Server""#, r#"must be one of "Auto", "Server""#),
+        endpoint("a tool that cannot be", json!({"tools": {"allow": ["Run Command"]}}), "spec.tools.allow", "tool names are made of a-z, 0-9, _ and the wildcard *"),
+        endpoint("a tool that cannot be, to leave out", json!({"tools": {"deny": ["delete-workspace"]}}), "spec.tools.deny", "tool names are made of a-z, 0-9, _ and the wildcard *"),
+        limit(Endpoint, "no tools", json!({"tools": {"allow": []}}), "spec.tools.allow", "should have at least 1 items", "must have at least 1 entries"),
+        endpoint("replicas and a scaler", json!({"deployment": {"replicas": 2, "autoscaling": {"min": 1, "max": 3}}}), "spec.deployment", "replicas and autoscaling exclude each other; keep one"),
+        endpoint("fewest above most", json!({"deployment": {"autoscaling": {"min": 4, "max": 3}}}), "spec.deployment.autoscaling", "min must not be above max"),
+        limit(Endpoint, "negative replicas", json!({"deployment": {"replicas": -1}}), "spec.deployment.replicas", "greater than or equal to 0", "must be at least 0"),
+        limit(Endpoint, "no memory that is", json!({"deployment": {"resources": {"limits": {"memory": "lots"}}}}), "spec.deployment.resources.limits.memory", "should match", "must match"),
+        endpoint("a share beyond all", json!({"deployment": {"disruptionBudget": {"minAvailable": "150%"}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
+        endpoint("fewer than none", json!({"deployment": {"disruptionBudget": {"minAvailable": -1}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
+        limit(Endpoint, "an unknown field", json!({"limit": {"burst": 5}}), "spec.limit", "unknown field", "unknown field; the fields here are: cors, deployment, exposure, limits"),
+        limit(Endpoint, "an unknown field deep inside", json!({"exposure": {"none": {"really": true}}}), "spec.exposure.none.really", "unknown field", "unknown field"),
+        name("a name that is too long", Endpoint, &"a".repeat(41), "at most 40", "at most 40"),
+        name("a name that no Service can have", Endpoint, "mcp.agents", "beginning with a letter", "beginning with a letter"),
+        name("a name that no object can have", Endpoint, "MCP", "RFC 1123", "must be made of a-z, 0-9, - and ."),
+    ]
+}
+
+#[rustfmt::skip]
+fn wrong_clients() -> Vec<Wrong> {
+    use Kind::Client;
+    let absolute = "each must be an absolute URI without user information, such as https://agent.example.com/callback";
+    let clean = "must have no white space, backslash or .. segment";
+    let wildcard = "must have no wildcard; list each URI in full";
+    let scopes = r#""workspaces:read", "workspaces:write", "workspaces:exec", "files:read", "files:write", "templates:read""#;
+    let secret = |rotation: Value| json!({"secret": {"rotation": rotation}});
+    vec![
+        redirect("a wildcard", "https://*.example.com/callback", wildcard),
+        redirect("a wildcard path", "https://agent.example.com/*", wildcard),
+        redirect("a fragment", "https://agent.example.com/callback#done", "must have no fragment (RFC 6749); remove everything from #"),
+        redirect("a script", "javascript://agent.example.com/%0aalert(1)", "are no callbacks; use https or the app's own scheme"),
+        redirect("a script that is no URI", "javascript:alert(1)", absolute),
+        redirect("plain http", "http://agent.example.com/callback", "plain http is for localhost, 127.0.0.1 and [::1] only; use https"),
+        redirect("http that begins like loopback", "http://127.0.0.1.example.com/callback", "plain http is for localhost, 127.0.0.1 and [::1] only; use https"),
+        redirect("user information", "https://user@agent.example.com/callback", absolute),
+        redirect("a relative one", "/callback", absolute),
+        redirect("no host", "https:///callback", absolute),
+        redirect("a backslash", "https://agent.example.com\\@evil.example.com/", clean),
+        redirect("a line break", "https://agent.example.com/\ncallback", clean),
+        redirect("a step back", "https://agent.example.com/a/../callback", clean),
+        limit(Client, "an empty one", json!({"redirectUris": [""]}), "spec.redirectUris[0]", "should be at least 1 chars long", "must have at least 1 characters"),
+        limit(Client, "an unknown preset", json!({"preset": "claud"}), "spec.preset", r#"supported values: "claude", "chatgpt", "claude-code", "cursor", "vscode", "custom""#, r#"must be one of "claude", "chatgpt", "claude-code", "cursor", "vscode", "custom""#),
+        limit(Client, "empty scopes", json!({"scopes": []}), "spec.scopes", "should have at least 1 items", "must have at least 1 entries"),
+        limit(Client, "no scopes", json!({"scopes": null}), "spec.scopes", "Required value", "is required"),
+        limit(Client, "an unknown scope", json!({"scopes": ["workspaces:delete"]}), "spec.scopes[0]", scopes, scopes),
+        limit(Client, "a scope twice", json!({"scopes": ["files:read", "files:read"]}), "spec.scopes", "Duplicate value", "must have each entry once"),
+        limit(Client, "an unknown grant", json!({"grants": ["password"]}), "spec.grants[0]", r#""authorization_code", "refresh_token", "client_credentials""#, r#""authorization_code", "refresh_token", "client_credentials""#),
+        client("a renewal of nothing", json!({"grants": ["refresh_token"]}), "spec.grants", "refresh_token goes with authorization_code; add it or remove refresh_token"),
+        client("an unattended client without a secret", json!({"type": "Public", "grants": ["client_credentials"]}), "spec.grants", "client_credentials needs a client that keeps a secret; set spec.type to Confidential"),
+        client("an unattended client that its preset makes Public", json!({"preset": "cursor", "grants": ["client_credentials"]}), "spec.grants", "client_credentials needs a client that keeps a secret; set spec.type to Confidential"),
+        client("a Public client with a secret", json!({"type": "Public", "secret": {}}), "spec.type", "a Public client has no secret; remove secret and existingSecret, or set spec.type to Confidential"),
+        client("a client that its preset makes Public, with a secret", json!({"preset": "vscode", "existingSecret": {"name": "mine"}}), "spec.type", "a Public client has no secret; remove secret and existingSecret, or set spec.type to Confidential"),
+        client("custom without a callback", json!({"preset": "custom"}), "spec.redirectUris", "a custom client that signs people in needs at least one; for an unattended agent set spec.grants to [client_credentials]"),
+        client("two secrets", json!({"secret": {}, "existingSecret": {"name": "mine"}}), "spec", "secret and existingSecret exclude each other; keep one"),
+        client("a Secret that cannot be named so", json!({"secret": {"name": "Claude_Secret"}}), "spec.secret.name", "must be made of a-z, 0-9, - and ., beginning and ending with a letter or digit"),
+        client("an existing Secret that cannot be named so", json!({"existingSecret": {"name": "Claude_Secret"}}), "spec.existingSecret.name", "must be made of a-z, 0-9, - and ., beginning and ending with a letter or digit"),
+        client("an overlap as long as the interval", secret(json!({"interval": "24h", "overlap": "24h"})), "spec.secret.rotation.overlap", "must be shorter than interval, so that at most two secrets are valid at a time"),
+        client("a rotation too often", secret(json!({"interval": "59m"})), "spec.secret.rotation.interval", "must be a duration from 1h to 87600h"),
+        client("an overlap that is no duration", secret(json!({"interval": "24h", "overlap": "soon"})), "spec.secret.rotation.overlap", "in whole hours, minutes or seconds, such as 90s, 15m or 1h30m"),
+        limit(Client, "a rotation without an interval", secret(json!({"overlap": "1h"})), "spec.secret.rotation.interval", "Required value", "is required"),
+        limit(Client, "a type that is none", json!({"type": "Secret"}), "spec.type", r#"supported values: "Confidential", "Public""#, r#"must be one of "Confidential", "Public""#),
+        limit(Client, "an endpoint without a name", json!({"endpointRef": {"name": ""}}), "spec.endpointRef.name", "should be at least 1 chars long", "must have at least 1 characters"),
+        limit(Client, "an unknown field", json!({"redirectURIs": ["https://agent.example.com/callback"]}), "spec.redirectURIs", "unknown field", "unknown field; the fields here are: endpointRef, existingSecret, grants, preset, redirectUris"),
+        change("another endpoint", Client, json!({"endpointRef": {"name": "others"}}), "spec.endpointRef", "cannot be changed; make a new OAuthClient for the other endpoint"),
+        change("another type", Client, json!({"type": "Public"}), "spec.type", "cannot be changed, not by another preset either; make a new OAuthClient"),
+        change("another type by another preset", Client, json!({"preset": "claude-code"}), "spec.type", "cannot be changed, not by another preset either; make a new OAuthClient"),
+        name("a name that is too long", Client, &"a".repeat(53), "at most 52", "at most 52"),
+    ]
+}

@@ -1,0 +1,491 @@
+//! The local backend with real folders and real processes: life cycle, limits, isolation, and that nothing is left
+//! running.
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use portcullis::{
+    ambient::{Clock, rng},
+    workspaces::{
+        CommandResult, CreateWorkspace, Error, Owner, RunCommand, Status, WorkspaceFilter, Workspaces as _,
+        local::{LocalOptions, LocalWorkspaces},
+    },
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{sync::mpsc, time::timeout};
+
+/// Longer than anything here takes on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Fixture {
+    backend: LocalWorkspaces,
+    state: TempDir,
+}
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+struct Frozen;
+
+impl Clock for Frozen {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+
+    fn sleep_until(&self, _deadline: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+async fn open(state: &Path) -> LocalWorkspaces {
+    let options = LocalOptions {
+        state_dir: state.to_owned(),
+        path: "/usr/local/bin:/usr/bin:/bin".into(),
+        user: "somebody".into(),
+    };
+    LocalWorkspaces::open(options, Arc::new(Frozen), rng()).await.unwrap()
+}
+
+async fn fixture() -> Fixture {
+    let state = tempfile::tempdir().unwrap();
+    Fixture { backend: open(state.path()).await, state }
+}
+
+fn owner(id: &str) -> Owner {
+    Owner { id: id.to_owned() }
+}
+
+fn blank(name: &str) -> CreateWorkspace {
+    CreateWorkspace { template: "blank".to_owned(), name: name.to_owned(), parameters: BTreeMap::new(), wait: true }
+}
+
+fn command(line: &str) -> RunCommand {
+    RunCommand {
+        workspace: "web".to_owned(),
+        command: line.to_owned(),
+        cwd: None,
+        env: BTreeMap::new(),
+        stdin: None,
+        timeout: Some(LONG),
+        background: false,
+    }
+}
+
+impl Fixture {
+    async fn with_web() -> Self {
+        let fixture = fixture().await;
+        fixture.backend.create(&owner("ann"), blank("web")).await.unwrap();
+        fixture
+    }
+
+    async fn run(&self, request: RunCommand) -> CommandResult {
+        timeout(LONG, self.backend.run_command(&owner("ann"), request, None)).await.expect("it hangs").unwrap()
+    }
+
+    async fn home(&self) -> PathBuf {
+        self.backend.get(&owner("ann"), "web").await.unwrap().home.into()
+    }
+
+    /// Waits for a file that a command writes, and reads the process ids in it.
+    async fn pids(&self, file: &str) -> Vec<u32> {
+        let path = self.home().await.join(file);
+        eventually(|| std::fs::read_to_string(&path).is_ok_and(|text| text.ends_with("done\n"))).await;
+        let text = std::fs::read_to_string(&path).unwrap();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+}
+
+async fn eventually(mut holds: impl FnMut() -> bool) {
+    let poll = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, poll).await.expect("it never came to be");
+}
+
+/// Whether a process is there and no zombie.
+fn runs(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z'))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_lives_and_dies() {
+    let fixture = fixture().await;
+    let (backend, ann) = (&fixture.backend, owner("ann"));
+    assert_eq!(backend.templates(&ann).await.unwrap()[0].name, "blank");
+
+    let made = backend.create(&ann, blank("web")).await.unwrap();
+    assert_eq!((made.name.as_str(), made.status), ("web", Status::Running));
+    assert_eq!(made.created_at, NOW);
+    assert_eq!(backend.get(&ann, "web").await.unwrap(), made);
+    assert_eq!(backend.get(&ann, &made.id).await.unwrap(), made);
+
+    let result = fixture.run(command("pwd; echo $HOME; echo kept > file; echo oops >&2; exit 3")).await;
+    assert_eq!(result.exit_code, Some(3));
+    assert_eq!(result.stdout, format!("{0}\n{0}\n", made.home));
+    assert_eq!(result.stderr, "oops\n");
+    assert!(!result.truncated && !result.timed_out && result.process_id.is_none() && result.note.is_none());
+
+    assert_eq!(backend.stop(&ann, "web").await.unwrap().status, Status::Stopped);
+    assert_eq!(backend.stop(&ann, "web").await.unwrap().status, Status::Stopped);
+    let refused = backend.run_command(&ann, command("true"), None).await.unwrap_err();
+    assert!(refused.to_string().contains("call start_workspace"), "{refused}");
+
+    assert_eq!(backend.start(&ann, "web").await.unwrap().status, Status::Running);
+    assert_eq!(fixture.run(command("cat file")).await.stdout, "kept\n");
+
+    let deleted = backend.delete(&ann, &made.id).await.unwrap();
+    assert_eq!(deleted.id, made.id);
+    assert!(!Path::new(&made.home).exists());
+    assert_eq!(std::fs::read_dir(fixture.state.path().join("workspaces")).unwrap().count(), 0);
+    let gone = backend.get(&ann, "web").await.unwrap_err();
+    assert!(gone.to_string().contains("call create_workspace"), "{gone}");
+    backend.create(&ann, blank("web")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_requests_say_what_to_do() {
+    let fixture = Fixture::with_web().await;
+    let (backend, ann) = (&fixture.backend, owner("ann"));
+    let said =
+        |result: Result<_, Error>| result.map(|_: portcullis::workspaces::Workspace| ()).unwrap_err().to_string();
+    for (said, expected) in [
+        (said(backend.create(&ann, blank("web")).await), "you already have a workspace \"web\""),
+        (said(backend.create(&ann, blank("My App")).await), "such as \"my-app\""),
+        (
+            said(backend.create(&ann, CreateWorkspace { template: "node".to_owned(), ..blank("x") }).await),
+            "the template is \"blank\"",
+        ),
+        (
+            said(
+                backend
+                    .create(
+                        &ann,
+                        CreateWorkspace {
+                            parameters: BTreeMap::from([("size".to_owned(), "l".to_owned())]),
+                            ..blank("x")
+                        },
+                    )
+                    .await,
+            ),
+            "leave parameters out",
+        ),
+        (said(backend.get(&ann, "wep").await), "there is no workspace \"wep\"; your workspace is \"web\""),
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+    for (request, expected) in [
+        (command("  "), "command: it is empty"),
+        (RunCommand { cwd: Some("nowhere".to_owned()), ..command("true") }, "there is no folder \"nowhere\""),
+        (
+            RunCommand { env: BTreeMap::from([("A=B".to_owned(), String::new())]), ..command("true") },
+            "env: names must not be empty or contain =",
+        ),
+        (command("echo \0"), "NUL"),
+    ] {
+        let said = backend.run_command(&ann, request, None).await.unwrap_err().to_string();
+        assert!(said.contains(expected), "{said}");
+    }
+    let filter = |limit| WorkspaceFilter { limit: Some(limit), ..WorkspaceFilter::default() };
+    assert!(backend.list(&ann, filter(0)).await.is_err());
+    let cursor = WorkspaceFilter { cursor: Some("%%".to_owned()), ..WorkspaceFilter::default() };
+    assert!(backend.list(&ann, cursor).await.unwrap_err().to_string().contains("next_cursor"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_filtered_and_paged() {
+    let fixture = fixture().await;
+    let (backend, ann) = (&fixture.backend, owner("ann"));
+    for name in ["web-2", "api", "web-1", "web-3"] {
+        backend.create(&ann, blank(name)).await.unwrap();
+    }
+    backend.stop(&ann, "web-2").await.unwrap();
+    let names = async |filter: WorkspaceFilter| {
+        let page = backend.list(&ann, filter).await.unwrap();
+        (page.workspaces.into_iter().map(|workspace| workspace.name).collect::<Vec<_>>(), page.next_cursor)
+    };
+    let all = WorkspaceFilter::default;
+    assert_eq!(names(all()).await, (vec!["api".into(), "web-1".into(), "web-2".into(), "web-3".into()], None));
+    let query = Some("web".to_owned());
+    assert_eq!(names(WorkspaceFilter { query: query.clone(), ..all() }).await.0, ["web-1", "web-2", "web-3"]);
+    assert_eq!(names(WorkspaceFilter { status: Some(Status::Stopped), ..all() }).await.0, ["web-2"]);
+    assert!(names(WorkspaceFilter { template: Some("other".to_owned()), ..all() }).await.0.is_empty());
+
+    let first = names(WorkspaceFilter { query: query.clone(), limit: Some(2), ..all() }).await;
+    assert_eq!(first.0, ["web-1", "web-2"]);
+    let second = names(WorkspaceFilter { query, limit: Some(2), cursor: first.1, ..all() }).await;
+    assert_eq!(second, (vec!["web-3".to_owned()], None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_do_not_meet() {
+    let fixture = Fixture::with_web().await;
+    let (backend, ann, bob) = (&fixture.backend, owner("ann"), owner("bob"));
+    let id = backend.get(&ann, "web").await.unwrap().id;
+    backend.create(&bob, blank("own")).await.unwrap();
+    for wanted in ["web", &id] {
+        let other = backend.get(&bob, wanted).await.unwrap_err().to_string();
+        let nothing = backend.get(&bob, "nothing").await.unwrap_err().to_string();
+        assert_eq!(other.replace(wanted, "nothing"), nothing);
+        assert!(backend.start(&bob, wanted).await.is_err());
+        assert!(backend.stop(&bob, wanted).await.is_err());
+        assert!(backend.delete(&bob, wanted).await.is_err());
+        let request = RunCommand { workspace: wanted.to_owned(), ..command("true") };
+        assert!(backend.run_command(&bob, request, None).await.is_err());
+    }
+    assert_eq!(backend.list(&bob, WorkspaceFilter::default()).await.unwrap().workspaces.len(), 1);
+    // A name is taken for its owner only.
+    let bobs = backend.create(&bob, blank("web")).await.unwrap();
+    assert_ne!(bobs.id, id);
+    assert_eq!(backend.get(&ann, "web").await.unwrap().status, Status::Running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_is_clean() {
+    let fixture = Fixture::with_web().await;
+    let request = RunCommand {
+        env: BTreeMap::from([("MINE".to_owned(), "1".to_owned()), ("PAGER".to_owned(), "more".to_owned())]),
+        stdin: Some("from stdin".to_owned()),
+        ..command("env; cat; test -d \"$TMPDIR\" && touch \"$TMPDIR/x\" && echo; echo ready")
+    };
+    let result = fixture.run(request).await;
+    let home = fixture.home().await;
+    let mut lines: Vec<&str> = result.stdout.lines().collect();
+    let rest = lines.split_off(lines.iter().position(|line| *line == "from stdin").unwrap());
+    assert_eq!(rest, ["from stdin", "ready"]);
+    // What a shell sets by itself.
+    lines.retain(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|own| line.starts_with(own)));
+    lines.sort_unstable();
+    let (home_line, tmp_line) =
+        (format!("HOME={}", home.display()), format!("TMPDIR={}", home.parent().unwrap().join("tmp").display()));
+    assert_eq!(
+        lines,
+        [
+            "GIT_PAGER=cat",
+            "GIT_TERMINAL_PROMPT=0",
+            &home_line,
+            "LANG=C.UTF-8",
+            "LOGNAME=somebody",
+            "MINE=1",
+            "NO_COLOR=1",
+            "PAGER=more",
+            "PATH=/usr/local/bin:/usr/bin:/bin",
+            "SHELL=/bin/sh",
+            "TERM=dumb",
+            &tmp_line,
+            "USER=somebody",
+        ]
+    );
+    let request = RunCommand { cwd: Some("sub".to_owned()), ..command("pwd") };
+    std::fs::create_dir(home.join("sub")).unwrap();
+    assert_eq!(fixture.run(request).await.stdout, format!("{}/sub\n", home.display()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timeout_ends_the_whole_group_even_if_it_will_not() {
+    let fixture = Fixture::with_web().await;
+    // Both ignore SIGTERM, and the second one holds the output open.
+    let line = "trap '' TERM; echo begun; sh -c 'sleep 300; sleep 300' & \
+                echo $$ > pids; echo $! >> pids; echo done >> pids; while :; do sleep 1; done";
+    let result = fixture.run(RunCommand { timeout: Some(Duration::from_secs(1)), ..command(line) }).await;
+    assert!(result.timed_out);
+    assert_eq!((result.exit_code, result.stdout.as_str()), (Some(128 + 9), "begun\n"));
+    assert!(result.note.unwrap().contains("larger timeout_seconds"));
+    for pid in fixture.pids("pids").await {
+        assert!(!runs(pid), "{pid} still runs");
+    }
+
+    // One that obeys gets the time to tidy up.
+    let line = "trap 'echo tidy; exit 7' TERM; while :; do sleep 0.1; done";
+    let result = fixture.run(RunCommand { timeout: Some(Duration::from_secs(1)), ..command(line) }).await;
+    assert!(result.timed_out);
+    assert_eq!((result.exit_code, result.stdout.as_str()), (Some(7), "tidy\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_have_exit_codes_as_in_shells() {
+    let fixture = Fixture::with_web().await;
+    let result = fixture.run(command("kill -SEGV $$")).await;
+    assert_eq!(result.exit_code, Some(128 + 11));
+    assert_eq!(result.note.as_deref(), Some("signal 11 ended it"));
+    assert!(!result.timed_out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_leaves_running_does_not_hold_it_up() {
+    let fixture = Fixture::with_web().await;
+    let result = fixture.run(command("sleep 300 & echo $! > pids; echo done >> pids; echo hi")).await;
+    assert_eq!((result.exit_code, result.stdout.as_str()), (Some(0), "hi\n"));
+    assert!(Duration::from_millis(result.duration_ms) < Duration::from_secs(30));
+    let pid = fixture.pids("pids").await[0];
+    assert!(runs(pid), "a person who starts something with & means it");
+    let group = result.process_id.unwrap();
+    assert!(result.note.unwrap().contains(&format!("kill -- -{group}")));
+
+    fixture.backend.stop(&owner("ann"), "web").await.unwrap();
+    assert!(!runs(pid), "stop ends it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn background_commands_write_files_and_end_with_the_workspace() {
+    let fixture = Fixture::with_web().await;
+    let line = "echo out; echo err >&2; echo $$ > pids; echo done >> pids; sleep 300";
+    let result = fixture.run(RunCommand { background: true, timeout: None, ..command(line) }).await;
+    assert_eq!(result.exit_code, None);
+    let (stdout, stderr) = (result.stdout_file.unwrap(), result.stderr_file.unwrap());
+    assert!(Path::new(&stdout).exists() && Path::new(&stderr).exists());
+    eventually(|| std::fs::read_to_string(&stdout).unwrap() == "out\n").await;
+    eventually(|| std::fs::read_to_string(&stderr).unwrap() == "err\n").await;
+    let pid = fixture.pids("pids").await[0];
+    assert_eq!(result.process_id, Some(pid));
+    assert!(runs(pid));
+
+    // The command line that the note gives works.
+    let killed = fixture.run(command(&format!("kill -- -{pid}"))).await;
+    assert_eq!(killed.exit_code, Some(0), "{}", killed.stderr);
+    eventually(|| !runs(pid)).await;
+
+    std::fs::remove_file(fixture.home().await.join("pids")).unwrap();
+    fixture.run(RunCommand { background: true, timeout: None, ..command(line) }).await;
+    let pid = fixture.pids("pids").await[0];
+    fixture.backend.delete(&owner("ann"), "web").await.unwrap();
+    assert!(!runs(pid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_megabytes_are_shortened_and_kept_up_to_the_limit() {
+    let fixture = Fixture::with_web().await;
+    let result = fixture.run(command("echo first; head -c 100000000 /dev/zero | tr '\\0' x; echo; echo last")).await;
+    assert_eq!(result.exit_code, Some(0));
+    assert!(result.truncated);
+    assert!(result.stdout.starts_with("first\nxxx") && result.stdout.ends_with("xxx\nlast\n"));
+    assert!(result.stdout.len() < 40_000, "{}", result.stdout.len());
+    let file = result.stdout_file.unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 64 * 1024 * 1024);
+    assert!(result.note.unwrap().contains("first 64 MiB"));
+
+    let result = fixture.run(command("seq 1 100000")).await;
+    assert!(result.truncated && result.note.is_none());
+    let file = std::fs::read_to_string(result.stdout_file.unwrap()).unwrap();
+    assert_eq!(file.lines().count(), 100_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_a_call_ends_the_command() {
+    let fixture = Arc::new(Fixture::with_web().await);
+    let caller = tokio::spawn({
+        let fixture = Arc::clone(&fixture);
+        async move {
+            let line = "sleep 300 & echo $$ > pids; echo $! >> pids; echo done >> pids; wait";
+            fixture.run(command(line)).await
+        }
+    });
+    let pids = fixture.pids("pids").await;
+    assert!(pids.len() == 2 && pids.iter().all(|pid| runs(*pid)));
+    caller.abort();
+    eventually(|| !pids.iter().any(|pid| runs(*pid))).await;
+    assert_eq!(fixture.run(command("echo next")).await.stdout, "next\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_interrupts_a_command() {
+    let fixture = Arc::new(Fixture::with_web().await);
+    let caller = tokio::spawn({
+        let fixture = Arc::clone(&fixture);
+        async move {
+            let request = command("echo $$ > pids; echo done >> pids; sleep 300");
+            fixture.backend.run_command(&owner("ann"), request, None).await
+        }
+    });
+    let pid = fixture.pids("pids").await[0];
+    fixture.backend.stop(&owner("ann"), "web").await.unwrap();
+    assert!(!runs(pid));
+    let error = timeout(LONG, caller).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_output_comes_while_the_command_runs() {
+    let fixture = Fixture::with_web().await;
+    let (live, mut output) = mpsc::channel(16);
+    let line = "echo one; while ! test -e go; do sleep 0.05; done; echo two";
+    let ann = owner("ann");
+    let run = fixture.backend.run_command(&ann, command(line), Some(live));
+    let watch = async {
+        assert_eq!(output.recv().await.unwrap(), b"one\n");
+        std::fs::write(fixture.home().await.join("go"), "").unwrap();
+        assert_eq!(output.recv().await.unwrap(), b"two\n");
+    };
+    let (result, ()) = timeout(LONG, futures::future::join(run, watch)).await.unwrap();
+    assert_eq!(result.unwrap().stdout, "one\ntwo\n");
+
+    // Nobody reads: the command is not held up.
+    let (live, _unread) = mpsc::channel(1);
+    let result = fixture.backend.run_command(&owner("ann"), command("seq 1 100000"), Some(live)).await.unwrap();
+    assert_eq!(result.exit_code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workspaces_survive_a_restart_and_processes_do_not() {
+    let state = tempfile::tempdir().unwrap();
+    let fixture = Fixture { backend: open(state.path()).await, state };
+    let ann = owner("ann");
+    let web = fixture.backend.create(&ann, blank("web")).await.unwrap();
+    fixture.backend.create(&ann, blank("old")).await.unwrap();
+    let old = fixture.backend.stop(&ann, "old").await.unwrap();
+    let line = "echo kept > file; echo $$ > pids; echo done >> pids; sleep 300";
+    fixture.run(RunCommand { background: true, timeout: None, ..command(line) }).await;
+    let pid = fixture.pids("pids").await[0];
+    fixture.backend.shutdown().await;
+    assert!(!runs(pid));
+
+    // Half work of a crash, and a damaged record, are no hindrance.
+    let folder = fixture.state.path().join("workspaces");
+    std::fs::create_dir_all(folder.join(".ws-unfinished/home")).unwrap();
+    std::fs::create_dir_all(folder.join("ws-damaged")).unwrap();
+    std::fs::write(folder.join("ws-damaged/workspace.json"), "{").unwrap();
+
+    let fixture = Fixture { backend: open(fixture.state.path()).await, state: fixture.state };
+    assert_eq!(fixture.backend.list(&ann, WorkspaceFilter::default()).await.unwrap().workspaces, [old, web]);
+    assert_eq!(fixture.run(command("cat file")).await.stdout, "kept\n");
+    assert!(!folder.join(".ws-unfinished").exists());
+    assert!(folder.join("ws-damaged").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_without_write_permission_can_be_deleted() {
+    let fixture = Fixture::with_web().await;
+    let result = fixture.run(command("mkdir -p a/b && touch a/b/c && chmod 555 a/b a")).await;
+    assert_eq!(result.exit_code, Some(0));
+    let home = fixture.home().await;
+    fixture.backend.delete(&owner("ann"), "web").await.unwrap();
+    assert!(!home.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_commands_at_once() {
+    let fixture = Fixture::with_web().await;
+    let commands = (0..50).map(|number| {
+        let fixture = &fixture;
+        async move {
+            let result = fixture.run(command(&format!("sleep 0.2; echo {number}"))).await;
+            assert_eq!((result.exit_code, result.stdout), (Some(0), format!("{number}\n")));
+        }
+    });
+    futures::future::join_all(commands).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_name_is_given_once() {
+    let fixture = fixture().await;
+    let ann = owner("ann");
+    let made = futures::future::join_all((0..20).map(|_| fixture.backend.create(&ann, blank("web")))).await;
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
+    assert_eq!(std::fs::read_dir(fixture.state.path().join("workspaces")).unwrap().count(), 1);
+}
