@@ -85,10 +85,9 @@ impl Tool for RunCommand {
         let owner = call.owner();
         let timeout = match arguments.timeout_seconds {
             Some(seconds) if !(1..=self.max_timeout).contains(&seconds) => {
-                return Err(ToolError(format!(
-                    "timeout_seconds: {seconds} is out of range; give 1 to {}, or run it with background: true",
-                    self.max_timeout
-                )));
+                let max = self.max_timeout;
+                let problem = format!("{seconds} is out of range; give 1 to {max}, or run it with background: true");
+                return Err(backend::Error::InvalidArgument { argument: "timeout_seconds", problem }.into());
             }
             Some(seconds) => Some(seconds),
             None if arguments.background => None,
