@@ -68,6 +68,9 @@ pub struct LoadedRevision {
     pub revision: Revision,
     /// The server's version.
     pub version: String,
+    /// The MCP revisions that it offers.
+    #[serde(default)]
+    pub protocol_versions: Vec<String>,
     /// Why newer files were refused and the last good ones kept; never holds any of their content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,

@@ -1,1 +1,84 @@
 //! Watch -> plan -> server-side apply -> status: the controller of endpoints and their clients.
+//!
+//! One reconcile handles an endpoint and all its clients, from memory alone; it asks the API server for nothing but
+//! what it writes, and writes nothing where nothing differs. Of several replicas one leads.
+
+pub mod apply;
+pub mod cache;
+pub mod context;
+pub mod diff;
+pub mod events;
+pub mod http;
+pub mod leader;
+pub mod metrics;
+pub mod probe;
+pub mod reconcile;
+pub mod servers;
+pub mod status;
+pub mod term;
+pub mod verify;
+pub mod wakeups;
+pub mod world;
+
+use crate::ambient::Clock;
+use http::Health;
+use kube::Client;
+use leader::{Election, ElectionError};
+use rand::rngs::StdRng;
+use std::{
+    future::IntoFuture as _,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, atomic::Ordering},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// What the operator is told at its start.
+#[derive(Clone)]
+pub struct Settings {
+    /// Wall-clock time: rotations and repeated verification follow it.
+    pub clock: Arc<dyn Clock>,
+    /// Makes secrets and keys.
+    pub rng: Arc<Mutex<StdRng>>,
+    /// The image of the servers: the operator's own.
+    pub server_image: String,
+    /// Who leads.
+    pub election: Election,
+    /// Where health and metrics are served.
+    pub listen: SocketAddr,
+}
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}; choose another address with --listen")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// Health and metrics can no longer be served.
+    #[error("the listener for health and metrics failed")]
+    Serve(#[source] io::Error),
+    /// It cannot take part in the election.
+    #[error("leader election is not possible")]
+    Election(#[source] ElectionError),
+}
+
+/// Runs until `shutdown`: then reconciles finish, and the Lease is given back.
+pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken) -> Result<(), OperatorError> {
+    let listener =
+        TcpListener::bind(settings.listen).await.map_err(|error| OperatorError::Listen(settings.listen, error))?;
+    let health = Health::default();
+    let server = axum::serve(listener, http::router(health.clone()))
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+        .into_future();
+    let taking_part = || health.ready.store(true, Ordering::Relaxed);
+    let term = |end| term::run(client.clone(), settings.clone(), Arc::clone(&health.metrics), end);
+    let election = settings.election.run(&client, &shutdown, taking_part, term);
+    let listening = async { server.await.map_err(OperatorError::Serve) };
+    let leading = async {
+        let ended = election.await.map_err(OperatorError::Election);
+        shutdown.cancel();
+        ended
+    };
+    tokio::try_join!(listening, leading).map(drop)
+}

@@ -1,0 +1,114 @@
+//! `portcullis operator`: reconciles the custom resources of the cluster.
+
+use crate::{
+    ambient::{self, SystemClock},
+    config::hex,
+    operator::{self, OperatorError, Settings, leader::Election},
+};
+use clap::Args;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder, ConfigExt as _},
+};
+use rand::Rng as _;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+
+/// Reconciles McpEndpoints and OAuthClients: plans their objects, applies them and reports in their status.
+#[derive(Args, Clone, Debug)]
+pub struct OperatorArgs {
+    /// The image of the servers: normally the operator's own.
+    #[arg(long, env = "PORTCULLIS_SERVER_IMAGE")]
+    server_image: String,
+    /// The namespace of the Lease by which replicas elect their leader.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "portcullis-system")]
+    namespace: String,
+    /// This replica's name in the Lease; a random one if omitted.
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
+    /// How many seconds a leader that died keeps the others waiting.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    lease_seconds: u64,
+    /// Where /healthz, /readyz and /metrics are served.
+    #[arg(long, default_value = "0.0.0.0:8081")]
+    listen: SocketAddr,
+}
+
+/// Why `portcullis operator` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorCommandError {
+    /// There is no cluster to talk to.
+    #[error("no cluster is configured; set KUBECONFIG, or run in a pod with a service account")]
+    Config(#[source] kube::config::InferConfigError),
+    /// The configuration of the cluster cannot be used.
+    #[error("the cluster's configuration cannot be used")]
+    Client(#[source] kube::Error),
+    /// Signals cannot be waited for.
+    #[error("signals cannot be waited for")]
+    Signal(#[source] io::Error),
+    /// It ended on its own.
+    #[error("the operator failed")]
+    Operator(#[source] OperatorError),
+}
+
+/// Runs until SIGTERM or SIGINT; then finishes what is under way.
+pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
+    let config = Config::infer().await.map_err(OperatorCommandError::Config)?;
+    let client = client(config).map_err(OperatorCommandError::Client)?;
+    let mut rng = ambient::rng();
+    let identity = args.identity.unwrap_or_else(|| {
+        let mut bytes = [0_u8; 8];
+        rng.fill_bytes(&mut bytes);
+        hex(&bytes)
+    });
+    let settings = Settings {
+        clock: Arc::new(SystemClock),
+        rng: Arc::new(Mutex::new(rng)),
+        server_image: args.server_image,
+        election: Election { namespace: args.namespace, identity, lease_seconds: args.lease_seconds },
+        listen: args.listen,
+    };
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).map_err(OperatorCommandError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(OperatorCommandError::Signal)?;
+    let mut operating = Box::pin(operator::run(client, settings, shutdown.clone()));
+    let ended = tokio::select! {
+        ended = &mut operating => ended,
+        _ = terminate.recv() => {
+            shutdown.cancel();
+            operating.await
+        }
+        _ = interrupt.recv() => {
+            shutdown.cancel();
+            operating.await
+        }
+    };
+    ended.map_err(OperatorCommandError::Operator)
+}
+
+/// kube's usual client, but with TCP_NODELAY: without it a request with a body waits 40 ms for a delayed ACK.
+fn client(config: Config) -> Result<Client, kube::Error> {
+    if config.proxy_url.is_some() {
+        return Client::try_from(config);
+    }
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(config.connect_timeout);
+    let connector = config.rustls_https_connector_with_connector(connector)?;
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(tower::BoxError::from)
+        .service(http);
+    Ok(ClientBuilder::new(service, config.default_namespace).build())
+}

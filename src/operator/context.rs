@@ -1,0 +1,142 @@
+//! What every reconcile is handed, and what it remembers of each endpoint between two of them.
+
+use super::{
+    Settings,
+    apply::FIELD_MANAGER,
+    cache::Cache,
+    events::Events,
+    metrics::{Metrics, Verb},
+    probe::Probe,
+    servers::{Incarnation, Known},
+    verify::VerifyError,
+    wakeups::Wakeups,
+    world::{EndpointKey, Guarded, World},
+};
+use crate::{ambient::Clock, config::Revision};
+use jiff::Timestamp;
+use kube::{
+    Api, Client, Resource,
+    api::{Patch, PatchParams},
+    core::NamespaceResourceScope,
+};
+use rand::rngs::StdRng;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// What every reconcile is handed.
+pub struct Context {
+    /// For writes.
+    pub client: Client,
+    /// For reads.
+    pub world: Arc<World>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Publishes Events.
+    pub events: Events,
+    /// Asks servers.
+    pub probe: Probe,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes secrets and keys.
+    pub rng: Arc<Mutex<StdRng>>,
+    /// Reconciles at their time.
+    pub wakeups: Arc<Wakeups<EndpointKey>>,
+    memories: Mutex<HashMap<EndpointKey, Memory>>,
+}
+
+/// What is remembered of an endpoint. All of it can be lost: it saves requests, and spaces retries out.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Reconciles in a row that failed.
+    pub failures: u32,
+    /// Reconciles in a row that ended with something on its way.
+    pub waits: u32,
+    /// Names of Secrets that belong to somebody else and carry no label, so that no watch tells of them.
+    pub foreign_secrets: BTreeSet<String>,
+    /// The last report of every server that runs.
+    pub loaded: Known,
+    /// The last verification that came to a conclusion.
+    pub verified: Option<Verification>,
+    /// The generation of a manifest that cannot be read, once its status says so.
+    pub unreadable: Option<i64>,
+}
+
+/// A verification that came to a conclusion.
+#[derive(Clone, Debug)]
+pub struct Verification {
+    /// The revision and the servers that were verified.
+    pub subject: (Revision, Vec<Incarnation>),
+    /// When.
+    pub at: Timestamp,
+    /// What came out.
+    pub outcome: Result<(), VerifyError>,
+}
+
+impl Context {
+    /// With nothing remembered.
+    #[must_use]
+    pub fn new(client: Client, world: Arc<World>, metrics: Arc<Metrics>, events: Events, settings: &Settings) -> Self {
+        Self {
+            client,
+            world,
+            metrics,
+            events,
+            probe: Probe::default(),
+            clock: Arc::clone(&settings.clock),
+            rng: Arc::clone(&settings.rng),
+            wakeups: Arc::default(),
+            memories: Mutex::default(),
+        }
+    }
+
+    /// What is remembered of an endpoint.
+    #[must_use]
+    pub fn recall(&self, key: &EndpointKey) -> Memory {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
+    }
+
+    /// Remembers for the next reconcile of the endpoint.
+    pub fn remember(&self, key: EndpointKey, memory: Memory) {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).insert(key, memory);
+    }
+
+    /// The endpoint is gone.
+    pub fn forget(&self, key: &EndpointKey) {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.wakeups.set(key, None);
+    }
+
+    /// Writes the status of a custom resource. One that is gone needs none.
+    pub async fn write_status<K>(
+        &self,
+        cache: &Cache<Guarded<K>>,
+        namespace: &str,
+        name: &str,
+        status: &impl Serialize,
+    ) -> Result<(), kube::Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
+    {
+        let api: Api<Guarded<K>> = Api::namespaced(self.client.clone(), namespace);
+        let patch = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": name},
+            "status": status,
+        });
+        match api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await {
+            Ok(written) => {
+                self.metrics.wrote(&K::kind(&()), Verb::Status);
+                cache.learn(written);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

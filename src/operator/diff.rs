@@ -1,0 +1,198 @@
+//! Whether a live object already is as desired, so that nothing need be written. Pure.
+//!
+//! A desired object holds only the fields that the plan owns (server-side apply); the API server adds defaults and
+//! other people their own fields. So the question is whether the live object *covers* the desired one.
+
+use crate::config::hex;
+use kube::core::DynamicObject;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+/// On every applied object: the fingerprint of what was applied. If it is the desired one's, nothing that the operator
+/// once set and no longer wants is left in the object.
+pub const APPLIED_ANNOTATION: &str = "portcullis.dev/applied";
+
+/// A short hash of a desired object.
+pub fn fingerprint(desired: &DynamicObject) -> Result<String, serde_json::Error> {
+    Ok(hex(&Sha256::digest(serde_json::to_vec(desired)?)[..8]))
+}
+
+/// Whether `live` has everything that `desired` says.
+///
+/// - An empty object or list and `null` count as absent: the API server drops them.
+/// - Lists whose elements all have a `uid` or `name` are compared by it, others may have added elements; any other list
+///   must have the same elements in the same order.
+/// - Quantities under `limits`, `requests` and their like are compared by value: `0.5` is `500m`.
+#[must_use]
+pub fn covers(live: &Value, desired: &Value) -> bool {
+    covers_at(Some(live), desired, false)
+}
+
+fn covers_at(live: Option<&Value>, desired: &Value, quantities: bool) -> bool {
+    match (live.unwrap_or(&Value::Null), desired) {
+        (Value::Null, desired) => is_empty(desired),
+        (Value::Object(live), Value::Object(desired)) => desired.iter().all(|(key, value)| {
+            let quantities = quantities || QUANTITY_FIELDS.contains(&key.as_str());
+            covers_at(live.get(key), value, quantities)
+        }),
+        (Value::Array(live), Value::Array(desired)) => covers_list(live, desired, quantities),
+        (Value::String(live), Value::String(desired)) if quantities => same_quantity(live, desired),
+        (live, desired) => live == desired,
+    }
+}
+
+/// Of `desired`, only the lists that `live` does not cover, at their places; `None` if there are none.
+///
+/// Server-side apply merges keyed lists. Where somebody changed an element's key, such as a Service's port, it would add
+/// the desired element beside the changed one, which the API server may refuse: then the list has to be replaced.
+#[must_use]
+pub fn uncovered_lists(live: &Value, desired: &Value) -> Option<Value> {
+    match desired {
+        Value::Array(_) => (!covers(live, desired)).then(|| desired.clone()),
+        Value::Object(fields) => {
+            let found: Map<String, Value> = fields
+                .iter()
+                .filter_map(|(key, value)| Some((key.clone(), uncovered_lists(&live[key.as_str()], value)?)))
+                .collect();
+            (!found.is_empty()).then_some(Value::Object(found))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// The fields whose strings, at any depth below, are quantities.
+const QUANTITY_FIELDS: [&str; 5] = ["limits", "requests", "sizeLimit", "averageValue", "storage"];
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Array(elements) => elements.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn covers_list(live: &[Value], desired: &[Value], quantities: bool) -> bool {
+    match desired.iter().map(key_of).collect::<Option<Vec<_>>>() {
+        Some(keys) if !keys.is_empty() => desired.iter().zip(keys).all(|(element, key)| {
+            covers_at(live.iter().find(|candidate| key_of(candidate) == Some(key)), element, quantities)
+        }),
+        _ => {
+            live.len() == desired.len()
+                && live.iter().zip(desired).all(|(live, desired)| covers_at(Some(live), desired, quantities))
+        }
+    }
+}
+
+fn key_of(element: &Value) -> Option<&str> {
+    let fields: &Map<String, Value> = element.as_object()?;
+    fields.get("uid").or_else(|| fields.get("name"))?.as_str()
+}
+
+fn same_quantity(live: &str, desired: &str) -> bool {
+    live == desired || quantity(live).zip(quantity(desired)).is_some_and(|(a, b)| a == b)
+}
+
+/// A quantity in billionths, the finest unit that Kubernetes keeps.
+fn quantity(text: &str) -> Option<i128> {
+    let digits = text.find(|c: char| !matches!(c, '0'..='9' | '.' | '-' | '+')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let billionths: i128 = match unit {
+        "n" => 1,
+        "u" => 1_000,
+        "m" => 1_000_000,
+        "" => 1_000_000_000,
+        "k" => 1_000_000_000_000,
+        "M" => 1_000_000_000_000_000,
+        "G" => 1_000_000_000_000_000_000,
+        "T" => 1_000_000_000_000_000_000_000,
+        "Ki" => 1_000_000_000 << 10,
+        "Mi" => 1_000_000_000 << 20,
+        "Gi" => 1_000_000_000 << 30,
+        "Ti" => 1_000_000_000 << 40,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    Some(digits.checked_mul(billionths)? / scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_live_object_covers_what_was_desired_and_defaulted() {
+        let rows = [
+            ("equal", json!({"a": 1}), json!({"a": 1}), true),
+            ("defaulted fields", json!({"a": {"b": 1, "c": 2}, "d": 3}), json!({"a": {"b": 1}}), true),
+            ("missing field", json!({"a": {}}), json!({"a": {"b": 1}}), false),
+            ("changed field", json!({"a": 2}), json!({"a": 1}), false),
+            ("changed type", json!({"a": "1"}), json!({"a": 1}), false),
+            ("empty is absent", json!({}), json!({"a": {}, "b": [], "c": null, "d": {"e": []}}), true),
+            ("false is not absent", json!({}), json!({"a": false}), false),
+            ("the wish for nothing is met by anything", json!({"a": {"b": 1}}), json!({"a": {}}), true),
+            ("lists by position", json!({"a": [1, 2]}), json!({"a": [1, 2]}), true),
+            ("reordered list", json!({"a": [2, 1]}), json!({"a": [1, 2]}), false),
+            ("longer list", json!({"a": [1, 2, 3]}), json!({"a": [1, 2]}), false),
+            ("emptied list", json!({"a": [1]}), json!({"a": []}), false),
+            (
+                "elements by name",
+                json!({"c": [{"name": "injected"}, {"name": "server", "image": "i", "d": 1}]}),
+                json!({"c": [{"name": "server", "image": "i"}]}),
+                true,
+            ),
+            ("named element gone", json!({"c": [{"name": "x"}]}), json!({"c": [{"name": "server"}]}), false),
+            (
+                "owners by uid",
+                json!({"o": [{"uid": "1", "name": "a"}, {"uid": "2", "name": "a"}]}),
+                json!({"o": [{"uid": "2", "name": "a"}]}),
+                true,
+            ),
+            (
+                "quantities",
+                json!({"limits": {"cpu": "500m", "memory": "1Gi"}}),
+                json!({"limits": {"cpu": "0.5", "memory": "1024Mi"}}),
+                true,
+            ),
+            ("other quantity", json!({"limits": {"cpu": "501m"}}), json!({"limits": {"cpu": "0.5"}}), false),
+            ("only where quantities stand", json!({"a": "500m"}), json!({"a": "0.5"}), false),
+        ];
+        for (name, live, desired, expected) in rows {
+            assert_eq!(covers(&live, &desired), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_lists_that_differ_are_replaced() {
+        let desired = json!({"a": 1, "ports": [{"name": "http", "port": 80}], "deep": {"same": [1], "other": [2]}});
+        let live = json!({"a": 2, "ports": [{"name": "http", "port": 81}], "deep": {"same": [1]}});
+        let expected = json!({"ports": [{"name": "http", "port": 80}], "deep": {"other": [2]}});
+        assert_eq!(uncovered_lists(&live, &desired), Some(expected));
+        assert_eq!(uncovered_lists(&desired, &desired), None);
+    }
+
+    #[test]
+    fn quantities_have_values() {
+        for (a, b) in [("1", "1000m"), ("1k", "1000"), ("1Ki", "1024"), ("1.5Gi", "1536Mi"), ("100u", "0.0001")] {
+            assert_eq!(quantity(a), quantity(b), "{a} {b}");
+            assert!(quantity(a).is_some(), "{a}");
+        }
+        for text in ["", "x", "1x", "1.2.3", "Mi"] {
+            assert_eq!(quantity(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_of_any_change() {
+        let object = |value: Value| serde_json::from_value::<DynamicObject>(value).unwrap();
+        let base = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"k": "v"}});
+        let mut less = base.clone();
+        less["data"] = json!({});
+        let same = fingerprint(&object(base.clone())).unwrap();
+        assert_eq!(same, fingerprint(&object(base)).unwrap());
+        assert_ne!(same, fingerprint(&object(less)).unwrap());
+    }
+}

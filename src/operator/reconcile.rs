@@ -1,0 +1,510 @@
+//! One endpoint and its clients, from what is observed to what is reported: gather, plan, apply, tell the servers,
+//! verify, report.
+
+use super::{
+    apply::{Applied, Applier, ApplyError, describe},
+    context::{Context, Memory, Verification},
+    metrics::Outcome,
+    servers::{self, Report, Server},
+    status::{self, Observed, Obstacle, reason},
+    verify::verify,
+    world::{EndpointKey, Guarded, key},
+};
+use crate::{
+    api::{
+        McpEndpoint, McpEndpointStatus, OAuthClient, OAuthClientStatus,
+        condition::{CREDENTIALS_LOADED, READY, conditions},
+    },
+    chain::chain,
+    plan::{self, ClientPlan, CredentialChange, Inputs, Plan, PlanError, PlannedObject},
+};
+use futures::future::try_join_all;
+use jiff::SignedDuration;
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Secret, networking::v1::Ingress},
+    apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference},
+};
+use kube::{
+    Api, Resource as _, ResourceExt as _,
+    core::{TypeMeta, dynamic::ParseDynamicObjectError},
+    runtime::controller::Action,
+};
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How often an endpoint at rest is verified again.
+const VERIFY_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// How often it is looked whether a name that was taken is free.
+const TAKEN_RETRY: Duration = Duration::from_mins(1);
+
+/// Why an endpoint is not as planned.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// An object could not be applied or deleted.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// A status could not be written.
+    #[error("the status of {0} could not be written")]
+    Status(String, #[source] Box<kube::Error>),
+    /// A server's pod could not be annotated.
+    #[error("pod {0} could not be annotated")]
+    Annotate(String, #[source] Box<kube::Error>),
+    /// A Secret that the watch told of is none.
+    #[error("a watched Secret is not one")]
+    Secret(#[source] ParseDynamicObjectError),
+}
+
+impl ReconcileError {
+    fn explain(&self) -> String {
+        match self {
+            Self::Apply(error) => error.explain(),
+            Self::Status(..) | Self::Annotate(..) | Self::Secret(_) => chain(self),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        let source = match self {
+            Self::Apply(ApplyError::Stale(_)) => return Outcome::Stale,
+            Self::Apply(ApplyError::Api { source, .. }) | Self::Status(_, source) | Self::Annotate(_, source) => source,
+            Self::Apply(ApplyError::UnknownKind(_) | ApplyError::Json(..)) | Self::Secret(_) => {
+                return Outcome::Unplannable;
+            }
+        };
+        if matches!(**source, kube::Error::Api(_)) { Outcome::Refused } else { Outcome::Unreachable }
+    }
+}
+
+/// How a reconcile went that did not fail.
+enum Progress {
+    Done,
+    /// Something is on its way; look again soon.
+    Waiting,
+    /// Somebody has to do something that no watch tells of.
+    Blocked,
+}
+
+/// Makes one endpoint as planned.
+pub async fn reconcile(endpoint: Arc<Guarded<McpEndpoint>>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let started = Instant::now();
+    let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
+    let key = key(&namespace, &name);
+    let mut memory = context.recall(&key);
+    // What came in meanwhile counts.
+    let newest = context.world.endpoints.get(&namespace, &name).unwrap_or(endpoint);
+    let result = match &newest.0 {
+        Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(Progress::Done),
+        Ok(valid) => {
+            Reconcile { context: &context, key: &key, endpoint: valid, namespace: &namespace, name: &name }
+                .run(&mut memory)
+                .await
+        }
+        Err(invalid) => {
+            let generation = invalid.metadata.generation;
+            report_unreadable(&context, &namespace, &name, generation, &invalid.error, &mut memory).await
+        }
+    };
+    memory.failures = if result.is_err() { memory.failures.saturating_add(1) } else { 0 };
+    memory.waits = if matches!(result, Ok(Progress::Waiting)) { memory.waits.saturating_add(1) } else { 0 };
+    let waits = memory.waits;
+    context.remember(key, memory);
+    let (outcome, result) = match result {
+        Ok(Progress::Done) => (Outcome::Done, Ok(Action::await_change())),
+        Ok(Progress::Waiting) => {
+            (Outcome::Waiting, Ok(Action::requeue(backoff(Duration::from_millis(100), waits, Duration::from_secs(30)))))
+        }
+        Ok(Progress::Blocked) => (Outcome::Unplannable, Ok(Action::requeue(TAKEN_RETRY))),
+        Err(error) => (error.outcome(), Err(error)),
+    };
+    context.metrics.reconciled(outcome, started.elapsed());
+    result
+}
+
+/// How long to wait after a failure: a plan from an older state is made anew at once, anything else with patience.
+#[expect(clippy::needless_pass_by_value, reason = "kube-runtime's signature")]
+pub fn error_policy(endpoint: Arc<Guarded<McpEndpoint>>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
+    let failures = context.recall(&key(&namespace, &name)).failures;
+    let (first, most) = match error.outcome() {
+        Outcome::Stale => (Duration::from_millis(50), Duration::from_secs(30)),
+        Outcome::Unreachable => (Duration::from_millis(500), Duration::from_secs(30)),
+        _ => (Duration::from_secs(1), Duration::from_mins(5)),
+    };
+    if !matches!(error.outcome(), Outcome::Stale) || failures > 5 {
+        tracing::warn!(namespace, name, failures, error = error.explain(), "reconcile failed; it is retried");
+    }
+    Action::requeue(backoff(first, failures, most))
+}
+
+/// `first` doubled with every time after the first one.
+fn backoff(first: Duration, times: u32, most: Duration) -> Duration {
+    first.saturating_mul(1 << times.saturating_sub(1).min(16)).min(most)
+}
+
+/// Tells the clients of an endpoint that does not exist.
+pub async fn endpoint_missing(context: &Context, namespace: &str, name: &str) {
+    let key = key(namespace, name);
+    context.forget(&key);
+    let message = format!("McpEndpoint {name:?} does not exist in this namespace; create it, or remove this client");
+    let obstacle = Obstacle { reason: reason::ENDPOINT_NOT_FOUND, message };
+    for client in clients_of(context, namespace, name) {
+        let status = status::stranded_status(&client, &obstacle, context.clock.now());
+        if let Err(error) = write_client_status(context, namespace, &client, &status).await {
+            tracing::warn!(namespace, name, error = error.explain(), "retried in a minute");
+            let later = context.clock.now().saturating_add(SignedDuration::from_mins(1));
+            context.wakeups.set(&key, later.ok());
+        }
+    }
+}
+
+async fn report_unreadable(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    generation: Option<i64>,
+    error: &str,
+    memory: &mut Memory,
+) -> Result<Progress, ReconcileError> {
+    if memory.unreadable == generation && generation.is_some() {
+        return Ok(Progress::Done);
+    }
+    tracing::warn!(namespace, name, error, "an McpEndpoint cannot be read");
+    let message = format!("the manifest cannot be read: {error}; update the CRDs and the operator to the same version");
+    let obstacle = Obstacle { reason: reason::INVALID, message };
+    let conditions = conditions(&[status::blocked(&obstacle)], &[], generation, context.clock.now());
+    let status = json!({"observedGeneration": generation, "conditions": conditions});
+    context
+        .write_status(&context.world.endpoints, namespace, name, &status)
+        .await
+        .map_err(|error| ReconcileError::Status(format!("McpEndpoint {name:?}"), Box::new(error)))?;
+    memory.unreadable = generation;
+    Ok(Progress::Done)
+}
+
+fn clients_of(context: &Context, namespace: &str, endpoint: &str) -> Vec<OAuthClient> {
+    let refers = |client: &Guarded<OAuthClient>| {
+        client.meta().namespace.as_deref() == Some(namespace)
+            && client.0.as_ref().is_ok_and(|client| client.spec.endpoint_ref.name == endpoint)
+    };
+    let clients = context.world.clients.select(refers).into_iter().filter_map(|client| client.0.clone().ok());
+    clients.filter(|client| client.metadata.deletion_timestamp.is_none()).collect()
+}
+
+async fn write_client_status(
+    context: &Context,
+    namespace: &str,
+    client: &OAuthClient,
+    status: &OAuthClientStatus,
+) -> Result<(), ReconcileError> {
+    if client.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    let name = client.name_any();
+    let written = context.write_status(&context.world.clients, namespace, &name, status).await;
+    written.map_err(|error| ReconcileError::Status(format!("OAuthClient {name:?}"), Box::new(error)))
+}
+
+struct Reconcile<'a> {
+    context: &'a Context,
+    key: &'a EndpointKey,
+    endpoint: &'a McpEndpoint,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl Reconcile<'_> {
+    async fn run(&self, memory: &mut Memory) -> Result<Progress, ReconcileError> {
+        let clients = clients_of(self.context, self.namespace, self.name);
+        let applier = Applier {
+            client: &self.context.client,
+            world: &self.context.world,
+            metrics: &self.context.metrics,
+            namespace: self.namespace,
+            endpoint: self.name,
+        };
+        let owners: Vec<OwnerReference> = [self.endpoint.controller_owner_ref(&())]
+            .into_iter()
+            .chain(clients.iter().map(|client| client.controller_owner_ref(&())))
+            .flatten()
+            .collect();
+        if applier.adopt(&owners).await? {
+            return Err(ApplyError::Stale(format!("McpEndpoint {:?}", self.name)).into());
+        }
+        let plan = match self.plan(&clients, memory).await? {
+            Ok(plan) => plan,
+            Err(error) => return self.report_unplannable(&clients, &error).await,
+        };
+        let obstacle = match self.apply(&applier, &plan, &owners, memory).await {
+            Ok(obstacle) => obstacle,
+            Err(error) => return self.report_refusal(error).await,
+        };
+        self.tell_changes(&clients, &plan.clients).await;
+
+        let servers = servers::running(&self.context.world, self.namespace, self.name);
+        let reports = self.load(&servers, &plan, memory).await?;
+        self.verify(&servers, &reports, &plan, memory).await;
+        let next = memory.verified.as_ref().and_then(|last| last.at.checked_add(VERIFY_EVERY).ok());
+        self.context.wakeups.set(self.key, plan.next_change.into_iter().chain(next).min());
+
+        let named: Vec<(String, Report)> = servers.iter().map(|server| server.name.clone()).zip(reports).collect();
+        self.report(&clients, &plan, &named, memory, obstacle.as_ref()).await?;
+        let lagging = named.iter().any(|(_, report)| !status::has_loaded(report, &plan.revision));
+        let unverified = servers.iter().any(|server| server.ready) && memory.verified.is_none();
+        Ok(match obstacle {
+            _ if lagging || unverified => Progress::Waiting,
+            Some(_) => Progress::Blocked,
+            None if !memory.foreign_secrets.is_empty() => Progress::Blocked,
+            None => Progress::Done,
+        })
+    }
+
+    async fn plan(
+        &self,
+        clients: &[OAuthClient],
+        memory: &mut Memory,
+    ) -> Result<Result<Plan, PlanError>, ReconcileError> {
+        let mut secrets = BTreeMap::new();
+        let watched = self.context.world.objects_of(&TypeMeta::resource::<Secret>());
+        for live in watched.map(|cache| cache.of_endpoint(self.namespace, self.name)).unwrap_or_default() {
+            secrets.insert(live.name_any(), (*live).clone().try_parse::<Secret>().map_err(ReconcileError::Secret)?);
+        }
+        let api: Api<Secret> = Api::namespaced(self.context.client.clone(), self.namespace);
+        for name in std::mem::take(&mut memory.foreign_secrets) {
+            let live = api.get_opt(&name).await.map_err(|error| ApplyError::Api {
+                object: format!("Secret {name:?}"),
+                what: "read",
+                source: Box::new(error),
+            })?;
+            if let Some(live) = live {
+                secrets.entry(name.clone()).or_insert(live);
+                memory.foreign_secrets.insert(name);
+            }
+        }
+        let clients: Vec<&OAuthClient> = clients.iter().collect();
+        let cluster = self.context.world.facts();
+        let inputs = Inputs {
+            endpoint: self.endpoint,
+            clients: &clients,
+            secrets: &secrets,
+            cluster: &cluster,
+            now: self.context.clock.now(),
+        };
+        let mut rng = self.context.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(plan::plan(&inputs, &mut *rng))
+    }
+
+    /// Writes and deletes. Returns what is in the way of a part of the plan.
+    async fn apply(
+        &self,
+        applier: &Applier<'_>,
+        plan: &Plan,
+        owners: &[OwnerReference],
+        memory: &mut Memory,
+    ) -> Result<Option<Obstacle>, ApplyError> {
+        let mut taken = Vec::new();
+        for planned in &plan.objects {
+            match applier.apply(planned).await? {
+                Applied::Unchanged | Applied::Written => {}
+                Applied::Repaired => {
+                    let note =
+                        format!("{} had been changed by somebody; it is as planned again", describe(&planned.object));
+                    self.context.events.note(self.endpoint, "DriftRepaired", "Apply", note).await;
+                }
+                Applied::NameTaken if is_secret(planned) => {
+                    // The next plan is told of it, and makes no credentials for it.
+                    memory.foreign_secrets.insert(planned.object.name_any());
+                    return Err(ApplyError::Stale(describe(&planned.object)));
+                }
+                Applied::NameTaken => taken.push(describe(&planned.object)),
+            }
+        }
+        let owners: BTreeSet<&str> = owners.iter().map(|owner| owner.uid.as_str()).collect();
+        for deleted in applier.delete_orphans(&plan.objects, &owners).await? {
+            tracing::info!(namespace = self.namespace, endpoint = self.name, deleted, "no longer planned");
+        }
+        Ok((!taken.is_empty()).then(|| Obstacle {
+            reason: reason::NAME_TAKEN,
+            message: format!("{} belongs to something else; remove it, or rename the endpoint", taken.join(", ")),
+        }))
+    }
+
+    /// Asks the servers what they have loaded, and tells those that lag.
+    async fn load(&self, servers: &[Server], plan: &Plan, memory: &mut Memory) -> Result<Vec<Report>, ReconcileError> {
+        let reports = servers::ask(&self.context.probe, servers, &plan.revision, &memory.loaded).await;
+        memory.loaded = servers
+            .iter()
+            .zip(&reports)
+            .filter_map(|(server, report)| Some((server.incarnation.clone(), report.as_ref().ok()?.clone())))
+            .collect();
+        let lagging = servers.iter().zip(&reports).filter(|(_, report)| !status::has_loaded(report, &plan.revision));
+        let Context { client, metrics, world, .. } = self.context;
+        try_join_all(lagging.map(async |(server, _)| {
+            let told = servers::tell(client, metrics, world, self.namespace, server, &plan.revision).await;
+            told.map_err(|error| ReconcileError::Annotate(server.name.clone(), Box::new(error)))
+        }))
+        .await?;
+        Ok(reports)
+    }
+
+    /// Verifies the servers that are ready and up to date, unless that was done lately.
+    async fn verify(&self, servers: &[Server], reports: &[Report], plan: &Plan, memory: &mut Memory) {
+        let subjects: Vec<&Server> = servers
+            .iter()
+            .zip(reports)
+            .filter(|(server, report)| server.ready && status::has_loaded(report, &plan.revision))
+            .map(|(server, _)| server)
+            .collect();
+        let incarnations = subjects.iter().map(|server| server.incarnation.clone()).collect();
+        let subject = (plan.revision.clone(), incarnations);
+        let now = self.context.clock.now();
+        let lately = |last: &Verification| last.subject == subject && now.duration_since(last.at) < VERIFY_EVERY;
+        if memory.verified.as_ref().is_some_and(|last| last.outcome.is_ok() && lately(last)) {
+            return;
+        }
+        memory.verified = None;
+        if subjects.is_empty() {
+            return;
+        }
+        let steps = subjects.iter().map(|server| verify(&self.context.probe, server, &plan.config.url));
+        let outcome = try_join_all(steps).await.map(drop);
+        memory.verified = Some(Verification { subject, at: now, outcome });
+    }
+
+    async fn report(
+        &self,
+        clients: &[OAuthClient],
+        plan: &Plan,
+        servers: &[(String, Report)],
+        memory: &Memory,
+        obstacle: Option<&Obstacle>,
+    ) -> Result<(), ReconcileError> {
+        let world = &self.context.world;
+        let deployment = world.object::<Deployment>(self.namespace, self.name);
+        let ingress = world.object::<Ingress>(self.namespace, self.name);
+        let exposed = plan.objects.iter().any(|planned| {
+            planned.object.types.as_ref().is_some_and(|types| *types == TypeMeta::resource::<Ingress>())
+        });
+        let observed = Observed {
+            url: &plan.config.url,
+            revision: &plan.revision,
+            cors: (plan.cors_enforcer, plan.cors_note.as_deref()),
+            deployment: deployment.as_ref().map(|live| &live.data),
+            ingress: exposed.then(|| ingress.as_ref().map(|live| &live.data)),
+            servers,
+            verified: memory.verified.as_ref().map(|last| &last.outcome),
+            obstacle,
+        };
+        let now = self.context.clock.now();
+        let findings = status::endpoint_findings(&observed);
+        if let Some(loaded) = findings.iter().find(|finding| finding.kind == CREDENTIALS_LOADED) {
+            for client in clients {
+                let Some(planned) = plan.clients.iter().find(|planned| planned.name == client.name_any()) else {
+                    continue;
+                };
+                let status = status::client_status(client, planned, loaded, now);
+                write_client_status(self.context, self.namespace, client, &status).await?;
+            }
+        }
+        self.write_status(&status::endpoint_status(self.endpoint, &observed, &plan.clients, now)).await
+    }
+
+    async fn write_status(&self, status: &McpEndpointStatus) -> Result<(), ReconcileError> {
+        let before = self.endpoint.status.as_ref();
+        if before == Some(status) {
+            return Ok(());
+        }
+        let written = self.context.write_status(&self.context.world.endpoints, self.namespace, self.name, status).await;
+        written.map_err(|error| ReconcileError::Status(format!("McpEndpoint {:?}", self.name), Box::new(error)))?;
+        self.tell_readiness(before.map(|before| before.conditions.as_slice()).unwrap_or_default(), &status.conditions)
+            .await;
+        Ok(())
+    }
+
+    /// An Event where `Ready` changed.
+    async fn tell_readiness(&self, before: &[Condition], after: &[Condition]) {
+        let ready = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == READY).cloned();
+        let Some(after) = ready(after) else { return };
+        let before = ready(before);
+        if before.is_some_and(|before| before.status == after.status && before.reason == after.reason) {
+            return;
+        }
+        let about = self.endpoint;
+        if after.status == "True" {
+            self.context.events.note(about, &after.reason, "Reconcile", after.message).await;
+        } else if WARNINGS.contains(&after.reason.as_str()) {
+            self.context.events.warn(about, &after.reason, "Reconcile", after.message).await;
+        }
+    }
+
+    /// An Event for every secret that was made.
+    async fn tell_changes(&self, clients: &[OAuthClient], plans: &[ClientPlan]) {
+        for plan in plans {
+            let Some(client) = clients.iter().find(|client| client.name_any() == plan.name) else { continue };
+            let secret = plan.secret_name.as_deref().unwrap_or_default();
+            let (reason, note) = match plan.change {
+                Some(CredentialChange::Created) => {
+                    ("SecretCreated", format!("a client secret was made in Secret {secret:?}"))
+                }
+                Some(CredentialChange::Rotated) => {
+                    ("SecretRotated", format!("a new client secret is in Secret {secret:?}"))
+                }
+                Some(CredentialChange::Healed) => (
+                    "SecretHealed",
+                    format!(
+                        "Secret {secret:?} was damaged; it holds a new client secret, the old one no longer counts"
+                    ),
+                ),
+                None => continue,
+            };
+            self.context.events.note(client, reason, "Apply", note).await;
+        }
+    }
+
+    async fn report_unplannable(&self, clients: &[OAuthClient], error: &PlanError) -> Result<Progress, ReconcileError> {
+        let reason = if matches!(error, PlanError::NameTaken { .. }) { reason::NAME_TAKEN } else { reason::INVALID };
+        let obstacle = Obstacle { reason, message: chain(error) };
+        let now = self.context.clock.now();
+        for client in clients {
+            let message = format!("McpEndpoint {:?}: {}", self.name, obstacle.message);
+            let status = status::stranded_status(client, &Obstacle { reason, message }, now);
+            write_client_status(self.context, self.namespace, client, &status).await?;
+        }
+        self.write_status(&status::blocked_status(self.endpoint, &obstacle, now)).await?;
+        Ok(Progress::Blocked)
+    }
+
+    /// Says in the status what the API server refused, and hands the error on.
+    async fn report_refusal(&self, error: ApplyError) -> Result<Progress, ReconcileError> {
+        if error.is_refused() {
+            let obstacle = Obstacle { reason: reason::APPLY_FAILED, message: error.explain() };
+            self.write_status(&status::blocked_status(self.endpoint, &obstacle, self.context.clock.now())).await?;
+        }
+        Err(error.into())
+    }
+}
+
+fn is_secret(planned: &PlannedObject) -> bool {
+    planned.object.types.as_ref().is_some_and(|types| *types == TypeMeta::resource::<Secret>())
+}
+
+/// The reasons of `Ready` that call for a person.
+const WARNINGS: [&str; 5] =
+    [reason::NAME_TAKEN, reason::APPLY_FAILED, reason::INVALID, reason::REJECTED, reason::STEP_FAILED];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_are_spaced_out_up_to_a_limit() {
+        let (first, most) = (Duration::from_millis(100), Duration::from_secs(30));
+        for (times, expected) in [(0, 100), (1, 100), (2, 200), (3, 400), (9, 25_600), (10, 30_000), (u32::MAX, 30_000)]
+        {
+            assert_eq!(backoff(first, times, most), Duration::from_millis(expected), "{times}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The endpoint's server pods: which revision each has loaded, and the nudge for those that lag.
+//!
+//! A kubelet refreshes a mounted Secret after up to 80 s, but at once when an annotation of the pod changes. So a pod
+//! that does not report the planned revision gets it as an annotation, once.
+
+use super::{
+    apply::FIELD_MANAGER,
+    metrics::{Metrics, Verb},
+    probe::{Probe, ProbeError},
+    world::World,
+};
+use crate::{
+    chain::chain,
+    config::{LoadedRevision, PRIVATE_PORT, Revision},
+    plan::REVISION_ANNOTATION,
+};
+use futures::future::join_all;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::json;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+};
+
+/// A server pod that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The pod's name.
+    pub name: String,
+    /// The pod's uid and restarts: a new one has loaded its files anew.
+    pub incarnation: Incarnation,
+    /// The pod's address.
+    pub address: IpAddr,
+    /// Whether the pod is ready.
+    pub ready: bool,
+    /// The revision that the pod was told to load.
+    pub told: Option<String>,
+}
+
+/// One run of a server in a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Incarnation {
+    uid: String,
+    restarts: i64,
+}
+
+/// What servers reported before.
+pub type Known = HashMap<Incarnation, LoadedRevision>;
+
+/// What a server says of itself, or why it could not be asked.
+pub type Report = Result<LoadedRevision, String>;
+
+/// The servers of an endpoint that run now, by name.
+#[must_use]
+pub fn running(world: &World, namespace: &str, endpoint: &str) -> Vec<Server> {
+    let mut servers: Vec<Server> =
+        world.pods.of_endpoint(namespace, endpoint).iter().filter_map(|pod| server(pod)).collect();
+    servers.sort_by(|a, b| a.name.cmp(&b.name));
+    servers
+}
+
+fn server(pod: &DynamicObject) -> Option<Server> {
+    let runs = pod.data["phase"] == "Running" && pod.metadata.deletion_timestamp.is_none();
+    runs.then_some(())?;
+    Some(Server {
+        name: pod.name_any(),
+        incarnation: Incarnation { uid: pod.uid()?, restarts: pod.data["restarts"].as_i64().unwrap_or_default() },
+        address: pod.data["podIP"].as_str()?.parse().ok()?,
+        ready: pod.data["ready"] == true,
+        told: pod.annotations().get(REVISION_ANNOTATION).cloned(),
+    })
+}
+
+/// Asks every server what it has loaded, except those that are `known` to have loaded `revision`.
+pub async fn ask(probe: &Probe, servers: &[Server], revision: &Revision, known: &Known) -> Vec<Report> {
+    join_all(servers.iter().map(async |server| match known.get(&server.incarnation) {
+        Some(report) if report.revision == *revision => Ok(report.clone()),
+        _ => loaded(probe, server.address).await.map_err(|error| chain(&error)),
+    }))
+    .await
+}
+
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("http://{0}/revision")]
+    Probe(SocketAddr, #[source] ProbeError),
+    #[error("http://{0}/revision answered {1}")]
+    Status(SocketAddr, StatusCode),
+    #[error("http://{0}/revision is not what a server says")]
+    Malformed(SocketAddr, #[source] serde_json::Error),
+    #[error("the request could not be made")]
+    Request(#[source] http::Error),
+}
+
+async fn loaded(probe: &Probe, address: IpAddr) -> Result<LoadedRevision, AskError> {
+    let address = SocketAddr::new(address, PRIVATE_PORT);
+    let request =
+        Request::get(format!("http://{address}/revision")).body(Full::default()).map_err(AskError::Request)?;
+    let answer = probe.send(request).await.map_err(|error| AskError::Probe(address, error))?;
+    if answer.status != StatusCode::OK {
+        return Err(AskError::Status(address, answer.status));
+    }
+    serde_json::from_slice(&answer.body).map_err(|error| AskError::Malformed(address, error))
+}
+
+/// Tells a pod to load `revision`, unless it was told already.
+pub async fn tell(
+    client: &Client,
+    metrics: &Metrics,
+    world: &World,
+    namespace: &str,
+    server: &Server,
+    revision: &Revision,
+) -> Result<(), kube::Error> {
+    if server.told.as_deref() == Some(revision.as_str()) {
+        return Ok(());
+    }
+    let pods: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, world.pods.kind());
+    // The uid: not a namesake, such as the next pod of a StatefulSet.
+    let patch = json!({"metadata": {
+        "uid": server.incarnation.uid,
+        "annotations": {REVISION_ANNOTATION: revision.as_str()},
+    }});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match pods.patch(&server.name, &params, &Patch::Merge(&patch)).await {
+        Ok(pod) => {
+            metrics.wrote("Pod", Verb::Annotate);
+            world.pods.learn(pod);
+            Ok(())
+        }
+        // Gone, or replaced: its successor mounts the newest files.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Err(error) => Err(error),
+    }
+}

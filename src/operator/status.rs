@@ -1,0 +1,307 @@
+//! From what was observed to the conditions and statuses of an endpoint and its clients. Pure.
+
+use super::{servers::Report, verify::VerifyError};
+use crate::{
+    api::{
+        McpEndpoint, McpEndpointStatus, OAuthClient, OAuthClientStatus,
+        condition::{AVAILABLE, CREDENTIALS_LOADED, EXPOSED, Finding, READY, VERIFIED, conditions},
+    },
+    config::{PublicUrl, Revision},
+    plan::{ClientPlan, ClientProblem, CorsEnforcer},
+};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Words for machines. Each is one condition's `reason`.
+pub mod reason {
+    /// All is as it should be.
+    pub const READY: &str = "Ready";
+    /// Enough servers are ready.
+    pub const SERVERS_READY: &str = "ServersReady";
+    /// Some servers are not ready yet.
+    pub const SERVERS_STARTING: &str = "ServersStarting";
+    /// No server was asked for.
+    pub const SCALED_TO_ZERO: &str = "ScaledToZero";
+    /// An Ingress leads to the endpoint.
+    pub const INGRESS_APPLIED: &str = "IngressApplied";
+    /// Nothing leads to the endpoint from outside, as the manifest says.
+    pub const CLUSTER_ONLY: &str = "ClusterOnly";
+    /// The Ingress is not there yet.
+    pub const INGRESS_MISSING: &str = "IngressMissing";
+    /// Every server has loaded the newest files.
+    pub const LOADED: &str = "Loaded";
+    /// Some servers have not.
+    pub const LOADING: &str = "Loading";
+    /// A server refused the newest files.
+    pub const REJECTED: &str = "Rejected";
+    /// No server runs.
+    pub const NO_SERVERS: &str = "NoServers";
+    /// A client's first steps succeeded.
+    pub const STEPS_SUCCEEDED: &str = "StepsSucceeded";
+    /// One of them did not.
+    pub const STEP_FAILED: &str = "StepFailed";
+    /// No server is ready to be asked.
+    pub const NO_READY_SERVER: &str = "NoReadyServer";
+    /// The servers do not accept the operator's address.
+    pub const ADDRESS_NOT_ALLOWED: &str = "AddressNotAllowed";
+    /// A planned name belongs to something else.
+    pub const NAME_TAKEN: &str = "NameTaken";
+    /// The API server refused what was planned.
+    pub const APPLY_FAILED: &str = "ApplyFailed";
+    /// The manifest cannot be planned.
+    pub const INVALID: &str = "Invalid";
+    /// The client's endpoint does not exist.
+    pub const ENDPOINT_NOT_FOUND: &str = "EndpointNotFound";
+    /// A client's `existingSecret` is not there.
+    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// A client's `existingSecret` lacks the key.
+    pub const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
+    /// A client's `existingSecret` could be guessed.
+    pub const SECRET_TOO_SHORT: &str = "SecretTooShort";
+}
+
+/// What keeps the operator from doing its work on an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// One of [`reason`].
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// What was observed of an endpoint whose objects are as planned.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    /// The endpoint's public URL.
+    pub url: &'a PublicUrl,
+    /// The planned revision.
+    pub revision: &'a Revision,
+    /// Who speaks CORS, and why.
+    pub cors: (CorsEnforcer, Option<&'a str>),
+    /// The live Deployment, without metadata.
+    pub deployment: Option<&'a Value>,
+    /// Whether an Ingress is planned, and the live one without metadata.
+    pub ingress: Option<Option<&'a Value>>,
+    /// Every running server's name and report.
+    pub servers: &'a [(String, Report)],
+    /// What a client's first steps led to; `None`: no server is ready.
+    pub verified: Option<&'a Result<(), VerifyError>>,
+    /// What is in the way.
+    pub obstacle: Option<&'a Obstacle>,
+}
+
+/// The conditions of an endpoint, `Ready` first.
+#[must_use]
+pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
+    let parts = vec![available(observed), exposed(observed), credentials_loaded(observed), verified(observed)];
+    let failing = parts.iter().find(|part| part.holds != Some(true) && part.reason != reason::ADDRESS_NOT_ALLOWED);
+    let ready = match (observed.obstacle, failing) {
+        (Some(obstacle), _) => blocked(obstacle),
+        (None, Some(part)) => Finding { kind: READY, holds: Some(false), ..part.clone() },
+        (None, None) => {
+            finding(READY, Some(true), reason::READY, format!("agents connect at {}", observed.url.resource()))
+        }
+    };
+    [vec![ready], parts].concat()
+}
+
+/// The conditions of an endpoint that cannot even be planned.
+#[must_use]
+pub fn blocked(obstacle: &Obstacle) -> Finding {
+    finding(READY, Some(false), obstacle.reason, obstacle.message.clone())
+}
+
+fn available(observed: &Observed<'_>) -> Finding {
+    let number = |path: &str| observed.deployment.and_then(|live| live.pointer(path)).and_then(Value::as_i64);
+    let wanted = number("/spec/replicas").unwrap_or(1);
+    let ready = number("/status/readyReplicas").unwrap_or(0);
+    let condition = |name: &str| {
+        let all = observed.deployment.and_then(|live| live.pointer("/status/conditions")).and_then(Value::as_array);
+        all.into_iter().flatten().find(|condition| condition["type"] == name)
+    };
+    let holds = |name: &str| condition(name).is_some_and(|condition| condition["status"] == "True");
+    if wanted == 0 {
+        let message = "spec.deployment.replicas is 0: nothing answers until it is raised".to_owned();
+        return finding(AVAILABLE, Some(false), reason::SCALED_TO_ZERO, message);
+    }
+    let count = format!("{ready} of {wanted} servers are ready");
+    if holds("Available") && ready > 0 {
+        return finding(AVAILABLE, Some(true), reason::SERVERS_READY, count);
+    }
+    let why = condition("ReplicaFailure").and_then(|condition| condition["message"].as_str());
+    let message = why.map_or_else(|| count.clone(), |why| format!("{count}: {why}"));
+    finding(AVAILABLE, Some(false), reason::SERVERS_STARTING, message)
+}
+
+fn exposed(observed: &Observed<'_>) -> Finding {
+    let cors = match observed.cors {
+        (CorsEnforcer::Server, None) => String::new(),
+        (enforcer, note) => {
+            let note = note.map(|note| format!(" ({note})")).unwrap_or_default();
+            format!("; CORS is enforced by {}{note}", enforcer_name(enforcer))
+        }
+    };
+    let (holds, reason, what) = match observed.ingress {
+        None => (true, reason::CLUSTER_ONLY, "spec.exposure is none: only reachable inside the cluster".to_owned()),
+        Some(None) => (false, reason::INGRESS_MISSING, "the Ingress does not exist yet".to_owned()),
+        Some(Some(live)) => {
+            let address = live.pointer("/status/loadBalancer/ingress/0");
+            let address = address.and_then(|at| at["hostname"].as_str().or_else(|| at["ip"].as_str()));
+            let at = address.map_or("no controller has given it an address yet".to_owned(), |at| format!("at {at}"));
+            (true, reason::INGRESS_APPLIED, format!("the Ingress exists, {at}"))
+        }
+    };
+    finding(EXPOSED, Some(holds), reason, format!("{what}{cors}"))
+}
+
+fn credentials_loaded(observed: &Observed<'_>) -> Finding {
+    let total = observed.servers.len();
+    if total == 0 {
+        return finding(CREDENTIALS_LOADED, Some(false), reason::NO_SERVERS, "no server runs".to_owned());
+    }
+    let lagging: Vec<&(String, Report)> =
+        observed.servers.iter().filter(|(_, report)| !has_loaded(report, observed.revision)).collect();
+    let Some((name, report)) = lagging.first() else {
+        let message = format!("every server has loaded revision {}", observed.revision);
+        return finding(CREDENTIALS_LOADED, Some(true), reason::LOADED, message);
+    };
+    let done = format!("{} of {total} servers have loaded revision {}", total - lagging.len(), observed.revision);
+    let rejected = lagging.iter().find_map(|(name, report)| Some((name, report.as_ref().ok()?.rejected.as_ref()?)));
+    match (rejected, report) {
+        (Some((name, why)), _) => {
+            let message = format!("{done}; pod {name} refused it and keeps what it had: {why}");
+            finding(CREDENTIALS_LOADED, Some(false), reason::REJECTED, message)
+        }
+        (None, Ok(_)) => finding(CREDENTIALS_LOADED, Some(false), reason::LOADING, done),
+        (None, Err(why)) => {
+            finding(CREDENTIALS_LOADED, Some(false), reason::LOADING, format!("{done}; pod {name} does not say: {why}"))
+        }
+    }
+}
+
+/// Whether a server has loaded this revision.
+#[must_use]
+pub fn has_loaded(report: &Report, revision: &Revision) -> bool {
+    report.as_ref().is_ok_and(|report| report.revision == *revision)
+}
+
+fn verified(observed: &Observed<'_>) -> Finding {
+    match observed.verified {
+        None => finding(VERIFIED, None, reason::NO_READY_SERVER, "no server is ready to be asked".to_owned()),
+        Some(Ok(())) => {
+            let message = "every ready server answered a client's first steps as it should".to_owned();
+            finding(VERIFIED, Some(true), reason::STEPS_SUCCEEDED, message)
+        }
+        Some(Err(error @ VerifyError::AddressNotAllowed { .. })) => {
+            finding(VERIFIED, None, reason::ADDRESS_NOT_ALLOWED, error.to_string())
+        }
+        Some(Err(error @ VerifyError::Step { .. })) => {
+            finding(VERIFIED, Some(false), reason::STEP_FAILED, error.to_string())
+        }
+    }
+}
+
+/// The status of a planned endpoint.
+#[must_use]
+pub fn endpoint_status(
+    endpoint: &McpEndpoint,
+    observed: &Observed<'_>,
+    clients: &[ClientPlan],
+    now: Timestamp,
+) -> McpEndpointStatus {
+    let generation = endpoint.metadata.generation;
+    let previous = endpoint.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let ready = observed.deployment.and_then(|live| live.pointer("/status/readyReplicas")).and_then(Value::as_i64);
+    let usable = clients.iter().filter(|client| client.problem.is_none()).count();
+    let reports = || observed.servers.iter().filter_map(|(_, report)| report.as_ref().ok());
+    McpEndpointStatus {
+        observed_generation: generation,
+        url: Some(observed.url.resource()),
+        issuer: Some(observed.url.issuer()),
+        ready_replicas: ready.and_then(|ready| i32::try_from(ready).ok()).unwrap_or_default(),
+        clients: i32::try_from(usable).unwrap_or(i32::MAX),
+        cors_enforced_by: Some(enforcer_name(observed.cors.0).to_owned()),
+        server_version: reports().map(|report| report.version.clone()).min(),
+        protocol_versions: common(reports().map(|report| report.protocol_versions.as_slice())),
+        conditions: conditions(&endpoint_findings(observed), previous, generation, now),
+    }
+}
+
+/// The status of an endpoint that cannot be planned: what was known of it, and why.
+#[must_use]
+pub fn blocked_status(endpoint: &McpEndpoint, obstacle: &Obstacle, now: Timestamp) -> McpEndpointStatus {
+    let before = endpoint.status.clone().unwrap_or_default();
+    let generation = endpoint.metadata.generation;
+    let ready = conditions(&[blocked(obstacle)], &before.conditions, generation, now);
+    let others = before.conditions.into_iter().filter(|condition| condition.type_ != READY);
+    let conditions = ready.into_iter().chain(others).collect();
+    McpEndpointStatus { observed_generation: generation, conditions, ..before }
+}
+
+/// The status of a planned client. `loaded` is the endpoint's `CredentialsLoaded`.
+#[must_use]
+pub fn client_status(client: &OAuthClient, plan: &ClientPlan, loaded: &Finding, now: Timestamp) -> OAuthClientStatus {
+    let findings = if let Some(problem) = &plan.problem {
+        let (reason, message) = (problem_reason(problem), problem.to_string());
+        [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), reason, message.clone()))
+    } else if loaded.holds == Some(true) {
+        let ready = finding(READY, Some(true), reason::READY, "the client can obtain tokens".to_owned());
+        [ready, loaded.clone()]
+    } else {
+        [Finding { kind: READY, ..loaded.clone() }, loaded.clone()]
+    };
+    OAuthClientStatus {
+        client_id: Some(plan.client_id.clone()),
+        secret_name: plan.secret_name.clone(),
+        rotated_at: plan.rotated_at,
+        next_rotation: plan.next_rotation,
+        ..client_conditions(client, &findings, now)
+    }
+}
+
+/// The status of a client whose endpoint is missing or cannot be planned: what was known of it, and why.
+#[must_use]
+pub fn stranded_status(client: &OAuthClient, obstacle: &Obstacle, now: Timestamp) -> OAuthClientStatus {
+    let findings =
+        [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), obstacle.reason, obstacle.message.clone()));
+    let OAuthClientStatus { observed_generation, conditions, .. } = client_conditions(client, &findings, now);
+    OAuthClientStatus { observed_generation, conditions, ..client.status.clone().unwrap_or_default() }
+}
+
+fn client_conditions(client: &OAuthClient, findings: &[Finding], now: Timestamp) -> OAuthClientStatus {
+    let previous = client.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let generation = client.metadata.generation;
+    OAuthClientStatus {
+        observed_generation: generation,
+        conditions: conditions(findings, previous, generation, now),
+        ..OAuthClientStatus::default()
+    }
+}
+
+fn problem_reason(problem: &ClientProblem) -> &'static str {
+    match problem {
+        ClientProblem::SecretNotFound { .. } => reason::SECRET_NOT_FOUND,
+        ClientProblem::SecretKeyMissing { .. } => reason::SECRET_KEY_MISSING,
+        ClientProblem::SecretTooShort { .. } => reason::SECRET_TOO_SHORT,
+        ClientProblem::SecretNameTaken { .. } => reason::NAME_TAKEN,
+    }
+}
+
+fn enforcer_name(enforcer: CorsEnforcer) -> &'static str {
+    match enforcer {
+        CorsEnforcer::Server => "Server",
+        CorsEnforcer::Traefik => "Traefik",
+        CorsEnforcer::IngressNginx => "IngressNginx",
+    }
+}
+
+/// What all lists hold, in the order of the first.
+fn common<'a>(mut lists: impl Iterator<Item = &'a [String]>) -> Vec<String> {
+    let first = lists.next().unwrap_or_default();
+    let others: Vec<&[String]> = lists.collect();
+    first.iter().filter(|word| others.iter().all(|list| list.contains(word))).cloned().collect()
+}
+
+fn finding(kind: &'static str, holds: Option<bool>, reason: &'static str, message: String) -> Finding {
+    Finding { kind, holds, reason, message }
+}

@@ -1,0 +1,97 @@
+//! One term of leadership: the watches fill the [`World`], their news become reconciles, several at a time.
+
+use super::{Settings, context::Context, events::Events, metrics::Metrics, reconcile, world::World};
+use crate::chain::chain;
+use futures::{StreamExt as _, stream};
+use kube::{
+    Client,
+    runtime::controller::{self, Config, applier},
+};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// How many endpoints are worked on at once.
+const CONCURRENCY: u16 = 16;
+/// News of one endpoint come in bursts.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// How often the cluster is asked whether it offers other kinds than at the start of the term.
+const KINDS_CHECK: Duration = Duration::from_mins(5);
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Reconciles until `end`; what is under way then finishes.
+pub async fn run(client: Client, settings: Settings, metrics: Arc<Metrics>, end: CancellationToken) {
+    metrics.set_leader(true);
+    while !end.is_cancelled() {
+        // A world is for the kinds that the cluster offers: another offer, another world.
+        if let Err(error) = reconcile_all(&client, &settings, &metrics, &end).await {
+            tracing::warn!(error = chain(&error), "the API server cannot be asked for its kinds; retrying");
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+    metrics.set_leader(false);
+}
+
+async fn reconcile_all(
+    client: &Client,
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    end: &CancellationToken,
+) -> Result<(), kube::Error> {
+    let world = Arc::new(World::new(client, settings.server_image.clone()).await?);
+    let (concerned, news) = mpsc::unbounded_channel();
+    let mut tasks = JoinSet::new();
+    world.watch(client, &concerned, &mut tasks);
+
+    let events = Events::new(client.clone(), &settings.election.identity);
+    let context = Arc::new(Context::new(client.clone(), Arc::clone(&world), Arc::clone(metrics), events, settings));
+    tasks.spawn({
+        let context = Arc::clone(&context);
+        async move {
+            let wake = |key| drop(concerned.send(key));
+            context.wakeups.run(&*context.clock, wake).await;
+        }
+    });
+
+    let over = end.child_token();
+    tokio::select! {
+        () = over.cancelled() => return Ok(()),
+        ready = world.ready() => if ready.is_err() { return Ok(()) },
+    }
+    let queue = stream::unfold(news, async |mut news| Some((Ok::<_, Infallible>(news.recv().await?), news)))
+        .take_until(over.clone().cancelled_owned());
+    let reconciles = applier(
+        |endpoint, context| Box::pin(reconcile::reconcile(endpoint, context)),
+        reconcile::error_policy,
+        Arc::clone(&context),
+        world.endpoints.store(),
+        queue,
+        Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY),
+    );
+    let reconciling = reconciles.for_each_concurrent(None, |outcome| {
+        let context = Arc::clone(&context);
+        async move {
+            if let Err(controller::Error::ObjectNotFound(gone)) = outcome {
+                reconcile::endpoint_missing(&context, gone.namespace.as_deref().unwrap_or_default(), &gone.name).await;
+            }
+        }
+    });
+    let same_kinds = async {
+        loop {
+            tokio::time::sleep(KINDS_CHECK).await;
+            if matches!(world.is_current(client).await, Ok(false)) {
+                tracing::info!("the cluster offers other kinds than before; starting over");
+                over.cancel();
+            }
+        }
+    };
+    tokio::select! {
+        () = reconciling => {}
+        () = same_kinds => {}
+    }
+    tasks.shutdown().await;
+    Ok(())
+}

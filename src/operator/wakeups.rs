@@ -1,0 +1,135 @@
+//! Reconciles at their time: rotations, ends of overlaps, repeated verification. By the [`Clock`] that was passed in.
+
+use crate::ambient::Clock;
+use futures::future;
+use jiff::Timestamp;
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    mem,
+    sync::{Mutex, PoisonError},
+};
+use tokio::sync::Notify;
+
+/// For each key, when to look at it again.
+#[derive(Debug)]
+pub struct Wakeups<T> {
+    times: Mutex<HashMap<T, Timestamp>>,
+    changed: Notify,
+}
+
+impl<T> Default for Wakeups<T> {
+    fn default() -> Self {
+        Self { times: Mutex::default(), changed: Notify::new() }
+    }
+}
+
+impl<T: Eq + Hash + Clone> Wakeups<T> {
+    /// Wakes `key` at `time`, instead of when it was to be woken before; `None`: not at all.
+    pub fn set(&self, key: &T, time: Option<Timestamp>) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match time {
+            Some(time) => times.insert(key.clone(), time),
+            None => times.remove(key),
+        };
+        drop(times);
+        if before != time {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Calls `wake` with each key once its time has come. Never completes; drop it to stop.
+    pub async fn run(&self, clock: &dyn Clock, mut wake: impl FnMut(T)) {
+        loop {
+            let earliest = {
+                let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+                times.values().min().copied()
+            };
+            let due = async {
+                match earliest {
+                    Some(time) => clock.sleep_until(time).await,
+                    None => future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => self.take_due(clock.now()).into_iter().for_each(&mut wake),
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    fn take_due(&self, now: Timestamp) -> Vec<T> {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let (due, later) = mem::take(&mut *times).into_iter().partition(|(_, time)| *time <= now);
+        *times = later;
+        let due: HashMap<T, Timestamp> = due;
+        due.into_keys().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::{FutureExt as _, future::BoxFuture};
+    use tokio::sync::watch;
+
+    struct ManualClock(watch::Sender<Timestamp>);
+
+    impl Clock for ManualClock {
+        fn now(&self) -> Timestamp {
+            *self.0.borrow()
+        }
+
+        fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'_, ()> {
+            let mut time = self.0.subscribe();
+            async move {
+                let _ = time.wait_for(|now| *now >= deadline).await;
+            }
+            .boxed()
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_key_wakes_at_its_last_set_time_and_once() {
+        let clock = ManualClock(watch::Sender::new(at(0)));
+        let wakeups = Wakeups::default();
+        let mut woken = Vec::new();
+        wakeups.set(&"early", Some(at(10)));
+        wakeups.set(&"late", Some(at(20)));
+        wakeups.set(&"moved", Some(at(10)));
+        wakeups.set(&"moved", Some(at(30)));
+        wakeups.set(&"cancelled", Some(at(10)));
+        wakeups.set(&"cancelled", None);
+        let mut seen = |second: i64| {
+            clock.0.send_replace(at(second));
+            // Whatever is due is woken without waiting.
+            for _ in 0..4 {
+                assert!(wakeups.run(&clock, |key| woken.push(key)).now_or_never().is_none());
+            }
+            mem::take(&mut woken)
+        };
+        assert_eq!(seen(9), Vec::<&str>::new());
+        assert_eq!(seen(10), ["early"]);
+        assert_eq!(seen(29), ["late"]);
+        assert_eq!(seen(31), ["moved"]);
+        assert_eq!(seen(1000), Vec::<&str>::new());
+    }
+
+    #[tokio::test]
+    async fn a_time_set_while_waiting_counts() {
+        let clock = ManualClock(watch::Sender::new(at(0)));
+        let wakeups = Wakeups::default();
+        let mut woken = Vec::new();
+        {
+            let mut run = Box::pin(wakeups.run(&clock, |key| woken.push(key)));
+            assert!((&mut run).now_or_never().is_none());
+            wakeups.set(&"now", Some(at(0)));
+            assert!((&mut run).now_or_never().is_none());
+        }
+        assert_eq!(woken, ["now"]);
+    }
+}

@@ -1,0 +1,72 @@
+//! Killed at any point and started again, the operator comes to the same end, and no credential is lost on the way.
+
+use crate::stage::{OPERATOR, create, endpoint, eventually, names, objects, operator, own_plane, robot, settled};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, time::Duration};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_any_write_it_comes_to_the_same_end() {
+    let plane = own_plane().await;
+    let client = plane.client().await;
+    let mut ends = Vec::new();
+    // An endpoint with a client takes 10 objects and 2 statuses: the last rounds are killed at rest.
+    for writes in 1..=13 {
+        let namespace = plane.create_namespace("killed").await;
+        create(&client, &namespace, &endpoint("agents", json!({}))).await;
+        create(&client, &namespace, &robot("robot", "agents", json!({}))).await;
+        let mark = plane.audit_mark();
+        let done = || plane.audit_writes(mark, OPERATOR).iter().filter(|write| write.namespace == namespace).count();
+        // The same identity leads again at once.
+        let mut first = operator(&plane, "one").await;
+        let killed_at_rest = tokio::time::timeout(Duration::from_secs(20), async {
+            while done() < writes {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let _ = killed_at_rest.await;
+        first.process.kill();
+        let before = secrets(&client, &namespace).await;
+
+        let _second = operator(&plane, "one").await;
+        eventually("every object exists", async || (names(&client, &namespace).await.len() == 10).then_some(())).await;
+        let after = settled("the Secrets", async || secrets(&client, &namespace).await).await;
+        for (name, data) in before {
+            // The verifiers follow the clients; everything else was made once.
+            if name != "agents-clients" {
+                assert_eq!(after[&name], data, "{name} after write {writes}");
+            }
+        }
+        ends.push(settled("the namespace", async || end(&client, &namespace).await).await);
+    }
+    for end in &ends {
+        assert_eq!(*end, ends[0]);
+    }
+}
+
+async fn secrets(client: &kube::Client, namespace: &str) -> BTreeMap<String, Value> {
+    let all = objects(client, namespace).await.into_iter();
+    all.filter(|((kind, _), _)| kind == "Secret")
+        .map(|((_, name), object)| (name, object.data["data"].clone()))
+        .collect()
+}
+
+/// What does not differ from one namespace to another.
+async fn end(client: &kube::Client, namespace: &str) -> BTreeMap<(String, String), Value> {
+    let all = objects(client, namespace).await.into_iter();
+    all.map(|((kind, name), object)| {
+        let mut data = object.data.clone();
+        if let Some(fields) = data.as_object_mut() {
+            fields.remove("status");
+            if kind == "Secret" {
+                fields.remove("data");
+            }
+            if let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) {
+                spec.remove("clusterIP");
+                spec.remove("clusterIPs");
+            }
+        }
+        let shown = json!({"labels": object.metadata.labels, "data": data});
+        ((kind, name), shown)
+    })
+    .collect()
+}
