@@ -1,6 +1,8 @@
 //! The local backend with real folders and real processes: life cycle, limits, isolation, and that nothing is left
 //! running.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use portcullis::{
@@ -20,7 +22,7 @@ use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
 
 /// Longer than anything here takes on a busy machine.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 struct Fixture {
     backend: LocalWorkspaces,
@@ -160,7 +162,7 @@ async fn wrong_requests_say_what_to_do() {
         (said(backend.create(&ann, blank("My App")).await), "such as \"my-app\""),
         (
             said(backend.create(&ann, CreateWorkspace { template: "node".to_owned(), ..blank("x") }).await),
-            "the template is \"blank\"",
+            "the templates are: \"blank\"",
         ),
         (
             said(
@@ -176,7 +178,7 @@ async fn wrong_requests_say_what_to_do() {
             ),
             "leave parameters out",
         ),
-        (said(backend.get(&ann, "wep").await), "there is no workspace \"wep\"; your workspace is \"web\""),
+        (said(backend.get(&ann, "wep").await), "there is no workspace \"wep\"; your workspaces are: \"web\""),
     ] {
         assert!(said.contains(expected), "{said}");
     }
@@ -411,12 +413,27 @@ async fn stopping_interrupts_a_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_nobody_waits_for_is_still_one() {
+    let fixture = Fixture::with_web().await;
+    let ann = owner("ann");
+    let line = "trap '' TERM; echo $$ > pids; echo done >> pids; while :; do sleep 1; done";
+    fixture.run(RunCommand { background: true, timeout: None, ..command(line) }).await;
+    let pid = fixture.pids("pids").await[0];
+    // Shorter than the grace that the process uses up.
+    assert!(timeout(Duration::from_millis(200), fixture.backend.stop(&ann, "web")).await.is_err());
+    assert_eq!(fixture.backend.get(&ann, "web").await.unwrap().status, Status::Stopped);
+    fixture.backend.start(&ann, "web").await.unwrap();
+    assert_eq!(fixture.run(command("echo again")).await.stdout, "again\n");
+    assert!(!runs(pid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn live_output_comes_while_the_command_runs() {
     let fixture = Fixture::with_web().await;
     let (live, mut output) = mpsc::channel(16);
-    let line = "echo one; while ! test -e go; do sleep 0.05; done; echo two";
+    let script = "echo one; while ! test -e go; do sleep 0.05; done; echo two";
     let ann = owner("ann");
-    let run = fixture.backend.run_command(&ann, command(line), Some(live));
+    let run = fixture.backend.run_command(&ann, command(script), Some(live));
     let watch = async {
         assert_eq!(output.recv().await.unwrap(), b"one\n");
         std::fs::write(fixture.home().await.join("go"), "").unwrap();
@@ -447,14 +464,14 @@ async fn workspaces_survive_a_restart_and_processes_do_not() {
 
     // Half work of a crash, and a damaged record, are no hindrance.
     let folder = fixture.state.path().join("workspaces");
-    std::fs::create_dir_all(folder.join(".ws-unfinished/home")).unwrap();
+    std::fs::create_dir_all(folder.join(".new-ws-1/home")).unwrap();
     std::fs::create_dir_all(folder.join("ws-damaged")).unwrap();
     std::fs::write(folder.join("ws-damaged/workspace.json"), "{").unwrap();
 
     let fixture = Fixture { backend: open(fixture.state.path()).await, state: fixture.state };
     assert_eq!(fixture.backend.list(&ann, WorkspaceFilter::default()).await.unwrap().workspaces, [old, web]);
     assert_eq!(fixture.run(command("cat file")).await.stdout, "kept\n");
-    assert!(!folder.join(".ws-unfinished").exists());
+    assert!(!folder.join(".new-ws-1").exists());
     assert!(folder.join("ws-damaged").exists());
 }
 

@@ -19,11 +19,13 @@ use portcullis::{
         ServerConfig, SigningKey, SigningKeys, ToolRules,
     },
     server::{self, Listeners, Options, ServerError},
+    workspaces::local::{LocalOptions, LocalWorkspaces},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -49,6 +51,7 @@ fn clients(secrets: Vec<SecretVerifier>) -> Clients {
         client_type: ClientType::Confidential,
         grants: vec![Grant::ClientCredentials],
         scopes: BTreeSet::from(Scope::ALL),
+        registered_at: None,
         redirect_uris: Vec::new(),
         secrets,
     };
@@ -88,6 +91,8 @@ struct Server {
     private: SocketAddr,
     config: ServerConfig,
     volume: Volume,
+    /// Where the workspaces are.
+    _state: TempDir,
     clock: Arc<ManualClock>,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), ServerError>>,
@@ -107,11 +112,19 @@ impl Server {
         let volume = Volume::new(&Files::new(&config, &clients(vec![secret(SECRET)]), &keys(1)));
         let clock = Arc::new(ManualClock::at(start_of_time()));
         let shutdown = CancellationToken::new();
-        let options = Options { config_dir: volume.path(), workspaces: None, clock: clock.clone() };
+        let state = tempfile::tempdir().unwrap();
+        let local = LocalOptions {
+            state_dir: state.path().to_owned(),
+            path: "/usr/local/bin:/usr/bin:/bin".into(),
+            user: "agent".into(),
+        };
+        let workspaces = LocalWorkspaces::open(local, clock.clone(), StdRng::seed_from_u64(1)).await.unwrap();
+        let options =
+            Options { config_dir: volume.path(), workspaces: Some(Arc::new(workspaces)), clock: clock.clone() };
         let listeners = Listeners { public, private: Some(private) };
         let task = tokio::spawn(server::run(options, listeners, shutdown.clone()));
         let http = Client::builder().timeout(PATIENCE).build().unwrap();
-        Self { http, address, private: private_address, config, volume, clock, shutdown, task }
+        Self { http, address, private: private_address, config, volume, _state: state, clock, shutdown, task }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -188,6 +201,18 @@ impl Server {
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.expect("the server takes the requests up");
+    }
+
+    /// Calls a tool, for its `structuredContent`.
+    fn tool(&self, token: &str, name: &str, arguments: &Value) -> impl Future<Output = Value> + Send + 'static {
+        let params = json!({"name": name, "arguments": arguments});
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let request = self.call(token, &message).header("accept", "application/json");
+        async move {
+            let answer: Value = request.send().await.unwrap().json().await.unwrap();
+            assert!(answer["result"]["structuredContent"].is_object(), "{answer}");
+            answer["result"]["structuredContent"].clone()
+        }
     }
 
     async fn stop(self) {
@@ -402,6 +427,47 @@ async fn corrupt_files_keep_the_last_good_ones_in_force() {
 }
 
 #[tokio::test]
+async fn a_folder_of_plain_files_is_followed_too() {
+    let server = Server::start().await;
+    assert_eq!(server.ask_token(SECRET).await.status(), StatusCode::OK);
+    let folder = server.volume.path();
+    // As a person would do: the link away, the files in its place.
+    std::fs::remove_file(folder.join("..data")).unwrap();
+    for name in ["config.json", "clients.json", "signing-keys.json"] {
+        std::fs::remove_file(folder.join(name)).unwrap();
+    }
+    server.eventually(|loaded| loaded.rejected.as_deref().is_some_and(|reason| reason.contains("config.json"))).await;
+    let files = server.files(vec![secret("a secret of somebody who edits files by hand")]);
+    files.write(&folder);
+    server.eventually(|loaded| loaded.revision == files.revision() && loaded.rejected.is_none()).await;
+    assert_eq!(server.ask_token(SECRET).await.status(), StatusCode::UNAUTHORIZED);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_and_drained() {
+    use hyper_util::{
+        client::legacy,
+        rt::{TokioExecutor, TokioTimer},
+    };
+    let server = Server::start().await;
+    let client = legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .http2_only(true)
+        .build_http::<axum::body::Body>();
+    let uri: http::Uri = format!("http://{}/jwks.json", server.address).parse().unwrap();
+    let answer = client.get(uri.clone()).await.unwrap();
+    assert_eq!((answer.status(), answer.version()), (StatusCode::OK, http::Version::HTTP_2));
+    server.shutdown.cancel();
+    tokio::time::timeout(PATIENCE, server.task)
+        .await
+        .expect("an idle connection does not hold it up")
+        .unwrap()
+        .unwrap();
+    assert!(client.get(uri).await.is_err());
+}
+
+#[tokio::test]
 async fn at_the_start_wrong_files_are_fatal() {
     let address = "127.0.0.1:1".parse().unwrap();
     let mut files = Files::new(&config(address), &Clients::default(), &keys(1));
@@ -565,5 +631,33 @@ async fn a_shutdown_lets_running_requests_finish_and_takes_no_more() {
 
     let answer = running.finish().await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_that_runs_at_the_shutdown_comes_to_its_end() {
+    let server = Server::start().await;
+    let token = server.token().await;
+    let workspace = server.tool(&token, "create_workspace", &json!({"template": "blank", "name": "web"})).await;
+    let home = PathBuf::from(workspace["home"].as_str().unwrap_or_else(|| panic!("{workspace}")));
+    let command = "touch begun; until test -e go; do sleep 0.02; done; echo done";
+    let running = tokio::spawn(server.tool(&token, "run_command", &json!({"workspace": "web", "command": command})));
+    let begun = async {
+        while !home.join("begun").exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.expect("the command begins");
+
+    server.shutdown.cancel();
+    let draining = async {
+        while server.private("/readyz").await.status() == StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, draining).await.expect("the server drains");
+    std::fs::write(home.join("go"), "").unwrap();
+    let result = tokio::time::timeout(PATIENCE, running).await.expect("the command ends").unwrap();
+    assert_eq!((&result["exit_code"], &result["stdout"]), (&json!(0), &json!("done\n")), "{result}");
     server.stop().await;
 }

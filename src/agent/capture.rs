@@ -230,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("output"), "in the way").unwrap();
         let mut capture = Capture::new(folder.path().join("output/1.stdout"));
-        capture.push(&[b'a'; HEAD + TAIL + 1]).await;
+        capture.push(&vec![b'a'; HEAD + TAIL + 1]).await;
         let result = capture.snapshot().await;
         assert!(result.truncated && matches!(result.kept, Kept::Lost(_)));
     }

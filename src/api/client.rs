@@ -133,7 +133,7 @@ pub struct EndpointRef {
     pub name: String,
 }
 
-/// Whether a client can keep a secret (RFC 6749 §2.1).
+/// Whether a client can keep a secret (RFC 6749 §2.1). Omitted in a manifest: as the preset says; `custom` is Confidential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ClientType {
     /// It authenticates with its secret.

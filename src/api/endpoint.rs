@@ -297,7 +297,7 @@ pub struct IngressExposure {
     pub class_name: Option<String>,
     /// Annotations for the Ingress. Those that CORS needs are the operator's.
     #[serde(default)]
-    #[schemars(length(max = 64))]
+    #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('portcullis.dev/') && !k.startsWith('nginx.ingress.kubernetes.io/cors-') && k != 'nginx.ingress.kubernetes.io/enable-cors')")
         .message("portcullis.dev/… and nginx CORS annotations are written by the operator; use spec.cors instead"))]
     pub annotations: BTreeMap<String, String>,

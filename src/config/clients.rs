@@ -28,6 +28,9 @@ pub struct ClientVerifier {
     pub grants: Vec<Grant>,
     /// The most that its tokens may be good for.
     pub scopes: BTreeSet<Scope>,
+    /// When it was registered. Tokens from before were for a client of the same name that is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<Timestamp>,
     /// Where it may be called back.
     pub redirect_uris: Vec<String>,
     /// The secrets that count: one, or two while they overlap; none for a public client.
@@ -118,6 +121,7 @@ mod tests {
             client_type: ClientType::Confidential,
             grants: vec![Grant::ClientCredentials],
             scopes: BTreeSet::from([Scope::WorkspacesRead]),
+            registered_at: None,
             redirect_uris: Vec::new(),
             secrets: vec![
                 SecretVerifier { hash: SecretHash::of("claude", "new"), expires_at: None },

@@ -11,7 +11,7 @@ use super::{
     tools::{Lookup, Registry},
 };
 use crate::{
-    api::scope,
+    api::{Scope, scope},
     config::{PublicUrl, ServerConfig},
     oauth::Caller,
     workspaces::Workspaces,
@@ -23,15 +23,16 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::post,
 };
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, WWW_AUTHENTICATE},
 };
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, Limited, combinators::BoxBody};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// What rmcp insists on; the edge is content with less and answers accordingly.
@@ -101,15 +102,41 @@ async fn method_not_allowed() -> Response {
 }
 
 async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    match edge.admit(request).await {
-        Ok(request) => edge.service.handle(request).await.map(Body::new).into_response(),
-        Err(refusal) => refusal,
+    let Admitted { request, id } = match edge.admit(request).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
+    };
+    let response = edge.service.handle(request).await;
+    if response.status().is_client_error() && !is_json(response.headers()) {
+        return in_json(response, id).await;
     }
+    response.map(Body::new)
+}
+
+/// Makes a JSON-RPC error of a refusal that rmcp words in plain text.
+async fn in_json(refusal: http::Response<BoxBody<Bytes, Infallible>>, id: Option<serde_json::Value>) -> Response {
+    let (parts, body) = refusal.into_parts();
+    if parts.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        // The edge has checked the type: this is what rmcp says of JSON that it cannot make a message of.
+        return RpcError::invalid_request(id, "the body is no MCP message").into_response();
+    }
+    let text = match body.collect().await {
+        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        Err(never) => match never {},
+    };
+    RpcError::new(parts.status, id, -32600, text).into_response()
+}
+
+/// A request that rmcp accepts.
+struct Admitted {
+    request: http::Request<Full<Bytes>>,
+    /// The id of its message.
+    id: Option<serde_json::Value>,
 }
 
 impl Edge {
     /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
-    async fn admit(&self, request: Request) -> Result<http::Request<Full<bytes::Bytes>>, Response> {
+    async fn admit(&self, request: Request) -> Result<Admitted, Response> {
         let (mut parts, body) = request.into_parts();
         let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
             tracing::error!("a request reached the MCP endpoint without a verified caller");
@@ -137,8 +164,10 @@ impl Edge {
         let body =
             Limited::new(body, self.body_limit).collect().await.map_err(|error| self.unread(&*error))?.to_bytes();
         let message = Message::read(&body).map_err(RpcError::into_response)?;
-        if let Some(called) = message.called_tool() {
-            self.check_call(called, &message, &caller)?;
+        if message.calls_tool()
+            && let Some(refusal) = self.refuse_call(&message, &caller)
+        {
+            return Err(refusal);
         }
 
         parts.headers.insert(ACCEPT, ACCEPT_BOTH);
@@ -146,34 +175,41 @@ impl Edge {
         // They have done their work, and rmcp prints requests where its log is turned up.
         parts.headers.remove(AUTHORIZATION);
         parts.headers.remove(COOKIE);
-        Ok(http::Request::from_parts(parts, Full::new(body)))
+        let id = message.id;
+        Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id })
     }
 
-    fn check_call(&self, called: Option<&str>, message: &Message<'_>, caller: &Caller) -> Result<(), Response> {
-        let Some(name) = called else {
+    /// The answer to a call that cannot be let through.
+    fn refuse_call(&self, message: &Message<'_>, caller: &Caller) -> Option<Response> {
+        let Some(tool) = message.tool_name() else {
             let text = "params.name must be the name of a tool; tools/list has them";
-            return Err(RpcError::new(StatusCode::BAD_REQUEST, message.id.clone(), -32602, text).into_response());
+            return Some(RpcError::new(StatusCode::BAD_REQUEST, message.id.clone(), -32602, text).into_response());
         };
-        match self.tools.lookup(name, caller) {
+        match self.tools.lookup(tool, caller) {
             // An unknown tool is an error of the protocol, with the HTTP status that its revision has for it: rmcp's.
-            Lookup::Found(_) | Lookup::Unknown => Ok(()),
+            Lookup::Found(_) | Lookup::Unknown => None,
             Lookup::NeedsScope(needed) => {
-                let mut scopes = caller.scopes.clone();
-                scopes.insert(needed);
-                let text = format!("the tool {name} needs the scope {needed}, which this access token does not have");
-                let challenge = format!(
-                    "Bearer error=\"insufficient_scope\", error_description=\"{text}\", scope=\"{}\", resource_metadata=\"{}\"",
-                    scope::join(&scopes),
-                    self.resource_metadata
-                );
-                let mut refusal =
-                    RpcError::new(StatusCode::FORBIDDEN, message.id.clone(), -32600, text).into_response();
+                let text = format!("the tool {tool} needs the scope {needed}, which this access token does not have");
+                let challenge = self.challenge(needed, &text, caller);
+                let refusal = RpcError::new(StatusCode::FORBIDDEN, message.id.clone(), -32600, text);
+                let mut response = refusal.into_response();
                 if let Ok(challenge) = HeaderValue::try_from(challenge) {
-                    refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
                 }
-                Err(refusal)
+                Some(response)
             }
         }
+    }
+
+    /// Asks for what is needed and what is held: a client that asks for exactly that loses nothing.
+    fn challenge(&self, needed: Scope, description: &str, caller: &Caller) -> String {
+        let mut scopes = caller.scopes.clone();
+        scopes.insert(needed);
+        format!(
+            "Bearer error=\"insufficient_scope\", error_description=\"{description}\", scope=\"{}\", resource_metadata=\"{}\"",
+            scope::join(&scopes),
+            self.resource_metadata
+        )
     }
 
     fn unread(&self, error: &(dyn std::error::Error + 'static)) -> Response {

@@ -9,8 +9,8 @@ use crate::oauth::Caller;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, DiscoverResult, Implementation, InitializeResult,
-        ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
+        CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, DiscoverResult, ErrorCode,
+        Implementation, InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
     },
     service::RequestContext,
 };
@@ -23,6 +23,9 @@ use std::{
 const INSTRUCTIONS: &str = "Workspaces are computers to work in: list_workspaces shows yours, create_workspace makes \
 one from a template of list_templates, run_command runs a shell command in it. Name a workspace by its name or id. \
 Files stay when a workspace stops. Errors say what exists and what to do next.";
+
+/// The methods that are served.
+const SERVED: [&str; 5] = ["initialize", "ping", "server/discover", "tools/list", "tools/call"];
 
 /// How long a client may keep a list of tools: it changes with the endpoint's manifest only.
 const TTL_MS: u64 = 60_000;
@@ -113,5 +116,18 @@ impl ServerHandler for Handler {
             // The client has gone. Dropping the call ends what it started.
             () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
         }
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        // A method that is served gets here if its parameters cannot be read.
+        if SERVED.contains(&request.method.as_str()) {
+            let message = format!("the params of {} are not as MCP has them", request.method);
+            return Err(ErrorData::invalid_params(message, None));
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method {}", request.method), None))
     }
 }

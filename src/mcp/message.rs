@@ -50,10 +50,14 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The tool that it calls; `Some(None)` if it calls one but does not say which.
-    pub fn called_tool(&self) -> Option<Option<&str>> {
-        let calls = self.method.as_deref() == Some(TOOLS_CALL);
-        calls.then(|| self.params.as_ref().and_then(|params| params.name.as_deref()))
+    /// Whether it is a tool call.
+    pub fn calls_tool(&self) -> bool {
+        self.method.as_deref() == Some(TOOLS_CALL)
+    }
+
+    /// The tool that it calls, if it calls one and says which.
+    pub fn tool_name(&self) -> Option<&str> {
+        self.params.as_ref().filter(|_| self.calls_tool())?.name.as_deref()
     }
 }
 
@@ -108,18 +112,19 @@ mod tests {
         for (body, called) in [
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}"#,
-                Some(Some("whoami")),
+                (true, Some("whoami")),
             ),
             (
                 r#"{"params":{"arguments":{"name":"x"},"name":"run\u005fcommand"},"method":"tools\/call","jsonrpc":"2.0","id":"a"}"#,
-                Some(Some("run_command")),
+                (true, Some("run_command")),
             ),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#, Some(None)),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, Some(None)),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"whoami"}}"#, None),
-            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, None),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#, (true, None)),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, (true, None)),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"whoami"}}"#, (false, None)),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, (false, None)),
         ] {
-            assert_eq!(Message::read(body.as_bytes()).unwrap().called_tool(), called, "{body}");
+            let message = Message::read(body.as_bytes()).unwrap();
+            assert_eq!((message.calls_tool(), message.tool_name()), called, "{body}");
         }
     }
 

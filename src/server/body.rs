@@ -78,3 +78,57 @@ impl HttpBody for Held {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+    use std::{convert::Infallible, sync::Arc, time::Duration};
+    use tokio::sync::Semaphore;
+
+    fn streamed(parts: &[&'static str]) -> Body {
+        let parts: Vec<_> = parts.iter().map(|part| Ok::<_, Infallible>(Bytes::from_static(part.as_bytes()))).collect();
+        Body::from_stream(stream::iter(parts))
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_up_to_the_limit_and_no_further() {
+        for (body, expected) in [
+            (Body::from("12345"), Ok("12345")),
+            (Body::from("123456"), Err("too_large")),
+            (streamed(&["123", "45"]), Ok("12345")),
+            (streamed(&["123", "456"]), Err("too_large")),
+            (Body::empty(), Ok("")),
+        ] {
+            let read = collect(body, 5).await;
+            let read = read.as_ref().map(|bytes| std::str::from_utf8(bytes).unwrap()).map_err(Problem::reason);
+            assert_eq!(read, expected);
+        }
+        let broken =
+            Body::from_stream(stream::iter([Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionReset))]));
+        assert_eq!(collect(broken, 5).await.unwrap_err().reason(), "unreadable");
+    }
+
+    #[tokio::test]
+    async fn a_streamed_answer_holds_its_place_until_it_ends_or_its_time_is_over() {
+        let places = Arc::new(Semaphore::new(1));
+        let hold = |body| {
+            let place = Arc::clone(&places).try_acquire_owned().unwrap();
+            Held::until_sent(Response::new(body), place, Instant::now() + Duration::from_millis(50)).into_body()
+        };
+        let complete = hold(Body::from("all"));
+        assert_eq!(places.available_permits(), 1, "a complete one needs none");
+        drop(complete);
+
+        let ends = hold(streamed(&["a", "b"]));
+        assert_eq!(places.available_permits(), 0);
+        assert_eq!(ends.collect().await.unwrap().to_bytes(), "ab");
+        assert_eq!(places.available_permits(), 1);
+
+        let begin = Instant::now();
+        let stalls = hold(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()));
+        stalls.collect().await.unwrap_err();
+        assert!(begin.elapsed() >= Duration::from_millis(40), "not before its time");
+        assert_eq!(places.available_permits(), 1);
+    }
+}

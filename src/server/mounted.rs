@@ -219,4 +219,42 @@ mod tests {
             assert!(!format!("{error:?}").contains("hush"), "{error:?}");
         }
     }
+
+    #[test]
+    fn a_volume_that_changes_all_the_time_is_never_seen_half_changed() {
+        use std::{
+            fs,
+            os::unix::fs::symlink,
+            sync::atomic::{AtomicBool, Ordering},
+        };
+
+        let folder = tempfile::tempdir().unwrap();
+        let lay_out = |generation: u32| {
+            let fresh = folder.path().join(format!("..{generation}"));
+            fs::create_dir(&fresh).unwrap();
+            for file in [CONFIG_FILE, CLIENTS_FILE, KEYS_FILE] {
+                fs::write(fresh.join(file), generation.to_string()).unwrap();
+            }
+            symlink(&fresh, folder.path().join("..data_tmp")).unwrap();
+            fs::rename(folder.path().join("..data_tmp"), folder.path().join(DATA_LINK)).unwrap();
+            if let Some(before) = generation.checked_sub(1) {
+                fs::remove_dir_all(folder.path().join(format!("..{before}"))).unwrap();
+            }
+        };
+        lay_out(0);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for generation in (1..).take_while(|_| !done.load(Ordering::Relaxed)) {
+                    lay_out(generation);
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            });
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let seen: Vec<_> = (0..100).filter_map(|_| runtime.block_on(Bytes::read(folder.path())).ok()).collect();
+            done.store(true, Ordering::Relaxed);
+            assert!(!seen.is_empty());
+            assert!(seen.iter().all(|bytes| bytes.config == bytes.clients && bytes.config == bytes.keys));
+        });
+    }
 }

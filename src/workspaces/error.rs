@@ -6,7 +6,10 @@ use std::{fmt, io};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such workspace, or it is somebody else's.
-    #[error("there is no workspace {wanted:?}; {}", Existing { names: existing, one: "your workspace is", many: "your workspaces are", none: "you have none yet: call create_workspace" })]
+    #[error(
+        "there is no workspace {wanted:?}; {}",
+        Existing(existing, "your workspaces", "you have none yet: call create_workspace")
+    )]
     UnknownWorkspace {
         /// What was asked for.
         wanted: String,
@@ -14,7 +17,7 @@ pub enum Error {
         existing: Vec<String>,
     },
     /// There is no such template.
-    #[error("there is no template {wanted:?}; {}", Existing { names: existing, one: "the template is", many: "the templates are", none: "there are none" })]
+    #[error("there is no template {wanted:?}; {}", Existing(existing, "the templates", "there are none"))]
     UnknownTemplate {
         /// What was asked for.
         wanted: String,
@@ -22,7 +25,10 @@ pub enum Error {
         existing: Vec<String>,
     },
     /// The template has no such parameter.
-    #[error("template {template:?} has no parameter {parameter:?}; {}", Existing { names: existing, one: "its parameter is", many: "its parameters are", none: "it has none, so leave parameters out" })]
+    #[error(
+        "template {template:?} has no parameter {parameter:?}; {}",
+        Existing(existing, "its parameters", "it has none, so leave parameters out")
+    )]
     UnknownParameter {
         /// The template's name.
         template: String,
@@ -101,30 +107,22 @@ impl Error {
     }
 }
 
-/// "your workspaces are a, b and 7 more", or what to do when there are none.
-struct Existing<'a> {
-    names: &'a [String],
-    one: &'a str,
-    many: &'a str,
-    none: &'a str,
-}
+/// What there is, and what it is called: `your workspaces are: "a", "b" and 7 more`. Or what to say where there is
+/// nothing.
+struct Existing<'a>(&'a [String], &'a str, &'a str);
 
 impl fmt::Display for Existing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 20;
-        match self.names {
-            [] => f.write_str(self.none),
-            [only] => write!(f, "{} {only:?}", self.one),
-            names => {
-                f.write_str(self.many)?;
-                for (index, name) in names.iter().take(SHOWN).enumerate() {
-                    write!(f, "{} {name:?}", if index == 0 { "" } else { "," })?;
-                }
-                match names.len().saturating_sub(SHOWN) {
-                    0 => Ok(()),
-                    more => write!(f, " and {more} more"),
-                }
-            }
+        let Self(names, kind, nothing) = self;
+        if names.is_empty() {
+            return f.write_str(nothing);
+        }
+        let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
+        write!(f, "{kind} are: {}", shown.join(", "))?;
+        match names.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
 }
@@ -140,8 +138,8 @@ mod tests {
             Error::UnknownWorkspace { wanted: "x".to_owned(), existing }.to_string()
         };
         assert_eq!(unknown(&[]), "there is no workspace \"x\"; you have none yet: call create_workspace");
-        assert_eq!(unknown(&["a"]), "there is no workspace \"x\"; your workspace is \"a\"");
-        assert_eq!(unknown(&["a", "b"]), "there is no workspace \"x\"; your workspaces are \"a\", \"b\"");
+        assert_eq!(unknown(&["a"]), "there is no workspace \"x\"; your workspaces are: \"a\"");
+        assert_eq!(unknown(&["a", "b"]), "there is no workspace \"x\"; your workspaces are: \"a\", \"b\"");
         assert!(unknown(&["n"; 25]).ends_with("and 5 more"));
     }
 }

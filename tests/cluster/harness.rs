@@ -1,13 +1,16 @@
 //! That the control plane of the tests is a real one: what the other tests build upon.
 
-use crate::support::controlplane::ControlPlane;
+use crate::support::{
+    controlplane::{ControlPlane, client_of},
+    proxy::{Proxy, Side},
+};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Pod, ServiceAccount},
 };
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, ListParams, PostParams},
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
     runtime::wait::{await_condition, conditions},
 };
 use serde_json::json;
@@ -55,8 +58,8 @@ async fn writes_are_seen_by_user_and_by_metric() {
     let admin = plane.client().await;
     let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), &namespace);
     let account = ServiceAccount {
-        metadata: kube::core::ObjectMeta { name: Some("robot".to_owned()), ..Default::default() },
-        ..Default::default()
+        metadata: ObjectMeta { name: Some("robot".to_owned()), ..ObjectMeta::default() },
+        ..ServiceAccount::default()
     };
     accounts.create(&PostParams::default(), &account).await.unwrap();
 
@@ -79,4 +82,47 @@ async fn writes_are_seen_by_user_and_by_metric() {
     let after = plane.write_requests().await;
     // The metric counts what RBAC lets in.
     assert!(after[&key] > before.get(&key).copied().unwrap_or(0), "{before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn the_proxy_stops_at_a_chosen_write() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.create_namespace("harness").await;
+    for args in [
+        ["create", "serviceaccount", "robot"].as_slice(),
+        &["create", "role", "robot", "--verb=*", "--resource=configmaps"],
+        &["create", "rolebinding", "robot", "--role=robot", &format!("--serviceaccount={namespace}:robot")],
+    ] {
+        let made = plane.kubectl(&[args, &["-n", &namespace]].concat());
+        assert!(made.status.success(), "{made:?}");
+    }
+    let proxy = Proxy::start(plane).await;
+    let kubeconfig = plane.kubeconfig_for_service_account_at(&namespace, "robot", &proxy.url()).await;
+    let config_maps: Api<ConfigMap> = Api::namespaced(client_of(&kubeconfig).await.unwrap(), &namespace);
+    let create = |name: &'static str| {
+        let config_maps = config_maps.clone();
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let config_map = ConfigMap { metadata, ..ConfigMap::default() };
+        tokio::spawn(async move { config_maps.create(&PostParams::default(), &config_map).await })
+    };
+    let exists = async |name: &str| config_maps.get_opt(name).await.unwrap().is_some();
+    let path = format!("POST /api/v1/namespaces/{namespace}/configmaps");
+
+    let stopped = proxy.stop_after(1, Side::Before);
+    create("first").await.unwrap().unwrap();
+    let second = create("second");
+    assert_eq!(stopped.await.unwrap(), path);
+    assert!(exists("first").await && !exists("second").await && !second.is_finished());
+
+    let stopped = proxy.stop_after(0, Side::After);
+    let third = create("third");
+    assert_eq!(stopped.await.unwrap(), path);
+    assert!(exists("third").await && !third.is_finished());
+
+    proxy.open();
+    let watching = await_condition(config_maps.clone(), "fourth", |object: Option<&ConfigMap>| object.is_some());
+    let watching = tokio::spawn(tokio::time::timeout(SOON, watching));
+    create("fourth").await.unwrap().unwrap();
+    watching.await.unwrap().unwrap().unwrap();
+    assert_eq!(proxy.writes(), [path.as_str(); 3]);
 }

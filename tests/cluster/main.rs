@@ -6,3 +6,4 @@ mod support;
 
 mod admission;
 mod harness;
+mod servers;

@@ -3,7 +3,10 @@
 //! Objects, admission, RBAC, owner references and the way from a Deployment to its Pods are therefore the real ones.
 //! `tests/controlplane/build.sh` makes the binaries.
 
-use super::process::{Janitor, Process, remove_at_end};
+use super::{
+    audit,
+    process::{Janitor, Process, remove_at_end},
+};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -22,13 +25,11 @@ use p256::{
     pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding},
 };
 use portcullis::{ambient, api::crds, config::SigningKey};
-use serde::Deserialize;
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
     error::Error,
     fs,
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -41,19 +42,10 @@ use tokio::{sync::OnceCell, time::Instant};
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
     deployment-controller,replicaset-controller,endpointslice-controller,disruption-controller";
 
-/// Every request that changes something, once it is answered.
-const AUDIT_POLICY: &str = r"
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
-rules:
-- {level: None, verbs: [get, list, watch]}
-- {level: Metadata}
-";
-
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
-type Problem = Box<dyn Error + Send + Sync>;
+/// Whatever went wrong, for people.
+pub type Problem = Box<dyn Error + Send + Sync>;
 
 /// A running control plane. It ends with this value, and with the test process.
 pub struct ControlPlane {
@@ -66,27 +58,6 @@ pub struct ControlPlane {
     url: String,
     _janitor: Janitor,
 }
-
-/// One request that changed something, or tried to, from the API server's audit log.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Write {
-    /// `create`, `update`, `patch`, `delete` or `deletecollection`.
-    pub verb: String,
-    /// The plural, such as `deployments`.
-    pub resource: String,
-    /// Such as `status`; empty for the object itself.
-    pub subresource: String,
-    /// Empty for what has none.
-    pub namespace: String,
-    /// Empty where the server chose it.
-    pub name: String,
-    /// The HTTP status of the answer.
-    pub code: u16,
-}
-
-/// A position in the audit log.
-#[derive(Clone, Copy, Debug)]
-pub struct AuditMark(u64);
 
 impl ControlPlane {
     /// The one that the tests of this binary share. Each test makes its own namespace in it.
@@ -140,7 +111,7 @@ impl ControlPlane {
         fs::write(folder.join("service-accounts.key"), key.pem)?;
         fs::write(folder.join("service-accounts.pub"), public_key)?;
         fs::write(folder.join("tokens.csv"), format!("{token},admin,admin,system:masters\n"))?;
-        fs::write(folder.join("audit-policy.yaml"), AUDIT_POLICY)?;
+        fs::write(folder.join("audit-policy.yaml"), audit::POLICY)?;
         let mut api_server = start(
             "kube-apiserver",
             flags(&[
@@ -161,7 +132,7 @@ impl ControlPlane {
         )?;
 
         let url = format!("https://127.0.0.1:{secure}");
-        let kubeconfig = write_kubeconfig(&folder, "admin", &url, token)?;
+        let kubeconfig = write_kubeconfig(&folder, "admin", &url, Some(token))?;
         let admin = first_client(&kubeconfig, &mut api_server, &etcd).await?;
         // Before the controller manager, whose garbage collector looks for new kinds every 30 seconds only.
         install_crds(&admin).await?;
@@ -189,9 +160,15 @@ impl ControlPlane {
         })
     }
 
-    /// The API server's URL.
-    pub fn url(&self) -> &str {
-        &self.url
+    /// A client that is nobody: requests through it carry the credentials that they come with.
+    pub async fn anonymous_client(&self) -> Client {
+        let kubeconfig = write_kubeconfig(&self.folder, "nobody", &self.url, None).unwrap();
+        client_of(&kubeconfig).await.expect("a kubeconfig without a user is usable")
+    }
+
+    /// Where the control plane keeps its files; removed at the end.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// A kubeconfig that may do everything.
@@ -247,95 +224,7 @@ impl ControlPlane {
         let answer = accounts.create_token_request(name, &PostParams::default(), &request).await.unwrap();
         let token = answer.status.expect("the server grants it").token;
         let file = format!("{namespace}-{name}-{}", url.rsplit(':').next().unwrap_or_default());
-        write_kubeconfig(&self.folder, &file, url, &token).unwrap()
-    }
-
-    /// The end of the audit log as it is now.
-    pub fn audit_mark(&self) -> AuditMark {
-        AuditMark(fs::metadata(self.audit_log()).map_or(0, |file| file.len()))
-    }
-
-    /// What a user wrote or tried to write since `mark`, in order. A service account's user is
-    /// `system:serviceaccount:NAMESPACE:NAME`.
-    pub fn audit_writes(&self, mark: AuditMark, user: &str) -> Vec<Write> {
-        let mut log = fs::File::open(self.audit_log()).expect("there is an audit log");
-        let mut text = String::new();
-        log.seek(SeekFrom::Start(mark.0)).unwrap();
-        log.read_to_string(&mut text).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str::<AuditEvent>(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-            .filter(|event| event.user.username == user)
-            .map(Write::from)
-            .collect()
-    }
-
-    /// How many requests the API server says it has answered that change something, by (verb, resource). Verbs are
-    /// `POST`, `PUT`, `PATCH`, `APPLY`, `DELETE` and `DELETECOLLECTION`; a subresource follows its resource after a
-    /// slash.
-    pub async fn write_requests(&self) -> BTreeMap<(String, String), u64> {
-        let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
-        let text = self.client().await.request_text(request).await.unwrap();
-        let mut counts = BTreeMap::new();
-        for line in text.lines().filter_map(|line| line.strip_prefix("apiserver_request_total{")) {
-            let (labels, value) = line.rsplit_once("} ").expect("a sample has a value");
-            let label = |name: &str| labels.split_once(&format!("{name}=\"")).map_or("", |(_, rest)| until_quote(rest));
-            let (verb, subresource) = (label("verb"), label("subresource"));
-            if matches!(verb, "POST" | "PUT" | "PATCH" | "APPLY" | "DELETE" | "DELETECOLLECTION") {
-                // The label that is wanted is not the one whose name ends with it: `,resource=`, not `subresource=`.
-                let resource = labels.split_once(",resource=\"").map_or("", |(_, rest)| until_quote(rest));
-                let resource =
-                    if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
-                let value: u64 = value.parse().expect("a counter of this size is a whole number");
-                *counts.entry((verb.to_owned(), resource)).or_insert(0) += value;
-            }
-        }
-        counts
-    }
-
-    fn audit_log(&self) -> PathBuf {
-        self.folder.join("audit.log")
-    }
-}
-
-fn until_quote(text: &str) -> &str {
-    text.split_once('"').map_or(text, |(before, _)| before)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AuditEvent {
-    verb: String,
-    user: AuditUser,
-    #[serde(default)]
-    object_ref: AuditObject,
-    #[serde(default)]
-    response_status: AuditAnswer,
-}
-
-#[derive(Deserialize)]
-struct AuditUser {
-    username: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct AuditObject {
-    resource: String,
-    subresource: String,
-    namespace: String,
-    name: String,
-}
-
-#[derive(Default, Deserialize)]
-struct AuditAnswer {
-    #[serde(default)]
-    code: u16,
-}
-
-impl From<AuditEvent> for Write {
-    fn from(event: AuditEvent) -> Self {
-        let AuditObject { resource, subresource, namespace, name } = event.object_ref;
-        Self { verb: event.verb, resource, subresource, namespace, name, code: event.response_status.code }
+        write_kubeconfig(&self.folder, &file, url, Some(&token)).unwrap()
     }
 }
 
@@ -395,16 +284,17 @@ async fn ready_client(kubeconfig: &Path) -> Result<Client, Problem> {
     Ok(client)
 }
 
-fn write_kubeconfig(folder: &Path, name: &str, url: &str, token: &str) -> Result<PathBuf, Problem> {
+fn write_kubeconfig(folder: &Path, name: &str, url: &str, token: Option<&str>) -> Result<PathBuf, Problem> {
     let mut cluster = json!({"server": url});
     if url.starts_with("https:") {
         cluster["certificate-authority"] = json!(certificate_authority(folder));
     }
+    let user = token.map_or(json!({}), |token| json!({"token": token}));
     let kubeconfig = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "tests", "cluster": cluster}],
-        "users": [{"name": name, "user": {"token": token}}],
+        "users": [{"name": name, "user": user}],
         "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": name}}],
         "current-context": "tests",
     });
@@ -413,7 +303,8 @@ fn write_kubeconfig(folder: &Path, name: &str, url: &str, token: &str) -> Result
     Ok(path)
 }
 
-async fn client_of(kubeconfig: &Path) -> Result<Client, Problem> {
+/// A client with a kubeconfig of one's choice. It belongs to the calling test's runtime.
+pub async fn client_of(kubeconfig: &Path) -> Result<Client, Problem> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)

@@ -31,7 +31,7 @@ impl Files {
         Revision::of(&self.config, &self.clients, &self.keys)
     }
 
-    fn write(&self, folder: &Path) {
+    pub fn write(&self, folder: &Path) {
         for (name, bytes) in [(CONFIG_FILE, &self.config), (CLIENTS_FILE, &self.clients), (KEYS_FILE, &self.keys)] {
             fs::write(folder.join(name), bytes).unwrap();
         }

@@ -35,9 +35,10 @@ impl Process {
         Ok(Self { child, log: log.to_owned() })
     }
 
-    /// The process's id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        let id = i32::try_from(self.child.id()).expect("process ids are small");
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM);
     }
 
     /// How it ended, if it did.

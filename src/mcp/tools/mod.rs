@@ -103,23 +103,50 @@ impl Call {
     }
 }
 
-/// Why a tool failed, in words for the agent.
+/// Why a tool failed. Agents read these messages.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ToolError(String);
+pub enum ToolError {
+    /// The arguments do not fit the schema.
+    #[error("{tool}: {problem}. Expected arguments: {expected}")]
+    Arguments {
+        /// The tool's name.
+        tool: &'static str,
+        /// What is wrong with them.
+        problem: serde_json::Error,
+        /// What would be right.
+        expected: Arc<str>,
+    },
+    /// The operation failed.
+    #[error(transparent)]
+    Workspaces(#[from] backend::Error),
+    /// The result could not be written down.
+    #[error("the result cannot be shown")]
+    Output(#[source] serde_json::Error),
+}
 
-impl From<backend::Error> for ToolError {
-    fn from(error: backend::Error) -> Self {
-        let mut message = error.to_string();
-        let mut source = error.source();
-        if source.is_some() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a workspace operation failed");
-        }
+impl ToolError {
+    /// The message and its causes, in one line.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
         while let Some(cause) = source {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
             source = cause.source();
         }
-        Self(message)
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_explained_to_its_root() {
+        let source = std::io::Error::other("disk full");
+        let error = ToolError::from(backend::Error::Io { doing: "save the workspace's state".to_owned(), source });
+        assert_eq!(error.explain(), "could not save the workspace's state: disk full");
     }
 }

@@ -12,7 +12,7 @@ use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{collections::HashMap, error::Error as _, fmt::Write as _, sync::Arc};
 
 /// The tools that an endpoint serves.
 pub struct Registry {
@@ -112,9 +112,14 @@ impl Entry {
         let call = move |arguments: JsonObject, call: Call| -> BoxFuture<'static, CallToolResult> {
             let (tool, expected) = (Arc::clone(&tool), Arc::clone(&expected));
             Box::pin(async move {
-                match run(&*tool, arguments, call, &expected).await {
+                match run(&*tool, arguments, call, expected).await {
                     Ok(result) => CallToolResult::structured(result),
-                    Err(error) => CallToolResult::error(vec![ContentBlock::text(error.to_string())]),
+                    Err(error) => {
+                        if error.source().is_some() {
+                            tracing::warn!(tool = T::NAME, error = error.explain(), "a tool failed");
+                        }
+                        CallToolResult::error(vec![ContentBlock::text(error.explain())])
+                    }
                 }
             })
         };
@@ -127,11 +132,14 @@ impl Entry {
     }
 }
 
-async fn run<T: Tool>(tool: &T, arguments: JsonObject, call: Call, expected: &str) -> Result<Value, ToolError> {
-    let arguments = T::Arguments::deserialize(Value::Object(arguments))
-        .map_err(|error| ToolError(format!("{}: {error}. Expected arguments: {expected}", T::NAME)))?;
+async fn run<T: Tool>(tool: &T, arguments: JsonObject, call: Call, expected: Arc<str>) -> Result<Value, ToolError> {
+    let arguments = T::Arguments::deserialize(Value::Object(arguments)).map_err(|problem| ToolError::Arguments {
+        tool: T::NAME,
+        problem,
+        expected,
+    })?;
     let output = tool.call(arguments, call).await?;
-    serde_json::to_value(output).map_err(|error| ToolError(format!("{}: the result cannot be shown: {error}", T::NAME)))
+    serde_json::to_value(output).map_err(ToolError::Output)
 }
 
 /// `uint32` and its like are formats of OpenAPI, not of JSON Schema: the official TypeScript clients warn of each.

@@ -23,6 +23,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use store::{Record, Store};
+use tokio::sync::OwnedMutexGuard;
 
 /// The only template.
 const BLANK: &str = "blank";
@@ -44,8 +45,18 @@ pub struct LocalWorkspaces {
     options: LocalOptions,
     clock: Arc<dyn Clock>,
     rng: Mutex<StdRng>,
-    /// By id. Only ever locked for a moment, never over an await.
-    entries: Mutex<BTreeMap<String, Arc<Entry>>>,
+    entries: Entries,
+}
+
+/// All workspaces by id. Only ever locked for a moment, never over an await.
+#[derive(Clone, Default)]
+struct Entries(Arc<Mutex<BTreeMap<String, Arc<Entry>>>>);
+
+impl Entries {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Entry>>> {
+        // The map is never left half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One workspace: what its file says, and what runs in it.
@@ -53,70 +64,51 @@ struct Entry {
     id: String,
     owner: Owner,
     name: String,
-    /// Held while the workspace changes, so that changes come one after another.
-    state: tokio::sync::Mutex<State>,
-}
-
-struct State {
-    record: Record,
-    /// Whether the folder is gone: whoever waited for the lock comes too late.
-    deleted: bool,
-    runtime: Runtime,
+    record: Mutex<Record>,
+    /// Held while the workspace changes, so that changes come one after another. Looking needs only `record`.
+    runtime: Arc<tokio::sync::Mutex<Runtime>>,
 }
 
 impl LocalWorkspaces {
     /// Opens the state directory, made if it is not there, and reads the workspaces in it.
     pub async fn open(options: LocalOptions, clock: Arc<dyn Clock>, rng: StdRng) -> Result<Self, Error> {
         let (store, records) = Store::open(options.state_dir.join("workspaces")).await?;
-        let entries = records.into_iter().map(|record| (record.id.clone(), Arc::new(Entry::new(record)))).collect();
-        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries: Mutex::new(entries) })
+        let entries = Entries::default();
+        entries.lock().extend(records.into_iter().map(|record| (record.id.clone(), Arc::new(Entry::new(record)))));
+        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries })
     }
 
     /// Ends all processes of all workspaces, whose status stays as it is. For the server's shutdown.
     pub async fn shutdown(&self) {
-        let entries: Vec<Arc<Entry>> = self.entries().values().cloned().collect();
-        let ended = entries.iter().map(|entry| async { entry.state.lock().await.runtime.end_all().await });
+        let entries: Vec<Arc<Entry>> = self.entries.lock().values().cloned().collect();
+        let ended = entries.iter().map(|entry| async { entry.runtime.lock().await.end_all().await });
         futures::future::join_all(ended).await;
-    }
-
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Entry>>> {
-        // The map is never left half changed.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The owner's workspaces, sorted by name.
     fn owned(&self, owner: &Owner) -> Vec<Arc<Entry>> {
-        let mut owned: Vec<_> = self.entries().values().filter(|entry| entry.owner == *owner).cloned().collect();
-        owned.sort_by(|a, b| a.name.cmp(&b.name));
-        owned
+        let mut found: Vec<_> = self.entries.lock().values().filter(|entry| entry.owner == *owner).cloned().collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
     }
 
     /// The owner's workspace with this id or name.
     fn find(&self, owner: &Owner, wanted: &str) -> Result<Arc<Entry>, Error> {
-        let owned = self.owned(owner);
-        let by_id = owned.iter().find(|entry| entry.id == wanted);
-        match by_id.or_else(|| owned.iter().find(|entry| entry.name == wanted)) {
-            Some(entry) => Ok(Arc::clone(entry)),
-            None => Err(Error::UnknownWorkspace {
-                wanted: wanted.to_owned(),
-                existing: owned.iter().map(|entry| entry.name.clone()).collect(),
-            }),
-        }
+        let candidates = self.owned(owner);
+        let by_id = candidates.iter().find(|entry| entry.id == wanted);
+        let found = by_id.or_else(|| candidates.iter().find(|entry| entry.name == wanted));
+        found.cloned().ok_or_else(|| unknown(wanted, &candidates))
     }
 
-    /// Locks the workspace unless it was deleted meanwhile.
-    async fn lock<'a>(
-        &self,
-        owner: &Owner,
-        wanted: &str,
-        entry: &'a Entry,
-    ) -> Result<tokio::sync::MutexGuard<'a, State>, Error> {
-        let state = entry.state.lock().await;
-        if state.deleted {
-            let existing = self.owned(owner).iter().map(|entry| entry.name.clone()).collect();
-            return Err(Error::UnknownWorkspace { wanted: wanted.to_owned(), existing });
+    /// Finds the owner's workspace and keeps all other changes away from it, unless it is deleted meanwhile.
+    async fn change(&self, owner: &Owner, wanted: &str) -> Result<(Arc<Entry>, OwnedMutexGuard<Runtime>), Error> {
+        let entry = self.find(owner, wanted)?;
+        let runtime = Arc::clone(&entry.runtime).lock_owned().await;
+        if self.entries.lock().contains_key(&entry.id) {
+            Ok((entry, runtime))
+        } else {
+            Err(unknown(wanted, &self.owned(owner)))
         }
-        Ok(state)
     }
 
     /// Sixteen hexadecimal digits, never used before.
@@ -138,13 +130,13 @@ impl LocalWorkspaces {
         }
     }
 
-    async fn set_status(&self, state: &mut State, status: Status) -> Result<(), Error> {
-        if state.record.status != status {
-            let record = Record { status, ..state.record.clone() };
-            self.store.save(&record).await?;
-            state.record = record;
+    async fn set_status(&self, entry: &Arc<Entry>, status: Status) -> Result<(), Error> {
+        let record = entry.record().clone();
+        if record.status == status {
+            return Ok(());
         }
-        Ok(())
+        let entry = Arc::clone(entry);
+        self.store.save(Record { status, ..record }, move |record| *entry.record() = record).await
     }
 }
 
@@ -154,9 +146,20 @@ impl Entry {
             id: record.id.clone(),
             owner: record.owner.clone(),
             name: record.name.clone(),
-            state: tokio::sync::Mutex::new(State { record, deleted: false, runtime: Runtime::default() }),
+            record: Mutex::new(record),
+            runtime: Arc::default(),
         }
     }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        // A record is replaced whole.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unknown(wanted: &str, entries: &[Arc<Entry>]) -> Error {
+    let existing = entries.iter().map(|entry| entry.name.clone()).collect();
+    Error::UnknownWorkspace { wanted: wanted.to_owned(), existing }
 }
 
 fn blank() -> Template {
@@ -182,14 +185,11 @@ impl Workspaces for LocalWorkspaces {
         }
         let mut workspaces: Vec<Workspace> = Vec::new();
         for entry in self.owned(owner) {
-            let named = filter.query.as_ref().is_none_or(|query| entry.name.contains(query.as_str()));
-            if !named || after.as_ref().is_some_and(|after| entry.name <= *after) {
-                continue;
-            }
-            let state = entry.state.lock().await;
-            let matches = !state.deleted
-                && filter.status.is_none_or(|status| state.record.status == status)
-                && filter.template.as_ref().is_none_or(|template| state.record.template == *template);
+            let record = entry.record();
+            let matches = filter.query.as_ref().is_none_or(|query| record.name.contains(query.as_str()))
+                && filter.status.is_none_or(|status| record.status == status)
+                && filter.template.as_ref().is_none_or(|template| record.template == *template)
+                && after.as_ref().is_none_or(|after| record.name > *after);
             if !matches {
                 continue;
             }
@@ -197,15 +197,14 @@ impl Workspaces for LocalWorkspaces {
                 let next_cursor = workspaces.last().map(|last| URL_SAFE_NO_PAD.encode(&last.name));
                 return Ok(WorkspacePage { workspaces, next_cursor });
             }
-            workspaces.push(self.view(&state.record));
+            workspaces.push(self.view(&record));
         }
         Ok(WorkspacePage { workspaces, next_cursor: None })
     }
 
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
         let entry = self.find(owner, workspace)?;
-        let state = self.lock(owner, workspace, &entry).await?;
-        Ok(self.view(&state.record))
+        Ok(self.view(&entry.record()))
     }
 
     async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error> {
@@ -225,49 +224,40 @@ impl Workspaces for LocalWorkspaces {
             status: Status::Running,
             created_at: self.clock.now(),
         };
-        let view = self.view(&record);
         let entry = Arc::new(Entry::new(record.clone()));
-        // The name is taken from here on; whoever finds the workspace waits until its folder is there.
-        let mut state = entry.state.lock().await;
-        {
-            let mut entries = self.entries();
-            if entries.values().any(|other| other.owner == *owner && other.name == record.name) {
-                return Err(Error::NameTaken { name: record.name });
-            }
-            entries.insert(record.id.clone(), Arc::clone(&entry));
-        }
-        let mut reservation = Reservation { backend: self, id: Some(&record.id) };
-        state.deleted = true;
-        self.store.create(&record).await?;
-        state.deleted = false;
-        reservation.id = None;
+        // Whoever finds the workspace waits with changes until its folder is there.
+        let _folder_is_coming = entry.runtime.lock().await;
+        let mut name = HeldName::of(&self.entries, &entry)?;
+        let view = self.view(&record);
+        self.store.create(record, move || name.keep()).await?;
         Ok(view)
     }
 
     async fn start(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
-        let entry = self.find(owner, workspace)?;
-        let mut state = self.lock(owner, workspace, &entry).await?;
-        self.set_status(&mut state, Status::Running).await?;
-        Ok(self.view(&state.record))
+        let (entry, _no_other_change) = self.change(owner, workspace).await?;
+        self.set_status(&entry, Status::Running).await?;
+        Ok(self.view(&entry.record()))
     }
 
     async fn stop(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
-        let entry = self.find(owner, workspace)?;
-        let mut state = self.lock(owner, workspace, &entry).await?;
-        self.set_status(&mut state, Status::Stopped).await?;
-        state.runtime.end_all().await;
-        Ok(self.view(&state.record))
+        let (entry, mut runtime) = self.change(owner, workspace).await?;
+        self.set_status(&entry, Status::Stopped).await?;
+        runtime.end_all().await;
+        Ok(self.view(&entry.record()))
     }
 
     async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
-        let entry = self.find(owner, workspace)?;
-        let mut state = self.lock(owner, workspace, &entry).await?;
-        state.runtime.end_all().await;
-        self.store.forget(&entry.id).await?;
-        state.deleted = true;
-        self.entries().remove(&entry.id);
-        self.store.sweep().await?;
-        Ok(Workspace { status: Status::Stopped, ..self.view(&state.record) })
+        let (entry, mut runtime) = self.change(owner, workspace).await?;
+        self.set_status(&entry, Status::Stopped).await?;
+        runtime.end_all().await;
+        let (entries, id) = (self.entries.clone(), entry.id.clone());
+        self.store
+            .forget(&entry.id, move || {
+                entries.lock().remove(&id);
+            })
+            .await?;
+        self.store.free(&entry.id).await?;
+        Ok(self.view(&entry.record()))
     }
 
     async fn run_command(
@@ -276,10 +266,9 @@ impl Workspaces for LocalWorkspaces {
         request: RunCommand,
         live: Option<LiveOutput>,
     ) -> Result<CommandResult, Error> {
-        let entry = self.find(owner, &request.workspace)?;
         let command = {
-            let mut state = self.lock(owner, &request.workspace, &entry).await?;
-            if state.record.status == Status::Stopped {
+            let (entry, mut runtime) = self.change(owner, &request.workspace).await?;
+            if entry.record().status == Status::Stopped {
                 return Err(Error::Stopped { workspace: entry.name.clone() });
             }
             let place = runtime::Place {
@@ -290,23 +279,38 @@ impl Workspaces for LocalWorkspaces {
                 output_name: self.unique(),
                 options: &self.options,
             };
-            state.runtime.start(&place, request, live).await?
+            runtime.start(&place, request, live).await?
         };
         // The lock is free again: other commands run beside this one, and a stop reaches it.
         command.result().await
     }
 }
 
-/// Gives a name back if its workspace could not be made, or if nobody waited for it.
-struct Reservation<'a> {
-    backend: &'a LocalWorkspaces,
-    id: Option<&'a str>,
+/// Holds a new workspace's name, and gives it back unless the workspace comes to be.
+struct HeldName {
+    entries: Entries,
+    id: Option<String>,
 }
 
-impl Drop for Reservation<'_> {
+impl HeldName {
+    fn of(entries: &Entries, entry: &Arc<Entry>) -> Result<Self, Error> {
+        let mut all = entries.lock();
+        if all.values().any(|other| other.owner == entry.owner && other.name == entry.name) {
+            return Err(Error::NameTaken { name: entry.name.clone() });
+        }
+        all.insert(entry.id.clone(), Arc::clone(entry));
+        Ok(Self { entries: entries.clone(), id: Some(entry.id.clone()) })
+    }
+
+    fn keep(&mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for HeldName {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.backend.entries().remove(id);
+        if let Some(id) = self.id.take() {
+            self.entries.lock().remove(&id);
         }
     }
 }

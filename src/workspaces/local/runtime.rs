@@ -74,6 +74,10 @@ impl Runtime {
         live: Option<LiveOutput>,
     ) -> Result<Command, Error> {
         check(&request)?;
+        if self.cancel.is_cancelled() {
+            // Whoever wanted the end before did not wait for it.
+            self.end_all().await;
+        }
         let cwd = place.folder(request.cwd.as_deref()).await?;
         let files = place.output_files(request.background);
         let job = Job {

@@ -1,7 +1,8 @@
 //! The folders. `workspaces/ID/` holds `workspace.json`, `home/`, `tmp/` and `output/`.
 //!
 //! A folder appears whole and disappears at once, by a rename, so a crash leaves no half workspace: names that begin
-//! with a dot are unfinished work, and swept.
+//! with a dot are unfinished work, and swept. A change, once begun, is finished even if its caller stops waiting: what
+//! must follow it is handed over as `done`.
 
 use crate::workspaces::{Error, Owner, Status};
 use jiff::Timestamp;
@@ -14,6 +15,10 @@ use std::{
 };
 
 const RECORD_FILE: &str = "workspace.json";
+/// What the names of folders that are being made begin with.
+const UNFINISHED: &str = ".new-";
+/// What the names of folders that are being deleted begin with.
+const FORGOTTEN: &str = ".old-";
 
 /// `workspace.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,17 +42,15 @@ impl Store {
     /// Opens the folder, made if it is not there, and reads what is in it.
     pub async fn open(root: PathBuf) -> Result<(Self, Vec<Record>), Error> {
         let doing = format!("open the state directory {}", root.display());
-        let (root, records) = blocking(move || {
+        blocking(move || {
             private_dir(&root)?;
             let root = root.canonicalize()?;
+            sweep(&root)?;
             let records = read_all(&root)?;
-            Ok((root, records))
+            Ok((Self { root }, records))
         })
         .await
-        .map_err(Error::io(doing))?;
-        let store = Self { root };
-        store.sweep().await?;
-        Ok((store, records))
+        .map_err(Error::io(doing))
     }
 
     pub fn home(&self, id: &str) -> PathBuf {
@@ -63,15 +66,16 @@ impl Store {
     }
 
     /// Makes a workspace's folder.
-    pub async fn create(&self, record: &Record) -> Result<(), Error> {
-        let (root, record) = (self.root.clone(), record.clone());
+    pub async fn create(&self, record: Record, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let root = self.root.clone();
         blocking(move || {
-            let unfinished = root.join(format!(".{}", record.id));
+            let unfinished = root.join(format!("{UNFINISHED}{}", record.id));
             for folder in ["home", "tmp", "output"] {
                 private_dir(&unfinished.join(folder))?;
             }
             write_record(&unfinished, &record)?;
             fs::rename(&unfinished, root.join(&record.id))?;
+            done();
             File::open(&root)?.sync_all()
         })
         .await
@@ -79,42 +83,41 @@ impl Store {
     }
 
     /// Writes a workspace's changed record.
-    pub async fn save(&self, record: &Record) -> Result<(), Error> {
-        let (folder, record) = (self.root.join(&record.id), record.clone());
-        blocking(move || write_record(&folder, &record)).await.map_err(Error::io("save the workspace's state"))
+    pub async fn save(&self, record: Record, done: impl FnOnce(Record) + Send + 'static) -> Result<(), Error> {
+        let folder = self.root.join(&record.id);
+        blocking(move || write_record(&folder, &record).map(|()| done(record)))
+            .await
+            .map_err(Error::io("save the workspace's state"))
     }
 
-    /// Takes a workspace away; [`Self::sweep`] then frees its space.
-    pub async fn forget(&self, id: &str) -> Result<(), Error> {
-        let (from, to) = (self.root.join(id), self.root.join(format!(".{id}")));
-        blocking(move || match fs::rename(from, to) {
-            // A deletion that was interrupted just after this.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        })
-        .await
-        .map_err(Error::io("delete the workspace"))
+    /// Takes a workspace away; [`Self::free`] then frees its space.
+    pub async fn forget(&self, id: &str, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let (from, to) = (self.root.join(id), self.root.join(format!("{FORGOTTEN}{id}")));
+        blocking(move || fs::rename(from, to).map(|()| done())).await.map_err(Error::io("delete the workspace"))
     }
 
-    /// Deletes what is unfinished or forgotten.
-    pub async fn sweep(&self) -> Result<(), Error> {
-        let root = self.root.clone();
-        blocking(move || {
-            for entry in fs::read_dir(&root)? {
-                let entry = entry?;
-                if entry.file_name().as_encoded_bytes().starts_with(b".ws-") {
-                    remove_tree(&entry.path())?;
-                }
-            }
-            Ok(())
-        })
-        .await
-        .map_err(Error::io("delete the workspace's files"))
+    /// Deletes the files of a forgotten workspace.
+    pub async fn free(&self, id: &str) -> Result<(), Error> {
+        let folder = self.root.join(format!("{FORGOTTEN}{id}"));
+        blocking(move || remove_tree(&folder)).await.map_err(Error::io("delete the workspace's files"))
     }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// Deletes what a crash left unfinished.
+fn sweep(root: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(UNFINISHED.as_bytes()) || name.starts_with(FORGOTTEN.as_bytes()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn read_all(root: &Path) -> io::Result<Vec<Record>> {
@@ -128,15 +131,15 @@ fn read_all(root: &Path) -> io::Result<Vec<Record>> {
         match read_record(&path) {
             Ok(record) if record.id == id => records.push(record),
             // One damaged file must not take the others down; the folder stays for its owner to look at.
-            Ok(record) => {
-                tracing::warn!(path = %path.display(), id = record.id, "a workspace is left out: its id is not its folder's name")
-            }
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a workspace is left out: its file cannot be read")
-            }
+            Ok(record) => warn(&path, &format!("it says that it is {:?}", record.id)),
+            Err(error) => warn(&path, &error.to_string()),
         }
     }
     Ok(records)
+}
+
+fn warn(path: &Path, why: &str) {
+    tracing::warn!(path = %path.display(), why, "a workspace is left out: its file is damaged");
 }
 
 fn read_record(path: &Path) -> io::Result<Record> {

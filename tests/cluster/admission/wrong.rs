@@ -65,6 +65,10 @@ fn origin(what: &'static str, origin: &str) -> Wrong {
     endpoint(what, json!({"cors": {"allowedOrigins": [origin]}}), "spec.cors.allowedOrigins", says)
 }
 
+fn many_annotations() -> Value {
+    (0..65).map(|number| (format!("example.com/{number}"), json!("yes"))).collect()
+}
+
 pub fn wrong_manifests() -> Vec<Wrong> {
     let mut rows = wrong_endpoints();
     rows.extend(wrong_clients());
@@ -100,6 +104,7 @@ fn wrong_endpoints() -> Vec<Wrong> {
         limit(Endpoint, "a URL that is none but a number", json!({"url": 5}), "spec.url", "must be of type string", "must be of type string"),
         endpoint("two exposures at once", json!({"exposure": {"ingress": {}, "none": {}}}), "spec.exposure", "ingress and none exclude each other; keep one"),
         endpoint("the operator's own annotation", json!({"exposure": {"ingress": {"annotations": {"nginx.ingress.kubernetes.io/cors-allow-origin": "*"}}}}), "spec.exposure.ingress.annotations", "are written by the operator; use spec.cors instead"),
+        limit(Endpoint, "too many annotations", json!({"exposure": {"ingress": {"annotations": many_annotations()}}}), "spec.exposure.ingress.annotations", "must have at most 64 items", "must have at most 64 entries"),
         limit(Endpoint, "an empty class", json!({"exposure": {"ingress": {"className": ""}}}), "spec.exposure.ingress.className", "should be at least 1 chars long", "must have at least 1 characters"),
         limit(Endpoint, "TLS without a Secret", json!({"exposure": {"ingress": {"tls": {}}}}), "spec.exposure.ingress.tls.secretName", "Required value", "is required"),
         limit(Endpoint, "a negative limit", json!({"limits": {"burst": -5}}), "spec.limits.burst", "greater than or equal to 1", "must be at least 1"),
