@@ -1,4 +1,4 @@
-//! The one door to the ambient clock and to randomness (DESIGN §5.14).
+//! The one door to the ambient clock and to randomness (decision 14 of docs/architecture.md).
 //!
 //! Everything else is handed a [`Clock`] and a generator, so that every test of tokens, rotation and
 //! expiry is exact. `clippy.toml` bans the ambient ones elsewhere.

@@ -1,4 +1,4 @@
-//! Who speaks CORS (DESIGN §5.10), and the rules for an ingress controller that does: a Traefik Middleware, or
+//! Who speaks CORS (decision 13 of docs/architecture.md), and the rules for an ingress controller that does: a Traefik Middleware, or
 //! ingress-nginx's annotations. Never both the controller and the server.
 //!
 //! With no allowed origin nobody has anything to say, so the controller gets no rules.
