@@ -1,5 +1,5 @@
-//! Who speaks CORS (decision 13 of docs/architecture.md), and the rules for an ingress controller that does: a Traefik Middleware, or
-//! ingress-nginx's annotations. Never both the controller and the server.
+//! Who speaks CORS (decision 13 of docs/architecture.md), and the rules for an ingress controller that does: a Traefik
+//! Middleware, or ingress-nginx's annotations. Never both the controller and the server.
 //!
 //! With no allowed origin nobody has anything to say, so the controller gets no rules.
 
