@@ -87,6 +87,8 @@ pub(super) fn plan<'a>(
         }
         planned.plans.push(plan);
     }
+    planned.verifiers.clients.push(ClientVerifier::operator());
+    planned.verifiers.clients.sort_by(|a, b| a.client_id.cmp(&b.client_id));
     planned
 }
 

@@ -1,10 +1,6 @@
 //! Of two operators one leads; the other takes over when it is killed, and at once when it is told to stop.
 
-use crate::stage::{Operator, create, endpoint, eventually, names, operator, own_plane};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use crate::stage::{create, endpoint, eventually, names, operator, own_plane};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +22,7 @@ async fn one_leads_and_the_other_takes_over() {
     let third = operator(&plane, "third").await;
     eventually("the third is up", async || third.metric("portcullis_operator_leader").await).await;
     let mut second = second;
-    stop(&second);
+    second.process.terminate();
     eventually("the second ends", async || second.process.ended()).await;
     let lease = plane.kubectl(&[
         "-n",
@@ -41,11 +37,6 @@ async fn one_leads_and_the_other_takes_over() {
     assert!(holder.is_empty() || holder == "third", "the Lease was given back: {holder:?}");
     eventually("the third leads", async || third.leads().await.then_some(())).await;
     works(&plane, &client, "by-third").await;
-}
-
-/// SIGTERM, as a kubelet sends it.
-fn stop(operator: &Operator) {
-    kill(Pid::from_raw(i32::try_from(operator.process.id()).unwrap()), Signal::SIGTERM).unwrap();
 }
 
 async fn works(plane: &crate::support::controlplane::ControlPlane, client: &kube::Client, prefix: &str) {

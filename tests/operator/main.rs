@@ -9,4 +9,5 @@ mod election;
 mod interruptions;
 mod objects;
 mod rest;
+mod servers;
 mod stage;

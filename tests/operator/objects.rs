@@ -5,7 +5,10 @@ use crate::{
         OPERATOR, api, condition, create, endpoint, eventually, names, objects, operator, own_plane, planned, robot,
         settled,
     },
-    support::controlplane::{ControlPlane, Write},
+    support::{
+        audit::{AuditMark, Write},
+        controlplane::ControlPlane,
+    },
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -89,7 +92,7 @@ where
 }
 
 /// What the operator wrote in a namespace, statuses excepted, as `resource/name`.
-fn written(plane: &ControlPlane, mark: crate::support::controlplane::AuditMark, namespace: &str) -> BTreeSet<String> {
+fn written(plane: &ControlPlane, mark: AuditMark, namespace: &str) -> BTreeSet<String> {
     let of_namespace =
         |write: &Write| write.namespace == namespace && write.subresource.is_empty() && write.resource != "events";
     let writes = plane.audit_writes(mark, OPERATOR).into_iter().filter(of_namespace);

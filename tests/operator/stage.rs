@@ -77,12 +77,17 @@ impl Drop for Operator {
 
 /// Starts an operator as a process that has the rights of `deploy/rbac.yaml`.
 pub async fn operator(plane: &ControlPlane, identity: &str) -> Operator {
-    operator_at(plane, identity, plane.url()).await
+    let kubeconfig = plane.kubeconfig_for_service_account("portcullis-system", "portcullis-operator").await;
+    start(&kubeconfig, identity)
 }
 
 /// The same, through a proxy at `url`.
 pub async fn operator_at(plane: &ControlPlane, identity: &str, url: &str) -> Operator {
     let kubeconfig = plane.kubeconfig_for_service_account_at("portcullis-system", "portcullis-operator", url).await;
+    start(&kubeconfig, identity)
+}
+
+fn start(kubeconfig: &Path, identity: &str) -> Operator {
     let folder = kubeconfig.parent().unwrap().to_owned();
     let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let args = ["operator", "--server-image=example.com/portcullis", "--lease-seconds=3"].map(ToOwned::to_owned);
