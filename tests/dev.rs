@@ -167,6 +167,31 @@ fn good_edits_are_live_and_bad_ones_change_nothing() {
 }
 
 #[test]
+fn a_secret_of_the_manifests_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = folder.path().join("manifests.yaml");
+    let secret = "a secret that somebody else has made and keeps";
+    let existing = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: kept, labels: {{portcullis.dev/endpoint: agents}}}}\n\
+         stringData: {{client-secret: {secret}}}\n"
+    );
+    let agent = client("first").replace("scopes:", "existingSecret: {name: kept}, scopes:");
+    fs::write(&manifests, format!("{ENDPOINT}{agent}{existing}")).unwrap();
+    let dev = Dev::serve(&manifests, &folder.path().join("state"));
+
+    let (credentials, token_url) = (folder.path().join("credentials"), dev.url().replace("/mcp", "/token"));
+    fs::create_dir(&credentials).unwrap();
+    for (file, text) in [("client-id", "first"), ("client-secret", secret), ("token-url", &token_url)] {
+        fs::write(credentials.join(file), text).unwrap();
+    }
+    assert_eq!(token(&credentials).0, 200);
+
+    fs::write(&manifests, format!("{ENDPOINT}{agent}")).unwrap();
+    dev.wait_for("client \"first\": Secret \"kept\" was not found with the label portcullis.dev/endpoint=agents");
+    assert!(eventually(|| (token(&credentials).0 == 401).then_some(())).is_some());
+}
+
+#[test]
 fn deleting_a_secret_revokes_it() {
     let state = tempfile::tempdir().unwrap();
     let dev = Dev::serve(&quickstart(), state.path());
