@@ -10,7 +10,7 @@ use crate::{
     chain::chain,
     observe::logs::{self, LogFormat},
 };
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use std::{error::Error, io, process::ExitCode};
 
 /// A guarded door between AI agents and workspaces on Kubernetes.
@@ -19,8 +19,13 @@ use std::{error::Error, io, process::ExitCode};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How log lines look [default: text on a terminal and in dev, else json]
-    #[arg(long, global = true)]
+}
+
+/// Options of what runs in a cluster.
+#[derive(Args, Clone, Copy, Debug)]
+struct LogOptions {
+    /// How log lines look [default: text on a terminal, else json]
+    #[arg(long)]
     log_format: Option<LogFormat>,
 }
 
@@ -46,18 +51,18 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
-    let log = |default: Option<LogFormat>| logs::init(cli.log_format.or(default));
     match cli.command {
         Command::Operator(args) => {
-            log(None)?;
+            logs::init(args.logs.log_format)?;
             runtime()?.block_on(operator::run(args))?;
         }
         Command::Serve(args) => {
-            log(None)?;
+            logs::init(args.logs.log_format)?;
             runtime()?.block_on(serve::run(args))?;
         }
         Command::Dev(args) => {
-            log(Some(LogFormat::Text))?;
+            // Somebody sits in front of it.
+            logs::init(Some(LogFormat::Text))?;
             runtime()?.block_on(dev::run(args))?;
         }
         Command::Crds(args) => crds::run(&args)?,

@@ -1,6 +1,6 @@
 //! `portcullis operator`: reconciles the custom resources of the cluster.
 
-use super::signals::until_signal;
+use super::{LogOptions, signals::until_signal};
 use crate::{
     ambient::{self, SystemClock},
     config::hex,
@@ -21,7 +21,7 @@ use std::{
 };
 use tower::ServiceBuilder;
 
-/// Reconciles McpEndpoints and OAuthClients: plans their objects, applies them and reports in their status.
+/// Keep the objects of McpEndpoints and OAuthClients as they should be, and report in their status.
 #[derive(Args, Clone, Debug)]
 pub struct OperatorArgs {
     /// The image of the servers: normally the operator's own.

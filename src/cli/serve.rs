@@ -1,6 +1,6 @@
 //! `portcullis serve`: the endpoint, from mounted files.
 
-use super::signals::until_signal;
+use super::{LogOptions, signals::until_signal};
 use crate::{
     ambient::SystemClock,
     config::{PRIVATE_PORT, PUBLIC_PORT},
@@ -26,6 +26,8 @@ pub struct Args {
     /// Where health, readiness, metrics and the loaded revision are served
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PRIVATE_PORT)))]
     private_listen: SocketAddr,
+    #[command(flatten)]
+    pub(super) logs: LogOptions,
 }
 
 /// Why serving ended.
