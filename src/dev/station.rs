@@ -126,7 +126,7 @@ impl Station {
             match object.kind() {
                 "Secret" => {
                     let secret: Secret = object.object.clone().try_parse()?;
-                    self.store.write_secret(object.name(), &secret)?;
+                    self.store.write_secret(object.name(), &secret, observed.get(object.name()))?;
                     planned.insert(object.name());
                     for file in [CLIENTS_FILE, KEYS_FILE] {
                         let content = secret.data.as_ref().and_then(|data| data.get(file));

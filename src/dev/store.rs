@@ -141,8 +141,9 @@ impl Store {
         Ok(secrets)
     }
 
-    /// Makes the folder of a Secret say what `secret` says; a file that says so already is left alone.
-    pub fn write_secret(&self, name: &str, secret: &Secret) -> Result<(), StoreError> {
+    /// Makes the folder of a Secret, last seen as `observed`, say what `secret` says. What is the same in both is left
+    /// alone: a file that somebody deletes meanwhile, to revoke what is in it, must not come back.
+    pub fn write_secret(&self, name: &str, secret: &Secret, observed: Option<&Secret>) -> Result<(), StoreError> {
         let folder = self.secret_folder(name);
         make_folder(&folder)?;
         let metadata = Metadata {
@@ -155,7 +156,8 @@ impl Store {
                 fs::remove_file(&path).map_err(failed(&path, "removed"))?;
             }
         }
-        for (key, value) in &data {
+        let seen = observed.and_then(|secret| secret.data.as_ref());
+        for (key, value) in data.iter().filter(|(key, value)| seen.and_then(|data| data.get(*key)) != Some(value)) {
             write_file(&folder.join(key), &value.0)?;
         }
         let path = folder.join(METADATA_FILE);
@@ -286,21 +288,33 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("state")).unwrap();
         let first = secret("s", &[("client-id", "a"), ("client-secret", "b")]);
-        store.write_secret("s", &first).unwrap();
+        store.write_secret("s", &first, None).unwrap();
         assert_eq!(store.secrets().unwrap()["s"], first);
 
         let second = secret("s", &[("client-id", "c")]);
-        store.write_secret("s", &second).unwrap();
+        store.write_secret("s", &second, Some(&first)).unwrap();
         assert_eq!(store.secrets().unwrap()["s"], second);
         store.remove_secret("s").unwrap();
         assert!(store.secrets().unwrap().is_empty());
     }
 
     #[test]
+    fn what_is_deleted_meanwhile_does_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let before = secret("s", &[("client-secret", "leaked"), ("url", "http://old")]);
+        store.write_secret("s", &before, None).unwrap();
+        fs::remove_file(store.secret_folder("s").join("client-secret")).unwrap();
+        let after = secret("s", &[("client-secret", "leaked"), ("url", "http://new")]);
+        store.write_secret("s", &after, Some(&before)).unwrap();
+        assert_eq!(store.secrets().unwrap()["s"], secret("s", &[("url", "http://new")]));
+    }
+
+    #[test]
     fn only_the_owner_can_read_what_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("state")).unwrap();
-        store.write_secret("s", &secret("s", &[("k", "v")])).unwrap();
+        store.write_secret("s", &secret("s", &[("k", "v")]), None).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(store.root()), 0o700);
         assert_eq!(mode(&store.secret_folder("s")), 0o700);
