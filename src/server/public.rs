@@ -2,7 +2,7 @@
 //!
 //! In this order, outermost first:
 //!
-//! 1. [`observe`]: counted and timed; refused by address (403).
+//! 1. [`observe`]: counted and timed; refused by address (403). What a refusal left unread of the body is read.
 //! 2. [`check_origin`]: refused by `Origin` (403). Not for the metadata documents, which are public.
 //! 3. CORS, where the configuration says that it is answered here: preflights end here, and every answer from
 //!    further in, a 401 too, carries the headers. The documents allow any origin.
@@ -22,6 +22,7 @@ use super::{
     mounted::Mounted,
     origin::Origins,
     problem::Problem,
+    unread::Unread,
 };
 use crate::{
     ambient::{self, Clock},
@@ -223,12 +224,18 @@ async fn observe(State(door): State<Arc<Door>>, mut request: Request, next: Next
         .and_then(|ConnectInfo(peer)| address::client(peer.ip(), request.headers(), &rules.trusted_proxies));
     request.extensions_mut().insert(route);
     request.extensions_mut().insert(ClientAddress(client));
-    let response = if address::admitted(client, rules) {
+    let unread = Unread::of(&mut request);
+    let mut response = if address::admitted(client, rules) {
         next.run(request).await
     } else {
         let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
         door.refuse(route, Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message))
     };
+    if let Some(unread) = unread
+        && let Some(close) = unread.read_on(door.mounted.config.limits.max_body_size.bytes()).await
+    {
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     let (status, duration) = (response.status().as_u16(), begin.elapsed());
     door.metrics.request_ends(route, status, duration);
     tracing::debug!(?route, status, ?duration, "answered");
