@@ -526,7 +526,7 @@ async fn too_many_and_too_much_are_refused_with_a_time_to_come_again() {
     let large = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"filler": "x".repeat(1024)}});
     let refused = server.call(&token, &large).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(refused.json::<Value>().await.unwrap()["error"]["data"]["reason"], "too_large");
+    assert!(refused.text().await.unwrap().contains("larger than"));
 
     let (first, second) = (server.half_a_request(&token).await, server.half_a_request(&token).await);
     server.working_on(2).await;
