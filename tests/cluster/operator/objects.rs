@@ -1,14 +1,12 @@
 //! From manifests to objects, and what becomes of the objects when manifests, objects or names change.
 
-use crate::{
-    stage::{
-        OPERATOR, api, condition, create, endpoint, eventually, names, objects, operator, own_plane, planned, robot,
-        settled,
-    },
-    support::{
-        audit::{AuditMark, Write},
-        controlplane::ControlPlane,
-    },
+use super::stage::{
+    OPERATOR, api, condition, create, endpoint, eventually, names, objects, operator, own_plane, planned, robot,
+    settled,
+};
+use crate::support::{
+    audit::{AuditMark, Write},
+    controlplane::ControlPlane,
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -47,13 +45,14 @@ async fn manifests_become_objects_and_stay_what_they_say() {
     drift_is_repaired(&plane, &client).await;
     a_taken_name_is_left_alone(&plane, &client).await;
     a_client_without_an_endpoint_says_so(&plane, &client).await;
+    a_refusal_is_told_and_retried(&plane, &client).await;
     nothing_remains_after_deletion(&plane, &client).await;
 }
 
 async fn prepared(plane: &ControlPlane, client: &Client, prefix: &str) -> String {
     let namespace = plane.create_namespace(prefix).await;
-    create(client, &namespace, &endpoint("agents", json!({}))).await;
-    create(client, &namespace, &robot("robot", "agents", json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    create(client, &namespace, &robot("robot", "agents", &json!({}))).await;
     eventually("every object exists", async || (names(client, &namespace).await == ALL).then_some(())).await;
     settled("the namespace", async || versions(client, &namespace).await).await;
     namespace
@@ -188,9 +187,9 @@ async fn a_taken_name_is_left_alone(plane: &ControlPlane, client: &Client) {
         ..Secret::default()
     };
     let secret = create(client, &namespace, &secret).await;
-    create(client, &namespace, &endpoint("agents", json!({}))).await;
-    create(client, &namespace, &robot("robot", "agents", json!({}))).await;
-    create(client, &namespace, &robot("other", "agents", json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    create(client, &namespace, &robot("robot", "agents", &json!({}))).await;
+    create(client, &namespace, &robot("other", "agents", &json!({}))).await;
     let reason = async |expected: &str| {
         eventually(expected, async || {
             let endpoint = api::<McpEndpoint>(client, &namespace).get("agents").await.unwrap();
@@ -211,7 +210,7 @@ async fn a_taken_name_is_left_alone(plane: &ControlPlane, client: &Client) {
 
 async fn a_client_without_an_endpoint_says_so(plane: &ControlPlane, client: &Client) {
     let namespace = plane.create_namespace("stranded").await;
-    create(client, &namespace, &robot("robot", "agents", json!({}))).await;
+    create(client, &namespace, &robot("robot", "agents", &json!({}))).await;
     let ready = async |expected: &str| {
         eventually(expected, async || {
             let robot = api::<OAuthClient>(client, &namespace).get("robot").await.unwrap();
@@ -221,9 +220,61 @@ async fn a_client_without_an_endpoint_says_so(plane: &ControlPlane, client: &Cli
     };
     ready("EndpointNotFound").await;
     assert_eq!(names(client, &namespace).await, Vec::<String>::new());
-    create(client, &namespace, &endpoint("agents", json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &json!({}))).await;
     ready("NoServers").await;
     eventually("every object exists", async || (names(client, &namespace).await == ALL).then_some(())).await;
+}
+
+async fn a_refusal_is_told_and_retried(plane: &ControlPlane, client: &Client) {
+    let namespace = plane.create_namespace("refused").await;
+    let policy = json!([
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": "no-ingress"},
+            "spec": {
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"],
+                    "operations": ["CREATE"], "resources": ["ingresses"],
+                }]},
+                "validations": [{"expression": "false", "message": "no Ingress in this house"}],
+            },
+        },
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": "no-ingress"},
+            "spec": {
+                "policyName": "no-ingress", "validationActions": ["Deny"],
+                "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}},
+            },
+        },
+    ]);
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": policy}).to_string();
+    let done = plane.kubectl_with_input(&["create", "-f", "-"], &list);
+    assert!(done.status.success(), "{done:?}");
+    // The API server takes a moment to enforce a policy.
+    let probe = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "probe"},
+        "spec": {"defaultBackend": {"service": {"name": "probe", "port": {"number": 80}}}}})
+    .to_string();
+    eventually("the policy is enforced", async || {
+        let tried = plane.kubectl_with_input(&["-n", &namespace, "create", "--dry-run=server", "-f", "-"], &probe);
+        (!tried.status.success()).then_some(())
+    })
+    .await;
+    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    let ready = async |expected: &str| {
+        eventually(expected, async || {
+            let endpoint = api::<McpEndpoint>(client, &namespace).get("agents").await.unwrap();
+            let conditions = endpoint.status?.conditions;
+            let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready")?;
+            (ready.reason == expected).then_some(ready.message)
+        })
+        .await
+    };
+    let message = ready("ApplyFailed").await;
+    assert!(message.contains("Ingress") && message.contains("no Ingress in this house"), "{message}");
+    let done = plane.kubectl(&["delete", "validatingadmissionpolicybinding", "no-ingress"]);
+    assert!(done.status.success(), "{done:?}");
+    ready("ServersStarting").await;
 }
 
 async fn nothing_remains_after_deletion(plane: &ControlPlane, client: &Client) {
