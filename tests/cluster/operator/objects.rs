@@ -37,6 +37,7 @@ const ALL: [&str; 10] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn manifests_become_objects_and_stay_what_they_say() {
     let plane = own_plane().await;
+    offer_traefik(&plane);
     let _operator = operator(&plane, "one").await;
     let client = plane.client().await;
     every_planned_object_exists_with_its_owner(&plane, &client).await;
@@ -45,6 +46,7 @@ async fn manifests_become_objects_and_stay_what_they_say() {
     drift_is_repaired(&plane, &client).await;
     a_taken_name_is_left_alone(&plane, &client).await;
     a_client_without_an_endpoint_says_so(&plane, &client).await;
+    cors_goes_to_traefik_and_back(&plane, &client).await;
     a_refusal_is_told_and_retried(&plane, &client).await;
     nothing_remains_after_deletion(&plane, &client).await;
 }
@@ -275,6 +277,52 @@ async fn a_refusal_is_told_and_retried(plane: &ControlPlane, client: &Client) {
     let done = plane.kubectl(&["delete", "validatingadmissionpolicybinding", "no-ingress"]);
     assert!(done.status.success(), "{done:?}");
     ready("ServersStarting").await;
+}
+
+/// Traefik's kind, without its schema, and a class of Ingress that is Traefik's.
+fn offer_traefik(plane: &ControlPlane) {
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let version = json!({"name": "v1alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema": open}});
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "middlewares.traefik.io"},
+            "spec": {
+                "group": "traefik.io", "scope": "Namespaced", "versions": [version],
+                "names": {"kind": "Middleware", "plural": "middlewares", "singular": "middleware"},
+            },
+        },
+        {
+            "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "traefik"},
+            "spec": {"controller": "traefik.io/ingress-controller"},
+        },
+    ]});
+    let done = plane.kubectl_with_input(&["create", "-f", "-"], &list.to_string());
+    assert!(done.status.success(), "{done:?}");
+    let args = ["wait", "--for=condition=Established", "crd/middlewares.traefik.io", "--timeout=60s"];
+    let done = plane.kubectl(&args);
+    assert!(done.status.success(), "{done:?}");
+}
+
+async fn cors_goes_to_traefik_and_back(plane: &ControlPlane, client: &Client) {
+    let namespace = plane.create_namespace("cors").await;
+    let spec = json!({
+        "exposure": {"ingress": {"className": "traefik"}},
+        "cors": {"allowedOrigins": ["https://claude.ai"]},
+    });
+    create(client, &namespace, &endpoint("agents", &spec)).await;
+    let enforced_by = async |who: &str, middlewares: usize| {
+        eventually(who, async || {
+            let endpoint = api::<McpEndpoint>(client, &namespace).get("agents").await.unwrap();
+            let listed = plane.kubectl(&["-n", &namespace, "get", "middlewares.traefik.io", "-o", "name"]);
+            let listed = String::from_utf8_lossy(&listed.stdout).lines().count();
+            (endpoint.status?.cors_enforced_by? == who && listed == middlewares).then_some(())
+        })
+        .await;
+    };
+    enforced_by("Traefik", 1).await;
+    patch::<McpEndpoint>(client, &namespace, "agents", json!({"spec": {"cors": {"enforcedBy": "Server"}}})).await;
+    enforced_by("Server", 0).await;
 }
 
 async fn nothing_remains_after_deletion(plane: &ControlPlane, client: &Client) {
