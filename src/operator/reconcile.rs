@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{McpEndpoint, OAuthClient, condition::conditions},
     chain::chain,
-    plan::{self, Inputs, Plan, PlanError, PlannedObject},
+    plan::{self, Inputs, Plan, PlanError},
 };
 use futures::future::try_join_all;
 use jiff::SignedDuration;
@@ -296,7 +296,7 @@ impl Reconcile<'_> {
                         format!("{} had been changed by somebody; it is as planned again", describe(&planned.object));
                     self.context.events.note(self.endpoint, "DriftRepaired", "Apply", note).await;
                 }
-                Applied::NameTaken if is_secret(planned) => {
+                Applied::NameTaken if planned.generated => {
                     // The next plan is told of it, and makes no credentials for it.
                     memory.foreign_secrets.insert(planned.object.name_any());
                     return Err(ApplyError::Stale(describe(&planned.object)));
@@ -355,10 +355,6 @@ impl Reconcile<'_> {
         let outcome = try_join_all(steps).await.map(drop);
         memory.verified = Some(Verification { subject, at: now, outcome });
     }
-}
-
-fn is_secret(planned: &PlannedObject) -> bool {
-    planned.object.types.as_ref().is_some_and(|types| *types == TypeMeta::resource::<Secret>())
 }
 
 #[cfg(test)]

@@ -189,17 +189,24 @@ async fn a_taken_name_is_left_alone(plane: &ControlPlane, client: &Client) {
         ..Secret::default()
     };
     let secret = create(client, &namespace, &secret).await;
+    let verifiers = Secret {
+        metadata: kube::core::ObjectMeta { name: Some("agents-clients".to_owned()), ..Default::default() },
+        ..Secret::default()
+    };
+    let verifiers = create(client, &namespace, &verifiers).await;
     create(client, &namespace, &endpoint("agents", &json!({}))).await;
     create(client, &namespace, &robot("robot", "agents", &json!({}))).await;
     create(client, &namespace, &robot("other", "agents", &json!({}))).await;
     let reason = async |expected: &str| {
         eventually(expected, async || {
             let endpoint = api::<McpEndpoint>(client, &namespace).get("agents").await.unwrap();
-            (condition(&endpoint.status?.conditions, "Ready")?.1 == expected).then_some(())
+            let ready = endpoint.status?.conditions.into_iter().find(|condition| condition.type_ == "Ready")?;
+            (ready.reason == expected).then_some(ready.message)
         })
-        .await;
+        .await
     };
-    reason("NameTaken").await;
+    let message = reason("NameTaken").await;
+    assert!(message.contains("Secret \"agents-clients\", ConfigMap \"agents-config\""), "{message}");
     eventually("the client says whose name is taken", async || {
         let robot = api::<OAuthClient>(client, &namespace).get("robot").await.unwrap();
         (condition(&robot.status?.conditions, "Ready")?.1 == "NameTaken").then_some(())
@@ -207,6 +214,7 @@ async fn a_taken_name_is_left_alone(plane: &ControlPlane, client: &Client) {
     .await;
     assert_eq!(api::<ConfigMap>(client, &namespace).get("agents-config").await.unwrap(), foreign);
     assert_eq!(api::<Secret>(client, &namespace).get("robot-oauth").await.unwrap(), secret);
+    assert_eq!(api::<Secret>(client, &namespace).get("agents-clients").await.unwrap(), verifiers);
     assert!(names(client, &namespace).await.contains(&"Secret/other-oauth".to_owned()), "others go on");
 }
 
