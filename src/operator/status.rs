@@ -320,13 +320,13 @@ mod tests {
         Revision::of(b"new", b"", b"")
     }
 
-    fn loaded(revision: Revision, version: &str, rejected: Option<&str>) -> Report {
-        Ok(LoadedRevision {
+    fn loaded(revision: Revision, version: &str, rejected: Option<&str>) -> LoadedRevision {
+        LoadedRevision {
             revision,
             version: version.to_owned(),
             protocol_versions: vec!["2025-11-25".to_owned(), "2026-07-28".to_owned()],
             rejected: rejected.map(ToOwned::to_owned),
-        })
+        }
     }
 
     fn deployment(replicas: i64, ready: i64, available: &str) -> Value {
@@ -344,8 +344,10 @@ mod tests {
         let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b""));
         let up = deployment(2, 2, "True");
         let ingress = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
-        let servers =
-            [("a".to_owned(), loaded(new.clone(), "1", None)), ("b".to_owned(), loaded(new.clone(), "1", None))];
+        let servers = [
+            ("a".to_owned(), Ok(loaded(new.clone(), "1", None))),
+            ("b".to_owned(), Ok(loaded(new.clone(), "1", None))),
+        ];
         let good = Observed {
             url: &url,
             revision: &new,
@@ -366,8 +368,8 @@ mod tests {
         assert_eq!(summary(&endpoint_findings(&good)), parts);
 
         let (zero, starting) = (deployment(0, 0, "True"), deployment(2, 0, "False"));
-        let lagging = [servers[0].clone(), ("b".to_owned(), loaded(old.clone(), "1", None))];
-        let refusing = [("a".to_owned(), loaded(old, "1", Some("clients.json: no JSON"))), servers[1].clone()];
+        let lagging = [servers[0].clone(), ("b".to_owned(), Ok(loaded(old.clone(), "1", None)))];
+        let refusing = [("a".to_owned(), Ok(loaded(old, "1", Some("clients.json: no JSON")))), servers[1].clone()];
         let silent = [("a".to_owned(), Err("no connection".to_owned()))];
         let step =
             VerifyError::Step { server: "a".to_owned(), step: "GET /x".to_owned(), mismatch: "got 500".to_owned() };
