@@ -8,6 +8,7 @@ pub mod api;
 pub mod chain;
 pub mod cli;
 pub mod config;
+pub mod dev;
 pub mod mcp;
 pub mod oauth;
 pub mod observe;

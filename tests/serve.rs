@@ -51,6 +51,7 @@ fn clients(secrets: Vec<SecretVerifier>) -> Clients {
         client_type: ClientType::Confidential,
         grants: vec![Grant::ClientCredentials],
         scopes: BTreeSet::from(Scope::ALL),
+        registered_at: None,
         redirect_uris: Vec::new(),
         secrets,
     };
@@ -272,6 +273,9 @@ async fn a_client_finds_its_way_from_the_challenge_to_an_answer() {
     let issuer: Value = server.request(Method::GET, path).send().await.unwrap().json().await.unwrap();
     assert_eq!(issuer["issuer"], origin);
     assert_eq!(issuer["grant_types_supported"], json!(["client_credentials"]));
+    let sign_in = server.http.get(issuer["authorization_endpoint"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(sign_in.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(sign_in.json::<Value>().await.unwrap()["error"], "unsupported_response_type");
 
     let answer = server
         .http

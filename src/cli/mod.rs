@@ -1,10 +1,15 @@
 //! One thin file per subcommand.
 
 pub mod crds;
+pub mod dev;
 pub mod operator;
 pub mod serve;
+mod signals;
 
-use crate::chain::chain;
+use crate::{
+    chain::chain,
+    observe::logs::{self, LogFormat},
+};
 use clap::{Parser, Subcommand};
 use std::{error::Error, io, process::ExitCode};
 
@@ -14,12 +19,18 @@ use std::{error::Error, io, process::ExitCode};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// How log lines look [default: text on a terminal and in dev, else json]
+    #[arg(long, global = true)]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Operator(operator::OperatorArgs),
     Serve(serve::Args),
+    Dev(dev::DevArgs),
+    /// Print the custom resource definitions
+    Crds(crds::CrdsArgs),
 }
 
 /// The whole program.
@@ -35,9 +46,21 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let log = |default: Option<LogFormat>| logs::init(cli.log_format.or(default));
     match cli.command {
-        Command::Operator(args) => runtime()?.block_on(operator::run(args))?,
-        Command::Serve(args) => runtime()?.block_on(serve::run(args))?,
+        Command::Operator(args) => {
+            log(None)?;
+            runtime()?.block_on(operator::run(args))?;
+        }
+        Command::Serve(args) => {
+            log(None)?;
+            runtime()?.block_on(serve::run(args))?;
+        }
+        Command::Dev(args) => {
+            log(Some(LogFormat::Text))?;
+            runtime()?.block_on(dev::run(args))?;
+        }
+        Command::Crds(args) => crds::run(&args)?,
     }
     Ok(())
 }

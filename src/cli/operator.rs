@@ -1,5 +1,6 @@
 //! `portcullis operator`: reconciles the custom resources of the cluster.
 
+use super::signals::until_signal;
 use crate::{
     ambient::{self, SystemClock},
     config::hex,
@@ -18,8 +19,6 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 /// Reconciles McpEndpoints and OAuthClients: plans their objects, applies them and reports in their status.
@@ -83,22 +82,11 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
         election: Election { namespace: args.namespace, identity, lease_seconds: args.lease_seconds },
         listen: args.listen,
     };
-    let shutdown = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).map_err(OperatorCommandError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(OperatorCommandError::Signal)?;
-    let mut operating = Box::pin(operator::run(client, settings, shutdown.clone()));
-    let ended = tokio::select! {
-        ended = &mut operating => ended,
-        _ = terminate.recv() => {
-            shutdown.cancel();
-            operating.await
-        }
-        _ = interrupt.recv() => {
-            shutdown.cancel();
-            operating.await
-        }
-    };
-    ended.map_err(OperatorCommandError::Operator)
+    let operate = |shutdown| operator::run(client, settings, shutdown);
+    match until_signal(operate).await.map_err(OperatorCommandError::Signal)? {
+        Some(ended) => ended.map_err(OperatorCommandError::Operator),
+        None => Ok(()),
+    }
 }
 
 /// kube's usual client, but with TCP_NODELAY: without it a request with a body waits 40 ms for a delayed ACK.

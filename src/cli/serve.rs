@@ -1,23 +1,18 @@
 //! `portcullis serve`: the endpoint, from mounted files.
 
+use super::signals::until_signal;
 use crate::{
     ambient::SystemClock,
     config::{PRIVATE_PORT, PUBLIC_PORT},
-    observe::logs::{self, LogError, LogFormat},
     server::{self, Listeners, Options, ServerError},
 };
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    pin::pin,
     sync::Arc,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
 
 /// Serve an endpoint from the files that the operator has mounted.
 #[derive(Debug, clap::Args)]
@@ -31,17 +26,11 @@ pub struct Args {
     /// Where health, readiness, metrics and the loaded revision are served
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PRIVATE_PORT)))]
     private_listen: SocketAddr,
-    /// How log lines look [default: text on a terminal, else json]
-    #[arg(long)]
-    log_format: Option<LogFormat>,
 }
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Logs could not be set up.
-    #[error("logs could not be set up")]
-    Logs(#[from] LogError),
     /// An address is taken, or not this machine's.
     #[error("cannot listen on {address}; give another with {option}")]
     Listen {
@@ -63,30 +52,15 @@ pub enum ServeError {
 
 /// Runs `portcullis serve` until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> Result<(), ServeError> {
-    logs::init(args.log_format)?;
     let public = listen(args.listen, "--listen").await?;
     let private = Some(listen(args.private_listen, "--private-listen").await?);
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     tracing::info!(public = %args.listen, private = %args.private_listen, "listening");
 
-    let mut next_signal = async || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    let shutdown = CancellationToken::new();
     let options = Options { config_dir: args.config_dir, workspaces: None, clock: Arc::new(SystemClock) };
-    let mut serving = pin!(server::run(options, Listeners { public, private }, shutdown.clone()));
-    tokio::select! {
-        ended = &mut serving => return Ok(ended?),
-        () = next_signal() => tracing::info!("shutting down: running requests may finish; a second signal cuts them off"),
-    }
-    shutdown.cancel();
-    tokio::select! {
-        ended = serving => Ok(ended?),
-        () = next_signal() => Ok(()),
+    let serve = |shutdown| server::run(options, Listeners { public, private }, shutdown);
+    match until_signal(serve).await.map_err(ServeError::Signals)? {
+        Some(ended) => Ok(ended?),
+        None => Ok(()),
     }
 }
 

@@ -8,6 +8,12 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use subtle::{Choice, ConstantTimeEq as _};
 
+/// What the operator's own tokens name as their client: with them it verifies the servers.
+///
+/// No `OAuthClient` can have this name. It has no secret and no grant, so only who holds the signing keys can make a
+/// token for it; and no scope, so that such a token shows what is there and does nothing.
+pub const OPERATOR_CLIENT_ID: &str = "portcullis:operator";
+
 /// All clients of one endpoint, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,6 +34,9 @@ pub struct ClientVerifier {
     pub grants: Vec<Grant>,
     /// The most that its tokens may be good for.
     pub scopes: BTreeSet<Scope>,
+    /// When it was registered. Tokens from before were for a client of the same name that is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<Timestamp>,
     /// Where it may be called back.
     pub redirect_uris: Vec<String>,
     /// The secrets that count: one, or two while they overlap; none for a public client.
@@ -80,6 +89,20 @@ impl SecretHash {
 }
 
 impl ClientVerifier {
+    /// The operator itself: see [`OPERATOR_CLIENT_ID`].
+    #[must_use]
+    pub fn operator() -> Self {
+        Self {
+            client_id: OPERATOR_CLIENT_ID.to_owned(),
+            client_type: ClientType::Public,
+            grants: Vec::new(),
+            scopes: BTreeSet::new(),
+            registered_at: None,
+            redirect_uris: Vec::new(),
+            secrets: Vec::new(),
+        }
+    }
+
     /// Whether `secret` is one of the client's own at `now`. Takes the same time for every wrong secret.
     #[must_use]
     pub fn verifies(&self, secret: &str, now: Timestamp) -> bool {
@@ -118,6 +141,7 @@ mod tests {
             client_type: ClientType::Confidential,
             grants: vec![Grant::ClientCredentials],
             scopes: BTreeSet::from([Scope::WorkspacesRead]),
+            registered_at: None,
             redirect_uris: Vec::new(),
             secrets: vec![
                 SecretVerifier { hash: SecretHash::of("claude", "new"), expires_at: None },

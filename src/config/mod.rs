@@ -8,7 +8,7 @@ pub mod cors;
 mod keys;
 mod server;
 
-pub use clients::{ClientVerifier, Clients, SecretHash, SecretVerifier};
+pub use clients::{ClientVerifier, Clients, OPERATOR_CLIENT_ID, SecretHash, SecretVerifier};
 pub use keys::{KeyError, SigningKey, SigningKeys};
 pub use server::{AccessRules, CorsRules, Limits, PublicUrl, PublicUrlError, ServerConfig, ToolRules};
 
@@ -68,9 +68,6 @@ pub struct LoadedRevision {
     pub revision: Revision,
     /// The server's version.
     pub version: String,
-    /// The MCP revisions that it offers.
-    #[serde(default)]
-    pub protocol_versions: Vec<String>,
     /// Why newer files were refused and the last good ones kept; never holds any of their content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,

@@ -26,6 +26,7 @@ impl ClientAuthenticator {
             client_type: ClientType::Confidential,
             grants: Vec::new(),
             scopes: BTreeSet::new(),
+            registered_at: None,
             redirect_uris: Vec::new(),
             secrets: vec![SecretVerifier { hash: SecretHash::of("nobody", ""), expires_at: None }],
         };

@@ -3,6 +3,7 @@
 //! What is accepted is exactly what is made (RFC 8725): one algorithm, one type, one issuer, one audience, and the
 //! keys that the endpoint holds. The time is the caller's.
 
+use super::Caller;
 use crate::{
     api::{Scope, scope},
     config::{KeyError, PublicUrl, SigningKeys, hex},
@@ -44,19 +45,6 @@ struct Claims {
     scope: String,
 }
 
-/// What a good token says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    /// The client that it was made for.
-    pub client_id: String,
-    /// On whose behalf it acts.
-    pub subject: String,
-    /// What it was made good for.
-    pub scopes: BTreeSet<Scope>,
-    /// The first instant at which it no longer counts.
-    pub expires_at: Timestamp,
-}
-
 /// Why a token does not count. The messages are for whoever presents it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rejection {
@@ -84,7 +72,7 @@ pub enum Rejection {
     /// Its time is over.
     #[error("the access token has expired; request a new one")]
     Expired,
-    /// Its client is gone.
+    /// Its client is gone, or another one of that name has taken its place.
     #[error("the client of the access token is no longer registered")]
     Client,
 }
@@ -185,7 +173,7 @@ impl AccessTokens {
     }
 
     /// Reads a token that somebody presents.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, Rejection> {
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Rejection> {
         let header = jsonwebtoken::decode_header(token).map_err(|error| match error.kind() {
             // The only field of a header that must have one of a few values is `alg`; `none` is not among them.
             ErrorKind::Json(error) if error.is_data() => Rejection::Algorithm,
@@ -213,11 +201,12 @@ impl AccessTokens {
         if now >= expires_at {
             return Err(Rejection::Expired);
         }
-        Ok(Verified {
+        Ok(Caller {
             client_id: claims.client_id,
             subject: claims.sub,
             // A word that this version does not know grants nothing.
             scopes: claims.scope.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect(),
+            issued_at: Timestamp::from_second(claims.iat).map_err(|_| Rejection::Malformed)?,
             expires_at,
         })
     }
@@ -279,10 +268,11 @@ mod tests {
         let verified = tokens.verify(&token, at(999)).unwrap();
         assert_eq!(
             verified,
-            Verified {
+            Caller {
                 client_id: "claude".to_owned(),
                 subject: "client:claude".to_owned(),
                 scopes: BTreeSet::from([Scope::FilesRead]),
+                issued_at: at(100),
                 expires_at: at(1000),
             }
         );

@@ -7,6 +7,8 @@ use crate::{
 };
 use serde_json::{Value, json};
 
+/// The path of the authorization endpoint, after the issuer. Nobody can sign in yet: it only says so.
+pub const AUTHORIZE_PATH: &str = "/authorize";
 /// The path of the token endpoint, after the issuer.
 pub const TOKEN_PATH: &str = "/token";
 /// The path of the public keys, after the issuer.
@@ -29,11 +31,13 @@ pub fn protected_resource(config: &ServerConfig) -> Value {
 pub fn authorization_server(config: &ServerConfig) -> Value {
     json!({
         "issuer": config.url.issuer(),
+        // RFC 8414 §2 lets it be left out where no grant uses it, but the official MCP clients refuse to read on without.
+        "authorization_endpoint": config.url.issuer_url(AUTHORIZE_PATH),
         "token_endpoint": config.url.issuer_url(TOKEN_PATH),
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "jwks_uri": config.url.issuer_url(JWKS_PATH),
         "scopes_supported": Scope::ALL,
-        // Required by RFC 8414 §2; empty since nothing here answers at an authorization endpoint.
+        // Required by RFC 8414 §2; empty since the authorization endpoint gives out nothing.
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
     })

@@ -21,6 +21,8 @@ pub struct Caller {
     pub subject: String,
     /// What the token is good for.
     pub scopes: BTreeSet<Scope>,
+    /// When the token was made.
+    pub issued_at: Timestamp,
     /// When the token expires.
     pub expires_at: Timestamp,
 }

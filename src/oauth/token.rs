@@ -252,6 +252,7 @@ mod tests {
             client_type: ClientType::Confidential,
             grants,
             scopes: BTreeSet::from([Scope::FilesRead, Scope::WorkspacesRead]),
+            registered_at: None,
             redirect_uris: Vec::new(),
             secrets: vec![
                 SecretVerifier { hash: SecretHash::of(id, SECRET), expires_at: None },

@@ -5,7 +5,7 @@
 
 use super::{
     Caller,
-    jwt::{AccessTokens, Rejection, Verified},
+    jwt::{AccessTokens, Rejection},
 };
 use crate::config::{ClientVerifier, Clients};
 use http::{HeaderMap, header::AUTHORIZATION};
@@ -68,7 +68,10 @@ pub fn caller(
         Some(_) => return Err(Rejection::Expired.into()),
         None => cache.insert(hash, tokens.verify(token, now)?, now),
     };
-    let client = clients.get(&caller.client_id).ok_or(Rejection::Client)?;
+    let client = clients
+        .get(&caller.client_id)
+        .filter(|client| client.registered_at.is_none_or(|since| caller.issued_at >= since))
+        .ok_or(Rejection::Client)?;
     Ok(narrowed(caller, client))
 }
 
@@ -99,9 +102,8 @@ impl TokenCache {
         self.callers.read().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
     }
 
-    fn insert(&self, hash: TokenHash, token: Verified, now: Timestamp) -> Arc<Caller> {
-        let Verified { client_id, subject, scopes, expires_at } = token;
-        let caller = Arc::new(Caller { client_id, subject, scopes, expires_at });
+    fn insert(&self, hash: TokenHash, caller: Caller, now: Timestamp) -> Arc<Caller> {
+        let caller = Arc::new(caller);
         let mut callers = self.callers.write().unwrap_or_else(PoisonError::into_inner);
         if callers.len() >= CAPACITY {
             callers.retain(|_, caller| now < caller.expires_at);
@@ -143,6 +145,7 @@ mod tests {
                 client_type: ClientType::Confidential,
                 grants: vec![Grant::ClientCredentials],
                 scopes: scopes.iter().copied().collect(),
+                registered_at: None,
                 redirect_uris: Vec::new(),
                 secrets: Vec::new(),
             }],
@@ -168,6 +171,12 @@ mod tests {
         assert_eq!(one.scopes, BTreeSet::from([Scope::FilesRead]), "scopes taken away count at once");
         assert_eq!(caller(&headers, &tokens, &Clients::default(), &cache, at(3)), Err(Rejection::Client.into()));
         assert_eq!(caller(&headers, &tokens, &both, &cache, at(900)), Err(Rejection::Expired.into()));
+
+        let mut namesake = both;
+        for (registered_at, accepted) in [(0, true), (1, false)] {
+            namesake.clients[0].registered_at = Some(at(registered_at));
+            assert_eq!(caller(&headers, &tokens, &namesake, &cache, at(3)).is_ok(), accepted, "{registered_at}");
+        }
     }
 
     #[test]
@@ -195,10 +204,11 @@ mod tests {
     #[test]
     fn the_memory_of_tokens_is_bounded() {
         let cache = TokenCache::default();
-        let verified = |second: usize| Verified {
+        let verified = |second: usize| Caller {
             client_id: "claude".to_owned(),
             subject: "client:claude".to_owned(),
             scopes: BTreeSet::new(),
+            issued_at: at(0),
             expires_at: at(i64::try_from(second).unwrap()),
         };
         let hash = |number: usize| TokenHash::from(Sha256::digest(number.to_be_bytes()));

@@ -73,8 +73,8 @@ pub struct Verification {
     pub subject: (Revision, Vec<Incarnation>),
     /// When.
     pub at: Timestamp,
-    /// What came out.
-    pub outcome: Result<(), VerifyError>,
+    /// The MCP revisions that every server offers, or what went wrong.
+    pub outcome: Result<Vec<String>, VerifyError>,
 }
 
 impl Context {

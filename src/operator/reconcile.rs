@@ -8,7 +8,7 @@ use super::{
     report::write_client_status,
     servers::{self, Report, Server},
     status::{self, Obstacle, reason},
-    verify::verify,
+    verify::{common, operator_token, verify},
     world::{EndpointKey, Guarded, key},
 };
 use crate::{
@@ -34,6 +34,8 @@ use tokio::time::Instant;
 
 /// How often an endpoint at rest is verified again.
 const VERIFY_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// How often one that did not answer as it should.
+const VERIFY_FAILED_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// How often it is looked whether a name that was taken is free.
 const TAKEN_RETRY: Duration = Duration::from_mins(1);
 
@@ -229,7 +231,10 @@ impl Reconcile<'_> {
         let servers = servers::running(&self.context.world, self.namespace, self.name);
         let reports = self.load(&servers, &plan, memory).await?;
         self.verify(&servers, &reports, &plan, memory).await;
-        let next = memory.verified.as_ref().and_then(|last| last.at.checked_add(VERIFY_EVERY).ok());
+        let next = memory.verified.as_ref().and_then(|last| {
+            let again = if last.outcome.is_ok() { VERIFY_EVERY } else { VERIFY_FAILED_EVERY };
+            last.at.checked_add(again).ok()
+        });
         self.context.wakeups.set(self.key, plan.next_change.into_iter().chain(next).min());
 
         let named: Vec<(String, Report)> = servers.iter().map(|server| server.name.clone()).zip(reports).collect();
@@ -351,8 +356,17 @@ impl Reconcile<'_> {
         if subjects.is_empty() {
             return;
         }
-        let steps = subjects.iter().map(|server| verify(&self.context.probe, server, &plan.config.url));
-        let outcome = try_join_all(steps).await.map(drop);
+        let token = {
+            let mut rng = self.context.rng.lock().unwrap_or_else(PoisonError::into_inner);
+            operator_token(&plan.config.url, &plan.signing_keys, now, &mut *rng)
+        };
+        let outcome = match &token {
+            Ok(token) => {
+                let visits = subjects.iter().map(|server| verify(&self.context.probe, server, &plan.config.url, token));
+                try_join_all(visits).await.map(|offers| common(&offers))
+            }
+            Err(error) => Err(error.clone()),
+        };
         memory.verified = Some(Verification { subject, at: now, outcome });
     }
 }

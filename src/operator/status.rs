@@ -84,8 +84,8 @@ pub struct Observed<'a> {
     pub ingress: Option<Option<&'a Value>>,
     /// Every running server's name and report.
     pub servers: &'a [(String, Report)],
-    /// What a client's first steps led to; `None`: no server is ready.
-    pub verified: Option<&'a Result<(), VerifyError>>,
+    /// The MCP revisions that every ready server offers, or what went wrong; `None`: no server is ready.
+    pub verified: Option<&'a Result<Vec<String>, VerifyError>>,
     /// What is in the way.
     pub obstacle: Option<&'a Obstacle>,
 }
@@ -188,14 +188,16 @@ pub fn has_loaded(report: &Report, revision: &Revision) -> bool {
 fn verified(observed: &Observed<'_>) -> Finding {
     match observed.verified {
         None => finding(VERIFIED, None, reason::NO_READY_SERVER, "no server is ready to be asked".to_owned()),
-        Some(Ok(())) => {
-            let message = "every ready server answered a client's first steps as it should".to_owned();
+        Some(Ok(_)) => {
+            let message =
+                "every ready server answered as a client needs it: metadata, keys, challenge, token, server/discover"
+                    .to_owned();
             finding(VERIFIED, Some(true), reason::STEPS_SUCCEEDED, message)
         }
         Some(Err(error @ VerifyError::AddressNotAllowed { .. })) => {
             finding(VERIFIED, None, reason::ADDRESS_NOT_ALLOWED, error.to_string())
         }
-        Some(Err(error @ VerifyError::Step { .. })) => {
+        Some(Err(error @ (VerifyError::Step { .. } | VerifyError::Token(_)))) => {
             finding(VERIFIED, Some(false), reason::STEP_FAILED, error.to_string())
         }
     }
@@ -222,7 +224,7 @@ pub fn endpoint_status(
         clients: i32::try_from(usable).unwrap_or(i32::MAX),
         cors_enforced_by: Some(enforcer_name(observed.cors.0).to_owned()),
         server_version: reports().map(|report| report.version.clone()).min(),
-        protocol_versions: common(reports().map(|report| report.protocol_versions.as_slice())),
+        protocol_versions: observed.verified.and_then(|verified| verified.as_ref().ok()).cloned().unwrap_or_default(),
         conditions: conditions(&endpoint_findings(observed), previous, generation, now),
     }
 }
@@ -295,13 +297,6 @@ fn enforcer_name(enforcer: CorsEnforcer) -> &'static str {
     }
 }
 
-/// What all lists hold, in the order of the first.
-fn common<'a>(mut lists: impl Iterator<Item = &'a [String]>) -> Vec<String> {
-    let first = lists.next().unwrap_or_default();
-    let others: Vec<&[String]> = lists.collect();
-    first.iter().filter(|word| others.iter().all(|list| list.contains(word))).cloned().collect()
-}
-
 fn finding(kind: &'static str, holds: Option<bool>, reason: &'static str, message: String) -> Finding {
     Finding { kind, holds, reason, message }
 }
@@ -321,12 +316,7 @@ mod tests {
     }
 
     fn loaded(revision: Revision, version: &str, rejected: Option<&str>) -> LoadedRevision {
-        LoadedRevision {
-            revision,
-            version: version.to_owned(),
-            protocol_versions: vec!["2025-11-25".to_owned(), "2026-07-28".to_owned()],
-            rejected: rejected.map(ToOwned::to_owned),
-        }
+        LoadedRevision { revision, version: version.to_owned(), rejected: rejected.map(ToOwned::to_owned) }
     }
 
     fn deployment(replicas: i64, ready: i64, available: &str) -> Value {
@@ -342,6 +332,7 @@ mod tests {
     #[test]
     fn every_part_decides_about_ready() {
         let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b""));
+        let offers = Ok(vec!["2026-07-28".to_owned()]);
         let up = deployment(2, 2, "True");
         let ingress = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
         let servers = [
@@ -355,7 +346,7 @@ mod tests {
             deployment: Some(&up),
             ingress: Some(Some(&ingress)),
             servers: &servers,
-            verified: Some(&Ok(())),
+            verified: Some(&offers),
             obstacle: None,
         };
         let parts = [
@@ -420,13 +411,6 @@ mod tests {
         assert_eq!((blocked[0].holds, blocked[0].reason), (Some(false), reason::NAME_TAKEN));
         let refused = &endpoint_findings(&Observed { servers: &refusing, ..good })[3].message;
         assert!(refused.contains("pod a refused it") && refused.contains("clients.json: no JSON"), "{refused}");
-    }
-
-    #[test]
-    fn servers_are_summed_up_by_what_all_of_them_do() {
-        let lists = [vec!["a".to_owned(), "b".to_owned()], vec!["b".to_owned(), "c".to_owned()]];
-        assert_eq!(common(lists.iter().map(Vec::as_slice)), ["b"]);
-        assert_eq!(common(std::iter::empty()), Vec::<String>::new());
     }
 
     #[test]

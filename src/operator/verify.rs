@@ -1,5 +1,8 @@
 //! Does what a client does first, at a ready server: metadata (RFC 9728, RFC 8414), keys (RFC 7517), challenge
-//! (RFC 6750, RFC 9728 §5.1). It stops where a client would need a token: the operator holds none and makes none.
+//! (RFC 6750, RFC 9728 §5.1), and with a token `server/discover` (MCP 2026-07-28).
+//!
+//! The token is made with the endpoint's signing keys, which the operator keeps anyway, for a client that only the
+//! operator can be ([`OPERATOR_CLIENT_ID`]). It has no scope and a short life.
 
 use super::{
     probe::{Answer, Probe},
@@ -7,13 +10,21 @@ use super::{
 };
 use crate::{
     chain::chain,
-    config::{PUBLIC_PORT, PublicUrl},
+    config::{OPERATOR_CLIENT_ID, PUBLIC_PORT, PublicUrl, SigningKeys},
+    oauth::jwt::AccessTokens,
 };
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
+use jiff::Timestamp;
+use rand::CryptoRng;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+/// The revision in which a server is asked what it is.
+const REVISION: &str = "2026-07-28";
+/// Clocks differ a little.
+const TOKEN_LIFETIME: Duration = Duration::from_mins(2);
 
 /// Why a server is not what a client expects.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,15 +47,48 @@ pub enum VerifyError {
         /// What was expected and what came.
         mismatch: String,
     },
+    /// The operator cannot make a token.
+    #[error("no token could be made with the endpoint's signing keys: {0}")]
+    Token(String),
 }
 
-/// Goes through a client's first steps at one server.
-pub async fn verify(probe: &Probe, server: &Server, url: &PublicUrl) -> Result<(), VerifyError> {
+/// A token with which the operator may ask what a server is, and nothing else. Not for any log.
+pub fn operator_token(
+    url: &PublicUrl,
+    keys: &SigningKeys,
+    now: Timestamp,
+    rng: &mut dyn CryptoRng,
+) -> Result<HeaderValue, VerifyError> {
+    let tokens = AccessTokens::new(url, TOKEN_LIFETIME, keys).map_err(|error| VerifyError::Token(chain(&error)))?;
+    let token = tokens
+        .issue(OPERATOR_CLIENT_ID, &BTreeSet::new(), now, rng)
+        .map_err(|error| VerifyError::Token(chain(&error)))?;
+    let mut header =
+        HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| VerifyError::Token(chain(&error)))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// Goes through a client's first steps at one server. Returns the MCP revisions that it offers.
+pub async fn verify(
+    probe: &Probe,
+    server: &Server,
+    url: &PublicUrl,
+    token: &HeaderValue,
+) -> Result<Vec<String>, VerifyError> {
     let visit = Visit { probe, server, url };
     visit.get(&url.resource_metadata_path(), |document| check_resource(document, url)).await?;
     let keys_path = visit.get(&url.issuer_metadata_path(), |document| check_issuer(document, url)).await?;
     visit.get(&keys_path, check_keys).await?;
-    visit.post_without_token().await
+    visit.post_without_token().await?;
+    visit.discover(token).await
+}
+
+/// The revisions that every server offers, in the order of the first.
+#[must_use]
+pub fn common(offers: &[Vec<String>]) -> Vec<String> {
+    let Some((first, others)) = offers.split_first() else { return Vec::new() };
+    first.iter().filter(|revision| others.iter().all(|offer| offer.contains(revision))).cloned().collect()
 }
 
 struct Visit<'a> {
@@ -56,7 +100,7 @@ struct Visit<'a> {
 impl Visit<'_> {
     async fn get<T>(&self, path: &str, check: impl Fn(&Value) -> Result<T, String>) -> Result<T, VerifyError> {
         let step = format!("GET {path}");
-        let checked = self.ask(Method::GET, path, Bytes::new()).await.and_then(|answer| {
+        let checked = self.ask(Method::GET, path, HeaderMap::new(), Bytes::new()).await.and_then(|answer| {
             if answer.status == StatusCode::FORBIDDEN {
                 return Ok(None);
             }
@@ -72,15 +116,30 @@ impl Visit<'_> {
     async fn post_without_token(&self) -> Result<(), VerifyError> {
         let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
         let path = self.url.path();
-        let checked = self.ask(Method::POST, path, ping.into()).await.and_then(|answer| {
+        let checked = self.ask(Method::POST, path, HeaderMap::new(), ping.into()).await.and_then(|answer| {
             if answer.status == StatusCode::FORBIDDEN { Ok(None) } else { check_challenge(&answer, self.url).map(Some) }
         });
         self.outcome(format!("POST {path} without a token"), checked)
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, String> {
+    async fn discover(&self, token: &HeaderValue) -> Result<Vec<String>, VerifyError> {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": {"_meta": {
+            "io.modelcontextprotocol/protocolVersion": REVISION,
+            "io.modelcontextprotocol/clientInfo": {"name": "portcullis-operator", "version": env!("CARGO_PKG_VERSION")},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }}});
+        let headers = HeaderMap::from_iter([
+            (header::AUTHORIZATION, token.clone()),
+            (HeaderName::from_static("mcp-protocol-version"), HeaderValue::from_static(REVISION)),
+            (HeaderName::from_static("mcp-method"), HeaderValue::from_static("server/discover")),
+        ]);
+        let answer = self.ask(Method::POST, self.url.path(), headers, message.to_string().into()).await;
+        self.outcome("server/discover".to_owned(), answer.and_then(|answer| check_discovery(&answer).map(Some)))
+    }
+
+    async fn ask(&self, method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, String> {
         let address = SocketAddr::new(self.server.address, PUBLIC_PORT);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("http://{address}{path}"))
             .header(header::HOST, self.url.authority())
@@ -88,6 +147,7 @@ impl Visit<'_> {
             .header(header::ACCEPT, "application/json, text/event-stream")
             .body(Full::new(body))
             .map_err(|error| chain(&error))?;
+        request.headers_mut().extend(headers);
         self.probe.send(request).await.map_err(|error| format!("{address}: {}", chain(&error)))
     }
 
@@ -147,6 +207,19 @@ fn check_challenge(answer: &Answer, url: &PublicUrl) -> Result<(), String> {
     Err(format!("expected WWW-Authenticate: Bearer with {wanted}, got {challenges:?}"))
 }
 
+fn check_discovery(answer: &Answer) -> Result<Vec<String>, String> {
+    if answer.status != StatusCode::OK {
+        return Err(format!("expected 200, got {}", answer.status));
+    }
+    let document: Value = serde_json::from_slice(&answer.body).map_err(|_| "expected JSON, got none".to_owned())?;
+    let offered = document["result"]["supportedVersions"].as_array();
+    let offered: Vec<String> = offered.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    if offered.iter().any(|revision| revision == REVISION) {
+        return Ok(offered);
+    }
+    Err(format!("expected supportedVersions to hold {REVISION:?}, got {}", document["result"]["supportedVersions"]))
+}
+
 fn expect_field(document: &Value, field: &str, expected: &str) -> Result<(), String> {
     if document[field] == expected {
         return Ok(());
@@ -157,7 +230,6 @@ fn expect_field(document: &Value, field: &str, expected: &str) -> Result<(), Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
 
     fn url() -> PublicUrl {
         "https://mcp.example.com/mcp".parse().unwrap()
@@ -197,6 +269,38 @@ mod tests {
         }
         assert_eq!(check_keys(&json!({"keys": [{}]})), Ok(()));
         assert!(check_keys(&json!({"keys": []})).is_err() && check_keys(&json!({})).is_err());
+    }
+
+    #[test]
+    fn a_discovery_must_offer_the_revision_that_it_is_asked_in() {
+        let answer = |status: StatusCode, body: Value| Answer {
+            status,
+            headers: HeaderMap::new(),
+            body: body.to_string().into(),
+        };
+        let offer = |versions: Value| json!({"jsonrpc": "2.0", "id": 1, "result": {"supportedVersions": versions}});
+        let good = check_discovery(&answer(StatusCode::OK, offer(json!(["2025-11-25", "2026-07-28"]))));
+        assert_eq!(good, Ok(vec!["2025-11-25".to_owned(), "2026-07-28".to_owned()]));
+        for (status, body) in [
+            (StatusCode::UNAUTHORIZED, offer(json!(["2026-07-28"]))),
+            (StatusCode::OK, offer(json!(["2025-11-25"]))),
+            (StatusCode::OK, offer(Value::Null)),
+            (StatusCode::OK, json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "unknown"}})),
+        ] {
+            assert!(check_discovery(&answer(status, body.clone())).is_err(), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn servers_offer_what_all_of_them_offer() {
+        let list = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (offers, expected) in [
+            (vec![], list(&[])),
+            (vec![list(&["a", "b"])], list(&["a", "b"])),
+            (vec![list(&["a", "b", "c"]), list(&["c", "b"]), list(&["b", "c", "d"])], list(&["b", "c"])),
+        ] {
+            assert_eq!(common(&offers), expected);
+        }
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub(super) fn plan<'a>(
         }
         planned.plans.push(plan);
     }
+    planned.verifiers.clients.push(ClientVerifier::operator());
+    planned.verifiers.clients.sort_by(|a, b| a.client_id.cmp(&b.client_id));
     planned
 }
 
@@ -131,6 +133,7 @@ fn verifier(client: &OAuthClient, secrets: Vec<SecretVerifier>) -> ClientVerifie
         client_type: client.spec.client_type(),
         grants: client.spec.grants().to_vec(),
         scopes: client.spec.scopes.iter().copied().collect(),
+        registered_at: client.metadata.creation_timestamp.as_ref().map(|time| time.0),
         redirect_uris: client.spec.redirect_uris().map(ToOwned::to_owned).collect(),
         secrets,
     }

@@ -11,36 +11,40 @@ use rand::CryptoRng;
 /// The suffix of the Secret's name.
 pub(super) const SUFFIX: &str = "signing-keys";
 
-/// The Secret, and the bytes of its file.
-pub(super) fn plan(
-    inputs: &Inputs<'_>,
-    owner: &Owner<'_>,
-    rng: &mut dyn CryptoRng,
-) -> Result<(PlannedObject, Vec<u8>), PlanError> {
+/// What comes out.
+pub(super) struct Planned {
+    pub(super) secret: PlannedObject,
+    /// The bytes of its file.
+    pub(super) file: Vec<u8>,
+    pub(super) keys: SigningKeys,
+}
+
+/// Plans the Secret with the signing keys.
+pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoRng) -> Result<Planned, PlanError> {
     let name = owner.named(SUFFIX);
     let observed = inputs.secrets.get(&name);
     if observed.is_some_and(|secret| !owner.owns(secret)) {
         return Err(PlanError::NameTaken { secret: name });
     }
-    let kept = observed.and_then(usable).map(<[u8]>::to_vec);
+    let kept = observed.and_then(usable);
     let generated = kept.is_none();
-    let file = kept.map_or_else(|| generate(inputs, rng), Ok)?;
+    let (file, keys) = kept.map_or_else(|| generate(inputs, rng), Ok)?;
     let secret = Secret {
         metadata: owner.metadata(name, Component::Credentials),
         data: Some([(KEYS_FILE.to_owned(), ByteString(file.clone()))].into()),
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
     };
-    Ok((PlannedObject::credentials(&secret, observed, generated)?, file))
+    Ok(Planned { secret: PlannedObject::credentials(&secret, observed, generated)?, file, keys })
 }
 
-fn usable(secret: &Secret) -> Option<&[u8]> {
+fn usable(secret: &Secret) -> Option<(Vec<u8>, SigningKeys)> {
     let file = secret.data.as_ref()?.get(KEYS_FILE)?.0.as_slice();
     let keys: SigningKeys = serde_json::from_slice(file).ok()?;
-    keys.validate().is_ok().then_some(file)
+    keys.validate().is_ok().then(|| (file.to_vec(), keys))
 }
 
-fn generate(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, PlanError> {
+fn generate(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, SigningKeys), PlanError> {
     let keys = SigningKeys { keys: vec![SigningKey::generate(inputs.now, rng)?] };
-    json(&keys).map(String::into_bytes)
+    Ok((json(&keys)?.into_bytes(), keys))
 }

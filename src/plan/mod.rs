@@ -22,7 +22,7 @@ mod tests;
 
 use crate::{
     api::{McpEndpoint, OAuthClient},
-    config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig},
+    config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig, SigningKeys},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -89,7 +89,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     let config_file = json(&config)?;
     let credentials = credentials::plan(inputs, &owner, &url, rng);
     let clients_file = json(&credentials.verifiers)?;
-    let (keys_secret, keys_file) = keys::plan(inputs, &owner, rng)?;
+    let keys::Planned { secret: keys_secret, file: keys_file, keys: signing_keys } = keys::plan(inputs, &owner, rng)?;
 
     let mut objects = Objects(Vec::new());
     for secret in &credentials.secrets {
@@ -110,6 +110,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     Ok(Plan {
         config,
         revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys_file),
+        signing_keys,
         objects: objects.0,
         next_change: credentials.next_change(),
         clients: credentials.plans,
@@ -177,6 +178,8 @@ pub struct Plan {
     pub config: ServerConfig,
     /// What a server reports once it has loaded the planned files.
     pub revision: Revision,
+    /// The servers' signing keys.
+    pub signing_keys: SigningKeys,
     /// Every object that should exist, in the order in which to apply them: credentials first, routes last.
     pub objects: Vec<PlannedObject>,
     /// One per client, sorted by name.

@@ -6,7 +6,7 @@
 
 use crate::{
     config::{CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, Revision, ServerConfig, SigningKeys},
-    oauth::metadata::{JWKS_PATH, TOKEN_PATH},
+    oauth::metadata::{AUTHORIZE_PATH, JWKS_PATH, TOKEN_PATH},
 };
 use serde::de::DeserializeOwned;
 use std::{io, path::Path, time::Duration};
@@ -140,7 +140,7 @@ fn check_config(config: &ServerConfig) -> Result<(), MountedError> {
     }
     let (path, base) = (config.url.path(), config.url.base_path());
     let own = path.strip_prefix(base).unwrap_or(path);
-    if [TOKEN_PATH, JWKS_PATH].contains(&own) || path.starts_with("/.well-known/") {
+    if [AUTHORIZE_PATH, TOKEN_PATH, JWKS_PATH].contains(&own) || path.starts_with("/.well-known/") {
         return Err(invalid(&format!(
             "config.json: the path {path} of the url is taken by the authorization server; choose another such as {base}/mcp"
         )));

@@ -32,7 +32,7 @@ use crate::{
     oauth::{
         challenge::Challenges,
         jwt::AccessTokens,
-        metadata::{self, JWKS_PATH, TOKEN_PATH},
+        metadata::{self, AUTHORIZE_PATH, JWKS_PATH, TOKEN_PATH},
         token::{self, TokenEndpoint},
         verify::{self, TokenCache, Unauthenticated},
     },
@@ -127,6 +127,8 @@ impl Door {
             Route::Mcp
         } else if path == self.token_path {
             Route::Token
+        } else if path.strip_prefix(url.base_path()) == Some(AUTHORIZE_PATH) {
+            Route::Authorize
         } else if path.strip_prefix(url.base_path()) == Some(JWKS_PATH) {
             Route::Jwks
         } else if path == url.issuer_metadata_path() {
@@ -170,6 +172,7 @@ where
         .service(mcp);
     let guarded = Router::new()
         .without_v07_checks()
+        .route(&format!("{}{AUTHORIZE_PATH}", url.base_path()), get(sign_in).post(sign_in))
         .route(&door.token_path, post(issue_token).with_state(Arc::clone(door)))
         .route_service(url.path(), mcp)
         .layer(option_layer(answered_here.then(|| cors(door))))
@@ -337,6 +340,12 @@ fn unauthenticated(door: &Door, parts: &Parts, why: Unauthenticated) -> Response
         .into_response(Route::Mcp)
 }
 
+/// Whoever gets here was sent by a client that wants a person to sign in. There is no redirect: no callback is checked.
+async fn sign_in() -> Response {
+    let message = "people cannot sign in at this endpoint yet; set the client up with the grant client_credentials";
+    Problem::new(StatusCode::BAD_REQUEST, "unsupported_response_type", message).into_response(Route::Authorize)
+}
+
 async fn unknown_path(State(()): State<()>) -> Response {
     Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path").into_response(Route::Unknown)
 }
@@ -401,6 +410,7 @@ mod tests {
             let routes = [
                 (config.path().to_owned(), Route::Mcp),
                 (format!("{}/jwks.json", config.base_path()), Route::Jwks),
+                (format!("{}/authorize", config.base_path()), Route::Authorize),
                 (config.resource_metadata_path(), Route::ResourceMetadata),
                 (config.issuer_metadata_path(), Route::IssuerMetadata),
                 (format!("{}/else", config.base_path()), Route::Unknown),

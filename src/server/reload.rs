@@ -62,7 +62,6 @@ impl Current {
         LoadedRevision {
             revision: self.serving().door.mounted().revision.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            protocol_versions: mcp::PROTOCOL_VERSIONS.map(str::to_owned).to_vec(),
             rejected: self.rejected.load().as_deref().cloned(),
         }
     }

@@ -53,7 +53,7 @@ pub(super) struct Arguments {
     env: BTreeMap<String, String>,
     /// What the command reads on its standard input. Default: nothing.
     stdin: Option<String>,
-    /// When to end it, in seconds. A background command runs on unless this is given.
+    /// When to end it, in seconds. Default: 10, and never for a background command.
     #[schemars(range(min = 1))]
     timeout_seconds: Option<u64>,
     /// True: return at once and let it run on, as for a server. Its output goes to files.
@@ -77,7 +77,6 @@ impl Tool for RunCommand {
         let timeout = schema.get_mut("properties").and_then(|properties| properties.get_mut("timeout_seconds"));
         if let Some(timeout) = timeout.and_then(Value::as_object_mut) {
             timeout.insert("maximum".to_owned(), self.max_timeout.into());
-            timeout.insert("default".to_owned(), DEFAULT_TIMEOUT.min(self.max_timeout).into());
         }
     }
 

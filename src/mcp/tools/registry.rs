@@ -9,7 +9,7 @@ use crate::{
 };
 use futures::future::BoxFuture;
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use std::{collections::HashMap, error::Error as _, fmt::Write as _, sync::Arc};
@@ -142,9 +142,22 @@ async fn run<T: Tool>(tool: &T, arguments: JsonObject, call: Call, expected: Arc
     serde_json::to_value(output).map_err(ToolError::Output)
 }
 
+/// `uint32` and its like are formats of OpenAPI, not of JSON Schema: the official TypeScript clients warn of each.
+fn without_integer_format(schema: &mut Schema) {
+    if schema
+        .get("format")
+        .and_then(Value::as_str)
+        .is_some_and(|format| format.trim_start_matches('u').starts_with("int"))
+    {
+        schema.remove("format");
+    }
+}
+
 /// A type's schema, in one piece: some clients do not follow `$ref`.
 fn schema<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
-    let settings = settings.with(|settings| settings.inline_subschemas = true);
+    let settings = settings
+        .with(|settings| settings.inline_subschemas = true)
+        .with_transform(RecursiveTransform(without_integer_format));
     let mut schema = match settings.into_generator().into_root_schema_for::<T>().to_value() {
         Value::Object(schema) => schema,
         // A type that accepts anything.

@@ -1,6 +1,7 @@
 //! Clients' secrets over time: made, kept, rotated, healed, refused.
 
 use super::{NoRandomness, World, verifiers};
+use crate::config::OPERATOR_CLIENT_ID;
 use crate::plan::{
     ClientPlan, ClientProblem, CredentialChange, PREVIOUS_EXPIRES_ANNOTATION, PREVIOUS_HASH_ANNOTATION, Plan,
     PlanError, PlannedObject, ROTATED_AT_ANNOTATION,
@@ -219,7 +220,7 @@ fn a_name_that_is_taken_is_left_alone() {
         let taken = ClientProblem::SecretNameTaken { secret: "bot-oauth".to_owned() };
         assert_eq!(only_client(&plan).problem, Some(taken));
         assert!(plan.objects.iter().all(|planned| planned.name() != "bot-oauth"));
-        assert_eq!(verifiers(&plan).clients, []);
+        assert_eq!(verifiers(&plan).get("bot"), None);
     }
 }
 
@@ -251,7 +252,7 @@ fn a_client_that_is_being_deleted_counts_no_more() {
     world.apply();
     world.clients[0].metadata.deletion_timestamp = Some(Time(world.now));
     let plan = world.plan();
-    assert!(plan.clients.is_empty() && verifiers(&plan).clients.is_empty());
+    assert!(plan.clients.is_empty() && verifiers(&plan).get("bot").is_none());
     assert!(plan.objects.iter().all(|planned| planned.name() != "bot-oauth"));
 }
 
@@ -317,4 +318,21 @@ fn signing_keys_are_kept_byte_for_byte_and_healed_when_damaged() {
 
     world.secret("agents-signing-keys").metadata.owner_references.as_mut().unwrap()[0].uid = "other".to_owned();
     assert!(matches!(world.try_plan(), Err(PlanError::NameTaken { secret }) if secret == "agents-signing-keys"));
+}
+
+#[test]
+fn the_operator_is_known_to_the_servers_and_can_obtain_nothing() {
+    let plan = World::plain().plan();
+    let verifiers = verifiers(&plan);
+    let operator = verifiers.get(OPERATOR_CLIENT_ID).unwrap();
+    assert!(operator.secrets.is_empty() && operator.grants.is_empty() && operator.scopes.is_empty());
+    assert!(plan.clients.iter().all(|client| client.client_id != OPERATOR_CLIENT_ID));
+}
+
+#[test]
+fn a_verifier_says_since_when_its_client_exists() {
+    let mut world = rotating();
+    assert_eq!(verifiers(&world.plan()).get("bot").unwrap().registered_at, None);
+    world.clients[0].metadata.creation_timestamp = Some(Time(world.now));
+    assert_eq!(verifiers(&world.plan()).get("bot").unwrap().registered_at, Some(world.now));
 }

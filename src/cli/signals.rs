@@ -1,0 +1,30 @@
+//! SIGTERM and SIGINT: how a process is asked to end.
+
+use std::io;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Runs `work`. The first signal cancels the token that it gets, so that it can end well; a second one does not wait
+/// for that, and gives `None`.
+pub async fn until_signal<F: Future>(work: impl FnOnce(CancellationToken) -> F) -> io::Result<Option<F::Output>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut next_signal = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let stop = CancellationToken::new();
+    let mut work = std::pin::pin!(work(stop.clone()));
+    tokio::select! {
+        done = &mut work => return Ok(Some(done)),
+        () = next_signal() => {}
+    }
+    tracing::info!("shutting down: what is under way may finish; a second signal does not wait for it");
+    stop.cancel();
+    tokio::select! {
+        done = work => Ok(Some(done)),
+        () = next_signal() => Ok(None),
+    }
+}

@@ -1,0 +1,157 @@
+//! What `portcullis dev` tells the person in front of it: where the endpoint is, and command lines that can be pasted.
+
+use super::{station::Outcome, store::Store};
+use crate::{
+    api::{Grant, OAuthClient, Scope, scope},
+    plan::{ClientPlan, CredentialChange},
+};
+use kube::ResourceExt as _;
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+
+/// What is said once, when the endpoint is served.
+#[must_use]
+pub fn welcome(outcome: &Outcome, store: &Store) -> String {
+    let url = outcome.plan.config.url.resource();
+    let mut text = format!(
+        "\nThe endpoint {name:?} is served on this machine.\n\n  \
+           URL         {url}\n  \
+           state       {state}\n  \
+           workspaces  folders and processes of this machine. No sandbox: an agent can do what you can do\n",
+        name = outcome.endpoint.name_any(),
+        state = store.root().display(),
+    );
+    for plan in &outcome.plan.clients {
+        if let Some(client) = outcome.clients.iter().find(|client| client.name_any() == plan.name) {
+            text.push('\n');
+            text.push_str(&introduction(outcome, client, plan, store));
+        }
+    }
+    if outcome.plan.clients.is_empty() {
+        text.push_str(
+            "\nNo OAuthClient names this endpoint, so nobody can obtain a token: add one to the manifests.\n",
+        );
+    }
+    text.push_str("\nEdits of the manifests are live. Ctrl-C ends it; credentials and workspaces are kept.\n");
+    text
+}
+
+/// What happened to clients and their credentials since `before`, a line each.
+#[must_use]
+pub fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
+    let mut text = String::new();
+    for plan in &after.plan.clients {
+        let known = before.plan.clients.iter().find(|old| old.name == plan.name);
+        let secret = plan.secret_name.as_ref().map(|name| store.secret_folder(name).display().to_string());
+        let what = match (plan.change, &plan.problem) {
+            (_, Some(problem)) if known.is_none_or(|old| old.problem.as_ref() != Some(problem)) => problem.to_string(),
+            (Some(CredentialChange::Rotated), _) => {
+                "its secret was rotated; the old one counts until its overlap ends".to_owned()
+            }
+            (Some(CredentialChange::Created | CredentialChange::Healed), _) if known.is_some() => {
+                "it has a new secret; the old one no longer counts".to_owned()
+            }
+            (_, None) if known.is_none() => "it can come in now".to_owned(),
+            (_, None) if known.is_some_and(|old| old.problem.is_some()) => "it can come in again".to_owned(),
+            _ => continue,
+        };
+        let place = secret.filter(|_| plan.change.is_some()).map(|path| format!(" ({path})")).unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "client {:?}: {what}{place}", plan.name);
+    }
+    for old in &before.plan.clients {
+        if !after.plan.clients.iter().any(|plan| plan.name == old.name) {
+            let _ = writeln!(text, "client {:?}: it is gone, and its tokens with it", old.name);
+        }
+    }
+    text
+}
+
+fn introduction(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan, store: &Store) -> String {
+    let grants: Vec<&str> = client.spec.grants().iter().map(|grant| grant.as_str()).collect();
+    let scopes: BTreeSet<Scope> = client.spec.scopes.iter().copied().collect();
+    let mut text =
+        format!("Client {:?}\n  grants      {}\n  scopes      {}\n", plan.name, grants.join(" "), scope::join(&scopes));
+    if let Some(problem) = &plan.problem {
+        let _ = writeln!(text, "  problem     {problem}");
+        return text;
+    }
+    if !client.spec.grants().contains(&Grant::ClientCredentials) {
+        text.push_str(
+            "  Nobody can sign in yet, so it obtains no tokens. For an unattended agent add client_credentials to\n  \
+             spec.grants, with spec.type Confidential.\n",
+        );
+        return text;
+    }
+    let Some(secret) = plan.secret_name.as_deref() else { return text };
+    let folder = store.secret_folder(secret);
+    if client.spec.existing_secret.is_some() {
+        let _ = writeln!(text, "  credentials its name, and what the Secret {secret:?} of the manifests holds");
+        return text;
+    }
+    let _ = writeln!(text, "  credentials {}/{{client-id,client-secret,url,token-url}}", folder.display());
+    let url = outcome.plan.config.url.resource();
+    let token = obtain_token(&outcome.plan.config.url.issuer_url("/token"), &folder);
+    let _ = write!(text, "\n  List the tools:\n\n{}", list_tools(&token, &url));
+    if scopes.is_superset(&BTreeSet::from([Scope::WorkspacesWrite, Scope::WorkspacesExec])) {
+        let _ = write!(text, "\n  Create a workspace, and run a command in it:\n\n{}", run_command(&token, &url));
+    }
+    let _ = write!(
+        text,
+        "\n  Add it to Claude Code, for as long as one token lasts ({}):\n\n\
+         claude mcp add --transport http {} {url} --header \"$({token})\"\n",
+        outcome.plan.config.access_token_lifetime,
+        outcome.endpoint.name_any(),
+    );
+    text
+}
+
+/// Prints an `Authorization` header. Reads the credentials from their files, so that no process list shows them.
+fn obtain_token(token_url: &str, folder: &Path) -> String {
+    let file = |name: &str| quoted(&folder.join(name).display().to_string());
+    format!(
+        "curl -sSf -d grant_type=client_credentials --data-urlencode client_id@{} --data-urlencode client_secret@{} \
+         {token_url} | sed -E 's/.*\"access_token\": ?\"([^\"]*)\".*/Authorization: Bearer \\1/'",
+        file("client-id"),
+        file("client-secret"),
+    )
+}
+
+fn list_tools(token: &str, url: &str) -> String {
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    format!("{token} | curl -sS -H @- -H 'Content-Type: application/json' -d '{call}' {url}; echo\n")
+}
+
+fn run_command(token: &str, url: &str) -> String {
+    let call = |tool: &str, arguments: &str| {
+        format!(
+            r#"call '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}'"#
+        )
+    };
+    format!(
+        "AUTH=$({token})\n\
+         call() {{ printf '%s' \"$AUTH\" | curl -sS -H @- -H 'Content-Type: application/json' -d \"$1\" {url}; echo; }}\n\
+         {}\n{}\n",
+        call("create_workspace", r#"{"template":"blank","name":"hello"}"#),
+        call("run_command", r#"{"workspace":"hello","command":"git --version"}"#),
+    )
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-');
+    if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        for (word, shell) in
+            [("/tmp/a-b_c.d", "/tmp/a-b_c.d"), ("/tmp/a b", "'/tmp/a b'"), ("it's $HOME", r"'it'\''s $HOME'")]
+        {
+            assert_eq!(quoted(word), shell);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Reads manifests as `kubectl apply` would: files, folders or standard input, with several documents each, every rule
+//! of admission checked. What is wrong is said with its file, document and field.
+
+use crate::api::{
+    GROUP, McpEndpoint, OAuthClient, VERSION,
+    validation::{Violation, admit},
+};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::core::Resource;
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Where manifests come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file, or a folder of which every `.yaml`, `.yml` and `.json` file is read, those of its folders too.
+    Path(PathBuf),
+    /// What standard input said.
+    Text(String),
+}
+
+/// What the manifests hold, as far as it concerns a machine without a cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Manifests {
+    /// Every endpoint.
+    pub endpoints: Vec<McpEndpoint>,
+    /// Every client, of whatever endpoint.
+    pub clients: Vec<OAuthClient>,
+    /// Secrets that a client's `existingSecret` may name.
+    pub secrets: Vec<Secret>,
+    /// What was left out, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Why manifests cannot be used: everything that was found wrong, each on a line of its own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ManifestErrors(Vec<String>);
+
+impl fmt::Display for ManifestErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ManifestErrors {}
+
+/// Reads all of `sources`. `state` is left out where it lies in one of their folders.
+pub fn load(sources: &[Source], state: &Path) -> Result<Manifests, ManifestErrors> {
+    let mut reader = Reader::default();
+    for source in sources {
+        match source {
+            Source::Text(text) => reader.text("standard input", text, true),
+            Source::Path(path) => reader.path(path, state),
+        }
+    }
+    if reader.errors.is_empty() { Ok(reader.found) } else { Err(ManifestErrors(reader.errors)) }
+}
+
+/// Every file that `path` stands for, sorted: itself, or the manifests below it.
+fn files(path: &Path, state: &Path) -> io::Result<Vec<PathBuf>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let mut found = Vec::new();
+    for entry in entries {
+        let below = entry.path();
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let manifest = below.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+        if hidden || fs::canonicalize(&below).is_ok_and(|real| real == state) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            found.extend(files(&below, state)?);
+        } else if manifest {
+            found.push(below);
+        }
+    }
+    Ok(found)
+}
+
+#[derive(Default)]
+struct Reader {
+    found: Manifests,
+    errors: Vec<String>,
+    /// (kind, namespace, name) -> where it stands.
+    seen: BTreeMap<(String, String, String), String>,
+}
+
+impl Reader {
+    fn path(&mut self, path: &Path, state: &Path) {
+        let files = match files(path, state) {
+            Ok(files) => files,
+            Err(error) => return self.errors.push(format!("{}: {error}", path.display())),
+        };
+        if files.is_empty() {
+            self.errors.push(format!("{}: the folder has no .yaml, .yml or .json file", path.display()));
+        }
+        for file in files {
+            match fs::read_to_string(&file) {
+                Ok(text) => self.text(&file.display().to_string(), &text, file == path),
+                Err(error) => self.errors.push(format!("{}: {error}", file.display())),
+            }
+        }
+    }
+
+    /// `named`: somebody asked for this very text, so that every document in it should be a manifest.
+    fn text(&mut self, name: &str, text: &str, named: bool) {
+        let mut bytes = text.as_bytes();
+        for (index, document) in serde_saphyr::read::<_, Value>(&mut bytes).enumerate() {
+            let place = format!("{name}, document {}", index + 1);
+            match document {
+                Ok(value) => self.document(&place, value, named),
+                Err(error) => self.errors.push(format!("{place}: {error}")),
+            }
+        }
+    }
+
+    fn document(&mut self, place: &str, mut value: Value, named: bool) {
+        let word = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (version, kind) = (word("apiVersion"), word("kind"));
+        if version.is_empty() || kind.is_empty() {
+            if named {
+                self.errors.push(format!("{place}: every manifest begins with apiVersion and kind; add them"));
+            } else {
+                self.found.notes.push(format!("{place} is no manifest, and is skipped"));
+            }
+            return;
+        }
+        let ours = version == format!("{GROUP}/{VERSION}");
+        match kind.as_str() {
+            "List" if version == "v1" => {
+                if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
+                    for item in items {
+                        self.document(place, item, named);
+                    }
+                }
+            }
+            "McpEndpoint" if ours => {
+                if let Some(endpoint) = self.object(place, value, admit) {
+                    self.found.endpoints.push(endpoint);
+                }
+            }
+            "OAuthClient" if ours => {
+                if let Some(client) = self.object(place, value, admit) {
+                    self.found.clients.push(client);
+                }
+            }
+            "Secret" if version == "v1" => {
+                if let Some(secret) = self.object(place, value, admit_secret) {
+                    self.found.secrets.push(secret);
+                }
+            }
+            "McpEndpoint" | "OAuthClient" => {
+                self.errors.push(format!("{place}: apiVersion: {version:?} has no {kind}; write {GROUP}/{VERSION}"));
+            }
+            _ => self.found.notes.push(format!("{place} is a {kind}, and is skipped: there is no cluster here")),
+        }
+    }
+
+    /// One object that passes admission, in its namespace; `None` where errors were noted instead.
+    fn object<T: Resource<DynamicType = ()>>(
+        &mut self,
+        place: &str,
+        value: Value,
+        admit: impl FnOnce(Value) -> Result<T, Vec<Violation>>,
+    ) -> Option<T> {
+        let mut object = match admit(value) {
+            Ok(object) => object,
+            Err(violations) => {
+                self.errors.extend(violations.iter().map(|violation| format!("{place}: {violation}")));
+                return None;
+            }
+        };
+        let namespace = object.meta_mut().namespace.get_or_insert_with(|| "default".to_owned()).clone();
+        let key = (T::kind(&()).into_owned(), namespace, object.meta().name.clone().unwrap_or_default());
+        match self.seen.entry(key) {
+            Entry::Vacant(free) => {
+                free.insert(place.to_owned());
+                Some(object)
+            }
+            Entry::Occupied(taken) => {
+                let ((kind, namespace, name), first) = (taken.key(), taken.get());
+                self.errors.push(format!(
+                    "{place}: {kind} {name:?} of namespace {namespace:?} is in {first} already; remove one of them"
+                ));
+                None
+            }
+        }
+    }
+}
+
+/// A Secret, its `stringData` moved into `data`, as an API server does.
+fn admit_secret(value: Value) -> Result<Secret, Vec<Violation>> {
+    let violation = |field: &str, message: &str| Violation { field: field.to_owned(), message: message.to_owned() };
+    let mut unknown = Vec::new();
+    let note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
+    let mut secret: Secret =
+        serde_ignored::deserialize(value, note).map_err(|error| vec![violation("", &error.to_string())])?;
+    unknown.retain(|field| field != "apiVersion" && field != "kind");
+    if secret.metadata.name.is_none() {
+        return Err(vec![violation("metadata.name", "is required; add it")]);
+    }
+    if !unknown.is_empty() {
+        let message = "unknown field; correct its name or remove it";
+        return Err(unknown.iter().map(|field| violation(field, message)).collect());
+    }
+    for (key, text) in secret.string_data.take().unwrap_or_default() {
+        secret.data.get_or_insert_default().insert(key, ByteString(text.into_bytes()));
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDPOINT: &str = "apiVersion: portcullis.dev/v1alpha1\nkind: McpEndpoint\nmetadata: {name: agents}\nspec: {url: 'https://h.example/mcp'}\n";
+
+    fn read(text: &str) -> Result<Manifests, ManifestErrors> {
+        load(&[Source::Text(text.to_owned())], Path::new("/nowhere"))
+    }
+
+    #[test]
+    fn documents_of_every_kind_are_sorted_out() {
+        let found = read(&format!(
+            "{ENDPOINT}---\n# nothing here\n---\napiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Secret\n  \
+             metadata: {{name: s, namespace: dev}}\n  data: {{a: YQ==}}\n  stringData: {{b: b}}\n---\napiVersion: apps/v1\nkind: \
+             Deployment\nmetadata: {{name: d}}\n"
+        ))
+        .unwrap();
+        assert_eq!(found.endpoints[0].metadata.namespace.as_deref(), Some("default"));
+        assert_eq!(found.secrets[0].metadata.namespace.as_deref(), Some("dev"));
+        let data = found.secrets[0].data.as_ref().unwrap();
+        assert_eq!((data["a"].0.as_slice(), data["b"].0.as_slice()), (b"a".as_slice(), b"b".as_slice()));
+        assert_eq!(
+            found.notes,
+            ["standard input, document 3 is a Deployment, and is skipped: there is no cluster here"]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let url = |from: &str| ENDPOINT.replace("https://h.example/mcp", from);
+        for (text, said) in [
+            (
+                "kind: McpEndpoint".to_owned(),
+                "standard input, document 1: every manifest begins with apiVersion and kind",
+            ),
+            (ENDPOINT.replace("v1alpha1", "v1"), "document 1: apiVersion: \"portcullis.dev/v1\" has no McpEndpoint"),
+            (url("http://h.example/mcp"), "document 1: spec.url: must begin with https://"),
+            (ENDPOINT.replace("spec: {", "spec: {colour: red, "), "document 1: spec.colour: "),
+            (ENDPOINT.replace("spec: {", "spec: {tools: {allow: 7}, "), "document 1: spec.tools.allow: "),
+            (ENDPOINT.replace("agents", "../../etc"), "document 1: metadata.name: "),
+            (ENDPOINT.replace("name: agents", ""), "document 1: metadata.name: "),
+            (
+                format!("{ENDPOINT}---\n{ENDPOINT}"),
+                "document 2: McpEndpoint \"agents\" of namespace \"default\" is in standard input, document 1 already",
+            ),
+            (format!("{ENDPOINT}---\na: [\n"), "document 2: "),
+        ] {
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.contains(said), "{error:?} should say {said:?}");
+        }
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        let wrong = ENDPOINT.replace("https", "http");
+        let error = read(&format!("{wrong}---\n{}", wrong.replace("agents", "others"))).unwrap_err().to_string();
+        assert!(error.contains("document 1: ") && error.contains("document 2: "), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_read_with_its_folders_but_not_with_the_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for (path, text) in [
+            ("a/b.yml", ENDPOINT.to_owned()),
+            ("c.json", r#"{"some": "settings"}"#.to_owned()),
+            ("state/d.yaml", ENDPOINT.to_owned()),
+            (".git/e.yaml", "not: [yaml".to_owned()),
+            ("notes.txt", "not: [yaml".to_owned()),
+        ] {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let found = load(&[Source::Path(root.clone())], &root.join("state")).unwrap();
+        assert_eq!((found.endpoints.len(), found.notes.len()), (1, 1), "{found:?}");
+
+        let nowhere = load(&[Source::Path(root.join("nowhere"))], &root).unwrap_err().to_string();
+        assert!(nowhere.contains("nowhere: No such file"), "{nowhere}");
+    }
+}

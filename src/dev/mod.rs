@@ -1,0 +1,259 @@
+//! `portcullis dev`: the same manifests on one machine. The plan is the operator's own; its Secrets and mounted files
+//! become files in a state directory, and the server runs in this process, with workspaces that are local folders.
+
+mod banner;
+mod manifests;
+mod station;
+mod store;
+mod watch;
+
+pub use manifests::Source;
+
+use crate::{
+    ambient::Clock,
+    chain::chain,
+    server::{self, Listeners, ServerError},
+    workspaces::{
+        self, Workspaces,
+        local::{LocalOptions, LocalWorkspaces},
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use manifests::Manifests;
+use rand::{SeedableRng as _, rngs::StdRng};
+use station::{Outcome, Station, StationError};
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+use store::Store;
+use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
+use watch::{Watch, WatchError};
+
+/// How soon to try again after files could not be written.
+const RETRY: SignedDuration = SignedDuration::from_secs(5);
+
+/// What to serve, and where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the manifests come from.
+    pub sources: Vec<Source>,
+    /// Which endpoint, where the manifests have several: its name, or its namespace and name.
+    pub endpoint: Option<String>,
+    /// The address to listen at; port 0 for any free one.
+    pub listen: SocketAddr,
+    /// Whether somebody insisted on an address that other machines reach, without TLS.
+    pub beyond_loopback: bool,
+    /// Where credentials, keys and workspaces are kept.
+    pub state: PathBuf,
+    /// The `PATH` of commands in workspaces.
+    pub path: OsString,
+    /// The `USER` of commands in workspaces.
+    pub user: OsString,
+}
+
+/// Why the endpoint is not, or no longer, served.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// Tokens would cross the network in the clear.
+    #[error(
+        "{0} can be reached from other machines, and there is no TLS here: whoever listens can run commands as you; listen at 127.0.0.1, or add --insecure-listen-beyond-loopback if only you can reach it, as in a container"
+    )]
+    BeyondLoopback(SocketAddr),
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen at {address}; name another with --listen, or port 0 for any free one")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// The manifests cannot be served.
+    #[error(transparent)]
+    Station(#[from] StationError),
+    /// The manifests cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The workspaces cannot be read.
+    #[error("the workspaces in the state directory cannot be used")]
+    Workspaces(#[from] workspaces::Error),
+    /// The server could not start.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A thread that reads or writes files died.
+    #[error("reading or writing files was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// Serves until `stop`.
+pub async fn run(
+    options: Options,
+    clock: Arc<dyn Clock>,
+    mut rng: StdRng,
+    stop: CancellationToken,
+) -> Result<(), DevError> {
+    let (listener, origin) = listen(options.listen, options.beyond_loopback).await?;
+    let state = options.state;
+    let store = spawn_blocking(move || Store::open(&state)).await??;
+    let local = LocalOptions { state_dir: store.root().to_owned(), path: options.path, user: options.user };
+    let workspaces = LocalWorkspaces::open(local, Arc::clone(&clock), StdRng::from_rng(&mut rng)).await?;
+    let workspaces = Arc::new(workspaces);
+
+    let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, rng };
+    let now = clock.now();
+    let desk = spawn_blocking(move || Desk::open(station, now)).await??;
+    let server = server::Options {
+        config_dir: desk.station.store.mounted_folder(&desk.outcome.endpoint.name_any()),
+        workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
+        clock: Arc::clone(&clock),
+    };
+    let serve = async {
+        let ended = server::run(server, Listeners { public: listener, private: None }, stop.clone()).await;
+        stop.cancel();
+        ended
+    };
+    let keep = async {
+        let ended = keep_current(desk, clock, &stop).await;
+        stop.cancel();
+        ended
+    };
+    let (serving, keeping) = tokio::join!(serve, keep);
+    workspaces.shutdown().await;
+    serving?;
+    keeping
+}
+
+/// The listener, and the origin that clients reach it by.
+async fn listen(wanted: SocketAddr, beyond_loopback: bool) -> Result<(TcpListener, String), DevError> {
+    let loopback = wanted.ip().is_loopback();
+    if !loopback && !beyond_loopback {
+        return Err(DevError::BeyondLoopback(wanted));
+    }
+    let failed = |source| DevError::Listen { address: wanted, source };
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let mut address = listener.local_addr().map_err(failed)?;
+    if !loopback {
+        // Plain http is for loopback addresses: whoever comes from elsewhere does so through a forwarded port.
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    Ok((listener, format!("http://{address}")))
+}
+
+/// Applies every change until `stop`.
+async fn keep_current(desk: Desk, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Result<(), DevError> {
+    let (watch, mut desk) = spawn_blocking(move || (desk.watch(), desk)).await?;
+    let mut watch = watch?;
+    loop {
+        // At first too: something may have changed before it was watched.
+        let now = clock.now();
+        desk = spawn_blocking(move || desk.refreshed(now)).await?;
+        let due = async {
+            match desk.due {
+                Some(due) => clock.sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = watch.changed() => {}
+            () = due => {}
+        }
+    }
+}
+
+/// What is in force, and who is told about changes. Its methods block.
+struct Desk {
+    station: Station,
+    /// The last manifests that could be served.
+    manifests: Manifests,
+    /// What they led to.
+    outcome: Outcome,
+    /// When to look again although nothing was edited.
+    due: Option<Timestamp>,
+    /// What was said last about manifests that cannot be served.
+    complaint: String,
+}
+
+impl Desk {
+    fn open(mut station: Station, now: Timestamp) -> Result<Self, StationError> {
+        let manifests = station.read()?;
+        let outcome = station.apply(&manifests, now)?;
+        say(&notes(&manifests));
+        say(&banner::welcome(&outcome, &station.store));
+        Ok(Self { due: outcome.plan.next_change, station, manifests, outcome, complaint: String::new() })
+    }
+
+    fn watch(&self) -> Result<Watch, WatchError> {
+        let store = &self.station.store;
+        Watch::start(&self.station.sources, store.root(), &store.secrets_folder())
+    }
+
+    /// Looks at the manifests and at the clock, and tells what changed. Manifests that cannot be served change nothing.
+    fn refreshed(mut self, now: Timestamp) -> Self {
+        let fresh = self.station.read().and_then(|manifests| {
+            let outcome = self.station.apply(&manifests, now)?;
+            Ok((manifests, outcome))
+        });
+        match fresh {
+            Ok((manifests, outcome)) => {
+                if notes(&manifests) != notes(&self.manifests) {
+                    say(&notes(&manifests));
+                }
+                let edited = manifests != self.manifests;
+                self.complaint.clear();
+                self.manifests = manifests;
+                self.take(outcome, edited);
+            }
+            Err(error) => {
+                let complaint = chain(&error);
+                if complaint != self.complaint {
+                    say(&format!("{complaint}\nThe last good manifests stay in force.\n"));
+                    self.complaint = complaint;
+                }
+                // Their secrets are rotated and healed all the same.
+                match self.station.apply(&self.manifests, now) {
+                    Ok(outcome) => self.take(outcome, false),
+                    Err(_) => self.due = now.checked_add(RETRY).ok(),
+                }
+            }
+        }
+        self
+    }
+
+    fn take(&mut self, outcome: Outcome, edited: bool) {
+        let news = banner::news(&self.outcome, &outcome, &self.station.store);
+        if edited && outcome.changed && news.is_empty() {
+            say("the manifests changed; what they say is in force\n");
+        }
+        say(&news);
+        self.due = outcome.plan.next_change;
+        self.outcome = outcome;
+    }
+}
+
+fn notes(manifests: &Manifests) -> String {
+    manifests
+        .notes
+        .iter()
+        .flat_map(|note| {
+            [
+                "note: ", note, "
+",
+            ]
+        })
+        .collect()
+}
+
+/// For the person in front of it. That nobody listens any more is no reason to stop serving.
+fn say(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}

@@ -1,0 +1,232 @@
+//! One endpoint on this machine: manifests in, the plan's Secrets and mounted files out.
+
+use super::{
+    manifests::{ManifestErrors, Manifests, Source, load},
+    store::{Store, StoreError},
+};
+use crate::{
+    api::{
+        McpEndpoint, OAuthClient,
+        endpoint::{Exposure, Network, NoExposure},
+    },
+    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, PublicUrl, PublicUrlError},
+    plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{ResourceExt as _, core::dynamic::ParseDynamicObjectError};
+use rand::rngs::StdRng;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why an endpoint could not be planned, or its files not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum StationError {
+    /// The manifests are wrong.
+    #[error(transparent)]
+    Manifests(#[from] ManifestErrors),
+    /// There is no endpoint in them.
+    #[error("the manifests have no McpEndpoint; add one, such as the one in examples/quickstart.yaml")]
+    NoEndpoint,
+    /// There are several, and nobody said which.
+    #[error("the manifests have several McpEndpoints: {}; pick one with --endpoint", .0.join(", "))]
+    SeveralEndpoints(Vec<String>),
+    /// There is none of the name that was asked for.
+    #[error("there is no McpEndpoint {name:?} in the manifests; they have {}", .known.join(", "))]
+    UnknownEndpoint {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The endpoint's URL cannot be used.
+    #[error("spec.url of the McpEndpoint cannot be used")]
+    Url(#[from] PublicUrlError),
+    /// Nothing could be planned.
+    #[error("the endpoint could not be planned")]
+    Plan(#[from] PlanError),
+    /// The plan holds an object that is not what it says.
+    #[error("a planned object could not be read back")]
+    Object(#[from] ParseDynamicObjectError),
+    /// The state directory refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The endpoint, and where it is served.
+#[derive(Debug)]
+pub struct Station {
+    /// Where the manifests come from.
+    pub sources: Vec<Source>,
+    /// Which endpoint, where there are several.
+    pub endpoint: Option<String>,
+    /// Scheme, host and port of the listener.
+    pub origin: String,
+    /// Where everything is kept.
+    pub store: Store,
+    /// For credentials that are not there yet.
+    pub rng: StdRng,
+}
+
+/// What came out of a plan, for the server and for people.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The endpoint, as it is served here.
+    pub endpoint: McpEndpoint,
+    /// Its clients.
+    pub clients: Vec<OAuthClient>,
+    /// The plan.
+    pub plan: Plan,
+    /// Whether the mounted files changed.
+    pub changed: bool,
+}
+
+impl Station {
+    /// Reads the manifests. Blocks.
+    pub fn read(&self) -> Result<Manifests, StationError> {
+        Ok(load(&self.sources, self.store.root())?)
+    }
+
+    /// Plans the endpoint, and makes the files say what the plan says. Blocks.
+    pub fn apply(&mut self, manifests: &Manifests, now: Timestamp) -> Result<Outcome, StationError> {
+        let endpoint = served_here(pick(&manifests.endpoints, self.endpoint.as_deref())?, &self.origin)?;
+        let (name, namespace) = (endpoint.name_any(), endpoint.namespace());
+        let clients: Vec<OAuthClient> = manifests
+            .clients
+            .iter()
+            .filter(|client| client.spec.endpoint_ref.name == name && client.namespace() == namespace)
+            .cloned()
+            .collect();
+
+        let mut secrets = self.store.secrets()?;
+        secrets.extend(
+            manifests
+                .secrets
+                .iter()
+                .filter(|secret| secret.namespace() == namespace)
+                .map(|secret| (secret.name_any(), secret.clone())),
+        );
+        secrets.retain(|_, secret| secret.labels().get(ENDPOINT_LABEL) == Some(&name));
+
+        let inputs = plan::Inputs {
+            endpoint: &endpoint,
+            clients: &clients.iter().collect::<Vec<_>>(),
+            secrets: &secrets,
+            cluster: &ClusterFacts::default(),
+            now,
+        };
+        let plan = plan::plan(&inputs, &mut self.rng)?;
+        let changed = self.write(&name, &plan, &secrets)?;
+        Ok(Outcome { endpoint, clients, plan, changed })
+    }
+
+    fn write(&self, endpoint: &str, plan: &Plan, observed: &BTreeMap<String, Secret>) -> Result<bool, StationError> {
+        let mut mounted: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+        let mut planned = BTreeSet::new();
+        for object in &plan.objects {
+            match object.kind() {
+                "Secret" => {
+                    let secret: Secret = object.object.clone().try_parse()?;
+                    self.store.write_secret(object.name(), &secret)?;
+                    planned.insert(object.name());
+                    for file in [CLIENTS_FILE, KEYS_FILE] {
+                        let content = secret.data.as_ref().and_then(|data| data.get(file));
+                        mounted.extend(content.map(|content| (file, content.0.clone())));
+                    }
+                }
+                "ConfigMap" => {
+                    let map: ConfigMap = object.object.clone().try_parse()?;
+                    let content = map.data.as_ref().and_then(|data| data.get(CONFIG_FILE));
+                    mounted.extend(content.map(|content| (CONFIG_FILE, content.clone().into_bytes())));
+                }
+                _ => {}
+            }
+        }
+        for name in observed.keys().filter(|name| !planned.contains(name.as_str())) {
+            // A Secret that a manifest holds is no folder here.
+            if self.store.secret_folder(name).is_dir() {
+                self.store.remove_secret(name)?;
+            }
+        }
+        Ok(self.store.mount(endpoint, &plan.revision, &mounted)?)
+    }
+}
+
+fn pick<'a>(endpoints: &'a [McpEndpoint], wanted: Option<&str>) -> Result<&'a McpEndpoint, StationError> {
+    let qualified =
+        |endpoint: &McpEndpoint| format!("{}/{}", endpoint.namespace().unwrap_or_default(), endpoint.name_any());
+    let unique = |name: &str| endpoints.iter().filter(|endpoint| endpoint.name_any() == name).count() == 1;
+    let shown = || {
+        let name = |endpoint: &McpEndpoint| {
+            let name = endpoint.name_any();
+            if unique(&name) { name } else { qualified(endpoint) }
+        };
+        endpoints.iter().map(name).collect::<Vec<_>>()
+    };
+    match (endpoints, wanted) {
+        ([], _) => Err(StationError::NoEndpoint),
+        ([only], None) => Ok(only),
+        (_, None) => Err(StationError::SeveralEndpoints(shown())),
+        (_, Some(wanted)) => endpoints
+            .iter()
+            .find(|endpoint| qualified(endpoint) == wanted || (endpoint.name_any() == wanted && unique(wanted)))
+            .ok_or_else(|| StationError::UnknownEndpoint { name: wanted.to_owned(), known: shown() }),
+    }
+}
+
+/// The endpoint as this machine serves it: at the listener's origin, with nothing in front of it.
+fn served_here(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, PublicUrlError> {
+    let url: PublicUrl = endpoint.spec.url.parse()?;
+    let mut here = endpoint.clone();
+    here.spec.url = url.at_origin(origin).resource();
+    here.spec.exposure = Exposure { ingress: None, none: Some(NoExposure {}) };
+    // Rules by address speak of the networks in front of a cluster; everything here comes from loopback.
+    here.spec.network = Network { allowed_cidrs: Vec::new(), trusted_proxies: Vec::new(), ..here.spec.network };
+    Ok(here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::McpEndpointSpec;
+
+    fn endpoint(namespace: &str, name: &str) -> McpEndpoint {
+        let spec: McpEndpointSpec = serde_json::from_value(serde_json::json!({
+            "url": "https://mcp.example.com/team/mcp",
+            "exposure": {"ingress": {"className": "traefik"}},
+            "network": {"allowedCidrs": ["160.79.104.0/21"]},
+        }))
+        .unwrap();
+        let mut endpoint = McpEndpoint::new(name, spec);
+        endpoint.metadata.namespace = Some(namespace.to_owned());
+        endpoint
+    }
+
+    #[test]
+    fn one_endpoint_is_picked() {
+        let two = [endpoint("dev", "a"), endpoint("dev", "b")];
+        let twins = [endpoint("dev", "a"), endpoint("test", "a")];
+        for (endpoints, wanted, found) in [
+            (&two[..1], None, Ok("dev")),
+            (&two, Some("b"), Ok("dev")),
+            (&twins, Some("test/a"), Ok("test")),
+            (&[], None, Err("the manifests have no McpEndpoint; add one")),
+            (&two, None, Err("several McpEndpoints: a, b; pick one with --endpoint")),
+            (&twins, Some("a"), Err("there is no McpEndpoint \"a\" in the manifests; they have dev/a, test/a")),
+            (&two, Some("c"), Err("there is no McpEndpoint \"c\" in the manifests; they have a, b")),
+        ] {
+            match (pick(endpoints, wanted), found) {
+                (Ok(endpoint), Ok(namespace)) => assert_eq!(endpoint.namespace().as_deref(), Some(namespace)),
+                (Err(error), Err(said)) => assert!(error.to_string().contains(said), "{error}"),
+                (picked, _) => panic!("{wanted:?}: {picked:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn here_is_loopback_and_nothing_stands_in_front() {
+        let here = served_here(&endpoint("dev", "a"), "http://127.0.0.1:8080").unwrap();
+        assert_eq!(here.spec.url, "http://127.0.0.1:8080/team/mcp");
+        assert_eq!(here.spec.exposure, Exposure { ingress: None, none: Some(NoExposure {}) });
+        assert!(here.spec.network.allowed_cidrs.is_empty());
+    }
+}

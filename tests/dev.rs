@@ -1,0 +1,242 @@
+//! `portcullis dev` as a person uses it: the real binary, and the command lines that it prints, run by a shell.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+
+#[path = "support/dev.rs"]
+mod support;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Output},
+};
+use support::{Dev, SERVED, eventually};
+
+const ENDPOINT: &str = "\
+apiVersion: portcullis.dev/v1alpha1
+kind: McpEndpoint
+metadata: {name: agents}
+spec: {url: https://mcp.example.com/mcp}
+---
+";
+
+fn client(name: &str) -> String {
+    format!(
+        "apiVersion: portcullis.dev/v1alpha1\nkind: OAuthClient\nmetadata: {{name: {name}}}\n\
+         spec: {{endpointRef: {{name: agents}}, grants: [client_credentials], scopes: [workspaces:read]}}\n---\n"
+    )
+}
+
+/// The command line that it printed below `heading`.
+fn printed(dev: &Dev, heading: &str) -> String {
+    let said = dev.wait_for(SERVED);
+    let below = said.split(heading).nth(1).unwrap_or_else(|| panic!("no {heading:?} in:\n{said}"));
+    below.trim_start_matches([':', '\n']).split("\n\n").next().unwrap().to_owned()
+}
+
+/// Ends it as Ctrl-C does.
+fn stop(mut dev: Dev) {
+    kill(Pid::from_raw(dev.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    assert!(ended(&mut dev).success());
+}
+
+fn ended(dev: &mut Dev) -> ExitStatus {
+    eventually(|| dev.child.try_wait().unwrap()).expect("it did not end")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn shell(script: &str) -> Output {
+    Command::new("sh").args(["-c", script]).output().unwrap()
+}
+
+/// What a script printed, one JSON-RPC answer per line.
+fn answers(script: &str) -> Vec<Value> {
+    let output = shell(script);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+}
+
+/// The status of a token request with the credentials in `folder`, and the token.
+fn token(folder: &Path) -> (u16, String) {
+    let folder = path(folder);
+    let output = shell(&format!(
+        "curl -sS -w '\\n%{{http_code}}' -d grant_type=client_credentials --data-urlencode client_id@{folder}/client-id \
+         --data-urlencode client_secret@{folder}/client-secret \"$(cat {folder}/token-url)\""
+    ));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (body, status) = text.rsplit_once('\n').unwrap();
+    let token = serde_json::from_str::<Value>(body).unwrap_or_default()["access_token"].as_str().map(str::to_owned);
+    (status.parse().unwrap(), token.unwrap_or_default())
+}
+
+/// The status of a `tools/list`.
+fn list_tools(url: &str, token: &str) -> String {
+    let output = shell(&format!(
+        "curl -sS -o /dev/null -w '%{{http_code}}' -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \
+         -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}}' {url}"
+    ));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn quickstart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml")
+}
+
+#[test]
+fn the_printed_command_lines_do_what_they_say() {
+    let state = tempfile::tempdir().unwrap();
+    let dev = Dev::serve(&quickstart(), state.path());
+
+    let listed = answers(&printed(&dev, "List the tools"));
+    let tools: Vec<&str> =
+        listed[0]["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert!(tools.contains(&"whoami") && tools.contains(&"run_command"), "{tools:?}");
+
+    let ran = answers(&printed(&dev, "Create a workspace, and run a command in it"));
+    assert_eq!(ran[0]["result"]["structuredContent"]["name"], "hello", "{ran:?}");
+    let stdout = ran[1]["result"]["structuredContent"]["stdout"].as_str().unwrap();
+    assert!(stdout.starts_with("git version "), "{ran:?}");
+}
+
+#[test]
+fn keys_and_clients_survive_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let credentials = state.path().join("secrets/ci-agent-oauth");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let start = || {
+        let listen = format!("localhost:{port}");
+        let dev = Dev::start(&[path(&quickstart()), "--listen", &listen, "--state-dir", path(state.path())], "");
+        dev.wait_for(SERVED);
+        dev
+    };
+    let first = start();
+    let (_, old_token) = token(&credentials);
+    assert_eq!(list_tools(&first.url(), &old_token), "200");
+    let secret = fs::read(credentials.join("client-secret")).unwrap();
+    stop(first);
+
+    let second = start();
+    assert_eq!(fs::read(credentials.join("client-secret")).unwrap(), secret);
+    assert_eq!(list_tools(&second.url(), &old_token), "200");
+    for (file, mode) in [("", 0o700), ("client-secret", 0o600), ("../agents-signing-keys/signing-keys.json", 0o600)] {
+        assert_eq!(fs::metadata(credentials.join(file)).unwrap().permissions().mode() & 0o777, mode, "{file}");
+    }
+}
+
+#[test]
+fn good_edits_are_live_and_bad_ones_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (manifests, state) = (folder.path().join("manifests"), folder.path().join("state"));
+    fs::create_dir(&manifests).unwrap();
+    fs::write(manifests.join("endpoint.yaml"), ENDPOINT).unwrap();
+    fs::write(manifests.join("first.yaml"), client("first")).unwrap();
+    let dev = Dev::serve(&manifests, &state);
+    let secrets = state.join("secrets");
+    let works = |name: &str| eventually(|| (token(&secrets.join(name)).0 == 200).then_some(())).is_some();
+
+    fs::write(manifests.join("second.yaml"), client("second")).unwrap();
+    dev.wait_for("client \"second\": it can come in now");
+    assert!(works("second-oauth"));
+
+    fs::write(manifests.join("endpoint.yaml"), ENDPOINT.replace("https", "http")).unwrap();
+    fs::write(manifests.join("first.yaml"), client("first").replace("workspaces:read", "everything")).unwrap();
+    let said = dev.wait_for("The last good manifests stay in force.");
+    for place in ["endpoint.yaml, document 1: spec.url", "first.yaml, document 1: spec.scopes[0]"] {
+        assert!(said.contains(place), "{said}");
+    }
+    assert!(works("first-oauth") && works("second-oauth"));
+
+    let (_, late) = token(&secrets.join("second-oauth"));
+    fs::write(manifests.join("endpoint.yaml"), ENDPOINT).unwrap();
+    fs::write(manifests.join("first.yaml"), client("first")).unwrap();
+    fs::remove_file(manifests.join("second.yaml")).unwrap();
+    dev.wait_for("client \"second\": it is gone");
+    assert!(!secrets.join("second-oauth").exists());
+    assert!(eventually(|| (list_tools(&dev.url(), &late) == "401").then_some(())).is_some());
+    assert!(works("first-oauth"));
+}
+
+#[test]
+fn deleting_a_secret_revokes_it() {
+    let state = tempfile::tempdir().unwrap();
+    let dev = Dev::serve(&quickstart(), state.path());
+    let (credentials, leaked) = (state.path().join("secrets/ci-agent-oauth"), state.path().join("leaked"));
+    fs::create_dir(&leaked).unwrap();
+    for file in ["client-id", "client-secret", "token-url"] {
+        fs::copy(credentials.join(file), leaked.join(file)).unwrap();
+    }
+    assert_eq!(token(&leaked).0, 200);
+    fs::remove_file(credentials.join("client-secret")).unwrap();
+    dev.wait_for("it has a new secret; the old one no longer counts");
+    assert!(eventually(|| (token(&leaked).0 == 401).then_some(())).is_some());
+    assert_eq!(token(&credentials).0, 200);
+}
+
+#[test]
+fn it_listens_beyond_loopback_only_when_told_twice() {
+    let state = tempfile::tempdir().unwrap();
+    let (manifests, state) = (quickstart(), state.path());
+    let args = [path(&manifests), "--state-dir", path(state), "--listen", "0.0.0.0:0"];
+    let mut refused = Dev::start(&args, "");
+    assert_eq!(ended(&mut refused).code(), Some(1));
+    refused.wait_for("add --insecure-listen-beyond-loopback");
+
+    let insisting = Dev::start(&[&args[..], &["--insecure-listen-beyond-loopback"]].concat(), "");
+    insisting.wait_for(SERVED);
+    assert!(insisting.url().starts_with("http://127.0.0.1:"), "{}", insisting.url());
+    assert_eq!(token(&state.join("secrets/ci-agent-oauth")).0, 200);
+}
+
+#[test]
+fn a_state_directory_is_used_by_one_at_a_time() {
+    let state = tempfile::tempdir().unwrap();
+    let _first = Dev::serve(&quickstart(), state.path());
+    let mut second =
+        Dev::start(&[path(&quickstart()), "--listen", "127.0.0.1:0", "--state-dir", path(state.path())], "");
+    assert_eq!(ended(&mut second).code(), Some(1));
+    second.wait_for("is in use by another portcullis dev");
+}
+
+#[test]
+fn what_cannot_be_read_or_listened_at_is_named() {
+    let state = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let manifests = quickstart();
+    for (arguments, said) in [
+        (["nowhere.yaml", "--listen", "127.0.0.1:0"], "error: nowhere.yaml: No such file or directory".to_owned()),
+        (
+            [path(&manifests), "--listen", &address],
+            format!("error: cannot listen at {address}; name another with --listen"),
+        ),
+    ] {
+        let mut dev = Dev::start(&[&arguments[..], &["--state-dir", path(state.path())]].concat(), "");
+        assert_eq!(ended(&mut dev).code(), Some(1));
+        dev.wait_for(&said);
+    }
+}
+
+#[test]
+fn several_endpoints_need_a_choice() {
+    let state = tempfile::tempdir().unwrap();
+    let manifests = format!("{ENDPOINT}{}{}", ENDPOINT.replace("agents", "others"), client("first"));
+    let args = ["-", "--listen", "127.0.0.1:0", "--state-dir", path(state.path())];
+    let mut undecided = Dev::start(&args, &manifests);
+    assert_eq!(ended(&mut undecided).code(), Some(1));
+    undecided.wait_for("several McpEndpoints: agents, others; pick one with --endpoint");
+
+    let decided = Dev::start(&[&args[..], &["--endpoint", "others"]].concat(), &manifests);
+    let said = decided.wait_for(SERVED);
+    assert!(said.contains("The endpoint \"others\"") && said.contains("No OAuthClient names this endpoint"), "{said}");
+    stop(decided);
+}

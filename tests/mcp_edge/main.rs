@@ -1,0 +1,8 @@
+//! The MCP endpoint over a real socket, as clients of all four revisions meet it. The caller is put in by the test,
+//! as the server's token check does it.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod endpoint;
+mod protocol;
+mod tools;
