@@ -445,6 +445,37 @@ async fn a_folder_of_plain_files_is_followed_too() {
 }
 
 #[tokio::test]
+async fn a_refused_request_leaves_its_connection_usable() {
+    let server = Server::start().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let body = ping().to_string();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        server.address,
+        body.len()
+    );
+    // Head and body in two packets, as Python's clients send them. The refusal needs the head only.
+    for _ in 0..3 {
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await.unwrap().unwrap();
+            assert_ne!(read, 0, "closed after {}", String::from_utf8_lossy(&answer));
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 401"), "{}", String::from_utf8_lossy(&answer));
+    }
+
+    // One that does not come to its end is not waited for; the client is told that the connection closes.
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn http_2_is_spoken_and_drained() {
     use hyper_util::{
         client::legacy,
@@ -495,7 +526,7 @@ async fn too_many_and_too_much_are_refused_with_a_time_to_come_again() {
     let large = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"filler": "x".repeat(1024)}});
     let refused = server.call(&token, &large).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(refused.json::<Value>().await.unwrap()["error"]["data"]["reason"], "too_large");
+    assert!(refused.text().await.unwrap().contains("larger than"));
 
     let (first, second) = (server.half_a_request(&token).await, server.half_a_request(&token).await);
     server.working_on(2).await;

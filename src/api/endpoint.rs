@@ -49,6 +49,8 @@ pub struct McpEndpointSpec {
             .message("must have no query, fragment or user information; write scheme, host and path only"),
         validation = Rule::new("self.matches('^[^/]*//[^/]+(/[A-Za-z0-9._~-]+)+$') && !self.matches('/[.]{1,2}(/|$)')")
             .message("must have a path of plain segments, not . or .., and no slash at its end, such as https://mcp.example.com/mcp"),
+        validation = Rule::new("!self.matches('/(authorize|token|register|revoke|introspect|jwks[.]json)$') && !self.contains('/.well-known/')")
+            .message("must not end in authorize, token, register, revoke, introspect or jwks.json, nor lie below /.well-known/: the authorization server answers there"),
         validation = Rule::new("self.matches('^[^/]*//([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\\\\[[0-9a-f:]+\\\\])(:[^/]*)?(/|$)')")
             .message("the host must be a name in lower case, international ones in their xn-- form, or an address"),
         validation = Rule::new("self.matches('^[^/]*//([^/:]*|\\\\[[^/]*\\\\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?(/|$)')")

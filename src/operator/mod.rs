@@ -13,6 +13,7 @@ pub mod leader;
 pub mod metrics;
 pub mod probe;
 pub mod reconcile;
+mod report;
 pub mod servers;
 pub mod status;
 pub mod term;

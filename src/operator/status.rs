@@ -300,3 +300,180 @@ fn enforcer_name(enforcer: CorsEnforcer) -> &'static str {
 fn finding(kind: &'static str, holds: Option<bool>, reason: &'static str, message: String) -> Finding {
     Finding { kind, holds, reason, message }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LoadedRevision;
+    use serde_json::json;
+
+    fn url() -> PublicUrl {
+        "https://mcp.example.com/mcp".parse().unwrap()
+    }
+
+    fn revision() -> Revision {
+        Revision::of(b"new", b"", b"")
+    }
+
+    fn loaded(revision: Revision, version: &str, rejected: Option<&str>) -> LoadedRevision {
+        LoadedRevision { revision, version: version.to_owned(), rejected: rejected.map(ToOwned::to_owned) }
+    }
+
+    fn deployment(replicas: i64, ready: i64, available: &str) -> Value {
+        let conditions = [json!({"type": "Available", "status": available})];
+        json!({"spec": {"replicas": replicas}, "status": {"readyReplicas": ready, "conditions": conditions}})
+    }
+
+    /// The type, status and reason of each finding.
+    fn summary(findings: &[Finding]) -> Vec<(&str, Option<bool>, &str)> {
+        findings.iter().map(|finding| (finding.kind, finding.holds, finding.reason)).collect()
+    }
+
+    #[test]
+    fn every_part_decides_about_ready() {
+        let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b""));
+        let offers = Ok(vec!["2026-07-28".to_owned()]);
+        let up = deployment(2, 2, "True");
+        let ingress = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+        let servers = [
+            ("a".to_owned(), Ok(loaded(new.clone(), "1", None))),
+            ("b".to_owned(), Ok(loaded(new.clone(), "1", None))),
+        ];
+        let good = Observed {
+            url: &url,
+            revision: &new,
+            cors: (CorsEnforcer::Server, None),
+            deployment: Some(&up),
+            ingress: Some(Some(&ingress)),
+            servers: &servers,
+            verified: Some(&offers),
+            obstacle: None,
+        };
+        let parts = [
+            (READY, Some(true), reason::READY),
+            (AVAILABLE, Some(true), reason::SERVERS_READY),
+            (EXPOSED, Some(true), reason::INGRESS_APPLIED),
+            (CREDENTIALS_LOADED, Some(true), reason::LOADED),
+            (VERIFIED, Some(true), reason::STEPS_SUCCEEDED),
+        ];
+        assert_eq!(summary(&endpoint_findings(&good)), parts);
+
+        let (zero, starting) = (deployment(0, 0, "True"), deployment(2, 0, "False"));
+        let lagging = [servers[0].clone(), ("b".to_owned(), Ok(loaded(old.clone(), "1", None)))];
+        let refusing = [("a".to_owned(), Ok(loaded(old, "1", Some("clients.json: no JSON")))), servers[1].clone()];
+        let silent = [("a".to_owned(), Err("no connection".to_owned()))];
+        let step =
+            VerifyError::Step { server: "a".to_owned(), step: "GET /x".to_owned(), mismatch: "got 500".to_owned() };
+        let (failed, not_allowed) = (Err(step), Err(VerifyError::AddressNotAllowed { server: "a".to_owned() }));
+        let taken = Obstacle { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
+        let rows = [
+            (
+                Observed { deployment: Some(&zero), ..good.clone() },
+                AVAILABLE,
+                Some(false),
+                reason::SCALED_TO_ZERO,
+                false,
+            ),
+            (
+                Observed { deployment: Some(&starting), ..good.clone() },
+                AVAILABLE,
+                Some(false),
+                reason::SERVERS_STARTING,
+                false,
+            ),
+            (Observed { deployment: None, ..good.clone() }, AVAILABLE, Some(false), reason::SERVERS_STARTING, false),
+            (Observed { ingress: None, ..good.clone() }, EXPOSED, Some(true), reason::CLUSTER_ONLY, true),
+            (Observed { ingress: Some(None), ..good.clone() }, EXPOSED, Some(false), reason::INGRESS_MISSING, false),
+            (Observed { servers: &[], ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::NO_SERVERS, false),
+            (Observed { servers: &lagging, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::LOADING, false),
+            (Observed { servers: &silent, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::LOADING, false),
+            (Observed { servers: &refusing, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::REJECTED, false),
+            (Observed { verified: None, ..good.clone() }, VERIFIED, None, reason::NO_READY_SERVER, false),
+            (Observed { verified: Some(&failed), ..good.clone() }, VERIFIED, Some(false), reason::STEP_FAILED, false),
+            (
+                Observed { verified: Some(&not_allowed), ..good.clone() },
+                VERIFIED,
+                None,
+                reason::ADDRESS_NOT_ALLOWED,
+                true,
+            ),
+        ];
+        for (observed, kind, holds, reason, ready) in rows {
+            let findings = endpoint_findings(&observed);
+            let found = findings.iter().find(|finding| finding.kind == kind).unwrap();
+            assert_eq!((found.holds, found.reason), (holds, reason));
+            assert_eq!(findings[0].holds, Some(ready), "{reason}");
+            if !ready {
+                assert_eq!((findings[0].reason, &findings[0].message), (reason, &found.message));
+            }
+        }
+        let blocked = endpoint_findings(&Observed { obstacle: Some(&taken), ..good.clone() });
+        assert_eq!((blocked[0].holds, blocked[0].reason), (Some(false), reason::NAME_TAKEN));
+        let refused = &endpoint_findings(&Observed { servers: &refusing, ..good })[3].message;
+        assert!(refused.contains("pod a refused it") && refused.contains("clients.json: no JSON"), "{refused}");
+    }
+
+    #[test]
+    fn a_client_follows_its_problem_or_the_servers() {
+        let client: OAuthClient = serde_json::from_value(json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient",
+            "metadata": {"name": "robot", "generation": 3},
+            "spec": {"endpointRef": {"name": "agents"}, "grants": ["client_credentials"], "scopes": ["workspaces:read"]},
+        }))
+        .unwrap();
+        let plan = ClientPlan {
+            name: "robot".to_owned(),
+            client_id: "robot".to_owned(),
+            secret_name: Some("robot-oauth".to_owned()),
+            rotated_at: None,
+            next_rotation: None,
+            problem: None,
+            change: None,
+        };
+        let missing = ClientProblem::SecretNotFound { secret: "s".to_owned(), endpoint: "agents".to_owned() };
+        let loaded = |holds| {
+            finding(
+                CREDENTIALS_LOADED,
+                Some(holds),
+                if holds { reason::LOADED } else { reason::LOADING },
+                String::new(),
+            )
+        };
+        let rows = [
+            (None, true, ("True", reason::READY), ("True", reason::LOADED)),
+            (None, false, ("False", reason::LOADING), ("False", reason::LOADING)),
+            (Some(missing), true, ("False", reason::SECRET_NOT_FOUND), ("False", reason::SECRET_NOT_FOUND)),
+        ];
+        for (problem, holds, ready, credentials) in rows {
+            let plan = ClientPlan { problem, ..plan.clone() };
+            let status = client_status(&client, &plan, &loaded(holds), Timestamp::UNIX_EPOCH);
+            let found: Vec<_> = status.conditions.iter().map(|c| (c.status.as_str(), c.reason.as_str())).collect();
+            assert_eq!(found, [ready, credentials]);
+            assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(3)));
+            assert_eq!((status.observed_generation, status.secret_name.as_deref()), (Some(3), Some("robot-oauth")));
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_be_planned_keeps_what_was_known() {
+        let mut endpoint: McpEndpoint = serde_json::from_value(json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint",
+            "metadata": {"name": "agents", "generation": 2}, "spec": {"url": "https://mcp.example.com/mcp"},
+        }))
+        .unwrap();
+        let available = finding(AVAILABLE, Some(true), reason::SERVERS_READY, String::new());
+        endpoint.status = Some(McpEndpointStatus {
+            url: Some("https://mcp.example.com/mcp".to_owned()),
+            conditions: conditions(&[available], &[], Some(1), Timestamp::UNIX_EPOCH),
+            ..McpEndpointStatus::default()
+        });
+        let obstacle = Obstacle { reason: reason::INVALID, message: "no".to_owned() };
+        let once = blocked_status(&endpoint, &obstacle, Timestamp::UNIX_EPOCH);
+        assert_eq!((once.url.as_deref(), once.observed_generation), (Some("https://mcp.example.com/mcp"), Some(2)));
+        let kinds: Vec<&str> = once.conditions.iter().map(|condition| condition.type_.as_str()).collect();
+        assert_eq!(kinds, [READY, AVAILABLE]);
+        endpoint.status = Some(once.clone());
+        let later = Timestamp::from_second(1000).unwrap();
+        assert_eq!(blocked_status(&endpoint, &obstacle, later), once, "said once, it is not written again");
+    }
+}

@@ -14,6 +14,7 @@ mod private;
 mod problem;
 mod public;
 mod reload;
+mod unread;
 
 pub use mounted::MountedError;
 

@@ -2,7 +2,7 @@
 //!
 //! In this order, outermost first:
 //!
-//! 1. [`observe`]: counted and timed; refused by address (403).
+//! 1. [`observe`]: counted and timed; refused by address (403). What a refusal left unread of the body is read.
 //! 2. [`check_origin`]: refused by `Origin` (403). Not for the metadata documents, which are public.
 //! 3. CORS, where the configuration says that it is answered here: preflights end here, and every answer from
 //!    further in, a 401 too, carries the headers. The documents allow any origin.
@@ -13,7 +13,7 @@
 //! And the MCP endpoint:
 //!
 //! 4. [`take_place`]: as many at once as may be (503), each for as long as it may take (504).
-//! 5. [`guard`]: the caller (401), its rate (429) and body size (413); then the MCP edge.
+//! 5. [`guard`]: the caller (401) and its rate (429); then the MCP edge.
 
 use super::{
     address,
@@ -22,6 +22,7 @@ use super::{
     mounted::Mounted,
     origin::Origins,
     problem::Problem,
+    unread::Unread,
 };
 use crate::{
     ambient::{self, Clock},
@@ -40,13 +41,12 @@ use crate::{
 };
 use axum::{
     Extension, Json, Router,
-    body::Body,
     extract::{ConnectInfo, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 use std::{
     convert::Infallible,
@@ -223,12 +223,18 @@ async fn observe(State(door): State<Arc<Door>>, mut request: Request, next: Next
         .and_then(|ConnectInfo(peer)| address::client(peer.ip(), request.headers(), &rules.trusted_proxies));
     request.extensions_mut().insert(route);
     request.extensions_mut().insert(ClientAddress(client));
-    let response = if address::admitted(client, rules) {
+    let unread = Unread::of(&mut request);
+    let mut response = if address::admitted(client, rules) {
         next.run(request).await
     } else {
         let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
         door.refuse(route, Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message))
     };
+    if let Some(unread) = unread
+        && let Some(close) = unread.read_on(door.mounted.config.limits.max_body_size.bytes()).await
+    {
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     let (status, duration) = (response.status().as_u16(), begin.elapsed());
     door.metrics.request_ends(route, status, duration);
     tracing::debug!(?route, status, ?duration, "answered");
@@ -294,39 +300,30 @@ async fn issue_token(
     }
 }
 
-async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
+async fn guard(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
     let caller =
-        verify::caller(&parts.headers, &door.tokens, door.token_endpoint.clients(), &door.cache, door.clock.now());
+        verify::caller(request.headers(), &door.tokens, door.token_endpoint.clients(), &door.cache, door.clock.now());
     let caller = match caller {
         Ok(caller) => caller,
-        Err(why) => return unauthenticated(&door, &parts, why),
+        Err(why) => return unauthenticated(&door, request.method(), request.headers(), why),
     };
     if let Err(problem) = door.limiters.count_client(&caller.client_id) {
         return door.refuse(Route::Mcp, problem);
     }
-    let limit = usize::try_from(door.mounted.config.limits.max_body_size.bytes()).unwrap_or(usize::MAX);
-    let body = match body::collect(body, limit).await {
-        Ok(body) => body,
-        Err(problem) => return door.refuse(Route::Mcp, problem),
-    };
-    // Nobody further in needs the token, and so nobody can leak it.
-    parts.headers.remove(header::AUTHORIZATION);
-    parts.extensions.insert(caller);
-    next.run(Request::from_parts(parts, Body::from(body))).await
+    request.extensions_mut().insert(caller);
+    next.run(request).await
 }
 
 /// 401: JSON-RPC for clients, and for somebody who opened the URL in a browser, a line about what this is.
-fn unauthenticated(door: &Door, parts: &Parts, why: Unauthenticated) -> Response {
+fn unauthenticated(door: &Door, method: &Method, headers: &HeaderMap, why: Unauthenticated) -> Response {
     door.metrics.not_authenticated(why.reason());
     let config = &door.mounted.config;
-    let accepts_html = parts
-        .headers
+    let accepts_html = headers
         .get_all(header::ACCEPT)
         .iter()
         .any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")));
     let challenge = door.challenges.bearer(why);
-    if parts.method == Method::GET && accepts_html {
+    if method == Method::GET && accepts_html {
         let text = format!(
             "This is the MCP endpoint \"{}\", for AI agents and not for browsers.\nAdd this URL to your agent: {}\n",
             config.endpoint,

@@ -6,4 +6,5 @@ mod support;
 
 mod admission;
 mod harness;
+mod operator;
 mod servers;

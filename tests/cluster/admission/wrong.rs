@@ -81,6 +81,7 @@ fn wrong_endpoints() -> Vec<Wrong> {
     let https = "must begin with https:// (plain http is for localhost, 127.0.0.1 and [::1] only)";
     let plain = "must have no query, fragment or user information; write scheme, host and path only";
     let path = "must have a path of plain segments, not . or .., and no slash at its end, such as https://mcp.example.com/mcp";
+    let reserved = "the authorization server answers there";
     let host = "the host must be a name in lower case, international ones in their xn-- form, or an address";
     let duration = "in whole hours, minutes or seconds, such as 90s, 15m or 1h30m";
     let bytes = "must be a positive number of bytes with Ki, Mi or Gi, such as 512Ki or 4Mi";
@@ -96,6 +97,8 @@ fn wrong_endpoints() -> Vec<Wrong> {
         url("a slash at the end", "https://mcp.example.com/mcp/", path),
         url("an empty segment", "https://mcp.example.com//mcp", path),
         url("a dot segment", "https://mcp.example.com/../mcp", path),
+        url("the token endpoint's path", "https://mcp.example.com/token", reserved),
+        url("a path of discovery", "https://mcp.example.com/.well-known/mcp", reserved),
         url("a host in upper case", "https://MCP.example.com/mcp", host),
         url("no URL", "mcp.example.com/mcp", "must be an absolute URL such as https://mcp.example.com/mcp"),
         url("no host", "https:///mcp", "must be an absolute URL such as https://mcp.example.com/mcp"),

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Installs `deploy/rbac.yaml`.
 pub fn install(plane: &ControlPlane) {
-    let manifest = include_str!("../../deploy/rbac.yaml");
+    let manifest = include_str!("../../../deploy/rbac.yaml");
     let done = plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], manifest);
     assert!(done.status.success(), "{done:?}");
 }
@@ -127,19 +127,19 @@ pub async fn settled<T: PartialEq>(what: &str, mut look: impl AsyncFnMut() -> T)
 }
 
 /// An endpoint. `more` is merged over its spec.
-pub fn endpoint(name: &str, more: Value) -> McpEndpoint {
+pub fn endpoint(name: &str, more: &Value) -> McpEndpoint {
     let mut spec = json!({"url": format!("https://{name}.example.com/mcp")});
-    merge(&mut spec, &more);
+    merge(&mut spec, more);
     resource(
         json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint", "metadata": {"name": name}, "spec": spec}),
     )
 }
 
 /// An unattended client of an endpoint. `more` is merged over its spec.
-pub fn robot(name: &str, endpoint: &str, more: Value) -> OAuthClient {
+pub fn robot(name: &str, endpoint: &str, more: &Value) -> OAuthClient {
     let mut spec =
         json!({"endpointRef": {"name": endpoint}, "grants": ["client_credentials"], "scopes": ["workspaces:read"]});
-    merge(&mut spec, &more);
+    merge(&mut spec, more);
     resource(
         json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": name}, "spec": spec}),
     )

@@ -1,14 +1,12 @@
 //! From manifests to objects, and what becomes of the objects when manifests, objects or names change.
 
-use crate::{
-    stage::{
-        OPERATOR, api, condition, create, endpoint, eventually, names, objects, operator, own_plane, planned, robot,
-        settled,
-    },
-    support::{
-        audit::{AuditMark, Write},
-        controlplane::ControlPlane,
-    },
+use super::stage::{
+    OPERATOR, api, condition, create, endpoint, eventually, names, objects, operator, own_plane, planned, robot,
+    settled,
+};
+use crate::support::{
+    audit::{AuditMark, Write},
+    controlplane::ControlPlane,
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -39,6 +37,7 @@ const ALL: [&str; 10] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn manifests_become_objects_and_stay_what_they_say() {
     let plane = own_plane().await;
+    offer_traefik(&plane);
     let _operator = operator(&plane, "one").await;
     let client = plane.client().await;
     every_planned_object_exists_with_its_owner(&plane, &client).await;
@@ -47,13 +46,15 @@ async fn manifests_become_objects_and_stay_what_they_say() {
     drift_is_repaired(&plane, &client).await;
     a_taken_name_is_left_alone(&plane, &client).await;
     a_client_without_an_endpoint_says_so(&plane, &client).await;
+    cors_goes_to_traefik_and_back(&plane, &client).await;
+    a_refusal_is_told_and_retried(&plane, &client).await;
     nothing_remains_after_deletion(&plane, &client).await;
 }
 
 async fn prepared(plane: &ControlPlane, client: &Client, prefix: &str) -> String {
     let namespace = plane.create_namespace(prefix).await;
-    create(client, &namespace, &endpoint("agents", json!({}))).await;
-    create(client, &namespace, &robot("robot", "agents", json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    create(client, &namespace, &robot("robot", "agents", &json!({}))).await;
     eventually("every object exists", async || (names(client, &namespace).await == ALL).then_some(())).await;
     settled("the namespace", async || versions(client, &namespace).await).await;
     namespace
@@ -188,17 +189,24 @@ async fn a_taken_name_is_left_alone(plane: &ControlPlane, client: &Client) {
         ..Secret::default()
     };
     let secret = create(client, &namespace, &secret).await;
-    create(client, &namespace, &endpoint("agents", json!({}))).await;
-    create(client, &namespace, &robot("robot", "agents", json!({}))).await;
-    create(client, &namespace, &robot("other", "agents", json!({}))).await;
+    let verifiers = Secret {
+        metadata: kube::core::ObjectMeta { name: Some("agents-clients".to_owned()), ..Default::default() },
+        ..Secret::default()
+    };
+    let verifiers = create(client, &namespace, &verifiers).await;
+    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    create(client, &namespace, &robot("robot", "agents", &json!({}))).await;
+    create(client, &namespace, &robot("other", "agents", &json!({}))).await;
     let reason = async |expected: &str| {
         eventually(expected, async || {
             let endpoint = api::<McpEndpoint>(client, &namespace).get("agents").await.unwrap();
-            (condition(&endpoint.status?.conditions, "Ready")?.1 == expected).then_some(())
+            let ready = endpoint.status?.conditions.into_iter().find(|condition| condition.type_ == "Ready")?;
+            (ready.reason == expected).then_some(ready.message)
         })
-        .await;
+        .await
     };
-    reason("NameTaken").await;
+    let message = reason("NameTaken").await;
+    assert!(message.contains("Secret \"agents-clients\", ConfigMap \"agents-config\""), "{message}");
     eventually("the client says whose name is taken", async || {
         let robot = api::<OAuthClient>(client, &namespace).get("robot").await.unwrap();
         (condition(&robot.status?.conditions, "Ready")?.1 == "NameTaken").then_some(())
@@ -206,12 +214,13 @@ async fn a_taken_name_is_left_alone(plane: &ControlPlane, client: &Client) {
     .await;
     assert_eq!(api::<ConfigMap>(client, &namespace).get("agents-config").await.unwrap(), foreign);
     assert_eq!(api::<Secret>(client, &namespace).get("robot-oauth").await.unwrap(), secret);
+    assert_eq!(api::<Secret>(client, &namespace).get("agents-clients").await.unwrap(), verifiers);
     assert!(names(client, &namespace).await.contains(&"Secret/other-oauth".to_owned()), "others go on");
 }
 
 async fn a_client_without_an_endpoint_says_so(plane: &ControlPlane, client: &Client) {
     let namespace = plane.create_namespace("stranded").await;
-    create(client, &namespace, &robot("robot", "agents", json!({}))).await;
+    create(client, &namespace, &robot("robot", "agents", &json!({}))).await;
     let ready = async |expected: &str| {
         eventually(expected, async || {
             let robot = api::<OAuthClient>(client, &namespace).get("robot").await.unwrap();
@@ -221,9 +230,107 @@ async fn a_client_without_an_endpoint_says_so(plane: &ControlPlane, client: &Cli
     };
     ready("EndpointNotFound").await;
     assert_eq!(names(client, &namespace).await, Vec::<String>::new());
-    create(client, &namespace, &endpoint("agents", json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &json!({}))).await;
     ready("NoServers").await;
     eventually("every object exists", async || (names(client, &namespace).await == ALL).then_some(())).await;
+}
+
+async fn a_refusal_is_told_and_retried(plane: &ControlPlane, client: &Client) {
+    let namespace = plane.create_namespace("refused").await;
+    let policy = json!([
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": "no-ingress"},
+            "spec": {
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"],
+                    "operations": ["CREATE"], "resources": ["ingresses"],
+                }]},
+                "validations": [{"expression": "false", "message": "no Ingress in this house"}],
+            },
+        },
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": "no-ingress"},
+            "spec": {
+                "policyName": "no-ingress", "validationActions": ["Deny"],
+                "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}},
+            },
+        },
+    ]);
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": policy}).to_string();
+    let done = plane.kubectl_with_input(&["create", "-f", "-"], &list);
+    assert!(done.status.success(), "{done:?}");
+    // The API server takes a moment to enforce a policy.
+    let probe = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "probe"},
+        "spec": {"defaultBackend": {"service": {"name": "probe", "port": {"number": 80}}}}})
+    .to_string();
+    eventually("the policy is enforced", async || {
+        let tried = plane.kubectl_with_input(&["-n", &namespace, "create", "--dry-run=server", "-f", "-"], &probe);
+        (!tried.status.success()).then_some(())
+    })
+    .await;
+    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    let ready = async |expected: &str| {
+        eventually(expected, async || {
+            let endpoint = api::<McpEndpoint>(client, &namespace).get("agents").await.unwrap();
+            let conditions = endpoint.status?.conditions;
+            let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready")?;
+            (ready.reason == expected).then_some(ready.message)
+        })
+        .await
+    };
+    let message = ready("ApplyFailed").await;
+    assert!(message.contains("Ingress") && message.contains("no Ingress in this house"), "{message}");
+    let done = plane.kubectl(&["delete", "validatingadmissionpolicybinding", "no-ingress"]);
+    assert!(done.status.success(), "{done:?}");
+    ready("ServersStarting").await;
+}
+
+/// Traefik's kind, without its schema, and a class of Ingress that is Traefik's.
+fn offer_traefik(plane: &ControlPlane) {
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let version = json!({"name": "v1alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema": open}});
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "middlewares.traefik.io"},
+            "spec": {
+                "group": "traefik.io", "scope": "Namespaced", "versions": [version],
+                "names": {"kind": "Middleware", "plural": "middlewares", "singular": "middleware"},
+            },
+        },
+        {
+            "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "traefik"},
+            "spec": {"controller": "traefik.io/ingress-controller"},
+        },
+    ]});
+    let done = plane.kubectl_with_input(&["create", "-f", "-"], &list.to_string());
+    assert!(done.status.success(), "{done:?}");
+    let args = ["wait", "--for=condition=Established", "crd/middlewares.traefik.io", "--timeout=60s"];
+    let done = plane.kubectl(&args);
+    assert!(done.status.success(), "{done:?}");
+}
+
+async fn cors_goes_to_traefik_and_back(plane: &ControlPlane, client: &Client) {
+    let namespace = plane.create_namespace("cors").await;
+    let spec = json!({
+        "exposure": {"ingress": {"className": "traefik"}},
+        "cors": {"allowedOrigins": ["https://claude.ai"]},
+    });
+    create(client, &namespace, &endpoint("agents", &spec)).await;
+    let enforced_by = async |who: &str, middlewares: usize| {
+        eventually(who, async || {
+            let endpoint = api::<McpEndpoint>(client, &namespace).get("agents").await.unwrap();
+            let listed = plane.kubectl(&["-n", &namespace, "get", "middlewares.traefik.io", "-o", "name"]);
+            let listed = String::from_utf8_lossy(&listed.stdout).lines().count();
+            (endpoint.status?.cors_enforced_by? == who && listed == middlewares).then_some(())
+        })
+        .await;
+    };
+    enforced_by("Traefik", 1).await;
+    patch::<McpEndpoint>(client, &namespace, "agents", json!({"spec": {"cors": {"enforcedBy": "Server"}}})).await;
+    enforced_by("Server", 0).await;
 }
 
 async fn nothing_remains_after_deletion(plane: &ControlPlane, client: &Client) {

@@ -1,6 +1,6 @@
 //! At rest nothing is written: by the API server's own count of requests.
 
-use crate::stage::{OPERATOR, api, create, endpoint, eventually, operator, own_plane, robot};
+use super::stage::{OPERATOR, api, create, endpoint, eventually, operator, own_plane, robot};
 use kube::{
     Api,
     api::{ListParams, PostParams},
@@ -22,9 +22,9 @@ async fn a_resync_and_a_restart_write_nothing() {
     let first = operator(&plane, "one").await;
     for number in 0..ENDPOINTS {
         let name = format!("agents-{number}");
-        create(&client, &namespace, &endpoint(&name, json!({"deployment": {"replicas": 1}}))).await;
+        create(&client, &namespace, &endpoint(&name, &json!({"deployment": {"replicas": 1}}))).await;
         for robot_number in 0..CLIENTS_EACH {
-            create(&client, &namespace, &robot(&format!("robot-{number}-{robot_number}"), &name, json!({}))).await;
+            create(&client, &namespace, &robot(&format!("robot-{number}-{robot_number}"), &name, &json!({}))).await;
         }
     }
     let endpoints: Api<McpEndpoint> = api(&client, &namespace);

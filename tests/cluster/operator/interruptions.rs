@@ -1,9 +1,7 @@
 //! Killed at any point and started again, the operator comes to the same end, and no credential is lost on the way.
 
-use crate::{
-    stage::{create, endpoint, eventually, names, objects, operator, operator_at, own_plane, robot, settled},
-    support::proxy::{Proxy, Side},
-};
+use super::stage::{create, endpoint, eventually, names, objects, operator, operator_at, own_plane, robot, settled};
+use crate::support::proxy::{Proxy, Side};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,9 +17,9 @@ async fn killed_at_any_write_it_comes_to_the_same_end() {
         let stopped = proxy.stop_after(count, side);
         // The same identity leads again at once.
         let mut first = operator_at(&plane, "one", &proxy.url()).await;
-        create(&client, &namespace, &endpoint("agents", json!({}))).await;
-        create(&client, &namespace, &robot("robot", "agents", json!({}))).await;
-        let at = tokio::time::timeout(Duration::from_secs(60), stopped).await.expect("it writes so much").unwrap();
+        create(&client, &namespace, &endpoint("agents", &json!({}))).await;
+        create(&client, &namespace, &robot("robot", "agents", &json!({}))).await;
+        let at = tokio::time::timeout(Duration::from_mins(1), stopped).await.expect("it writes so much").unwrap();
         first.process.kill();
         let before = secrets(&client, &namespace).await;
         proxy.open();

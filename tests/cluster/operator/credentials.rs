@@ -1,6 +1,6 @@
 //! Credentials: healed when deleted or damaged, rotated at their time, never lost.
 
-use crate::stage::{api, create, endpoint, eventually, install, operator, own_plane, robot, settled};
+use super::stage::{api, create, endpoint, eventually, install, operator, own_plane, robot, settled};
 use crate::support::controlplane::ControlPlane;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -26,8 +26,8 @@ async fn damaged_credentials_are_healed() {
     let client = plane.client().await;
     let _operator = operator(&plane, "one").await;
     let namespace = plane.create_namespace("heal").await;
-    create(&client, &namespace, &endpoint("agents", json!({}))).await;
-    create(&client, &namespace, &robot("robot", "agents", json!({}))).await;
+    create(&client, &namespace, &endpoint("agents", &json!({}))).await;
+    create(&client, &namespace, &robot("robot", "agents", &json!({}))).await;
     let secrets: Api<Secret> = api(&client, &namespace);
     let mut secret = works(&client, &namespace, None).await;
     let healed = "SecretHealed";
@@ -123,9 +123,9 @@ async fn rotation_happens_at_its_time_and_both_secrets_count_in_the_overlap() {
     let running = tokio::spawn(operator::run(plane.client().await, settings, shutdown.clone()));
 
     let namespace = plane.create_namespace("rotate").await;
-    create(&client, &namespace, &endpoint("agents", json!({}))).await;
+    create(&client, &namespace, &endpoint("agents", &json!({}))).await;
     let rotation = json!({"secret": {"rotation": {"interval": "24h", "overlap": "1h"}}});
-    create(&client, &namespace, &robot("robot", "agents", rotation)).await;
+    create(&client, &namespace, &robot("robot", "agents", &rotation)).await;
     let first = works(&client, &namespace, None).await;
     let status = async || api::<OAuthClient>(&client, &namespace).get("robot").await.unwrap().status;
     let next = eventually("the status names the next rotation", async || status().await?.next_rotation).await;

@@ -1,6 +1,6 @@
 //! Of two operators one leads; the other takes over when it is killed, and at once when it is told to stop.
 
-use crate::stage::{create, endpoint, eventually, names, operator, own_plane};
+use super::stage::{create, endpoint, eventually, names, operator, own_plane};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +41,7 @@ async fn one_leads_and_the_other_takes_over() {
 
 async fn works(plane: &crate::support::controlplane::ControlPlane, client: &kube::Client, prefix: &str) {
     let namespace = plane.create_namespace(prefix).await;
-    create(client, &namespace, &endpoint("agents", json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &json!({}))).await;
     eventually("the endpoint has its objects", async || {
         names(client, &namespace).await.contains(&"Ingress/agents".to_owned()).then_some(())
     })

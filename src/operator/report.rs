@@ -1,0 +1,159 @@
+//! What came out of a reconcile, as statuses and Events: written only where it differs from what was said before.
+
+use super::{
+    apply::ApplyError,
+    context::{Context, Memory},
+    reconcile::{Progress, Reconcile, ReconcileError},
+    servers::Report,
+    status::{self, Observed, Obstacle, reason},
+};
+use crate::{
+    api::{
+        McpEndpointStatus, OAuthClient, OAuthClientStatus,
+        condition::{CREDENTIALS_LOADED, READY},
+    },
+    chain::chain,
+    plan::{ClientPlan, CredentialChange, Plan, PlanError},
+};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, networking::v1::Ingress},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{ResourceExt as _, core::TypeMeta};
+
+/// The reasons of `Ready` that call for a person.
+const WARNINGS: [&str; 5] =
+    [reason::NAME_TAKEN, reason::APPLY_FAILED, reason::INVALID, reason::REJECTED, reason::STEP_FAILED];
+
+/// Writes a client's status.
+pub(super) async fn write_client_status(
+    context: &Context,
+    namespace: &str,
+    client: &OAuthClient,
+    status: &OAuthClientStatus,
+) -> Result<(), ReconcileError> {
+    if client.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    let name = client.name_any();
+    let written = context.write_status(&context.world.clients, namespace, &name, status).await;
+    written.map_err(|error| ReconcileError::Status(format!("OAuthClient {name:?}"), Box::new(error)))
+}
+
+impl Reconcile<'_> {
+    pub(super) async fn report(
+        &self,
+        clients: &[OAuthClient],
+        plan: &Plan,
+        servers: &[(String, Report)],
+        memory: &Memory,
+        obstacle: Option<&Obstacle>,
+    ) -> Result<(), ReconcileError> {
+        let world = &self.context.world;
+        let deployment = world.object::<Deployment>(self.namespace, self.name);
+        let ingress = world.object::<Ingress>(self.namespace, self.name);
+        let exposed = plan.objects.iter().any(|planned| {
+            planned.object.types.as_ref().is_some_and(|types| *types == TypeMeta::resource::<Ingress>())
+        });
+        let observed = Observed {
+            url: &plan.config.url,
+            revision: &plan.revision,
+            cors: (plan.cors_enforcer, plan.cors_note.as_deref()),
+            deployment: deployment.as_ref().map(|live| &live.data),
+            ingress: exposed.then(|| ingress.as_ref().map(|live| &live.data)),
+            servers,
+            verified: memory.verified.as_ref().map(|last| &last.outcome),
+            obstacle,
+        };
+        let now = self.context.clock.now();
+        let findings = status::endpoint_findings(&observed);
+        if let Some(loaded) = findings.iter().find(|finding| finding.kind == CREDENTIALS_LOADED) {
+            for client in clients {
+                let Some(planned) = plan.clients.iter().find(|planned| planned.name == client.name_any()) else {
+                    continue;
+                };
+                let status = status::client_status(client, planned, loaded, now);
+                write_client_status(self.context, self.namespace, client, &status).await?;
+            }
+        }
+        self.write_status(&status::endpoint_status(self.endpoint, &observed, &plan.clients, now)).await
+    }
+
+    async fn write_status(&self, status: &McpEndpointStatus) -> Result<(), ReconcileError> {
+        let before = self.endpoint.status.as_ref();
+        if before == Some(status) {
+            return Ok(());
+        }
+        let written = self.context.write_status(&self.context.world.endpoints, self.namespace, self.name, status).await;
+        written.map_err(|error| ReconcileError::Status(format!("McpEndpoint {:?}", self.name), Box::new(error)))?;
+        self.tell_readiness(before.map(|before| before.conditions.as_slice()).unwrap_or_default(), &status.conditions)
+            .await;
+        Ok(())
+    }
+
+    /// An Event where `Ready` changed.
+    async fn tell_readiness(&self, before: &[Condition], after: &[Condition]) {
+        let ready = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == READY).cloned();
+        let Some(after) = ready(after) else { return };
+        let before = ready(before);
+        if before.is_some_and(|before| before.status == after.status && before.reason == after.reason) {
+            return;
+        }
+        let about = self.endpoint;
+        if after.status == "True" {
+            self.context.events.note(about, &after.reason, "Reconcile", after.message).await;
+        } else if WARNINGS.contains(&after.reason.as_str()) {
+            self.context.events.warn(about, &after.reason, "Reconcile", after.message).await;
+        }
+    }
+
+    /// An Event for every secret that was made.
+    pub(super) async fn tell_changes(&self, clients: &[OAuthClient], plans: &[ClientPlan]) {
+        for plan in plans {
+            let Some(client) = clients.iter().find(|client| client.name_any() == plan.name) else { continue };
+            let secret = plan.secret_name.as_deref().unwrap_or_default();
+            let (reason, note) = match plan.change {
+                Some(CredentialChange::Created) => {
+                    ("SecretCreated", format!("a client secret was made in Secret {secret:?}"))
+                }
+                Some(CredentialChange::Rotated) => {
+                    ("SecretRotated", format!("a new client secret is in Secret {secret:?}"))
+                }
+                Some(CredentialChange::Healed) => (
+                    "SecretHealed",
+                    format!(
+                        "Secret {secret:?} was damaged; it holds a new client secret, the old one no longer counts"
+                    ),
+                ),
+                None => continue,
+            };
+            self.context.events.note(client, reason, "Apply", note).await;
+        }
+    }
+
+    pub(super) async fn report_unplannable(
+        &self,
+        clients: &[OAuthClient],
+        error: &PlanError,
+    ) -> Result<Progress, ReconcileError> {
+        let reason = if matches!(error, PlanError::NameTaken { .. }) { reason::NAME_TAKEN } else { reason::INVALID };
+        let obstacle = Obstacle { reason, message: chain(error) };
+        let now = self.context.clock.now();
+        for client in clients {
+            let message = format!("McpEndpoint {:?}: {}", self.name, obstacle.message);
+            let status = status::stranded_status(client, &Obstacle { reason, message }, now);
+            write_client_status(self.context, self.namespace, client, &status).await?;
+        }
+        self.write_status(&status::blocked_status(self.endpoint, &obstacle, now)).await?;
+        Ok(Progress::Blocked)
+    }
+
+    /// Says in the status what the API server refused, and hands the error on.
+    pub(super) async fn report_refusal(&self, error: ApplyError) -> Result<Progress, ReconcileError> {
+        if error.is_refused() {
+            let obstacle = Obstacle { reason: reason::APPLY_FAILED, message: error.explain() };
+            self.write_status(&status::blocked_status(self.endpoint, &obstacle, self.context.clock.now())).await?;
+        }
+        Err(error.into())
+    }
+}

@@ -1,0 +1,82 @@
+//! Request bodies that nobody read: a refusal often needs the head only, but HTTP/1.1 keeps a connection only past the
+//! end of the body (RFC 9112 §9.3). Closing it instead would lose the next request of a client that had already begun
+//! to send it, or even the refusal itself.
+
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::Bytes;
+use http::{HeaderValue, Version, header};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// How long the rest of a body is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The body of a request that is being answered.
+pub struct Unread(Arc<Mutex<Body>>);
+
+/// The same body, as whoever answers the request reads it.
+struct Lent(Arc<Mutex<Body>>);
+
+impl Unread {
+    /// Keeps hold of a request's body. `None` where there is nothing to be read later: no body, a protocol in which it
+    /// does not matter, or a client that waits to be told to send it (RFC 9110 §10.1.1).
+    pub fn of(request: &mut Request) -> Option<Self> {
+        let concerned = request.version() == Version::HTTP_11
+            && !request.body().is_end_stream()
+            && !request.headers().contains_key(header::EXPECT);
+        concerned.then(|| {
+            let body = Arc::new(Mutex::new(std::mem::take(request.body_mut())));
+            *request.body_mut() = Body::new(Lent(Arc::clone(&body)));
+            Self(body)
+        })
+    }
+
+    /// Reads what is left, at most `limit` bytes, and throws it away. `Connection: close` if that was not all.
+    pub async fn read_on(self, limit: u64) -> Option<HeaderValue> {
+        let rest = async {
+            let mut read = 0;
+            let mut body = Lent(self.0);
+            while !body.is_end_stream() && read <= limit {
+                let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+                match frame {
+                    None => return true,
+                    Some(Err(_)) => return false,
+                    Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),
+                }
+            }
+            body.is_end_stream()
+        };
+        let complete = tokio::time::timeout(PATIENCE, rest).await.unwrap_or(false);
+        (!complete).then_some(HeaderValue::from_static("close"))
+    }
+}
+
+impl Lent {
+    fn body(&self) -> std::sync::MutexGuard<'_, Body> {
+        // Whoever panicked while reading has left a body that can still be read or has failed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.body()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body().size_hint()
+    }
+}

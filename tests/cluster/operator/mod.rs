@@ -1,0 +1,9 @@
+//! The operator as its own process, with the rights of `deploy/rbac.yaml`.
+
+mod credentials;
+mod election;
+mod interruptions;
+mod objects;
+mod rest;
+mod servers;
+mod stage;
