@@ -4,7 +4,6 @@ use super::signals::until_signal;
 use crate::{
     ambient::{self, SystemClock},
     config::hex,
-    observe::logs::{self, LogError, LogFormat},
     operator::{self, OperatorError, Settings, leader::Election},
 };
 use clap::Args;
@@ -39,9 +38,6 @@ pub struct OperatorArgs {
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, default_value = "0.0.0.0:8081")]
     listen: SocketAddr,
-    /// How log lines look [default: text on a terminal, else json]
-    #[arg(long)]
-    log_format: Option<LogFormat>,
 }
 
 /// Why `portcullis operator` failed.
@@ -53,9 +49,6 @@ pub enum OperatorCommandError {
     /// The configuration of the cluster cannot be used.
     #[error("the cluster's configuration cannot be used")]
     Client(#[source] kube::Error),
-    /// Logs could not be set up.
-    #[error("logs could not be set up")]
-    Logs(#[source] LogError),
     /// Signals cannot be waited for.
     #[error("signals cannot be waited for")]
     Signal(#[source] io::Error),
@@ -66,7 +59,6 @@ pub enum OperatorCommandError {
 
 /// Runs until SIGTERM or SIGINT; then finishes what is under way.
 pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
-    logs::init(args.log_format).map_err(OperatorCommandError::Logs)?;
     let config = Config::infer().await.map_err(OperatorCommandError::Config)?;
     let client = client(config).map_err(OperatorCommandError::Client)?;
     let mut rng = ambient::rng();
