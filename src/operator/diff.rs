@@ -22,21 +22,19 @@ pub fn fingerprint(desired: &DynamicObject) -> Result<String, serde_json::Error>
 /// - An empty object or list and `null` count as absent: the API server drops them.
 /// - Lists whose elements all have a `uid` or `name` are compared by it, others may have added elements; any other list
 ///   must have the same elements in the same order.
-/// - Quantities under `limits`, `requests` and their like are compared by value: `0.5` is `500m`.
+/// - Quantities are compared as they are written: the plan writes them as the API server does.
 #[must_use]
 pub fn covers(live: &Value, desired: &Value) -> bool {
-    covers_at(Some(live), desired, false)
+    covers_at(Some(live), desired)
 }
 
-fn covers_at(live: Option<&Value>, desired: &Value, quantities: bool) -> bool {
+fn covers_at(live: Option<&Value>, desired: &Value) -> bool {
     match (live.unwrap_or(&Value::Null), desired) {
         (Value::Null, desired) => is_empty(desired),
-        (Value::Object(live), Value::Object(desired)) => desired.iter().all(|(key, value)| {
-            let quantities = quantities || QUANTITY_FIELDS.contains(&key.as_str());
-            covers_at(live.get(key), value, quantities)
-        }),
-        (Value::Array(live), Value::Array(desired)) => covers_list(live, desired, quantities),
-        (Value::String(live), Value::String(desired)) if quantities => same_quantity(live, desired),
+        (Value::Object(live), Value::Object(desired)) => {
+            desired.iter().all(|(key, value)| covers_at(live.get(key), value))
+        }
+        (Value::Array(live), Value::Array(desired)) => covers_list(live, desired),
         (live, desired) => live == desired,
     }
 }
@@ -60,9 +58,6 @@ pub fn uncovered_lists(live: &Value, desired: &Value) -> Option<Value> {
     }
 }
 
-/// The fields whose strings, at any depth below, are quantities.
-const QUANTITY_FIELDS: [&str; 5] = ["limits", "requests", "sizeLimit", "averageValue", "storage"];
-
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -72,14 +67,15 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn covers_list(live: &[Value], desired: &[Value], quantities: bool) -> bool {
+fn covers_list(live: &[Value], desired: &[Value]) -> bool {
     match desired.iter().map(key_of).collect::<Option<Vec<_>>>() {
-        Some(keys) if !keys.is_empty() => desired.iter().zip(keys).all(|(element, key)| {
-            covers_at(live.iter().find(|candidate| key_of(candidate) == Some(key)), element, quantities)
-        }),
+        Some(keys) if !keys.is_empty() => desired
+            .iter()
+            .zip(keys)
+            .all(|(element, key)| covers_at(live.iter().find(|candidate| key_of(candidate) == Some(key)), element)),
         _ => {
             live.len() == desired.len()
-                && live.iter().zip(desired).all(|(live, desired)| covers_at(Some(live), desired, quantities))
+                && live.iter().zip(desired).all(|(live, desired)| covers_at(Some(live), desired))
         }
     }
 }
@@ -87,35 +83,6 @@ fn covers_list(live: &[Value], desired: &[Value], quantities: bool) -> bool {
 fn key_of(element: &Value) -> Option<&str> {
     let fields: &Map<String, Value> = element.as_object()?;
     fields.get("uid").or_else(|| fields.get("name"))?.as_str()
-}
-
-fn same_quantity(live: &str, desired: &str) -> bool {
-    live == desired || quantity(live).zip(quantity(desired)).is_some_and(|(a, b)| a == b)
-}
-
-/// A quantity in billionths, the finest unit that Kubernetes keeps.
-fn quantity(text: &str) -> Option<i128> {
-    let digits = text.find(|c: char| !matches!(c, '0'..='9' | '.' | '-' | '+')).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let billionths: i128 = match unit {
-        "n" => 1,
-        "u" => 1_000,
-        "m" => 1_000_000,
-        "" => 1_000_000_000,
-        "k" => 1_000_000_000_000,
-        "M" => 1_000_000_000_000_000,
-        "G" => 1_000_000_000_000_000_000,
-        "T" => 1_000_000_000_000_000_000_000,
-        "Ki" => 1_000_000_000 << 10,
-        "Mi" => 1_000_000_000 << 20,
-        "Gi" => 1_000_000_000 << 30,
-        "Ti" => 1_000_000_000 << 40,
-        _ => return None,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    Some(digits.checked_mul(billionths)? / scale)
 }
 
 #[cfg(test)]
@@ -151,14 +118,6 @@ mod tests {
                 json!({"o": [{"uid": "2", "name": "a"}]}),
                 true,
             ),
-            (
-                "quantities",
-                json!({"limits": {"cpu": "500m", "memory": "1Gi"}}),
-                json!({"limits": {"cpu": "0.5", "memory": "1024Mi"}}),
-                true,
-            ),
-            ("other quantity", json!({"limits": {"cpu": "501m"}}), json!({"limits": {"cpu": "0.5"}}), false),
-            ("only where quantities stand", json!({"a": "500m"}), json!({"a": "0.5"}), false),
         ];
         for (name, live, desired, expected) in rows {
             assert_eq!(covers(&live, &desired), expected, "{name}");
@@ -172,17 +131,6 @@ mod tests {
         let expected = json!({"ports": [{"name": "http", "port": 80}], "deep": {"other": [2]}});
         assert_eq!(uncovered_lists(&live, &desired), Some(expected));
         assert_eq!(uncovered_lists(&desired, &desired), None);
-    }
-
-    #[test]
-    fn quantities_have_values() {
-        for (a, b) in [("1", "1000m"), ("1k", "1000"), ("1Ki", "1024"), ("1.5Gi", "1536Mi"), ("100u", "0.0001")] {
-            assert_eq!(quantity(a), quantity(b), "{a} {b}");
-            assert!(quantity(a).is_some(), "{a}");
-        }
-        for text in ["", "x", "1x", "1.2.3", "Mi"] {
-            assert_eq!(quantity(text), None, "{text}");
-        }
     }
 
     #[test]
