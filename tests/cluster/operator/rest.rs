@@ -20,9 +20,22 @@ async fn a_resync_and_a_restart_write_nothing() {
     let client = plane.client().await;
     let namespace = plane.create_namespace("rest").await;
     let first = operator(&plane, "one").await;
-    for number in 0..ENDPOINTS {
+    // What the API server stores in other words than it was told would be written again and again.
+    let specs = [
+        json!({"deployment": {"replicas": 1}}),
+        json!({"deployment": {"replicas": 1, "resources": {
+            "requests": {"cpu": "0.5", "memory": "1024Mi"}, "limits": {"cpu": "1000m", "memory": "1.5Gi"},
+        }}}),
+        json!({"deployment": {"autoscaling": {"min": 1, "max": 3}}, "exposure": {"none": {}}}),
+        json!({
+            "deployment": {"replicas": 1, "disruptionBudget": {"minAvailable": "50%"}},
+            "cors": {"allowedOrigins": ["https://*.example.com"]},
+            "exposure": {"ingress": {"className": "edge", "annotations": {"a": ""}, "tls": {"secretName": "cert"}}},
+        }),
+    ];
+    for (number, spec) in specs.iter().cycle().take(ENDPOINTS).enumerate() {
         let name = format!("agents-{number}");
-        create(&client, &namespace, &endpoint(&name, &json!({"deployment": {"replicas": 1}}))).await;
+        create(&client, &namespace, &endpoint(&name, spec)).await;
         for robot_number in 0..CLIENTS_EACH {
             create(&client, &namespace, &robot(&format!("robot-{number}-{robot_number}"), &name, &json!({}))).await;
         }
