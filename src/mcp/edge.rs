@@ -17,15 +17,13 @@ use crate::{
     workspaces::Workspaces,
 };
 use axum::{
-    Router,
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     response::{IntoResponse as _, Response},
-    routing::post,
 };
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, Method, StatusCode,
     header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, WWW_AUTHENTICATE},
 };
 use http_body_util::{BodyExt as _, Full, Limited, combinators::BoxBody};
@@ -42,38 +40,49 @@ const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, tex
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AcceptsEvents(pub bool);
 
-/// Serves the endpoint at the path of its URL, with all tools that it has: only `whoami` without `workspaces`.
-///
-/// Every request must have an `Arc<Caller>` in its extensions. When `abort` fires, what is still running is given
-/// up: cancel it after the drain, not before.
-pub fn router(config: &ServerConfig, workspaces: Option<Arc<dyn Workspaces>>, abort: CancellationToken) -> Router {
-    router_with(config, Registry::new(config, workspaces), abort)
-}
-
-/// Like [`router`], with other tools.
-pub fn router_with(config: &ServerConfig, tools: Registry, abort: CancellationToken) -> Router {
-    let tools = Arc::new(tools);
-    let handler = Handler::new(Arc::clone(&tools));
-    let service = StreamableHttpService::new(
-        move || Ok(handler.clone()),
-        Arc::new(NeverSessionManager::default()),
-        StreamableHttpServerConfig::default()
-            .with_legacy_session_mode(false)
-            .with_json_response(true)
-            .with_allowed_hosts(host_names(&config.url))
-            .with_max_request_body_bytes(body_limit(config))
-            .with_cancellation_token(abort),
-    );
-    let edge =
-        Edge { tools, service, body_limit: body_limit(config), resource_metadata: config.url.resource_metadata_url() };
-    Router::new().route(config.url.path(), post(answer).fallback(method_not_allowed)).with_state(Arc::new(edge))
-}
-
-struct Edge {
+/// One endpoint: answers the requests to its URL, whatever their method.
+pub struct Endpoint {
     tools: Arc<Registry>,
     service: StreamableHttpService<Handler, NeverSessionManager>,
     body_limit: usize,
     resource_metadata: String,
+}
+
+impl Endpoint {
+    /// An endpoint with all tools that there are: only `whoami` without `workspaces`. When `abort` fires, what is still
+    /// running is given up: cancel it after the drain, not before.
+    #[must_use]
+    pub fn new(config: &ServerConfig, workspaces: Option<Arc<dyn Workspaces>>, abort: CancellationToken) -> Self {
+        let tools = Arc::new(Registry::new(config, workspaces));
+        let handler = Handler::new(Arc::clone(&tools));
+        let service = StreamableHttpService::new(
+            move || Ok(handler.clone()),
+            Arc::new(NeverSessionManager::default()),
+            StreamableHttpServerConfig::default()
+                .with_legacy_session_mode(false)
+                .with_json_response(true)
+                .with_allowed_hosts(host_names(&config.url))
+                .with_max_request_body_bytes(body_limit(config))
+                .with_cancellation_token(abort),
+        );
+        Self { tools, service, body_limit: body_limit(config), resource_metadata: config.url.resource_metadata_url() }
+    }
+
+    /// Answers a request, which must have an `Arc<Caller>` in its extensions.
+    pub async fn answer(&self, request: Request) -> Response {
+        if request.method() != Method::POST {
+            return method_not_allowed();
+        }
+        let Admitted { request, id } = match self.admit(request).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refusal,
+        };
+        let response = self.service.handle(request).await;
+        if response.status().is_client_error() && !is_json(response.headers()) {
+            return in_json(response, id).await;
+        }
+        response.map(Body::new)
+    }
 }
 
 fn body_limit(config: &ServerConfig) -> usize {
@@ -89,7 +98,7 @@ fn host_names(url: &PublicUrl) -> Vec<String> {
     if loopback.contains(&host.as_str()) { loopback.map(str::to_owned).to_vec() } else { vec![host] }
 }
 
-async fn method_not_allowed() -> Response {
+fn method_not_allowed() -> Response {
     let refusal = RpcError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         None,
@@ -99,18 +108,6 @@ async fn method_not_allowed() -> Response {
     let mut response = refusal.into_response();
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     response
-}
-
-async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let Admitted { request, id } = match edge.admit(request).await {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refusal,
-    };
-    let response = edge.service.handle(request).await;
-    if response.status().is_client_error() && !is_json(response.headers()) {
-        return in_json(response, id).await;
-    }
-    response.map(Body::new)
 }
 
 /// Makes a JSON-RPC error of a refusal that rmcp words in plain text.
@@ -134,7 +131,7 @@ struct Admitted {
     id: Option<serde_json::Value>,
 }
 
-impl Edge {
+impl Endpoint {
     /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
     async fn admit(&self, request: Request) -> Result<Admitted, Response> {
         let (mut parts, body) = request.into_parts();

@@ -1,6 +1,6 @@
 //! The protocol edge of MCP, and the tools.
 //!
-//! [`router`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that
+//! [`Endpoint`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that
 //! whoever is in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
 
 mod edge;
@@ -8,7 +8,7 @@ mod handler;
 mod message;
 pub mod tools;
 
-pub use edge::{router, router_with};
+pub use edge::Endpoint;
 
 /// The revisions that an endpoint speaks, oldest first.
 pub const PROTOCOL_VERSIONS: [&str; 4] = ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"];

@@ -24,7 +24,7 @@ use reload::Current;
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tower::{ServiceExt as _, service_fn};
+use tower::service_fn;
 
 /// What a server is made of.
 pub struct Options {
@@ -85,11 +85,11 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
     let service = service_fn({
         let current = Arc::clone(&current);
         move |request: Request| {
-            let router = current.serving().router.clone();
-            async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+            let public = Arc::clone(&current.serving());
+            async move { Ok::<_, Infallible>(public.answer(request).await) }
         }
     });
-    let grace = || current.serving().door.mounted().config.limits.request_timeout.as_duration();
+    let grace = || current.serving().door().mounted().config.limits.request_timeout.as_duration();
     connections::serve(listeners.public, service, &shutdown, grace).await;
 
     abort.cancel();

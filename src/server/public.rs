@@ -2,18 +2,15 @@
 //!
 //! In this order, outermost first:
 //!
-//! 1. [`observe`]: counted and timed; refused by address (403). What a refusal left unread of the body is read.
-//! 2. [`check_origin`]: refused by `Origin` (403). Not for the metadata documents, which are public.
-//! 3. CORS, where the configuration says that it is answered here: preflights end here, and every answer from
-//!    further in, a 401 too, carries the headers. The documents allow any origin.
+//! 1. [`Public::answer`]: counted and timed; refused by address (403), and by `Origin` (403) where it is not for a
+//!    metadata document: those are public. What a refusal left unread of the body is read.
+//! 2. CORS, where the configuration says that it is answered here and a page asks: preflights end here, and every
+//!    answer from further in, a 401 too, carries the headers. The documents allow any origin.
+//! 3. For the MCP endpoint, [`Door::mcp`]: as many at once as may be (503), each for as long as it may take (504); the
+//!    caller (401) and its rate (429); then the MCP edge.
 //!
-//! Then `/token`, [`issue_token`]: the rate of the address (429), the body (413, 408), the endpoint itself. It takes no
-//! place among the requests that are worked on, so that nobody without a secret can fill these up.
-//!
-//! And the MCP endpoint:
-//!
-//! 4. [`take_place`]: as many at once as may be (503), each for as long as it may take (504).
-//! 5. [`guard`]: the caller (401) and its rate (429); then the MCP edge.
+//!    For `/token`, [`Door::issue_token`]: the rate of the address (429), the body (413, 408), the endpoint itself. It
+//!    takes no place from those who have a token already.
 
 use super::{
     address,
@@ -30,6 +27,7 @@ use crate::{
         KeyError,
         cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
     },
+    mcp,
     oauth::{
         challenge::Challenges,
         jwt::AccessTokens,
@@ -42,19 +40,17 @@ use crate::{
 use axum::{
     Extension, Json, Router,
     extract::{ConnectInfo, Request, State},
-    middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 use std::{
-    convert::Infallible,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
-use tower::{Service, util::option_layer};
+use tower::{ServiceExt as _, util::option_layer};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 /// How long discovery may be remembered. Short: keys rotate.
@@ -146,44 +142,97 @@ impl Door {
     }
 }
 
-/// The routes, in front of the MCP edge `mcp`.
-pub fn router<S>(door: &Arc<Door>, mcp: S) -> Result<Router, KeyError>
-where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-{
-    let config = &door.mounted.config;
-    let url = &config.url;
-    let resource = metadata::protected_resource(config);
-    let mut documents = Router::new()
-        .without_v07_checks()
-        .route(&url.resource_metadata_path(), get(document(resource.clone())))
-        .route(&url.issuer_metadata_path(), get(document(metadata::authorization_server(config))))
-        .route(&format!("{}{JWKS_PATH}", url.base_path()), get(document(metadata::jwks(&door.mounted.keys)?)));
-    if url.base_path().is_empty() {
-        documents = documents.route(ROOT_RESOURCE_METADATA, get(document(resource)));
+/// Everything that answers on the public listener, for one set of mounted files.
+pub struct Public {
+    door: Arc<Door>,
+    endpoint: Arc<mcp::Endpoint>,
+    router: Router,
+}
+
+impl Public {
+    /// The routes, with the MCP edge `endpoint` behind the door.
+    pub fn new(door: &Arc<Door>, endpoint: mcp::Endpoint) -> Result<Self, KeyError> {
+        let endpoint = Arc::new(endpoint);
+        let config = &door.mounted.config;
+        let url = &config.url;
+        let resource = metadata::protected_resource(config);
+        let mut documents = Router::new()
+            .without_v07_checks()
+            .route(&url.resource_metadata_path(), get(document(resource.clone())))
+            .route(&url.issuer_metadata_path(), get(document(metadata::authorization_server(config))))
+            .route(&format!("{}{JWKS_PATH}", url.base_path()), get(document(metadata::jwks(&door.mounted.keys)?)));
+        if url.base_path().is_empty() {
+            documents = documents.route(ROOT_RESOURCE_METADATA, get(document(resource)));
+        }
+        let public_cors =
+            CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::HEAD]).allow_headers(Any);
+        let answered_here = config.cors.answered_here;
+
+        let issue_token =
+            |State(door): State<Arc<Door>>,
+             Extension(ClientAddress(address)): Extension<ClientAddress>,
+             request: Request| async move { door.issue_token(address, request).await };
+        let mcp = {
+            let endpoint = Arc::clone(&endpoint);
+            |State(door): State<Arc<Door>>, request: Request| async move { door.mcp(&endpoint, request).await }
+        };
+        let guarded = Router::new()
+            .without_v07_checks()
+            .route(&format!("{}{AUTHORIZE_PATH}", url.base_path()), get(sign_in).post(sign_in))
+            .route(&door.token_path, post(issue_token))
+            .route(url.path(), any(mcp))
+            .with_state(Arc::clone(door))
+            .layer(option_layer(answered_here.then(|| cors(door))));
+
+        let router = documents
+            .layer(option_layer(answered_here.then_some(public_cors)))
+            .merge(guarded)
+            .fallback(unknown_path)
+            .method_not_allowed_fallback(unknown_method);
+        Ok(Self { door: Arc::clone(door), endpoint, router })
     }
-    let public_cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::HEAD]).allow_headers(Any);
-    let answered_here = config.cors.answered_here;
 
-    let mcp = tower::ServiceBuilder::new()
-        .layer(middleware::from_fn_with_state(Arc::clone(door), take_place))
-        .layer(middleware::from_fn_with_state(Arc::clone(door), guard))
-        .service(mcp);
-    let guarded = Router::new()
-        .without_v07_checks()
-        .route(&format!("{}{AUTHORIZE_PATH}", url.base_path()), get(sign_in).post(sign_in))
-        .route(&door.token_path, post(issue_token).with_state(Arc::clone(door)))
-        .route_service(url.path(), mcp)
-        .layer(option_layer(answered_here.then(|| cors(door))))
-        .layer(middleware::from_fn_with_state(Arc::clone(door), check_origin));
+    /// What the checks need.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
 
-    Ok(documents
-        .layer(option_layer(answered_here.then_some(public_cors)))
-        .merge(guarded)
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(unknown_method)
-        .layer(middleware::from_fn_with_state(Arc::clone(door), observe)))
+    /// Answers a request from the public listener.
+    pub async fn answer(&self, mut request: Request) -> Response {
+        let door = &self.door;
+        let _in_flight = door.metrics.request_begins();
+        let begin = tokio::time::Instant::now();
+        let route = door.route(request.uri().path());
+        let rules = &door.mounted.config.access;
+        let client = request
+            .extensions()
+            .get::<ConnectInfo<SocketAddr>>()
+            .and_then(|ConnectInfo(peer)| address::client(peer.ip(), request.headers(), &rules.trusted_proxies));
+        let unread = Unread::of(&mut request);
+        let mut response = match door.admit(route, client, request.headers()) {
+            Err(problem) => door.refuse(route, problem),
+            // Agents are no pages: CORS has nothing to add to what they get.
+            Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => door.mcp(&self.endpoint, request).await,
+            Ok(()) => {
+                request.extensions_mut().insert(ClientAddress(client));
+                self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+            }
+        };
+        if let Some(unread) = unread
+            && let Some(close) = unread.read_on(door.mounted.config.limits.max_body_size.bytes()).await
+        {
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        let (status, duration) = (response.status().as_u16(), begin.elapsed());
+        door.metrics.request_ends(route, status, duration);
+        tracing::debug!(?route, status, ?duration, "answered");
+        response
+    }
+}
+
+/// Whether a page makes the request, or a browser asks for one.
+fn is_of_a_page(request: &Request) -> bool {
+    request.method() == Method::OPTIONS || request.headers().contains_key(header::ORIGIN)
 }
 
 fn cors(door: &Door) -> CorsLayer {
@@ -212,106 +261,78 @@ fn document(content: Value) -> impl Fn() -> std::future::Ready<Response> + Clone
     }
 }
 
-async fn observe(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
-    let _in_flight = door.metrics.request_begins();
-    let begin = tokio::time::Instant::now();
-    let route = door.route(request.uri().path());
-    let rules = &door.mounted.config.access;
-    let client = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .and_then(|ConnectInfo(peer)| address::client(peer.ip(), request.headers(), &rules.trusted_proxies));
-    request.extensions_mut().insert(route);
-    request.extensions_mut().insert(ClientAddress(client));
-    let unread = Unread::of(&mut request);
-    let mut response = if address::admitted(client, rules) {
-        next.run(request).await
-    } else {
-        let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
-        door.refuse(route, Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message))
-    };
-    if let Some(unread) = unread
-        && let Some(close) = unread.read_on(door.mounted.config.limits.max_body_size.bytes()).await
-    {
-        response.headers_mut().insert(header::CONNECTION, close);
-    }
-    let (status, duration) = (response.status().as_u16(), begin.elapsed());
-    door.metrics.request_ends(route, status, duration);
-    tracing::debug!(?route, status, ?duration, "answered");
-    response
-}
-
-async fn check_origin(
-    State(door): State<Arc<Door>>,
-    Extension(route): Extension<Route>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if door.origins.admit(request.headers()) {
-        return next.run(request).await;
-    }
-    let message = "pages of this origin may not use the endpoint; it must be in spec.cors.allowedOrigins";
-    door.refuse(route, Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message))
-}
-
-async fn take_place(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    let place = match door.limiters.enter() {
-        Ok(place) => place,
-        Err(problem) => return door.refuse(Route::Mcp, problem),
-    };
-    let timeout = door.mounted.config.limits.request_timeout;
-    let deadline = tokio::time::Instant::now() + timeout.as_duration();
-    let Ok(response) = tokio::time::timeout_at(deadline, next.run(request)).await else {
-        let message = format!("the request took longer than {timeout}; ask for less at a time");
-        return door.refuse(Route::Mcp, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
-    };
-    Held::until_sent(response, place, deadline)
-}
-
-async fn issue_token(
-    State(door): State<Arc<Door>>,
-    Extension(ClientAddress(address)): Extension<ClientAddress>,
-    request: Request,
-) -> Response {
-    // Whoever comes from nowhere shares one rate with all others who do.
-    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    if let Err(problem) = door.limiters.count_address(address) {
-        return door.refuse(Route::Token, problem);
-    }
-    let (Parts { headers, .. }, body) = request.into_parts();
-    let Ok(body) = tokio::time::timeout(TOKEN_BODY_TIMEOUT, body::collect(body, token::MAX_BODY)).await else {
-        let message = "the request did not arrive in time; send it again";
-        return door.refuse(Route::Token, Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
-    };
-    let body = match body {
-        Ok(body) => body,
-        Err(problem) => return door.refuse(Route::Token, problem),
-    };
-    let now = door.clock.now();
-    match door.token_endpoint.answer(&headers, &body, &door.tokens, now, &mut ambient::rng()) {
-        Ok(answer) => {
-            door.metrics.token_answered("issued");
-            answer.into_response()
+impl Door {
+    /// Refuses by address and by origin.
+    fn admit(&self, route: Route, client: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Problem> {
+        if !address::admitted(client, &self.mounted.config.access) {
+            let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message));
         }
-        Err(error) => {
-            door.metrics.token_answered(error.code());
-            error.into_response(&door.challenges)
+        let guarded = matches!(route, Route::Mcp | Route::Token | Route::Authorize);
+        if guarded && !self.origins.admit(headers) {
+            let message = "pages of this origin may not use the endpoint; it must be in spec.cors.allowedOrigins";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message));
+        }
+        Ok(())
+    }
+
+    /// Answers a request to the MCP endpoint.
+    async fn mcp(&self, endpoint: &mcp::Endpoint, request: Request) -> Response {
+        let place = match self.limiters.enter() {
+            Ok(place) => place,
+            Err(problem) => return self.refuse(Route::Mcp, problem),
+        };
+        let timeout = self.mounted.config.limits.request_timeout;
+        let deadline = tokio::time::Instant::now() + timeout.as_duration();
+        let Ok(response) = tokio::time::timeout_at(deadline, self.guarded(endpoint, request)).await else {
+            let message = format!("the request took longer than {timeout}; ask for less at a time");
+            return self.refuse(Route::Mcp, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
+        };
+        Held::until_sent(response, place, deadline)
+    }
+
+    async fn guarded(&self, endpoint: &mcp::Endpoint, mut request: Request) -> Response {
+        let clients = self.token_endpoint.clients();
+        let caller = verify::caller(request.headers(), &self.tokens, clients, &self.cache, self.clock.now());
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(why) => return unauthenticated(self, request.method(), request.headers(), why),
+        };
+        if let Err(problem) = self.limiters.count_client(&caller.client_id) {
+            return self.refuse(Route::Mcp, problem);
+        }
+        request.extensions_mut().insert(caller);
+        endpoint.answer(request).await
+    }
+
+    /// Answers a request to the token endpoint.
+    async fn issue_token(&self, address: Option<IpAddr>, request: Request) -> Response {
+        // Whoever comes from nowhere shares one rate with all others who do.
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        if let Err(problem) = self.limiters.count_address(address) {
+            return self.refuse(Route::Token, problem);
+        }
+        let (Parts { headers, .. }, body) = request.into_parts();
+        let Ok(body) = tokio::time::timeout(TOKEN_BODY_TIMEOUT, body::collect(body, token::MAX_BODY)).await else {
+            let message = "the request did not arrive in time; send it again";
+            return self.refuse(Route::Token, Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(problem) => return self.refuse(Route::Token, problem),
+        };
+        let now = self.clock.now();
+        match self.token_endpoint.answer(&headers, &body, &self.tokens, now, &mut ambient::rng()) {
+            Ok(answer) => {
+                self.metrics.token_answered("issued");
+                answer.into_response()
+            }
+            Err(error) => {
+                self.metrics.token_answered(error.code());
+                error.into_response(&self.challenges)
+            }
         }
     }
-}
-
-async fn guard(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
-    let caller =
-        verify::caller(request.headers(), &door.tokens, door.token_endpoint.clients(), &door.cache, door.clock.now());
-    let caller = match caller {
-        Ok(caller) => caller,
-        Err(why) => return unauthenticated(&door, request.method(), request.headers(), why),
-    };
-    if let Err(problem) = door.limiters.count_client(&caller.client_id) {
-        return door.refuse(Route::Mcp, problem);
-    }
-    request.extensions_mut().insert(caller);
-    next.run(request).await
 }
 
 /// 401: JSON-RPC for clients, and for somebody who opened the URL in a browser, a line about what this is.
@@ -415,7 +436,8 @@ mod tests {
             for (path, route) in routes {
                 assert_eq!(door.route(&path), route, "{path}");
             }
-            drop(router(&door, Router::new()).unwrap());
+            let endpoint = mcp::Endpoint::new(&door.mounted.config, None, tokio_util::sync::CancellationToken::new());
+            drop(Public::new(&door, endpoint).unwrap());
         }
     }
 }

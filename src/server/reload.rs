@@ -4,11 +4,10 @@
 use super::{
     Options,
     mounted::{Bytes, MountedError},
-    public::{self, Door},
+    public::{Door, Public},
 };
 use crate::{chain::chain, config::LoadedRevision, mcp, observe::metrics::Metrics};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use axum::Router;
 use notify::{RecursiveMode, Watcher as _};
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
@@ -19,17 +18,9 @@ const POLL: Duration = Duration::from_secs(5);
 /// How long to wait for further changes after one.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// One set of mounted files in force.
-pub struct Serving {
-    /// What the checks need.
-    pub door: Arc<Door>,
-    /// What answers.
-    pub router: Router,
-}
-
 /// What is in force now.
 pub struct Current {
-    serving: ArcSwap<Serving>,
+    serving: ArcSwap<Public>,
     rejected: ArcSwapOption<String>,
     metrics: Arc<Metrics>,
     options: Options,
@@ -45,22 +36,22 @@ impl Current {
         abort: CancellationToken,
     ) -> Result<(Self, Bytes), MountedError> {
         let bytes = Bytes::read(&options.config_dir).await?;
-        let serving = Serving::new(&bytes, None, &options, &metrics, &abort)?;
+        let serving = prepare(&bytes, None, &options, &metrics, &abort)?;
         metrics.files_loaded(options.clock.now());
-        tracing::info!(revision = %serving.door.mounted().revision, "configuration loaded");
+        tracing::info!(revision = %serving.door().mounted().revision, "configuration loaded");
         let serving = ArcSwap::from_pointee(serving);
         Ok((Self { serving, rejected: ArcSwapOption::empty(), metrics, options, abort }, bytes))
     }
 
     /// What answers now.
-    pub fn serving(&self) -> arc_swap::Guard<Arc<Serving>> {
+    pub fn serving(&self) -> arc_swap::Guard<Arc<Public>> {
         self.serving.load()
     }
 
     /// What `/revision` says.
     pub fn revision(&self) -> LoadedRevision {
         LoadedRevision {
-            revision: self.serving().door.mounted().revision.clone(),
+            revision: self.serving().door().mounted().revision.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rejected: self.rejected.load().as_deref().cloned(),
         }
@@ -78,7 +69,7 @@ impl Current {
         };
         let mut seen = Some(seen);
         while stop.run_until_cancelled(next()).await.is_some() {
-            self.serving().door.limiters().tidy();
+            self.serving().door().limiters().tidy();
             match Bytes::read(&self.options.config_dir).await {
                 Ok(bytes) if seen.as_ref() == Some(&bytes) => {}
                 Ok(bytes) => {
@@ -95,9 +86,9 @@ impl Current {
 
     fn replace(&self, bytes: &Bytes) {
         let previous = self.serving.load_full();
-        match Serving::new(bytes, Some(&previous.door), &self.options, &self.metrics, &self.abort) {
+        match prepare(bytes, Some(previous.door()), &self.options, &self.metrics, &self.abort) {
             Ok(serving) => {
-                tracing::info!(revision = %serving.door.mounted().revision, "configuration replaced");
+                tracing::info!(revision = %serving.door().mounted().revision, "configuration replaced");
                 self.serving.store(Arc::new(serving));
                 self.rejected.store(None);
                 self.metrics.files_loaded(self.options.clock.now());
@@ -116,20 +107,18 @@ impl Current {
     }
 }
 
-impl Serving {
-    fn new(
-        bytes: &Bytes,
-        previous: Option<&Door>,
-        options: &Options,
-        metrics: &Arc<Metrics>,
-        abort: &CancellationToken,
-    ) -> Result<Self, MountedError> {
-        let mounted = bytes.parse()?;
-        let edge = mcp::router(&mounted.config, options.workspaces.clone(), abort.clone());
-        let door = Arc::new(Door::new(mounted, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
-        let router = public::router(&door, edge)?;
-        Ok(Self { door, router })
-    }
+/// Checks one set of files, and makes of it what answers.
+fn prepare(
+    bytes: &Bytes,
+    previous: Option<&Door>,
+    options: &Options,
+    metrics: &Arc<Metrics>,
+    abort: &CancellationToken,
+) -> Result<Public, MountedError> {
+    let mounted = bytes.parse()?;
+    let endpoint = mcp::Endpoint::new(&mounted.config, options.workspaces.clone(), abort.clone());
+    let door = Arc::new(Door::new(mounted, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
+    Ok(Public::new(&door, endpoint)?)
 }
 
 /// Tells of changes in the folder. Not being able to is no reason not to serve: the files are also polled.

@@ -1,6 +1,6 @@
 //! An endpoint on a socket, and a client for it.
 
-use axum::{Extension, Router};
+use axum::{Extension, Router, extract::Request, routing::any};
 use http::{HeaderMap, StatusCode};
 use portcullis::{
     ambient::{SystemClock, rng},
@@ -66,7 +66,9 @@ pub async fn endpoint_with(config: ServerConfig, scopes: &[Scope], with_workspac
         issued_at: "2030-01-02T02:49:05Z".parse().unwrap(),
         expires_at: "2030-01-02T03:04:05Z".parse().unwrap(),
     };
-    let router: Router = mcp::router(&config, backend, CancellationToken::new()).layer(Extension(Arc::new(caller)));
+    let endpoint = Arc::new(mcp::Endpoint::new(&config, backend, CancellationToken::new()));
+    let answer = move |request: Request| async move { endpoint.answer(request).await };
+    let router: Router = Router::new().route("/mcp", any(answer)).layer(Extension(Arc::new(caller)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

@@ -207,12 +207,12 @@ async fn a_missing_scope_hides_a_tool_and_asks_for_it_when_called() {
 
 #[tokio::test]
 async fn nobody_is_served_without_a_caller() {
-    let router = mcp::router(&config(|_| {}), None, CancellationToken::new());
+    let endpoint = mcp::Endpoint::new(&config(|_| {}), None, CancellationToken::new());
     let request = axum::extract::Request::post("/mcp")
         .header("host", "localhost")
         .header("content-type", "application/json")
         .body(axum::body::Body::from(WHOAMI))
         .unwrap();
-    let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
+    let response = endpoint.answer(request).await;
     assert_eq!(response.status(), 500);
 }
