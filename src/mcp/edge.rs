@@ -139,6 +139,9 @@ impl Endpoint {
             tracing::error!("a request reached the MCP endpoint without a verified caller");
             return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
         };
+        // Before anything is refused: what is left unread would cost the client its connection.
+        let body =
+            Limited::new(body, self.body_limit).collect().await.map_err(|error| self.unread(&*error))?.to_bytes();
         if !is_json(&parts.headers) {
             return Err(RpcError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -158,8 +161,6 @@ impl Endpoint {
             )
             .into_response());
         }
-        let body =
-            Limited::new(body, self.body_limit).collect().await.map_err(|error| self.unread(&*error))?.to_bytes();
         let message = Message::read(&body).map_err(RpcError::into_response)?;
         if message.calls_tool()
             && let Some(refusal) = self.refuse_call(&message, &caller)

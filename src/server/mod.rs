@@ -86,7 +86,8 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
         let current = Arc::clone(&current);
         move |request: Request| {
             let public = Arc::clone(&current.serving());
-            async move { Ok::<_, Infallible>(public.answer(request).await) }
+            // Boxed: it is large, and would be moved several times on its way into hyper.
+            Box::pin(async move { Ok::<_, Infallible>(public.answer(request).await) })
         }
     });
     let grace = || current.serving().door().mounted().config.limits.request_timeout.as_duration();

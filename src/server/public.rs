@@ -19,7 +19,7 @@ use super::{
     mounted::Mounted,
     origin::Origins,
     problem::Problem,
-    unread::Unread,
+    unread::{Unread, read_on_refused},
 };
 use crate::{
     ambient::{self, Clock},
@@ -47,6 +47,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, reque
 use serde_json::Value;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -174,7 +175,7 @@ impl Public {
              request: Request| async move { door.issue_token(address, request).await };
         let mcp = {
             let endpoint = Arc::clone(&endpoint);
-            |State(door): State<Arc<Door>>, request: Request| async move { door.mcp(&endpoint, request).await }
+            |State(door): State<Arc<Door>>, mut request: Request| async move { door.mcp(&endpoint, &mut request).await }
         };
         let guarded = Router::new()
             .without_v07_checks()
@@ -208,19 +209,26 @@ impl Public {
             .extensions()
             .get::<ConnectInfo<SocketAddr>>()
             .and_then(|ConnectInfo(peer)| address::client(peer.ip(), request.headers(), &rules.trusted_proxies));
-        let unread = Unread::of(&mut request);
-        let mut response = match door.admit(route, client, request.headers()) {
-            Err(problem) => door.refuse(route, problem),
+        let limit = door.mounted.config.limits.max_body_size.bytes();
+        let (mut response, close) = match door.admit(route, client, request.headers()) {
+            Err(problem) => (door.refuse(route, problem), read_on_refused(request, limit).await),
             // Agents are no pages: CORS has nothing to add to what they get.
-            Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => door.mcp(&self.endpoint, request).await,
+            Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => {
+                let response = door.mcp(&self.endpoint, &mut request).await;
+                (response, read_on_refused(request, limit).await)
+            }
             Ok(()) => {
                 request.extensions_mut().insert(ClientAddress(client));
-                self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+                let unread = Unread::of(&mut request);
+                let response = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+                let close = match unread {
+                    Some(unread) => unread.read_on(limit).await,
+                    None => None,
+                };
+                (response, close)
             }
         };
-        if let Some(unread) = unread
-            && let Some(close) = unread.read_on(door.mounted.config.limits.max_body_size.bytes()).await
-        {
+        if let Some(close) = close {
             response.headers_mut().insert(header::CONNECTION, close);
         }
         let (status, duration) = (response.status().as_u16(), begin.elapsed());
@@ -276,22 +284,23 @@ impl Door {
         Ok(())
     }
 
-    /// Answers a request to the MCP endpoint.
-    async fn mcp(&self, endpoint: &mcp::Endpoint, request: Request) -> Response {
+    /// Answers a request to the MCP endpoint. Takes it, unless it refuses it.
+    async fn mcp(&self, endpoint: &mcp::Endpoint, request: &mut Request) -> Response {
         let place = match self.limiters.enter() {
             Ok(place) => place,
             Err(problem) => return self.refuse(Route::Mcp, problem),
         };
         let timeout = self.mounted.config.limits.request_timeout;
         let deadline = tokio::time::Instant::now() + timeout.as_duration();
-        let Ok(response) = tokio::time::timeout_at(deadline, self.guarded(endpoint, request)).await else {
+        let answer = pin!(self.guarded(endpoint, request));
+        let Ok(response) = tokio::time::timeout_at(deadline, answer).await else {
             let message = format!("the request took longer than {timeout}; ask for less at a time");
             return self.refuse(Route::Mcp, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
         };
         Held::until_sent(response, place, deadline)
     }
 
-    async fn guarded(&self, endpoint: &mcp::Endpoint, mut request: Request) -> Response {
+    async fn guarded(&self, endpoint: &mcp::Endpoint, request: &mut Request) -> Response {
         let clients = self.token_endpoint.clients();
         let caller = verify::caller(request.headers(), &self.tokens, clients, &self.cache, self.clock.now());
         let caller = match caller {
@@ -302,7 +311,7 @@ impl Door {
             return self.refuse(Route::Mcp, problem);
         }
         request.extensions_mut().insert(caller);
-        endpoint.answer(request).await
+        endpoint.answer(std::mem::take(request)).await
     }
 
     /// Answers a request to the token endpoint.

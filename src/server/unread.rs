@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use http::{HeaderValue, Version, header};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -17,20 +18,16 @@ use std::{
 /// How long the rest of a body is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The body of a request that is being answered.
+/// The body of a request that somebody else is answering.
 pub struct Unread(Arc<Mutex<Body>>);
 
 /// The same body, as whoever answers the request reads it.
 struct Lent(Arc<Mutex<Body>>);
 
 impl Unread {
-    /// Keeps hold of a request's body. `None` where there is nothing to be read later: no body, a protocol in which it
-    /// does not matter, or a client that waits to be told to send it (RFC 9110 §10.1.1).
+    /// Keeps hold of a request's body. `None` where there is nothing to be read later.
     pub fn of(request: &mut Request) -> Option<Self> {
-        let concerned = request.version() == Version::HTTP_11
-            && !request.body().is_end_stream()
-            && !request.headers().contains_key(header::EXPECT);
-        concerned.then(|| {
+        matters(request).then(|| {
             let body = Arc::new(Mutex::new(std::mem::take(request.body_mut())));
             *request.body_mut() = Body::new(Lent(Arc::clone(&body)));
             Self(body)
@@ -39,22 +36,37 @@ impl Unread {
 
     /// Reads what is left, at most `limit` bytes, and throws it away. `Connection: close` if that was not all.
     pub async fn read_on(self, limit: u64) -> Option<HeaderValue> {
-        let rest = async {
-            let mut read = 0;
-            let mut body = Lent(self.0);
-            while !body.is_end_stream() && read <= limit {
-                let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
-                match frame {
-                    None => return true,
-                    Some(Err(_)) => return false,
-                    Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),
-                }
-            }
-            body.is_end_stream()
-        };
-        let complete = tokio::time::timeout(PATIENCE, rest).await.unwrap_or(false);
-        (!complete).then_some(HeaderValue::from_static("close"))
+        read_on(Lent(self.0), limit).await
     }
+}
+
+/// The same for a request that nobody has taken.
+pub async fn read_on_refused(request: Request, limit: u64) -> Option<HeaderValue> {
+    if matters(&request) { read_on(request.into_body(), limit).await } else { None }
+}
+
+/// Not without a body, in a protocol that keeps its connections anyway, or for a client that waits to be told to send
+/// the body (RFC 9110 §10.1.1).
+fn matters(request: &Request) -> bool {
+    request.version() == Version::HTTP_11
+        && !request.body().is_end_stream()
+        && !request.headers().contains_key(header::EXPECT)
+}
+
+async fn read_on<B: HttpBody<Data = Bytes> + Unpin>(mut body: B, limit: u64) -> Option<HeaderValue> {
+    let rest = async {
+        let mut read = 0;
+        while !body.is_end_stream() && read <= limit {
+            match body.frame().await {
+                None => return true,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),
+            }
+        }
+        body.is_end_stream()
+    };
+    let complete = tokio::time::timeout(PATIENCE, rest).await.unwrap_or(false);
+    (!complete).then_some(HeaderValue::from_static("close"))
 }
 
 impl Lent {
