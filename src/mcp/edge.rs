@@ -247,11 +247,9 @@ impl Accepted {
         }
         let mut accepted = Self { json: false, events: false };
         for range in values.flat_map(|value| value.split(',')).filter(|range| !is_refused(range)) {
-            match essence(range).to_ascii_lowercase().as_str() {
-                "application/json" | "application/*" | "*/*" => accepted.json = true,
-                "text/event-stream" => accepted.events = true,
-                _ => {}
-            }
+            let is = |kind: &str| essence(range).eq_ignore_ascii_case(kind);
+            accepted.json |= is("application/json") || is("application/*") || is("*/*");
+            accepted.events |= is("text/event-stream");
         }
         accepted
     }

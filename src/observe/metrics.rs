@@ -50,6 +50,9 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Answer, Counter>,
     durations: Family<OfRoute, Histogram>,
+    /// The two of nearly every request, found once.
+    mcp_answered: Counter,
+    mcp_duration: Histogram,
     in_flight: Gauge,
     tokens: Family<Outcome, Counter>,
     unauthenticated: Family<Reason, Counter>,
@@ -61,7 +64,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("portcullis");
-        let requests = Family::default();
+        let requests = Family::<Answer, Counter>::default();
         registry.register("requests", "Requests answered", requests.clone());
         let buckets = || Histogram::new([0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0]);
         let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
@@ -95,6 +98,8 @@ impl Default for Metrics {
         registry.register("build", "The server's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Self {
             registry,
+            mcp_answered: requests.get_or_create_owned(&Answer { route: Route::Mcp, status: 200 }),
+            mcp_duration: durations.get_or_create_owned(&OfRoute { route: Route::Mcp }),
             requests,
             durations,
             in_flight,
@@ -124,8 +129,14 @@ impl Metrics {
 
     /// A request was answered.
     pub fn request_ends(&self, route: Route, status: u16, duration: Duration) {
-        self.requests.get_or_create(&Answer { route, status }).inc();
-        self.durations.get_or_create(&OfRoute { route }).observe(duration.as_secs_f64());
+        match (route, status) {
+            (Route::Mcp, 200) => self.mcp_answered.inc(),
+            _ => self.requests.get_or_create(&Answer { route, status }).inc(),
+        };
+        match route {
+            Route::Mcp => self.mcp_duration.observe(duration.as_secs_f64()),
+            _ => self.durations.get_or_create(&OfRoute { route }).observe(duration.as_secs_f64()),
+        }
     }
 
     /// The token endpoint answered: `issued`, or an OAuth error code.
