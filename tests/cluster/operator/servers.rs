@@ -1,6 +1,6 @@
 //! From manifests to servers that run: ready, verified, and told of new credentials at once.
 
-use super::stage::{Operator, api, condition, create, endpoint, eventually, operator, own_plane, robot};
+use super::stage::{Operator, api, condition, eventually, operator, own_plane};
 use crate::support::{controlplane::ControlPlane, kubelet::Kubelet};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
@@ -20,8 +20,9 @@ async fn servers_become_ready_and_load_new_credentials_at_once() {
     let kubelet = Kubelet::start(&plane, &namespace, Path::new(env!("CARGO_BIN_EXE_portcullis"))).await;
     let _shown = Shown(&kubelet);
     let operator = operator(&plane, "one").await;
-    create(&client, &namespace, &endpoint("agents", &json!({}))).await;
-    create(&client, &namespace, &robot("robot", "agents", &json!({}))).await;
+    let example = include_str!("../../../examples/quickstart.yaml");
+    let applied = plane.kubectl_with_input(&["-n", &namespace, "apply", "-f", "-"], example);
+    assert!(applied.status.success(), "{applied:?}");
     wait_ready(&plane, &namespace);
 
     let status = api::<McpEndpoint>(&client, &namespace).get("agents").await.unwrap().status.unwrap();
@@ -36,10 +37,10 @@ async fn servers_become_ready_and_load_new_credentials_at_once() {
     let first = token_answers(&client, &namespace).await;
     assert!(first.iter().all(|status| *status == 200), "{first:?}");
     let secrets: Api<Secret> = api(&client, &namespace);
-    let held = async || secrets.get_opt("robot-oauth").await.unwrap()?.data;
+    let held = async || secrets.get_opt("ci-agent-oauth").await.unwrap()?.data;
     let before = held().await;
     let started = Instant::now();
-    secrets.delete("robot-oauth", &DeleteParams::default()).await.unwrap();
+    secrets.delete("ci-agent-oauth", &DeleteParams::default()).await.unwrap();
     eventually("there is another secret", async || held().await.filter(|now| Some(now) != before.as_ref())).await;
     eventually("every server takes it", async || {
         token_answers(&client, &namespace).await.iter().all(|status| *status == 200).then_some(())
@@ -85,21 +86,23 @@ async fn at_rest_nothing_is_written(plane: &ControlPlane, operator: &Operator) {
 
 /// What people do to wait.
 fn wait_ready(plane: &ControlPlane, namespace: &str) {
-    let args = ["-n", namespace, "wait", "--for=condition=Ready", "mcp/agents", "oac/robot", "--timeout=90s"];
+    let args = ["-n", namespace, "wait", "--for=condition=Ready", "mcp/agents", "oac/ci-agent", "--timeout=90s"];
     let waited = plane.kubectl(&args);
     let shown = plane.kubectl(&["-n", namespace, "get", "mcp,oac,pods", "-o", "yaml"]);
     assert!(waited.status.success(), "{waited:?}\n{}", String::from_utf8_lossy(&shown.stdout));
-    let client = plane.kubectl(&["-n", namespace, "get", "oac", "robot"]);
+    let client = plane.kubectl(&["-n", namespace, "get", "oac", "ci-agent"]);
     assert!(client.status.success(), "{client:?}");
 }
 
 /// What every server says to the client's secret as it is now.
 async fn token_answers(client: &Client, namespace: &str) -> Vec<u16> {
-    let Some(secret) = api::<Secret>(client, namespace).get_opt("robot-oauth").await.unwrap() else { return vec![404] };
+    let Some(secret) = api::<Secret>(client, namespace).get_opt("ci-agent-oauth").await.unwrap() else {
+        return vec![404];
+    };
     let data = secret.data.unwrap();
     let text = |key: &str| String::from_utf8(data[key].0.clone()).unwrap();
     let client_id =
-        api::<OAuthClient>(client, namespace).get("robot").await.unwrap().status.unwrap().client_id.unwrap();
+        api::<OAuthClient>(client, namespace).get("ci-agent").await.unwrap().status.unwrap().client_id.unwrap();
     assert_eq!(text("client-id"), client_id);
     let mut answers = Vec::new();
     for pod in api::<Pod>(client, namespace).list(&ListParams::default()).await.unwrap() {
@@ -107,7 +110,7 @@ async fn token_answers(client: &Client, namespace: &str) -> Vec<u16> {
         let http = reqwest::Client::new();
         let request = http
             .post(format!("http://{address}:8080/token"))
-            .header("host", "agents.example.com")
+            .header("host", "mcp.example.com")
             .basic_auth(&client_id, Some(text("client-secret")))
             .form(&[("grant_type", "client_credentials"), ("resource", &text("url"))]);
         answers.push(request.send().await.unwrap().status().as_u16());
