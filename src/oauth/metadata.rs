@@ -7,6 +7,8 @@ use crate::{
 };
 use serde_json::{Value, json};
 
+/// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
+pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
 /// The path of the authorization endpoint, after the issuer. Nobody can sign in yet: it only says so.
 pub const AUTHORIZE_PATH: &str = "/authorize";
 /// The path of the token endpoint, after the issuer.

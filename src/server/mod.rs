@@ -7,6 +7,7 @@
 mod address;
 mod body;
 mod connections;
+mod door;
 mod limits;
 mod mounted;
 mod origin;

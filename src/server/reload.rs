@@ -3,8 +3,9 @@
 
 use super::{
     Options,
+    door::Door,
     mounted::{Bytes, MountedError},
-    public::{Door, Public},
+    public::Public,
 };
 use crate::{chain::chain, config::LoadedRevision, mcp, observe::metrics::Metrics};
 use arc_swap::{ArcSwap, ArcSwapOption};

@@ -1,0 +1,298 @@
+//! What every request is held against, in the order in which `public` asks: address and origin, a place and a time, the
+//! access token and its client's rate. Made anew from every set of mounted files.
+
+use super::{
+    address,
+    body::{self, Held},
+    limits::Limiters,
+    mounted::Mounted,
+    origin::Origins,
+    problem::Problem,
+};
+use crate::{
+    ambient::{self, Clock},
+    config::KeyError,
+    mcp,
+    oauth::{
+        challenge::Challenges,
+        jwt::AccessTokens,
+        metadata::{AUTHORIZE_PATH, JWKS_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH},
+        token::{self, TokenEndpoint},
+        verify::{self, TokenCache, Unauthenticated},
+    },
+    observe::metrics::{Metrics, Route},
+};
+use axum::{
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+/// How long the body of a token request may take to arrive: it is a few hundred bytes.
+const TOKEN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// All that the checks need.
+pub struct Door {
+    mounted: Mounted,
+    origins: Origins,
+    challenges: Challenges,
+    tokens: AccessTokens,
+    token_endpoint: TokenEndpoint,
+    token_path: String,
+    cache: Arc<TokenCache>,
+    limiters: Arc<Limiters>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Door {
+    /// Prepares everything; keeps of `previous` what the new files leave as it was.
+    pub fn new(
+        mounted: Mounted,
+        previous: Option<&Self>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, KeyError> {
+        let config = &mounted.config;
+        let cache = previous
+            .filter(|door| door.mounted.keys == mounted.keys && door.mounted.config.url == config.url)
+            .map(|door| Arc::clone(&door.cache));
+        let limiters =
+            previous.filter(|door| *door.limiters.limits() == config.limits).map(|door| Arc::clone(&door.limiters));
+        Ok(Self {
+            origins: Origins::new(config.url.origin(), &config.cors.allowed_origins),
+            challenges: Challenges::new(config),
+            tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), &mounted.keys)?,
+            token_endpoint: TokenEndpoint::new(mounted.clients.clone(), config.url.resource()),
+            token_path: format!("{}{TOKEN_PATH}", config.url.base_path()),
+            cache: cache.unwrap_or_default(),
+            limiters: limiters.unwrap_or_else(|| Arc::new(Limiters::new(&config.limits))),
+            metrics,
+            clock,
+            mounted,
+        })
+    }
+
+    /// The files behind it.
+    pub fn mounted(&self) -> &Mounted {
+        &self.mounted
+    }
+
+    /// The origins that may call.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// The path of the token endpoint.
+    pub fn token_path(&self) -> &str {
+        &self.token_path
+    }
+
+    /// What the server measures.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The limits in force.
+    pub fn limiters(&self) -> &Limiters {
+        &self.limiters
+    }
+
+    /// What a path is for.
+    pub fn route(&self, path: &str) -> Route {
+        let url = &self.mounted.config.url;
+        if path == url.path() {
+            Route::Mcp
+        } else if path == self.token_path {
+            Route::Token
+        } else if path.strip_prefix(url.base_path()) == Some(AUTHORIZE_PATH) {
+            Route::Authorize
+        } else if path.strip_prefix(url.base_path()) == Some(JWKS_PATH) {
+            Route::Jwks
+        } else if path == url.issuer_metadata_path() {
+            Route::IssuerMetadata
+        } else if path.starts_with(ROOT_RESOURCE_METADATA) {
+            Route::ResourceMetadata
+        } else {
+            Route::Unknown
+        }
+    }
+
+    /// Refuses by address and by origin.
+    pub fn admit(&self, route: Route, client: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Problem> {
+        if !address::admitted(client, &self.mounted.config.access) {
+            let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message));
+        }
+        let guarded = matches!(route, Route::Mcp | Route::Token | Route::Authorize);
+        if guarded && !self.origins.admit(headers) {
+            let message = "pages of this origin may not use the endpoint; it must be in spec.cors.allowedOrigins";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message));
+        }
+        Ok(())
+    }
+
+    /// Answers a request to the MCP endpoint. Takes it, unless it refuses it.
+    pub async fn mcp(&self, endpoint: &mcp::Endpoint, request: &mut Request) -> Response {
+        let place = match self.limiters.enter() {
+            Ok(place) => place,
+            Err(problem) => return self.refuse(Route::Mcp, problem),
+        };
+        let timeout = self.mounted.config.limits.request_timeout;
+        let deadline = tokio::time::Instant::now() + timeout.as_duration();
+        let answer = pin!(self.guarded(endpoint, request));
+        let Ok(response) = tokio::time::timeout_at(deadline, answer).await else {
+            let message = format!("the request took longer than {timeout}; ask for less at a time");
+            return self.refuse(Route::Mcp, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
+        };
+        Held::until_sent(response, place, deadline)
+    }
+
+    async fn guarded(&self, endpoint: &mcp::Endpoint, request: &mut Request) -> Response {
+        let clients = self.token_endpoint.clients();
+        let caller = verify::caller(request.headers(), &self.tokens, clients, &self.cache, self.clock.now());
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(why) => return self.unauthenticated(request.method(), request.headers(), why),
+        };
+        if let Err(problem) = self.limiters.count_client(&caller.client_id) {
+            return self.refuse(Route::Mcp, problem);
+        }
+        request.extensions_mut().insert(caller);
+        endpoint.answer(std::mem::take(request)).await
+    }
+
+    /// Answers a request to the token endpoint.
+    pub async fn issue_token(&self, address: Option<IpAddr>, request: Request) -> Response {
+        // Whoever comes from nowhere shares one rate with all others who do.
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        if let Err(problem) = self.limiters.count_address(address) {
+            return self.refuse(Route::Token, problem);
+        }
+        let (Parts { headers, .. }, body) = request.into_parts();
+        let Ok(body) = tokio::time::timeout(TOKEN_BODY_TIMEOUT, body::collect(body, token::MAX_BODY)).await else {
+            let message = "the request did not arrive in time; send it again";
+            return self.refuse(Route::Token, Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(problem) => return self.refuse(Route::Token, problem),
+        };
+        let now = self.clock.now();
+        match self.token_endpoint.answer(&headers, &body, &self.tokens, now, &mut ambient::rng()) {
+            Ok(answer) => {
+                self.metrics.token_answered("issued");
+                answer.into_response()
+            }
+            Err(error) => {
+                self.metrics.token_answered(error.code());
+                error.into_response(&self.challenges)
+            }
+        }
+    }
+
+    /// 401: JSON-RPC for clients, and for somebody who opened the URL in a browser, a line about what this is.
+    fn unauthenticated(&self, method: &Method, headers: &HeaderMap, why: Unauthenticated) -> Response {
+        self.metrics.not_authenticated(why.reason());
+        let config = &self.mounted.config;
+        let accepts_html = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")));
+        let challenge = self.challenges.bearer(why);
+        if method == Method::GET && accepts_html {
+            let text = format!(
+                "This is the MCP endpoint \"{}\", for AI agents and not for browsers.\nAdd this URL to your agent: {}\n",
+                config.endpoint,
+                config.url.resource()
+            );
+            return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response();
+        }
+        let message = format!("{why}; obtain one at {}", config.url.issuer_url(TOKEN_PATH));
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+            .with(header::WWW_AUTHENTICATE, challenge)
+            .into_response(Route::Mcp)
+    }
+
+    /// Counts a refusal and words it.
+    pub fn refuse(&self, route: Route, problem: Problem) -> Response {
+        self.metrics.refused(problem.reason());
+        problem.into_response(route)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::public::Public;
+    use crate::{
+        ambient::SystemClock,
+        config::{Clients, Revision, SigningKey, SigningKeys},
+    };
+    use rand::{SeedableRng as _, rngs::StdRng};
+    use serde_json::json;
+
+    fn mounted(url: &str, burst: u32, seed: u64) -> Mounted {
+        let config = json!({
+            "endpoint": "agents", "url": url, "accessTokenLifetime": "15m",
+            "tools": {"allow": ["*"], "deny": []},
+            "cors": {"allowedOrigins": [], "maxAge": "2h", "answeredHere": true},
+            "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": burst,
+                "maxBodySize": "4Mi"},
+            "access": {"allowedCidrs": [], "trustedProxies": []},
+        });
+        let key = SigningKey::generate(SystemClock.now(), &mut StdRng::seed_from_u64(seed)).unwrap();
+        Mounted {
+            config: serde_json::from_value(config).unwrap(),
+            clients: Clients::default(),
+            keys: SigningKeys { keys: vec![SigningKey { created_at: jiff::Timestamp::UNIX_EPOCH, ..key }] },
+            revision: Revision::of(b"", b"", b""),
+        }
+    }
+
+    fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
+        Arc::new(Door::new(mounted, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
+    }
+
+    #[test]
+    fn a_reload_keeps_what_it_does_not_concern() {
+        let first = door(mounted("https://h/mcp", 20, 1), None);
+        for (next, same_cache, same_limiters) in [
+            (mounted("https://h/mcp", 20, 1), true, true),
+            (mounted("https://h/mcp", 21, 1), true, false),
+            (mounted("https://h/mcp", 20, 2), false, true),
+            (mounted("https://h/other", 20, 1), false, true),
+        ] {
+            let next = door(next, Some(&first));
+            assert_eq!(Arc::ptr_eq(&first.cache, &next.cache), same_cache);
+            assert_eq!(Arc::ptr_eq(&first.limiters, &next.limiters), same_limiters);
+        }
+    }
+
+    #[test]
+    fn every_path_of_the_url_can_be_routed() {
+        for url in ["https://h/mcp", "https://h/a/b/mcp", "https://h/:mcp", "https://h/*"] {
+            let door = door(mounted(url, 20, 1), None);
+            let config = &door.mounted.config.url;
+            let routes = [
+                (config.path().to_owned(), Route::Mcp),
+                (format!("{}/jwks.json", config.base_path()), Route::Jwks),
+                (format!("{}/authorize", config.base_path()), Route::Authorize),
+                (config.resource_metadata_path(), Route::ResourceMetadata),
+                (config.issuer_metadata_path(), Route::IssuerMetadata),
+                (format!("{}/else", config.base_path()), Route::Unknown),
+            ];
+            for (path, route) in routes {
+                assert_eq!(door.route(&path), route, "{path}");
+            }
+            let endpoint = mcp::Endpoint::new(&door.mounted.config, None, tokio_util::sync::CancellationToken::new());
+            drop(Public::new(&door, endpoint).unwrap());
+        }
+    }
+}
