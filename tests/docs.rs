@@ -35,8 +35,8 @@ fn every_dependency_has_its_reason() {
 #[test]
 fn every_preset_is_described_with_its_callbacks() {
     let document = read("docs/clients.md");
-    for preset in [Preset::Claude, Preset::Chatgpt, Preset::ClaudeCode, Preset::Cursor, Preset::Vscode, Preset::Custom]
-    {
+    use Preset::{Chatgpt, Claude, ClaudeCode, Cursor, Custom, GeminiCli, Vscode};
+    for preset in [Claude, Chatgpt, ClaudeCode, Cursor, Vscode, GeminiCli, Custom] {
         let name = serde_json::to_value(preset).unwrap();
         let row = document.lines().find(|line| line.starts_with(&format!("| `{}` |", name.as_str().unwrap()))).unwrap();
         assert!(row.contains(&format!("| {:?} |", preset.client_type())), "{row}");

@@ -16,7 +16,7 @@ use portcullis::{
     },
     config::{
         AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoadedRevision, SecretHash, SecretVerifier,
-        ServerConfig, SigningKey, SigningKeys, ToolRules,
+        ServerConfig, SigningKeys, ToolRules,
     },
     server::{self, Listeners, Options, ServerError},
     workspaces::local::{LocalOptions, LocalWorkspaces},
@@ -48,18 +48,20 @@ fn secret(text: &str) -> SecretVerifier {
 fn clients(secrets: Vec<SecretVerifier>) -> Clients {
     let client = ClientVerifier {
         client_id: "agent".to_owned(),
+        display_name: "agent".to_owned(),
         client_type: ClientType::Confidential,
         grants: vec![Grant::ClientCredentials],
         scopes: BTreeSet::from(Scope::ALL),
         registered_at: None,
         redirect_uris: Vec::new(),
         secrets,
+        private_key_jwt: None,
     };
     Clients { clients: vec![client] }
 }
 
 fn keys(seed: u64) -> SigningKeys {
-    SigningKeys { keys: vec![SigningKey::generate(start_of_time(), &mut StdRng::seed_from_u64(seed)).unwrap()] }
+    SigningKeys::generate(start_of_time(), &mut StdRng::seed_from_u64(seed)).unwrap()
 }
 
 fn config(address: SocketAddr) -> ServerConfig {
@@ -67,6 +69,12 @@ fn config(address: SocketAddr) -> ServerConfig {
         endpoint: "agents".to_owned(),
         url: format!("http://{address}/mcp").parse().unwrap(),
         access_token_lifetime: Span::from_secs(900),
+        refresh_token_lifetime: Span::from_secs(30 * 24 * 3600),
+        refresh_token_idle: Span::from_secs(7 * 24 * 3600),
+        login: Vec::new(),
+        client_policy: portcullis::api::authorization::ClientPolicy::default(),
+        workload_identity: Vec::new(),
+        external_issuer: None,
         tools: ToolRules { allow: vec!["*".to_owned()], deny: Vec::new() },
         cors: CorsRules {
             allowed_origins: vec!["https://*.example.com".to_owned()],

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.endpointRef.name"),
     printcolumn(name = "Preset", type_ = "string", json_path = ".spec.preset"),
+    printcolumn(name = "Registered-Until", type_ = "string", json_path = ".spec.registration.expiresAt", priority = 1),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
@@ -32,11 +33,14 @@ use serde::{Deserialize, Serialize};
         .message("metadata.name: must be at most 52 characters, since the name of the client's Secret begins with it")
 )]
 #[x_kube(
-    validation = Rule::new("!(has(self.secret) && has(self.existingSecret))")
-        .message("secret and existingSecret exclude each other; keep one"),
-    validation = Rule::new(format!("{} != 'Public' || !(has(self.secret) || has(self.existingSecret))", type_of("self")))
+    validation = Rule::new("[has(self.secret), has(self.existingSecret), has(self.privateKeyJwt)].filter(p, p).size() <= 1")
+        .message("secret, existingSecret and privateKeyJwt exclude each other; keep one"),
+    validation = Rule::new(format!("{} != 'Public' || !(has(self.secret) || has(self.existingSecret) || has(self.privateKeyJwt))", type_of("self")))
         .field_path(".type")
-        .message("a Public client has no secret; remove secret and existingSecret, or set spec.type to Confidential"),
+        .message("a Public client has no secret and no key; remove secret, existingSecret and privateKeyJwt, or set spec.type to Confidential"),
+    validation = Rule::new(format!("!has(self.registration) || {} == 'Public'", type_of("self")))
+        .field_path(".registration")
+        .message("is for Public clients, which registered themselves; remove it"),
     validation = Rule::new(format!("{} != 'Public' || !has(self.grants) || !('client_credentials' in self.grants)", type_of("self")))
         .field_path(".grants")
         .message("client_credentials needs a client that keeps a secret; set spec.type to Confidential"),
@@ -56,6 +60,11 @@ pub struct OAuthClientSpec {
     #[x_kube(validation = Rule::new("self == oldSelf")
         .message("cannot be changed; make a new OAuthClient for the other endpoint"))]
     pub endpoint_ref: EndpointRef,
+    /// What the consent page calls it; omitted: as the preset says, or the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("!self.matches('[[:cntrl:]]')").message("must have no control characters"))]
+    pub display_name: Option<String>,
     /// A well-known client, which fills in type, grants and redirect URIs.
     #[serde(default)]
     pub preset: Preset,
@@ -97,6 +106,12 @@ pub struct OAuthClientSpec {
     /// A Secret that somebody else keeps, instead of one that the operator writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing_secret: Option<ExistingSecret>,
+    /// The keys that the client signs its assertions with, instead of a secret (`private_key_jwt`, RFC 7523).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key_jwt: Option<PrivateKeyJwt>,
+    /// Set by the server for a client that registered itself (RFC 7591).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Registration>,
 }
 
 impl OAuthClientSpec {
@@ -121,7 +136,7 @@ impl OAuthClientSpec {
 /// The CEL expression for the client type of `spec`, as [`OAuthClientSpec::client_type`] has it.
 fn type_of(spec: &str) -> String {
     format!(
-        "(has({spec}.type) ? {spec}.type : ({spec}.preset in ['claude-code', 'cursor', 'vscode'] ? 'Public' : 'Confidential'))"
+        "(has({spec}.type) ? {spec}.type : ({spec}.preset in ['claude-code', 'cursor', 'vscode', 'gemini-cli'] ? 'Public' : 'Confidential'))"
     )
 }
 
@@ -223,6 +238,81 @@ impl ExistingSecret {
     }
 }
 
+/// The public keys of a client: exactly one of `jwks` and `jwksUri`.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("has(self.jwks) != has(self.jwksUri)")
+    .message("must have exactly one of jwks and jwksUri"))]
+#[serde(rename_all = "camelCase")]
+pub struct PrivateKeyJwt {
+    /// The keys themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<JsonWebKeySet>,
+    /// Where they are published; fetched when needed, and not from private addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@]+(/[^#]*)?$')")
+        .message("must be an https:// URL without fragment or user information"))]
+    pub jwks_uri: Option<String>,
+}
+
+/// A JSON Web Key Set (RFC 7517) of public keys.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JsonWebKeySet {
+    /// ES256, EdDSA, RS256 or PS256 keys.
+    #[schemars(length(min = 1, max = 16))]
+    pub keys: Vec<JsonWebKey>,
+}
+
+/// A public key (RFC 7517), of the kinds EC, OKP and RSA.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JsonWebKey {
+    /// `EC`, `OKP` or `RSA`.
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = Rule::new("self in ['EC', 'OKP', 'RSA']").message("must be EC, OKP or RSA"))]
+    pub kty: String,
+    /// Names the key in the header of assertions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub kid: Option<String>,
+    /// The curve of an EC or OKP key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub crv: Option<String>,
+    /// The x coordinate of an EC or OKP key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub x: Option<String>,
+    /// The y coordinate of an EC key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub y: Option<String>,
+    /// The modulus of an RSA key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub n: Option<String>,
+    /// The exponent of an RSA key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub e: Option<String>,
+    /// The algorithm that the key is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub alg: Option<String>,
+    /// `sig`.
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    pub usage: Option<String>,
+}
+
+/// That a client registered itself.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Registration {
+    /// When the registration ends, and the operator deletes the client.
+    #[schemars(with = "k8s_openapi::apimachinery::pkg::apis::meta::v1::Time")]
+    pub expires_at: Timestamp,
+}
+
 /// What the operator found.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -258,8 +348,8 @@ mod tests {
 
     #[test]
     fn the_rules_know_the_type_of_every_preset() {
-        use Preset::{Chatgpt, Claude, ClaudeCode, Cursor, Custom, Vscode};
-        for preset in [Claude, Chatgpt, ClaudeCode, Cursor, Vscode, Custom] {
+        use Preset::{Chatgpt, Claude, ClaudeCode, Cursor, Custom, GeminiCli, Vscode};
+        for preset in [Claude, Chatgpt, ClaudeCode, Cursor, Vscode, GeminiCli, Custom] {
             let manifest = json!({
                 "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "a"},
                 "spec": {"endpointRef": {"name": "agents"}, "preset": preset, "scopes": ["files:read"],

@@ -1,6 +1,8 @@
 //! `McpEndpoint`: one guarded MCP endpoint, and all that stands around it.
 
 use super::{
+    authorization::{ClientPolicy, ExternalIssuer, WorkloadIdentity},
+    login::Login,
     quantity::{ByteSize, Span},
     rules,
 };
@@ -35,6 +37,11 @@ use std::collections::BTreeMap;
     validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')")
         .message("metadata.name: must be at most 40 of a-z, 0-9 and -, beginning with a letter, since the names of the endpoint's objects begin with it")
 )]
+#[x_kube(
+    validation = Rule::new("!has(self.externalIssuer) || (self.login.size() == 0 && !has(self.workloadIdentity) && !has(self.clients.metadataDocuments) && !has(self.clients.dynamicRegistration))")
+        .field_path(".externalIssuer")
+        .message("with an authorization server elsewhere the built-in one is off; remove login, clients and workloadIdentity, or externalIssuer")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct McpEndpointSpec {
     /// The public URL of the MCP endpoint, such as `https://mcp.example.com/mcp`. Host, path, OAuth issuer and
@@ -49,8 +56,8 @@ pub struct McpEndpointSpec {
             .message("must have no query, fragment or user information; write scheme, host and path only"),
         validation = Rule::new("self.matches('^[^/]*//[^/]+(/[A-Za-z0-9._~-]+)+$') && !self.matches('/[.]{1,2}(/|$)')")
             .message("must have a path of plain segments, not . or .., and no slash at its end, such as https://mcp.example.com/mcp"),
-        validation = Rule::new("!self.matches('/(authorize|token|register|revoke|introspect|jwks[.]json)$') && !self.contains('/.well-known/')")
-            .message("must not end in authorize, token, register, revoke, introspect or jwks.json, nor lie below /.well-known/: the authorization server answers there"),
+        validation = Rule::new("!self.matches('/(authorize|consent|token|register|revoke|introspect|login|logout|agents|assets|jwks[.]json)$') && !self.matches('/(login|agents|assets)/') && !self.contains('/.well-known/')")
+            .message("must not end in authorize, consent, token, register, revoke, introspect, login, logout, agents, assets or jwks.json, nor lie below login, agents, assets or .well-known: the authorization server answers there"),
         validation = Rule::new("self.matches('^[^/]*//([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\\\\[[0-9a-f:]+\\\\])(:[^/]*)?(/|$)')")
             .message("the host must be a name in lower case, international ones in their xn-- form, or an address"),
         validation = Rule::new("self.matches('^[^/]*//([^/:]*|\\\\[[^/]*\\\\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?(/|$)')")
@@ -58,7 +65,25 @@ pub struct McpEndpointSpec {
     )]
     pub url: String,
 
-    /// How long tokens live.
+    /// Who may sign in. Empty: nobody, and only unattended clients obtain tokens.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
+    pub login: Vec<Login>,
+
+    /// Clients that nobody made an `OAuthClient` for.
+    #[serde(default)]
+    pub clients: ClientPolicy,
+
+    /// Pods that obtain tokens with their service account's. Omitted: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_identity: Option<WorkloadIdentity>,
+
+    /// An authorization server elsewhere, instead of the built-in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_issuer: Option<ExternalIssuer>,
+
+    /// How long tokens live, and the keys that sign them.
     #[serde(default)]
     pub tokens: Tokens,
 
@@ -88,25 +113,54 @@ pub struct McpEndpointSpec {
     pub deployment: ServerDeployment,
 }
 
-/// Lifetimes of tokens.
+/// Lifetimes of tokens and of the keys that sign them.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("duration(self.refreshIdle) <= duration(self.refreshLifetime)")
+    .field_path(".refreshIdle")
+    .message("must not be longer than refreshLifetime"))]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
     /// How long an access token is good for: 1 minute to 1 hour.
     #[serde(default = "Tokens::default_access_lifetime")]
     #[x_kube(validation = Span::rule("1m", "1h"))]
     pub access_lifetime: Span,
+    /// How long a user's consent lasts, however much it is used: 1 hour to 1 year.
+    #[serde(default = "Tokens::default_refresh_lifetime")]
+    #[x_kube(validation = Span::rule("1h", "8760h"))]
+    pub refresh_lifetime: Span,
+    /// How long a refresh token is good for if it is not used: 1 hour to 1 year.
+    #[serde(default = "Tokens::default_refresh_idle")]
+    #[x_kube(validation = Span::rule("1h", "8760h"))]
+    pub refresh_idle: Span,
+    /// The age at which the key that signs access tokens is replaced: 1 day to 10 years. Nobody is cut off by it.
+    #[serde(default = "Tokens::default_key_rotation")]
+    #[x_kube(validation = Span::rule("24h", "87600h"))]
+    pub key_rotation: Span,
 }
 
 impl Tokens {
     fn default_access_lifetime() -> Span {
         Span::from_secs(15 * 60)
     }
+    fn default_refresh_lifetime() -> Span {
+        Span::from_secs(30 * 24 * 3600)
+    }
+    fn default_refresh_idle() -> Span {
+        Span::from_secs(7 * 24 * 3600)
+    }
+    fn default_key_rotation() -> Span {
+        Span::from_secs(90 * 24 * 3600)
+    }
 }
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { access_lifetime: Self::default_access_lifetime() }
+        Self {
+            access_lifetime: Self::default_access_lifetime(),
+            refresh_lifetime: Self::default_refresh_lifetime(),
+            refresh_idle: Self::default_refresh_idle(),
+            key_rotation: Self::default_key_rotation(),
+        }
     }
 }
 

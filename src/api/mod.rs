@@ -3,10 +3,13 @@
 //! Depends on nothing else in this crate. Every rule that can be checked at admission is a CEL rule beside
 //! the field it guards; `portcullis dev` runs the same rules.
 
+pub mod authorization;
 pub mod client;
 pub mod condition;
 pub mod crds;
 pub mod endpoint;
+pub mod grant;
+pub mod login;
 pub mod preset;
 pub mod quantity;
 mod rules;
@@ -16,6 +19,7 @@ pub mod validation;
 
 pub use client::{ClientType, Grant, OAuthClient, OAuthClientSpec, OAuthClientStatus};
 pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};
+pub use grant::{OAuthGrant, OAuthGrantSpec};
 pub use preset::Preset;
 pub use scope::Scope;
 

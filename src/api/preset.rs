@@ -20,6 +20,8 @@ pub enum Preset {
     Cursor,
     /// Visual Studio Code.
     Vscode,
+    /// Gemini CLI.
+    GeminiCli,
     /// Anything else: the manifest says all.
     #[default]
     Custom,
@@ -31,7 +33,7 @@ impl Preset {
     pub const fn client_type(self) -> ClientType {
         match self {
             Self::Claude | Self::Chatgpt | Self::Custom => ClientType::Confidential,
-            Self::ClaudeCode | Self::Cursor | Self::Vscode => ClientType::Public,
+            Self::ClaudeCode | Self::Cursor | Self::Vscode | Self::GeminiCli => ClientType::Public,
         }
     }
 
@@ -64,7 +66,22 @@ impl Preset {
                 "https://vscode.dev/redirect",
                 "https://insiders.vscode.dev/redirect",
             ],
+            Self::GeminiCli => &["http://localhost/oauth/callback"],
             Self::Custom => &[],
+        }
+    }
+
+    /// What people call it; `None` for `custom`.
+    #[must_use]
+    pub const fn display_name(self) -> Option<&'static str> {
+        match self {
+            Self::Claude => Some("Claude"),
+            Self::Chatgpt => Some("ChatGPT"),
+            Self::ClaudeCode => Some("Claude Code"),
+            Self::Cursor => Some("Cursor"),
+            Self::Vscode => Some("Visual Studio Code"),
+            Self::GeminiCli => Some("Gemini CLI"),
+            Self::Custom => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `clients.json`: who may ask for tokens. Holds hashes of the secrets, never the secrets.
 
 use super::hex;
-use crate::api::{ClientType, Grant, Scope};
+use crate::api::{ClientType, Grant, Scope, client::PrivateKeyJwt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -28,6 +28,8 @@ pub struct Clients {
 pub struct ClientVerifier {
     /// What it presents as `client_id`: the name of its `OAuthClient`.
     pub client_id: String,
+    /// What the consent page calls it.
+    pub display_name: String,
     /// Whether it keeps a secret.
     pub client_type: ClientType,
     /// How it may obtain tokens.
@@ -41,6 +43,9 @@ pub struct ClientVerifier {
     pub redirect_uris: Vec<String>,
     /// The secrets that count: one, or two while they overlap; none for a public client.
     pub secrets: Vec<SecretVerifier>,
+    /// The keys that it signs its assertions with, where it has no secret (`private_key_jwt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key_jwt: Option<PrivateKeyJwt>,
 }
 
 /// One secret's hash, and until when it counts.
@@ -94,12 +99,14 @@ impl ClientVerifier {
     pub fn operator() -> Self {
         Self {
             client_id: OPERATOR_CLIENT_ID.to_owned(),
+            display_name: "the Portcullis operator".to_owned(),
             client_type: ClientType::Public,
             grants: Vec::new(),
             scopes: BTreeSet::new(),
             registered_at: None,
             redirect_uris: Vec::new(),
             secrets: Vec::new(),
+            private_key_jwt: None,
         }
     }
 
@@ -138,6 +145,7 @@ mod tests {
     fn both_secrets_count_in_the_overlap_and_only_the_new_one_after() {
         let client = ClientVerifier {
             client_id: "claude".to_owned(),
+            display_name: "Claude".to_owned(),
             client_type: ClientType::Confidential,
             grants: vec![Grant::ClientCredentials],
             scopes: BTreeSet::from([Scope::WorkspacesRead]),
@@ -147,6 +155,7 @@ mod tests {
                 SecretVerifier { hash: SecretHash::of("claude", "new"), expires_at: None },
                 SecretVerifier { hash: SecretHash::of("claude", "old"), expires_at: Some(at(100)) },
             ],
+            private_key_jwt: None,
         };
         assert!(client.verifies("new", at(99)) && client.verifies("old", at(99)));
         assert!(client.verifies("new", at(100)) && !client.verifies("old", at(100)));

@@ -1,4 +1,5 @@
-//! `signing-keys.json`: the keys that sign access tokens (ES256, RFC 7518 §3.4).
+//! `signing-keys.json`: the keys that sign access tokens (ES256, RFC 7518 §3.4), and those that seal what only the
+//! servers themselves may read.
 
 use super::hex;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -20,6 +21,40 @@ use std::fmt;
 pub struct SigningKeys {
     /// At least one.
     pub keys: Vec<SigningKey>,
+    /// At least one. The first one seals; all open.
+    pub sealing: Vec<SealingKey>,
+}
+
+/// A key of 256 random bits for authorization codes, sessions and the like: what goes out to be brought back.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SealingKey {
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its 32 bytes, base64url without padding.
+    pub key: String,
+}
+
+impl SealingKey {
+    /// A new key.
+    pub fn generate(now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
+        let mut bytes = [0_u8; 32];
+        rng.fill_bytes(&mut bytes);
+        let created_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        Self { created_at, key: URL_SAFE_NO_PAD.encode(bytes) }
+    }
+
+    /// The key itself.
+    pub fn bytes(&self) -> Result<[u8; 32], KeyError> {
+        let bytes = URL_SAFE_NO_PAD.decode(&self.key).map_err(|_| KeyError::MalformedSealing)?;
+        bytes.try_into().map_err(|_| KeyError::MalformedSealing)
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealingKey").field("created_at", &self.created_at).finish_non_exhaustive()
+    }
 }
 
 /// One P-256 key.
@@ -52,6 +87,12 @@ pub enum KeyError {
     /// A key is no PKCS #8 P-256 key.
     #[error("signing key {0:?} is no P-256 private key in PKCS #8 PEM")]
     Malformed(String),
+    /// There is no sealing key.
+    #[error("there is no sealing key")]
+    MissingSealing,
+    /// A sealing key is not 32 bytes.
+    #[error("a sealing key is not 32 bytes in base64url")]
+    MalformedSealing,
 }
 
 impl SigningKey {
@@ -81,12 +122,21 @@ impl SigningKey {
 }
 
 impl SigningKeys {
-    /// Checks that there is a key and that each can be used.
+    /// One new key of each kind.
+    pub fn generate(now: Timestamp, rng: &mut dyn CryptoRng) -> Result<Self, KeyError> {
+        Ok(Self { keys: vec![SigningKey::generate(now, rng)?], sealing: vec![SealingKey::generate(now, rng)] })
+    }
+
+    /// Checks that there is a key of each kind and that each can be used.
     pub fn validate(&self) -> Result<(), KeyError> {
         if self.keys.is_empty() {
             return Err(KeyError::Missing);
         }
-        self.keys.iter().try_for_each(|key| key.secret().map(drop))
+        if self.sealing.is_empty() {
+            return Err(KeyError::MissingSealing);
+        }
+        self.keys.iter().try_for_each(|key| key.secret().map(drop))?;
+        self.sealing.iter().try_for_each(|key| key.bytes().map(drop))
     }
 }
 
@@ -111,17 +161,24 @@ mod tests {
 
     #[test]
     fn a_generated_key_is_usable_and_shows_no_secret() {
-        let key = SigningKey::generate(Timestamp::UNIX_EPOCH, &mut StdRng::seed_from_u64(1)).unwrap();
-        SigningKeys { keys: vec![key.clone()] }.validate().unwrap();
+        let keys = SigningKeys::generate(Timestamp::UNIX_EPOCH, &mut StdRng::seed_from_u64(1)).unwrap();
+        keys.validate().unwrap();
+        let key = &keys.keys[0];
         assert_eq!(key.public_jwk().unwrap()["kid"], key.kid.as_str());
         assert!(key.public_jwk().unwrap().get("d").is_none());
-        assert!(!format!("{key:?}").contains("PRIVATE"));
+        let shown = format!("{keys:?}");
+        assert!(!shown.contains("PRIVATE") && !shown.contains(&keys.sealing[0].key));
     }
 
     #[test]
     fn damaged_keys_are_refused_by_name() {
-        assert_eq!(SigningKeys { keys: Vec::new() }.validate(), Err(KeyError::Missing));
+        let good = SigningKeys::generate(Timestamp::UNIX_EPOCH, &mut StdRng::seed_from_u64(1)).unwrap();
+        assert_eq!(SigningKeys { keys: Vec::new(), ..good.clone() }.validate(), Err(KeyError::Missing));
+        assert_eq!(SigningKeys { sealing: Vec::new(), ..good.clone() }.validate(), Err(KeyError::MissingSealing));
         let damaged = SigningKey { kid: "k".to_owned(), created_at: Timestamp::UNIX_EPOCH, pem: "junk".to_owned() };
-        assert_eq!(SigningKeys { keys: vec![damaged] }.validate(), Err(KeyError::Malformed("k".to_owned())));
+        let damaged = SigningKeys { keys: vec![damaged], ..good.clone() };
+        assert_eq!(damaged.validate(), Err(KeyError::Malformed("k".to_owned())));
+        let short = SealingKey { created_at: Timestamp::UNIX_EPOCH, key: "YWI".to_owned() };
+        assert_eq!(SigningKeys { sealing: vec![short], ..good }.validate(), Err(KeyError::MalformedSealing));
     }
 }

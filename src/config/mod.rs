@@ -1,15 +1,17 @@
 //! The contract between the operator and its servers: the files that `serve` mounts.
 //!
-//! `plan` writes them into a ConfigMap and two Secrets, a kubelet (or `portcullis dev`) lays them side by side into
-//! one folder, and `server` reads them. One projected volume, so that the three always change together.
+//! `plan` writes them into a ConfigMap and three Secrets, a kubelet (or `portcullis dev`) lays them side by side into
+//! one folder, and `server` reads them. One projected volume, so that the four always change together.
 
 mod clients;
 pub mod cors;
 mod keys;
+mod login;
 mod server;
 
 pub use clients::{ClientVerifier, Clients, OPERATOR_CLIENT_ID, SecretHash, SecretVerifier};
-pub use keys::{KeyError, SigningKey, SigningKeys};
+pub use keys::{KeyError, SealingKey, SigningKey, SigningKeys};
+pub use login::{LoginSecret, LoginSecrets};
 pub use server::{AccessRules, CorsRules, Limits, PublicUrl, PublicUrlError, ServerConfig, ToolRules};
 
 use serde::{Deserialize, Serialize};
@@ -22,13 +24,15 @@ pub const CONFIG_FILE: &str = "config.json";
 pub const CLIENTS_FILE: &str = "clients.json";
 /// [`SigningKeys`] as JSON, from the Secret of the endpoint's signing keys.
 pub const KEYS_FILE: &str = "signing-keys.json";
+/// [`LoginSecrets`] as JSON, from the Secret of the endpoint's logins.
+pub const LOGIN_FILE: &str = "login.json";
 
 /// The port of the public listener in a pod.
 pub const PUBLIC_PORT: u16 = 8080;
 /// The port of the private listener in a pod: health, readiness, metrics and the loaded revision.
 pub const PRIVATE_PORT: u16 = 9090;
 
-/// What the three files say, as one short word: equal words, equal bytes.
+/// What the four files say, as one short word: equal words, equal bytes.
 ///
 /// The operator computes it from what it wrote, a server from what it loaded; `CredentialsLoaded` compares the two.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,11 +40,11 @@ pub const PRIVATE_PORT: u16 = 9090;
 pub struct Revision(String);
 
 impl Revision {
-    /// The revision of the three files' bytes.
+    /// The revision of the four files' bytes.
     #[must_use]
-    pub fn of(config: &[u8], clients: &[u8], keys: &[u8]) -> Self {
+    pub fn of(config: &[u8], clients: &[u8], keys: &[u8], login: &[u8]) -> Self {
         let mut hash = Sha256::new();
-        for file in [config, clients, keys] {
+        for file in [config, clients, keys, login] {
             hash.update((file.len() as u64).to_be_bytes());
             hash.update(file);
         }
@@ -88,10 +92,10 @@ mod tests {
 
     #[test]
     fn a_revision_tells_where_a_byte_stands() {
-        let base = Revision::of(b"ab", b"c", b"");
+        let base = Revision::of(b"ab", b"c", b"", b"");
         assert_eq!(base.as_str().len(), 16);
-        assert_eq!(base, Revision::of(b"ab", b"c", b""));
-        assert_ne!(base, Revision::of(b"a", b"bc", b""));
-        assert_ne!(base, Revision::of(b"ab", b"", b"c"));
+        assert_eq!(base, Revision::of(b"ab", b"c", b"", b""));
+        assert_ne!(base, Revision::of(b"a", b"bc", b"", b""));
+        assert_ne!(base, Revision::of(b"ab", b"", b"c", b""));
     }
 }

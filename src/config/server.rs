@@ -1,6 +1,10 @@
 //! `config.json`: everything a server needs to know that is no secret.
 
-use crate::api::quantity::{ByteSize, Span};
+use crate::api::{
+    authorization::{ClientPolicy, ExternalIssuer, WorkloadRule},
+    login::Login,
+    quantity::{ByteSize, Span},
+};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 use std::str::FromStr;
@@ -16,6 +20,22 @@ pub struct ServerConfig {
     pub url: PublicUrl,
     /// How long access tokens live.
     pub access_token_lifetime: Span,
+    /// How long a user's consent lasts.
+    pub refresh_token_lifetime: Span,
+    /// How long a refresh token lasts if it is not used.
+    pub refresh_token_idle: Span,
+    /// Who may sign in; the secret side is in `login.json`.
+    #[serde(default)]
+    pub login: Vec<Login>,
+    /// Clients that nobody made an `OAuthClient` for.
+    #[serde(default)]
+    pub client_policy: ClientPolicy,
+    /// Pods that obtain tokens with their service account's.
+    #[serde(default)]
+    pub workload_identity: Vec<WorkloadRule>,
+    /// The authorization server, where it is not this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_issuer: Option<ExternalIssuer>,
     /// Which tools are served.
     pub tools: ToolRules,
     /// The origins accepted, and whether this server answers preflights for them.

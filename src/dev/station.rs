@@ -9,7 +9,7 @@ use crate::{
         McpEndpoint, OAuthClient,
         endpoint::{Exposure, Network, NoExposure},
     },
-    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, PublicUrl, PublicUrlError},
+    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PublicUrl, PublicUrlError},
     plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError},
 };
 use jiff::Timestamp;
@@ -128,7 +128,7 @@ impl Station {
                     let secret: Secret = object.object.clone().try_parse()?;
                     self.store.write_secret(object.name(), &secret, observed.get(object.name()))?;
                     planned.insert(object.name());
-                    for file in [CLIENTS_FILE, KEYS_FILE] {
+                    for file in [CLIENTS_FILE, KEYS_FILE, LOGIN_FILE] {
                         let content = secret.data.as_ref().and_then(|data| data.get(file));
                         mounted.extend(content.map(|content| (file, content.0.clone())));
                     }

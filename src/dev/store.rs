@@ -327,7 +327,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let files = |text: &str| BTreeMap::from([("one", text.as_bytes().to_vec()), ("two", b"2".to_vec())]);
-        let revision = |text: &str| Revision::of(text.as_bytes(), b"", b"");
+        let revision = |text: &str| Revision::of(text.as_bytes(), b"", b"", b"");
         assert!(store.mount("e", &revision("1"), &files("1")).unwrap());
         assert!(!store.mount("e", &revision("1"), &files("1")).unwrap());
         assert!(store.mount("e", &revision("2"), &files("2")).unwrap());

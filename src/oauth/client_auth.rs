@@ -23,12 +23,14 @@ impl ClientAuthenticator {
     pub fn new(clients: Clients) -> Self {
         let nobody = ClientVerifier {
             client_id: "nobody".to_owned(),
+            display_name: String::new(),
             client_type: ClientType::Confidential,
             grants: Vec::new(),
             scopes: BTreeSet::new(),
             registered_at: None,
             redirect_uris: Vec::new(),
             secrets: vec![SecretVerifier { hash: SecretHash::of("nobody", ""), expires_at: None }],
+            private_key_jwt: None,
         };
         Self { clients, nobody }
     }

@@ -16,7 +16,7 @@ use p256::{
 };
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
 /// The header `typ` of an access token (RFC 9068 §2.1).
 const TYPE: &str = "at+jwt";
@@ -43,6 +43,35 @@ struct Claims {
     iat: i64,
     jti: String,
     scope: String,
+    /// What people call the user (OpenID Connect Core §5.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// The consent behind the token, by which it can be taken back. A claim of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grant: Option<String>,
+}
+
+/// Whom a token is for.
+#[derive(Clone, Debug)]
+pub struct Subject<'a> {
+    /// The client that will present it.
+    pub client_id: &'a str,
+    /// On whose behalf: the token's `sub`.
+    pub id: Cow<'a, str>,
+    /// What people call that user.
+    pub name: Option<&'a str>,
+    /// The name of the grant behind it.
+    pub grant: Option<&'a str>,
+    /// What it is good for.
+    pub scopes: &'a BTreeSet<Scope>,
+}
+
+impl<'a> Subject<'a> {
+    /// A client that acts for itself.
+    #[must_use]
+    pub fn client(client_id: &'a str, scopes: &'a BTreeSet<Scope>) -> Self {
+        Self { client_id, id: format!("client:{client_id}").into(), name: None, grant: None, scopes }
+    }
 }
 
 /// Why a token does not count. The messages are for whoever presents it.
@@ -148,11 +177,10 @@ impl AccessTokens {
         self.lifetime
     }
 
-    /// A new token for a client that acts for itself.
+    /// A new token.
     pub fn issue(
         &self,
-        client_id: &str,
-        scopes: &BTreeSet<Scope>,
+        subject: &Subject<'_>,
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<String, SigningError> {
@@ -163,11 +191,13 @@ impl AccessTokens {
             iss: self.issuer.clone(),
             exp: iat.saturating_add_unsigned(self.lifetime.as_secs()),
             aud: self.audience.clone(),
-            sub: format!("client:{client_id}"),
-            client_id: client_id.to_owned(),
+            sub: subject.id.to_string(),
+            client_id: subject.client_id.to_owned(),
             iat,
             jti: hex(&id),
-            scope: scope::join(scopes),
+            scope: scope::join(subject.scopes),
+            name: subject.name.map(ToOwned::to_owned),
+            grant: subject.grant.map(ToOwned::to_owned),
         };
         Ok(jsonwebtoken::encode(&self.signing_header, &claims, &self.signing_key)?)
     }
@@ -204,6 +234,8 @@ impl AccessTokens {
         Ok(Caller {
             client_id: claims.client_id,
             subject: claims.sub,
+            user_name: claims.name,
+            grant: claims.grant,
             // A word that this version does not know grants nothing.
             scopes: claims.scope.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect(),
             issued_at: Timestamp::from_second(claims.iat).map_err(|_| Rejection::Malformed)?,
@@ -215,7 +247,7 @@ impl AccessTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SigningKey;
+    use crate::config::{SealingKey, SigningKey};
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use rand::{SeedableRng as _, rngs::StdRng};
     use serde_json::{Value, json};
@@ -228,7 +260,8 @@ mod tests {
 
     fn keys(seeds: &[u64]) -> SigningKeys {
         let key = |seed: &u64| SigningKey::generate(at(0), &mut StdRng::seed_from_u64(*seed)).unwrap();
-        SigningKeys { keys: seeds.iter().map(key).collect() }
+        let sealing = vec![SealingKey::generate(at(0), &mut StdRng::seed_from_u64(0))];
+        SigningKeys { keys: seeds.iter().map(key).collect(), sealing }
     }
 
     fn tokens(url: &str, seeds: &[u64]) -> AccessTokens {
@@ -236,7 +269,10 @@ mod tests {
     }
 
     fn issue(tokens: &AccessTokens) -> String {
-        tokens.issue("claude", &BTreeSet::from([Scope::FilesRead]), at(100), &mut StdRng::seed_from_u64(9)).unwrap()
+        let scopes = BTreeSet::from([Scope::FilesRead]);
+        let subject =
+            Subject { id: "sso:7".into(), name: Some("Ada"), grant: Some("g"), ..Subject::client("claude", &scopes) };
+        tokens.issue(&subject, at(100), &mut StdRng::seed_from_u64(9)).unwrap()
     }
 
     fn header_of(tokens: &AccessTokens) -> Value {
@@ -270,7 +306,9 @@ mod tests {
             verified,
             Caller {
                 client_id: "claude".to_owned(),
-                subject: "client:claude".to_owned(),
+                subject: "sso:7".to_owned(),
+                user_name: Some("Ada".to_owned()),
+                grant: Some("g".to_owned()),
                 scopes: BTreeSet::from([Scope::FilesRead]),
                 issued_at: at(100),
                 expires_at: at(1000),

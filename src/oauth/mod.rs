@@ -2,9 +2,12 @@
 //! Kubernetes nor MCP.
 
 pub mod challenge;
+pub mod client;
 mod client_auth;
+pub mod grant;
 pub mod jwt;
 pub mod metadata;
+pub mod seal;
 pub mod token;
 pub mod verify;
 
@@ -19,6 +22,10 @@ pub struct Caller {
     pub client_id: String,
     /// On whose behalf: the token's `sub`. `client:` and the client's id where it acts for itself.
     pub subject: String,
+    /// What people call that user; `None` where there is none.
+    pub user_name: Option<String>,
+    /// The grant behind the token; `None` where nobody had to consent.
+    pub grant: Option<String>,
     /// What the token is good for.
     pub scopes: BTreeSet<Scope>,
     /// When the token was made.

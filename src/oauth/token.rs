@@ -4,7 +4,7 @@
 use super::{
     challenge::{self, Challenges},
     client_auth::ClientAuthenticator,
-    jwt::{AccessTokens, SigningError},
+    jwt::{AccessTokens, SigningError, Subject},
 };
 use crate::{
     api::{Grant, Scope, scope},
@@ -155,7 +155,7 @@ impl TokenEndpoint {
         }
         let scopes = granted(parameters.get("scope"), &client.scopes)?;
         Ok(TokenResponse {
-            access_token: tokens.issue(&client.client_id, &scopes, now, rng)?,
+            access_token: tokens.issue(&Subject::client(&client.client_id, &scopes), now, rng)?,
             token_type: "Bearer",
             expires_in: tokens.lifetime().as_secs(),
             scope: scope::join(&scopes),
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
     use crate::{
         api::ClientType,
-        config::{ClientVerifier, SecretHash, SecretVerifier, SigningKey, SigningKeys},
+        config::{ClientVerifier, SecretHash, SecretVerifier, SigningKeys},
     };
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use rand::{SeedableRng as _, rngs::StdRng};
@@ -249,6 +249,7 @@ mod tests {
     fn client(id: &str, grants: Vec<Grant>) -> ClientVerifier {
         ClientVerifier {
             client_id: id.to_owned(),
+            display_name: id.to_owned(),
             client_type: ClientType::Confidential,
             grants,
             scopes: BTreeSet::from([Scope::FilesRead, Scope::WorkspacesRead]),
@@ -258,6 +259,7 @@ mod tests {
                 SecretVerifier { hash: SecretHash::of(id, SECRET), expires_at: None },
                 SecretVerifier { hash: SecretHash::of(id, "old"), expires_at: Some(at(500)) },
             ],
+            private_key_jwt: None,
         }
     }
 
@@ -269,7 +271,7 @@ mod tests {
             ],
         };
         let mut rng = StdRng::seed_from_u64(1);
-        let keys = SigningKeys { keys: vec![SigningKey::generate(at(0), &mut rng).unwrap()] };
+        let keys = SigningKeys::generate(at(0), &mut rng).unwrap();
         let tokens = AccessTokens::new(&"https://h/mcp".parse().unwrap(), Duration::from_mins(15), &keys).unwrap();
         let mut headers = HeaderMap::new();
         headers

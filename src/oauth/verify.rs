@@ -122,7 +122,8 @@ mod tests {
     use super::*;
     use crate::{
         api::{ClientType, Grant, Scope},
-        config::{SigningKey, SigningKeys},
+        config::SigningKeys,
+        oauth::jwt::Subject,
     };
     use http::HeaderValue;
     use rand::{SeedableRng as _, rngs::StdRng};
@@ -133,8 +134,7 @@ mod tests {
     }
 
     fn tokens() -> AccessTokens {
-        let key = SigningKey::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap();
-        let keys = SigningKeys { keys: vec![key] };
+        let keys = SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap();
         AccessTokens::new(&"https://h/mcp".parse().unwrap(), Duration::from_mins(15), &keys).unwrap()
     }
 
@@ -142,19 +142,22 @@ mod tests {
         Clients {
             clients: vec![ClientVerifier {
                 client_id: "claude".to_owned(),
+                display_name: "Claude".to_owned(),
                 client_type: ClientType::Confidential,
                 grants: vec![Grant::ClientCredentials],
                 scopes: scopes.iter().copied().collect(),
                 registered_at: None,
                 redirect_uris: Vec::new(),
                 secrets: Vec::new(),
+                private_key_jwt: None,
             }],
         }
     }
 
     fn issue(tokens: &AccessTokens, seed: u64, now: i64) -> HeaderMap {
         let scopes = BTreeSet::from([Scope::FilesRead, Scope::WorkspacesExec]);
-        let token = tokens.issue("claude", &scopes, at(now), &mut StdRng::seed_from_u64(seed)).unwrap();
+        let token =
+            tokens.issue(&Subject::client("claude", &scopes), at(now), &mut StdRng::seed_from_u64(seed)).unwrap();
         HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap())])
     }
 
@@ -207,6 +210,8 @@ mod tests {
         let verified = |second: usize| Caller {
             client_id: "claude".to_owned(),
             subject: "client:claude".to_owned(),
+            user_name: None,
+            grant: None,
             scopes: BTreeSet::new(),
             issued_at: at(0),
             expires_at: at(i64::try_from(second).unwrap()),

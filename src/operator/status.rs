@@ -312,7 +312,7 @@ mod tests {
     }
 
     fn revision() -> Revision {
-        Revision::of(b"new", b"", b"")
+        Revision::of(b"new", b"", b"", b"")
     }
 
     fn loaded(revision: Revision, version: &str, rejected: Option<&str>) -> LoadedRevision {
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn every_part_decides_about_ready() {
-        let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b""));
+        let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b"", b""));
         let offers = Ok(vec!["2026-07-28".to_owned()]);
         let up = deployment(2, 2, "True");
         let ingress = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});

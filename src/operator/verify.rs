@@ -11,7 +11,7 @@ use super::{
 use crate::{
     chain::chain,
     config::{OPERATOR_CLIENT_ID, PUBLIC_PORT, PublicUrl, SigningKeys},
-    oauth::jwt::AccessTokens,
+    oauth::jwt::{AccessTokens, Subject},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
@@ -61,7 +61,7 @@ pub fn operator_token(
 ) -> Result<HeaderValue, VerifyError> {
     let tokens = AccessTokens::new(url, TOKEN_LIFETIME, keys).map_err(|error| VerifyError::Token(chain(&error)))?;
     let token = tokens
-        .issue(OPERATOR_CLIENT_ID, &BTreeSet::new(), now, rng)
+        .issue(&Subject::client(OPERATOR_CLIENT_ID, &BTreeSet::new()), now, rng)
         .map_err(|error| VerifyError::Token(chain(&error)))?;
     let mut header =
         HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| VerifyError::Token(chain(&error)))?;

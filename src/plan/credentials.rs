@@ -3,7 +3,7 @@
 use super::{
     ClientPlan, ClientProblem, Inputs,
     client_secret::{Credential, after, text},
-    keys,
+    keys, login,
     metadata::{Component, Owner},
 };
 use crate::{
@@ -56,7 +56,8 @@ pub(super) fn plan<'a>(
     clients.sort_by_key(|client| client.name_any());
 
     let mut planned = Credentials::default();
-    let mut taken = BTreeSet::from([owner.named(VERIFIERS_SUFFIX), owner.named(keys::SUFFIX)]);
+    let mut taken =
+        BTreeSet::from([owner.named(VERIFIERS_SUFFIX), owner.named(keys::SUFFIX), owner.named(login::SUFFIX)]);
     for client in clients {
         let mut plan = ClientPlan {
             name: client.name_any(),
@@ -130,19 +131,29 @@ pub(super) fn verifiers_secret(owner: &Owner<'_>, file: &str) -> Secret {
 fn verifier(client: &OAuthClient, secrets: Vec<SecretVerifier>) -> ClientVerifier {
     ClientVerifier {
         client_id: client.name_any(),
+        display_name: display_name(client),
         client_type: client.spec.client_type(),
         grants: client.spec.grants().to_vec(),
         scopes: client.spec.scopes.iter().copied().collect(),
         registered_at: client.metadata.creation_timestamp.as_ref().map(|time| time.0),
         redirect_uris: client.spec.redirect_uris().map(ToOwned::to_owned).collect(),
         secrets,
+        private_key_jwt: client.spec.private_key_jwt.clone(),
     }
 }
 
-/// `None` for a public client.
+fn display_name(client: &OAuthClient) -> String {
+    let preset = || client.spec.preset.display_name().map(str::to_owned);
+    client.spec.display_name.clone().or_else(preset).unwrap_or_else(|| client.name_any())
+}
+
+/// `None` for a public client, and for one that signs with a key of its own.
 fn secret_name(client: &OAuthClient) -> Option<String> {
     let spec = &client.spec;
     let given = |secret: &GeneratedSecret| secret.name.clone();
+    if spec.private_key_jwt.is_some() {
+        return None;
+    }
     match (spec.client_type(), &spec.existing_secret) {
         (ClientType::Public, _) => None,
         (ClientType::Confidential, Some(existing)) => Some(existing.name.clone()),

@@ -4,11 +4,11 @@
 //! rolls nothing out. The one exception is the time to drain, which follows `spec.limits.requestTimeout`.
 
 use super::{
-    credentials, keys,
+    credentials, keys, login,
     metadata::{Component, Owner},
     quantity, server_config,
 };
-use crate::config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, PRIVATE_PORT, PUBLIC_PORT};
+use crate::config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PRIVATE_PORT, PUBLIC_PORT};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -167,7 +167,7 @@ fn probe(path: &str, period_seconds: i32) -> Probe {
     }
 }
 
-/// One volume, so that the three files always change together.
+/// One volume, so that the four files always change together.
 fn files(owner: &Owner<'_>) -> Vec<VolumeProjection> {
     let item = |file: &str| Some(vec![KeyToPath { key: file.to_owned(), path: file.to_owned(), mode: None }]);
     let secret = |suffix: &str, file: &str| VolumeProjection {
@@ -185,6 +185,7 @@ fn files(owner: &Owner<'_>) -> Vec<VolumeProjection> {
         },
         secret(credentials::VERIFIERS_SUFFIX, CLIENTS_FILE),
         secret(keys::SUFFIX, KEYS_FILE),
+        secret(login::SUFFIX, LOGIN_FILE),
     ]
 }
 

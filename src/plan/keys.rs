@@ -4,7 +4,7 @@ use super::{
     Inputs, PlanError, PlannedObject, json,
     metadata::{Component, Owner},
 };
-use crate::config::{KEYS_FILE, SigningKey, SigningKeys};
+use crate::config::{KEYS_FILE, SigningKeys};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use rand::CryptoRng;
 
@@ -45,6 +45,6 @@ fn usable(secret: &Secret) -> Option<(Vec<u8>, SigningKeys)> {
 }
 
 fn generate(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, SigningKeys), PlanError> {
-    let keys = SigningKeys { keys: vec![SigningKey::generate(inputs.now, rng)?] };
+    let keys = SigningKeys::generate(inputs.now, rng)?;
     Ok((json(&keys)?.into_bytes(), keys))
 }

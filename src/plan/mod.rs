@@ -12,6 +12,7 @@ mod deployment;
 mod disruption;
 mod ingress;
 mod keys;
+mod login;
 mod metadata;
 mod network_policy;
 mod quantity;
@@ -27,6 +28,7 @@ use crate::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DynamicObject;
+pub use login::LoginProblem;
 use metadata::Owner;
 use rand::CryptoRng;
 use serde::Serialize;
@@ -91,12 +93,16 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     let clients_file = json(&credentials.verifiers)?;
     let keys::Planned { secret: keys_secret, file: keys_file, keys: signing_keys } = keys::plan(inputs, &owner, rng)?;
 
+    let login = login::plan(inputs);
+    let login_file = json(&login.secrets)?;
+
     let mut objects = Objects(Vec::new());
     for secret in &credentials.secrets {
         objects.0.push(PlannedObject::credentials(&secret.desired, secret.observed, secret.generated)?);
     }
     objects.0.push(keys_secret);
     objects.add([credentials::verifiers_secret(&owner, &clients_file)])?;
+    objects.add([login::secret(&owner, &login_file)])?;
     objects.add([server_config::config_map(&owner, &config_file)])?;
     objects.add([deployment::service_account(&owner)])?;
     objects.add(network_policy::network_policy(&owner))?;
@@ -109,11 +115,12 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
 
     Ok(Plan {
         config,
-        revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys_file),
+        revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys_file, login_file.as_bytes()),
         signing_keys,
         objects: objects.0,
         next_change: credentials.next_change(),
         clients: credentials.plans,
+        login_problems: login.problems,
         cors_enforcer: cors.enforcer,
         cors_note: cors.note,
     })
@@ -184,6 +191,8 @@ pub struct Plan {
     pub objects: Vec<PlannedObject>,
     /// One per client, sorted by name.
     pub clients: Vec<ClientPlan>,
+    /// What keeps a login of the manifest from being offered.
+    pub login_problems: Vec<LoginProblem>,
     /// Who speaks CORS.
     pub cors_enforcer: CorsEnforcer,
     /// Why it is not who the manifest might lead one to expect; a sentence for the status.

@@ -18,6 +18,12 @@ pub(super) fn config(owner: &Owner<'_>, url: PublicUrl, cors: CorsEnforcer) -> R
         endpoint: owner.name().to_owned(),
         url,
         access_token_lifetime: spec.tokens.access_lifetime,
+        refresh_token_lifetime: spec.tokens.refresh_lifetime,
+        refresh_token_idle: spec.tokens.refresh_idle,
+        login: spec.login.clone(),
+        client_policy: spec.clients.clone(),
+        workload_identity: spec.workload_identity.as_ref().map_or_else(Vec::new, |identity| identity.rules.clone()),
+        external_issuer: spec.external_issuer.clone(),
         tools: ToolRules { allow: spec.tools.allow.clone(), deny: spec.tools.deny.clone() },
         cors: CorsRules {
             allowed_origins: spec.cors.allowed_origins.clone(),

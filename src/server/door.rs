@@ -233,7 +233,7 @@ mod tests {
     use crate::server::public::Public;
     use crate::{
         ambient::SystemClock,
-        config::{Clients, Revision, SigningKey, SigningKeys},
+        config::{Clients, LoginSecrets, Revision, SigningKeys},
     };
     use rand::{SeedableRng as _, rngs::StdRng};
     use serde_json::json;
@@ -241,18 +241,19 @@ mod tests {
     fn mounted(url: &str, burst: u32, seed: u64) -> Mounted {
         let config = json!({
             "endpoint": "agents", "url": url, "accessTokenLifetime": "15m",
+            "refreshTokenLifetime": "720h", "refreshTokenIdle": "168h",
             "tools": {"allow": ["*"], "deny": []},
             "cors": {"allowedOrigins": [], "maxAge": "2h", "answeredHere": true},
             "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": burst,
                 "maxBodySize": "4Mi"},
             "access": {"allowedCidrs": [], "trustedProxies": []},
         });
-        let key = SigningKey::generate(SystemClock.now(), &mut StdRng::seed_from_u64(seed)).unwrap();
         Mounted {
             config: serde_json::from_value(config).unwrap(),
             clients: Clients::default(),
-            keys: SigningKeys { keys: vec![SigningKey { created_at: jiff::Timestamp::UNIX_EPOCH, ..key }] },
-            revision: Revision::of(b"", b"", b""),
+            keys: SigningKeys::generate(jiff::Timestamp::UNIX_EPOCH, &mut StdRng::seed_from_u64(seed)).unwrap(),
+            login: LoginSecrets::default(),
+            revision: Revision::of(b"", b"", b"", b""),
         }
     }
 

@@ -5,7 +5,10 @@
 //! without `..data`, as a person may lay it out, is read until two readings agree.
 
 use crate::{
-    config::{CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, Revision, ServerConfig, SigningKeys},
+    config::{
+        CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE, LoginSecrets, Revision, ServerConfig,
+        SigningKeys,
+    },
     oauth::metadata::{AUTHORIZE_PATH, JWKS_PATH, TOKEN_PATH},
 };
 use serde::de::DeserializeOwned;
@@ -17,15 +20,16 @@ const DATA_LINK: &str = "..data";
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// The bytes of the three files.
+/// The bytes of the four files.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bytes {
     config: Vec<u8>,
     clients: Vec<u8>,
     keys: Vec<u8>,
+    login: Vec<u8>,
 }
 
-/// What the three files say.
+/// What the four files say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
     /// `config.json`.
@@ -34,11 +38,13 @@ pub struct Mounted {
     pub clients: Clients,
     /// `signing-keys.json`.
     pub keys: SigningKeys,
-    /// All three.
+    /// `login.json`.
+    pub login: LoginSecrets,
+    /// All four.
     pub revision: Revision,
 }
 
-/// Why the mounted files cannot be used. Says nothing of the content of the two that come from Secrets.
+/// Why the mounted files cannot be used. Says nothing of the content of those that come from Secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum MountedError {
     /// A file cannot be read.
@@ -91,7 +97,12 @@ impl Bytes {
         let folder = linked.as_deref().unwrap_or(folder);
         let read =
             async |file| tokio::fs::read(folder.join(file)).await.map_err(|source| MountedError::Read { file, source });
-        Ok(Self { config: read(CONFIG_FILE).await?, clients: read(CLIENTS_FILE).await?, keys: read(KEYS_FILE).await? })
+        Ok(Self {
+            config: read(CONFIG_FILE).await?,
+            clients: read(CLIENTS_FILE).await?,
+            keys: read(KEYS_FILE).await?,
+            login: read(LOGIN_FILE).await?,
+        })
     }
 
     /// Checks everything.
@@ -100,6 +111,7 @@ impl Bytes {
             .map_err(|error| MountedError::Malformed { file: CONFIG_FILE, problem: error.to_string() })?;
         let clients: Clients = parse_secret(CLIENTS_FILE, &self.clients)?;
         let keys: SigningKeys = parse_secret(KEYS_FILE, &self.keys)?;
+        let login: LoginSecrets = parse_secret(LOGIN_FILE, &self.login)?;
         check_config(&config)?;
         // Clients are found by bisection.
         if !clients.clients.is_sorted_by(|a, b| a.client_id < b.client_id) {
@@ -111,8 +123,8 @@ impl Bytes {
         if kids.windows(2).any(|pair| pair.first() == pair.last()) {
             return Err(invalid("signing-keys.json has two keys with the same kid"));
         }
-        let revision = Revision::of(&self.config, &self.clients, &self.keys);
-        Ok(Mounted { config, clients, keys, revision })
+        let revision = Revision::of(&self.config, &self.clients, &self.keys, &self.login);
+        Ok(Mounted { config, clients, keys, login, revision })
     }
 }
 
@@ -155,7 +167,7 @@ fn invalid(message: &str) -> MountedError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SigningKey;
+    use crate::config::{SealingKey, SigningKey};
     use jiff::Timestamp;
     use rand::{SeedableRng as _, rngs::StdRng};
     use serde_json::{Value, json};
@@ -163,6 +175,7 @@ mod tests {
     fn config() -> Value {
         json!({
             "endpoint": "agents", "url": "https://h/mcp", "accessTokenLifetime": "15m",
+            "refreshTokenLifetime": "720h", "refreshTokenIdle": "168h",
             "tools": {"allow": ["*"], "deny": []},
             "cors": {"allowedOrigins": [], "maxAge": "2h", "answeredHere": true},
             "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": 20,
@@ -173,16 +186,22 @@ mod tests {
 
     fn keys(seeds: &[u64]) -> Value {
         let key = |seed: &u64| SigningKey::generate(Timestamp::UNIX_EPOCH, &mut StdRng::seed_from_u64(*seed)).unwrap();
-        serde_json::to_value(SigningKeys { keys: seeds.iter().map(key).collect() }).unwrap()
+        let sealing = vec![SealingKey::generate(Timestamp::UNIX_EPOCH, &mut StdRng::seed_from_u64(9))];
+        serde_json::to_value(SigningKeys { keys: seeds.iter().map(key).collect(), sealing }).unwrap()
     }
 
     fn client(id: &str) -> Value {
-        json!({"clientId": id, "clientType": "Confidential", "grants": [], "scopes": [], "redirectUris": [], "secrets": []})
+        json!({"clientId": id, "displayName": id, "clientType": "Confidential", "grants": [], "scopes": [], "redirectUris": [], "secrets": []})
     }
 
     fn bytes(config: &Value, clients: &Value, keys: &Value) -> Bytes {
         let encode = |value: &Value| value.to_string().into_bytes();
-        Bytes { config: encode(config), clients: encode(clients), keys: encode(keys) }
+        Bytes {
+            config: encode(config),
+            clients: encode(clients),
+            keys: encode(keys),
+            login: encode(&json!({"logins": {}})),
+        }
     }
 
     #[test]
@@ -232,7 +251,7 @@ mod tests {
         let lay_out = |generation: u32| {
             let fresh = folder.path().join(format!("..{generation}"));
             fs::create_dir(&fresh).unwrap();
-            for file in [CONFIG_FILE, CLIENTS_FILE, KEYS_FILE] {
+            for file in [CONFIG_FILE, CLIENTS_FILE, KEYS_FILE, LOGIN_FILE] {
                 fs::write(fresh.join(file), generation.to_string()).unwrap();
             }
             symlink(&fresh, folder.path().join("..data_tmp")).unwrap();

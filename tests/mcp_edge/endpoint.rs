@@ -41,6 +41,7 @@ pub fn config(change: impl FnOnce(&mut Value)) -> ServerConfig {
         "endpoint": "agents",
         "url": "http://127.0.0.1:8080/mcp",
         "accessTokenLifetime": "15m",
+        "refreshTokenLifetime": "720h", "refreshTokenIdle": "168h",
         "tools": {"allow": ["*"], "deny": []},
         "cors": {"allowedOrigins": [], "maxAge": "1h", "answeredHere": true},
         "limits": {
@@ -62,6 +63,8 @@ pub async fn endpoint_with(config: ServerConfig, scopes: &[Scope], with_workspac
     let caller = Caller {
         client_id: "tester".to_owned(),
         subject: "client:tester".to_owned(),
+        user_name: None,
+        grant: None,
         scopes: scopes.iter().copied().collect::<BTreeSet<_>>(),
         issued_at: "2030-01-02T02:49:05Z".parse().unwrap(),
         expires_at: "2030-01-02T03:04:05Z".parse().unwrap(),

@@ -1,7 +1,9 @@
 //! Mounted files, laid out and replaced as a kubelet does it: a folder of its own for each set, and the link `..data`
 //! swapped by a rename.
 
-use portcullis::config::{CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, Revision, ServerConfig, SigningKeys};
+use portcullis::config::{
+    CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, LOGIN_FILE, LoginSecrets, Revision, ServerConfig, SigningKeys,
+};
 use std::{
     cell::Cell,
     fs,
@@ -16,6 +18,7 @@ pub struct Files {
     pub config: Vec<u8>,
     pub clients: Vec<u8>,
     pub keys: Vec<u8>,
+    pub login: Vec<u8>,
 }
 
 impl Files {
@@ -24,15 +27,21 @@ impl Files {
             config: serde_json::to_vec_pretty(config).unwrap(),
             clients: serde_json::to_vec_pretty(clients).unwrap(),
             keys: serde_json::to_vec_pretty(keys).unwrap(),
+            login: serde_json::to_vec_pretty(&LoginSecrets::default()).unwrap(),
         }
     }
 
     pub fn revision(&self) -> Revision {
-        Revision::of(&self.config, &self.clients, &self.keys)
+        Revision::of(&self.config, &self.clients, &self.keys, &self.login)
     }
 
     pub fn write(&self, folder: &Path) {
-        for (name, bytes) in [(CONFIG_FILE, &self.config), (CLIENTS_FILE, &self.clients), (KEYS_FILE, &self.keys)] {
+        for (name, bytes) in [
+            (CONFIG_FILE, &self.config),
+            (CLIENTS_FILE, &self.clients),
+            (KEYS_FILE, &self.keys),
+            (LOGIN_FILE, &self.login),
+        ] {
             fs::write(folder.join(name), bytes).unwrap();
         }
     }
@@ -47,7 +56,7 @@ impl Volume {
     pub fn new(files: &Files) -> Self {
         let volume = Self { folder: tempfile::tempdir().unwrap(), count: Cell::new(0) };
         volume.replace(files);
-        for name in [CONFIG_FILE, CLIENTS_FILE, KEYS_FILE] {
+        for name in [CONFIG_FILE, CLIENTS_FILE, KEYS_FILE, LOGIN_FILE] {
             symlink(Path::new("..data").join(name), volume.path().join(name)).unwrap();
         }
         volume

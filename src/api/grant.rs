@@ -1,0 +1,125 @@
+//! `OAuthGrant`: one consent of one user to one client. Servers write it; people read it, and delete it to take the
+//! consent back.
+//!
+//! What the refresh token is held against stands in the spec and not in the status: it cannot be observed again, and
+//! backups leave statuses out.
+
+use super::{Scope, client::EndpointRef};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// A user's consent to a client. Deleting it cuts the client off at once, at every server.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "portcullis.dev",
+    version = "v1alpha1",
+    kind = "OAuthGrant",
+    plural = "oauthgrants",
+    namespaced,
+    status = "OAuthGrantStatus",
+    shortname = "oag",
+    category = "portcullis",
+    cel,
+    derive = "PartialEq",
+    selectable = ".spec.endpointRef.name",
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.endpointRef.name"),
+    printcolumn(name = "Client", type_ = "string", json_path = ".spec.clientId"),
+    printcolumn(name = "User", type_ = "string", json_path = ".spec.user.name"),
+    printcolumn(name = "Scopes", type_ = "string", json_path = ".spec.scopes"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Last-Used", type_ = "date", json_path = ".status.lastUsed"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt", priority = 1),
+    printcolumn(name = "Revoked", type_ = "string", json_path = ".spec.revoked.reason")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct OAuthGrantSpec {
+    /// The endpoint, in the same namespace.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("cannot be changed"))]
+    pub endpoint_ref: EndpointRef,
+    /// The client: the name of an `OAuthClient`, or the URL of its metadata document.
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("cannot be changed"))]
+    pub client_id: String,
+    /// Who consented.
+    #[x_kube(validation = Rule::new("self.id == oldSelf.id").message("cannot be changed"))]
+    pub user: GrantUser,
+    /// To what.
+    #[schemars(length(min = 1, max = 6))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub scopes: Vec<Scope>,
+    /// The resource that the tokens are for (RFC 8707).
+    #[schemars(length(min = 1, max = 512))]
+    pub resource: String,
+    /// When it ends, however much it is used.
+    #[schemars(with = "Time")]
+    pub expires_at: Timestamp,
+    /// The refresh token of now; absent where the client gets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RefreshState>,
+    /// Set when it no longer counts; it is deleted a while later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Revocation>,
+}
+
+/// A user.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantUser {
+    /// Stable, such as `github:583231`: the name of the login, and the user's id there. The `sub` of access tokens.
+    #[schemars(length(min = 1, max = 512))]
+    pub id: String,
+    /// What people call the user.
+    #[schemars(length(max = 256))]
+    pub name: String,
+}
+
+/// What a presented refresh token is held against.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefreshState {
+    /// Counts rotations; the first token is of generation 0.
+    #[schemars(range(min = 0))]
+    pub generation: i64,
+    /// The hash of the token of this generation.
+    #[schemars(length(max = 128))]
+    pub hash: String,
+    /// When it was made.
+    #[schemars(with = "Time")]
+    pub rotated_at: Timestamp,
+}
+
+/// Why and since when a grant no longer counts.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revocation {
+    /// Since when.
+    #[schemars(with = "Time")]
+    pub at: Timestamp,
+    /// Why.
+    pub reason: RevocationReason,
+}
+
+/// Why a grant no longer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum RevocationReason {
+    /// The user took it back, on the page of connected agents.
+    ByUser,
+    /// The client gave it back (RFC 7009).
+    ByClient,
+    /// Its authorization code was presented again: somebody else may have it (RFC 6749 §4.1.2).
+    CodeReplayed,
+    /// An old refresh token was presented again: somebody else may have it (RFC 9700 §4.14.2).
+    RefreshTokenReplayed,
+}
+
+/// What servers noticed.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OAuthGrantStatus {
+    /// When it was last used, to within a few minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub last_used: Option<Timestamp>,
+}

@@ -1,0 +1,153 @@
+//! `spec.login` of an endpoint: who may sign in. Several ways are offered side by side.
+
+use super::rules;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// One way for people to sign in: exactly one of `passwords`, `github` and `oidc`.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("[has(self.passwords), has(self.github), has(self.oidc)].filter(p, p).size() == 1")
+        .message("must have exactly one of passwords, github and oidc")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Login {
+    /// Names this way in URLs, logs and the ids of users; renaming it makes other users of the same people.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$') && self != 'client' && self != 'workload'")
+        .message("must be made of a-z, 0-9 and -, beginning with a letter; client and workload are taken"))]
+    pub name: String,
+    /// What the sign-in page calls it; omitted: `GitHub`, or the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub display_name: Option<String>,
+    /// Names and passwords that a Secret holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passwords: Option<Passwords>,
+    /// Accounts of GitHub, or of a GitHub Enterprise Server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub github: Option<GitHub>,
+    /// Accounts of an OpenID Connect provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<Oidc>,
+}
+
+/// Local users.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Passwords {
+    /// The Secret with lines of `name:hash`, as `htpasswd -B` writes them: bcrypt or argon2.
+    pub secret_ref: PasswordsSecret,
+}
+
+/// A Secret with an htpasswd file. It carries the label `portcullis.dev/endpoint` with the endpoint's name.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordsSecret {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name())]
+    pub name: String,
+    /// The key that holds the file.
+    #[serde(default = "PasswordsSecret::default_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+impl PasswordsSecret {
+    fn default_key() -> String {
+        "htpasswd".to_owned()
+    }
+}
+
+/// The Secret with what a provider gave us when it registered this endpoint: `client-id` and `client-secret`. It carries
+/// the label `portcullis.dev/endpoint` with the endpoint's name.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientSecretRef {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name())]
+    pub name: String,
+}
+
+/// An OAuth app of GitHub. Its callback is the issuer, `/login/`, the name of this login and `/callback`.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.allowedOrganizations.size() + self.allowedTeams.size() > 0")
+    .message("allowedOrganizations or allowedTeams must name at least one, since anyone can have a GitHub account"))]
+#[serde(rename_all = "camelCase")]
+pub struct GitHub {
+    /// Where GitHub is; another than `https://github.com` is an Enterprise Server.
+    #[serde(default = "GitHub::default_url")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = rules::provider_url())]
+    pub url: String,
+    /// The Secret with the app's `client-id` and `client-secret`.
+    pub client_secret_ref: ClientSecretRef,
+    /// Members of any of these may sign in.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 39)))]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(o, o.matches('^[A-Za-z0-9][A-Za-z0-9-]*$'))")
+        .message("each must be the name of an organization, as in its URL"))]
+    pub allowed_organizations: Vec<String>,
+    /// Members of any of these may sign in: `organization/team`, both as in the team's URL.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 3, max = 140)))]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9_.-]+$'))")
+        .message("each must be organization/team, both as in the team's URL"))]
+    pub allowed_teams: Vec<String>,
+}
+
+impl GitHub {
+    fn default_url() -> String {
+        "https://github.com".to_owned()
+    }
+}
+
+/// An OpenID Connect provider. The callback to register there is the issuer, `/login/`, the name of this login and
+/// `/callback`.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Oidc {
+    /// The provider's issuer, exactly as its discovery document has it.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rules::provider_url())]
+    pub issuer_url: String,
+    /// The Secret with this endpoint's `client-id` and `client-secret` there.
+    pub client_secret_ref: ClientSecretRef,
+    /// What is asked for besides `openid`.
+    #[serde(default = "Oidc::default_scopes")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128)))]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(s, s.matches('^[!#-Z^-~]+$'))")
+        .message("each must be one word"))]
+    pub scopes: Vec<String>,
+    /// The claim that people are called by. Users are told apart by `sub`, whatever this says.
+    #[serde(default = "Oidc::default_username_claim")]
+    #[schemars(length(min = 1, max = 128))]
+    pub username_claim: String,
+    /// The claim that lists a user's groups.
+    #[serde(default = "Oidc::default_groups_claim")]
+    #[schemars(length(min = 1, max = 128))]
+    pub groups_claim: String,
+    /// Members of any of these groups may sign in; empty: whoever the provider lets in.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub allowed_groups: Vec<String>,
+    /// Certificates (PEM) of a private authority that signs the provider's; omitted: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65_536))]
+    #[x_kube(validation = rules::certificates())]
+    pub ca_bundle: Option<String>,
+}
+
+impl Oidc {
+    fn default_scopes() -> Vec<String> {
+        ["profile", "email"].map(str::to_owned).into()
+    }
+    fn default_username_claim() -> String {
+        "preferred_username".to_owned()
+    }
+    fn default_groups_claim() -> String {
+        "groups".to_owned()
+    }
+}

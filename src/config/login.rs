@@ -1,0 +1,39 @@
+//! `login.json`: what signing in needs that is secret.
+
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt};
+
+/// The secret side of `login` in `config.json`, by the name of the login. One that is not here cannot be used yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LoginSecrets {
+    /// By the name of the login.
+    pub logins: BTreeMap<String, LoginSecret>,
+}
+
+/// What one login needs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum LoginSecret {
+    /// Local users: name → hash of the password, as in an htpasswd file (bcrypt `$2…`, or argon2 `$argon2…`).
+    Passwords(BTreeMap<String, String>),
+    /// What this endpoint proves itself with at a provider.
+    #[serde(rename_all = "camelCase")]
+    Client {
+        /// Its id there.
+        client_id: String,
+        /// Its secret there.
+        client_secret: String,
+    },
+}
+
+impl fmt::Debug for LoginSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passwords(users) => f.debug_tuple("Passwords").field(&users.keys()).finish(),
+            Self::Client { client_id, .. } => {
+                f.debug_struct("Client").field("client_id", client_id).finish_non_exhaustive()
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The clients that may ask for something, wherever they are described: an `OAuthClient`, a metadata document
+//! (OAuth Client ID Metadata Documents), or a registration of their own (RFC 7591).
+
+use crate::{api::Scope, config::ClientVerifier};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+
+/// Where a client is described, which says how far it is to be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In an `OAuthClient` that a platform engineer wrote.
+    Configured,
+    /// In a document that this host serves: the host is who it says, all else is its own word.
+    Document {
+        /// The host.
+        host: String,
+    },
+    /// By itself. Nothing that it says was checked.
+    Registered {
+        /// When the registration ends.
+        expires_at: Timestamp,
+    },
+}
+
+/// A client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Who it is, how it proves itself, and what it may have.
+    pub verifier: ClientVerifier,
+    /// Where that is said.
+    pub origin: Origin,
+}
+
+/// Why a client cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody knows it.
+    #[error("there is no client {0:?} at this endpoint; it may have been deleted, or its registration have ended")]
+    Unknown(String),
+    /// Its metadata document cannot be used. The text is for people.
+    #[error("the client's metadata document cannot be used: {0}")]
+    Document(String),
+    /// Where clients are kept cannot be reached.
+    #[error("clients cannot be looked up at the moment; try again shortly")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a client says of itself when it registers, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRegistration {
+    /// What it calls itself.
+    pub name: Option<String>,
+    /// Where it may be called back.
+    pub redirect_uris: Vec<String>,
+    /// The most that its tokens may be good for.
+    pub scopes: BTreeSet<Scope>,
+    /// When the registration ends.
+    pub expires_at: Timestamp,
+}
+
+/// Where the clients that registered themselves are kept.
+#[async_trait]
+pub trait Registrations: Debug + Send + Sync {
+    /// From memory; no I/O.
+    fn find(&self, client_id: &str) -> Option<Arc<Client>>;
+
+    /// How many there are, from memory.
+    fn count(&self) -> usize;
+
+    /// At the place itself: another server may have registered it a moment ago.
+    async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError>;
+
+    /// Keeps a new public client under `client_id`, which is random.
+    async fn create(&self, client_id: &str, new: NewRegistration) -> Result<Arc<Client>, ClientError>;
+}

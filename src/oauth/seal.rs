@@ -1,0 +1,162 @@
+//! What goes out to be brought back, and only this endpoint may read or write: authorization codes, sessions, forms.
+//!
+//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under keys that all servers of the endpoint share. The purpose is part
+//! of what is authenticated, so that a thing sealed for one cannot be passed off as another.
+
+use crate::config::{KeyError, SigningKeys};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chacha20poly1305::{
+    KeyInit as _, XChaCha20Poly1305, XNonce,
+    aead::{Aead as _, Payload},
+};
+use jiff::Timestamp;
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+const NONCE: usize = 24;
+/// Longer texts are not even tried.
+const MAX_SEALED: usize = 16 << 10;
+
+/// What a sealed thing is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An authorization code.
+    Code,
+    /// The cookie of a browser.
+    Session,
+    /// An authorization request, in the form that asks for consent.
+    Consent,
+    /// Where to go on after signing in.
+    Continue,
+    /// The `state` of a login at a provider.
+    Login,
+    /// That a form was made for this browser.
+    Form,
+}
+
+impl Purpose {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::Code => b"portcullis code v1",
+            Self::Session => b"portcullis session v1",
+            Self::Consent => b"portcullis consent v1",
+            Self::Continue => b"portcullis continue v1",
+            Self::Login => b"portcullis login v1",
+            Self::Form => b"portcullis form v1",
+        }
+    }
+}
+
+/// Why a sealed thing cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// Not made here, not for this, or damaged.
+    #[error("it was not made by this endpoint")]
+    Invalid,
+    /// Its time is over.
+    #[error("it has expired")]
+    Expired,
+}
+
+/// Seals and opens.
+pub struct Sealer {
+    keys: Vec<XChaCha20Poly1305>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed<T> {
+    /// Seconds since 1970: the first at which it no longer counts.
+    e: i64,
+    c: T,
+}
+
+impl Sealer {
+    /// With these keys: the first seals, all open.
+    pub fn new(keys: &SigningKeys) -> Result<Self, KeyError> {
+        let keys: Vec<_> = keys
+            .sealing
+            .iter()
+            .map(|key| Ok(XChaCha20Poly1305::new(&key.bytes()?.into())))
+            .collect::<Result<_, KeyError>>()?;
+        if keys.is_empty() { Err(KeyError::MissingSealing) } else { Ok(Self { keys }) }
+    }
+
+    /// Seals `content` for `purpose` until `expires_at`, as base64url.
+    pub fn seal<T: Serialize>(
+        &self,
+        purpose: Purpose,
+        content: &T,
+        expires_at: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<String, SealError> {
+        let mut nonce = [0_u8; NONCE];
+        rng.fill_bytes(&mut nonce);
+        let plain =
+            serde_json::to_vec(&Sealed { e: expires_at.as_second(), c: content }).map_err(|_| SealError::Invalid)?;
+        let key = self.keys.first().ok_or(SealError::Invalid)?;
+        let payload = Payload { msg: &plain, aad: purpose.label() };
+        let boxed = key.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Invalid)?;
+        Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &boxed].concat()))
+    }
+
+    /// Opens what was sealed for `purpose`, if its time is not over at `now`.
+    pub fn open<T: DeserializeOwned>(&self, purpose: Purpose, text: &str, now: Timestamp) -> Result<T, SealError> {
+        if text.len() > MAX_SEALED {
+            return Err(SealError::Invalid);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| SealError::Invalid)?;
+        let (nonce, boxed) = bytes.split_first_chunk::<NONCE>().ok_or(SealError::Invalid)?;
+        let nonce = XNonce::from(*nonce);
+        let open = |key: &XChaCha20Poly1305| key.decrypt(&nonce, Payload { msg: boxed, aad: purpose.label() }).ok();
+        let plain = self.keys.iter().find_map(open).ok_or(SealError::Invalid)?;
+        let sealed: Sealed<T> = serde_json::from_slice(&plain).map_err(|_| SealError::Invalid)?;
+        if now.as_second() >= sealed.e { Err(SealError::Expired) } else { Ok(sealed.c) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn keys(seed: u64) -> SigningKeys {
+        SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(seed)).unwrap()
+    }
+
+    #[test]
+    fn only_the_right_key_purpose_and_time_open() {
+        let sealer = Sealer::new(&keys(1)).unwrap();
+        let mut rng = StdRng::seed_from_u64(7);
+        let sealed = sealer.seal(Purpose::Code, &"hello", at(60), &mut rng).unwrap();
+        let open = |sealer: &Sealer, purpose, text: &str, now| sealer.open::<String>(purpose, text, at(now));
+
+        assert_eq!(open(&sealer, Purpose::Code, &sealed, 59), Ok("hello".to_owned()));
+        assert_eq!(open(&sealer, Purpose::Code, &sealed, 60), Err(SealError::Expired));
+        assert_eq!(open(&sealer, Purpose::Session, &sealed, 0), Err(SealError::Invalid));
+        assert_eq!(open(&Sealer::new(&keys(2)).unwrap(), Purpose::Code, &sealed, 0), Err(SealError::Invalid));
+        for broken in ["", "AAAA", "not base64!", &sealed[1..], &format!("{sealed}A")] {
+            assert_eq!(open(&sealer, Purpose::Code, broken, 0), Err(SealError::Invalid), "{broken}");
+        }
+        for index in 0..sealed.len() {
+            let mut bytes = sealed.clone().into_bytes();
+            bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(open(&sealer, Purpose::Code, &changed, 0).is_err(), "{index}");
+        }
+
+        let again = sealer.seal(Purpose::Code, &"hello", at(60), &mut rng).unwrap();
+        assert_ne!(sealed, again);
+    }
+
+    #[test]
+    fn a_rotated_key_still_opens() {
+        let (old, mut rotated) = (keys(1), keys(2));
+        let sealed = Sealer::new(&old).unwrap().seal(Purpose::Code, &1, at(60), &mut StdRng::seed_from_u64(1)).unwrap();
+        rotated.sealing.extend(old.sealing);
+        assert_eq!(Sealer::new(&rotated).unwrap().open(Purpose::Code, &sealed, at(0)), Ok(1));
+    }
+}
