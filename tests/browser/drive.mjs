@@ -48,7 +48,7 @@ await converse({
   visitor,
   look,
   open: (url) => page.goto(url).then(look),
-  fill: ({ label, value }) => page.getByLabel(label).fill(value),
+  fill: ({ label, value }) => page.getByLabel(label).and(page.locator('input, textarea')).fill(value),
   tick: ({ label, value }) => page.getByRole('checkbox', { name: label }).setChecked(value),
   press: async (name) => {
     await page.getByRole('button', { name }).click();

@@ -39,6 +39,8 @@ class Memory:
 class Callback:
     """A native client's listener for the authorization response (RFC 8252 §7.3)."""
 
+    refusal = None
+
     async def listen(self) -> None:
         address = urlsplit(os.environ.get("REDIRECT_URI", "http://127.0.0.1/callback"))
         self.answers: asyncio.Queue[str] = asyncio.Queue()
@@ -62,7 +64,8 @@ class Callback:
     async def answer(self) -> AuthorizationCodeResult:
         query = parse_qs(await self.answers.get())
         if "error" in query:
-            raise RuntimeError(f"{query['error'][0]}: {query.get('error_description')}")
+            self.refusal = f"{query['error'][0]}: {query.get('error_description', [''])[0]}"
+            raise RuntimeError(self.refusal)
         return AuthorizationCodeResult(
             code=query["code"][0], state=query.get("state", [None])[0], iss=query.get("iss", [None])[0]
         )
@@ -125,11 +128,11 @@ async def main() -> None:
         async with httpx2.AsyncClient(auth=auth, timeout=60) as http:
             async with Client(streamable_http_client(url, http_client=http), mode=mode) as client:
                 await steps(client)
-    except BaseExceptionGroup as group:
-        error = group
+    except BaseException as error:
+        # A refusal ends the connection, and with it the call that waits, by cancellation.
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        say({"failed": f"{type(error).__name__}: {error}"})
+        say({"failed": callback.refusal or f"{type(error).__name__}: {error}"})
 
 
 asyncio.run(main())

@@ -5,7 +5,7 @@
 import { createServer } from 'node:http';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import Provider from 'oidc-provider';
+import Provider, { interactionPolicy } from 'oidc-provider';
 import { converse, say } from './conversation.mjs';
 
 const { client, users } = JSON.parse(process.env.SETTINGS);
@@ -16,9 +16,18 @@ const page = (problem, name = '') => `<!doctype html><html lang="en"><title>Sign
 <label>User name <input name="name" value="${escape(name)}"></label>
 <label>Password <input name="password" type="password"></label><button>Sign in</button></form></html>`;
 
+// Nobody is asked for consent: that is Portcullis' part. See also loadExistingGrant.
+const policy = interactionPolicy.base();
+policy.get('consent').checks.remove('native_client_prompt');
+
 function signingKey() {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   return { ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid: randomUUID() };
+}
+
+function claims(name) {
+  const { password, ...claims } = users[name];
+  return { sub: name, preferred_username: name, ...claims };
 }
 
 /** Rotation is a new provider in the old one's place; what it keeps is in memory that they share. */
@@ -32,18 +41,16 @@ function provider(issuer, key) {
       },
     ],
     pkce: { required: () => true },
-    claims: { openid: ['sub'], profile: ['name', 'preferred_username'], email: ['email', 'email_verified'], groups: ['groups'] },
+    claims: { openid: ['sub'], profile: ['name', 'preferred_username', 'groups'], email: ['email', 'email_verified'] },
     conformIdTokenClaims: false, // the claims are in the ID token, as most providers have it
     cookies: { keys: [randomUUID()] },
     jwks: { keys: [key] },
     features: { devInteractions: { enabled: false } },
-    interactions: { url: (_, interaction) => `/sign-in/${interaction.uid}` },
-    findAccount: (_, name) =>
-      users[name] && { accountId: name, claims: () => { const { password, ...claims } = users[name]; return { sub: name, preferred_username: name, ...claims }; } },
-    // Nobody is asked for consent: that is Portcullis' part.
+    interactions: { policy, url: (_, interaction) => `/sign-in/${interaction.uid}` },
+    findAccount: (_, name) => users[name] && { accountId: name, claims: () => claims(name) },
     async loadExistingGrant(ctx) {
       const grant = new ctx.oidc.provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId });
-      grant.addOIDCScope('openid profile email groups');
+      grant.addOIDCScope('openid profile email');
       await grant.save();
       return grant;
     },

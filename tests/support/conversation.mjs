@@ -3,6 +3,9 @@
 // input, so also when the test dies, the script ends.
 import { createInterface } from 'node:readline';
 
+// Standard output is for the conversation alone, whatever a library likes to announce.
+console.log = console.info = console.error;
+
 export function say(message) {
   process.stdout.write(`${JSON.stringify(message)}\n`);
 }
