@@ -47,7 +47,7 @@ impl Script {
         symlink(&packages.node_modules, folder.path().join("node_modules")).unwrap();
 
         let script = folder.path().join(Path::new(name).file_name().unwrap());
-        let program = if name.ends_with(".py") { &packages.python } else { &packages.node };
+        let program = if script.extension().unwrap() == "py" { &packages.python } else { &packages.node };
         let mut child = Command::new(program)
             .arg(script)
             .args(args)
@@ -71,12 +71,11 @@ impl Script {
 
     /// The next thing that it says.
     pub async fn hear(&mut self) -> Value {
-        let line = tokio::time::timeout(PATIENCE, self.output.next_line()).await;
-        match line {
-            Ok(Ok(Some(line))) => serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}")),
-            Ok(ended) => panic!("{} ended ({ended:?}):\n{}", self.name, self.complaints()),
-            Err(_) => panic!("{} says nothing:\n{}", self.name, self.complaints()),
-        }
+        let Ok(line) = tokio::time::timeout(PATIENCE, self.output.next_line()).await else {
+            panic!("{} says nothing:\n{}", self.name, self.complaints());
+        };
+        let Some(line) = line.unwrap() else { panic!("{} ended:\n{}", self.name, self.complaints()) };
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
     /// Has it do a step that it says nothing else about. The error is the script's message.
