@@ -4,6 +4,7 @@
 pub mod challenge;
 pub mod client;
 mod client_auth;
+pub mod clients;
 pub mod grant;
 pub mod jwt;
 pub mod metadata;
