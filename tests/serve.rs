@@ -19,6 +19,7 @@ use portcullis::{
         ServerConfig, SigningKeys, ToolRules,
     },
     server::{self, Listeners, Options, ServerError},
+    state::Local,
     workspaces::local::{LocalOptions, LocalWorkspaces},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
