@@ -1,6 +1,7 @@
 //! One thin file per subcommand.
 
-pub mod crds;
+mod cluster;
+mod crds;
 pub mod dev;
 pub mod operator;
 pub mod serve;

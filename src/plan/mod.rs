@@ -34,8 +34,7 @@ use rand::CryptoRng;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The label that every planned object carries, with the endpoint's name. The operator's watches select by it.
-pub const ENDPOINT_LABEL: &str = "portcullis.dev/endpoint";
+pub use crate::api::labels::ENDPOINT_LABEL;
 /// The label of a client's Secret, with the client's name.
 pub const CLIENT_LABEL: &str = "portcullis.dev/client";
 /// `app.kubernetes.io/managed-by` of every planned object.
