@@ -16,6 +16,7 @@ mod login;
 mod metadata;
 mod network_policy;
 mod quantity;
+mod rights;
 mod server_config;
 mod service;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use kube::core::DynamicObject;
 pub use login::LoginProblem;
 use metadata::Owner;
 use rand::CryptoRng;
+pub use rights::SERVER_ROLE;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -104,6 +106,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     objects.add([login::secret(&owner, &login_file)])?;
     objects.add([server_config::config_map(&owner, &config_file)])?;
     objects.add([deployment::service_account(&owner)])?;
+    objects.add(rights::role_binding(&owner))?;
     objects.add(network_policy::network_policy(&owner))?;
     objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;
     objects.add(disruption::disruption_budget(&owner))?;

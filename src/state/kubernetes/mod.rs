@@ -25,10 +25,11 @@ use crate::{
     },
     oauth::grant::Grant,
 };
-use kube::{Api, Client, Resource, core::DeserializeGuard, runtime::watcher};
+use kube::{Api, Client, Resource, core::DeserializeGuard, runtime::watcher::Event};
 use last_use::LastUses;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
+use watch::Watch;
 
 /// How long one request to the API server may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -101,31 +102,53 @@ impl Kubernetes {
     pub async fn run(&self, stop: &CancellationToken) {
         let of_endpoint = format!("{ENDPOINT_LABEL}={}", self.endpoint);
         let dynamic = format!("{of_endpoint},{REGISTERED_LABEL}={REGISTERED_DYNAMIC}");
+        let mut watch = Watch::new(self.grants.clone(), &of_endpoint);
         let grants = async {
-            let mut told = async |event| self.grant_told(event).await;
-            watch::follow(self.grants.clone(), &of_endpoint, &self.health, &mut told).await;
+            let mut listed = false;
+            loop {
+                let event = watch.next().await;
+                let done = matches!(event, Event::InitDone);
+                self.grant_told(event).await;
+                if done && !std::mem::replace(&mut listed, true) {
+                    self.health.listed();
+                }
+            }
         };
+        let mut watch = Watch::new(self.clients.clone(), &dynamic);
         let clients = async {
-            let mut told = async |event| self.client_told(event).await;
-            watch::follow(self.clients.clone(), &dynamic, &self.health, &mut told).await;
+            let mut listed = false;
+            loop {
+                let event = watch.next().await;
+                let done = matches!(event, Event::InitDone);
+                self.client_told(event).await;
+                if done && !std::mem::replace(&mut listed, true) {
+                    self.health.listed();
+                }
+            }
         };
-        let following = async { tokio::join!(grants, clients, self.save_last_uses()) };
+        let following = async {
+            tokio::select! {
+                () = grants => {}
+                () = clients => {}
+                () = self.save_last_uses() => {}
+            }
+        };
         stop.run_until_cancelled(following).await;
         self.save_last_uses_at_the_end().await;
     }
 
-    async fn grant_told(&self, event: watcher::Event<Guarded<OAuthGrant>>) {
+    async fn grant_told(&self, event: Event<Guarded<OAuthGrant>>) {
         match event {
-            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => match self.readable_grant(object) {
+            Event::Apply(object) | Event::InitApply(object) => match self.readable_grant(object) {
                 Ok(grant) => drop(self.known.told(grant)),
                 Err(name) => self.known.removed(&name, None, self.clock.now()),
             },
-            watcher::Event::Delete(object) => {
+            Event::Delete(object) => {
                 let (name, version) = identity(&object);
                 self.known.removed(&name, Some(version), self.clock.now());
             }
-            watcher::Event::Init => self.known.list_begins(),
-            watcher::Event::InitDone => {
+            Event::Init => self.known.list_begins(),
+            Event::InitDone => {
                 for name in self.known.list_ends(self.clock.now()) {
                     if let Err(error) = self.read_grant(&name).await {
                         // Until it is known to be there it does not count.
@@ -137,18 +160,18 @@ impl Kubernetes {
         }
     }
 
-    async fn client_told(&self, event: watcher::Event<Guarded<OAuthClient>>) {
+    async fn client_told(&self, event: Event<Guarded<OAuthClient>>) {
         match event {
-            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => match self.readable_client(object) {
+            Event::Apply(object) | Event::InitApply(object) => match self.readable_client(object) {
                 Ok(client) => drop(self.registered.told(client)),
                 Err(name) => self.registered.removed(&name, None, self.clock.now()),
             },
-            watcher::Event::Delete(object) => {
+            Event::Delete(object) => {
                 let (name, version) = identity(&object);
                 self.registered.removed(&name, Some(version), self.clock.now());
             }
-            watcher::Event::Init => self.registered.list_begins(),
-            watcher::Event::InitDone => {
+            Event::Init => self.registered.list_begins(),
+            Event::InitDone => {
                 for name in self.registered.list_ends(self.clock.now()) {
                     if self.read_client(&name).await.is_err() {
                         self.registered.removed(&name, None, self.clock.now());

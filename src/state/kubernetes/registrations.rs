@@ -2,8 +2,8 @@
 
 use super::{Kubernetes, RequestError};
 use crate::{
-    oauth::client::{Client, ClientError, NewRegistration, Registrations},
     api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL},
+    oauth::client::{Client, ClientError, NewRegistration, Registrations},
     state::{
         index::{Entry as _, Found},
         objects,

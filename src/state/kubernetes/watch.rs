@@ -5,9 +5,8 @@
 //! node that died, a load balancer that forgot the connection. So memory is at most that much older than the cluster,
 //! without a second source of truth.
 
-use super::super::health::Health;
 use crate::chain::chain;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Resource,
     runtime::{
@@ -23,36 +22,36 @@ const WATCH_SECONDS: u32 = 10;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// Watches the objects with these labels for ever, and hands on what happens to them.
-pub async fn follow<K>(
-    api: Api<K>,
-    labels: &str,
-    health: &Health,
-    told: &mut impl AsyncFnMut(Event<K>),
-) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    let config = watcher::Config::default().labels(labels).timeout(WATCH_SECONDS);
-    let mut events = watcher(api, config).backoff(Retry::default()).boxed();
-    let mut listed = false;
-    let mut failing = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                let done = matches!(event, Event::InitDone);
-                told(event).await;
-                if done && !std::mem::replace(&mut listed, true) {
-                    health.listed();
+/// The objects of one kind with certain labels, and what happens to them.
+pub struct Watch<K> {
+    events: BoxStream<'static, Result<Event<K>, watcher::Error>>,
+    failing: bool,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
+    pub fn new(api: Api<K>, labels: &str) -> Self {
+        let config = watcher::Config::default().labels(labels).timeout(WATCH_SECONDS);
+        Self { events: watcher(api, config).backoff(Retry::default()).boxed(), failing: false }
+    }
+
+    /// What happened next. Waits for ever where the API server cannot be reached for ever.
+    pub async fn next(&mut self) -> Event<K> {
+        loop {
+            match self.events.next().await {
+                Some(Ok(event)) => {
+                    if std::mem::take(&mut self.failing) {
+                        tracing::info!(kind = %K::kind(&()), "the API server is followed again");
+                    }
+                    return event;
                 }
-                if std::mem::take(&mut failing) {
-                    tracing::info!(kind = %K::kind(&()), "the API server is followed again");
+                Some(Err(error)) => {
+                    if !std::mem::replace(&mut self.failing, true) {
+                        let (kind, error) = (K::kind(&()), chain(&error));
+                        tracing::warn!(%kind, error, "the API server cannot be followed; what is known stays in force");
+                    }
                 }
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
-                    let (kind, error) = (K::kind(&()), chain(&error));
-                    tracing::warn!(%kind, error, "the API server cannot be followed; what is known stays in force");
-                }
+                // The stream has no end.
+                None => std::future::pending().await,
             }
         }
     }

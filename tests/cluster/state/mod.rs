@@ -1,0 +1,3 @@
+//! Grants and registrations as custom resources, kept with exactly the rights that servers have.
+
+mod store;
