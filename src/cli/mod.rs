@@ -1,7 +1,7 @@
 //! One thin file per subcommand.
 
 mod cluster;
-mod crds;
+pub mod crds;
 pub mod dev;
 pub mod operator;
 pub mod serve;
