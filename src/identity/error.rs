@@ -203,3 +203,21 @@ fn spoken(wait: Duration) -> String {
         _ => format!("{} minutes", seconds.div_ceil(60)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_said_as_people_say_them() {
+        for (wait, said) in [
+            (Duration::from_millis(200), "a second"),
+            (Duration::from_secs(30), "30 seconds"),
+            (Duration::from_millis(1500), "2 seconds"),
+            (Duration::from_secs(91), "2 minutes"),
+            (Duration::from_secs(900), "15 minutes"),
+        ] {
+            assert_eq!(spoken(wait), said);
+        }
+    }
+}
