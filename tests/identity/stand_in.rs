@@ -133,9 +133,8 @@ async fn access_token(
 
 /// What holds for every call of the API.
 async fn guard(State(world): State<Shared>, request: Request, next: Next) -> Response {
-    let text = |name: HeaderName| {
-        request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-    };
+    let headers = request.headers().clone();
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (extra, instead) = {
         let mut world = world.lock().unwrap();
         world.asked.push(request.uri().to_string());
