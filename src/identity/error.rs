@@ -89,7 +89,7 @@ pub enum SignInError {
     },
     /// The provider does not accept this endpoint: a wrong secret, or an unregistered callback.
     #[error(
-        "{provider} does not accept this endpoint: {what}. Whoever runs the endpoint has to correct this; agents that are connected already go on working."
+        "Signing in at {provider} is not set up correctly: {what}. Whoever runs the endpoint has to correct this; agents that are connected already go on working."
     )]
     Misconfigured {
         /// What the page calls the provider.

@@ -96,6 +96,16 @@ impl Throttle {
         Ok(())
     }
 
+    /// The password of a charged try was never looked at.
+    pub(super) fn undone(&self, login: &str, user: &str, address: IpAddr) {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Tables { accounts, addresses, .. } = &mut *guard;
+        let both = [accounts.get_mut(&account(login, user)), addresses.get_mut(&network(address))];
+        for failures in both.into_iter().flatten() {
+            failures.count = failures.count.saturating_sub(1);
+        }
+    }
+
     /// The password of a charged try was right.
     pub(super) fn succeeded(&self, login: &str, user: &str, address: IpAddr, now: Timestamp) {
         let (account, address) = (account(login, user), network(address));
@@ -241,6 +251,15 @@ mod tests {
             others.extend(guess(&throttle, &format!("user-{user}"), &[HOME], 1, &mut now));
         }
         assert_eq!(others, [0, 0, 0, 0, 0, 0, 1], "the address has paid for four");
+    }
+
+    #[test]
+    fn a_try_that_found_no_room_costs_nothing() {
+        let throttle = Throttle::default();
+        for _ in 0..100 {
+            throttle.begin("local", "ada", HOME.parse().unwrap(), at(0)).unwrap();
+            throttle.undone("local", "ada", HOME.parse().unwrap());
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use k8s_openapi::{
 use kube::{ResourceExt as _, core::TypeMeta};
 
 /// The reasons of `Ready` that call for a person.
-const WARNINGS: [&str; 8] = [
+const WARNINGS: [&str; 9] = [
     reason::NAME_TAKEN,
     reason::APPLY_FAILED,
     reason::INVALID,
@@ -31,6 +31,7 @@ const WARNINGS: [&str; 8] = [
     reason::SECRET_NOT_FOUND,
     reason::SECRET_KEY_MISSING,
     reason::USER_MALFORMED,
+    reason::USER_TOO_COSTLY,
 ];
 
 /// Writes a client's status.

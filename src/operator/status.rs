@@ -60,6 +60,8 @@ pub mod reason {
     pub const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
     /// A line of an htpasswd file cannot be used.
     pub const USER_MALFORMED: &str = "UserMalformed";
+    /// A password's hash in an htpasswd file asks for more than a server has to give.
+    pub const USER_TOO_COSTLY: &str = "UserTooCostly";
     /// A client's `existingSecret` could be guessed.
     pub const SECRET_TOO_SHORT: &str = "SecretTooShort";
 }
@@ -226,6 +228,7 @@ fn logins_ready(observed: &Observed<'_>) -> Option<Finding> {
         LoginProblem::SecretNotFound { .. } => reason::SECRET_NOT_FOUND,
         LoginProblem::KeyMissing { .. } => reason::SECRET_KEY_MISSING,
         LoginProblem::UserMalformed { .. } => reason::USER_MALFORMED,
+        LoginProblem::UserTooCostly { .. } => reason::USER_TOO_COSTLY,
     };
     // A status is no place for a line about each of a thousand users.
     let more = problems.len().saturating_sub(SHOWN_PROBLEMS);

@@ -83,7 +83,7 @@ async fn what_is_set_up_wrongly_is_said() {
     let logins = endpoint(&github, "wrong", json!({"allowedOrganizations": ["acme"]}));
     let error = sign_in(&github, &logins).await.unwrap_err();
     assert_eq!(error.title(), "Sign-in is not set up correctly");
-    insta::assert_snapshot!(error, @"GitHub does not accept this endpoint: the client secret is wrong (incorrect_client_credentials); correct client-id and client-secret in this login's Secret. Whoever runs the endpoint has to correct this; agents that are connected already go on working.");
+    insta::assert_snapshot!(error, @"Signing in at GitHub is not set up correctly: the client secret is wrong (incorrect_client_credentials); correct client-id and client-secret in this login's Secret. Whoever runs the endpoint has to correct this; agents that are connected already go on working.");
 
     let error = refused(|world| world.callback = "https://elsewhere.example/callback".to_owned()).await;
     assert_eq!(error.reason(), "provider_misconfigured");

@@ -4,6 +4,8 @@
 
 mod github;
 mod logins;
+mod oidc;
 mod outbound;
+mod provider;
 mod relying;
 mod stand_in;

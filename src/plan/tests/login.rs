@@ -14,7 +14,7 @@ login:
 - {name: github, github: {clientSecretRef: {name: github-app}, allowedOrganizations: [acme]}}
 - {name: sso, oidc: {issuerUrl: 'https://idp.example.com', clientSecretRef: {name: sso}, allowedGroups: [platform]}}
 ";
-const BCRYPT: &str = "$2y$05$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const BCRYPT: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 const ARGON2: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo";
 
 fn keep(world: &mut World, name: &str, data: &[(&str, &str)]) {
@@ -79,14 +79,35 @@ fn a_login_that_cannot_be_used_takes_no_other_along() {
 }
 
 #[test]
+fn a_hash_that_would_bring_a_server_down_is_refused() {
+    let mut world = whole();
+    let argon2 = |params: &str| format!("$argon2id$v=19${params}$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo");
+    let file = [
+        BCRYPT.replace("$05$", "$14$"),
+        BCRYPT.replace("$05$", "$15$"),
+        argon2("m=65536,t=10,p=4"),
+        argon2("m=65537,t=1,p=1"),
+        argon2("m=1024,t=11,p=1"),
+    ];
+    let lines: Vec<String> = file.iter().enumerate().map(|(n, hash)| format!("user-{n}:{hash}")).collect();
+    keep(&mut world, "users", &[("htpasswd", &lines.join("\n"))]);
+    let plan = world.plan();
+    assert_eq!(said(&plan).iter().filter(|text| text.contains("is too costly to check")).count(), 3);
+    let LoginSecret::Passwords(users) = &mounted(&plan).logins["local"] else { panic!("no users") };
+    assert_eq!(users.keys().collect::<Vec<_>>(), ["user-0", "user-2"]);
+}
+
+#[test]
 fn a_line_that_cannot_be_used_is_named_but_never_quoted() {
     let mut world = whole();
-    let file = format!("alice:{BCRYPT}\nbob:secret-in-plain\n:{BCRYPT}\ncarol\ndave:$apr1$old$hash\n");
+    let file = format!(
+        "alice:{BCRYPT}\nbob:secret-in-plain\n:{BCRYPT}\ncarol\ndave:$apr1$old$hash\neve:$2y$05$cut\nfay:$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ\n"
+    );
     keep(&mut world, "users", &[("htpasswd", &file)]);
     let plan = world.plan();
     let said = said(&plan);
-    assert_eq!(said.len(), 4);
-    for (line, text) in [2, 3, 4, 5].into_iter().zip(&said) {
+    assert_eq!(said.len(), 6);
+    for (line, text) in [2, 3, 4, 5, 6, 7].into_iter().zip(&said) {
         assert!(text.starts_with(&format!("login \"local\": line {line} of the users in Secret \"users\"")), "{text}");
     }
     assert!(!said.concat().contains("secret-in-plain"), "{said:?}");
