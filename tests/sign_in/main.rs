@@ -8,5 +8,6 @@ mod idp;
 #[path = "../support/script.rs"]
 mod script;
 
+mod accounts;
 mod person;
 mod providers;

@@ -1,6 +1,6 @@
 //! Manifests that admission refuses, each wrong in one thing.
 
-use super::Kind;
+use super::{Kind, login};
 use serde_json::{Value, json};
 
 /// A manifest that is wrong in one thing.
@@ -19,17 +19,17 @@ pub struct Wrong {
 }
 
 /// An endpoint whose `spec` is wrong by a rule, which both sides word alike.
-fn endpoint(what: &'static str, spec: Value, field: &'static str, says: &'static str) -> Wrong {
+pub(super) fn endpoint(what: &'static str, spec: Value, field: &'static str, says: &'static str) -> Wrong {
     limit(Kind::Endpoint, what, spec, field, says, says)
 }
 
 /// A client whose `spec` is wrong by a rule.
-fn client(what: &'static str, spec: Value, field: &'static str, says: &'static str) -> Wrong {
+pub(super) fn client(what: &'static str, spec: Value, field: &'static str, says: &'static str) -> Wrong {
     limit(Kind::Client, what, spec, field, says, says)
 }
 
 /// A manifest that is wrong by its schema, which the two sides word differently.
-fn limit(
+pub(super) fn limit(
     kind: Kind,
     what: &'static str,
     spec: Value,
@@ -71,6 +71,8 @@ fn many_annotations() -> Value {
 
 pub fn wrong_manifests() -> Vec<Wrong> {
     let mut rows = wrong_endpoints();
+    rows.extend(login::wrong_logins());
+    rows.extend(login::wrong_policies());
     rows.extend(wrong_clients());
     rows
 }
@@ -141,7 +143,7 @@ fn wrong_endpoints() -> Vec<Wrong> {
         limit(Endpoint, "no memory that is", json!({"deployment": {"resources": {"limits": {"memory": "lots"}}}}), "spec.deployment.resources.limits.memory", "should match", "must match"),
         endpoint("a share beyond all", json!({"deployment": {"disruptionBudget": {"minAvailable": "150%"}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
         endpoint("fewer than none", json!({"deployment": {"disruptionBudget": {"minAvailable": -1}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
-        limit(Endpoint, "an unknown field", json!({"limit": {"burst": 5}}), "spec.limit", "unknown field", "unknown field; the fields here are: cors, deployment, exposure, limits"),
+        limit(Endpoint, "an unknown field", json!({"limit": {"burst": 5}}), "spec.limit", "unknown field", "unknown field; the fields here are: clients, cors, deployment, exposure, externalIssuer, limits, login"),
         limit(Endpoint, "an unknown field deep inside", json!({"exposure": {"none": {"really": true}}}), "spec.exposure.none.really", "unknown field", "unknown field"),
         name("a name that is too long", Endpoint, &"a".repeat(41), "at most 40", "at most 40"),
         name("a name that no Service can have", Endpoint, "mcp.agents", "beginning with a letter", "beginning with a letter"),
@@ -172,7 +174,7 @@ fn wrong_clients() -> Vec<Wrong> {
         redirect("a line break", "https://agent.example.com/\ncallback", clean),
         redirect("a step back", "https://agent.example.com/a/../callback", clean),
         limit(Client, "an empty one", json!({"redirectUris": [""]}), "spec.redirectUris[0]", "should be at least 1 chars long", "must have at least 1 characters"),
-        limit(Client, "an unknown preset", json!({"preset": "claud"}), "spec.preset", r#"supported values: "claude", "chatgpt", "claude-code", "cursor", "vscode", "custom""#, r#"must be one of "claude", "chatgpt", "claude-code", "cursor", "vscode", "custom""#),
+        limit(Client, "an unknown preset", json!({"preset": "claud"}), "spec.preset", r#"supported values: "claude", "chatgpt", "claude-code", "cursor", "vscode", "gemini-cli", "custom""#, r#"must be one of "claude", "chatgpt", "claude-code", "cursor", "vscode", "gemini-cli", "custom""#),
         limit(Client, "empty scopes", json!({"scopes": []}), "spec.scopes", "should have at least 1 items", "must have at least 1 entries"),
         limit(Client, "no scopes", json!({"scopes": null}), "spec.scopes", "Required value", "is required"),
         limit(Client, "an unknown scope", json!({"scopes": ["workspaces:delete"]}), "spec.scopes[0]", scopes, scopes),
@@ -181,10 +183,10 @@ fn wrong_clients() -> Vec<Wrong> {
         client("a renewal of nothing", json!({"grants": ["refresh_token"]}), "spec.grants", "refresh_token goes with authorization_code; add it or remove refresh_token"),
         client("an unattended client without a secret", json!({"type": "Public", "grants": ["client_credentials"]}), "spec.grants", "client_credentials needs a client that keeps a secret; set spec.type to Confidential"),
         client("an unattended client that its preset makes Public", json!({"preset": "cursor", "grants": ["client_credentials"]}), "spec.grants", "client_credentials needs a client that keeps a secret; set spec.type to Confidential"),
-        client("a Public client with a secret", json!({"type": "Public", "secret": {}}), "spec.type", "a Public client has no secret; remove secret and existingSecret, or set spec.type to Confidential"),
-        client("a client that its preset makes Public, with a secret", json!({"preset": "vscode", "existingSecret": {"name": "mine"}}), "spec.type", "a Public client has no secret; remove secret and existingSecret, or set spec.type to Confidential"),
+        client("a Public client with a secret", json!({"type": "Public", "secret": {}}), "spec.type", "a Public client has no secret and no key; remove secret, existingSecret and privateKeyJwt, or set spec.type to Confidential"),
+        client("a client that its preset makes Public, with a secret", json!({"preset": "vscode", "existingSecret": {"name": "mine"}}), "spec.type", "a Public client has no secret and no key; remove secret, existingSecret and privateKeyJwt, or set spec.type to Confidential"),
         client("custom without a callback", json!({"preset": "custom"}), "spec.redirectUris", "a custom client that signs people in needs at least one; for an unattended agent set spec.grants to [client_credentials]"),
-        client("two secrets", json!({"secret": {}, "existingSecret": {"name": "mine"}}), "spec", "secret and existingSecret exclude each other; keep one"),
+        client("two secrets", json!({"secret": {}, "existingSecret": {"name": "mine"}}), "spec", "secret, existingSecret and privateKeyJwt exclude each other; keep one"),
         client("a Secret that cannot be named so", json!({"secret": {"name": "Claude_Secret"}}), "spec.secret.name", "must be made of a-z, 0-9, - and ., beginning and ending with a letter or digit"),
         client("an existing Secret that cannot be named so", json!({"existingSecret": {"name": "Claude_Secret"}}), "spec.existingSecret.name", "must be made of a-z, 0-9, - and ., beginning and ending with a letter or digit"),
         client("an overlap as long as the interval", secret(json!({"interval": "24h", "overlap": "24h"})), "spec.secret.rotation.overlap", "must be shorter than interval, so that at most two secrets are valid at a time"),
@@ -193,7 +195,7 @@ fn wrong_clients() -> Vec<Wrong> {
         limit(Client, "a rotation without an interval", secret(json!({"overlap": "1h"})), "spec.secret.rotation.interval", "Required value", "is required"),
         limit(Client, "a type that is none", json!({"type": "Secret"}), "spec.type", r#"supported values: "Confidential", "Public""#, r#"must be one of "Confidential", "Public""#),
         limit(Client, "an endpoint without a name", json!({"endpointRef": {"name": ""}}), "spec.endpointRef.name", "should be at least 1 chars long", "must have at least 1 characters"),
-        limit(Client, "an unknown field", json!({"redirectURIs": ["https://agent.example.com/callback"]}), "spec.redirectURIs", "unknown field", "unknown field; the fields here are: endpointRef, existingSecret, grants, preset, redirectUris"),
+        limit(Client, "an unknown field", json!({"redirectURIs": ["https://agent.example.com/callback"]}), "spec.redirectURIs", "unknown field", "unknown field; the fields here are: displayName, endpointRef, existingSecret, grants, preset, privateKeyJwt, redirectUris"),
         change("another endpoint", Client, json!({"endpointRef": {"name": "others"}}), "spec.endpointRef", "cannot be changed; make a new OAuthClient for the other endpoint"),
         change("another type", Client, json!({"type": "Public"}), "spec.type", "cannot be changed, not by another preset either; make a new OAuthClient"),
         change("another type by another preset", Client, json!({"preset": "claude-code"}), "spec.type", "cannot be changed, not by another preset either; make a new OAuthClient"),

@@ -4,6 +4,7 @@ mod credentials;
 mod election;
 mod grants;
 mod interruptions;
+mod logins;
 mod memory;
 mod objects;
 mod rest;
