@@ -94,8 +94,7 @@ impl<'a> Parts<'a> {
         }
         let (scheme, rest) = uri.split_once(':').ok_or(RedirectUriError::NotAbsolute)?;
         let begins_well = scheme.starts_with(|first: char| first.is_ascii_lowercase());
-        let goes_on_well =
-            scheme.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'));
+        let goes_on_well = scheme.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'));
         if !begins_well || !goes_on_well {
             return Err(RedirectUriError::Scheme);
         }
@@ -103,7 +102,11 @@ impl<'a> Parts<'a> {
             // An app's own scheme without a host (RFC 8252 §7.1). The dot is a domain's: it keeps `mailto:` and all
             // that may come like it out.
             let private = scheme.contains('.') && rest.starts_with('/');
-            return if private { Ok(Self { scheme, authority: None, rest }) } else { Err(RedirectUriError::NotAbsolute) };
+            return if private {
+                Ok(Self { scheme, authority: None, rest })
+            } else {
+                Err(RedirectUriError::NotAbsolute)
+            };
         };
         let (authority, rest) = after.split_at(after.find(['/', '?']).unwrap_or(after.len()));
         if authority.contains('@') {

@@ -89,7 +89,10 @@ pub enum Invalid {
 
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Presented").field("grant", &self.grant).field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Presented")
+            .field("grant", &self.grant)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,12 @@
 //! has a file of its own: `authorize`, `token`, `revoke`, `introspect`; `verify` is for the resource.
 
 use super::{
-    client::Registrations, clients::Directory, grant::Grants, jwt::AccessTokens, refresh::RefreshTokens, seal::Sealer,
+    client::Registrations,
+    clients::{Directory, Published},
+    grant::Grants,
+    jwt::AccessTokens,
+    refresh::RefreshTokens,
+    seal::Sealer,
     verify::{FreshGrants, TokenCache},
 };
 use crate::config::{Clients, KeyError, ServerConfig, SigningKeys};
@@ -22,6 +27,8 @@ pub struct Backing {
     pub grants: Arc<dyn Grants>,
     /// Where the clients are kept that registered themselves.
     pub registrations: Arc<dyn Registrations>,
+    /// What clients publish of themselves.
+    pub published: Arc<Published>,
     /// Who signs in.
     pub users: Arc<dyn Users>,
 }
@@ -37,6 +44,7 @@ pub struct AuthorizationServer {
     pub(super) refresh: RefreshTokens,
     pub(super) sealer: Sealer,
     pub(super) grants: Arc<dyn Grants>,
+    pub(super) published: Arc<Published>,
     pub(super) users: Arc<dyn Users>,
     pub(super) cache: Arc<TokenCache>,
     pub(super) fresh: FreshGrants,
@@ -51,16 +59,22 @@ impl AuthorizationServer {
         backing: Backing,
         cache: Arc<TokenCache>,
     ) -> Result<Self, KeyError> {
-        let Backing { grants, registrations, users } = backing;
+        let Backing { grants, registrations, published, users } = backing;
         Ok(Self {
             issuer: config.url.issuer(),
             resource: config.url.resource(),
             grant_lifetime: config.refresh_token_lifetime.as_duration(),
-            directory: Directory::new(clients.clone(), config.client_policy.clone(), registrations),
+            directory: Directory::new(
+                clients.clone(),
+                config.client_policy.clone(),
+                registrations,
+                Arc::clone(&published),
+            ),
             tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), keys)?,
             refresh: RefreshTokens::new(keys, config.refresh_token_idle.as_duration())?,
             sealer: Sealer::new(keys)?,
             grants,
+            published,
             users,
             cache,
             fresh: FreshGrants::default(),
