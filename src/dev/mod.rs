@@ -12,7 +12,9 @@ pub use manifests::Source;
 use crate::{
     ambient::Clock,
     chain::chain,
+    outbound::{Outbound, OutboundError},
     server::{self, Listeners, ServerError},
+    state::Local,
     workspaces::{
         self, Workspaces,
         local::{LocalOptions, LocalWorkspaces},
@@ -85,6 +87,9 @@ pub enum DevError {
     /// The workspaces cannot be read.
     #[error("the workspaces in the state directory cannot be used")]
     Workspaces(#[from] workspaces::Error),
+    /// The client for what other servers are asked could not be made.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
     /// The server could not start.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -110,9 +115,13 @@ pub async fn run(
     let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, rng };
     let now = clock.now();
     let desk = spawn_blocking(move || Desk::open(station, now)).await??;
+    let grants = Arc::new(Local::memory(Arc::clone(&clock)));
     let server = server::Options {
         config_dir: desk.station.store.mounted_folder(&desk.outcome.endpoint.name_any()),
         workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
+        grants: grants.clone(),
+        registrations: grants,
+        outbound: Arc::new(Outbound::new()?),
         clock: Arc::clone(&clock),
     };
     let serve = async {

@@ -1,6 +1,7 @@
 //! What clients discover: the protected resource (RFC 9728), the authorization server (RFC 8414) and its keys
 //! (RFC 7517). Lists exactly what is served.
 
+use super::clients::ALGORITHMS;
 use crate::{
     api::Scope,
     config::{KeyError, ServerConfig, SigningKeys},
@@ -13,6 +14,12 @@ pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource"
 pub const AUTHORIZE_PATH: &str = "/authorize";
 /// The path of the token endpoint, after the issuer.
 pub const TOKEN_PATH: &str = "/token";
+/// The path of the revocation endpoint, after the issuer.
+pub const REVOKE_PATH: &str = "/revoke";
+/// The path of the introspection endpoint, after the issuer.
+pub const INTROSPECT_PATH: &str = "/introspect";
+/// The path of the registration endpoint, after the issuer.
+pub const REGISTER_PATH: &str = "/register";
 /// The path of the public keys, after the issuer.
 pub const JWKS_PATH: &str = "/jwks.json";
 
@@ -31,18 +38,26 @@ pub fn protected_resource(config: &ServerConfig) -> Value {
 /// The metadata of the authorization server.
 #[must_use]
 pub fn authorization_server(config: &ServerConfig) -> Value {
-    json!({
+    let mut metadata = json!({
         "issuer": config.url.issuer(),
         // RFC 8414 §2 lets it be left out where no grant uses it, but the official MCP clients refuse to read on without.
         "authorization_endpoint": config.url.issuer_url(AUTHORIZE_PATH),
         "token_endpoint": config.url.issuer_url(TOKEN_PATH),
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "jwks_uri": config.url.issuer_url(JWKS_PATH),
         "scopes_supported": Scope::ALL,
         // Required by RFC 8414 §2; empty since the authorization endpoint gives out nothing.
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
-    })
+    });
+    if config.client_policy.metadata_documents.is_some() {
+        metadata["client_id_metadata_document_supported"] = json!(true);
+    }
+    if config.client_policy.dynamic_registration.is_some() {
+        metadata["registration_endpoint"] = json!(config.url.issuer_url(REGISTER_PATH));
+    }
+    metadata
 }
 
 /// The public keys.

@@ -10,7 +10,7 @@ use super::{
     seal::Sealer,
     verify::{FreshGrants, TokenCache},
 };
-use crate::config::{Clients, KeyError, ServerConfig, SigningKeys};
+use crate::config::{Clients, KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys};
 use std::sync::Arc;
 
 /// Who signs in here.
@@ -18,6 +18,18 @@ pub trait Users: Send + Sync {
     /// Whether somebody who signed in some time ago still could: `user_id` is as in
     /// [`GrantUser::id`](crate::api::grant::GrantUser).
     fn still_known(&self, user_id: &str) -> bool;
+}
+
+impl Users for LoginSecrets {
+    /// The login is there, and a local user is among its users. Providers are not asked.
+    fn still_known(&self, user_id: &str) -> bool {
+        let Some((login, user)) = user_id.split_once(':') else { return false };
+        match self.logins.get(login) {
+            Some(LoginSecret::Passwords(users)) => users.contains_key(user),
+            Some(LoginSecret::Client { .. }) => true,
+            None => false,
+        }
+    }
 }
 
 /// What an authorization server reaches beyond its files.
@@ -44,6 +56,7 @@ pub struct AuthorizationServer {
     pub(super) refresh: RefreshTokens,
     pub(super) sealer: Sealer,
     pub(super) grants: Arc<dyn Grants>,
+    pub(super) registrations: Arc<dyn Registrations>,
     pub(super) published: Arc<Published>,
     pub(super) users: Arc<dyn Users>,
     pub(super) cache: Arc<TokenCache>,
@@ -67,13 +80,14 @@ impl AuthorizationServer {
             directory: Directory::new(
                 clients.clone(),
                 config.client_policy.clone(),
-                registrations,
+                Arc::clone(&registrations),
                 Arc::clone(&published),
             ),
             tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), keys)?,
             refresh: RefreshTokens::new(keys, config.refresh_token_idle.as_duration())?,
             sealer: Sealer::new(keys)?,
             grants,
+            registrations,
             published,
             users,
             cache,
@@ -97,6 +111,18 @@ impl AuthorizationServer {
     #[must_use]
     pub fn grants(&self) -> &Arc<dyn Grants> {
         &self.grants
+    }
+
+    /// Where the clients are kept that registered themselves.
+    #[must_use]
+    pub fn registrations(&self) -> &Arc<dyn Registrations> {
+        &self.registrations
+    }
+
+    /// What clients published of themselves.
+    #[must_use]
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
     }
 
     /// The tokens that were verified already.

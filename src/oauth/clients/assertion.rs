@@ -272,3 +272,6 @@ fn time(seconds: f64) -> Result<Timestamp, AssertionError> {
     let since = SignedDuration::try_from_secs_f64(seconds).map_err(|_| AssertionError::Malformed)?;
     Timestamp::from_duration(since).map_err(|_| AssertionError::Malformed)
 }
+
+#[cfg(test)]
+mod tests;
