@@ -1,16 +1,21 @@
 //! What clients discover: the protected resource (RFC 9728), the authorization server (RFC 8414) and its keys
 //! (RFC 7517). Lists exactly what is served.
 
-use super::clients::ALGORITHMS;
+use super::{clients::ALGORITHMS, pkce};
 use crate::{
     api::Scope,
     config::{KeyError, ServerConfig, SigningKeys},
 };
 use serde_json::{Value, json};
 
+/// How clients prove themselves.
+const AUTH_METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+/// How those do that can keep a secret.
+const CONFIDENTIAL_AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+
 /// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
 pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
-/// The path of the authorization endpoint, after the issuer. Nobody can sign in yet: it only says so.
+/// The path of the authorization endpoint, after the issuer.
 pub const AUTHORIZE_PATH: &str = "/authorize";
 /// The path of the token endpoint, after the issuer.
 pub const TOKEN_PATH: &str = "/token";
@@ -35,29 +40,45 @@ pub fn protected_resource(config: &ServerConfig) -> Value {
     })
 }
 
-/// The metadata of the authorization server.
+/// The metadata of the authorization server (RFC 8414 §2), and what RFC 9207, PKCE and client metadata documents add.
+///
+/// There is no OpenID Connect discovery document: clients ask for this one first, and an endpoint that issues no ID
+/// tokens would have to invent what the other requires.
 #[must_use]
 pub fn authorization_server(config: &ServerConfig) -> Value {
-    let mut metadata = json!({
+    let url = |path| config.url.issuer_url(path);
+    let policy = &config.client_policy;
+    let mut document = json!({
         "issuer": config.url.issuer(),
         // RFC 8414 §2 lets it be left out where no grant uses it, but the official MCP clients refuse to read on without.
-        "authorization_endpoint": config.url.issuer_url(AUTHORIZE_PATH),
-        "token_endpoint": config.url.issuer_url(TOKEN_PATH),
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "authorization_endpoint": url(AUTHORIZE_PATH),
+        "token_endpoint": url(TOKEN_PATH),
+        "token_endpoint_auth_methods_supported": AUTH_METHODS,
         "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
-        "jwks_uri": config.url.issuer_url(JWKS_PATH),
+        "revocation_endpoint": url(REVOKE_PATH),
+        "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "introspection_endpoint": url(INTROSPECT_PATH),
+        "introspection_endpoint_auth_methods_supported": CONFIDENTIAL_AUTH_METHODS,
+        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "jwks_uri": url(JWKS_PATH),
         "scopes_supported": Scope::ALL,
-        // Required by RFC 8414 §2; empty since the authorization endpoint gives out nothing.
         "response_types_supported": [],
+        "response_modes_supported": ["query"],
         "grant_types_supported": ["client_credentials"],
+        "code_challenge_methods_supported": [pkce::METHOD],
+        "authorization_response_iss_parameter_supported": true,
+        "client_id_metadata_document_supported": policy.metadata_documents.is_some(),
     });
-    if config.client_policy.metadata_documents.is_some() {
-        metadata["client_id_metadata_document_supported"] = json!(true);
+    // Where nobody can sign in, no code is given out.
+    if !config.login.is_empty() {
+        document["response_types_supported"] = json!(["code"]);
+        document["grant_types_supported"] = json!(["authorization_code", "refresh_token", "client_credentials"]);
     }
-    if config.client_policy.dynamic_registration.is_some() {
-        metadata["registration_endpoint"] = json!(config.url.issuer_url(REGISTER_PATH));
+    if policy.dynamic_registration.is_some() {
+        document["registration_endpoint"] = json!(url(REGISTER_PATH));
     }
-    metadata
+    document
 }
 
 /// The public keys.

@@ -37,7 +37,7 @@ async fn it_is_off_unless_the_administrator_wants_it() {
     assert_eq!(register(&server, &cursor()).await.0, StatusCode::NOT_FOUND);
     let metadata = server.metadata().await;
     assert!(metadata.get("registration_endpoint").is_none());
-    assert!(metadata.get("client_id_metadata_document_supported").is_none());
+    assert_eq!(metadata["client_id_metadata_document_supported"], json!(false));
 }
 
 #[tokio::test]
