@@ -75,6 +75,8 @@ impl Server {
         };
         let shutdown = CancellationToken::new();
         tokio::spawn(server::run(options, Listeners { public, private: None }, shutdown.clone()));
+        // A process has one; whoever is first installs it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { http, issuer, clock, _volume: volume, _running: shutdown.drop_guard() }
     }
