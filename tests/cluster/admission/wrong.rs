@@ -65,7 +65,7 @@ fn origin(what: &'static str, origin: &str) -> Wrong {
     endpoint(what, json!({"cors": {"allowedOrigins": [origin]}}), "spec.cors.allowedOrigins", says)
 }
 
-fn host(what: &'static str, host: &str) -> Wrong {
+fn allowed_host(what: &'static str, host: &str) -> Wrong {
     let says =
         "each must be the full name of a host in lower case, such as claude.ai; no address, port, wildcard or path";
     let spec = json!({"clients": {"metadataDocuments": {"allowedHosts": [host]}}});
@@ -154,12 +154,12 @@ fn wrong_endpoints() -> Vec<Wrong> {
         limit(Endpoint, "no tools", json!({"tools": {"allow": []}}), "spec.tools.allow", "should have at least 1 items", "must have at least 1 entries"),
         endpoint("replicas and a scaler", json!({"deployment": {"replicas": 2, "autoscaling": {"min": 1, "max": 3}}}), "spec.deployment", "replicas and autoscaling exclude each other; keep one"),
         endpoint("fewest above most", json!({"deployment": {"autoscaling": {"min": 4, "max": 3}}}), "spec.deployment.autoscaling", "min must not be above max"),
-        host("a host in capitals", "Claude.ai"),
-        host("a host with a port", "claude.ai:443"),
-        host("any host below another", "*.claude.ai"),
-        host("an address", "127.0.0.1"),
-        host("a URL", "https://claude.ai"),
-        host("a host that is not whole", "localhost"),
+        allowed_host("a host in capitals", "Claude.ai"),
+        allowed_host("a host with a port", "claude.ai:443"),
+        allowed_host("any host below another", "*.claude.ai"),
+        allowed_host("an address", "127.0.0.1"),
+        allowed_host("a URL", "https://claude.ai"),
+        allowed_host("a host that is not whole", "localhost"),
         limit(Endpoint, "documents from nowhere", json!({"clients": {"metadataDocuments": {"allowedHosts": []}}}), "spec.clients.metadataDocuments.allowedHosts", "should have at least 1 items", "must have at least 1 entries"),
         limit(Endpoint, "documents for nothing", json!({"clients": {"metadataDocuments": {"allowedHosts": ["claude.ai"], "scopes": []}}}), "spec.clients.metadataDocuments.scopes", "should have at least 1 items", "must have at least 1 entries"),
         endpoint("registrations that end too soon", json!({"clients": {"dynamicRegistration": {"lifetime": "59m"}}}), "spec.clients.dynamicRegistration.lifetime", "must be a duration from 1h to 8760h"),
