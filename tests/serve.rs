@@ -18,6 +18,7 @@ use portcullis::{
         AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoadedRevision, SecretHash, SecretVerifier,
         ServerConfig, SigningKeys, ToolRules,
     },
+    outbound::Outbound,
     server::{self, Listeners, Options, ServerError},
     state,
     workspaces::{
@@ -530,6 +531,7 @@ fn options(volume: &Volume, workspaces: Option<Arc<dyn Workspaces>>, clock: Arc<
         grants: Arc::clone(&grants) as _,
         registrations: grants,
         state: Arc::new(state::Health::local()),
+        outbound: Arc::new(Outbound::new().unwrap()),
         clock,
     }
 }

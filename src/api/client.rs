@@ -250,8 +250,8 @@ pub struct PrivateKeyJwt {
     /// Where they are published; fetched when needed, and not from private addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@]+(/[^#]*)?$')")
-        .message("must be an https:// URL without fragment or user information"))]
+    #[x_kube(validation = Rule::new("self.matches('^https://([a-z0-9]([a-z0-9-]*[a-z0-9])?[.])+[a-z][a-z0-9-]*[a-z0-9](/[^#]*)?$')")
+        .message("must be an https:// URL of a host by its full name, without port, fragment or user information"))]
     pub jwks_uri: Option<String>,
 }
 
@@ -265,6 +265,14 @@ pub struct JsonWebKeySet {
 
 /// A public key (RFC 7517), of the kinds EC, OKP and RSA.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("self.kty != 'EC' || (has(self.crv) && self.crv in ['P-256', 'P-384'] && has(self.x) && has(self.y))")
+        .message("an EC key must have x, y and crv, P-256 or P-384"),
+    validation = Rule::new("self.kty != 'OKP' || (has(self.crv) && self.crv == 'Ed25519' && has(self.x))")
+        .message("an OKP key must have x and crv, Ed25519"),
+    validation = Rule::new("self.kty != 'RSA' || (has(self.n) && has(self.e))")
+        .message("an RSA key must have n and e")
+)]
 pub struct JsonWebKey {
     /// `EC`, `OKP` or `RSA`.
     #[schemars(length(max = 8))]

@@ -4,6 +4,7 @@ use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
     ambient::{Clock, SystemClock},
     config::{PRIVATE_PORT, PUBLIC_PORT},
+    outbound::{Outbound, OutboundError},
     server::{self, Listeners, Options, ServerError},
     state::{Health, Kubernetes, Local, kubernetes},
 };
@@ -75,6 +76,9 @@ pub enum ServeError {
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
+    /// The client for what other servers are asked could not be made.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
     /// The server could not start.
     #[error("the server could not start")]
     Server(#[from] ServerError),
@@ -87,6 +91,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
     tracing::info!(public = %args.listen, private = %args.private_listen, "listening");
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let outbound = Arc::new(Outbound::new()?);
     match (args.state, args.endpoint) {
         (State::Kubernetes, Some(endpoint)) => {
             let config = Config::infer().await.map_err(|error| ServeError::Cluster(Box::new(error)))?;
@@ -105,6 +110,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
                 grants: Arc::clone(&store) as _,
                 registrations: Arc::clone(&store) as _,
                 state: health,
+                outbound,
                 clock,
             };
             serve(options, Listeners { public, private }, |ended| async move { store.run(&ended).await }).await
@@ -118,6 +124,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
                 grants: Arc::clone(&local) as _,
                 registrations: local,
                 state: Arc::new(Health::local()),
+                outbound,
                 clock,
             };
             serve(options, Listeners { public, private }, |_| std::future::ready(())).await

@@ -13,6 +13,7 @@ pub use manifests::Source;
 use crate::{
     ambient::Clock,
     chain::chain,
+    outbound::{Outbound, OutboundError},
     server::{self, Listeners, ServerError},
     state,
     workspaces::{
@@ -90,6 +91,9 @@ pub enum DevError {
     /// The grants cannot be read.
     #[error(transparent)]
     State(#[from] state::local::LocalError),
+    /// The client for what other servers are asked could not be made.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
     /// The server could not start.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -124,6 +128,7 @@ pub async fn run(
         grants: Arc::clone(&state) as _,
         registrations: Arc::clone(&state) as _,
         state: Arc::new(state::Health::local()),
+        outbound: Arc::new(Outbound::new()?),
         clock: Arc::clone(&clock),
     };
     let serve = async {

@@ -1,10 +1,12 @@
 //! How a client proves itself at the endpoints that it calls: `client_secret_basic` or `client_secret_post`
-//! (RFC 6749 §2.3.1), or, where it can keep no secret, by nothing but its id.
+//! (RFC 6749 §2.3.1), `private_key_jwt` (RFC 7523 §2.2), or, where it can keep no secret, by nothing but its id.
 
 use super::{
     AuthorizationServer,
     client::{Client, ClientError},
+    clients::assertion::{self, ASSERTION_TYPE, AssertionError},
     error::OAuthError,
+    metadata::TOKEN_PATH,
     parameters::Parameters,
 };
 use crate::{
@@ -46,7 +48,10 @@ enum Credentials<'a> {
         secret: Cow<'a, str>,
     },
     /// A signed word of its own (RFC 7523 §2.2).
-    Assertion,
+    Assertion {
+        id: Cow<'a, str>,
+        assertion: &'a str,
+    },
     /// Only who it is.
     Id(&'a str),
 }
@@ -61,10 +66,9 @@ impl AuthorizationServer {
         now: Timestamp,
     ) -> Result<Arc<Client>, OAuthError> {
         let credentials = Credentials::of(headers, parameters)?;
-        let (id, secret) = match &credentials {
-            Credentials::Secret { id, secret } => (id.as_ref(), Some(secret.as_ref())),
-            Credentials::Id(id) => (*id, None),
-            Credentials::Assertion => return Err(OAuthError::UnsupportedAssertion),
+        let id = match &credentials {
+            Credentials::Secret { id, .. } | Credentials::Assertion { id, .. } => id.as_ref(),
+            Credentials::Id(id) => id,
         };
         let known = match self.directory.find(id, now).await {
             Ok(client) => Some(client),
@@ -76,23 +80,33 @@ impl AuthorizationServer {
             }
         };
         let verifier = known.as_ref().map_or(&*NOBODY, |client| &client.verifier);
-        let proven = match secret {
-            Some(secret) => verifier.verifies(secret, now),
-            None => verifier.client_type == ClientType::Public,
+        let proof = match &credentials {
+            Credentials::Secret { secret, .. } if verifier.verifies(secret, now) => Ok(()),
+            Credentials::Id(_) if verifier.client_type == ClientType::Public => Ok(()),
+            Credentials::Id(_) if known.is_some() => Err(OAuthError::NoSecret),
+            Credentials::Assertion { assertion, .. } if known.is_some() => {
+                let audiences = [self.issuer.as_str(), &format!("{}{TOKEN_PATH}", self.issuer)];
+                let verified = self.published.assertions.verify(assertion, verifier, &audiences, now).await;
+                verified.map_err(OAuthError::Assertion)
+            }
+            _ => Err(OAuthError::WrongCredentials),
         };
-        // An unknown id is not noted: it may be a secret in the wrong place.
-        let client_id = known.as_ref().map(|client| client.verifier.client_id.as_str());
-        match known.as_ref() {
-            Some(client) if proven => return Ok(Arc::clone(client)),
-            _ => tracing::info!(
-                target: "audit",
-                event = "client.authentication_failed",
-                client_id,
-                address = address.map(tracing::field::display),
-                "a client did not prove itself"
-            ),
-        }
-        Err(if known.is_some() && secret.is_none() { OAuthError::NoSecret } else { OAuthError::WrongCredentials })
+        let refused = match (known, proof) {
+            (Some(client), Ok(())) => return Ok(client),
+            (known, proof) => {
+                // An unknown id is not noted: it may be a secret in the wrong place.
+                let client_id = known.as_ref().map(|client| client.verifier.client_id.as_str());
+                tracing::info!(
+                    target: "audit",
+                    event = "client.authentication_failed",
+                    client_id,
+                    address = address.map(tracing::field::display),
+                    "a client did not prove itself"
+                );
+                proof.err().unwrap_or(OAuthError::WrongCredentials)
+            }
+        };
+        Err(refused)
     }
 }
 
@@ -118,10 +132,23 @@ impl<'a> Credentials<'a> {
                 id: posted_id.ok_or(OAuthError::Missing("client_id"))?.into(),
                 secret: secret.into(),
             }),
-            (None, None, true) => Ok(Self::Assertion),
+            (None, None, true) => Self::assertion(parameters, posted_id),
             (None, None, false) => posted_id.map(Self::Id).ok_or(OAuthError::NoCredentials),
             _ => Err(OAuthError::TwoCredentials),
         }
+    }
+
+    fn assertion(parameters: &'a Parameters<'_>, posted_id: Option<&'a str>) -> Result<Self, OAuthError> {
+        let required = |name| parameters.get(name).ok_or(OAuthError::Missing(name));
+        if required("client_assertion_type")? != ASSERTION_TYPE {
+            return Err(OAuthError::UnsupportedAssertion);
+        }
+        let assertion = required("client_assertion")?;
+        let id = match posted_id {
+            Some(id) => Cow::Borrowed(id),
+            None => assertion::subject(assertion).ok_or(AssertionError::Malformed)?.into(),
+        };
+        Ok(Self::Assertion { id, assertion })
     }
 }
 

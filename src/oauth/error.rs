@@ -3,6 +3,7 @@
 
 use super::{
     challenge::{Challenges, plain},
+    clients::assertion::AssertionError,
     jwt::SigningError,
     parameters::ParameterError,
     refresh::Invalid,
@@ -42,15 +43,20 @@ pub enum OAuthError {
         "the client must say who it is: its id and secret in the Authorization header or in the body, or a public client its client_id"
     )]
     NoCredentials,
-    /// A confidential client without its secret.
-    #[error("this client is confidential: it must present its secret, in the Authorization header or in the body")]
+    /// A confidential client without a proof.
+    #[error(
+        "this client is confidential: it must present its secret, in the Authorization header or in the body, or a client_assertion"
+    )]
     NoSecret,
     /// Unknown client or wrong secret: not told apart.
     #[error("the client is unknown or its secret is wrong; the secret may have been rotated: read it again")]
     WrongCredentials,
     /// An assertion of a kind that is not known.
-    #[error("client assertions of this type are not supported")]
+    #[error("client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer")]
     UnsupportedAssertion,
+    /// The client's assertion does not count.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
     /// The client's metadata document cannot be used.
     #[error("{0}")]
     Document(String),
@@ -99,6 +105,7 @@ impl OAuthError {
             | Self::NoSecret
             | Self::WrongCredentials
             | Self::UnsupportedAssertion
+            | Self::Assertion(_)
             | Self::Document(_) => "invalid_client",
             Self::UnsupportedGrant => "unsupported_grant_type",
             Self::UnauthorizedClient(_) | Self::PublicClient => "unauthorized_client",

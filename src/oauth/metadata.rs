@@ -1,7 +1,7 @@
 //! What clients discover: the protected resource (RFC 9728), the authorization server (RFC 8414) and its keys
 //! (RFC 7517). Lists exactly what is served.
 
-use super::pkce;
+use super::{clients::ALGORITHMS, pkce};
 use crate::{
     api::Scope,
     config::{KeyError, ServerConfig, SigningKeys},
@@ -9,9 +9,9 @@ use crate::{
 use serde_json::{Value, json};
 
 /// How clients prove themselves.
-const AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "none"];
+const AUTH_METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 /// How those do that can keep a secret.
-const CONFIDENTIAL_AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+const CONFIDENTIAL_AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 /// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
 pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
@@ -54,10 +54,13 @@ pub fn authorization_server(config: &ServerConfig) -> Value {
         "authorization_endpoint": url(AUTHORIZE_PATH),
         "token_endpoint": url(TOKEN_PATH),
         "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "revocation_endpoint": url(REVOKE_PATH),
         "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "introspection_endpoint": url(INTROSPECT_PATH),
         "introspection_endpoint_auth_methods_supported": CONFIDENTIAL_AUTH_METHODS,
+        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "jwks_uri": url(JWKS_PATH),
         "scopes_supported": Scope::ALL,
         "response_types_supported": [],

@@ -3,7 +3,7 @@
 
 use super::{
     client::Registrations,
-    clients::Directory,
+    clients::{Directory, Published},
     grant::Grants,
     jwt::AccessTokens,
     refresh::RefreshTokens,
@@ -39,6 +39,8 @@ pub struct Backing {
     pub grants: Arc<dyn Grants>,
     /// Where the clients are kept that registered themselves.
     pub registrations: Arc<dyn Registrations>,
+    /// What clients publish of themselves.
+    pub published: Arc<Published>,
     /// Who signs in.
     pub users: Arc<dyn Users>,
 }
@@ -54,6 +56,8 @@ pub struct AuthorizationServer {
     pub(super) refresh: RefreshTokens,
     pub(super) sealer: Sealer,
     pub(super) grants: Arc<dyn Grants>,
+    pub(super) registrations: Arc<dyn Registrations>,
+    pub(super) published: Arc<Published>,
     pub(super) users: Arc<dyn Users>,
     pub(super) cache: Arc<TokenCache>,
     pub(super) fresh: FreshGrants,
@@ -68,16 +72,23 @@ impl AuthorizationServer {
         backing: Backing,
         cache: Arc<TokenCache>,
     ) -> Result<Self, KeyError> {
-        let Backing { grants, registrations, users } = backing;
+        let Backing { grants, registrations, published, users } = backing;
         Ok(Self {
             issuer: config.url.issuer(),
             resource: config.url.resource(),
             grant_lifetime: config.refresh_token_lifetime.as_duration(),
-            directory: Directory::new(clients.clone(), config.client_policy.clone(), registrations),
+            directory: Directory::new(
+                clients.clone(),
+                config.client_policy.clone(),
+                Arc::clone(&registrations),
+                Arc::clone(&published),
+            ),
             tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), keys)?,
             refresh: RefreshTokens::new(keys, config.refresh_token_idle.as_duration())?,
             sealer: Sealer::new(keys)?,
             grants,
+            registrations,
+            published,
             users,
             cache,
             fresh: FreshGrants::default(),
@@ -100,6 +111,18 @@ impl AuthorizationServer {
     #[must_use]
     pub fn grants(&self) -> &Arc<dyn Grants> {
         &self.grants
+    }
+
+    /// Where the clients are kept that registered themselves.
+    #[must_use]
+    pub fn registrations(&self) -> &Arc<dyn Registrations> {
+        &self.registrations
+    }
+
+    /// What clients published of themselves.
+    #[must_use]
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
     }
 
     /// The tokens that were verified already.

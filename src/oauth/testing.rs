@@ -3,6 +3,7 @@
 
 use super::{
     AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, OAuthError,
+    clients::Published,
     grant::{Grant, Grants, GrantsError, Known},
     introspect::Introspection,
     token::TokenResponse,
@@ -17,6 +18,7 @@ use crate::{
         ClientVerifier, Clients, LoginSecret, LoginSecrets, SealingKey, SecretHash, SecretVerifier, ServerConfig,
         SigningKeys,
     },
+    outbound::Outbound,
     state::Local,
 };
 use async_trait::async_trait;
@@ -221,7 +223,9 @@ impl Stage {
             unreachable: AtomicBool::default(),
             reads: AtomicUsize::default(),
         });
-        let backing = Backing { grants: grants.clone(), registrations: place.clone(), users: Arc::new(users(names)) };
+        let published = Arc::new(Published::new(&Arc::new(Outbound::new().unwrap())));
+        let backing =
+            Backing { grants: grants.clone(), registrations: place.clone(), published, users: Arc::new(users(names)) };
         let server = AuthorizationServer::new(&config(), &Clients { clients }, keys, backing, Arc::default()).unwrap();
         Self { server, grants, place, clock }
     }

@@ -20,6 +20,7 @@ pub enum Route {
     Token,
     Revoke,
     Introspect,
+    Register,
     Jwks,
     ResourceMetadata,
     IssuerMetadata,

@@ -5,12 +5,16 @@
 //! held is never part of an error.
 
 mod answer;
+pub mod guard;
+pub mod public_only;
 mod tls;
 
 pub use answer::{Answer, AnswerError};
 
+use public_only::{Network, PublicOnly};
 use reqwest::{RequestBuilder, redirect::Policy};
-use std::{error::Error, time::Duration};
+use rustls::RootCertStore;
+use std::{error::Error, sync::Arc, time::Duration};
 
 /// How long it may take to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,6 +29,7 @@ const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 #[derive(Clone, Debug)]
 pub struct Outbound {
     trusted: HttpClient,
+    public_only: PublicOnly,
 }
 
 /// Why a client could not be made.
@@ -73,7 +78,19 @@ impl Outbound {
     /// Prepares what all clients share.
     pub fn new() -> Result<Self, OutboundError> {
         let trusted = HttpClient::build(tls::config(None)?, |builder| builder)?;
-        Ok(Self { trusted })
+        Ok(Self { trusted, public_only: PublicOnly::new()? })
+    }
+
+    /// The same, but that what is fetched for clients comes over another network, with other authorities: for tests,
+    /// whose servers stand for public ones.
+    pub fn over(network: Arc<dyn Network>, authorities: RootCertStore) -> Result<Self, OutboundError> {
+        Ok(Self { public_only: PublicOnly::over(network, authorities)?, ..Self::new()? })
+    }
+
+    /// For a place that somebody who is not trusted named.
+    #[must_use]
+    pub fn public_only(&self) -> &PublicOnly {
+        &self.public_only
     }
 
     /// For a place that an administrator named: at any address. `ca_bundle` holds certificates (PEM) of authorities that

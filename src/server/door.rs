@@ -16,7 +16,9 @@ use crate::{
     oauth::{
         AuthorizationServer, Backing, OAuthError,
         challenge::Challenges,
-        metadata::{AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH},
+        metadata::{
+            AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
+        },
         token,
         verify::Unauthenticated,
     },
@@ -28,6 +30,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use jiff::Timestamp;
 use std::{
     net::{IpAddr, Ipv4Addr},
     pin::pin,
@@ -104,6 +107,11 @@ impl Door {
         &self.metrics
     }
 
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// The limits in force.
     pub fn limiters(&self) -> &Limiters {
         &self.limiters
@@ -120,6 +128,7 @@ impl Door {
             Some(AUTHORIZE_PATH) => Route::Authorize,
             Some(REVOKE_PATH) => Route::Revoke,
             Some(INTROSPECT_PATH) => Route::Introspect,
+            Some(REGISTER_PATH) => Route::Register,
             Some(JWKS_PATH) => Route::Jwks,
             _ if path == url.issuer_metadata_path() => Route::IssuerMetadata,
             _ if path.starts_with(ROOT_RESOURCE_METADATA) => Route::ResourceMetadata,
@@ -133,7 +142,10 @@ impl Door {
             let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
             return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message));
         }
-        let guarded = matches!(route, Route::Mcp | Route::Token | Route::Revoke | Route::Introspect | Route::Authorize);
+        let guarded = matches!(
+            route,
+            Route::Mcp | Route::Token | Route::Revoke | Route::Introspect | Route::Register | Route::Authorize
+        );
         if guarded && !self.origins.admit(headers) {
             let message = "pages of this origin may not use the endpoint; it must be in spec.cors.allowedOrigins";
             return Err(Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message));
@@ -211,18 +223,28 @@ impl Door {
         answer.map_or_else(|error| error.into_response(&self.challenges), IntoResponse::into_response)
     }
 
-    /// The headers and the body of a client's request to the authorization server, within the rate of its address.
     async fn form(
         &self,
         route: Route,
         address: Option<IpAddr>,
         request: Request,
     ) -> Result<(HeaderMap, Bytes), Response> {
+        self.body(route, address, request, token::MAX_BODY).await
+    }
+
+    /// The headers and the body of a client's request to the authorization server, within the rate of its address.
+    pub(super) async fn body(
+        &self,
+        route: Route,
+        address: Option<IpAddr>,
+        request: Request,
+        limit: usize,
+    ) -> Result<(HeaderMap, Bytes), Response> {
         // Whoever comes from nowhere shares one rate with all others who do.
         let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.limiters.count_address(address).map_err(|problem| self.refuse(route, problem))?;
         let (Parts { headers, .. }, body) = request.into_parts();
-        let body = tokio::time::timeout(FORM_TIMEOUT, body::collect(body, token::MAX_BODY)).await;
+        let body = tokio::time::timeout(FORM_TIMEOUT, body::collect(body, limit)).await;
         let body = body.unwrap_or_else(|_| {
             let message = "the request did not arrive in time; send it again";
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message))
@@ -273,6 +295,8 @@ mod tests {
     use crate::{
         ambient::SystemClock,
         config::{Clients, LoginSecrets, Revision, SigningKeys},
+        oauth::clients::Published,
+        outbound::Outbound,
         state,
     };
     use rand::{SeedableRng as _, rngs::StdRng};
@@ -300,7 +324,8 @@ mod tests {
     fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
         let state = Arc::new(state::Local::memory(Arc::new(SystemClock)));
         let users = Arc::new(mounted.login.clone());
-        let backing = Backing { grants: state.clone(), registrations: state, users };
+        let published = Arc::new(Published::new(&Arc::new(Outbound::new().unwrap())));
+        let backing = Backing { grants: state.clone(), registrations: state, published, users };
         Arc::new(Door::new(mounted, backing, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
     }
 
@@ -331,6 +356,7 @@ mod tests {
                 (format!("{}/token", config.base_path()), Route::Token),
                 (format!("{}/revoke", config.base_path()), Route::Revoke),
                 (format!("{}/introspect", config.base_path()), Route::Introspect),
+                (format!("{}/register", config.base_path()), Route::Register),
                 (config.resource_metadata_path(), Route::ResourceMetadata),
                 (config.issuer_metadata_path(), Route::IssuerMetadata),
                 (format!("{}/else", config.base_path()), Route::Unknown),

@@ -18,12 +18,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How soon a request that found every place taken may try again.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 
+/// How many clients may register themselves from one address per minute; many people may be behind it.
+const REGISTRATIONS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
 /// The limits of one server. Outlives a reload that leaves them as they were.
 pub struct Limiters {
     limits: Limits,
     places: Arc<Semaphore>,
     by_client: Rate<String>,
     by_address: Rate<IpAddr>,
+    registrations: Rate<IpAddr>,
 }
 
 impl Limiters {
@@ -32,6 +36,7 @@ impl Limiters {
             places: Arc::new(Semaphore::new(limits.max_concurrent_requests as usize)),
             by_client: Rate::new(limits),
             by_address: Rate::new(limits),
+            registrations: Rate::of(Quota::per_minute(REGISTRATIONS_PER_MINUTE), MonotonicClock),
             limits: limits.clone(),
         }
     }
@@ -56,20 +61,26 @@ impl Limiters {
         self.by_client.count(client_id).map_err(|wait| self.too_many("this client", wait))
     }
 
-    /// Counts a request from this address. An IPv6 host may use every address of its network, so that counts as one.
+    /// Counts a request from this address.
     pub fn count_address(&self, address: IpAddr) -> Result<(), Problem> {
-        const NETWORK: u128 = u128::MAX << 64;
-        let key = match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & NETWORK)),
-        };
-        self.by_address.count(&key).map_err(|wait| self.too_many("this address", wait))
+        self.by_address.count(&network(address)).map_err(|wait| self.too_many("this address", wait))
+    }
+
+    /// Counts a client that registers itself from this address.
+    pub fn count_registration(&self, address: IpAddr) -> Result<(), Problem> {
+        self.registrations.count(&network(address)).map_err(|wait| {
+            let message = format!(
+                "{REGISTRATIONS_PER_MINUTE} clients may register from one address per minute; try again after the time in Retry-After"
+            );
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
+        })
     }
 
     /// Forgets those who have not come for long.
     pub fn tidy(&self) {
         self.by_client.tidy();
         self.by_address.tidy();
+        self.registrations.tidy();
     }
 
     fn too_many(&self, who: &str, wait: Duration) -> Problem {
@@ -78,6 +89,15 @@ impl Limiters {
             "{who} may make {requests_per_second} requests per second, {burst} at once; try again after the time in Retry-After"
         );
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
+    }
+}
+
+/// What counts as one address: an IPv6 host may use every address of its network.
+fn network(address: IpAddr) -> IpAddr {
+    const NETWORK: u128 = u128::MAX << 64;
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & NETWORK)),
     }
 }
 
@@ -97,6 +117,10 @@ impl<K: Hash + Eq + Clone, C: governor::clock::Clock> Rate<K, C> {
         // Zero is refused when the configuration is read.
         let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(limits.requests_per_second)).allow_burst(at_least_one(limits.burst));
+        Self::of(quota, clock)
+    }
+
+    fn of(quota: Quota, clock: C) -> Self {
         Self { limiter: RateLimiter::dashmap_with_clock(quota, clock) }
     }
 

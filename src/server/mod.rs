@@ -14,6 +14,7 @@ mod origin;
 mod private;
 mod problem;
 mod public;
+mod registration;
 mod reload;
 mod unread;
 
@@ -23,6 +24,7 @@ use crate::{
     ambient::Clock,
     oauth::{client::Registrations, grant::Grants},
     observe::metrics::Metrics,
+    outbound::Outbound,
     state::Health,
     workspaces::Workspaces,
 };
@@ -45,6 +47,8 @@ pub struct Options {
     pub registrations: Arc<dyn Registrations>,
     /// How fresh the two are.
     pub state: Arc<Health>,
+    /// How what clients publish of themselves is fetched.
+    pub outbound: Arc<Outbound>,
     /// The time that tokens and secrets are held against.
     pub clock: Arc<dyn Clock>,
 }

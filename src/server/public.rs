@@ -25,7 +25,8 @@ use crate::{
     },
     mcp,
     oauth::metadata::{
-        self, AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
+        self, AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA,
+        TOKEN_PATH,
     },
     observe::metrics::Route,
 };
@@ -87,9 +88,12 @@ impl Public {
             .route(&format!("{}{TOKEN_PATH}", url.base_path()), post(issue_token))
             .route(&format!("{}{REVOKE_PATH}", url.base_path()), post(revoke))
             .route(&format!("{}{INTROSPECT_PATH}", url.base_path()), post(introspect))
-            .route(url.path(), any(mcp))
-            .with_state(Arc::clone(door))
-            .layer(option_layer(answered_here.then(|| cors(door))));
+            .route(url.path(), any(mcp));
+        let guarded = match config.client_policy.dynamic_registration {
+            Some(_) => guarded.route(&format!("{}{REGISTER_PATH}", url.base_path()), post(register)),
+            None => guarded,
+        };
+        let guarded = guarded.with_state(Arc::clone(door)).layer(option_layer(answered_here.then(|| cors(door))));
 
         let router = documents
             .layer(option_layer(answered_here.then_some(public_cors)))
@@ -189,6 +193,14 @@ async fn revoke(
     request: Request,
 ) -> Response {
     door.revoke(from.0, request).await
+}
+
+async fn register(
+    State(door): State<Arc<Door>>,
+    Extension(from): Extension<ClientAddress>,
+    request: Request,
+) -> Response {
+    door.register(from.0, request).await
 }
 
 async fn introspect(

@@ -7,7 +7,13 @@ use super::{
     mounted::{Bytes, MountedError},
     public::Public,
 };
-use crate::{chain::chain, config::LoadedRevision, mcp, oauth::Backing, observe::metrics::Metrics};
+use crate::{
+    chain::chain,
+    config::LoadedRevision,
+    mcp,
+    oauth::{Backing, clients::Published},
+    observe::metrics::Metrics,
+};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use notify::{RecursiveMode, Watcher as _};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -121,6 +127,10 @@ fn prepare(
     let backing = Backing {
         grants: Arc::clone(&options.grants),
         registrations: Arc::clone(&options.registrations),
+        published: previous.map_or_else(
+            || Arc::new(Published::new(&options.outbound)),
+            |door| Arc::clone(door.authorization().published()),
+        ),
         users: Arc::new(mounted.login.clone()),
     };
     let door = Arc::new(Door::new(mounted, backing, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);

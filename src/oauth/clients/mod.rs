@@ -1,10 +1,23 @@
-//! Which clients there are, wherever they are described.
+//! Which clients there are, wherever they are described, and what a client that describes itself may say.
+
+pub mod assertion;
+mod callbacks;
+pub mod document;
+mod fetched;
+mod keys;
+mod name;
+pub mod registration;
+
+pub use keys::ALGORITHMS;
 
 use super::client::{Client, ClientError, Origin, Registrations};
 use crate::{
     api::{Scope, authorization::ClientPolicy},
     config::Clients,
+    outbound::Outbound,
 };
+use assertion::Assertions;
+use document::Documents;
 use jiff::Timestamp;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,11 +27,29 @@ use std::{
 /// Longer ids are nobody's: that of a metadata document is a URL.
 pub const MAX_CLIENT_ID: usize = 2048;
 
+/// What clients publish of themselves, fetched and kept for a while. Outlives reloads of the configuration.
+pub struct Published {
+    /// Their metadata.
+    pub documents: Documents,
+    /// Their keys, and the assertions that they signed with them.
+    pub assertions: Assertions,
+}
+
+impl Published {
+    /// Nothing fetched yet.
+    #[must_use]
+    pub fn new(outbound: &Arc<Outbound>) -> Self {
+        Self { documents: Documents::new(Arc::clone(outbound)), assertions: Assertions::new(Arc::clone(outbound)) }
+    }
+}
+
 /// The clients of one endpoint, by id.
 pub struct Directory {
     configured: HashMap<String, Arc<Client>>,
     policy: ClientPolicy,
     registrations: Arc<dyn Registrations>,
+    published: Arc<Published>,
+    document_scopes: BTreeSet<Scope>,
 }
 
 /// That somebody still is a client, and the most that its tokens may be good for.
@@ -28,6 +59,8 @@ pub enum Standing<'a> {
     Configured(&'a Client),
     /// One that registered itself.
     Registered(Arc<Client>),
+    /// One with a document at a host that is allowed, and the most that tokens of such clients may be good for.
+    Document(&'a BTreeSet<Scope>),
 }
 
 impl Standing<'_> {
@@ -37,6 +70,7 @@ impl Standing<'_> {
         match self {
             Self::Configured(client) => &client.verifier.scopes,
             Self::Registered(client) => &client.verifier.scopes,
+            Self::Document(scopes) => scopes,
         }
     }
 
@@ -46,6 +80,7 @@ impl Standing<'_> {
         match self {
             Self::Configured(client) => client.verifier.registered_at,
             Self::Registered(client) => client.verifier.registered_at,
+            Self::Document(_) => None,
         }
     }
 }
@@ -53,7 +88,12 @@ impl Standing<'_> {
 impl Directory {
     /// These clients, and those that `policy` admits besides.
     #[must_use]
-    pub fn new(clients: Clients, policy: ClientPolicy, registrations: Arc<dyn Registrations>) -> Self {
+    pub fn new(
+        clients: Clients,
+        policy: ClientPolicy,
+        registrations: Arc<dyn Registrations>,
+        published: Arc<Published>,
+    ) -> Self {
         let configured = clients
             .clients
             .into_iter()
@@ -62,7 +102,9 @@ impl Directory {
                 (id, Arc::new(Client { verifier, origin: Origin::Configured }))
             })
             .collect();
-        Self { configured, policy, registrations }
+        let document_scopes =
+            policy.metadata_documents.iter().flat_map(|documents| documents.scopes.iter().copied()).collect();
+        Self { configured, policy, registrations, published, document_scopes }
     }
 
     /// The client of this id, for which other places may be asked.
@@ -73,6 +115,10 @@ impl Directory {
         let unknown = || ClientError::Unknown(client_id.chars().take(128).collect());
         if client_id.len() > MAX_CLIENT_ID {
             return Err(unknown());
+        }
+        if document::is_document(client_id) {
+            let policy = self.policy.metadata_documents.as_ref().ok_or_else(unknown)?;
+            return self.published.documents.find(client_id, policy, now).await;
         }
         let mut registered = self.registrations.find(client_id);
         if registered.is_none() && self.policy.dynamic_registration.is_some() {
@@ -86,6 +132,12 @@ impl Directory {
     pub fn standing(&self, client_id: &str, now: Timestamp) -> Option<Standing<'_>> {
         if let Some(client) = self.configured.get(client_id) {
             return Some(Standing::Configured(client));
+        }
+        if document::is_document(client_id) {
+            // The document itself was read when the user consented; what counts from then on is the grant.
+            let policy = self.policy.metadata_documents.as_ref()?;
+            document::allowed_host(client_id, policy).ok()?;
+            return Some(Standing::Document(&self.document_scopes));
         }
         self.registrations.find(client_id).filter(|client| counts(client, now)).map(Standing::Registered)
     }

@@ -65,6 +65,23 @@ fn origin(what: &'static str, origin: &str) -> Wrong {
     endpoint(what, json!({"cors": {"allowedOrigins": [origin]}}), "spec.cors.allowedOrigins", says)
 }
 
+fn allowed_host(what: &'static str, host: &str) -> Wrong {
+    let says =
+        "each must be the full name of a host in lower case, such as claude.ai; no address, port, wildcard or path";
+    let spec = json!({"clients": {"metadataDocuments": {"allowedHosts": [host]}}});
+    endpoint(what, spec, "spec.clients.metadataDocuments.allowedHosts", says)
+}
+
+/// A client whose only key has these members besides.
+fn key(what: &'static str, key: &Value, field: &'static str, says: &'static str) -> Wrong {
+    client(what, json!({"privateKeyJwt": {"jwks": {"keys": [key]}}}), field, says)
+}
+
+fn keys_at(what: &'static str, uri: &str) -> Wrong {
+    let says = "must be an https:// URL of a host by its full name, without port, fragment or user information";
+    client(what, json!({"privateKeyJwt": {"jwksUri": uri}}), "spec.privateKeyJwt.jwksUri", says)
+}
+
 fn many_annotations() -> Value {
     (0..65).map(|number| (format!("example.com/{number}"), json!("yes"))).collect()
 }
@@ -139,6 +156,16 @@ fn wrong_endpoints() -> Vec<Wrong> {
         limit(Endpoint, "no tools", json!({"tools": {"allow": []}}), "spec.tools.allow", "should have at least 1 items", "must have at least 1 entries"),
         endpoint("replicas and a scaler", json!({"deployment": {"replicas": 2, "autoscaling": {"min": 1, "max": 3}}}), "spec.deployment", "replicas and autoscaling exclude each other; keep one"),
         endpoint("fewest above most", json!({"deployment": {"autoscaling": {"min": 4, "max": 3}}}), "spec.deployment.autoscaling", "min must not be above max"),
+        allowed_host("a host in capitals", "Claude.ai"),
+        allowed_host("a host with a port", "claude.ai:443"),
+        allowed_host("any host below another", "*.claude.ai"),
+        allowed_host("an address", "127.0.0.1"),
+        allowed_host("a URL", "https://claude.ai"),
+        allowed_host("a host that is not whole", "localhost"),
+        limit(Endpoint, "documents from nowhere", json!({"clients": {"metadataDocuments": {"allowedHosts": []}}}), "spec.clients.metadataDocuments.allowedHosts", "should have at least 1 items", "must have at least 1 entries"),
+        limit(Endpoint, "documents for nothing", json!({"clients": {"metadataDocuments": {"allowedHosts": ["claude.ai"], "scopes": []}}}), "spec.clients.metadataDocuments.scopes", "should have at least 1 items", "must have at least 1 entries"),
+        endpoint("registrations that end too soon", json!({"clients": {"dynamicRegistration": {"lifetime": "59m"}}}), "spec.clients.dynamicRegistration.lifetime", "must be a duration from 1h to 8760h"),
+        limit(Endpoint, "registrations of nobody", json!({"clients": {"dynamicRegistration": {"maxClients": 0}}}), "spec.clients.dynamicRegistration.maxClients", "greater than or equal to 1", "must be at least 1"),
         limit(Endpoint, "negative replicas", json!({"deployment": {"replicas": -1}}), "spec.deployment.replicas", "greater than or equal to 0", "must be at least 0"),
         limit(Endpoint, "no memory that is", json!({"deployment": {"resources": {"limits": {"memory": "lots"}}}}), "spec.deployment.resources.limits.memory", "should match", "must match"),
         endpoint("a share beyond all", json!({"deployment": {"disruptionBudget": {"minAvailable": "150%"}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
@@ -196,6 +223,28 @@ fn wrong_clients() -> Vec<Wrong> {
         limit(Client, "a type that is none", json!({"type": "Secret"}), "spec.type", r#"supported values: "Confidential", "Public""#, r#"must be one of "Confidential", "Public""#),
         limit(Client, "an endpoint without a name", json!({"endpointRef": {"name": ""}}), "spec.endpointRef.name", "should be at least 1 chars long", "must have at least 1 characters"),
         limit(Client, "an unknown field", json!({"redirectURIs": ["https://agent.example.com/callback"]}), "spec.redirectURIs", "unknown field", "unknown field; the fields here are: displayName, endpointRef, existingSecret, grants, preset, privateKeyJwt, redirectUris"),
+        client("keys twice", json!({"privateKeyJwt": {"jwks": {"keys": [{"kty": "RSA", "n": "n", "e": "e"}]}, "jwksUri": "https://agent.example.com/jwks"}}), "spec.privateKeyJwt", "must have exactly one of jwks and jwksUri"),
+        client("keys nowhere", json!({"privateKeyJwt": {}}), "spec.privateKeyJwt", "must have exactly one of jwks and jwksUri"),
+        limit(Client, "an empty key set", json!({"privateKeyJwt": {"jwks": {"keys": []}}}), "spec.privateKeyJwt.jwks.keys", "should have at least 1 items", "must have at least 1 entries"),
+        key("a private key", &json!({"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "d": "d"}), "spec.privateKeyJwt.jwks.keys[0].d", "unknown field"),
+        key("a private RSA key", &json!({"kty": "RSA", "n": "n", "e": "e", "p": "p"}), "spec.privateKeyJwt.jwks.keys[0].p", "unknown field"),
+        key("a symmetric key", &json!({"kty": "oct"}), "spec.privateKeyJwt.jwks.keys[0].kty", "must be EC, OKP or RSA"),
+        key("half a point", &json!({"kty": "EC", "crv": "P-256", "x": "x"}), "spec.privateKeyJwt.jwks.keys[0]", "an EC key must have x, y and crv, P-256 or P-384"),
+        key("a curve that is not taken", &json!({"kty": "EC", "crv": "P-521", "x": "x", "y": "y"}), "spec.privateKeyJwt.jwks.keys[0]", "an EC key must have x, y and crv, P-256 or P-384"),
+        key("a key that is not for signing", &json!({"kty": "OKP", "crv": "X25519", "x": "x"}), "spec.privateKeyJwt.jwks.keys[0]", "an OKP key must have x and crv, Ed25519"),
+        key("a modulus alone", &json!({"kty": "RSA", "n": "n"}), "spec.privateKeyJwt.jwks.keys[0]", "an RSA key must have n and e"),
+        keys_at("keys over plain http", "http://agent.example.com/jwks"),
+        keys_at("keys at another port", "https://agent.example.com:8443/jwks"),
+        keys_at("keys at an address", "https://10.0.0.1/jwks"),
+        keys_at("keys at a host of the cluster's", "https://kubernetes/jwks"),
+        keys_at("keys with user information", "https://user@agent.example.com/jwks"),
+        keys_at("keys with a fragment", "https://agent.example.com/jwks#1"),
+        client("a secret and keys", json!({"secret": {}, "privateKeyJwt": {"jwksUri": "https://agent.example.com/jwks"}}), "spec", "secret, existingSecret and privateKeyJwt exclude each other; keep one"),
+        client("a Public client with keys", json!({"type": "Public", "privateKeyJwt": {"jwksUri": "https://agent.example.com/jwks"}}), "spec.type", "a Public client has no secret and no key; remove secret, existingSecret and privateKeyJwt, or set spec.type to Confidential"),
+        client("a Confidential client that registered itself", json!({"registration": {"expiresAt": "2027-01-01T00:00:00Z"}}), "spec.registration", "is for Public clients, which registered themselves; remove it"),
+        limit(Client, "a name that says nothing", json!({"displayName": ""}), "spec.displayName", "should be at least 1 chars long", "must have at least 1 characters"),
+        limit(Client, "a name that goes on", json!({"displayName": "a".repeat(65)}), "spec.displayName", "may not be more than 64", "must have at most 64 characters"),
+        client("a name of two lines", json!({"displayName": "Claude\nverified"}), "spec.displayName", "must have no control characters"),
         change("another endpoint", Client, json!({"endpointRef": {"name": "others"}}), "spec.endpointRef", "cannot be changed; make a new OAuthClient for the other endpoint"),
         change("another type", Client, json!({"type": "Public"}), "spec.type", "cannot be changed, not by another preset either; make a new OAuthClient"),
         change("another type by another preset", Client, json!({"preset": "claude-code"}), "spec.type", "cannot be changed, not by another preset either; make a new OAuthClient"),

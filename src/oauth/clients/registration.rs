@@ -1,0 +1,153 @@
+//! `POST /register`: clients that register themselves (RFC 7591), where the endpoint's administrator wants that.
+//!
+//! Anybody may, so a registration is worth little: it is public and proves nothing, keeps to a rate and a number, ends
+//! by itself, and shows as an `OAuthClient`. It cannot be changed or deleted by the client: there is no management
+//! protocol (RFC 7592), so no registration access token is handed out.
+
+use super::{callbacks, name};
+use crate::{
+    api::{Scope, authorization::DynamicRegistration, scope},
+    config::hex,
+    oauth::client::{ClientError, NewRegistration, Registrations},
+};
+use http::StatusCode;
+use jiff::Timestamp;
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How large a request may be.
+pub const MAX_BODY: usize = 16 << 10;
+/// What the id of a registered client begins with.
+pub const ID_PREFIX: &str = "dyn-";
+
+/// The metadata that count (RFC 7591 §2); others are left out of the answer, which says so.
+#[derive(Deserialize)]
+struct Metadata {
+    client_name: Option<String>,
+    redirect_uris: Option<Vec<String>>,
+    grant_types: Option<Vec<String>>,
+    response_types: Option<Vec<String>>,
+    token_endpoint_auth_method: Option<String>,
+}
+
+/// The answer (RFC 7591 §3.2.1): what was registered.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Registered {
+    /// The new id.
+    pub client_id: String,
+    client_id_issued_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_name: Option<String>,
+    /// Where it may be called back.
+    pub redirect_uris: Vec<String>,
+    grant_types: [&'static str; 2],
+    response_types: [&'static str; 1],
+    token_endpoint_auth_method: &'static str,
+    scope: String,
+}
+
+/// Why nothing was registered (RFC 7591 §3.2.2).
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrationError {
+    /// The body cannot be read.
+    #[error("send the client's metadata as a JSON object (application/json)")]
+    NotJson,
+    /// A callback cannot be.
+    #[error("{0}")]
+    RedirectUri(String),
+    /// Something else cannot be.
+    #[error("{0}")]
+    Metadata(String),
+    /// There are as many as there may be.
+    #[error(
+        "{0} clients have registered here, as many as may; an administrator can delete some or raise spec.clients.dynamicRegistration.maxClients"
+    )]
+    Full(u32),
+    /// Where they are kept cannot be reached.
+    #[error(transparent)]
+    Store(ClientError),
+}
+
+impl RegistrationError {
+    /// The error code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotJson | Self::Metadata(_) => "invalid_client_metadata",
+            Self::RedirectUri(_) => "invalid_redirect_uri",
+            Self::Full(_) | Self::Store(_) => "temporarily_unavailable",
+        }
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotJson | Self::RedirectUri(_) | Self::Metadata(_) => StatusCode::BAD_REQUEST,
+            Self::Full(_) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// A new id: 128 random bits.
+#[must_use]
+pub fn new_id(rng: &mut dyn CryptoRng) -> String {
+    let mut bytes = [0_u8; 16];
+    rng.fill_bytes(&mut bytes);
+    format!("{ID_PREFIX}{}", hex(&bytes))
+}
+
+/// Registers the client that `body` describes under the new id `client_id`.
+pub async fn register(
+    body: &[u8],
+    client_id: String,
+    policy: &DynamicRegistration,
+    registrations: &dyn Registrations,
+    now: Timestamp,
+) -> Result<Registered, RegistrationError> {
+    let new = check(body, policy, now)?;
+    // Other servers count for themselves: there may be a few more for a moment, not many.
+    if registrations.count() >= policy.max_clients as usize {
+        return Err(RegistrationError::Full(policy.max_clients));
+    }
+    let client = registrations.create(&client_id, new.clone()).await.map_err(RegistrationError::Store)?;
+    Ok(Registered {
+        client_id: client.verifier.client_id.clone(),
+        client_id_issued_at: now.as_second(),
+        client_name: new.name,
+        redirect_uris: new.redirect_uris,
+        grant_types: ["authorization_code", "refresh_token"],
+        response_types: ["code"],
+        token_endpoint_auth_method: "none",
+        scope: scope::join(&new.scopes),
+    })
+}
+
+fn check(body: &[u8], policy: &DynamicRegistration, now: Timestamp) -> Result<NewRegistration, RegistrationError> {
+    let wrong = |text: &str| RegistrationError::Metadata(text.to_owned());
+    let metadata: Metadata = serde_json::from_slice(body).map_err(|_| RegistrationError::NotJson)?;
+    let redirect_uris = metadata.redirect_uris.unwrap_or_default();
+    callbacks::check(&redirect_uris).map_err(RegistrationError::RedirectUri)?;
+    let grants = metadata.grant_types.unwrap_or_default();
+    if grants.iter().any(|grant| !matches!(grant.as_str(), "authorization_code" | "refresh_token")) {
+        return Err(wrong("grant_types may have authorization_code and refresh_token"));
+    }
+    if metadata.response_types.is_some_and(|types| types.iter().any(|one| one != "code")) {
+        return Err(wrong("response_types may have code only"));
+    }
+    // Asking for a secret, which is also what leaving it out means, is answered with `none`, as RFC 7591 §3.2.1 allows.
+    let method = metadata.token_endpoint_auth_method.as_deref();
+    if !matches!(method, None | Some("none" | "client_secret_basic" | "client_secret_post")) {
+        return Err(wrong("token_endpoint_auth_method must be none: clients that register themselves are public"));
+    }
+    // What it asks for is no limit: it will ask for more when a tool needs more, and the user decides each time.
+    let scopes: BTreeSet<Scope> = policy.scopes.iter().copied().collect();
+    let expires_at = now.checked_add(policy.lifetime.as_duration()).unwrap_or(Timestamp::MAX);
+    Ok(NewRegistration {
+        name: metadata.client_name.as_deref().and_then(name::cleaned),
+        redirect_uris,
+        scopes,
+        expires_at,
+    })
+}

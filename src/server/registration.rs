@@ -1,0 +1,79 @@
+//! `POST /register`, where the configuration has clients register themselves: how often an address may, and what the
+//! audit notes of it. What may be registered is [`registration`]'s business.
+
+use super::{door::Door, problem::Problem};
+use crate::{
+    ambient,
+    chain::chain,
+    oauth::clients::registration::{self, RegistrationError},
+    observe::metrics::Route,
+};
+use axum::{
+    Json,
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+/// When to try again where clients cannot be stored, or there is no room for more.
+const RETRY_AFTER: Duration = Duration::from_mins(1);
+
+impl Door {
+    /// Registers a client, and tells it who it is.
+    pub async fn register(&self, address: Option<IpAddr>, request: Request) -> Response {
+        let config = &self.mounted().config;
+        let Some(policy) = &config.client_policy.dynamic_registration else {
+            let message = "there is nothing at this path";
+            return self.refuse(Route::Register, Problem::new(StatusCode::NOT_FOUND, "not_found", message));
+        };
+        // Whoever comes from nowhere shares one rate with all others who do.
+        if let Err(problem) = self.limiters().count_registration(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))) {
+            return self.refuse(Route::Register, problem);
+        }
+        let (headers, body) = match self.body(Route::Register, address, request, registration::MAX_BODY).await {
+            Ok(parts) => parts,
+            Err(refusal) => return refusal,
+        };
+        if !is_json(&headers) {
+            return self.not_registered(&RegistrationError::NotJson);
+        }
+        let client_id = registration::new_id(&mut ambient::rng());
+        let registrations = self.authorization().registrations();
+        match registration::register(&body, client_id, policy, &**registrations, self.now()).await {
+            Ok(registered) => {
+                tracing::info!(
+                    target: "audit",
+                    event = "client.registered",
+                    client_id = registered.client_id,
+                    redirect_uris = registered.redirect_uris.join(" "),
+                    address = address.map(tracing::field::display),
+                    "a client registered itself"
+                );
+                (StatusCode::CREATED, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(registered))
+                    .into_response()
+            }
+            Err(error) => self.not_registered(&error),
+        }
+    }
+
+    fn not_registered(&self, error: &RegistrationError) -> Response {
+        if let RegistrationError::Store(source) = error {
+            tracing::warn!(error = chain(source), "a client could not be registered");
+        }
+        let mut problem = Problem::new(error.status(), error.code(), error.to_string())
+            .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if error.status() == StatusCode::SERVICE_UNAVAILABLE {
+            problem = problem.retry_after(RETRY_AFTER);
+        }
+        self.refuse(Route::Register, problem)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}

@@ -1,0 +1,14 @@
+//! Clients that describe themselves: what a server fetches for them and what it never does, metadata documents, keys,
+//! and registration. Documents come over real TLS from a web of the test's own.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+
+#[path = "../support/clock.rs"]
+mod clock;
+mod documents;
+mod fetching;
+#[path = "../support/mounted.rs"]
+mod mounted;
+mod registration;
+mod server;
+#[path = "../support/web.rs"]
+mod web;
