@@ -227,6 +227,7 @@ impl Reconcile<'_> {
             Err(error) => return self.report_refusal(error).await,
         };
         self.tell_changes(&clients, &plan.clients).await;
+        self.tell_key_changes(&plan.key_changes).await;
 
         let servers = servers::running(&self.context.world, self.namespace, self.name);
         let reports = self.load(&servers, &plan, memory).await?;

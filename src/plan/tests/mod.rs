@@ -2,6 +2,7 @@
 
 mod credentials;
 mod edge;
+mod keys;
 mod properties;
 mod snapshots;
 
