@@ -83,7 +83,7 @@ pub(super) fn plan<'a>(
             }),
         };
         match verifiers {
-            Ok(secrets) => planned.verifiers.clients.push(verifier(client, secrets)),
+            Ok(secrets) => planned.verifiers.clients.push(verifier(client, secrets, plan.rotated_at)),
             Err(problem) => plan.problem = Some(problem),
         }
         planned.plans.push(plan);
@@ -128,14 +128,17 @@ pub(super) fn verifiers_secret(owner: &Owner<'_>, file: &str) -> Secret {
     }
 }
 
-fn verifier(client: &OAuthClient, secrets: Vec<SecretVerifier>) -> ClientVerifier {
+fn verifier(client: &OAuthClient, secrets: Vec<SecretVerifier>, rotated_at: Option<Timestamp>) -> ClientVerifier {
+    let created_at = client.metadata.creation_timestamp.as_ref().map(|time| time.0);
     ClientVerifier {
         client_id: client.name_any(),
         display_name: display_name(client),
         client_type: client.spec.client_type(),
         grants: client.spec.grants().to_vec(),
         scopes: client.spec.scopes.iter().copied().collect(),
-        registered_at: client.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        // A Secret that is older than its client came with it from a backup: it is the same client. A namesake of one that
+        // was deleted gets a Secret of its own.
+        registered_at: created_at.map(|created| rotated_at.map_or(created, |rotated| rotated.min(created))),
         redirect_uris: client.spec.redirect_uris().map(ToOwned::to_owned).collect(),
         secrets,
         private_key_jwt: client.spec.private_key_jwt.clone(),

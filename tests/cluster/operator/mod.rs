@@ -6,5 +6,6 @@ mod interruptions;
 mod memory;
 mod objects;
 mod rest;
+mod restore;
 mod servers;
 mod stage;
