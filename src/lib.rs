@@ -9,6 +9,7 @@ pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod identity;
 pub mod mcp;
 pub mod oauth;
 pub mod observe;

@@ -4,12 +4,15 @@
 pub mod challenge;
 pub mod client;
 mod client_auth;
+pub mod foreign;
 pub mod grant;
+pub mod issuer_keys;
 pub mod jwt;
 pub mod metadata;
 pub mod seal;
 pub mod token;
 pub mod verify;
+pub mod workload;
 
 use crate::api::Scope;
 use jiff::Timestamp;

@@ -1,0 +1,3 @@
+//! Who comes in, besides clients with a secret.
+
+pub mod workload;
