@@ -14,6 +14,7 @@ pub mod mcp;
 pub mod oauth;
 pub mod observe;
 pub mod operator;
+pub mod outbound;
 pub mod plan;
 pub mod server;
 pub mod workspaces;
