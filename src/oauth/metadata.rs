@@ -22,7 +22,7 @@ pub fn protected_resource(config: &ServerConfig) -> Value {
     json!({
         "resource": config.url.resource(),
         "resource_name": config.endpoint,
-        "authorization_servers": [config.url.issuer()],
+        "authorization_servers": [config.issuer()],
         "scopes_supported": Scope::ALL,
         "bearer_methods_supported": ["header"],
     })

@@ -4,6 +4,7 @@
 pub mod challenge;
 pub mod client;
 mod client_auth;
+pub mod external;
 pub mod foreign;
 pub mod grant;
 pub mod issuer_keys;

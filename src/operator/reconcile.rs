@@ -363,7 +363,7 @@ impl Reconcile<'_> {
         };
         let outcome = match &token {
             Ok(token) => {
-                let visits = subjects.iter().map(|server| verify(&self.context.probe, server, &plan.config.url, token));
+                let visits = subjects.iter().map(|server| verify(&self.context.probe, server, &plan.config, token));
                 try_join_all(visits).await.map(|offers| common(&offers))
             }
             Err(error) => Err(error.clone()),

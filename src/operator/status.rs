@@ -58,6 +58,8 @@ pub mod reason {
     pub const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
     /// A client's `existingSecret` could be guessed.
     pub const SECRET_TOO_SHORT: &str = "SecretTooShort";
+    /// A client of an endpoint whose tokens come from an authorization server elsewhere.
+    pub const EXTERNAL_ISSUER: &str = "ExternalIssuer";
 }
 
 /// What keeps the operator from doing its work on an endpoint.
@@ -219,7 +221,13 @@ pub fn endpoint_status(
     McpEndpointStatus {
         observed_generation: generation,
         url: Some(observed.url.resource()),
-        issuer: Some(observed.url.issuer()),
+        issuer: Some(
+            endpoint
+                .spec
+                .external_issuer
+                .as_ref()
+                .map_or_else(|| observed.url.issuer(), |external| external.issuer_url.clone()),
+        ),
         ready_replicas: ready.and_then(|ready| i32::try_from(ready).ok()).unwrap_or_default(),
         clients: i32::try_from(usable).unwrap_or(i32::MAX),
         cors_enforced_by: Some(enforcer_name(observed.cors.0).to_owned()),
@@ -286,6 +294,7 @@ fn problem_reason(problem: &ClientProblem) -> &'static str {
         ClientProblem::SecretKeyMissing { .. } => reason::SECRET_KEY_MISSING,
         ClientProblem::SecretTooShort { .. } => reason::SECRET_TOO_SHORT,
         ClientProblem::SecretNameTaken { .. } => reason::NAME_TAKEN,
+        ClientProblem::ExternalIssuer { .. } => reason::EXTERNAL_ISSUER,
     }
 }
 

@@ -58,16 +58,22 @@ pub(super) fn plan<'a>(
     let mut planned = Credentials::default();
     let mut taken =
         BTreeSet::from([owner.named(VERIFIERS_SUFFIX), owner.named(keys::SUFFIX), owner.named(login::SUFFIX)]);
+    let external = owner.endpoint().spec.external_issuer.as_ref();
     for client in clients {
         let mut plan = ClientPlan {
             name: client.name_any(),
             client_id: client.name_any(),
-            secret_name: secret_name(client),
+            secret_name: secret_name(client).filter(|_| external.is_none()),
             rotated_at: None,
             next_rotation: None,
             problem: None,
             change: None,
         };
+        if let Some(external) = external {
+            plan.problem = Some(ClientProblem::ExternalIssuer { issuer: external.issuer_url.clone() });
+            planned.plans.push(plan);
+            continue;
+        }
         let verifiers = match (&plan.secret_name, &client.spec.existing_secret) {
             (None, _) => Ok(Vec::new()),
             (Some(_), Some(existing)) => verify_existing(inputs, owner, client, existing),

@@ -267,6 +267,14 @@ pub enum ClientProblem {
         /// The Secret's name.
         secret: String,
     },
+    /// Tokens for the endpoint come from elsewhere.
+    #[error(
+        "tokens for this endpoint come from {issuer} (spec.externalIssuer of the McpEndpoint); register the client there, and delete this OAuthClient"
+    )]
+    ExternalIssuer {
+        /// The authorization server.
+        issuer: String,
+    },
     /// Its Secret's name is taken by an object that is not its own.
     #[error("Secret {secret:?} belongs to something else; give spec.secret.name another name")]
     SecretNameTaken {

@@ -346,3 +346,16 @@ fn a_verifier_says_since_when_its_client_exists() {
     world.secrets.remove("bot-oauth");
     assert_eq!(verifiers(&world.plan()).get("bot").unwrap().registered_at, Some(world.now), "a namesake");
 }
+
+#[test]
+fn with_an_issuer_elsewhere_clients_are_sent_there_and_get_no_secret() {
+    let mut world =
+        World::new("url: https://mcp.example.com/mcp\nexternalIssuer: {issuerUrl: 'https://idp.example.com'}")
+            .with_client("bot", ROTATING);
+    let plan = world.plan();
+    let client = only_client(&plan);
+    let problem = client.problem.as_ref().unwrap();
+    assert!(problem.to_string().contains("https://idp.example.com") && client.secret_name.is_none());
+    assert!(verifiers(&plan).get("bot").is_none() && verifiers(&plan).get(OPERATOR_CLIENT_ID).is_some());
+    assert!(!plan.objects.iter().any(|planned| planned.name() == "bot-oauth"));
+}
