@@ -18,7 +18,9 @@ use portcullis::{
         AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoadedRevision, SecretHash, SecretVerifier,
         ServerConfig, SigningKeys, ToolRules,
     },
+    oauth::workload::NoCluster,
     server::{self, Listeners, Options, ServerError},
+    state::Local,
     workspaces::local::{LocalOptions, LocalWorkspaces},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -127,8 +129,15 @@ impl Server {
             user: "agent".into(),
         };
         let workspaces = LocalWorkspaces::open(local, clock.clone(), StdRng::seed_from_u64(1)).await.unwrap();
-        let options =
-            Options { config_dir: volume.path(), workspaces: Some(Arc::new(workspaces)), clock: clock.clone() };
+        let grants = Arc::new(Local::memory(clock.clone()));
+        let options = Options {
+            config_dir: volume.path(),
+            workspaces: Some(Arc::new(workspaces)),
+            grants: grants.clone(),
+            registrations: grants,
+            workloads: Arc::new(NoCluster),
+            clock: clock.clone(),
+        };
         let listeners = Listeners { public, private: Some(private) };
         let task = tokio::spawn(server::run(options, listeners, shutdown.clone()));
         let http = Client::builder().timeout(PATIENCE).build().unwrap();
@@ -512,8 +521,16 @@ async fn at_the_start_wrong_files_are_fatal() {
     let mut files = Files::new(&config(address), &Clients::default(), &keys(1));
     files.keys = b"{}".to_vec();
     let volume = Volume::new(&files);
-    let options =
-        Options { config_dir: volume.path(), workspaces: None, clock: Arc::new(ManualClock::at(start_of_time())) };
+    let clock = Arc::new(ManualClock::at(start_of_time()));
+    let state = Arc::new(Local::memory(clock.clone()));
+    let options = Options {
+        config_dir: volume.path(),
+        workspaces: None,
+        grants: state.clone(),
+        registrations: state,
+        workloads: Arc::new(NoCluster),
+        clock,
+    };
     let listeners = Listeners { public: TcpListener::bind("127.0.0.1:0").await.unwrap(), private: None };
     let error = server::run(options, listeners, CancellationToken::new()).await.unwrap_err();
     let reason = std::error::Error::source(&error).unwrap().to_string();

@@ -69,7 +69,7 @@ impl KeySource for ApiServer {
 impl WorkloadTokens for ServiceAccounts {
     async fn verify(&self, token: &str, audience: &str, now: Timestamp) -> Result<Workload, AssertionError> {
         let signed = Signed::read(token, &self.keys, now).await?;
-        signed.is_for(audience)?;
+        signed.is_for(audience).map_err(|_| AssertionError::Audience(audience.to_owned()))?;
         Ok(workload(&signed)?)
     }
 }

@@ -34,8 +34,8 @@ impl Challenges {
     #[must_use]
     pub fn bearer(&self, why: Unauthenticated) -> HeaderValue {
         let error = match why {
-            Unauthenticated::Missing => String::new(),
-            Unauthenticated::NotBearer | Unauthenticated::Rejected(_) => {
+            Unauthenticated::Missing | Unauthenticated::Unavailable => String::new(),
+            Unauthenticated::NotBearer | Unauthenticated::Rejected(_) | Unauthenticated::Foreign(_) => {
                 format!("error=\"invalid_token\", error_description={}, ", quoted(&why.to_string()))
             }
         };

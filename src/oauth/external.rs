@@ -18,7 +18,7 @@ use std::{collections::BTreeSet, error::Error};
 use url::Url;
 
 /// What users of such an issuer begin with, where those of a login begin with the login's name.
-const USER_PREFIX: &str = "external:";
+pub(super) const USER_PREFIX: &str = "external:";
 
 /// Verifies the tokens of one issuer for one endpoint.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What clients discover: the protected resource (RFC 9728), the authorization server (RFC 8414) and its keys
 //! (RFC 7517). Lists exactly what is served.
 
+use super::workload;
 use crate::{
     api::Scope,
     config::{KeyError, ServerConfig, SigningKeys},
@@ -13,6 +14,10 @@ pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource"
 pub const AUTHORIZE_PATH: &str = "/authorize";
 /// The path of the token endpoint, after the issuer.
 pub const TOKEN_PATH: &str = "/token";
+/// The path of the revocation endpoint, after the issuer.
+pub const REVOKE_PATH: &str = "/revoke";
+/// The path of the introspection endpoint, after the issuer.
+pub const INTROSPECT_PATH: &str = "/introspect";
 /// The path of the public keys, after the issuer.
 pub const JWKS_PATH: &str = "/jwks.json";
 
@@ -41,8 +46,13 @@ pub fn authorization_server(config: &ServerConfig) -> Value {
         "scopes_supported": Scope::ALL,
         // Required by RFC 8414 §2; empty since the authorization endpoint gives out nothing.
         "response_types_supported": [],
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": grant_types(config),
     })
+}
+
+fn grant_types(config: &ServerConfig) -> Vec<&'static str> {
+    let workloads = (!config.workload_identity.is_empty()).then_some(workload::GRANT_TYPE);
+    ["client_credentials"].into_iter().chain(workloads).collect()
 }
 
 /// The public keys.

@@ -28,9 +28,15 @@ pub enum AssertionError {
     /// There is no cluster whose tokens could be verified.
     #[error("workload identity needs a Kubernetes cluster; this server runs without one")]
     NoCluster,
-    /// It is not a service account's token for this endpoint.
+    /// The endpoint has no rules.
+    #[error("this endpoint takes no tokens of service accounts; its manifest has no spec.workloadIdentity")]
+    NoRules,
+    /// It is no service account's token that counts.
     #[error("assertion: {0}")]
     Refused(#[from] Refusal),
+    /// It is for something else, such as the API server.
+    #[error("assertion: it is not for this endpoint; project a service account token with the audience {0}")]
+    Audience(String),
     /// No rule names the service account.
     #[error("no rule of spec.workloadIdentity names the service account {1} of the namespace {0}")]
     NoRule(String, String),
@@ -41,6 +47,24 @@ pub enum AssertionError {
 pub trait WorkloadTokens: Debug + Send + Sync {
     /// Whose token it is, if it is good for `audience` at `now`.
     async fn verify(&self, token: &str, audience: &str, now: Timestamp) -> Result<Workload, AssertionError>;
+}
+
+impl AssertionError {
+    /// The error code at the token endpoint (RFC 6749 §5.2, RFC 7523 §3.1).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoCluster | Self::NoRules => "unsupported_grant_type",
+            Self::Refused(Refusal::Unavailable) => "temporarily_unavailable",
+            Self::Refused(_) | Self::Audience(_) | Self::NoRule(..) => "invalid_grant",
+        }
+    }
+
+    /// Whether nothing is wrong with the assertion.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Unavailable))
+    }
 }
 
 /// Where there is no cluster.

@@ -4,12 +4,13 @@
 //! all files change at once. Reading through the link's target keeps a half-changed set from being seen. A folder
 //! without `..data`, as a person may lay it out, is read until two readings agree.
 
+use crate::outbound::OutboundError;
 use crate::{
     config::{
         CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE, LoginSecrets, Revision, ServerConfig,
         SigningKeys,
     },
-    oauth::metadata::{AUTHORIZE_PATH, JWKS_PATH, TOKEN_PATH},
+    oauth::metadata::{AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REVOKE_PATH, TOKEN_PATH},
 };
 use serde::de::DeserializeOwned;
 use std::{io, path::Path, time::Duration};
@@ -70,6 +71,9 @@ pub enum MountedError {
     /// The keys cannot be used.
     #[error("signing-keys.json cannot be used")]
     Keys(#[from] KeyError),
+    /// The authorization server elsewhere cannot be asked.
+    #[error("config.json: externalIssuer cannot be used")]
+    ExternalIssuer(#[source] OutboundError),
     /// Right in shape, but not in content.
     #[error("{0}")]
     Invalid(String),
@@ -152,7 +156,9 @@ fn check_config(config: &ServerConfig) -> Result<(), MountedError> {
     }
     let (path, base) = (config.url.path(), config.url.base_path());
     let own = path.strip_prefix(base).unwrap_or(path);
-    if [AUTHORIZE_PATH, TOKEN_PATH, JWKS_PATH].contains(&own) || path.starts_with("/.well-known/") {
+    if [AUTHORIZE_PATH, TOKEN_PATH, REVOKE_PATH, INTROSPECT_PATH, JWKS_PATH].contains(&own)
+        || path.starts_with("/.well-known/")
+    {
         return Err(invalid(&format!(
             "config.json: the path {path} of the url is taken by the authorization server; choose another such as {base}/mcp"
         )));

@@ -7,7 +7,14 @@ use super::{
     mounted::{Bytes, MountedError},
     public::Public,
 };
-use crate::{chain::chain, config::LoadedRevision, mcp, observe::metrics::Metrics};
+use crate::{
+    chain::chain,
+    config::{LoadedRevision, ServerConfig},
+    mcp,
+    oauth::{Backing, external::ExternalTokens},
+    observe::metrics::Metrics,
+    outbound::Outbound,
+};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use notify::{RecursiveMode, Watcher as _};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -118,8 +125,30 @@ fn prepare(
 ) -> Result<Public, MountedError> {
     let mounted = bytes.parse()?;
     let endpoint = mcp::Endpoint::new(&mounted.config, options.workspaces.clone(), abort.clone());
-    let door = Arc::new(Door::new(mounted, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
+    let backing = Backing {
+        grants: Arc::clone(&options.grants),
+        registrations: Arc::clone(&options.registrations),
+        users: Arc::new(mounted.login.clone()),
+        workloads: Arc::clone(&options.workloads),
+        external: external(&mounted.config, previous)?,
+    };
+    let door = Arc::new(Door::new(mounted, backing, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
     Ok(Public::new(&door, endpoint)?)
+}
+
+/// The authorization server elsewhere, with its keys as far as they are known.
+fn external(config: &ServerConfig, previous: Option<&Door>) -> Result<Option<Arc<ExternalTokens>>, MountedError> {
+    let Some(issuer) = &config.external_issuer else { return Ok(None) };
+    let same = |door: &&Door| {
+        let before = &door.mounted().config;
+        before.external_issuer == config.external_issuer && before.url == config.url
+    };
+    if let Some(known) = previous.filter(same).and_then(|door| door.authorization().external()) {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let client = Outbound::new().and_then(|outbound| outbound.trusted(issuer.ca_bundle.as_deref()));
+    let tokens = ExternalTokens::new(issuer, config.url.resource(), client.map_err(MountedError::ExternalIssuer)?);
+    Ok(Some(Arc::new(tokens)))
 }
 
 /// Tells of changes in the folder. Not being able to is no reason not to serve: the files are also polled.
