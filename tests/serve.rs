@@ -119,6 +119,8 @@ impl Server {
         let (address, private_address) = (public.local_addr().unwrap(), private.local_addr().unwrap());
         let mut config = config(address);
         change(&mut config);
+        // For reqwest's clients: nobody else has chosen one in this process.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let volume = Volume::new(&Files::new(&config, &clients(vec![secret(SECRET)]), &keys(1)));
         let clock = Arc::new(ManualClock::at(start_of_time()));
         let shutdown = CancellationToken::new();
@@ -450,7 +452,7 @@ async fn a_folder_of_plain_files_is_followed_too() {
     let folder = server.volume.path();
     // As a person would do: the link away, the files in its place.
     std::fs::remove_file(folder.join("..data")).unwrap();
-    for name in ["config.json", "clients.json", "signing-keys.json"] {
+    for name in ["config.json", "clients.json", "signing-keys.json", "login.json"] {
         std::fs::remove_file(folder.join(name)).unwrap();
     }
     server.eventually(|loaded| loaded.rejected.as_deref().is_some_and(|reason| reason.contains("config.json"))).await;

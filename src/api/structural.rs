@@ -61,11 +61,20 @@ fn check(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Vi
         }
         Value::Array(items) => {
             size(items.len(), schema.min_items, schema.max_items, "entries", &mut report);
+            let keys = schema.x_kubernetes_list_map_keys.as_deref().unwrap_or_default();
+            let (what, identity): (String, fn(&Value, &[String]) -> String) =
+                match schema.x_kubernetes_list_type.as_deref() {
+                    Some("set") => ("entry".to_owned(), |item, _| item.to_string()),
+                    Some("map") => (keys.join(" and "), |item, keys| {
+                        let values: Vec<String> = keys.iter().map(|key| item[key].to_string()).collect();
+                        values.join(" and ")
+                    }),
+                    _ => (String::new(), |_, _| String::new()),
+                };
             let mut seen = HashSet::new();
-            if schema.x_kubernetes_list_type.as_deref() == Some("set")
-                && let Some(twice) = items.iter().find(|item| !seen.insert(item.to_string()))
-            {
-                report(format!("must have each entry once; {twice} is there twice"));
+            let all = items.iter().map(|item| identity(item, keys));
+            if let Some(twice) = all.filter(|item| !item.is_empty()).find(|item| !seen.insert(item.clone())) {
+                report(format!("must have each {what} once; {twice} is there twice"));
             }
             if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
                 for (index, item) in items.iter().enumerate() {

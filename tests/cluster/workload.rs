@@ -170,6 +170,7 @@ async fn a_pod_gets_in_by_its_service_account_and_nobody_else() {
 
     // Without its rule the account is nobody, at once.
     let files = Files { config: serde_json::to_vec(&config(json!([]))).unwrap(), ..server.files.clone() };
+    assert_ne!(files.revision(), server.files.revision());
     server.volume.replace(&files);
     let refused = async {
         while server.whoami(&access).await.0 != 401 {
