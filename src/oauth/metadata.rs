@@ -1,16 +1,21 @@
 //! What clients discover: the protected resource (RFC 9728), the authorization server (RFC 8414) and its keys
 //! (RFC 7517). Lists exactly what is served.
 
-use super::workload;
+use super::{pkce, workload};
 use crate::{
     api::Scope,
     config::{KeyError, ServerConfig, SigningKeys},
 };
 use serde_json::{Value, json};
 
+/// How clients prove themselves.
+const AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "none"];
+/// How those do that can keep a secret.
+const CONFIDENTIAL_AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+
 /// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
 pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
-/// The path of the authorization endpoint, after the issuer. Nobody can sign in yet: it only says so.
+/// The path of the authorization endpoint, after the issuer.
 pub const AUTHORIZE_PATH: &str = "/authorize";
 /// The path of the token endpoint, after the issuer.
 pub const TOKEN_PATH: &str = "/token";
@@ -18,6 +23,8 @@ pub const TOKEN_PATH: &str = "/token";
 pub const REVOKE_PATH: &str = "/revoke";
 /// The path of the introspection endpoint, after the issuer.
 pub const INTROSPECT_PATH: &str = "/introspect";
+/// The path of the registration endpoint, after the issuer.
+pub const REGISTER_PATH: &str = "/register";
 /// The path of the public keys, after the issuer.
 pub const JWKS_PATH: &str = "/jwks.json";
 
@@ -33,26 +40,47 @@ pub fn protected_resource(config: &ServerConfig) -> Value {
     })
 }
 
-/// The metadata of the authorization server.
+/// The metadata of the authorization server (RFC 8414 §2), and what RFC 9207, PKCE and client metadata documents add.
+///
+/// There is no OpenID Connect discovery document: clients ask for this one first, and an endpoint that issues no ID
+/// tokens would have to invent what the other requires.
 #[must_use]
 pub fn authorization_server(config: &ServerConfig) -> Value {
-    json!({
+    let url = |path| config.url.issuer_url(path);
+    let policy = &config.client_policy;
+    let mut document = json!({
         "issuer": config.url.issuer(),
         // RFC 8414 §2 lets it be left out where no grant uses it, but the official MCP clients refuse to read on without.
-        "authorization_endpoint": config.url.issuer_url(AUTHORIZE_PATH),
-        "token_endpoint": config.url.issuer_url(TOKEN_PATH),
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "jwks_uri": config.url.issuer_url(JWKS_PATH),
+        "authorization_endpoint": url(AUTHORIZE_PATH),
+        "token_endpoint": url(TOKEN_PATH),
+        "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "revocation_endpoint": url(REVOKE_PATH),
+        "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+        "introspection_endpoint": url(INTROSPECT_PATH),
+        "introspection_endpoint_auth_methods_supported": CONFIDENTIAL_AUTH_METHODS,
+        "jwks_uri": url(JWKS_PATH),
         "scopes_supported": Scope::ALL,
-        // Required by RFC 8414 §2; empty since the authorization endpoint gives out nothing.
         "response_types_supported": [],
+        "response_modes_supported": ["query"],
         "grant_types_supported": grant_types(config),
-    })
+        "code_challenge_methods_supported": [pkce::METHOD],
+        "authorization_response_iss_parameter_supported": true,
+        "client_id_metadata_document_supported": policy.metadata_documents.is_some(),
+    });
+    // Where nobody can sign in, no code is given out.
+    if !config.login.is_empty() {
+        document["response_types_supported"] = json!(["code"]);
+    }
+    if policy.dynamic_registration.is_some() {
+        document["registration_endpoint"] = json!(url(REGISTER_PATH));
+    }
+    document
 }
 
 fn grant_types(config: &ServerConfig) -> Vec<&'static str> {
-    let workloads = (!config.workload_identity.is_empty()).then_some(workload::GRANT_TYPE);
-    ["client_credentials"].into_iter().chain(workloads).collect()
+    let people: &[_] = if config.login.is_empty() { &[] } else { &["authorization_code", "refresh_token"] };
+    let pods: &[_] = if config.workload_identity.is_empty() { &[] } else { &[workload::GRANT_TYPE] };
+    [people, &["client_credentials"], pods].concat()
 }
 
 /// The public keys.
