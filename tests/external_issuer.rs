@@ -24,7 +24,7 @@ use portcullis::{
         workload::NoCluster,
     },
     server::{self, Listeners, Options},
-    state::Local,
+    state::{Health, Local},
 };
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -137,6 +137,7 @@ impl Endpoint {
             grants: state.clone(),
             registrations: state,
             workloads: Arc::new(NoCluster),
+            state: Arc::new(Health::local()),
             clock: clock.clone(),
         };
         let (public, private) =

@@ -20,8 +20,11 @@ use portcullis::{
     },
     oauth::workload::NoCluster,
     server::{self, Listeners, Options, ServerError},
-    state::Local,
-    workspaces::local::{LocalOptions, LocalWorkspaces},
+    state,
+    workspaces::{
+        Workspaces,
+        local::{LocalOptions, LocalWorkspaces},
+    },
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -131,15 +134,7 @@ impl Server {
             user: "agent".into(),
         };
         let workspaces = LocalWorkspaces::open(local, clock.clone(), StdRng::seed_from_u64(1)).await.unwrap();
-        let grants = Arc::new(Local::memory(clock.clone()));
-        let options = Options {
-            config_dir: volume.path(),
-            workspaces: Some(Arc::new(workspaces)),
-            grants: grants.clone(),
-            registrations: grants,
-            workloads: Arc::new(NoCluster),
-            clock: clock.clone(),
-        };
+        let options = options(&volume, Some(Arc::new(workspaces)), clock.clone());
         let listeners = Listeners { public, private: Some(private) };
         let task = tokio::spawn(server::run(options, listeners, shutdown.clone()));
         let http = Client::builder().timeout(PATIENCE).build().unwrap();
@@ -517,22 +512,26 @@ async fn http_2_is_spoken_and_drained() {
     assert!(client.get(uri).await.is_err());
 }
 
+fn options(volume: &Volume, workspaces: Option<Arc<dyn Workspaces>>, clock: Arc<ManualClock>) -> Options {
+    let grants = Arc::new(state::Local::memory(Arc::clone(&clock) as _));
+    Options {
+        config_dir: volume.path(),
+        workspaces,
+        grants: Arc::clone(&grants) as _,
+        registrations: grants,
+        workloads: Arc::new(NoCluster),
+        state: Arc::new(state::Health::local()),
+        clock,
+    }
+}
+
 #[tokio::test]
 async fn at_the_start_wrong_files_are_fatal() {
     let address = "127.0.0.1:1".parse().unwrap();
     let mut files = Files::new(&config(address), &Clients::default(), &keys(1));
     files.keys = b"{}".to_vec();
     let volume = Volume::new(&files);
-    let clock = Arc::new(ManualClock::at(start_of_time()));
-    let state = Arc::new(Local::memory(clock.clone()));
-    let options = Options {
-        config_dir: volume.path(),
-        workspaces: None,
-        grants: state.clone(),
-        registrations: state,
-        workloads: Arc::new(NoCluster),
-        clock,
-    };
+    let options = options(&volume, None, Arc::new(ManualClock::at(start_of_time())));
     let listeners = Listeners { public: TcpListener::bind("127.0.0.1:0").await.unwrap(), private: None };
     let error = server::run(options, listeners, CancellationToken::new()).await.unwrap_err();
     let reason = std::error::Error::source(&error).unwrap().to_string();

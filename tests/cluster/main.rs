@@ -8,4 +8,5 @@ mod admission;
 mod harness;
 mod operator;
 mod servers;
+mod state;
 mod workload;

@@ -19,7 +19,7 @@ use portcullis::{
     identity::workload::ServiceAccounts,
     oauth::workload::GRANT_TYPE,
     server::{self, Listeners, Options},
-    state::Local,
+    state::{Health, Local},
 };
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -51,6 +51,7 @@ impl Server {
             grants: state.clone(),
             registrations: state,
             workloads: Arc::new(ServiceAccounts::of(client)),
+            state: Arc::new(Health::local()),
             clock: clock.clone(),
         };
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clock;
 pub mod controlplane;
+pub mod grants;
 pub mod kubelet;
 pub mod mounted;
 pub mod process;

@@ -9,4 +9,4 @@ mod objects;
 mod rest;
 mod restore;
 mod servers;
-mod stage;
+pub mod stage;
