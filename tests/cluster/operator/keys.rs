@@ -14,6 +14,7 @@ use kube::{
 use portcullis::{
     ambient::{self, Clock as _, SystemClock},
     api::{McpEndpoint, OAuthClient},
+    oauth::workload::GRANT_TYPE,
     operator::{self, Settings, leader::Election},
 };
 use serde_json::{Value, json};
@@ -107,6 +108,36 @@ async fn an_endpoint_with_an_issuer_elsewhere_is_verified_and_its_clients_are_se
     assert_eq!(condition(&status.conditions, "Ready"), Some(("False".to_owned(), "ExternalIssuer".to_owned())));
     assert!(status.secret_name.is_none());
     assert!(api::<Secret>(&client, &namespace).get_opt("robot-oauth").await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_get_in_at_servers_that_the_operator_runs() {
+    let plane = own_plane().await;
+    let client = plane.client().await;
+    let _operator = operator(&plane, "one").await;
+    let namespace = plane.create_namespace("workload").await;
+    let kubelet = Kubelet::start(&plane, &namespace, Path::new(env!("CARGO_BIN_EXE_portcullis"))).await;
+    let rule =
+        json!({"name": "ci", "namespaces": [namespace], "serviceAccounts": ["runner"], "scopes": ["files:read"]});
+    let spec = json!({"exposure": {"none": {}}, "deployment": {"replicas": 2}, "workloadIdentity": {"rules": [rule]}});
+    create(&client, &namespace, &endpoint("agents", &spec)).await;
+    let made = plane.kubectl(&["-n", &namespace, "create", "serviceaccount", "runner"]);
+    assert!(made.status.success(), "{made:?}");
+    let servers = Servers { client: &client, namespace: &namespace, kubelet: &kubelet };
+    servers.publish(1).await;
+
+    let audience = "--audience=https://agents.example.com";
+    let projected = plane.kubectl(&["-n", &namespace, "create", "token", "runner", audience]);
+    let projected = String::from_utf8(projected.stdout).unwrap();
+    let token = eventually("a server takes the service account's token", async || {
+        let address = servers.addresses().await.into_iter().next()?;
+        let form = [("grant_type", GRANT_TYPE), ("assertion", projected.trim())];
+        let answer = request(reqwest::Method::POST, &format!("{address}/token")).form(&form).send().await.ok()?;
+        let answer: Value = answer.json().await.ok()?;
+        Some(answer["access_token"].as_str()?.to_owned())
+    })
+    .await;
+    servers.accept(&token, 200).await;
 }
 
 struct Servers<'a> {

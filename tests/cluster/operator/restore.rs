@@ -2,15 +2,23 @@
 
 use super::stage::{api, create, endpoint, eventually, names, operator, own_plane, robot};
 use crate::support::{controlplane::ControlPlane, kubelet::Kubelet};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Client, ResourceExt as _, api::ListParams};
 use portcullis::{
-    ambient::{Clock as _, SystemClock},
-    api::OAuthClient,
+    ambient::{self, Clock as _, SystemClock},
+    api::{OAuthClient, OAuthGrant, Scope},
     config::SigningKeys,
+    oauth::jwt::{AccessTokens, Subject},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
+
+const RESOURCE: &str = "https://agents.example.com/mcp";
 
 /// In which order a tool brings things back.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +39,7 @@ async fn a_restored_namespace_goes_on_where_it_was() {
     create(&client, &namespace, &endpoint("agents", &spec)).await;
     create(&client, &namespace, &robot("robot", "agents", &json!({}))).await;
     wait_ready(&plane, &namespace, &kubelet);
+    let grant = create(&client, &namespace, &consent()).await.name_any();
 
     for order in [Order::SecretsFirst, Order::OwnersFirst] {
         let before = Held::of(&client, &namespace).await;
@@ -39,7 +48,12 @@ async fn a_restored_namespace_goes_on_where_it_was() {
         assert_eq!(call(&client, &namespace, &token).await, 200);
 
         let owners = dump(&plane, &namespace, "mcpendpoints,oauthclients");
-        let secrets = dump(&plane, &namespace, "secrets");
+        let secrets = dump(&plane, &namespace, "secrets,oauthgrants");
+        let of_user = before.token_of_user(&grant);
+        eventually("the user's token counts", async || {
+            (call(&client, &namespace, &of_user).await == 200).then_some(())
+        })
+        .await;
         empty(&plane, &client, &namespace).await;
         eventually("a second has passed", async || (SystemClock.now().as_second() > issued).then_some(())).await;
         match order {
@@ -56,6 +70,10 @@ async fn a_restored_namespace_goes_on_where_it_was() {
         wait_ready(&plane, &namespace, &kubelet);
         eventually("the servers have what was restored", async || {
             (call(&client, &namespace, &token).await == 200).then_some(())
+        })
+        .await;
+        eventually("the user's token goes on", async || {
+            (call(&client, &namespace, &of_user).await == 200).then_some(())
         })
         .await;
         let created = api::<OAuthClient>(&client, &namespace).get("robot").await.unwrap().creation_timestamp().unwrap();
@@ -103,13 +121,23 @@ fn restore(plane: &ControlPlane, namespace: &str, dump: &str) {
 }
 
 async fn empty(plane: &ControlPlane, client: &Client, namespace: &str) {
-    let deleted = plane.kubectl(&["-n", namespace, "delete", "mcp,oac", "--all"]);
+    let deleted = plane.kubectl(&["-n", namespace, "delete", "mcp,oac,oag", "--all"]);
     assert!(deleted.status.success(), "{deleted:?}");
     eventually("the namespace is empty", async || {
         let pods = api::<Pod>(client, namespace).list(&ListParams::default()).await.unwrap().items;
         (pods.is_empty() && names(client, namespace).await.is_empty()).then_some(())
     })
     .await;
+}
+
+/// What a user allowed the client.
+fn consent() -> OAuthGrant {
+    let spec = json!({
+        "endpointRef": {"name": "agents"}, "clientId": "robot", "user": {"id": "local:ada", "name": "Ada"},
+        "scopes": ["workspaces:read"], "resource": RESOURCE,
+        "expiresAt": SystemClock.now().saturating_add(SignedDuration::from_hours(24)).unwrap(),
+    });
+    OAuthGrant::new("g-0123456789abcdef01234567", serde_json::from_value(spec).unwrap())
 }
 
 /// What must not be lost.
@@ -119,6 +147,19 @@ struct Held {
 }
 
 impl Held {
+    /// As a server would have made it.
+    fn token_of_user(&self, grant: &str) -> String {
+        let tokens = AccessTokens::new(&RESOURCE.parse().unwrap(), Duration::from_mins(15), &self.keys).unwrap();
+        let scopes = BTreeSet::from([Scope::WorkspacesRead]);
+        let subject = Subject {
+            id: "local:ada".into(),
+            name: Some("Ada"),
+            grant: Some(grant),
+            ..Subject::client("robot", &scopes)
+        };
+        tokens.issue(&subject, SystemClock.now(), &mut ambient::rng()).unwrap()
+    }
+
     async fn find(client: &Client, namespace: &str) -> Option<Self> {
         let secrets = api::<Secret>(client, namespace).list(&ListParams::default()).await.unwrap();
         let data: BTreeMap<_, _> =
