@@ -160,7 +160,7 @@ impl Endpoint {
         self.request(reqwest::Method::GET, path).send().await.unwrap()
     }
 
-    async fn call(&self, token: &str, method: &str, params: Value) -> Response {
+    async fn call(&self, token: &str, method: &str, params: &Value) -> Response {
         self.request(reqwest::Method::POST, "/mcp")
             .header("accept", "application/json, text/event-stream")
             .bearer_auth(token)
@@ -171,7 +171,7 @@ impl Endpoint {
     }
 
     async fn ping(&self, token: &str) -> StatusCode {
-        self.call(token, "ping", json!({})).await.status()
+        self.call(token, "ping", &json!({})).await.status()
     }
 
     fn later(&self, span: SignedDuration) {
@@ -206,7 +206,7 @@ async fn the_endpoint_is_a_resource_server_and_nothing_else() {
     assert!(refused.text().await.unwrap().contains(&issuer.url()), "it says where tokens come from");
 
     let token = issuer.token(&issuer.claims());
-    let answer = endpoint.call(&token, "tools/call", json!({"name": "whoami", "arguments": {}})).await;
+    let answer = endpoint.call(&token, "tools/call", &json!({"name": "whoami", "arguments": {}})).await;
     assert_eq!(answer.status(), StatusCode::OK);
     let said = answer.text().await.unwrap();
     assert!(said.contains("external:7") && said.contains("claude"), "{said}");
@@ -222,7 +222,7 @@ async fn the_endpoint_is_a_resource_server_and_nothing_else() {
         ("an ID token", wrong("typ", json!("ID"))),
         ("expired", wrong("exp", json!(SystemClock.now().as_second() - 1))),
     ] {
-        let answer = endpoint.call(&token, "ping", json!({})).await;
+        let answer = endpoint.call(&token, "ping", &json!({})).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{what}");
         let challenge = answer.headers()["www-authenticate"].to_str().unwrap().to_owned();
         assert!(challenge.contains("invalid_token"), "{what}: {challenge}");
@@ -254,7 +254,7 @@ async fn while_the_issuer_is_down_known_tokens_go_on_and_unknown_ones_are_not_ca
     issuer.keys.lock().unwrap().push(key());
     let by_new_key = issuer.token(&issuer.claims());
     endpoint.later(SignedDuration::from_mins(1));
-    let answer = endpoint.call(&by_new_key, "ping", json!({})).await;
+    let answer = endpoint.call(&by_new_key, "ping", &json!({})).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key("retry-after") && !answer.headers().contains_key("www-authenticate"));
 

@@ -78,7 +78,7 @@ struct State {
 struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    key: Arc<DecodingKey>,
+    verifier: Arc<DecodingKey>,
 }
 
 /// A key, and what the issuer that publishes it calls itself.
@@ -152,7 +152,7 @@ impl IssuerKeys {
             None => suitable.next().filter(|_| suitable.next().is_none()),
         };
         Known {
-            found: key.map(|key| Found { key: Arc::clone(&key.key), issuer: Arc::clone(&state.issuer) }),
+            found: key.map(|key| Found { key: Arc::clone(&key.verifier), issuer: Arc::clone(&state.issuer) }),
             fresh: within(state.fetched_at, FRESH),
             asked_lately: within(state.asked_at, PAUSE),
             failure: state.failure.clone(),
@@ -187,7 +187,7 @@ impl Key {
         if let Some(only) = jwk.common.key_algorithm {
             algorithms.retain(|algorithm| only.to_string().parse() == Ok(*algorithm));
         }
-        let key = Arc::new(DecodingKey::from_jwk(&jwk).ok()?);
-        (!algorithms.is_empty()).then_some(Self { id: jwk.common.key_id, algorithms, key })
+        let verifier = Arc::new(DecodingKey::from_jwk(&jwk).ok()?);
+        (!algorithms.is_empty()).then_some(Self { id: jwk.common.key_id, algorithms, verifier })
     }
 }

@@ -39,7 +39,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(client: Client, rules: Value) -> Self {
+    async fn start(client: Client, rules: &Value) -> Self {
         let keys = SigningKeys::generate(SystemClock.now(), &mut ambient::rng()).unwrap();
         let files = Files::new(&config(rules), &Clients::default(), &keys);
         let volume = Volume::new(&files);
@@ -91,7 +91,7 @@ impl Server {
     }
 }
 
-fn config(rules: Value) -> ServerConfig {
+fn config(rules: &Value) -> ServerConfig {
     let config = json!({
         "endpoint": "agents", "url": "https://mcp.example.com/mcp", "accessTokenLifetime": "15m",
         "refreshTokenLifetime": "720h", "refreshTokenIdle": "168h", "workloadIdentity": rules,
@@ -133,7 +133,7 @@ async fn a_pod_gets_in_by_its_service_account_and_nobody_else() {
         {"name": "ci", "namespaces": [here], "serviceAccounts": ["runner"], "scopes": ["files:read"]},
         {"name": "all", "namespaces": [here], "serviceAccounts": ["runner"], "scopes": ["workspaces:read"]},
     ]);
-    let server = Server::start(client_of(&kubeconfig).await.unwrap(), rules).await;
+    let server = Server::start(client_of(&kubeconfig).await.unwrap(), &rules).await;
 
     let good = token(&admin, &here, "runner", Some(AUDIENCE), 3600).await;
     let (status, answer) = server.exchange(&good, &[]).await;
@@ -170,7 +170,7 @@ async fn a_pod_gets_in_by_its_service_account_and_nobody_else() {
     assert_eq!(answer["error"], "invalid_scope");
 
     // Without its rule the account is nobody, at once.
-    let files = Files { config: serde_json::to_vec(&config(json!([]))).unwrap(), ..server.files.clone() };
+    let files = Files { config: serde_json::to_vec(&config(&json!([]))).unwrap(), ..server.files.clone() };
     assert_ne!(files.revision(), server.files.revision());
     server.volume.replace(&files);
     let refused = async {
@@ -202,7 +202,7 @@ async fn while_the_api_server_is_away_pods_are_told_to_come_again() {
     account(&admin, &namespace, "runner").await;
     let nobody_there = plane.kubeconfig_for_service_account_at(&namespace, "runner", "http://127.0.0.1:9").await;
     let rules = json!([{"name": "ci", "namespaces": [namespace], "serviceAccounts": ["*"], "scopes": ["files:read"]}]);
-    let server = Server::start(client_of(&nobody_there).await.unwrap(), rules).await;
+    let server = Server::start(client_of(&nobody_there).await.unwrap(), &rules).await;
     let good = token(&admin, &namespace, "runner", Some(AUDIENCE), 3600).await;
     let (status, answer) = server.exchange(&good, &[]).await;
     assert_eq!((status, &answer["error"]), (503, &json!("temporarily_unavailable")), "{answer}");

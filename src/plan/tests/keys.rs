@@ -153,7 +153,7 @@ fn a_clock_that_jumps_leaves_the_key_that_signs() {
     let back = world.apply();
     assert_eq!(kids(&back), kids(&ahead), "no key is lost");
     assert!(back.next_change.is_some_and(|next| next <= world.now + hours(24)), "nothing waits for ten years");
-    world.now = world.now + AHEAD;
+    world.now += AHEAD;
     assert_eq!(kids(&world.apply()), [kids(&ahead)[1], kids(&first)[0]]);
     world.now = "2020-01-01T00:00:00Z".parse().unwrap();
     assert_eq!(kids(&world.apply()), [kids(&ahead)[1], kids(&first)[0]]);
