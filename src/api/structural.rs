@@ -61,11 +61,8 @@ fn check(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Vi
         }
         Value::Array(items) => {
             size(items.len(), schema.min_items, schema.max_items, "entries", &mut report);
-            let mut seen = HashSet::new();
-            if schema.x_kubernetes_list_type.as_deref() == Some("set")
-                && let Some(twice) = items.iter().find(|item| !seen.insert(item.to_string()))
-            {
-                report(format!("must have each entry once; {twice} is there twice"));
+            if let Some(twice) = repeated(schema, items) {
+                report(twice);
             }
             let keys = schema.x_kubernetes_list_map_keys.as_deref().unwrap_or_default();
             let named =
@@ -88,6 +85,23 @@ fn check(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Vi
         }
         Value::Null | Value::Bool(_) => {}
     }
+}
+
+/// What is there twice in a list that has each thing once (`x-kubernetes-list-type`).
+fn repeated(schema: &JSONSchemaProps, items: &[Value]) -> Option<String> {
+    let keys = schema.x_kubernetes_list_map_keys.as_deref().unwrap_or_default();
+    let (what, identities): (String, Vec<String>) = match schema.x_kubernetes_list_type.as_deref()? {
+        "set" => ("entry".to_owned(), items.iter().map(Value::to_string).collect()),
+        "map" => {
+            let identity =
+                |item: &Value| keys.iter().map(|key| item[key].to_string()).collect::<Vec<_>>().join(" and ");
+            (keys.join(" and "), items.iter().map(identity).collect())
+        }
+        _ => return None,
+    };
+    let mut seen = HashSet::new();
+    let twice = identities.iter().find(|identity| !seen.insert(identity.as_str()))?;
+    Some(format!("must have each {what} once; {twice} is there twice"))
 }
 
 fn check_fields(schema: &JSONSchemaProps, fields: &Map<String, Value>, path: &str, found: &mut Vec<Violation>) {

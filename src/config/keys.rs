@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// An endpoint's signing keys. The first one signs; all verify.
+///
+/// A key is first published behind the others, then becomes the first, and goes some time after another has: `plan`
+/// has the schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SigningKeys {
@@ -33,6 +36,9 @@ pub struct SealingKey {
     pub created_at: Timestamp,
     /// Its 32 bytes, base64url without padding.
     pub key: String,
+    /// When it is no longer needed; `None` for the first, and for one that is to become the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl SealingKey {
@@ -41,7 +47,7 @@ impl SealingKey {
         let mut bytes = [0_u8; 32];
         rng.fill_bytes(&mut bytes);
         let created_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        Self { created_at, key: URL_SAFE_NO_PAD.encode(bytes) }
+        Self { created_at, key: URL_SAFE_NO_PAD.encode(bytes), expires_at: None }
     }
 
     /// The key itself.
@@ -67,6 +73,9 @@ pub struct SigningKey {
     pub created_at: Timestamp,
     /// The private key, PKCS #8 in PEM.
     pub pem: String,
+    /// When it is no longer needed; `None` for the first, and for one that is to become the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl fmt::Debug for SigningKey {
@@ -105,7 +114,7 @@ impl SigningKey {
             let Ok(secret) = SecretKey::from_slice(&scalar) else { continue };
             let pem = secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Malformed("new".to_owned()))?;
             let created_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
-            return Ok(Self { kid: thumbprint(&secret), created_at, pem: pem.to_string() });
+            return Ok(Self { kid: thumbprint(&secret), created_at, pem: pem.to_string(), expires_at: None });
         }
         Err(KeyError::Malformed("new".to_owned()))
     }
@@ -114,6 +123,12 @@ impl SigningKey {
     pub fn public_jwk(&self) -> Result<serde_json::Value, KeyError> {
         let (x, y) = coordinates(&self.secret()?);
         Ok(json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self.kid, "alg": "ES256", "use": "sig"}))
+    }
+
+    /// Whether it can sign.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.secret().is_ok()
     }
 
     fn secret(&self) -> Result<SecretKey, KeyError> {
@@ -175,10 +190,15 @@ mod tests {
         let good = SigningKeys::generate(Timestamp::UNIX_EPOCH, &mut StdRng::seed_from_u64(1)).unwrap();
         assert_eq!(SigningKeys { keys: Vec::new(), ..good.clone() }.validate(), Err(KeyError::Missing));
         assert_eq!(SigningKeys { sealing: Vec::new(), ..good.clone() }.validate(), Err(KeyError::MissingSealing));
-        let damaged = SigningKey { kid: "k".to_owned(), created_at: Timestamp::UNIX_EPOCH, pem: "junk".to_owned() };
+        let damaged = SigningKey {
+            kid: "k".to_owned(),
+            created_at: Timestamp::UNIX_EPOCH,
+            pem: "junk".to_owned(),
+            expires_at: None,
+        };
         let damaged = SigningKeys { keys: vec![damaged], ..good.clone() };
         assert_eq!(damaged.validate(), Err(KeyError::Malformed("k".to_owned())));
-        let short = SealingKey { created_at: Timestamp::UNIX_EPOCH, key: "YWI".to_owned() };
+        let short = SealingKey { created_at: Timestamp::UNIX_EPOCH, key: "YWI".to_owned(), expires_at: None };
         assert_eq!(SigningKeys { sealing: vec![short], ..good }.validate(), Err(KeyError::MalformedSealing));
     }
 }

@@ -46,6 +46,14 @@ pub struct ServerConfig {
     pub access: AccessRules,
 }
 
+impl ServerConfig {
+    /// Who issues the tokens that count here: this endpoint, or an authorization server elsewhere.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.external_issuer.as_ref().map_or_else(|| self.url.issuer(), |external| external.issuer_url.clone())
+    }
+}
+
 /// Name patterns (`*` for any run of characters): served is what `allow` matches and `deny` does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

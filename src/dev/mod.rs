@@ -13,6 +13,7 @@ pub use manifests::Source;
 use crate::{
     ambient::Clock,
     chain::chain,
+    oauth::workload::NoCluster,
     outbound::{Outbound, OutboundError},
     server::{self, Listeners, ServerError},
     state,
@@ -127,6 +128,7 @@ pub async fn run(
         workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
         grants: Arc::clone(&state) as _,
         registrations: Arc::clone(&state) as _,
+        workloads: Arc::new(NoCluster),
         state: Arc::new(state::Health::local()),
         outbound: Arc::new(Outbound::new()?),
         clock: Arc::clone(&clock),

@@ -10,6 +10,7 @@ mod oidc;
 mod passwords;
 mod redirect;
 mod throttle;
+pub mod workload;
 
 pub use error::SignInError;
 

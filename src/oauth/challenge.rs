@@ -35,7 +35,7 @@ impl Challenges {
     pub fn bearer(&self, why: Unauthenticated) -> HeaderValue {
         let error = match why {
             Unauthenticated::Missing | Unauthenticated::Unavailable => String::new(),
-            Unauthenticated::NotBearer | Unauthenticated::Rejected(_) => {
+            Unauthenticated::NotBearer | Unauthenticated::Rejected(_) | Unauthenticated::Foreign(_) => {
                 format!("error=\"invalid_token\", error_description={}, ", quoted(&why.to_string()))
             }
         };

@@ -8,6 +8,7 @@ use super::{
     parameters::ParameterError,
     refresh::Invalid,
     scopes::ScopeError,
+    workload::WorkloadError,
 };
 use crate::api::Grant;
 use axum::{
@@ -61,7 +62,9 @@ pub enum OAuthError {
     #[error("{0}")]
     Document(String),
     /// Another grant.
-    #[error("the grant type must be authorization_code, refresh_token or client_credentials")]
+    #[error(
+        "the grant type must be authorization_code, refresh_token, client_credentials, or jwt-bearer for a service account"
+    )]
     UnsupportedGrant,
     /// The client may not use this grant.
     #[error("the client may not use the grant {}; add it to spec.grants of its OAuthClient", .0.as_str())]
@@ -86,6 +89,9 @@ pub enum OAuthError {
         "access tokens that no user approved cannot be revoked one by one; they expire soon, and deleting the OAuthClient ends them at once"
     )]
     UnsupportedTokenType,
+    /// The token of a service account does not count.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
     /// Something that is needed cannot be reached.
     #[error("grants or clients cannot be reached at the moment; try again shortly")]
     Unavailable,
@@ -113,6 +119,7 @@ impl OAuthError {
             Self::InvalidTarget(_) => "invalid_target",
             Self::InvalidGrant(_) | Self::Refresh(_) => "invalid_grant",
             Self::UnsupportedTokenType => "unsupported_token_type",
+            Self::Workload(why) => why.code(),
             Self::Unavailable => "temporarily_unavailable",
             Self::Signing(_) => "server_error",
         }
@@ -120,6 +127,7 @@ impl OAuthError {
 
     fn status(&self) -> StatusCode {
         match self {
+            Self::Workload(why) if why.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Signing(_) => StatusCode::INTERNAL_SERVER_ERROR,
             _ if self.code() == "invalid_client" => StatusCode::UNAUTHORIZED,

@@ -1,7 +1,7 @@
 //! What clients discover: the protected resource (RFC 9728), the authorization server (RFC 8414) and its keys
 //! (RFC 7517). Lists exactly what is served.
 
-use super::{clients::ALGORITHMS, pkce};
+use super::{clients::ALGORITHMS, pkce, workload};
 use crate::{
     api::Scope,
     config::{KeyError, ServerConfig, SigningKeys},
@@ -34,7 +34,7 @@ pub fn protected_resource(config: &ServerConfig) -> Value {
     json!({
         "resource": config.url.resource(),
         "resource_name": config.endpoint,
-        "authorization_servers": [config.url.issuer()],
+        "authorization_servers": [config.issuer()],
         "scopes_supported": Scope::ALL,
         "bearer_methods_supported": ["header"],
     })
@@ -65,7 +65,7 @@ pub fn authorization_server(config: &ServerConfig) -> Value {
         "scopes_supported": Scope::ALL,
         "response_types_supported": [],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": grant_types(config),
         "code_challenge_methods_supported": [pkce::METHOD],
         "authorization_response_iss_parameter_supported": true,
         "client_id_metadata_document_supported": policy.metadata_documents.is_some(),
@@ -73,12 +73,17 @@ pub fn authorization_server(config: &ServerConfig) -> Value {
     // Where nobody can sign in, no code is given out.
     if !config.login.is_empty() {
         document["response_types_supported"] = json!(["code"]);
-        document["grant_types_supported"] = json!(["authorization_code", "refresh_token", "client_credentials"]);
     }
     if policy.dynamic_registration.is_some() {
         document["registration_endpoint"] = json!(url(REGISTER_PATH));
     }
     document
+}
+
+fn grant_types(config: &ServerConfig) -> Vec<&'static str> {
+    let people: &[_] = if config.login.is_empty() { &[] } else { &["authorization_code", "refresh_token"] };
+    let pods: &[_] = if config.workload_identity.is_empty() { &[] } else { &[workload::GRANT_TYPE] };
+    [people, &["client_credentials"], pods].concat()
 }
 
 /// The public keys.

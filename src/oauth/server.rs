@@ -4,12 +4,15 @@
 use super::{
     client::Registrations,
     clients::{Directory, Published},
+    external::ExternalTokens,
     grant::Grants,
     jwt::AccessTokens,
     refresh::RefreshTokens,
     seal::Sealer,
     verify::{FreshGrants, TokenCache},
+    workload::WorkloadTokens,
 };
+use crate::api::authorization::WorkloadRule;
 use crate::config::{Clients, KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys};
 use std::sync::Arc;
 
@@ -43,6 +46,10 @@ pub struct Backing {
     pub published: Arc<Published>,
     /// Who signs in.
     pub users: Arc<dyn Users>,
+    /// Who verifies the tokens of pods.
+    pub workloads: Arc<dyn WorkloadTokens>,
+    /// The authorization server, where it is not this one.
+    pub external: Option<Arc<ExternalTokens>>,
 }
 
 /// See the module.
@@ -59,6 +66,10 @@ pub struct AuthorizationServer {
     pub(super) registrations: Arc<dyn Registrations>,
     pub(super) published: Arc<Published>,
     pub(super) users: Arc<dyn Users>,
+    pub(super) workloads: Arc<dyn WorkloadTokens>,
+    /// Which pods may have tokens.
+    pub(super) workload_rules: Vec<WorkloadRule>,
+    pub(super) external: Option<Arc<ExternalTokens>>,
     pub(super) cache: Arc<TokenCache>,
     pub(super) fresh: FreshGrants,
 }
@@ -72,7 +83,7 @@ impl AuthorizationServer {
         backing: Backing,
         cache: Arc<TokenCache>,
     ) -> Result<Self, KeyError> {
-        let Backing { grants, registrations, published, users } = backing;
+        let Backing { grants, registrations, published, users, workloads, external } = backing;
         Ok(Self {
             issuer: config.url.issuer(),
             resource: config.url.resource(),
@@ -90,6 +101,9 @@ impl AuthorizationServer {
             registrations,
             published,
             users,
+            workloads,
+            workload_rules: config.workload_identity.clone(),
+            external,
             cache,
             fresh: FreshGrants::default(),
         })
@@ -123,6 +137,12 @@ impl AuthorizationServer {
     #[must_use]
     pub fn published(&self) -> &Arc<Published> {
         &self.published
+    }
+
+    /// The authorization server, where it is not this one.
+    #[must_use]
+    pub fn external(&self) -> Option<&Arc<ExternalTokens>> {
+        self.external.as_ref()
     }
 
     /// The tokens that were verified already.

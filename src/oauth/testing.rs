@@ -224,8 +224,14 @@ impl Stage {
             reads: AtomicUsize::default(),
         });
         let published = Arc::new(Published::new(&Arc::new(Outbound::new().unwrap())));
-        let backing =
-            Backing { grants: grants.clone(), registrations: place.clone(), published, users: Arc::new(users(names)) };
+        let backing = Backing {
+            grants: grants.clone(),
+            registrations: place.clone(),
+            published,
+            users: Arc::new(users(names)),
+            workloads: Arc::new(super::workload::NoCluster),
+            external: None,
+        };
         let server = AuthorizationServer::new(&config(), &Clients { clients }, keys, backing, Arc::default()).unwrap();
         Self { server, grants, place, clock }
     }

@@ -5,11 +5,13 @@
 //! is looked up on every request, in memory: what is taken back is gone with the next one.
 
 use super::{
-    AuthorizationServer, Caller,
+    AuthorizationServer, Caller, external,
+    foreign::Refusal,
     grant::{Grant, Grants, Known},
     jwt::Rejection,
+    workload::Workload,
 };
-use crate::{api::Scope, chain::chain};
+use crate::{api::Scope, chain::chain, config::OPERATOR_CLIENT_ID};
 use http::{HeaderMap, header::AUTHORIZATION};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -45,6 +47,9 @@ pub enum Unauthenticated {
     /// The token does not count.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// The token of an authorization server elsewhere does not count.
+    #[error(transparent)]
+    Foreign(Refusal),
     /// Whether it counts cannot be told. Nothing is wrong with the token.
     #[error("the access token cannot be checked at the moment; try again shortly")]
     Unavailable,
@@ -58,6 +63,7 @@ impl Unauthenticated {
             Self::Missing => "missing",
             Self::NotBearer => "not_bearer",
             Self::Rejected(rejection) => rejection.reason(),
+            Self::Foreign(refusal) => refusal.reason(),
             Self::Unavailable => "unavailable",
         }
     }
@@ -76,8 +82,19 @@ impl AuthorizationServer {
         let caller = match self.cache.get(&hash) {
             Some(caller) if now < caller.expires_at => caller,
             Some(_) => return Err(Rejection::Expired.into()),
-            None => self.cache.insert(hash, self.tokens.verify(token, now)?, now),
+            None => self.cache.insert(hash, self.verified(token, now).await?, now),
         };
+        if caller.subject.starts_with(external::USER_PREFIX) && self.external.is_some() {
+            return Ok(caller);
+        }
+        if let Some(workload) = Workload::parse(&caller.client_id) {
+            let scopes = workload.scopes(&self.workload_rules);
+            return if scopes.is_empty() {
+                Err(Rejection::Client.into())
+            } else {
+                Ok(narrowed(&caller, &scopes, None))
+            };
+        }
         let fresh = now.duration_since(caller.issued_at) < FRESH;
         let Some(name) = caller.grant.as_deref() else {
             let client = self.directory.standing(&caller.client_id, now).ok_or(Rejection::Client)?;
@@ -104,6 +121,24 @@ impl AuthorizationServer {
         };
         self.grants.used(name, now);
         Ok(caller)
+    }
+}
+
+impl AuthorizationServer {
+    /// What a token says that was not seen before.
+    async fn verified(&self, token: &str, now: Timestamp) -> Result<Caller, Unauthenticated> {
+        let Some(external) = &self.external else { return Ok(self.tokens.verify(token, now)?) };
+        // The operator's own tokens, by which it verifies the servers, are all that is still made here.
+        match self.tokens.verify(token, now) {
+            Ok(caller) if caller.client_id == OPERATOR_CLIENT_ID => Ok(caller),
+            _ => Ok(external.verify(token, now).await?),
+        }
+    }
+}
+
+impl From<Refusal> for Unauthenticated {
+    fn from(refusal: Refusal) -> Self {
+        if refusal == Refusal::Unavailable { Self::Unavailable } else { Self::Foreign(refusal) }
     }
 }
 

@@ -230,6 +230,7 @@ impl Reconcile<'_> {
             Err(error) => return self.report_refusal(error).await,
         };
         self.tell_changes(&clients, &plan.clients).await;
+        self.tell_key_changes(&plan.key_changes).await;
 
         let servers = servers::running(&self.context.world, self.namespace, self.name);
         let reports = self.load(&servers, &plan, memory).await?;
@@ -365,7 +366,7 @@ impl Reconcile<'_> {
         };
         let outcome = match &token {
             Ok(token) => {
-                let visits = subjects.iter().map(|server| verify(&self.context.probe, server, &plan.config.url, token));
+                let visits = subjects.iter().map(|server| verify(&self.context.probe, server, &plan.config, token));
                 try_join_all(visits).await.map(|offers| common(&offers))
             }
             Err(error) => Err(error.clone()),

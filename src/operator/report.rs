@@ -13,7 +13,7 @@ use crate::{
         condition::{CREDENTIALS_LOADED, READY},
     },
     chain::chain,
-    plan::{ClientPlan, CredentialChange, Plan, PlanError},
+    plan::{ClientPlan, CredentialChange, KeyChange, Plan, PlanError},
 };
 use k8s_openapi::{
     api::{apps::v1::Deployment, networking::v1::Ingress},
@@ -140,6 +140,27 @@ impl Reconcile<'_> {
                 None => continue,
             };
             self.context.events.note(client, reason, "Apply", note).await;
+        }
+    }
+
+    /// An Event for every step in the life of the endpoint's keys.
+    pub(super) async fn tell_key_changes(&self, changes: &[KeyChange]) {
+        for change in changes {
+            let (reason, note) = match change {
+                KeyChange::Created => ("SigningKeyCreated", "a signing key was made"),
+                KeyChange::Healed => (
+                    "SigningKeysHealed",
+                    "the Secret with the signing keys was damaged; what was usable is kept, tokens of the rest no longer count",
+                ),
+                KeyChange::Published => {
+                    ("SigningKeyPublished", "the next signing key is published; it signs in some minutes")
+                }
+                KeyChange::Rotated => (
+                    "SigningKeyRotated",
+                    "a new key signs access tokens; the one before stays published until its last token has expired",
+                ),
+            };
+            self.context.events.note(self.endpoint, reason, "Apply", note.to_owned()).await;
         }
     }
 

@@ -66,6 +66,8 @@ pub mod reason {
     pub const USER_TOO_COSTLY: &str = "UserTooCostly";
     /// A client's `existingSecret` could be guessed.
     pub const SECRET_TOO_SHORT: &str = "SecretTooShort";
+    /// A client of an endpoint whose tokens come from an authorization server elsewhere.
+    pub const EXTERNAL_ISSUER: &str = "ExternalIssuer";
 }
 
 /// How many problems of logins a message names.
@@ -257,7 +259,13 @@ pub fn endpoint_status(
     McpEndpointStatus {
         observed_generation: generation,
         url: Some(observed.url.resource()),
-        issuer: Some(observed.url.issuer()),
+        issuer: Some(
+            endpoint
+                .spec
+                .external_issuer
+                .as_ref()
+                .map_or_else(|| observed.url.issuer(), |external| external.issuer_url.clone()),
+        ),
         ready_replicas: ready.and_then(|ready| i32::try_from(ready).ok()).unwrap_or_default(),
         clients: i32::try_from(usable).unwrap_or(i32::MAX),
         active_grants: observed.active_grants,
@@ -337,6 +345,7 @@ fn problem_reason(problem: &ClientProblem) -> &'static str {
         ClientProblem::SecretKeyMissing { .. } => reason::SECRET_KEY_MISSING,
         ClientProblem::SecretTooShort { .. } => reason::SECRET_TOO_SHORT,
         ClientProblem::SecretNameTaken { .. } => reason::NAME_TAKEN,
+        ClientProblem::ExternalIssuer { .. } => reason::EXTERNAL_ISSUER,
     }
 }
 

@@ -2,7 +2,8 @@
 //! (RFC 6750, RFC 9728 §5.1), and with a token `server/discover` (MCP 2026-07-28).
 //!
 //! The token is made with the endpoint's signing keys, which the operator keeps anyway, for a client that only the
-//! operator can be ([`OPERATOR_CLIENT_ID`]). It has no scope and a short life.
+//! operator can be ([`OPERATOR_CLIENT_ID`]). It has no scope and a short life. Of an endpoint whose tokens come from an
+//! authorization server elsewhere nothing else is known here: that server is not asked.
 
 use super::{
     probe::{Answer, Probe},
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     chain::chain,
-    config::{OPERATOR_CLIENT_ID, PUBLIC_PORT, PublicUrl, SigningKeys},
+    config::{OPERATOR_CLIENT_ID, PUBLIC_PORT, PublicUrl, ServerConfig, SigningKeys},
     oauth::jwt::{AccessTokens, Subject},
 };
 use bytes::Bytes;
@@ -73,13 +74,17 @@ pub fn operator_token(
 pub async fn verify(
     probe: &Probe,
     server: &Server,
-    url: &PublicUrl,
+    config: &ServerConfig,
     token: &HeaderValue,
 ) -> Result<Vec<String>, VerifyError> {
+    let url = &config.url;
     let visit = Visit { probe, server, url };
-    visit.get(&url.resource_metadata_path(), |document| check_resource(document, url)).await?;
-    let keys_path = visit.get(&url.issuer_metadata_path(), |document| check_issuer(document, url)).await?;
-    visit.get(&keys_path, check_keys).await?;
+    let issuer = config.issuer();
+    visit.get(&url.resource_metadata_path(), |document| check_resource(document, url, &issuer)).await?;
+    if config.external_issuer.is_none() {
+        let keys_path = visit.get(&url.issuer_metadata_path(), |document| check_issuer(document, url)).await?;
+        visit.get(&keys_path, check_keys).await?;
+    }
     visit.post_without_token().await?;
     visit.discover(token).await
 }
@@ -162,13 +167,13 @@ impl Visit<'_> {
     }
 }
 
-fn check_resource(document: &Value, url: &PublicUrl) -> Result<(), String> {
+fn check_resource(document: &Value, url: &PublicUrl, issuer: &str) -> Result<(), String> {
     expect_field(document, "resource", &url.resource())?;
     let servers = document["authorization_servers"].as_array();
-    if servers.is_some_and(|servers| servers.iter().any(|server| *server == *url.issuer())) {
+    if servers.is_some_and(|servers| servers.iter().any(|server| *server == *issuer)) {
         return Ok(());
     }
-    Err(format!("expected authorization_servers to hold {:?}, got {}", url.issuer(), document["authorization_servers"]))
+    Err(format!("expected authorization_servers to hold {issuer:?}, got {}", document["authorization_servers"]))
 }
 
 /// Returns the path of the keys.
@@ -239,7 +244,7 @@ mod tests {
     fn documents_must_speak_of_this_endpoint() {
         let good =
             json!({"resource": "https://mcp.example.com/mcp", "authorization_servers": ["https://mcp.example.com"]});
-        assert_eq!(check_resource(&good, &url()), Ok(()));
+        assert_eq!(check_resource(&good, &url(), "https://mcp.example.com"), Ok(()));
         for (field, wrong) in [
             ("resource", json!("https://mcp.example.com")),
             ("resource", Value::Null),
@@ -248,7 +253,10 @@ mod tests {
         ] {
             let mut document = good.clone();
             document[field] = wrong;
-            assert!(check_resource(&document, &url()).unwrap_err().contains(field), "{document}");
+            assert!(
+                check_resource(&document, &url(), "https://mcp.example.com").unwrap_err().contains(field),
+                "{document}"
+            );
         }
 
         let good = json!({

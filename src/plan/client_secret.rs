@@ -123,7 +123,7 @@ pub(super) fn after(time: Timestamp, span: Span) -> Timestamp {
     time.checked_add(span.as_duration()).unwrap_or(Timestamp::MAX)
 }
 
-/// What annotations show.
-fn whole_seconds(time: Timestamp) -> Timestamp {
+/// What annotations and files show.
+pub(super) fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

@@ -60,16 +60,22 @@ pub(super) fn plan<'a>(
     let mut planned = Credentials::default();
     let mut taken =
         BTreeSet::from([owner.named(VERIFIERS_SUFFIX), owner.named(keys::SUFFIX), owner.named(login::SUFFIX)]);
+    let external = owner.endpoint().spec.external_issuer.as_ref();
     for client in clients {
         let mut plan = ClientPlan {
             name: client.name_any(),
             client_id: client.name_any(),
-            secret_name: secret_name(client),
+            secret_name: secret_name(client).filter(|_| external.is_none()),
             rotated_at: None,
             next_rotation: None,
             problem: None,
             change: None,
         };
+        if let Some(external) = external {
+            plan.problem = Some(ClientProblem::ExternalIssuer { issuer: external.issuer_url.clone() });
+            planned.plans.push(plan);
+            continue;
+        }
         let verifiers = match (&plan.secret_name, &client.spec.existing_secret) {
             (None, _) => Ok(Vec::new()),
             (Some(_), Some(existing)) => verify_existing(inputs, owner, client, existing),
@@ -85,7 +91,7 @@ pub(super) fn plan<'a>(
             }),
         };
         match verifiers {
-            Ok(secrets) => planned.verifiers.clients.push(verifier(client, secrets)),
+            Ok(secrets) => planned.verifiers.clients.push(verifier(client, secrets, plan.rotated_at)),
             Err(problem) => plan.problem = Some(problem),
         }
         planned.plans.push(plan);
@@ -130,14 +136,17 @@ pub(super) fn verifiers_secret(owner: &Owner<'_>, file: &str) -> Secret {
     }
 }
 
-fn verifier(client: &OAuthClient, secrets: Vec<SecretVerifier>) -> ClientVerifier {
+fn verifier(client: &OAuthClient, secrets: Vec<SecretVerifier>, rotated_at: Option<Timestamp>) -> ClientVerifier {
+    let created_at = client.metadata.creation_timestamp.as_ref().map(|time| time.0);
     ClientVerifier {
         client_id: client.name_any(),
         display_name: display_name(client),
         client_type: client.spec.client_type(),
         grants: client.spec.grants().to_vec(),
         scopes: client.spec.scopes.iter().copied().collect(),
-        registered_at: client.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        // A Secret that is older than its client came with it from a backup: it is the same client. A namesake of one that
+        // was deleted gets a Secret of its own.
+        registered_at: created_at.map(|created| rotated_at.map_or(created, |rotated| rotated.min(created))),
         redirect_uris: client.spec.redirect_uris().map(ToOwned::to_owned).collect(),
         secrets,
         private_key_jwt: client.spec.private_key_jwt.clone(),

@@ -1,15 +1,32 @@
-//! The Secret with the endpoint's signing keys. Made once, then kept byte for byte while the keys are usable.
+//! The Secret with the endpoint's signing and sealing keys. Kept byte for byte while nothing is to be done: keys are made
+//! once, replaced on schedule, and healed one by one where they are damaged.
 
 use super::{
-    Inputs, PlanError, PlannedObject, json,
+    Inputs, KeyChange, PlanError, PlannedObject, json,
+    key_schedule::Schedule,
     metadata::{Component, Owner},
 };
-use crate::config::{KEYS_FILE, SigningKeys};
+use crate::{
+    api::endpoint::Tokens,
+    config::{KEYS_FILE, SealingKey, SigningKey, SigningKeys},
+};
+use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use rand::CryptoRng;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
 /// The suffix of the Secret's name.
 pub(super) const SUFFIX: &str = "signing-keys";
+
+/// The longest that admission lets an access token live. By this and not by the lifetime as it is now, since that may
+/// have been longer a moment ago.
+const LONGEST_ACCESS: Duration = Duration::from_hours(1);
+/// The longest that admission lets a grant live.
+const LONGEST_REFRESH: Duration = Duration::from_hours(8760);
+/// Clocks differ a little, and servers change to a new key some seconds after the plan.
+const MARGIN: Duration = Duration::from_mins(5);
 
 /// What comes out.
 pub(super) struct Planned {
@@ -17,34 +34,96 @@ pub(super) struct Planned {
     /// The bytes of its file.
     pub(super) file: Vec<u8>,
     pub(super) keys: SigningKeys,
+    /// What was done to the keys, worth an Event.
+    pub(super) changes: Vec<KeyChange>,
+    /// When something is to be done next.
+    pub(super) next_change: Option<Timestamp>,
 }
 
-/// Plans the Secret with the signing keys.
+/// Plans the Secret with the keys.
 pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoRng) -> Result<Planned, PlanError> {
     let name = owner.named(SUFFIX);
     let observed = inputs.secrets.get(&name);
     if observed.is_some_and(|secret| !owner.owns(secret)) {
         return Err(PlanError::NameTaken { secret: name });
     }
-    let kept = observed.and_then(usable);
-    let generated = kept.is_none();
-    let (file, keys) = kept.map_or_else(|| generate(inputs, rng), Ok)?;
+    let held = observed.and_then(|secret| secret.data.as_ref()?.get(KEYS_FILE)).map(|file| file.0.as_slice());
+    let Found { mut keys, whole, damaged } = Found::read(held.unwrap_or_default());
+    let before = keys.clone();
+    let (now, tokens) = (inputs.now, &owner.endpoint().spec.tokens);
+    let signing = signing(tokens)
+        .advance(&mut keys.keys, now, || SigningKey::generate(now, rng).map_err(PlanError::SigningKey))?;
+    let sealing =
+        match sealing(tokens).advance(&mut keys.sealing, now, || Ok::<_, Infallible>(SealingKey::generate(now, rng))) {
+            Ok(step) => step,
+            Err(never) => match never {},
+        };
+    let file = match held {
+        Some(file) if whole && keys == before => file.to_vec(),
+        _ => json(&keys)?.into_bytes(),
+    };
+
+    let changes = [
+        (observed.is_none(), KeyChange::Created),
+        (observed.is_some() && (damaged || signing.begun), KeyChange::Healed),
+        (signing.published, KeyChange::Published),
+        (signing.promoted, KeyChange::Rotated),
+    ];
+    let generated = [signing, sealing].iter().any(|step| step.begun || step.published);
     let secret = Secret {
         metadata: owner.metadata(name, Component::Credentials),
         data: Some([(KEYS_FILE.to_owned(), ByteString(file.clone()))].into()),
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
     };
-    Ok(Planned { secret: PlannedObject::credentials(&secret, observed, generated)?, file, keys })
+    Ok(Planned {
+        secret: PlannedObject::credentials(&secret, observed, generated)?,
+        file,
+        keys,
+        changes: changes.into_iter().filter_map(|(is_so, change)| is_so.then_some(change)).collect(),
+        next_change: [signing.next, sealing.next].into_iter().flatten().min(),
+    })
 }
 
-fn usable(secret: &Secret) -> Option<(Vec<u8>, SigningKeys)> {
-    let file = secret.data.as_ref()?.get(KEYS_FILE)?.0.as_slice();
-    let keys: SigningKeys = serde_json::from_slice(file).ok()?;
-    keys.validate().is_ok().then(|| (file.to_vec(), keys))
+fn signing(tokens: &Tokens) -> Schedule {
+    let keep = tokens.access_lifetime.as_duration().max(LONGEST_ACCESS).saturating_add(MARGIN);
+    Schedule { interval: tokens.key_rotation.as_duration(), keep, keep_at_most: keep, most: 3 }
 }
 
-fn generate(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, SigningKeys), PlanError> {
-    let keys = SigningKeys::generate(inputs.now, rng)?;
-    Ok((json(&keys)?.into_bytes(), keys))
+/// Refresh tokens that were made with a key may come back for as long as a grant lasts.
+fn sealing(tokens: &Tokens) -> Schedule {
+    let keep = tokens.refresh_lifetime.as_duration().saturating_add(MARGIN);
+    let keep_at_most = keep.max(LONGEST_REFRESH.saturating_add(MARGIN));
+    Schedule { interval: tokens.key_rotation.as_duration(), keep, keep_at_most, most: 64 }
+}
+
+/// What is usable in a file.
+struct Found {
+    keys: SigningKeys,
+    /// Whether that is all that is in it.
+    whole: bool,
+    /// Whether there is a key in it that cannot be used. A kind of keys that an older version did not know is not damage.
+    damaged: bool,
+}
+
+impl Found {
+    fn read(file: &[u8]) -> Self {
+        let content: Value = serde_json::from_slice(file).unwrap_or_default();
+        let mut kids = BTreeSet::new();
+        let (keys, bad_keys) =
+            usable(content.get("keys"), |key: &SigningKey| key.is_usable() && kids.insert(key.kid.clone()));
+        let (sealing, bad_sealing) = usable(content.get("sealing"), |key: &SealingKey| key.bytes().is_ok());
+        let keys = SigningKeys { keys, sealing };
+        let whole = serde_json::from_slice::<SigningKeys>(file).is_ok_and(|all| all == keys);
+        Self { keys, whole, damaged: bad_keys || bad_sealing }
+    }
+}
+
+/// The usable ones of a list, and whether any is not.
+fn usable<K: DeserializeOwned>(list: Option<&Value>, mut check: impl FnMut(&K) -> bool) -> (Vec<K>, bool) {
+    let listed = list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let good: Vec<K> =
+        listed.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).filter(|key| check(key)).collect();
+    let bad = list.is_some_and(|list| !list.is_array()) || good.len() < listed.len();
+    (good, bad)
 }

@@ -11,6 +11,7 @@ mod credentials;
 mod deployment;
 mod disruption;
 mod ingress;
+mod key_schedule;
 mod keys;
 mod login;
 mod metadata;
@@ -92,7 +93,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     let config_file = json(&config)?;
     let credentials = credentials::plan(inputs, &owner, &url, rng);
     let clients_file = json(&credentials.verifiers)?;
-    let keys::Planned { secret: keys_secret, file: keys_file, keys: signing_keys } = keys::plan(inputs, &owner, rng)?;
+    let keys = keys::plan(inputs, &owner, rng)?;
 
     let login = login::plan(inputs);
     let login_file = json(&login.secrets)?;
@@ -101,7 +102,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     for secret in &credentials.secrets {
         objects.0.push(PlannedObject::credentials(&secret.desired, secret.observed, secret.generated)?);
     }
-    objects.0.push(keys_secret);
+    objects.0.push(keys.secret);
     objects.add([credentials::verifiers_secret(&owner, &clients_file)])?;
     objects.add([login::secret(&owner, &login_file)])?;
     objects.add([server_config::config_map(&owner, &config_file)])?;
@@ -117,10 +118,11 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
 
     Ok(Plan {
         config,
-        revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys_file, login_file.as_bytes()),
-        signing_keys,
+        revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys.file, login_file.as_bytes()),
+        signing_keys: keys.keys,
+        key_changes: keys.changes,
         objects: objects.0,
-        next_change: credentials.next_change(),
+        next_change: credentials.next_change().into_iter().chain(keys.next_change).min(),
         clients: credentials.plans,
         login_problems: login.problems,
         cors_enforcer: cors.enforcer,
@@ -189,6 +191,8 @@ pub struct Plan {
     pub revision: Revision,
     /// The servers' signing keys.
     pub signing_keys: SigningKeys,
+    /// What this plan did to them, worth Events.
+    pub key_changes: Vec<KeyChange>,
     /// Every object that should exist, in the order in which to apply them: credentials first, routes last.
     pub objects: Vec<PlannedObject>,
     /// One per client, sorted by name.
@@ -199,7 +203,7 @@ pub struct Plan {
     pub cors_enforcer: CorsEnforcer,
     /// Why it is not who the manifest might lead one to expect; a sentence for the status.
     pub cors_note: Option<String>,
-    /// When the plan changes by itself next: a rotation, or the end of an overlap.
+    /// When the plan changes by itself next: a rotation, of a client's secret or of keys, or the end of an overlap.
     pub next_change: Option<Timestamp>,
 }
 
@@ -265,6 +269,14 @@ pub enum ClientProblem {
         /// The Secret's name.
         secret: String,
     },
+    /// Tokens for the endpoint come from elsewhere.
+    #[error(
+        "tokens for this endpoint come from {issuer} (spec.externalIssuer of the McpEndpoint); register the client there, and delete this OAuthClient"
+    )]
+    ExternalIssuer {
+        /// The authorization server.
+        issuer: String,
+    },
     /// Its Secret's name is taken by an object that is not its own.
     #[error("Secret {secret:?} belongs to something else; give spec.secret.name another name")]
     SecretNameTaken {
@@ -282,6 +294,19 @@ pub enum CredentialChange {
     Rotated,
     /// The Secret was damaged; what was left of it no longer counts.
     Healed,
+}
+
+/// What a plan did to the endpoint's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyChange {
+    /// The first ones.
+    Created,
+    /// Damaged ones were removed, and new ones made where none was left.
+    Healed,
+    /// The key that will sign next is published.
+    Published,
+    /// It signs now; the one before is kept until its last token has expired.
+    Rotated,
 }
 
 /// Who answers preflights and adds the CORS headers.

@@ -65,9 +65,13 @@ impl Door {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyError> {
         let config = &mounted.config;
-        let cache = previous
-            .filter(|door| door.mounted.keys == mounted.keys && door.mounted.config.url == config.url)
-            .map(|door| Arc::clone(door.authorization.cache()));
+        let same_tokens = |door: &&Self| {
+            let before = &door.mounted;
+            before.keys == mounted.keys
+                && before.config.url == config.url
+                && before.config.external_issuer == config.external_issuer
+        };
+        let cache = previous.filter(same_tokens).map(|door| Arc::clone(door.authorization.cache()));
         let limiters =
             previous.filter(|door| *door.limiters.limits() == config.limits).map(|door| Arc::clone(&door.limiters));
         Ok(Self {
@@ -275,7 +279,11 @@ impl Door {
             );
             return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response();
         }
-        let message = format!("{why}; obtain one at {}", config.url.issuer_url(TOKEN_PATH));
+        let place = match &config.external_issuer {
+            Some(external) => external.issuer_url.clone(),
+            None => config.url.issuer_url(TOKEN_PATH),
+        };
+        let message = format!("{why}; obtain one at {place}");
         Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
             .with(header::WWW_AUTHENTICATE, challenge)
             .into_response(Route::Mcp)
@@ -325,7 +333,14 @@ mod tests {
         let state = Arc::new(state::Local::memory(Arc::new(SystemClock)));
         let users = Arc::new(mounted.login.clone());
         let published = Arc::new(Published::new(&Arc::new(Outbound::new().unwrap())));
-        let backing = Backing { grants: state.clone(), registrations: state, published, users };
+        let backing = Backing {
+            grants: state.clone(),
+            registrations: state,
+            published,
+            users,
+            workloads: Arc::new(crate::oauth::workload::NoCluster),
+            external: None,
+        };
         Arc::new(Door::new(mounted, backing, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
     }
 

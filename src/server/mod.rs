@@ -22,7 +22,7 @@ pub use mounted::MountedError;
 
 use crate::{
     ambient::Clock,
-    oauth::{client::Registrations, grant::Grants},
+    oauth::{client::Registrations, grant::Grants, workload::WorkloadTokens},
     observe::metrics::Metrics,
     outbound::Outbound,
     state::Health,
@@ -45,6 +45,8 @@ pub struct Options {
     pub grants: Arc<dyn Grants>,
     /// Where the clients that registered themselves are kept.
     pub registrations: Arc<dyn Registrations>,
+    /// Who verifies the tokens of pods.
+    pub workloads: Arc<dyn WorkloadTokens>,
     /// How fresh the two are.
     pub state: Arc<Health>,
     /// How what clients publish of themselves is fetched.

@@ -4,6 +4,7 @@
 //! all files change at once. Reading through the link's target keeps a half-changed set from being seen. A folder
 //! without `..data`, as a person may lay it out, is read until two readings agree.
 
+use crate::outbound::OutboundError;
 use crate::{
     config::{
         CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE, LoginSecrets, Revision, ServerConfig,
@@ -70,6 +71,9 @@ pub enum MountedError {
     /// The keys cannot be used.
     #[error("signing-keys.json cannot be used")]
     Keys(#[from] KeyError),
+    /// The authorization server elsewhere cannot be asked.
+    #[error("config.json: externalIssuer cannot be used")]
+    ExternalIssuer(#[source] OutboundError),
     /// Right in shape, but not in content.
     #[error("{0}")]
     Invalid(String),

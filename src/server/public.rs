@@ -66,11 +66,17 @@ impl Public {
         let config = &door.mounted().config;
         let url = &config.url;
         let resource = metadata::protected_resource(config);
-        let mut documents = Router::new()
-            .without_v07_checks()
-            .route(&url.resource_metadata_path(), get(document(resource.clone())))
-            .route(&url.issuer_metadata_path(), get(document(metadata::authorization_server(config))))
-            .route(&format!("{}{JWKS_PATH}", url.base_path()), get(document(metadata::jwks(&door.mounted().keys)?)));
+        let mut documents =
+            Router::new().without_v07_checks().route(&url.resource_metadata_path(), get(document(resource.clone())));
+        let issues_tokens = config.external_issuer.is_none();
+        if issues_tokens {
+            documents = documents
+                .route(&url.issuer_metadata_path(), get(document(metadata::authorization_server(config))))
+                .route(
+                    &format!("{}{JWKS_PATH}", url.base_path()),
+                    get(document(metadata::jwks(&door.mounted().keys)?)),
+                );
+        }
         if url.base_path().is_empty() {
             documents = documents.route(ROOT_RESOURCE_METADATA, get(document(resource)));
         }
@@ -82,17 +88,17 @@ impl Public {
             let endpoint = Arc::clone(&endpoint);
             |State(door): State<Arc<Door>>, mut request: Request| async move { door.mcp(&endpoint, &mut request).await }
         };
-        let guarded = Router::new()
-            .without_v07_checks()
-            .route(&format!("{}{AUTHORIZE_PATH}", url.base_path()), get(sign_in).post(sign_in))
-            .route(&format!("{}{TOKEN_PATH}", url.base_path()), post(issue_token))
-            .route(&format!("{}{REVOKE_PATH}", url.base_path()), post(revoke))
-            .route(&format!("{}{INTROSPECT_PATH}", url.base_path()), post(introspect))
-            .route(url.path(), any(mcp));
-        let guarded = match config.client_policy.dynamic_registration {
-            Some(_) => guarded.route(&format!("{}{REGISTER_PATH}", url.base_path()), post(register)),
-            None => guarded,
-        };
+        let mut guarded = Router::new().without_v07_checks().route(url.path(), any(mcp));
+        if issues_tokens {
+            guarded = guarded
+                .route(&format!("{}{AUTHORIZE_PATH}", url.base_path()), get(sign_in).post(sign_in))
+                .route(&format!("{}{TOKEN_PATH}", url.base_path()), post(issue_token))
+                .route(&format!("{}{REVOKE_PATH}", url.base_path()), post(revoke))
+                .route(&format!("{}{INTROSPECT_PATH}", url.base_path()), post(introspect));
+            if config.client_policy.dynamic_registration.is_some() {
+                guarded = guarded.route(&format!("{}{REGISTER_PATH}", url.base_path()), post(register));
+            }
+        }
         let guarded = guarded.with_state(Arc::clone(door)).layer(option_layer(answered_here.then(|| cors(door))));
 
         let router = documents

@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{
     chain::chain,
-    config::LoadedRevision,
+    config::{LoadedRevision, ServerConfig},
     mcp,
-    oauth::{Backing, clients::Published},
+    oauth::{Backing, clients::Published, external::ExternalTokens},
     observe::metrics::Metrics,
+    outbound::Outbound,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use notify::{RecursiveMode, Watcher as _};
@@ -132,9 +133,30 @@ fn prepare(
             |door| Arc::clone(door.authorization().published()),
         ),
         users: Arc::new(mounted.login.clone()),
+        workloads: Arc::clone(&options.workloads),
+        external: external(&mounted.config, &options.outbound, previous)?,
     };
     let door = Arc::new(Door::new(mounted, backing, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
     Ok(Public::new(&door, endpoint)?)
+}
+
+/// The authorization server elsewhere, with its keys as far as they are known.
+fn external(
+    config: &ServerConfig,
+    outbound: &Outbound,
+    previous: Option<&Door>,
+) -> Result<Option<Arc<ExternalTokens>>, MountedError> {
+    let Some(issuer) = &config.external_issuer else { return Ok(None) };
+    let same = |door: &&Door| {
+        let before = &door.mounted().config;
+        before.external_issuer == config.external_issuer && before.url == config.url
+    };
+    if let Some(known) = previous.filter(same).and_then(|door| door.authorization().external()) {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let client = outbound.trusted(issuer.ca_bundle.as_deref());
+    let tokens = ExternalTokens::new(issuer, config.url.resource(), client.map_err(MountedError::ExternalIssuer)?);
+    Ok(Some(Arc::new(tokens)))
 }
 
 /// Tells of changes in the folder. Not being able to is no reason not to serve: the files are also polled.

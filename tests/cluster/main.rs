@@ -9,3 +9,4 @@ mod harness;
 mod operator;
 mod servers;
 mod state;
+mod workload;

@@ -12,6 +12,7 @@ use portcullis::{
     api::{ClientType, Grant, Scope, authorization::ClientPolicy},
     config::{ClientVerifier, Clients, ServerConfig, SigningKeys},
     server::{self, Listeners, Options},
+    oauth::workload::NoCluster,
     state::{Health, Local},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -70,6 +71,7 @@ impl Server {
             workspaces: None,
             grants: state.clone(),
             registrations: state,
+            workloads: Arc::new(NoCluster),
             state: Arc::new(Health::local()),
             outbound: web.outbound(),
             clock: clock.clone(),

@@ -1,9 +1,11 @@
 //! What the tests against a real control plane share.
 
 pub mod audit;
+pub mod clock;
 pub mod controlplane;
 pub mod grants;
 pub mod kubelet;
+pub mod mounted;
 pub mod process;
 pub mod proxy;
 pub mod volume;

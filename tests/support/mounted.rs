@@ -68,7 +68,7 @@ impl Volume {
 
     pub fn replace(&self, files: &Files) {
         self.count.set(self.count.get() + 1);
-        let fresh = format!("..2026_{}", self.count.get());
+        let fresh = format!("..{}_{}", files.revision(), self.count.get());
         fs::create_dir(self.path().join(&fresh)).unwrap();
         files.write(&self.path().join(&fresh));
         let before = fs::read_link(self.path().join("..data"));

@@ -3,6 +3,7 @@
 
 mod redeem;
 mod renew;
+mod workload;
 
 use super::{
     AuthorizationServer,
@@ -14,6 +15,7 @@ use super::{
     parameters::Parameters,
     refresh::RefreshToken,
     scopes,
+    workload::GRANT_TYPE,
 };
 use crate::api::{ClientType, Grant, Scope, scope};
 use axum::{
@@ -57,6 +59,21 @@ struct TokenRequest<'a> {
     now: Timestamp,
 }
 
+/// When, for which grant, and for whom a token is made, as the audit has it.
+#[derive(Clone, Copy)]
+struct Issue<'a> {
+    grant_type: Option<&'a str>,
+    address: Option<IpAddr>,
+    now: Timestamp,
+}
+
+impl<'a> From<&TokenRequest<'a>> for Issue<'a> {
+    fn from(request: &TokenRequest<'a>) -> Self {
+        let TokenRequest { parameters, address, now, .. } = *request;
+        Self { grant_type: parameters.get("grant_type"), address, now }
+    }
+}
+
 impl TokenRequest<'_> {
     fn client_id(&self) -> &str {
         &self.client.verifier.client_id
@@ -84,6 +101,9 @@ impl AuthorizationServer {
     ) -> Result<TokenResponse, OAuthError> {
         let parameters = form(headers, body, &NAMES)?;
         let grant_type = parameters.get("grant_type").ok_or(OAuthError::Missing("grant_type"))?;
+        if grant_type == GRANT_TYPE {
+            return self.exchange(&parameters, address, now, rng).await;
+        }
         // Who makes the request is settled first, whatever it is for.
         let client = self.authenticate(headers, &parameters, address, now).await?;
         let request = TokenRequest { client: &client, parameters: &parameters, address, now };
@@ -109,7 +129,7 @@ impl AuthorizationServer {
             return Err(OAuthError::UnauthorizedClient(Grant::ClientCredentials));
         }
         let scopes = scopes::granted(request.parameters.get("scope"), &client.scopes)?;
-        self.issue(request, &Subject::client(&client.client_id, &scopes), None, rng)
+        self.issue(request.into(), &Subject::client(&client.client_id, &scopes), None, rng)
     }
 
     /// An access token for a user's grant, and a refresh token where there is one.
@@ -128,12 +148,12 @@ impl AuthorizationServer {
             grant: Some(&grant.name),
             scopes,
         };
-        self.issue(request, &subject, refresh, rng)
+        self.issue(request.into(), &subject, refresh, rng)
     }
 
     fn issue(
         &self,
-        request: &TokenRequest<'_>,
+        request: Issue<'_>,
         subject: &Subject<'_>,
         refresh: Option<RefreshToken>,
         rng: &mut (dyn CryptoRng + Send),
@@ -143,7 +163,7 @@ impl AuthorizationServer {
         tracing::info!(
             target: "audit",
             event = "token.issued",
-            grant_type = request.parameters.get("grant_type"),
+            grant_type = request.grant_type,
             client_id = subject.client_id,
             user = subject.grant.map(|_| subject.id.as_ref()),
             grant = subject.grant,

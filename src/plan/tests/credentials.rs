@@ -332,7 +332,30 @@ fn the_operator_is_known_to_the_servers_and_can_obtain_nothing() {
 #[test]
 fn a_verifier_says_since_when_its_client_exists() {
     let mut world = rotating();
+    world.at("2026-03-01T10:00:00Z");
     assert_eq!(verifiers(&world.plan()).get("bot").unwrap().registered_at, None);
     world.clients[0].metadata.creation_timestamp = Some(Time(world.now));
     assert_eq!(verifiers(&world.plan()).get("bot").unwrap().registered_at, Some(world.now));
+
+    // Restored from a backup, Secret and all: it is the same client, and its tokens go on.
+    world.apply();
+    world.clients[0].metadata.creation_timestamp = Some(Time(time("2026-03-01T10:30:00Z")));
+    world.at("2026-03-01T10:30:00Z");
+    let rotated_at = Some(time("2026-03-01T10:00:00Z"));
+    assert_eq!(verifiers(&world.plan()).get("bot").unwrap().registered_at, rotated_at);
+    world.secrets.remove("bot-oauth");
+    assert_eq!(verifiers(&world.plan()).get("bot").unwrap().registered_at, Some(world.now), "a namesake");
+}
+
+#[test]
+fn with_an_issuer_elsewhere_clients_are_sent_there_and_get_no_secret() {
+    let mut world =
+        World::new("url: https://mcp.example.com/mcp\nexternalIssuer: {issuerUrl: 'https://idp.example.com'}")
+            .with_client("bot", ROTATING);
+    let plan = world.plan();
+    let client = only_client(&plan);
+    let problem = client.problem.as_ref().unwrap();
+    assert!(problem.to_string().contains("https://idp.example.com") && client.secret_name.is_none());
+    assert!(verifiers(&plan).get("bot").is_none() && verifiers(&plan).get(OPERATOR_CLIENT_ID).is_some());
+    assert!(!plan.objects.iter().any(|planned| planned.name() == "bot-oauth"));
 }

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod edge;
+mod keys;
 mod login;
 mod properties;
 mod snapshots;

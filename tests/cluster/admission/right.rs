@@ -25,7 +25,7 @@ fn plain_manifests() -> Vec<Right> {
     let url = |what, url: &str| endpoint(what, json!({"url": url}), json!({"url": url}));
     vec![
         endpoint("the plainest endpoint", json!({}), json!({
-            "tokens": {"accessLifetime": "15m"},
+            "tokens": {"accessLifetime": "15m", "refreshLifetime": "720h", "refreshIdle": "168h", "keyRotation": "2160h"},
             "tools": {"allow": ["*"], "deny": []},
             "cors": {"allowedOrigins": [], "maxAge": "2h", "enforcedBy": "Auto"},
             "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": 20, "maxBodySize": "4Mi"},
@@ -35,6 +35,9 @@ fn plain_manifests() -> Vec<Right> {
         })),
         endpoint("defaults beside what is set", json!({"limits": {"burst": 50}}), json!({"limits": {"burst": 50, "requestsPerSecond": 10}})),
         endpoint("what is null is left out", json!({"tokens": {"accessLifetime": null}}), json!({"tokens": {"accessLifetime": "15m"}})),
+        endpoint("an issuer elsewhere", json!({"externalIssuer": {"issuerUrl": "https://idp.example.com/realms/a"}}), json!({"externalIssuer": {"usernameClaim": "preferred_username"}})),
+        endpoint("an issuer on this machine", json!({"externalIssuer": {"issuerUrl": "http://127.0.0.1:8080/a", "audience": "api://agents"}}), json!({})),
+        endpoint("workloads", json!({"workloadIdentity": {"rules": [{"name": "ci", "namespaces": ["ci", "build"], "serviceAccounts": ["*"], "scopes": ["files:read"]}]}}), json!({})),
         url("plain http on localhost", "http://localhost:8080/mcp"),
         url("plain http on an IPv4 loopback address", "http://127.0.0.1:8080/mcp"),
         url("plain http on the IPv6 loopback address", "http://[::1]:8080/mcp"),

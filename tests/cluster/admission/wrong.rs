@@ -82,6 +82,17 @@ fn keys_at(what: &'static str, uri: &str) -> Wrong {
     client(what, json!({"privateKeyJwt": {"jwksUri": uri}}), "spec.privateKeyJwt.jwksUri", says)
 }
 
+/// A rule of workload identity; `change` is merged over it.
+fn rule(change: &Value) -> Value {
+    let mut rule = json!({"name": "ci", "namespaces": ["ci"], "serviceAccounts": ["runner"], "scopes": ["files:read"]});
+    super::merge(&mut rule, change);
+    rule
+}
+
+fn login() -> Value {
+    json!({"name": "local", "passwords": {"secretRef": {"name": "users"}}})
+}
+
 fn many_annotations() -> Value {
     (0..65).map(|number| (format!("example.com/{number}"), json!("yes"))).collect()
 }
@@ -141,6 +152,22 @@ fn wrong_endpoints() -> Vec<Wrong> {
         endpoint("a size of nothing", json!({"limits": {"maxBodySize": "0"}}), "spec.limits.maxBodySize", bytes),
         endpoint("tokens that live too long", json!({"tokens": {"accessLifetime": "2h"}}), "spec.tokens.accessLifetime", "must be a duration from 1m to 1h"),
         endpoint("tokens that live too short", json!({"tokens": {"accessLifetime": "10s"}}), "spec.tokens.accessLifetime", "must be a duration from 1m to 1h"),
+        endpoint("keys that are replaced too often", json!({"tokens": {"keyRotation": "1h"}}), "spec.tokens.keyRotation", "must be a duration from 24h to 87600h"),
+        endpoint("a consent that lasts for ever", json!({"tokens": {"refreshLifetime": "20000h"}}), "spec.tokens.refreshLifetime", "must be a duration from 1h to 8760h"),
+        endpoint("an idle time that is too short", json!({"tokens": {"refreshIdle": "5m"}}), "spec.tokens.refreshIdle", "must be a duration from 1h to 8760h"),
+        endpoint("idle for longer than the consent lasts", json!({"tokens": {"refreshLifetime": "24h", "refreshIdle": "48h"}}), "spec.tokens.refreshIdle", "must not be longer than refreshLifetime"),
+        endpoint("an issuer elsewhere, and logins", json!({"externalIssuer": {"issuerUrl": "https://idp.example.com"}, "login": [login()]}), "spec.externalIssuer", "the built-in one is off; remove login, clients and workloadIdentity, or externalIssuer"),
+        endpoint("an issuer elsewhere, and workloads", json!({"externalIssuer": {"issuerUrl": "https://idp.example.com"}, "workloadIdentity": {"rules": [rule(&json!({}))]}}), "spec.externalIssuer", "the built-in one is off"),
+        endpoint("an issuer elsewhere, and registration", json!({"externalIssuer": {"issuerUrl": "https://idp.example.com"}, "clients": {"dynamicRegistration": {}}}), "spec.externalIssuer", "the built-in one is off"),
+        endpoint("an issuer in the clear", json!({"externalIssuer": {"issuerUrl": "http://idp.example.com"}}), "spec.externalIssuer.issuerUrl", "must be an https:// URL without query, fragment or user information"),
+        endpoint("an issuer with a query", json!({"externalIssuer": {"issuerUrl": "https://idp.example.com?tenant=a"}}), "spec.externalIssuer.issuerUrl", "must be an https:// URL without query, fragment or user information"),
+        endpoint("certificates that are none", json!({"externalIssuer": {"issuerUrl": "https://idp.example.com", "caBundle": "x"}}), "spec.externalIssuer.caBundle", "must be certificates in PEM, and no private key"),
+        limit(Endpoint, "no rules for workloads", json!({"workloadIdentity": {"rules": []}}), "spec.workloadIdentity.rules", "should have at least 1 items", "must have at least 1 entries"),
+        endpoint("a rule for every namespace", json!({"workloadIdentity": {"rules": [rule(&json!({"namespaces": ["*"]}))]}}), "spec.workloadIdentity.rules[0].namespaces", "each must be the name of a namespace; there are no wildcards"),
+        endpoint("a rule for a pattern of accounts", json!({"workloadIdentity": {"rules": [rule(&json!({"serviceAccounts": ["ci-*"]}))]}}), "spec.workloadIdentity.rules[0].serviceAccounts", "each must be the name of a service account, or * for all"),
+        limit(Endpoint, "a rule that allows nothing", json!({"workloadIdentity": {"rules": [rule(&json!({"scopes": []}))]}}), "spec.workloadIdentity.rules[0].scopes", "should have at least 1 items", "must have at least 1 entries"),
+        limit(Endpoint, "a rule twice", json!({"workloadIdentity": {"rules": [rule(&json!({})), rule(&json!({}))]}}), "spec.workloadIdentity.rules", "Duplicate value", r#"must have each name once; "ci" is there twice"#),
+        limit(Endpoint, "two logins of one name", json!({"login": [login(), login()]}), "spec.login", "Duplicate value", r#"must have each name once; "local" is there twice"#),
         endpoint("a network that is none", json!({"network": {"allowedCidrs": ["160.79.104.0/40"]}}), "spec.network.allowedCidrs", "each must be a network such as 160.79.104.0/21"),
         endpoint("a single address", json!({"network": {"trustedProxies": ["10.0.0.1"]}}), "spec.network.trustedProxies", "a single address is written with /32 or /128"),
         origin("any origin", "*"),
