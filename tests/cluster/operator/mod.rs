@@ -2,6 +2,7 @@
 
 mod credentials;
 mod election;
+mod grants;
 mod interruptions;
 mod memory;
 mod objects;
