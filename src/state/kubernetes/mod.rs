@@ -104,26 +104,18 @@ impl Kubernetes {
         let dynamic = format!("{of_endpoint},{REGISTERED_LABEL}={REGISTERED_DYNAMIC}");
         let mut watch = Watch::new(self.grants.clone(), &of_endpoint);
         let grants = async {
-            let mut listed = false;
             loop {
                 let event = watch.next().await;
-                let done = matches!(event, Event::InitDone);
                 self.grant_told(event).await;
-                if done && !std::mem::replace(&mut listed, true) {
-                    self.health.listed();
-                }
+                watch.taken_in(&self.health);
             }
         };
         let mut watch = Watch::new(self.clients.clone(), &dynamic);
         let clients = async {
-            let mut listed = false;
             loop {
                 let event = watch.next().await;
-                let done = matches!(event, Event::InitDone);
                 self.client_told(event).await;
-                if done && !std::mem::replace(&mut listed, true) {
-                    self.health.listed();
-                }
+                watch.taken_in(&self.health);
             }
         };
         let following = async {
