@@ -121,6 +121,8 @@ impl Server {
         let (address, private_address) = (public.local_addr().unwrap(), private.local_addr().unwrap());
         let mut config = config(address);
         change(&mut config);
+        // For reqwest's clients: nobody else has chosen one in this process.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let volume = Volume::new(&Files::new(&config, &clients(vec![secret(SECRET)]), &keys(1)));
         let clock = Arc::new(ManualClock::at(start_of_time()));
         let shutdown = CancellationToken::new();
@@ -284,6 +286,17 @@ async fn a_client_finds_its_way_from_the_challenge_to_an_answer() {
     let issuer: Value = server.request(Method::GET, path).send().await.unwrap().json().await.unwrap();
     assert_eq!(issuer["issuer"], origin);
     assert_eq!(issuer["grant_types_supported"], json!(["client_credentials"]));
+    for (endpoint, error) in [
+        ("token_endpoint", "invalid_request"),
+        ("revocation_endpoint", "invalid_client"),
+        ("introspection_endpoint", "invalid_client"),
+    ] {
+        let url = issuer[endpoint].as_str().unwrap();
+        let empty = server.http.post(url).form(&[("token", "x")]).send().await.unwrap();
+        assert_eq!((endpoint, header(&empty, "cache-control")), (endpoint, "no-store"));
+        assert_eq!(empty.json::<Value>().await.unwrap()["error"], error, "{endpoint}");
+        assert_eq!(server.http.get(url).send().await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED, "{endpoint}");
+    }
     let sign_in = server.http.get(issuer["authorization_endpoint"].as_str().unwrap()).send().await.unwrap();
     assert_eq!(sign_in.status(), StatusCode::BAD_REQUEST);
     assert_eq!(sign_in.json::<Value>().await.unwrap()["error"], "unsupported_response_type");
@@ -444,7 +457,7 @@ async fn a_folder_of_plain_files_is_followed_too() {
     let folder = server.volume.path();
     // As a person would do: the link away, the files in its place.
     std::fs::remove_file(folder.join("..data")).unwrap();
-    for name in ["config.json", "clients.json", "signing-keys.json"] {
+    for name in ["config.json", "clients.json", "signing-keys.json", "login.json"] {
         std::fs::remove_file(folder.join(name)).unwrap();
     }
     server.eventually(|loaded| loaded.rejected.as_deref().is_some_and(|reason| reason.contains("config.json"))).await;

@@ -3,13 +3,18 @@ use proptest::prelude::*;
 
 const CHATGPT: &str = "https://chatgpt.com/connector/oauth/{id}";
 
+fn hold(rows: &[(&str, &str, bool)]) {
+    for &(registered, presented, expected) in rows {
+        assert_eq!(is_registered(&[registered], presented), expected, "{registered} and {presented:?}");
+    }
+}
+
 #[test]
 fn redirect_uris_match_exactly_and_nothing_else_does() {
     const WEB: &str = "https://app.example.com/cb";
-    const LOOPBACK: &str = "http://localhost/callback";
     const QUERY: &str = "https://app.example.com/cb?tenant=1";
     const PRIVATE: &str = "com.example.app:/cb";
-    for (registered, presented, expected) in [
+    hold(&[
         (WEB, WEB, true),
         (WEB, "https://app.example.com/cb/", false),
         (WEB, "https://app.example.com/CB", false),
@@ -50,6 +55,22 @@ fn redirect_uris_match_exactly_and_nothing_else_does() {
         (QUERY, WEB, false),
         (QUERY, "https://app.example.com/cb?tenant=2", false),
         (QUERY, "https://app.example.com/cb?tenant=1&x=2", false),
+        // Registered though plain http must not go beyond this machine: never.
+        ("http://app.example.com/cb", "http://app.example.com/cb", false),
+        // An app's own scheme.
+        (PRIVATE, PRIVATE, true),
+        (PRIVATE, "com.example.app:/cb/", false),
+        (PRIVATE, "com.example.app2:/cb", false),
+        (PRIVATE, "com.example.app://cb", false),
+        ("cursor://anysphere.cursor-mcp/oauth/callback", "cursor://anysphere.cursor-mcp/oauth/callback", true),
+        ("cursor://anysphere.cursor-mcp/oauth/callback", "cursor://anysphere.cursor-mcp:1/oauth/callback", false),
+    ]);
+}
+
+#[test]
+fn a_loopback_callback_has_any_port_and_an_id_stands_for_one_segment() {
+    const LOOPBACK: &str = "http://localhost/callback";
+    hold(&[
         // RFC 8252 §7.3: the port of a loopback callback is free, and nothing else of it.
         (LOOPBACK, "http://localhost/callback", true),
         (LOOPBACK, "http://localhost:1/callback", true),
@@ -82,8 +103,6 @@ fn redirect_uris_match_exactly_and_nothing_else_does() {
         ("http://localhost/cb?a=1", "http://localhost:7/cb?a=1", true),
         // An https callback's port is its own.
         ("https://localhost/cb", "https://localhost:8443/cb", false),
-        // Registered though plain http must not go beyond this machine: never.
-        ("http://app.example.com/cb", "http://app.example.com/cb", false),
         // One segment, of plain characters.
         (CHATGPT, "https://chatgpt.com/connector/oauth/abc-123_~.x", true),
         (CHATGPT, "https://chatgpt.com/connector/oauth/", false),
@@ -110,16 +129,7 @@ fn redirect_uris_match_exactly_and_nothing_else_does() {
         ("https://h.example.com/{id}/{id}", "https://h.example.com/a/b", false),
         ("http://localhost/{id}", "http://localhost/a", false),
         ("app://host/{id}", "app://host/a", false),
-        // An app's own scheme.
-        (PRIVATE, PRIVATE, true),
-        (PRIVATE, "com.example.app:/cb/", false),
-        (PRIVATE, "com.example.app2:/cb", false),
-        (PRIVATE, "com.example.app://cb", false),
-        ("cursor://anysphere.cursor-mcp/oauth/callback", "cursor://anysphere.cursor-mcp/oauth/callback", true),
-        ("cursor://anysphere.cursor-mcp/oauth/callback", "cursor://anysphere.cursor-mcp:1/oauth/callback", false),
-    ] {
-        assert_eq!(is_registered(&[registered], presented), expected, "{registered} and {presented:?}");
-    }
+    ]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use rand::CryptoRng;
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 /// For whatever is wrong with a code itself: who presents one need not know more.
 const INVALID: &str =
@@ -40,8 +40,7 @@ impl AuthorizationServer {
             );
             return Err(why);
         }
-        let grant = self.consented(request, &code, rng).await?;
-        let (grant, refresh) = grant;
+        let (grant, refresh) = self.consented(request, &code, rng).await?;
         self.issue_for(request, &grant, &grant.scopes, refresh, rng)
     }
 
@@ -54,7 +53,7 @@ impl AuthorizationServer {
         if request.parameters.get("redirect_uri").is_some_and(|uri| uri != code.redirect_uri) {
             return Err(OAuthError::InvalidGrant("the redirect_uri is not the one of the authorization request"));
         }
-        if !pkce::verifies(&code.code_challenge, request.required("code_verifier")?) {
+        if !pkce::verifies(&code.challenge, request.required("code_verifier")?) {
             return Err(OAuthError::InvalidGrant("the code_verifier does not match the code_challenge"));
         }
         if code.resource != self.resource {
@@ -127,34 +126,22 @@ impl AuthorizationServer {
     }
 
     /// Ends a grant whose credential came twice. If that fails the presenter still gets nothing.
-    pub(super) fn end<'a>(
-        &'a self,
-        request: &'a TokenRequest<'_>,
-        grant: &'a str,
-        user: &'a str,
-        reason: RevocationReason,
-    ) -> impl Future<Output = ()> + Send + 'a {
-        async move {
-            let event = match reason {
-                RevocationReason::CodeReplayed => "code.replayed",
-                _ => "refresh_token.replayed",
-            };
-            tracing::info!(
-                target: "audit",
-                event,
-                client_id = request.client_id(),
-                user,
-                grant,
-                address = request.address.map(tracing::field::display),
-                "a credential was presented again, and its grant ends"
-            );
-            if let Err(error) = self.grants.revoke(grant, reason, request.now).await {
-                tracing::error!(
-                    grant,
-                    error = chain(&error),
-                    "a grant whose credential was replayed could not be revoked"
-                );
-            }
+    pub(super) async fn end(&self, request: &TokenRequest<'_>, grant: &str, user: &str, reason: RevocationReason) {
+        let event = match reason {
+            RevocationReason::CodeReplayed => "code.replayed",
+            _ => "refresh_token.replayed",
+        };
+        tracing::info!(
+            target: "audit",
+            event,
+            client_id = request.client_id(),
+            user,
+            grant,
+            address = request.address.map(tracing::field::display),
+            "a credential was presented again, and its grant ends"
+        );
+        if let Err(error) = self.grants.revoke(grant, reason, request.now).await {
+            tracing::error!(grant, error = chain(&error), "a grant whose credential was replayed could not be revoked");
         }
     }
 }

@@ -39,14 +39,14 @@ impl AuthorizationServer {
                     return Err(Invalid::Revoked.into());
                 }
                 Decision::Repeat(token) => {
-                    self.note(request, &grant, "repeated");
+                    Self::note(request, &grant, "repeated");
                     return self.issue_for(request, &grant, &scopes, Some(token), rng);
                 }
                 Decision::Rotate(token) => token,
             };
             match self.rotate(&grant, &next, request).await {
                 Ok(grant) => {
-                    self.note(request, &grant, "rotated");
+                    Self::note(request, &grant, "rotated");
                     return self.issue_for(request, &grant, &scopes, Some(next), rng);
                 }
                 // Another server was quicker, or knows more: what it wrote counts.
@@ -98,7 +98,7 @@ impl AuthorizationServer {
         }
     }
 
-    fn note(&self, request: &TokenRequest<'_>, grant: &grant::Grant, outcome: &'static str) {
+    fn note(request: &TokenRequest<'_>, grant: &grant::Grant, outcome: &'static str) {
         tracing::info!(
             target: "audit",
             event = "grant.refreshed",
