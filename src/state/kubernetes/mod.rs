@@ -125,7 +125,7 @@ impl Kubernetes {
                 () = self.save_last_uses() => {}
             }
         };
-        stop.run_until_cancelled(following).await;
+        stop.run_until_cancelled(Box::pin(following)).await;
         self.save_last_uses_at_the_end().await;
     }
 
@@ -193,7 +193,7 @@ impl Kubernetes {
         match object.0 {
             Ok(object) if object.metadata.deletion_timestamp.is_some() => Err(name),
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
-            Ok(object) => objects::registered(object).ok_or(name),
+            Ok(object) => objects::registered(&object).ok_or(name),
             Err(invalid) => {
                 tracing::warn!(client = name, error = %invalid.error, "an OAuthClient cannot be read, and does not count");
                 Err(name)
