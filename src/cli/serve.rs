@@ -116,7 +116,8 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
                 outbound,
                 clock,
             };
-            serve(options, Listeners { public, private }, |ended| async move { store.run(&ended).await }).await
+            let follow = |ended| async move { Box::pin(store.run(&ended)).await };
+            Box::pin(serve(options, Listeners { public, private }, follow)).await
         }
         (State::Kubernetes, None) => Err(ServeError::EndpointMissing),
         (State::Memory, _) => {
@@ -131,7 +132,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
                 outbound,
                 clock,
             };
-            serve(options, Listeners { public, private }, |_| std::future::ready(())).await
+            Box::pin(serve(options, Listeners { public, private }, |_| std::future::ready(()))).await
         }
     }
 }

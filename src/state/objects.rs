@@ -53,7 +53,7 @@ pub fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
 }
 
 /// A kept client, if it registered itself.
-pub fn registered(object: OAuthClient) -> Option<Registered> {
+pub fn registered(object: &OAuthClient) -> Option<Registered> {
     let client_id = object.name_any();
     let expires_at = object.spec.registration.as_ref()?.expires_at;
     let verifier = ClientVerifier {

@@ -58,6 +58,7 @@ fn a_plain_endpoint() {
         ("Secret", "agents-clients"),
         ("ConfigMap", "agents-config"),
         ("ServiceAccount", "agents-server"),
+        ("RoleBinding", "agents-server"),
         ("NetworkPolicy", "agents"),
         ("Deployment", "agents"),
         ("PodDisruptionBudget", "agents"),
@@ -81,6 +82,19 @@ fn an_endpoint_with_everything() {
     ] {
         assert_yaml_snapshot!(format!("full-{kind}-{name}"), shown(&plan, kind, name));
     }
+}
+
+#[test]
+fn with_an_external_issuer_servers_have_no_rights() {
+    let world = "url: https://mcp.example.com/mcp\nexternalIssuer: {issuerUrl: https://idp.example.com}";
+    let plan = World::new(world).plan();
+    assert!(plan.objects.iter().all(|planned| planned.kind() != "RoleBinding"));
+    let deployment = serde_json::to_string(&find(&plan, "Deployment", "agents").object).unwrap();
+    for word in ["kubernetes.io/serviceaccount", "serviceAccountToken", "--state"] {
+        assert!(!deployment.contains(word), "{word}: {deployment}");
+    }
+    let with = serde_json::to_string(&find(&World::plain().plan(), "Deployment", "agents").object).unwrap();
+    assert!(with.contains("serviceAccountToken") && with.contains("--state"));
 }
 
 #[test]

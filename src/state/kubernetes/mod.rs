@@ -104,26 +104,18 @@ impl Kubernetes {
         let dynamic = format!("{of_endpoint},{REGISTERED_LABEL}={REGISTERED_DYNAMIC}");
         let mut watch = Watch::new(self.grants.clone(), &of_endpoint);
         let grants = async {
-            let mut listed = false;
             loop {
                 let event = watch.next().await;
-                let done = matches!(event, Event::InitDone);
                 self.grant_told(event).await;
-                if done && !std::mem::replace(&mut listed, true) {
-                    self.health.listed();
-                }
+                watch.taken_in(&self.health);
             }
         };
         let mut watch = Watch::new(self.clients.clone(), &dynamic);
         let clients = async {
-            let mut listed = false;
             loop {
                 let event = watch.next().await;
-                let done = matches!(event, Event::InitDone);
                 self.client_told(event).await;
-                if done && !std::mem::replace(&mut listed, true) {
-                    self.health.listed();
-                }
+                watch.taken_in(&self.health);
             }
         };
         let following = async {
@@ -133,7 +125,7 @@ impl Kubernetes {
                 () = self.save_last_uses() => {}
             }
         };
-        stop.run_until_cancelled(following).await;
+        stop.run_until_cancelled(Box::pin(following)).await;
         self.save_last_uses_at_the_end().await;
     }
 
@@ -201,7 +193,7 @@ impl Kubernetes {
         match object.0 {
             Ok(object) if object.metadata.deletion_timestamp.is_some() => Err(name),
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
-            Ok(object) => objects::registered(object).ok_or(name),
+            Ok(object) => objects::registered(&object).ok_or(name),
             Err(invalid) => {
                 tracing::warn!(client = name, error = %invalid.error, "an OAuthClient cannot be read, and does not count");
                 Err(name)

@@ -5,7 +5,7 @@
 //! node that died, a load balancer that forgot the connection. So memory is at most that much older than the cluster,
 //! without a second source of truth.
 
-use crate::chain::chain;
+use crate::{chain::chain, state::Health};
 use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Resource,
@@ -26,12 +26,21 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 pub struct Watch<K> {
     events: BoxStream<'static, Result<Event<K>, watcher::Error>>,
     failing: bool,
+    listing: Listing,
+}
+
+/// How far the first list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listing {
+    Begun,
+    Told,
+    TakenIn,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
     pub fn new(api: Api<K>, labels: &str) -> Self {
         let config = watcher::Config::default().labels(labels).timeout(WATCH_SECONDS);
-        Self { events: watcher(api, config).backoff(Retry::default()).boxed(), failing: false }
+        Self { events: watcher(api, config).backoff(Retry::default()).boxed(), failing: false, listing: Listing::Begun }
     }
 
     /// What happened next. Waits for ever where the API server cannot be reached for ever.
@@ -41,6 +50,9 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
                 Some(Ok(event)) => {
                     if std::mem::take(&mut self.failing) {
                         tracing::info!(kind = %K::kind(&()), "the API server is followed again");
+                    }
+                    if self.listing == Listing::Begun && matches!(event, Event::InitDone) {
+                        self.listing = Listing::Told;
                     }
                     return event;
                 }
@@ -53,6 +65,14 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
                 // The stream has no end.
                 None => std::future::pending().await,
             }
+        }
+    }
+
+    /// What [`Self::next`] told is known now.
+    pub fn taken_in(&mut self, health: &Health) {
+        if self.listing == Listing::Told {
+            self.listing = Listing::TakenIn;
+            health.listed();
         }
     }
 }

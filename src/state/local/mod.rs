@@ -135,7 +135,7 @@ impl Inner {
         for object in grants.all() {
             known.told(objects::grant(object.clone()));
         }
-        for client in clients.all().filter_map(|object| objects::registered(object.clone())) {
+        for client in clients.all().filter_map(objects::registered) {
             registered.told(client);
         }
         let on_disk = grants.on_disk();
@@ -317,7 +317,7 @@ impl Registrations for Local {
             let mut clients = inner.clients();
             let now = inner.clock.now();
             let registered = match clients.add(object, now)? {
-                Put::Done(object) => objects::registered(object),
+                Put::Done(object) => objects::registered(&object),
                 Put::Exists => None,
             };
             let registered = registered.ok_or_else(|| io::Error::other("the client's random name is taken"))?;

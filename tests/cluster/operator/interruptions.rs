@@ -11,7 +11,7 @@ async fn killed_at_any_write_it_comes_to_the_same_end() {
     let client = plane.client().await;
     let proxy = Proxy::start(&plane).await;
     let mut ends = Vec::new();
-    // An endpoint with a client takes 10 objects, 2 Events at most and 2 statuses.
+    // An endpoint with a client takes 12 objects, 2 Events at most and 2 statuses.
     for (count, side) in (0..7).map(|step| 2 * step).flat_map(|count| [(count, Side::Before), (count, Side::After)]) {
         let namespace = plane.create_namespace("killed").await;
         let stopped = proxy.stop_after(count, side);
@@ -25,7 +25,7 @@ async fn killed_at_any_write_it_comes_to_the_same_end() {
         proxy.open();
 
         let _second = operator(&plane, "one").await;
-        eventually("every object exists", async || (names(&client, &namespace).await.len() == 10).then_some(())).await;
+        eventually("every object exists", async || (names(&client, &namespace).await.len() == 12).then_some(())).await;
         let after = settled("the Secrets", async || secrets(&client, &namespace).await).await;
         for (name, data) in before {
             // The verifiers follow the clients; everything else is made once.
