@@ -1,5 +1,5 @@
-# What people and CI run. Needs Rust, Go, Node, Python 3, Java and Maven; every other tool is installed once, at a pinned version,
-# into a cache outside the checkout.
+# What people and CI run. Needs Rust, Go, Node, Python 3, Java and Maven; every other tool is installed once, at a
+# pinned version, into a cache outside the checkout.
 SHELL := /bin/bash
 CACHE := $(or $(PORTCULLIS_CACHE),$(HOME)/.cache/portcullis)
 

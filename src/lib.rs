@@ -17,4 +17,5 @@ pub mod operator;
 pub mod outbound;
 pub mod plan;
 pub mod server;
+pub mod state;
 pub mod workspaces;

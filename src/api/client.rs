@@ -334,6 +334,9 @@ pub struct OAuthClientStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub next_rotation: Option<Timestamp>,
+    /// Grants that count: approvals by users that neither ended nor were taken back. Told at most once a minute.
+    #[serde(default)]
+    pub active_grants: i32,
     /// `Ready`, `CredentialsLoaded`.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]

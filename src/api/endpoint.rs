@@ -446,6 +446,9 @@ pub struct McpEndpointStatus {
     /// Clients that can obtain tokens.
     #[serde(default)]
     pub clients: i32,
+    /// Grants that count: approvals by users that neither ended nor were taken back. Told at most once a minute.
+    #[serde(default)]
+    pub active_grants: i32,
     /// Who adds the CORS headers: `Server`, or the ingress controller: `Traefik` or `IngressNginx`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors_enforced_by: Option<String>,

@@ -4,6 +4,7 @@ use super::{
     Settings,
     apply::FIELD_MANAGER,
     cache::Cache,
+    census::ActiveGrants,
     events::Events,
     metrics::{Metrics, Verb},
     probe::Probe,
@@ -12,10 +13,10 @@ use super::{
     wakeups::Wakeups,
     world::{EndpointKey, Guarded, World},
 };
-use crate::{ambient::Clock, config::Revision};
+use crate::{ambient::Clock, api::OAuthClient, config::Revision};
 use jiff::Timestamp;
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Resource, ResourceExt as _,
     api::{Patch, PatchParams},
     core::NamespaceResourceScope,
 };
@@ -46,6 +47,8 @@ pub struct Context {
     pub rng: Arc<Mutex<StdRng>>,
     /// Reconciles at their time.
     pub wakeups: Arc<Wakeups<EndpointKey>>,
+    /// How many grants count, as statuses say.
+    pub active_grants: Mutex<ActiveGrants>,
     memories: Mutex<HashMap<EndpointKey, Memory>>,
 }
 
@@ -90,8 +93,24 @@ impl Context {
             clock: Arc::clone(&settings.clock),
             rng: Arc::clone(&settings.rng),
             wakeups: Arc::default(),
+            active_grants: Mutex::default(),
             memories: Mutex::default(),
         }
+    }
+
+    /// How many grants of an endpoint count.
+    #[must_use]
+    pub fn active_grants_at(&self, namespace: &str, endpoint: &str) -> i32 {
+        let counts = self.active_grants.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.of_endpoints.get(&(namespace.to_owned(), endpoint.to_owned())).copied().unwrap_or_default()
+    }
+
+    /// How many grants of a client count.
+    #[must_use]
+    pub fn active_grants_of(&self, client: &OAuthClient) -> i32 {
+        let counts = self.active_grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = (client.namespace().unwrap_or_default(), client.name_any());
+        counts.of_clients.get(&name).copied().unwrap_or_default()
     }
 
     /// What is remembered of an endpoint.

@@ -5,6 +5,8 @@
 
 pub mod apply;
 pub mod cache;
+pub mod census;
+mod collector;
 pub mod context;
 pub mod diff;
 pub mod events;

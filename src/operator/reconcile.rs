@@ -185,7 +185,10 @@ async fn report_unreadable(
 fn clients_of(context: &Context, namespace: &str, endpoint: &str) -> Vec<OAuthClient> {
     let refers = |client: &Guarded<OAuthClient>| {
         client.meta().namespace.as_deref() == Some(namespace)
-            && client.0.as_ref().is_ok_and(|client| client.spec.endpoint_ref.name == endpoint)
+            && client
+                .0
+                .as_ref()
+                .is_ok_and(|client| client.spec.endpoint_ref.name == endpoint && client.spec.registration.is_none())
     };
     let clients = context.world.clients.select(refers).into_iter().filter_map(|client| client.0.clone().ok());
     clients.filter(|client| client.metadata.deletion_timestamp.is_none()).collect()

@@ -72,6 +72,7 @@ impl Reconcile<'_> {
             ingress: exposed.then(|| ingress.as_ref().map(|live| &live.data)),
             servers,
             verified: memory.verified.as_ref().map(|last| &last.outcome),
+            active_grants: self.context.active_grants_at(self.namespace, self.name),
             logins: (self.endpoint.spec.login.len(), &plan.login_problems),
             obstacle,
         };
@@ -82,7 +83,8 @@ impl Reconcile<'_> {
                 let Some(planned) = plan.clients.iter().find(|planned| planned.name == client.name_any()) else {
                     continue;
                 };
-                let status = status::client_status(client, planned, loaded, now);
+                let active_grants = self.context.active_grants_of(client);
+                let status = OAuthClientStatus { active_grants, ..status::client_status(client, planned, loaded, now) };
                 write_client_status(self.context, self.namespace, client, &status).await?;
             }
         }

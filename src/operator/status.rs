@@ -52,6 +52,8 @@ pub mod reason {
     pub const INVALID: &str = "Invalid";
     /// The client's endpoint does not exist.
     pub const ENDPOINT_NOT_FOUND: &str = "EndpointNotFound";
+    /// The client registered itself.
+    pub const REGISTERED: &str = "Registered";
     /// Every login can be used.
     pub const LOGINS_USABLE: &str = "LoginsUsable";
     /// The Secret of a login, or a client's `existingSecret`, is not there.
@@ -95,6 +97,8 @@ pub struct Observed<'a> {
     pub servers: &'a [(String, Report)],
     /// The MCP revisions that every ready server offers, or what went wrong; `None`: no server is ready.
     pub verified: Option<&'a Result<Vec<String>, VerifyError>>,
+    /// How many grants count.
+    pub active_grants: i32,
     /// How many logins the manifest has, and what keeps some from being used.
     pub logins: (usize, &'a [LoginProblem]),
     /// What is in the way.
@@ -256,6 +260,7 @@ pub fn endpoint_status(
         issuer: Some(observed.url.issuer()),
         ready_replicas: ready.and_then(|ready| i32::try_from(ready).ok()).unwrap_or_default(),
         clients: i32::try_from(usable).unwrap_or(i32::MAX),
+        active_grants: observed.active_grants,
         cors_enforced_by: Some(enforcer_name(observed.cors.0).to_owned()),
         server_version: reports().map(|report| report.version.clone()).min(),
         protocol_versions: observed.verified.and_then(|verified| verified.as_ref().ok()).cloned().unwrap_or_default(),
@@ -292,6 +297,18 @@ pub fn client_status(client: &OAuthClient, plan: &ClientPlan, loaded: &Finding, 
         rotated_at: plan.rotated_at,
         next_rotation: plan.next_rotation,
         ..client_conditions(client, &findings, now)
+    }
+}
+
+/// The status of a client that registered itself.
+#[must_use]
+pub fn registered_status(client: &OAuthClient, active_grants: i32, now: Timestamp) -> OAuthClientStatus {
+    let message = "the client registered itself, and may ask for approval".to_owned();
+    let ready = finding(READY, Some(true), reason::REGISTERED, message);
+    OAuthClientStatus {
+        client_id: client.metadata.name.clone(),
+        active_grants,
+        ..client_conditions(client, &[ready], now)
     }
 }
 
@@ -381,6 +398,7 @@ mod tests {
             ingress: Some(Some(&ingress)),
             servers: &servers,
             verified: Some(&offers),
+            active_grants: 0,
             logins: (0, &[]),
             obstacle: None,
         };

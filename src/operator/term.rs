@@ -1,6 +1,6 @@
 //! One term of leadership: the watches fill the [`World`], their news become reconciles, several at a time.
 
-use super::{Settings, context::Context, events::Events, metrics::Metrics, reconcile, world::World};
+use super::{Settings, collector, context::Context, events::Events, metrics::Metrics, reconcile, world::World};
 use crate::chain::chain;
 use futures::{StreamExt as _, stream};
 use kube::{
@@ -48,6 +48,7 @@ async fn reconcile_all(
 
     let events = Events::new(client.clone(), &settings.election.identity);
     let context = Arc::new(Context::new(client.clone(), Arc::clone(&world), Arc::clone(metrics), events, settings));
+    let counted = concerned.clone();
     tasks.spawn({
         let context = Arc::clone(&context);
         async move {
@@ -61,6 +62,8 @@ async fn reconcile_all(
         () = over.cancelled() => return Ok(()),
         ready = world.ready() => if ready.is_err() { return Ok(()) },
     }
+    collector::count_first(&context);
+    tasks.spawn(collector::run(Arc::clone(&context), counted));
     let queue = stream::unfold(news, async |mut news| Some((Ok::<_, Infallible>(news.recv().await?), news)))
         .take_until(over.clone().cancelled_owned());
     let reconciles = applier(

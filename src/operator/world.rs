@@ -5,7 +5,7 @@
 
 use super::cache::{Cache, News};
 use crate::{
-    api::{McpEndpoint, OAuthClient},
+    api::{McpEndpoint, OAuthClient, OAuthGrant},
     chain::chain,
     plan::{ClusterFacts, ENDPOINT_LABEL},
 };
@@ -16,6 +16,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
     networking::v1::{Ingress, IngressClass, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
+    rbac::v1::RoleBinding,
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -46,6 +47,8 @@ pub struct World {
     pub endpoints: Cache<Guarded<McpEndpoint>>,
     /// All clients.
     pub clients: Cache<Guarded<OAuthClient>>,
+    /// All grants, without what refresh tokens are held against.
+    pub grants: Cache<Guarded<OAuthGrant>>,
     /// The servers' pods.
     pub pods: Cache<DynamicObject>,
     ingress_classes: Cache<IngressClass>,
@@ -63,6 +66,7 @@ impl World {
             ApiResource::erase::<Secret>(&()),
             ApiResource::erase::<ConfigMap>(&()),
             ApiResource::erase::<ServiceAccount>(&()),
+            ApiResource::erase::<RoleBinding>(&()),
             ApiResource::erase::<Service>(&()),
             ApiResource::erase::<Deployment>(&()),
             ApiResource::erase::<Ingress>(&()),
@@ -76,6 +80,7 @@ impl World {
         Ok(Self {
             endpoints: Cache::new((), strip),
             clients: Cache::new((), strip),
+            grants: Cache::new((), strip_grant),
             pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_pod),
             ingress_classes: Cache::new((), strip),
             objects: kinds.into_iter().map(|kind| Cache::new(kind, strip_object)).collect(),
@@ -145,6 +150,7 @@ impl World {
             |world| &world.clients,
             endpoint_of_client,
         ));
+        tasks.spawn(follow.clone().run(Api::all(client.clone()), all.clone(), |world| &world.grants, |_| None));
         tasks.spawn(follow.clone().run(Api::all(client.clone()), all, |world| &world.ingress_classes, |_| None));
         let pods = Api::all_with(client.clone(), self.pods.kind());
         tasks.spawn(follow.clone().run(pods, labelled.clone(), |world| &world.pods, endpoint_by_label));
@@ -163,6 +169,7 @@ impl World {
     pub async fn ready(&self) -> Result<(), WriterDropped> {
         self.endpoints.ready().await?;
         self.clients.ready().await?;
+        self.grants.ready().await?;
         self.ingress_classes.ready().await?;
         self.pods.ready().await?;
         for cache in &self.objects {
@@ -211,6 +218,8 @@ impl Follow {
                     None if is_ingress_class::<K>(cache(&self.world).kind()) => self.concern_all(),
                     None => {}
                 },
+                // No plan depends on grants.
+                News::All if K::kind(cache(&self.world).kind()) == "OAuthGrant" => {}
                 News::All => self.concern_all(),
             }
         }
@@ -249,6 +258,8 @@ fn key_of(endpoint: &Guarded<McpEndpoint>) -> EndpointKey {
 
 fn endpoint_of_client(client: &Guarded<OAuthClient>) -> Option<EndpointKey> {
     match &client.0 {
+        // The plan leaves out who registered itself: a storm of registrations must not keep endpoints busy.
+        Ok(valid) if valid.spec.registration.is_some() => None,
         Ok(valid) => Some(key(&valid.namespace()?, &valid.spec.endpoint_ref.name)),
         Err(invalid) => {
             let (namespace, name) = (client.namespace(), client.name_any());
@@ -264,6 +275,13 @@ fn endpoint_by_label(object: &DynamicObject) -> Option<EndpointKey> {
 
 fn strip<K: Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
+}
+
+fn strip_grant(grant: &mut Guarded<OAuthGrant>) {
+    strip(grant);
+    if let Ok(grant) = &mut grant.0 {
+        grant.spec.refresh = None;
+    }
 }
 
 fn strip_object(object: &mut DynamicObject) {

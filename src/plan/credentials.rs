@@ -51,8 +51,10 @@ pub(super) fn plan<'a>(
     url: &PublicUrl,
     rng: &mut dyn CryptoRng,
 ) -> Credentials<'a> {
-    let mut clients: Vec<&OAuthClient> =
-        inputs.clients.iter().copied().filter(|client| client.metadata.deletion_timestamp.is_none()).collect();
+    // Who registered itself is watched by the servers: a storm of registrations must not reload them.
+    let counts =
+        |client: &&OAuthClient| client.metadata.deletion_timestamp.is_none() && client.spec.registration.is_none();
+    let mut clients: Vec<&OAuthClient> = inputs.clients.iter().copied().filter(counts).collect();
     clients.sort_by_key(|client| client.name_any());
 
     let mut planned = Credentials::default();

@@ -10,7 +10,7 @@
 use super::script::{Script, outcome};
 use serde_json::{Value, json};
 
-/// The clients. See `docs/clients.md` for their habits.
+/// The clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `@modelcontextprotocol/sdk` 1.x. It cannot step up while it has a refresh token.

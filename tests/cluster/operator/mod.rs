@@ -2,10 +2,11 @@
 
 mod credentials;
 mod election;
+mod grants;
 mod interruptions;
 mod logins;
 mod memory;
 mod objects;
 mod rest;
 mod servers;
-mod stage;
+pub mod stage;
