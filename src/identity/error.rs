@@ -215,7 +215,7 @@ mod tests {
             (Duration::from_secs(30), "30 seconds"),
             (Duration::from_millis(1500), "2 seconds"),
             (Duration::from_secs(91), "2 minutes"),
-            (Duration::from_secs(900), "15 minutes"),
+            (Duration::from_mins(15), "15 minutes"),
         ] {
             assert_eq!(spoken(wait), said);
         }

@@ -59,7 +59,7 @@ struct Way {
 enum Kind {
     Passwords(Users),
     GitHub(GitHub),
-    Oidc(Oidc),
+    Oidc(Box<Oidc>),
 }
 
 /// Why logins cannot be used as they are configured.
@@ -275,7 +275,7 @@ impl Way {
             (Login { oidc: Some(oidc), .. }, LoginSecret::Client { client_id, client_secret }) => {
                 let title = title(&login.name);
                 let client = outbound.trusted(oidc.ca_bundle.as_deref()).map_err(failed)?;
-                (title.clone(), Kind::Oidc(Oidc::new(title, oidc, client_id, client_secret, client)))
+                (title.clone(), Kind::Oidc(Box::new(Oidc::new(title, oidc, client_id, client_secret, client))))
             }
             _ => return Ok(None),
         };

@@ -423,7 +423,7 @@ mod tests {
         let (secret, login) = ("users".to_owned(), "local".to_owned());
         let absent = LoginProblem::SecretNotFound { login, secret, endpoint: "agents".to_owned() };
         let some = endpoint_findings(&Observed { logins: (2, &[]), ..good.clone() });
-        let none = endpoint_findings(&Observed { logins: (2, &[absent.clone()]), ..good.clone() });
+        let none = endpoint_findings(&Observed { logins: (2, std::slice::from_ref(&absent)), ..good.clone() });
         assert_eq!(summary(&some[..5]), parts);
         assert_eq!(summary(&some[5..]), [(LOGINS_READY, Some(true), reason::LOGINS_USABLE)]);
         assert_eq!(summary(&none)[0], (READY, Some(false), reason::SECRET_NOT_FOUND));

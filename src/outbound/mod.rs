@@ -135,13 +135,11 @@ impl HttpClient {
     }
 
     /// A GET that asks for JSON. Add to it and hand it to [`HttpClient::send`].
-    #[must_use]
     pub fn get(&self, url: &str) -> RequestBuilder {
         self.inner.get(url).header(http::header::ACCEPT, "application/json")
     }
 
     /// A POST that asks for JSON. Add to it and hand it to [`HttpClient::send`].
-    #[must_use]
     pub fn post(&self, url: &str) -> RequestBuilder {
         self.inner.post(url).header(http::header::ACCEPT, "application/json")
     }

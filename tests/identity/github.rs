@@ -10,7 +10,7 @@ use portcullis::{
 };
 use serde_json::{Value, json};
 
-fn endpoint(github: &GitHub, secret: &str, allowed: Value) -> Logins {
+fn endpoint(github: &GitHub, secret: &str, allowed: &Value) -> Logins {
     let mut login = json!({"url": github.url, "clientSecretRef": {"name": "app"}});
     login.as_object_mut().unwrap().extend(allowed.as_object().unwrap().clone());
     logins(&json!([{"name": "github", "github": login}]), &secrets("github", client(CLIENT_ID, secret)))
@@ -25,7 +25,7 @@ async fn sign_in(github: &GitHub, logins: &Logins) -> Result<GrantUser, SignInEr
 async fn refused(change: impl FnOnce(&mut World)) -> SignInError {
     let github = GitHub::start().await;
     change(&mut github.world.lock().unwrap());
-    let logins = endpoint(&github, CLIENT_SECRET, json!({"allowedOrganizations": ["acme"]}));
+    let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["acme"]}));
     let error = sign_in(&github, &logins).await.unwrap_err();
     assert!(!whole(&error).contains("gho_") && !whole(&error).contains(CLIENT_SECRET), "{}", whole(&error));
     error
@@ -35,7 +35,7 @@ async fn refused(change: impl FnOnce(&mut World)) -> SignInError {
 async fn a_member_of_an_organization_signs_in_with_an_id_that_stays() {
     let github = GitHub::start().await;
     github.world.lock().unwrap().organizations = vec![("other", "active"), ("another", "active"), ("ACME", "active")];
-    let logins = endpoint(&github, CLIENT_SECRET, json!({"allowedOrganizations": ["Acme"]}));
+    let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["Acme"]}));
     let user = sign_in(&github, &logins).await.unwrap();
     assert_eq!(user, GrantUser { id: "github:583231".to_owned(), name: "octocat".to_owned() });
     assert!(logins.still_known(&user.id) && !logins.still_known("gone:583231"));
@@ -48,7 +48,7 @@ async fn a_member_of_a_team_signs_in_wherever_the_team_stands() {
     let github = GitHub::start().await;
     github.world.lock().unwrap().teams =
         vec![("acme", "ops"), ("other", "web"), ("acme", "docs"), ("acme", "qa"), ("acme", "web")];
-    let logins = endpoint(&github, CLIENT_SECRET, json!({"allowedTeams": ["acme/Web"]}));
+    let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedTeams": ["acme/Web"]}));
     assert_eq!(sign_in(&github, &logins).await.unwrap().name, "octocat");
     github.world.lock().unwrap().teams.pop();
     assert_eq!(sign_in(&github, &logins).await.unwrap_err().reason(), "not_allowed", "other/web is another team");
@@ -65,7 +65,7 @@ async fn whoever_is_in_no_allowed_organization_is_told_so() {
 async fn a_code_counts_once_and_for_who_began() {
     let github = GitHub::start().await;
     github.world.lock().unwrap().organizations = vec![("acme", "active")];
-    let logins = endpoint(&github, CLIENT_SECRET, json!({"allowedOrganizations": ["acme"]}));
+    let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["acme"]}));
     let (location, pending) = begin(&logins, "github").await.unwrap();
     let query = github.authorize(&location);
     finish(&logins, &pending, &query).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_code_counts_once_and_for_who_began() {
 #[tokio::test]
 async fn what_is_set_up_wrongly_is_said() {
     let github = GitHub::start().await;
-    let logins = endpoint(&github, "wrong", json!({"allowedOrganizations": ["acme"]}));
+    let logins = endpoint(&github, "wrong", &json!({"allowedOrganizations": ["acme"]}));
     let error = sign_in(&github, &logins).await.unwrap_err();
     assert_eq!(error.title(), "Sign-in is not set up correctly");
     insta::assert_snapshot!(error, @"Signing in at GitHub is not set up correctly: the client secret is wrong (incorrect_client_credentials); correct client-id and client-secret in this login's Secret. Whoever runs the endpoint has to correct this; agents that are connected already go on working.");
@@ -153,7 +153,7 @@ async fn the_token_goes_nowhere_else() {
 #[tokio::test]
 async fn a_github_that_is_down_is_said_to_be() {
     let github = GitHub::start().await;
-    let logins = endpoint(&github, CLIENT_SECRET, json!({"allowedOrganizations": ["acme"]}));
+    let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["acme"]}));
     let (location, pending) = begin(&logins, "github").await.unwrap();
     let query = github.authorize(&location);
     drop(github);

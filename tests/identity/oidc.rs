@@ -10,7 +10,7 @@ use portcullis::{
 };
 use serde_json::{Value, json};
 
-fn endpoint(provider: &Provider, change: Value) -> Logins {
+fn endpoint(provider: &Provider, change: &Value) -> Logins {
     let mut login = json!({
         "issuerUrl": provider.issuer, "clientSecretRef": {"name": "sso"}, "allowedGroups": ["developers"],
     });
@@ -28,7 +28,7 @@ async fn sign_in(provider: &Provider, logins: &Logins) -> Result<GrantUser, Sign
 async fn outcome(change: impl FnOnce(&mut World)) -> Result<GrantUser, &'static str> {
     let provider = Provider::start().await;
     provider.change(change);
-    sign_in(&provider, &endpoint(&provider, json!({}))).await.map_err(|error| {
+    sign_in(&provider, &endpoint(&provider, &json!({}))).await.map_err(|error| {
         let shown = whole(&error);
         assert!(
             !shown.contains("opaque-access-token") && !shown.contains(CLIENT_SECRET) && !shown.contains("eyJ"),
@@ -41,7 +41,7 @@ async fn outcome(change: impl FnOnce(&mut World)) -> Result<GrantUser, &'static 
 #[tokio::test]
 async fn a_provider_is_asked_no_more_than_needed() {
     let provider = Provider::start().await;
-    let logins = endpoint(&provider, json!({}));
+    let logins = endpoint(&provider, &json!({}));
     let (location, _) = begin(&logins, "sso").await.unwrap();
     assert!(location.contains("/authorize?tenant=a&response_type=code&"), "its own query stays: {location}");
     assert!(location.contains("&scope=openid+email+profile&"), "{location}");
@@ -63,7 +63,7 @@ async fn the_client_authenticates_as_the_provider_says() {
     ] {
         let provider = Provider::start().await;
         provider.change(|world| world.metadata = json!({"token_endpoint_auth_methods_supported": methods}));
-        sign_in(&provider, &endpoint(&provider, json!({}))).await.unwrap();
+        sign_in(&provider, &endpoint(&provider, &json!({}))).await.unwrap();
         assert_eq!(provider.world.lock().unwrap().authenticated, [by], "{methods}");
     }
 }
@@ -166,7 +166,7 @@ async fn a_discovery_document_must_be_the_issuers_and_safe() {
 async fn a_provider_in_trouble_is_not_asked_by_everybody_at_once() {
     let provider = Provider::start().await;
     provider.change(|world| world.discovery_answer = Some((500, String::new())));
-    let logins = endpoint(&provider, json!({}));
+    let logins = endpoint(&provider, &json!({}));
     let all = futures::future::join_all((0..20).map(|_| begin(&logins, "sso"))).await;
     assert!(all.iter().all(|found| found.as_ref().is_err_and(|error| error.reason() == "provider_unreachable")));
     assert_eq!(provider.asked("discovery"), 1);
@@ -175,7 +175,7 @@ async fn a_provider_in_trouble_is_not_asked_by_everybody_at_once() {
 #[tokio::test]
 async fn keys_are_fetched_anew_for_a_new_name_but_not_in_vain_again_and_again() {
     let provider = Provider::start().await;
-    let logins = endpoint(&provider, json!({}));
+    let logins = endpoint(&provider, &json!({}));
     sign_in(&provider, &logins).await.unwrap();
     provider.change(|world| world.key = ("rsa", "one".to_owned()));
     assert_eq!(sign_in(&provider, &logins).await.unwrap().id, "sso:7", "another kind of key under the same name");
@@ -190,7 +190,7 @@ async fn keys_are_fetched_anew_for_a_new_name_but_not_in_vain_again_and_again() 
 #[tokio::test]
 async fn what_was_learnt_of_a_provider_outlives_a_reload_that_does_not_concern_it() {
     let provider = Provider::start().await;
-    let logins = endpoint(&provider, json!({}));
+    let logins = endpoint(&provider, &json!({}));
     sign_in(&provider, &logins).await.unwrap();
     let same = json!([{"name": "sso", "oidc": {"issuerUrl": provider.issuer, "clientSecretRef": {"name": "sso"}, "allowedGroups": ["developers"]}}]);
     let known = secrets("sso", client(CLIENT_ID, CLIENT_SECRET));

@@ -128,15 +128,12 @@ async fn token(State(world): State<Shared>, headers: HeaderMap, Form(form): Form
     let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let basic =
         format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{}", encoded(CLIENT_ID), encoded(CLIENT_SECRET))));
-    let by = match headers.get("authorization") {
-        Some(header) => {
-            assert!(*header == basic.as_str() && !form.contains_key("client_secret"));
-            "basic"
-        }
-        None => {
-            assert_eq!((form["client_id"].as_str(), form["client_secret"].as_str()), (CLIENT_ID, CLIENT_SECRET));
-            "post"
-        }
+    let by = if let Some(header) = headers.get("authorization") {
+        assert!(*header == basic.as_str() && !form.contains_key("client_secret"));
+        "basic"
+    } else {
+        assert_eq!((form["client_id"].as_str(), form["client_secret"].as_str()), (CLIENT_ID, CLIENT_SECRET));
+        "post"
     };
     world.authenticated.push(by);
     assert_eq!(form["grant_type"], "authorization_code");

@@ -67,7 +67,7 @@ impl GitHub {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let world = Shared::default();
         world.lock().unwrap().base.clone_from(&url);
-        world.lock().unwrap().callback = super::relying::CALLBACK.to_owned();
+        super::relying::CALLBACK.clone_into(&mut world.lock().unwrap().callback);
         let api = Router::new()
             .route("/user", get(user))
             .route("/user/memberships/orgs", get(memberships))

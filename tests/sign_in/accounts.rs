@@ -18,7 +18,7 @@ use url::Url;
 const ALICE: [&str; 2] = ["alice", "alice-secret"];
 const MALLORY: [&str; 2] = ["mallory", "mallory-secret"];
 
-fn endpoint(issuer: &str, known: Registered, change: Value) -> Logins {
+fn endpoint(issuer: &str, known: Registered, change: &Value) -> Logins {
     let mut login = json!({
         "issuerUrl": issuer, "clientSecretRef": {"name": "sso"},
         "scopes": ["profile", "email"], "allowedGroups": ["developers"],
@@ -65,7 +65,7 @@ async fn oidc_provider() {
     let mut provider = OidcProvider::start(&users, &[CALLBACK]).await;
     let mut person = Person { browser: Browser::start().await, labels: ["User name", "Password", "Sign in"] };
     let scopes = json!({"scopes": ["profile", "email", "groups"]});
-    let logins = endpoint(&provider.issuer, provider.client, scopes.clone());
+    let logins = endpoint(&provider.issuer, provider.client, &scopes);
     let alice = GrantUser { id: "sso:alice".to_owned(), name: "alice".to_owned() };
 
     assert_eq!(person.sign_in(&logins, ALICE).await.unwrap(), alice);
@@ -96,11 +96,12 @@ async fn oidc_provider() {
 
     // Names and groups by claims of the manifest's choice.
     let by_email =
-        endpoint(&provider.issuer, provider.client, json!({"scopes": scopes["scopes"], "usernameClaim": "email"}));
+        endpoint(&provider.issuer, provider.client, &json!({"scopes": scopes["scopes"], "usernameClaim": "email"}));
     assert_eq!(person.sign_in(&by_email, ALICE).await.unwrap().name, "alice@acme.example");
-    let by_sub = endpoint(&provider.issuer, provider.client, json!({"groupsClaim": "sub", "allowedGroups": ["alice"]}));
+    let by_sub =
+        endpoint(&provider.issuer, provider.client, &json!({"groupsClaim": "sub", "allowedGroups": ["alice"]}));
     assert_eq!(person.sign_in(&by_sub, ALICE).await.unwrap().id, "sso:alice");
-    let anybody = endpoint(&provider.issuer, provider.client, json!({"allowedGroups": []}));
+    let anybody = endpoint(&provider.issuer, provider.client, &json!({"allowedGroups": []}));
     assert_eq!(person.sign_in(&anybody, MALLORY).await.unwrap().id, "sso:mallory");
 
     // The keys that are known here are not the provider's any more.
@@ -110,11 +111,11 @@ async fn oidc_provider() {
     }
 
     let wrong = Registered { client_secret: "wrong", ..provider.client };
-    let refused = person.sign_in(&endpoint(&provider.issuer, wrong, scopes.clone()), ALICE).await.unwrap_err();
+    let refused = person.sign_in(&endpoint(&provider.issuer, wrong, &scopes), ALICE).await.unwrap_err();
     insta::assert_snapshot!("wrong-client-secret", refused);
     assert!(!whole(&refused).contains("wrong\""), "{}", whole(&refused));
     let issuer = format!("{}/", provider.issuer);
-    let refused = begin(&endpoint(&issuer, provider.client, scopes.clone()), "sso").await.unwrap_err();
+    let refused = begin(&endpoint(&issuer, provider.client, &scopes), "sso").await.unwrap_err();
     insta::assert_snapshot!("wrong-issuer", refused);
 
     // Down: nobody new comes in, whether the provider was heard of before or not.
@@ -124,7 +125,7 @@ async fn oidc_provider() {
     let refused = finish(&logins, &pending, &query).await.unwrap_err();
     assert_eq!(refused.title(), "The sign-in provider cannot be reached");
     insta::assert_snapshot!("down", refused);
-    let strange = endpoint(&provider.issuer, provider.client, scopes);
+    let strange = endpoint(&provider.issuer, provider.client, &scopes);
     for _ in 0..2 {
         assert_eq!(begin(&strange, "sso").await.unwrap_err().reason(), "provider_unreachable");
     }
@@ -139,7 +140,7 @@ async fn keycloak() {
     let mut provider = Keycloak::start().await;
     let labels = ["Username or email", "Password", "Sign In"];
     let mut person = Person { browser: Browser::start().await, labels };
-    let logins = endpoint(&provider.issuer, provider.client, json!({}));
+    let logins = endpoint(&provider.issuer, provider.client, &json!({}));
 
     let alice = person.sign_in(&logins, ALICE).await.unwrap();
     assert_eq!(alice.name, "alice");
@@ -148,12 +149,12 @@ async fn keycloak() {
     assert_eq!(person.sign_in(&logins, MALLORY).await.unwrap_err().reason(), "not_allowed");
 
     let wrong = Registered { client_secret: "wrong", ..provider.client };
-    let refused = person.sign_in(&endpoint(&provider.issuer, wrong, json!({})), ALICE).await.unwrap_err();
+    let refused = person.sign_in(&endpoint(&provider.issuer, wrong, &json!({})), ALICE).await.unwrap_err();
     assert_eq!(refused.reason(), "provider_misconfigured");
     assert!(refused.to_string().contains("client-secret"), "{refused}");
 
     provider.stop().await;
-    let strange = endpoint(&provider.issuer, provider.client, json!({}));
+    let strange = endpoint(&provider.issuer, provider.client, &json!({}));
     assert_eq!(begin(&strange, "sso").await.unwrap_err().reason(), "provider_unreachable");
     provider.restart().await;
     assert_eq!(person.sign_in(&logins, ALICE).await.unwrap(), alice);

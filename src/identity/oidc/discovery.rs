@@ -98,9 +98,7 @@ impl Discovery {
         let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         let failure = |error: SignInError| match error {
             SignInError::Unreachable { source, .. } => Failure::Unreachable(chain(&*source)),
-            other => {
-                Failure::Unexpected(std::error::Error::source(&other).map_or_else(|| other.to_string(), |s| chain(s)))
-            }
+            other => Failure::Unexpected(std::error::Error::source(&other).map_or_else(|| other.to_string(), chain)),
         };
         let answer = self.client.send(self.client.get(&url)).await;
         let answer = answer.map_err(|error| failure(SignInError::unanswered(&self.provider, error)))?;

@@ -170,7 +170,7 @@ fn a_key_is_found_by_its_name_and_only_for_what_it_is_for() {
         key(json!({"kid": "a", "alg": "RSA-OAEP"})),
         Jwk { common: a.common.clone(), ..public("p256") },
     ] {
-        assert_eq!(keys::select(&[unfit.clone()], &header(Some("a"))), None, "{unfit:?}");
+        assert_eq!(keys::select(std::slice::from_ref(&unfit), &header(Some("a"))), None, "{unfit:?}");
     }
     assert!(keys::select(&[key(json!({"kid": "a", "use": "sig", "alg": "RS256"}))], &header(Some("a"))).is_some());
 }
