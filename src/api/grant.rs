@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// A user's consent to a client. Deleting it cuts the client off at once, at every server.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::duplicated_attributes, reason = "each printcolumn has a type and a path of its own")]
 #[kube(
     group = "portcullis.dev",
     version = "v1alpha1",

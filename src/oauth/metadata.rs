@@ -86,3 +86,59 @@ pub fn jwks(keys: &SigningKeys) -> Result<Value, KeyError> {
     let keys: Vec<Value> = keys.keys.iter().map(crate::config::SigningKey::public_jwk).collect::<Result<_, _>>()?;
     Ok(json!({"keys": keys}))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::authorization::{ClientPolicy, DynamicRegistration, MetadataDocuments},
+        oauth::testing::config,
+    };
+
+    fn login() -> crate::api::login::Login {
+        serde_json::from_value(json!({"name": "local", "passwords": {"secretRef": {"name": "users"}}})).unwrap()
+    }
+
+    #[test]
+    fn the_document_lists_what_is_served_and_nothing_else() {
+        let closed = config();
+        let document = authorization_server(&closed);
+        let empty: [&str; 0] = [];
+        assert_eq!(document["response_types_supported"], json!(empty), "nobody can sign in");
+        assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
+        assert_eq!(document.get("registration_endpoint"), None);
+        assert_eq!(document["client_id_metadata_document_supported"], false);
+
+        let open = ServerConfig {
+            login: vec![login()],
+            client_policy: ClientPolicy {
+                metadata_documents: Some(MetadataDocuments {
+                    allowed_hosts: vec!["claude.ai".to_owned()],
+                    scopes: Scope::ALL.to_vec(),
+                }),
+                dynamic_registration: Some(serde_json::from_value::<DynamicRegistration>(json!({})).unwrap()),
+            },
+            ..closed
+        };
+        let expected = json!({
+            "issuer": "https://h.example.com/team",
+            "authorization_endpoint": "https://h.example.com/team/authorize",
+            "token_endpoint": "https://h.example.com/team/token",
+            "token_endpoint_auth_methods_supported": AUTH_METHODS,
+            "revocation_endpoint": "https://h.example.com/team/revoke",
+            "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+            "introspection_endpoint": "https://h.example.com/team/introspect",
+            "introspection_endpoint_auth_methods_supported": CONFIDENTIAL_AUTH_METHODS,
+            "registration_endpoint": "https://h.example.com/team/register",
+            "jwks_uri": "https://h.example.com/team/jwks.json",
+            "scopes_supported": Scope::ALL,
+            "response_types_supported": ["code"],
+            "response_modes_supported": ["query"],
+            "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+            "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": true,
+            "client_id_metadata_document_supported": true,
+        });
+        assert_eq!(authorization_server(&open), expected);
+    }
+}

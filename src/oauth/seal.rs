@@ -131,25 +131,25 @@ mod tests {
     fn only_the_right_key_purpose_and_time_open() {
         let sealer = Sealer::new(&keys(1)).unwrap();
         let mut rng = StdRng::seed_from_u64(7);
-        let sealed = sealer.seal(Purpose::Code, &"hello", at(60), &mut rng).unwrap();
+        let text = sealer.seal(Purpose::Code, &"hello", at(60), &mut rng).unwrap();
         let open = |sealer: &Sealer, purpose, text: &str, now| sealer.open::<String>(purpose, text, at(now));
 
-        assert_eq!(open(&sealer, Purpose::Code, &sealed, 59), Ok("hello".to_owned()));
-        assert_eq!(open(&sealer, Purpose::Code, &sealed, 60), Err(SealError::Expired));
-        assert_eq!(open(&sealer, Purpose::Session, &sealed, 0), Err(SealError::Invalid));
-        assert_eq!(open(&Sealer::new(&keys(2)).unwrap(), Purpose::Code, &sealed, 0), Err(SealError::Invalid));
-        for broken in ["", "AAAA", "not base64!", &sealed[1..], &format!("{sealed}A")] {
+        assert_eq!(open(&sealer, Purpose::Code, &text, 59), Ok("hello".to_owned()));
+        assert_eq!(open(&sealer, Purpose::Code, &text, 60), Err(SealError::Expired));
+        assert_eq!(open(&sealer, Purpose::Session, &text, 0), Err(SealError::Invalid));
+        assert_eq!(open(&Sealer::new(&keys(2)).unwrap(), Purpose::Code, &text, 0), Err(SealError::Invalid));
+        for broken in ["", "AAAA", "not base64!", &text[1..], &format!("{text}A")] {
             assert_eq!(open(&sealer, Purpose::Code, broken, 0), Err(SealError::Invalid), "{broken}");
         }
-        for index in 0..sealed.len() {
-            let mut bytes = sealed.clone().into_bytes();
+        for index in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
             bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).unwrap();
             assert!(open(&sealer, Purpose::Code, &changed, 0).is_err(), "{index}");
         }
 
         let again = sealer.seal(Purpose::Code, &"hello", at(60), &mut rng).unwrap();
-        assert_ne!(sealed, again);
+        assert_ne!(text, again);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use portcullis::{
     api::{ClientType, Grant, Scope, authorization::ClientPolicy},
     config::{ClientVerifier, Clients, ServerConfig, SigningKeys},
     server::{self, Listeners, Options},
-    state::Local,
+    state::{Health, Local},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use rcgen::{KeyPair, PublicKeyData as _};
@@ -70,6 +70,7 @@ impl Server {
             workspaces: None,
             grants: state.clone(),
             registrations: state,
+            state: Arc::new(Health::local()),
             outbound: web.outbound(),
             clock: clock.clone(),
         };

@@ -183,4 +183,6 @@ pub(super) fn form<'a>(
 }
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,102 @@
+//! What the audit says of a whole story, and that it holds no credential.
+
+use crate::oauth::testing::{ALLOWED, MACHINE, SECRET, Stage};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn the_audit_tells_what_happened_and_no_credential() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(log.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+
+    let stage = Stage::new();
+    let code = stage.code("app", &ALLOWED).await;
+    let stolen = stage.token(&[("grant_type", "authorization_code"), ("client_id", "brief"), ("code", &code)]).await;
+    stolen.unwrap_err();
+    let first = stage.redeem(&code).await.unwrap();
+    let second = stage.renew(first.refresh()).await.unwrap();
+    stage.renew(first.refresh()).await.unwrap();
+    stage.pass(30);
+    stage.renew(first.refresh()).await.unwrap_err();
+    stage.redeem(&code).await.unwrap_err();
+    let third = stage.signed_in().await;
+    stage.revoke(&[("client_id", "app"), ("token", third.refresh())]).await.unwrap();
+    let machine = stage.token_as(Some("agent:s%2Bc%25r+t"), &[MACHINE]).await.unwrap();
+    for basic in ["agent:wrong-secret", "misplaced-secret:x"] {
+        stage.token_as(Some(basic), &[MACHINE]).await.unwrap_err();
+    }
+    drop(guard);
+
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<&str> =
+        lines.iter().filter(|line| line["target"] == "audit").map(|line| line["event"].as_str().unwrap()).collect();
+    let expected = [
+        "code.refused",
+        "grant.created",
+        "token.issued",
+        "grant.refreshed",
+        "token.issued",
+        "grant.refreshed",
+        "token.issued",
+        "refresh_token.replayed",
+        "code.replayed",
+        "grant.created",
+        "token.issued",
+        "grant.revoked",
+        "token.issued",
+        "client.authentication_failed",
+        "client.authentication_failed",
+    ];
+    assert_eq!(events, expected, "{text}");
+    let created = lines.iter().find(|line| line["event"] == "grant.created").unwrap();
+    assert_eq!((&created["client_id"], &created["user"]), (&"app".into(), &"local:ada".into()));
+    assert!(created["grant"].as_str().unwrap().starts_with("g-"));
+
+    let credentials = [
+        code.as_str(),
+        SECRET,
+        "wrong-secret",
+        "misplaced-secret",
+        crate::oauth::testing::VERIFIER,
+        &first.access,
+        first.refresh(),
+        second.refresh(),
+        third.refresh(),
+        &machine.access,
+    ];
+    for credential in credentials {
+        assert!(!text.contains(credential), "{credential}");
+    }
+}
