@@ -134,7 +134,7 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
         Algorithm as Alg, Audience, Client, Early, Expired, Header as Head, Key, Malformed, Signature, TooLong,
     };
     let (ours, stranger) = (signer(Algorithm::ES256, "1"), signer(Algorithm::ES256, "1"));
-    let client = client(&[ours.jwk.clone()]);
+    let client = client(std::slice::from_ref(&ours.jwk));
     let header = ours.header();
     let changed = |name: &str, to: Value| ours.sign(&header, &with(claims("x"), name, to));
     let under = |name: &str, to: Value| ours.sign(&with(header.clone(), name, to), &claims("x"));
@@ -214,14 +214,14 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
 #[tokio::test]
 async fn an_assertion_is_good_once_until_it_expires() {
     let ours = signer(Algorithm::EdDSA, "1");
-    let (agent, assertions) = (client(&[ours.jwk.clone()]), assertions());
+    let (agent, assertions) = (client(std::slice::from_ref(&ours.jwk)), assertions());
     let once = ours.sign(&ours.header(), &claims("once"));
     assert_eq!(verify(&assertions, &once, &agent).await, Ok(()));
     assert_eq!(verify(&assertions, &once, &agent).await, Err(AssertionError::Used));
     let again = ours.sign(&ours.header(), &with(claims("once"), "exp", json!(NOW + 100)));
     assert_eq!(verify(&assertions, &again, &agent).await, Err(AssertionError::Used), "the jti counts, not the text");
 
-    let other = ClientVerifier { client_id: "other".to_owned(), ..client(&[ours.jwk.clone()]) };
+    let other = ClientVerifier { client_id: "other".to_owned(), ..client(std::slice::from_ref(&ours.jwk)) };
     let of_other = with(with(claims("once"), "iss", json!("other")), "sub", json!("other"));
     let of_other = ours.sign(&ours.header(), &of_other);
     assert_eq!(verify(&assertions, &of_other, &other).await, Ok(()), "each client has its own");
