@@ -86,8 +86,8 @@ impl AuthorizationServer {
             Credentials::Id(_) if known.is_some() => Err(OAuthError::NoSecret),
             Credentials::Assertion { assertion, .. } if known.is_some() => {
                 let audiences = [self.issuer.as_str(), &format!("{}{TOKEN_PATH}", self.issuer)];
-                let verified = self.published.assertions.verify(assertion, verifier, &audiences, now).await;
-                verified.map_err(OAuthError::Assertion)
+                let checked = self.published.assertions.verify(assertion, verifier, &audiences, now).await;
+                checked.map_err(OAuthError::Assertion)
             }
             _ => Err(OAuthError::WrongCredentials),
         };

@@ -87,7 +87,7 @@ pub fn is_public(address: IpAddr) -> bool {
 
 /// The special-purpose addresses of IPv4, as network and prefix length (IANA's registry, and what clouds use besides).
 const SPECIAL_V4: [(Ipv4Addr, u32); 17] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),        // this network (RFC 791)
+    (Ipv4Addr::UNSPECIFIED, 8),            // this network (RFC 791)
     (Ipv4Addr::new(10, 0, 0, 0), 8),       // private (RFC 1918)
     (Ipv4Addr::new(100, 64, 0, 0), 10),    // carrier-grade NAT (RFC 6598); Alibaba's metadata are there too
     (Ipv4Addr::new(127, 0, 0, 0), 8),      // loopback (RFC 1122)

@@ -26,10 +26,7 @@ pub(super) fn check(uris: &[String]) -> Result<(), String> {
         "spec": {"endpointRef": {"name": "any"}, "preset": "custom", "type": "Public", "scopes": ["files:read"],
             "redirectUris": uris},
     });
-    let violations = match validation::admit::<OAuthClient>(manifest) {
-        Ok(_) => return Ok(()),
-        Err(violations) => violations,
-    };
+    let Err(violations) = validation::admit::<OAuthClient>(manifest) else { return Ok(()) };
     let texts: Vec<&str> = violations.iter().map(|violation| violation.message.as_str()).collect();
     Err(format!("redirect_uris: {}", texts.join("; ")))
 }

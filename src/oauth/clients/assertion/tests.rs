@@ -27,11 +27,11 @@ fn encoded(bytes: &[u8]) -> String {
 fn signer(alg: Algorithm, kid: &str) -> Signer {
     let (key, mut jwk) = match alg {
         Algorithm::ES256 | Algorithm::ES384 => {
-            let (kind, crv) = match alg {
+            let (curve, crv) = match alg {
                 Algorithm::ES256 => (&PKCS_ECDSA_P256_SHA256, "P-256"),
                 _ => (&PKCS_ECDSA_P384_SHA384, "P-384"),
             };
-            let pair = KeyPair::generate_for(kind).unwrap();
+            let pair = KeyPair::generate_for(curve).unwrap();
             let (x, y) = pair.der_bytes()[1..].split_at((pair.der_bytes().len() - 1) / 2);
             let jwk = json!({"kty": "EC", "crv": crv, "x": encoded(x), "y": encoded(y)});
             (EncodingKey::from_ec_der(&pair.serialize_der()), jwk)
@@ -134,10 +134,10 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
         Algorithm as Alg, Audience, Client, Early, Expired, Header as Head, Key, Malformed, Signature, TooLong,
     };
     let (ours, stranger) = (signer(Algorithm::ES256, "1"), signer(Algorithm::ES256, "1"));
-    let client = client(&[ours.jwk.clone()]);
+    let client = client(std::slice::from_ref(&ours.jwk));
     let header = ours.header();
     let changed = |name: &str, to: Value| ours.sign(&header, &with(claims("x"), name, to));
-    let headed = |name: &str, to: Value| ours.sign(&with(header.clone(), name, to), &claims("x"));
+    let under = |name: &str, to: Value| ours.sign(&with(header.clone(), name, to), &claims("x"));
     let good = ours.sign(&header, &claims("x"));
     let (message, signature) = good.rsplit_once('.').unwrap();
     let public =
@@ -150,7 +150,7 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
         &EncodingKey::from_secret(public.unwrap().try_get_as_bytes().unwrap()),
     );
     let unsigned = format!("{}.{}.", encoded(br#"{"alg":"none"}"#), encoded(claims("x").to_string().as_bytes()));
-    let swapped = format!("{}.{signature}", headed("typ", json!("JWT")).rsplit_once('.').unwrap().0);
+    let swapped = format!("{}.{signature}", under("typ", json!("JWT")).rsplit_once('.').unwrap().0);
     let rows = [
         ("another issuer", changed("iss", json!("other")), Client),
         ("another subject", changed("sub", json!("other")), Client),
@@ -167,9 +167,9 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
         ("not yet valid", changed("nbf", json!(NOW + 61)), Early),
         ("no jti", changed("jti", Value::Null), Malformed),
         ("an empty jti", changed("jti", json!("")), Malformed),
-        ("a critical header", headed("crit", json!(["b64"])), Head),
-        ("an access token", headed("typ", json!("at+jwt")), Head),
-        ("another kid", headed("kid", json!("2")), Key),
+        ("a critical header", under("crit", json!(["b64"])), Head),
+        ("an access token", under("typ", json!("at+jwt")), Head),
+        ("another kid", under("kid", json!("2")), Key),
         ("unsigned", unsigned, Alg),
         ("HS256 with the public key", confused.unwrap(), Alg),
         ("the signature left out", format!("{message}."), Signature),
@@ -214,14 +214,14 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
 #[tokio::test]
 async fn an_assertion_is_good_once_until_it_expires() {
     let ours = signer(Algorithm::EdDSA, "1");
-    let (agent, assertions) = (client(&[ours.jwk.clone()]), assertions());
+    let (agent, assertions) = (client(std::slice::from_ref(&ours.jwk)), assertions());
     let once = ours.sign(&ours.header(), &claims("once"));
     assert_eq!(verify(&assertions, &once, &agent).await, Ok(()));
     assert_eq!(verify(&assertions, &once, &agent).await, Err(AssertionError::Used));
     let again = ours.sign(&ours.header(), &with(claims("once"), "exp", json!(NOW + 100)));
     assert_eq!(verify(&assertions, &again, &agent).await, Err(AssertionError::Used), "the jti counts, not the text");
 
-    let other = ClientVerifier { client_id: "other".to_owned(), ..client(&[ours.jwk.clone()]) };
+    let other = ClientVerifier { client_id: "other".to_owned(), ..client(std::slice::from_ref(&ours.jwk)) };
     let of_other = with(with(claims("once"), "iss", json!("other")), "sub", json!("other"));
     let of_other = ours.sign(&ours.header(), &of_other);
     assert_eq!(verify(&assertions, &of_other, &other).await, Ok(()), "each client has its own");
