@@ -15,4 +15,5 @@ pub mod observe;
 pub mod operator;
 pub mod plan;
 pub mod server;
+pub mod state;
 pub mod workspaces;

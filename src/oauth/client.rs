@@ -4,10 +4,11 @@
 use crate::{api::Scope, config::ClientVerifier};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 /// Where a client is described, which says how far it is to be believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// In an `OAuthClient` that a platform engineer wrote.
     Configured,

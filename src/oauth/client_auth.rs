@@ -1,77 +1,126 @@
-//! How a client proves itself at the token endpoint: `client_secret_basic` or `client_secret_post`
-//! (RFC 6749 §2.3.1).
+//! How a client proves itself at the endpoints that it calls: `client_secret_basic` or `client_secret_post`
+//! (RFC 6749 §2.3.1), or, where it can keep no secret, by nothing but its id.
 
-use super::token::{Parameters, TokenError};
+use super::{
+    AuthorizationServer,
+    client::{Client, ClientError},
+    error::OAuthError,
+    parameters::Parameters,
+};
 use crate::{
     api::ClientType,
-    config::{ClientVerifier, Clients, SecretHash, SecretVerifier},
+    chain::chain,
+    config::{ClientVerifier, SecretHash, SecretVerifier},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jiff::Timestamp;
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 use url::form_urlencoded;
 
-/// The clients, and one more that nobody can be: an unknown id is checked against it, so that it takes as long to
-/// refuse as a wrong secret.
-pub(super) struct ClientAuthenticator {
-    clients: Clients,
-    nobody: ClientVerifier,
+/// The parameters that say who the client is.
+pub(super) const NAMES: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
+
+/// Who nobody can be: an unknown id is checked against it, so that it takes as long to refuse as a wrong secret.
+static NOBODY: LazyLock<ClientVerifier> = LazyLock::new(|| ClientVerifier {
+    client_id: "nobody".to_owned(),
+    display_name: String::new(),
+    client_type: ClientType::Confidential,
+    grants: Vec::new(),
+    scopes: BTreeSet::new(),
+    registered_at: None,
+    redirect_uris: Vec::new(),
+    secrets: vec![SecretVerifier { hash: SecretHash::of("nobody", ""), expires_at: None }],
+    private_key_jwt: None,
+});
+
+/// What a client presents.
+enum Credentials<'a> {
+    Secret {
+        id: Cow<'a, str>,
+        secret: Cow<'a, str>,
+    },
+    /// A signed word of its own (RFC 7523 §2.2).
+    Assertion,
+    /// Only who it is.
+    Id(&'a str),
 }
 
-impl ClientAuthenticator {
-    pub fn new(clients: Clients) -> Self {
-        let nobody = ClientVerifier {
-            client_id: "nobody".to_owned(),
-            display_name: String::new(),
-            client_type: ClientType::Confidential,
-            grants: Vec::new(),
-            scopes: BTreeSet::new(),
-            registered_at: None,
-            redirect_uris: Vec::new(),
-            secrets: vec![SecretVerifier { hash: SecretHash::of("nobody", ""), expires_at: None }],
-            private_key_jwt: None,
-        };
-        Self { clients, nobody }
-    }
-
-    pub fn clients(&self) -> &Clients {
-        &self.clients
-    }
-
-    /// The client that makes the request.
-    pub fn authenticate(
+impl AuthorizationServer {
+    /// The client that makes the request. A failure is noted for the audit.
+    pub(super) async fn authenticate(
         &self,
-        authorization: Option<&HeaderValue>,
+        headers: &HeaderMap,
         parameters: &Parameters<'_>,
+        address: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<&ClientVerifier, TokenError> {
-        let (id, secret) = credentials(authorization, parameters)?;
-        let known = self.clients.get(&id);
-        let verified = known.unwrap_or(&self.nobody).verifies(&secret, now);
-        known.filter(|_| verified).ok_or(TokenError::WrongCredentials)
+    ) -> Result<Arc<Client>, OAuthError> {
+        let credentials = Credentials::of(headers, parameters)?;
+        let (id, secret) = match &credentials {
+            Credentials::Secret { id, secret } => (id.as_ref(), Some(secret.as_ref())),
+            Credentials::Id(id) => (*id, None),
+            Credentials::Assertion => return Err(OAuthError::UnsupportedAssertion),
+        };
+        let known = match self.directory.find(id, now).await {
+            Ok(client) => Some(client),
+            Err(ClientError::Unknown(_)) => None,
+            Err(error @ ClientError::Document(_)) => return Err(OAuthError::Document(error.to_string())),
+            Err(error @ ClientError::Unavailable(_)) => {
+                tracing::warn!(error = chain(&error), "a client could not be looked up");
+                return Err(OAuthError::Unavailable);
+            }
+        };
+        let verifier = known.as_ref().map_or(&*NOBODY, |client| &client.verifier);
+        let verified = match secret {
+            Some(secret) => verifier.verifies(secret, now),
+            None => verifier.client_type == ClientType::Public,
+        };
+        // An unknown id is not noted: it may be a secret in the wrong place.
+        let client_id = known.as_ref().map(|client| client.verifier.client_id.as_str());
+        match known.as_ref() {
+            Some(client) if verified => return Ok(Arc::clone(client)),
+            _ => tracing::info!(
+                target: "audit",
+                event = "client.authentication_failed",
+                client_id,
+                address = address.map(tracing::field::display),
+                "a client did not prove itself"
+            ),
+        }
+        Err(if known.is_some() && secret.is_none() { OAuthError::NoSecret } else { OAuthError::WrongCredentials })
     }
 }
 
-type Credentials<'a> = (Cow<'a, str>, Cow<'a, str>);
-
-fn credentials<'a>(
-    authorization: Option<&'a HeaderValue>,
-    parameters: &'a Parameters<'_>,
-) -> Result<Credentials<'a>, TokenError> {
-    let posted_id = parameters.get("client_id");
-    let posted_secret = parameters.get("client_secret");
-    match (authorization, posted_secret) {
-        (Some(_), Some(_)) => Err(TokenError::TwoCredentials),
-        (Some(header), None) => {
-            let (id, secret) = basic(header).ok_or(TokenError::MalformedBasic)?;
-            if posted_id.is_some_and(|posted| posted != id) {
-                return Err(TokenError::TwoCredentials);
-            }
-            Ok((id.into(), secret.into()))
+impl<'a> Credentials<'a> {
+    fn of(headers: &'a HeaderMap, parameters: &'a Parameters<'_>) -> Result<Self, OAuthError> {
+        let mut authorization = headers.get_all(AUTHORIZATION).iter();
+        let header = authorization.next();
+        if authorization.next().is_some() {
+            return Err(OAuthError::TwoCredentials);
         }
-        (None, Some(secret)) => Ok((posted_id.ok_or(TokenError::Missing("client_id"))?.into(), secret.into())),
-        (None, None) => Err(TokenError::NoCredentials),
+        let posted_id = parameters.get("client_id");
+        let posted_secret = parameters.get("client_secret");
+        let asserts = parameters.get("client_assertion").or(parameters.get("client_assertion_type")).is_some();
+        match (header, posted_secret, asserts) {
+            (Some(header), None, false) => {
+                let (id, secret) = basic(header).ok_or(OAuthError::MalformedBasic)?;
+                if posted_id.is_some_and(|posted| posted != id) {
+                    return Err(OAuthError::TwoCredentials);
+                }
+                Ok(Self::Secret { id: id.into(), secret: secret.into() })
+            }
+            (None, Some(secret), false) => {
+                Ok(Self::Secret { id: posted_id.ok_or(OAuthError::Missing("client_id"))?.into(), secret: secret.into() })
+            }
+            (None, None, true) => Ok(Self::Assertion),
+            (None, None, false) => posted_id.map(Self::Id).ok_or(OAuthError::NoCredentials),
+            _ => Err(OAuthError::TwoCredentials),
+        }
     }
 }
 

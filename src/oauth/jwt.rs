@@ -104,6 +104,9 @@ pub enum Rejection {
     /// Its client is gone, or another one of that name has taken its place.
     #[error("the client of the access token is no longer registered")]
     Client,
+    /// The grant behind it was taken back, or has ended.
+    #[error("the access token was revoked: the user's approval was taken back or has ended; let the user approve again")]
+    Revoked,
 }
 
 impl Rejection {
@@ -120,6 +123,7 @@ impl Rejection {
             Self::Audience => "audience",
             Self::Expired => "expired",
             Self::Client => "client",
+            Self::Revoked => "revoked",
         }
     }
 }

@@ -1,15 +1,29 @@
 //! The authorization server and the verification of its tokens (OAuth 2.1, RFC 6749, RFC 9068). Knows neither
 //! Kubernetes nor MCP.
 
+pub mod authorize;
 pub mod challenge;
 pub mod client;
 mod client_auth;
+pub mod clients;
+mod code;
+mod error;
 pub mod grant;
 pub mod jwt;
 pub mod metadata;
+mod parameters;
+mod pkce;
+pub mod redirect;
+mod refresh;
+mod scopes;
 pub mod seal;
+mod server;
 pub mod token;
 pub mod verify;
+
+pub use authorize::{ApproveError, AuthorizationRequest, AuthorizeError, Prompt};
+pub use error::OAuthError;
+pub use server::{AuthorizationServer, Backing, Users};
 
 use crate::api::Scope;
 use jiff::Timestamp;

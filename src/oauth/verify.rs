@@ -1,23 +1,29 @@
 //! Who makes a request: from the `Authorization` header to a [`Caller`] (RFC 6750 §2.1).
 //!
 //! A signature costs more than the whole call behind it, so a verified token is remembered by its SHA-256 until it
-//! expires; whether its client still exists, and what that client may do now, is looked up on every request.
+//! expires. Whether its client still exists, what that client may do now, and whether the user's grant still counts,
+//! is looked up on every request, in memory: what is taken back is gone with the next one.
 
 use super::{
-    Caller,
-    jwt::{AccessTokens, Rejection},
+    AuthorizationServer, Caller,
+    grant::{Grant, Grants, Known},
+    jwt::Rejection,
 };
-use crate::config::{ClientVerifier, Clients};
+use crate::{api::Scope, chain::chain};
 use http::{HeaderMap, header::AUTHORIZATION};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
+use tokio::sync::OnceCell;
 
 /// How many verified tokens are remembered; beyond, the one that expires first is forgotten.
 const CAPACITY: usize = 4096;
+
+/// How old a token may be whose grant or client is not known here: another server may have made it a moment ago.
+const FRESH: SignedDuration = SignedDuration::from_secs(10);
 
 type TokenHash = [u8; 32];
 
@@ -39,6 +45,9 @@ pub enum Unauthenticated {
     /// The token does not count.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// Whether it counts cannot be told. Nothing is wrong with the token.
+    #[error("the access token cannot be checked at the moment; try again shortly")]
+    Unavailable,
 }
 
 impl Unauthenticated {
@@ -49,39 +58,63 @@ impl Unauthenticated {
             Self::Missing => "missing",
             Self::NotBearer => "not_bearer",
             Self::Rejected(rejection) => rejection.reason(),
+            Self::Unavailable => "unavailable",
         }
     }
 }
 
-/// The caller of a request with these headers.
-pub fn caller(
-    headers: &HeaderMap,
-    tokens: &AccessTokens,
-    clients: &Clients,
-    cache: &TokenCache,
-    now: Timestamp,
-) -> Result<Arc<Caller>, Unauthenticated> {
-    let token = bearer(headers)?;
-    let hash: TokenHash = Sha256::digest(token.as_bytes()).into();
-    let caller = match cache.get(&hash) {
-        Some(caller) if now < caller.expires_at => caller,
-        Some(_) => return Err(Rejection::Expired.into()),
-        None => cache.insert(hash, tokens.verify(token, now)?, now),
-    };
-    let client = clients
-        .get(&caller.client_id)
-        .filter(|client| client.registered_at.is_none_or(|since| caller.issued_at >= since))
-        .ok_or(Rejection::Client)?;
-    Ok(narrowed(caller, client))
+impl AuthorizationServer {
+    /// The caller of a request with these headers. Waits for nothing, but for a grant or a client that another server
+    /// may have made a moment ago.
+    pub async fn caller(&self, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Caller>, Unauthenticated> {
+        self.bearer_of(bearer(headers)?, now).await
+    }
+
+    /// The caller who may present this access token.
+    pub(super) async fn bearer_of(&self, token: &str, now: Timestamp) -> Result<Arc<Caller>, Unauthenticated> {
+        let hash: TokenHash = Sha256::digest(token.as_bytes()).into();
+        let caller = match self.cache.get(&hash) {
+            Some(caller) if now < caller.expires_at => caller,
+            Some(_) => return Err(Rejection::Expired.into()),
+            None => self.cache.insert(hash, self.tokens.verify(token, now)?, now),
+        };
+        let fresh = now.duration_since(caller.issued_at) < FRESH;
+        let Some(name) = caller.grant.as_deref() else {
+            let client = self.directory.standing(&caller.client_id, now).ok_or(Rejection::Client)?;
+            if client.registered_at().is_some_and(|since| caller.issued_at < since) {
+                return Err(Rejection::Client.into());
+            }
+            return Ok(narrowed(&caller, client.scopes(), None));
+        };
+        let grant = match self.grants.find(name) {
+            Known::Here(grant) => grant,
+            Known::Unknown if fresh => self.fresh.read(&*self.grants, name, now).await?,
+            Known::Gone | Known::Unknown => return Err(Rejection::Revoked.into()),
+        };
+        if !grant.is_active(now) || grant.client_id != caller.client_id || grant.user.id != caller.subject {
+            return Err(Rejection::Revoked.into());
+        }
+        let caller = match self.directory.standing(&caller.client_id, now) {
+            Some(client) => narrowed(&caller, client.scopes(), Some(&grant.scopes)),
+            None if fresh => {
+                let client = self.directory.find(&caller.client_id, now).await.map_err(|_| Rejection::Client)?;
+                narrowed(&caller, &client.verifier.scopes, Some(&grant.scopes))
+            }
+            None => return Err(Rejection::Client.into()),
+        };
+        self.grants.used(name, now);
+        Ok(caller)
+    }
 }
 
-/// The caller with no more than what its client may have now.
-fn narrowed(caller: Arc<Caller>, client: &ClientVerifier) -> Arc<Caller> {
-    if caller.scopes.is_subset(&client.scopes) {
-        return caller;
+/// The caller with no more than what its client may have now, and what the user allows now.
+fn narrowed(caller: &Arc<Caller>, client: &BTreeSet<Scope>, grant: Option<&BTreeSet<Scope>>) -> Arc<Caller> {
+    let allowed = |scope: &Scope| client.contains(scope) && grant.is_none_or(|grant| grant.contains(scope));
+    if caller.scopes.iter().all(allowed) {
+        return Arc::clone(caller);
     }
-    let scopes = caller.scopes.intersection(&client.scopes).copied().collect();
-    Arc::new(Caller { scopes, ..Caller::clone(&caller) })
+    let scopes = caller.scopes.iter().copied().filter(allowed).collect();
+    Arc::new(Caller { scopes, ..Caller::clone(caller) })
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Unauthenticated> {
@@ -94,6 +127,50 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Unauthenticated> {
         return Err(Unauthenticated::NotBearer);
     }
     Ok(token)
+}
+
+/// Reads of grants that are not known here yet: one at a time of each, however many requests wait for it, and never
+/// again of one that is not there.
+#[derive(Default)]
+pub(super) struct FreshGrants {
+    reads: Mutex<HashMap<String, (Timestamp, Arc<FreshRead>)>>,
+}
+
+/// What a read told.
+type FreshRead = OnceCell<Result<Arc<Grant>, Unauthenticated>>;
+
+impl FreshGrants {
+    async fn read(&self, grants: &dyn Grants, name: &str, now: Timestamp) -> Result<Arc<Grant>, Unauthenticated> {
+        let read = self.begin(name, now);
+        let told = read.get_or_init(async || match grants.read(name).await {
+            Ok(Some(grant)) => Ok(grant),
+            Ok(None) => Err(Rejection::Revoked.into()),
+            Err(error) => {
+                tracing::warn!(grant = name, error = chain(&error), "a grant could not be read");
+                Err(Unauthenticated::Unavailable)
+            }
+        });
+        let told = told.await.clone();
+        // That it is not there is true for ever: no two grants have one name. Anything else may be otherwise by now.
+        if told != Err(Rejection::Revoked.into()) {
+            self.end(name, &read);
+        }
+        told
+    }
+
+    fn begin(&self, name: &str, now: Timestamp) -> Arc<FreshRead> {
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        reads.retain(|_, (since, _)| now.duration_since(*since) < FRESH);
+        let (_, read) = reads.entry(name.to_owned()).or_insert_with(|| (now, Arc::default()));
+        Arc::clone(read)
+    }
+
+    fn end(&self, name: &str, read: &Arc<FreshRead>) {
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        if reads.get(name).is_some_and(|(_, known)| Arc::ptr_eq(known, read)) {
+            reads.remove(name);
+        }
+    }
 }
 
 impl TokenCache {
@@ -118,111 +195,4 @@ impl TokenCache {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        api::{ClientType, Grant, Scope},
-        config::SigningKeys,
-        oauth::jwt::Subject,
-    };
-    use http::HeaderValue;
-    use rand::{SeedableRng as _, rngs::StdRng};
-    use std::{collections::BTreeSet, time::Duration};
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn tokens() -> AccessTokens {
-        let keys = SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap();
-        AccessTokens::new(&"https://h/mcp".parse().unwrap(), Duration::from_mins(15), &keys).unwrap()
-    }
-
-    fn clients(scopes: &[Scope]) -> Clients {
-        Clients {
-            clients: vec![ClientVerifier {
-                client_id: "claude".to_owned(),
-                display_name: "Claude".to_owned(),
-                client_type: ClientType::Confidential,
-                grants: vec![Grant::ClientCredentials],
-                scopes: scopes.iter().copied().collect(),
-                registered_at: None,
-                redirect_uris: Vec::new(),
-                secrets: Vec::new(),
-                private_key_jwt: None,
-            }],
-        }
-    }
-
-    fn issue(tokens: &AccessTokens, seed: u64, now: i64) -> HeaderMap {
-        let scopes = BTreeSet::from([Scope::FilesRead, Scope::WorkspacesExec]);
-        let token =
-            tokens.issue(&Subject::client("claude", &scopes), at(now), &mut StdRng::seed_from_u64(seed)).unwrap();
-        HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap())])
-    }
-
-    #[test]
-    fn a_remembered_token_still_depends_on_its_client_and_the_time() {
-        let (tokens, cache) = (tokens(), TokenCache::default());
-        let headers = issue(&tokens, 1, 0);
-        let both = clients(&[Scope::FilesRead, Scope::WorkspacesExec]);
-        let first = caller(&headers, &tokens, &both, &cache, at(1)).unwrap();
-        let second = caller(&headers, &tokens, &both, &cache, at(2)).unwrap();
-        assert!(Arc::ptr_eq(&first, &second), "the second comes from the cache");
-
-        let one = caller(&headers, &tokens, &clients(&[Scope::FilesRead]), &cache, at(3)).unwrap();
-        assert_eq!(one.scopes, BTreeSet::from([Scope::FilesRead]), "scopes taken away count at once");
-        assert_eq!(caller(&headers, &tokens, &Clients::default(), &cache, at(3)), Err(Rejection::Client.into()));
-        assert_eq!(caller(&headers, &tokens, &both, &cache, at(900)), Err(Rejection::Expired.into()));
-
-        let mut namesake = both;
-        for (registered_at, accepted) in [(0, true), (1, false)] {
-            namesake.clients[0].registered_at = Some(at(registered_at));
-            assert_eq!(caller(&headers, &tokens, &namesake, &cache, at(3)).is_ok(), accepted, "{registered_at}");
-        }
-    }
-
-    #[test]
-    fn only_one_bearer_token_in_the_header_counts() {
-        let (tokens, cache) = (tokens(), TokenCache::default());
-        for (value, expected) in [
-            ("Basic YTpi", Unauthenticated::NotBearer),
-            ("Bearer", Unauthenticated::NotBearer),
-            ("Bearer ", Unauthenticated::NotBearer),
-            ("Bearer a b", Unauthenticated::NotBearer),
-            ("Bearer abc", Unauthenticated::Rejected(Rejection::Malformed)),
-        ] {
-            let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
-            assert_eq!(caller(&headers, &tokens, &Clients::default(), &cache, at(0)), Err(expected), "{value}");
-        }
-        assert_eq!(
-            caller(&HeaderMap::new(), &tokens, &Clients::default(), &cache, at(0)),
-            Err(Unauthenticated::Missing)
-        );
-        let mut twice = issue(&tokens, 1, 0);
-        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-        assert_eq!(caller(&twice, &tokens, &Clients::default(), &cache, at(0)), Err(Unauthenticated::NotBearer));
-    }
-
-    #[test]
-    fn the_memory_of_tokens_is_bounded() {
-        let cache = TokenCache::default();
-        let verified = |second: usize| Caller {
-            client_id: "claude".to_owned(),
-            subject: "client:claude".to_owned(),
-            user_name: None,
-            grant: None,
-            scopes: BTreeSet::new(),
-            issued_at: at(0),
-            expires_at: at(i64::try_from(second).unwrap()),
-        };
-        let hash = |number: usize| TokenHash::from(Sha256::digest(number.to_be_bytes()));
-        for number in 0..CAPACITY + 10 {
-            cache.insert(hash(number), verified(number + 100), at(0));
-        }
-        assert_eq!(cache.callers.read().unwrap().len(), CAPACITY);
-        assert!(cache.get(&hash(9)).is_none() && cache.get(&hash(10)).is_some(), "the first to expire went first");
-        cache.insert(hash(0), verified(1_000_000), at(1_000));
-        assert!(cache.callers.read().unwrap().len() < CAPACITY, "expired ones go when room is needed");
-    }
-}
+mod tests;

@@ -1,0 +1,140 @@
+//! The parameters of a request, in a query or a form (RFC 6749 §3.1 and §3.2): each at most once, an empty one as good
+//! as none, and unknown ones ignored.
+
+use std::{borrow::Cow, collections::BTreeMap};
+use url::form_urlencoded;
+
+/// The one that may be there several times (RFC 8707 §2).
+const RESOURCE: &str = "resource";
+
+/// What is wrong with a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParameterError {
+    /// It is there twice.
+    #[error("the parameter {0} is there more than once")]
+    Repeated(&'static str),
+    /// It holds a control character.
+    #[error("the parameter {0} has a control character")]
+    Control(&'static str),
+}
+
+/// The parameters that count.
+#[derive(Default)]
+pub struct Parameters<'a> {
+    single: BTreeMap<&'static str, Cow<'a, str>>,
+    resources: Vec<Cow<'a, str>>,
+    errors: BTreeMap<&'static str, ParameterError>,
+}
+
+impl<'a> Parameters<'a> {
+    /// Those of `names`, and `resource`, in a form-urlencoded text.
+    #[must_use]
+    pub fn read(text: &'a [u8], names: &[&'static str]) -> Self {
+        let mut parameters = Self::default();
+        for (name, value) in form_urlencoded::parse(text).filter(|(_, value)| !value.is_empty()) {
+            let known = names.iter().chain(&[RESOURCE]).find(|known| **known == name);
+            let Some(name) = known.copied() else { continue };
+            if value.contains(char::is_control) {
+                parameters.errors.entry(name).or_insert(ParameterError::Control(name));
+            }
+            if name == RESOURCE {
+                parameters.resources.push(value);
+            } else if parameters.single.insert(name, value).is_some() {
+                parameters.errors.insert(name, ParameterError::Repeated(name));
+            }
+        }
+        parameters
+    }
+
+    /// Those, if nothing is wrong with any.
+    pub fn parse(text: &'a [u8], names: &[&'static str]) -> Result<Self, ParameterError> {
+        let parameters = Self::read(text, names);
+        parameters.check().map(|()| parameters)
+    }
+
+    /// What is wrong with any of them.
+    pub fn check(&self) -> Result<(), ParameterError> {
+        self.errors.values().next().map_or(Ok(()), |error| Err(*error))
+    }
+
+    /// One that nothing is wrong with, if it is there.
+    pub fn good(&self, name: &str) -> Result<Option<&str>, ParameterError> {
+        self.errors.get(name).map_or_else(|| Ok(self.get(name)), |error| Err(*error))
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.single.get(name).map(AsRef::as_ref)
+    }
+
+    /// Whether every `resource` is this one. Clients differ about the slash at the end.
+    #[must_use]
+    pub fn are_for(&self, resource: &str) -> bool {
+        self.resources.iter().all(|asked| asked.strip_suffix('/').unwrap_or(asked) == resource)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NAMES: [&str; 2] = ["a", "b"];
+
+    #[test]
+    fn each_counts_once_and_empty_ones_not_at_all() {
+        for (text, expected) in [
+            ("a=1&b=2", Ok((Some("1"), Some("2")))),
+            ("a=1&a=", Ok((Some("1"), None))),
+            ("a=&b", Ok((None, None))),
+            ("a=%C3%A9+x&c=1&c=2", Ok((Some("é x"), None))),
+            ("a=1&a=1", Err(ParameterError::Repeated("a"))),
+            ("a=1&%61=2", Err(ParameterError::Repeated("a"))),
+            ("b=1&a=x%00y", Err(ParameterError::Control("a"))),
+            ("a=x%0d%0ay", Err(ParameterError::Control("a"))),
+            ("resource=a%7fb", Err(ParameterError::Control("resource"))),
+            ("c=%00", Ok((None, None))),
+        ] {
+            let read = Parameters::parse(text.as_bytes(), &NAMES);
+            let read = read.as_ref().map(|read| (read.get("a"), read.get("b"))).map_err(|error| *error);
+            assert_eq!(read, expected, "{text}");
+        }
+        let read = Parameters::read(b"a=1&a=2&b=3", &NAMES);
+        assert_eq!((read.good("a"), read.good("b")), (Err(ParameterError::Repeated("a")), Ok(Some("3"))));
+    }
+
+    #[test]
+    fn every_resource_must_be_the_one() {
+        for (text, ours) in [
+            ("", true),
+            ("resource=https://h/mcp", true),
+            ("resource=https%3A%2F%2Fh%2Fmcp%2F", true),
+            ("resource=https://h/mcp&resource=https://h/mcp/", true),
+            ("resource=https://h/mcp//", false),
+            ("resource=https://h/mcp&resource=https://h/x", false),
+            ("resource=https://H/mcp", false),
+            ("resource=https://h/mcp%23f", false),
+        ] {
+            assert_eq!(Parameters::read(text.as_bytes(), &NAMES).are_for("https://h/mcp"), ours, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_accepted_is_plain(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(read) = Parameters::parse(&text, &NAMES) {
+                for value in NAMES.iter().filter_map(|name| read.get(name)) {
+                    prop_assert!(!value.is_empty() && !value.contains(char::is_control));
+                }
+            }
+        }
+
+        #[test]
+        fn what_a_client_encodes_is_read_back(a in "[^\\p{Cc}]{1,40}", b in "[^\\p{Cc}]{1,40}") {
+            let text = form_urlencoded::Serializer::new(String::new()).append_pair("b", &b).append_pair("a", &a).finish();
+            let read = Parameters::parse(text.as_bytes(), &NAMES).unwrap();
+            prop_assert_eq!((read.get("a"), read.get("b")), (Some(a.as_str()), Some(b.as_str())));
+        }
+    }
+}

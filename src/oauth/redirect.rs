@@ -1,0 +1,218 @@
+//! Redirect URIs: which of them may be registered, and which registered one a presented one is (RFC 9700 §2.1,
+//! RFC 8252 §7).
+//!
+//! They are compared as texts, byte by byte: nothing is normalized, so that nothing can be normalized differently
+//! elsewhere. There are two exceptions. A callback on a loopback address matches at any port, since an app takes
+//! whichever is free. A path segment `{id}` of an https callback stands for one segment of plain characters.
+
+/// Longer ones are refused.
+pub const MAX_REDIRECT_URI: usize = 2048;
+
+/// Schemes that a browser runs, shows or opens itself instead of calling somebody back.
+const FORBIDDEN_SCHEMES: [&str; 22] = [
+    "about",
+    "blob",
+    "chrome",
+    "chrome-extension",
+    "content",
+    "data",
+    "file",
+    "filesystem",
+    "ftp",
+    "intent",
+    "jar",
+    "javascript",
+    "mailto",
+    "moz-extension",
+    "resource",
+    "sms",
+    "tel",
+    "urn",
+    "vbscript",
+    "view-source",
+    "ws",
+    "wss",
+];
+
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// Stands for one path segment in a registered URI.
+const ANY_SEGMENT: &str = "{id}";
+
+/// Why a text is no redirect URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectUriError {
+    /// Longer than [`MAX_REDIRECT_URI`].
+    #[error("it is longer than {MAX_REDIRECT_URI} characters")]
+    TooLong,
+    /// Something that no URI has (RFC 3986 §2): white space, a backslash, a control or a non-ASCII character.
+    #[error("it has a character that no URI has; percent-encode it")]
+    Character,
+    /// No absolute URI with a scheme and something to call.
+    #[error("it is no absolute URI such as https://agent.example.com/callback")]
+    NotAbsolute,
+    /// RFC 6749 §3.1.2.
+    #[error("it has a fragment; remove everything from #")]
+    Fragment,
+    /// `user@host`.
+    #[error("it has user information; remove everything before the @")]
+    UserInformation,
+    /// `.` or `..`.
+    #[error("it has a . or .. segment")]
+    DotSegment,
+    /// One that is no callback, or plain http beyond this machine.
+    #[error("its scheme is no callback's; use https, the app's own scheme, or http on localhost, 127.0.0.1 or [::1]")]
+    Scheme,
+    /// An empty or malformed host or port.
+    #[error("its host or port is malformed")]
+    Authority,
+}
+
+/// A redirect URI in its parts; `rest` begins with `/` or `?` or is empty.
+struct Parts<'a> {
+    scheme: &'a str,
+    /// `None` for `app:/path`.
+    authority: Option<Authority<'a>>,
+    rest: &'a str,
+}
+
+struct Authority<'a> {
+    host: &'a str,
+    port: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(uri: &'a str) -> Result<Self, RedirectUriError> {
+        if uri.len() > MAX_REDIRECT_URI {
+            return Err(RedirectUriError::TooLong);
+        }
+        if uri.contains('#') {
+            return Err(RedirectUriError::Fragment);
+        }
+        if !uri.bytes().all(is_uri_character) {
+            return Err(RedirectUriError::Character);
+        }
+        let (scheme, rest) = uri.split_once(':').ok_or(RedirectUriError::NotAbsolute)?;
+        let begins_well = scheme.starts_with(|first: char| first.is_ascii_lowercase());
+        let goes_on_well =
+            scheme.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'));
+        if !begins_well || !goes_on_well {
+            return Err(RedirectUriError::Scheme);
+        }
+        let Some(after) = rest.strip_prefix("//") else {
+            // An app's own scheme without a host (RFC 8252 §7.1). The dot is a domain's: it keeps `mailto:` and all
+            // that may come like it out.
+            let private = scheme.contains('.') && rest.starts_with('/');
+            return if private { Ok(Self { scheme, authority: None, rest }) } else { Err(RedirectUriError::NotAbsolute) };
+        };
+        let (authority, rest) = after.split_at(after.find(['/', '?']).unwrap_or(after.len()));
+        if authority.contains('@') {
+            return Err(RedirectUriError::UserInformation);
+        }
+        Ok(Self { scheme, authority: Some(Authority::of(authority)?), rest })
+    }
+
+    fn path(&self) -> &'a str {
+        self.rest.split('?').next().unwrap_or_default()
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.scheme == "http" && self.authority.as_ref().is_some_and(|authority| LOOPBACK.contains(&authority.host))
+    }
+}
+
+impl<'a> Authority<'a> {
+    fn of(text: &'a str) -> Result<Self, RedirectUriError> {
+        let (host, port) = if text.starts_with('[') {
+            let end = text.find(']').ok_or(RedirectUriError::Authority)?;
+            let (host, rest) = text.split_at(end + 1);
+            match rest {
+                "" => (host, None),
+                _ => (host, Some(rest.strip_prefix(':').ok_or(RedirectUriError::Authority)?)),
+            }
+        } else {
+            text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        let known = host.starts_with('[') || (!host.is_empty() && host.bytes().all(plain));
+        let in_range = |port: &str| {
+            !port.starts_with('0') && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+        };
+        if known && port.is_none_or(in_range) { Ok(Self { host, port }) } else { Err(RedirectUriError::Authority) }
+    }
+}
+
+/// What RFC 3986 §2 knows, braces excepted.
+fn is_uri_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn is_dot_segment(segment: &str) -> bool {
+    let plain = segment.replace("%2e", ".").replace("%2E", ".");
+    plain == "." || plain == ".."
+}
+
+/// Checks what holds for every redirect URI, wherever it comes from.
+pub fn check(uri: &str) -> Result<(), RedirectUriError> {
+    let parts = Parts::of(uri)?;
+    let scheme_is_fine = match parts.scheme {
+        "http" => parts.is_loopback(),
+        scheme => !FORBIDDEN_SCHEMES.contains(&scheme),
+    };
+    if !scheme_is_fine {
+        return Err(RedirectUriError::Scheme);
+    }
+    if parts.path().split('/').any(is_dot_segment) { Err(RedirectUriError::DotSegment) } else { Ok(()) }
+}
+
+/// Whether `presented` is one of these registered URIs.
+#[must_use]
+pub fn is_registered<S: AsRef<str>>(registered: &[S], presented: &str) -> bool {
+    check(presented).is_ok() && registered.iter().any(|registered| matches(registered.as_ref(), presented))
+}
+
+/// Whether a good `presented` is this registered one.
+fn matches(registered: &str, presented: &str) -> bool {
+    registered == presented || matches_at_any_port(registered, presented) || matches_segment(registered, presented)
+}
+
+fn matches_at_any_port(registered: &str, presented: &str) -> bool {
+    let (Ok(registered), Ok(presented)) = (Parts::of(registered), Parts::of(presented)) else { return false };
+    let host = |parts: &Parts<'_>| parts.authority.as_ref().map(|authority| authority.host.to_owned());
+    registered.is_loopback()
+        && presented.is_loopback()
+        && host(&registered) == host(&presented)
+        && registered.rest == presented.rest
+}
+
+fn matches_segment(registered: &str, presented: &str) -> bool {
+    let Some((before, after)) = registered.split_once(ANY_SEGMENT) else { return false };
+    let in_the_path = before.strip_prefix("https://").is_some_and(|rest| rest.contains('/') && !rest.contains('?'));
+    let a_whole_segment = before.ends_with('/') && (after.is_empty() || after.starts_with(['/', '?']));
+    if !in_the_path || !a_whole_segment || after.contains(ANY_SEGMENT) {
+        return false;
+    }
+    presented
+        .strip_prefix(before)
+        .and_then(|rest| rest.strip_suffix(after))
+        .is_some_and(|segment| !segment.is_empty() && segment.bytes().all(is_unreserved) && !is_dot_segment(segment))
+}
+
+/// `uri` with these parameters added to its query, whatever that holds already (RFC 6749 §4.1.2).
+#[must_use]
+pub fn with_parameters(uri: &str, parameters: &[(&str, &str)]) -> String {
+    let added = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    let separator = match uri.split_once('?') {
+        None => "?",
+        Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    format!("{uri}{separator}{added}")
+}
+
+#[cfg(test)]
+mod tests;

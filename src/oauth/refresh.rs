@@ -1,0 +1,264 @@
+//! Refresh tokens: their form, how one follows from another, and what a presented one means (OAuth 2.1 §4.3,
+//! RFC 9700 §4.14.2). Pure; the token endpoint does the rest.
+//!
+//! `prt1.GRANT.GENERATION.SECRET.MAC`. The secret of the first is random; that of each next one follows from the one
+//! before under a key of the servers, so that a client that lost an answer and tries again gets the very same token,
+//! from whichever server. The MAC says that a token was made here, even an old one: so an old one shows that somebody
+//! has a copy, and nobody can end a grant by guessing. A grant holds the generation and the hash of the newest only.
+
+use super::grant::Grant;
+use crate::{
+    api::grant::RefreshState,
+    config::{KeyError, SigningKeys, hex},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac as _};
+use jiff::{SignedDuration, Timestamp};
+use rand::CryptoRng;
+use sha2::{Digest as _, Sha256};
+use std::{fmt, time::Duration};
+use subtle::ConstantTimeEq as _;
+
+/// How long after a rotation the token before still gives the same answer: for answers that were lost on their way.
+pub const GRACE: SignedDuration = SignedDuration::from_secs(30);
+
+const PREFIX: &str = "prt1";
+/// Longer texts are not even looked at.
+const MAX_TOKEN: usize = 256;
+
+type Secret = [u8; 32];
+
+/// Makes and reads the refresh tokens of one endpoint.
+pub struct RefreshTokens {
+    /// The first makes, all read.
+    keys: Vec<Key>,
+    idle: Duration,
+}
+
+struct Key {
+    mac: Secret,
+    next: Secret,
+}
+
+/// A token that somebody presents, in its parts.
+pub struct Presented {
+    grant: String,
+    generation: i64,
+    secret: Secret,
+    /// Whether it was made here.
+    genuine: bool,
+    hash: String,
+}
+
+/// A token to give out. Only its hash is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken {
+    text: String,
+    generation: i64,
+}
+
+/// What a presented token means.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is the newest: this one follows it, once the grant says so.
+    Rotate(RefreshToken),
+    /// It is the one before, and the answer with this newest one may have been lost.
+    Repeat(RefreshToken),
+    /// It is an old one: somebody has a copy.
+    Replayed,
+    /// It does not count.
+    Invalid(Invalid),
+}
+
+/// Why a token does not count. The messages are for whoever presents it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Not made here, or not for this grant.
+    #[error("the refresh token is unknown; let the user approve again")]
+    Unknown,
+    /// The consent was taken back.
+    #[error("the user's approval was taken back; let the user approve again")]
+    Revoked,
+    /// The consent has ended.
+    #[error("the user's approval has ended; let the user approve again")]
+    Ended,
+    /// It was not used for too long.
+    #[error("the refresh token was not used for too long; let the user approve again")]
+    Idle,
+}
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presented").field("grant", &self.grant).field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshToken").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl RefreshToken {
+    /// The token itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What the grant keeps of it.
+    #[must_use]
+    pub fn state(&self, now: Timestamp) -> RefreshState {
+        RefreshState { generation: self.generation, hash: hash(&self.text), rotated_at: now }
+    }
+}
+
+impl Presented {
+    /// The grant that it names.
+    #[must_use]
+    pub fn grant(&self) -> &str {
+        &self.grant
+    }
+
+    /// Whether it was given out for `grant` at some time, or is the one of now.
+    #[must_use]
+    pub fn belongs_to(&self, grant: &Grant) -> bool {
+        self.grant == grant.name && (self.genuine || grant.refresh.as_ref().is_some_and(|state| self.is(state)))
+    }
+
+    fn is(&self, state: &RefreshState) -> bool {
+        let same = self.hash.as_bytes().ct_eq(state.hash.as_bytes());
+        self.generation == state.generation && bool::from(same)
+    }
+}
+
+impl RefreshTokens {
+    /// With the keys that seal; a token lasts `idle` if it is not used.
+    pub fn new(keys: &SigningKeys, idle: Duration) -> Result<Self, KeyError> {
+        let derive = |bytes: &Secret| Key {
+            mac: hmac(bytes, &[b"portcullis refresh token mac v1"]),
+            next: hmac(bytes, &[b"portcullis refresh token next v1"]),
+        };
+        let keys: Vec<Key> =
+            keys.sealing.iter().map(|key| key.bytes().map(|bytes| derive(&bytes))).collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err(KeyError::MissingSealing) } else { Ok(Self { keys, idle }) }
+    }
+
+    /// The first token of a grant.
+    pub fn first(&self, grant: &str, rng: &mut dyn CryptoRng) -> Option<RefreshToken> {
+        let mut secret = Secret::default();
+        rng.fill_bytes(&mut secret);
+        self.keys.first().map(|key| key.token(grant, 0, &secret))
+    }
+
+    /// Reads a token that somebody presents; `None` if it has not the form of one.
+    #[must_use]
+    pub fn read(&self, text: &str) -> Option<Presented> {
+        if text.len() > MAX_TOKEN {
+            return None;
+        }
+        let (message, mac) = text.rsplit_once('.')?;
+        let mut parts = message.split('.');
+        let (prefix, grant, generation, secret) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if prefix != PREFIX || parts.next().is_some() || !is_grant_name(grant) {
+            return None;
+        }
+        let (generation, secret, mac) = (count(generation)?, bytes(secret)?, bytes(mac)?);
+        let genuine = self.keys.iter().any(|key| bool::from(hmac(&key.mac, &[message.as_bytes()]).ct_eq(&mac)));
+        Some(Presented { grant: grant.to_owned(), generation, secret, genuine, hash: hash(text) })
+    }
+
+    /// What `presented` means for `grant` at `now`.
+    #[must_use]
+    pub fn decide(&self, presented: &Presented, grant: &Grant, now: Timestamp) -> Decision {
+        let Some(state) = grant.refresh.as_ref().filter(|_| presented.belongs_to(grant)) else {
+            return Decision::Invalid(Invalid::Unknown);
+        };
+        if grant.revoked.is_some() {
+            return Decision::Invalid(Invalid::Revoked);
+        }
+        if !grant.is_active(now) {
+            return Decision::Invalid(Invalid::Ended);
+        }
+        if presented.is(state) {
+            let idle = now.duration_since(state.rotated_at);
+            return if idle.as_secs() >= 0 && idle.unsigned_abs() >= self.idle {
+                Decision::Invalid(Invalid::Idle)
+            } else {
+                self.rotate(presented)
+            };
+        }
+        // From here on it is genuine: it was given out for this grant, but is not the newest that the grant knows of.
+        if presented.generation > state.generation {
+            // The grant comes from a backup, or is not up to date here: then the write will tell.
+            return self.rotate(presented);
+        }
+        let follows = || presented.generation.checked_add(1) == Some(state.generation);
+        if follows() && now.duration_since(state.rotated_at) < GRACE {
+            // Whichever key made it: keys may have been replaced since.
+            let same = |token: &RefreshToken| bool::from(hash(&token.text).as_bytes().ct_eq(state.hash.as_bytes()));
+            if let Some(token) = self.keys.iter().filter_map(|key| key.after(presented)).find(same) {
+                return Decision::Repeat(token);
+            }
+        }
+        if presented.generation == state.generation {
+            return Decision::Invalid(Invalid::Unknown);
+        }
+        Decision::Replayed
+    }
+
+    fn rotate(&self, presented: &Presented) -> Decision {
+        let next = self.keys.first().and_then(|key| key.after(presented));
+        next.map_or(Decision::Invalid(Invalid::Unknown), Decision::Rotate)
+    }
+}
+
+impl Key {
+    fn token(&self, grant: &str, generation: i64, secret: &Secret) -> RefreshToken {
+        let message = format!("{PREFIX}.{grant}.{generation}.{}", URL_SAFE_NO_PAD.encode(secret));
+        let mac = URL_SAFE_NO_PAD.encode(hmac(&self.mac, &[message.as_bytes()]));
+        RefreshToken { text: format!("{message}.{mac}"), generation }
+    }
+
+    fn after(&self, token: &Presented) -> Option<RefreshToken> {
+        let secret = hmac(&self.next, &[b"next", token.grant.as_bytes(), &token.secret]);
+        Some(self.token(&token.grant, token.generation.checked_add(1)?, &secret))
+    }
+}
+
+/// As [`Code::grant_name`](super::code::Code::grant_name) makes them.
+fn is_grant_name(text: &str) -> bool {
+    text.strip_prefix("g-").is_some_and(|digits| {
+        digits.len() == 24 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// A number in its one spelling.
+fn count(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|number: &i64| *number >= 0 && number.to_string() == text)
+}
+
+fn bytes(text: &str) -> Option<Secret> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+fn hash(token: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"portcullis refresh token\0");
+    hash.update(token.as_bytes());
+    format!("sha256:{}", hex(&hash.finalize()))
+}
+
+fn hmac(key: &Secret, message: &[&[u8]]) -> Secret {
+    // One block holds the whole key, so it needs no hashing and cannot be refused.
+    let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
+    if let Some(begin) = block.get_mut(..key.len()) {
+        begin.copy_from_slice(key);
+    }
+    let mut mac = <Hmac<Sha256> as hmac::digest::KeyInit>::new(&block);
+    message.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! The authorization server of one endpoint, for one set of mounted files: what all its endpoints share. Each of them
+//! has a file of its own: `authorize`, `token`, `revoke`, `introspect`; `verify` is for the resource.
+
+use super::{
+    client::Registrations, clients::Directory, grant::Grants, jwt::AccessTokens, refresh::RefreshTokens, seal::Sealer,
+    verify::{FreshGrants, TokenCache},
+};
+use crate::config::{Clients, KeyError, ServerConfig, SigningKeys};
+use std::sync::Arc;
+
+/// Who signs in here.
+pub trait Users: Send + Sync {
+    /// Whether somebody who signed in some time ago still could: `user_id` is as in
+    /// [`GrantUser::id`](crate::api::grant::GrantUser).
+    fn still_known(&self, user_id: &str) -> bool;
+}
+
+/// What an authorization server reaches beyond its files.
+#[derive(Clone)]
+pub struct Backing {
+    /// Where grants are kept.
+    pub grants: Arc<dyn Grants>,
+    /// Where the clients are kept that registered themselves.
+    pub registrations: Arc<dyn Registrations>,
+    /// Who signs in.
+    pub users: Arc<dyn Users>,
+}
+
+/// See the module.
+pub struct AuthorizationServer {
+    pub(super) issuer: String,
+    pub(super) resource: String,
+    /// How long a consent lasts.
+    pub(super) grant_lifetime: std::time::Duration,
+    pub(super) directory: Directory,
+    pub(super) tokens: AccessTokens,
+    pub(super) refresh: RefreshTokens,
+    pub(super) sealer: Sealer,
+    pub(super) grants: Arc<dyn Grants>,
+    pub(super) users: Arc<dyn Users>,
+    pub(super) cache: Arc<TokenCache>,
+    pub(super) fresh: FreshGrants,
+}
+
+impl AuthorizationServer {
+    /// Prepares keys and clients. `cache` holds nothing but tokens of these keys and this URL.
+    pub fn new(
+        config: &ServerConfig,
+        clients: &Clients,
+        keys: &SigningKeys,
+        backing: Backing,
+        cache: Arc<TokenCache>,
+    ) -> Result<Self, KeyError> {
+        let Backing { grants, registrations, users } = backing;
+        Ok(Self {
+            issuer: config.url.issuer(),
+            resource: config.url.resource(),
+            grant_lifetime: config.refresh_token_lifetime.as_duration(),
+            directory: Directory::new(clients.clone(), config.client_policy.clone(), registrations),
+            tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), keys)?,
+            refresh: RefreshTokens::new(keys, config.refresh_token_idle.as_duration())?,
+            sealer: Sealer::new(keys)?,
+            grants,
+            users,
+            cache,
+            fresh: FreshGrants::default(),
+        })
+    }
+
+    /// The clients.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Seals what goes out to be brought back.
+    #[must_use]
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Where the grants are kept.
+    #[must_use]
+    pub fn grants(&self) -> &Arc<dyn Grants> {
+        &self.grants
+    }
+
+    /// The tokens that were verified already.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<TokenCache> {
+        &self.cache
+    }
+}

@@ -1,0 +1,187 @@
+//! `POST /token`: the token endpoint (RFC 6749 §3.2) with the grants `authorization_code`, `refresh_token` and
+//! `client_credentials` (§4.1, §6, §4.4) and the `resource` parameter (RFC 8707). A file for each grant of a user's.
+
+mod redeem;
+mod renew;
+
+use super::{
+    AuthorizationServer,
+    client::Client,
+    client_auth,
+    error::{OAuthError, no_store},
+    grant,
+    jwt::Subject,
+    parameters::Parameters,
+    refresh::RefreshToken,
+    scopes,
+};
+use crate::api::{ClientType, Grant, Scope, scope};
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, header};
+use jiff::Timestamp;
+use rand::CryptoRng;
+use serde::Serialize;
+use std::{collections::BTreeSet, fmt, net::IpAddr};
+
+/// How large a request to an endpoint of this server may be.
+pub const MAX_BODY: usize = 64 << 10;
+
+/// The parameters that count here; others are ignored (RFC 6749 §3.2).
+const NAMES: [&str; 7] =
+    ["grant_type", "scope", "code", "code_verifier", "redirect_uri", "refresh_token", "assertion"];
+
+/// A successful answer (RFC 6749 §5.1).
+#[derive(Serialize)]
+pub struct TokenResponse {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+}
+
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenResponse").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// One request to the token endpoint, with its client known.
+struct TokenRequest<'a> {
+    client: &'a Client,
+    parameters: &'a Parameters<'a>,
+    address: Option<IpAddr>,
+    now: Timestamp,
+}
+
+impl TokenRequest<'_> {
+    fn client_id(&self) -> &str {
+        &self.client.verifier.client_id
+    }
+
+    fn required(&self, name: &'static str) -> Result<&str, OAuthError> {
+        self.parameters.get(name).ok_or(OAuthError::Missing(name))
+    }
+
+    /// Whether the client may use this grant.
+    fn may_use(&self, grant: Grant) -> Result<(), OAuthError> {
+        if self.client.verifier.grants.contains(&grant) { Ok(()) } else { Err(OAuthError::UnauthorizedClient(grant)) }
+    }
+}
+
+impl AuthorizationServer {
+    /// Answers one request to the token endpoint. `address` is for the audit.
+    pub async fn token(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        address: Option<IpAddr>,
+        now: Timestamp,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<TokenResponse, OAuthError> {
+        let parameters = form(headers, body, &NAMES)?;
+        let grant_type = parameters.get("grant_type").ok_or(OAuthError::Missing("grant_type"))?;
+        // Who makes the request is settled first, whatever it is for.
+        let client = self.authenticate(headers, &parameters, address, now).await?;
+        let request = TokenRequest { client: &client, parameters: &parameters, address, now };
+        if !parameters.are_for(&self.resource) {
+            return Err(OAuthError::InvalidTarget(self.resource.clone()));
+        }
+        match grant_type {
+            "authorization_code" => self.redeem(&request, rng).await,
+            "refresh_token" => self.renew(&request, rng).await,
+            "client_credentials" => self.client_credentials(&request, rng),
+            _ => Err(OAuthError::UnsupportedGrant),
+        }
+    }
+
+    fn client_credentials(
+        &self,
+        request: &TokenRequest<'_>,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<TokenResponse, OAuthError> {
+        request.may_use(Grant::ClientCredentials)?;
+        let client = &request.client.verifier;
+        if client.client_type != ClientType::Confidential {
+            return Err(OAuthError::UnauthorizedClient(Grant::ClientCredentials));
+        }
+        let scopes = scopes::granted(request.parameters.get("scope"), &client.scopes)?;
+        self.issue(request, &Subject::client(&client.client_id, &scopes), None, rng)
+    }
+
+    /// An access token for a user's grant, and a refresh token where there is one.
+    fn issue_for(
+        &self,
+        request: &TokenRequest<'_>,
+        grant: &grant::Grant,
+        scopes: &BTreeSet<Scope>,
+        refresh: Option<RefreshToken>,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<TokenResponse, OAuthError> {
+        let subject = Subject {
+            client_id: &grant.client_id,
+            id: grant.user.id.as_str().into(),
+            name: Some(&grant.user.name),
+            grant: Some(&grant.name),
+            scopes,
+        };
+        self.issue(request, &subject, refresh, rng)
+    }
+
+    fn issue(
+        &self,
+        request: &TokenRequest<'_>,
+        subject: &Subject<'_>,
+        refresh: Option<RefreshToken>,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<TokenResponse, OAuthError> {
+        let access_token = self.tokens.issue(subject, request.now, rng)?;
+        let scope = scope::join(subject.scopes);
+        tracing::info!(
+            target: "audit",
+            event = "token.issued",
+            grant_type = request.parameters.get("grant_type"),
+            client_id = subject.client_id,
+            user = subject.grant.map(|_| subject.id.as_ref()),
+            grant = subject.grant,
+            scope,
+            address = request.address.map(tracing::field::display),
+            "an access token was issued"
+        );
+        Ok(TokenResponse {
+            access_token,
+            token_type: "Bearer",
+            expires_in: self.tokens.lifetime().as_secs(),
+            scope,
+            refresh_token: refresh.map(|token| token.as_str().to_owned()),
+        })
+    }
+}
+
+impl IntoResponse for TokenResponse {
+    fn into_response(self) -> Response {
+        (no_store(), Json(self)).into_response()
+    }
+}
+
+/// The parameters of a form: these, and those that say who the client is.
+pub(super) fn form<'a>(
+    headers: &HeaderMap,
+    body: &'a [u8],
+    names: &[&'static str],
+) -> Result<Parameters<'a>, OAuthError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(OAuthError::NotAForm);
+    }
+    let names: Vec<&'static str> = names.iter().chain(&client_auth::NAMES).copied().collect();
+    Ok(Parameters::parse(body, &names)?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The grant `authorization_code` (RFC 6749 §4.1.3, RFC 7636 §4.6): a code becomes a grant, once.
+
+use super::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
+use crate::{
+    api::{Grant, grant::RevocationReason},
+    chain::chain,
+    oauth::{
+        code::Code,
+        grant::{self, GrantsError, Known},
+        pkce,
+    },
+};
+use rand::CryptoRng;
+use std::{future::Future, sync::Arc};
+
+/// For whatever is wrong with a code itself: who presents one need not know more.
+const INVALID: &str = "the authorization code is unknown, has expired or was redeemed before; let the user approve again";
+
+impl AuthorizationServer {
+    pub(super) async fn redeem(
+        &self,
+        request: &TokenRequest<'_>,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<TokenResponse, OAuthError> {
+        request.may_use(Grant::AuthorizationCode)?;
+        let code = Code::open(request.required("code")?, &self.sealer, request.now)
+            .map_err(|_| OAuthError::InvalidGrant(INVALID))?;
+        // Before the code is used up: who cannot prove that it is theirs does not end it either.
+        if let Err(why) = self.check_code(request, &code) {
+            tracing::info!(
+                target: "audit",
+                event = "code.refused",
+                client_id = request.client_id(),
+                user = code.user.id,
+                grant = code.grant_name(),
+                address = request.address.map(tracing::field::display),
+                reason = %why,
+                "an authorization code was refused"
+            );
+            return Err(why);
+        }
+        let grant = self.consented(request, &code, rng).await?;
+        let (grant, refresh) = grant;
+        self.issue_for(request, &grant, &grant.scopes, refresh, rng)
+    }
+
+    /// What RFC 6749 §4.1.3 has a server check, and the proof of RFC 7636.
+    fn check_code(&self, request: &TokenRequest<'_>, code: &Code) -> Result<(), OAuthError> {
+        if code.client_id != request.client_id() {
+            return Err(OAuthError::InvalidGrant("the authorization code was made for another client"));
+        }
+        // OAuth 2.1 no longer has clients send it, since PKCE does more; where it is sent, it counts.
+        if request.parameters.get("redirect_uri").is_some_and(|uri| uri != code.redirect_uri) {
+            return Err(OAuthError::InvalidGrant("the redirect_uri is not the one of the authorization request"));
+        }
+        if !pkce::verifies(&code.code_challenge, request.required("code_verifier")?) {
+            return Err(OAuthError::InvalidGrant("the code_verifier does not match the code_challenge"));
+        }
+        if code.resource != self.resource {
+            return Err(OAuthError::InvalidTarget(self.resource.clone()));
+        }
+        if !self.users.still_known(&code.user.id) {
+            return Err(OAuthError::InvalidGrant("the user can no longer sign in here"));
+        }
+        Ok(())
+    }
+
+    /// Makes the grant. That there can be one of its name only is what makes the code single-use.
+    async fn consented(
+        &self,
+        request: &TokenRequest<'_>,
+        code: &Code,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<(Arc<grant::Grant>, Option<super::RefreshToken>), OAuthError> {
+        let name = code.grant_name();
+        match self.grants.find(&name) {
+            Known::Here(_) => return Err(self.replayed(request, code).await),
+            Known::Gone => return Err(OAuthError::InvalidGrant(INVALID)),
+            Known::Unknown => {}
+        }
+        let client = &request.client.verifier;
+        let scopes = &code.scopes & &client.scopes;
+        if scopes.is_empty() {
+            return Err(OAuthError::InvalidGrant("the client may no longer have what the user allowed"));
+        }
+        let refresh =
+            if client.grants.contains(&Grant::RefreshToken) { self.refresh.first(&name, rng) } else { None };
+        let grant = grant::Grant {
+            name,
+            client_id: code.client_id.clone(),
+            user: code.user.clone(),
+            scopes,
+            resource: code.resource.clone(),
+            created_at: request.now,
+            expires_at: request.now.saturating_add(self.grant_lifetime).unwrap_or(jiff::Timestamp::MAX),
+            refresh: refresh.as_ref().map(|token| token.state(request.now)),
+            revoked: None,
+            last_used: None,
+            version: String::new(),
+        };
+        match self.grants.create(grant).await {
+            Ok(grant) => {
+                tracing::info!(
+                    target: "audit",
+                    event = "grant.created",
+                    client_id = grant.client_id,
+                    user = grant.user.id,
+                    grant = grant.name,
+                    scope = crate::api::scope::join(&grant.scopes),
+                    address = request.address.map(tracing::field::display),
+                    "an authorization code was redeemed"
+                );
+                Ok((grant, refresh))
+            }
+            Err(GrantsError::Exists) => Err(self.replayed(request, code).await),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "a grant could not be created");
+                Err(OAuthError::Unavailable)
+            }
+        }
+    }
+
+    /// Somebody else may have the code: whatever came of it ends (RFC 6749 §4.1.2).
+    async fn replayed(&self, request: &TokenRequest<'_>, code: &Code) -> OAuthError {
+        self.end(request, &code.grant_name(), &code.user.id, RevocationReason::CodeReplayed).await;
+        OAuthError::InvalidGrant(INVALID)
+    }
+
+    /// Ends a grant whose credential came twice. If that fails the presenter still gets nothing.
+    pub(super) fn end<'a>(
+        &'a self,
+        request: &'a TokenRequest<'_>,
+        grant: &'a str,
+        user: &'a str,
+        reason: RevocationReason,
+    ) -> impl Future<Output = ()> + Send + 'a {
+        async move {
+            let event = match reason {
+                RevocationReason::CodeReplayed => "code.replayed",
+                _ => "refresh_token.replayed",
+            };
+            tracing::info!(
+                target: "audit",
+                event,
+                client_id = request.client_id(),
+                user,
+                grant,
+                address = request.address.map(tracing::field::display),
+                "a credential was presented again, and its grant ends"
+            );
+            if let Err(error) = self.grants.revoke(grant, reason, request.now).await {
+                tracing::error!(grant, error = chain(&error), "a grant whose credential was replayed could not be revoked");
+            }
+        }
+    }
+}

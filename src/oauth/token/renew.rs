@@ -1,0 +1,113 @@
+//! The grant `refresh_token` (RFC 6749 §6): each refresh token is good for one other, and seeing it again ends the
+//! grant (RFC 9700 §4.14.2).
+
+use super::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
+use crate::{
+    api::{Grant, Scope, grant::RevocationReason},
+    chain::chain,
+    oauth::{
+        grant::{self, GrantsError, Known},
+        refresh::{Decision, Invalid, Presented, RefreshToken},
+        scopes,
+    },
+};
+use rand::CryptoRng;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// How often a write is tried again that another one forestalled.
+const ATTEMPTS: u32 = 5;
+
+impl AuthorizationServer {
+    pub(super) async fn renew(
+        &self,
+        request: &TokenRequest<'_>,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<TokenResponse, OAuthError> {
+        request.may_use(Grant::RefreshToken)?;
+        let presented = self.refresh.read(request.required("refresh_token")?).ok_or(Invalid::Unknown)?;
+        let mut grant = match self.grants.find(presented.grant()) {
+            Known::Here(grant) => grant,
+            Known::Gone => return Err(Invalid::Revoked.into()),
+            Known::Unknown => self.read_grant(presented.grant()).await?,
+        };
+        for _ in 0..ATTEMPTS {
+            let scopes = self.renewable(request, &presented, &grant)?;
+            let next = match self.refresh.decide(&presented, &grant, request.now) {
+                Decision::Invalid(why) => return Err(why.into()),
+                Decision::Replayed => {
+                    self.end(request, &grant.name, &grant.user.id, RevocationReason::RefreshTokenReplayed).await;
+                    return Err(Invalid::Revoked.into());
+                }
+                Decision::Repeat(token) => {
+                    self.note(request, &grant, "repeated");
+                    return self.issue_for(request, &grant, &scopes, Some(token), rng);
+                }
+                Decision::Rotate(token) => token,
+            };
+            match self.rotate(&grant, &next, request).await {
+                Ok(grant) => {
+                    self.note(request, &grant, "rotated");
+                    return self.issue_for(request, &grant, &scopes, Some(next), rng);
+                }
+                // Another server was quicker, or knows more: what it wrote counts.
+                Err(GrantsError::Conflict) => grant = self.read_grant(&grant.name).await?,
+                Err(GrantsError::NotFound) => return Err(Invalid::Revoked.into()),
+                Err(error) => {
+                    tracing::warn!(grant = grant.name, error = chain(&error), "a refresh token could not be rotated");
+                    return Err(OAuthError::Unavailable);
+                }
+            }
+        }
+        tracing::warn!(grant = grant.name, "a refresh token could not be rotated: the grant kept changing");
+        Err(OAuthError::Unavailable)
+    }
+
+    /// What the answer is good for: no more than the user allows and the client may have now.
+    fn renewable(
+        &self,
+        request: &TokenRequest<'_>,
+        presented: &Presented,
+        grant: &grant::Grant,
+    ) -> Result<BTreeSet<Scope>, OAuthError> {
+        if grant.client_id != request.client_id() || !presented.belongs_to(grant) {
+            return Err(Invalid::Unknown.into());
+        }
+        if !self.users.still_known(&grant.user.id) {
+            return Err(OAuthError::InvalidGrant("the user can no longer sign in here"));
+        }
+        let allowed = &grant.scopes & &request.client.verifier.scopes;
+        Ok(scopes::granted(request.parameters.get("scope"), &allowed)?)
+    }
+
+    async fn rotate(
+        &self,
+        grant: &grant::Grant,
+        next: &RefreshToken,
+        request: &TokenRequest<'_>,
+    ) -> Result<Arc<grant::Grant>, GrantsError> {
+        self.grants.rotate(grant, next.state(request.now)).await
+    }
+
+    async fn read_grant(&self, name: &str) -> Result<Arc<grant::Grant>, OAuthError> {
+        match self.grants.read(name).await {
+            Ok(grant) => grant.ok_or_else(|| Invalid::Revoked.into()),
+            Err(error) => {
+                tracing::warn!(grant = name, error = chain(&error), "a grant could not be read");
+                Err(OAuthError::Unavailable)
+            }
+        }
+    }
+
+    fn note(&self, request: &TokenRequest<'_>, grant: &grant::Grant, outcome: &'static str) {
+        tracing::info!(
+            target: "audit",
+            event = "grant.refreshed",
+            outcome,
+            client_id = grant.client_id,
+            user = grant.user.id,
+            grant = grant.name,
+            address = request.address.map(tracing::field::display),
+            "a refresh token was used"
+        );
+    }
+}

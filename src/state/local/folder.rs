@@ -1,0 +1,73 @@
+//! One folder of JSON files, one thing each: whole or not there, readable by their owner only.
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+const SUFFIX: &str = ".json";
+/// Names that begin with a dot are unfinished work, and swept.
+const UNFINISHED: &str = ".new-";
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Opens it, made if it is not there, and reads what is in it, with the names that the files have.
+    pub fn open<T: DeserializeOwned>(path: &Path) -> io::Result<(Self, Vec<(String, T)>)> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let mut things = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+                fs::remove_file(entry.path())?;
+            } else if let Some(name) = name_of(&entry.path()) {
+                match fs::read(entry.path()).and_then(|content| Ok(serde_json::from_slice(&content)?)) {
+                    Ok(thing) => things.push((name.to_owned(), thing)),
+                    // One damaged file must not take the others down; it stays for its owner to look at.
+                    Err(error) => {
+                        tracing::warn!(path = %entry.path().display(), %error, "left out: the file is damaged");
+                    }
+                }
+            }
+        }
+        Ok((Self(path.canonicalize()?), things))
+    }
+
+    /// Writes a thing; once this returns it survives a power cut.
+    pub fn write(&self, name: &str, thing: &impl Serialize) -> io::Result<()> {
+        let unfinished = self.0.join(format!("{UNFINISHED}{name}"));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        file.write_all(&serde_json::to_vec_pretty(thing)?)?;
+        file.sync_all()?;
+        fs::rename(unfinished, self.file(name))?;
+        File::open(&self.0)?.sync_all()
+    }
+
+    /// Deletes a thing's file.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.file(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a thing's file is there.
+    pub fn has(&self, name: &str) -> bool {
+        // When in doubt it is: only its absence means something.
+        self.file(name).try_exists().unwrap_or(true)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}{SUFFIX}"))
+    }
+}
+
+/// The name of the thing whose file this is.
+fn name_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()?.strip_suffix(SUFFIX).filter(|name| !name.starts_with('.'))
+}

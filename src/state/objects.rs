@@ -1,0 +1,134 @@
+//! Between what `oauth` works with and the custom resources that are kept.
+
+use super::index::Entry;
+use crate::{
+    api::{
+        ClientType, OAuthClient, OAuthGrant,
+        client::{EndpointRef, Grant as GrantType, OAuthClientSpec, Registration},
+        grant::{OAuthGrantSpec, OAuthGrantStatus},
+        preset::Preset,
+    },
+    config::ClientVerifier,
+    oauth::{
+        client::{Client, NewRegistration, Origin},
+        grant::Grant,
+    },
+};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+/// A kept grant.
+pub fn grant(object: OAuthGrant) -> Grant {
+    let created_at = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    Grant {
+        name: object.name_any(),
+        version: object.resource_version().unwrap_or_default(),
+        client_id: object.spec.client_id,
+        user: object.spec.user,
+        scopes: object.spec.scopes.into_iter().collect(),
+        resource: object.spec.resource,
+        created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        expires_at: object.spec.expires_at,
+        refresh: object.spec.refresh,
+        revoked: object.spec.revoked.map(|revoked| revoked.reason),
+        last_used: object.status.and_then(|status| status.last_used),
+    }
+}
+
+/// A new grant, to be kept. It has no version yet, is not revoked, and the place says when it was made.
+pub fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
+    let spec = OAuthGrantSpec {
+        endpoint_ref: EndpointRef { name: endpoint.to_owned() },
+        client_id: grant.client_id,
+        user: grant.user,
+        scopes: grant.scopes.into_iter().collect(),
+        resource: grant.resource,
+        expires_at: grant.expires_at,
+        refresh: grant.refresh,
+        revoked: None,
+    };
+    let mut object = OAuthGrant::new(&grant.name, spec);
+    object.status = grant.last_used.map(|at| OAuthGrantStatus { last_used: Some(at) });
+    object
+}
+
+/// A kept client, if it registered itself.
+pub fn registered(object: OAuthClient) -> Option<Registered> {
+    let client_id = object.name_any();
+    let expires_at = object.spec.registration.as_ref()?.expires_at;
+    let verifier = ClientVerifier {
+        display_name: object.spec.display_name.clone().unwrap_or_else(|| client_id.clone()),
+        client_type: object.spec.client_type(),
+        grants: object.spec.grants().to_vec(),
+        redirect_uris: object.spec.redirect_uris().map(ToOwned::to_owned).collect(),
+        scopes: object.spec.scopes.iter().copied().collect(),
+        registered_at: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        secrets: Vec::new(),
+        private_key_jwt: None,
+        client_id,
+    };
+    // Written by hand, or by a future version: a secret that is not known here cannot be asked for.
+    (verifier.client_type == ClientType::Public).then(|| Registered {
+        version: version(object.resource_version().as_deref()),
+        client: Client { verifier, origin: Origin::Registered { expires_at } }.into(),
+    })
+}
+
+/// A new registration, to be kept.
+pub fn new_registration(client_id: &str, new: NewRegistration, endpoint: &str) -> OAuthClient {
+    let spec = OAuthClientSpec {
+        endpoint_ref: EndpointRef { name: endpoint.to_owned() },
+        display_name: new.name,
+        preset: Preset::Custom,
+        redirect_uris: new.redirect_uris,
+        client_type: Some(ClientType::Public),
+        grants: Some(vec![GrantType::AuthorizationCode, GrantType::RefreshToken]),
+        scopes: new.scopes.into_iter().collect(),
+        secret: None,
+        existing_secret: None,
+        private_key_jwt: None,
+        registration: Some(Registration { expires_at: new.expires_at }),
+    };
+    OAuthClient::new(client_id, spec)
+}
+
+/// A client that registered itself, and which state of it this is.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The client.
+    pub client: std::sync::Arc<Client>,
+    version: u64,
+}
+
+impl Entry for Registered {
+    fn name(&self) -> &str {
+        &self.client.verifier.client_id
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn user(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Entry for Grant {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> u64 {
+        version(Some(&self.version))
+    }
+
+    fn user(&self) -> Option<&str> {
+        Some(&self.user.id)
+    }
+}
+
+/// `resourceVersion`s are numbers that grow: Kubernetes promises it since 1.35 (KEP-5504), and did so before.
+pub fn version(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}

@@ -1,0 +1,144 @@
+//! Grants and registrations on one machine: in memory, and in a folder that survives restarts.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may fail as tests do")]
+
+#[path = "support/clock.rs"]
+mod clock;
+#[path = "support/grants.rs"]
+mod grants;
+
+use clock::ManualClock;
+use grants::{conform, conform_registrations, eventually, grant};
+use jiff::{SignedDuration, Timestamp};
+use portcullis::{
+    api::grant::{RefreshState, RevocationReason},
+    oauth::{
+        client::{NewRegistration, Registrations},
+        grant::{Grants, Known},
+    },
+    state::Local,
+};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+
+fn start() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().unwrap()
+}
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(start()))
+}
+
+async fn open(folder: &Path, clock: &Arc<ManualClock>) -> Arc<Local> {
+    Arc::new(Local::open(folder, Arc::clone(clock) as _).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_conforms() {
+    let local = Arc::new(Local::memory(clock()));
+    conform(Arc::clone(&local) as _, Arc::clone(&local) as _, start()).await;
+    conform_registrations(&*local, &*local, start()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = open(folder.path(), &clock()).await;
+    conform(Arc::clone(&local) as _, Arc::clone(&local) as _, start()).await;
+    conform_registrations(&*local, &*local, start()).await;
+}
+
+#[tokio::test]
+async fn what_is_kept_survives_a_restart() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let registration = NewRegistration {
+        name: None,
+        redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
+        scopes: [portcullis::api::Scope::FilesRead].into(),
+        expires_at: start() + SignedDuration::from_hours(1),
+    };
+    let (kept, client) = {
+        let local = open(folder.path(), &clock).await;
+        let made = Grants::create(&*local, grant("g-1", "ann", start())).await.unwrap();
+        let next = RefreshState { generation: 1, hash: "sha256:1".to_owned(), rotated_at: start() };
+        local.rotate(&made, next).await.unwrap();
+        Grants::create(&*local, grant("g-2", "ann", start())).await.unwrap();
+        local.revoke("g-2", RevocationReason::ByUser, start()).await.unwrap();
+        local.used("g-1", start());
+        let client = Registrations::create(&*local, "dyn-1", registration).await.unwrap();
+        local.close().await;
+        (local.of_user("local:ann"), client)
+    };
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder.path().join("grants")), 0o700);
+    assert_eq!(mode(&folder.path().join("grants/g-1.json")), 0o600);
+
+    // What a crash left unfinished, what somebody damaged, and a copy under another name.
+    fs::write(folder.path().join("grants/.new-g-3"), "{").unwrap();
+    fs::write(folder.path().join("grants/g-4.json"), "{").unwrap();
+    fs::copy(folder.path().join("grants/g-1.json"), folder.path().join("grants/g-5.json")).unwrap();
+    let local = open(folder.path(), &clock).await;
+    let mut after = local.of_user("local:ann");
+    after.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(after, kept);
+    assert_eq!(after[0].last_used, Some(start()));
+    assert_eq!(Registrations::find(&*local, "dyn-1"), Some(client));
+    assert!(!folder.path().join("grants/.new-g-3").exists());
+
+    // Versions go on where they were: an old state is not taken for a new one.
+    let next = RefreshState { generation: 2, hash: "sha256:2".to_owned(), rotated_at: start() };
+    let rotated = local.rotate(&after[0], next.clone()).await.unwrap();
+    assert_eq!(rotated.refresh, Some(next));
+}
+
+#[tokio::test]
+async fn deleting_the_file_of_a_grant_takes_the_consent_back() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let local = open(folder.path(), &clock).await;
+    Grants::create(&*local, grant("g-1", "ann", start())).await.unwrap();
+    Grants::create(&*local, grant("g-2", "ann", start())).await.unwrap();
+    local.used("g-1", start());
+    fs::remove_file(folder.path().join("grants/g-1.json")).unwrap();
+    eventually("the deletion", || matches!(Grants::find(&*local, "g-1"), Known::Gone).then_some(())).await;
+    assert_eq!(local.of_user("local:ann").len(), 1);
+    assert_eq!(Grants::read(&*local, "g-1").await.unwrap(), None);
+    clock.set(start() + SignedDuration::from_mins(5));
+    assert!(matches!(Grants::find(&*local, "g-1"), Known::Gone), "its name is remembered");
+    local.close().await;
+    assert!(!folder.path().join("grants/g-1.json").exists(), "noting its last use does not bring it back");
+}
+
+#[tokio::test]
+async fn what_has_ended_is_collected() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let local = open(folder.path(), &clock).await;
+    for name in ["g-expired", "g-revoked", "g-kept"] {
+        let mut grant = grant(name, "ann", start());
+        if name == "g-expired" {
+            grant.expires_at = start() + SignedDuration::from_mins(1);
+        }
+        Grants::create(&*local, grant).await.unwrap();
+    }
+    local.revoke("g-revoked", RevocationReason::ByClient, start()).await.unwrap();
+    let new = |hours| NewRegistration {
+        name: None,
+        redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
+        scopes: [portcullis::api::Scope::FilesRead].into(),
+        expires_at: start() + SignedDuration::from_hours(hours),
+    };
+    Registrations::create(&*local, "dyn-short", new(1)).await.unwrap();
+
+    let names = |local: &Local| {
+        let mut names: Vec<String> = local.of_user("local:ann").iter().map(|grant| grant.name.clone()).collect();
+        names.sort();
+        names
+    };
+    clock.set(start() + SignedDuration::from_mins(30));
+    Registrations::create(&*local, "dyn-long", new(9)).await.unwrap();
+    assert_eq!(names(&local), ["g-kept", "g-revoked"], "people see for a while why it ended");
+    assert_eq!(local.count(), 2);
+
+    clock.set(start() + SignedDuration::from_hours(2));
+    let local = open(folder.path(), &clock).await;
+    assert_eq!(names(&local), ["g-kept"]);
+    assert_eq!(local.count(), 1);
+    assert_eq!(fs::read_dir(folder.path().join("grants")).unwrap().count(), 1);
+}
