@@ -95,6 +95,11 @@ pub struct GitHub {
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9_.-]+$'))")
         .message("each must be organization/team, both as in the team's URL"))]
     pub allowed_teams: Vec<String>,
+    /// Certificates (PEM) of a private authority that signs an Enterprise Server's; omitted: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65_536))]
+    #[x_kube(validation = rules::certificates())]
+    pub ca_bundle: Option<String>,
 }
 
 impl GitHub {

@@ -1,0 +1,272 @@
+//! Accounts of GitHub: the OAuth app's web flow with PKCE, then who it is, and whether an organization or a team that
+//! may come in has them.
+//!
+//! <https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps>,
+//! <https://docs.github.com/en/rest/orgs/members>, <https://docs.github.com/en/rest/teams/teams>.
+//! The scope is `read:org`, which tells memberships and nothing of what is in a repository.
+
+use super::{
+    error::SignInError,
+    redirect::{Callback, Secrets},
+};
+use crate::{
+    api::login,
+    outbound::{Answer, HttpClient},
+};
+use http::{HeaderMap, StatusCode, header};
+use serde::{Deserialize, de::DeserializeOwned};
+use url::{Url, form_urlencoded};
+
+/// What is asked for.
+const SCOPE: &str = "read:org";
+const API_VERSION: &str = "2022-11-28";
+/// How many pages of memberships are read, at 100 each.
+const MAX_PAGES: usize = 50;
+
+/// One GitHub, and who of it may come in.
+pub(super) struct GitHub {
+    title: String,
+    /// Without a slash at its end, as all URLs here.
+    web: String,
+    api: String,
+    client_id: String,
+    client_secret: String,
+    organizations: Vec<String>,
+    teams: Vec<String>,
+    client: HttpClient,
+}
+
+/// The answer to a code: a success, or an error that comes with the status 200 all the same.
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: Option<String>,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: u64,
+    login: String,
+}
+
+#[derive(Deserialize)]
+struct Organization {
+    login: String,
+}
+
+#[derive(Deserialize)]
+struct Membership {
+    state: String,
+    organization: Organization,
+}
+
+#[derive(Deserialize)]
+struct Team {
+    slug: String,
+    organization: Organization,
+}
+
+impl GitHub {
+    pub(super) fn new(
+        title: String,
+        github: &login::GitHub,
+        client_id: &str,
+        client_secret: &str,
+        client: HttpClient,
+    ) -> Self {
+        let web = github.url.trim_end_matches('/').to_owned();
+        Self {
+            title,
+            api: api_of(&web),
+            web,
+            client_id: client_id.to_owned(),
+            client_secret: client_secret.to_owned(),
+            organizations: github.allowed_organizations.clone(),
+            teams: github.allowed_teams.clone(),
+            client,
+        }
+    }
+
+    /// Where to send the browser, but for `state`.
+    pub(super) fn authorization_url(&self, callback_url: &str, secrets: &Secrets) -> String {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("client_id", &self.client_id)
+            .append_pair("redirect_uri", callback_url)
+            .append_pair("scope", SCOPE)
+            .append_pair("code_challenge", &secrets.challenge())
+            .append_pair("code_challenge_method", "S256")
+            .append_pair("allow_signup", "false")
+            .finish();
+        format!("{}/login/oauth/authorize?{query}", self.web)
+    }
+
+    /// The id and the name of who signed in, if they may.
+    pub(super) async fn finish(
+        &self,
+        secrets: &Secrets,
+        callback: &Callback,
+        callback_url: &str,
+    ) -> Result<(String, String), SignInError> {
+        let code = callback.code(&self.title)?;
+        let token = self.redeem(code, secrets, callback_url).await?;
+        let user: User = self.read(&format!("{}/user", self.api), &token).await?.0;
+        let mut hidden = false;
+        if self.is_member(&token, &mut hidden).await? || self.is_in_team(&token, &mut hidden).await? {
+            return Ok((user.id.to_string(), user.login));
+        }
+        let provider = self.title.clone();
+        if hidden {
+            return Err(SignInError::SingleSignOn { provider, account: user.login });
+        }
+        let membership = match (self.organizations.is_empty(), self.teams.is_empty()) {
+            (false, true) => "organization",
+            (true, _) => "team",
+            (false, false) => "organization or team",
+        };
+        Err(SignInError::NotAllowed { provider, account: user.login, membership })
+    }
+
+    /// A token for a code.
+    async fn redeem(&self, code: &str, secrets: &Secrets, callback_url: &str) -> Result<String, SignInError> {
+        let form = [
+            ("client_id", self.client_id.as_str()),
+            ("client_secret", &self.client_secret),
+            ("code", code),
+            ("redirect_uri", callback_url),
+            ("code_verifier", &secrets.verifier),
+        ];
+        let request = self.client.post(&format!("{}/login/oauth/access_token", self.web)).form(&form);
+        let answer = self.client.send(request).await.map_err(|error| SignInError::unanswered(&self.title, error))?;
+        // An Enterprise Server answers 404 where it does not know the client.
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Err(self.misconfigured("it does not know the client id; check client-id in this login's Secret"));
+        }
+        let answer: TokenAnswer = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
+        match (answer.access_token, answer.error.as_deref()) {
+            (Some(token), None) => Ok(token),
+            (_, Some("bad_verification_code")) => Err(SignInError::Expired),
+            (_, Some("incorrect_client_credentials")) => Err(self.misconfigured(
+                "the client secret is wrong (incorrect_client_credentials); correct client-id and client-secret in this login's Secret",
+            )),
+            (_, Some("redirect_uri_mismatch")) => Err(self.misconfigured(
+                "the callback URL is not the app's (redirect_uri_mismatch); set it to this endpoint's in the app's settings",
+            )),
+            (_, Some("unverified_user_email")) => {
+                Err(SignInError::EmailUnverified { provider: self.title.clone() })
+            }
+            (_, Some(_)) => Err(SignInError::unexpected(&self.title, "it refused the code for a reason of its own")),
+            (None, None) => Err(SignInError::unexpected(&self.title, "its token answer has no token")),
+        }
+    }
+
+    async fn is_member(&self, token: &str, hidden: &mut bool) -> Result<bool, SignInError> {
+        if self.organizations.is_empty() {
+            return Ok(false);
+        }
+        let allowed = |membership: &Membership| {
+            let name = &membership.organization.login;
+            membership.state == "active" && self.organizations.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+        };
+        self.any("/user/memberships/orgs?state=active&per_page=100", token, hidden, allowed).await
+    }
+
+    async fn is_in_team(&self, token: &str, hidden: &mut bool) -> Result<bool, SignInError> {
+        if self.teams.is_empty() {
+            return Ok(false);
+        }
+        let allowed = |team: &Team| {
+            let name = format!("{}/{}", team.organization.login, team.slug);
+            self.teams.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name))
+        };
+        self.any("/user/teams?per_page=100", token, hidden, allowed).await
+    }
+
+    /// Whether any entry of a list in pages is wanted. Sets `hidden` where single sign-on keeps entries back.
+    async fn any<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        token: &str,
+        hidden: &mut bool,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Result<bool, SignInError> {
+        let mut next = Some(format!("{}{path}", self.api));
+        for _ in 0..MAX_PAGES {
+            let Some(url) = next else { return Ok(false) };
+            let (page, headers): (Vec<T>, _) = self.read(&url, token).await?;
+            if page.iter().any(&wanted) {
+                return Ok(true);
+            }
+            *hidden |= headers.contains_key("x-github-sso");
+            next = self.next_page(&headers);
+        }
+        Ok(false)
+    }
+
+    /// The next page (RFC 8288), if it is at the same place: the token is for no other.
+    fn next_page(&self, headers: &HeaderMap) -> Option<String> {
+        let links = headers.get(header::LINK)?.to_str().ok()?;
+        let next = links.split(',').find(|link| link.contains(r#"rel="next""#))?;
+        let (_, rest) = next.split_once('<')?;
+        let (url, _) = rest.split_once('>')?;
+        let here = Url::parse(&self.api).ok()?.origin();
+        (Url::parse(url).ok()?.origin() == here).then(|| url.to_owned())
+    }
+
+    async fn read<T: DeserializeOwned>(&self, url: &str, token: &str) -> Result<(T, HeaderMap), SignInError> {
+        let request = self.client.get(url).bearer_auth(token).header("x-github-api-version", API_VERSION);
+        let answer = self.client.send(request).await.map_err(|error| SignInError::unanswered(&self.title, error))?;
+        if let Some(refusal) = self.refusal(&answer) {
+            return Err(refusal);
+        }
+        let content = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
+        Ok((content, answer.headers().clone()))
+    }
+
+    /// What a refusal of the API means.
+    fn refusal(&self, answer: &Answer) -> Option<SignInError> {
+        let (status, headers) = (answer.status(), answer.headers());
+        if !matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS) {
+            return None;
+        }
+        let says = |name: &str, value: &str| headers.get(name).is_some_and(|found| found == value);
+        if says("x-ratelimit-remaining", "0") || headers.contains_key(header::RETRY_AFTER) {
+            return Some(SignInError::unreachable(&self.title, "its rate limit is used up"));
+        }
+        if headers.contains_key("x-github-sso") {
+            let account = "your account".to_owned();
+            return Some(SignInError::SingleSignOn { provider: self.title.clone(), account });
+        }
+        (status == StatusCode::FORBIDDEN).then(|| {
+            self.misconfigured("it does not let the app read memberships (403); the app needs the scope read:org")
+        })
+    }
+
+    fn misconfigured(&self, what: &str) -> SignInError {
+        SignInError::Misconfigured { provider: self.title.clone(), what: what.to_owned() }
+    }
+}
+
+/// Where the API of a GitHub is: beside github.com and the hosts of GHE.com, below an Enterprise Server.
+fn api_of(web: &str) -> String {
+    match web.split_once("://") {
+        Some((scheme, host)) if host == "github.com" || host.ends_with(".ghe.com") => format!("{scheme}://api.{host}"),
+        _ => format!("{web}/api/v3"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_github_has_its_api_elsewhere() {
+        for (web, api) in [
+            ("https://github.com", "https://api.github.com"),
+            ("https://acme.ghe.com", "https://api.acme.ghe.com"),
+            ("https://github.acme.example", "https://github.acme.example/api/v3"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/api/v3"),
+        ] {
+            assert_eq!(api_of(web), api);
+        }
+    }
+}

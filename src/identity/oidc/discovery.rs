@@ -1,0 +1,154 @@
+//! The provider's own description of itself (OpenID Connect Discovery 1.0 §4): fetched when it is needed, kept for a
+//! while, and kept longer where a newer one cannot be had.
+
+use crate::{chain::chain, identity::error::SignInError, outbound::HttpClient};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use url::{Host, Url};
+
+/// How long it is kept.
+const FRESH: SignedDuration = SignedDuration::from_hours(1);
+/// How long after a failure nobody asks again: many people may be waiting for the same answer.
+const PAUSE: SignedDuration = SignedDuration::from_secs(5);
+
+/// What a provider says of itself, as far as it matters here.
+#[derive(Debug, Deserialize)]
+pub(super) struct Metadata {
+    pub(super) issuer: String,
+    pub(super) authorization_endpoint: String,
+    pub(super) token_endpoint: String,
+    pub(super) jwks_uri: String,
+    pub(super) userinfo_endpoint: Option<String>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) authorization_response_iss_parameter_supported: bool,
+}
+
+impl Metadata {
+    /// Whether the client authenticates in a header, rather than in the body. Said nothing, it does.
+    pub(super) fn takes_basic(&self) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.as_deref();
+        methods.is_none_or(|methods| {
+            let has = |wanted: &str| methods.iter().any(|method| method == wanted);
+            has("client_secret_basic") || !has("client_secret_post")
+        })
+    }
+}
+
+/// Fetches and keeps it.
+pub(super) struct Discovery {
+    provider: String,
+    issuer: String,
+    client: HttpClient,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    known: Option<(Arc<Metadata>, Timestamp)>,
+    failed: Option<(Failure, Timestamp)>,
+}
+
+/// Why it could not be had, to be told again to those who ask soon after.
+#[derive(Clone)]
+enum Failure {
+    Unreachable(String),
+    Misconfigured(String),
+    Unexpected(String),
+}
+
+impl Discovery {
+    pub(super) fn new(provider: String, issuer: String, client: HttpClient) -> Self {
+        Self { provider, issuer, client, state: Mutex::default() }
+    }
+
+    /// What the provider says of itself. One request for all who ask at once.
+    pub(super) async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, SignInError> {
+        let mut state = self.state.lock().await;
+        if let Some((known, since)) = &state.known
+            && now.duration_since(*since) < FRESH
+        {
+            return Ok(Arc::clone(known));
+        }
+        let failure = match &state.failed {
+            Some((failure, since)) if now.duration_since(*since) < PAUSE => failure.clone(),
+            _ => match self.fetch().await {
+                Ok(metadata) => {
+                    let metadata = Arc::new(metadata);
+                    *state = State { known: Some((Arc::clone(&metadata), now)), failed: None };
+                    return Ok(metadata);
+                }
+                Err(failure) => {
+                    state.failed = Some((failure.clone(), now));
+                    failure
+                }
+            },
+        };
+        // An old one is better than none: the endpoints of a provider hardly ever move.
+        match &state.known {
+            Some((known, _)) => Ok(Arc::clone(known)),
+            None => Err(failure.told(&self.provider)),
+        }
+    }
+
+    async fn fetch(&self) -> Result<Metadata, Failure> {
+        // §4.1: a slash at the end of the issuer is taken off first.
+        let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
+        let failure = |error: SignInError| match error {
+            SignInError::Unreachable { source, .. } => Failure::Unreachable(chain(&*source)),
+            other => {
+                Failure::Unexpected(std::error::Error::source(&other).map_or_else(|| other.to_string(), |s| chain(s)))
+            }
+        };
+        let answer = self.client.send(self.client.get(&url)).await;
+        let answer = answer.map_err(|error| failure(SignInError::unanswered(&self.provider, error)))?;
+        if answer.status().is_client_error() || answer.status().is_redirection() {
+            return Err(Failure::Misconfigured(format!(
+                "its issuerUrl has no /.well-known/openid-configuration ({}); correct issuerUrl of this login in the McpEndpoint",
+                answer.status()
+            )));
+        }
+        let metadata: Metadata =
+            answer.json().map_err(|error| failure(SignInError::unusable(&self.provider, error)))?;
+        // §4.3. Anything else could be another provider's document (RFC 8414 §3.3).
+        if metadata.issuer != self.issuer {
+            return Err(Failure::Misconfigured(
+                "its discovery document names another issuer; write issuerUrl of this login in the McpEndpoint exactly as the document has it, a slash at the end included".to_owned(),
+            ));
+        }
+        let endpoints = [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri];
+        if !endpoints.into_iter().chain(&metadata.userinfo_endpoint).all(|endpoint| self.is_safe(endpoint)) {
+            return Err(Failure::Misconfigured("one of its endpoints is not https".to_owned()));
+        }
+        Ok(metadata)
+    }
+
+    /// https; or http, where all is on this machine.
+    fn is_safe(&self, endpoint: &str) -> bool {
+        Url::parse(endpoint).is_ok_and(|endpoint| {
+            endpoint.scheme() == "https"
+                || (endpoint.scheme() == "http" && is_loopback(&endpoint) && self.issuer.starts_with("http://"))
+        })
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+impl Failure {
+    fn told(self, provider: &str) -> SignInError {
+        match self {
+            Self::Unreachable(cause) => SignInError::unreachable(provider, cause),
+            Self::Misconfigured(what) => SignInError::Misconfigured { provider: provider.to_owned(), what },
+            Self::Unexpected(cause) => SignInError::unexpected(provider, cause),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Accounts of an OpenID Connect provider: the code flow (OpenID Connect Core §3.1) with PKCE, nonce and the issuer of
+//! the response (RFC 9207).
+//!
+//! Written on `jsonwebtoken`, which verifies our own tokens too: the flow is two requests, and what must be right are
+//! the checks, which take the clock as an argument here.
+
+mod claims;
+mod discovery;
+mod id_token;
+mod keys;
+
+use super::{
+    error::SignInError,
+    redirect::{Callback, Secrets},
+};
+use crate::{api::login, chain::chain, outbound::HttpClient};
+use claims::Claims;
+use discovery::{Discovery, Metadata};
+use id_token::Expected;
+use jiff::Timestamp;
+use keys::Keys;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use url::{Url, form_urlencoded};
+
+/// One provider, and who of it may come in.
+pub(super) struct Oidc {
+    /// What the page calls it.
+    title: String,
+    config: login::Oidc,
+    client_id: String,
+    client_secret: String,
+    client: HttpClient,
+    discovery: Discovery,
+    keys: Keys,
+}
+
+/// The answer to a code (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    id_token: Option<String>,
+}
+
+/// RFC 6749 §5.2.
+#[derive(Deserialize)]
+struct TokenError {
+    error: String,
+}
+
+impl Oidc {
+    pub(super) fn new(
+        title: String,
+        config: &login::Oidc,
+        client_id: &str,
+        client_secret: &str,
+        client: HttpClient,
+    ) -> Self {
+        Self {
+            discovery: Discovery::new(title.clone(), config.issuer_url.clone(), client.clone()),
+            keys: Keys::new(title.clone(), client.clone()),
+            title,
+            config: config.clone(),
+            client_id: client_id.to_owned(),
+            client_secret: client_secret.to_owned(),
+            client,
+        }
+    }
+
+    /// Where to send the browser, but for `state`.
+    pub(super) async fn authorization_url(
+        &self,
+        callback_url: &str,
+        secrets: &Secrets,
+        now: Timestamp,
+    ) -> Result<String, SignInError> {
+        let metadata = self.discovery.metadata(now).await?;
+        let mut url = Url::parse(&metadata.authorization_endpoint)
+            .map_err(|error| SignInError::unexpected(&self.title, error))?;
+        let scopes: BTreeSet<&str> = self.config.scopes.iter().map(String::as_str).filter(|s| *s != "openid").collect();
+        let scope = ["openid"].into_iter().chain(scopes).collect::<Vec<_>>().join(" ");
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.client_id)
+            .append_pair("redirect_uri", callback_url)
+            .append_pair("scope", &scope)
+            .append_pair("nonce", &secrets.nonce)
+            .append_pair("code_challenge", &secrets.challenge())
+            .append_pair("code_challenge_method", "S256");
+        url.set_fragment(None);
+        Ok(url.into())
+    }
+
+    /// The `sub` and the name of who signed in, if they may.
+    pub(super) async fn finish(
+        &self,
+        secrets: &Secrets,
+        callback: &Callback,
+        callback_url: &str,
+        now: Timestamp,
+    ) -> Result<(String, String), SignInError> {
+        let metadata = self.discovery.metadata(now).await?;
+        // Before anything else that the response says, errors too.
+        match &callback.issuer {
+            Some(issuer) if *issuer != metadata.issuer => {
+                return Err(SignInError::mismatch(&self.title, "the response comes from another issuer (iss)"));
+            }
+            None if metadata.authorization_response_iss_parameter_supported => {
+                return Err(SignInError::mismatch(&self.title, "the response does not say whom it comes from (iss)"));
+            }
+            _ => {}
+        }
+        let code = callback.code(&self.title)?;
+        let (access_token, id_token) = self.redeem(&metadata, code, secrets, callback_url).await?;
+        let expected = Expected { issuer: &metadata.issuer, client_id: &self.client_id, nonce: &secrets.nonce, now };
+        let mut claims = self.verified(&metadata, &id_token, &expected).await?;
+        let subject =
+            claims.subject().ok_or_else(|| SignInError::unexpected(&self.title, "the ID token has no sub"))?;
+
+        let groups_needed = !self.config.allowed_groups.is_empty() && !claims.has(&self.config.groups_claim);
+        if groups_needed || !claims.has(&self.config.username_claim) {
+            match self.user_info(&metadata, &access_token, &subject).await {
+                Ok(more) => claims.complete(more),
+                Err(error) if groups_needed => return Err(error),
+                // What people are called is not worth failing for.
+                Err(error) => tracing::warn!(provider = self.title, error = chain(&error), "userinfo was of no use"),
+            }
+        }
+        let name = claims.name(&self.config.username_claim).unwrap_or_else(|| subject.clone());
+        let groups = claims.groups(&self.config.groups_claim);
+        let allowed = &self.config.allowed_groups;
+        if !allowed.is_empty() && !allowed.iter().any(|group| groups.contains(group.as_str())) {
+            return Err(SignInError::NotAllowed { provider: self.title.clone(), account: name, membership: "group" });
+        }
+        Ok((subject, name))
+    }
+
+    /// Access token and ID token for a code.
+    async fn redeem(
+        &self,
+        metadata: &Metadata,
+        code: &str,
+        secrets: &Secrets,
+        callback_url: &str,
+    ) -> Result<(String, String), SignInError> {
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", callback_url),
+            ("code_verifier", &secrets.verifier),
+        ];
+        let mut request = self.client.post(&metadata.token_endpoint);
+        if metadata.takes_basic() {
+            // RFC 6749 §2.3.1: both are form-encoded first.
+            let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            request = request.basic_auth(encoded(&self.client_id), Some(encoded(&self.client_secret)));
+        } else {
+            form.extend([("client_id", self.client_id.as_str()), ("client_secret", &self.client_secret)]);
+        }
+        let answer = self.client.send(request.form(&form)).await;
+        let answer = answer.map_err(|error| SignInError::unanswered(&self.title, error))?;
+        if answer.status().is_client_error() {
+            let error = answer.json_of_any_status::<TokenError>().map(|error| error.error).unwrap_or_default();
+            return Err(match error.as_str() {
+                "invalid_client" | "unauthorized_client" => self.misconfigured(
+                    "its token endpoint refuses the client (invalid_client); correct client-id and client-secret in this login's Secret",
+                ),
+                "invalid_grant" => SignInError::Expired,
+                _ if answer.status() == http::StatusCode::UNAUTHORIZED => self.misconfigured(
+                    "its token endpoint refuses the client (401); correct client-id and client-secret in this login's Secret",
+                ),
+                _ => SignInError::unexpected(&self.title, format!("its token endpoint answered {}", answer.status())),
+            });
+        }
+        let answer: TokenAnswer = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
+        let id_token = answer.id_token.ok_or_else(|| SignInError::unexpected(&self.title, "it gave no ID token"))?;
+        Ok((answer.access_token, id_token))
+    }
+
+    /// The claims of an ID token that is the provider's, for us, of now, and of this very flow.
+    async fn verified(
+        &self,
+        metadata: &Metadata,
+        id_token: &str,
+        expected: &Expected<'_>,
+    ) -> Result<Claims, SignInError> {
+        let refused = |rejection| SignInError::unexpected(&self.title, rejection);
+        let header = id_token::header(id_token).map_err(refused)?;
+        let key = self.keys.find(&metadata.jwks_uri, &header, expected.now).await?;
+        id_token::verify(id_token, &header, &key, expected).map_err(refused)
+    }
+
+    /// OpenID Connect Core §5.3.
+    async fn user_info(&self, metadata: &Metadata, token: &str, subject: &str) -> Result<Claims, SignInError> {
+        let Some(url) = &metadata.userinfo_endpoint else {
+            return Err(self.misconfigured(&format!(
+                "neither its ID token nor a userinfo endpoint has the claim {:?}; correct groupsClaim or scopes of this login in the McpEndpoint, or have the provider send it",
+                self.config.groups_claim
+            )));
+        };
+        let answer = self.client.send(self.client.get(url).bearer_auth(token)).await;
+        let answer = answer.map_err(|error| SignInError::unanswered(&self.title, error))?;
+        let claims: Claims = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
+        // §5.3.2: else the answer may be about somebody else.
+        if claims.subject().as_deref() != Some(subject) {
+            return Err(SignInError::unexpected(&self.title, "its userinfo is about somebody else (sub)"));
+        }
+        Ok(claims)
+    }
+
+    fn misconfigured(&self, what: &str) -> SignInError {
+        SignInError::Misconfigured { provider: self.title.clone(), what: what.to_owned() }
+    }
+}
