@@ -127,8 +127,14 @@ impl Server {
             user: "agent".into(),
         };
         let workspaces = LocalWorkspaces::open(local, clock.clone(), StdRng::seed_from_u64(1)).await.unwrap();
-        let options =
-            Options { config_dir: volume.path(), workspaces: Some(Arc::new(workspaces)), clock: clock.clone() };
+        let grants = Arc::new(Local::memory(clock.clone()));
+        let options = Options {
+            config_dir: volume.path(),
+            workspaces: Some(Arc::new(workspaces)),
+            grants: grants.clone(),
+            registrations: grants,
+            clock: clock.clone(),
+        };
         let listeners = Listeners { public, private: Some(private) };
         let task = tokio::spawn(server::run(options, listeners, shutdown.clone()));
         let http = Client::builder().timeout(PATIENCE).build().unwrap();
@@ -512,8 +518,10 @@ async fn at_the_start_wrong_files_are_fatal() {
     let mut files = Files::new(&config(address), &Clients::default(), &keys(1));
     files.keys = b"{}".to_vec();
     let volume = Volume::new(&files);
+    let clock = Arc::new(ManualClock::at(start_of_time()));
+    let state = Arc::new(Local::memory(clock.clone()));
     let options =
-        Options { config_dir: volume.path(), workspaces: None, clock: Arc::new(ManualClock::at(start_of_time())) };
+        Options { config_dir: volume.path(), workspaces: None, grants: state.clone(), registrations: state, clock };
     let listeners = Listeners { public: TcpListener::bind("127.0.0.1:0").await.unwrap(), private: None };
     let error = server::run(options, listeners, CancellationToken::new()).await.unwrap_err();
     let reason = std::error::Error::source(&error).unwrap().to_string();

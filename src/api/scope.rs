@@ -59,7 +59,7 @@ impl fmt::Display for Scope {
 }
 
 /// A word that is no scope of ours.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "unknown scope {0:?}; the scopes are workspaces:read, workspaces:write, workspaces:exec, files:read, files:write, templates:read"
 )]

@@ -5,6 +5,7 @@ use crate::{
     ambient::SystemClock,
     config::{PRIVATE_PORT, PUBLIC_PORT},
     server::{self, Listeners, Options, ServerError},
+    state,
 };
 use std::{
     io,
@@ -58,7 +59,10 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
     let private = Some(listen(args.private_listen, "--private-listen").await?);
     tracing::info!(public = %args.listen, private = %args.private_listen, "listening");
 
-    let options = Options { config_dir: args.config_dir, workspaces: None, clock: Arc::new(SystemClock) };
+    let clock = Arc::new(SystemClock);
+    let state = Arc::new(state::Local::memory(clock.clone()));
+    let options =
+        Options { config_dir: args.config_dir, workspaces: None, grants: state.clone(), registrations: state, clock };
     let serve = |shutdown| server::run(options, Listeners { public, private }, shutdown);
     match until_signal(serve).await.map_err(ServeError::Signals)? {
         Some(ended) => Ok(ended?),

@@ -13,6 +13,7 @@ use crate::{
     ambient::Clock,
     chain::chain,
     server::{self, Listeners, ServerError},
+    state::Local,
     workspaces::{
         self, Workspaces,
         local::{LocalOptions, LocalWorkspaces},
@@ -110,9 +111,12 @@ pub async fn run(
     let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, rng };
     let now = clock.now();
     let desk = spawn_blocking(move || Desk::open(station, now)).await??;
+    let grants = Arc::new(Local::memory(Arc::clone(&clock)));
     let server = server::Options {
         config_dir: desk.station.store.mounted_folder(&desk.outcome.endpoint.name_any()),
         workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
+        grants: grants.clone(),
+        registrations: grants,
         clock: Arc::clone(&clock),
     };
     let serve = async {

@@ -184,7 +184,8 @@ impl AuthorizationServer {
     ) -> Result<std::sync::Arc<Client>, AuthorizeError> {
         const TITLE: &str = "This agent is not known here";
         let id = parameters.good("client_id").map_err(|error| page(TITLE, error.to_string()))?;
-        let id = id.ok_or_else(|| page(TITLE, "the agent did not say who it is: the parameter client_id is missing"))?;
+        let id =
+            id.ok_or_else(|| page(TITLE, "the agent did not say who it is: the parameter client_id is missing"))?;
         self.directory.find(id, now).await.map_err(|error| match error {
             ClientError::Unknown(_) | ClientError::Document(_) => page(TITLE, error.to_string()),
             ClientError::Unavailable(_) => page("Try again shortly", error.to_string()),

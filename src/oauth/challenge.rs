@@ -34,7 +34,7 @@ impl Challenges {
     #[must_use]
     pub fn bearer(&self, why: Unauthenticated) -> HeaderValue {
         let error = match why {
-            Unauthenticated::Missing => String::new(),
+            Unauthenticated::Missing | Unauthenticated::Unavailable => String::new(),
             Unauthenticated::NotBearer | Unauthenticated::Rejected(_) => {
                 format!("error=\"invalid_token\", error_description={}, ", quoted(&why.to_string()))
             }

@@ -114,9 +114,10 @@ impl<'a> Credentials<'a> {
                 }
                 Ok(Self::Secret { id: id.into(), secret: secret.into() })
             }
-            (None, Some(secret), false) => {
-                Ok(Self::Secret { id: posted_id.ok_or(OAuthError::Missing("client_id"))?.into(), secret: secret.into() })
-            }
+            (None, Some(secret), false) => Ok(Self::Secret {
+                id: posted_id.ok_or(OAuthError::Missing("client_id"))?.into(),
+                secret: secret.into(),
+            }),
             (None, None, true) => Ok(Self::Assertion),
             (None, None, false) => posted_id.map(Self::Id).ok_or(OAuthError::NoCredentials),
             _ => Err(OAuthError::TwoCredentials),

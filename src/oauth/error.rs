@@ -38,7 +38,9 @@ pub enum OAuthError {
     #[error("the Authorization header must be Basic with the client id and secret, form-urlencoded, joined by a colon")]
     MalformedBasic,
     /// Neither an id nor a secret anywhere.
-    #[error("the client must say who it is: its id and secret in the Authorization header or in the body, or a public client its client_id")]
+    #[error(
+        "the client must say who it is: its id and secret in the Authorization header or in the body, or a public client its client_id"
+    )]
     NoCredentials,
     /// A confidential client without its secret.
     #[error("this client is confidential: it must present its secret, in the Authorization header or in the body")]
@@ -74,7 +76,9 @@ pub enum OAuthError {
     #[error(transparent)]
     Refresh(#[from] Invalid),
     /// A token that cannot be taken back by itself.
-    #[error("access tokens that no user approved cannot be revoked one by one; they expire soon, and deleting the OAuthClient ends them at once")]
+    #[error(
+        "access tokens that no user approved cannot be revoked one by one; they expire soon, and deleting the OAuthClient ends them at once"
+    )]
     UnsupportedTokenType,
     /// Something that is needed cannot be reached.
     #[error("grants or clients cannot be reached at the moment; try again shortly")]

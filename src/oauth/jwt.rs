@@ -105,7 +105,9 @@ pub enum Rejection {
     #[error("the client of the access token is no longer registered")]
     Client,
     /// The grant behind it was taken back, or has ended.
-    #[error("the access token was revoked: the user's approval was taken back or has ended; let the user approve again")]
+    #[error(
+        "the access token was revoked: the user's approval was taken back or has ended; let the user approve again"
+    )]
     Revoked,
 }
 

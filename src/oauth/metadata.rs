@@ -13,6 +13,10 @@ pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource"
 pub const AUTHORIZE_PATH: &str = "/authorize";
 /// The path of the token endpoint, after the issuer.
 pub const TOKEN_PATH: &str = "/token";
+/// The path of the revocation endpoint, after the issuer.
+pub const REVOKE_PATH: &str = "/revoke";
+/// The path of the introspection endpoint, after the issuer.
+pub const INTROSPECT_PATH: &str = "/introspect";
 /// The path of the public keys, after the issuer.
 pub const JWKS_PATH: &str = "/jwks.json";
 

@@ -47,9 +47,13 @@ mod tests {
     #[test]
     fn a_verifier_of_the_wrong_length_or_alphabet_does_not_count() {
         let made = |verifier: &str| URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
-        for (verifier, counts) in
-            [("a".repeat(42), false), ("a".repeat(43), true), ("a".repeat(128), true), ("a".repeat(129), false), (format!("{}+", "a".repeat(50)), false)]
-        {
+        for (verifier, counts) in [
+            ("a".repeat(42), false),
+            ("a".repeat(43), true),
+            ("a".repeat(128), true),
+            ("a".repeat(129), false),
+            (format!("{}+", "a".repeat(50)), false),
+        ] {
             assert_eq!(verifies(&made(&verifier), &verifier), counts, "{verifier}");
         }
     }

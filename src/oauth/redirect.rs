@@ -72,13 +72,8 @@ pub enum RedirectUriError {
 struct Parts<'a> {
     scheme: &'a str,
     /// `None` for `app:/path`.
-    authority: Option<Authority<'a>>,
+    host: Option<&'a str>,
     rest: &'a str,
-}
-
-struct Authority<'a> {
-    host: &'a str,
-    port: Option<&'a str>,
 }
 
 impl<'a> Parts<'a> {
@@ -94,8 +89,7 @@ impl<'a> Parts<'a> {
         }
         let (scheme, rest) = uri.split_once(':').ok_or(RedirectUriError::NotAbsolute)?;
         let begins_well = scheme.starts_with(|first: char| first.is_ascii_lowercase());
-        let goes_on_well =
-            scheme.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'));
+        let goes_on_well = scheme.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'));
         if !begins_well || !goes_on_well {
             return Err(RedirectUriError::Scheme);
         }
@@ -103,13 +97,13 @@ impl<'a> Parts<'a> {
             // An app's own scheme without a host (RFC 8252 §7.1). The dot is a domain's: it keeps `mailto:` and all
             // that may come like it out.
             let private = scheme.contains('.') && rest.starts_with('/');
-            return if private { Ok(Self { scheme, authority: None, rest }) } else { Err(RedirectUriError::NotAbsolute) };
+            return if private { Ok(Self { scheme, host: None, rest }) } else { Err(RedirectUriError::NotAbsolute) };
         };
         let (authority, rest) = after.split_at(after.find(['/', '?']).unwrap_or(after.len()));
         if authority.contains('@') {
             return Err(RedirectUriError::UserInformation);
         }
-        Ok(Self { scheme, authority: Some(Authority::of(authority)?), rest })
+        Ok(Self { scheme, host: Some(host(authority)?), rest })
     }
 
     fn path(&self) -> &'a str {
@@ -117,29 +111,27 @@ impl<'a> Parts<'a> {
     }
 
     fn is_loopback(&self) -> bool {
-        self.scheme == "http" && self.authority.as_ref().is_some_and(|authority| LOOPBACK.contains(&authority.host))
+        self.scheme == "http" && self.host.is_some_and(|host| LOOPBACK.contains(&host))
     }
 }
 
-impl<'a> Authority<'a> {
-    fn of(text: &'a str) -> Result<Self, RedirectUriError> {
-        let (host, port) = if text.starts_with('[') {
-            let end = text.find(']').ok_or(RedirectUriError::Authority)?;
-            let (host, rest) = text.split_at(end + 1);
-            match rest {
-                "" => (host, None),
-                _ => (host, Some(rest.strip_prefix(':').ok_or(RedirectUriError::Authority)?)),
-            }
-        } else {
-            text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
-        };
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        let known = host.starts_with('[') || (!host.is_empty() && host.bytes().all(plain));
-        let in_range = |port: &str| {
-            !port.starts_with('0') && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
-        };
-        if known && port.is_none_or(in_range) { Ok(Self { host, port }) } else { Err(RedirectUriError::Authority) }
-    }
+/// The host of an authority whose port is one, or left out.
+fn host(authority: &str) -> Result<&str, RedirectUriError> {
+    let (host, port) = if authority.starts_with('[') {
+        let end = authority.find(']').ok_or(RedirectUriError::Authority)?;
+        let (host, rest) = authority.split_at(end + 1);
+        match rest {
+            "" => (host, None),
+            _ => (host, Some(rest.strip_prefix(':').ok_or(RedirectUriError::Authority)?)),
+        }
+    } else {
+        authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)))
+    };
+    let known = host.starts_with('[') || (!host.is_empty() && host.bytes().all(is_unreserved));
+    let in_range = |port: &str| {
+        !port.starts_with('0') && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    };
+    if known && port.is_none_or(in_range) { Ok(host) } else { Err(RedirectUriError::Authority) }
 }
 
 /// What RFC 3986 §2 knows, braces excepted.
@@ -182,10 +174,9 @@ fn matches(registered: &str, presented: &str) -> bool {
 
 fn matches_at_any_port(registered: &str, presented: &str) -> bool {
     let (Ok(registered), Ok(presented)) = (Parts::of(registered), Parts::of(presented)) else { return false };
-    let host = |parts: &Parts<'_>| parts.authority.as_ref().map(|authority| authority.host.to_owned());
     registered.is_loopback()
         && presented.is_loopback()
-        && host(&registered) == host(&presented)
+        && registered.host == presented.host
         && registered.rest == presented.rest
 }
 

@@ -89,7 +89,10 @@ pub enum Invalid {
 
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Presented").field("grant", &self.grant).field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Presented")
+            .field("grant", &self.grant)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -181,12 +184,7 @@ impl RefreshTokens {
             return Decision::Invalid(Invalid::Ended);
         }
         if presented.is(state) {
-            let idle = now.duration_since(state.rotated_at);
-            return if idle.as_secs() >= 0 && idle.unsigned_abs() >= self.idle {
-                Decision::Invalid(Invalid::Idle)
-            } else {
-                self.rotate(presented)
-            };
+            return if now >= self.idle_at(state) { Decision::Invalid(Invalid::Idle) } else { self.rotate(presented) };
         }
         // From here on it is genuine: it was given out for this grant, but is not the newest that the grant knows of.
         if presented.generation > state.generation {
@@ -205,6 +203,12 @@ impl RefreshTokens {
             return Decision::Invalid(Invalid::Unknown);
         }
         Decision::Replayed
+    }
+
+    /// When the newest token ends if it is not used.
+    #[must_use]
+    pub fn idle_at(&self, state: &RefreshState) -> Timestamp {
+        state.rotated_at.saturating_add(self.idle).unwrap_or(Timestamp::MAX)
     }
 
     fn rotate(&self, presented: &Presented) -> Decision {

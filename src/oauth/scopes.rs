@@ -46,7 +46,11 @@ mod tests {
             (Some("files:read everything"), None),
             (Some("Files:read"), None),
         ] {
-            assert_eq!(granted(asked, &allowed).ok().map(|scopes| scope::join(&scopes)).as_deref(), expected, "{asked:?}");
+            assert_eq!(
+                granted(asked, &allowed).ok().map(|scopes| scope::join(&scopes)).as_deref(),
+                expected,
+                "{asked:?}"
+            );
         }
     }
 

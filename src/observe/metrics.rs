@@ -18,6 +18,8 @@ pub enum Route {
     Mcp,
     Authorize,
     Token,
+    Revoke,
+    Introspect,
     Jwks,
     ResourceMetadata,
     IssuerMetadata,

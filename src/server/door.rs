@@ -14,18 +14,19 @@ use crate::{
     config::KeyError,
     mcp,
     oauth::{
+        AuthorizationServer, Backing, OAuthError,
         challenge::Challenges,
-        jwt::AccessTokens,
-        metadata::{AUTHORIZE_PATH, JWKS_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH},
-        token::{self, TokenEndpoint},
-        verify::{self, TokenCache, Unauthenticated},
+        metadata::{AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH},
+        token,
+        verify::Unauthenticated,
     },
     observe::metrics::{Metrics, Route},
 };
 use axum::{
     extract::Request,
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -34,18 +35,18 @@ use std::{
     time::Duration,
 };
 
-/// How long the body of a token request may take to arrive: it is a few hundred bytes.
-const TOKEN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the body of a client's request to the authorization server may take to arrive: it is a few hundred bytes.
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// When to try again where something could not be reached.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// All that the checks need.
 pub struct Door {
     mounted: Mounted,
     origins: Origins,
     challenges: Challenges,
-    tokens: AccessTokens,
-    token_endpoint: TokenEndpoint,
-    token_path: String,
-    cache: Arc<TokenCache>,
+    authorization: Arc<AuthorizationServer>,
     limiters: Arc<Limiters>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
@@ -55,6 +56,7 @@ impl Door {
     /// Prepares everything; keeps of `previous` what the new files leave as it was.
     pub fn new(
         mounted: Mounted,
+        backing: Backing,
         previous: Option<&Self>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
@@ -62,16 +64,19 @@ impl Door {
         let config = &mounted.config;
         let cache = previous
             .filter(|door| door.mounted.keys == mounted.keys && door.mounted.config.url == config.url)
-            .map(|door| Arc::clone(&door.cache));
+            .map(|door| Arc::clone(door.authorization.cache()));
         let limiters =
             previous.filter(|door| *door.limiters.limits() == config.limits).map(|door| Arc::clone(&door.limiters));
         Ok(Self {
             origins: Origins::new(config.url.origin(), &config.cors.allowed_origins),
             challenges: Challenges::new(config),
-            tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), &mounted.keys)?,
-            token_endpoint: TokenEndpoint::new(mounted.clients.clone(), config.url.resource()),
-            token_path: format!("{}{TOKEN_PATH}", config.url.base_path()),
-            cache: cache.unwrap_or_default(),
+            authorization: Arc::new(AuthorizationServer::new(
+                config,
+                &mounted.clients,
+                &mounted.keys,
+                backing,
+                cache.unwrap_or_default(),
+            )?),
             limiters: limiters.unwrap_or_else(|| Arc::new(Limiters::new(&config.limits))),
             metrics,
             clock,
@@ -89,9 +94,9 @@ impl Door {
         &self.origins
     }
 
-    /// The path of the token endpoint.
-    pub fn token_path(&self) -> &str {
-        &self.token_path
+    /// The authorization server.
+    pub fn authorization(&self) -> &Arc<AuthorizationServer> {
+        &self.authorization
     }
 
     /// What the server measures.
@@ -108,19 +113,17 @@ impl Door {
     pub fn route(&self, path: &str) -> Route {
         let url = &self.mounted.config.url;
         if path == url.path() {
-            Route::Mcp
-        } else if path == self.token_path {
-            Route::Token
-        } else if path.strip_prefix(url.base_path()) == Some(AUTHORIZE_PATH) {
-            Route::Authorize
-        } else if path.strip_prefix(url.base_path()) == Some(JWKS_PATH) {
-            Route::Jwks
-        } else if path == url.issuer_metadata_path() {
-            Route::IssuerMetadata
-        } else if path.starts_with(ROOT_RESOURCE_METADATA) {
-            Route::ResourceMetadata
-        } else {
-            Route::Unknown
+            return Route::Mcp;
+        }
+        match path.strip_prefix(url.base_path()) {
+            Some(TOKEN_PATH) => Route::Token,
+            Some(AUTHORIZE_PATH) => Route::Authorize,
+            Some(REVOKE_PATH) => Route::Revoke,
+            Some(INTROSPECT_PATH) => Route::Introspect,
+            Some(JWKS_PATH) => Route::Jwks,
+            _ if path == url.issuer_metadata_path() => Route::IssuerMetadata,
+            _ if path.starts_with(ROOT_RESOURCE_METADATA) => Route::ResourceMetadata,
+            _ => Route::Unknown,
         }
     }
 
@@ -130,7 +133,7 @@ impl Door {
             let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
             return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message));
         }
-        let guarded = matches!(route, Route::Mcp | Route::Token | Route::Authorize);
+        let guarded = matches!(route, Route::Mcp | Route::Token | Route::Revoke | Route::Introspect | Route::Authorize);
         if guarded && !self.origins.admit(headers) {
             let message = "pages of this origin may not use the endpoint; it must be in spec.cors.allowedOrigins";
             return Err(Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message));
@@ -155,9 +158,7 @@ impl Door {
     }
 
     async fn guarded(&self, endpoint: &mcp::Endpoint, request: &mut Request) -> Response {
-        let clients = self.token_endpoint.clients();
-        let caller = verify::caller(request.headers(), &self.tokens, clients, &self.cache, self.clock.now());
-        let caller = match caller {
+        let caller = match self.authorization().caller(request.headers(), self.clock.now()).await {
             Ok(caller) => caller,
             Err(why) => return self.unauthenticated(request.method(), request.headers(), why),
         };
@@ -170,22 +171,12 @@ impl Door {
 
     /// Answers a request to the token endpoint.
     pub async fn issue_token(&self, address: Option<IpAddr>, request: Request) -> Response {
-        // Whoever comes from nowhere shares one rate with all others who do.
-        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        if let Err(problem) = self.limiters.count_address(address) {
-            return self.refuse(Route::Token, problem);
-        }
-        let (Parts { headers, .. }, body) = request.into_parts();
-        let Ok(body) = tokio::time::timeout(TOKEN_BODY_TIMEOUT, body::collect(body, token::MAX_BODY)).await else {
-            let message = "the request did not arrive in time; send it again";
-            return self.refuse(Route::Token, Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+        let (headers, body) = match self.form(Route::Token, address, request).await {
+            Ok(form) => form,
+            Err(refusal) => return refusal,
         };
-        let body = match body {
-            Ok(body) => body,
-            Err(problem) => return self.refuse(Route::Token, problem),
-        };
-        let now = self.clock.now();
-        match self.token_endpoint.answer(&headers, &body, &self.tokens, now, &mut ambient::rng()) {
+        let mut rng = ambient::rng();
+        match self.authorization().token(&headers, &body, address, self.clock.now(), &mut rng).await {
             Ok(answer) => {
                 self.metrics.token_answered("issued");
                 answer.into_response()
@@ -197,9 +188,57 @@ impl Door {
         }
     }
 
+    /// Answers a request to the revocation endpoint.
+    pub async fn revoke(&self, address: Option<IpAddr>, request: Request) -> Response {
+        let (headers, body) = match self.form(Route::Revoke, address, request).await {
+            Ok(form) => form,
+            Err(refusal) => return refusal,
+        };
+        let revoked = self.authorization().revoke(&headers, &body, address, self.clock.now()).await;
+        self.answered(revoked.map(|()| StatusCode::OK))
+    }
+
+    /// Answers a request to the introspection endpoint.
+    pub async fn introspect(&self, address: Option<IpAddr>, request: Request) -> Response {
+        let (headers, body) = match self.form(Route::Introspect, address, request).await {
+            Ok(form) => form,
+            Err(refusal) => return refusal,
+        };
+        self.answered(self.authorization().introspect(&headers, &body, address, self.clock.now()).await)
+    }
+
+    fn answered(&self, answer: Result<impl IntoResponse, OAuthError>) -> Response {
+        answer.map_or_else(|error| error.into_response(&self.challenges), IntoResponse::into_response)
+    }
+
+    /// The headers and the body of a client's request to the authorization server, within the rate of its address.
+    async fn form(
+        &self,
+        route: Route,
+        address: Option<IpAddr>,
+        request: Request,
+    ) -> Result<(HeaderMap, Bytes), Response> {
+        // Whoever comes from nowhere shares one rate with all others who do.
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.limiters.count_address(address).map_err(|problem| self.refuse(route, problem))?;
+        let (Parts { headers, .. }, body) = request.into_parts();
+        let body = tokio::time::timeout(FORM_TIMEOUT, body::collect(body, token::MAX_BODY)).await;
+        let body = body.unwrap_or_else(|_| {
+            let message = "the request did not arrive in time; send it again";
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message))
+        });
+        Ok((headers, body.map_err(|problem| self.refuse(route, problem))?))
+    }
+
     /// 401: JSON-RPC for clients, and for somebody who opened the URL in a browser, a line about what this is.
     fn unauthenticated(&self, method: &Method, headers: &HeaderMap, why: Unauthenticated) -> Response {
         self.metrics.not_authenticated(why.reason());
+        if why == Unauthenticated::Unavailable {
+            // Nothing is wrong with the token: the client must not throw it away.
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.reason(), why.to_string())
+                .retry_after(RETRY_AFTER)
+                .into_response(Route::Mcp);
+        }
         let config = &self.mounted.config;
         let accepts_html = headers
             .get_all(header::ACCEPT)
@@ -234,6 +273,7 @@ mod tests {
     use crate::{
         ambient::SystemClock,
         config::{Clients, LoginSecrets, Revision, SigningKeys},
+        state,
     };
     use rand::{SeedableRng as _, rngs::StdRng};
     use serde_json::json;
@@ -258,7 +298,10 @@ mod tests {
     }
 
     fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
-        Arc::new(Door::new(mounted, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
+        let state = Arc::new(state::Local::memory(Arc::new(SystemClock)));
+        let users = Arc::new(mounted.login.clone());
+        let backing = Backing { grants: state.clone(), registrations: state, users };
+        Arc::new(Door::new(mounted, backing, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
     }
 
     #[test]
@@ -271,7 +314,7 @@ mod tests {
             (mounted("https://h/other", 20, 1), false, true),
         ] {
             let next = door(next, Some(&first));
-            assert_eq!(Arc::ptr_eq(&first.cache, &next.cache), same_cache);
+            assert_eq!(Arc::ptr_eq(first.authorization.cache(), next.authorization.cache()), same_cache);
             assert_eq!(Arc::ptr_eq(&first.limiters, &next.limiters), same_limiters);
         }
     }
@@ -285,6 +328,9 @@ mod tests {
                 (config.path().to_owned(), Route::Mcp),
                 (format!("{}/jwks.json", config.base_path()), Route::Jwks),
                 (format!("{}/authorize", config.base_path()), Route::Authorize),
+                (format!("{}/token", config.base_path()), Route::Token),
+                (format!("{}/revoke", config.base_path()), Route::Revoke),
+                (format!("{}/introspect", config.base_path()), Route::Introspect),
                 (config.resource_metadata_path(), Route::ResourceMetadata),
                 (config.issuer_metadata_path(), Route::IssuerMetadata),
                 (format!("{}/else", config.base_path()), Route::Unknown),

@@ -19,7 +19,12 @@ mod unread;
 
 pub use mounted::MountedError;
 
-use crate::{ambient::Clock, observe::metrics::Metrics, workspaces::Workspaces};
+use crate::{
+    ambient::Clock,
+    oauth::{client::Registrations, grant::Grants},
+    observe::metrics::Metrics,
+    workspaces::Workspaces,
+};
 use axum::extract::Request;
 use reload::Current;
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
@@ -33,6 +38,10 @@ pub struct Options {
     pub config_dir: PathBuf,
     /// The workspaces that tools work on; `None` where there is no backend.
     pub workspaces: Option<Arc<dyn Workspaces>>,
+    /// Where grants are kept.
+    pub grants: Arc<dyn Grants>,
+    /// Where the clients are kept that registered themselves.
+    pub registrations: Arc<dyn Registrations>,
     /// The time that tokens and secrets are held against.
     pub clock: Arc<dyn Clock>,
 }

@@ -9,7 +9,7 @@ use crate::{
         CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE, LoginSecrets, Revision, ServerConfig,
         SigningKeys,
     },
-    oauth::metadata::{AUTHORIZE_PATH, JWKS_PATH, TOKEN_PATH},
+    oauth::metadata::{AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REVOKE_PATH, TOKEN_PATH},
 };
 use serde::de::DeserializeOwned;
 use std::{io, path::Path, time::Duration};
@@ -152,7 +152,9 @@ fn check_config(config: &ServerConfig) -> Result<(), MountedError> {
     }
     let (path, base) = (config.url.path(), config.url.base_path());
     let own = path.strip_prefix(base).unwrap_or(path);
-    if [AUTHORIZE_PATH, TOKEN_PATH, JWKS_PATH].contains(&own) || path.starts_with("/.well-known/") {
+    if [AUTHORIZE_PATH, TOKEN_PATH, REVOKE_PATH, INTROSPECT_PATH, JWKS_PATH].contains(&own)
+        || path.starts_with("/.well-known/")
+    {
         return Err(invalid(&format!(
             "config.json: the path {path} of the url is taken by the authorization server; choose another such as {base}/mcp"
         )));

@@ -9,7 +9,7 @@
 //! 3. For the MCP endpoint, [`Door::mcp`]: as many at once as may be (503), each for as long as it may take (504); the
 //!    caller (401) and its rate (429); then the MCP edge.
 //!
-//!    For `/token`, [`Door::issue_token`]: the rate of the address (429), the body (413, 408), the endpoint itself. It
+//!    For `/token`, [`Door::issue_token`], and likewise `/revoke` and `/introspect`: the rate of the address (429), the body (413, 408), the endpoint itself. It
 //!    takes no place from those who have a token already.
 
 use super::{
@@ -24,7 +24,9 @@ use crate::{
         cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
     },
     mcp,
-    oauth::metadata::{self, AUTHORIZE_PATH, JWKS_PATH, ROOT_RESOURCE_METADATA},
+    oauth::metadata::{
+        self, AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
+    },
     observe::metrics::Route,
 };
 use axum::{
@@ -75,10 +77,6 @@ impl Public {
             CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::HEAD]).allow_headers(Any);
         let answered_here = config.cors.answered_here;
 
-        let issue_token =
-            |State(door): State<Arc<Door>>,
-             Extension(ClientAddress(address)): Extension<ClientAddress>,
-             request: Request| async move { door.issue_token(address, request).await };
         let mcp = {
             let endpoint = Arc::clone(&endpoint);
             |State(door): State<Arc<Door>>, mut request: Request| async move { door.mcp(&endpoint, &mut request).await }
@@ -86,7 +84,9 @@ impl Public {
         let guarded = Router::new()
             .without_v07_checks()
             .route(&format!("{}{AUTHORIZE_PATH}", url.base_path()), get(sign_in).post(sign_in))
-            .route(door.token_path(), post(issue_token))
+            .route(&format!("{}{TOKEN_PATH}", url.base_path()), post(issue_token))
+            .route(&format!("{}{REVOKE_PATH}", url.base_path()), post(revoke))
+            .route(&format!("{}{INTROSPECT_PATH}", url.base_path()), post(introspect))
             .route(url.path(), any(mcp))
             .with_state(Arc::clone(door))
             .layer(option_layer(answered_here.then(|| cors(door))));
@@ -173,6 +173,30 @@ fn document(content: Value) -> impl Fn() -> std::future::Ready<Response> + Clone
         response.headers_mut().insert(header::CACHE_CONTROL, DOCUMENT_CACHING);
         std::future::ready(response)
     }
+}
+
+async fn issue_token(
+    State(door): State<Arc<Door>>,
+    Extension(from): Extension<ClientAddress>,
+    request: Request,
+) -> Response {
+    door.issue_token(from.0, request).await
+}
+
+async fn revoke(
+    State(door): State<Arc<Door>>,
+    Extension(from): Extension<ClientAddress>,
+    request: Request,
+) -> Response {
+    door.revoke(from.0, request).await
+}
+
+async fn introspect(
+    State(door): State<Arc<Door>>,
+    Extension(from): Extension<ClientAddress>,
+    request: Request,
+) -> Response {
+    door.introspect(from.0, request).await
 }
 
 /// Whoever gets here was sent by a client that wants a person to sign in. There is no redirect: no callback is checked.

@@ -7,7 +7,7 @@ use super::{
     mounted::{Bytes, MountedError},
     public::Public,
 };
-use crate::{chain::chain, config::LoadedRevision, mcp, observe::metrics::Metrics};
+use crate::{chain::chain, config::LoadedRevision, mcp, oauth::Backing, observe::metrics::Metrics};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use notify::{RecursiveMode, Watcher as _};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -118,7 +118,12 @@ fn prepare(
 ) -> Result<Public, MountedError> {
     let mounted = bytes.parse()?;
     let endpoint = mcp::Endpoint::new(&mounted.config, options.workspaces.clone(), abort.clone());
-    let door = Arc::new(Door::new(mounted, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
+    let backing = Backing {
+        grants: Arc::clone(&options.grants),
+        registrations: Arc::clone(&options.registrations),
+        users: Arc::new(mounted.login.clone()),
+    };
+    let door = Arc::new(Door::new(mounted, backing, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
     Ok(Public::new(&door, endpoint)?)
 }
 

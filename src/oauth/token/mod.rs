@@ -30,8 +30,7 @@ use std::{collections::BTreeSet, fmt, net::IpAddr};
 pub const MAX_BODY: usize = 64 << 10;
 
 /// The parameters that count here; others are ignored (RFC 6749 §3.2).
-const NAMES: [&str; 7] =
-    ["grant_type", "scope", "code", "code_verifier", "redirect_uri", "refresh_token", "assertion"];
+const NAMES: [&str; 7] = ["grant_type", "scope", "code", "code_verifier", "redirect_uri", "refresh_token", "assertion"];
 
 /// A successful answer (RFC 6749 §5.1).
 #[derive(Serialize)]

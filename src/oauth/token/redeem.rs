@@ -14,7 +14,8 @@ use rand::CryptoRng;
 use std::{future::Future, sync::Arc};
 
 /// For whatever is wrong with a code itself: who presents one need not know more.
-const INVALID: &str = "the authorization code is unknown, has expired or was redeemed before; let the user approve again";
+const INVALID: &str =
+    "the authorization code is unknown, has expired or was redeemed before; let the user approve again";
 
 impl AuthorizationServer {
     pub(super) async fn redeem(
@@ -83,8 +84,7 @@ impl AuthorizationServer {
         if scopes.is_empty() {
             return Err(OAuthError::InvalidGrant("the client may no longer have what the user allowed"));
         }
-        let refresh =
-            if client.grants.contains(&Grant::RefreshToken) { self.refresh.first(&name, rng) } else { None };
+        let refresh = if client.grants.contains(&Grant::RefreshToken) { self.refresh.first(&name, rng) } else { None };
         let grant = grant::Grant {
             name,
             client_id: code.client_id.clone(),
@@ -149,7 +149,11 @@ impl AuthorizationServer {
                 "a credential was presented again, and its grant ends"
             );
             if let Err(error) = self.grants.revoke(grant, reason, request.now).await {
-                tracing::error!(grant, error = chain(&error), "a grant whose credential was replayed could not be revoked");
+                tracing::error!(
+                    grant,
+                    error = chain(&error),
+                    "a grant whose credential was replayed could not be revoked"
+                );
             }
         }
     }

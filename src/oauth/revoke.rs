@@ -1,0 +1,63 @@
+//! `POST /revoke`: a client gives back what a user allowed it (RFC 7009). A refresh token and an access token stand for
+//! the grant behind them, so either ends it, and all of its tokens with it.
+
+use super::{AuthorizationServer, error::OAuthError, grant::Known, token::form};
+use crate::{api::grant::RevocationReason, chain::chain};
+use http::HeaderMap;
+use jiff::Timestamp;
+use std::net::IpAddr;
+
+/// `token_type_hint` is not needed: the two kinds are told apart by their form.
+const NAMES: [&str; 1] = ["token"];
+
+impl AuthorizationServer {
+    /// Answers one request. A token that does not count any more is no error (RFC 7009 §2.2).
+    pub async fn revoke(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<(), OAuthError> {
+        let parameters = form(headers, body, &NAMES)?;
+        let client = self.authenticate(headers, &parameters, address, now).await?;
+        let client_id = client.verifier.client_id.as_str();
+        let token = parameters.get("token").ok_or(OAuthError::Missing("token"))?;
+        let Some(name) = self.grant_behind(token, client_id, now).await? else { return Ok(()) };
+        if let Err(error) = self.grants.revoke(&name, RevocationReason::ByClient, now).await {
+            tracing::warn!(grant = name, error = chain(&error), "a grant could not be revoked");
+            return Err(OAuthError::Unavailable);
+        }
+        tracing::info!(
+            target: "audit",
+            event = "grant.revoked",
+            client_id,
+            grant = name,
+            address = address.map(tracing::field::display),
+            "a client gave a grant back"
+        );
+        Ok(())
+    }
+
+    /// The grant that a token stands for; `None` if it stands for nothing any more.
+    async fn grant_behind(&self, token: &str, client_id: &str, now: Timestamp) -> Result<Option<String>, OAuthError> {
+        const FOREIGN: OAuthError = OAuthError::InvalidGrant("the token was issued to another client");
+        if let Some(presented) = self.refresh.read(token) {
+            let grant = match self.grants.find(presented.grant()) {
+                Known::Here(grant) => Some(grant),
+                Known::Gone => None,
+                Known::Unknown => self.grants.read(presented.grant()).await.map_err(|error| {
+                    tracing::warn!(grant = presented.grant(), error = chain(&error), "a grant could not be read");
+                    OAuthError::Unavailable
+                })?,
+            };
+            let Some(grant) = grant.filter(|grant| presented.belongs_to(grant)) else { return Ok(None) };
+            return if grant.client_id == client_id { Ok(Some(grant.name.clone())) } else { Err(FOREIGN) };
+        }
+        match self.tokens.verify(token, now) {
+            Err(_) => Ok(None),
+            Ok(caller) if caller.client_id != client_id => Err(FOREIGN),
+            Ok(caller) => caller.grant.map(Some).ok_or(OAuthError::UnsupportedTokenType),
+        }
+    }
+}
