@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
 pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
-/// The path of the authorization endpoint, after the issuer. Nobody can sign in yet: it only says so.
+/// The path of the authorization endpoint, after the issuer.
 pub const AUTHORIZE_PATH: &str = "/authorize";
 /// The path of the token endpoint, after the issuer.
 pub const TOKEN_PATH: &str = "/token";

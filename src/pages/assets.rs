@@ -70,10 +70,8 @@ pub async fn get(State(pages): State<Arc<Pages>>, Path(name): Path<String>) -> R
     };
     let current = name == *STYLE_NAME || name == *ICON_NAME;
     let caching = if current { FOREVER } else { NOT_AT_ALL };
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
-        (header::CACHE_CONTROL, caching),
-    ];
+    let headers =
+        [(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)), (header::CACHE_CONTROL, caching)];
     (StatusCode::OK, headers, asset.content).into_response()
 }
 

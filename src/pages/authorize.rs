@@ -4,8 +4,7 @@
 use super::{
     Pages, consent,
     forms::{self, Form},
-    paths, see_other,
-    text,
+    paths, see_other, text,
     trouble::Trouble,
 };
 use crate::{

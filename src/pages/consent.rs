@@ -15,12 +15,7 @@ use crate::{
     api::{Scope, grant::GrantUser, scope},
     oauth::{ApproveError, AuthorizationRequest, client::Origin, seal::Purpose},
 };
-use axum::{
-    Extension,
-    body::Body,
-    extract::State,
-    response::Response,
-};
+use axum::{Extension, body::Body, extract::State, response::Response};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -75,7 +70,11 @@ fn show(
             Origin::Registered { .. } => Provenance::Registered,
         },
         user: text::name(&user.name, &user.id),
-        scopes: Scope::ALL.into_iter().filter(|scope| request.scopes.contains(scope) || before.contains(scope)).map(line).collect(),
+        scopes: Scope::ALL
+            .into_iter()
+            .filter(|scope| request.scopes.contains(scope) || before.contains(scope))
+            .map(line)
+            .collect(),
         lifetime: &pages.lifetime,
         destination: text::destination(&request.redirect_uri),
         redirect_uri: &request.redirect_uri,

@@ -78,6 +78,10 @@ impl Form {
 
     /// Reads a request's body.
     pub async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Trouble> {
+        Self::read_within(FORM_TIMEOUT, headers, body).await
+    }
+
+    async fn read_within(patience: Duration, headers: &HeaderMap, body: Body) -> Result<Self, Trouble> {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case(FORM_TYPE) {
@@ -87,7 +91,7 @@ impl Form {
         if body.size_hint().lower() > MAX_FORM as u64 {
             return Err(too_large());
         }
-        match tokio::time::timeout(FORM_TIMEOUT, Limited::new(body, MAX_FORM).collect()).await {
+        match tokio::time::timeout(patience, Limited::new(body, MAX_FORM).collect()).await {
             Ok(Ok(collected)) => Ok(Self::parse(&collected.to_bytes())),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(Trouble::bad_form(StatusCode::BAD_REQUEST, "unreadable")),
@@ -102,7 +106,7 @@ impl Form {
     }
 
     /// All values of a field.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| &**value)
     }
 
@@ -217,7 +221,10 @@ mod tests {
     async fn forms_are_read_up_to_the_limit() {
         let form_type = headers(&[("content-type", "application/x-www-form-urlencoded; charset=UTF-8")]);
         let form = Form::read(&form_type, Body::from("a=1&b=x%20y&b=z&c")).await.map_err(|_| ()).unwrap();
-        assert_eq!((form.field("a"), form.field("b"), form.field("c"), form.field("d")), (Some("1"), None, Some(""), None));
+        assert_eq!(
+            (form.field("a"), form.field("b"), form.field("c"), form.field("d")),
+            (Some("1"), None, Some(""), None)
+        );
         assert_eq!(form.all("b").collect::<Vec<_>>(), ["x y", "z"]);
         assert_eq!(form.to_query(), "a=1&b=x+y&b=z&c=");
 
@@ -234,11 +241,11 @@ mod tests {
         assert_eq!(trouble.status.as_u16(), 413);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_form_that_does_not_arrive_is_given_up() {
         let form_type = headers(&[("content-type", FORM_TYPE)]);
         let silent = Body::from_stream(futures::stream::pending::<Result<&'static str, std::io::Error>>());
-        let trouble = Form::read(&form_type, silent).await.map(drop).unwrap_err();
+        let trouble = Form::read_within(Duration::from_millis(5), &form_type, silent).await.map(drop).unwrap_err();
         assert_eq!(trouble.status.as_u16(), 408);
     }
 }

@@ -5,7 +5,8 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue, header};
 use url::{Host, Url};
 
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 /// Besides the policy. The referrer stays within the origin: `no-referrer` would make browsers send `Origin: null` with
 /// our own forms (Fetch §3.2.5), so that they could not be told from a stranger's.
@@ -22,7 +23,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 6] = [
 ];
 
 /// Adds what the handler did not say itself.
-pub async fn secure(mut response: Response) -> Response {
+pub fn secure(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in ALWAYS {
         headers.insert(name, value);
@@ -68,9 +69,9 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn every_answer_is_closed_to_frames_scripts_and_caches() {
-        let response = secure(Response::new(Body::empty())).await;
+    #[test]
+    fn every_answer_is_closed_to_frames_scripts_and_caches() {
+        let response = secure(Response::new(Body::empty()));
         let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"] {
             assert!(policy.contains(part), "{policy}");

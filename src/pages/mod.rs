@@ -41,8 +41,10 @@ use view::Frame;
 
 /// The paths, after the issuer. The server counts requests by them, and an Ingress lists them.
 pub mod paths {
+    use crate::observe::metrics::Route;
+
     /// Where agents send people.
-    pub const AUTHORIZE: &str = "/authorize";
+    pub use crate::oauth::metadata::AUTHORIZE_PATH as AUTHORIZE;
     /// Where the answer to an agent goes.
     pub const CONSENT: &str = "/consent";
     /// Where people sign in; below it, with a provider.
@@ -53,6 +55,22 @@ pub mod paths {
     pub const AGENTS: &str = "/agents";
     /// Style sheet and icon are below it.
     pub const ASSETS: &str = "/assets";
+
+    /// What a path is for.
+    #[must_use]
+    pub fn route(path: &str) -> Option<Route> {
+        let below =
+            |parent: &str| path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        match path {
+            AUTHORIZE => Some(Route::Authorize),
+            CONSENT => Some(Route::Consent),
+            LOGOUT => Some(Route::Logout),
+            _ if below(LOGIN) => Some(Route::Login),
+            _ if below(AGENTS) => Some(Route::Agents),
+            _ if below(ASSETS) => Some(Route::Assets),
+            _ => None,
+        }
+    }
 }
 
 /// From where a request comes; `None` where a proxy did not say it rightly. In the request's extensions.
@@ -114,14 +132,15 @@ impl Pages {
             .route(&path("/agents/revoke"), post(agents::revoke))
             .route(&path("/assets/{name}"), get(assets::get))
             .method_not_allowed_fallback(wrong_method)
-            .layer(map_response(headers::secure))
+            .layer(map_response(|response: Response| std::future::ready(headers::secure(response))))
             .with_state(self)
     }
 
     /// A request that was refused before it came here, as a page.
-    pub async fn refused(&self, status: StatusCode, reason: &'static str, message: &str) -> Response {
+    #[must_use]
+    pub fn refused(&self, status: StatusCode, reason: &'static str, message: &str) -> Response {
         let title = if status.is_server_error() { "Not at the moment" } else { "This request was refused" };
-        headers::secure(self.show(&Trouble::new(status, reason, title, text::sentence(message)))).await
+        headers::secure(self.show(&Trouble::new(status, reason, title, text::sentence(message))))
     }
 
     fn base(&self) -> &str {
@@ -150,7 +169,9 @@ impl Pages {
     }
 
     fn give(&self, session: &Session) -> Result<HeaderValue, Trouble> {
-        self.cookie.set(session, self.sealer(), &mut ambient::rng()).map_err(|error| Trouble::internal(error.to_string()))
+        self.cookie
+            .set(session, self.sealer(), &mut ambient::rng())
+            .map_err(|error| Trouble::internal(error.to_string()))
     }
 
     fn ticket(&self, action: Action, session: &Session) -> Result<String, Trouble> {

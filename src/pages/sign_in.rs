@@ -202,11 +202,17 @@ async fn come_back(
         .filter(|underway| underway.pending.login() == login)
         .filter(|underway| session.as_ref().is_some_and(|session| session.browser == underway.browser));
     let Some(underway) = underway else {
-        let happened = "This browser did not begin this sign-in, or began it too long ago. You are not signed in by it.";
+        let happened =
+            "This browser did not begin this sign-in, or began it too long ago. You are not signed in by it.";
         failed_reason("not_begun_here", login, "", address);
-        return Err(Trouble::new(StatusCode::BAD_REQUEST, "not_begun_here", "This sign-in cannot be finished", happened)
-            .todo("Start again. If an agent sent you, start again there. If you did not begin to sign in, close this page.")
-            .link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in"));
+        return Err(Trouble::new(
+            StatusCode::BAD_REQUEST,
+            "not_begun_here",
+            "This sign-in cannot be finished",
+            happened,
+        )
+        .todo("Start again. If an agent sent you, start again there. If you did not begin to sign in, close this page.")
+        .link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in"));
     };
     match pages.logins.finish(&underway.pending, query, &callback_url(pages, login), now).await {
         Ok(user) => signed_in(pages, user, &underway.target, login, address),
@@ -226,9 +232,9 @@ fn callback_url(pages: &Pages, login: &str) -> String {
 fn another_try(pages: &Pages, error: &SignInError, target: &Target, now: Timestamp) -> Trouble {
     let way = match target {
         Target::Agents => Ok(format!("{}{}", pages.base(), paths::LOGIN)),
-        Target::Authorize { .. } => pages
-            .seal_target(target, now)
-            .map(|sealed| format!("{}{}?continue={sealed}", pages.base(), paths::LOGIN)),
+        Target::Authorize { .. } => {
+            pages.seal_target(target, now).map(|sealed| format!("{}{}?continue={sealed}", pages.base(), paths::LOGIN))
+        }
     };
     match way {
         Ok(href) => Trouble::sign_in(error).link(href, "Choose how to sign in"),
@@ -277,14 +283,17 @@ pub async fn sign_out(
             pages.check_form(&form, Action::SignOut, &headers, session.as_ref(), now)?;
             tracing::info!(target: "audit", event = "signed_out", user = user.id, address = audited(address));
         }
-        let link = super::trouble::Link { href: format!("{}{}", pages.base(), paths::LOGIN), label: "Sign in again".into() };
+        let link =
+            super::trouble::Link { href: format!("{}{}", pages.base(), paths::LOGIN), label: "Sign in again".into() };
         let mut response = page(
             StatusCode::OK,
             &view::Message {
                 frame: &pages.frame,
                 title: "You are signed out",
                 happened: "This browser no longer acts in your name. Agents that you connected keep their access.",
-                todo: Some("To take an agent's access back, sign in and choose Revoke access. On a shared computer, sign out at your provider too."),
+                todo: Some(
+                    "To take an agent's access back, sign in and choose Revoke access. On a shared computer, sign out at your provider too.",
+                ),
                 link: Some(&link),
                 reference: None,
             },

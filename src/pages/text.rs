@@ -20,10 +20,9 @@ pub struct ScopeWords {
 pub const fn scope(scope: Scope) -> ScopeWords {
     let (title, detail) = match scope {
         Scope::WorkspacesRead => ("See your workspaces", "Their names, and whether they are running."),
-        Scope::WorkspacesWrite => (
-            "Create, start, stop and delete your workspaces",
-            "Deleting a workspace deletes the files in it.",
-        ),
+        Scope::WorkspacesWrite => {
+            ("Create, start, stop and delete your workspaces", "Deleting a workspace deletes the files in it.")
+        }
         Scope::WorkspacesExec => (
             "Run commands in your workspaces",
             "Any command, with the files, network and credentials that the workspace has.",
@@ -77,10 +76,9 @@ pub fn destination(redirect_uri: &str) -> Destination {
     };
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     match host {
-        Some(host) if scheme == "https" || scheme == "http" => Destination {
-            app: loopback.then_some("an app on this computer,"),
-            place: format!("{host}{port}"),
-        },
+        Some(host) if scheme == "https" || scheme == "http" => {
+            Destination { app: loopback.then_some("an app on this computer,"), place: format!("{host}{port}") }
+        }
         _ => Destination { app: Some("the app on this computer that opens"), place: format!("{scheme}:") },
     }
 }
@@ -157,7 +155,7 @@ mod tests {
             ("https://claude.ai/api/mcp/auth_callback?x=https://evil.test", false, "claude.ai"),
             ("https://claude.ai:8443/cb", false, "claude.ai:8443"),
             ("https://claude.ai.evil.test/cb", false, "claude.ai.evil.test"),
-            ("https://клод.test/cb", false, "xn--d1aj3at.test"),
+            ("https://клод.test/cb", false, "xn--d1aldm.test"),
             ("http://127.0.0.1:33418/", true, "127.0.0.1:33418"),
             ("http://localhost/cb", true, "localhost"),
             ("http://[::1]:7/", true, "[::1]:7"),

@@ -87,7 +87,8 @@ impl Trouble {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "What was sent is not a form.",
             _ => "The form did not arrive complete.",
         };
-        Self::new(status, reason, "The form could not be read", happened).todo("Go back, reload the page, and try again.")
+        Self::new(status, reason, "The form could not be read", happened)
+            .todo("Go back, reload the page, and try again.")
     }
 
     /// A form that is not believed.
@@ -123,7 +124,10 @@ impl Trouble {
     pub fn sign_in(error: &SignInError) -> Self {
         let status = match error {
             SignInError::UnknownLogin => StatusCode::NOT_FOUND,
-            SignInError::WrongPassword | SignInError::NotAllowed { .. } => StatusCode::FORBIDDEN,
+            SignInError::WrongPassword
+            | SignInError::NotAllowed { .. }
+            | SignInError::SingleSignOn { .. }
+            | SignInError::EmailUnverified { .. } => StatusCode::FORBIDDEN,
             SignInError::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
             SignInError::Cancelled { .. } | SignInError::Expired | SignInError::Mismatch { .. } => {
                 StatusCode::BAD_REQUEST
@@ -144,8 +148,9 @@ impl Trouble {
         let happened = "Connected agents cannot be changed at the moment, so nothing was done.";
         Self {
             cause: Some(chain(error)),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "This did not work", happened)
-                .todo("Try again in a moment. If it is urgent, ask whoever runs this endpoint to delete the OAuthGrant.")
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "This did not work", happened).todo(
+                "Try again in a moment. If it is urgent, ask whoever runs this endpoint to delete the OAuthGrant.",
+            )
         }
     }
 

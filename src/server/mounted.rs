@@ -9,7 +9,10 @@ use crate::{
         CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE, LoginSecrets, Revision, ServerConfig,
         SigningKeys,
     },
-    oauth::metadata::{AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REVOKE_PATH, TOKEN_PATH},
+    identity::LoginsError,
+    oauth::metadata::{INTROSPECT_PATH, JWKS_PATH, REVOKE_PATH, TOKEN_PATH},
+    outbound::OutboundError,
+    pages::paths,
 };
 use serde::de::DeserializeOwned;
 use std::{io, path::Path, time::Duration};
@@ -70,6 +73,12 @@ pub enum MountedError {
     /// The keys cannot be used.
     #[error("signing-keys.json cannot be used")]
     Keys(#[from] KeyError),
+    /// The logins cannot be used.
+    #[error("spec.login cannot be used")]
+    Logins(#[from] LoginsError),
+    /// Other places cannot be asked.
+    #[error("the client for other places cannot be made")]
+    Outbound(#[from] OutboundError),
     /// Right in shape, but not in content.
     #[error("{0}")]
     Invalid(String),
@@ -152,7 +161,8 @@ fn check_config(config: &ServerConfig) -> Result<(), MountedError> {
     }
     let (path, base) = (config.url.path(), config.url.base_path());
     let own = path.strip_prefix(base).unwrap_or(path);
-    if [AUTHORIZE_PATH, TOKEN_PATH, REVOKE_PATH, INTROSPECT_PATH, JWKS_PATH].contains(&own)
+    if [TOKEN_PATH, REVOKE_PATH, INTROSPECT_PATH, JWKS_PATH].contains(&own)
+        || paths::route(own).is_some()
         || path.starts_with("/.well-known/")
     {
         return Err(invalid(&format!(

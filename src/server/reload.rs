@@ -7,7 +7,15 @@ use super::{
     mounted::{Bytes, MountedError},
     public::Public,
 };
-use crate::{chain::chain, config::LoadedRevision, mcp, oauth::Backing, observe::metrics::Metrics};
+use crate::{
+    chain::chain,
+    config::LoadedRevision,
+    identity::Logins,
+    mcp,
+    oauth::{Backing, Users},
+    observe::metrics::Metrics,
+    outbound::Outbound,
+};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use notify::{RecursiveMode, Watcher as _};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -108,6 +116,12 @@ impl Current {
     }
 }
 
+impl Users for Logins {
+    fn still_known(&self, user_id: &str) -> bool {
+        Self::still_known(self, user_id)
+    }
+}
+
 /// Checks one set of files, and makes of it what answers.
 fn prepare(
     bytes: &Bytes,
@@ -118,12 +132,18 @@ fn prepare(
 ) -> Result<Public, MountedError> {
     let mounted = bytes.parse()?;
     let endpoint = mcp::Endpoint::new(&mounted.config, options.workspaces.clone(), abort.clone());
+    let (config, login) = (&mounted.config, &mounted.login);
+    let logins = Arc::new(match previous {
+        Some(door) => door.logins().reloaded(config, login)?,
+        None => Logins::new(config, login, Arc::new(Outbound::new()?), Arc::clone(&options.clock))?,
+    });
     let backing = Backing {
         grants: Arc::clone(&options.grants),
         registrations: Arc::clone(&options.registrations),
-        users: Arc::new(mounted.login.clone()),
+        users: logins.clone(),
     };
-    let door = Arc::new(Door::new(mounted, backing, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
+    let door =
+        Arc::new(Door::new(mounted, backing, logins, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
     Ok(Public::new(&door, endpoint)?)
 }
 
