@@ -199,8 +199,8 @@ mod tests {
         let sealer = Sealer::new(&SigningKeys::generate(at(0), &mut rng).unwrap()).unwrap();
         let mine = Session::begin(None, at(0), &mut rng);
         let other = Session::begin(None, at(0), &mut rng);
-        let sealed = ticket(Action::Consent, &mine, &sealer, &mut rng).unwrap();
-        let form = Form::parse(format!("form={sealed}").as_bytes());
+        let text = ticket(Action::Consent, &mine, &sealer, &mut rng).unwrap();
+        let form = Form::parse(format!("form={text}").as_bytes());
         let check = |form: &Form, action, session: Option<&Session>, now| {
             form.check(action, &headers(&[("origin", OWN)]), OWN, session, &sealer, at(now))
         };
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(check(&form, Action::SignOut, Some(&mine), 1), Err(Forged::NotForThis));
         assert_eq!(check(&form, Action::Consent, Some(&other), 1), Err(Forged::NotForThis));
         assert_eq!(check(&form, Action::Consent, None, 1), Err(Forged::NoSession));
-        for broken in [String::new(), "form=".to_owned(), format!("form={sealed}&form={sealed}")] {
+        for broken in [String::new(), "form=".to_owned(), format!("form={text}&form={text}")] {
             let form = Form::parse(broken.as_bytes());
             assert_eq!(check(&form, Action::Consent, Some(&mine), 1), Err(Forged::NotForThis), "{broken}");
         }

@@ -209,10 +209,10 @@ impl Pages {
         }
         let message = view::Message {
             frame: &self.frame,
-            title: &trouble.title,
+            title: trouble.title,
             happened: &trouble.happened,
             todo: trouble.todo.as_deref(),
-            link: trouble.link.as_ref(),
+            link: trouble.link.as_deref(),
             reference: Some(&reference),
         };
         let mut response = match message.render() {
@@ -220,8 +220,7 @@ impl Pages {
             Err(_) => (*status, trouble.happened.clone()).into_response(),
         };
         if let Some(wait) = trouble.retry_after {
-            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            response.headers_mut().insert(header::RETRY_AFTER, wait.into());
         }
         response
     }

@@ -69,8 +69,8 @@ impl Cookie {
     /// Gives a session to a browser, to keep until it is closed.
     pub fn set(&self, session: &Session, sealer: &Sealer, rng: &mut dyn CryptoRng) -> Result<HeaderValue, SealError> {
         let end = session.since.checked_add(LIFETIME).map_err(|_| SealError::Expired)?;
-        let sealed = sealer.seal(Purpose::Session, session, end, rng)?;
-        self.header(&sealed, "")
+        let value = sealer.seal(Purpose::Session, session, end, rng)?;
+        self.header(&value, "")
     }
 
     /// Takes it back.

@@ -84,7 +84,7 @@ fn show(
     };
     let mut response = page(trouble.as_ref().map_or(StatusCode::OK, |trouble| trouble.status), &template)?;
     if let Some(wait) = trouble.and_then(|trouble| trouble.retry_after) {
-        response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().saturating_add(1).into());
+        response.headers_mut().insert(header::RETRY_AFTER, wait.into());
     }
     if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);

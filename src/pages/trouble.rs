@@ -23,17 +23,17 @@ pub struct Trouble {
     /// One word, for the log.
     pub reason: &'static str,
     /// A few words.
-    pub title: Cow<'static, str>,
+    pub title: &'static str,
     /// What happened.
     pub happened: Cow<'static, str>,
     /// What to do.
     pub todo: Option<Cow<'static, str>>,
     /// Where to go on.
-    pub link: Option<Link>,
-    /// When to try again.
-    pub retry_after: Option<Duration>,
+    pub link: Option<Box<Link>>,
+    /// When to try again, in seconds.
+    pub retry_after: Option<u32>,
     /// For the log only; never a secret.
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
 }
 
 impl Trouble {
@@ -41,13 +41,13 @@ impl Trouble {
     pub fn new(
         status: StatusCode,
         reason: &'static str,
-        title: impl Into<Cow<'static, str>>,
+        title: &'static str,
         happened: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self {
             status,
             reason,
-            title: title.into(),
+            title,
             happened: happened.into(),
             todo: None,
             link: None,
@@ -63,7 +63,7 @@ impl Trouble {
 
     /// Offers a way on.
     pub fn link(self, href: impl Into<String>, label: impl Into<Cow<'static, str>>) -> Self {
-        Self { link: Some(Link { href: href.into(), label: label.into() }), ..self }
+        Self { link: Some(Box::new(Link { href: href.into(), label: label.into() })), ..self }
     }
 
     /// There is no such page.
@@ -102,7 +102,7 @@ impl Trouble {
             Forged::NotForThis => trouble("The page had been open for too long, or you signed in or out since.")
                 .todo("Go back, reload the page, and try again."),
         };
-        Self { cause: Some(why.to_string()), ..trouble }
+        Self { cause: Some(why.to_string().into()), ..trouble }
     }
 
     /// An agent's request that was left alone for too long.
@@ -137,8 +137,8 @@ impl Trouble {
             SignInError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self {
-            retry_after: error.retry_after(),
-            cause: std::error::Error::source(error).map(|source| chain(source)),
+            retry_after: error.retry_after().map(seconds),
+            cause: std::error::Error::source(error).map(|source| chain(source).into()),
             ..Self::new(status, error.reason(), error.title(), error.to_string())
         }
     }
@@ -147,7 +147,7 @@ impl Trouble {
     pub fn grants(error: &GrantsError) -> Self {
         let happened = "Connected agents cannot be changed at the moment, so nothing was done.";
         Self {
-            cause: Some(chain(error)),
+            cause: Some(chain(error).into()),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "This did not work", happened).todo(
                 "Try again in a moment. If it is urgent, ask whoever runs this endpoint to delete the OAuthGrant.",
             )
@@ -155,7 +155,7 @@ impl Trouble {
     }
 
     /// Something that should not happen.
-    pub fn internal(cause: impl Into<String>) -> Self {
+    pub fn internal(cause: impl Into<Box<str>>) -> Self {
         let happened = "Something went wrong here. Nothing was changed.";
         Self {
             cause: Some(cause.into()),
@@ -163,4 +163,10 @@ impl Trouble {
                 .todo("Try again in a moment. If it stays so, tell whoever runs this endpoint.")
         }
     }
+}
+
+/// Whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
+fn seconds(wait: Duration) -> u32 {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }

@@ -1,10 +1,11 @@
 //! The pages, whole: the real server on a real socket, and browsers that are driven by hand, so that each header and
 //! each field can be wrong.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::similar_names, reason = "a test's helpers may fail as tests do")]
 
 #[path = "../support/clock.rs"]
 mod clock;
 #[path = "../support/mounted.rs"]
+#[expect(dead_code, reason = "nobody here asks for the revision")]
 mod mounted;
 
 mod agents;

@@ -141,11 +141,7 @@ pub fn logins(users: &[(&str, &str)]) -> LoginSecrets {
     let users = users.iter().map(|(name, password)| ((*name).to_owned(), bcrypt::hash(password, 4).unwrap()));
     let client = LoginSecret::Client { client_id: "portcullis".to_owned(), client_secret: "github secret".to_owned() };
     LoginSecrets {
-        logins: [
-            ("local".to_owned(), LoginSecret::Passwords(users.collect())),
-            ("hub".to_owned(), client),
-        ]
-        .into(),
+        logins: [("local".to_owned(), LoginSecret::Passwords(users.collect())), ("hub".to_owned(), client)].into(),
     }
 }
 
@@ -234,8 +230,11 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 pub fn log() -> &'static Log {
     LOG.get_or_init(|| {
+        // For the tests' own HTTP client.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let log = Log::default();
-        tracing_subscriber::fmt().json().with_max_level(tracing::Level::DEBUG).with_writer(log.clone()).init();
+        let filter = "off,portcullis=debug,audit=info";
+        tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(log.clone()).init();
         log
     })
 }
