@@ -19,7 +19,11 @@ use portcullis::{
         ServerConfig, SigningKeys, ToolRules,
     },
     server::{self, Listeners, Options, ServerError},
-    workspaces::local::{LocalOptions, LocalWorkspaces},
+    state,
+    workspaces::{
+        Workspaces,
+        local::{LocalOptions, LocalWorkspaces},
+    },
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -129,14 +133,7 @@ impl Server {
             user: "agent".into(),
         };
         let workspaces = LocalWorkspaces::open(local, clock.clone(), StdRng::seed_from_u64(1)).await.unwrap();
-        let grants = Arc::new(Local::memory(clock.clone()));
-        let options = Options {
-            config_dir: volume.path(),
-            workspaces: Some(Arc::new(workspaces)),
-            grants: grants.clone(),
-            registrations: grants,
-            clock: clock.clone(),
-        };
+        let options = options(&volume, Some(Arc::new(workspaces)), clock.clone());
         let listeners = Listeners { public, private: Some(private) };
         let task = tokio::spawn(server::run(options, listeners, shutdown.clone()));
         let http = Client::builder().timeout(PATIENCE).build().unwrap();
@@ -289,6 +286,17 @@ async fn a_client_finds_its_way_from_the_challenge_to_an_answer() {
     let issuer: Value = server.request(Method::GET, path).send().await.unwrap().json().await.unwrap();
     assert_eq!(issuer["issuer"], origin);
     assert_eq!(issuer["grant_types_supported"], json!(["client_credentials"]));
+    for (endpoint, error) in [
+        ("token_endpoint", "invalid_request"),
+        ("revocation_endpoint", "invalid_client"),
+        ("introspection_endpoint", "invalid_client"),
+    ] {
+        let url = issuer[endpoint].as_str().unwrap();
+        let empty = server.http.post(url).form(&[("token", "x")]).send().await.unwrap();
+        assert_eq!((endpoint, header(&empty, "cache-control")), (endpoint, "no-store"));
+        assert_eq!(empty.json::<Value>().await.unwrap()["error"], error, "{endpoint}");
+        assert_eq!(server.http.get(url).send().await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED, "{endpoint}");
+    }
     let sign_in = server.http.get(issuer["authorization_endpoint"].as_str().unwrap()).send().await.unwrap();
     assert_eq!(sign_in.status(), StatusCode::BAD_REQUEST);
     assert!(sign_in.text().await.unwrap().contains("client_id"), "a page says what is missing");
@@ -514,16 +522,25 @@ async fn http_2_is_spoken_and_drained() {
     assert!(client.get(uri).await.is_err());
 }
 
+fn options(volume: &Volume, workspaces: Option<Arc<dyn Workspaces>>, clock: Arc<ManualClock>) -> Options {
+    let grants = Arc::new(state::Local::memory(Arc::clone(&clock) as _));
+    Options {
+        config_dir: volume.path(),
+        workspaces,
+        grants: Arc::clone(&grants) as _,
+        registrations: grants,
+        state: Arc::new(state::Health::local()),
+        clock,
+    }
+}
+
 #[tokio::test]
 async fn at_the_start_wrong_files_are_fatal() {
     let address = "127.0.0.1:1".parse().unwrap();
     let mut files = Files::new(&config(address), &Clients::default(), &keys(1));
     files.keys = b"{}".to_vec();
     let volume = Volume::new(&files);
-    let clock = Arc::new(ManualClock::at(start_of_time()));
-    let state = Arc::new(Local::memory(clock.clone()));
-    let options =
-        Options { config_dir: volume.path(), workspaces: None, grants: state.clone(), registrations: state, clock };
+    let options = options(&volume, None, Arc::new(ManualClock::at(start_of_time())));
     let listeners = Listeners { public: TcpListener::bind("127.0.0.1:0").await.unwrap(), private: None };
     let error = server::run(options, listeners, CancellationToken::new()).await.unwrap_err();
     let reason = std::error::Error::source(&error).unwrap().to_string();

@@ -9,6 +9,7 @@ pub mod condition;
 pub mod crds;
 pub mod endpoint;
 pub mod grant;
+pub mod labels;
 pub mod login;
 pub mod preset;
 pub mod quantity;

@@ -1,5 +1,6 @@
 //! One thin file per subcommand.
 
+mod cluster;
 pub mod crds;
 pub mod dev;
 pub mod operator;

@@ -1,24 +1,19 @@
 //! `portcullis operator`: reconciles the custom resources of the cluster.
 
-use super::{LogOptions, signals::until_signal};
+use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
     ambient::{self, SystemClock},
     config::hex,
     operator::{self, OperatorError, Settings, leader::Election},
 };
 use clap::Args;
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
-use kube::{
-    Client, Config,
-    client::{Body, ClientBuilder, ConfigExt as _},
-};
+use kube::Config;
 use rand::Rng as _;
 use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
-use tower::ServiceBuilder;
 
 /// Keep the objects of McpEndpoints and OAuthClients as they should be, and report in their status.
 #[derive(Args, Clone, Debug)]
@@ -62,7 +57,7 @@ pub enum OperatorCommandError {
 /// Runs until SIGTERM or SIGINT; then finishes what is under way.
 pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
     let config = Config::infer().await.map_err(OperatorCommandError::Config)?;
-    let client = client(config).map_err(OperatorCommandError::Client)?;
+    let client = cluster::client(config, || {}).map_err(OperatorCommandError::Client)?;
     let mut rng = ambient::rng();
     let identity = args.identity.unwrap_or_else(|| {
         let mut bytes = [0_u8; 8];
@@ -81,24 +76,4 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
         Some(ended) => ended.map_err(OperatorCommandError::Operator),
         None => Ok(()),
     }
-}
-
-/// kube's usual client, but with TCP_NODELAY: without it a request with a body waits 40 ms for a delayed ACK.
-fn client(config: Config) -> Result<Client, kube::Error> {
-    if config.proxy_url.is_some() {
-        return Client::try_from(config);
-    }
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(config.connect_timeout);
-    let connector = config.rustls_https_connector_with_connector(connector)?;
-    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(tower::BoxError::from)
-        .service(http);
-    Ok(ClientBuilder::new(service, config.default_namespace).build())
 }

@@ -1,12 +1,14 @@
 //! `portcullis serve`: the endpoint, from mounted files.
 
-use super::{LogOptions, signals::until_signal};
+use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
-    ambient::SystemClock,
+    ambient::{Clock, SystemClock},
     config::{PRIVATE_PORT, PUBLIC_PORT},
     server::{self, Listeners, Options, ServerError},
-    state,
+    state::{Health, Kubernetes, Local, kubernetes},
 };
+use clap::ValueEnum;
+use kube::{Config, config::InferConfigError};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -14,6 +16,7 @@ use std::{
     sync::Arc,
 };
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// Serve an endpoint from the files that the operator has mounted.
 #[derive(Debug, clap::Args)]
@@ -27,8 +30,23 @@ pub struct Args {
     /// Where health, readiness, metrics and the loaded revision are served
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PRIVATE_PORT)))]
     private_listen: SocketAddr,
+    /// Where grants and registrations are kept
+    #[arg(long, value_enum, default_value_t = State::Memory)]
+    state: State,
+    /// The name of the McpEndpoint whose grants and registrations these are
+    #[arg(long)]
+    endpoint: Option<String>,
     #[command(flatten)]
     pub(super) logs: LogOptions,
+}
+
+/// Where grants and registrations are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum State {
+    /// In this process: they end with it, and other servers do not know of them
+    Memory,
+    /// As OAuthGrants and OAuthClients of the namespace that this pod runs in
+    Kubernetes,
 }
 
 /// Why serving ended.
@@ -45,6 +63,15 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// Grants belong to an endpoint.
+    #[error("--state kubernetes needs --endpoint, the name of the McpEndpoint")]
+    EndpointMissing,
+    /// There is no cluster to keep grants in.
+    #[error("no cluster is configured; set KUBECONFIG, or run in a pod with a service account")]
+    Cluster(#[source] Box<InferConfigError>),
+    /// The configuration of the cluster cannot be used.
+    #[error("the cluster's configuration cannot be used")]
+    Client(#[source] Box<kube::Error>),
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
@@ -59,12 +86,62 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
     let private = Some(listen(args.private_listen, "--private-listen").await?);
     tracing::info!(public = %args.listen, private = %args.private_listen, "listening");
 
-    let clock = Arc::new(SystemClock);
-    let state = Arc::new(state::Local::memory(clock.clone()));
-    let options =
-        Options { config_dir: args.config_dir, workspaces: None, grants: state.clone(), registrations: state, clock };
-    let serve = |shutdown| server::run(options, Listeners { public, private }, shutdown);
-    match until_signal(serve).await.map_err(ServeError::Signals)? {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    match (args.state, args.endpoint) {
+        (State::Kubernetes, Some(endpoint)) => {
+            let config = Config::infer().await.map_err(|error| ServeError::Cluster(Box::new(error)))?;
+            let namespace = config.default_namespace.clone();
+            let health = Arc::new(Health::remote(kubernetes::KINDS, Arc::clone(&clock)));
+            let heard = {
+                let health = Arc::clone(&health);
+                move || health.heard()
+            };
+            let client = cluster::client(config, heard).map_err(|error| ServeError::Client(Box::new(error)))?;
+            let store = Kubernetes::new(&client, &namespace, &endpoint, Arc::clone(&health), Arc::clone(&clock));
+            let store = Arc::new(store);
+            let options = Options {
+                config_dir: args.config_dir,
+                workspaces: None,
+                grants: Arc::clone(&store) as _,
+                registrations: Arc::clone(&store) as _,
+                state: health,
+                clock,
+            };
+            serve(options, Listeners { public, private }, |ended| async move { store.run(&ended).await }).await
+        }
+        (State::Kubernetes, None) => Err(ServeError::EndpointMissing),
+        (State::Memory, _) => {
+            let local = Arc::new(Local::memory(Arc::clone(&clock)));
+            let options = Options {
+                config_dir: args.config_dir,
+                workspaces: None,
+                grants: Arc::clone(&local) as _,
+                registrations: local,
+                state: Arc::new(Health::local()),
+                clock,
+            };
+            serve(options, Listeners { public, private }, |_| std::future::ready(())).await
+        }
+    }
+}
+
+/// Serves until a signal. What `beside` returns runs until the last request is answered.
+async fn serve<Beside: Future<Output = ()>>(
+    options: Options,
+    listeners: Listeners,
+    beside: impl FnOnce(CancellationToken) -> Beside,
+) -> Result<(), ServeError> {
+    let ended = CancellationToken::new();
+    let beside = beside(ended.clone());
+    let serving = |shutdown| async move {
+        let serve = async {
+            let result = server::run(options, listeners, shutdown).await;
+            ended.cancel();
+            result
+        };
+        tokio::join!(serve, beside).0
+    };
+    match until_signal(serving).await.map_err(ServeError::Signals)? {
         Some(ended) => Ok(ended?),
         None => Ok(()),
     }

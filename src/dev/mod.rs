@@ -13,7 +13,7 @@ use crate::{
     ambient::Clock,
     chain::chain,
     server::{self, Listeners, ServerError},
-    state::Local,
+    state,
     workspaces::{
         self, Workspaces,
         local::{LocalOptions, LocalWorkspaces},
@@ -50,7 +50,7 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Whether somebody insisted on an address that other machines reach, without TLS.
     pub beyond_loopback: bool,
-    /// Where credentials, keys and workspaces are kept.
+    /// Where credentials, keys, grants and workspaces are kept.
     pub state: PathBuf,
     /// The `PATH` of commands in workspaces.
     pub path: OsString,
@@ -86,6 +86,9 @@ pub enum DevError {
     /// The workspaces cannot be read.
     #[error("the workspaces in the state directory cannot be used")]
     Workspaces(#[from] workspaces::Error),
+    /// The grants cannot be read.
+    #[error(transparent)]
+    State(#[from] state::local::LocalError),
     /// The server could not start.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -102,8 +105,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), DevError> {
     let (listener, origin) = listen(options.listen, options.beyond_loopback).await?;
-    let state = options.state;
-    let store = spawn_blocking(move || Store::open(&state)).await??;
+    let folder = options.state;
+    let store = spawn_blocking(move || Store::open(&folder)).await??;
     let local = LocalOptions { state_dir: store.root().to_owned(), path: options.path, user: options.user };
     let workspaces = LocalWorkspaces::open(local, Arc::clone(&clock), StdRng::from_rng(&mut rng)).await?;
     let workspaces = Arc::new(workspaces);
@@ -111,12 +114,14 @@ pub async fn run(
     let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, rng };
     let now = clock.now();
     let desk = spawn_blocking(move || Desk::open(station, now)).await??;
-    let grants = Arc::new(Local::memory(Arc::clone(&clock)));
+    let name = desk.outcome.endpoint.name_any();
+    let state = Arc::new(state::Local::open(&desk.station.store.grants_folder(&name), Arc::clone(&clock)).await?);
     let server = server::Options {
-        config_dir: desk.station.store.mounted_folder(&desk.outcome.endpoint.name_any()),
+        config_dir: desk.station.store.mounted_folder(&name),
         workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
-        grants: grants.clone(),
-        registrations: grants,
+        grants: Arc::clone(&state) as _,
+        registrations: Arc::clone(&state) as _,
+        state: Arc::new(state::Health::local()),
         clock: Arc::clone(&clock),
     };
     let serve = async {
@@ -131,6 +136,7 @@ pub async fn run(
     };
     let (serving, keeping) = tokio::join!(serve, keep);
     workspaces.shutdown().await;
+    state.close().await;
     serving?;
     keeping
 }

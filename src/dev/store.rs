@@ -111,6 +111,12 @@ impl Store {
         self.root.join("mounted").join(endpoint)
     }
 
+    /// Where one endpoint's grants and registrations are kept.
+    #[must_use]
+    pub fn grants_folder(&self, endpoint: &str) -> PathBuf {
+        self.root.join("oauth").join(endpoint)
+    }
+
     /// Every Secret, by name. Files that a person deleted or emptied are missing or empty in it, as they would be in a
     /// cluster.
     pub fn secrets(&self) -> Result<BTreeMap<String, Secret>, StoreError> {

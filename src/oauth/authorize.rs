@@ -261,7 +261,7 @@ impl AuthorizationServer {
         let consent = Consent {
             client_id: request.client_id.clone(),
             redirect_uri: request.redirect_uri.clone(),
-            code_challenge: request.code_challenge.clone(),
+            challenge: request.code_challenge.clone(),
             user: user.clone(),
             scopes: chosen.clone(),
             resource: request.resource.clone(),

@@ -76,14 +76,14 @@ impl AuthorizationServer {
             }
         };
         let verifier = known.as_ref().map_or(&*NOBODY, |client| &client.verifier);
-        let verified = match secret {
+        let proven = match secret {
             Some(secret) => verifier.verifies(secret, now),
             None => verifier.client_type == ClientType::Public,
         };
         // An unknown id is not noted: it may be a secret in the wrong place.
         let client_id = known.as_ref().map(|client| client.verifier.client_id.as_str());
         match known.as_ref() {
-            Some(client) if verified => return Ok(Arc::clone(client)),
+            Some(client) if proven => return Ok(Arc::clone(client)),
             _ => tracing::info!(
                 target: "audit",
                 event = "client.authentication_failed",

@@ -25,7 +25,7 @@ pub struct Code {
     /// Where it was sent.
     pub redirect_uri: String,
     /// What its verifier is held against (RFC 7636).
-    pub code_challenge: String,
+    pub challenge: String,
     /// Who consented.
     pub user: GrantUser,
     /// To what.
@@ -48,7 +48,7 @@ pub struct Consent {
     /// Where it is sent.
     pub redirect_uri: String,
     /// What its verifier is held against.
-    pub code_challenge: String,
+    pub challenge: String,
     /// Who consented.
     pub user: GrantUser,
     /// To what.
@@ -67,8 +67,8 @@ impl Code {
     ) -> Result<String, SealError> {
         let mut id = [0_u8; 16];
         rng.fill_bytes(&mut id);
-        let Consent { client_id, redirect_uri, code_challenge, user, scopes, resource } = consent;
-        let code = Self { id: hex(&id), client_id, redirect_uri, code_challenge, user, scopes, resource };
+        let Consent { client_id, redirect_uri, challenge, user, scopes, resource } = consent;
+        let code = Self { id: hex(&id), client_id, redirect_uri, challenge, user, scopes, resource };
         sealer.seal(Purpose::Code, &code, now.saturating_add(LIFETIME).map_err(|_| SealError::Expired)?, rng)
     }
 

@@ -107,3 +107,6 @@ impl IntoResponse for Introspection {
         (no_store(), Json(self)).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ mod revoke;
 mod scopes;
 pub mod seal;
 mod server;
+#[cfg(test)]
+mod testing;
 pub mod token;
 pub mod verify;
 

@@ -260,7 +260,9 @@ fn hmac(key: &Secret, message: &[&[u8]]) -> Secret {
         begin.copy_from_slice(key);
     }
     let mut mac = <Hmac<Sha256> as hmac::digest::KeyInit>::new(&block);
-    message.iter().for_each(|part| mac.update(part));
+    for part in message {
+        mac.update(part);
+    }
     mac.finalize().into_bytes().into()
 }
 

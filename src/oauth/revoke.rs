@@ -61,3 +61,6 @@ impl AuthorizationServer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,7 @@ pub struct Metrics {
     refused: Family<Reason, Counter>,
     reload_successful: Gauge,
     reload_success_time: Gauge<f64, AtomicU64>,
+    state_stale: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -110,6 +111,13 @@ impl Default for Metrics {
             Unit::Seconds,
             reload_success_time.clone(),
         );
+        let state_stale = Gauge::default();
+        registry.register_with_unit(
+            "state_stale",
+            "For how long the API server has not been heard of; at most about 10 while all is well",
+            Unit::Seconds,
+            state_stale.clone(),
+        );
         registry.register("build", "The server's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Self {
             registry,
@@ -123,6 +131,7 @@ impl Default for Metrics {
             refused,
             reload_successful,
             reload_success_time,
+            state_stale,
         }
     }
 }
@@ -174,6 +183,11 @@ impl Metrics {
     pub fn files_loaded(&self, now: Timestamp) {
         self.reload_successful.set(1);
         self.reload_success_time.set(now.as_second() as f64);
+    }
+
+    /// How old what is known of grants may be.
+    pub fn state_stale(&self, seconds: f64) {
+        self.state_stale.set(seconds);
     }
 
     /// Mounted files were refused.

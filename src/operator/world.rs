@@ -16,6 +16,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
     networking::v1::{Ingress, IngressClass, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
+    rbac::v1::RoleBinding,
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -63,6 +64,7 @@ impl World {
             ApiResource::erase::<Secret>(&()),
             ApiResource::erase::<ConfigMap>(&()),
             ApiResource::erase::<ServiceAccount>(&()),
+            ApiResource::erase::<RoleBinding>(&()),
             ApiResource::erase::<Service>(&()),
             ApiResource::erase::<Deployment>(&()),
             ApiResource::erase::<Ingress>(&()),

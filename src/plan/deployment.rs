@@ -6,7 +6,7 @@
 use super::{
     credentials, keys, login,
     metadata::{Component, Owner},
-    quantity, server_config,
+    quantity, rights, server_config,
 };
 use crate::config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PRIVATE_PORT, PUBLIC_PORT};
 use k8s_openapi::{
@@ -81,6 +81,11 @@ fn service_account_name(owner: &Owner<'_>) -> String {
 
 fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
     let drain = owner.endpoint().spec.limits.request_timeout.as_duration().as_secs() + STOP_SECONDS;
+    let config = Volume {
+        name: CONFIG_VOLUME.to_owned(),
+        projected: Some(ProjectedVolumeSource { sources: Some(files(owner)), ..ProjectedVolumeSource::default() }),
+        ..Volume::default()
+    };
     PodSpec {
         service_account_name: Some(service_account_name(owner)),
         automount_service_account_token: Some(false),
@@ -101,30 +106,28 @@ fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
             ..TopologySpreadConstraint::default()
         }]),
         containers: vec![container(owner, image)],
-        volumes: Some(vec![Volume {
-            name: CONFIG_VOLUME.to_owned(),
-            projected: Some(ProjectedVolumeSource { sources: Some(files(owner)), ..ProjectedVolumeSource::default() }),
-            ..Volume::default()
-        }]),
+        volumes: Some([config].into_iter().chain(rights::token_volume(owner)).collect()),
         ..PodSpec::default()
     }
 }
 
 fn container(owner: &Owner<'_>, image: &str) -> Container {
-    let args = [
-        "serve",
-        "--config-dir",
-        CONFIG_DIR,
-        "--listen",
-        &format!("0.0.0.0:{PUBLIC_PORT}"),
-        "--private-listen",
-        &format!("0.0.0.0:{PRIVATE_PORT}"),
-    ];
+    let (public, private) = (format!("0.0.0.0:{PUBLIC_PORT}"), format!("0.0.0.0:{PRIVATE_PORT}"));
+    let mut args = vec!["serve", "--config-dir", CONFIG_DIR, "--listen", &public, "--private-listen", &private];
+    if rights::keeps_state(owner) {
+        args.extend(["--state", "kubernetes", "--endpoint", owner.name()]);
+    }
+    let config = VolumeMount {
+        name: CONFIG_VOLUME.to_owned(),
+        mount_path: CONFIG_DIR.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
     Container {
         name: "server".to_owned(),
         image: Some(image.to_owned()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        args: Some(args.map(ToOwned::to_owned).into()),
+        args: Some(args.into_iter().map(ToOwned::to_owned).collect()),
         ports: Some(vec![port(HTTP, PUBLIC_PORT), port(PRIVATE, PRIVATE_PORT)]),
         startup_probe: Some(Probe { failure_threshold: Some(30), ..probe("/healthz", 1) }),
         liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/healthz", 10) }),
@@ -136,12 +139,7 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![VolumeMount {
-            name: CONFIG_VOLUME.to_owned(),
-            mount_path: CONFIG_DIR.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some([config].into_iter().chain(rights::token_mount(owner)).collect()),
         ..Container::default()
     }
 }

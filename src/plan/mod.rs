@@ -16,6 +16,7 @@ mod login;
 mod metadata;
 mod network_policy;
 mod quantity;
+mod rights;
 mod server_config;
 mod service;
 #[cfg(test)]
@@ -31,11 +32,11 @@ use kube::core::DynamicObject;
 pub use login::LoginProblem;
 use metadata::Owner;
 use rand::CryptoRng;
+pub use rights::SERVER_ROLE;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The label that every planned object carries, with the endpoint's name. The operator's watches select by it.
-pub const ENDPOINT_LABEL: &str = "portcullis.dev/endpoint";
+pub use crate::api::labels::ENDPOINT_LABEL;
 /// The label of a client's Secret, with the client's name.
 pub const CLIENT_LABEL: &str = "portcullis.dev/client";
 /// `app.kubernetes.io/managed-by` of every planned object.
@@ -105,6 +106,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     objects.add([login::secret(&owner, &login_file)])?;
     objects.add([server_config::config_map(&owner, &config_file)])?;
     objects.add([deployment::service_account(&owner)])?;
+    objects.add(rights::role_binding(&owner))?;
     objects.add(network_policy::network_policy(&owner))?;
     objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;
     objects.add(disruption::disruption_budget(&owner))?;

@@ -23,6 +23,7 @@ use crate::{
     ambient::Clock,
     oauth::{client::Registrations, grant::Grants},
     observe::metrics::Metrics,
+    state::Health,
     workspaces::Workspaces,
 };
 use axum::extract::Request;
@@ -40,8 +41,10 @@ pub struct Options {
     pub workspaces: Option<Arc<dyn Workspaces>>,
     /// Where grants are kept.
     pub grants: Arc<dyn Grants>,
-    /// Where the clients are kept that registered themselves.
+    /// Where the clients that registered themselves are kept.
     pub registrations: Arc<dyn Registrations>,
+    /// How fresh the two are.
+    pub state: Arc<Health>,
     /// The time that tokens and secrets are held against.
     pub clock: Arc<dyn Clock>,
 }
@@ -73,6 +76,7 @@ pub enum ServerError {
 pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationToken) -> Result<(), ServerError> {
     let folder = options.config_dir.clone();
     let metrics = Arc::new(Metrics::default());
+    let state = Arc::clone(&options.state);
     let abort = CancellationToken::new();
     let (current, seen) = Current::load(options, Arc::clone(&metrics), abort.clone())
         .await
@@ -87,7 +91,7 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
         async move { current.follow(seen, &drained).await }
     });
     if let Some(listener) = listeners.private {
-        let router = private::router(Arc::clone(&current), metrics, shutdown.clone());
+        let router = private::router(Arc::clone(&current), metrics, state, shutdown.clone());
         let drained = drained.clone();
         tasks.spawn(async move { connections::serve(listener, router, &drained, || Duration::from_secs(1)).await });
     }

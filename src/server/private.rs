@@ -4,24 +4,32 @@ use super::reload::Current;
 use crate::{
     config::LoadedRevision,
     observe::metrics::{self, Metrics},
+    state::Health,
 };
 use axum::{Json, Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// `/healthz`: the process answers. `/readyz`: it takes requests, which it does until it shuts down; refused files do
-/// not count, since the last good ones are in force. `/metrics`: OpenMetrics. `/revision`: [`LoadedRevision`].
-pub fn router(current: Arc<Current>, metrics: Arc<Metrics>, shutdown: CancellationToken) -> Router {
+/// `/healthz`: the process answers. `/readyz`: it takes requests, which it does from when it has first heard of every
+/// grant until it shuts down; refused files do not count, since the last good ones are in force, nor does an API server
+/// that cannot be reached, since what is known of grants is. `/metrics`: OpenMetrics. `/revision`: [`LoadedRevision`].
+pub fn router(current: Arc<Current>, metrics: Arc<Metrics>, state: Arc<Health>, shutdown: CancellationToken) -> Router {
+    let freshness = Arc::clone(&state);
     let ready = move || {
         let answer = if shutdown.is_cancelled() {
             (StatusCode::SERVICE_UNAVAILABLE, "draining")
+        } else if !state.is_complete() {
+            (StatusCode::SERVICE_UNAVAILABLE, "grants are not known yet")
         } else {
             (StatusCode::OK, "ok")
         };
         std::future::ready(answer)
     };
     let measured = move || {
+        if let Some(seconds) = freshness.stale_seconds() {
+            metrics.state_stale(seconds);
+        }
         std::future::ready(match metrics.encode() {
             Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

@@ -1,10 +1,14 @@
-//! Where grants and registrations live: [`Local`] on one machine, [`kubernetes`] in a cluster.
+//! Where grants and registrations live: [`Local`] on one machine, [`Kubernetes`] in a cluster.
 //!
 //! Both implement `oauth`'s traits in the same way: writes go to the place, reads come from an index in memory that
 //! follows the place. A grant that is deleted there, by whatever means, is refused from then on.
 
-pub mod index;
+mod health;
+mod index;
+pub mod kubernetes;
 pub mod local;
 mod objects;
 
+pub use health::Health;
+pub use kubernetes::Kubernetes;
 pub use local::Local;

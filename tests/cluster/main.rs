@@ -8,3 +8,4 @@ mod admission;
 mod harness;
 mod operator;
 mod servers;
+mod state;

@@ -75,6 +75,8 @@ pub async fn endpoint_with(config: ServerConfig, scopes: &[Scope], with_workspac
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    // For reqwest's clients: nobody else has chosen one in this process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Endpoint { url, client: reqwest::Client::new(), server, state }
 }
 

@@ -40,7 +40,8 @@ use tokio::{sync::OnceCell, time::Instant};
 /// The controllers that run: what owner references, Deployments, Services and namespaces need. HorizontalPodAutoscalers
 /// are left alone, since nothing measures pods here.
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
-    deployment-controller,replicaset-controller,endpointslice-controller,disruption-controller";
+    deployment-controller,replicaset-controller,endpointslice-controller,disruption-controller,\
+    root-ca-certificate-publisher-controller";
 
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
@@ -143,6 +144,7 @@ impl ControlPlane {
                 ("kubeconfig", &path("admin.kubeconfig")),
                 ("controllers", CONTROLLERS),
                 ("service-account-private-key-file", &path("service-accounts.key")),
+                ("root-ca-file", &certificate_authority(&folder).display().to_string()),
                 ("leader-elect", "false"),
                 ("secure-port", "0"),
                 ("kube-api-qps", "500"),
@@ -169,6 +171,11 @@ impl ControlPlane {
     /// Where the control plane keeps its files; removed at the end.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The API server.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// A kubeconfig that may do everything.

@@ -46,6 +46,7 @@ const VOLUME_REFRESH: Duration = Duration::from_mins(1);
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const NODE: &str = "node";
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// A running stand-in. It and its containers end with this value.
 pub struct Kubelet {
@@ -60,6 +61,8 @@ struct Node {
     /// Stands in for every image.
     binary: PathBuf,
     folder: PathBuf,
+    /// The API server.
+    url: String,
 }
 
 impl Kubelet {
@@ -72,6 +75,7 @@ impl Kubelet {
             namespace: namespace.to_owned(),
             binary: binary.to_owned(),
             folder: folder.clone(),
+            url: plane.url().to_owned(),
         });
         let mut task = JoinSet::new();
         task.spawn(async move {
@@ -340,12 +344,19 @@ fn run(
         args = args.into_iter().map(|arg| arg.replace(&mount.mount_path, &folder)).collect();
     }
     args = args.into_iter().map(|arg| arg.replace("0.0.0.0:", &format!("{address}:"))).collect();
-    let env: Vec<(&str, &str)> = container
+    // In place of the service account's folder and the API server's address, which every pod has: a file that says both.
+    let account = container.volume_mounts.iter().flatten().find(|mount| mount.mount_path == SERVICE_ACCOUNT);
+    let kubeconfig = match account.and_then(|mount| volumes.get(&mount.name)) {
+        Some(volume) => volume.kubeconfig(&node.url, &node.namespace)?,
+        None => "/dev/null".to_owned(),
+    };
+    let mut env: Vec<(&str, &str)> = container
         .env
         .iter()
         .flatten()
         .filter_map(|variable| Some((variable.name.as_str(), variable.value.as_deref()?)))
         .collect();
+    env.push(("KUBECONFIG", &kubeconfig));
     let log = node.folder.join(format!("{}-{restarts}.log", pod.name_any()));
     Ok(Process::start(&node.binary, &args, &env, &log)?)
 }

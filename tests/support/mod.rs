@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod controlplane;
+pub mod grants;
 pub mod kubelet;
 pub mod process;
 pub mod proxy;

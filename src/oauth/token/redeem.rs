@@ -54,7 +54,7 @@ impl AuthorizationServer {
         if request.parameters.get("redirect_uri").is_some_and(|uri| uri != code.redirect_uri) {
             return Err(OAuthError::InvalidGrant("the redirect_uri is not the one of the authorization request"));
         }
-        if !pkce::verifies(&code.code_challenge, request.required("code_verifier")?) {
+        if !pkce::verifies(&code.challenge, request.required("code_verifier")?) {
             return Err(OAuthError::InvalidGrant("the code_verifier does not match the code_challenge"));
         }
         if code.resource != self.resource {

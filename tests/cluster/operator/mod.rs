@@ -7,4 +7,4 @@ mod memory;
 mod objects;
 mod rest;
 mod servers;
-mod stage;
+pub mod stage;

@@ -7,6 +7,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
+    rbac::v1::RoleBinding,
 };
 use kube::{
     Api, Client, Resource,
@@ -175,6 +176,7 @@ pub async fn objects(client: &Client, namespace: &str) -> BTreeMap<(String, Stri
         ApiResource::erase::<Secret>(&()),
         ApiResource::erase::<ConfigMap>(&()),
         ApiResource::erase::<ServiceAccount>(&()),
+        ApiResource::erase::<RoleBinding>(&()),
         ApiResource::erase::<Service>(&()),
         ApiResource::erase::<Deployment>(&()),
         ApiResource::erase::<Ingress>(&()),

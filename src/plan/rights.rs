@@ -1,0 +1,95 @@
+//! What the servers may do in the cluster: keep grants and registrations of their own namespace, and nothing else.
+//!
+//! The rights are one ClusterRole, `portcullis-server`, which the operator may bind but does not hold.
+
+use super::metadata::{Component, Owner};
+use k8s_openapi::api::{
+    core::v1::{
+        ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, ObjectFieldSelector,
+        ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    },
+    rbac::v1::{RoleBinding, RoleRef, Subject},
+};
+
+/// The ClusterRole with the servers' rights.
+pub const SERVER_ROLE: &str = "portcullis-server";
+
+const TOKEN_VOLUME: &str = "kube-api-access";
+/// Where every Kubernetes client looks.
+const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// A kubelet renews it long before. (The token of `automountServiceAccountToken` says an hour too, but API servers
+/// extend just that one to a year.)
+const TOKEN_SECONDS: i64 = 3600;
+
+/// Whether the servers keep anything in the cluster: with an authorization server elsewhere they do not.
+pub(super) fn keeps_state(owner: &Owner<'_>) -> bool {
+    owner.endpoint().spec.external_issuer.is_none()
+}
+
+pub(super) fn role_binding(owner: &Owner<'_>) -> Option<RoleBinding> {
+    let account = owner.named("server");
+    keeps_state(owner).then(|| RoleBinding {
+        metadata: owner.metadata(account.clone(), Component::Server),
+        role_ref: RoleRef {
+            api_group: "rbac.authorization.k8s.io".to_owned(),
+            kind: "ClusterRole".to_owned(),
+            name: SERVER_ROLE.to_owned(),
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: account,
+            namespace: Some(owner.namespace().to_owned()),
+            api_group: None,
+        }]),
+    })
+}
+
+/// The token of the servers' account. A volume of our own instead of `automountServiceAccountToken`, so that it is
+/// short-lived, and only in the one container that needs it.
+pub(super) fn token_volume(owner: &Owner<'_>) -> Option<Volume> {
+    let sources = vec![
+        VolumeProjection {
+            service_account_token: Some(ServiceAccountTokenProjection {
+                path: "token".to_owned(),
+                expiration_seconds: Some(TOKEN_SECONDS),
+                audience: None,
+            }),
+            ..VolumeProjection::default()
+        },
+        VolumeProjection {
+            config_map: Some(ConfigMapProjection {
+                name: "kube-root-ca.crt".to_owned(),
+                items: Some(vec![KeyToPath { key: "ca.crt".to_owned(), path: "ca.crt".to_owned(), mode: None }]),
+                optional: None,
+            }),
+            ..VolumeProjection::default()
+        },
+        VolumeProjection {
+            downward_api: Some(DownwardAPIProjection {
+                items: Some(vec![DownwardAPIVolumeFile {
+                    path: "namespace".to_owned(),
+                    field_ref: Some(ObjectFieldSelector {
+                        api_version: Some("v1".to_owned()),
+                        field_path: "metadata.namespace".to_owned(),
+                    }),
+                    ..DownwardAPIVolumeFile::default()
+                }]),
+            }),
+            ..VolumeProjection::default()
+        },
+    ];
+    keeps_state(owner).then(|| Volume {
+        name: TOKEN_VOLUME.to_owned(),
+        projected: Some(ProjectedVolumeSource { sources: Some(sources), ..ProjectedVolumeSource::default() }),
+        ..Volume::default()
+    })
+}
+
+pub(super) fn token_mount(owner: &Owner<'_>) -> Option<VolumeMount> {
+    keeps_state(owner).then(|| VolumeMount {
+        name: TOKEN_VOLUME.to_owned(),
+        mount_path: TOKEN_DIR.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    })
+}

@@ -1,0 +1,118 @@
+//! `Grants` over `OAuthGrant`s.
+
+use super::{Kubernetes, RequestError};
+use crate::{
+    api::grant::{RefreshState, Revocation, RevocationReason},
+    oauth::grant::{Grant, Grants, GrantsError, Known},
+    state::{index::Found, objects},
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use kube::{
+    api::{Patch, PatchParams, PostParams},
+    core::DeserializeGuard,
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// How often a revocation is tried over what others write at the same time.
+const REVOKE_TRIES: usize = 10;
+
+impl From<RequestError> for GrantsError {
+    fn from(error: RequestError) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl Kubernetes {
+    /// At the API server. Memory learns of it.
+    pub(super) async fn read_grant(&self, name: &str) -> Result<Option<Arc<Grant>>, RequestError> {
+        let answer = self.request(self.grants.get_opt(name)).await?;
+        let grant = answer.and_then(|object| self.readable_grant(object).ok());
+        let Some(grant) = grant else {
+            // Only what was known can be forgotten: else anybody could fill memory with names.
+            if let Found::Here(known) = self.known.find(name) {
+                let version = objects::version(Some(&known.version));
+                self.known.removed(name, Some(version), self.clock.now());
+            }
+            return Ok(None);
+        };
+        Ok(Some(self.known.answered(grant)))
+    }
+
+    /// Changes the grant, if it still is of this version.
+    async fn patch_grant(&self, name: &str, version: &str, mut patch: Value) -> Result<Arc<Grant>, RequestError> {
+        patch["metadata"] = json!({"resourceVersion": version});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        let kept = self.request(self.grants.patch(name, &params, &patch)).await?;
+        let kept = self.readable_grant(kept).map_err(RequestError::Unreadable)?;
+        Ok(self.known.answered(kept))
+    }
+
+    async fn try_revoke(&self, name: &str, revocation: &Revocation) -> Result<(), RequestError> {
+        for _ in 0..REVOKE_TRIES {
+            let Some(grant) = self.read_grant(name).await? else { return Ok(()) };
+            if grant.revoked.is_some() {
+                return Ok(());
+            }
+            match self.patch_grant(name, &grant.version, json!({"spec": {"revoked": revocation}})).await {
+                Ok(_) => return Ok(()),
+                Err(error) if matches!(error.code(), Some(404 | 409)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(RequestError::Contended)
+    }
+}
+
+#[async_trait]
+impl Grants for Kubernetes {
+    fn find(&self, name: &str) -> Known {
+        match self.known.find(name) {
+            Found::Here(grant) => Known::Here(grant),
+            Found::Gone => Known::Gone,
+            Found::Unknown => Known::Unknown,
+        }
+    }
+
+    fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {
+        self.known.of_user(user_id)
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError> {
+        Ok(self.read_grant(name).await?)
+    }
+
+    async fn create(&self, grant: Grant) -> Result<Arc<Grant>, GrantsError> {
+        let mut object = objects::new_grant(grant, &self.endpoint);
+        object.metadata.labels = Some(self.labels(&[]));
+        let created = match self.request(self.new_grants.create(&PostParams::default(), &object)).await {
+            Ok(created) => created,
+            Err(error) if error.code() == Some(409) => return Err(GrantsError::Exists),
+            Err(error) => return Err(error.into()),
+        };
+        let created = self.readable_grant(DeserializeGuard(Ok(created))).map_err(RequestError::Unreadable)?;
+        Ok(self.known.answered(created))
+    }
+
+    async fn rotate(&self, grant: &Grant, next: RefreshState) -> Result<Arc<Grant>, GrantsError> {
+        if grant.version.is_empty() {
+            // The API server would take it for "whatever it is now".
+            return Err(GrantsError::Conflict);
+        }
+        let rotated = self.patch_grant(&grant.name, &grant.version, json!({"spec": {"refresh": next}})).await;
+        rotated.map_err(|error| match error.code() {
+            Some(404) => GrantsError::NotFound,
+            Some(409) => GrantsError::Conflict,
+            _ => error.into(),
+        })
+    }
+
+    async fn revoke(&self, name: &str, reason: RevocationReason, now: Timestamp) -> Result<(), GrantsError> {
+        Ok(self.try_revoke(name, &Revocation { at: now, reason }).await?)
+    }
+
+    fn used(&self, name: &str, now: Timestamp) {
+        self.note_use(name, now);
+    }
+}

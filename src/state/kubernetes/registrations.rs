@@ -1,0 +1,60 @@
+//! `Registrations` over `OAuthClient`s that carry the label `portcullis.dev/registered`.
+
+use super::{Kubernetes, RequestError};
+use crate::{
+    api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL},
+    oauth::client::{Client, ClientError, NewRegistration, Registrations},
+    state::{
+        index::{Entry as _, Found},
+        objects,
+    },
+};
+use async_trait::async_trait;
+use kube::{api::PostParams, core::DeserializeGuard};
+use std::sync::Arc;
+
+impl From<RequestError> for ClientError {
+    fn from(error: RequestError) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl Kubernetes {
+    /// At the API server. Memory learns of it.
+    pub(super) async fn read_client(&self, name: &str) -> Result<Option<Arc<Client>>, RequestError> {
+        let answer = self.request(self.clients.get_opt(name)).await?;
+        let Some(client) = answer.and_then(|object| self.readable_client(object).ok()) else {
+            if let Found::Here(known) = self.registered.find(name) {
+                self.registered.removed(name, Some(known.version()), self.clock.now());
+            }
+            return Ok(None);
+        };
+        Ok(Some(Arc::clone(&self.registered.answered(client).client)))
+    }
+}
+
+#[async_trait]
+impl Registrations for Kubernetes {
+    fn find(&self, client_id: &str) -> Option<Arc<Client>> {
+        match self.registered.find(client_id) {
+            Found::Here(registered) => Some(Arc::clone(&registered.client)),
+            Found::Gone | Found::Unknown => None,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.registered.len()
+    }
+
+    async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {
+        Ok(self.read_client(client_id).await?)
+    }
+
+    async fn create(&self, client_id: &str, new: NewRegistration) -> Result<Arc<Client>, ClientError> {
+        let mut object = objects::new_registration(client_id, new, &self.endpoint);
+        object.metadata.labels = Some(self.labels(&[(REGISTERED_LABEL, REGISTERED_DYNAMIC)]));
+        let created = self.request(self.new_clients.create(&PostParams::default(), &object)).await?;
+        let created = self.readable_client(DeserializeGuard(Ok(created))).map_err(RequestError::Unreadable)?;
+        Ok(Arc::clone(&self.registered.answered(created).client))
+    }
+}
