@@ -1,4 +1,4 @@
-# What people and CI run. Needs Rust, Go, Node and Python 3; every other tool is installed once, at a pinned version,
+# What people and CI run. Needs Rust, Go, Node, Python 3, Java and Maven; every other tool is installed once, at a pinned version,
 # into a cache outside the checkout.
 SHELL := /bin/bash
 CACHE := $(or $(PORTCULLIS_CACHE),$(HOME)/.cache/portcullis)

@@ -108,6 +108,59 @@ fn the_printed_command_lines_do_what_they_say() {
     assert!(stdout.starts_with("git version "), "{ran:?}");
 }
 
+/// The value after a word at the beginning of a line of the banner.
+fn told(dev: &Dev, word: &str) -> String {
+    let said = dev.wait_for(SERVED);
+    let line = said.lines().find_map(|line| line.trim_start().strip_prefix(word));
+    line.unwrap_or_else(|| panic!("no {word:?} in:\n{said}")).trim().to_owned()
+}
+
+#[test]
+fn where_nobody_else_can_sign_in_the_person_in_front_of_it_can() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().join("secrets/agents-local-user");
+    let mounted = || fs::read_to_string(state.path().join("mounted/agents/login.json")).unwrap();
+    let first = Dev::serve(&quickstart(), state.path());
+    let (name, password) = (told(&first, "user name"), told(&first, "password"));
+    assert_eq!(told(&first, "kept in"), path(&folder.join("password").canonicalize().unwrap()));
+    assert_eq!(fs::metadata(folder.join("password")).unwrap().permissions().mode() & 0o777, 0o600);
+    let line = fs::read_to_string(folder.join("htpasswd")).unwrap();
+    let (user, hash) = line.trim().split_once(':').unwrap();
+    assert!(user == name && bcrypt::verify(&password, hash).unwrap(), "{line}");
+    assert!(mounted().contains(hash) && !mounted().contains(&password), "{}", mounted());
+    stop(first);
+
+    let second = Dev::serve(&quickstart(), state.path());
+    assert_eq!(told(&second, "password"), password);
+    // Whoever takes the password away takes it back.
+    fs::remove_file(folder.join("password")).unwrap();
+    eventually(|| (!mounted().contains(hash)).then_some(())).expect("the old password counts no longer");
+    assert_ne!(fs::read_to_string(folder.join("password")).unwrap().trim(), password);
+}
+
+#[test]
+fn a_login_of_the_manifest_takes_the_local_users_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (manifest, state) = (folder.path().join("all.yaml"), folder.path().join("state"));
+    fs::write(&manifest, ENDPOINT).unwrap();
+    let dev = Dev::serve(&manifest, &state);
+    let local = state.join("secrets/agents-local-user");
+    assert!(local.is_dir());
+    let people =
+        ENDPOINT.replace("spec: {", "spec: {login: [{name: people, passwords: {secretRef: {name: people}}}], ");
+    fs::write(&manifest, &people).unwrap();
+    dev.wait_for(r#"login "people": Secret "people" was not found with the label portcullis.dev/endpoint=agents"#);
+    assert!(!local.exists(), "nobody can sign in as the local user any more");
+    let hash = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: people, labels: {{portcullis.dev/endpoint: agents}}}}\n\
+         stringData: {{htpasswd: 'ada:{hash}'}}\n"
+    );
+    fs::write(&manifest, format!("{people}{secret}")).unwrap();
+    let mounted = || fs::read_to_string(state.join("mounted/agents/login.json")).unwrap();
+    eventually(|| mounted().contains("\"ada\"").then_some(())).expect("the manifest's user can sign in");
+}
+
 #[test]
 fn keys_and_clients_survive_a_restart() {
     let state = tempfile::tempdir().unwrap();

@@ -80,8 +80,8 @@ fn installed() -> &'static (PathBuf, PathBuf) {
             Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/install.sh")).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let printed = String::from_utf8(output.stdout).unwrap();
-        let (node, python) = printed.trim().split_once('\n').unwrap();
-        (Path::new(node).join("node_modules"), PathBuf::from(python))
+        let [folder, _, python] = printed.lines().collect::<Vec<_>>().try_into().unwrap();
+        (Path::new(folder).join("node_modules"), PathBuf::from(python))
     })
 }
 

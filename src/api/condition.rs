@@ -13,6 +13,9 @@ pub const EXPOSED: &str = "Exposed";
 pub const CREDENTIALS_LOADED: &str = "CredentialsLoaded";
 /// The operator went through a client's first steps and every server answered as it should.
 pub const VERIFIED: &str = "Verified";
+/// Every way to sign in of `spec.login` can be used. Only there where there are any. Where it is false, so is `Ready`, as
+/// the manifest asks for more than there is; logins that can be used, connected agents and unattended ones go on.
+pub const LOGINS_READY: &str = "LoginsReady";
 
 /// What a reconcile found about one condition type.
 #[derive(Clone, Debug, PartialEq, Eq)]

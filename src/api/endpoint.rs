@@ -455,7 +455,7 @@ pub struct McpEndpointStatus {
     /// The MCP revisions that the servers offer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protocol_versions: Vec<String>,
-    /// `Ready`, `Available`, `Exposed`, `CredentialsLoaded`, `Verified`.
+    /// `Ready`, `Available`, `Exposed`, `CredentialsLoaded`, `Verified`; `LoginsReady` too where there are logins.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,

@@ -1,12 +1,12 @@
 //! What `portcullis dev` tells the person in front of it: where the endpoint is, and command lines that can be pasted.
 
-use super::{station::Outcome, store::Store};
+use super::{station::Outcome, store::Store, user};
 use crate::{
-    api::{Grant, OAuthClient, Scope, scope},
+    api::{Grant, OAuthClient, Scope, preset::Preset, scope},
     plan::{ClientPlan, CredentialChange},
 };
 use kube::ResourceExt as _;
-use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 /// What is said once, when the endpoint is served.
 #[must_use]
@@ -20,15 +20,18 @@ pub fn welcome(outcome: &Outcome, store: &Store) -> String {
         name = outcome.endpoint.name_any(),
         state = store.root().display(),
     );
+    text.push_str(&people(outcome, store));
     for plan in &outcome.plan.clients {
         if let Some(client) = outcome.clients.iter().find(|client| client.name_any() == plan.name) {
             text.push('\n');
             text.push_str(&introduction(outcome, client, plan, store));
         }
     }
-    if outcome.plan.clients.is_empty() {
+    let policy = &outcome.plan.config.client_policy;
+    if outcome.plan.clients.is_empty() && policy.metadata_documents.is_none() && policy.dynamic_registration.is_none() {
         text.push_str(
-            "\nNo OAuthClient names this endpoint, so nobody can obtain a token: add one to the manifests.\n",
+            "\nNo OAuthClient names this endpoint, and no client may come by itself (spec.clients), so that nothing can\n\
+             obtain a token: add an OAuthClient to the manifests.\n",
         );
     }
     text.push_str("\nEdits of the manifests are live. Ctrl-C ends it; credentials and workspaces are kept.\n");
@@ -58,6 +61,12 @@ pub fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "client {:?}: {what}{place}", plan.name);
     }
+    for problem in after.plan.login_problems.iter().filter(|problem| !before.plan.login_problems.contains(problem)) {
+        let _ = writeln!(text, "{problem}");
+    }
+    if after.local_user != before.local_user {
+        text.push_str(&people(after, store));
+    }
     for old in &before.plan.clients {
         if !after.plan.clients.iter().any(|plan| plan.name == old.name) {
             let _ = writeln!(text, "client {:?}: it is gone, and its tokens with it", old.name);
@@ -75,20 +84,24 @@ fn introduction(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan, stor
         let _ = writeln!(text, "  problem     {problem}");
         return text;
     }
-    if !client.spec.grants().contains(&Grant::ClientCredentials) {
-        text.push_str(
-            "  Nobody can sign in yet, so it obtains no tokens. For an unattended agent add client_credentials to\n  \
-             spec.grants, with spec.type Confidential.\n",
-        );
+    let secret = plan.secret_name.as_deref();
+    let folder = secret.map(|secret| store.secret_folder(secret)).unwrap_or_default();
+    let _ = match secret {
+        None => writeln!(text, "  client id   {} (and no secret)", plan.client_id),
+        Some(secret) if client.spec.existing_secret.is_some() => {
+            writeln!(text, "  credentials its name, and what the Secret {secret:?} of the manifests holds")
+        }
+        Some(_) => writeln!(text, "  credentials {}/{{client-id,client-secret,url,token-url}}", folder.display()),
+    };
+    if client.spec.grants().contains(&Grant::AuthorizationCode) {
+        text.push_str(&for_a_person(outcome, client, plan));
+    }
+    if !client.spec.grants().contains(&Grant::ClientCredentials)
+        || secret.is_none()
+        || client.spec.existing_secret.is_some()
+    {
         return text;
     }
-    let Some(secret) = plan.secret_name.as_deref() else { return text };
-    let folder = store.secret_folder(secret);
-    if client.spec.existing_secret.is_some() {
-        let _ = writeln!(text, "  credentials its name, and what the Secret {secret:?} of the manifests holds");
-        return text;
-    }
-    let _ = writeln!(text, "  credentials {}/{{client-id,client-secret,url,token-url}}", folder.display());
     let url = outcome.plan.config.url.resource();
     let token = obtain_token(&outcome.plan.config.url.issuer_url("/token"), &folder);
     let _ = write!(text, "\n  List the tools:\n\n{}", list_tools(&token, &url));
@@ -102,6 +115,53 @@ fn introduction(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan, stor
         outcome.plan.config.access_token_lifetime,
         outcome.endpoint.name_any(),
     );
+    text
+}
+
+/// Who can sign in, and how.
+fn people(outcome: &Outcome, store: &Store) -> String {
+    let mut text = String::new();
+    if let Some(user) = &outcome.local_user {
+        let file = store.secret_folder(&user.secret_name).join(user::PASSWORD);
+        // It was written a moment ago. Its owner may have taken it away since.
+        let password = fs::read_to_string(&file).unwrap_or_default();
+        let _ = write!(
+            text,
+            "\nThe manifest has no spec.login, so that you alone can sign in.\n\n  \
+               user name   {}\n  \
+               password    {}\n  \
+               kept in     {}\n",
+            user.name,
+            password.trim(),
+            file.display(),
+        );
+    } else if !outcome.plan.config.login.is_empty() {
+        let names: Vec<&str> = outcome.plan.config.login.iter().map(|login| login.name.as_str()).collect();
+        let _ = writeln!(text, "\nPeople sign in by {}.", names.join(", "));
+    }
+    for problem in &outcome.plan.login_problems {
+        let _ = writeln!(text, "  problem     {problem}");
+    }
+    text
+}
+
+/// How somebody lets an agent in by signing in.
+fn for_a_person(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan) -> String {
+    let (name, url) = (outcome.endpoint.name_any(), outcome.plan.config.url.resource());
+    let mut text = String::new();
+    let what = if plan.secret_name.is_some() { "the client id and the secret above" } else { "the client id above" };
+    let _ = writeln!(
+        text,
+        "\n  Give the agent {url} and {what}. It opens a browser, where you sign in and choose what it may do."
+    );
+    if client.spec.preset == Preset::ClaudeCode {
+        let _ = write!(
+            text,
+            "\n  Add it to Claude Code, then connect with /mcp there:\n\n\
+             claude mcp add --transport http --client-id {} {name} {url}\n",
+            plan.client_id
+        );
+    }
     text
 }
 

@@ -5,6 +5,7 @@ mod banner;
 mod manifests;
 mod station;
 mod store;
+mod user;
 mod watch;
 
 pub use manifests::Source;
@@ -54,7 +55,7 @@ pub struct Options {
     pub state: PathBuf,
     /// The `PATH` of commands in workspaces.
     pub path: OsString,
-    /// The `USER` of commands in workspaces.
+    /// The `USER` of commands in workspaces, and the name of the local user.
     pub user: OsString,
 }
 
@@ -107,11 +108,12 @@ pub async fn run(
     let (listener, origin) = listen(options.listen, options.beyond_loopback).await?;
     let folder = options.state;
     let store = spawn_blocking(move || Store::open(&folder)).await??;
+    let user = user::name_of(&options.user);
     let local = LocalOptions { state_dir: store.root().to_owned(), path: options.path, user: options.user };
     let workspaces = LocalWorkspaces::open(local, Arc::clone(&clock), StdRng::from_rng(&mut rng)).await?;
     let workspaces = Arc::new(workspaces);
 
-    let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, rng };
+    let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, user, rng };
     let now = clock.now();
     let desk = spawn_blocking(move || Desk::open(station, now)).await??;
     let name = desk.outcome.endpoint.name_any();

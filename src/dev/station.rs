@@ -3,6 +3,7 @@
 use super::{
     manifests::{ManifestErrors, Manifests, Source, load},
     store::{Store, StoreError},
+    user::{self, LocalUser, LocalUserError},
 };
 use crate::{
     api::{
@@ -50,6 +51,9 @@ pub enum StationError {
     /// The state directory refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The local user could not be made.
+    #[error(transparent)]
+    LocalUser(#[from] LocalUserError),
 }
 
 /// The endpoint, and where it is served.
@@ -63,6 +67,8 @@ pub struct Station {
     pub origin: String,
     /// Where everything is kept.
     pub store: Store,
+    /// What the local user is called.
+    pub user: String,
     /// For credentials that are not there yet.
     pub rng: StdRng,
 }
@@ -76,6 +82,8 @@ pub struct Outcome {
     pub clients: Vec<OAuthClient>,
     /// The plan.
     pub plan: Plan,
+    /// Who can sign in where the manifest names nobody.
+    pub local_user: Option<LocalUser>,
     /// Whether the mounted files changed.
     pub changed: bool,
 }
@@ -88,7 +96,7 @@ impl Station {
 
     /// Plans the endpoint, and makes the files say what the plan says. Blocks.
     pub fn apply(&mut self, manifests: &Manifests, now: Timestamp) -> Result<Outcome, StationError> {
-        let endpoint = served_here(pick(&manifests.endpoints, self.endpoint.as_deref())?, &self.origin)?;
+        let mut endpoint = served_here(pick(&manifests.endpoints, self.endpoint.as_deref())?, &self.origin)?;
         let (name, namespace) = (endpoint.name_any(), endpoint.namespace());
         let clients: Vec<OAuthClient> = manifests
             .clients
@@ -107,6 +115,7 @@ impl Station {
         );
         secrets.retain(|_, secret| secret.labels().get(ENDPOINT_LABEL) == Some(&name));
 
+        let local_user = self.local_user(&mut endpoint, &mut secrets)?;
         let inputs = plan::Inputs {
             endpoint: &endpoint,
             clients: &clients.iter().collect::<Vec<_>>(),
@@ -115,13 +124,39 @@ impl Station {
             now,
         };
         let plan = plan::plan(&inputs, &mut self.rng)?;
-        let changed = self.write(&name, &plan, &secrets)?;
-        Ok(Outcome { endpoint, clients, plan, changed })
+        let kept = local_user.as_ref().map(|user| user.secret_name.as_str());
+        let changed = self.write(&name, &plan, &secrets, kept)?;
+        Ok(Outcome { endpoint, clients, plan, local_user, changed })
     }
 
-    fn write(&self, endpoint: &str, plan: &Plan, observed: &BTreeMap<String, Secret>) -> Result<bool, StationError> {
+    /// Lets the person in front of the machine sign in, where the manifest lets nobody.
+    fn local_user(
+        &mut self,
+        endpoint: &mut McpEndpoint,
+        secrets: &mut BTreeMap<String, Secret>,
+    ) -> Result<Option<LocalUser>, StationError> {
+        if !user::is_needed(endpoint) {
+            return Ok(None);
+        }
+        let secret_name = user::secret_name(&endpoint.name_any());
+        let observed = secrets.get(&secret_name);
+        let secret = user::secret(&endpoint.name_any(), &self.user, observed, &mut self.rng)?;
+        self.store.write_secret(&secret_name, &secret, observed)?;
+        secrets.insert(secret_name.clone(), secret);
+        endpoint.spec.login.push(user::login(&secret_name));
+        Ok(Some(LocalUser { name: self.user.clone(), secret_name }))
+    }
+
+    /// `kept`: a Secret that is no plan's, and stays.
+    fn write(
+        &self,
+        endpoint: &str,
+        plan: &Plan,
+        observed: &BTreeMap<String, Secret>,
+        kept: Option<&str>,
+    ) -> Result<bool, StationError> {
         let mut mounted: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
-        let mut planned = BTreeSet::new();
+        let mut planned: BTreeSet<&str> = kept.into_iter().collect();
         for object in &plan.objects {
             match object.kind() {
                 "Secret" => {

@@ -89,7 +89,7 @@ pub enum SignInError {
     },
     /// The provider does not accept this endpoint: a wrong secret, or an unregistered callback.
     #[error(
-        "{provider} does not accept this endpoint: {what}. Whoever runs the endpoint has to correct this; agents that are connected already go on working."
+        "Signing in at {provider} is not set up correctly: {what}. Whoever runs the endpoint has to correct this; agents that are connected already go on working."
     )]
     Misconfigured {
         /// What the page calls the provider.
@@ -201,5 +201,23 @@ fn spoken(wait: Duration) -> String {
         0 | 1 => "a second".to_owned(),
         2..=90 => format!("{seconds} seconds"),
         _ => format!("{} minutes", seconds.div_ceil(60)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_said_as_people_say_them() {
+        for (wait, said) in [
+            (Duration::from_millis(200), "a second"),
+            (Duration::from_secs(30), "30 seconds"),
+            (Duration::from_millis(1500), "2 seconds"),
+            (Duration::from_secs(91), "2 minutes"),
+            (Duration::from_secs(900), "15 minutes"),
+        ] {
+            assert_eq!(spoken(wait), said);
+        }
     }
 }

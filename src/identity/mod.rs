@@ -184,11 +184,17 @@ impl Logins {
         }
         let Lasting { throttle, room } = &*self.lasting;
         throttle.begin(login, user, address, now).map_err(|wait| SignInError::TooManyAttempts { wait })?;
-        if !users.check(room, user, password).await? {
-            return Err(SignInError::WrongPassword);
+        match users.check(room, user, password).await {
+            Ok(true) => {
+                throttle.succeeded(login, user, address, now);
+                Ok(way.user(user, user))
+            }
+            Ok(false) => Err(SignInError::WrongPassword),
+            Err(error) => {
+                throttle.undone(login, user, address);
+                Err(error)
+            }
         }
-        throttle.succeeded(login, user, address, now);
-        Ok(way.user(user, user))
     }
 
     /// Begins a sign-in at a provider, which will send the browser back to `callback_url`.

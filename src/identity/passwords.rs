@@ -21,11 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Room for hashing: one for all logins, however often they are loaded.
 #[derive(Debug)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    places: Arc<Semaphore>,
+    patience: Duration,
+}
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE as usize)))
+        Self { places: Arc::new(Semaphore::new(AT_ONCE as usize)), patience: PATIENCE }
     }
 }
 
@@ -64,8 +67,8 @@ impl Users {
         if password.len() > MAX_PASSWORD {
             return Ok(false);
         }
-        let places = Arc::clone(&room.0).acquire_many_owned(weight(&hash));
-        let place = timeout(PATIENCE, places).await.map_err(|_| SignInError::Busy { wait: PATIENCE })?;
+        let places = Arc::clone(&room.places).acquire_many_owned(weight(&hash));
+        let place = timeout(room.patience, places).await.map_err(|_| SignInError::Busy { wait: PATIENCE })?;
         let place = place.map_err(|error| SignInError::Internal(error.into()))?;
         let right = spawn_blocking(move || {
             let right = verify(&hash, password.as_bytes());
@@ -98,4 +101,94 @@ fn verify(hash: &str, password: &[u8]) -> bool {
     }
     // Cut off after 72 bytes, as `htpasswd -B` does.
     bcrypt::verify(password, hash).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use argon2::{Algorithm, Params, PasswordHasher as _, Version, password_hash::SaltString};
+
+    fn bcrypted(password: &str) -> String {
+        bcrypt::hash_with_salt(password, 4, [7; 16]).unwrap().to_string()
+    }
+
+    fn argon2ed(algorithm: Algorithm, memory: u32, password: &str) -> String {
+        let argon2 = Argon2::new(algorithm, Version::V0x13, Params::new(memory, 1, 1, None).unwrap());
+        let salt = SaltString::encode_b64(&[7; 16]).unwrap();
+        argon2.hash_password(password.as_bytes(), &salt).unwrap().to_string()
+    }
+
+    fn users(hashes: &[(&str, String)]) -> Users {
+        Users::new(hashes.iter().map(|(name, hash)| ((*name).to_owned(), hash.clone())).collect())
+    }
+
+    async fn check(users: &Users, name: &str, password: &str) -> bool {
+        users.check(&Room::default(), name, password.to_owned()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_hash_knows_its_password() {
+        let bcrypt = bcrypted("right");
+        let kinds = [
+            ("htpasswd", bcrypt.replacen("$2b$", "$2y$", 1)),
+            ("old", bcrypt.replacen("$2b$", "$2a$", 1)),
+            ("bcrypt", bcrypt),
+            ("argon2i", argon2ed(Algorithm::Argon2i, 64, "right")),
+            ("argon2d", argon2ed(Algorithm::Argon2d, 64, "right")),
+            ("argon2id", argon2ed(Algorithm::Argon2id, 64, "right")),
+        ];
+        let users = users(&kinds);
+        for (name, hash) in &kinds {
+            assert!(check(&users, name, "right").await, "{hash}");
+            for wrong in ["wrong", "", "right ", "Right"] {
+                assert!(!check(&users, name, wrong).await, "{hash} {wrong:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_let_in_by_a_name_a_damaged_hash_or_a_long_password() {
+        let users = users(&[
+            ("ada", bcrypted("right")),
+            ("broken", "$2y$05$short".to_owned()),
+            ("odd", "$argon2id$?".to_owned()),
+        ]);
+        let long = "x".repeat(MAX_PASSWORD + 1);
+        // Somebody's password is nobody's at another name.
+        for (name, password) in [("grace", "right"), ("ADA", "right"), ("broken", ""), ("odd", "right"), ("ada", &long)]
+        {
+            assert!(!check(&users, name, password).await, "{name}");
+        }
+        assert!(!check(&Users::new(BTreeMap::new()), "ada", "right").await);
+    }
+
+    #[test]
+    fn nobody_costs_what_somebody_costs() {
+        let kinds: Vec<(String, String)> = (4..8)
+            .map(|cost| (format!("user-{cost}"), bcrypt::hash_with_salt("x", cost, [1; 16]).unwrap().to_string()))
+            .collect();
+        let users = Users::new(kinds.iter().cloned().collect());
+        let stand_in = |name: &str| users.hash_for_nobody(name).unwrap().clone();
+        let drawn: std::collections::BTreeSet<String> = (0..200).map(|n| stand_in(&format!("nobody-{n}"))).collect();
+        assert_eq!(drawn.len(), 4, "each user stands in for somebody");
+        assert_eq!(stand_in("grace"), stand_in("grace"), "always the same one");
+    }
+
+    #[test]
+    fn heavy_hashes_are_checked_alone() {
+        assert_eq!(weight(&bcrypted("x")), 1);
+        assert_eq!(weight("$argon2id$v=19$m=32768,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"), 1);
+        assert_eq!(weight("$argon2id$v=19$m=65536,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"), AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_room_is_told_to_come_back() {
+        let users = users(&[("ada", bcrypted("right"))]);
+        let room = Room { patience: Duration::from_millis(1), ..Room::default() };
+        let all = room.places.acquire_many(AT_ONCE).await.unwrap();
+        let refused = users.check(&room, "ada", "right".to_owned()).await.unwrap_err();
+        assert_eq!(refused.retry_after(), Some(PATIENCE));
+        drop(all);
+        assert!(users.check(&room, "ada", "right".to_owned()).await.unwrap());
+    }
 }

@@ -96,3 +96,47 @@ fn refusal(provider: &str, error: &str) -> SignInError {
         _ => SignInError::unexpected(provider, "the provider refused the authorization request"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    #[test]
+    fn secrets_are_as_rfc_7636_wants_them_and_differ_each_time() {
+        let known =
+            Secrets { verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".to_owned(), nonce: String::new() };
+        assert_eq!(known.challenge(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+        let mut rng = StdRng::seed_from_u64(1);
+        let (one, other) = (Secrets::generate(&mut rng), Secrets::generate(&mut rng));
+        assert_eq!((one.verifier.len(), one.nonce.len()), (43, 22));
+        assert!(one.verifier != other.verifier && one.nonce != other.nonce);
+    }
+
+    #[test]
+    fn what_comes_back_is_a_code_or_a_reason() {
+        let outcome = |query: &str| match Callback::parse(query).code("Idp") {
+            Ok(code) => code.to_owned(),
+            Err(error) => error.reason().to_owned(),
+        };
+        for (query, found) in [
+            ("code=a%2Bb&state=s", "a+b"),
+            ("", "mismatch"),
+            ("code=", "mismatch"),
+            ("code=a&code=b", "mismatch"),
+            ("code=a&error=access_denied", "cancelled"),
+            ("error=access_denied&error=server_error", "mismatch"),
+            ("error=access_denied&error_description=x", "cancelled"),
+            ("error=temporarily_unavailable", "provider_unreachable"),
+            ("error=redirect_uri_mismatch", "provider_misconfigured"),
+            ("error=unauthorized_client", "provider_misconfigured"),
+            ("error=invalid_scope", "provider_misconfigured"),
+            ("error=login_required", "expired"),
+            ("error=%3Cscript%3E", "provider_unexpected"),
+        ] {
+            assert_eq!(outcome(query), found, "{query}");
+        }
+        let shown = Callback::parse("error=%3Cscript%3E").code("Idp").unwrap_err().to_string();
+        assert!(!shown.contains("script"), "{shown}");
+    }
+}

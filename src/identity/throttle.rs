@@ -96,6 +96,16 @@ impl Throttle {
         Ok(())
     }
 
+    /// The password of a charged try was never looked at.
+    pub(super) fn undone(&self, login: &str, user: &str, address: IpAddr) {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Tables { accounts, addresses, .. } = &mut *guard;
+        let both = [accounts.get_mut(&account(login, user)), addresses.get_mut(&network(address))];
+        for failures in both.into_iter().flatten() {
+            failures.count = failures.count.saturating_sub(1);
+        }
+    }
+
     /// The password of a charged try was right.
     pub(super) fn succeeded(&self, login: &str, user: &str, address: IpAddr, now: Timestamp) {
         let (account, address) = (account(login, user), network(address));
@@ -150,5 +160,142 @@ fn charge<K: Eq + Hash + Clone>(table: &mut HashMap<K, Failures>, key: K, rule: 
 fn evict<K: Eq + Hash + Clone, V, W: Ord>(table: &mut HashMap<K, V>, worth: impl Fn(&V) -> W) {
     if let Some(least) = table.iter().min_by_key(|(_, value)| worth(value)).map(|(key, _)| key.clone()) {
         table.remove(&least);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: &str = "192.0.2.1";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn seconds(wait: Duration) -> u64 {
+        assert_eq!(wait.subsec_nanos(), 0);
+        wait.as_secs()
+    }
+
+    /// Tries as soon as it is allowed to, `times` times, always with a wrong password. The waits in between.
+    fn guess(throttle: &Throttle, user: &str, addresses: &[&str], times: usize, now: &mut i64) -> Vec<u64> {
+        let mut waits = Vec::new();
+        for time in 0..times {
+            let address: IpAddr = addresses[time % addresses.len()].parse().unwrap();
+            let wait = throttle.begin("local", user, address, at(*now)).err().map_or(0, seconds);
+            waits.push(wait);
+            if wait > 0 {
+                *now += i64::try_from(wait).unwrap();
+                assert_eq!(throttle.begin("local", user, address, at(*now)), Ok(()), "after {wait} s it is open");
+            }
+        }
+        waits
+    }
+
+    #[test]
+    fn an_address_waits_longer_and_longer() {
+        let (throttle, mut now) = (Throttle::default(), 0);
+        let mut waits = Vec::new();
+        for user in 0..24 {
+            waits.extend(guess(&throttle, &format!("user-{user}"), &[HOME], 1, &mut now));
+        }
+        assert_eq!(waits[..10], [0; 10], "ten are free");
+        assert_eq!(waits[10..], [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900]);
+    }
+
+    #[test]
+    fn an_account_waits_half_a_minute_at_most_wherever_it_is_guessed_from() {
+        let (throttle, mut now) = (Throttle::default(), 0);
+        let everywhere: Vec<String> = (0..100).map(|n| format!("198.51.100.{n}")).collect();
+        let everywhere: Vec<&str> = everywhere.iter().map(String::as_str).collect();
+        let waits = guess(&throttle, "ada", &everywhere, 14, &mut now);
+        assert_eq!(waits, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30, 30]);
+        assert_eq!(throttle.begin("local", "bob", HOME.parse().unwrap(), at(now)), Ok(()), "others do not wait");
+        assert_eq!(throttle.begin("other", "ada", HOME.parse().unwrap(), at(now)), Ok(()), "nor another login's ada");
+    }
+
+    #[test]
+    fn an_owner_is_not_locked_out_where_she_signed_in_before() {
+        let (throttle, home) = (Throttle::default(), HOME.parse().unwrap());
+        throttle.begin("local", "ada", home, at(0)).unwrap();
+        throttle.succeeded("local", "ada", home, at(0));
+        let mut now = 1;
+        let elsewhere: Vec<String> = (0..50).map(|n| format!("198.51.100.{n}")).collect();
+        guess(&throttle, "ada", &elsewhere.iter().map(String::as_str).collect::<Vec<_>>(), 20, &mut now);
+        let stranger = "203.0.113.1".parse().unwrap();
+        assert_eq!(throttle.begin("local", "ada", stranger, at(now)).map_err(seconds), Err(30));
+        assert_eq!(throttle.begin("local", "ada", home, at(now)), Ok(()));
+        // Her own address is slowed down all the same, should the guesser sit beside her.
+        let waits = guess(&throttle, "ada", &[HOME], 12, &mut now);
+        assert!(waits.last() > Some(&1), "{waits:?}");
+    }
+
+    #[test]
+    fn tries_at_the_same_instant_all_count() {
+        let throttle = Throttle::default();
+        let tries =
+            |n: usize| (0..n).filter(|_| throttle.begin("local", "ada", HOME.parse().unwrap(), at(0)).is_ok()).count();
+        assert_eq!(tries(100), 5);
+    }
+
+    #[test]
+    fn a_right_password_clears_the_account_and_pays_back_its_own_try_only() {
+        let (throttle, home, mut now) = (Throttle::default(), HOME.parse().unwrap(), 0);
+        guess(&throttle, "ada", &[HOME], 4, &mut now);
+        throttle.begin("local", "ada", home, at(now)).unwrap();
+        throttle.succeeded("local", "ada", home, at(now));
+        assert_eq!(guess(&throttle, "ada", &["198.51.100.1"], 5, &mut now), [0; 5], "the account is clear");
+        let mut others = Vec::new();
+        for user in 0..7 {
+            others.extend(guess(&throttle, &format!("user-{user}"), &[HOME], 1, &mut now));
+        }
+        assert_eq!(others, [0, 0, 0, 0, 0, 0, 1], "the address has paid for four");
+    }
+
+    #[test]
+    fn a_try_that_found_no_room_costs_nothing() {
+        let throttle = Throttle::default();
+        for _ in 0..100 {
+            throttle.begin("local", "ada", HOME.parse().unwrap(), at(0)).unwrap();
+            throttle.undone("local", "ada", HOME.parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn all_is_forgotten_after_a_while() {
+        let (throttle, mut now) = (Throttle::default(), 0);
+        guess(&throttle, "ada", &[HOME], 14, &mut now);
+        let last = now;
+        let open =
+            |second: i64, address: &str| throttle.begin("local", "ada", address.parse().unwrap(), at(second)).is_ok();
+        assert!(!open(last + 1, HOME));
+        assert!(open(last + 3600, HOME), "the address after an hour");
+    }
+
+    #[test]
+    fn a_customers_ipv6_network_and_a_mapped_address_are_one_address() {
+        for (one, other, same) in [
+            ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true),
+            ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
+            ("::ffff:192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+        ] {
+            assert_eq!(network(one.parse().unwrap()) == network(other.parse().unwrap()), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_gives_up_what_matters_least() {
+        let rule = Rule { capacity: 3, ..ACCOUNT };
+        let mut table = HashMap::new();
+        for (name, second) in [("often", 0), ("often", 1), ("once", 2), ("later", 3), ("new", 4)] {
+            charge(&mut table, name, &rule, at(second));
+        }
+        let mut names: Vec<&str> = table.keys().copied().collect();
+        names.sort_unstable();
+        assert_eq!(names, ["later", "new", "often"]);
+        charge(&mut table, "much later", &rule, at(10_000));
+        assert_eq!(table.into_keys().collect::<Vec<_>>(), ["much later"], "what is forgotten makes room");
     }
 }

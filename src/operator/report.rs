@@ -22,8 +22,17 @@ use k8s_openapi::{
 use kube::{ResourceExt as _, core::TypeMeta};
 
 /// The reasons of `Ready` that call for a person.
-const WARNINGS: [&str; 5] =
-    [reason::NAME_TAKEN, reason::APPLY_FAILED, reason::INVALID, reason::REJECTED, reason::STEP_FAILED];
+const WARNINGS: [&str; 9] = [
+    reason::NAME_TAKEN,
+    reason::APPLY_FAILED,
+    reason::INVALID,
+    reason::REJECTED,
+    reason::STEP_FAILED,
+    reason::SECRET_NOT_FOUND,
+    reason::SECRET_KEY_MISSING,
+    reason::USER_MALFORMED,
+    reason::USER_TOO_COSTLY,
+];
 
 /// Writes a client's status.
 pub(super) async fn write_client_status(
@@ -63,6 +72,7 @@ impl Reconcile<'_> {
             ingress: exposed.then(|| ingress.as_ref().map(|live| &live.data)),
             servers,
             verified: memory.verified.as_ref().map(|last| &last.outcome),
+            logins: (self.endpoint.spec.login.len(), &plan.login_problems),
             obstacle,
         };
         let now = self.context.clock.now();

@@ -4,10 +4,10 @@ use super::{servers::Report, verify::VerifyError};
 use crate::{
     api::{
         McpEndpoint, McpEndpointStatus, OAuthClient, OAuthClientStatus,
-        condition::{AVAILABLE, CREDENTIALS_LOADED, EXPOSED, Finding, READY, VERIFIED, conditions},
+        condition::{AVAILABLE, CREDENTIALS_LOADED, EXPOSED, Finding, LOGINS_READY, READY, VERIFIED, conditions},
     },
     config::{PublicUrl, Revision},
-    plan::{ClientPlan, ClientProblem, CorsEnforcer},
+    plan::{ClientPlan, ClientProblem, CorsEnforcer, LoginProblem},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -52,13 +52,22 @@ pub mod reason {
     pub const INVALID: &str = "Invalid";
     /// The client's endpoint does not exist.
     pub const ENDPOINT_NOT_FOUND: &str = "EndpointNotFound";
-    /// A client's `existingSecret` is not there.
+    /// Every login can be used.
+    pub const LOGINS_USABLE: &str = "LoginsUsable";
+    /// The Secret of a login, or a client's `existingSecret`, is not there.
     pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
-    /// A client's `existingSecret` lacks the key.
+    /// It lacks a key.
     pub const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
+    /// A line of an htpasswd file cannot be used.
+    pub const USER_MALFORMED: &str = "UserMalformed";
+    /// A password's hash in an htpasswd file asks for more than a server has to give.
+    pub const USER_TOO_COSTLY: &str = "UserTooCostly";
     /// A client's `existingSecret` could be guessed.
     pub const SECRET_TOO_SHORT: &str = "SecretTooShort";
 }
+
+/// How many problems of logins a message names.
+const SHOWN_PROBLEMS: usize = 5;
 
 /// What keeps the operator from doing its work on an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +95,8 @@ pub struct Observed<'a> {
     pub servers: &'a [(String, Report)],
     /// The MCP revisions that every ready server offers, or what went wrong; `None`: no server is ready.
     pub verified: Option<&'a Result<Vec<String>, VerifyError>>,
+    /// How many logins the manifest has, and what keeps some from being used.
+    pub logins: (usize, &'a [LoginProblem]),
     /// What is in the way.
     pub obstacle: Option<&'a Obstacle>,
 }
@@ -93,7 +104,8 @@ pub struct Observed<'a> {
 /// The conditions of an endpoint, `Ready` first.
 #[must_use]
 pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
-    let parts = vec![available(observed), exposed(observed), credentials_loaded(observed), verified(observed)];
+    let mut parts = vec![available(observed), exposed(observed), credentials_loaded(observed), verified(observed)];
+    parts.extend(logins_ready(observed));
     let failing = parts.iter().find(|part| part.holds != Some(true) && part.reason != reason::ADDRESS_NOT_ALLOWED);
     let ready = match (observed.obstacle, failing) {
         (Some(obstacle), _) => blocked(obstacle),
@@ -201,6 +213,28 @@ fn verified(observed: &Observed<'_>) -> Finding {
             finding(VERIFIED, Some(false), reason::STEP_FAILED, error.to_string())
         }
     }
+}
+
+fn logins_ready(observed: &Observed<'_>) -> Option<Finding> {
+    let (count, problems) = observed.logins;
+    if count == 0 {
+        return None;
+    }
+    let Some(first) = problems.first() else {
+        let message = format!("people can sign in in every way that spec.login has ({count})");
+        return Some(finding(LOGINS_READY, Some(true), reason::LOGINS_USABLE, message));
+    };
+    let reason = match first {
+        LoginProblem::SecretNotFound { .. } => reason::SECRET_NOT_FOUND,
+        LoginProblem::KeyMissing { .. } => reason::SECRET_KEY_MISSING,
+        LoginProblem::UserMalformed { .. } => reason::USER_MALFORMED,
+        LoginProblem::UserTooCostly { .. } => reason::USER_TOO_COSTLY,
+    };
+    // A status is no place for a line about each of a thousand users.
+    let more = problems.len().saturating_sub(SHOWN_PROBLEMS);
+    let mut message: Vec<String> = problems.iter().take(SHOWN_PROBLEMS).map(ToString::to_string).collect();
+    message.extend((more > 0).then(|| format!("and {more} more")));
+    Some(finding(LOGINS_READY, Some(false), reason, message.join("; ")))
 }
 
 /// The status of a planned endpoint.
@@ -347,6 +381,7 @@ mod tests {
             ingress: Some(Some(&ingress)),
             servers: &servers,
             verified: Some(&offers),
+            logins: (0, &[]),
             obstacle: None,
         };
         let parts = [
@@ -357,6 +392,17 @@ mod tests {
             (VERIFIED, Some(true), reason::STEPS_SUCCEEDED),
         ];
         assert_eq!(summary(&endpoint_findings(&good)), parts);
+
+        let (secret, login) = ("users".to_owned(), "local".to_owned());
+        let absent = LoginProblem::SecretNotFound { login, secret, endpoint: "agents".to_owned() };
+        let some = endpoint_findings(&Observed { logins: (2, &[]), ..good.clone() });
+        let none = endpoint_findings(&Observed { logins: (2, &[absent.clone()]), ..good.clone() });
+        assert_eq!(summary(&some[..5]), parts);
+        assert_eq!(summary(&some[5..]), [(LOGINS_READY, Some(true), reason::LOGINS_USABLE)]);
+        assert_eq!(summary(&none)[0], (READY, Some(false), reason::SECRET_NOT_FOUND));
+        assert_eq!((none[0].message.as_str(), none[5].message.as_str()), (&*absent.to_string(), &*absent.to_string()));
+        let many = endpoint_findings(&Observed { logins: (1, &vec![absent; 7]), ..good.clone() });
+        assert!(many[5].message.ends_with("; and 2 more"), "{}", many[5].message);
 
         let (zero, starting) = (deployment(0, 0, "True"), deployment(2, 0, "False"));
         let lagging = [servers[0].clone(), ("b".to_owned(), Ok(loaded(old.clone(), "1", None)))];

@@ -8,6 +8,8 @@ use crate::{
     api::login::{ClientSecretRef, Login, PasswordsSecret},
     config::{LOGIN_FILE, LoginSecret, LoginSecrets},
 };
+use argon2::{Params, PasswordHash};
+use bcrypt::HashParts;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use std::collections::BTreeMap;
 
@@ -51,6 +53,36 @@ pub enum LoginProblem {
         /// The line's number, from 1.
         line: usize,
     },
+    /// A hash asks for more than a server has to give: whoever tried to sign in would bring it down.
+    #[error(
+        "login {login:?}: the hash in line {line} of the users in Secret {secret:?} is too costly to check; at most bcrypt of cost {MAX_BCRYPT_COST}, or argon2 with m={MAX_ARGON2_MEMORY} and t={MAX_ARGON2_PASSES}"
+    )]
+    UserTooCostly {
+        /// The login's name.
+        login: String,
+        /// The Secret's name.
+        secret: String,
+        /// The line's number, from 1.
+        line: usize,
+    },
+}
+
+/// The most that a password's hash may cost: about a second of a slow processor.
+const MAX_BCRYPT_COST: u32 = 14;
+/// In KiB: half of the memory that a server has, where the manifest does not say.
+const MAX_ARGON2_MEMORY: u32 = 64 * 1024;
+const MAX_ARGON2_PASSES: u32 = 10;
+
+/// A hash that can be checked, and whether at a bearable cost; `None`: it is none.
+fn bearable(hash: &str) -> Option<bool> {
+    if hash.starts_with("$argon2") {
+        let hash = PasswordHash::new(hash).ok().filter(|hash| hash.hash.is_some())?;
+        let params = Params::try_from(&hash).ok()?;
+        return Some(params.m_cost() <= MAX_ARGON2_MEMORY && params.t_cost() <= MAX_ARGON2_PASSES);
+    }
+    let parts: HashParts =
+        ["$2a$", "$2b$", "$2y$"].iter().any(|kind| hash.starts_with(kind)).then(|| hash.parse().ok())??;
+    Some(parts.get_cost() <= MAX_BCRYPT_COST)
 }
 
 /// What comes out for all logins.
@@ -110,16 +142,14 @@ fn users(
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let hashed = |hash: &str| ["$2a$", "$2b$", "$2y$", "$argon2"].iter().any(|scheme| hash.starts_with(scheme));
-        match line.split_once(':') {
-            Some((name, hash)) if !name.is_empty() && hashed(hash) => {
-                users.insert(name.to_owned(), hash.to_owned());
+        let (login, secret, line_number) = (login.name.clone(), reference.name.clone(), index + 1);
+        let user = line.split_once(':').filter(|(name, _)| !name.is_empty());
+        match user.and_then(|(name, hash)| Some((name, hash, bearable(hash)?))) {
+            Some((name, hash, true)) => drop(users.insert(name.to_owned(), hash.to_owned())),
+            Some((_, _, false)) => {
+                problems.push(LoginProblem::UserTooCostly { login, secret, line: line_number });
             }
-            _ => problems.push(LoginProblem::UserMalformed {
-                login: login.name.clone(),
-                secret: reference.name.clone(),
-                line: index + 1,
-            }),
+            None => problems.push(LoginProblem::UserMalformed { login, secret, line: line_number }),
         }
     }
     Ok(LoginSecret::Passwords(users))

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the official MCP clients once, into ${PORTCULLIS_CACHE:-~/.cache/portcullis}/clients, keyed by what is pinned
-# here. Prints two lines: the folder that holds node_modules, and the Python interpreter.
+# Installs the official MCP clients, and what else the tests have from npm and PyPI, once, into
+# ${PORTCULLIS_CACHE:-~/.cache/portcullis}/clients, keyed by what is pinned here. Prints three lines: the folder that
+# holds node_modules, the Node that some of it needs, and the Python interpreter.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${PORTCULLIS_CACHE:-$HOME/.cache/portcullis}/clients
@@ -16,10 +17,11 @@ mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
 if [ ! -e "$node/complete" ]; then
-  echo "installing the official TypeScript clients (once; kept in $node)" >&2
+  echo "installing what the tests have from npm (once; kept in $node)" >&2
   mkdir -p "$node"
   cp "$here/package.json" "$here/package-lock.json" "$node"
-  npm ci --prefix "$node" --ignore-scripts --no-audit --no-fund >&2
+  # The Inspector, the conformance suite and oidc-provider want Node 22, which is one of the packages.
+  npm ci --prefix "$node" --ignore-scripts --engine-strict=false --no-audit --no-fund --loglevel=error >&2
   touch "$node/complete"
 fi
 if [ ! -e "$python/complete" ]; then
@@ -29,4 +31,5 @@ if [ ! -e "$python/complete" ]; then
   touch "$python/complete"
 fi
 echo "$node"
+echo "$node/node_modules/.bin/node"
 echo "$python/bin/python"

@@ -18,7 +18,7 @@ use portcullis::{
     },
     oauth::client::{NewRegistration, Registrations as _},
     server::{self, Listeners, Options, ServerError},
-    state::Local,
+    state::{Health, Local},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
@@ -78,6 +78,7 @@ impl Stage {
             workspaces: None,
             grants: state.clone(),
             registrations: state.clone(),
+            state: Arc::new(Health::local()),
             clock: clock.clone(),
         };
         let shutdown = CancellationToken::new();

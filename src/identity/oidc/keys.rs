@@ -77,7 +77,7 @@ impl Keys {
 }
 
 /// The key of that name. A token without one is taken where there is one key only that it can be.
-fn select<'a>(keys: &'a [Jwk], header: &Header) -> Option<&'a Jwk> {
+pub(super) fn select<'a>(keys: &'a [Jwk], header: &Header) -> Option<&'a Jwk> {
     let mut suitable = keys.iter().filter(|key| suits(key, header.alg));
     match &header.kid {
         Some(kid) => suitable.find(|key| key.common.key_id.as_ref() == Some(kid)),

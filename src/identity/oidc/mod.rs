@@ -8,6 +8,8 @@ mod claims;
 mod discovery;
 mod id_token;
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use super::{
     error::SignInError,

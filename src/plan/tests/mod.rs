@@ -2,6 +2,7 @@
 
 mod credentials;
 mod edge;
+mod login;
 mod properties;
 mod snapshots;
 

@@ -1,6 +1,6 @@
 //! Manifests that admission takes, and their defaults.
 
-use super::Kind;
+use super::{Kind, login};
 use serde_json::{Value, json};
 
 /// A manifest that is right, and what its `spec` holds once the defaults are in.
@@ -11,8 +11,14 @@ pub struct Right {
     pub stored: Value,
 }
 
-#[rustfmt::skip]
 pub fn right_manifests() -> Vec<Right> {
+    let mut rows = plain_manifests();
+    rows.extend(login::right_manifests());
+    rows
+}
+
+#[rustfmt::skip]
+fn plain_manifests() -> Vec<Right> {
     use Kind::{Client, Endpoint};
     let endpoint = |what, spec, stored| Right { what, kind: Endpoint, spec, stored };
     let client = |what, spec, stored| Right { what, kind: Client, spec, stored };

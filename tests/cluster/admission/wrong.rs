@@ -1,6 +1,6 @@
 //! Manifests that admission refuses, each wrong in one thing.
 
-use super::Kind;
+use super::{Kind, login};
 use serde_json::{Value, json};
 
 /// A manifest that is wrong in one thing.
@@ -19,17 +19,17 @@ pub struct Wrong {
 }
 
 /// An endpoint whose `spec` is wrong by a rule, which both sides word alike.
-fn endpoint(what: &'static str, spec: Value, field: &'static str, says: &'static str) -> Wrong {
+pub(super) fn endpoint(what: &'static str, spec: Value, field: &'static str, says: &'static str) -> Wrong {
     limit(Kind::Endpoint, what, spec, field, says, says)
 }
 
 /// A client whose `spec` is wrong by a rule.
-fn client(what: &'static str, spec: Value, field: &'static str, says: &'static str) -> Wrong {
+pub(super) fn client(what: &'static str, spec: Value, field: &'static str, says: &'static str) -> Wrong {
     limit(Kind::Client, what, spec, field, says, says)
 }
 
 /// A manifest that is wrong by its schema, which the two sides word differently.
-fn limit(
+pub(super) fn limit(
     kind: Kind,
     what: &'static str,
     spec: Value,
@@ -71,6 +71,8 @@ fn many_annotations() -> Value {
 
 pub fn wrong_manifests() -> Vec<Wrong> {
     let mut rows = wrong_endpoints();
+    rows.extend(login::wrong_logins());
+    rows.extend(login::wrong_policies());
     rows.extend(wrong_clients());
     rows
 }

@@ -3,6 +3,7 @@
 mod credentials;
 mod election;
 mod interruptions;
+mod logins;
 mod memory;
 mod objects;
 mod rest;

@@ -1,0 +1,180 @@
+//! The person in front of the machine, as a user: where the manifest has no `login`, `portcullis dev` adds one with a
+//! single user, and makes up the password.
+//!
+//! Name and password lie in the state directory for their owner to read. Whoever writes another password there has it.
+
+use crate::{
+    api::{
+        McpEndpoint,
+        login::{Login, Passwords, PasswordsSecret},
+    },
+    plan::ENDPOINT_LABEL,
+};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use rand::{Rng as _, rngs::StdRng};
+use std::collections::BTreeMap;
+
+/// The login's name, by which grants and logs know its user.
+const LOGIN: &str = "local";
+const USERNAME: &str = "username";
+/// The key, and so the file, of the password.
+pub const PASSWORD: &str = "password";
+const HTPASSWD: &str = "htpasswd";
+/// The least that bcrypt does. The password lies beside its hash, so that a slow one would protect nothing.
+const COST: u32 = 4;
+/// No letter or digit that looks like another: 32 of them, five bits each.
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// Who can sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalUser {
+    /// What to type as the user name.
+    pub name: String,
+    /// The Secret whose folder holds the password.
+    pub secret_name: String,
+}
+
+/// A password could not be hashed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the password of the local user could not be hashed; delete the file {PASSWORD} in the folder of Secret {secret:?}"
+)]
+pub struct LocalUserError {
+    secret: String,
+    source: bcrypt::BcryptError,
+}
+
+/// The name of the system's user, where it can be a user's here.
+pub fn name_of(system_user: &std::ffi::OsStr) -> String {
+    let usable = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    system_user.to_str().filter(usable).unwrap_or("dev").to_owned()
+}
+
+/// Whether the endpoint needs one: nobody else could sign in, and tokens are made here.
+pub fn is_needed(endpoint: &McpEndpoint) -> bool {
+    endpoint.spec.login.is_empty() && endpoint.spec.external_issuer.is_none()
+}
+
+/// The login to add to the endpoint.
+pub fn login(secret_name: &str) -> Login {
+    Login {
+        name: LOGIN.to_owned(),
+        display_name: Some("This machine".to_owned()),
+        passwords: Some(Passwords {
+            secret_ref: PasswordsSecret { name: secret_name.to_owned(), key: HTPASSWD.to_owned() },
+        }),
+        github: None,
+        oidc: None,
+    }
+}
+
+/// The name of the Secret of an endpoint's local user.
+pub fn secret_name(endpoint: &str) -> String {
+    format!("{endpoint}-local-user")
+}
+
+/// The Secret as it should be: what was `observed`, and what is missing in it made up. The password is kept if there is
+/// one, its hash while it fits.
+pub fn secret(
+    endpoint: &str,
+    user: &str,
+    observed: Option<&Secret>,
+    rng: &mut StdRng,
+) -> Result<Secret, LocalUserError> {
+    let name = secret_name(endpoint);
+    let text = |key: &str| {
+        let value = observed?.data.as_ref()?.get(key)?;
+        std::str::from_utf8(&value.0).ok().map(str::trim).filter(|text| !text.is_empty()).map(ToOwned::to_owned)
+    };
+    let password = text(PASSWORD).unwrap_or_else(|| random_password(rng));
+    let fits = |line: &String| {
+        line.split_once(':')
+            .is_some_and(|(name, hash)| name == user && bcrypt::verify(&password, hash).unwrap_or(false))
+    };
+    let line = match text(HTPASSWD).filter(fits) {
+        Some(line) => line,
+        None => {
+            let hashed = bcrypt::hash_with_salt(&password, COST, salt(rng));
+            let hashed = hashed.map_err(|source| LocalUserError { secret: name.clone(), source })?;
+            format!("{user}:{hashed}")
+        }
+    };
+    let data = [(USERNAME, user), (PASSWORD, &password), (HTPASSWD, &line)];
+    Ok(Secret {
+        metadata: ObjectMeta {
+            labels: Some(BTreeMap::from([(ENDPOINT_LABEL.to_owned(), endpoint.to_owned())])),
+            name: Some(name),
+            ..ObjectMeta::default()
+        },
+        data: Some(data.map(|(key, text)| (key.to_owned(), ByteString(format!("{text}\n").into_bytes()))).into()),
+        ..Secret::default()
+    })
+}
+
+/// Twenty letters and digits in groups of five: a hundred bits that can be typed.
+fn random_password(rng: &mut StdRng) -> String {
+    let mut bytes = [0; 20];
+    rng.fill_bytes(&mut bytes);
+    let letters = bytes.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
+    letters.chunks(5).map(String::from_iter).collect::<Vec<_>>().join("-")
+}
+
+fn salt(rng: &mut StdRng) -> [u8; 16] {
+    let mut salt = [0; 16];
+    rng.fill_bytes(&mut salt);
+    salt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+    use std::ffi::OsStr;
+
+    fn made(observed: Option<&Secret>, user: &str, seed: u64) -> Secret {
+        secret("agents", user, observed, &mut StdRng::seed_from_u64(seed)).unwrap()
+    }
+
+    fn password(secret: &Secret) -> Option<&str> {
+        Some(text(secret, PASSWORD))
+    }
+
+    fn text<'a>(secret: &'a Secret, key: &str) -> &'a str {
+        std::str::from_utf8(&secret.data.as_ref().unwrap()[key].0).unwrap().trim()
+    }
+
+    #[test]
+    fn a_password_is_made_once_and_kept() {
+        let first = made(None, "ada", 1);
+        let words = password(&first).unwrap();
+        assert!(words.len() == 23 && words.split('-').all(|group| group.len() == 5), "{words}");
+        let (name, hash) = text(&first, HTPASSWD).split_once(':').unwrap();
+        assert!(name == "ada" && bcrypt::verify(words, hash).unwrap(), "{hash}");
+        assert_eq!(made(Some(&first), "ada", 2), first);
+        assert_ne!(made(None, "ada", 2), first);
+    }
+
+    #[test]
+    fn what_a_person_changes_there_counts() {
+        let mut kept = made(None, "ada", 1);
+        let mut put = |key: &str, text: &str| {
+            kept.data.as_mut().unwrap().insert(key.to_owned(), ByteString(text.as_bytes().to_vec()));
+            kept.clone()
+        };
+        let chosen = made(Some(&put(PASSWORD, "open sesame\n")), "ada", 2);
+        assert_eq!(password(&chosen), Some("open sesame"));
+        let (_, hash) = text(&chosen, HTPASSWD).split_once(':').unwrap();
+        assert!(bcrypt::verify("open sesame", hash).unwrap());
+
+        let emptied = made(Some(&put(PASSWORD, "")), "ada", 3);
+        assert_ne!(password(&emptied), Some("open sesame"));
+        assert!(text(&made(Some(&emptied), "grace", 4), HTPASSWD).starts_with("grace:"));
+    }
+
+    #[test]
+    fn the_systems_user_is_the_user_where_the_name_fits() {
+        for (system, name) in [("ada", "ada"), ("", "dev"), ("a b", "dev"), ("a:b", "dev"), ("j.doe-1", "j.doe-1")] {
+            assert_eq!(name_of(OsStr::new(system)), name);
+        }
+    }
+}

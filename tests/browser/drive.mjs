@@ -1,0 +1,69 @@
+// A person with a browser: Chromium without a window, named by CHROMIUM in the environment. The steps are below, what is
+// looked for on a page being what people and screen readers find: labels, and the names of buttons and links. The way of
+// talking: conversation.mjs.
+import { chromium } from 'playwright-core';
+import { converse } from './conversation.mjs';
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM,
+  args: ['--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+let context;
+let page;
+let last; // the last answer to a navigation
+let redirects;
+let complaints;
+
+/** Somebody else, without cookies. `options` are those of Playwright's contexts: viewport, colorScheme, … */
+async function visitor(options) {
+  await context?.close();
+  context = await browser.newContext({ javaScriptEnabled: true, ignoreHTTPSErrors: true, ...options });
+  context.setDefaultTimeout(20_000);
+  page = await context.newPage();
+  [last, redirects, complaints] = [undefined, [], []];
+  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && complaints.push(message.text()));
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('response', (response) => {
+    if (!response.request().isNavigationRequest() || response.frame() !== page.mainFrame()) return;
+    last = response;
+    const location = response.headers().location;
+    if (location) redirects.push(location);
+  });
+}
+
+async function look() {
+  return {
+    url: page.url(),
+    title: await page.title(),
+    text: await page.innerText('body'),
+    status: last?.status(),
+    headers: await last?.allHeaders(),
+    redirects,
+    complaints,
+  };
+}
+
+await visitor();
+await converse({
+  visitor,
+  look,
+  open: (url) => page.goto(url).then(look),
+  fill: ({ label, value }) => page.getByLabel(label).and(page.locator('input, textarea')).fill(value),
+  tick: ({ label, value }) => page.getByRole('checkbox', { name: label }).setChecked(value),
+  press: async (name) => {
+    await page.getByRole('button', { name }).click();
+    await page.waitForLoadState();
+  },
+  follow: async (name) => {
+    await page.getByRole('link', { name }).click();
+    await page.waitForLoadState();
+  },
+  key: (key) => page.keyboard.press(key),
+  arrive: (pattern) => page.waitForURL(new RegExp(pattern)).then(look),
+  find: (text) => page.getByText(text).first().waitFor().then(look),
+  cookies: () => context.cookies(),
+  // What a screen reader would say, as an outline.
+  outline: () => page.locator('body').ariaSnapshot(),
+  evaluate: (script) => page.evaluate(script),
+  screenshot: (path) => page.screenshot({ path, fullPage: true }).then(() => path),
+});

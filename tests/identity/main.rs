@@ -1,0 +1,11 @@
+//! Signing in at a stand-in for GitHub that answers as its documentation says, and as a local user. Real OpenID providers
+//! are in `tests/sign_in/accounts.rs`, since they need a browser.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod github;
+mod logins;
+mod oidc;
+mod outbound;
+mod provider;
+mod relying;
+mod stand_in;

@@ -1,0 +1,203 @@
+//! Accounts of an OpenID provider that does not behave.
+
+use crate::{
+    provider::{CLIENT_ID, CLIENT_SECRET, Provider, World},
+    relying::{begin, client, finish, logins, secrets, whole},
+};
+use portcullis::{
+    api::grant::GrantUser,
+    identity::{Logins, SignInError},
+};
+use serde_json::{Value, json};
+
+fn endpoint(provider: &Provider, change: Value) -> Logins {
+    let mut login = json!({
+        "issuerUrl": provider.issuer, "clientSecretRef": {"name": "sso"}, "allowedGroups": ["developers"],
+    });
+    login.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    let login = json!([{"name": "sso", "oidc": login}]);
+    logins(&login, &secrets("sso", client(CLIENT_ID, CLIENT_SECRET)))
+}
+
+async fn sign_in(provider: &Provider, logins: &Logins) -> Result<GrantUser, SignInError> {
+    let (location, pending) = begin(logins, "sso").await?;
+    finish(logins, &pending, &provider.authorize(&location)).await
+}
+
+/// Signs in at a provider that was changed.
+async fn outcome(change: impl FnOnce(&mut World)) -> Result<GrantUser, &'static str> {
+    let provider = Provider::start().await;
+    provider.change(change);
+    sign_in(&provider, &endpoint(&provider, json!({}))).await.map_err(|error| {
+        let shown = whole(&error);
+        assert!(
+            !shown.contains("opaque-access-token") && !shown.contains(CLIENT_SECRET) && !shown.contains("eyJ"),
+            "{shown}"
+        );
+        error.reason()
+    })
+}
+
+#[tokio::test]
+async fn a_provider_is_asked_no_more_than_needed() {
+    let provider = Provider::start().await;
+    let logins = endpoint(&provider, json!({}));
+    let (location, _) = begin(&logins, "sso").await.unwrap();
+    assert!(location.contains("/authorize?tenant=a&response_type=code&"), "its own query stays: {location}");
+    assert!(location.contains("&scope=openid+email+profile&"), "{location}");
+    for _ in 0..3 {
+        let user = sign_in(&provider, &logins).await.unwrap();
+        assert_eq!(user, GrantUser { id: "sso:7".to_owned(), name: "alice".to_owned() });
+    }
+    let asked = ["discovery", "jwks", "userinfo"].map(|what| provider.asked(what));
+    assert_eq!(asked, [1, 1, 0]);
+}
+
+#[tokio::test]
+async fn the_client_authenticates_as_the_provider_says() {
+    for (methods, by) in [
+        (Value::Null, "basic"),
+        (json!(["client_secret_post"]), "post"),
+        (json!(["client_secret_post", "client_secret_basic"]), "basic"),
+        (json!(["private_key_jwt", "client_secret_post"]), "post"),
+    ] {
+        let provider = Provider::start().await;
+        provider.change(|world| world.metadata = json!({"token_endpoint_auth_methods_supported": methods}));
+        sign_in(&provider, &endpoint(&provider, json!({}))).await.unwrap();
+        assert_eq!(provider.world.lock().unwrap().authenticated, [by], "{methods}");
+    }
+}
+
+#[tokio::test]
+async fn groups_and_names_that_the_id_token_lacks_come_from_userinfo() {
+    let bare = json!({"groups": null, "preferred_username": null});
+    let alice = Ok(GrantUser { id: "sso:7".to_owned(), name: "ada".to_owned() });
+    let said = |user_info: Value| {
+        let claims = bare.clone();
+        move |world: &mut World| (world.claims, world.user_info) = (claims, user_info)
+    };
+    let more = json!({"groups": ["developers"], "preferred_username": "ada"});
+    assert_eq!(outcome(said(more.clone())).await, alice);
+    assert_eq!(outcome(said(json!({"groups": ["other"]}))).await, Err("not_allowed"));
+    assert_eq!(outcome(said(json!({}))).await, Err("not_allowed"));
+    let mut another = more.clone();
+    another["sub"] = json!("8");
+    assert_eq!(outcome(said(another)).await, Err("provider_unexpected"), "it is about somebody else");
+
+    // What the ID token says is signed, and is not overruled.
+    let signed = outcome(|world| {
+        world.claims = json!({"groups": ["other"], "preferred_username": null});
+        world.user_info = more;
+    });
+    assert_eq!(signed.await, Err("not_allowed"));
+    let none = outcome(|world| (world.claims, world.metadata) = (bare.clone(), json!({"userinfo_endpoint": null})));
+    assert_eq!(none.await, Err("provider_misconfigured"));
+    // A name alone is not worth failing for.
+    let nameless = outcome(|world| {
+        world.claims = json!({"preferred_username": null, "email": "a@b.example"});
+        world.user_info = json!({"sub": "8"});
+    });
+    assert_eq!(nameless.await.unwrap().name, "a@b.example");
+}
+
+#[tokio::test]
+async fn an_id_token_that_does_not_hold_lets_nobody_in() {
+    for claims in [
+        json!({"iss": "https://evil.example"}),
+        json!({"aud": "somebody else"}),
+        json!({"nonce": "another flow's"}),
+        json!({"exp": 1}),
+        json!({"sub": null}),
+        json!({"sub": ""}),
+        json!({"sub": "x".repeat(256)}),
+    ] {
+        assert_eq!(outcome(|world| world.claims = claims.clone()).await, Err("provider_unexpected"), "{claims}");
+    }
+    let answer = |body: Value| move |world: &mut World| world.token_answer = Some((200, body.to_string()));
+    assert_eq!(outcome(answer(json!({"access_token": "a"}))).await, Err("provider_unexpected"), "no ID token");
+    let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiI3In0.";
+    let unsigned = answer(json!({"access_token": "a", "id_token": unsigned}));
+    assert_eq!(outcome(unsigned).await, Err("provider_unexpected"));
+}
+
+#[tokio::test]
+async fn what_the_token_endpoint_refuses_is_told_apart() {
+    for (status, body, reason) in [
+        (400, r#"{"error": "invalid_grant"}"#, "expired"),
+        (400, r#"{"error": "invalid_client"}"#, "provider_misconfigured"),
+        (401, r#"{"error": "invalid_client", "error_description": "opaque-access-token"}"#, "provider_misconfigured"),
+        (400, r#"{"error": "unauthorized_client"}"#, "provider_misconfigured"),
+        (401, "<html>", "provider_misconfigured"),
+        (400, r#"{"error": "invalid_request"}"#, "provider_unexpected"),
+        (404, "", "provider_unexpected"),
+        (302, "", "provider_unexpected"),
+        (200, "opaque-access-token", "provider_unexpected"),
+        (503, "", "provider_unreachable"),
+    ] {
+        let found = outcome(|world| world.token_answer = Some((status, body.to_owned()))).await;
+        assert_eq!(found, Err(reason), "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_discovery_document_must_be_the_issuers_and_safe() {
+    for (metadata, reason) in [
+        (json!({"issuer": "https://evil.example"}), "provider_misconfigured"),
+        (json!({"token_endpoint": "http://evil.example/token"}), "provider_misconfigured"),
+        (json!({"jwks_uri": "ftp://127.0.0.1/jwks"}), "provider_misconfigured"),
+        (json!({"userinfo_endpoint": "file:///etc/passwd"}), "provider_misconfigured"),
+        (json!({"authorization_endpoint": "javascript:alert(1)"}), "provider_misconfigured"),
+        (json!({"token_endpoint": null}), "provider_unexpected"),
+    ] {
+        assert_eq!(outcome(|world| world.metadata = metadata.clone()).await, Err(reason), "{metadata}");
+    }
+    for (status, body, reason) in [
+        (404, "", "provider_misconfigured"),
+        (301, "", "provider_misconfigured"),
+        (200, "<html>", "provider_unexpected"),
+        (500, "", "provider_unreachable"),
+    ] {
+        let found = outcome(|world| world.discovery_answer = Some((status, body.to_owned()))).await;
+        assert_eq!(found, Err(reason), "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_in_trouble_is_not_asked_by_everybody_at_once() {
+    let provider = Provider::start().await;
+    provider.change(|world| world.discovery_answer = Some((500, String::new())));
+    let logins = endpoint(&provider, json!({}));
+    let all = futures::future::join_all((0..20).map(|_| begin(&logins, "sso"))).await;
+    assert!(all.iter().all(|found| found.as_ref().is_err_and(|error| error.reason() == "provider_unreachable")));
+    assert_eq!(provider.asked("discovery"), 1);
+}
+
+#[tokio::test]
+async fn keys_are_fetched_anew_for_a_new_name_but_not_in_vain_again_and_again() {
+    let provider = Provider::start().await;
+    let logins = endpoint(&provider, json!({}));
+    sign_in(&provider, &logins).await.unwrap();
+    provider.change(|world| world.key = ("rsa", "one".to_owned()));
+    assert_eq!(sign_in(&provider, &logins).await.unwrap().id, "sso:7", "another kind of key under the same name");
+    assert_eq!(provider.asked("jwks"), 2);
+    provider.change(|world| world.key.1 = "unpublished".to_owned());
+    for _ in 0..5 {
+        assert_eq!(sign_in(&provider, &logins).await.unwrap_err().reason(), "provider_unexpected");
+    }
+    assert_eq!(provider.asked("jwks"), 3);
+}
+
+#[tokio::test]
+async fn what_was_learnt_of_a_provider_outlives_a_reload_that_does_not_concern_it() {
+    let provider = Provider::start().await;
+    let logins = endpoint(&provider, json!({}));
+    sign_in(&provider, &logins).await.unwrap();
+    let same = json!([{"name": "sso", "oidc": {"issuerUrl": provider.issuer, "clientSecretRef": {"name": "sso"}, "allowedGroups": ["developers"]}}]);
+    let known = secrets("sso", client(CLIENT_ID, CLIENT_SECRET));
+    let reloaded = logins.reloaded(&crate::relying::config(&same), &known).unwrap();
+    sign_in(&provider, &reloaded).await.unwrap();
+    assert_eq!(provider.asked("discovery"), 1);
+    let other = logins.reloaded(&crate::relying::config(&same), &secrets("sso", client(CLIENT_ID, "new"))).unwrap();
+    begin(&other, "sso").await.unwrap();
+    assert_eq!(provider.asked("discovery"), 2);
+}

@@ -1,0 +1,174 @@
+//! An OpenID provider that can be told to misbehave, as the real ones of `tests/sign_in` cannot.
+
+use super::relying::now;
+use axum::{
+    Form, Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use url::Url;
+
+pub const CLIENT_ID: &str = "portcullis & co";
+pub const CLIENT_SECRET: &str = "s3cret:%/+ü";
+
+pub struct Provider {
+    pub issuer: String,
+    pub world: Shared,
+    task: JoinHandle<()>,
+}
+
+pub type Shared = Arc<Mutex<World>>;
+
+/// What it says; a test changes it.
+#[derive(Default)]
+pub struct World {
+    /// Merged over the discovery document.
+    pub metadata: Value,
+    /// Merged over the claims of ID tokens.
+    pub claims: Value,
+    /// Merged over userinfo.
+    pub user_info: Value,
+    /// The key that signs: `p256`, `rsa`, …; and its id.
+    pub key: (&'static str, String),
+    /// What the token endpoint answers instead, if anything.
+    pub token_answer: Option<(u16, String)>,
+    /// What discovery answers instead, if anything.
+    pub discovery_answer: Option<(u16, String)>,
+    /// What was asked, by path.
+    pub asked: HashMap<&'static str, usize>,
+    /// How the client authenticated: `basic` or `post`.
+    pub authenticated: Vec<&'static str>,
+    nonce: String,
+    base: String,
+}
+
+fn merge(mut value: Value, change: &Value) -> Value {
+    for (name, new) in change.as_object().into_iter().flatten() {
+        if new.is_null() {
+            value.as_object_mut().unwrap().remove(name);
+        } else {
+            value[name] = new.clone();
+        }
+    }
+    value
+}
+
+/// Keys that are used nowhere else.
+fn keys() -> Value {
+    serde_json::from_str(include_str!("../../src/identity/oidc/test_keys.json")).unwrap()
+}
+
+impl Provider {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let world = Shared::default();
+        *world.lock().unwrap() = World { base: issuer.clone(), key: ("p256", "one".to_owned()), ..World::default() };
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(discovery))
+            .route("/token", post(token))
+            .route("/jwks", get(jwks))
+            .route("/userinfo", get(user_info))
+            .with_state(Arc::clone(&world));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { issuer, world, task }
+    }
+
+    /// What the user does there: agrees. Returns the query that the browser comes back with.
+    pub fn authorize(&self, location: &str) -> String {
+        let request: HashMap<String, String> = Url::parse(location).unwrap().query_pairs().into_owned().collect();
+        assert_eq!((request["response_type"].as_str(), request["client_id"].as_str()), ("code", CLIENT_ID));
+        self.world.lock().unwrap().nonce.clone_from(&request["nonce"]);
+        "code=abc".to_owned()
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut World)) {
+        change(&mut self.world.lock().unwrap());
+    }
+
+    pub fn asked(&self, what: &str) -> usize {
+        self.world.lock().unwrap().asked.get(what).copied().unwrap_or_default()
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn instead(answer: Option<&(u16, String)>) -> Option<Response> {
+    let (status, body) = answer?;
+    Some((StatusCode::from_u16(*status).unwrap(), body.clone()).into_response())
+}
+
+async fn discovery(State(world): State<Shared>) -> Response {
+    let mut world = world.lock().unwrap();
+    *world.asked.entry("discovery").or_default() += 1;
+    let url = |path: &str| format!("{}{path}", world.base);
+    let metadata = json!({
+        "issuer": world.base, "authorization_endpoint": url("/authorize?tenant=a"), "token_endpoint": url("/token"),
+        "jwks_uri": url("/jwks"), "userinfo_endpoint": url("/userinfo"),
+    });
+    instead(world.discovery_answer.as_ref()).unwrap_or_else(|| Json(merge(metadata, &world.metadata)).into_response())
+}
+
+async fn token(State(world): State<Shared>, headers: HeaderMap, Form(form): Form<HashMap<String, String>>) -> Response {
+    let mut world = world.lock().unwrap();
+    let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let basic =
+        format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{}", encoded(CLIENT_ID), encoded(CLIENT_SECRET))));
+    let by = match headers.get("authorization") {
+        Some(header) => {
+            assert!(*header == basic.as_str() && !form.contains_key("client_secret"));
+            "basic"
+        }
+        None => {
+            assert_eq!((form["client_id"].as_str(), form["client_secret"].as_str()), (CLIENT_ID, CLIENT_SECRET));
+            "post"
+        }
+    };
+    world.authenticated.push(by);
+    assert_eq!(form["grant_type"], "authorization_code");
+    let now = now().as_second();
+    let claims = json!({
+        "iss": world.base, "sub": "7", "aud": CLIENT_ID, "iat": now, "exp": now + 300, "nonce": world.nonce,
+        "preferred_username": "alice", "groups": ["developers"],
+    });
+    let (name, kid) = world.key.clone();
+    let der = BASE64_STANDARD.decode(keys()[name]["der"].as_str().unwrap()).unwrap();
+    let (algorithm, key) = match name {
+        "rsa" => (Algorithm::RS256, EncodingKey::from_rsa_der(&der)),
+        _ => (Algorithm::ES256, EncodingKey::from_ec_der(&der)),
+    };
+    let header = Header { kid: Some(kid), ..Header::new(algorithm) };
+    let id_token = jsonwebtoken::encode(&header, &merge(claims, &world.claims), &key).unwrap();
+    let answer = json!({"access_token": "opaque-access-token", "token_type": "Bearer", "id_token": id_token});
+    instead(world.token_answer.as_ref()).unwrap_or_else(|| Json(answer).into_response())
+}
+
+async fn jwks(State(world): State<Shared>) -> Json<Value> {
+    let mut world = world.lock().unwrap();
+    *world.asked.entry("jwks").or_default() += 1;
+    let mut key = keys()[world.key.0]["jwk"].clone();
+    key["kid"] = json!("one");
+    // One that nobody understands is no reason to understand none.
+    Json(json!({"keys": [{"kty": "AKP", "kid": "future", "alg": "ML-DSA-44"}, {"kty": 7}, key]}))
+}
+
+async fn user_info(State(world): State<Shared>, headers: HeaderMap) -> Json<Value> {
+    let mut world = world.lock().unwrap();
+    *world.asked.entry("userinfo").or_default() += 1;
+    assert_eq!(headers["authorization"], "Bearer opaque-access-token");
+    Json(merge(json!({"sub": "7"}), &world.user_info))
+}

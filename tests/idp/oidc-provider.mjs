@@ -1,0 +1,88 @@
+// An OpenID provider (npm oidc-provider) on a free loopback port, for one client that must use PKCE. The environment's
+// SETTINGS are JSON: {client: {client_id, client_secret}, users: {NAME: {password, groups, ...claims}}}. Prints
+// {"listening": ISSUER}. Steps: "rotate" replaces the signing key, "users" the users. The way of talking:
+// conversation.mjs.
+import { createServer } from 'node:http';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import Provider, { interactionPolicy } from 'oidc-provider';
+import { converse, say } from './conversation.mjs';
+
+const { client, users } = JSON.parse(process.env.SETTINGS);
+
+const escape = (text) => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+const page = (problem, name = '') => `<!doctype html><html lang="en"><title>Sign in at the provider</title>
+<h1>Sign in at the provider</h1><p role="alert">${escape(problem)}</p><form method="post">
+<label>User name <input name="name" value="${escape(name)}"></label>
+<label>Password <input name="password" type="password"></label><button>Sign in</button></form></html>`;
+
+// Nobody is asked for consent: that is Portcullis' part. See also loadExistingGrant.
+const policy = interactionPolicy.base();
+policy.get('consent').checks.remove('native_client_prompt');
+
+function signingKey() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return { ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid: randomUUID() };
+}
+
+function claims(name) {
+  const { password, ...claims } = users[name];
+  return { sub: name, preferred_username: name, ...claims };
+}
+
+/** Rotation is a new provider in the old one's place; what it keeps is in memory that they share. */
+function provider(issuer, key) {
+  return new Provider(issuer, {
+    clients: [
+      {
+        ...client,
+        application_type: 'native', // so that loopback callbacks match with any port
+        redirect_uris: ['http://127.0.0.1/callback', ...(client.redirect_uris ?? [])],
+      },
+    ],
+    pkce: { required: () => true },
+    claims: { openid: ['sub'], profile: ['name', 'preferred_username', 'groups'], email: ['email', 'email_verified'] },
+    conformIdTokenClaims: false, // the claims are in the ID token, as most providers have it
+    cookies: { keys: [randomUUID()] },
+    jwks: { keys: [key] },
+    features: { devInteractions: { enabled: false } },
+    interactions: { policy, url: (_, interaction) => `/sign-in/${interaction.uid}` },
+    findAccount: (_, name) => users[name] && { accountId: name, claims: () => claims(name) },
+    async loadExistingGrant(ctx) {
+      const grant = new ctx.oidc.provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId });
+      grant.addOIDCScope('openid profile email');
+      await grant.save();
+      return grant;
+    },
+  });
+}
+
+async function signIn(request, response) {
+  const html = (text) => response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(text);
+  if (request.method !== 'POST') return html(page(''));
+  let body = '';
+  for await (const chunk of request) body += chunk;
+  const { name, password } = Object.fromEntries(new URLSearchParams(body));
+  if (users[name]?.password !== password) return html(page('That is not the password.', name));
+  await current.interactionFinished(request, response, { login: { accountId: name } });
+}
+
+const server = createServer((request, response) => {
+  const done = request.url.startsWith('/sign-in/') ? signIn(request, response) : current.callback()(request, response);
+  Promise.resolve(done).catch((error) => {
+    console.error(error);
+    response.destroy();
+  });
+});
+server.listen(Number(process.env.PORT ?? 0), '127.0.0.1');
+await once(server, 'listening');
+const issuer = `http://127.0.0.1:${server.address().port}`;
+let current = provider(issuer, signingKey());
+say({ listening: issuer });
+await converse({
+  rotate: () => void (current = provider(issuer, signingKey())),
+  users: (replacement) => {
+    for (const name of Object.keys(users)) delete users[name];
+    Object.assign(users, replacement);
+  },
+});

@@ -1,0 +1,146 @@
+//! Real MCP clients that act for a person: they find the authorization server, are who they are by one of three ways, send
+//! the person to it, and take the code at a loopback callback of their own.
+//!
+//! ```ignore
+//! let mut client = Client::start(Kind::Python, "2025-11-25", &url, &Identity::Dynamic).await;
+//! client.connect(async |url| { person.authorize(url, "alice", "secret").await; }).await.unwrap();
+//! client.call("whoami", &json!({}), nobody).await.unwrap();
+//! ```
+
+use super::script::{Script, outcome};
+use serde_json::{Value, json};
+
+/// The clients. See `docs/clients.md` for their habits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `@modelcontextprotocol/sdk` 1.x. It cannot step up while it has a refresh token.
+    TypeScript1,
+    /// `@modelcontextprotocol/client` 2.x.
+    TypeScript2,
+    /// `mcp` from PyPI.
+    Python,
+    /// `mcp-remote`, spoken to as a desktop client does.
+    McpRemote,
+    /// The command line of the MCP Inspector.
+    Inspector,
+}
+
+/// How the client is known to the server.
+#[derive(Clone, Copy, Debug)]
+pub enum Identity<'a> {
+    /// As an administrator registered it: `http://127.0.0.1/callback` is its callback, for mcp-remote
+    /// `http://localhost/oauth/callback`, with any port.
+    Preset { client_id: &'a str, client_secret: Option<&'a str> },
+    /// By a document at this https URL, which has to list the same callbacks.
+    Document(&'a str),
+    /// By registering itself.
+    Dynamic,
+}
+
+/// A running client of one endpoint.
+pub struct Client(Script);
+
+impl Client {
+    /// Starts one that will speak `revision` to the endpoint at `url`.
+    pub async fn start(kind: Kind, revision: &str, url: &str, identity: &Identity<'_>) -> Self {
+        let (script, args): (_, &[&str]) = match kind {
+            Kind::TypeScript1 => ("clients/authorize.mjs", &["1", revision]),
+            Kind::TypeScript2 => ("clients/authorize.mjs", &["2", revision]),
+            Kind::Python => ("clients/authorize.py", &[revision]),
+            Kind::McpRemote => ("clients/mcp-remote.mjs", &[revision]),
+            Kind::Inspector => ("clients/inspector.mjs", &[revision]),
+        };
+        let mut env = vec![("URL", url)];
+        match *identity {
+            Identity::Preset { client_id, client_secret } => {
+                env.push(("CLIENT_ID", client_id));
+                env.extend(client_secret.map(|secret| ("CLIENT_SECRET", secret)));
+            }
+            Identity::Document(url) => env.push(("CLIENT_METADATA_URL", url)),
+            Identity::Dynamic => {}
+        }
+        Self(Script::start(script, args, &env).await)
+    }
+
+    /// Connects and lists the tools. `approve` gets each authorization URL that the client wants a person to open.
+    pub async fn connect(&mut self, approve: impl AsyncFnMut(&str)) -> Result<Vec<String>, String> {
+        let done = self.step("connect", Value::Null, approve).await?;
+        Ok(serde_json::from_value(done["tools"].clone()).unwrap())
+    }
+
+    /// Calls a tool, and gives the result as the protocol has it.
+    pub async fn call(&mut self, tool: &str, args: &Value, approve: impl AsyncFnMut(&str)) -> Result<Value, String> {
+        self.step("call", json!({"name": tool, "arguments": args}), approve).await
+    }
+
+    /// Makes its access token useless, so that it must refresh it before the next call. Only the SDKs can.
+    pub async fn spoil(&mut self) {
+        self.0.must("spoil", Value::Null).await;
+    }
+
+    /// What it got from the token endpoint. Only the SDKs tell.
+    pub async fn tokens(&mut self) -> Value {
+        self.0.must("tokens", Value::Null).await
+    }
+
+    async fn step(&mut self, name: &str, with: Value, mut approve: impl AsyncFnMut(&str)) -> Result<Value, String> {
+        self.0.tell(name, with).await;
+        loop {
+            let said = self.0.hear().await;
+            match (outcome(&said), said["authorize"].as_str()) {
+                (Some(outcome), _) => return outcome,
+                (None, Some(url)) => approve(url).await,
+                (None, None) => panic!("it said {said}"),
+            }
+        }
+    }
+}
+
+/// Nobody is asked: panics where somebody is.
+pub async fn nobody(url: &str) {
+    panic!("nobody was to be asked, but: {url}");
+}
+
+/// The official conformance suite's part for authorization servers.
+pub struct Conformance(Script);
+
+/// What it found.
+#[derive(Debug)]
+pub struct Verdict {
+    /// `id`, `status` (`SUCCESS`, `FAILURE`, `SKIPPED`, …) and `errorMessage` of each check.
+    pub checks: Vec<Value>,
+    /// All that it printed.
+    pub text: String,
+}
+
+impl Conformance {
+    /// Starts it.
+    pub async fn start() -> Self {
+        Self(Script::start("clients/conformance.mjs", &[], &[]).await)
+    }
+
+    /// Runs both scenarios as `client_id`, whose callback is `http://127.0.0.1:PORT/callback`.
+    pub async fn run(
+        &mut self,
+        issuer: &str,
+        resource: &str,
+        (client_id, client_secret): (&str, Option<&str>),
+        port: u16,
+        mut approve: impl AsyncFnMut(&str),
+    ) -> Verdict {
+        let with = json!({
+            "issuer": issuer, "resource": resource, "client_id": client_id, "client_secret": client_secret, "port": port,
+        });
+        self.0.tell("run", with).await;
+        loop {
+            let said = self.0.hear().await;
+            if let Some(url) = said["authorize"].as_str() {
+                approve(url).await;
+                continue;
+            }
+            let done = outcome(&said).unwrap().unwrap();
+            let checks = serde_json::from_value(done["checks"].clone()).unwrap();
+            return Verdict { checks, text: done["text"].as_str().unwrap().to_owned() };
+        }
+    }
+}
