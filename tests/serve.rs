@@ -457,7 +457,7 @@ async fn a_folder_of_plain_files_is_followed_too() {
     let folder = server.volume.path();
     // As a person would do: the link away, the files in its place.
     std::fs::remove_file(folder.join("..data")).unwrap();
-    for name in ["config.json", "clients.json", "signing-keys.json"] {
+    for name in ["config.json", "clients.json", "signing-keys.json", "login.json"] {
         std::fs::remove_file(folder.join(name)).unwrap();
     }
     server.eventually(|loaded| loaded.rejected.as_deref().is_some_and(|reason| reason.contains("config.json"))).await;
