@@ -15,6 +15,7 @@ pub mod oauth;
 pub mod observe;
 pub mod operator;
 pub mod outbound;
+pub mod pages;
 pub mod plan;
 pub mod server;
 pub mod state;

@@ -8,7 +8,7 @@
 use crate::oauth::{
     foreign::{Refusal, Signed},
     issuer_keys::{IssuerKeys, KeySource, Published},
-    workload::{WorkloadError, Workload, WorkloadTokens},
+    workload::{Workload, WorkloadError, WorkloadTokens},
 };
 use async_trait::async_trait;
 use http::Request;

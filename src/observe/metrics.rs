@@ -17,6 +17,11 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub enum Route {
     Mcp,
     Authorize,
+    Consent,
+    Login,
+    Logout,
+    Agents,
+    Assets,
     Token,
     Revoke,
     Introspect,
@@ -25,6 +30,14 @@ pub enum Route {
     ResourceMetadata,
     IssuerMetadata,
     Unknown,
+}
+
+impl Route {
+    /// Whether people see the answer, in a browser.
+    #[must_use]
+    pub const fn is_page(self) -> bool {
+        matches!(self, Self::Authorize | Self::Consent | Self::Login | Self::Logout | Self::Agents)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

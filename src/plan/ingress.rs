@@ -62,11 +62,15 @@ fn paths(owner: &Owner<'_>, url: &PublicUrl) -> Vec<HTTPIngressPath> {
     let base = url.base_path();
     let mut paths = vec![
         path("Prefix", url.path().to_owned()),
-        path("Exact", format!("{base}/token")),
         path("Exact", format!("{base}/jwks.json")),
         path("Exact", url.resource_metadata_path()),
         path("Exact", url.issuer_metadata_path()),
     ];
+    if owner.endpoint().spec.external_issuer.is_none() {
+        let exact = ["authorize", "consent", "logout", "token", "revoke", "introspect", "register"];
+        paths.extend(exact.map(|name| path("Exact", format!("{base}/{name}"))));
+        paths.extend(["login", "agents", "assets"].map(|name| path("Prefix", format!("{base}/{name}"))));
+    }
     if base.is_empty() {
         // Where clients of the 2025-06-18 revision look for the metadata when the 401 did not say.
         paths.push(path("Exact", "/.well-known/oauth-protected-resource".to_owned()));

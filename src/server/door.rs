@@ -12,17 +12,17 @@ use super::{
 use crate::{
     ambient::{self, Clock},
     config::KeyError,
+    identity::Logins,
     mcp,
     oauth::{
         AuthorizationServer, Backing, OAuthError,
         challenge::Challenges,
-        metadata::{
-            AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
-        },
+        metadata::{INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH},
         token,
         verify::Unauthenticated,
     },
     observe::metrics::{Metrics, Route},
+    pages::{Pages, paths},
 };
 use axum::{
     extract::Request,
@@ -50,6 +50,8 @@ pub struct Door {
     origins: Origins,
     challenges: Challenges,
     authorization: Arc<AuthorizationServer>,
+    logins: Arc<Logins>,
+    pages: Option<Arc<Pages>>,
     limiters: Arc<Limiters>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
@@ -60,6 +62,7 @@ impl Door {
     pub fn new(
         mounted: Mounted,
         backing: Backing,
+        logins: Arc<Logins>,
         previous: Option<&Self>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
@@ -74,16 +77,24 @@ impl Door {
         let cache = previous.filter(same_tokens).map(|door| Arc::clone(door.authorization.cache()));
         let limiters =
             previous.filter(|door| *door.limiters.limits() == config.limits).map(|door| Arc::clone(&door.limiters));
+        let authorization = Arc::new(AuthorizationServer::new(
+            config,
+            &mounted.clients,
+            &mounted.keys,
+            backing,
+            cache.unwrap_or_default(),
+        )?);
+        // Where people sign in elsewhere, there is nothing for them to see here.
+        let pages = config
+            .external_issuer
+            .is_none()
+            .then(|| Arc::new(Pages::new(config, Arc::clone(&authorization), Arc::clone(&logins), Arc::clone(&clock))));
         Ok(Self {
             origins: Origins::new(config.url.origin(), &config.cors.allowed_origins),
             challenges: Challenges::new(config),
-            authorization: Arc::new(AuthorizationServer::new(
-                config,
-                &mounted.clients,
-                &mounted.keys,
-                backing,
-                cache.unwrap_or_default(),
-            )?),
+            authorization,
+            logins,
+            pages,
             limiters: limiters.unwrap_or_else(|| Arc::new(Limiters::new(&config.limits))),
             metrics,
             clock,
@@ -104,6 +115,16 @@ impl Door {
     /// The authorization server.
     pub fn authorization(&self) -> &Arc<AuthorizationServer> {
         &self.authorization
+    }
+
+    /// Who may sign in.
+    pub fn logins(&self) -> &Arc<Logins> {
+        &self.logins
+    }
+
+    /// What people see; `None` where they sign in elsewhere.
+    pub fn pages(&self) -> Option<&Arc<Pages>> {
+        self.pages.as_ref()
     }
 
     /// What the server measures.
@@ -129,32 +150,43 @@ impl Door {
         }
         match path.strip_prefix(url.base_path()) {
             Some(TOKEN_PATH) => Route::Token,
-            Some(AUTHORIZE_PATH) => Route::Authorize,
             Some(REVOKE_PATH) => Route::Revoke,
             Some(INTROSPECT_PATH) => Route::Introspect,
             Some(REGISTER_PATH) => Route::Register,
             Some(JWKS_PATH) => Route::Jwks,
             _ if path == url.issuer_metadata_path() => Route::IssuerMetadata,
             _ if path.starts_with(ROOT_RESOURCE_METADATA) => Route::ResourceMetadata,
+            Some(path) if self.pages.is_some() => paths::route(path).unwrap_or(Route::Unknown),
             _ => Route::Unknown,
         }
     }
 
-    /// Refuses by address and by origin.
-    pub fn admit(&self, route: Route, client: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Problem> {
+    /// Refuses by address, by origin, and people by the rate of their address.
+    pub fn admit(
+        &self,
+        route: Route,
+        method: &Method,
+        client: Option<IpAddr>,
+        headers: &HeaderMap,
+    ) -> Result<(), Problem> {
         if !address::admitted(client, &self.mounted.config.access) {
             let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
             return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message));
         }
-        let guarded = matches!(
-            route,
-            Route::Mcp | Route::Token | Route::Revoke | Route::Introspect | Route::Register | Route::Authorize
-        );
+        // Agents send browsers to /authorize from pages of theirs. The other pages look after their forms themselves.
+        let navigation = method == Method::GET || method == Method::HEAD;
+        let guarded = matches!(route, Route::Mcp | Route::Token | Route::Revoke | Route::Introspect | Route::Register)
+            || (route == Route::Authorize && !navigation);
         if guarded && !self.origins.admit(headers) {
             let message = "pages of this origin may not use the endpoint; it must be in spec.cors.allowedOrigins";
             return Err(Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message));
         }
-        Ok(())
+        if route.is_page() { self.count_address(client) } else { Ok(()) }
+    }
+
+    /// Whoever comes from nowhere shares one rate with all others who do.
+    fn count_address(&self, address: Option<IpAddr>) -> Result<(), Problem> {
+        self.limiters.count_address(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 
     /// Answers a request to the MCP endpoint. Takes it, unless it refuses it.
@@ -244,9 +276,7 @@ impl Door {
         request: Request,
         limit: usize,
     ) -> Result<(HeaderMap, Bytes), Response> {
-        // Whoever comes from nowhere shares one rate with all others who do.
-        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        self.limiters.count_address(address).map_err(|problem| self.refuse(route, problem))?;
+        self.count_address(address).map_err(|problem| self.refuse(route, problem))?;
         let (Parts { headers, .. }, body) = request.into_parts();
         let body = tokio::time::timeout(FORM_TIMEOUT, body::collect(body, limit)).await;
         let body = body.unwrap_or_else(|_| {
@@ -292,7 +322,10 @@ impl Door {
     /// Counts a refusal and words it.
     pub fn refuse(&self, route: Route, problem: Problem) -> Response {
         self.metrics.refused(problem.reason());
-        problem.into_response(route)
+        match &self.pages {
+            Some(pages) if route.is_page() => problem.into_page(pages),
+            _ => problem.into_response(route),
+        }
     }
 }
 
@@ -331,17 +364,19 @@ mod tests {
 
     fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
         let state = Arc::new(state::Local::memory(Arc::new(SystemClock)));
-        let users = Arc::new(mounted.login.clone());
-        let published = Arc::new(Published::new(&Arc::new(Outbound::new().unwrap())));
+        let outbound = Arc::new(Outbound::new().unwrap());
+        let published = Arc::new(Published::new(&outbound));
+        let logins = Logins::new(&mounted.config, &mounted.login, outbound, Arc::new(SystemClock)).unwrap();
+        let logins = Arc::new(logins);
         let backing = Backing {
             grants: state.clone(),
             registrations: state,
             published,
-            users,
+            users: logins.clone(),
             workloads: Arc::new(crate::oauth::workload::NoCluster),
             external: None,
         };
-        Arc::new(Door::new(mounted, backing, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
+        Arc::new(Door::new(mounted, backing, logins, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
     }
 
     #[test]
@@ -368,6 +403,10 @@ mod tests {
                 (config.path().to_owned(), Route::Mcp),
                 (format!("{}/jwks.json", config.base_path()), Route::Jwks),
                 (format!("{}/authorize", config.base_path()), Route::Authorize),
+                (format!("{}/login/github/callback", config.base_path()), Route::Login),
+                (format!("{}/loginx", config.base_path()), Route::Unknown),
+                (format!("{}/agents/revoke", config.base_path()), Route::Agents),
+                (format!("{}/assets/style-0.css", config.base_path()), Route::Assets),
                 (format!("{}/token", config.base_path()), Route::Token),
                 (format!("{}/revoke", config.base_path()), Route::Revoke),
                 (format!("{}/introspect", config.base_path()), Route::Introspect),

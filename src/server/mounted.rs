@@ -4,13 +4,15 @@
 //! all files change at once. Reading through the link's target keeps a half-changed set from being seen. A folder
 //! without `..data`, as a person may lay it out, is read until two readings agree.
 
-use crate::outbound::OutboundError;
 use crate::{
     config::{
         CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE, LoginSecrets, Revision, ServerConfig,
         SigningKeys,
     },
-    oauth::metadata::{AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, TOKEN_PATH},
+    identity::LoginsError,
+    oauth::metadata::{INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, TOKEN_PATH},
+    outbound::OutboundError,
+    pages::paths,
 };
 use serde::de::DeserializeOwned;
 use std::{io, path::Path, time::Duration};
@@ -74,6 +76,9 @@ pub enum MountedError {
     /// The authorization server elsewhere cannot be asked.
     #[error("config.json: externalIssuer cannot be used")]
     ExternalIssuer(#[source] OutboundError),
+    /// The logins cannot be used.
+    #[error("spec.login cannot be used")]
+    Logins(#[from] LoginsError),
     /// Right in shape, but not in content.
     #[error("{0}")]
     Invalid(String),
@@ -156,7 +161,8 @@ fn check_config(config: &ServerConfig) -> Result<(), MountedError> {
     }
     let (path, base) = (config.url.path(), config.url.base_path());
     let own = path.strip_prefix(base).unwrap_or(path);
-    if [AUTHORIZE_PATH, TOKEN_PATH, REVOKE_PATH, INTROSPECT_PATH, REGISTER_PATH, JWKS_PATH].contains(&own)
+    if [TOKEN_PATH, REVOKE_PATH, INTROSPECT_PATH, REGISTER_PATH, JWKS_PATH].contains(&own)
+        || paths::route(own).is_some()
         || path.starts_with("/.well-known/")
     {
         return Err(invalid(&format!(

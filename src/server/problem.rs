@@ -1,6 +1,6 @@
-//! How a request is refused: always JSON, always with what was wrong and what to do.
+//! How a request is refused: JSON for programs, a page for people, always with what was wrong and what to do.
 
-use crate::observe::metrics::Route;
+use crate::{observe::metrics::Route, pages::Pages};
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -40,6 +40,13 @@ impl Problem {
 
     pub fn reason(&self) -> &'static str {
         self.reason
+    }
+
+    /// A page for a browser.
+    pub fn into_page(self, pages: &Pages) -> Response {
+        let mut response = pages.refused(self.status, self.reason, &self.message);
+        response.headers_mut().extend(self.headers);
+        response
     }
 
     /// A JSON-RPC error where a JSON-RPC client reads it, else an error in the manner of OAuth.

@@ -11,6 +11,10 @@
 //!
 //!    For `/token`, [`Door::issue_token`], and likewise `/revoke` and `/introspect`: the rate of the address (429), the body (413, 408), the endpoint itself. It
 //!    takes no place from those who have a token already.
+//!
+//!    What people see is [`Pages`]'s, and no other origin's: there is no CORS for it.
+//!
+//! [`Pages`]: crate::pages::Pages
 
 use super::{
     address,
@@ -25,10 +29,10 @@ use crate::{
     },
     mcp,
     oauth::metadata::{
-        self, AUTHORIZE_PATH, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA,
-        TOKEN_PATH,
+        self, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
     },
     observe::metrics::Route,
+    pages::ClientAddress,
 };
 use axum::{
     Extension, Json, Router,
@@ -38,19 +42,12 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 use tower::{ServiceExt as _, util::option_layer};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 /// How long discovery may be remembered. Short: keys rotate.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
-
-/// From where a request comes; `None` where a proxy did not say it rightly.
-#[derive(Clone, Copy)]
-struct ClientAddress(Option<IpAddr>);
 
 /// Everything that answers on the public listener, for one set of mounted files.
 pub struct Public {
@@ -91,7 +88,6 @@ impl Public {
         let mut guarded = Router::new().without_v07_checks().route(url.path(), any(mcp));
         if issues_tokens {
             guarded = guarded
-                .route(&format!("{}{AUTHORIZE_PATH}", url.base_path()), get(sign_in).post(sign_in))
                 .route(&format!("{}{TOKEN_PATH}", url.base_path()), post(issue_token))
                 .route(&format!("{}{REVOKE_PATH}", url.base_path()), post(revoke))
                 .route(&format!("{}{INTROSPECT_PATH}", url.base_path()), post(introspect));
@@ -104,6 +100,7 @@ impl Public {
         let router = documents
             .layer(option_layer(answered_here.then_some(public_cors)))
             .merge(guarded)
+            .merge(door.pages().map(|pages| Arc::clone(pages).router()).unwrap_or_default())
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method);
         Ok(Self { door: Arc::clone(door), endpoint, router })
@@ -126,7 +123,7 @@ impl Public {
             .get::<ConnectInfo<SocketAddr>>()
             .and_then(|ConnectInfo(peer)| address::client(peer.ip(), request.headers(), &rules.trusted_proxies));
         let limit = door.mounted().config.limits.max_body_size.bytes();
-        let (mut response, close) = match door.admit(route, client, request.headers()) {
+        let (mut response, close) = match door.admit(route, request.method(), client, request.headers()) {
             Err(problem) => (door.refuse(route, problem), read_on_refused(request, limit).await),
             // Agents are no pages: CORS has nothing to add to what they get.
             Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => {
@@ -215,12 +212,6 @@ async fn introspect(
     request: Request,
 ) -> Response {
     door.introspect(from.0, request).await
-}
-
-/// Whoever gets here was sent by a client that wants a person to sign in. There is no redirect: no callback is checked.
-async fn sign_in() -> Response {
-    let message = "people cannot sign in at this endpoint yet; set the client up with the grant client_credentials";
-    Problem::new(StatusCode::BAD_REQUEST, "unsupported_response_type", message).into_response(Route::Authorize)
 }
 
 async fn unknown_path(State(()): State<()>) -> Response {

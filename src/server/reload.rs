@@ -10,8 +10,9 @@ use super::{
 use crate::{
     chain::chain,
     config::{LoadedRevision, ServerConfig},
+    identity::Logins,
     mcp,
-    oauth::{Backing, clients::Published, external::ExternalTokens},
+    oauth::{Backing, Users, clients::Published, external::ExternalTokens},
     observe::metrics::Metrics,
     outbound::Outbound,
 };
@@ -115,6 +116,12 @@ impl Current {
     }
 }
 
+impl Users for Logins {
+    fn still_known(&self, user_id: &str) -> bool {
+        Self::still_known(self, user_id)
+    }
+}
+
 /// Checks one set of files, and makes of it what answers.
 fn prepare(
     bytes: &Bytes,
@@ -125,6 +132,11 @@ fn prepare(
 ) -> Result<Public, MountedError> {
     let mounted = bytes.parse()?;
     let endpoint = mcp::Endpoint::new(&mounted.config, options.workspaces.clone(), abort.clone());
+    let (config, login) = (&mounted.config, &mounted.login);
+    let logins = Arc::new(match previous {
+        Some(door) => door.logins().reloaded(config, login)?,
+        None => Logins::new(config, login, Arc::clone(&options.outbound), Arc::clone(&options.clock))?,
+    });
     let backing = Backing {
         grants: Arc::clone(&options.grants),
         registrations: Arc::clone(&options.registrations),
@@ -132,11 +144,12 @@ fn prepare(
             || Arc::new(Published::new(&options.outbound)),
             |door| Arc::clone(door.authorization().published()),
         ),
-        users: Arc::new(mounted.login.clone()),
+        users: logins.clone(),
         workloads: Arc::clone(&options.workloads),
         external: external(&mounted.config, &options.outbound, previous)?,
     };
-    let door = Arc::new(Door::new(mounted, backing, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
+    let door =
+        Arc::new(Door::new(mounted, backing, logins, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
     Ok(Public::new(&door, endpoint)?)
 }
 

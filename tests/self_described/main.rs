@@ -7,7 +7,6 @@ mod clock;
 mod documents;
 mod fetching;
 #[path = "../support/mounted.rs"]
-#[expect(dead_code, reason = "others use the rest of it")]
 mod mounted;
 mod registration;
 mod server;

@@ -11,8 +11,8 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use portcullis::{
     api::{ClientType, Grant, Scope, authorization::ClientPolicy},
     config::{ClientVerifier, Clients, ServerConfig, SigningKeys},
-    server::{self, Listeners, Options},
     oauth::workload::NoCluster,
+    server::{self, Listeners, Options},
     state::{Health, Local},
 };
 use rand::{SeedableRng as _, rngs::StdRng};

@@ -7,7 +7,7 @@ use crate::oauth::{
     jwt::Subject,
     parameters::Parameters,
     scopes,
-    workload::{WorkloadError, GRANT_TYPE},
+    workload::{GRANT_TYPE, WorkloadError},
 };
 use jiff::Timestamp;
 use rand::CryptoRng;

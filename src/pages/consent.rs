@@ -1,0 +1,145 @@
+//! Consent: who asks, in whose name, for what, and where the answer goes. Asked on every request, with what the user
+//! allowed before, so that a new consent adds to the old.
+
+use super::{
+    ClientAddress, Pages, audited,
+    forms::{self, Action, Form},
+    headers, page, see_other,
+    session::Session,
+    text,
+    trouble::Trouble,
+    view::{self, Provenance, ScopeLine},
+};
+use crate::{
+    ambient,
+    api::{Scope, grant::GrantUser, scope},
+    oauth::{ApproveError, AuthorizationRequest, client::Origin, seal::Purpose},
+};
+use axum::{Extension, body::Body, extract::State, response::Response};
+use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// What goes into the form, sealed: nobody else's request, and nobody else's answer.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    user: String,
+    request: AuthorizationRequest,
+    /// Where to go on after signing in as somebody else.
+    again: String,
+}
+
+/// The page.
+pub fn ask(
+    pages: &Pages,
+    session: &Session,
+    user: &GrantUser,
+    request: &AuthorizationRequest,
+    again: String,
+    now: Timestamp,
+) -> Result<Response, Trouble> {
+    let asked = Asked { user: user.id.clone(), request: request.clone(), again };
+    show(pages, session, user, &asked, false, now)
+}
+
+fn show(
+    pages: &Pages,
+    session: &Session,
+    user: &GrantUser,
+    asked: &Asked,
+    problem: bool,
+    now: Timestamp,
+) -> Result<Response, Trouble> {
+    let Asked { request, again, .. } = asked;
+    let before = pages.server.already_granted(&user.id, &request.client_id, now);
+    let line = |scope: Scope| ScopeLine {
+        scope,
+        words: text::scope(scope),
+        checked: !problem,
+        before: before.contains(&scope),
+    };
+    let end = request.created_at.checked_add(forms::PATIENCE).map_err(|error| Trouble::internal(error.to_string()))?;
+    let sealed = pages.sealer().seal(Purpose::Consent, asked, end, &mut ambient::rng());
+    let template = view::Consent {
+        frame: &pages.frame,
+        client: text::name(&request.client_name, &request.client_id),
+        origin: match &request.origin {
+            Origin::Configured => Provenance::Configured,
+            Origin::Document { host } => Provenance::Document { host: host.clone() },
+            Origin::Registered { .. } => Provenance::Registered,
+        },
+        user: text::name(&user.name, &user.id),
+        scopes: Scope::ALL
+            .into_iter()
+            .filter(|scope| request.scopes.contains(scope) || before.contains(scope))
+            .map(line)
+            .collect(),
+        lifetime: &pages.lifetime,
+        destination: text::destination(&request.redirect_uri),
+        redirect_uri: &request.redirect_uri,
+        problem,
+        ticket: pages.ticket(Action::Consent, session)?,
+        request: sealed.map_err(|error| Trouble::internal(error.to_string()))?,
+        switch: again.clone(),
+    };
+    let status = if problem { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let mut response = page(status, &template)?;
+    let policy = headers::consent_policy(&request.redirect_uri);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
+}
+
+/// `POST /consent`.
+pub async fn post(
+    State(pages): State<Arc<Pages>>,
+    Extension(address): Extension<ClientAddress>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let answered = async { decide(&pages, address, &headers, &Form::read(&headers, body).await?) };
+    pages.answer(answered.await)
+}
+
+fn decide(pages: &Pages, address: ClientAddress, headers: &HeaderMap, form: &Form) -> Result<Response, Trouble> {
+    let now = pages.clock.now();
+    let session = pages.session(headers, now);
+    pages.check_form(form, Action::Consent, headers, session.as_ref(), now)?;
+    let session = session.ok_or_else(|| Trouble::signed_out(pages.base()))?;
+    let user = session.user.as_ref().ok_or_else(|| Trouble::signed_out(pages.base()))?;
+    let asked = form.field("request").and_then(|sealed| pages.sealer().open(Purpose::Consent, sealed, now).ok());
+    let asked: Asked = asked.filter(|asked: &Asked| asked.user == user.id).ok_or_else(Trouble::stale)?;
+    let request = &asked.request;
+    let audit = |event, scopes: &BTreeSet<Scope>| {
+        tracing::info!(
+            target: "audit",
+            event,
+            client_id = request.client_id,
+            user = user.id,
+            scopes = scope::join(scopes),
+            address = audited(address),
+        );
+    };
+    let location = match form.field("decision") {
+        Some("deny") => {
+            audit("consent_denied", &request.scopes);
+            pages.server.refuse(request, "access_denied", "the user denied the request")
+        }
+        Some("allow") => {
+            let chosen: Result<BTreeSet<Scope>, _> = form.all("scope").map(str::parse).collect();
+            let chosen = chosen.map_err(|_| Trouble::bad_form(StatusCode::BAD_REQUEST, "unknown_scope"))?;
+            match pages.server.approve(request, user, &chosen, now, &mut ambient::rng()) {
+                Ok(location) => {
+                    audit("consent_given", &chosen);
+                    location
+                }
+                Err(ApproveError::Nothing) => return show(pages, &session, user, &asked, true, now),
+                // What was allowed before may have ended while the page was open.
+                Err(ApproveError::Beyond) => return Err(Trouble::stale()),
+                Err(error @ ApproveError::Seal(_)) => return Err(Trouble::internal(error.to_string())),
+            }
+        }
+        _ => return Err(Trouble::bad_form(StatusCode::BAD_REQUEST, "no_decision")),
+    };
+    see_other(&location)
+}

@@ -1,0 +1,249 @@
+//! What people see in a browser: sign-in, consent, connected agents, and pages about problems.
+//!
+//! Rendered here, by templates that escape everything; no script at all, under a policy that allows none. URLs are
+//! made from the configuration and never from what a request says of its host. Rules about clients, redirects and
+//! scopes are `oauth`'s, who somebody is `identity`'s; the pages ask them.
+
+mod agents;
+mod assets;
+mod authorize;
+mod consent;
+mod forms;
+mod headers;
+mod session;
+mod sign_in;
+mod text;
+mod trouble;
+mod view;
+
+use crate::{
+    ambient::{self, Clock},
+    config::{PublicUrl, ServerConfig},
+    identity::Logins,
+    oauth::{AuthorizationServer, seal::Sealer},
+};
+use askama::Template;
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::map_response,
+    response::{Html, IntoResponse as _, Response},
+    routing::{get, post},
+};
+use forms::{Action, Form};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::{SignedDuration, Timestamp};
+use rand::Rng as _;
+use session::{Cookie, Session};
+use std::{net::IpAddr, sync::Arc};
+use trouble::Trouble;
+use view::Frame;
+
+/// The paths, after the issuer. The server counts requests by them, and an Ingress lists them.
+pub mod paths {
+    use crate::observe::metrics::Route;
+
+    /// Where agents send people.
+    pub use crate::oauth::metadata::AUTHORIZE_PATH as AUTHORIZE;
+    /// Where the answer to an agent goes.
+    pub const CONSENT: &str = "/consent";
+    /// Where people sign in; below it, with a provider.
+    pub const LOGIN: &str = "/login";
+    /// Where they sign out.
+    pub const LOGOUT: &str = "/logout";
+    /// The agents that somebody connected; below it, taking access back.
+    pub const AGENTS: &str = "/agents";
+    /// Style sheet and icon are below it.
+    pub const ASSETS: &str = "/assets";
+
+    /// What a path is for.
+    #[must_use]
+    pub fn route(path: &str) -> Option<Route> {
+        let below =
+            |parent: &str| path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        match path {
+            AUTHORIZE => Some(Route::Authorize),
+            CONSENT => Some(Route::Consent),
+            LOGOUT => Some(Route::Logout),
+            _ if below(LOGIN) => Some(Route::Login),
+            _ if below(AGENTS) => Some(Route::Agents),
+            _ if below(ASSETS) => Some(Route::Assets),
+            _ => None,
+        }
+    }
+}
+
+/// From where a request comes; `None` where a proxy did not say it rightly. In the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+/// The pages of one endpoint.
+pub struct Pages {
+    url: PublicUrl,
+    frame: Frame,
+    cookie: Cookie,
+    /// How long a consent lasts, in words.
+    lifetime: String,
+    server: Arc<AuthorizationServer>,
+    logins: Arc<Logins>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Pages {
+    /// Those of this configuration.
+    #[must_use]
+    pub fn new(
+        config: &ServerConfig,
+        server: Arc<AuthorizationServer>,
+        logins: Arc<Logins>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let url = config.url.clone();
+        let lifetime = SignedDuration::try_from(config.refresh_token_lifetime.as_duration()).ok();
+        Self {
+            frame: Frame {
+                base: url.base_path().to_owned(),
+                endpoint: config.endpoint.clone(),
+                host: url.authority().to_owned(),
+                style: format!("{}/{}", paths::ASSETS, assets::style()),
+                icon: format!("{}/{}", paths::ASSETS, assets::icon()),
+            },
+            cookie: Cookie::new(&url),
+            lifetime: lifetime.and_then(text::spoken).unwrap_or_else(|| "a moment".to_owned()),
+            url,
+            server,
+            logins,
+            clock,
+        }
+    }
+
+    /// Their routes.
+    pub fn router(self: Arc<Self>) -> Router {
+        let path = |path: &str| format!("{}{path}", self.base());
+        Router::new()
+            .without_v07_checks()
+            .route(&path(paths::AUTHORIZE), get(authorize::get).post(authorize::post))
+            .route(&path(paths::CONSENT), post(consent::post))
+            .route(&path(paths::LOGIN), get(sign_in::get).post(sign_in::post))
+            .route(&path("/login/{name}"), get(sign_in::begin))
+            .route(&path("/login/{name}/callback"), get(sign_in::callback))
+            .route(&path(paths::LOGOUT), post(sign_in::sign_out))
+            .route(&path(paths::AGENTS), get(agents::get))
+            .route(&path("/agents/revoke"), post(agents::revoke))
+            .route(&path("/assets/{name}"), get(assets::get))
+            .method_not_allowed_fallback(wrong_method)
+            .layer(map_response(|response: Response| std::future::ready(headers::secure(response))))
+            .with_state(self)
+    }
+
+    /// A request that was refused before it came here, as a page.
+    #[must_use]
+    pub fn refused(&self, status: StatusCode, reason: &'static str, message: &str) -> Response {
+        let title = if status.is_server_error() { "Not at the moment" } else { "This request was refused" };
+        headers::secure(self.show(&Trouble::new(status, reason, title, text::sentence(message))))
+    }
+
+    fn base(&self) -> &str {
+        self.url.base_path()
+    }
+
+    fn sealer(&self) -> &Sealer {
+        self.server.sealer()
+    }
+
+    /// The session that a request brings, unless its user is no longer known.
+    fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
+        let session = self.cookie.read(headers, self.sealer(), now)?;
+        let known = session.user.as_ref().is_none_or(|user| self.logins.still_known(&user.id));
+        known.then_some(session)
+    }
+
+    /// The same, or a new one of nobody with the header that gives it to the browser.
+    fn any_session(&self, headers: &HeaderMap, now: Timestamp) -> Result<(Session, Option<HeaderValue>), Trouble> {
+        if let Some(session) = self.session(headers, now) {
+            return Ok((session, None));
+        }
+        let session = Session::begin(None, now, &mut ambient::rng());
+        let cookie = self.give(&session)?;
+        Ok((session, Some(cookie)))
+    }
+
+    fn give(&self, session: &Session) -> Result<HeaderValue, Trouble> {
+        self.cookie
+            .set(session, self.sealer(), &mut ambient::rng())
+            .map_err(|error| Trouble::internal(error.to_string()))
+    }
+
+    fn ticket(&self, action: Action, session: &Session) -> Result<String, Trouble> {
+        forms::ticket(action, session, self.sealer(), &mut ambient::rng())
+            .map_err(|error| Trouble::internal(error.to_string()))
+    }
+
+    /// Checks that a form of ours was sent by the browser of `session`.
+    fn check_form(
+        &self,
+        form: &Form,
+        action: Action,
+        headers: &HeaderMap,
+        session: Option<&Session>,
+        now: Timestamp,
+    ) -> Result<(), Trouble> {
+        form.check(action, headers, self.url.origin(), session, self.sealer(), now)
+            .map_err(|why| Trouble::forged(why, self.url.origin()))
+    }
+
+    /// A page, or one about what kept it from being made.
+    fn answer(&self, result: Result<Response, Trouble>) -> Response {
+        result.unwrap_or_else(|trouble| self.show(&trouble))
+    }
+
+    /// A page about a problem. The log gets the same reference.
+    fn show(&self, trouble: &Trouble) -> Response {
+        let reference = format!("{:08x}", ambient::rng().next_u32());
+        let Trouble { status, reason, cause, .. } = trouble;
+        let (code, cause) = (status.as_u16(), cause.as_deref().unwrap_or_default());
+        if status.is_server_error() {
+            tracing::error!(reference, reason, status = code, cause, "a page said that something went wrong");
+        } else {
+            tracing::info!(reference, reason, status = code, cause, "a page said why a request was not done");
+        }
+        let message = view::Message {
+            frame: &self.frame,
+            title: trouble.title,
+            happened: &trouble.happened,
+            todo: trouble.todo.as_deref(),
+            link: trouble.link.as_deref(),
+            reference: Some(&reference),
+        };
+        let mut response = match message.render() {
+            Ok(html) => (*status, Html(html)).into_response(),
+            Err(_) => (*status, trouble.happened.clone()).into_response(),
+        };
+        if let Some(wait) = trouble.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+        }
+        response
+    }
+}
+
+/// A rendered page.
+fn page(status: StatusCode, template: &impl Template) -> Result<Response, Trouble> {
+    let html = template.render().map_err(|error| Trouble::internal(error.to_string()))?;
+    Ok((status, Html(html)).into_response())
+}
+
+/// A redirect that turns whatever came into a GET (RFC 9700 §4.12).
+fn see_other(location: &str) -> Result<Response, Trouble> {
+    let location =
+        HeaderValue::try_from(location).map_err(|_| Trouble::internal("a redirect to what is no header value"))?;
+    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
+}
+
+async fn wrong_method(State(pages): State<Arc<Pages>>, _: Request) -> Response {
+    pages.show(&Trouble::method())
+}
+
+/// An address for the audit; empty where it is not known.
+fn audited(address: ClientAddress) -> String {
+    address.0.map(|address| address.to_string()).unwrap_or_default()
+}

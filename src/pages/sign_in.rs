@@ -1,0 +1,306 @@
+//! Signing in and out: by a password, or at a provider and back (RFC 6749 §4.1, seen from the other side).
+
+use super::{
+    ClientAddress, Pages, audited,
+    authorize::Target,
+    forms::{self, Action, Form},
+    page, paths, see_other,
+    session::Session,
+    text,
+    trouble::Trouble,
+    view::{self, Problem},
+};
+use crate::{
+    ambient,
+    api::grant::GrantUser,
+    identity::{LoginKind, Pending, SignInError},
+    oauth::seal::Purpose,
+};
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, RawQuery, State},
+    response::Response,
+};
+use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+/// The `state` of a sign-in at a provider.
+#[derive(Serialize, Deserialize)]
+struct Underway {
+    browser: String,
+    pending: Pending,
+    target: Target,
+}
+
+/// What did not work with the form.
+struct Failed<'a> {
+    login: &'a str,
+    user: &'a str,
+    error: SignInError,
+}
+
+/// `GET /login`.
+pub async fn get(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    let query = Form::parse(query.unwrap_or_default().as_bytes());
+    pages.answer(show(&pages, &headers, query.field("continue"), None))
+}
+
+fn show(
+    pages: &Pages,
+    headers: &HeaderMap,
+    continues: Option<&str>,
+    failed: Option<&Failed<'_>>,
+) -> Result<Response, Trouble> {
+    let now = pages.clock.now();
+    let target = pages.open_target(continues, now)?;
+    let (passwords, providers): (Vec<_>, Vec<_>) =
+        pages.logins.list().partition(|login| login.kind == LoginKind::Password);
+    if passwords.is_empty() && providers.is_empty() {
+        return Err(nobody(pages));
+    }
+    let (session, cookie) = pages.any_session(headers, now)?;
+    let trouble = failed.map(|failed| Trouble::sign_in(&failed.error));
+    let template = view::SignIn {
+        frame: &pages.frame,
+        client: match target {
+            Target::Authorize { client, .. } => Some(client),
+            Target::Agents => None,
+        },
+        signed_in: session.user.as_ref().map(|user| text::name(&user.name, &user.id)),
+        problem: failed
+            .map(|failed| Problem { title: failed.error.title(), message: text::sentence(&failed.error.to_string()) }),
+        failed: failed.map(|failed| failed.login),
+        user: failed.map_or("", |failed| failed.user),
+        passwords,
+        providers,
+        ticket: pages.ticket(Action::SignIn, &session)?,
+        target: continues,
+    };
+    let mut response = page(trouble.as_ref().map_or(StatusCode::OK, |trouble| trouble.status), &template)?;
+    if let Some(wait) = trouble.and_then(|trouble| trouble.retry_after) {
+        response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+    }
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+fn nobody(pages: &Pages) -> Trouble {
+    let happened = "This endpoint has no way for people to sign in that can be used.";
+    Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Nobody can sign in here yet", happened).todo(format!(
+        "Whoever runs the endpoint has to set spec.login of the McpEndpoint {:?}: passwords, github or oidc. If it is set, its conditions say what is missing.",
+        pages.frame.endpoint
+    ))
+}
+
+/// `POST /login`: a user name and a password.
+pub async fn post(
+    State(pages): State<Arc<Pages>>,
+    Extension(address): Extension<ClientAddress>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let answered = async { password(&pages, address, &headers, &Form::read(&headers, body).await?).await };
+    pages.answer(answered.await)
+}
+
+async fn password(
+    pages: &Pages,
+    address: ClientAddress,
+    headers: &HeaderMap,
+    form: &Form,
+) -> Result<Response, Trouble> {
+    let now = pages.clock.now();
+    let continues = form.field("continue");
+    let target = pages.open_target(continues, now);
+    let session = pages.session(headers, now);
+    pages.check_form(form, Action::SignIn, headers, session.as_ref(), now).map_err(|trouble| match continues {
+        // The page can be made anew.
+        Some(continues) if target.is_ok() => {
+            trouble.link(format!("{}{}?continue={continues}", pages.base(), paths::LOGIN), "Sign in again")
+        }
+        _ => trouble.link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in again"),
+    })?;
+    let target = target?;
+    let fields = (form.field("login"), form.field("user"), form.field("password"));
+    let (Some(login), Some(user), Some(password)) = fields else {
+        return Err(Trouble::bad_form(StatusCode::BAD_REQUEST, "missing_field"));
+    };
+    let from = address.0.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    match pages.logins.check_password(login, user, password.to_owned(), from, now).await {
+        Ok(user) => signed_in(pages, user, &target, login, address),
+        Err(error) => {
+            // A name that nobody has may be a password, typed into the wrong field.
+            let id = format!("{login}:{user}");
+            failed_audit(&error, login, if pages.logins.still_known(&id) { &id } else { "" }, address);
+            show(pages, headers, continues, Some(&Failed { login, user, error }))
+        }
+    }
+}
+
+/// `GET /login/{name}`: on to the provider.
+pub async fn begin(
+    State(pages): State<Arc<Pages>>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let query = Form::parse(query.unwrap_or_default().as_bytes());
+    pages.answer(leave(&pages, &name, query.field("continue"), &headers).await)
+}
+
+async fn leave(pages: &Pages, login: &str, continues: Option<&str>, headers: &HeaderMap) -> Result<Response, Trouble> {
+    let now = pages.clock.now();
+    let target = pages.open_target(continues, now)?;
+    let (session, cookie) = pages.any_session(headers, now)?;
+    let callback = callback_url(pages, login);
+    let begun = pages.logins.begin(login, &callback, &mut ambient::rng()).await;
+    let begun = begun.map_err(|error| another_try(pages, &error, &target, now))?;
+    let location = {
+        let underway = Underway { browser: session.browser, pending: begun.pending.clone(), target };
+        let end = now.checked_add(forms::PATIENCE).map_err(|error| Trouble::internal(error.to_string()))?;
+        let state = pages.sealer().seal(Purpose::Login, &underway, end, &mut ambient::rng());
+        begun.with_state(&state.map_err(|error| Trouble::internal(error.to_string()))?)
+    };
+    let mut response = see_other(&location)?;
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// `GET /login/{name}/callback`: back from the provider.
+pub async fn callback(
+    State(pages): State<Arc<Pages>>,
+    Extension(address): Extension<ClientAddress>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    pages.answer(come_back(&pages, address, &name, &query.unwrap_or_default(), &headers).await)
+}
+
+async fn come_back(
+    pages: &Pages,
+    address: ClientAddress,
+    login: &str,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Trouble> {
+    let now = pages.clock.now();
+    let session = pages.session(headers, now);
+    let underway = Form::parse(query.as_bytes())
+        .field("state")
+        .and_then(|state| pages.sealer().open::<Underway>(Purpose::Login, state, now).ok())
+        .filter(|underway| underway.pending.login() == login)
+        .filter(|underway| session.as_ref().is_some_and(|session| session.browser == underway.browser));
+    let Some(underway) = underway else {
+        let happened =
+            "This browser did not begin this sign-in, or began it too long ago. You are not signed in by it.";
+        failed_reason("not_begun_here", login, "", address);
+        return Err(Trouble::new(
+            StatusCode::BAD_REQUEST,
+            "not_begun_here",
+            "This sign-in cannot be finished",
+            happened,
+        )
+        .todo("Start again. If an agent sent you, start again there. If you did not begin to sign in, close this page.")
+        .link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in"));
+    };
+    match pages.logins.finish(&underway.pending, query, &callback_url(pages, login), now).await {
+        Ok(user) => signed_in(pages, user, &underway.target, login, address),
+        Err(error) => {
+            failed_audit(&error, login, "", address);
+            Err(another_try(pages, &error, &underway.target, now))
+        }
+    }
+}
+
+/// What a provider is told to send browsers back to.
+fn callback_url(pages: &Pages, login: &str) -> String {
+    pages.url.issuer_url(&format!("{}/{login}/callback", paths::LOGIN))
+}
+
+/// Why it did not work at a provider, with the way back to the choice.
+fn another_try(pages: &Pages, error: &SignInError, target: &Target, now: Timestamp) -> Trouble {
+    let way = match target {
+        Target::Agents => Ok(format!("{}{}", pages.base(), paths::LOGIN)),
+        Target::Authorize { .. } => {
+            pages.seal_target(target, now).map(|sealed| format!("{}{}?continue={sealed}", pages.base(), paths::LOGIN))
+        }
+    };
+    match way {
+        Ok(href) => Trouble::sign_in(error).link(href, "Choose how to sign in"),
+        Err(trouble) => trouble,
+    }
+}
+
+/// A new session, whatever the browser had before.
+fn signed_in(
+    pages: &Pages,
+    user: GrantUser,
+    target: &Target,
+    login: &str,
+    address: ClientAddress,
+) -> Result<Response, Trouble> {
+    tracing::info!(target: "audit", event = "signed_in", login, user = user.id, address = audited(address));
+    let session = Session::begin(Some(user), pages.clock.now(), &mut ambient::rng());
+    let mut response = see_other(&target.location(pages.base()))?;
+    response.headers_mut().insert(header::SET_COOKIE, pages.give(&session)?);
+    Ok(response)
+}
+
+fn failed_audit(error: &SignInError, login: &str, user: &str, address: ClientAddress) {
+    // Of what a browser sent, only names that there are get into the audit.
+    let login = if matches!(error, SignInError::UnknownLogin) { "" } else { login };
+    failed_reason(error.reason(), login, user, address);
+}
+
+fn failed_reason(reason: &str, login: &str, user: &str, address: ClientAddress) {
+    tracing::info!(target: "audit", event = "sign_in_failed", reason, login, user, address = audited(address));
+}
+
+/// `POST /logout`.
+pub async fn sign_out(
+    State(pages): State<Arc<Pages>>,
+    Extension(address): Extension<ClientAddress>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let answered = async {
+        let now = pages.clock.now();
+        let form = Form::read(&headers, body).await?;
+        let session = pages.session(&headers, now);
+        // Who is signed out already may reload the page that says so.
+        if let Some(user) = session.as_ref().and_then(|session| session.user.as_ref()) {
+            pages.check_form(&form, Action::SignOut, &headers, session.as_ref(), now)?;
+            tracing::info!(target: "audit", event = "signed_out", user = user.id, address = audited(address));
+        }
+        let link =
+            super::trouble::Link { href: format!("{}{}", pages.base(), paths::LOGIN), label: "Sign in again".into() };
+        let mut response = page(
+            StatusCode::OK,
+            &view::Message {
+                frame: &pages.frame,
+                title: "You are signed out",
+                happened: "This browser no longer acts in your name. Agents that you connected keep their access.",
+                todo: Some(
+                    "To take an agent's access back, sign in and choose Revoke access. On a shared computer, sign out at your provider too.",
+                ),
+                link: Some(&link),
+                reference: None,
+            },
+        )?;
+        let cookie = pages.cookie.clear().map_err(|error| Trouble::internal(error.to_string()))?;
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+        Ok(response)
+    };
+    pages.answer(answered.await)
+}

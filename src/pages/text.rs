@@ -1,0 +1,188 @@
+//! The words of the pages: scopes, times and places as people say them, and names made safe to show.
+
+use crate::api::Scope;
+use jiff::{SignedDuration, Timestamp};
+use url::{Host, Url};
+
+/// Longer names are cut: a name must not push the rest of a page out of sight.
+const MAX_NAME: usize = 80;
+
+/// A scope in plain words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScopeWords {
+    /// What the agent may do.
+    pub title: &'static str,
+    /// What that means.
+    pub detail: &'static str,
+}
+
+/// What a scope allows, said to the person who is asked for it.
+pub const fn scope(scope: Scope) -> ScopeWords {
+    let (title, detail) = match scope {
+        Scope::WorkspacesRead => ("See your workspaces", "Their names, and whether they are running."),
+        Scope::WorkspacesWrite => {
+            ("Create, start, stop and delete your workspaces", "Deleting a workspace deletes the files in it.")
+        }
+        Scope::WorkspacesExec => (
+            "Run commands in your workspaces",
+            "Any command, with the files, network and credentials that the workspace has.",
+        ),
+        Scope::FilesRead => ("Read the files in your workspaces", "All of them, secrets in files too."),
+        Scope::FilesWrite => ("Change and delete files in your workspaces", "Write, move and delete, without asking."),
+        Scope::TemplatesRead => ("See the workspace templates", "What new workspaces can be made from."),
+    };
+    ScopeWords { title, detail }
+}
+
+/// A name that somebody else chose, without what could disguise it: control characters, invisible ones, and those that
+/// turn the direction of the text around (Unicode TR 36 §3). `otherwise` where nothing is left.
+pub fn name(text: &str, otherwise: &str) -> String {
+    let disguises = |character: char| {
+        character.is_control()
+            || matches!(character,
+                '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+    };
+    let plain: String = text.chars().filter(|&character| !disguises(character)).collect();
+    let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    match plain.char_indices().nth(MAX_NAME) {
+        None if plain.is_empty() => otherwise.to_owned(),
+        None => plain,
+        Some((end, _)) => format!("{}…", plain.get(..end).unwrap_or_default()),
+    }
+}
+
+/// Where a browser goes after consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Said before the place, where that is no website.
+    pub app: Option<&'static str>,
+    /// The host, or the scheme of an app.
+    pub place: String,
+}
+
+/// The place that a redirect URI leads to.
+pub fn destination(redirect_uri: &str) -> Destination {
+    let Ok(url) = Url::parse(redirect_uri) else {
+        return Destination { app: None, place: redirect_uri.to_owned() };
+    };
+    let (scheme, host) = (url.scheme(), url.host());
+    let loopback = match &host {
+        Some(Host::Domain(name)) => *name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    match host {
+        Some(host) if scheme == "https" || scheme == "http" => {
+            Destination { app: loopback.then_some("an app on this computer,"), place: format!("{host}{port}") }
+        }
+        _ => Destination { app: Some("the app on this computer that opens"), place: format!("{scheme}:") },
+    }
+}
+
+/// An instant, for people and for programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct When {
+    /// As in RFC 3339.
+    pub machine: String,
+    /// The day.
+    pub date: String,
+    /// How far away.
+    pub relative: String,
+}
+
+impl When {
+    /// `then`, as seen at `now`.
+    pub fn new(then: Timestamp, now: Timestamp) -> Self {
+        let distance = then.duration_since(now);
+        let relative = match spoken(distance.abs()) {
+            None => "just now".to_owned(),
+            Some(span) if distance.is_negative() => format!("{span} ago"),
+            Some(span) => format!("in {span}"),
+        };
+        Self { machine: then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), date: date(then), relative }
+    }
+}
+
+/// A day, in UTC.
+pub fn date(then: Timestamp) -> String {
+    then.strftime("%-d %b %Y").to_string()
+}
+
+/// A message as a sentence: a capital letter first, a full stop last.
+pub fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let end = if message.ends_with(['.', '!', '?', ':']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
+/// A length of time in its largest unit, rounded down. `None` under a minute.
+pub fn spoken(span: SignedDuration) -> Option<String> {
+    let units = [(24 * 60 * 60, "day"), (60 * 60, "hour"), (60, "minute")];
+    units.into_iter().find_map(|(seconds, unit)| match span.as_secs() / seconds {
+        0 => None,
+        1 => Some(format!("1 {unit}")),
+        count => Some(format!("{count} {unit}s")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_disguise_themselves() {
+        for (given, shown) in [
+            ("Claude", "Claude"),
+            ("  Two \n words ", "Two words"),
+            ("Clau\u{202e}edu\u{200b}al", "Clauedual"),
+            ("\u{200b}\u{feff} \t", "agent-7"),
+            ("", "agent-7"),
+            ("Ärger & <b>Søn</b>", "Ärger & <b>Søn</b>"),
+        ] {
+            assert_eq!(name(given, "agent-7"), shown, "{given:?}");
+        }
+        assert_eq!(name(&"é".repeat(500), "x"), format!("{}…", "é".repeat(MAX_NAME)));
+    }
+
+    #[test]
+    fn destinations_say_host_or_app() {
+        for (uri, app, place) in [
+            ("https://claude.ai/api/mcp/auth_callback?x=https://evil.test", false, "claude.ai"),
+            ("https://claude.ai:8443/cb", false, "claude.ai:8443"),
+            ("https://claude.ai.evil.test/cb", false, "claude.ai.evil.test"),
+            ("https://клод.test/cb", false, "xn--d1aldm.test"),
+            ("http://127.0.0.1:33418/", true, "127.0.0.1:33418"),
+            ("http://localhost/cb", true, "localhost"),
+            ("http://[::1]:7/", true, "[::1]:7"),
+            ("cursor://anysphere.cursor-mcp/oauth/callback", true, "cursor:"),
+            ("com.example.app:/cb", true, "com.example.app:"),
+        ] {
+            let destination = destination(uri);
+            assert_eq!((destination.app.is_some(), &*destination.place), (app, place), "{uri}");
+        }
+    }
+
+    #[test]
+    fn times_are_said_in_their_largest_unit() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        for (offset, relative) in [
+            (0, "just now"),
+            (-59, "just now"),
+            (-60, "1 minute ago"),
+            (-7199, "1 hour ago"),
+            (7200, "in 2 hours"),
+            (-86_400 * 3, "3 days ago"),
+            (86_400 * 30, "in 30 days"),
+        ] {
+            let when = When::new(now + SignedDuration::from_secs(offset), now);
+            assert_eq!(when.relative, relative, "{offset}");
+        }
+        let when = When::new(now, now);
+        assert_eq!((&*when.machine, &*when.date), ("2027-01-15T08:00:00Z", "15 Jan 2027"));
+    }
+}

@@ -1,0 +1,172 @@
+//! What went wrong, for the person in front of the browser: a title, what happened, what to do, and a reference that
+//! the log has too.
+
+use super::forms::Forged;
+use crate::{chain::chain, identity::SignInError, oauth::grant::GrantsError};
+use http::StatusCode;
+use std::{borrow::Cow, time::Duration};
+
+/// A way on.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Where to.
+    pub href: String,
+    /// What it says.
+    pub label: Cow<'static, str>,
+}
+
+/// An answer that is a page about a problem.
+#[derive(Debug)]
+pub struct Trouble {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// One word, for the log.
+    pub reason: &'static str,
+    /// A few words.
+    pub title: &'static str,
+    /// What happened.
+    pub happened: Cow<'static, str>,
+    /// What to do.
+    pub todo: Option<Cow<'static, str>>,
+    /// Where to go on.
+    pub link: Option<Box<Link>>,
+    /// When to try again, in seconds.
+    pub retry_after: Option<u32>,
+    /// For the log only; never a secret.
+    pub cause: Option<Box<str>>,
+}
+
+impl Trouble {
+    /// One with no more than words.
+    pub fn new(
+        status: StatusCode,
+        reason: &'static str,
+        title: &'static str,
+        happened: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            reason,
+            title,
+            happened: happened.into(),
+            todo: None,
+            link: None,
+            retry_after: None,
+            cause: None,
+        }
+    }
+
+    /// Says what to do.
+    pub fn todo(self, todo: impl Into<Cow<'static, str>>) -> Self {
+        Self { todo: Some(todo.into()), ..self }
+    }
+
+    /// Offers a way on.
+    pub fn link(self, href: impl Into<String>, label: impl Into<Cow<'static, str>>) -> Self {
+        Self { link: Some(Box::new(Link { href: href.into(), label: label.into() })), ..self }
+    }
+
+    /// There is no such page.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such page", "The address leads nowhere here.")
+            .todo("Check the address. If an agent sent you, start again there.")
+    }
+
+    /// Another method than the page is for.
+    pub fn method() -> Self {
+        let happened = "This page cannot be asked for in this way.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This does not work here", happened)
+            .todo("If you reloaded a page, go back to where you started. If an agent sent you, start again there.")
+    }
+
+    /// A form that cannot be read.
+    pub fn bad_form(status: StatusCode, reason: &'static str) -> Self {
+        let happened = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "What was sent is larger than any form of these pages.",
+            StatusCode::REQUEST_TIMEOUT => "The form did not arrive in time. The connection may be slow.",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "What was sent is not a form.",
+            _ => "The form did not arrive complete.",
+        };
+        Self::new(status, reason, "The form could not be read", happened)
+            .todo("Go back, reload the page, and try again.")
+    }
+
+    /// A form that is not believed.
+    pub fn forged(why: Forged, origin: &str) -> Self {
+        let trouble = |happened| Self::new(StatusCode::FORBIDDEN, "forged", "This form is not accepted", happened);
+        let trouble = match why {
+            Forged::OtherSite => trouble("It was sent from another address than this page's, so nothing was done.")
+                .todo(format!("If you meant to do this, open the page at {origin} and try again there.")),
+            Forged::NoSession => trouble("Your browser sent no cookie with it, so nothing was done.")
+                .todo("Allow cookies for this site, reload the page, and try again."),
+            Forged::NotForThis => trouble("The page had been open for too long, or you signed in or out since.")
+                .todo("Go back, reload the page, and try again."),
+        };
+        Self { cause: Some(why.to_string().into()), ..trouble }
+    }
+
+    /// An agent's request that was left alone for too long.
+    pub fn stale() -> Self {
+        let happened = "The agent's request is too old, or was not made here. Nothing was allowed.";
+        Self::new(StatusCode::BAD_REQUEST, "stale_request", "This request has expired", happened)
+            .todo("Go back to the agent and connect it again.")
+    }
+
+    /// Somebody who is not signed in, or no longer.
+    pub fn signed_out(base: &str) -> Self {
+        let happened = "You are no longer signed in, so nothing was done.";
+        Self::new(StatusCode::UNAUTHORIZED, "signed_out", "Please sign in again", happened)
+            .todo("If an agent sent you here, start again there. To see your agents, sign in.")
+            .link(format!("{base}/login"), "Sign in")
+    }
+
+    /// A sign-in that did not work out.
+    pub fn sign_in(error: &SignInError) -> Self {
+        let status = match error {
+            SignInError::UnknownLogin => StatusCode::NOT_FOUND,
+            SignInError::WrongPassword
+            | SignInError::NotAllowed { .. }
+            | SignInError::SingleSignOn { .. }
+            | SignInError::EmailUnverified { .. } => StatusCode::FORBIDDEN,
+            SignInError::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
+            SignInError::Cancelled { .. } | SignInError::Expired | SignInError::Mismatch { .. } => {
+                StatusCode::BAD_REQUEST
+            }
+            SignInError::Busy { .. } | SignInError::Unreachable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            SignInError::Misconfigured { .. } | SignInError::Unexpected { .. } => StatusCode::BAD_GATEWAY,
+            SignInError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self {
+            retry_after: error.retry_after().map(seconds),
+            cause: std::error::Error::source(error).map(|source| chain(source).into()),
+            ..Self::new(status, error.reason(), error.title(), error.to_string())
+        }
+    }
+
+    /// Where grants are kept cannot be reached.
+    pub fn grants(error: &GrantsError) -> Self {
+        let happened = "Connected agents cannot be changed at the moment, so nothing was done.";
+        Self {
+            cause: Some(chain(error).into()),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "This did not work", happened).todo(
+                "Try again in a moment. If it is urgent, ask whoever runs this endpoint to delete the OAuthGrant.",
+            )
+        }
+    }
+
+    /// Something that should not happen.
+    pub fn internal(cause: impl Into<Box<str>>) -> Self {
+        let happened = "Something went wrong here. Nothing was changed.";
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "This did not work", happened)
+                .todo("Try again in a moment. If it stays so, tell whoever runs this endpoint.")
+        }
+    }
+}
+
+/// Whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
+fn seconds(wait: Duration) -> u32 {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
+}

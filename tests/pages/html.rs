@@ -1,0 +1,93 @@
+//! What people who do not see a page, or have no mouse, depend on: structure.
+
+use crate::{
+    browser::{Page, attributes},
+    stage::{CALLBACK, PASSWORD, Stage, authorize},
+};
+use regex::Regex;
+
+/// What every page has to be.
+fn check(what: &str, page: &Page) {
+    let html = &page.html;
+    let count = |pattern: &str| Regex::new(pattern).unwrap().find_iter(html).count();
+    assert!(html.starts_with("<!doctype html>\n<html lang=\"en\">"), "{what}");
+    assert_eq!(count("<h1[ >]"), 1, "{what}");
+    assert_eq!(count("<main[ >]"), 1, "{what}");
+    assert_eq!(count("<title>[^<]+</title>"), 1, "{what}");
+    assert_eq!(count("name=\"viewport\""), 1, "{what}");
+    assert!(!html.contains("tabindex") && !html.contains("user-scalable"), "{what}");
+
+    let tags: Vec<String> =
+        Regex::new("<[a-z][^>]*>").unwrap().find_iter(html).map(|tag| tag.as_str().to_owned()).collect();
+    let ids: Vec<String> = tags.iter().filter_map(|tag| attributes(tag).get("id").cloned()).collect();
+    let mut once = ids.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), ids.len(), "{what}: each id once");
+    for tag in &tags {
+        let attributes = attributes(tag);
+        for reference in ["aria-describedby", "aria-labelledby", "for"] {
+            if let Some(id) = attributes.get(reference) {
+                assert!(ids.contains(id), "{what}: {tag} refers to nothing");
+            }
+        }
+        if let Some(id) = attributes.get("href").and_then(|href| href.strip_prefix('#')) {
+            assert!(ids.contains(&id.to_owned()), "{what}: {tag} leads nowhere");
+        }
+        if tag.starts_with("<input") && attributes["type"] != "hidden" {
+            let label = format!("<label for=\"{}\">", attributes["id"]);
+            assert!(html.contains(&label), "{what}: {tag} has no label");
+        }
+        if tag.starts_with("<svg") {
+            assert_eq!(attributes["aria-hidden"], "true", "{what}");
+        }
+        if tag.starts_with("<button") {
+            assert_eq!(attributes["type"], "submit", "{what}");
+        }
+    }
+    // Headings go down one level at a time.
+    let levels: Vec<u8> =
+        Regex::new("<h([1-6])").unwrap().captures_iter(html).map(|level| level[1].parse().unwrap()).collect();
+    assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{what}: {levels:?}");
+}
+
+#[tokio::test]
+async fn every_page_is_whole_for_everybody() {
+    let stage = Stage::start().await;
+    stage.register("dyn-1", "Some agent", CALLBACK).await;
+    let mut browser = stage.browser();
+    let page = browser.get("/login").await;
+    check("sign-in", &page);
+    assert!(page.html.contains("autocomplete=\"username\"") && page.html.contains("autocomplete=\"current-password\""));
+    assert!(page.html.contains(">User name</label>") && page.html.contains(">Password</label>"));
+    assert!(page.html.contains(">Sign in</button>"));
+    let page = browser.sign_in("/login", "ada", "wrong").await;
+    check("sign-in, failed", &page);
+    assert!(page.html.contains("<title>Error: "), "the title says it first");
+    browser.sign_in("/login", "ada", PASSWORD).await;
+
+    check("agents, none", &browser.get("/agents").await);
+    for client in ["agent", "dyn-1"] {
+        let page = browser.get(&authorize(&[("client_id", client)])).await;
+        check("consent", &page);
+        assert!(page.html.contains("<fieldset>") && page.html.contains("<legend>"));
+        assert!(page.html.contains(">Allow</button>") && page.html.contains(">Deny</button>"));
+        let form = page.form("/consent").with("decision", "allow");
+        let page = browser.submit("/consent", &form.clone().without("scope").0).await;
+        check("consent, failed", &page);
+        assert!(page.html.contains("<title>Error: "));
+        if client == "agent" {
+            let page = browser.submit("/consent", &form.0).await;
+            stage.redeem(page.location()).await;
+        }
+    }
+    let page = browser.get("/agents").await;
+    check("agents", &page);
+    let form = page.form("/agents/revoke");
+    browser.submit("/agents/revoke", &form.0).await;
+    check("agents, revoked", &browser.get("/agents").await);
+    check("error", &browser.get("/login/none").await);
+    let form = browser.get("/agents").await.form("/logout");
+    check("signed out", &browser.submit("/logout", &form.0).await);
+    stage.stop().await;
+}

@@ -1,0 +1,17 @@
+//! The pages, whole: the real server on a real socket, and browsers that are driven by hand, so that each header and
+//! each field can be wrong.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::similar_names, reason = "a test's helpers may fail as tests do")]
+
+#[path = "../support/clock.rs"]
+mod clock;
+#[path = "../support/mounted.rs"]
+mod mounted;
+
+mod agents;
+mod browser;
+mod flow;
+mod forgery;
+mod hostile;
+mod html;
+mod providers;
+mod stage;
