@@ -3,11 +3,24 @@
 
 #[path = "../support/browser.rs"]
 mod browser;
+#[path = "../support/clients.rs"]
+mod clients;
+#[path = "../support/clock.rs"]
+mod clock;
 #[path = "../support/idp.rs"]
 mod idp;
+#[expect(dead_code, reason = "the planned files are all that is mounted here")]
+#[path = "../support/mounted.rs"]
+mod mounted;
 #[path = "../support/script.rs"]
 mod script;
+#[expect(dead_code, reason = "one document is enough here; what else a web does is in tests/self_described")]
+#[path = "../support/web.rs"]
+mod web;
 
 mod accounts;
+mod life;
+mod matrix;
 mod person;
 mod providers;
+mod stage;
