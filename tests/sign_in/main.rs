@@ -19,6 +19,7 @@ mod script;
 mod web;
 
 mod accounts;
+mod conformance;
 mod life;
 mod matrix;
 mod person;
