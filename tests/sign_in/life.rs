@@ -6,7 +6,6 @@ use crate::{
     clients::{Client, Identity, Kind, nobody},
     stage::{Manifests, PASSWORD, PUBLIC, Stage, USER},
 };
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 const MAKE: &str = "Create, start, stop and delete your workspaces";
@@ -71,18 +70,13 @@ async fn expiry(client: &mut Client) -> String {
     who["structuredContent"]["expires_at"].as_str().unwrap().to_owned()
 }
 
-fn later(stage: &Stage, minutes: i64) {
-    use portcullis::ambient::Clock as _;
-    stage.clock.set(stage.clock.now() + SignedDuration::from_mins(minutes));
-}
-
 async fn life(kind: Kind) {
     let stage = Manifests::new().start().await;
     let mut person = Person::signed_in(&stage).await;
 
     // The same client on two machines, ten minutes apart. On the second it may do less.
     let mut laptop = connected(kind, &stage, &mut person, Decision::Allow).await;
-    later(&stage, 10);
+    stage.pass(10);
     let mut desktop = connected(kind, &stage, &mut person, Decision::AllowLess).await;
     expiry(&mut laptop).await;
 
@@ -99,7 +93,7 @@ async fn life(kind: Kind) {
 
     // The other one goes on, beyond the life of its access token.
     let before = expiry(&mut desktop).await;
-    later(&stage, 16);
+    stage.pass(16);
     if kind == Kind::Python {
         // It refreshes by its own clock, which the test does not turn.
         desktop.spoil().await;

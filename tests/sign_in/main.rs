@@ -20,8 +20,16 @@ mod web;
 
 mod accounts;
 mod conformance;
+mod flows;
 mod life;
 mod matrix;
 mod person;
 mod providers;
 mod stage;
+
+/// An HTTP client of the test's own.
+fn http() -> reqwest::Client {
+    // A process has one; whoever is first installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}

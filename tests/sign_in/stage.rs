@@ -6,6 +6,7 @@ use crate::{
     mounted::{Files, Volume},
     web::{Page, Web},
 };
+use jiff::SignedDuration;
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Secret},
@@ -43,7 +44,7 @@ pub struct Stage {
     pub origin: String,
     /// The endpoint.
     pub url: String,
-    pub clock: Arc<ManualClock>,
+    clock: Arc<ManualClock>,
     plan: Plan,
     _web: Web,
     _state: TempDir,
@@ -126,8 +127,6 @@ impl Manifests {
     }
 
     pub async fn start(self) -> Stage {
-        // A process has one; whoever is first installs it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", public.local_addr().unwrap());
         let url = format!("{origin}/mcp");
@@ -163,6 +162,11 @@ impl Manifests {
 }
 
 impl Stage {
+    /// Lets time pass.
+    pub fn pass(&self, minutes: i64) {
+        self.clock.set(self.clock.now() + SignedDuration::from_mins(minutes));
+    }
+
     /// The secret that the operator made for a client.
     pub fn secret(&self, client: &str) -> String {
         let data = data(&self.plan).find(|(name, _)| *name == format!("{client}-oauth")).unwrap().1;
@@ -172,7 +176,7 @@ impl Stage {
     /// The metadata of the authorization server.
     pub async fn metadata(&self) -> Value {
         let url = format!("{}/.well-known/oauth-authorization-server", self.origin);
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = crate::http();
         http.get(url).send().await.unwrap().json().await.unwrap()
     }
 }
