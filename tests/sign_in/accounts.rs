@@ -1,17 +1,14 @@
 //! Accounts of real OpenID providers: npm's oidc-provider and Keycloak, with a person in a browser between.
 
-#[path = "../identity/relying.rs"]
-mod relying;
-
 use crate::{
     browser::Browser,
     idp::{Keycloak, OidcProvider, Registered},
+    relying::{CALLBACK, begin, client, finish, logins, secrets, whole},
 };
 use portcullis::{
     api::grant::GrantUser,
     identity::{Logins, SignInError},
 };
-use relying::{CALLBACK, begin, client, finish, logins, secrets, whole};
 use serde_json::{Value, json};
 use url::Url;
 

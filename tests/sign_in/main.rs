@@ -12,8 +12,13 @@ mod idp;
 #[expect(dead_code, reason = "the planned files are all that is mounted here")]
 #[path = "../support/mounted.rs"]
 mod mounted;
+#[path = "../identity/relying.rs"]
+mod relying;
 #[path = "../support/script.rs"]
 mod script;
+#[expect(dead_code, reason = "here a browser agrees, not the test")]
+#[path = "../identity/stand_in.rs"]
+mod stand_in;
 #[expect(dead_code, reason = "one document is enough here; what else a web does is in tests/self_described")]
 #[path = "../support/web.rs"]
 mod web;
@@ -21,8 +26,10 @@ mod web;
 mod accounts;
 mod conformance;
 mod flows;
+mod github;
 mod life;
 mod matrix;
+mod pages;
 mod person;
 mod providers;
 mod stage;
