@@ -197,8 +197,8 @@ mod tests {
         for (clients, expected) in [
             (&[][..], (false, false)),
             (&[ClientVerifier::operator()], (false, false)),
-            (&[secret.clone()], (false, false)),
-            (&[secret, signs], (true, false)),
+            (std::slice::from_ref(&secret), (false, false)),
+            (&[secret.clone(), signs], (true, false)),
             (&[app], (false, true)),
         ] {
             assert_eq!(methods(&config(), clients), expected, "{clients:?}");

@@ -103,8 +103,8 @@ async fn life(kind: Kind) {
     // It needs more than it was allowed.
     if matches!(kind, Kind::TypeScript2 | Kind::Python | Kind::McpRemote) {
         let mut asked = Vec::new();
-        let make = json!({"template": "blank", "name": "web"});
-        let made = desktop.call("create_workspace", &make, async |url| {
+        let arguments = json!({"template": "blank", "name": "web"});
+        let made = desktop.call("create_workspace", &arguments, async |url| {
             asked.push(person.decide(url, Decision::Allow).await);
         });
         let made = made.await.unwrap();

@@ -196,14 +196,12 @@ async fn answer(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<Mutex<State
     };
     let missing = Page { status: 404, headers: Vec::new(), body: Body::Text(String::new()) };
     let page = page.unwrap_or(missing);
-    let mut text = format!("HTTP/1.1 {} Any\r\nconnection: close\r\n", page.status);
-    for (name, value) in &page.headers {
-        text += &format!("{name}: {value}\r\n");
-    }
+    let mut lines = vec![format!("HTTP/1.1 {} Any", page.status), "connection: close".to_owned()];
+    lines.extend(page.headers.iter().map(|(name, value)| format!("{name}: {value}")));
     if let Body::Text(body) = &page.body {
-        text += &format!("content-length: {}\r\n", body.len());
+        lines.push(format!("content-length: {}", body.len()));
     }
-    stream.write_all(format!("{text}\r\n").as_bytes()).await?;
+    stream.write_all(format!("{}\r\n\r\n", lines.join("\r\n")).as_bytes()).await?;
     match page.body {
         Body::Text(body) => stream.write_all(body.as_bytes()).await?,
         Body::Endless => loop {
