@@ -20,13 +20,15 @@ use portcullis::api::{McpEndpoint, OAuthClient};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-const ALL: [&str; 10] = [
+const ALL: [&str; 12] = [
     "ConfigMap/agents-config",
     "Deployment/agents",
     "Ingress/agents",
     "NetworkPolicy/agents",
     "PodDisruptionBudget/agents",
+    "RoleBinding/agents-server",
     "Secret/agents-clients",
+    "Secret/agents-login",
     "Secret/agents-signing-keys",
     "Secret/robot-oauth",
     "Service/agents",
