@@ -8,6 +8,7 @@ use rustls::{RootCertStore, ServerConfig, pki_types::PrivatePkcs8KeyDer};
 use serde_json::Value;
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
@@ -196,12 +197,14 @@ async fn answer(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<Mutex<State
     };
     let missing = Page { status: 404, headers: Vec::new(), body: Body::Text(String::new()) };
     let page = page.unwrap_or(missing);
-    let mut lines = vec![format!("HTTP/1.1 {} Any", page.status), "connection: close".to_owned()];
-    lines.extend(page.headers.iter().map(|(name, value)| format!("{name}: {value}")));
-    if let Body::Text(body) = &page.body {
-        lines.push(format!("content-length: {}", body.len()));
+    let mut text = format!("HTTP/1.1 {} Any\r\nconnection: close\r\n", page.status);
+    for (name, value) in &page.headers {
+        let _ = write!(text, "{name}: {value}\r\n");
     }
-    stream.write_all(format!("{}\r\n\r\n", lines.join("\r\n")).as_bytes()).await?;
+    if let Body::Text(body) = &page.body {
+        let _ = write!(text, "content-length: {}\r\n", body.len());
+    }
+    stream.write_all(format!("{text}\r\n").as_bytes()).await?;
     match page.body {
         Body::Text(body) => stream.write_all(body.as_bytes()).await?,
         Body::Endless => loop {
