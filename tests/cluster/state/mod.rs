@@ -1,6 +1,7 @@
 //! Grants and registrations as custom resources, kept with exactly the rights that servers have.
 
 mod away;
+mod leaks;
 mod races;
 mod revocation;
 mod stage;

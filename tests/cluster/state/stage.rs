@@ -14,6 +14,7 @@ use kube::{Api, Client, api::ListParams};
 use portcullis::{
     api::OAuthGrant,
     config::{PRIVATE_PORT, PUBLIC_PORT},
+    observe::logs::DEFAULT_FILTER,
 };
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -25,8 +26,6 @@ pub const ORIGIN: &str = "https://agents.example.com";
 pub const CALLBACK: &str = "https://agent.example.com/callback";
 pub const PASSWORD: &str = "correct horse battery staple";
 pub const VERIFIER: &str = "a-code-verifier-of-a-length-that-RFC-7636-allows";
-/// All that our own code would log.
-pub const ALL_LOGS: &str = "info,portcullis=trace,audit=trace";
 
 /// The endpoint, with the user `ann` and the public client `claude`.
 pub struct Stage<'p> {
@@ -48,7 +47,7 @@ pub struct Server {
 pub type Answer = (u16, Value);
 
 impl<'p> Stage<'p> {
-    /// With two servers that find the API server at `url`. `more` is merged over the endpoint's spec, `manifests` are
+    /// With two servers that find the API server at `url` and log all that our own code says. `more` is merged over the endpoint's spec, `manifests` are
     /// applied besides.
     pub async fn start(
         plane: &'p ControlPlane,
@@ -58,7 +57,7 @@ impl<'p> Stage<'p> {
         manifests: &[Value],
     ) -> Self {
         let client = plane.client().await;
-        let env = vec![("RUST_LOG", ALL_LOGS.to_owned())];
+        let env = vec![("RUST_LOG", format!("{DEFAULT_FILTER},portcullis=trace,audit=trace"))];
         let binary = Path::new(env!("CARGO_BIN_EXE_portcullis"));
         let kubelet = Kubelet::start_with(plane, &namespace, binary, url, env).await;
         let operator = operator(plane, &namespace).await;
@@ -83,7 +82,7 @@ impl<'p> Stage<'p> {
         create(&client, &namespace, &robot("claude", "agents", &claude)).await;
         let manifests = manifests.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n");
         if !manifests.is_empty() {
-            let made = plane.kubectl_with_input(&["-n", &namespace, "apply", "-f", "-"], &manifests);
+            let made = plane.kubectl_with_input(&["-n", &namespace, "apply", "--server-side", "-f", "-"], &manifests);
             assert!(made.status.success(), "{made:?}");
         }
         let stage = Self { plane, client, namespace, kubelet, operator };
