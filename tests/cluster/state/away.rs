@@ -20,7 +20,7 @@ async fn what_runs_goes_on_and_what_is_new_waits() {
     let stage = Stage::start(plane, namespace, wire.url(), &json!({}), &[]).await;
     let servers = stage.servers().await;
     let [one, two] = &servers;
-    let stale = async || {
+    let age = async || {
         let mut seconds = Vec::new();
         for server in &servers {
             let (_, metrics) = server.private("/metrics").await;
@@ -34,7 +34,7 @@ async fn what_runs_goes_on_and_what_is_new_waits() {
     for server in &servers {
         assert_eq!(server.call(text(&tokens, "access_token")).await, 200);
     }
-    assert!(stale().await.into_iter().all(|seconds| seconds < STALE));
+    assert!(age().await.into_iter().all(|seconds| seconds < STALE));
 
     wire.cut();
     // Somebody who comes now signs in and allows: none of it needs the API server. Their agent has to come again.
@@ -50,7 +50,7 @@ async fn what_runs_goes_on_and_what_is_new_waits() {
     for answer in [two.redeem(&new_code).await, two.refresh(text(&tokens, "refresh_token")).await] {
         assert_eq!((answer.0, text(&answer, "error")), (503, "temporarily_unavailable"), "{answer:?}");
     }
-    eventually("the metric says so", async || stale().await.into_iter().all(|seconds| seconds > STALE).then_some(()))
+    eventually("the metric says so", async || age().await.into_iter().all(|seconds| seconds > STALE).then_some(()))
         .await;
     for server in &servers {
         assert_eq!(server.call(text(&tokens, "access_token")).await, 200);
@@ -73,7 +73,7 @@ async fn what_runs_goes_on_and_what_is_new_waits() {
     assert_eq!(one.call(text(&tokens, "access_token")).await, 200);
     eventually("the view is fresh again", async || {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        stale().await.into_iter().all(|seconds| seconds < 11.0).then_some(())
+        age().await.into_iter().all(|seconds| seconds < 11.0).then_some(())
     })
     .await;
 

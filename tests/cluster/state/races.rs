@@ -5,12 +5,13 @@ use crate::{
     operator::stage::{eventually, install},
     support::controlplane::ControlPlane,
 };
+use kube::api::ListParams;
 use portcullis::api::grant::RevocationReason;
 use serde_json::json;
 
 const TRIES: usize = 20;
 
-async fn stage() -> Stage<'static> {
+async fn started() -> Stage<'static> {
     let plane = ControlPlane::shared().await;
     install(plane);
     let namespace = plane.create_namespace("races").await;
@@ -19,7 +20,7 @@ async fn stage() -> Stage<'static> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_at_two_servers_at_once_is_redeemed_once_and_what_came_of_it_ends() {
-    let stage = stage().await;
+    let stage = started().await;
     let [one, two] = stage.servers().await;
     let mut browser = signed_in(&one).await;
     for attempt in 0..TRIES {
@@ -40,7 +41,7 @@ async fn a_code_at_two_servers_at_once_is_redeemed_once_and_what_came_of_it_ends
             assert_eq!((refreshed.0, text(&refreshed, "error")), (400, "invalid_grant"));
         }
     }
-    let grants = stage.grants().list(&Default::default()).await.unwrap().items;
+    let grants = stage.grants().list(&ListParams::default()).await.unwrap().items;
     assert_eq!(grants.len(), TRIES);
     for grant in grants {
         assert_eq!(grant.spec.revoked.unwrap().reason, RevocationReason::CodeReplayed);
@@ -49,13 +50,13 @@ async fn a_code_at_two_servers_at_once_is_redeemed_once_and_what_came_of_it_ends
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_token_at_two_servers_at_once_is_rotated_once_and_both_answer_the_same() {
-    let stage = stage().await;
+    let stage = started().await;
     let [one, two] = stage.servers().await;
     let mut browser = signed_in(&one).await;
     let first = one.redeem(&code(&mut browser, "claude").await).await;
     let mut tokens = vec![text(&first, "refresh_token").to_owned()];
     let server = format!("system:serviceaccount:{}:agents-server", stage.namespace);
-    let state = async || stage.grants().list(&Default::default()).await.unwrap().items.remove(0).spec;
+    let spec = async || stage.grants().list(&ListParams::default()).await.unwrap().items.remove(0).spec;
     for attempt in 1..=TRIES {
         let token = tokens.last().unwrap().clone();
         let mark = stage.plane.audit_mark();
@@ -64,7 +65,7 @@ async fn a_refresh_token_at_two_servers_at_once_is_rotated_once_and_both_answer_
         assert_eq!(text(&first, "refresh_token"), text(&second, "refresh_token"), "{attempt}");
         tokens.push(text(&first, "refresh_token").to_owned());
 
-        assert_eq!(state().await.refresh.unwrap().generation, i64::try_from(attempt).unwrap());
+        assert_eq!(spec().await.refresh.unwrap().generation, i64::try_from(attempt).unwrap());
         let writes = stage.plane.audit_writes(mark, &server).into_iter();
         let rotations = writes.filter(|write| write.resource == "oauthgrants" && write.subresource.is_empty());
         assert_eq!(rotations.filter(|write| write.code == 200).count(), 1, "{attempt}");
@@ -76,5 +77,5 @@ async fn a_refresh_token_at_two_servers_at_once_is_rotated_once_and_both_answer_
     tokens.sort_unstable();
     tokens.dedup();
     assert_eq!(tokens.len(), TRIES + 1, "each is another one");
-    assert!(state().await.revoked.is_none());
+    assert!(spec().await.revoked.is_none());
 }

@@ -86,12 +86,12 @@ impl<'p> Stage<'p> {
             assert!(made.status.success(), "{made:?}");
         }
         let stage = Self { plane, client, namespace, kubelet, operator };
-        stage.ready().await;
+        stage.ready();
         stage
     }
 
     /// Waits until the endpoint and its clients say that they are ready.
-    pub async fn ready(&self) {
+    pub fn ready(&self) {
         let args = ["-n", &self.namespace, "wait", "--for=condition=Ready", "mcp,oac", "--all", "--timeout=90s"];
         let waited = self.plane.kubectl(&args);
         let shown = self.plane.kubectl(&["-n", &self.namespace, "get", "mcp,oac", "-o", "yaml"]);

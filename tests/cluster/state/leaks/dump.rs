@@ -5,7 +5,7 @@ use kube::{
     Api, Client, Discovery,
     api::ListParams,
     core::DynamicObject,
-    discovery::{Scope, verbs},
+    discovery::{ApiGroup, Scope, verbs},
 };
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -38,7 +38,7 @@ fn printed(plane: &ControlPlane, operator: &Operator) -> [Entry; 2] {
 async fn objects(client: &Client) -> Vec<Entry> {
     let mut all = Vec::new();
     let discovery = Discovery::new(client.clone()).run().await.unwrap();
-    for (kind, capabilities) in discovery.groups().flat_map(|group| group.recommended_resources()) {
+    for (kind, capabilities) in discovery.groups().flat_map(ApiGroup::recommended_resources) {
         if !capabilities.supports_operation(verbs::LIST) {
             continue;
         }

@@ -3,6 +3,7 @@
 
 mod dump;
 mod run;
+mod steps;
 mod trail;
 
 use crate::operator::stage::own_plane;
