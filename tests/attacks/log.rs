@@ -91,12 +91,12 @@ impl Secrets {
         self.since
     }
 
-    /// Fails if any is in the log.
-    pub fn search(&self) {
+    /// A secret that is in the log, with its line.
+    pub fn find(&self) -> Option<(String, String)> {
         let text = log().since(self.since);
-        for secret in self.known.lock().unwrap().iter() {
-            let line = text.lines().find(|line| line.contains(secret.as_str()));
-            assert_eq!(line, None, "{secret} was logged");
-        }
+        let known = self.known.lock().unwrap();
+        let mut found = known.iter().filter(|secret| text.contains(secret.as_str()));
+        let secret = found.next()?;
+        text.lines().find(|line| line.contains(secret.as_str())).map(|line| (secret.clone(), line.to_owned()))
     }
 }

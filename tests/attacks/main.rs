@@ -24,6 +24,7 @@ mod code;
 mod header;
 mod introspection;
 mod jwt;
+mod leak;
 mod redirect;
 mod refresh;
 mod registration;

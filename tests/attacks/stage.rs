@@ -8,11 +8,16 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use portcullis::{
+    ambient::Clock as _,
     api::{ClientType, Grant, Scope},
     config::{
         ClientVerifier, Clients, LoginSecret, LoginSecrets, SecretHash, SecretVerifier, ServerConfig, SigningKeys,
     },
-    oauth::{grant::Grants as _, workload::NoCluster},
+    oauth::{
+        client,
+        grant::{Grants as _, Known},
+        workload::NoCluster,
+    },
     outbound::Outbound,
     server::{self, Listeners, Options, ServerError},
     state::{Health, Local},
@@ -35,6 +40,8 @@ pub const SECRET: &str = "the-secret-of-the-client-named-backend";
 pub const RIVAL_SECRET: &str = "the-secret-of-the-client-named-rival";
 pub const OLD_SECRET: &str = "what-the-client-named-rotating-had-before";
 pub const NEW_SECRET: &str = "what-the-client-named-rotating-has-now";
+/// Ours at the provider `hub`.
+const HUB_SECRET: &str = "the-secret-of-this-endpoint-at-a-provider";
 
 pub fn start_of_time() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
@@ -52,6 +59,8 @@ pub struct Setup {
     /// The same seed makes the same keys.
     pub seed: u64,
     pub outbound: Arc<Outbound>,
+    /// Where clients are that registered themselves, if not in the state that the replicas share.
+    pub registrations: Option<Arc<dyn client::Registrations>>,
     /// Whether there are tools that need a place to work.
     pub workspaces: bool,
 }
@@ -91,6 +100,7 @@ impl Stage {
             replicas: 1,
             seed: 1,
             outbound: Arc::new(Outbound::new().unwrap()),
+            registrations: None,
             workspaces: false,
         };
         change(&mut setup);
@@ -117,7 +127,7 @@ impl Stage {
                 config_dir: volume.path(),
                 workspaces: workspaces.clone(),
                 grants: state.clone(),
-                registrations: state.clone(),
+                registrations: setup.registrations.clone().unwrap_or_else(|| state.clone()),
                 state: Arc::new(Health::local()),
                 workloads: Arc::new(NoCluster),
                 outbound: Arc::clone(&setup.outbound),
@@ -127,7 +137,7 @@ impl Stage {
             tasks.push(tokio::spawn(server::run(options, listeners, shutdown.clone())));
         }
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        for secret in [PASSWORD, SECRET, RIVAL_SECRET, OLD_SECRET, NEW_SECRET] {
+        for secret in [PASSWORD, SECRET, RIVAL_SECRET, OLD_SECRET, NEW_SECRET, HUB_SECRET] {
             secrets.keep(secret);
         }
         for key in &keys.keys {
@@ -181,8 +191,7 @@ impl Stage {
 
     /// Whether a grant counts.
     pub fn counts(&self, grant: &str) -> bool {
-        use portcullis::oauth::grant::Known;
-        matches!(self.state.find(grant), Known::Here(grant) if grant.is_active(portcullis::ambient::Clock::now(&*self.clock)))
+        matches!(self.state.find(grant), Known::Here(grant) if grant.is_active(self.clock.now()))
     }
 
     /// Stops the servers, and searches what was logged for every secret that was used.
@@ -191,7 +200,7 @@ impl Stage {
         for task in self.tasks {
             task.await.unwrap().unwrap();
         }
-        self.secrets.search();
+        assert_eq!(self.secrets.find(), None, "a secret was logged");
     }
 }
 
@@ -203,7 +212,8 @@ async fn workspaces(state_dir: PathBuf, clock: Arc<ManualClock>) -> Arc<dyn Work
 fn logins() -> LoginSecrets {
     let users = ["ada", "bob"].map(|name| (name.to_owned(), bcrypt::hash(PASSWORD, 4).unwrap()));
     let passwords = LoginSecret::Passwords(users.into_iter().collect());
-    LoginSecrets { logins: [("local".to_owned(), passwords)].into() }
+    let client = LoginSecret::Client { client_id: "portcullis".to_owned(), client_secret: HUB_SECRET.to_owned() };
+    LoginSecrets { logins: [("local".to_owned(), passwords), ("hub".to_owned(), client)].into() }
 }
 
 /// A public client with one callback, for people.
