@@ -4,8 +4,9 @@ use clap::ValueEnum;
 use std::io::{IsTerminal as _, stderr};
 use tracing_subscriber::EnvFilter;
 
-/// What is logged where `RUST_LOG` says nothing. rmcp's own lines per request are too many.
-const DEFAULT_FILTER: &str = "info,rmcp=warn";
+/// What is logged where `RUST_LOG` says nothing. rmcp's own lines per request are too many, and its warnings repeat what
+/// a client sent: a credential, where the client put it in the wrong place.
+pub const DEFAULT_FILTER: &str = "info,rmcp=error";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

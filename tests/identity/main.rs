@@ -10,4 +10,5 @@ mod oidc;
 mod outbound;
 mod provider;
 mod relying;
+#[path = "../support/github.rs"]
 mod stand_in;

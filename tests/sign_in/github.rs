@@ -10,7 +10,7 @@ use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_of_the_organization_come_in_and_others_are_told() {
-    let github = GitHub::start().await;
+    let github = GitHub::start("").await;
     let login = json!({"name": "hub", "github": {"url": github.url, "clientSecretRef": {"name": "hub"},
         "allowedOrganizations": ["acme"]}});
     let stage = Manifests::new().provider("hub", login, CLIENT_ID, CLIENT_SECRET).start().await;

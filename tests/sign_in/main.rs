@@ -17,7 +17,7 @@ mod relying;
 #[path = "../support/script.rs"]
 mod script;
 #[expect(dead_code, reason = "here a browser agrees, not the test")]
-#[path = "../identity/stand_in.rs"]
+#[path = "../support/github.rs"]
 mod stand_in;
 #[expect(dead_code, reason = "one document is enough here; what else a web does is in tests/self_described")]
 #[path = "../support/web.rs"]

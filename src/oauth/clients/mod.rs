@@ -121,10 +121,12 @@ impl Directory {
             return self.published.documents.find(client_id, policy, now).await;
         }
         let mut registered = self.registrations.find(client_id);
-        if registered.is_none() && self.policy.dynamic_registration.is_some() {
+        // Whoever asks has proved nothing: no text of theirs but a plain id becomes part of a request to the API server.
+        let may_be_new = self.policy.dynamic_registration.is_some() && registration::is_id(client_id);
+        if registered.is_none() && may_be_new {
             registered = self.registrations.read(client_id).await?;
         }
-        registered.filter(|client| counts(client, now)).ok_or_else(unknown)
+        registered.filter(|client| client.counts(now)).ok_or_else(unknown)
     }
 
     /// What this client may have now, from memory: asked on every request, so without I/O and without a copy.
@@ -139,14 +141,6 @@ impl Directory {
             document::allowed_host(client_id, policy).ok()?;
             return Some(Standing::Document(&self.document_scopes));
         }
-        self.registrations.find(client_id).filter(|client| counts(client, now)).map(Standing::Registered)
-    }
-}
-
-/// Whether a registration has not ended.
-fn counts(client: &Client, now: Timestamp) -> bool {
-    match &client.origin {
-        Origin::Registered { expires_at } => now < *expires_at,
-        Origin::Configured | Origin::Document { .. } => true,
+        self.registrations.find(client_id).filter(|client| client.counts(now)).map(Standing::Registered)
     }
 }

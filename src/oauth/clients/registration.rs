@@ -98,6 +98,14 @@ pub fn new_id(rng: &mut dyn CryptoRng) -> String {
     format!("{ID_PREFIX}{}", hex(&bytes))
 }
 
+/// Whether a text has the form of such an id. What has not is nobody's, and names nothing that could be asked for.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    text.strip_prefix(ID_PREFIX).is_some_and(|digits| {
+        digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
 /// Registers the client that `body` describes under the new id `client_id`.
 pub async fn register(
     body: &[u8],
@@ -108,7 +116,7 @@ pub async fn register(
 ) -> Result<Registered, RegistrationError> {
     let new = check(body, policy, now)?;
     // Other servers count for themselves: there may be a few more for a moment, not many.
-    if registrations.count() >= policy.max_clients as usize {
+    if registrations.count(now) >= policy.max_clients as usize {
         return Err(RegistrationError::Full(policy.max_clients));
     }
     let client = registrations.create(&client_id, new.clone()).await.map_err(RegistrationError::Store)?;

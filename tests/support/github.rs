@@ -26,7 +26,8 @@ use url::Url;
 
 pub const CLIENT_ID: &str = "Iv1.8a61f9b3a7aba766";
 pub const CLIENT_SECRET: &str = "the-app's-secret";
-const TOKEN: &str = "gho_16C7e42F292c6912E7710c838347Ae178B4a";
+/// What it gives out for a code.
+pub const TOKEN: &str = "gho_16C7e42F292c6912E7710c838347Ae178B4a";
 const PER_PAGE: usize = 2;
 
 /// A GitHub Enterprise Server at [`GitHub::url`].
@@ -62,12 +63,13 @@ pub struct World {
 }
 
 impl GitHub {
-    pub async fn start() -> Self {
+    /// With `callback` in the settings of the app.
+    pub async fn start(callback: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let world = Shared::default();
         world.lock().unwrap().base.clone_from(&url);
-        super::relying::CALLBACK.clone_into(&mut world.lock().unwrap().callback);
+        callback.clone_into(&mut world.lock().unwrap().callback);
         let api = Router::new()
             .route("/user", get(user))
             .route("/user/memberships/orgs", get(memberships))
@@ -94,7 +96,7 @@ fn agreed(world: &mut World, request: HashMap<String, String>) -> String {
     assert_eq!(request["client_id"], CLIENT_ID);
     assert_eq!(request["code_challenge_method"], "S256");
     assert_eq!(request["scope"], "read:org");
-    let code = format!("code-{}", world.codes.len());
+    let code = format!("code-of-the-web-flow-{}", world.codes.len());
     let state: String = url::form_urlencoded::byte_serialize(request["state"].as_bytes()).collect();
     world.codes.insert(code.clone(), request);
     format!("code={code}&state={state}")
