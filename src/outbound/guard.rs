@@ -11,9 +11,10 @@ use url::{Host, Url};
 /// The most characters of a URL that is fetched.
 const MAX_URL: usize = 2048;
 
-/// Names that are never public (RFC 6761, RFC 6762, RFC 8375, RFC 9476, and ICANN's `internal`).
-const PRIVATE_SUFFIXES: [&str; 9] =
-    ["localhost", "local", "internal", "localdomain", "home.arpa", "onion", "alt", "test", "invalid"];
+/// Names that are never public (RFC 6761, RFC 6762, RFC 8375, RFC 9476, ICANN's `internal`, and the Services of a
+/// cluster as its own resolver completes them).
+const PRIVATE_SUFFIXES: [&str; 10] =
+    ["localhost", "local", "internal", "localdomain", "home.arpa", "onion", "alt", "test", "invalid", "svc"];
 
 /// Why a URL is not fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -228,6 +229,7 @@ mod tests {
             ("https://claude.ai./", Some(Name)),
             ("https://a.localhost/", Some(Name)),
             ("https://kubernetes.default.svc.cluster.local/", Some(Name)),
+            ("https://kubernetes.default.svc/", Some(Name)),
             ("https://metadata.google.internal/", Some(Name)),
             ("https://printer.local/", Some(Name)),
             ("https://router.home.arpa/", Some(Name)),

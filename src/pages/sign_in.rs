@@ -204,7 +204,8 @@ async fn come_back(
     let Some(underway) = underway else {
         let happened =
             "This browser did not begin this sign-in, or began it too long ago. You are not signed in by it.";
-        failed_reason("not_begun_here", login, "", address);
+        let known = pages.logins.list().any(|known| known.name == login);
+        failed_reason("not_begun_here", if known { login } else { "" }, "", address);
         return Err(Trouble::new(
             StatusCode::BAD_REQUEST,
             "not_begun_here",

@@ -121,7 +121,9 @@ impl Directory {
             return self.published.documents.find(client_id, policy, now).await;
         }
         let mut registered = self.registrations.find(client_id);
-        if registered.is_none() && self.policy.dynamic_registration.is_some() {
+        // Whoever asks has proved nothing: no text of theirs but a plain id becomes part of a request to the API server.
+        let may_be_new = self.policy.dynamic_registration.is_some() && registration::is_id(client_id);
+        if registered.is_none() && may_be_new {
             registered = self.registrations.read(client_id).await?;
         }
         registered.filter(|client| client.counts(now)).ok_or_else(unknown)

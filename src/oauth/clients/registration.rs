@@ -98,6 +98,14 @@ pub fn new_id(rng: &mut dyn CryptoRng) -> String {
     format!("{ID_PREFIX}{}", hex(&bytes))
 }
 
+/// Whether a text has the form of such an id. What has not is nobody's, and names nothing that could be asked for.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    text.strip_prefix(ID_PREFIX).is_some_and(|digits| {
+        digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
 /// Registers the client that `body` describes under the new id `client_id`.
 pub async fn register(
     body: &[u8],

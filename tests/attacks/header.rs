@@ -1,0 +1,206 @@
+//! Headers that were made up, and text that would like to become a header.
+
+use crate::{
+    agent::{authorize, parameter},
+    stage::{PASSWORD, SECRET, Stage},
+};
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// What a proxy could say, and an attacker says.
+fn spoofed(request: RequestBuilder) -> RequestBuilder {
+    request
+        .header("Host", "evil.test")
+        .header("X-Forwarded-Host", "evil.test")
+        .header("X-Forwarded-Proto", "https")
+        .header("X-Forwarded-Port", "443")
+        .header("X-Original-URL", "/evil.test")
+        .header("Forwarded", "for=1.2.3.4;host=evil.test;proto=https")
+}
+
+/// Line breaks are in a parameter that comes back in a header or a redirect → no new header comes of it.
+#[tokio::test]
+async fn line_breaks_in_parameters() {
+    const BREAK: &str = "x\r\nSet-Cookie: evil=1\r\n\r\n<html>";
+    let stage = Stage::start().await;
+    let mut browser = stage.signed_in("ada").await;
+    for name in ["state", "scope", "resource", "response_type", "client_id", "redirect_uri", "code_challenge", "prompt"]
+    {
+        let page = browser.get(&authorize(&[(name, BREAK)])).await;
+        assert!(!page.headers.contains_key("set-cookie"), "{name}");
+        assert!(page.status.is_client_error() || page.status == 303, "{name}: {}", page.status);
+        if page.status == 303 {
+            assert!(!page.location().contains("evil"), "{name}: {}", page.location());
+        }
+    }
+    for (path, form) in [
+        ("/token", vec![("grant_type", BREAK), ("client_id", "agent")]),
+        ("/token", vec![("grant_type", "refresh_token"), ("refresh_token", BREAK), ("client_id", "agent")]),
+        ("/token", vec![("grant_type", "client_credentials"), ("client_id", BREAK), ("client_secret", SECRET)]),
+        ("/token", vec![("grant_type", "client_credentials"), ("client_id", "backend"), ("scope", BREAK)]),
+        ("/revoke", vec![("client_id", "agent"), ("token", BREAK)]),
+    ] {
+        let answer = stage.post(path, &form).await;
+        assert!(answer.status.is_client_error(), "{path} {form:?}: {}", answer.status);
+        for (name, value) in &answer.headers {
+            assert!(name != "set-cookie" && !value.to_str().unwrap().contains("evil"), "{form:?}: {name}: {value:?}");
+        }
+    }
+    stage.stop().await;
+}
+
+/// A user name or password with line breaks → no header, and one line in the log.
+#[tokio::test]
+async fn line_breaks_in_the_log() {
+    let stage = Stage::start().await;
+    let mut browser = stage.browser();
+    let name = "ada\n{\"level\":\"INFO\",\"target\":\"audit\",\"fields\":{\"event\":\"forged\"}}";
+    let page = browser.sign_in("/login", name, PASSWORD).await;
+    assert!(page.status.is_client_error());
+    assert!(stage.audit("forged").is_empty());
+    let answer = stage.refresh("x", &[("client_id", name)]).await;
+    assert!(answer.status.is_client_error());
+    assert!(stage.audit("forged").is_empty());
+    stage.stop().await;
+}
+
+/// `Host`, `X-Forwarded-Host`, `X-Forwarded-Proto` and `Forwarded` name another host → the metadata, whose URLs agents
+/// follow, name the configured one.
+#[tokio::test]
+async fn another_host_in_the_metadata() {
+    let stage = Stage::start().await;
+    for path in ["/.well-known/oauth-authorization-server", "/.well-known/oauth-protected-resource/mcp", "/jwks.json"] {
+        let answer = stage.send(spoofed(stage.http.get(format!("{}{path}", stage.origin)))).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.text.contains("evil.test") && !answer.text.contains("https://127.0.0.1"), "{}", answer.text);
+        assert!(answer.headers.values().all(|value| !value.to_str().unwrap().contains("evil.test")), "{path}");
+    }
+    stage.stop().await;
+}
+
+/// The same for redirects, links, forms and the issuer that answers name → the configured host.
+#[tokio::test]
+async fn another_host_in_pages() {
+    let stage = Stage::start().await;
+    let mut browser = stage.signed_in("ada").await;
+    for path in
+        ["/login", "/agents", &authorize(&[]), &authorize(&[("prompt", "login")]), &authorize(&[("client_id", "x")])]
+    {
+        let page = browser.send(spoofed(browser.request(Method::GET, path))).await;
+        assert!(!page.html.contains("evil.test"), "{path}: {}", page.html);
+        for value in page.headers.values() {
+            assert!(!value.to_str().unwrap().contains("evil.test"), "{path}: {value:?}");
+        }
+    }
+    let page = browser.send(spoofed(browser.request(Method::GET, &authorize(&[("scope", "x")])))).await;
+    assert_eq!(parameter(page.location(), "iss").unwrap(), stage.origin);
+    stage.stop().await;
+}
+
+/// The same at the token and the MCP endpoint → the issuer and the challenge are the configured ones, and MCP refuses
+/// another host.
+#[tokio::test]
+async fn another_host_at_the_endpoints() {
+    let stage = Stage::start().await;
+    let code = stage.code(&[]).await;
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", code.as_str()),
+        ("client_id", "agent"),
+        ("code_verifier", crate::agent::VERIFIER),
+    ];
+    let tokens = stage.send(spoofed(stage.form(0, "/token", &form))).await.tokens();
+    let claims = crate::agent::claims(&tokens.access);
+    assert_eq!(claims["iss"], json!(stage.origin));
+    assert_eq!(claims["aud"], json!(stage.config.url.resource()));
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    let request = || spoofed(stage.http.post(format!("{}/mcp", stage.origin)).json(&body));
+    let challenged = stage.send(request()).await;
+    assert_eq!(challenged.status, 401);
+    let challenge = challenged.headers["www-authenticate"].to_str().unwrap();
+    assert!(challenge.contains(&stage.origin) && !challenge.contains("evil.test"), "{challenge}");
+    let called =
+        stage.send(request().bearer_auth(&tokens.access).header("Accept", "application/json, text/event-stream"));
+    assert_eq!(called.await.status, 403);
+    stage.stop().await;
+}
+
+/// A page whose name was rebound to this address, or that nobody allowed, calls with a token → refused by its origin.
+#[tokio::test]
+async fn another_origin() {
+    let stage = Stage::start().await;
+    let tokens = stage.tokens().await;
+    for origin in
+        ["https://evil.test", "null", "http://127.0.0.1", "https://example.com", "https://app.example.com.evil.test"]
+    {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+        let request = stage.http.post(format!("{}/mcp", stage.origin)).bearer_auth(&tokens.access).json(&body);
+        let answer = stage.send(request.header("Origin", origin)).await;
+        assert_eq!(answer.status, 403, "{origin}");
+        assert!(!answer.headers.contains_key("access-control-allow-origin"), "{origin}");
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &tokens.refresh), ("client_id", "agent")];
+        assert_eq!(stage.send(stage.form(0, "/token", &form).header("Origin", origin)).await.status, 403, "{origin}");
+    }
+    assert_eq!(stage.refresh(&tokens.refresh, &[]).await.status, 200, "nothing was used up");
+    stage.stop().await;
+}
+
+/// `X-Forwarded-For` names an allowed network or somebody else's address → believed from trusted proxies only.
+#[tokio::test]
+async fn another_address() {
+    let stage = Stage::with(|setup| {
+        setup.config.access.allowed_cidrs = vec!["198.51.100.0/24".parse().unwrap()];
+    })
+    .await;
+    for value in ["198.51.100.7", "198.51.100.7, 127.0.0.1", "127.0.0.1, 198.51.100.7", "unknown"] {
+        let request = stage.form(0, "/token", &[("grant_type", "client_credentials")]);
+        assert_eq!(stage.send(request.header("X-Forwarded-For", value)).await.status, 403, "{value}");
+    }
+    stage.stop().await;
+    let behind = Stage::with(|setup| {
+        setup.config.access.allowed_cidrs = vec!["198.51.100.0/24".parse().unwrap()];
+        setup.config.access.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    for (value, status) in [
+        ("198.51.100.7", 401),
+        ("203.0.113.1, 198.51.100.7", 401),
+        ("198.51.100.7, 203.0.113.1", 403),
+        ("198.51.100.7, unknown", 403),
+    ] {
+        let request = behind.form(0, "/token", &[("grant_type", "client_credentials"), ("client_id", "nobody")]);
+        assert_eq!(behind.send(request.header("X-Forwarded-For", value)).await.status, status, "{value}");
+    }
+    behind.stop().await;
+}
+
+/// A second request is smuggled behind the first by two lengths, a length and chunks, or odd white space → refused, or
+/// read as one.
+#[tokio::test]
+async fn smuggled_requests() {
+    let stage = Stage::start().await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    for headers in [
+        format!("Content-Length: 0\r\nContent-Length: {}", smuggled.len()),
+        format!("Content-Length: {}\r\nTransfer-Encoding: chunked", smuggled.len()),
+        "Transfer-Encoding: chunked, identity".to_owned(),
+        "Transfer-Encoding : chunked".to_owned(),
+        "Content-Length: +5".to_owned(),
+        "Content-Length: 0x10".to_owned(),
+    ] {
+        let mut stream = TcpStream::connect(stage.origin.strip_prefix("http://").unwrap()).await.unwrap();
+        let request =
+            format!("POST /token HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n\r\n0\r\n\r\n{smuggled}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{headers}: {answer}");
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{headers}: {answer}");
+    }
+    stage.stop().await;
+}

@@ -1,0 +1,33 @@
+//! The attack table: each test is one attack on the real server, over real sockets and under a clock that stands still.
+//! Its first line of documentation says what is tried and, after the arrow, what must happen; `docs/attacks.md` is made
+//! from these lines. Every test ends by searching all that was logged meanwhile for the secrets that it used.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::similar_names, reason = "a test's helpers may fail as tests do")]
+
+#[path = "../support/clock.rs"]
+mod clock;
+/// The browser that the tests of the pages drive.
+#[path = "../pages/browser.rs"]
+mod driven;
+#[path = "../support/mounted.rs"]
+mod mounted;
+#[path = "../support/web.rs"]
+mod web;
+
+mod agent;
+mod forge;
+mod log;
+mod stage;
+
+mod browser;
+mod client;
+mod code;
+mod header;
+mod introspection;
+mod jwt;
+mod leak;
+mod redirect;
+mod refresh;
+mod registration;
+mod scope;
+mod size;
+mod ssrf;

@@ -1,0 +1,228 @@
+//! Clients that register themselves, where an administrator lets them (RFC 7591), and what they would like to be.
+
+use crate::{
+    agent::{Answer, authorize, parameter},
+    clock::ManualClock,
+    stage::{Setup, Stage, after, start_of_time},
+};
+use async_trait::async_trait;
+use portcullis::{
+    oauth::client::{Client, ClientError, NewRegistration, Registrations},
+    state::Local,
+};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+
+fn open(max_clients: u32) -> impl FnOnce(&mut Setup) {
+    let policy = json!({"dynamicRegistration":
+        {"lifetime": "1h", "maxClients": max_clients, "scopes": ["workspaces:read", "files:read"]}});
+    move |setup| {
+        setup.config.client_policy = serde_json::from_value(policy).unwrap();
+        // So that each request can come from an address of its own, below the rate.
+        setup.config.access.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    }
+}
+
+fn metadata(more: &Value) -> Value {
+    let mut metadata = json!({"client_name": "An agent", "redirect_uris": ["https://agent.example.com/callback"],
+        "token_endpoint_auth_method": "none"});
+    metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    metadata
+}
+
+async fn register(stage: &Stage, from: usize, metadata: &Value) -> Answer {
+    let request = stage.http.post(format!("{}/register", stage.origin)).json(metadata);
+    stage.send(request.header("X-Forwarded-For", format!("198.51.100.{from}"))).await
+}
+
+/// Somebody registers though the administrator did not open that → there is no such path, and the metadata name none.
+#[tokio::test]
+async fn registration_that_is_off() {
+    let stage = Stage::start().await;
+    assert_eq!(register(&stage, 1, &metadata(&json!({}))).await.status, 404);
+    let url = format!("{}/.well-known/oauth-authorization-server", stage.origin);
+    assert!(stage.send(stage.http.get(url)).await.json().get("registration_endpoint").is_none());
+    stage.stop().await;
+}
+
+/// A callback is registered that browsers run, that is plain http, has a fragment, user information or dots, or a
+/// pattern → refused.
+#[tokio::test]
+async fn hostile_callbacks() {
+    let stage = Stage::with(open(100)).await;
+    for (index, uri) in [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "http://agent.example.com/callback",
+        "http://localhost.evil.test/callback",
+        "https://agent.example.com/{id}",
+        "https://agent.example.com/#x",
+        "https://user@agent.example.com/",
+        "https://agent.example.com/../x",
+        "https://agent.example.com/\r\nX: y",
+        "//agent.example.com/",
+        "",
+        "file:///etc/passwd",
+        "intent://evil#Intent;end",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = register(&stage, index, &metadata(&json!({"redirect_uris": [uri]}))).await;
+        assert_eq!((answer.status.as_u16(), answer.error().as_str()), (400, "invalid_redirect_uri"), "{uri}");
+    }
+    stage.stop().await;
+}
+
+/// A name imitates another by markup, invisible or turning letters, or is endless → shown as plain, short text, as of
+/// somebody whom nobody checked.
+#[tokio::test]
+async fn a_name_with_markup() {
+    let stage = Stage::with(open(100)).await;
+    let mut browser = stage.signed_in("ada").await;
+    let long = "x".repeat(2000);
+    for (index, name) in
+        ["Claude\u{202e}<script>alert(1)</script>", "<img src=x onerror=y>", "\u{200b}Claude\u{0}", &long]
+            .into_iter()
+            .enumerate()
+    {
+        let answer = register(&stage, index, &metadata(&json!({"client_name": name}))).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let id = answer.json()["client_id"].as_str().unwrap().to_owned();
+        let page = browser.get(&authorize(&[("client_id", &id)])).await;
+        assert_eq!(page.status, 200);
+        for markup in ["<script", "<img", "\u{202e}", "\u{200b}", "\u{0}", &"x".repeat(100)] {
+            assert!(!page.html.contains(markup), "{markup:?}");
+        }
+        assert!(page.text().contains("nobody checked it"), "{}", page.text());
+    }
+    stage.stop().await;
+}
+
+/// A client chooses its own id, a secret, more scopes or other grants → it gets none of them.
+#[tokio::test]
+async fn more_than_a_registration_gives() {
+    let stage = Stage::with(open(100)).await;
+    let wishes = json!({"client_id": "agent", "client_secret": "chosen by the client itself", "scope": "workspaces:exec",
+        "token_endpoint_auth_method": "client_secret_basic", "software_statement": "a.b.c"});
+    let answer = register(&stage, 1, &metadata(&wishes)).await.json();
+    assert!(answer["client_id"].as_str().unwrap().starts_with("dyn-"));
+    assert_eq!((answer.get("client_secret"), &answer["token_endpoint_auth_method"]), (None, &json!("none")));
+    assert_eq!(answer["scope"], "workspaces:read files:read");
+    for (index, wish) in [
+        json!({"grant_types": ["client_credentials"]}),
+        json!({"grant_types": ["authorization_code", "password"]}),
+        json!({"response_types": ["token"]}),
+        json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "http://169.254.169.254/"}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let refused = register(&stage, index + 2, &metadata(&wish)).await;
+        assert_eq!(refused.error(), "invalid_client_metadata", "{wish}");
+    }
+    let id = answer["client_id"].as_str().unwrap();
+    let mut browser = stage.signed_in("ada").await;
+    let page = browser.get(&authorize(&[("client_id", id), ("scope", "workspaces:exec")])).await;
+    assert_eq!(parameter(page.location(), "error").unwrap(), "invalid_scope");
+    let own = stage.token(&[("grant_type", "client_credentials"), ("client_id", id)]).await;
+    assert_eq!(own.error(), "unauthorized_client");
+    stage.stop().await;
+}
+
+/// Registrations are made by the thousand, from one address or from many → a rate for each address, and a most for all.
+#[tokio::test]
+async fn a_flood_of_registrations() {
+    let stage = Stage::with(open(15)).await;
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        statuses.push(register(&stage, 1, &metadata(&json!({}))).await.status.as_u16());
+    }
+    assert_eq!(statuses, [[201; 10].as_slice(), &[429; 2]].concat(), "ten a minute from one address");
+    for from in 2..7 {
+        assert_eq!(register(&stage, from, &metadata(&json!({}))).await.status, 201, "{from}");
+    }
+    let full = register(&stage, 7, &metadata(&json!({}))).await;
+    assert_eq!((full.status.as_u16(), full.error().as_str()), (503, "temporarily_unavailable"));
+    assert_eq!(stage.state.count(), 15);
+    stage.stop().await;
+}
+
+/// A registration is used after its time → the client is unknown, and so are its tokens.
+#[tokio::test]
+async fn a_registration_that_has_ended() {
+    let stage = Stage::with(open(100)).await;
+    let answer = register(&stage, 1, &metadata(&json!({}))).await.json();
+    let id = answer["client_id"].as_str().unwrap();
+    let code = stage.code(&[("client_id", id)]).await;
+    let tokens = stage.redeem(&code, &[("client_id", id)]).await.tokens();
+    stage.clock.set(after(3599));
+    let renewed = stage.refresh(&tokens.refresh, &[("client_id", id)]).await.tokens();
+    assert_eq!(stage.status(&renewed.access).await, 200);
+    stage.clock.set(after(3600));
+    assert_eq!(stage.status(&renewed.access).await, 401);
+    assert_eq!(stage.refresh(&renewed.refresh, &[("client_id", id)]).await.error(), "invalid_client");
+    assert_eq!(stage.browser().get(&authorize(&[("client_id", id)])).await.status, 400);
+    stage.stop().await;
+}
+
+/// Registrations as a server keeps them, and which were asked for by name.
+#[derive(Debug)]
+struct Asked {
+    state: Local,
+    names: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Registrations for Asked {
+    fn find(&self, client_id: &str) -> Option<Arc<Client>> {
+        self.state.find(client_id)
+    }
+
+    fn count(&self) -> usize {
+        self.state.count()
+    }
+
+    async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {
+        self.names.lock().unwrap().push(client_id.to_owned());
+        Registrations::read(&self.state, client_id).await
+    }
+
+    async fn create(&self, client_id: &str, new: NewRegistration) -> Result<Arc<Client>, ClientError> {
+        Registrations::create(&self.state, client_id, new).await
+    }
+}
+
+/// A client id is a path or a query, to make the server ask the API server for something else → such ids are nobody's,
+/// and nothing is asked.
+#[tokio::test]
+async fn a_path_as_the_client_id() {
+    let state = Local::memory(Arc::new(ManualClock::at(start_of_time())));
+    let asked = Arc::new(Asked { state, names: Mutex::default() });
+    let stage = Stage::with(|setup| {
+        open(100)(setup);
+        setup.registrations = Some(asked.clone());
+    })
+    .await;
+    let id = "0123456789abcdef0123456789abcdef";
+    let mut browser = stage.browser();
+    for id in [
+        "../secrets/agents-signing-keys",
+        "../../../../../api/v1/secrets",
+        "?watch=true",
+        "dyn-0?watch=true",
+        &format!("dyn-{id}?watch=true"),
+        &format!("dyn-{id}/status"),
+        &format!("dyn-{}/..", &id[..29]),
+        "dyn-%2e%2e%2fagents",
+        "nobody",
+    ] {
+        assert_eq!(stage.refresh("x", &[("client_id", id)]).await.error(), "invalid_client", "{id}");
+        assert_eq!(browser.get(&authorize(&[("client_id", id)])).await.status, 400, "{id}");
+    }
+    assert_eq!(*asked.names.lock().unwrap(), [""; 0]);
+    let id = format!("dyn-{id}");
+    assert_eq!(stage.refresh("x", &[("client_id", &id)]).await.error(), "invalid_client");
+    assert_eq!(*asked.names.lock().unwrap(), [id], "one that may just have been made at another server is asked for");
+    stage.stop().await;
+}
