@@ -7,6 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use portcullis::{
+    ambient::Clock as _,
     oauth::client::{Client, ClientError, NewRegistration, Registrations},
     state::Local,
 };
@@ -144,7 +145,7 @@ async fn a_flood_of_registrations() {
     }
     let full = register(&stage, 7, &metadata(&json!({}))).await;
     assert_eq!((full.status.as_u16(), full.error().as_str()), (503, "temporarily_unavailable"));
-    assert_eq!(stage.state.count(), 15);
+    assert_eq!(stage.state.count(stage.clock.now()), 15);
     stage.stop().await;
 }
 
@@ -179,8 +180,8 @@ impl Registrations for Asked {
         self.state.find(client_id)
     }
 
-    fn count(&self) -> usize {
-        self.state.count()
+    fn count(&self, now: jiff::Timestamp) -> usize {
+        self.state.count(now)
     }
 
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {
