@@ -11,7 +11,7 @@ use axum::{
     extract::{Query, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse as _, Response},
+    response::{Html, IntoResponse as _, Response},
     routing::{get, post},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -76,6 +76,7 @@ impl GitHub {
             .route("/user/teams", get(teams))
             .layer(middleware::from_fn_with_state(Arc::clone(&world), guard));
         let router = Router::new()
+            .route("/login/oauth/authorize", get(consent))
             .route("/login/oauth/access_token", post(access_token))
             .nest("/api/v3", api)
             .with_state(Arc::clone(&world));
@@ -85,18 +86,27 @@ impl GitHub {
 
     /// What the user does at GitHub: agrees. Returns the query that the browser comes back with.
     pub fn authorize(&self, location: &str) -> String {
+        assert!(location.starts_with(&format!("{}/login/oauth/authorize?", self.url)), "{location}");
         let location = Url::parse(location).unwrap();
-        assert!(location.as_str().starts_with(&format!("{}/login/oauth/authorize?", self.url)), "{location}");
-        let request: HashMap<String, String> = location.query_pairs().into_owned().collect();
-        assert_eq!(request["client_id"], CLIENT_ID);
-        assert_eq!(request["code_challenge_method"], "S256");
-        assert_eq!(request["scope"], "read:org");
-        let mut world = self.world.lock().unwrap();
-        let code = format!("code-of-the-web-flow-{}", world.codes.len());
-        let state: String = url::form_urlencoded::byte_serialize(request["state"].as_bytes()).collect();
-        world.codes.insert(code.clone(), request);
-        format!("code={code}&state={state}")
+        agreed(&mut self.world.lock().unwrap(), location.query_pairs().into_owned().collect())
     }
+}
+
+fn agreed(world: &mut World, request: HashMap<String, String>) -> String {
+    assert_eq!(request["client_id"], CLIENT_ID);
+    assert_eq!(request["code_challenge_method"], "S256");
+    assert_eq!(request["scope"], "read:org");
+    let code = format!("code-of-the-web-flow-{}", world.codes.len());
+    let state: String = url::form_urlencoded::byte_serialize(request["state"].as_bytes()).collect();
+    world.codes.insert(code.clone(), request);
+    format!("code={code}&state={state}")
+}
+
+/// Where somebody agrees who has a browser.
+async fn consent(State(world): State<Shared>, Query(request): Query<HashMap<String, String>>) -> Html<String> {
+    let callback = request["redirect_uri"].clone();
+    let query = agreed(&mut world.lock().unwrap(), request).replace('&', "&amp;");
+    Html(format!("<title>Authorize application</title><a href=\"{callback}?{query}\">Authorize acme</a>"))
 }
 
 impl Drop for GitHub {
