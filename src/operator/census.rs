@@ -1,8 +1,8 @@
 //! Which grants and registrations have ended, and how many grants count. Pure: what was observed and the time in, what
 //! is to be deleted out.
 //!
-//! A grant ends with its client and with its endpoint. One whose client was seen, and is gone, ends at once. One whose
-//! client was never seen waits a while: a restore from backup may bring the grants first.
+//! A grant ends with its client and with its endpoint. One from before its client went ends at once. One that came later,
+//! or whose client was never seen, waits a while: a restore from backup may bring the grants first.
 
 use super::world::Guarded;
 use crate::api::{McpEndpoint, OAuthClient, OAuthGrant, grant::OAuthGrantSpec};
@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
 };
@@ -19,7 +19,7 @@ use std::{
 const KEEP_REVOKED: SignedDuration = SignedDuration::from_hours(1);
 /// How long a parent that is gone is remembered.
 const FORGET: SignedDuration = SignedDuration::from_hours(1);
-/// How long one waits for a client or an endpoint that was never seen.
+/// How long one waits for a client or an endpoint that is yet to come.
 const WAIT_FOR_PARENT: SignedDuration = SignedDuration::from_mins(1);
 
 /// Namespace and name.
@@ -91,11 +91,16 @@ pub struct Census {
 
 /// The parents that there were, by name.
 #[derive(Debug, Default)]
-struct Lineage {
-    /// With the uid that was seen last, and when.
-    seen: BTreeMap<Name, (String, Timestamp)>,
-    /// Those that are not the first of their name.
-    later: BTreeSet<Name>,
+struct Lineage(BTreeMap<Name, Seen>);
+
+/// A parent that there is or was.
+#[derive(Debug)]
+struct Seen {
+    uid: String,
+    /// When it was there the last time.
+    last: Timestamp,
+    /// When it, or the one of its name before it, was found to be gone.
+    ended: Option<Timestamp>,
 }
 
 /// An object that may be a parent.
@@ -111,19 +116,23 @@ enum Parentage {
     Present,
     /// It was there, and is gone or replaced.
     Lost,
-    NeverSeen,
+    /// It may be yet to come.
+    Awaited,
 }
 
 impl Lineage {
     fn take(&mut self, present: &BTreeMap<Name, Parent<'_>>, now: Timestamp) {
-        for (name, parent) in present {
-            let before = self.seen.insert(name.clone(), (parent.uid.clone(), now));
-            if before.is_some_and(|(uid, _)| uid != parent.uid) {
-                self.later.insert(name.clone());
+        for (name, seen) in &mut self.0 {
+            let there = present.get(name).is_some_and(|parent| parent.uid == seen.uid);
+            if !there && seen.ended.is_none_or(|ended| ended <= seen.last) {
+                seen.ended = Some(now);
             }
         }
-        self.seen.retain(|_, (_, last)| now.duration_since(*last) < FORGET);
-        self.later.retain(|name| self.seen.contains_key(name));
+        for (name, parent) in present {
+            let ended = self.0.get(name).and_then(|seen| seen.ended);
+            self.0.insert(name.clone(), Seen { uid: parent.uid.clone(), last: now, ended });
+        }
+        self.0.retain(|_, seen| now.duration_since(seen.last) < FORGET);
     }
 
     fn parentage(
@@ -134,11 +143,12 @@ impl Lineage {
         fits: bool,
     ) -> Parentage {
         let born = child.creation_timestamp.as_ref().map(|time| time.0);
+        let outlives = self.0.get(name).is_some_and(|seen| born < seen.ended);
         match present.get(name).filter(|_| fits) {
-            Some(parent) if self.later.contains(name) && born < parent.created_at => Parentage::Lost,
+            Some(parent) if outlives && born < parent.created_at => Parentage::Lost,
             Some(_) => Parentage::Present,
-            None if self.seen.contains_key(name) => Parentage::Lost,
-            None => Parentage::NeverSeen,
+            None if outlives => Parentage::Lost,
+            None => Parentage::Awaited,
         }
     }
 }
@@ -164,7 +174,7 @@ impl Census {
         let mut bereft = |kind: &str, name: &Name, parentage: Parentage, gone: End| match parentage {
             Parentage::Present => None,
             Parentage::Lost => Some(gone),
-            Parentage::NeverSeen => {
+            Parentage::Awaited => {
                 let key = format!("{kind} {}/{}", name.0, name.1);
                 let since = *self.orphans.get(&key).unwrap_or(&now);
                 orphans.insert(key, since);
@@ -353,5 +363,40 @@ mod tests {
         // Restored a little later, and so with a later birth than the grant's.
         let whole = Observed { endpoints: vec![endpoint("e")], clients: vec![client("claude", "c", 79, None)], grants };
         assert!(ends(&census.take(&whole, at(80))).is_empty());
+    }
+
+    #[test]
+    fn a_grant_that_comes_after_its_parents_went_waits_for_them_too() {
+        let whole = |created: i64, uid: &str| Observed {
+            endpoints: vec![object(
+                "McpEndpoint",
+                "agents",
+                uid,
+                created,
+                &json!({"url": "https://mcp.example.com/mcp"}),
+            )],
+            clients: vec![client("claude", uid, created, None)],
+            grants: vec![],
+        };
+        let with = |observed: &Observed, born: i64| Observed {
+            grants: vec![grant("g", "claude", born, &json!({}))],
+            ..observed.clone()
+        };
+        let mut census = Census::default();
+        for (round, uid) in [(0, "one"), (100, "two")] {
+            let first = whole(round, uid);
+            assert!(ends(&census.take(&with(&first, round + 5), at(round + 10))).is_empty());
+            // A restore into the same namespace: the same operator saw everything go.
+            assert!(ends(&census.take(&Observed::default(), at(round + 20))).is_empty());
+            let alone = with(&Observed::default(), round + 25);
+            assert!(ends(&census.take(&alone, at(round + 26))).is_empty());
+            assert!(ends(&census.take(&alone, at(round + 40))).is_empty());
+            let restored = with(&whole(round + 45, &format!("{uid} again")), round + 25);
+            assert!(ends(&census.take(&restored, at(round + 46))).is_empty());
+            assert!(ends(&census.take(&restored, at(round + 56))).is_empty());
+            // What was not deleted with the others is from before.
+            let left = with(&whole(round + 45, &format!("{uid} again")), round + 5);
+            assert_eq!(ends(&census.take(&left, at(round + 60))), [ended("g", End::EndpointGone)]);
+        }
     }
 }

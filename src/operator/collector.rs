@@ -1,7 +1,7 @@
 //! Collects grants and registrations that have ended, says of registered clients that they are ready, and counts.
 //!
 //! A task beside the reconciles, since refreshes change grants all the time and no plan depends on them. It looks at
-//! what the watches keep in memory every few seconds: nothing wakes it, and at rest it writes nothing.
+//! what the watches keep in memory every second: nothing wakes it, and at rest it writes nothing.
 
 use super::{
     census::{ActiveGrants, Census, End, Observed},
@@ -30,8 +30,8 @@ use std::{
 };
 use tokio::{sync::mpsc::UnboundedSender, time::MissedTickBehavior};
 
-/// How often it looks.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often it looks. So exactly is it known when a client or an endpoint went.
+const EVERY: Duration = Duration::from_secs(1);
 /// How often the counts in statuses may change.
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
