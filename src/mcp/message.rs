@@ -106,6 +106,7 @@ impl RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn calls_are_recognized() {
@@ -154,5 +155,28 @@ mod tests {
         }
         let error = Message::read(b"\xff{}").unwrap_err();
         assert_eq!(error.code, -32700);
+    }
+
+    fn any_message() -> impl Strategy<Value = Value> {
+        let base = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami"}});
+        crate::fuzz::changed(base, &["jsonrpc", "id", "method", "params", "result", "error"])
+    }
+
+    proptest! {
+        /// What the edge takes for the tool is the tool that is called.
+        #[test]
+        fn whatever_the_message_is_a_call_is_seen_as_one(value in any_message()) {
+            if let Ok(message) = Message::read(value.to_string().as_bytes()) {
+                prop_assert_eq!(message.calls_tool(), value["method"] == "tools/call");
+                let name = value["params"]["name"].as_str().filter(|_| message.calls_tool());
+                prop_assert_eq!(message.tool_name(), name);
+            }
+        }
+
+        #[test]
+        fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[\\]{}\":,a-z0-9\\\\]{0,80}") {
+            prop_assert!(Message::read(&body).is_err());
+            prop_assert!(Message::read(text.as_bytes()).is_err());
+        }
     }
 }
