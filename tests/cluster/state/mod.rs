@@ -1,4 +1,5 @@
 //! Grants and registrations as custom resources, kept with exactly the rights that servers have.
 
+mod races;
 mod revocation;
 mod store;
