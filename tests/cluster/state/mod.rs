@@ -1,5 +1,4 @@
 //! Grants and registrations as custom resources, kept with exactly the rights that servers have.
 
-mod races;
 mod revocation;
 mod store;

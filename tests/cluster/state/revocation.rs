@@ -24,21 +24,19 @@ const TRIES: usize = 50;
 const P95: Duration = Duration::from_millis(500);
 
 /// An endpoint `agents` with three servers and the client `claude`, from operator and kubelet.
-pub(super) struct Stage {
+struct Stage {
     plane: ControlPlane,
     namespace: String,
     client: Client,
-    pub(super) servers: Vec<String>,
-    pub(super) keys: SigningKeys,
+    servers: Vec<String>,
     tokens: AccessTokens,
-    pub(super) http: reqwest::Client,
+    http: reqwest::Client,
     _operator: Operator,
     _kubelet: Kubelet,
 }
 
 impl Stage {
-    /// `users` is the htpasswd file of those who sign in.
-    pub(super) async fn start(users: &str) -> Self {
+    async fn start() -> Self {
         let plane = own_plane().await;
         let client = plane.client().await;
         let namespace = plane.create_namespace("revocation").await;
@@ -47,12 +45,7 @@ impl Stage {
         let more = json!({
             "exposure": {"none": {}}, "deployment": {"replicas": 3},
             "limits": {"requestsPerSecond": 100_000, "burst": 100_000},
-            "login": [{"name": "local", "passwords": {"secretRef": {"name": "users"}}}],
         });
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "users"},
-            "stringData": {"htpasswd": users}});
-        let secret: Secret = serde_json::from_value(secret).unwrap();
-        api::<Secret>(&client, &namespace).create(&PostParams::default(), &secret).await.unwrap();
         create(&client, &namespace, &endpoint("agents", &more)).await;
         let public = json!({"preset": "claude-code", "grants": ["authorization_code", "refresh_token"]});
         create(&client, &namespace, &robot("claude", "agents", &public)).await;
@@ -69,10 +62,10 @@ impl Stage {
         let url: PublicUrl = "https://agents.example.com/mcp".parse().unwrap();
         let tokens = AccessTokens::new(&url, Duration::from_mins(5), &keys).unwrap();
         let http = reqwest::Client::new();
-        Self { plane, namespace, client, servers, keys, tokens, http, _operator: operator, _kubelet: kubelet }
+        Self { plane, namespace, client, servers, tokens, http, _operator: operator, _kubelet: kubelet }
     }
 
-    pub(super) fn grants(&self) -> Api<OAuthGrant> {
+    fn grants(&self) -> Api<OAuthGrant> {
         api(&self.client, &self.namespace)
     }
 
@@ -120,7 +113,7 @@ impl Stage {
     }
 
     /// Waits until every server answers with `status`; how long the last one took.
-    pub(super) async fn all_answer(&self, token: &str, status: u16, since: Instant) -> Duration {
+    async fn all_answer(&self, token: &str, status: u16, since: Instant) -> Duration {
         let waits = self.servers.iter().map(async |server| {
             eventually("a server answers otherwise", async || {
                 let mut last = 0;
@@ -142,7 +135,7 @@ impl Stage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_grant_is_refused_by_every_server_at_once() {
-    let stage = Stage::start(&format!("ann:{}\n", bcrypt::hash("a password of hers", 4).unwrap())).await;
+    let stage = Stage::start().await;
     let mut times = Vec::new();
     for attempt in 0..TRIES {
         let name = format!("g-{attempt}");
