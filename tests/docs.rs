@@ -35,8 +35,8 @@ fn every_dependency_has_its_reason() {
 
 #[test]
 fn every_preset_is_described_with_its_callbacks() {
-    let document = read("docs/clients.md");
     use Preset::{Chatgpt, Claude, ClaudeCode, Cursor, Custom, GeminiCli, Vscode};
+    let document = read("docs/clients.md");
     for preset in [Claude, Chatgpt, ClaudeCode, Cursor, Vscode, GeminiCli, Custom] {
         let name = serde_json::to_value(preset).unwrap();
         let row = document.lines().find(|line| line.starts_with(&format!("| `{}` |", name.as_str().unwrap()))).unwrap();

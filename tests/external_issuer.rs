@@ -194,8 +194,20 @@ async fn the_endpoint_is_a_resource_server_and_nothing_else() {
         assert_eq!(document["authorization_servers"], json!([issuer.url()]), "{path}");
         assert_eq!(document["resource"], RESOURCE);
     }
-    let gone =
-        ["/.well-known/oauth-authorization-server", "/jwks.json", "/authorize", "/token", "/revoke", "/introspect"];
+    let gone = [
+        "/.well-known/oauth-authorization-server",
+        "/jwks.json",
+        "/authorize",
+        "/token",
+        "/revoke",
+        "/introspect",
+        "/register",
+        "/login",
+        "/consent",
+        "/logout",
+        "/agents",
+        "/agents/revoke",
+    ];
     for path in gone {
         assert_eq!(endpoint.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
         let posted = endpoint.request(reqwest::Method::POST, path).form(&[("grant_type", "client_credentials")]);

@@ -88,6 +88,14 @@ pub enum AuthorizeError {
     },
     /// The client is told, by a redirect to this URL.
     Redirect(String),
+    /// A page says so, and offers the way back to the client: nobody vouches for where a client that registered itself
+    /// is called back, so nobody is sent there without a word (RFC 9700 §4.11.2).
+    Offer {
+        /// What is wrong.
+        message: String,
+        /// The way back, with the error.
+        location: String,
+    },
 }
 
 /// Why a consent does not count.
@@ -167,13 +175,17 @@ impl AuthorizationServer {
                 prompt: asked.prompt,
                 created_at: now,
             }),
-            (Err(error), _) => {
-                Err(AuthorizeError::Redirect(self.failed(&redirect_uri, None, error.code(), &error.to_string())))
-            }
-            (Ok(state), Err(error)) => {
-                let (code, description) = (error.code(), error.to_string());
-                Err(AuthorizeError::Redirect(self.failed(&redirect_uri, state.as_deref(), code, &description)))
-            }
+            (Err(error), _) => Err(self.told(&client, &redirect_uri, None, &error)),
+            (Ok(state), Err(error)) => Err(self.told(&client, &redirect_uri, state.as_deref(), &error)),
+        }
+    }
+
+    fn told(&self, client: &Client, redirect_uri: &str, state: Option<&str>, error: &RequestError) -> AuthorizeError {
+        let message = error.to_string();
+        let location = self.failed(redirect_uri, state, error.code(), &message);
+        match client.origin {
+            Origin::Configured | Origin::Document { .. } => AuthorizeError::Redirect(location),
+            Origin::Registered { .. } => AuthorizeError::Offer { message, location },
         }
     }
 

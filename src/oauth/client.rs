@@ -33,6 +33,17 @@ pub struct Client {
     pub origin: Origin,
 }
 
+impl Client {
+    /// Whether its registration, if it has one, has not ended.
+    #[must_use]
+    pub fn counts(&self, now: Timestamp) -> bool {
+        match &self.origin {
+            Origin::Registered { expires_at } => now < *expires_at,
+            Origin::Configured | Origin::Document { .. } => true,
+        }
+    }
+}
+
 /// Why a client cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -63,11 +74,11 @@ pub struct NewRegistration {
 /// Where the clients that registered themselves are kept.
 #[async_trait]
 pub trait Registrations: Debug + Send + Sync {
-    /// From memory; no I/O.
+    /// From memory; no I/O. One whose time is over may still be there: [`Client::counts`].
     fn find(&self, client_id: &str) -> Option<Arc<Client>>;
 
-    /// How many there are, from memory.
-    fn count(&self) -> usize;
+    /// How many count at `now`, from memory.
+    fn count(&self, now: Timestamp) -> usize;
 
     /// At the place itself: another server may have registered it a moment ago.
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError>;

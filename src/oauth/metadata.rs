@@ -3,18 +3,15 @@
 
 use super::{clients::ALGORITHMS, pkce, workload};
 use crate::{
-    api::Scope,
-    config::{KeyError, ServerConfig, SigningKeys},
+    api::{ClientType, Scope},
+    config::{Clients, KeyError, OPERATOR_CLIENT_ID, ServerConfig, SigningKeys},
 };
 use serde_json::{Value, json};
 
-/// How clients prove themselves.
-const AUTH_METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
-/// How those do that can keep a secret.
-const CONFIDENTIAL_AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
-
 /// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
 pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
+const PRIVATE_KEY_JWT: &str = "private_key_jwt";
+
 /// The path of the authorization endpoint, after the issuer.
 pub const AUTHORIZE_PATH: &str = "/authorize";
 /// The path of the token endpoint, after the issuer.
@@ -45,22 +42,22 @@ pub fn protected_resource(config: &ServerConfig) -> Value {
 /// There is no OpenID Connect discovery document: clients ask for this one first, and an endpoint that issues no ID
 /// tokens would have to invent what the other requires.
 #[must_use]
-pub fn authorization_server(config: &ServerConfig) -> Value {
+pub fn authorization_server(config: &ServerConfig, clients: &Clients) -> Value {
     let url = |path| config.url.issuer_url(path);
     let policy = &config.client_policy;
+    let confidential = confidential_methods(config, clients);
+    let methods =
+        if public_clients(config, clients) { [&confidential[..], &["none"]].concat() } else { confidential.clone() };
     let mut document = json!({
         "issuer": config.url.issuer(),
         // RFC 8414 §2 lets it be left out where no grant uses it, but the official MCP clients refuse to read on without.
         "authorization_endpoint": url(AUTHORIZE_PATH),
         "token_endpoint": url(TOKEN_PATH),
-        "token_endpoint_auth_methods_supported": AUTH_METHODS,
-        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "token_endpoint_auth_methods_supported": methods,
         "revocation_endpoint": url(REVOKE_PATH),
-        "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
-        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "revocation_endpoint_auth_methods_supported": methods,
         "introspection_endpoint": url(INTROSPECT_PATH),
-        "introspection_endpoint_auth_methods_supported": CONFIDENTIAL_AUTH_METHODS,
-        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "introspection_endpoint_auth_methods_supported": confidential,
         "jwks_uri": url(JWKS_PATH),
         "scopes_supported": Scope::ALL,
         "response_types_supported": [],
@@ -70,6 +67,11 @@ pub fn authorization_server(config: &ServerConfig) -> Value {
         "authorization_response_iss_parameter_supported": true,
         "client_id_metadata_document_supported": policy.metadata_documents.is_some(),
     });
+    if confidential.contains(&PRIVATE_KEY_JWT) {
+        for endpoint in ["token", "revocation", "introspection"] {
+            document[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")] = json!(ALGORITHMS);
+        }
+    }
     // Where nobody can sign in, no code is given out.
     if !config.login.is_empty() {
         document["response_types_supported"] = json!(["code"]);
@@ -78,6 +80,25 @@ pub fn authorization_server(config: &ServerConfig) -> Value {
         document["registration_endpoint"] = json!(url(REGISTER_PATH));
     }
     document
+}
+
+/// How clients prove themselves that can. Some clients take the first method of the list that they know, so that what no
+/// client of this endpoint can use must not be in it.
+fn confidential_methods(config: &ServerConfig, clients: &Clients) -> Vec<&'static str> {
+    let sign = clients.clients.iter().any(|client| client.private_key_jwt.is_some());
+    let signing: &[_] =
+        if sign || config.client_policy.metadata_documents.is_some() { &[PRIVATE_KEY_JWT] } else { &[] };
+    [&["client_secret_basic", "client_secret_post"], signing].concat()
+}
+
+/// Whether a client may have nothing to prove itself with. A client that has, and sees that nothing is needed, may leave
+/// it away: the official conformance suite does.
+fn public_clients(config: &ServerConfig, clients: &Clients) -> bool {
+    let policy = &config.client_policy;
+    let configured = clients.clients.iter().filter(|client| client.client_id != OPERATOR_CLIENT_ID);
+    policy.metadata_documents.is_some()
+        || policy.dynamic_registration.is_some()
+        || configured.into_iter().any(|client| client.client_type == ClientType::Public)
 }
 
 fn grant_types(config: &ServerConfig) -> Vec<&'static str> {
@@ -97,7 +118,8 @@ mod tests {
     use super::*;
     use crate::{
         api::authorization::{ClientPolicy, DynamicRegistration, MetadataDocuments},
-        oauth::testing::config,
+        config::ClientVerifier,
+        oauth::testing::{client, config},
     };
 
     fn login() -> crate::api::login::Login {
@@ -107,11 +129,15 @@ mod tests {
     #[test]
     fn the_document_lists_what_is_served_and_nothing_else() {
         let closed = config();
-        let document = authorization_server(&closed);
+        let document = authorization_server(&closed, &Clients::default());
         let empty: [&str; 0] = [];
         assert_eq!(document["response_types_supported"], json!(empty), "nobody can sign in");
         assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
         assert_eq!(document.get("registration_endpoint"), None);
+        let secrets = json!(["client_secret_basic", "client_secret_post"]);
+        assert_eq!(document["token_endpoint_auth_methods_supported"], secrets);
+        assert_eq!(document["introspection_endpoint_auth_methods_supported"], secrets);
+        assert_eq!(document.get("token_endpoint_auth_signing_alg_values_supported"), None);
         assert_eq!(document["client_id_metadata_document_supported"], false);
 
         let open = ServerConfig {
@@ -125,15 +151,20 @@ mod tests {
             },
             ..closed
         };
+        let confidential = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+        let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
         let expected = json!({
             "issuer": "https://h.example.com/team",
             "authorization_endpoint": "https://h.example.com/team/authorize",
             "token_endpoint": "https://h.example.com/team/token",
-            "token_endpoint_auth_methods_supported": AUTH_METHODS,
+            "token_endpoint_auth_methods_supported": methods,
+            "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
             "revocation_endpoint": "https://h.example.com/team/revoke",
-            "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+            "revocation_endpoint_auth_methods_supported": methods,
+            "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
             "introspection_endpoint": "https://h.example.com/team/introspect",
-            "introspection_endpoint_auth_methods_supported": CONFIDENTIAL_AUTH_METHODS,
+            "introspection_endpoint_auth_methods_supported": confidential,
+            "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
             "registration_endpoint": "https://h.example.com/team/register",
             "jwks_uri": "https://h.example.com/team/jwks.json",
             "scopes_supported": Scope::ALL,
@@ -144,6 +175,40 @@ mod tests {
             "authorization_response_iss_parameter_supported": true,
             "client_id_metadata_document_supported": true,
         });
-        assert_eq!(authorization_server(&open), expected);
+        assert_eq!(authorization_server(&open, &Clients::default()), expected);
+    }
+
+    #[test]
+    fn methods_are_those_that_a_client_can_have() {
+        use ClientType::{Confidential, Public};
+        let methods = |config: &ServerConfig, clients: &[ClientVerifier]| {
+            let document = authorization_server(config, &Clients { clients: clients.to_vec() });
+            let listed = &document["token_endpoint_auth_methods_supported"];
+            assert_eq!(listed, &document["revocation_endpoint_auth_methods_supported"]);
+            let has = |method: &str| listed.as_array().unwrap().contains(&json!(method));
+            let algorithms = document.get("token_endpoint_auth_signing_alg_values_supported").is_some();
+            assert_eq!(algorithms, has(PRIVATE_KEY_JWT));
+            (has(PRIVATE_KEY_JWT), has("none"))
+        };
+        let secret = client("agent", Confidential, &[], &[]);
+        let keys = serde_json::from_value(json!({"jwksUri": "https://agent.example.com/jwks"})).unwrap();
+        let signs = ClientVerifier { private_key_jwt: Some(keys), secrets: Vec::new(), ..secret.clone() };
+        let app = client("app", Public, &[], &[]);
+        for (clients, expected) in [
+            (&[][..], (false, false)),
+            (&[ClientVerifier::operator()], (false, false)),
+            (std::slice::from_ref(&secret), (false, false)),
+            (&[secret.clone(), signs], (true, false)),
+            (&[app], (false, true)),
+        ] {
+            assert_eq!(methods(&config(), clients), expected, "{clients:?}");
+        }
+        for (policy, expected) in [
+            (json!({"metadataDocuments": {"allowedHosts": ["claude.ai"]}}), (true, true)),
+            (json!({"dynamicRegistration": {}}), (false, true)),
+        ] {
+            let client_policy = serde_json::from_value(policy).unwrap();
+            assert_eq!(methods(&ServerConfig { client_policy, ..config() }, &[]), expected);
+        }
     }
 }

@@ -5,9 +5,9 @@ use std::io::{IsTerminal as _, stderr};
 use tracing_subscriber::EnvFilter;
 
 /// What is logged where `RUST_LOG` says nothing.
-const DEFAULT_FILTER: &str = "info";
-/// Whatever `RUST_LOG` says: rmcp writes whole messages from `debug` on, and parts of them at `warn`: what agents send to
-/// their workspaces is not for logs.
+pub const DEFAULT_FILTER: &str = "info";
+/// Whatever `RUST_LOG` says: rmcp writes whole messages from `debug` on, and parts of them at `warn`. What agents send to
+/// their workspaces, and a credential that a client put in the wrong place, are not for logs.
 const ALWAYS: &str = "rmcp=error";
 
 /// How log lines look.

@@ -107,6 +107,12 @@ async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response
     let request = match pages.server.check(query, now).await {
         Ok(request) => request,
         Err(AuthorizeError::Redirect(location)) => return see_other(&location),
+        Err(AuthorizeError::Offer { message, location }) => {
+            let title = "The agent's request is wrong";
+            return Err(Trouble::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message))
+                .todo("Tell whoever makes the agent. It registered itself, so go back to it only if you know it.")
+                .link(location, "Back to the agent"));
+        }
         Err(AuthorizeError::Page { title, message }) => {
             return Err(Trouble::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message))
                 .todo("Go back to the agent and connect it again. If it stays so, tell whoever runs this endpoint."));

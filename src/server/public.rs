@@ -68,7 +68,10 @@ impl Public {
         let issues_tokens = config.external_issuer.is_none();
         if issues_tokens {
             documents = documents
-                .route(&url.issuer_metadata_path(), get(document(metadata::authorization_server(config))))
+                .route(
+                    &url.issuer_metadata_path(),
+                    get(document(metadata::authorization_server(config, &door.mounted().clients))),
+                )
                 .route(
                     &format!("{}{JWKS_PATH}", url.base_path()),
                     get(document(metadata::jwks(&door.mounted().keys)?)),

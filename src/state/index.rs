@@ -88,9 +88,9 @@ impl<T: Entry> Index<T> {
         names.filter_map(|name| inner.here.get(name)).map(|slot| Arc::clone(&slot.thing)).collect()
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.read().here.len()
+    /// How many there are of a kind.
+    pub fn count(&self, of_kind: impl Fn(&T) -> bool) -> usize {
+        self.read().here.values().filter(|slot| of_kind(&slot.thing)).count()
     }
 
     /// The place told of a thing.

@@ -6,7 +6,7 @@
 #[path = "../support/clock.rs"]
 mod clock;
 /// The browser that the tests of the pages drive.
-#[path = "../pages/browser.rs"]
+#[path = "../support/pages.rs"]
 mod driven;
 #[path = "../support/mounted.rs"]
 mod mounted;

@@ -1,11 +1,12 @@
 //! Clients that register themselves, where an administrator lets them (RFC 7591), and what they would like to be.
 
 use crate::{
-    agent::{Answer, authorize, parameter},
+    agent::{Answer, authorize},
     clock::ManualClock,
     stage::{Setup, Stage, after, start_of_time},
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use portcullis::{
     oauth::client::{Client, ClientError, NewRegistration, Registrations},
     state::Local,
@@ -124,9 +125,25 @@ async fn more_than_a_registration_gives() {
     let id = answer["client_id"].as_str().unwrap();
     let mut browser = stage.signed_in("ada").await;
     let page = browser.get(&authorize(&[("client_id", id), ("scope", "workspaces:exec")])).await;
-    assert_eq!(parameter(page.location(), "error").unwrap(), "invalid_scope");
+    assert_eq!(page.status, 400, "{}", page.text());
     let own = stage.token(&[("grant_type", "client_credentials"), ("client_id", id)]).await;
     assert_eq!(own.error(), "unauthorized_client");
+    stage.stop().await;
+}
+
+/// Somebody registers their own site, to have this server send people there with a request that fails (RFC 9700
+/// §4.11.2) → a page: nobody is sent to a client that nobody checked before they were asked.
+#[tokio::test]
+async fn a_registration_as_an_open_redirect() {
+    let stage = Stage::with(open(100)).await;
+    let answer = register(&stage, 1, &metadata(&json!({"redirect_uris": ["https://evil.test/lure"]}))).await.json();
+    let (id, mut browser) = (answer["client_id"].as_str().unwrap(), stage.browser());
+    for wrong in [("response_type", "token"), ("scope", "nonsense"), ("code_challenge", ""), ("prompt", "none")] {
+        let request = authorize(&[("client_id", id), ("redirect_uri", "https://evil.test/lure"), wrong]);
+        let page = browser.get(&request).await;
+        assert_eq!(page.status, 400, "{wrong:?}");
+        assert!(!page.headers.contains_key("location"), "{wrong:?}");
+    }
     stage.stop().await;
 }
 
@@ -144,7 +161,7 @@ async fn a_flood_of_registrations() {
     }
     let full = register(&stage, 7, &metadata(&json!({}))).await;
     assert_eq!((full.status.as_u16(), full.error().as_str()), (503, "temporarily_unavailable"));
-    assert_eq!(stage.state.count(), 15);
+    assert_eq!(stage.state.count(after(0)), 15);
     stage.stop().await;
 }
 
@@ -179,8 +196,8 @@ impl Registrations for Asked {
         self.state.find(client_id)
     }
 
-    fn count(&self) -> usize {
-        self.state.count()
+    fn count(&self, now: Timestamp) -> usize {
+        self.state.count(now)
     }
 
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {

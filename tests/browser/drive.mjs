@@ -43,24 +43,33 @@ async function look() {
   };
 }
 
+/** What to do on the page. Where it fails, it says which page there was instead. */
+const on = (step) => async (value) => {
+  try {
+    return await step(value);
+  } catch (error) {
+    throw new Error(`${error.message}\nat ${page.url()}:\n${await page.innerText('body').catch(() => '')}`);
+  }
+};
+
 await visitor();
 await converse({
   visitor,
   look,
   open: (url) => page.goto(url).then(look),
-  fill: ({ label, value }) => page.getByLabel(label).and(page.locator('input, textarea')).fill(value),
-  tick: ({ label, value }) => page.getByRole('checkbox', { name: label }).setChecked(value),
-  press: async (name) => {
+  fill: on(({ label, value }) => page.getByLabel(label).and(page.locator('input, textarea')).fill(value)),
+  tick: on(({ label, value }) => page.getByRole('checkbox', { name: label }).setChecked(value)),
+  press: on(async (name) => {
     await page.getByRole('button', { name }).click();
     await page.waitForLoadState();
-  },
-  follow: async (name) => {
+  }),
+  follow: on(async (name) => {
     await page.getByRole('link', { name }).click();
     await page.waitForLoadState();
-  },
+  }),
   key: (key) => page.keyboard.press(key),
-  arrive: (pattern) => page.waitForURL(new RegExp(pattern)).then(look),
-  find: (text) => page.getByText(text).first().waitFor().then(look),
+  arrive: on((pattern) => page.waitForURL(new RegExp(pattern)).then(look)),
+  find: on((text) => page.getByText(text).first().waitFor().then(look)),
   cookies: () => context.cookies(),
   // What a screen reader would say, as an outline.
   outline: () => page.locator('body').ariaSnapshot(),

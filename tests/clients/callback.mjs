@@ -3,6 +3,15 @@
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 
+/** For clients that cannot choose a port, or choose the same one each time. */
+export async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  return port;
+}
+
 export class Callback {
   #state;
   #answers = [];

@@ -5,6 +5,7 @@ import { mkdirSync, realpathSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { converse, watch } from './conversation.mjs';
+import { freePort } from './callback.mjs';
 
 const { URL: url, CLIENT_ID, CLIENT_SECRET, CLIENT_METADATA_URL, REDIRECT_URI } = process.env;
 const state = join(import.meta.dirname, 'state');
@@ -15,7 +16,8 @@ const program = realpathSync(
 );
 const common = ['--server-url', url, '--transport', 'http', '--format', 'json'];
 common.push('--protocol-era', process.argv[2] === '2026-07-28' ? 'modern' : 'legacy');
-common.push('--callback-url', REDIRECT_URI ?? 'http://127.0.0.1:0/callback');
+// Of the port 0 it would listen anywhere, but send the 0 to the server.
+common.push('--callback-url', REDIRECT_URI ?? `http://127.0.0.1:${await freePort()}/callback`);
 if (CLIENT_ID) common.push('--client-id', CLIENT_ID);
 if (CLIENT_SECRET) common.push('--client-secret', CLIENT_SECRET);
 if (CLIENT_METADATA_URL) common.push('--client-metadata-url', CLIENT_METADATA_URL);

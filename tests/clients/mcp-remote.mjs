@@ -1,24 +1,15 @@
 // mcp-remote as a desktop client starts it: a local server on standard input and output. The environment is that of
 // authorize.mjs, and argv[2] the revision of the protocol that the server may speak.
 import { spawn } from 'node:child_process';
-import { createServer } from 'node:net';
-import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import { converse, watch } from './conversation.mjs';
+import { freePort } from './callback.mjs';
 
 const { URL: url, CLIENT_ID, CLIENT_SECRET, CLIENT_METADATA_URL, REDIRECT_URI } = process.env;
 const here = import.meta.dirname;
 
-/** Its own choice of a port follows from the URL alone, so two at once would meet. */
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  return port;
-}
-
+// Its own choice of a port follows from the URL alone, so two at once would meet.
 const redirect = new globalThis.URL(REDIRECT_URI ?? 'http://localhost/oauth/callback');
 const args = [join(here, 'node_modules/mcp-remote/dist/proxy.js'), url, redirect.port || String(await freePort())];
 args.push('--host', redirect.hostname, '--callback-path', redirect.pathname, '--auth-timeout', '120');

@@ -1,6 +1,9 @@
 //! Servers on exactly the files that a kubelet mounts from the planned objects: `plan` and `serve` fit together.
 
-use crate::support::{controlplane::ControlPlane, kubelet::Kubelet};
+use crate::{
+    operator::stage::install,
+    support::{controlplane::ControlPlane, kubelet::Kubelet},
+};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Pod, Secret},
@@ -28,6 +31,8 @@ const SOON: Duration = Duration::from_secs(40);
 #[tokio::test]
 async fn servers_load_what_is_planned_and_reload_it_when_told() {
     let plane = ControlPlane::shared().await;
+    // The role that the planned RoleBinding names.
+    install(plane);
     let namespace = plane.create_namespace("servers").await;
     let client = plane.client().await;
     let kubelet = Kubelet::start(plane, &namespace, Path::new(env!("CARGO_BIN_EXE_portcullis"))).await;

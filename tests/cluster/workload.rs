@@ -74,6 +74,13 @@ impl Server {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
+    /// Whether discovery says that service accounts' tokens are taken.
+    async fn advertises(&self) -> bool {
+        let url = format!("http://{}/.well-known/oauth-authorization-server", self.address);
+        let document: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        document["grant_types_supported"].as_array().unwrap().contains(&json!(GRANT_TYPE))
+    }
+
     /// Status and body of a call to the endpoint.
     async fn whoami(&self, token: &str) -> (u16, String) {
         let request = reqwest::Client::new()
@@ -140,6 +147,7 @@ async fn a_pod_gets_in_by_its_service_account_and_nobody_else() {
     let (status, answer) = server.exchange(&good, &[]).await;
     assert_eq!((status, &answer["scope"]), (200, &json!("workspaces:read files:read")), "{answer}");
     let access = answer["access_token"].as_str().unwrap().to_owned();
+    assert!(server.advertises().await);
     let (status, body) = server.whoami(&access).await;
     assert!(status == 200 && body.contains(&format!("workload:{here}:runner")), "{status} {body}");
     let narrow = [("scope", "files:read files:write"), ("resource", "https://mcp.example.com/mcp")];
@@ -181,6 +189,7 @@ async fn a_pod_gets_in_by_its_service_account_and_nobody_else() {
     };
     tokio::time::timeout(Duration::from_secs(20), refused).await.unwrap();
     assert_eq!(server.exchange(&good, &[]).await.1["error"], "unsupported_grant_type");
+    assert!(!server.advertises().await);
     server.volume.replace(&server.files);
     let again = async {
         while server.whoami(&access).await.0 != 200 {

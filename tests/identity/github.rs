@@ -1,7 +1,7 @@
 //! Accounts of GitHub.
 
 use crate::{
-    relying::{begin, client, finish, logins, secrets, whole},
+    relying::{CALLBACK, begin, client, finish, logins, secrets, whole},
     stand_in::{CLIENT_ID, CLIENT_SECRET, GitHub, World},
 };
 use portcullis::{
@@ -23,7 +23,7 @@ async fn sign_in(github: &GitHub, logins: &Logins) -> Result<GrantUser, SignInEr
 
 /// Signs in where only members of `acme` may, in a world that was changed.
 async fn refused(change: impl FnOnce(&mut World)) -> SignInError {
-    let github = GitHub::start().await;
+    let github = GitHub::start(CALLBACK).await;
     change(&mut github.world.lock().unwrap());
     let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["acme"]}));
     let error = sign_in(&github, &logins).await.unwrap_err();
@@ -33,7 +33,7 @@ async fn refused(change: impl FnOnce(&mut World)) -> SignInError {
 
 #[tokio::test]
 async fn a_member_of_an_organization_signs_in_with_an_id_that_stays() {
-    let github = GitHub::start().await;
+    let github = GitHub::start(CALLBACK).await;
     github.world.lock().unwrap().organizations = vec![("other", "active"), ("another", "active"), ("ACME", "active")];
     let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["Acme"]}));
     let user = sign_in(&github, &logins).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_member_of_an_organization_signs_in_with_an_id_that_stays() {
 
 #[tokio::test]
 async fn a_member_of_a_team_signs_in_wherever_the_team_stands() {
-    let github = GitHub::start().await;
+    let github = GitHub::start(CALLBACK).await;
     github.world.lock().unwrap().teams =
         vec![("acme", "ops"), ("other", "web"), ("acme", "docs"), ("acme", "qa"), ("acme", "web")];
     let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedTeams": ["acme/Web"]}));
@@ -63,7 +63,7 @@ async fn whoever_is_in_no_allowed_organization_is_told_so() {
 
 #[tokio::test]
 async fn a_code_counts_once_and_for_who_began() {
-    let github = GitHub::start().await;
+    let github = GitHub::start(CALLBACK).await;
     github.world.lock().unwrap().organizations = vec![("acme", "active")];
     let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["acme"]}));
     let (location, pending) = begin(&logins, "github").await.unwrap();
@@ -79,7 +79,7 @@ async fn a_code_counts_once_and_for_who_began() {
 
 #[tokio::test]
 async fn what_is_set_up_wrongly_is_said() {
-    let github = GitHub::start().await;
+    let github = GitHub::start(CALLBACK).await;
     let logins = endpoint(&github, "wrong", &json!({"allowedOrganizations": ["acme"]}));
     let error = sign_in(&github, &logins).await.unwrap_err();
     assert_eq!(error.title(), "Sign-in is not set up correctly");
@@ -139,7 +139,7 @@ async fn trouble_at_github_is_said_as_such() {
 
 #[tokio::test]
 async fn the_token_goes_nowhere_else() {
-    let elsewhere = GitHub::start().await;
+    let elsewhere = GitHub::start(CALLBACK).await;
     let next = format!("{}/api/v3/user/memberships/orgs?per_page=100&page=2", elsewhere.url);
     let error = refused(|world| {
         world.organizations = vec![("a", "active"), ("b", "active"), ("c", "active")];
@@ -152,7 +152,7 @@ async fn the_token_goes_nowhere_else() {
 
 #[tokio::test]
 async fn a_github_that_is_down_is_said_to_be() {
-    let github = GitHub::start().await;
+    let github = GitHub::start(CALLBACK).await;
     let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["acme"]}));
     let (location, pending) = begin(&logins, "github").await.unwrap();
     let query = github.authorize(&location);

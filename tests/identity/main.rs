@@ -2,10 +2,13 @@
 //! are in `tests/sign_in/accounts.rs`, since they need a browser.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/clock.rs"]
+mod clock;
 mod github;
 mod logins;
 mod oidc;
 mod outbound;
 mod provider;
 mod relying;
+#[path = "../support/github.rs"]
 mod stand_in;

@@ -1,14 +1,18 @@
 //! Accounts of an OpenID provider that does not behave.
 
 use crate::{
+    clock::ManualClock,
     provider::{CLIENT_ID, CLIENT_SECRET, Provider, World},
-    relying::{begin, client, finish, logins, secrets, whole},
+    relying::{begin, client, finish, logins, now, secrets, whole},
 };
+use jiff::SignedDuration;
 use portcullis::{
     api::grant::GrantUser,
     identity::{Logins, SignInError},
+    outbound::Outbound,
 };
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn endpoint(provider: &Provider, change: &Value) -> Logins {
     let mut login = json!({
@@ -170,6 +174,34 @@ async fn a_provider_in_trouble_is_not_asked_by_everybody_at_once() {
     let all = futures::future::join_all((0..20).map(|_| begin(&logins, "sso"))).await;
     assert!(all.iter().all(|found| found.as_ref().is_err_and(|error| error.reason() == "provider_unreachable")));
     assert_eq!(provider.asked("discovery"), 1);
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_a_provider_that_does_not_answer() {
+    let provider = Provider::start().await;
+    let clock = Arc::new(ManualClock::at(now()));
+    let login = json!([{"name": "sso", "oidc": {"issuerUrl": provider.issuer, "clientSecretRef": {"name": "sso"}}}]);
+    let outbound = Arc::new(Outbound::new().unwrap());
+    let known = secrets("sso", client(CLIENT_ID, CLIENT_SECRET));
+    let logins = Logins::new(&crate::relying::config(&login), &known, outbound, clock.clone()).unwrap();
+    let start = now();
+    let down = Some((503, String::new()));
+    for (second, answer, outcome) in [
+        (0, None, Ok(())),
+        (9, down.clone(), Ok(())),
+        (10, down.clone(), Err("provider_unreachable")),
+        // It is left alone for five seconds.
+        (14, None, Err("provider_unreachable")),
+        (15, None, Ok(())),
+        // What it says is no use; but it answers, and what it said before was.
+        (25, Some((200, "<html>".to_owned())), Ok(())),
+        (35, down, Err("provider_unreachable")),
+    ] {
+        provider.change(|world| world.discovery_answer = answer.clone());
+        clock.set(start + SignedDuration::from_secs(second));
+        let begun = begin(&logins, "sso").await;
+        assert_eq!(begun.map(drop).map_err(|error| error.reason()), outcome, "after {second} seconds");
+    }
 }
 
 #[tokio::test]

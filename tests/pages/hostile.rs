@@ -61,6 +61,20 @@ async fn refusals_before_the_pages_are_pages_too() {
 }
 
 #[tokio::test]
+async fn nobody_is_sent_on_unasked_to_where_a_client_registered_itself() {
+    let stage = Stage::start().await;
+    stage.register("dyn-1", "Some agent", CALLBACK).await;
+    let mut browser = stage.browser();
+    let wrong = ("response_type", "token");
+    let sent = browser.get(&authorize(&[("client_id", "agent"), wrong])).await;
+    assert!(sent.location().contains("error=unsupported_response_type"), "{}", sent.html);
+    let page = browser.get(&authorize(&[("client_id", "dyn-1"), wrong])).await;
+    assert_eq!((page.status.as_u16(), page.headers.get("location")), (400, None));
+    assert!(page.html.contains("Back to the agent") && page.html.contains("error=unsupported_response_type"));
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn what_others_write_is_text_and_nothing_else() {
     let stage = Stage::start().await;
     stage.register("dyn-1", HOSTILE_NAME, CALLBACK).await;

@@ -2,13 +2,14 @@
 //! each field can be wrong.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::similar_names, reason = "a test's helpers may fail as tests do")]
 
+#[path = "../support/pages.rs"]
+mod browser;
 #[path = "../support/clock.rs"]
 mod clock;
 #[path = "../support/mounted.rs"]
 mod mounted;
 
 mod agents;
-mod browser;
 mod flow;
 mod forgery;
 mod hostile;

@@ -90,7 +90,7 @@ impl Stage {
     }
 
     pub fn browser(&self) -> Browser {
-        Browser::new(&self.origin)
+        Browser::new(&self.origin, &self.origin)
     }
 
     /// A browser of somebody who has signed in.

@@ -3,7 +3,8 @@
 use crate::web::{Body, PUBLIC, Page, Web};
 use portcullis::outbound::public_only::FetchError;
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const URL: &str = "https://client.example.com/metadata";
 const PLACE: &str = "client.example.com/metadata";
@@ -131,7 +132,7 @@ async fn answers_that_are_no_small_json_document_do_not_count() {
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let web = web().await;
     web.publish(PLACE, Page { body: Body::Stalled, ..Page::json(&json!({})) });
-    let waited = tokio::time::timeout(Duration::from_secs(60), refused(&web, URL)).await;
+    let waited = tokio::time::timeout(Duration::from_mins(1), refused(&web, URL)).await;
     assert!(waited.unwrap().contains("in time"));
 }
 

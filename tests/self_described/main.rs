@@ -1,6 +1,6 @@
 //! Clients that describe themselves: what a server fetches for them and what it never does, metadata documents, keys,
 //! and registration. Documents come over real TLS from a web of the test's own.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers may fail as tests do")]
 
 #[path = "../support/clock.rs"]
 mod clock;

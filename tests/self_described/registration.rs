@@ -135,4 +135,9 @@ async fn there_is_a_most_of_clients_and_of_clients_per_minute() {
         last = register(&server, &cursor()).await.0;
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+
+    // Those whose time is over take nobody's place.
+    server.clock.set("2027-01-15T09:00:00Z".parse().unwrap());
+    let request = server.http.post(server.url("/register")).header("x-forwarded-for", "198.51.100.1").json(&cursor());
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::CREATED);
 }

@@ -160,7 +160,7 @@ async fn used(a: &dyn Grants, b: &dyn Grants, now: Timestamp) {
 /// `a` and `b` keep the same registrations.
 pub async fn conform_registrations(a: &dyn Registrations, b: &dyn Registrations, now: Timestamp) {
     let expires_at = now + SignedDuration::from_hours(1);
-    let before = a.count();
+    let before = a.count(now);
     let new = NewRegistration {
         name: Some("An agent".to_owned()),
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
@@ -178,7 +178,7 @@ pub async fn conform_registrations(a: &dyn Registrations, b: &dyn Registrations,
     for place in [a, b] {
         let seen = eventually("the registration", || place.find("dyn-0123456789")).await;
         assert_eq!(seen, made);
-        assert_eq!(place.count(), before + 1);
+        assert_eq!((place.count(now), place.count(expires_at)), (before + 1, 0));
         assert_eq!(place.read("dyn-0123456789").await.unwrap(), Some(Arc::clone(&made)));
         assert!(place.find("dyn-other").is_none() && place.read("dyn-other").await.unwrap().is_none());
     }

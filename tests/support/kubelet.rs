@@ -61,13 +61,26 @@ struct Node {
     /// Stands in for every image.
     binary: PathBuf,
     folder: PathBuf,
-    /// The API server.
+    /// The API server, as containers find it.
     url: String,
+    /// What containers have in their environment besides.
+    env: Vec<(&'static str, String)>,
 }
 
 impl Kubelet {
     /// Takes the pods of `namespace`, whatever image they name, and runs `binary` for it.
     pub async fn start(plane: &ControlPlane, namespace: &str, binary: &Path) -> Self {
+        Self::start_with(plane, namespace, binary, plane.url(), Vec::new()).await
+    }
+
+    /// The same, with containers that find the API server at `url`, and have more in their environment.
+    pub async fn start_with(
+        plane: &ControlPlane,
+        namespace: &str,
+        binary: &Path,
+        url: &str,
+        env: Vec<(&'static str, String)>,
+    ) -> Self {
         let folder = plane.folder().join("pods").join(namespace);
         std::fs::create_dir_all(&folder).unwrap();
         let node = Arc::new(Node {
@@ -75,7 +88,8 @@ impl Kubelet {
             namespace: namespace.to_owned(),
             binary: binary.to_owned(),
             folder: folder.clone(),
-            url: plane.url().to_owned(),
+            url: url.to_owned(),
+            env,
         });
         let mut task = JoinSet::new();
         task.spawn(async move {
@@ -86,7 +100,12 @@ impl Kubelet {
         Self { _task: task, folder }
     }
 
-    /// What every container printed, for a test that fails.
+    /// Where it keeps what pods have mounted and what they printed.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What every container printed, those of deleted pods too.
     pub fn logs(&self) -> String {
         let mut text = String::new();
         for path in std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
@@ -357,6 +376,7 @@ fn run(
         .filter_map(|variable| Some((variable.name.as_str(), variable.value.as_deref()?)))
         .collect();
     env.push(("KUBECONFIG", &kubeconfig));
+    env.extend(node.env.iter().map(|(name, value)| (*name, value.as_str())));
     let log = node.folder.join(format!("{}-{restarts}.log", pod.name_any()));
     Ok(Process::start(&node.binary, &args, &env, &log)?)
 }

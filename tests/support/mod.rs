@@ -3,9 +3,12 @@
 pub mod audit;
 pub mod clock;
 pub mod controlplane;
+pub mod github;
 pub mod grants;
 pub mod kubelet;
 pub mod mounted;
+pub mod pages;
 pub mod process;
 pub mod proxy;
 pub mod volume;
+pub mod wire;

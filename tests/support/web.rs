@@ -8,6 +8,7 @@ use rustls::{RootCertStore, ServerConfig, pki_types::PrivatePkcs8KeyDer};
 use serde_json::Value;
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
@@ -198,10 +199,10 @@ async fn answer(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<Mutex<State
     let page = page.unwrap_or(missing);
     let mut text = format!("HTTP/1.1 {} Any\r\nconnection: close\r\n", page.status);
     for (name, value) in &page.headers {
-        text += &format!("{name}: {value}\r\n");
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     if let Body::Text(body) = &page.body {
-        text += &format!("content-length: {}\r\n", body.len());
+        let _ = write!(text, "content-length: {}\r\n", body.len());
     }
     stream.write_all(format!("{text}\r\n").as_bytes()).await?;
     match page.body {

@@ -10,6 +10,9 @@ use url::{Host, Url};
 
 /// How long it is kept.
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
+/// How recently a provider must have answered before somebody is sent to it. Otherwise all that people saw of an outage
+/// would be their browser's words for it.
+const ANSWERED: SignedDuration = SignedDuration::from_secs(10);
 /// How long after a failure nobody asks again: many people may be waiting for the same answer.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 
@@ -66,9 +69,27 @@ impl Discovery {
 
     /// What the provider says of itself. One request for all who ask at once.
     pub(super) async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, SignInError> {
+        self.known_for(FRESH, now).await.or_else(|(failure, old)| old.ok_or_else(|| failure.told(&self.provider)))
+    }
+
+    /// The same, of a provider that answers: somebody is about to be sent to it.
+    pub(super) async fn reachable(&self, now: Timestamp) -> Result<Arc<Metadata>, SignInError> {
+        self.known_for(ANSWERED, now).await.or_else(|(failure, old)| match (failure, old) {
+            (Failure::Misconfigured(_) | Failure::Unexpected(_), Some(old)) => Ok(old),
+            (failure, _) => Err(failure.told(&self.provider)),
+        })
+    }
+
+    /// What is known for less than `fresh`, or news. The error has what is known for longer: it is better than nothing,
+    /// since the endpoints of a provider hardly ever move.
+    async fn known_for(
+        &self,
+        fresh: SignedDuration,
+        now: Timestamp,
+    ) -> Result<Arc<Metadata>, (Failure, Option<Arc<Metadata>>)> {
         let mut state = self.state.lock().await;
         if let Some((known, since)) = &state.known
-            && now.duration_since(*since) < FRESH
+            && now.duration_since(*since) < fresh
         {
             return Ok(Arc::clone(known));
         }
@@ -86,11 +107,7 @@ impl Discovery {
                 }
             },
         };
-        // An old one is better than none: the endpoints of a provider hardly ever move.
-        match &state.known {
-            Some((known, _)) => Ok(Arc::clone(known)),
-            None => Err(failure.told(&self.provider)),
-        }
+        Err((failure, state.known.as_ref().map(|(known, _)| Arc::clone(known))))
     }
 
     async fn fetch(&self) -> Result<Metadata, Failure> {

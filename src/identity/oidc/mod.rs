@@ -76,7 +76,7 @@ impl Oidc {
         secrets: &Secrets,
         now: Timestamp,
     ) -> Result<String, SignInError> {
-        let metadata = self.discovery.metadata(now).await?;
+        let metadata = self.discovery.reachable(now).await?;
         let mut url = Url::parse(&metadata.authorization_endpoint)
             .map_err(|error| SignInError::unexpected(&self.title, error))?;
         let scopes: BTreeSet<&str> = self.config.scopes.iter().map(String::as_str).filter(|s| *s != "openid").collect();

@@ -22,6 +22,9 @@ impl WhoAmI {
 pub(super) struct Identity {
     /// On whose behalf you act.
     subject: String,
+    /// What that person is called; left out where you act for yourself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     /// The OAuth client that you are.
     client_id: String,
     /// What you may do. Calling a tool that needs more answers with the scope that is missing.
@@ -47,6 +50,7 @@ impl Tool for WhoAmI {
     async fn call(&self, _arguments: NoArguments, call: Call) -> Result<Identity, ToolError> {
         Ok(Identity {
             subject: call.caller.subject.clone(),
+            user: call.caller.user_name.clone(),
             client_id: call.caller.client_id.clone(),
             scopes: call.caller.scopes.iter().copied().collect(),
             endpoint: self.endpoint.clone(),

@@ -225,7 +225,7 @@ proptest! {
                 prop_assert!(location.starts_with(&prefix));
                 prop_assert!(location.bytes().all(|byte| (0x21..0x7f).contains(&byte)), "{}", location);
             }
-            Err(AuthorizeError::Page { .. }) => {}
+            Err(AuthorizeError::Page { .. } | AuthorizeError::Offer { .. }) => {}
         }
     }
 

@@ -126,7 +126,7 @@ impl Directory {
         if registered.is_none() && may_be_new {
             registered = self.registrations.read(client_id).await?;
         }
-        registered.filter(|client| counts(client, now)).ok_or_else(unknown)
+        registered.filter(|client| client.counts(now)).ok_or_else(unknown)
     }
 
     /// What this client may have now, from memory: asked on every request, so without I/O and without a copy.
@@ -141,14 +141,6 @@ impl Directory {
             document::allowed_host(client_id, policy).ok()?;
             return Some(Standing::Document(&self.document_scopes));
         }
-        self.registrations.find(client_id).filter(|client| counts(client, now)).map(Standing::Registered)
-    }
-}
-
-/// Whether a registration has not ended.
-fn counts(client: &Client, now: Timestamp) -> bool {
-    match &client.origin {
-        Origin::Registered { expires_at } => now < *expires_at,
-        Origin::Configured | Origin::Document { .. } => true,
+        self.registrations.find(client_id).filter(|client| client.counts(now)).map(Standing::Registered)
     }
 }

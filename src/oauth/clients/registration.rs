@@ -116,7 +116,7 @@ pub async fn register(
 ) -> Result<Registered, RegistrationError> {
     let new = check(body, policy, now)?;
     // Other servers count for themselves: there may be a few more for a moment, not many.
-    if registrations.count() >= policy.max_clients as usize {
+    if registrations.count(now) >= policy.max_clients as usize {
         return Err(RegistrationError::Full(policy.max_clients));
     }
     let client = registrations.create(&client_id, new.clone()).await.map_err(RegistrationError::Store)?;

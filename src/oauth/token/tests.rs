@@ -51,7 +51,7 @@ async fn requests_are_refused_by_the_right_code() {
         ("two ids", BASIC, vec![MACHINE, ("client_id", "other")], "invalid_request"),
         ("secret without id", None, vec![MACHINE, ("client_secret", "x")], "invalid_request"),
         ("control", BASIC, vec![MACHINE, ("scope", "files:read\0")], "invalid_request"),
-        ("assertion", None, vec![MACHINE, assertion], "invalid_client"),
+        ("assertion", None, vec![MACHINE, assertion], "invalid_request"),
         ("no credentials", None, vec![MACHINE], "invalid_client"),
         ("id only", None, vec![MACHINE, ("client_id", "agent")], "invalid_client"),
         ("unknown client", Some("who:s"), vec![MACHINE], "invalid_client"),

@@ -10,6 +10,7 @@ use crate::{
     },
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use kube::{api::PostParams, core::DeserializeGuard};
 use std::sync::Arc;
 
@@ -42,8 +43,8 @@ impl Registrations for Kubernetes {
         }
     }
 
-    fn count(&self) -> usize {
-        self.registered.len()
+    fn count(&self, now: Timestamp) -> usize {
+        self.registered.count(|registered| registered.client.counts(now))
     }
 
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {

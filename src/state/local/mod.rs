@@ -211,7 +211,7 @@ fn is_over(grant: &OAuthGrant, now: Timestamp) -> bool {
 
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local").field("grants", &self.inner.known.len()).finish_non_exhaustive()
+        f.debug_struct("Local").field("grants", &self.inner.known.count(|_| true)).finish_non_exhaustive()
     }
 }
 
@@ -302,8 +302,8 @@ impl Registrations for Local {
         }
     }
 
-    fn count(&self) -> usize {
-        self.inner.registered.len()
+    fn count(&self, now: Timestamp) -> usize {
+        self.inner.registered.count(|registered| registered.client.counts(now))
     }
 
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {

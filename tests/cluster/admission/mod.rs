@@ -172,6 +172,18 @@ fn admit(kind: Kind, manifest: Value, old: Option<Value>) -> Result<Value, Vec<v
     }
 }
 
+#[tokio::test]
+async fn the_examples_are_taken() {
+    let plane = ControlPlane::shared().await;
+    for example in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
+        let namespace = plane.create_namespace("example").await;
+        let path = example.unwrap().path();
+        let file = path.to_str().unwrap();
+        let applied = plane.kubectl(&["-n", &namespace, "apply", "--dry-run=server", "--validate=strict", "-f", file]);
+        assert!(applied.status.success(), "{file}: {applied:?}");
+    }
+}
+
 async fn send(
     client: &Client,
     method: &str,

@@ -57,6 +57,10 @@ async fn end(client: &kube::Client, namespace: &str) -> BTreeMap<(String, String
             if kind == "Secret" {
                 fields.remove("data");
             }
+            // A RoleBinding names the namespace of its service account.
+            for subject in fields.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
+                assert_eq!(subject["namespace"].take(), namespace);
+            }
             if let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) {
                 spec.remove("clusterIP");
                 spec.remove("clusterIPs");

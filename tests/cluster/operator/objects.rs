@@ -20,12 +20,13 @@ use portcullis::api::{McpEndpoint, OAuthClient};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-const ALL: [&str; 11] = [
+const ALL: [&str; 12] = [
     "ConfigMap/agents-config",
     "Deployment/agents",
     "Ingress/agents",
     "NetworkPolicy/agents",
     "PodDisruptionBudget/agents",
+    "RoleBinding/agents-server",
     "Secret/agents-clients",
     "Secret/agents-login",
     "Secret/agents-signing-keys",

@@ -62,6 +62,16 @@ impl Operator {
         self.metric("portcullis_operator_reconciles_total").await.unwrap_or_default()
     }
 
+    /// All that it printed.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Its metrics, as Prometheus sees them.
+    pub async fn metrics(&self) -> String {
+        reqwest::get(format!("http://{}/metrics", self.listen)).await.unwrap().text().await.unwrap()
+    }
+
     /// Whether it leads.
     pub async fn leads(&self) -> bool {
         self.metric("portcullis_operator_leader").await == Some(1.0)
@@ -94,7 +104,7 @@ fn start(kubeconfig: &Path, identity: &str) -> Operator {
     let args = ["operator", "--server-image=example.com/portcullis", "--lease-seconds=3"].map(ToOwned::to_owned);
     let args: Vec<String> =
         args.into_iter().chain([format!("--listen={listen}"), format!("--identity={identity}")]).collect();
-    let env = [("KUBECONFIG", kubeconfig.to_str().unwrap()), ("RUST_LOG", "info,portcullis=debug")];
+    let env = [("KUBECONFIG", kubeconfig.to_str().unwrap()), ("RUST_LOG", "info,portcullis=trace,audit=trace")];
     let log = folder.join(format!("operator-{identity}.log"));
     let process = Process::start(Path::new(env!("CARGO_BIN_EXE_portcullis")), &args, &env, &log).unwrap();
     Operator { process, listen }

@@ -1,4 +1,8 @@
 //! Grants and registrations as custom resources, kept with exactly the rights that servers have.
 
+mod away;
+mod leaks;
+mod races;
 mod revocation;
+mod stage;
 mod store;

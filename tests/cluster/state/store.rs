@@ -5,6 +5,7 @@ use crate::{
     support::{
         controlplane::{ControlPlane, client_of},
         grants::{conform, conform_registrations, eventually, grant},
+        wire::Wire,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -23,12 +24,7 @@ use portcullis::{
 };
 use serde_json::json;
 use std::sync::Arc;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-    time::Instant,
-};
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// A store that follows the API server until it is stopped.
@@ -156,51 +152,16 @@ async fn what_is_deleted_anywhere_is_gone_everywhere() {
     b.end().await;
 }
 
-/// A node between server and API server: raw TCP. When told, it forgets its connections without a word, as a node that
-/// dies or a load balancer that is replaced does; new ones pass.
-struct Wire {
-    url: String,
-    forgotten: watch::Sender<u32>,
-    _task: JoinSet<()>,
-}
-
-impl Wire {
-    async fn start(plane: &ControlPlane) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://{}", listener.local_addr().unwrap());
-        let upstream = plane.url().trim_start_matches("https://").to_owned();
-        let forgotten = watch::Sender::new(0);
-        let mut task = JoinSet::new();
-        let mut forget = forgotten.subscribe();
-        task.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut far = TcpStream::connect(&upstream).await.unwrap();
-                let mut forget = forget.clone();
-                forget.mark_unchanged();
-                connections.spawn(async move {
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = forget.changed() => std::future::pending().await,
-                    }
-                });
-            }
-            forget.mark_changed();
-        });
-        Self { url, forgotten, _task: task }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_connection_is_noticed_in_seconds() {
     let plane = ControlPlane::shared().await;
     let namespace = stage(plane).await;
     let wire = Wire::start(plane).await;
-    let kubeconfig = plane.kubeconfig_for_service_account_at(&namespace, "agents-server", &wire.url).await;
+    let kubeconfig = plane.kubeconfig_for_service_account_at(&namespace, "agents-server", wire.url()).await;
     let running = Running::start(&client_of(&kubeconfig).await.unwrap(), &namespace).await;
     Grants::create(&*running.store, grant("g-1", "ann", now())).await.unwrap();
 
-    wire.forgotten.send_modify(|times| *times += 1);
+    wire.forget();
     let grants: Api<OAuthGrant> = Api::namespaced(plane.client().await, &namespace);
     grants.delete("g-1", &DeleteParams::default()).await.unwrap();
     let deleted = Instant::now();

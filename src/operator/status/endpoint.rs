@@ -1,86 +1,20 @@
-//! From what was observed to the conditions and statuses of an endpoint and its clients. Pure.
+//! The conditions and the status of an endpoint.
 
-use super::{servers::Report, verify::VerifyError};
+use super::{Obstacle, finding, reason};
 use crate::{
     api::{
-        McpEndpoint, McpEndpointStatus, OAuthClient, OAuthClientStatus,
+        McpEndpoint, McpEndpointStatus,
         condition::{AVAILABLE, CREDENTIALS_LOADED, EXPOSED, Finding, LOGINS_READY, READY, VERIFIED, conditions},
     },
     config::{PublicUrl, Revision},
-    plan::{ClientPlan, ClientProblem, CorsEnforcer, LoginProblem},
+    operator::{servers::Report, verify::VerifyError},
+    plan::{ClientPlan, CorsEnforcer, LoginProblem},
 };
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Words for machines. Each is one condition's `reason`.
-pub mod reason {
-    /// All is as it should be.
-    pub const READY: &str = "Ready";
-    /// Enough servers are ready.
-    pub const SERVERS_READY: &str = "ServersReady";
-    /// Some servers are not ready yet.
-    pub const SERVERS_STARTING: &str = "ServersStarting";
-    /// No server was asked for.
-    pub const SCALED_TO_ZERO: &str = "ScaledToZero";
-    /// An Ingress leads to the endpoint.
-    pub const INGRESS_APPLIED: &str = "IngressApplied";
-    /// Nothing leads to the endpoint from outside, as the manifest says.
-    pub const CLUSTER_ONLY: &str = "ClusterOnly";
-    /// The Ingress is not there yet.
-    pub const INGRESS_MISSING: &str = "IngressMissing";
-    /// Every server has loaded the newest files.
-    pub const LOADED: &str = "Loaded";
-    /// Some servers have not.
-    pub const LOADING: &str = "Loading";
-    /// A server refused the newest files.
-    pub const REJECTED: &str = "Rejected";
-    /// No server runs.
-    pub const NO_SERVERS: &str = "NoServers";
-    /// A client's first steps succeeded.
-    pub const STEPS_SUCCEEDED: &str = "StepsSucceeded";
-    /// One of them did not.
-    pub const STEP_FAILED: &str = "StepFailed";
-    /// No server is ready to be asked.
-    pub const NO_READY_SERVER: &str = "NoReadyServer";
-    /// The servers do not accept the operator's address.
-    pub const ADDRESS_NOT_ALLOWED: &str = "AddressNotAllowed";
-    /// A planned name belongs to something else.
-    pub const NAME_TAKEN: &str = "NameTaken";
-    /// The API server refused what was planned.
-    pub const APPLY_FAILED: &str = "ApplyFailed";
-    /// The manifest cannot be planned.
-    pub const INVALID: &str = "Invalid";
-    /// The client's endpoint does not exist.
-    pub const ENDPOINT_NOT_FOUND: &str = "EndpointNotFound";
-    /// The client registered itself.
-    pub const REGISTERED: &str = "Registered";
-    /// Every login can be used.
-    pub const LOGINS_USABLE: &str = "LoginsUsable";
-    /// The Secret of a login, or a client's `existingSecret`, is not there.
-    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
-    /// It lacks a key.
-    pub const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
-    /// A line of an htpasswd file cannot be used.
-    pub const USER_MALFORMED: &str = "UserMalformed";
-    /// A password's hash in an htpasswd file asks for more than a server has to give.
-    pub const USER_TOO_COSTLY: &str = "UserTooCostly";
-    /// A client's `existingSecret` could be guessed.
-    pub const SECRET_TOO_SHORT: &str = "SecretTooShort";
-    /// A client of an endpoint whose tokens come from an authorization server elsewhere.
-    pub const EXTERNAL_ISSUER: &str = "ExternalIssuer";
-}
-
 /// How many problems of logins a message names.
 const SHOWN_PROBLEMS: usize = 5;
-
-/// What keeps the operator from doing its work on an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obstacle {
-    /// One of [`reason`].
-    pub reason: &'static str,
-    /// A sentence for people.
-    pub message: String,
-}
 
 /// What was observed of an endpoint whose objects are as planned.
 #[derive(Clone, Debug)]
@@ -287,78 +221,12 @@ pub fn blocked_status(endpoint: &McpEndpoint, obstacle: &Obstacle, now: Timestam
     McpEndpointStatus { observed_generation: generation, conditions, ..before }
 }
 
-/// The status of a planned client. `loaded` is the endpoint's `CredentialsLoaded`.
-#[must_use]
-pub fn client_status(client: &OAuthClient, plan: &ClientPlan, loaded: &Finding, now: Timestamp) -> OAuthClientStatus {
-    let findings = if let Some(problem) = &plan.problem {
-        let (reason, message) = (problem_reason(problem), problem.to_string());
-        [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), reason, message.clone()))
-    } else if loaded.holds == Some(true) {
-        let ready = finding(READY, Some(true), reason::READY, "the client can obtain tokens".to_owned());
-        [ready, loaded.clone()]
-    } else {
-        [Finding { kind: READY, ..loaded.clone() }, loaded.clone()]
-    };
-    OAuthClientStatus {
-        client_id: Some(plan.client_id.clone()),
-        secret_name: plan.secret_name.clone(),
-        rotated_at: plan.rotated_at,
-        next_rotation: plan.next_rotation,
-        ..client_conditions(client, &findings, now)
-    }
-}
-
-/// The status of a client that registered itself.
-#[must_use]
-pub fn registered_status(client: &OAuthClient, active_grants: i32, now: Timestamp) -> OAuthClientStatus {
-    let message = "the client registered itself, and may ask for approval".to_owned();
-    let ready = finding(READY, Some(true), reason::REGISTERED, message);
-    OAuthClientStatus {
-        client_id: client.metadata.name.clone(),
-        active_grants,
-        ..client_conditions(client, &[ready], now)
-    }
-}
-
-/// The status of a client whose endpoint is missing or cannot be planned: what was known of it, and why.
-#[must_use]
-pub fn stranded_status(client: &OAuthClient, obstacle: &Obstacle, now: Timestamp) -> OAuthClientStatus {
-    let findings =
-        [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), obstacle.reason, obstacle.message.clone()));
-    let OAuthClientStatus { observed_generation, conditions, .. } = client_conditions(client, &findings, now);
-    OAuthClientStatus { observed_generation, conditions, ..client.status.clone().unwrap_or_default() }
-}
-
-fn client_conditions(client: &OAuthClient, findings: &[Finding], now: Timestamp) -> OAuthClientStatus {
-    let previous = client.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let generation = client.metadata.generation;
-    OAuthClientStatus {
-        observed_generation: generation,
-        conditions: conditions(findings, previous, generation, now),
-        ..OAuthClientStatus::default()
-    }
-}
-
-fn problem_reason(problem: &ClientProblem) -> &'static str {
-    match problem {
-        ClientProblem::SecretNotFound { .. } => reason::SECRET_NOT_FOUND,
-        ClientProblem::SecretKeyMissing { .. } => reason::SECRET_KEY_MISSING,
-        ClientProblem::SecretTooShort { .. } => reason::SECRET_TOO_SHORT,
-        ClientProblem::SecretNameTaken { .. } => reason::NAME_TAKEN,
-        ClientProblem::ExternalIssuer { .. } => reason::EXTERNAL_ISSUER,
-    }
-}
-
 fn enforcer_name(enforcer: CorsEnforcer) -> &'static str {
     match enforcer {
         CorsEnforcer::Server => "Server",
         CorsEnforcer::Traefik => "Traefik",
         CorsEnforcer::IngressNginx => "IngressNginx",
     }
-}
-
-fn finding(kind: &'static str, holds: Option<bool>, reason: &'static str, message: String) -> Finding {
-    Finding { kind, holds, reason, message }
 }
 
 #[cfg(test)]
@@ -484,47 +352,6 @@ mod tests {
         assert_eq!((blocked[0].holds, blocked[0].reason), (Some(false), reason::NAME_TAKEN));
         let refused = &endpoint_findings(&Observed { servers: &refusing, ..good })[3].message;
         assert!(refused.contains("pod a refused it") && refused.contains("clients.json: no JSON"), "{refused}");
-    }
-
-    #[test]
-    fn a_client_follows_its_problem_or_the_servers() {
-        let client: OAuthClient = serde_json::from_value(json!({
-            "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient",
-            "metadata": {"name": "robot", "generation": 3},
-            "spec": {"endpointRef": {"name": "agents"}, "grants": ["client_credentials"], "scopes": ["workspaces:read"]},
-        }))
-        .unwrap();
-        let plan = ClientPlan {
-            name: "robot".to_owned(),
-            client_id: "robot".to_owned(),
-            secret_name: Some("robot-oauth".to_owned()),
-            rotated_at: None,
-            next_rotation: None,
-            problem: None,
-            change: None,
-        };
-        let missing = ClientProblem::SecretNotFound { secret: "s".to_owned(), endpoint: "agents".to_owned() };
-        let loaded = |holds| {
-            finding(
-                CREDENTIALS_LOADED,
-                Some(holds),
-                if holds { reason::LOADED } else { reason::LOADING },
-                String::new(),
-            )
-        };
-        let rows = [
-            (None, true, ("True", reason::READY), ("True", reason::LOADED)),
-            (None, false, ("False", reason::LOADING), ("False", reason::LOADING)),
-            (Some(missing), true, ("False", reason::SECRET_NOT_FOUND), ("False", reason::SECRET_NOT_FOUND)),
-        ];
-        for (problem, holds, ready, credentials) in rows {
-            let plan = ClientPlan { problem, ..plan.clone() };
-            let status = client_status(&client, &plan, &loaded(holds), Timestamp::UNIX_EPOCH);
-            let found: Vec<_> = status.conditions.iter().map(|c| (c.status.as_str(), c.reason.as_str())).collect();
-            assert_eq!(found, [ready, credentials]);
-            assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(3)));
-            assert_eq!((status.observed_generation, status.secret_name.as_deref()), (Some(3), Some("robot-oauth")));
-        }
     }
 
     #[test]

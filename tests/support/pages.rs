@@ -1,4 +1,5 @@
-//! A browser as far as a server can tell: it keeps one cookie, says where its forms come from, and follows nothing.
+//! A browser as far as a server can tell, driven by hand: it keeps one cookie, says where its forms come from, and
+//! follows nothing.
 
 use regex::Regex;
 use reqwest::{
@@ -11,7 +12,10 @@ use std::{collections::BTreeMap, time::Duration};
 /// One browser.
 pub struct Browser {
     http: Client,
+    /// What it takes the server for.
     origin: String,
+    /// Where the server really is. All servers of an endpoint are one to a browser.
+    pub server: String,
     /// `name=value`, as it is sent.
     pub cookie: Option<String>,
 }
@@ -24,13 +28,15 @@ pub struct Page {
 }
 
 impl Browser {
-    pub fn new(origin: &str) -> Self {
+    /// The browser of somebody who opens `origin`, which leads to the server at the URL `server`.
+    pub fn new(origin: &str, server: &str) -> Self {
         let http = Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(30)).build().unwrap();
-        Self { http, origin: origin.to_owned(), cookie: None }
+        Self { http, origin: origin.to_owned(), server: server.to_owned(), cookie: None }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.origin));
+        let host = self.origin.rsplit('/').next().unwrap();
+        let request = self.http.request(method, format!("{}{path}", self.server)).header("Host", host);
         match &self.cookie {
             Some(cookie) => request.header("Cookie", cookie),
             None => request,

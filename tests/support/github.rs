@@ -11,7 +11,7 @@ use axum::{
     extract::{Query, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse as _, Response},
+    response::{Html, IntoResponse as _, Response},
     routing::{get, post},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -26,7 +26,8 @@ use url::Url;
 
 pub const CLIENT_ID: &str = "Iv1.8a61f9b3a7aba766";
 pub const CLIENT_SECRET: &str = "the-app's-secret";
-const TOKEN: &str = "gho_16C7e42F292c6912E7710c838347Ae178B4a";
+/// What it gives out for a code.
+pub const TOKEN: &str = "gho_16C7e42F292c6912E7710c838347Ae178B4a";
 const PER_PAGE: usize = 2;
 
 /// A GitHub Enterprise Server at [`GitHub::url`].
@@ -62,18 +63,20 @@ pub struct World {
 }
 
 impl GitHub {
-    pub async fn start() -> Self {
+    /// With `callback` in the settings of the app.
+    pub async fn start(callback: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let world = Shared::default();
         world.lock().unwrap().base.clone_from(&url);
-        super::relying::CALLBACK.clone_into(&mut world.lock().unwrap().callback);
+        callback.clone_into(&mut world.lock().unwrap().callback);
         let api = Router::new()
             .route("/user", get(user))
             .route("/user/memberships/orgs", get(memberships))
             .route("/user/teams", get(teams))
             .layer(middleware::from_fn_with_state(Arc::clone(&world), guard));
         let router = Router::new()
+            .route("/login/oauth/authorize", get(consent))
             .route("/login/oauth/access_token", post(access_token))
             .nest("/api/v3", api)
             .with_state(Arc::clone(&world));
@@ -83,18 +86,27 @@ impl GitHub {
 
     /// What the user does at GitHub: agrees. Returns the query that the browser comes back with.
     pub fn authorize(&self, location: &str) -> String {
+        assert!(location.starts_with(&format!("{}/login/oauth/authorize?", self.url)), "{location}");
         let location = Url::parse(location).unwrap();
-        assert!(location.as_str().starts_with(&format!("{}/login/oauth/authorize?", self.url)), "{location}");
-        let request: HashMap<String, String> = location.query_pairs().into_owned().collect();
-        assert_eq!(request["client_id"], CLIENT_ID);
-        assert_eq!(request["code_challenge_method"], "S256");
-        assert_eq!(request["scope"], "read:org");
-        let mut world = self.world.lock().unwrap();
-        let code = format!("code-{}", world.codes.len());
-        let state: String = url::form_urlencoded::byte_serialize(request["state"].as_bytes()).collect();
-        world.codes.insert(code.clone(), request);
-        format!("code={code}&state={state}")
+        agreed(&mut self.world.lock().unwrap(), location.query_pairs().into_owned().collect())
     }
+}
+
+fn agreed(world: &mut World, request: HashMap<String, String>) -> String {
+    assert_eq!(request["client_id"], CLIENT_ID);
+    assert_eq!(request["code_challenge_method"], "S256");
+    assert_eq!(request["scope"], "read:org");
+    let code = format!("code-of-the-web-flow-{}", world.codes.len());
+    let state: String = url::form_urlencoded::byte_serialize(request["state"].as_bytes()).collect();
+    world.codes.insert(code.clone(), request);
+    format!("code={code}&state={state}")
+}
+
+/// Where somebody agrees who has a browser.
+async fn consent(State(world): State<Shared>, Query(request): Query<HashMap<String, String>>) -> Html<String> {
+    let callback = request["redirect_uri"].clone();
+    let query = agreed(&mut world.lock().unwrap(), request).replace('&', "&amp;");
+    Html(format!("<title>Authorize application</title><a href=\"{callback}?{query}\">Authorize acme</a>"))
 }
 
 impl Drop for GitHub {
