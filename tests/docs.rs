@@ -86,8 +86,8 @@ fn attacks() -> (String, usize) {
             let text = text.join(" ");
             let (attack, outcome) =
                 text.split_once(" → ").unwrap_or_else(|| panic!("{module}::{}: {text:?}", &found[2]));
-            let outcome = outcome[..1].to_uppercase() + &outcome[1..];
-            writeln!(tables, "| {attack} | {outcome} | `{}` |", &found[2]).unwrap();
+            let capital = outcome[..1].to_uppercase() + &outcome[1..];
+            writeln!(tables, "| {attack} | {capital} | `{}` |", &found[2]).unwrap();
             documented += 1;
         }
         assert_eq!(documented, declared, "each test of {module} says what it tries");
@@ -102,16 +102,16 @@ fn every_attack_is_in_the_table() {
     const BEGIN: &str =
         "<!-- From tests/attacks; to make it anew: UPDATE_ATTACKS=1 cargo test --test docs attack -->\n\n";
     const END: &str = "<!-- End of what is made -->\n";
-    let (tables, rows) = attacks();
+    let (made, rows) = attacks();
     assert!(rows >= 60, "{rows}");
     let document = read("docs/attacks.md");
     let (before, rest) = document.split_once(BEGIN).unwrap();
     let (written, after) = rest.split_once(END).unwrap();
     if std::env::var_os("UPDATE_ATTACKS").is_some() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/attacks.md");
-        fs::write(path, format!("{before}{BEGIN}{tables}{END}{after}")).unwrap();
+        fs::write(path, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
     } else {
-        assert!(written == tables, "docs/attacks.md is not what tests/attacks says; see the comment in it");
+        assert!(written == made, "docs/attacks.md is not what tests/attacks says; see the comment in it");
     }
 }
 
