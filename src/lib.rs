@@ -9,6 +9,8 @@ pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod dev;
+#[cfg(test)]
+mod fuzz;
 pub mod identity;
 pub mod mcp;
 pub mod oauth;

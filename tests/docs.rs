@@ -1,9 +1,10 @@
 //! What the papers say is what the code does, where a test can tell.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers may fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 use portcullis::api::Preset;
-use std::{collections::BTreeSet, fs, path::Path};
+use regex::Regex;
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -60,4 +61,76 @@ fn links_lead_somewhere() {
             }
         }
     }
+}
+
+/// The tables of `docs/attacks.md`, from the tests themselves: a table for each file of them, and how many rows there are.
+fn attacks() -> (String, usize) {
+    let root = read("tests/attacks/main.rs");
+    let (mut tables, mut rows) = (String::new(), 0);
+    let test = Regex::new(r"((?:///[^\n]*\n)*)#\[tokio::test[^\n]*\n(?:async )?fn (\w+)").unwrap();
+    for module in root.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')) {
+        let path = format!("tests/attacks/{module}.rs");
+        if !Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).exists() {
+            continue;
+        }
+        let source = read(&path);
+        let declared = source.matches("\n#[tokio::test").count() + source.matches("\n#[test]").count();
+        if declared == 0 {
+            continue;
+        }
+        let about: String = source.lines().map_while(|line| line.strip_prefix("//! ")).collect::<Vec<_>>().join(" ");
+        write!(tables, "## `{module}`\n\n{about}\n\n| Attack | What must happen | Test |\n|---|---|---|\n").unwrap();
+        let mut documented = 0;
+        for found in test.captures_iter(&source) {
+            let text: Vec<&str> = found[1].lines().map(|line| line.trim_start_matches('/').trim()).collect();
+            let text = text.join(" ");
+            let (attack, outcome) =
+                text.split_once(" → ").unwrap_or_else(|| panic!("{module}::{}: {text:?}", &found[2]));
+            let capital = outcome[..1].to_uppercase() + &outcome[1..];
+            writeln!(tables, "| {attack} | {capital} | `{}` |", &found[2]).unwrap();
+            documented += 1;
+        }
+        assert_eq!(documented, declared, "each test of {module} says what it tries");
+        tables.push('\n');
+        rows += documented;
+    }
+    (tables, rows)
+}
+
+#[test]
+fn every_attack_is_in_the_table() {
+    const BEGIN: &str =
+        "<!-- From tests/attacks; to make it anew: UPDATE_ATTACKS=1 cargo test --test docs attack -->\n\n";
+    const END: &str = "<!-- End of what is made -->\n";
+    let (made, rows) = attacks();
+    assert!(rows >= 60, "{rows}");
+    let document = read("docs/attacks.md");
+    let (before, rest) = document.split_once(BEGIN).unwrap();
+    let (written, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE_ATTACKS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/attacks.md");
+        fs::write(path, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
+    } else {
+        assert!(written == made, "docs/attacks.md is not what tests/attacks says; see the comment in it");
+    }
+}
+
+/// A row of the list of parsers: what is read, and in which file and under which name the property stands.
+#[test]
+fn every_parser_that_meets_the_network_has_its_property() {
+    let document = read("docs/attacks.md");
+    let list = document.split_once("## Parsers that meet the network").unwrap().1;
+    let row = Regex::new(r"(?m)^\| ([^|]+) \| `([^`|]+)` \| `(\w+)` \|$").unwrap();
+    let mut parsers = 0;
+    for found in row.captures_iter(list) {
+        let source = read(&found[2]);
+        let (_, properties) =
+            source.split_once("proptest! {").unwrap_or_else(|| panic!("{} has no property", &found[2]));
+        let named = format!("fn {}(", &found[3]);
+        let line = properties.lines().position(|line| line.contains(&named));
+        assert!(line.is_some(), "{}: {} has no property {}", &found[1], &found[2], &found[3]);
+        parsers += 1;
+    }
+    assert_eq!(parsers, list.lines().filter(|line| line.starts_with("| ")).count() - 1, "every row is well formed");
+    assert!(parsers >= 17, "{parsers}");
 }

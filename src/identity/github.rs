@@ -257,6 +257,7 @@ fn api_of(web: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn each_kind_of_github_has_its_api_elsewhere() {
@@ -267,6 +268,49 @@ mod tests {
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/api/v3"),
         ] {
             assert_eq!(api_of(web), api);
+        }
+    }
+
+    fn github() -> GitHub {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = crate::outbound::Outbound::new().unwrap().trusted(None).unwrap();
+        let github = serde_json::json!({"clientSecretRef": {"name": "github"}, "allowedOrganizations": ["acme"]});
+        GitHub::new("GitHub".to_owned(), &serde_json::from_value(github).unwrap(), "id", "secret", client)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_link_says_the_token_goes_nowhere_else(
+            link in "[<>,;\"=a-z:/. ]{0,60}|<(https?://|//)?(api\\.github\\.com|evil\\.test)[@:/.a-z]{0,12}>; rel=\"next\""
+        ) {
+            let Ok(value) = http::HeaderValue::try_from(link) else { return Ok(()) };
+            let headers = [(header::LINK, value)].into_iter().collect();
+            if let Some(next) = github().next_page(&headers) {
+                prop_assert_eq!(Url::parse(&next).unwrap().origin().ascii_serialization(), "https://api.github.com");
+            }
+        }
+
+        #[test]
+        fn whatever_github_answers_is_read_or_refused(answer in crate::fuzz::changed(
+            serde_json::json!({"id": 7, "login": "ada", "state": "active", "slug": "core", "organization": {"login": "acme"}}),
+            &["id", "login", "state", "slug", "organization", "access_token", "error"],
+        )) {
+            let text = answer.to_string();
+            if let Ok(user) = serde_json::from_str::<User>(&text) {
+                prop_assert_eq!((answer["id"].as_u64(), answer["login"].as_str()), (Some(user.id), Some(&*user.login)));
+            }
+            if let Ok(membership) = serde_json::from_str::<Membership>(&text) {
+                prop_assert_eq!(answer["state"].as_str(), Some(&*membership.state));
+            }
+            // What has its members in another order than by name is nobody's answer.
+            if let Ok(team) = serde_json::from_str::<Team>(&text)
+                && answer["organization"].is_object()
+            {
+                prop_assert_eq!(answer["organization"]["login"].as_str(), Some(&*team.organization.login));
+            }
+            if let Ok(token) = serde_json::from_str::<TokenAnswer>(&text) {
+                prop_assert_eq!(answer["access_token"].as_str(), token.access_token.as_deref());
+            }
         }
     }
 }

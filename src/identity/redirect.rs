@@ -100,6 +100,7 @@ fn refusal(provider: &str, error: &str) -> SignInError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use rand::{SeedableRng as _, rngs::StdRng};
 
     #[test]
@@ -138,5 +139,16 @@ mod tests {
         }
         let shown = Callback::parse("error=%3Cscript%3E").code("Idp").unwrap_err().to_string();
         assert!(!shown.contains("script"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_back_a_code_counts_only_if_it_is_there_once(query in "[a-z=&%0-9]{0,40}|code=\\PC{0,20}&(code|iss|error)=x") {
+            let names = || form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "code");
+            if let Ok(code) = Callback::parse(&query).code("GitHub") {
+                prop_assert_eq!(names().count(), 1);
+                prop_assert!(!code.is_empty());
+            }
+        }
     }
 }

@@ -6,9 +6,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Value, json};
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// The method of a tool call.
 const TOOLS_CALL: &str = "tools/call";
@@ -23,7 +26,7 @@ pub(super) struct Message<'a> {
     /// The request's id.
     #[serde(default)]
     pub id: Option<Value>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "members")]
     params: Option<Params<'a>>,
 }
 
@@ -31,6 +34,25 @@ pub(super) struct Message<'a> {
 struct Params<'a> {
     #[serde(default, borrow, deserialize_with = "text")]
     name: Option<Cow<'a, str>>,
+}
+
+/// By name only (JSON-RPC 2.0 §4.2, MCP): derived readers also take members by position, and two of them may count
+/// differently.
+fn members<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Params<'de>>, D::Error> {
+    struct ByName;
+    impl<'de> Visitor<'de> for ByName {
+        type Value = Option<Params<'de>>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("params as an object")
+        }
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            Params::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    deserializer.deserialize_any(ByName)
 }
 
 /// Borrows where it can; serde by itself would copy what is in an `Option`.
@@ -43,7 +65,10 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, st
 impl<'a> Message<'a> {
     /// Reads one message. What is wrong with it is the answer.
     pub fn read(body: &'a [u8]) -> Result<Self, RpcError> {
+        // A list could be taken for a message whose members come by position.
+        let object = body.trim_ascii_start().starts_with(b"{");
         match serde_json::from_slice::<Self>(body) {
+            Ok(_) if !object => Err(batch()),
             Ok(message) if message.jsonrpc == "2.0" => Ok(message),
             Ok(message) => Err(RpcError::invalid_request(message.id, "jsonrpc must be \"2.0\"")),
             Err(error) => Err(refuse(body, &error)),
@@ -67,13 +92,15 @@ fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
         Err(error) => {
             RpcError::new(StatusCode::BAD_REQUEST, None, -32700, format!("the body is no valid JSON: {error}"))
         }
-        Ok(Value::Array(_)) => {
-            RpcError::invalid_request(None, "batches are not supported; send each message in a request of its own")
-        }
+        Ok(Value::Array(_)) => batch(),
         Ok(value) => {
             RpcError::invalid_request(value.get("id").cloned(), format!("the body is no JSON-RPC 2.0 message: {why}"))
         }
     }
+}
+
+fn batch() -> RpcError {
+    RpcError::invalid_request(None, "batches are not supported; send each message in a request of its own")
 }
 
 /// A JSON-RPC error and the HTTP status that goes with it.
@@ -106,6 +133,7 @@ impl RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn calls_are_recognized() {
@@ -154,5 +182,41 @@ mod tests {
         }
         let error = Message::read(b"\xff{}").unwrap_err();
         assert_eq!(error.code, -32700);
+    }
+
+    fn any_message() -> impl Strategy<Value = Value> {
+        let base = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami"}});
+        crate::fuzz::changed(base, &["jsonrpc", "id", "method", "params", "result", "error"])
+    }
+
+    #[test]
+    fn members_come_by_name() {
+        for body in [
+            r#"["2.0","tools/call",1,{"name":"whoami"}]"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":["whoami"]}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":"whoami"}"#,
+        ] {
+            assert!(Message::read(body.as_bytes()).is_err(), "{body}");
+        }
+        let none = br#" {"jsonrpc":"2.0","id":1,"method":"tools/call","params":null}"#;
+        assert_eq!(Message::read(none).unwrap().tool_name(), None);
+    }
+
+    proptest! {
+        /// What the edge takes for the tool is the tool that is called.
+        #[test]
+        fn whatever_the_message_is_a_call_is_seen_as_one(value in any_message()) {
+            if let Ok(message) = Message::read(value.to_string().as_bytes()) {
+                prop_assert_eq!(message.calls_tool(), value["method"] == "tools/call");
+                let name = value["params"]["name"].as_str().filter(|_| message.calls_tool());
+                prop_assert_eq!(message.tool_name(), name);
+            }
+        }
+
+        #[test]
+        fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[\\]{}\":,a-z0-9\\\\]{0,80}") {
+            prop_assert!(Message::read(&body).is_err());
+            prop_assert!(Message::read(text.as_bytes()).is_err());
+        }
     }
 }

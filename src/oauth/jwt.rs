@@ -255,6 +255,7 @@ mod tests {
     use super::*;
     use crate::config::{SealingKey, SigningKey};
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
     use rand::{SeedableRng as _, rngs::StdRng};
     use serde_json::{Value, json};
 
@@ -384,6 +385,46 @@ mod tests {
         ];
         for (name, token, expected) in rows {
             assert_eq!(ours.verify(&token, at(100)), Err(expected), "{name}");
+        }
+    }
+
+    fn signed(header: &Value, claims: &Value) -> String {
+        use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
+        let key = SigningKey::from_pkcs8_pem(&keys(&[1]).keys[0].pem).unwrap();
+        let message = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let signature: Signature = key.sign(message.as_bytes());
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+    }
+
+    fn any_header() -> impl Strategy<Value = Value> {
+        let kid = &keys(&[1]).keys[0].kid;
+        let names = &["alg", "typ", "kid", "crit", "jwk", "jku", "x5c", "x5u", "b64", "zip"];
+        crate::fuzz::changed(json!({"alg": "ES256", "typ": "at+jwt", "kid": kid}), names)
+    }
+
+    fn any_claims() -> impl Strategy<Value = Value> {
+        let url: PublicUrl = "https://h/mcp".parse().unwrap();
+        let base = json!({"iss": url.issuer(), "aud": url.resource(), "exp": 200, "iat": 100, "sub": "local:ada",
+            "client_id": "a", "jti": "1", "scope": "files:read"});
+        crate::fuzz::changed(
+            base,
+            &["iss", "aud", "exp", "iat", "nbf", "sub", "client_id", "jti", "scope", "name", "grant"],
+        )
+    }
+
+    proptest! {
+        /// Even with the endpoint's own signature.
+        #[test]
+        fn whatever_is_signed_only_what_is_made_here_counts(header in any_header(), claims in any_claims()) {
+            let url: PublicUrl = "https://h/mcp".parse().unwrap();
+            let tokens = AccessTokens::new(&url, LIFETIME, &keys(&[1])).unwrap();
+            if let Ok(caller) = tokens.verify(&signed(&header, &claims), at(150)) {
+                prop_assert_eq!(&header["alg"], "ES256");
+                prop_assert_eq!(&header["typ"], "at+jwt");
+                prop_assert_eq!(&claims["iss"], &json!(url.issuer()));
+                prop_assert!(caller.expires_at > at(150));
+                prop_assert_eq!(claims["sub"].as_str(), Some(&*caller.subject));
+            }
         }
     }
 }

@@ -117,6 +117,7 @@ impl Sealer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use rand::{SeedableRng as _, rngs::StdRng};
 
     fn at(second: i64) -> Timestamp {
@@ -158,5 +159,15 @@ mod tests {
         let sealed = Sealer::new(&old).unwrap().seal(Purpose::Code, &1, at(60), &mut StdRng::seed_from_u64(1)).unwrap();
         rotated.sealing.extend(old.sealing);
         assert_eq!(Sealer::new(&rotated).unwrap().open(Purpose::Code, &sealed, at(0)), Ok(1));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_that_was_not_sealed_here_opens(text in "[A-Za-z0-9_-]{0,120}|\\PC{0,60}") {
+            let sealer = Sealer::new(&keys(1)).unwrap();
+            for purpose in [Purpose::Code, Purpose::Session, Purpose::Form, Purpose::Consent, Purpose::Login] {
+                prop_assert!(sealer.open::<serde_json::Value>(purpose, &text, at(0)).is_err());
+            }
+        }
     }
 }

@@ -4,9 +4,11 @@ use clap::ValueEnum;
 use std::io::{IsTerminal as _, stderr};
 use tracing_subscriber::EnvFilter;
 
-/// What is logged where `RUST_LOG` says nothing. rmcp's own lines per request are too many, and its warnings repeat what
-/// a client sent: a credential, where the client put it in the wrong place.
-pub const DEFAULT_FILTER: &str = "info,rmcp=error";
+/// What is logged where `RUST_LOG` says nothing.
+pub const DEFAULT_FILTER: &str = "info";
+/// Whatever `RUST_LOG` says: rmcp writes whole messages from `debug` on, and parts of them at `warn`. What agents send to
+/// their workspaces, and a credential that a client put in the wrong place, are not for logs.
+const ALWAYS: &str = "rmcp=error";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,13 +30,17 @@ pub enum LogError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
+/// What is logged with these directives, as `RUST_LOG` has them.
+pub fn filter(directives: &str) -> Result<EnvFilter, LogError> {
+    let directives = if directives.is_empty() { DEFAULT_FILTER } else { directives };
+    Ok(EnvFilter::try_new(format!("{directives},{ALWAYS}"))?)
+}
+
 /// Sets logs up for the process. Without a `format`: text on a terminal, else JSON.
 pub fn init(format: Option<LogFormat>) -> Result<(), LogError> {
     use tracing_subscriber::util::SubscriberInitExt as _;
-    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
-        Ok(directives) if !directives.is_empty() => EnvFilter::try_new(directives)?,
-        _ => EnvFilter::new(DEFAULT_FILTER),
-    };
+    let directives = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let filter = filter(&directives)?;
     let terminal = stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     match format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json }) {
@@ -42,4 +48,27 @@ pub fn init(format: Option<LogFormat>) -> Result<(), LogError> {
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_agents_are_never_logged() {
+        for (directives, expected) in [
+            ("", &["info", "rmcp=error"][..]),
+            ("trace", &["trace", "rmcp=error"]),
+            ("debug,rmcp=trace", &["debug", "rmcp=error"]),
+            ("portcullis=debug", &["portcullis=debug", "rmcp=error"]),
+        ] {
+            let filter = filter(directives).unwrap().to_string();
+            let mut found: Vec<&str> = filter.split(',').collect();
+            found.sort_unstable();
+            let mut expected = expected.to_vec();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{directives}");
+        }
+        assert!(filter("a=b=c").is_err());
+    }
 }

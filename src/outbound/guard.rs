@@ -137,6 +137,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn only_addresses_of_the_public_internet_are_public() {
@@ -240,5 +241,26 @@ mod tests {
         }
         let long = format!("https://claude.ai/{}", "a".repeat(MAX_URL));
         assert_eq!(admit(&long).err(), Some(Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_admitted_is_a_name_at_the_usual_port(
+            text in "\\PC{0,60}|https://[a-z0-9.@:\\[\\]%x\\\\/#?-]{0,40}|https://(0x[0-9a-f]{1,8}|[0-9]{1,10}|[0-9.]{3,15})/"
+        ) {
+            if let Ok(url) = admit(&text) {
+                prop_assert_eq!((url.scheme(), url.port(), url.username(), url.password()), ("https", None, "", None));
+                prop_assert!(matches!(url.host(), Some(Host::Domain(host)) if host.contains('.')));
+            }
+        }
+
+        #[test]
+        fn no_disguise_makes_an_address_public(address in any::<Ipv4Addr>()) {
+            let [a, b, c, d] = address.octets();
+            let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+            for disguise in [address.to_ipv6_mapped(), Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low)] {
+                prop_assert!(is_public(IpAddr::V4(address)) || !is_public(IpAddr::V6(disguise)), "{}", disguise);
+            }
+        }
     }
 }

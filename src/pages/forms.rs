@@ -154,6 +154,7 @@ mod tests {
     use super::*;
     use crate::config::SigningKeys;
     use http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
     use rand::{SeedableRng as _, rngs::StdRng};
 
     const OWN: &str = "https://mcp.example.com";
@@ -247,5 +248,17 @@ mod tests {
         let silent = Body::from_stream(futures::stream::pending::<Result<&'static str, std::io::Error>>());
         let trouble = Form::read_within(Duration::from_millis(5), &form_type, silent).await.map(drop).unwrap_err();
         assert_eq!(trouble.status.as_u16(), 408);
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_that_was_made_up_counts(body in prop::collection::vec(any::<u8>(), 0..100), ticket in "[A-Za-z0-9_-]{0,150}") {
+            let sealer = Sealer::new(&SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap()).unwrap();
+            let session = Session::begin(None, at(0), &mut StdRng::seed_from_u64(1));
+            let body = [&body[..], format!("&form={ticket}").as_bytes()].concat();
+            let form = Form::parse(&body);
+            let checked = form.check(Action::Consent, &HeaderMap::new(), OWN, Some(&session), &sealer, at(1));
+            prop_assert_eq!(checked, Err(Forged::NotForThis));
+        }
     }
 }

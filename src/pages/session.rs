@@ -89,6 +89,7 @@ impl Cookie {
 mod tests {
     use super::*;
     use crate::config::SigningKeys;
+    use proptest::prelude::*;
     use rand::{SeedableRng as _, rngs::StdRng};
 
     fn at(second: i64) -> Timestamp {
@@ -156,5 +157,19 @@ mod tests {
         let again = Session::begin(None, at(0), &mut rng);
         assert_ne!(session.browser, again.browser);
         assert_eq!(session.browser.len(), 22);
+    }
+
+    proptest! {
+        #[test]
+        fn no_cookie_that_was_made_up_is_a_session(value in prop::collection::vec(any::<u8>(), 0..80), sealed in "[A-Za-z0-9_-]{0,150}") {
+            let here = cookie("https://h/mcp");
+            let named = format!("{}={sealed}", here.name);
+            let headers: HeaderMap = [HeaderValue::from_bytes(&value), HeaderValue::try_from(named)]
+                .into_iter()
+                .flatten()
+                .map(|value| (header::COOKIE, value))
+                .collect();
+            prop_assert_eq!(here.read(&headers, &sealer(1), at(1000)), None);
+        }
     }
 }

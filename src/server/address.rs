@@ -47,6 +47,7 @@ fn parse(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
 
     #[test]
     fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
@@ -90,5 +91,25 @@ mod tests {
         assert!(
             !admitted(from("160.79.112.0"), &listed) && !admitted(from("::1"), &listed) && !admitted(None, &listed)
         );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_forwarded_only_a_trusted_proxy_is_believed(
+            value in prop::collection::vec(any::<u8>(), 0..60),
+            addresses in prop::collection::vec(any::<IpAddr>(), 0..4),
+        ) {
+            let listed = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let values = [HeaderValue::from_bytes(&value), HeaderValue::try_from(listed)];
+            let headers: HeaderMap =
+                values.into_iter().flatten().map(|value| (HeaderName::from_static(FORWARDED_FOR), value)).collect();
+            let (peer, proxy): (IpAddr, IpAddr) = ("203.0.113.9".parse().unwrap(), "10.0.0.1".parse().unwrap());
+            let trusted = ["10.0.0.0/8".parse().unwrap()];
+            prop_assert_eq!(client(peer, &headers, &trusted), Some(peer));
+            prop_assert_eq!(client(proxy, &headers, &[]), Some(proxy));
+            if let (Some(last), Some(found)) = (addresses.last(), client(proxy, &headers, &trusted)) {
+                prop_assert!(found == last.to_canonical() || contains(&trusted, last.to_canonical()));
+            }
+        }
     }
 }

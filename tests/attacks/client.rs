@@ -5,7 +5,8 @@ use crate::{
     stage::{NEW_SECRET, OLD_SECRET, RIVAL_SECRET, SECRET, Stage, after},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 

@@ -2,9 +2,10 @@
 
 use crate::{
     agent::{authorize, parameter},
+    driven::Browser,
     stage::{PASSWORD, SECRET, Stage},
 };
-use reqwest::{Method, RequestBuilder};
+use reqwest::RequestBuilder;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -20,6 +21,11 @@ fn spoofed(request: RequestBuilder) -> RequestBuilder {
         .header("X-Forwarded-Port", "443")
         .header("X-Original-URL", "/evil.test")
         .header("Forwarded", "for=1.2.3.4;host=evil.test;proto=https")
+}
+
+/// A request of this browser's that names no host yet.
+fn asked(stage: &Stage, browser: &Browser, path: &str) -> RequestBuilder {
+    stage.http.get(format!("{}{path}", stage.origin)).header("Cookie", browser.cookie.as_deref().unwrap())
 }
 
 /// Line breaks are in a parameter that comes back in a header or a redirect → no new header comes of it.
@@ -90,13 +96,13 @@ async fn another_host_in_pages() {
     for path in
         ["/login", "/agents", &authorize(&[]), &authorize(&[("prompt", "login")]), &authorize(&[("client_id", "x")])]
     {
-        let page = browser.send(spoofed(browser.request(Method::GET, path))).await;
+        let page = browser.send(spoofed(asked(&stage, &browser, path))).await;
         assert!(!page.html.contains("evil.test"), "{path}: {}", page.html);
         for value in page.headers.values() {
             assert!(!value.to_str().unwrap().contains("evil.test"), "{path}: {value:?}");
         }
     }
-    let page = browser.send(spoofed(browser.request(Method::GET, &authorize(&[("scope", "x")])))).await;
+    let page = browser.send(spoofed(asked(&stage, &browser, &authorize(&[("scope", "x")])))).await;
     assert_eq!(parameter(page.location(), "iss").unwrap(), stage.origin);
     stage.stop().await;
 }

@@ -73,6 +73,27 @@ async fn secrets_in_wrong_places() {
     stage.stop().await;
 }
 
+/// What an agent sends to its workspace, such as a token in an environment variable or on standard input, and what comes
+/// back → not logged, at the finest level either.
+#[tokio::test]
+async fn what_agents_send_to_their_tools() {
+    let stage = Stage::with(|setup| setup.workspaces = true).await;
+    let code = stage.code(&[("scope", "workspaces:read workspaces:write workspaces:exec")]).await;
+    let tokens = stage.redeem(&code, &[]).await.tokens();
+    let call = async |name: &str, arguments: Value| {
+        let answer =
+            stage.call_at(0, &tokens.access, "tools/call", json!({"name": name, "arguments": arguments})).await;
+        assert_eq!(answer.json()["result"]["isError"], false, "{}", answer.text);
+        answer
+    };
+    call("create_workspace", json!({"template": "blank", "name": "web"})).await;
+    let secret = "a-token-that-an-agent-hands-to-its-command";
+    stage.secrets.keep(secret);
+    let command = json!({"workspace": "web", "command": "cat; echo $TOKEN", "stdin": secret, "env": {"TOKEN": secret}});
+    assert!(call("run_command", command).await.text.contains(secret));
+    stage.stop().await;
+}
+
 /// The search finds nothing because there is nothing to search → what is in the log is found, down to the finest level.
 #[tokio::test]
 async fn the_search_itself() {

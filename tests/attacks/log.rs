@@ -22,7 +22,9 @@ pub fn log() -> &'static Log {
         // For the tests' own HTTP client.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let log = Log::default();
-        tracing_subscriber::fmt().json().with_env_filter("trace").with_writer(log.clone()).init();
+        // What `RUST_LOG=trace` makes of it.
+        let filter = portcullis::observe::logs::filter("trace").unwrap();
+        tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(log.clone()).init();
         log
     })
 }

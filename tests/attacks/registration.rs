@@ -1,7 +1,7 @@
 //! Clients that register themselves, where an administrator lets them (RFC 7591), and what they would like to be.
 
 use crate::{
-    agent::{Answer, authorize, parameter},
+    agent::{Answer, authorize},
     clock::ManualClock,
     stage::{Setup, Stage, after, start_of_time},
 };
@@ -125,9 +125,25 @@ async fn more_than_a_registration_gives() {
     let id = answer["client_id"].as_str().unwrap();
     let mut browser = stage.signed_in("ada").await;
     let page = browser.get(&authorize(&[("client_id", id), ("scope", "workspaces:exec")])).await;
-    assert_eq!(parameter(page.location(), "error").unwrap(), "invalid_scope");
+    assert_eq!(page.status, 400, "{}", page.text());
     let own = stage.token(&[("grant_type", "client_credentials"), ("client_id", id)]).await;
     assert_eq!(own.error(), "unauthorized_client");
+    stage.stop().await;
+}
+
+/// Somebody registers their own site, to have this server send people there with a request that fails (RFC 9700
+/// §4.11.2) → a page: nobody is sent to a client that nobody checked before they were asked.
+#[tokio::test]
+async fn a_registration_as_an_open_redirect() {
+    let stage = Stage::with(open(100)).await;
+    let answer = register(&stage, 1, &metadata(&json!({"redirect_uris": ["https://evil.test/lure"]}))).await.json();
+    let (id, mut browser) = (answer["client_id"].as_str().unwrap(), stage.browser());
+    for wrong in [("response_type", "token"), ("scope", "nonsense"), ("code_challenge", ""), ("prompt", "none")] {
+        let request = authorize(&[("client_id", id), ("redirect_uri", "https://evil.test/lure"), wrong]);
+        let page = browser.get(&request).await;
+        assert_eq!(page.status, 400, "{wrong:?}");
+        assert!(!page.headers.contains_key("location"), "{wrong:?}");
+    }
     stage.stop().await;
 }
 

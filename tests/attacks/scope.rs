@@ -130,3 +130,26 @@ async fn what_was_allowed_to_another_client() {
     assert!(!page.text().contains("allowed before"), "{}", page.text());
     stage.stop().await;
 }
+
+/// A tool is named by position, in a list instead of an object, or the whole message is a list, so that the check reads
+/// one tool and the call another → refused.
+#[tokio::test]
+async fn a_tool_by_position() {
+    let stage = Stage::with(|setup| setup.workspaces = true).await;
+    let tokens = stage.tokens().await;
+    let command = json!({"workspace": "web", "command": "id"});
+    for params in [
+        json!(["whoami", command]),
+        json!(["run_command", command]),
+        json!(["whoami", "run_command", command]),
+        json!([null, "run_command", command]),
+    ] {
+        let answer = stage.call_at(0, &tokens.access, "tools/call", params.clone()).await;
+        assert_eq!(answer.status, 400, "{params}: {}", answer.text);
+        let list = json!(["2.0", "tools/call", 1, params]);
+        let request = stage.http.post(format!("{}/mcp", stage.origin)).bearer_auth(&tokens.access).json(&list);
+        let answer = stage.send(request.header("Accept", "application/json, text/event-stream")).await;
+        assert_eq!(answer.status, 400, "{params}: {}", answer.text);
+    }
+    stage.stop().await;
+}

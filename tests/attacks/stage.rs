@@ -113,10 +113,8 @@ impl Stage {
         let state = Arc::new(Local::memory(clock.clone()));
         let shutdown = CancellationToken::new();
         let folder = tempfile::tempdir().unwrap();
-        let workspaces = match setup.workspaces {
-            true => Some(workspaces(folder.path().to_owned(), clock.clone()).await),
-            false => None,
-        };
+        let workspaces =
+            if setup.workspaces { Some(workspaces(folder.path().to_owned(), clock.clone()).await) } else { None };
         let (mut listeners, mut replicas, mut tasks) = (vec![first], Vec::new(), Vec::new());
         for _ in 1..setup.replicas {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());

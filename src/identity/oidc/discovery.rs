@@ -56,7 +56,7 @@ struct State {
 
 /// Why it could not be had, to be told again to those who ask soon after.
 #[derive(Clone)]
-enum Failure {
+pub(super) enum Failure {
     Unreachable(String),
     Misconfigured(String),
     Unexpected(String),
@@ -127,6 +127,11 @@ impl Discovery {
         }
         let metadata: Metadata =
             answer.json().map_err(|error| failure(SignInError::unusable(&self.provider, error)))?;
+        self.accepts(&metadata).map(|()| metadata)
+    }
+
+    /// Whether a document is this issuer's, and names places that a secret may be sent to.
+    pub(super) fn accepts(&self, metadata: &Metadata) -> Result<(), Failure> {
         // §4.3. Anything else could be another provider's document (RFC 8414 §3.3).
         if metadata.issuer != self.issuer {
             return Err(Failure::Misconfigured(
@@ -137,7 +142,7 @@ impl Discovery {
         if !endpoints.into_iter().chain(&metadata.userinfo_endpoint).all(|endpoint| self.is_safe(endpoint)) {
             return Err(Failure::Misconfigured("one of its endpoints is not https".to_owned()));
         }
-        Ok(metadata)
+        Ok(())
     }
 
     /// https; or http, where all is on this machine.

@@ -2,6 +2,7 @@
 
 use super::{
     claims::Claims,
+    discovery::{Discovery, Metadata},
     id_token::{self, Expected, Rejection},
     keys,
 };
@@ -11,6 +12,7 @@ use base64::{
 };
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, jwk::Jwk};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const NOW: i64 = 10_000;
@@ -198,4 +200,58 @@ fn people_are_called_by_the_first_claim_that_there_is() {
     let mut first = claims(json!({"sub": "7", "email": "a"}));
     first.complete(claims(json!({"sub": "8", "email": "b", "groups": ["c"]})));
     assert_eq!(first, claims(json!({"sub": "7", "email": "a", "groups": ["c"]})), "the ID token's word counts");
+}
+
+fn any_claims() -> impl Strategy<Value = Value> {
+    crate::fuzz::changed(claims(), &["iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "groups"])
+}
+
+fn any_key() -> impl Strategy<Value = Value> {
+    let names = &["kty", "crv", "x", "y", "n", "e", "kid", "use", "alg", "k", "key_ops"];
+    crate::fuzz::changed(test_keys()["p256"]["jwk"].clone(), names)
+}
+
+proptest! {
+    /// Even with the provider's own signature.
+    #[test]
+    fn whatever_an_id_token_says_it_must_be_for_us_and_now(claims in any_claims()) {
+        if outcome(&claims).is_ok() {
+            prop_assert_eq!(&claims["iss"], "https://idp.example");
+            prop_assert_eq!(&claims["nonce"], "n");
+            prop_assert!(claims["aud"] == "us" || claims["aud"].as_array().is_some_and(|all| all.contains(&json!("us"))));
+        }
+    }
+
+    #[test]
+    fn no_id_token_panics(text in "\\PC{0,100}|[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{0,60}") {
+        prop_assert!(verify(&text, &DecodingKey::from_jwk(&public("p256")).unwrap()).is_err());
+    }
+
+    #[test]
+    fn whatever_keys_a_provider_publishes_none_panics(key in any_key()) {
+        let known: Vec<Jwk> = serde_json::from_value(key).into_iter().collect();
+        if let Some(key) = keys::select(&known, &Header::new(Algorithm::ES256)) {
+            // Whether it can be used is the key's own matter.
+            drop(DecodingKey::from_jwk(key));
+        }
+    }
+
+    #[test]
+    fn whatever_a_provider_says_of_itself_its_endpoints_are_safe(document in crate::fuzz::changed(json!({
+        "issuer": "https://idp.example", "authorization_endpoint": "https://idp.example/authorize",
+        "token_endpoint": "https://idp.example/token", "jwks_uri": "https://idp.example/jwks",
+    }), &["issuer", "authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint",
+        "token_endpoint_auth_methods_supported"])) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = crate::outbound::Outbound::new().unwrap().trusted(None).unwrap();
+        let discovery = Discovery::new("IdP".to_owned(), "https://idp.example".to_owned(), client);
+        if let Ok(metadata) = serde_json::from_value::<Metadata>(document)
+            && discovery.accepts(&metadata).is_ok()
+        {
+            prop_assert_eq!(&metadata.issuer, "https://idp.example");
+            for endpoint in [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri] {
+                prop_assert!(url::Url::parse(endpoint).unwrap().scheme() == "https");
+            }
+        }
+    }
 }

@@ -203,6 +203,7 @@ pub(super) fn public_keys(set: &Value) -> Result<JsonWebKeySet, String> {
 mod tests {
     use super::*;
     use crate::api::Scope;
+    use proptest::prelude::*;
     use serde_json::json;
 
     const ID: &str = "https://claude.ai/oauth/client.json";
@@ -327,5 +328,25 @@ mod tests {
         }
         let deep = format!("{}{}", "[".repeat(8_000), "]".repeat(8_000));
         assert!(Document::read(ID, "claude.ai", deep.as_bytes()).is_err(), "nested deeper than a stack is");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_document_says_its_callbacks_are_its_own(document in crate::fuzz::changed(document(), &[
+            "client_id", "client_name", "redirect_uris", "grant_types", "response_types", "token_endpoint_auth_method",
+            "jwks", "jwks_uri", "client_secret",
+        ])) {
+            if let Ok(read) = Document::read(ID, "claude.ai", document.to_string().as_bytes()) {
+                prop_assert_eq!(&document["client_id"], ID);
+                for uri in &read.redirect_uris {
+                    prop_assert!(crate::oauth::redirect::check(uri).is_ok(), "{}", uri);
+                }
+            }
+        }
+
+        #[test]
+        fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Document::read(ID, "claude.ai", &body).is_err());
+        }
     }
 }

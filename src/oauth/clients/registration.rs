@@ -159,3 +159,48 @@ fn check(body: &[u8], policy: &DynamicRegistration, now: Timestamp) -> Result<Ne
         expires_at,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn any_metadata() -> impl Strategy<Value = Value> {
+        let base = json!({"client_name": "Cursor", "redirect_uris": ["cursor://anysphere.cursor-mcp/oauth/callback"]});
+        let names =
+            &["client_name", "redirect_uris", "grant_types", "response_types", "token_endpoint_auth_method", "scope"];
+        crate::fuzz::changed(base, names)
+    }
+
+    fn policy() -> DynamicRegistration {
+        serde_json::from_value(json!({"scopes": ["files:read"]})).unwrap()
+    }
+
+    #[test]
+    fn ids_are_those_that_are_made_here() {
+        use rand::{SeedableRng as _, rngs::StdRng};
+        assert!(is_id(&new_id(&mut StdRng::seed_from_u64(1))));
+        for text in
+            ["", "dyn-", "agent", "dyn-0123456789ABCDEF0123456789ABCDEF", "dyn-0123456789abcdef0123456789abcde/"]
+        {
+            assert!(!is_id(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_asks_to_be_registered_gets_no_more_than_the_policy_gives(metadata in any_metadata()) {
+            if let Ok(new) = check(metadata.to_string().as_bytes(), &policy(), Timestamp::UNIX_EPOCH) {
+                prop_assert_eq!(new.scopes, BTreeSet::from([Scope::FilesRead]));
+                prop_assert!(!new.redirect_uris.is_empty());
+                prop_assert!(new.redirect_uris.iter().all(|uri| crate::oauth::redirect::check(uri).is_ok()));
+            }
+        }
+
+        #[test]
+        fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(check(&body, &policy(), Timestamp::UNIX_EPOCH).is_err());
+        }
+    }
+}

@@ -7,6 +7,7 @@ use p256::{
     SecretKey,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _},
 };
+use proptest::prelude::*;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -180,4 +181,23 @@ async fn known_keys_go_on_while_the_issuer_is_down_and_unknown_ones_are_asked_fo
     issuer.publishes(&[&new]);
     assert_eq!(verify(&by_new, 5040).await, Ok(()));
     assert_eq!(verify(&by_old, 5041).await, Err(Refusal::Key), "withdrawn");
+}
+
+proptest! {
+    /// Even with the issuer's own signature.
+    #[test]
+    fn whatever_an_issuer_elsewhere_signs_must_be_for_us_and_now(claims in crate::fuzz::changed(claims(), &[
+        "iss", "aud", "sub", "azp", "client_id", "scope", "scp", "exp", "iat", "nbf", "typ", "preferred_username",
+    ])) {
+        let (issuer, key) = (Issuer::default(), key(1));
+        issuer.publishes(&[&key]);
+        let token = sign(&key, Some("at+jwt"), &claims);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let verified = runtime.block_on(async { tokens(&issuer).verify(&token, at(NOW)).await });
+        if let Ok(caller) = verified {
+            prop_assert_eq!(&claims["iss"], ISSUER);
+            prop_assert!(caller.expires_at > at(NOW));
+            prop_assert!(claims["aud"].to_string().contains("https://h/mcp"));
+        }
+    }
 }

@@ -6,6 +6,7 @@ use crate::{
     plan::Plan,
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use proptest::prelude::*;
 
 const LOGINS: &str = "
 url: https://mcp.example.com/mcp
@@ -113,4 +114,19 @@ fn a_line_that_cannot_be_used_is_named_but_never_quoted() {
     assert!(!said.concat().contains("secret-in-plain"), "{said:?}");
     let LoginSecret::Passwords(users) = &mounted(&plan).logins["local"] else { panic!("no users") };
     assert_eq!(users.keys().collect::<Vec<_>>(), ["alice"]);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_in_an_htpasswd_file_only_hashes_that_can_be_borne_are_users(
+        text in prop::collection::vec("\\PC{0,30}|[a-z]{0,3}:\\$(2y\\$[0-9]{0,2}|argon2id)\\$\\PC{0,60}", 0..4)
+    ) {
+        let mut world = whole();
+        keep(&mut world, "users", &[("htpasswd", &format!("{}\nlast:{BCRYPT}", text.join("\n")))]);
+        let mounted = mounted(&world.plan());
+        let Some(LoginSecret::Passwords(users)) = mounted.logins.get("local") else { panic!("no users") };
+        prop_assert!(users.contains_key("last"));
+        prop_assert!(users.values().all(|hash| hash.starts_with("$2") || hash.starts_with("$argon2")));
+        prop_assert!(users.keys().all(|name| !name.is_empty() && !name.contains(':')));
+    }
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::api::ClientType;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{EncodingKey, Header};
+use proptest::prelude::*;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData as _};
 use rsa::{RsaPrivateKey, pkcs1::DecodeRsaPrivateKey as _, traits::PublicKeyParts as _};
 use serde_json::{Value, json};
@@ -258,5 +259,35 @@ fn the_subject_is_read_without_trust() {
     assert_eq!(subject(&ours.sign(&ours.header(), &claims("x"))).as_deref(), Some("agent"));
     for text in ["", "a", "a.b", "a.b.c", "a.e30.c"] {
         assert_eq!(subject(text), None, "{text}");
+    }
+}
+
+fn any_assertion() -> impl Strategy<Value = (Value, Value)> {
+    let header = crate::fuzz::changed(json!({"alg": "ES256"}), &["alg", "typ", "kid", "crit", "jwk", "jku", "x5c"]);
+    let claims = json!({"iss": "agent", "sub": "agent", "aud": ISSUER, "exp": NOW + 60, "jti": "1"});
+    let claims = crate::fuzz::changed(claims, &["iss", "sub", "aud", "exp", "iat", "nbf", "jti"]);
+    (header, claims)
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_asserted_it_is_about_the_client_for_us_and_short((said, about) in any_assertion()) {
+        let part = |value: &Value| encoded(value.to_string().as_bytes());
+        let text = format!("{}.{}.AAAA", part(&said), part(&about));
+        if let Ok((alg, _)) = header(&text) {
+            prop_assert!(keys::is_known(alg));
+        }
+        let now = Timestamp::from_second(NOW).unwrap();
+        if let Some(claims) = super::claims(&text)
+            && let Ok(end) = claims.check("agent", &[ISSUER, TOKEN_ENDPOINT], now)
+        {
+            prop_assert!(end > now && end.duration_since(now) <= MAX_LIFETIME);
+            prop_assert_eq!((&about["iss"], &about["sub"]), (&json!("agent"), &json!("agent")));
+        }
+    }
+
+    #[test]
+    fn no_text_panics(text in "\\PC{0,100}|[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}") {
+        prop_assert!(header(&text).is_err() || super::claims(&text).is_none());
     }
 }
