@@ -67,7 +67,7 @@ fn links_lead_somewhere() {
 fn attacks() -> (String, usize) {
     let root = read("tests/attacks/main.rs");
     let (mut tables, mut rows) = (String::new(), 0);
-    let test = Regex::new(r"((?:///[^\n]*\n)*)#\[tokio::test[^\n]*\n(?:async )?fn (\w+)").unwrap();
+    let pattern = Regex::new(r"((?:///[^\n]*\n)*)#\[tokio::test[^\n]*\n(?:async )?fn (\w+)").unwrap();
     for module in root.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')) {
         let path = format!("tests/attacks/{module}.rs");
         if !Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).exists() {
@@ -81,7 +81,7 @@ fn attacks() -> (String, usize) {
         let about: String = source.lines().map_while(|line| line.strip_prefix("//! ")).collect::<Vec<_>>().join(" ");
         write!(tables, "## `{module}`\n\n{about}\n\n| Attack | What must happen | Test |\n|---|---|---|\n").unwrap();
         let mut documented = 0;
-        for found in test.captures_iter(&source) {
+        for found in pattern.captures_iter(&source) {
             let text: Vec<&str> = found[1].lines().map(|line| line.trim_start_matches('/').trim()).collect();
             let text = text.join(" ");
             let (attack, outcome) =
