@@ -41,6 +41,9 @@ struct Claims {
     sub: String,
     client_id: String,
     iat: i64,
+    /// Never made here, and honoured all the same (RFC 7519 §4.1.5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
     jti: String,
     scope: String,
     /// What people call the user (OpenID Connect Core §5.1).
@@ -98,6 +101,9 @@ pub enum Rejection {
     /// Made for another endpoint.
     #[error("the access token is for another resource; request one with this endpoint's URL as the resource")]
     Audience,
+    /// Its time has not come.
+    #[error("the access token is not valid yet")]
+    Early,
     /// Its time is over.
     #[error("the access token has expired; request a new one")]
     Expired,
@@ -123,6 +129,7 @@ impl Rejection {
             Self::Signature => "signature",
             Self::Issuer => "issuer",
             Self::Audience => "audience",
+            Self::Early => "early",
             Self::Expired => "expired",
             Self::Client => "client",
             Self::Revoked => "revoked",
@@ -200,6 +207,7 @@ impl AccessTokens {
             sub: subject.id.to_string(),
             client_id: subject.client_id.to_owned(),
             iat,
+            nbf: None,
             jti: hex(&id),
             scope: scope::join(subject.scopes),
             name: subject.name.map(ToOwned::to_owned),
@@ -236,6 +244,9 @@ impl AccessTokens {
         let expires_at = Timestamp::from_second(claims.exp).map_err(|_| Rejection::Malformed)?;
         if now >= expires_at {
             return Err(Rejection::Expired);
+        }
+        if claims.nbf.is_some_and(|begin| now.as_second() < begin) {
+            return Err(Rejection::Early);
         }
         Ok(Caller {
             client_id: claims.client_id,
@@ -357,6 +368,7 @@ mod tests {
             ),
             ("other issuer", forge(&ours, &header, &with(claims(), "iss", json!("https://evil"))), Rejection::Issuer),
             ("no audience", forge(&ours, &header, &with(claims(), "aud", Value::Null)), Rejection::Malformed),
+            ("not yet", forge(&ours, &header, &with(claims(), "nbf", json!(101))), Rejection::Early),
             ("no expiry", forge(&ours, &header, &with(claims(), "exp", Value::Null)), Rejection::Malformed),
             ("unsigned", unsigned, Rejection::Algorithm),
             ("signature left out", format!("{message}."), Rejection::Signature),

@@ -194,6 +194,21 @@ async fn an_expired_token() {
     stage.stop().await;
 }
 
+/// A token is used before the second that its `nbf` names → refused; in that second it is good.
+#[tokio::test]
+async fn a_token_before_its_time() {
+    let (stage, _, parts) = begin().await;
+    for (nbf, good) in [(json!(at_second(0)), true), (json!(at_second(1)), false), (json!("soon"), false)] {
+        let token = parts.clone().claim("nbf", nbf.clone()).signed(&own_key(&stage.keys));
+        assert_eq!(stage.status(&token).await, if good { 200 } else { 401 }, "{nbf}");
+    }
+    stage.stop().await;
+}
+
+fn at_second(second: i64) -> i64 {
+    after(second).as_second()
+}
+
 /// The signature's halves are swapped, it is in DER, cut, empty, zero, or of another token → refused.
 #[tokio::test]
 async fn a_malformed_signature() {
