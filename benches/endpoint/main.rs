@@ -29,6 +29,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let output = value("--output").map(PathBuf::from);
     let seconds = value("--seconds").map_or(Ok(10), |text| text.parse())?;
     load::check_wrk()?;
+    // A process has one; the client that makes the requests needs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 
     let starts = servers::starts(STARTS).await?;
     let guarded = Portcullis::start().await?;

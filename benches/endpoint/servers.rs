@@ -3,7 +3,7 @@
 use portcullis::{
     ambient::{self, Clock as _, SystemClock},
     api::{McpEndpoint, OAuthClient, validation::admit},
-    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE},
+    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE},
     plan::{ClusterFacts, Inputs, plan},
 };
 use serde_json::{Value, json};
@@ -181,7 +181,7 @@ fn files(url: &str) -> Result<(TempDir, String), Box<dyn Error>> {
         }
         let Ok(secret) = object.try_parse::<k8s_openapi::api::core::v1::Secret>() else { continue };
         for (key, bytes) in secret.data.unwrap_or_default() {
-            if [CLIENTS_FILE, KEYS_FILE].contains(&key.as_str()) {
+            if [CLIENTS_FILE, KEYS_FILE, LOGIN_FILE].contains(&key.as_str()) {
                 fs::write(folder.path().join(key), bytes.0)?;
             } else if key == "client-secret" {
                 client_secret = String::from_utf8(bytes.0)?;
