@@ -67,7 +67,10 @@ async fn what_has_ended_is_collected_and_the_rest_keeps_nobody_busy() {
         (condition(&status.conditions, "Ready")? == ("True".to_owned(), "Registered".to_owned())).then_some(())
     })
     .await;
-    let verifiers = api::<Secret>(&client, &namespace).get("agents-clients").await.unwrap().data.unwrap();
+    let verifiers = eventually("the servers' files are written", async || {
+        api::<Secret>(&client, &namespace).get_opt("agents-clients").await.unwrap()?.data
+    })
+    .await;
     let verifiers = String::from_utf8(verifiers["clients.json"].0.clone()).unwrap();
     assert!(verifiers.contains("claude") && !verifiers.contains("dyn-1"), "{verifiers}");
 

@@ -29,7 +29,7 @@ async fn servers_become_ready_and_load_new_credentials_at_once() {
     for kind in ["Ready", "Available", "Exposed", "CredentialsLoaded", "Verified"] {
         assert_eq!(condition(&status.conditions, kind).map(|(status, _)| status).as_deref(), Some("True"), "{kind}");
     }
-    assert_eq!((status.ready_replicas, status.clients), (2, 1));
+    assert_eq!((status.ready_replicas, status.clients), (2, 2));
     assert_eq!(status.server_version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
     assert!(status.protocol_versions.contains(&"2026-07-28".to_owned()));
 
