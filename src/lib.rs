@@ -21,4 +21,5 @@ pub mod pages;
 pub mod plan;
 pub mod server;
 pub mod state;
+pub mod tools;
 pub mod workspaces;

@@ -3,8 +3,11 @@
 //! The local backend uses it in process. It is no sandbox: a command can do whatever the user of this process can.
 
 mod capture;
+mod client;
 mod command;
 mod group;
+pub mod protocol;
 
 pub use capture::{Captured, Kept};
+pub use client::{AgentError, AnswerBody, Client, LiveOutput, Lost, Repeat, Transport};
 pub use command::{Job, OutputFiles, Report, Started, start};

@@ -8,12 +8,12 @@
 use super::{
     handler::Handler,
     message::{Message, RpcError},
-    tools::{Lookup, Registry},
 };
 use crate::{
     api::{Scope, scope},
     config::{PublicUrl, ServerConfig},
     oauth::Caller,
+    tools::{Lookup, Registry},
     workspaces::Workspaces,
 };
 use axum::{

@@ -1,19 +1,20 @@
 //! The server as rmcp sees it: who it is, which tools a caller sees, and calling one.
 
-use super::{
-    PROTOCOL_VERSIONS,
-    edge::AcceptsEvents,
-    tools::{Call, Lookup, Progress, Registry},
+use super::{PROTOCOL_VERSIONS, edge::AcceptsEvents, progress::Notifications};
+use crate::{
+    oauth::Caller,
+    tools::{Call, Definition, Effect, Lookup, Registry, ToolError},
 };
-use crate::oauth::Caller;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, DiscoverResult, ErrorCode,
-        Implementation, InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
+        DiscoverResult, ErrorCode, Implementation, InitializeResult, ListToolsResult, PaginatedRequestParams,
+        ProtocolVersion, ServerCapabilities, Tool, ToolAnnotations,
     },
     service::RequestContext,
 };
+use serde_json::Value;
 use std::{
     borrow::Cow,
     sync::{Arc, LazyLock},
@@ -69,6 +70,31 @@ fn caller(context: &RequestContext<RoleServer>) -> Result<(Arc<Caller>, bool), E
     Ok((caller, events.is_some_and(|events| events.0)))
 }
 
+/// A tool as `tools/list` has it.
+fn listed(definition: &Definition) -> Tool {
+    Tool::new(definition.name, definition.description, Arc::clone(&definition.input_schema))
+        .with_title(definition.title)
+        .with_raw_output_schema(Arc::clone(&definition.output_schema))
+        .with_annotations(annotations(definition.effect))
+}
+
+fn annotations(effect: Effect) -> ToolAnnotations {
+    let hints = effect.hints();
+    ToolAnnotations::new()
+        .read_only(hints.read_only)
+        .destructive(hints.destructive)
+        .idempotent(hints.idempotent)
+        .open_world(hints.open_world)
+}
+
+/// Failures are results, so that agents read them.
+fn result(outcome: Result<Value, ToolError>) -> CallToolResult {
+    match outcome {
+        Ok(output) => CallToolResult::structured(output),
+        Err(error) => CallToolResult::error(vec![ContentBlock::text(error.explain())]),
+    }
+}
+
 impl ServerHandler for Handler {
     fn get_info(&self) -> InitializeResult {
         InitializeResult::clone(&self.info)
@@ -94,9 +120,8 @@ impl ServerHandler for Handler {
             return Err(ErrorData::invalid_params("there is one page only: leave cursor out", None));
         }
         let (caller, _) = caller(&context)?;
-        Ok(ListToolsResult::with_all_items(self.tools.visible_to(&caller))
-            .with_ttl_ms(TTL_MS)
-            .with_cache_scope(CacheScope::Private))
+        let visible = self.tools.visible_to(&caller).map(listed).collect();
+        Ok(ListToolsResult::with_all_items(visible).with_ttl_ms(TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn call_tool(
@@ -110,9 +135,9 @@ impl ServerHandler for Handler {
             return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
         };
         let token = events.then(|| context.meta.get_progress_token()).flatten();
-        let call = Call { caller, progress: token.map(|token| Progress::new(context.peer.clone(), token)) };
+        let call = Call { caller, progress: token.map(|token| Notifications::to(context.peer.clone(), token)) };
         tokio::select! {
-            result = tool.call(request.arguments.unwrap_or_default(), call) => Ok(result.into()),
+            outcome = tool.call(request.arguments.unwrap_or_default(), call) => Ok(result(outcome).into()),
             // The client has gone. Dropping the call ends what it started.
             () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
         }

@@ -1,4 +1,4 @@
-//! The protocol edge of MCP, and the tools.
+//! The protocol edge of MCP.
 //!
 //! [`Endpoint`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that
 //! whoever is in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
@@ -6,7 +6,7 @@
 mod edge;
 mod handler;
 mod message;
-pub mod tools;
+mod progress;
 
 pub use edge::Endpoint;
 

@@ -1,21 +1,21 @@
-//! The tools: one trait, and a file for each group of them.
+//! What agents can do: one trait, and a file for each group of tools.
+//!
+//! `mcp` serves them as MCP tools and `rest` as HTTP: names, arguments, scopes and results are the same.
 
 mod commands;
 mod identity;
-mod progress;
 mod registry;
 mod templates;
 mod workspaces;
 
-pub use progress::Progress;
-pub use registry::{Entry, Lookup, Registry};
+pub use registry::{Definition, Entry, Lookup, Registry};
 
 use crate::{
     api::Scope,
     oauth::Caller,
     workspaces::{self as backend, Owner},
 };
-use rmcp::model::ToolAnnotations;
+use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -70,8 +70,24 @@ pub enum Effect {
     Anything,
 }
 
+/// The four hints of MCP's tool annotations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "MCP has these four")]
+pub struct Hints {
+    /// It changes nothing.
+    pub read_only: bool,
+    /// It may take something away.
+    pub destructive: bool,
+    /// Twice is as good as once.
+    pub idempotent: bool,
+    /// It may reach what is outside of the workspaces.
+    pub open_world: bool,
+}
+
 impl Effect {
-    fn annotations(self) -> ToolAnnotations {
+    /// What it means for who calls.
+    #[must_use]
+    pub const fn hints(self) -> Hints {
         let (read_only, destructive, idempotent, open_world) = match self {
             Self::Reads => (true, false, true, false),
             Self::Adds => (false, false, false, false),
@@ -79,12 +95,18 @@ impl Effect {
             Self::Removes => (false, true, true, false),
             Self::Anything => (false, true, false, true),
         };
-        ToolAnnotations::new()
-            .read_only(read_only)
-            .destructive(destructive)
-            .idempotent(idempotent)
-            .open_world(open_world)
+        Hints { read_only, destructive, idempotent, open_world }
     }
+}
+
+/// Where a tool reports how it goes.
+pub type Progress = Box<dyn Report>;
+
+/// Takes what a tool reports while it works.
+#[async_trait]
+pub trait Report: Send {
+    /// Passes a message on.
+    async fn report(&mut self, message: String);
 }
 
 /// One call of a tool.

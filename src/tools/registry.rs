@@ -1,6 +1,6 @@
 //! The tools of one endpoint, prepared once: schemas, the lists of names that may be served, the scopes they need.
 
-use super::{Call, Tool, ToolError, commands, identity, templates, workspaces};
+use super::{Call, Effect, Tool, ToolError, commands, identity, templates, workspaces};
 use crate::{
     api::Scope,
     config::{ServerConfig, ToolRules},
@@ -8,7 +8,6 @@ use crate::{
     workspaces::Workspaces,
 };
 use futures::future::BoxFuture;
-use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
@@ -34,13 +33,30 @@ pub enum Lookup<'a> {
 
 /// One tool, ready to be listed and called.
 pub struct Entry {
-    definition: rmcp::model::Tool,
-    name: &'static str,
-    scope: Option<Scope>,
+    definition: Definition,
     call: Box<CallFn>,
 }
 
-type CallFn = dyn Fn(JsonObject, Call) -> BoxFuture<'static, CallToolResult> + Send + Sync;
+type CallFn = dyn Fn(Map<String, Value>, Call) -> BoxFuture<'static, Result<Value, ToolError>> + Send + Sync;
+
+/// What a tool is, for those who list it.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// The name that agents call.
+    pub name: &'static str,
+    /// The name that people read.
+    pub title: &'static str,
+    /// What it does and when to use it.
+    pub description: &'static str,
+    /// The JSON Schema (2020-12) of its arguments.
+    pub input_schema: Arc<Map<String, Value>>,
+    /// The JSON Schema of its result.
+    pub output_schema: Arc<Map<String, Value>>,
+    /// What a token must be good for; `None`: any token will do.
+    pub scope: Option<Scope>,
+    /// How it acts.
+    pub effect: Effect,
+}
 
 impl Registry {
     /// All tools of the endpoint; only `whoami` without workspaces.
@@ -64,8 +80,8 @@ impl Registry {
     /// These tools, less those that the rules leave out.
     #[must_use]
     pub fn of(mut entries: Vec<Entry>, rules: &ToolRules) -> Self {
-        entries.retain(|entry| is_served(rules, entry.name));
-        let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.name, index)).collect();
+        entries.retain(|entry| is_served(rules, entry.definition.name));
+        let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.definition.name, index)).collect();
         Self { entries, by_name, has_workspaces: false }
     }
 
@@ -74,19 +90,17 @@ impl Registry {
     pub fn lookup(&self, name: &str, caller: &Caller) -> Lookup<'_> {
         match self.by_name.get(name).and_then(|index| self.entries.get(*index)) {
             None => Lookup::Unknown,
-            Some(entry) => match entry.scope {
+            Some(entry) => match entry.definition.scope {
                 Some(scope) if !caller.scopes.contains(&scope) => Lookup::NeedsScope(scope),
                 _ => Lookup::Found(entry),
             },
         }
     }
 
-    /// The tools that this caller may call, as `tools/list` has them.
-    #[must_use]
-    pub fn visible_to(&self, caller: &Caller) -> Vec<rmcp::model::Tool> {
-        let visible =
-            self.entries.iter().filter(|entry| entry.scope.is_none_or(|scope| caller.scopes.contains(&scope)));
-        visible.map(|entry| entry.definition.clone()).collect()
+    /// The tools that this caller may call.
+    pub fn visible_to(&self, caller: &Caller) -> impl Iterator<Item = &Definition> {
+        let definitions = self.entries.iter().map(|entry| &entry.definition);
+        definitions.filter(|definition| definition.scope.is_none_or(|scope| caller.scopes.contains(&scope)))
     }
 
     /// Whether there is a backend behind the tools.
@@ -104,35 +118,41 @@ impl Entry {
         tool.refine_input_schema(&mut input);
         let expected: Arc<str> = expected(&input).into();
         let output = schema::<T::Output>(SchemaSettings::draft2020_12().for_serialize());
-        let definition = rmcp::model::Tool::new(T::NAME, T::DESCRIPTION, input)
-            .with_title(T::TITLE)
-            .with_raw_output_schema(Arc::new(output))
-            .with_annotations(T::EFFECT.annotations());
+        let definition = Definition {
+            name: T::NAME,
+            title: T::TITLE,
+            description: T::DESCRIPTION,
+            input_schema: Arc::new(input),
+            output_schema: Arc::new(output),
+            scope: T::SCOPE,
+            effect: T::EFFECT,
+        };
         let tool = Arc::new(tool);
-        let call = move |arguments: JsonObject, call: Call| -> BoxFuture<'static, CallToolResult> {
+        let call = move |arguments: Map<String, Value>, call: Call| -> BoxFuture<'static, Result<Value, ToolError>> {
             let (tool, expected) = (Arc::clone(&tool), Arc::clone(&expected));
             Box::pin(async move {
-                match run(&*tool, arguments, call, expected).await {
-                    Ok(result) => CallToolResult::structured(result),
-                    Err(error) => {
-                        if error.source().is_some() {
-                            tracing::warn!(tool = T::NAME, error = error.explain(), "a tool failed");
-                        }
-                        CallToolResult::error(vec![ContentBlock::text(error.explain())])
+                run(&*tool, arguments, call, expected).await.inspect_err(|error| {
+                    if error.source().is_some() {
+                        tracing::warn!(tool = T::NAME, error = error.explain(), "a tool failed");
                     }
-                }
+                })
             })
         };
-        Self { definition, name: T::NAME, scope: T::SCOPE, call: Box::new(call) }
+        Self { definition, call: Box::new(call) }
     }
 
-    /// Calls it. Failures are results, so that agents read them.
-    pub async fn call(&self, arguments: JsonObject, call: Call) -> CallToolResult {
+    /// Calls it.
+    pub async fn call(&self, arguments: Map<String, Value>, call: Call) -> Result<Value, ToolError> {
         (self.call)(arguments, call).await
     }
 }
 
-async fn run<T: Tool>(tool: &T, arguments: JsonObject, call: Call, expected: Arc<str>) -> Result<Value, ToolError> {
+async fn run<T: Tool>(
+    tool: &T,
+    arguments: Map<String, Value>,
+    call: Call,
+    expected: Arc<str>,
+) -> Result<Value, ToolError> {
     let arguments = T::Arguments::deserialize(Value::Object(arguments)).map_err(|problem| ToolError::Arguments {
         tool: T::NAME,
         problem,
