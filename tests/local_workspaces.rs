@@ -58,11 +58,11 @@ async fn fixture() -> Fixture {
 }
 
 fn owner(id: &str) -> Owner {
-    Owner { id: id.to_owned() }
+    Owner { id: id.to_owned(), name: id.to_owned() }
 }
 
 fn blank(name: &str) -> CreateWorkspace {
-    CreateWorkspace { template: "blank".to_owned(), name: name.to_owned(), parameters: BTreeMap::new(), wait: true }
+    CreateWorkspace { template: "blank".to_owned(), name: name.to_owned(), parameters: BTreeMap::new(), wait: None }
 }
 
 fn command(line: &str) -> RunCommand {
@@ -139,7 +139,7 @@ async fn a_workspace_lives_and_dies() {
     let refused = backend.run_command(&ann, command("true"), None).await.unwrap_err();
     assert!(refused.to_string().contains("call start_workspace"), "{refused}");
 
-    assert_eq!(backend.start(&ann, "web").await.unwrap().status, Status::Running);
+    assert_eq!(backend.start(&ann, "web", None).await.unwrap().status, Status::Running);
     assert_eq!(fixture.run(command("cat file")).await.stdout, "kept\n");
 
     let deleted = backend.delete(&ann, &made.id).await.unwrap();
@@ -235,7 +235,7 @@ async fn owners_do_not_meet() {
         let other = backend.get(&bob, wanted).await.unwrap_err().to_string();
         let nothing = backend.get(&bob, "nothing").await.unwrap_err().to_string();
         assert_eq!(other.replace(wanted, "nothing"), nothing);
-        assert!(backend.start(&bob, wanted).await.is_err());
+        assert!(backend.start(&bob, wanted, None).await.is_err());
         assert!(backend.stop(&bob, wanted).await.is_err());
         assert!(backend.delete(&bob, wanted).await.is_err());
         let request = RunCommand { workspace: wanted.to_owned(), ..command("true") };
@@ -422,7 +422,7 @@ async fn a_stop_that_nobody_waits_for_is_still_one() {
     // Shorter than the grace that the process uses up.
     assert!(timeout(Duration::from_millis(200), fixture.backend.stop(&ann, "web")).await.is_err());
     assert_eq!(fixture.backend.get(&ann, "web").await.unwrap().status, Status::Stopped);
-    fixture.backend.start(&ann, "web").await.unwrap();
+    fixture.backend.start(&ann, "web", None).await.unwrap();
     assert_eq!(fixture.run(command("echo again")).await.stdout, "again\n");
     assert!(!runs(pid));
 }

@@ -150,7 +150,11 @@ fn prepare(
     };
     let door =
         Arc::new(Door::new(mounted, backing, logins, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
-    Ok(Public::new(&door, endpoint)?)
+    let public = Public::new(&door, endpoint)?;
+    if let Some(workspaces) = &options.workspaces {
+        workspaces.apply(&door.mounted().config.workspaces);
+    }
+    Ok(public)
 }
 
 /// The authorization server elsewhere, with its keys as far as they are known.

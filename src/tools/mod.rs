@@ -121,7 +121,9 @@ impl Call {
     /// On whose behalf.
     #[must_use]
     pub fn owner(&self) -> Owner {
-        Owner { id: self.caller.subject.clone() }
+        let caller = &self.caller;
+        let name = caller.user_name.clone().unwrap_or_else(|| caller.client_id.clone());
+        Owner { id: caller.subject.clone(), name }
     }
 }
 

@@ -7,7 +7,10 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// How long to wait for a workspace to run.
+const START_WITHIN: Duration = Duration::from_mins(1);
 
 /// `list_workspaces`.
 pub(super) struct ListWorkspaces(pub Arc<dyn Workspaces>);
@@ -115,7 +118,13 @@ impl Tool for CreateWorkspace {
 
     async fn call(&self, arguments: CreateArguments, call: Call) -> Result<Workspace, ToolError> {
         let CreateArguments { template, name, parameters, wait } = arguments;
-        Ok(self.0.create(&call.owner(), backend::CreateWorkspace { template, name, parameters, wait }).await?)
+        Ok(self
+            .0
+            .create(
+                &call.owner(),
+                backend::CreateWorkspace { template, name, parameters, wait: wait.then_some(START_WITHIN) },
+            )
+            .await?)
     }
 }
 
@@ -130,7 +139,7 @@ impl Tool for StartWorkspace {
     const EFFECT: Effect = Effect::Ensures;
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
-        Ok(self.0.start(&call.owner(), &arguments.workspace).await?)
+        Ok(self.0.start(&call.owner(), &arguments.workspace, Some(START_WITHIN)).await?)
     }
 }
 

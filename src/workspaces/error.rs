@@ -1,5 +1,6 @@
 //! Why an operation on a workspace failed. Agents read these messages: each says what exists and what to do next.
 
+use crate::agent::protocol::Failure;
 use std::{fmt, io};
 
 /// Why an operation failed.
@@ -53,6 +54,62 @@ pub enum Error {
         name: String,
         /// A valid name that is close to it.
         suggestion: Option<String>,
+    },
+    /// A value that the parameter cannot have.
+    #[error("{problem}")]
+    InvalidParameter {
+        /// Which one of which template, what is wrong, and what is possible.
+        problem: String,
+    },
+    /// The owner has as many as they may have.
+    #[error(
+        "you have {count} workspaces, and {limit} is the most here; delete one that is done, or ask the platform's engineers for more"
+    )]
+    QuotaExceeded {
+        /// How many there are.
+        count: u32,
+        /// How many there may be.
+        limit: u32,
+    },
+    /// The workspace is there, but not for this.
+    #[error("workspace {workspace:?} is {owner}'s; you may not {verb} it: ask them to")]
+    NotPermitted {
+        /// Its name.
+        workspace: String,
+        /// Whose it is.
+        owner: String,
+        /// What was asked for, such as `stop`.
+        verb: &'static str,
+    },
+    /// The workspace does not run yet, any more, or at all.
+    #[error("workspace {workspace:?} is {status}: {problem}")]
+    NotRunning {
+        /// Its name.
+        workspace: String,
+        /// `starting`, `stopping` or `failed`.
+        status: String,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// The agent in the workspace refused or failed.
+    #[error(transparent)]
+    Agent(#[from] Failure),
+    /// The workspace could not be reached.
+    #[error("workspace {workspace:?} could not be reached: {why}")]
+    Unreachable {
+        /// Its name.
+        workspace: String,
+        /// Why, whether what was asked for may have been done, and what to do.
+        why: String,
+    },
+    /// The cluster could not be asked.
+    #[error("could not {doing}")]
+    Cluster {
+        /// What it was doing.
+        doing: String,
+        /// Why it could not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The workspace is stopped.
     #[error("workspace {workspace:?} is stopped; call start_workspace, then try again")]

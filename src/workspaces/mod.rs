@@ -10,15 +10,20 @@ mod types;
 
 pub use error::Error;
 pub use types::{
-    CommandResult, CreateWorkspace, LiveOutput, Owner, RunCommand, Status, Template, TemplateParameter, Workspace,
-    WorkspaceFilter, WorkspacePage, check_name,
+    CommandResult, CreateWorkspace, LiveOutput, Owner, ParameterType, Purpose, RunCommand, Status, Template,
+    TemplateParameter, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage, check_name,
 };
 
+use crate::config::WorkspaceRules;
 use async_trait::async_trait;
+use std::time::Duration;
 
 /// Where agents work. `workspace` arguments are a workspace's id or its name.
 #[async_trait]
 pub trait Workspaces: Send + Sync + 'static {
+    /// From now on these rules count: the endpoint's configuration has been read.
+    fn apply(&self, rules: &WorkspaceRules);
+
     /// What a workspace can be made from, sorted by name.
     async fn templates(&self, owner: &Owner) -> Result<Vec<Template>, Error>;
 
@@ -32,10 +37,15 @@ pub trait Workspaces: Send + Sync + 'static {
     async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error>;
 
     /// Starts a workspace; nothing changes if it runs already.
-    async fn start(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
+    ///
+    /// Waits for at most `wait` until it runs, or cannot; the status of what is returned says which.
+    async fn start(&self, owner: &Owner, workspace: &str, wait: Option<Duration>) -> Result<Workspace, Error>;
 
     /// Ends every process of a workspace and keeps its files; nothing changes if it is stopped already.
     async fn stop(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
+
+    /// Ends every process of a workspace and starts it again, with what its template says now.
+    async fn restart(&self, owner: &Owner, workspace: &str, wait: Option<Duration>) -> Result<Workspace, Error>;
 
     /// Stops a workspace and deletes it with its files. Returns it as it last was.
     async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;

@@ -2,6 +2,7 @@
 //! schemas, so they speak to an agent.
 
 use super::Error;
+pub use crate::api::template::ParameterType;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,18 @@ use tokio::sync::mpsc;
 pub struct Owner {
     /// The access token's `sub`.
     pub id: String,
+    /// What people call them.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// What somebody wants of a workspace's agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To see what it uses.
+    Look,
+    /// To run commands, and to read and write files.
+    Work,
 }
 
 /// What a workspace can be made from.
@@ -20,6 +33,8 @@ pub struct Owner {
 pub struct Template {
     /// The name, for `create_workspace`.
     pub name: String,
+    /// What people call it.
+    pub display_name: String,
     /// What it is good for.
     pub description: String,
     /// What can be chosen when creating a workspace from it.
@@ -33,6 +48,17 @@ pub struct TemplateParameter {
     pub name: String,
     /// What it changes.
     pub description: String,
+    /// What its values are; all are written as text.
+    #[serde(rename = "type")]
+    pub kind: ParameterType,
+    /// The values that it can have, where it is an enum.
+    pub options: Vec<String>,
+    /// The regular expression that a string must match as a whole.
+    pub pattern: Option<String>,
+    /// The least value of an integer.
+    pub minimum: Option<i64>,
+    /// The greatest value of an integer.
+    pub maximum: Option<i64>,
     /// The value if none is given; a parameter without a default must be given.
     pub default: Option<String>,
 }
@@ -42,16 +68,22 @@ pub struct TemplateParameter {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum Status {
+    /// It is being started.
+    Starting,
     /// Commands can run.
     Running,
+    /// It is being stopped.
+    Stopping,
     /// Nothing runs; the files are kept.
     Stopped,
+    /// It cannot start, or goes down again and again; `problem` says why.
+    Failed,
 }
 
 /// One workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Workspace {
-    /// Never changes and is never used again.
+    /// Never changes. A workspace that is made later by the same owner under the same name may have it again.
     pub id: String,
     /// Unique among its owner's workspaces.
     pub name: String,
@@ -59,6 +91,12 @@ pub struct Workspace {
     pub template: String,
     /// Whether commands can run.
     pub status: Status,
+    /// Why commands cannot run, and what to do; null if they can.
+    pub problem: Option<String>,
+    /// Whose it is: the name of a person, or of an agent that acts for itself.
+    pub owner: String,
+    /// Whether its template has changed since; the next start brings it up to date.
+    pub outdated: bool,
     /// What was chosen of the template's parameters.
     pub parameters: BTreeMap<String, String>,
     /// The home folder: where commands run unless told otherwise.
@@ -66,6 +104,21 @@ pub struct Workspace {
     /// When it was made.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub created_at: Timestamp,
+    /// When it was last worked in, to the minute; null if never.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_activity: Option<Timestamp>,
+    /// When it will be deleted for its age; null if it will not.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The end of what a workspace's main process and its agent have said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkspaceLogs {
+    /// The lines, oldest first.
+    pub lines: Vec<String>,
+    /// Whether there were more before.
+    pub truncated: bool,
 }
 
 /// Which workspaces to list.
@@ -108,8 +161,8 @@ pub struct CreateWorkspace {
     pub name: String,
     /// Choices among the template's parameters.
     pub parameters: BTreeMap<String, String>,
-    /// Whether to return only when it runs. A backend that starts workspaces at once always does.
-    pub wait: bool,
+    /// How long to wait until it runs, or cannot; `None`: not at all.
+    pub wait: Option<Duration>,
 }
 
 /// A command to run.
