@@ -57,12 +57,12 @@ impl Direct {
             if self.entry.record().status == Status::Stopped {
                 return Err(failure(FailureKind::Interrupted, "the workspace has stopped".to_owned()));
             }
-            runtime.start(&self.place, id, command, live).await.map_err(said)?
+            runtime.start(&self.place, id, command, live).await.map_err(|error| said(&error))?
         };
         let events = Events {
             output,
             result: Some(Box::pin(async move {
-                started.result().await.map_or_else(|error| CommandEvent::Failure(said(error)), CommandEvent::Result)
+                started.result().await.map_or_else(|error| CommandEvent::Failure(said(&error)), CommandEvent::Result)
             })),
         };
         let frames = stream::unfold(events, |mut events| async move {
@@ -105,14 +105,14 @@ fn failure(kind: FailureKind, message: String) -> Failure {
     Failure { kind, message }
 }
 
-fn said(error: Error) -> Failure {
+fn said(error: &Error) -> Failure {
     let kind = match error {
         Error::InvalidArgument { .. } => FailureKind::Invalid,
         Error::NoSuchFolder { .. } => FailureKind::NotFound,
         Error::Interrupted { .. } => FailureKind::Interrupted,
         _ => FailureKind::Internal,
     };
-    failure(kind, crate::chain::chain(&error))
+    failure(kind, crate::chain::chain(error))
 }
 
 fn line(value: &impl serde::Serialize) -> Bytes {
