@@ -2,7 +2,7 @@
 
 use super::LocalOptions;
 use crate::{
-    agent::{self, Captured, Job, Kept, OutputFiles, Report},
+    agent::{self, Captured, Job, Kept, OutputFiles, Report, Sinks},
     workspaces::{CommandResult, Error, LiveOutput, RunCommand},
 };
 use std::{
@@ -82,12 +82,21 @@ impl Runtime {
         let files = place.output_files(request.background);
         let job = Job {
             env: place.environment(&request),
-            line: request.command,
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), request.command.into()],
             cwd,
             stdin: request.stdin.map(String::into_bytes),
+            keep_stdin: false,
             timeout: request.timeout,
             files: files.clone(),
-            live,
+            sinks: Sinks {
+                live: live.map(|live| -> agent::Live {
+                    Arc::new(move |text: &str| {
+                        let _ = live.try_send(text.as_bytes().to_vec());
+                    })
+                }),
+                ..Sinks::default()
+            },
         };
         let cancel = self.cancel.child_token();
         let (started, watch) = agent::start(job, cancel.clone()).await.map_err(Error::io("start the command"))?;
@@ -165,7 +174,7 @@ impl Place<'_> {
 
 /// The watch over a command, and the tidying after it.
 async fn watched(
-    watch: impl Future<Output = ()>,
+    watch: impl Future<Output = bool>,
     folder: PathBuf,
     name: String,
     running: Arc<Mutex<BTreeSet<String>>>,
