@@ -110,7 +110,7 @@ impl Tool for ReadFile {
             let problem = format!("{bytes} is out of range; give 1 to {MAX_BYTES}, and read on by start_line");
             return Err(Error::InvalidArgument { argument: "max_bytes", problem }.into());
         }
-        let mut request = protocol::ReadFile { path, start_line, end_line, max_bytes };
+        let mut request = protocol::ReadFile { path, start_line, end_line, start_byte: None, max_bytes };
         let mut read = agent.read_file(&request).await.map_err(Error::agent(&workspace))?;
         let cut = read.truncated && max_bytes.is_none() && read.encoding == Encoding::Base64;
         if cut && read.size <= MAX_PICTURE && PICTURES.contains(&read.mime_type.as_str()) {
