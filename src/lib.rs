@@ -2,6 +2,7 @@
 //!
 //! `docs/architecture.md` has the plan of the house; the modules below are its rooms.
 
+pub mod addresses;
 pub mod agent;
 pub mod ambient;
 pub mod api;
@@ -21,4 +22,5 @@ pub mod pages;
 pub mod plan;
 pub mod server;
 pub mod state;
+pub mod tools;
 pub mod workspaces;

@@ -87,6 +87,14 @@ pub struct McpEndpointSpec {
     #[serde(default)]
     pub tokens: Tokens,
 
+    /// Who may reach which workspace.
+    #[serde(default)]
+    pub authorization: Authorization,
+
+    /// The workspaces that agents make.
+    #[serde(default)]
+    pub workspaces: WorkspaceLimits,
+
     /// Which tools are served.
     #[serde(default)]
     pub tools: ToolFilter,
@@ -161,6 +169,48 @@ impl Default for Tokens {
             refresh_idle: Self::default_refresh_idle(),
             key_rotation: Self::default_key_rotation(),
         }
+    }
+}
+
+/// Who may reach which workspace, within the scopes of the token.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorization {
+    /// Who decides.
+    #[serde(default)]
+    pub mode: AuthorizationMode,
+}
+
+/// Who decides who may reach a workspace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum AuthorizationMode {
+    /// Its owner reaches it, and nobody else.
+    #[default]
+    Owner,
+    /// Its owner reaches it, and whom Kubernetes' RBAC allows the verb on `workspaces`, or `create` on
+    /// `workspaces/exec`: subject `portcullis:ENDPOINT:USER`, with the user's id as in `whoami`.
+    Kubernetes,
+}
+
+/// The workspaces that agents make.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceLimits {
+    /// How many one user may have, stopped ones too.
+    #[serde(default = "WorkspaceLimits::default_max_per_user")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub max_per_user: u32,
+}
+
+impl WorkspaceLimits {
+    fn default_max_per_user() -> u32 {
+        5
+    }
+}
+
+impl Default for WorkspaceLimits {
+    fn default() -> Self {
+        Self { max_per_user: Self::default_max_per_user() }
     }
 }
 

@@ -11,18 +11,23 @@ pub mod endpoint;
 pub mod grant;
 pub mod labels;
 pub mod login;
+pub mod parameters;
 pub mod preset;
 pub mod quantity;
 mod rules;
 pub mod scope;
 mod structural;
+pub mod template;
 pub mod validation;
+pub mod workspace;
 
 pub use client::{ClientType, Grant, OAuthClient, OAuthClientSpec, OAuthClientStatus};
 pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};
 pub use grant::{OAuthGrant, OAuthGrantSpec};
 pub use preset::Preset;
 pub use scope::Scope;
+pub use template::{WorkspaceTemplate, WorkspaceTemplateSpec};
+pub use workspace::{Workspace, WorkspaceSpec, WorkspaceStatus};
 
 /// The API group of every kind here.
 pub const GROUP: &str = "portcullis.dev";

@@ -12,7 +12,7 @@ mod server;
 pub use clients::{ClientVerifier, Clients, OPERATOR_CLIENT_ID, SecretHash, SecretVerifier};
 pub use keys::{KeyError, SealingKey, SigningKey, SigningKeys};
 pub use login::{LoginSecret, LoginSecrets};
-pub use server::{AccessRules, CorsRules, Limits, PublicUrl, PublicUrlError, ServerConfig, ToolRules};
+pub use server::{AccessRules, CorsRules, Limits, PublicUrl, PublicUrlError, ServerConfig, ToolRules, WorkspaceRules};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -2,6 +2,7 @@
 
 use crate::api::{
     authorization::{ClientPolicy, ExternalIssuer, WorkloadRule},
+    endpoint::{AuthorizationMode, WorkspaceLimits},
     login::Login,
     quantity::{ByteSize, Span},
 };
@@ -36,6 +37,9 @@ pub struct ServerConfig {
     /// The authorization server, where it is not this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_issuer: Option<ExternalIssuer>,
+    /// Who may reach which workspace, and how many a user may have.
+    #[serde(default)]
+    pub workspaces: WorkspaceRules,
     /// Which tools are served.
     pub tools: ToolRules,
     /// The origins accepted, and whether this server answers preflights for them.
@@ -51,6 +55,22 @@ impl ServerConfig {
     #[must_use]
     pub fn issuer(&self) -> String {
         self.external_issuer.as_ref().map_or_else(|| self.url.issuer(), |external| external.issuer_url.clone())
+    }
+}
+
+/// Who may reach which workspace, and how many a user may have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkspaceRules {
+    /// Who decides who may reach one.
+    pub mode: AuthorizationMode,
+    /// How many one user may have.
+    pub max_per_user: u32,
+}
+
+impl Default for WorkspaceRules {
+    fn default() -> Self {
+        Self { mode: AuthorizationMode::default(), max_per_user: WorkspaceLimits::default().max_per_user }
     }
 }
 

@@ -3,14 +3,20 @@
 use super::{
     PROTOCOL_VERSIONS,
     edge::AcceptsEvents,
-    tools::{Call, Lookup, Progress, Registry},
+    offer::{Offer, Target},
+    progress::Notifications,
 };
-use crate::oauth::Caller;
+use crate::{
+    api::Scope,
+    oauth::Caller,
+    tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError},
+};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, DiscoverResult, ErrorCode,
-        Implementation, InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
+        DiscoverResult, ErrorCode, Implementation, InitializeResult, ListToolsResult, PaginatedRequestParams,
+        ProtocolVersion, ServerCapabilities, Tool, ToolAnnotations,
     },
     service::RequestContext,
 };
@@ -41,21 +47,33 @@ static VERSIONS: LazyLock<[ProtocolVersion; 4]> = LazyLock::new(|| {
     versions
 });
 
-/// One per endpoint; a clone per request.
+/// What the product offers. One per endpoint; a clone per request.
 #[derive(Clone)]
-pub(super) struct Handler {
+pub struct Handler {
     tools: Arc<Registry>,
     info: Arc<InitializeResult>,
 }
 
 impl Handler {
-    pub fn new(tools: Arc<Registry>) -> Self {
+    pub(super) fn new(tools: Arc<Registry>) -> Self {
         let mut info = InitializeResult::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(Implementation::new("portcullis", env!("CARGO_PKG_VERSION")));
         if tools.has_workspaces() {
             info = info.with_instructions(INSTRUCTIONS);
         }
         Self { tools, info: Arc::new(info) }
+    }
+}
+
+impl Offer for Handler {
+    fn missing_scope(&self, target: Target<'_>, caller: &Caller) -> Option<Scope> {
+        match target {
+            Target::Tool(name) => match self.tools.lookup(name, caller) {
+                Lookup::NeedsScope(needed) => Some(needed),
+                Lookup::Found(_) | Lookup::Unknown => None,
+            },
+            Target::Prompt(_) | Target::Resource(_) => None,
+        }
     }
 }
 
@@ -67,6 +85,36 @@ fn caller(context: &RequestContext<RoleServer>) -> Result<(Arc<Caller>, bool), E
     let events = extensions.and_then(|extensions| extensions.get::<AcceptsEvents>());
     let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no verified caller", None))?;
     Ok((caller, events.is_some_and(|events| events.0)))
+}
+
+/// A tool as `tools/list` has it.
+fn listed(definition: &Definition) -> Tool {
+    Tool::new(definition.name, definition.description, Arc::clone(&definition.input_schema))
+        .with_title(definition.title)
+        .with_raw_output_schema(Arc::clone(&definition.output_schema))
+        .with_annotations(annotations(definition.effect))
+}
+
+fn annotations(effect: Effect) -> ToolAnnotations {
+    let hints = effect.hints();
+    ToolAnnotations::new()
+        .read_only(hints.read_only)
+        .destructive(hints.destructive)
+        .idempotent(hints.idempotent)
+        .open_world(hints.open_world)
+}
+
+/// Failures are results, so that agents read them.
+fn result(outcome: Result<Answer, ToolError>) -> CallToolResult {
+    match outcome {
+        Ok(answer) => {
+            let (output, image) = answer.into_parts();
+            let mut result = CallToolResult::structured(output);
+            result.content.extend(image.map(|image| ContentBlock::image(image.data, image.mime_type)));
+            result
+        }
+        Err(error) => CallToolResult::error(vec![ContentBlock::text(error.explain())]),
+    }
 }
 
 impl ServerHandler for Handler {
@@ -94,9 +142,8 @@ impl ServerHandler for Handler {
             return Err(ErrorData::invalid_params("there is one page only: leave cursor out", None));
         }
         let (caller, _) = caller(&context)?;
-        Ok(ListToolsResult::with_all_items(self.tools.visible_to(&caller))
-            .with_ttl_ms(TTL_MS)
-            .with_cache_scope(CacheScope::Private))
+        let visible = self.tools.visible_to(&caller).map(listed).collect();
+        Ok(ListToolsResult::with_all_items(visible).with_ttl_ms(TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn call_tool(
@@ -110,9 +157,9 @@ impl ServerHandler for Handler {
             return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
         };
         let token = events.then(|| context.meta.get_progress_token()).flatten();
-        let call = Call { caller, progress: token.map(|token| Progress::new(context.peer.clone(), token)) };
+        let call = Call { caller, progress: token.map(|token| Notifications::to(context.peer.clone(), token)) };
         tokio::select! {
-            result = tool.call(request.arguments.unwrap_or_default(), call) => Ok(result.into()),
+            outcome = tool.call(request.arguments.unwrap_or_default(), call) => Ok(result(outcome).into()),
             // The client has gone. Dropping the call ends what it started.
             () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
         }

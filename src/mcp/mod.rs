@@ -1,4 +1,4 @@
-//! The protocol edge of MCP, and the tools.
+//! The protocol edge of MCP.
 //!
 //! [`Endpoint`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that
 //! whoever is in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
@@ -6,9 +6,12 @@
 mod edge;
 mod handler;
 mod message;
-pub mod tools;
+mod offer;
+mod progress;
 
 pub use edge::Endpoint;
+pub use handler::Handler;
+pub use offer::{Offer, Target};
 
 /// The revisions that an endpoint speaks, oldest first.
 pub const PROTOCOL_VERSIONS: [&str; 4] = ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"];

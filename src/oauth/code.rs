@@ -15,14 +15,12 @@ use std::{collections::BTreeSet, fmt};
 /// How long a client has to redeem one.
 pub const LIFETIME: SignedDuration = SignedDuration::from_secs(60);
 
-/// What a code stands for.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Code {
-    /// 128 random bits.
-    id: String,
-    /// For whom it was made.
+/// What a user consented to, as a code carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// For whom the code is made.
     pub client_id: String,
-    /// Where it was sent.
+    /// Where it is sent.
     pub redirect_uri: String,
     /// What its verifier is held against (RFC 7636).
     pub challenge: String,
@@ -34,27 +32,20 @@ pub struct Code {
     pub resource: String,
 }
 
+/// A code, unsealed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    /// 128 random bits.
+    id: String,
+    /// What it stands for.
+    #[serde(flatten)]
+    pub consent: Consent,
+}
+
 impl fmt::Debug for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Code").field("grant", &self.grant_name()).finish_non_exhaustive()
     }
-}
-
-/// What goes into a new code.
-#[derive(Clone, Debug)]
-pub struct Consent {
-    /// For whom.
-    pub client_id: String,
-    /// Where it is sent.
-    pub redirect_uri: String,
-    /// What its verifier is held against.
-    pub challenge: String,
-    /// Who consented.
-    pub user: GrantUser,
-    /// To what.
-    pub scopes: BTreeSet<Scope>,
-    /// For which resource.
-    pub resource: String,
 }
 
 impl Code {
@@ -67,8 +58,7 @@ impl Code {
     ) -> Result<String, SealError> {
         let mut id = [0_u8; 16];
         rng.fill_bytes(&mut id);
-        let Consent { client_id, redirect_uri, challenge, user, scopes, resource } = consent;
-        let code = Self { id: hex(&id), client_id, redirect_uri, challenge, user, scopes, resource };
+        let code = Self { id: hex(&id), consent };
         sealer.seal(Purpose::Code, &code, now.saturating_add(LIFETIME).map_err(|_| SealError::Expired)?, rng)
     }
 

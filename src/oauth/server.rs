@@ -13,7 +13,7 @@ use super::{
     workload::WorkloadTokens,
 };
 use crate::api::authorization::WorkloadRule;
-use crate::config::{Clients, KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys};
+use crate::config::{Clients, KeyError, ServerConfig, SigningKeys};
 use std::sync::Arc;
 
 /// Who signs in here.
@@ -21,18 +21,6 @@ pub trait Users: Send + Sync {
     /// Whether somebody who signed in some time ago still could: `user_id` is as in
     /// [`GrantUser::id`](crate::api::grant::GrantUser).
     fn still_known(&self, user_id: &str) -> bool;
-}
-
-impl Users for LoginSecrets {
-    /// The login is there, and a local user is among its users. Providers are not asked.
-    fn still_known(&self, user_id: &str) -> bool {
-        let Some((login, user)) = user_id.split_once(':') else { return false };
-        match self.logins.get(login) {
-            Some(LoginSecret::Passwords(users)) => users.contains_key(user),
-            Some(LoginSecret::Client { .. }) => true,
-            None => false,
-        }
-    }
 }
 
 /// What an authorization server reaches beyond its files.

@@ -2,7 +2,7 @@
 //! that stands still.
 
 use super::{
-    AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, OAuthError,
+    AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, OAuthError, Users,
     clients::Published,
     grant::{Grant, Grants, GrantsError, Known},
     introspect::Introspection,
@@ -14,10 +14,7 @@ use crate::{
         ClientType, Grant as GrantKind, Scope,
         grant::{GrantUser, RefreshState, RevocationReason},
     },
-    config::{
-        ClientVerifier, Clients, LoginSecret, LoginSecrets, SealingKey, SecretHash, SecretVerifier, ServerConfig,
-        SigningKeys,
-    },
+    config::{ClientVerifier, Clients, SealingKey, SecretHash, SecretVerifier, ServerConfig, SigningKeys},
     outbound::Outbound,
     state::Local,
 };
@@ -188,9 +185,13 @@ pub fn config() -> ServerConfig {
     serde_json::from_value(config).unwrap()
 }
 
-fn users(names: &[&str]) -> LoginSecrets {
-    let users = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
-    LoginSecrets { logins: BTreeMap::from([("local".to_owned(), LoginSecret::Passwords(users))]) }
+/// The users who can still sign in, by id.
+struct WhoCan(BTreeSet<String>);
+
+impl Users for WhoCan {
+    fn still_known(&self, user_id: &str) -> bool {
+        self.0.contains(user_id)
+    }
 }
 
 impl Stage {
@@ -228,7 +229,7 @@ impl Stage {
             grants: grants.clone(),
             registrations: place.clone(),
             published,
-            users: Arc::new(users(names)),
+            users: Arc::new(WhoCan(names.iter().map(|name| format!("local:{name}")).collect())),
             workloads: Arc::new(super::workload::NoCluster),
             external: None,
         };

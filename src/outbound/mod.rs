@@ -28,7 +28,6 @@ const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 /// Makes clients for the places that are asked, each with what that place is trusted with.
 #[derive(Clone, Debug)]
 pub struct Outbound {
-    trusted: HttpClient,
     public_only: PublicOnly,
 }
 
@@ -77,14 +76,13 @@ pub enum RequestError {
 impl Outbound {
     /// Prepares what all clients share.
     pub fn new() -> Result<Self, OutboundError> {
-        let trusted = HttpClient::build(tls::config(None)?, |builder| builder)?;
-        Ok(Self { trusted, public_only: PublicOnly::new()? })
+        Ok(Self { public_only: PublicOnly::new()? })
     }
 
     /// The same, but that what is fetched for clients comes over another network, with other authorities: for tests,
     /// whose servers stand for public ones.
     pub fn over(network: Arc<dyn Network>, authorities: RootCertStore) -> Result<Self, OutboundError> {
-        Ok(Self { public_only: PublicOnly::over(network, authorities)?, ..Self::new()? })
+        Ok(Self { public_only: PublicOnly::over(network, authorities)? })
     }
 
     /// For a place that somebody who is not trusted named.
@@ -96,10 +94,7 @@ impl Outbound {
     /// For a place that an administrator named: at any address. `ca_bundle` holds certificates (PEM) of authorities that
     /// count besides the public ones.
     pub fn trusted(&self, ca_bundle: Option<&str>) -> Result<HttpClient, OutboundError> {
-        match ca_bundle {
-            None => Ok(self.trusted.clone()),
-            Some(pem) => HttpClient::build(tls::config(Some(pem))?, |builder| builder),
-        }
+        HttpClient::build(tls::config(ca_bundle)?, |builder| builder)
     }
 }
 

@@ -73,16 +73,10 @@ impl Pages {
         let description = "nobody can sign in at this endpoint yet";
         let back = self.server.refuse(request, "temporarily_unavailable", description);
         let client = text::name(&request.client_name, &request.client_id);
-        Trouble::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no_login",
-            "Nobody can sign in here yet",
+        Trouble::nobody_signs_in(
+            &self.frame.endpoint,
             format!("{client} wants to connect, but this endpoint has no way for people to sign in that can be used."),
         )
-        .todo(format!(
-            "Whoever runs the endpoint has to set spec.login of the McpEndpoint {:?}: passwords, github or oidc. If it is set, its conditions say what is missing.",
-            self.frame.endpoint
-        ))
         .link(back, format!("Back to {client}"))
     }
 }

@@ -62,7 +62,10 @@ fn show(
     let (passwords, providers): (Vec<_>, Vec<_>) =
         pages.logins.list().partition(|login| login.kind == LoginKind::Password);
     if passwords.is_empty() && providers.is_empty() {
-        return Err(nobody(pages));
+        return Err(Trouble::nobody_signs_in(
+            &pages.frame.endpoint,
+            "This endpoint has no way for people to sign in that can be used.",
+        ));
     }
     let (session, cookie) = pages.any_session(headers, now)?;
     let trouble = failed.map(|failed| Trouble::sign_in(&failed.error));
@@ -90,14 +93,6 @@ fn show(
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)
-}
-
-fn nobody(pages: &Pages) -> Trouble {
-    let happened = "This endpoint has no way for people to sign in that can be used.";
-    Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Nobody can sign in here yet", happened).todo(format!(
-        "Whoever runs the endpoint has to set spec.login of the McpEndpoint {:?}: passwords, github or oidc. If it is set, its conditions say what is missing.",
-        pages.frame.endpoint
-    ))
 }
 
 /// `POST /login`: a user name and a password.

@@ -66,6 +66,13 @@ impl Trouble {
         Self { link: Some(Box::new(Link { href: href.into(), label: label.into() })), ..self }
     }
 
+    /// There is no login that can be used.
+    pub fn nobody_signs_in(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Nobody can sign in here yet", happened).todo(format!(
+            "Whoever runs the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, its conditions say what is missing."
+        ))
+    }
+
     /// There is no such page.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such page", "The address leads nowhere here.")

@@ -4,7 +4,7 @@ use super::{
     CorsEnforcer, PlanError,
     metadata::{Component, Owner},
 };
-use crate::config::{AccessRules, CONFIG_FILE, CorsRules, Limits, PublicUrl, ServerConfig, ToolRules};
+use crate::config::{AccessRules, CONFIG_FILE, CorsRules, Limits, PublicUrl, ServerConfig, ToolRules, WorkspaceRules};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -24,6 +24,7 @@ pub(super) fn config(owner: &Owner<'_>, url: PublicUrl, cors: CorsEnforcer) -> R
         client_policy: spec.clients.clone(),
         workload_identity: spec.workload_identity.as_ref().map_or_else(Vec::new, |identity| identity.rules.clone()),
         external_issuer: spec.external_issuer.clone(),
+        workspaces: WorkspaceRules { mode: spec.authorization.mode, max_per_user: spec.workspaces.max_per_user },
         tools: ToolRules { allow: spec.tools.allow.clone(), deny: spec.tools.deny.clone() },
         cors: CorsRules {
             allowed_origins: spec.cors.allowed_origins.clone(),

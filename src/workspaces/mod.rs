@@ -10,15 +10,20 @@ mod types;
 
 pub use error::Error;
 pub use types::{
-    CommandResult, CreateWorkspace, LiveOutput, Owner, RunCommand, Status, Template, TemplateParameter, Workspace,
-    WorkspaceFilter, WorkspacePage, check_name,
+    CreateWorkspace, Owner, ParameterType, Purpose, Status, Template, TemplateParameter, Workspace, WorkspaceFilter,
+    WorkspaceLogs, WorkspacePage, check_name,
 };
 
+use crate::{agent, config::WorkspaceRules};
 use async_trait::async_trait;
+use std::time::Duration;
 
 /// Where agents work. `workspace` arguments are a workspace's id or its name.
 #[async_trait]
 pub trait Workspaces: Send + Sync + 'static {
+    /// From now on these rules count: the endpoint's configuration has been read.
+    fn apply(&self, rules: &WorkspaceRules);
+
     /// What a workspace can be made from, sorted by name.
     async fn templates(&self, owner: &Owner) -> Result<Vec<Template>, Error>;
 
@@ -32,21 +37,22 @@ pub trait Workspaces: Send + Sync + 'static {
     async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error>;
 
     /// Starts a workspace; nothing changes if it runs already.
-    async fn start(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
+    ///
+    /// Waits for at most `wait` until it runs, or cannot; the status of what is returned says which.
+    async fn start(&self, owner: &Owner, workspace: &str, wait: Option<Duration>) -> Result<Workspace, Error>;
 
     /// Ends every process of a workspace and keeps its files; nothing changes if it is stopped already.
     async fn stop(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
 
+    /// Ends every process of a workspace and starts it again, with what its template says now.
+    async fn restart(&self, owner: &Owner, workspace: &str, wait: Option<Duration>) -> Result<Workspace, Error>;
+
     /// Stops a workspace and deletes it with its files. Returns it as it last was.
     async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
 
-    /// Runs a shell command in a running workspace. With `live`, output is also sent there as it comes.
-    ///
-    /// Dropping the future ends the command and everything that it started.
-    async fn run_command(
-        &self,
-        owner: &Owner,
-        request: RunCommand,
-        live: Option<LiveOutput>,
-    ) -> Result<CommandResult, Error>;
+    /// The last `lines` lines of what its main process and its agent have said, also if it is down.
+    async fn logs(&self, owner: &Owner, workspace: &str, lines: u32) -> Result<WorkspaceLogs, Error>;
+
+    /// A way to the agent of a running workspace.
+    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<agent::Client, Error>;
 }

@@ -2,17 +2,29 @@
 //! schemas, so they speak to an agent.
 
 use super::Error;
+pub use crate::api::template::ParameterType;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
-use tokio::sync::mpsc;
 
 /// On whose behalf something is done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
     /// The access token's `sub`.
     pub id: String,
+    /// What people call them.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// What somebody wants of a workspace's agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To see what it uses.
+    Look,
+    /// To run commands, and to read and write files.
+    Work,
 }
 
 /// What a workspace can be made from.
@@ -20,6 +32,8 @@ pub struct Owner {
 pub struct Template {
     /// The name, for `create_workspace`.
     pub name: String,
+    /// What people call it.
+    pub display_name: String,
     /// What it is good for.
     pub description: String,
     /// What can be chosen when creating a workspace from it.
@@ -33,6 +47,17 @@ pub struct TemplateParameter {
     pub name: String,
     /// What it changes.
     pub description: String,
+    /// What its values are; all are written as text.
+    #[serde(rename = "type")]
+    pub kind: ParameterType,
+    /// The values that it can have, where it is an enum.
+    pub options: Vec<String>,
+    /// The regular expression that a string must match as a whole.
+    pub pattern: Option<String>,
+    /// The least value of an integer.
+    pub minimum: Option<i64>,
+    /// The greatest value of an integer.
+    pub maximum: Option<i64>,
     /// The value if none is given; a parameter without a default must be given.
     pub default: Option<String>,
 }
@@ -42,16 +67,22 @@ pub struct TemplateParameter {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum Status {
+    /// It is being started.
+    Starting,
     /// Commands can run.
     Running,
+    /// It is being stopped.
+    Stopping,
     /// Nothing runs; the files are kept.
     Stopped,
+    /// It cannot start, or goes down again and again; `problem` says why.
+    Failed,
 }
 
 /// One workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Workspace {
-    /// Never changes and is never used again.
+    /// Never changes. A workspace that is made later by the same owner under the same name may have it again.
     pub id: String,
     /// Unique among its owner's workspaces.
     pub name: String,
@@ -59,6 +90,12 @@ pub struct Workspace {
     pub template: String,
     /// Whether commands can run.
     pub status: Status,
+    /// Why commands cannot run, and what to do; null if they can.
+    pub problem: Option<String>,
+    /// Whose it is: the name of a person, or of an agent that acts for itself.
+    pub owner: String,
+    /// Whether its template has changed since; the next start brings it up to date.
+    pub outdated: bool,
     /// What was chosen of the template's parameters.
     pub parameters: BTreeMap<String, String>,
     /// The home folder: where commands run unless told otherwise.
@@ -66,6 +103,21 @@ pub struct Workspace {
     /// When it was made.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub created_at: Timestamp,
+    /// When it was last worked in, to the minute; null if never.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_activity: Option<Timestamp>,
+    /// When it will be deleted for its age; null if it will not.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The end of what a workspace's main process and its agent have said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkspaceLogs {
+    /// The lines, oldest first.
+    pub lines: Vec<String>,
+    /// Whether there were more before.
+    pub truncated: bool,
 }
 
 /// Which workspaces to list.
@@ -108,55 +160,8 @@ pub struct CreateWorkspace {
     pub name: String,
     /// Choices among the template's parameters.
     pub parameters: BTreeMap<String, String>,
-    /// Whether to return only when it runs. A backend that starts workspaces at once always does.
-    pub wait: bool,
-}
-
-/// A command to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunCommand {
-    /// The workspace's id or name.
-    pub workspace: String,
-    /// A line for `/bin/sh`.
-    pub command: String,
-    /// Where it runs, relative to the home folder; `None`: there.
-    pub cwd: Option<String>,
-    /// Variables beside the workspace's own.
-    pub env: BTreeMap<String, String>,
-    /// What it reads on its standard input; `None`: nothing.
-    pub stdin: Option<String>,
-    /// When it is ended; `None`: not before the workspace stops.
-    pub timeout: Option<Duration>,
-    /// Whether to return at once and let it run on.
-    pub background: bool,
-}
-
-/// Where live output goes. Pieces that nobody takes in time are left out: a slow reader never slows the command.
-pub type LiveOutput = mpsc::Sender<Vec<u8>>;
-
-/// How a command went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CommandResult {
-    /// The exit code; 128 and the signal's number if a signal ended it; null while it runs in the background.
-    pub exit_code: Option<i32>,
-    /// Standard output; only its beginning and end if `truncated`.
-    pub stdout: String,
-    /// Standard error; only its beginning and end if `truncated`.
-    pub stderr: String,
-    /// How long it ran, in milliseconds.
-    pub duration_ms: u64,
-    /// Whether stdout or stderr was too long to show whole. `stdout_file` and `stderr_file` have the rest.
-    pub truncated: bool,
-    /// Whether it was ended because its time was up.
-    pub timed_out: bool,
-    /// What still runs of it: a process group, which `kill -- -ID` ends. Null if everything has ended.
-    pub process_id: Option<u32>,
-    /// The file in the workspace with all of stdout, where it is not all shown here.
-    pub stdout_file: Option<String>,
-    /// The file in the workspace with all of stderr, where it is not all shown here.
-    pub stderr_file: Option<String>,
-    /// What else to know, such as what to do next.
-    pub note: Option<String>,
+    /// How long to wait until it runs, or cannot; `None`: not at all.
+    pub wait: Option<Duration>,
 }
 
 /// Checks a name for a new workspace: 1 to 40 of `a`-`z`, `0`-`9` and `-`, beginning with a letter, not ending with

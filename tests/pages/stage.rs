@@ -175,6 +175,7 @@ fn config(address: SocketAddr) -> ServerConfig {
         client_policy: portcullis::api::authorization::ClientPolicy::default(),
         workload_identity: Vec::new(),
         external_issuer: None,
+        workspaces: portcullis::config::WorkspaceRules::default(),
         tools: ToolRules { allow: vec!["*".to_owned()], deny: Vec::new() },
         cors: CorsRules {
             allowed_origins: vec!["https://*.example.com".to_owned()],

@@ -32,7 +32,7 @@ impl AuthorizationServer {
                 target: "audit",
                 event = "code.refused",
                 client_id = request.client_id(),
-                user = code.user.id,
+                user = code.consent.user.id,
                 grant = code.grant_name(),
                 address = request.address.map(tracing::field::display),
                 reason = %why,
@@ -46,20 +46,20 @@ impl AuthorizationServer {
 
     /// What RFC 6749 §4.1.3 has a server check, and the proof of RFC 7636.
     fn check_code(&self, request: &TokenRequest<'_>, code: &Code) -> Result<(), OAuthError> {
-        if code.client_id != request.client_id() {
+        if code.consent.client_id != request.client_id() {
             return Err(OAuthError::InvalidGrant("the authorization code was made for another client"));
         }
         // OAuth 2.1 no longer has clients send it, since PKCE does more; where it is sent, it counts.
-        if request.parameters.get("redirect_uri").is_some_and(|uri| uri != code.redirect_uri) {
+        if request.parameters.get("redirect_uri").is_some_and(|uri| uri != code.consent.redirect_uri) {
             return Err(OAuthError::InvalidGrant("the redirect_uri is not the one of the authorization request"));
         }
-        if !pkce::verifies(&code.challenge, request.required("code_verifier")?) {
+        if !pkce::verifies(&code.consent.challenge, request.required("code_verifier")?) {
             return Err(OAuthError::InvalidGrant("the code_verifier does not match the code_challenge"));
         }
-        if code.resource != self.resource {
+        if code.consent.resource != self.resource {
             return Err(OAuthError::InvalidTarget(self.resource.clone()));
         }
-        if !self.users.still_known(&code.user.id) {
+        if !self.users.still_known(&code.consent.user.id) {
             return Err(OAuthError::InvalidGrant("the user can no longer sign in here"));
         }
         Ok(())
@@ -79,17 +79,17 @@ impl AuthorizationServer {
             Known::Unknown => {}
         }
         let client = &request.client.verifier;
-        let scopes = &code.scopes & &client.scopes;
+        let scopes = &code.consent.scopes & &client.scopes;
         if scopes.is_empty() {
             return Err(OAuthError::InvalidGrant("the client may no longer have what the user allowed"));
         }
         let refresh = if client.grants.contains(&Grant::RefreshToken) { self.refresh.first(&name, rng) } else { None };
         let grant = grant::Grant {
             name,
-            client_id: code.client_id.clone(),
-            user: code.user.clone(),
+            client_id: code.consent.client_id.clone(),
+            user: code.consent.user.clone(),
             scopes,
-            resource: code.resource.clone(),
+            resource: code.consent.resource.clone(),
             created_at: request.now,
             expires_at: request.now.saturating_add(self.grant_lifetime).unwrap_or(jiff::Timestamp::MAX),
             refresh: refresh.as_ref().map(|token| token.state(request.now)),
@@ -121,7 +121,7 @@ impl AuthorizationServer {
 
     /// Somebody else may have the code: whatever came of it ends (RFC 6749 §4.1.2).
     async fn replayed(&self, request: &TokenRequest<'_>, code: &Code) -> OAuthError {
-        self.end(request, &code.grant_name(), &code.user.id, RevocationReason::CodeReplayed).await;
+        self.end(request, &code.grant_name(), &code.consent.user.id, RevocationReason::CodeReplayed).await;
         OAuthError::InvalidGrant(INVALID)
     }
 

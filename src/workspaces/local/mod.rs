@@ -4,23 +4,29 @@
 //! environment cleaned, and can read and write whatever that user can. Workspaces and their status survive a
 //! restart; processes do not.
 
+mod direct;
 mod runtime;
 mod store;
 
 use super::{
-    CommandResult, CreateWorkspace, Error, LiveOutput, Owner, RunCommand, Status, Template, Workspace, WorkspaceFilter,
-    WorkspacePage, Workspaces, check_name,
+    CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
+    Workspaces, check_name,
 };
-use crate::ambient::Clock;
+use crate::{agent, ambient::Clock, config::WorkspaceRules};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use direct::Direct;
 use rand::{Rng as _, rngs::StdRng};
-use runtime::Runtime;
+use runtime::{Place, Runtime};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 use store::{Record, Store};
 use tokio::sync::OwnedMutexGuard;
@@ -46,6 +52,7 @@ pub struct LocalWorkspaces {
     clock: Arc<dyn Clock>,
     rng: Mutex<StdRng>,
     entries: Entries,
+    max_per_user: AtomicU32,
 }
 
 /// All workspaces by id. Only ever locked for a moment, never over an await.
@@ -74,8 +81,9 @@ impl LocalWorkspaces {
     pub async fn open(options: LocalOptions, clock: Arc<dyn Clock>, rng: StdRng) -> Result<Self, Error> {
         let (store, records) = Store::open(options.state_dir.join("workspaces")).await?;
         let entries = Entries::default();
+        let max_per_user = AtomicU32::new(WorkspaceRules::default().max_per_user);
         entries.lock().extend(records.into_iter().map(|record| (record.id.clone(), Arc::new(Entry::new(record)))));
-        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries })
+        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries, max_per_user })
     }
 
     /// Ends all processes of all workspaces, whose status stays as it is. For the server's shutdown.
@@ -87,7 +95,8 @@ impl LocalWorkspaces {
 
     /// The owner's workspaces, sorted by name.
     fn owned(&self, owner: &Owner) -> Vec<Arc<Entry>> {
-        let mut found: Vec<_> = self.entries.lock().values().filter(|entry| entry.owner == *owner).cloned().collect();
+        let mut found: Vec<_> =
+            self.entries.lock().values().filter(|entry| entry.owner.id == owner.id).cloned().collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
     }
@@ -124,9 +133,14 @@ impl LocalWorkspaces {
             name: record.name.clone(),
             template: record.template.clone(),
             status: record.status,
+            problem: None,
+            owner: record.owner.name.clone(),
+            outdated: false,
             parameters: BTreeMap::new(),
             home: self.store.home(&record.id).to_string_lossy().into_owned(),
             created_at: record.created_at,
+            last_activity: None,
+            expires_at: None,
         }
     }
 
@@ -165,6 +179,7 @@ fn unknown(wanted: &str, entries: &[Arc<Entry>]) -> Error {
 fn blank() -> Template {
     Template {
         name: BLANK.to_owned(),
+        display_name: "Blank".to_owned(),
         description: "An empty folder; commands run with this machine's own tools.".to_owned(),
         parameters: Vec::new(),
     }
@@ -172,6 +187,10 @@ fn blank() -> Template {
 
 #[async_trait]
 impl Workspaces for LocalWorkspaces {
+    fn apply(&self, rules: &WorkspaceRules) {
+        self.max_per_user.store(rules.max_per_user, Ordering::Relaxed);
+    }
+
     async fn templates(&self, _owner: &Owner) -> Result<Vec<Template>, Error> {
         Ok(vec![blank()])
     }
@@ -227,13 +246,13 @@ impl Workspaces for LocalWorkspaces {
         let entry = Arc::new(Entry::new(record.clone()));
         // Whoever finds the workspace waits with changes until its folder is there.
         let _folder_is_coming = entry.runtime.lock().await;
-        let mut name = HeldName::of(&self.entries, &entry)?;
+        let mut name = HeldName::of(&self.entries, &entry, self.max_per_user.load(Ordering::Relaxed))?;
         let view = self.view(&record);
         self.store.create(record, move || name.keep()).await?;
         Ok(view)
     }
 
-    async fn start(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
+    async fn start(&self, owner: &Owner, workspace: &str, _at_once: Option<Duration>) -> Result<Workspace, Error> {
         let (entry, _no_other_change) = self.change(owner, workspace).await?;
         self.set_status(&entry, Status::Running).await?;
         Ok(self.view(&entry.record()))
@@ -244,6 +263,11 @@ impl Workspaces for LocalWorkspaces {
         self.set_status(&entry, Status::Stopped).await?;
         runtime.end_all().await;
         Ok(self.view(&entry.record()))
+    }
+
+    async fn restart(&self, owner: &Owner, workspace: &str, at_once: Option<Duration>) -> Result<Workspace, Error> {
+        self.stop(owner, workspace).await?;
+        self.start(owner, workspace, at_once).await
     }
 
     async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
@@ -260,29 +284,25 @@ impl Workspaces for LocalWorkspaces {
         Ok(self.view(&entry.record()))
     }
 
-    async fn run_command(
-        &self,
-        owner: &Owner,
-        request: RunCommand,
-        live: Option<LiveOutput>,
-    ) -> Result<CommandResult, Error> {
-        let command = {
-            let (entry, mut runtime) = self.change(owner, &request.workspace).await?;
-            if entry.record().status == Status::Stopped {
-                return Err(Error::Stopped { workspace: entry.name.clone() });
-            }
-            let place = runtime::Place {
-                workspace: &entry.name,
-                home: self.store.home(&entry.id),
-                tmp: self.store.tmp(&entry.id),
-                output: self.store.output(&entry.id),
-                output_name: self.unique(),
-                options: &self.options,
-            };
-            runtime.start(&place, request, live).await?
+    async fn logs(&self, owner: &Owner, workspace: &str, _lines: u32) -> Result<WorkspaceLogs, Error> {
+        self.find(owner, workspace)?;
+        // A folder has no main process, and its commands' output is theirs.
+        Ok(WorkspaceLogs { lines: Vec::new(), truncated: false })
+    }
+
+    async fn agent(&self, owner: &Owner, workspace: &str, _purpose: Purpose) -> Result<agent::Client, Error> {
+        let (entry, _no_other_change) = self.change(owner, workspace).await?;
+        if entry.record().status == Status::Stopped {
+            return Err(Error::Stopped { workspace: entry.name.clone() });
+        }
+        let place = Place {
+            workspace: entry.name.clone(),
+            home: self.store.home(&entry.id),
+            tmp: self.store.tmp(&entry.id),
+            output: self.store.output(&entry.id),
+            options: self.options.clone(),
         };
-        // The lock is free again: other commands run beside this one, and a stop reaches it.
-        command.result().await
+        Ok(agent::Client::new(Arc::new(Direct { entry, place })))
     }
 }
 
@@ -293,10 +313,15 @@ struct HeldName {
 }
 
 impl HeldName {
-    fn of(entries: &Entries, entry: &Arc<Entry>) -> Result<Self, Error> {
+    fn of(entries: &Entries, entry: &Arc<Entry>, limit: u32) -> Result<Self, Error> {
         let mut all = entries.lock();
-        if all.values().any(|other| other.owner == entry.owner && other.name == entry.name) {
+        let owned: Vec<_> = all.values().filter(|other| other.owner.id == entry.owner.id).collect();
+        if owned.iter().any(|other| other.name == entry.name) {
             return Err(Error::NameTaken { name: entry.name.clone() });
+        }
+        let count = u32::try_from(owned.len()).unwrap_or(u32::MAX);
+        if count >= limit {
+            return Err(Error::QuotaExceeded { count, limit });
         }
         all.insert(entry.id.clone(), Arc::clone(entry));
         Ok(Self { entries: entries.clone(), id: Some(entry.id.clone()) })

@@ -1,14 +1,17 @@
 //! The tools of one endpoint, prepared once: schemas, the lists of names that may be served, the scopes they need.
 
-use super::{Call, Tool, ToolError, commands, identity, templates, workspaces};
+use super::{
+    Answer, Call, Effect, Patience, Tool, ToolError, audit::Trail, commands, files, identity, inspect, processes,
+    research, templates, workspaces,
+};
 use crate::{
     api::Scope,
     config::{ServerConfig, ToolRules},
     oauth::Caller,
+    observe::metrics::ToolCalls,
     workspaces::Workspaces,
 };
 use futures::future::BoxFuture;
-use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
@@ -34,13 +37,31 @@ pub enum Lookup<'a> {
 
 /// One tool, ready to be listed and called.
 pub struct Entry {
-    definition: rmcp::model::Tool,
-    name: &'static str,
-    scope: Option<Scope>,
+    definition: Definition,
     call: Box<CallFn>,
+    counts: ToolCalls,
 }
 
-type CallFn = dyn Fn(JsonObject, Call) -> BoxFuture<'static, CallToolResult> + Send + Sync;
+type CallFn = dyn Fn(Map<String, Value>, Call) -> BoxFuture<'static, Result<Answer, ToolError>> + Send + Sync;
+
+/// What a tool is, for those who list it.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// The name that agents call.
+    pub name: &'static str,
+    /// The name that people read.
+    pub title: &'static str,
+    /// What it does and when to use it.
+    pub description: &'static str,
+    /// The JSON Schema (2020-12) of its arguments.
+    pub input_schema: Arc<Map<String, Value>>,
+    /// The JSON Schema of its result.
+    pub output_schema: Arc<Map<String, Value>>,
+    /// What a token must be good for; `None`: any token will do.
+    pub scope: Option<Scope>,
+    /// How it acts.
+    pub effect: Effect,
+}
 
 impl Registry {
     /// All tools of the endpoint; only `whoami` without workspaces.
@@ -49,14 +70,35 @@ impl Registry {
         let mut entries = vec![Entry::new(identity::WhoAmI::new(&config.url))];
         let has_workspaces = backend.is_some();
         if let Some(backend) = backend {
-            entries.push(Entry::new(templates::ListTemplates(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::ListWorkspaces(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::GetWorkspace(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::CreateWorkspace(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::StartWorkspace(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::StopWorkspace(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::DeleteWorkspace(Arc::clone(&backend))));
-            entries.push(Entry::new(commands::RunCommand::new(backend, &config.limits)));
+            let (patience, backend) = (Patience::of(&config.limits), || Arc::clone(&backend));
+            entries.extend([
+                Entry::new(templates::ListTemplates(backend())),
+                Entry::new(templates::GetTemplate(backend())),
+                Entry::new(workspaces::ListWorkspaces(backend())),
+                Entry::new(workspaces::GetWorkspace(backend())),
+                Entry::new(workspaces::CreateWorkspace(backend(), patience)),
+                Entry::new(workspaces::StartWorkspace(backend(), patience)),
+                Entry::new(workspaces::StopWorkspace(backend())),
+                Entry::new(workspaces::RestartWorkspace(backend(), patience)),
+                Entry::new(workspaces::DeleteWorkspace(backend())),
+                Entry::new(inspect::WorkspaceUsage(backend())),
+                Entry::new(inspect::WorkspaceLogs(backend())),
+                Entry::new(commands::RunCommand(backend(), patience)),
+                Entry::new(processes::ListProcesses(backend())),
+                Entry::new(processes::ProcessOutput(backend(), patience)),
+                Entry::new(processes::SendInput(backend())),
+                Entry::new(processes::StopProcess(backend())),
+                Entry::new(files::ListFiles(backend())),
+                Entry::new(files::ReadFile(backend())),
+                Entry::new(files::SearchFiles(backend())),
+                Entry::new(files::WriteFile(backend())),
+                Entry::new(files::EditFile(backend())),
+                Entry::new(files::MovePath(backend())),
+                Entry::new(files::RemovePath(backend())),
+            ]);
+            let reach = research::Reach::new(config, &|name| is_served(&config.tools, name));
+            entries.push(Entry::new(research::Search::new(backend(), reach.clone(), patience)));
+            entries.push(Entry::new(research::Fetch::new(backend(), reach)));
         }
         Self { has_workspaces, ..Self::of(entries, &config.tools) }
     }
@@ -64,9 +106,23 @@ impl Registry {
     /// These tools, less those that the rules leave out.
     #[must_use]
     pub fn of(mut entries: Vec<Entry>, rules: &ToolRules) -> Self {
-        entries.retain(|entry| is_served(rules, entry.name));
-        let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.name, index)).collect();
+        entries.retain(|entry| is_served(rules, entry.definition.name));
+        let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.definition.name, index)).collect();
         Self { entries, by_name, has_workspaces: false }
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counted_in(mut self, counts: &ToolCalls) -> Self {
+        for entry in &mut self.entries {
+            entry.counts = counts.clone();
+        }
+        self
+    }
+
+    /// Everything that is served, in the order in which it is listed.
+    pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.entries.iter().map(|entry| &entry.definition)
     }
 
     /// What a name leads to for this caller.
@@ -74,19 +130,16 @@ impl Registry {
     pub fn lookup(&self, name: &str, caller: &Caller) -> Lookup<'_> {
         match self.by_name.get(name).and_then(|index| self.entries.get(*index)) {
             None => Lookup::Unknown,
-            Some(entry) => match entry.scope {
+            Some(entry) => match entry.definition.scope {
                 Some(scope) if !caller.scopes.contains(&scope) => Lookup::NeedsScope(scope),
                 _ => Lookup::Found(entry),
             },
         }
     }
 
-    /// The tools that this caller may call, as `tools/list` has them.
-    #[must_use]
-    pub fn visible_to(&self, caller: &Caller) -> Vec<rmcp::model::Tool> {
-        let visible =
-            self.entries.iter().filter(|entry| entry.scope.is_none_or(|scope| caller.scopes.contains(&scope)));
-        visible.map(|entry| entry.definition.clone()).collect()
+    /// The tools that this caller may call.
+    pub fn visible_to(&self, caller: &Caller) -> impl Iterator<Item = &Definition> {
+        self.definitions().filter(|definition| definition.scope.is_none_or(|scope| caller.scopes.contains(&scope)))
     }
 
     /// Whether there is a backend behind the tools.
@@ -104,42 +157,58 @@ impl Entry {
         tool.refine_input_schema(&mut input);
         let expected: Arc<str> = expected(&input).into();
         let output = schema::<T::Output>(SchemaSettings::draft2020_12().for_serialize());
-        let definition = rmcp::model::Tool::new(T::NAME, T::DESCRIPTION, input)
-            .with_title(T::TITLE)
-            .with_raw_output_schema(Arc::new(output))
-            .with_annotations(T::EFFECT.annotations());
+        let definition = Definition {
+            name: T::NAME,
+            title: T::TITLE,
+            description: T::DESCRIPTION,
+            input_schema: Arc::new(input),
+            output_schema: Arc::new(output),
+            scope: T::SCOPE,
+            effect: T::EFFECT,
+        };
         let tool = Arc::new(tool);
-        let call = move |arguments: JsonObject, call: Call| -> BoxFuture<'static, CallToolResult> {
+        let call = move |arguments: Map<String, Value>, call: Call| -> BoxFuture<'static, Result<Answer, ToolError>> {
             let (tool, expected) = (Arc::clone(&tool), Arc::clone(&expected));
             Box::pin(async move {
-                match run(&*tool, arguments, call, expected).await {
-                    Ok(result) => CallToolResult::structured(result),
-                    Err(error) => {
-                        if error.source().is_some() {
-                            tracing::warn!(tool = T::NAME, error = error.explain(), "a tool failed");
-                        }
-                        CallToolResult::error(vec![ContentBlock::text(error.explain())])
+                run(&*tool, arguments, call, expected).await.inspect_err(|error| {
+                    if error.source().is_some() {
+                        tracing::warn!(tool = T::NAME, error = error.explain(), "a tool failed");
                     }
-                }
+                })
             })
         };
-        Self { definition, name: T::NAME, scope: T::SCOPE, call: Box::new(call) }
+        Self { definition, call: Box::new(call), counts: ToolCalls::default() }
     }
 
-    /// Calls it. Failures are results, so that agents read them.
-    pub async fn call(&self, arguments: JsonObject, call: Call) -> CallToolResult {
-        (self.call)(arguments, call).await
+    /// What it is.
+    #[must_use]
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Calls it, and notes that in the audit. Dropping the future ends what it started.
+    pub async fn call(&self, arguments: Map<String, Value>, call: Call) -> Result<Answer, ToolError> {
+        let trail = Trail::begin(self.definition.name, &call.caller, &arguments, self.counts.clone());
+        let answer = (self.call)(arguments, call).await;
+        trail.end(&answer);
+        answer
     }
 }
 
-async fn run<T: Tool>(tool: &T, arguments: JsonObject, call: Call, expected: Arc<str>) -> Result<Value, ToolError> {
+async fn run<T: Tool>(
+    tool: &T,
+    arguments: Map<String, Value>,
+    call: Call,
+    expected: Arc<str>,
+) -> Result<Answer, ToolError> {
     let arguments = T::Arguments::deserialize(Value::Object(arguments)).map_err(|problem| ToolError::Arguments {
         tool: T::NAME,
         problem,
         expected,
     })?;
     let output = tool.call(arguments, call).await?;
-    serde_json::to_value(output).map_err(ToolError::Output)
+    let picture = T::picture(&output);
+    Ok(Answer { result: serde_json::to_value(output).map_err(ToolError::Output)?, picture })
 }
 
 /// `uint32` and its like are formats of OpenAPI, not of JSON Schema: the official TypeScript clients warn of each.

@@ -1,0 +1,264 @@
+//! The client of an agent: one method for each thing that it can do, over whatever [`Transport`] leads to it.
+
+use super::protocol::{
+    Command, CommandEvent, CommandResult, EditFile, Edited, Failure, FileContent, FileList, Hello, Input, ListFiles,
+    MovePath, Moved, Process, ProcessOutput, ProcessOutputRequest, Processes, ReadFile, RemovePath, Removed,
+    SearchFiles, SearchResults, Usage, WriteFile, Written,
+};
+use async_trait::async_trait;
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use serde::{Serialize, de::DeserializeOwned};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Where live output goes. Pieces that nobody takes in time are left out: a slow reader never slows the command.
+pub type LiveOutput = mpsc::Sender<String>;
+/// The body of an agent's answer.
+pub type AnswerBody = UnsyncBoxBody<Bytes, Lost>;
+
+/// Whether a request whose answer was lost may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// It changes nothing, or the agent knows it by its id: twice is as good as once.
+    Safe,
+    /// It may have been done.
+    Unsafe,
+}
+
+/// Leads to an agent.
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// Sends a request and returns the head of the answer. A connection that breaks before the request has reached the
+    /// agent is made anew, and one that breaks later too where `repeat` allows it.
+    async fn send(&self, request: Request<Full<Bytes>>, repeat: Repeat) -> Result<Response<AnswerBody>, Lost>;
+
+    /// Sees to it that a command which nobody waits for any more is ended, without waiting for it.
+    fn abandon(&self, command_id: &str);
+}
+
+/// The connection to the agent broke, or could not be made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Lost {
+    /// Why, for people.
+    pub why: String,
+    /// Whether the request may have reached the agent.
+    pub maybe_done: bool,
+}
+
+/// Why an agent did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// It says why.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// It could not be asked, or its answer was lost.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// It answered with something else than the protocol has: it is of another version.
+    #[error("the workspace's agent answered with {0}; restart the workspace, so that it gets an agent of this version")]
+    Unreadable(String),
+}
+
+/// An agent, wherever it is.
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<dyn Transport>,
+}
+
+impl Client {
+    /// The agent that `transport` leads to.
+    #[must_use]
+    pub fn new(transport: Arc<dyn Transport>) -> Self {
+        Self { transport }
+    }
+
+    /// Who it is.
+    pub async fn hello(&self) -> Result<Hello, AgentError> {
+        self.get("/hello").await
+    }
+
+    /// Runs a command, whose `id` must be new, and returns when it has ended, or at once if it is for the background.
+    /// Dropping the future ends the command, unless it is for the background.
+    pub async fn run(
+        &self,
+        id: &str,
+        command: &Command,
+        live: Option<LiveOutput>,
+    ) -> Result<CommandResult, AgentError> {
+        let mut guard = Abandon { transport: &*self.transport, id: (!command.background).then_some(id) };
+        let result = self.follow(id, command, live).await;
+        // Only what the agent has answered has ended there.
+        if !matches!(result, Err(AgentError::Lost(_))) {
+            guard.id = None;
+        }
+        result
+    }
+
+    /// Follows a command to its end, and takes it up again where the connection breaks.
+    async fn follow(&self, id: &str, command: &Command, live: Option<LiveOutput>) -> Result<CommandResult, AgentError> {
+        let mut path = format!("/commands/{id}");
+        // Two breaks in a row without a line in between are no accident any more.
+        let mut breaks = 0;
+        loop {
+            let mut body = self.send(Method::PUT, &path, Some(command), Repeat::Safe).await?;
+            // It has begun: an agent that does not know it now is another one, which must not run it once more.
+            path = format!("/commands/{id}?begun=true");
+            let mut unread = BytesMut::new();
+            let lost = loop {
+                match body.frame().await {
+                    Some(Ok(frame)) => {
+                        let Ok(data) = frame.into_data() else { continue };
+                        breaks = 0;
+                        unread.extend_from_slice(&data);
+                    }
+                    Some(Err(lost)) => break lost,
+                    None => break Lost { why: "the answer ended too early".to_owned(), maybe_done: true },
+                }
+                while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+                    let json = unread.split_to(end);
+                    unread.advance(1);
+                    if json.is_empty() {
+                        // The agent's heartbeat.
+                        continue;
+                    }
+                    match parse(&json)? {
+                        CommandEvent::Output(text) => {
+                            if let Some(live) = &live {
+                                // A slow reader misses pieces; one that has gone misses them all.
+                                let _ = live.try_send(text);
+                            }
+                        }
+                        CommandEvent::Result(result) => return Ok(result),
+                        CommandEvent::Failure(failure) => return Err(failure.into()),
+                    }
+                }
+            };
+            breaks += 1;
+            if breaks > 2 {
+                return Err(lost.into());
+            }
+        }
+    }
+
+    /// What runs in the background, or did lately.
+    pub async fn processes(&self) -> Result<Processes, AgentError> {
+        self.get("/processes").await
+    }
+
+    /// What a background process has said.
+    pub async fn process_output(&self, id: u32, request: ProcessOutputRequest) -> Result<ProcessOutput, AgentError> {
+        self.post(&format!("/processes/{id}/output"), &request, Repeat::Safe).await
+    }
+
+    /// Types something in.
+    pub async fn send_input(&self, id: u32, input: &Input) -> Result<Process, AgentError> {
+        self.post(&format!("/processes/{id}/input"), input, Repeat::Unsafe).await
+    }
+
+    /// Ends a process and all that it started.
+    pub async fn stop_process(&self, id: u32) -> Result<Process, AgentError> {
+        self.post(&format!("/processes/{id}/stop"), &(), Repeat::Safe).await
+    }
+
+    /// What is in a folder.
+    pub async fn list_files(&self, request: &ListFiles) -> Result<FileList, AgentError> {
+        self.post("/files/list", request, Repeat::Safe).await
+    }
+
+    /// A file, or a part of it.
+    pub async fn read_file(&self, request: &ReadFile) -> Result<FileContent, AgentError> {
+        self.post("/files/read", request, Repeat::Safe).await
+    }
+
+    /// Writes a whole file.
+    pub async fn write_file(&self, request: &WriteFile) -> Result<Written, AgentError> {
+        self.post("/files/write", request, Repeat::Safe).await
+    }
+
+    /// Replaces text in a file.
+    pub async fn edit_file(&self, request: &EditFile) -> Result<Edited, AgentError> {
+        self.post("/files/edit", request, Repeat::Unsafe).await
+    }
+
+    /// Looks for lines in files.
+    pub async fn search_files(&self, request: &SearchFiles) -> Result<SearchResults, AgentError> {
+        self.post("/files/search", request, Repeat::Safe).await
+    }
+
+    /// Moves a file or folder.
+    pub async fn move_path(&self, request: &MovePath) -> Result<Moved, AgentError> {
+        self.post("/files/move", request, Repeat::Unsafe).await
+    }
+
+    /// Removes a file or folder.
+    pub async fn remove_path(&self, request: &RemovePath) -> Result<Removed, AgentError> {
+        self.post("/files/remove", request, Repeat::Unsafe).await
+    }
+
+    /// What the workspace uses.
+    pub async fn usage(&self) -> Result<Usage, AgentError> {
+        self.get("/usage").await
+    }
+
+    async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, AgentError> {
+        let body = self.send::<()>(Method::GET, path, None, Repeat::Safe).await?;
+        parse(&body.collect().await?.to_bytes())
+    }
+
+    async fn post<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+        repeat: Repeat,
+    ) -> Result<A, AgentError> {
+        let body = self.send(Method::POST, path, Some(request), repeat).await?;
+        parse(&body.collect().await?.to_bytes())
+    }
+
+    /// The body of a good answer.
+    async fn send<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+        repeat: Repeat,
+    ) -> Result<AnswerBody, AgentError> {
+        let body = body.map(serde_json::to_vec).transpose();
+        let body = body.map_err(|error| AgentError::Unreadable(format!("nothing: {error}")))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://agent{path}"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::from(body.unwrap_or_default()))
+            .map_err(|error| AgentError::Unreadable(format!("nothing: {error}")))?;
+        let response = self.transport.send(request, repeat).await?;
+        if response.status().is_success() {
+            return Ok(response.into_body());
+        }
+        let status = response.status();
+        let text = response.into_body().collect().await?.to_bytes();
+        Err(serde_json::from_slice::<Failure>(&text)
+            .map_or_else(|_| AgentError::Unreadable(format!("status {status}")), AgentError::Failed))
+    }
+}
+
+/// Ends a command unless its end was seen.
+struct Abandon<'a> {
+    transport: &'a dyn Transport,
+    id: Option<&'a str>,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.transport.abandon(id);
+        }
+    }
+}
+
+fn parse<A: DeserializeOwned>(json: &[u8]) -> Result<A, AgentError> {
+    serde_json::from_slice(json).map_err(|error| AgentError::Unreadable(format!("what cannot be read: {error}")))
+}

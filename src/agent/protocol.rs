@@ -1,0 +1,445 @@
+//! What is said between a server and the agent of a workspace: JSON over HTTP/2, one type for each request and answer.
+//!
+//! The descriptions of fields reach agents in the tools' schemas, so they speak to an agent. Paths that are relative
+//! start at the workspace's home. Whoever adds a field gives it a default: servers and agents of two versions meet
+//! during upgrades.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Who the agent is: the answer of `GET /hello`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version of Portcullis that it was built from.
+    pub version: String,
+    /// The home folder, absolute.
+    pub home: String,
+}
+
+/// A command to run: `PUT /commands/ID`. The id is the server's to choose, and new for each command: a second request
+/// with an id that is known takes up the command that runs or has run, instead of running it twice. With
+/// `?begun=true` an id that is not known starts nothing: the agent that knew it has gone.
+///
+/// The answer is one JSON object per line, each a [`CommandEvent`]; an empty line now and then is the heartbeat. Whoever
+/// stops reading it has 15 seconds to take the command up again, before it is ended; `DELETE /commands/ID` ends it at
+/// once. How a command went is remembered for two minutes.
+///
+/// An id is 1 to 64 letters, digits, `-` and `_`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// A line for the shell.
+    pub command: String,
+    /// Where it runs; `None`: in the home folder.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// Variables beside the workspace's own.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// What it reads on its standard input; `None`: nothing.
+    #[serde(default)]
+    pub stdin: Option<String>,
+    /// When it is ended; `None`: not before the workspace stops.
+    #[serde(default)]
+    pub timeout: Option<Duration>,
+    /// Whether to answer at once and let it run on; its standard input stays open.
+    #[serde(default)]
+    pub background: bool,
+    /// Whether to send its output as it comes.
+    #[serde(default)]
+    pub live: bool,
+}
+
+/// One line of the answer to a [`Command`]: any number of pieces of output, then its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandEvent {
+    /// Output of either stream, as it comes. What nobody takes in time is left out.
+    Output(String),
+    /// How it went.
+    Result(CommandResult),
+    /// Why it did not start.
+    Failure(Failure),
+}
+
+/// How a command went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CommandResult {
+    /// The exit code; 128 and the signal's number if a signal ended it; null while it runs in the background.
+    pub exit_code: Option<i32>,
+    /// Standard output; only its beginning and end if `truncated`.
+    pub stdout: String,
+    /// Standard error; only its beginning and end if `truncated`.
+    pub stderr: String,
+    /// How long it ran, in milliseconds.
+    pub duration_ms: u64,
+    /// Whether stdout or stderr was too long to show whole. `stdout_file` and `stderr_file` have the rest.
+    pub truncated: bool,
+    /// Whether it was ended because its time was up.
+    pub timed_out: bool,
+    /// What still runs of it, for process_output, send_input and stop_process. Null if everything has ended.
+    pub process_id: Option<u32>,
+    /// The file in the workspace with all of stdout, where it is not all shown here.
+    pub stdout_file: Option<String>,
+    /// The file in the workspace with all of stderr, where it is not all shown here.
+    pub stderr_file: Option<String>,
+    /// What else to know, such as what to do next.
+    pub note: Option<String>,
+}
+
+/// The answer of `GET /processes`: what commands left running, and what has ended lately.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Processes {
+    /// The newest first.
+    pub processes: Vec<Process>,
+}
+
+/// A command that runs on in the background, or did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Process {
+    /// For process_output, send_input and stop_process.
+    pub process_id: u32,
+    /// The command line.
+    pub command: String,
+    /// Whether any of it still runs.
+    pub running: bool,
+    /// The exit code, once the command itself has ended; 128 and the signal's number if a signal ended it.
+    pub exit_code: Option<i32>,
+    /// When it was started.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub started_at: Timestamp,
+}
+
+/// `POST /processes/ID/output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessOutputRequest {
+    /// How long to wait for new output or the end; zero: not at all.
+    #[serde(default)]
+    pub wait: Duration,
+    /// Where the part before ended: the `next_offset` of that answer. `None`: the end of what there is.
+    #[serde(default)]
+    pub offset: Option<u64>,
+}
+
+/// What a background process has said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProcessOutput {
+    /// Standard output and standard error as they came, from `offset` on, or the last part.
+    pub output: String,
+    /// Pass it as `offset` for what comes next.
+    pub next_offset: u64,
+    /// How many bytes between the offset that was asked for and `output` are no longer kept here.
+    pub skipped_bytes: u64,
+    /// Whether any of it still runs.
+    pub running: bool,
+    /// The exit code, once the command itself has ended.
+    pub exit_code: Option<i32>,
+    /// The file in the workspace with all of stdout.
+    pub stdout_file: Option<String>,
+    /// The file in the workspace with all of stderr.
+    pub stderr_file: Option<String>,
+}
+
+/// `POST /processes/ID/input`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// What the process reads; lines end with a line feed of yours.
+    pub text: String,
+    /// Whether its standard input ends after that.
+    #[serde(default)]
+    pub close: bool,
+}
+
+/// `POST /files/list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListFiles {
+    /// The folder; `None`: the home folder.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// How deep to look, up to 10: 1, or null, is the folder itself. What is in `.git` and `node_modules` is not shown
+    /// unless `path` leads there.
+    #[serde(default)]
+    pub depth: Option<u32>,
+}
+
+/// What is in a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileList {
+    /// The folder, absolute.
+    pub path: String,
+    /// Sorted by path; folders before what is in them.
+    pub entries: Vec<FileEntry>,
+    /// Whether there are more than are listed: name a smaller folder or depth.
+    pub truncated: bool,
+}
+
+/// One entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileEntry {
+    /// Relative to the folder that was asked for.
+    pub path: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// Its size in bytes, for files.
+    pub size: Option<u64>,
+    /// When its content last changed.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub modified_at: Option<Timestamp>,
+}
+
+/// What an entry of a folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum FileKind {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A socket, pipe or device.
+    Other,
+}
+
+/// `POST /files/read`. Text is read by lines, or from a byte on where a line is too long for that; what is no text is
+/// read by bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadFile {
+    /// The file.
+    pub path: String,
+    /// The first line, from 1; text only.
+    #[serde(default)]
+    pub start_line: Option<u64>,
+    /// The last line, with it.
+    #[serde(default)]
+    pub end_line: Option<u64>,
+    /// The first byte, from 0; instead of lines.
+    #[serde(default)]
+    pub start_byte: Option<u64>,
+    /// At most so many bytes of it; 262144 if null, and at most 16777216. At least one character is given.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
+}
+
+/// A file, or a part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileContent {
+    /// The file, absolute.
+    pub path: String,
+    /// The text, or its bytes in base64.
+    pub content: String,
+    /// How `content` is written.
+    pub encoding: Encoding,
+    /// The media type, guessed from the name and the first bytes.
+    pub mime_type: String,
+    /// The size of the whole file in bytes.
+    pub size: u64,
+    /// The first line that `content` has, from 1; null where it was read by bytes, and for an empty file.
+    pub start_line: Option<u64>,
+    /// The last line that it has.
+    pub end_line: Option<u64>,
+    /// Whether the file goes on after `content`.
+    pub truncated: bool,
+    /// Pass it as start_line for what follows, where that starts with a line.
+    #[serde(default)]
+    pub next_start_line: Option<u64>,
+    /// Pass it as start_byte for what follows, where that starts within a line, or the file is read by bytes.
+    #[serde(default)]
+    pub next_start_byte: Option<u64>,
+}
+
+/// How content is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Encoding {
+    /// As text.
+    #[default]
+    Utf8,
+    /// In base64 (RFC 4648 §4).
+    Base64,
+}
+
+/// `POST /files/write`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteFile {
+    /// The file; its folders are made.
+    pub path: String,
+    /// All that it is to hold.
+    pub content: String,
+    /// How `content` is written.
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// Its permissions in octal, such as `755`; `None`: those that it has, or 644 less the umask.
+    #[serde(default)]
+    pub mode: Option<String>,
+}
+
+/// A file that was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Written {
+    /// The file, absolute.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether it was not there before.
+    pub created: bool,
+}
+
+/// `POST /files/edit`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditFile {
+    /// The file.
+    pub path: String,
+    /// What is there; it must occur exactly once unless `replace_all`. Line feeds also stand for the CRLF of a file that
+    /// has such line ends, and they are written as it has them.
+    pub old_text: String,
+    /// What is to be there instead.
+    pub new_text: String,
+    /// Whether to replace every occurrence.
+    #[serde(default)]
+    pub replace_all: bool,
+}
+
+/// A file that was edited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Edited {
+    /// The file, absolute.
+    pub path: String,
+    /// How many places were changed.
+    pub replacements: u64,
+    /// What changed, as a unified diff; shortened where it is long.
+    pub diff: String,
+}
+
+/// `POST /files/search`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchFiles {
+    /// A regular expression, matched line by line. What .gitignore files name, binary files and what is in .git are left
+    /// out.
+    pub pattern: String,
+    /// The folder or file to search; `None`: the home folder.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Only files whose path fits, such as `*.rs` or `src/**/*.ts`; all but those if it begins with `!`.
+    #[serde(default)]
+    pub glob: Option<String>,
+    /// At most so many matches: 100 if null, and at most 1000.
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchResults {
+    /// Sorted by path and line.
+    pub matches: Vec<SearchMatch>,
+    /// Whether there may be more: narrow the pattern, path or glob.
+    pub truncated: bool,
+    /// What else to know, such as why it stopped early.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// A line that matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchMatch {
+    /// The file, relative to the folder that was searched.
+    pub path: String,
+    /// The line's number, from 1.
+    pub line: u64,
+    /// The line; only the part around the match where it is long.
+    pub text: String,
+}
+
+/// `POST /files/move`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovePath {
+    /// What to move.
+    pub from: String,
+    /// Its new path; folders on the way are made.
+    pub to: String,
+    /// Whether a file that is there is replaced. A folder never is.
+    #[serde(default)]
+    pub overwrite: bool,
+}
+
+/// What was moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Moved {
+    /// Where it was, absolute.
+    pub from: String,
+    /// Where it is, absolute.
+    pub to: String,
+}
+
+/// `POST /files/remove`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovePath {
+    /// What to remove.
+    pub path: String,
+    /// Whether a folder goes with all that is in it.
+    #[serde(default)]
+    pub recursive: bool,
+}
+
+/// What was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Removed {
+    /// Where it was, absolute.
+    pub path: String,
+}
+
+/// The answer of `GET /usage`: what the workspace uses now, and what it may use. What cannot be measured is null.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Usage {
+    /// CPU, in cores.
+    pub cpu: Amount,
+    /// Memory, in bytes; without what the kernel can take back.
+    pub memory: Amount,
+    /// The volume under the home folder, in bytes.
+    pub disk: Amount,
+}
+
+/// Something used of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Amount {
+    /// What is used.
+    pub used: Option<f64>,
+    /// What may be used; null: no limit is set.
+    pub limit: Option<f64>,
+}
+
+/// Why the agent refused or failed: the body of every answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// What was wrong and what to do, for people and agents.
+    pub message: String,
+}
+
+/// The kinds of failures; each has the HTTP status that REST answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// An argument that cannot be (400).
+    Invalid,
+    /// A path or process that is not there (404).
+    NotFound,
+    /// It is in the way, or not as it must be: a folder where a file is needed, text that occurs twice (409).
+    Conflict,
+    /// The workspace's user may not (403).
+    Denied,
+    /// Too large to send or to take (413).
+    TooLarge,
+    /// The disk or the number of processes is used up (507).
+    Exhausted,
+    /// The agent's own failure (500).
+    Internal,
+    /// The command was ended because the workspace stops (409).
+    Interrupted,
+}

@@ -1,0 +1,274 @@
+//! What agents can do: one trait, and a file for each group of tools.
+//!
+//! `mcp` serves them as MCP tools and `rest` as HTTP: names, arguments, scopes and results are the same.
+
+mod audit;
+mod commands;
+mod files;
+mod identity;
+mod inspect;
+mod processes;
+mod registry;
+mod research;
+mod templates;
+mod workspaces;
+
+pub use registry::{Definition, Entry, Lookup, Registry};
+
+use crate::{
+    api::Scope,
+    config::Limits,
+    oauth::Caller,
+    workspaces::{self as backend, Owner},
+};
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use std::{error::Error as _, sync::Arc, time::Duration};
+
+/// One tool: what agents read about it, and what it does.
+pub trait Tool: Send + Sync + 'static {
+    /// Its arguments. The type must deny unknown fields.
+    type Arguments: DeserializeOwned + JsonSchema + Send;
+    /// Its result: an object.
+    type Output: Serialize + JsonSchema;
+
+    /// The name that agents call.
+    const NAME: &'static str;
+    /// The name that people read.
+    const TITLE: &'static str;
+    /// What it does and when to use it, for agents.
+    const DESCRIPTION: &'static str;
+    /// What a token must be good for; `None`: any token will do.
+    const SCOPE: Option<Scope>;
+    /// How it acts.
+    const EFFECT: Effect;
+
+    /// Adjusts the schema of the arguments to the endpoint, beyond what the type says.
+    fn refine_input_schema(&self, _schema: &mut Map<String, Value>) {}
+
+    /// Which part of the result is a picture, for those who can look at one.
+    fn picture(_output: &Self::Output) -> Option<Picture> {
+        None
+    }
+
+    /// Does it. Dropping the future must end what it started.
+    fn call(
+        &self,
+        arguments: Self::Arguments,
+        call: Call,
+    ) -> impl Future<Output = Result<Self::Output, ToolError>> + Send;
+}
+
+/// A tool without arguments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoArguments {}
+
+/// A picture within a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The member of the result that has it, in base64.
+    pub member: &'static str,
+    /// Its media type, such as `image/png`.
+    pub mime_type: String,
+}
+
+/// What a tool answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    result: Value,
+    picture: Option<Picture>,
+}
+
+/// A picture that was taken out of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// In base64 (RFC 4648 §4).
+    pub data: String,
+    /// Its media type, such as `image/png`.
+    pub mime_type: String,
+}
+
+impl Answer {
+    /// All of it as one JSON object, which fits the output schema.
+    #[must_use]
+    pub fn into_json(self) -> Value {
+        self.result
+    }
+
+    /// The same with its picture beside it, for a protocol that shows pictures: where it was is an empty text.
+    #[must_use]
+    pub fn into_parts(mut self) -> (Value, Option<Image>) {
+        let image = self.picture.and_then(|Picture { member, mime_type }| match self.result.get_mut(member)? {
+            Value::String(data) => Some(Image { data: std::mem::take(data), mime_type }),
+            _ => None,
+        });
+        (self.result, image)
+    }
+}
+
+/// How long a tool may wait, so that its answer comes within the time that a request has.
+#[derive(Clone, Copy, Debug)]
+struct Patience(Duration);
+
+impl Patience {
+    /// What is left of a request's time for ending what it began, and for sending the answer.
+    const MARGIN: u64 = 5;
+
+    fn of(limits: &Limits) -> Self {
+        let whole = limits.request_timeout.as_duration().as_secs();
+        // A request of few seconds must leave some of them to the tool.
+        Self(Duration::from_secs(whole.saturating_sub(Self::MARGIN).max(whole / 2).max(1)))
+    }
+
+    fn seconds(self) -> u64 {
+        self.0.as_secs()
+    }
+
+    /// Writes the most that can be waited into the schema of an argument.
+    fn refine(self, schema: &mut Map<String, Value>, argument: &str) {
+        let argument = schema.get_mut("properties").and_then(|properties| properties.get_mut(argument));
+        if let Some(argument) = argument.and_then(Value::as_object_mut) {
+            argument.insert("maximum".to_owned(), self.seconds().into());
+        }
+    }
+}
+
+/// What a tool does to the world, in the four hints of MCP's tool annotations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It only looks.
+    Reads,
+    /// It adds something, each time anew.
+    Adds,
+    /// It brings about a state, and loses nothing on the way.
+    Ensures,
+    /// It takes something away; once is as good as twice.
+    Removes,
+    /// It replaces something; twice is not as good as once.
+    Changes,
+    /// It can do anything, to the outside world too.
+    Anything,
+}
+
+/// The four hints of MCP's tool annotations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "MCP has these four")]
+pub struct Hints {
+    /// It changes nothing.
+    pub read_only: bool,
+    /// It may take something away.
+    pub destructive: bool,
+    /// Twice is as good as once.
+    pub idempotent: bool,
+    /// It may reach what is outside of the workspaces.
+    pub open_world: bool,
+}
+
+impl Effect {
+    /// What it means for who calls.
+    #[must_use]
+    pub const fn hints(self) -> Hints {
+        let (read_only, destructive, idempotent, open_world) = match self {
+            Self::Reads => (true, false, true, false),
+            Self::Adds => (false, false, false, false),
+            Self::Ensures => (false, false, true, false),
+            Self::Removes => (false, true, true, false),
+            Self::Changes => (false, true, false, false),
+            Self::Anything => (false, true, false, true),
+        };
+        Hints { read_only, destructive, idempotent, open_world }
+    }
+}
+
+/// Where a tool reports how it goes.
+pub type Progress = Box<dyn Report>;
+
+/// Takes what a tool reports while it works.
+#[async_trait]
+pub trait Report: Send {
+    /// Passes a message on.
+    async fn report(&mut self, message: String);
+}
+
+/// One call of a tool.
+pub struct Call {
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// Where to report how it goes; `None` if the client did not ask for it.
+    pub progress: Option<Progress>,
+}
+
+impl Call {
+    /// On whose behalf.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        let caller = &self.caller;
+        let name = caller.user_name.clone().unwrap_or_else(|| caller.client_id.clone());
+        Owner { id: caller.subject.clone(), name }
+    }
+}
+
+/// Why a tool failed. Agents read these messages.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// The arguments do not fit the schema.
+    #[error("{tool}: {problem}. Expected arguments: {expected}")]
+    Arguments {
+        /// The tool's name.
+        tool: &'static str,
+        /// What is wrong with them.
+        problem: serde_json::Error,
+        /// What would be right.
+        expected: Arc<str>,
+    },
+    /// The operation failed.
+    #[error(transparent)]
+    Workspaces(#[from] backend::Error),
+    /// What is asked for is there for tokens of another scope only.
+    #[error("{what} needs the scope {scope}, which this access token does not have")]
+    NeedsScope {
+        /// What was asked for.
+        what: &'static str,
+        /// What is missing.
+        scope: Scope,
+    },
+    /// The endpoint leaves out the tools that would do it.
+    #[error("{what} is not served by this endpoint: its tools for that are left out")]
+    NotServed {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The result could not be written down.
+    #[error("the result cannot be shown")]
+    Output(#[source] serde_json::Error),
+}
+
+impl ToolError {
+    /// The message and its causes, in one line.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_explained_to_its_root() {
+        let source = std::io::Error::other("disk full");
+        let error = ToolError::from(backend::Error::Io { doing: "save the workspace's state".to_owned(), source });
+        assert_eq!(error.explain(), "could not save the workspace's state: disk full");
+    }
+}
