@@ -3,7 +3,8 @@
 use crate::{
     operator::stage::install,
     support::{
-        controlplane::{ControlPlane, client_of},
+        api_server::client_of,
+        controlplane::ControlPlane,
         grants::{conform, conform_registrations, eventually, grant},
         wire::Wire,
     },
