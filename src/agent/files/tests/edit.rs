@@ -183,6 +183,14 @@ fn it_says_what_is_wrong_and_where_to_look() {
 }
 
 #[test]
+fn text_that_repeats_itself_is_not_compared_for_ever() {
+    let home = Home::new();
+    home.file("f", "a\n".repeat(400_000));
+    let failure = edit(&home.tree, &change(&("a\n".repeat(200_000) + "b"), "x")).unwrap_err();
+    assert!(failure.message.contains("it begins like line 1, but where it goes on with `b`"), "{failure}");
+}
+
+#[test]
 fn only_text_of_a_sensible_size_is_edited() {
     let home = Home::new();
     home.file("f", b"a\xff");
