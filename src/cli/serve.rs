@@ -5,10 +5,11 @@ use crate::{
     ambient::{Clock, SystemClock},
     config::{PRIVATE_PORT, PUBLIC_PORT},
     identity::workload::ServiceAccounts,
+    mirror::Health,
     oauth::workload::NoCluster,
     outbound::{Outbound, OutboundError},
     server::{self, Listeners, Options, ServerError},
-    state::{Health, Kubernetes, Local, kubernetes},
+    state::{Kubernetes, Local, kubernetes},
 };
 use clap::ValueEnum;
 use kube::{Config, config::InferConfigError};
