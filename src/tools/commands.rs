@@ -2,10 +2,13 @@
 
 use super::{Call, Effect, Progress, Tool, ToolError};
 use crate::{
+    agent::protocol::{Command, CommandResult},
+    ambient,
     api::Scope,
-    config::Limits,
-    workspaces::{self as backend, CommandResult, Workspaces},
+    config::{self, Limits},
+    workspaces::{Error, Purpose, Workspaces},
 };
+use rand::Rng as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -86,56 +89,64 @@ impl Tool for RunCommand {
             Some(seconds) if !(1..=self.max_timeout).contains(&seconds) => {
                 let max = self.max_timeout;
                 let problem = format!("{seconds} is out of range; give 1 to {max}, or run it with background: true");
-                return Err(backend::Error::InvalidArgument { argument: "timeout_seconds", problem }.into());
+                return Err(Error::InvalidArgument { argument: "timeout_seconds", problem }.into());
             }
             Some(seconds) => Some(seconds),
             None if arguments.background => None,
             None => Some(DEFAULT_TIMEOUT.min(self.max_timeout)),
         };
-        let request = backend::RunCommand {
-            workspace: arguments.workspace,
+        let workspace = arguments.workspace;
+        let agent = self.backend.agent(&owner, &workspace, Purpose::Work).await?;
+        let command = Command {
             command: arguments.command,
             cwd: arguments.cwd,
             env: arguments.env,
             stdin: arguments.stdin,
             timeout: timeout.map(Duration::from_secs),
             background: arguments.background,
+            live: call.progress.is_some(),
         };
-        match call.progress {
-            None => Ok(self.backend.run_command(&owner, request, None).await?),
+        let id = new_id();
+        let result = match call.progress {
+            None => agent.run(&id, &command, None).await,
             Some(progress) => {
                 let (live, output) = mpsc::channel(64);
-                let run = self.backend.run_command(&owner, request, Some(live));
+                let run = agent.run(&id, &command, Some(live));
                 tokio::pin!(run);
                 tokio::select! {
-                    result = &mut run => Ok(result?),
+                    result = &mut run => result,
                     // It ends when the command's output has ended, before the result is there.
-                    () = report(progress, output) => Ok(run.await?),
+                    () = report(progress, output) => run.await,
                 }
             }
-        }
+        };
+        Ok(result.map_err(Error::agent(&workspace))?)
     }
 }
 
+/// Thirty-two hexadecimal digits, never used before.
+fn new_id() -> String {
+    let mut bytes = [0_u8; 16];
+    ambient::rng().fill_bytes(&mut bytes);
+    config::hex(&bytes)
+}
+
 /// Sends what comes as progress, several pieces at a time.
-async fn report(mut progress: Progress, mut output: mpsc::Receiver<Vec<u8>>) {
+async fn report(mut progress: Progress, mut output: mpsc::Receiver<String>) {
     let mut ticks = interval(REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut unsent: Vec<u8> = Vec::new();
+    let mut unsent = String::new();
     loop {
         tokio::select! {
             piece = output.recv() => match piece {
                 Some(piece) => {
-                    unsent.extend(piece);
-                    let excess = unsent.len().saturating_sub(REPORT_BYTES);
-                    unsent.drain(..excess);
+                    unsent.push_str(&piece);
+                    unsent.drain(..unsent.floor_char_boundary(unsent.len().saturating_sub(REPORT_BYTES)));
                 }
                 None => return,
             },
             _ = ticks.tick(), if !unsent.is_empty() => {
-                let text = String::from_utf8_lossy(&unsent).into_owned();
-                unsent.clear();
-                progress.report(text).await;
+                progress.report(std::mem::take(&mut unsent)).await;
             }
         }
     }
