@@ -6,6 +6,7 @@ mod capture;
 mod client;
 mod command;
 mod group;
+pub mod place;
 pub mod protocol;
 
 pub use capture::{Captured, Kept};

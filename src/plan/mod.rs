@@ -22,6 +22,7 @@ mod server_config;
 mod service;
 #[cfg(test)]
 mod tests;
+pub mod workspace;
 
 use crate::{
     api::{McpEndpoint, OAuthClient},
