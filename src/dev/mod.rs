@@ -13,10 +13,10 @@ pub use manifests::Source;
 use crate::{
     ambient::Clock,
     chain::chain,
+    mirror::Health,
     oauth::workload::NoCluster,
     outbound::{Outbound, OutboundError},
     server::{self, Listeners, ServerError},
-    mirror::Health,
     state,
     workspaces::{
         self, Workspaces,

@@ -23,7 +23,7 @@ pub trait Entry {
     fn user(&self) -> Option<&str>;
     /// What its user's things are sorted by, before their names.
     fn order(&self) -> &str {
-        ""
+        self.name()
     }
 }
 

@@ -12,7 +12,7 @@ mod watch;
 pub use health::Health;
 pub(crate) use index::{Entry, Found, Index};
 pub(crate) use request::{RequestError, request};
-pub(crate) use times::Times;
+pub(crate) use times::{Keeper, Times};
 pub(crate) use watch::Watch;
 
 use kube::Resource;

@@ -16,6 +16,12 @@ const GATHER: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(30);
 const AT_THE_END: Duration = Duration::from_secs(5);
 
+/// Where times are kept.
+pub trait Keeper {
+    /// Writes one.
+    fn write(&self, name: &str, at: Timestamp) -> impl Future<Output = Result<(), RequestError>> + Send;
+}
+
 /// What is to be written, by the object's name.
 pub struct Times {
     /// For the log, such as `when grants were last used`.
@@ -37,11 +43,11 @@ impl Times {
     }
 
     /// Writes for ever what is noted.
-    pub async fn save(&self, write: impl AsyncFn(&str, Timestamp) -> Result<(), RequestError>) {
+    pub async fn save(&self, keeper: &impl Keeper) {
         loop {
             self.noted.notified().await;
             tokio::time::sleep(GATHER).await;
-            if let Err(error) = self.save_noted(&write).await {
+            if let Err(error) = self.save_noted(keeper).await {
                 let (what, error) = (self.what, chain(&error));
                 tracing::warn!(error, "{what} could not be written; it is retried");
                 tokio::time::sleep(RETRY).await;
@@ -51,21 +57,18 @@ impl Times {
     }
 
     /// Writes what is noted, before the server ends.
-    pub async fn save_at_the_end(&self, write: impl AsyncFn(&str, Timestamp) -> Result<(), RequestError>) {
-        if !matches!(tokio::time::timeout(AT_THE_END, self.save_noted(&write)).await, Ok(Ok(()))) {
+    pub async fn save_at_the_end(&self, keeper: &impl Keeper) {
+        if !matches!(tokio::time::timeout(AT_THE_END, self.save_noted(keeper)).await, Ok(Ok(()))) {
             tracing::warn!("{} could not be written for all", self.what);
         }
     }
 
-    async fn save_noted(
-        &self,
-        write: &impl AsyncFn(&str, Timestamp) -> Result<(), RequestError>,
-    ) -> Result<(), RequestError> {
+    async fn save_noted(&self, keeper: &impl Keeper) -> Result<(), RequestError> {
         loop {
             // One by one, and taken out when written: whoever stops this loses nothing.
             let next = self.unsaved().iter().next().map(|(name, at)| (name.clone(), *at));
             let Some((name, at)) = next else { return Ok(()) };
-            match write(&name, at).await {
+            match keeper.write(&name, at).await {
                 Ok(()) => {}
                 Err(error) if error.code() == Some(404) => {}
                 Err(error) => return Err(error),

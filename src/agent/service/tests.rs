@@ -3,8 +3,8 @@ use crate::{
     agent::{AgentError, Client, InProcess},
     ambient::SystemClock,
 };
-use tokio::time::Instant;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -2,7 +2,7 @@
 
 use super::Kubernetes;
 use crate::{
-    mirror::{Found, RequestError, request},
+    mirror::{Found, Keeper, RequestError, request},
     oauth::grant::Grant,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -21,8 +21,10 @@ impl Kubernetes {
         self.known.amend(name, |grant| Grant { last_used: Some(now), ..grant.clone() });
         self.last_uses.note(name, now);
     }
+}
 
-    pub(super) async fn write_last_use(&self, name: &str, at: Timestamp) -> Result<(), RequestError> {
+impl Keeper for Kubernetes {
+    async fn write(&self, name: &str, at: Timestamp) -> Result<(), RequestError> {
         let patch = Patch::Merge(json!({"status": {"lastUsed": at}}));
         let kept = request(self.grants.patch_status(name, &PatchParams::default(), &patch)).await?;
         if let Ok(grant) = self.readable_grant(kept) {

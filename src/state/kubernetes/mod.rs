@@ -21,7 +21,11 @@ use crate::{
     mirror::{Health, Index, Times, Watch, identity},
     oauth::grant::Grant,
 };
-use kube::{Api, Client, core::DeserializeGuard, runtime::watcher::{Config, Event}};
+use kube::{
+    Api, Client,
+    core::DeserializeGuard,
+    runtime::watcher::{Config, Event},
+};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
@@ -83,16 +87,15 @@ impl Kubernetes {
                 watch.taken_in(&self.health);
             }
         };
-        let write_last_use = async |name: &str, at| self.write_last_use(name, at).await;
         let following = async {
             tokio::select! {
                 () = grants => {}
                 () = clients => {}
-                () = self.last_uses.save(write_last_use) => {}
+                () = self.last_uses.save(self) => {}
             }
         };
         stop.run_until_cancelled(Box::pin(following)).await;
-        self.last_uses.save_at_the_end(write_last_use).await;
+        self.last_uses.save_at_the_end(self).await;
     }
 
     async fn grant_told(&self, event: Event<Guarded<OAuthGrant>>) {
