@@ -1,50 +1,25 @@
-//! How requests are read and failures are answered: JSON both ways (RFC 8259).
+//! How the agent's routes take requests and answer: JSON each way, and every failure as a [`Failure`] (`protocol`).
 
 use super::protocol::{Failure, FailureKind};
 use axum::{
     Json,
+    body::Bytes,
     extract::{FromRequest, Request},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 
 /// How long a request may be: a file of 16 MiB in base64, and what is around it.
 pub const MAX_REQUEST: usize = 24 * 1024 * 1024;
 
-/// The body of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<T>(pub T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                let most = MAX_REQUEST / (1024 * 1024);
-                return Failure::new(FailureKind::TooLarge, format!("send at most {most} MiB at once"));
-            }
-            Failure::new(FailureKind::Invalid, format!("the request did not all arrive: {rejection}"))
-        })?;
-        let read = serde_json::from_slice(&body);
-        read.map(Self)
-            .map_err(|error| Failure::new(FailureKind::Invalid, format!("the request cannot be read: {error}")))
-    }
-}
-
-impl Failure {
-    /// A failure; the message says what was wrong and what to do.
-    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
-    }
-}
+/// A handler's answer.
+pub(super) type Answer<A> = Result<Json<A>, Failure>;
 
 impl FailureKind {
-    /// The HTTP status of its answers.
+    /// The HTTP status that says it.
     #[must_use]
-    pub fn status(self) -> StatusCode {
+    pub const fn status(self) -> StatusCode {
         match self {
             Self::Invalid => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -55,10 +30,36 @@ impl FailureKind {
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
+
+    /// A failure of this kind.
+    pub fn because(self, message: impl Into<String>) -> Failure {
+        Failure { kind: self, message: message.into() }
+    }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         (self.kind.status(), Json(self)).into_response()
+    }
+}
+
+/// A request's JSON body. One that is too large or no such request is a [`Failure`] too.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<Q>(pub Q);
+
+impl<Q: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<Q> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                FailureKind::TooLarge.because(format!("send at most {} MiB at once", MAX_REQUEST / (1024 * 1024)))
+            } else {
+                FailureKind::Invalid.because("the request's body did not arrive whole")
+            }
+        })?;
+        serde_json::from_slice(&body)
+            .map(Self)
+            .map_err(|error| FailureKind::Invalid.because(format!("the request cannot be read: {error}")))
     }
 }

@@ -8,6 +8,7 @@ mod capture;
 mod client;
 mod command;
 mod environment;
+pub mod files;
 mod group;
 pub mod http2;
 mod in_process;
@@ -18,6 +19,7 @@ mod record;
 pub mod service;
 mod stream;
 mod text;
+pub mod usage;
 
 pub use answer::{Asked, MAX_REQUEST};
 pub use capture::{Captured, Kept};

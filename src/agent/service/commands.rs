@@ -68,7 +68,7 @@ impl Commands {
         }
         if begun {
             let message = "the workspace was restarted while the command ran, which ended it; look at what it has done before you run it again";
-            return Err(Failure::new(FailureKind::Interrupted, message));
+            return Err(FailureKind::Interrupted.because(message));
         }
         let entry = Arc::new(Entry::new(cancel));
         known.entries.insert(id.to_owned(), Arc::clone(&entry));
@@ -89,7 +89,7 @@ impl Commands {
         }
         let entry = Arc::new(Entry::new(CancellationToken::new()));
         known.entries.insert(id.to_owned(), Arc::clone(&entry));
-        let failure = Failure::new(FailureKind::Interrupted, "the command was ended before it began");
+        let failure = FailureKind::Interrupted.because("the command was ended before it began");
         known.end(id, &entry, CommandEvent::Failure(failure));
     }
 

@@ -1,7 +1,7 @@
 //! The answer to a command: a line for each piece of live output, and one for how it went.
 
 use super::commands::Entry;
-use crate::agent::protocol::{CommandEvent, Failure, FailureKind};
+use crate::agent::protocol::{CommandEvent, FailureKind};
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -59,7 +59,7 @@ impl Drop for Follower {
 }
 
 fn gone() -> CommandEvent {
-    CommandEvent::Failure(Failure::new(FailureKind::Internal, "how the command went is not known"))
+    CommandEvent::Failure(FailureKind::Internal.because("how the command went is not known"))
 }
 
 fn line(event: &CommandEvent) -> Bytes {

@@ -70,11 +70,11 @@ pub(super) fn not_started(error: &io::Error, program: &OsStr, options: &Options)
         ),
         _ => (FailureKind::Internal, format!("{program} could not be started: {error}")),
     };
-    Failure::new(kind, message)
+    kind.because(message)
 }
 
 fn invalid(message: impl Into<String>) -> Failure {
-    Failure::new(FailureKind::Invalid, message)
+    FailureKind::Invalid.because(message)
 }
 
 fn check(command: &Command) -> Result<(), Failure> {
@@ -102,14 +102,11 @@ async fn folder(options: &Options, cwd: Option<&str>) -> Result<PathBuf, Failure
     };
     match tokio::fs::metadata(&folder).await {
         Ok(found) if found.is_dir() => Ok(folder),
-        _ => Err(Failure::new(
-            FailureKind::NotFound,
-            format!(
-                "there is no folder {:?} to run in; relative ones start at the workspace's home {}",
-                cwd.unwrap_or("~"),
-                home.display()
-            ),
-        )),
+        _ => Err(FailureKind::NotFound.because(format!(
+            "there is no folder {:?} to run in; relative ones start at the workspace's home {}",
+            cwd.unwrap_or("~"),
+            home.display()
+        ))),
     }
 }
 

@@ -105,7 +105,7 @@ impl Agent {
             .route("/processes/{id}/stop", post(stop))
             .with_state(self.clone())
             .layer(DefaultBodyLimit::max(MAX_REQUEST))
-            .fallback(|| async { Failure::new(FailureKind::NotFound, "the agent of this workspace cannot do that") })
+            .fallback(|| async { FailureKind::NotFound.because("the agent of this workspace cannot do that") })
     }
 
     /// Ends every command and process, and returns when they have ended. New ones are refused from now on.
@@ -118,10 +118,10 @@ impl Agent {
     /// Runs a program in the background for as long as it likes, with its output also in this process's own.
     pub async fn start_main(&self, program: Vec<String>) -> Result<Process, Failure> {
         let mut words = program.iter();
-        let name = words.next().ok_or_else(|| Failure::new(FailureKind::Invalid, "name a program"))?;
+        let name = words.next().ok_or_else(|| FailureKind::Invalid.because("name a program"))?;
         let line = shlex::try_join(program.iter().map(String::as_str));
         let command = Command {
-            command: line.map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()))?,
+            command: line.map_err(|error| FailureKind::Invalid.because(error.to_string()))?,
             background: true,
             ..Command::default()
         };
@@ -168,7 +168,7 @@ impl Agent {
                 Ok(result::finished(running.view().process_id, report, prepared.note))
             }
             _ if self.0.stop.is_cancelled() => Err(stopping()),
-            _ => Err(Failure::new(FailureKind::Interrupted, "the command was ended because nobody waited for it")),
+            _ => Err(FailureKind::Interrupted.because("the command was ended because nobody waited for it")),
         }
     }
 
@@ -220,13 +220,13 @@ impl Agent {
             let message = format!(
                 "{most} commands run in this workspace, which is as many as may; wait until one has ended, or end one of list_processes by stop_process"
             );
-            Failure::new(FailureKind::Exhausted, message)
+            FailureKind::Exhausted.because(message)
         })
     }
 }
 
 fn stopping() -> Failure {
-    Failure::new(FailureKind::Interrupted, "the command was ended because the workspace stops")
+    FailureKind::Interrupted.because("the command was ended because the workspace stops")
 }
 
 async fn hello(State(agent): State<Agent>) -> Json<Hello> {
@@ -249,7 +249,7 @@ async fn command(
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !(1..=64).contains(&id.len()) || !id.bytes().all(fits) {
         let message = "the id of a command is 1 to 64 letters, digits, - and _";
-        return Err(Failure::new(FailureKind::Invalid, message));
+        return Err(FailureKind::Invalid.because(message));
     }
     let live = command.live;
     let entry = agent.take_up(&id, command, begun)?;
@@ -295,9 +295,7 @@ async fn stop(State(agent): State<Agent>, Path(id): Path<u32>) -> Result<Json<Pr
     tokio::select! {
         () = running.record.until_ended() => Ok(Json(running.view())),
         // SIGTERM and SIGKILL have had their time.
-        () = sleep(Duration::from_secs(6)) => Err(Failure::new(
-            FailureKind::Internal,
-            format!("process {id} could not be ended: it waits for the kernel; restart the workspace if it stays"),
+        () = sleep(Duration::from_secs(6)) => Err(FailureKind::Internal.because(format!("process {id} could not be ended: it waits for the kernel; restart the workspace if it stays"),
         )),
     }
 }

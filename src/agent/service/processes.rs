@@ -64,7 +64,7 @@ impl Table {
             let message = format!(
                 "there is no background process {id}, by list_processes {known}; processes do not outlive a restart of the workspace"
             );
-            Failure::new(FailureKind::NotFound, message)
+            FailureKind::NotFound.because(message)
         })
     }
 
@@ -108,7 +108,7 @@ impl Running {
     /// Types something in.
     pub async fn write(&self, input: &Input) -> Result<(), Failure> {
         let id = self.process_id;
-        let refuse = |message: String| Failure::new(FailureKind::Conflict, message);
+        let refuse = |message: String| FailureKind::Conflict.because(message);
         let closed = || refuse(format!("the standard input of process {id} is closed"));
         let Some(stdin) = &self.stdin else { return Err(closed()) };
         let deadline = Instant::now() + INPUT_TIME;
