@@ -19,7 +19,14 @@ pub struct Hello {
 }
 
 /// A command to run: `PUT /commands/ID`. The id is the server's to choose, and new for each command: a second request
-/// with an id that is known takes up the command that runs or has run, instead of running it twice.
+/// with an id that is known takes up the command that runs or has run, instead of running it twice. With
+/// `?begun=true` an id that is not known starts nothing: the agent that knew it has gone.
+///
+/// The answer is one JSON object per line, each a [`CommandEvent`]; an empty line now and then is the heartbeat. Whoever
+/// stops reading it has 15 seconds to take the command up again, before it is ended; `DELETE /commands/ID` ends it at
+/// once. How a command went is remembered for two minutes.
+///
+/// An id is 1 to 64 letters, digits, `-` and `_`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// A line for the shell.

@@ -2,11 +2,8 @@
 
 use super::LocalOptions;
 use crate::{
-    agent::{
-        self, Captured, Job, Kept, OutputFiles, Report,
-        protocol::{Command as RunCommand, CommandResult},
-    },
-    workspaces::Error,
+    agent::{self, Captured, Job, Kept, OutputFiles, Report, Sinks},
+    workspaces::{CommandResult, Error, LiveOutput, RunCommand},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +15,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -38,12 +35,14 @@ pub(super) struct Runtime {
 }
 
 /// Where commands run.
-pub(super) struct Place {
-    pub workspace: String,
+pub(super) struct Place<'a> {
+    pub workspace: &'a str,
     pub home: PathBuf,
     pub tmp: PathBuf,
     pub output: PathBuf,
-    pub options: LocalOptions,
+    /// A name that was never used before, for this command's output files.
+    pub output_name: String,
+    pub options: &'a LocalOptions,
 }
 
 /// A command that was started.
@@ -67,13 +66,12 @@ impl Runtime {
         *self = Self::default();
     }
 
-    /// Starts a command, whose id was never used before.
+    /// Starts a command.
     pub async fn start(
         &mut self,
-        place: &Place,
-        id: &str,
+        place: &Place<'_>,
         request: RunCommand,
-        live: Option<mpsc::Sender<Vec<u8>>>,
+        live: Option<LiveOutput>,
     ) -> Result<Command, Error> {
         check(&request)?;
         if self.cancel.is_cancelled() {
@@ -81,24 +79,33 @@ impl Runtime {
             self.end_all().await;
         }
         let cwd = place.folder(request.cwd.as_deref()).await?;
-        let files = place.output_files(id, request.background);
+        let files = place.output_files(request.background);
         let job = Job {
             env: place.environment(&request),
-            line: request.command,
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), request.command.into()],
             cwd,
             stdin: request.stdin.map(String::into_bytes),
+            keep_stdin: false,
             timeout: request.timeout,
             files: files.clone(),
-            live,
+            sinks: Sinks {
+                live: live.map(|live| -> agent::Live {
+                    Arc::new(move |text: &str| {
+                        let _ = live.try_send(text.as_bytes().to_vec());
+                    })
+                }),
+                ..Sinks::default()
+            },
         };
         let cancel = self.cancel.child_token();
         let (started, watch) = agent::start(job, cancel.clone()).await.map_err(Error::io("start the command"))?;
-        self.tasks.spawn(watched(watch, place.output.clone(), id.to_owned(), Arc::clone(&self.running)));
+        self.tasks.spawn(watched(watch, place.output.clone(), place.output_name.clone(), Arc::clone(&self.running)));
         if request.background {
             return Ok(Command::Background(in_background(started.process_id, &files)));
         }
         Ok(Command::Foreground {
-            workspace: place.workspace.clone(),
+            workspace: place.workspace.to_owned(),
             process_id: started.process_id,
             report: started.report,
             guard: cancel.drop_guard(),
@@ -123,7 +130,7 @@ impl Command {
     }
 }
 
-impl Place {
+impl Place<'_> {
     /// The folder to run in.
     async fn folder(&self, cwd: Option<&str>) -> Result<PathBuf, Error> {
         let folder = cwd.map_or_else(|| self.home.clone(), |cwd| self.home.join(cwd));
@@ -131,7 +138,7 @@ impl Place {
             Ok(found) if found.is_dir() => Ok(folder),
             _ => Err(Error::NoSuchFolder {
                 cwd: cwd.unwrap_or(".").to_owned(),
-                workspace: self.workspace.clone(),
+                workspace: self.workspace.to_owned(),
                 home: self.home.to_string_lossy().into_owned(),
             }),
         }
@@ -159,15 +166,15 @@ impl Place {
     }
 
     /// A command's output files, which are not there yet.
-    fn output_files(&self, id: &str, always: bool) -> OutputFiles {
-        let file = |stream: &str| self.output.join(format!("{id}.{stream}"));
+    fn output_files(&self, always: bool) -> OutputFiles {
+        let file = |stream: &str| self.output.join(format!("{}.{stream}", self.output_name));
         OutputFiles { stdout: file("stdout"), stderr: file("stderr"), always }
     }
 }
 
 /// The watch over a command, and the tidying after it.
 async fn watched(
-    watch: impl Future<Output = ()>,
+    watch: impl Future<Output = bool>,
     folder: PathBuf,
     name: String,
     running: Arc<Mutex<BTreeSet<String>>>,
