@@ -23,12 +23,7 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    pub fn begin(
-        tool: &'static str,
-        caller: &Arc<Caller>,
-        arguments: &Map<String, Value>,
-        counts: ToolCalls,
-    ) -> Self {
+    pub fn begin(tool: &'static str, caller: &Arc<Caller>, arguments: &Map<String, Value>, counts: ToolCalls) -> Self {
         let workspace = workspace(arguments).map(str::to_owned);
         Self { tool, caller: Arc::clone(caller), workspace, begun: Instant::now(), counts, outcome: "cancelled" }
     }
@@ -83,7 +78,7 @@ fn outcome(error: &ToolError) -> &'static str {
             | Error::InvalidName { .. }
             | Error::InvalidParameter { .. }
             | Error::InvalidArgument { .. } => "invalid_arguments",
-            Error::UnknownWorkspace { .. } | Error::UnknownTemplate { .. } | Error::NoSuchFolder { .. } => "not_found",
+            Error::UnknownWorkspace { .. } | Error::UnknownTemplate { .. } => "not_found",
             Error::NotPermitted { .. } => "not_permitted",
             Error::NameTaken { .. }
             | Error::QuotaExceeded { .. }
@@ -95,10 +90,9 @@ fn outcome(error: &ToolError) -> &'static str {
                 FailureKind::Invalid => "invalid_arguments",
                 FailureKind::NotFound => "not_found",
                 FailureKind::Denied => "not_permitted",
-                FailureKind::Conflict
-                | FailureKind::TooLarge
-                | FailureKind::Exhausted
-                | FailureKind::Interrupted => "refused",
+                FailureKind::Conflict | FailureKind::TooLarge | FailureKind::Exhausted | FailureKind::Interrupted => {
+                    "refused"
+                }
                 FailureKind::Internal => "failed",
             },
         },

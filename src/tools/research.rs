@@ -318,11 +318,8 @@ impl Fetch {
             let problem = format!("{path} is no text but {}; read_file shows it", file.mime_type);
             return Err(Error::InvalidArgument { argument: "id", problem });
         }
-        let metadata = [
-            ("mime_type", file.mime_type),
-            ("size", file.size.to_string()),
-            ("truncated", file.truncated.to_string()),
-        ];
+        let metadata =
+            [("mime_type", file.mime_type), ("size", file.size.to_string()), ("truncated", file.truncated.to_string())];
         let metadata = metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Ok((format!("{path} in {workspace}"), file.content, metadata))
     }

@@ -96,7 +96,8 @@ impl Tool for GetWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "get_workspace";
     const TITLE: &'static str = "Get a workspace";
-    const DESCRIPTION: &'static str = "Shows one of your workspaces: status and, if commands cannot run, why; template, parameters, home folder.";
+    const DESCRIPTION: &'static str =
+        "Shows one of your workspaces: status and, if commands cannot run, why; template, parameters, home folder.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
     const EFFECT: Effect = Effect::Reads;
 
@@ -129,8 +130,7 @@ impl Tool for StartWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "start_workspace";
     const TITLE: &'static str = "Start a workspace";
-    const DESCRIPTION: &'static str =
-        "Starts a stopped workspace, with the files that it had, and waits until commands can run. Does nothing to one that runs.";
+    const DESCRIPTION: &'static str = "Starts a stopped workspace, with the files that it had, and waits until commands can run. Does nothing to one that runs.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Ensures;
 

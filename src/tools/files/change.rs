@@ -144,7 +144,8 @@ impl Tool for RemovePath {
     type Output = Removed;
     const NAME: &'static str = "remove_path";
     const TITLE: &'static str = "Remove a file or folder";
-    const DESCRIPTION: &'static str = "Removes a file of a running workspace, or a folder with recursive: true, for good.";
+    const DESCRIPTION: &'static str =
+        "Removes a file of a running workspace, or a folder with recursive: true, for good.";
     const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
     const EFFECT: Effect = Effect::Removes;
 
