@@ -11,7 +11,6 @@ use crate::{
     chain::chain,
     config::{LoadedRevision, ServerConfig},
     identity::Logins,
-    mcp,
     oauth::{Backing, Users, clients::Published, external::ExternalTokens},
     observe::metrics::Metrics,
     outbound::Outbound,
@@ -133,7 +132,6 @@ fn prepare(
 ) -> Result<Public, MountedError> {
     let mounted = bytes.parse()?;
     let tools = Arc::new(Registry::new(&mounted.config, options.workspaces.clone()));
-    let endpoint = mcp::Endpoint::new(&mounted.config, tools, abort.clone());
     let (config, login) = (&mounted.config, &mounted.login);
     let logins = Arc::new(match previous {
         Some(door) => door.logins().reloaded(config, login)?,
@@ -152,7 +150,7 @@ fn prepare(
     };
     let door =
         Arc::new(Door::new(mounted, backing, logins, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
-    let public = Public::new(&door, endpoint)?;
+    let public = Public::new(&door, tools, abort.clone())?;
     if let Some(workspaces) = &options.workspaces {
         workspaces.apply(&door.mounted().config.workspaces);
     }

@@ -85,6 +85,11 @@ impl Registry {
         Self { entries, by_name, has_workspaces: false }
     }
 
+    /// Everything that is served, in the order in which it is listed.
+    pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.entries.iter().map(|entry| &entry.definition)
+    }
+
     /// What a name leads to for this caller.
     #[must_use]
     pub fn lookup(&self, name: &str, caller: &Caller) -> Lookup<'_> {
@@ -99,8 +104,7 @@ impl Registry {
 
     /// The tools that this caller may call.
     pub fn visible_to(&self, caller: &Caller) -> impl Iterator<Item = &Definition> {
-        let definitions = self.entries.iter().map(|entry| &entry.definition);
-        definitions.filter(|definition| definition.scope.is_none_or(|scope| caller.scopes.contains(&scope)))
+        self.definitions().filter(|definition| definition.scope.is_none_or(|scope| caller.scopes.contains(&scope)))
     }
 
     /// Whether there is a backend behind the tools.
