@@ -1,10 +1,10 @@
 //! One output stream of a command: its beginning and end in memory, all of it in a file once that is not everything.
 
+use super::text::{without_cut_end, without_cut_start};
 use std::{
     collections::VecDeque,
     fmt::Write as _,
     path::{Path, PathBuf},
-    str,
 };
 use tokio::{fs::File, io::AsyncWriteExt as _};
 
@@ -122,6 +122,11 @@ impl Capture {
         Captured { text, truncated, kept }
     }
 
+    /// Whether there is a file.
+    pub fn has_file(&self) -> bool {
+        !matches!(self.file, FileState::NotNeeded)
+    }
+
     /// Opens the file and writes what is in memory.
     async fn open(&mut self) {
         self.file = match create(&self.path).await {
@@ -154,20 +159,6 @@ async fn create(path: &Path) -> std::io::Result<File> {
         tokio::fs::create_dir_all(folder).await?;
     }
     tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await
-}
-
-/// Leaves out a character that was cut at the end.
-fn without_cut_end(bytes: &[u8]) -> &[u8] {
-    match str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => bytes.split_at(error.valid_up_to()).0,
-        _ => bytes,
-    }
-}
-
-/// Leaves out a character that was cut at the start.
-fn without_cut_start(bytes: &[u8]) -> &[u8] {
-    let cut = bytes.iter().take(3).take_while(|byte| (**byte & 0b1100_0000) == 0b1000_0000).count();
-    bytes.split_at(cut).1
 }
 
 #[cfg(test)]

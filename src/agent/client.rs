@@ -99,11 +99,13 @@ impl Client {
 
     /// Follows a command to its end, and takes it up again where the connection breaks.
     async fn follow(&self, id: &str, command: &Command, live: Option<LiveOutput>) -> Result<CommandResult, AgentError> {
-        let path = format!("/commands/{id}");
+        let mut path = format!("/commands/{id}");
         // Two breaks in a row without a line in between are no accident any more.
         let mut breaks = 0;
         loop {
             let mut body = self.send(Method::PUT, &path, Some(command), Repeat::Safe).await?;
+            // It has begun: an agent that does not know it now is another one, which must not run it once more.
+            path = format!("/commands/{id}?begun=true");
             let mut unread = BytesMut::new();
             let lost = loop {
                 match body.frame().await {
@@ -118,6 +120,10 @@ impl Client {
                 while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
                     let json = unread.split_to(end);
                     unread.advance(1);
+                    if json.is_empty() {
+                        // The agent's heartbeat.
+                        continue;
+                    }
                     match parse(&json)? {
                         CommandEvent::Output(text) => {
                             if let Some(live) = &live {

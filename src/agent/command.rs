@@ -4,18 +4,21 @@
 use super::{
     capture::{Capture, Captured},
     group::Group,
+    stream::{Sinks, Stream, Which},
 };
 use std::{
     ffi::OsString,
     io,
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    process::{Child, Command},
-    sync::{mpsc, oneshot},
+    io::AsyncWriteExt as _,
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    sync::{Mutex, oneshot},
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -31,23 +34,29 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The same for what was left running in the background.
 const LOOK_SELDOM: Duration = Duration::from_millis(500);
 
+/// The open standard input of a command; `None` once it is closed.
+pub type OpenStdin = Arc<Mutex<Option<ChildStdin>>>;
+
 /// A command to start.
-#[derive(Debug)]
 pub struct Job {
-    /// A line for `/bin/sh -c`.
-    pub line: String,
+    /// The program, by its path or for the `PATH` in `env`.
+    pub program: OsString,
+    /// What follows its name.
+    pub args: Vec<OsString>,
     /// Where it runs; must exist.
     pub cwd: PathBuf,
     /// Its whole environment.
     pub env: Vec<(OsString, OsString)>,
     /// What it reads on its standard input; `None`: nothing.
     pub stdin: Option<Vec<u8>>,
+    /// Whether its standard input stays open after that.
+    pub keep_stdin: bool,
     /// When it is ended.
     pub timeout: Option<Duration>,
     /// The files for its output.
     pub files: OutputFiles,
-    /// Where its output is sent as it comes; what is not taken in time is left out.
-    pub live: Option<mpsc::Sender<Vec<u8>>>,
+    /// Where its output goes as it comes, beside the report.
+    pub sinks: Sinks,
 }
 
 /// Where a command's output is kept. The files must not exist yet.
@@ -66,6 +75,8 @@ pub struct OutputFiles {
 pub struct Started {
     /// The process, and the group that it leads.
     pub process_id: u32,
+    /// Its standard input, where it stays open.
+    pub stdin: Option<OpenStdin>,
     /// Comes when the command itself has ended; what it started may run on.
     pub report: oneshot::Receiver<Report>,
 }
@@ -90,23 +101,23 @@ pub struct Report {
 }
 
 /// Starts a command. The future that comes with it is the watch over it: spawn it where it is tracked. It lasts until
-/// every process of the command's group has ended, and ends them all when `cancel` fires.
+/// every process of the command's group has ended, and ends them all when `cancel` fires. It says whether the command
+/// left files of output.
 pub async fn start(
     job: Job,
     cancel: CancellationToken,
-) -> io::Result<(Started, impl Future<Output = ()> + Send + 'static)> {
+) -> io::Result<(Started, impl Future<Output = bool> + Send + 'static)> {
     let (stdout, stderr) = if job.files.always {
         (Capture::with_file(job.files.stdout).await, Capture::with_file(job.files.stderr).await)
     } else {
         (Capture::new(job.files.stdout), Capture::new(job.files.stderr))
     };
-    let mut child = Command::new("/bin/sh")
-        .arg("-c")
-        .arg(&job.line)
+    let mut child = Command::new(&job.program)
+        .args(&job.args)
         .current_dir(&job.cwd)
         .env_clear()
         .envs(job.env)
-        .stdin(if job.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(if job.stdin.is_some() || job.keep_stdin { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -116,28 +127,45 @@ pub async fn start(
     let process_id = child.id().ok_or_else(|| io::Error::other("the process ended before it had begun"))?;
     let group = Group::led_by(process_id).ok_or_else(|| io::Error::other("the process has no group of its own"))?;
 
-    let stdin = child.stdin.take().zip(job.stdin);
+    let stdin = OpenStdin::new(Mutex::new(child.stdin.take()));
+    let kept = job.keep_stdin.then(|| Arc::clone(&stdin));
+    // Taken before anybody else can: what is typed in later comes after it.
+    let mut pipe = Arc::clone(&stdin).lock_owned().await;
     let feed = async move {
-        if let Some((mut pipe, bytes)) = stdin {
+        if let (Some(open), Some(bytes)) = (pipe.as_mut(), job.stdin) {
             // A command need not read all its input; that is no failure.
-            let _ = pipe.write_all(&bytes).await;
+            let _ = open.write_all(&bytes).await;
+        }
+        if !job.keep_stdin {
+            *pipe = None;
         }
     };
     let (sender, report) = oneshot::channel();
     let mut watch = Watch {
-        stdout: Stream::new(child.stdout.take(), stdout),
-        stderr: Stream::new(child.stderr.take(), stderr),
+        stdout: Stream::new(Which::Stdout, child.stdout.take(), stdout),
+        stderr: Stream::new(Which::Stderr, child.stderr.take(), stderr),
         child,
         group,
         cancel,
         started: Instant::now(),
-        live: job.live,
+        sinks: job.sinks,
         report: Some(sender),
         timed_out: false,
         cancelled: false,
         ended: None,
     };
-    Ok((Started { process_id, report }, async move { watch.run(job.timeout, feed).await }))
+    let watch = async move {
+        watch.run(job.timeout, feed).await;
+        watch.sinks.record.ended();
+        watch.stdout.has_file() || watch.stderr.has_file()
+    };
+    Ok((Started { process_id, stdin: kept, report }, watch))
+}
+
+/// As shells have it: 128 and the signal's number where a signal ended it.
+#[must_use]
+pub fn exit_code(status: ExitStatus) -> Option<i32> {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal))
 }
 
 /// What the watch waits for.
@@ -170,9 +198,9 @@ struct Watch {
     group: Group,
     cancel: CancellationToken,
     started: Instant,
-    stdout: Stream<tokio::process::ChildStdout>,
-    stderr: Stream<tokio::process::ChildStderr>,
-    live: Option<mpsc::Sender<Vec<u8>>>,
+    stdout: Stream<ChildStdout>,
+    stderr: Stream<ChildStderr>,
+    sinks: Sinks,
     report: Option<oneshot::Sender<Report>>,
     timed_out: bool,
     cancelled: bool,
@@ -200,12 +228,14 @@ impl Watch {
                 () = sleep(look), if ended => Event::Look,
             };
             match event {
-                Event::Stdout(count) => self.stdout.take(count, self.live.as_ref()).await,
-                Event::Stderr(count) => self.stderr.take(count, self.live.as_ref()).await,
+                Event::Stdout(count) => self.stdout.take(count, &self.sinks).await,
+                Event::Stderr(count) => self.stderr.take(count, &self.sinks).await,
                 Event::Fed => feeding = false,
                 Event::Look => {}
                 Event::Exited(status) => {
-                    self.ended = Some((status.ok(), self.started.elapsed()));
+                    let status = status.ok();
+                    self.ended = Some((status, self.started.elapsed()));
+                    self.sinks.record.exited(status.and_then(exit_code));
                     if phase == Phase::Running {
                         phase = Phase::Draining;
                         due = Some(Instant::now() + DRAIN);
@@ -265,8 +295,8 @@ impl Watch {
         let until = Instant::now() + DRAIN;
         while !(self.stdout.at_end() && self.stderr.at_end()) {
             tokio::select! {
-                count = self.stdout.read() => self.stdout.take(count, self.live.as_ref()).await,
-                count = self.stderr.read() => self.stderr.take(count, self.live.as_ref()).await,
+                count = self.stdout.read() => self.stdout.take(count, &self.sinks).await,
+                count = self.stderr.read() => self.stderr.take(count, &self.sinks).await,
                 () = sleep_until(until) => return,
             }
         }
@@ -275,7 +305,10 @@ impl Watch {
     async fn send_report(&mut self, lingers: bool) {
         let Some(report) = self.report.take() else { return };
         let (status, duration) = self.ended.unwrap_or_else(|| (None, self.started.elapsed()));
-        let (stdout, stderr) = (self.stdout.capture.snapshot().await, self.stderr.capture.snapshot().await);
+        let (stdout, stderr) = (self.stdout.snapshot().await, self.stderr.snapshot().await);
+        if lingers {
+            self.sinks.record.begin();
+        }
         // Nobody listens after a cancellation, or to a background command.
         let _ = report.send(Report {
             status,
@@ -286,44 +319,6 @@ impl Watch {
             stderr,
             lingers,
         });
-        self.live = None;
-    }
-}
-
-/// One pipe and what came out of it.
-struct Stream<R> {
-    pipe: Option<R>,
-    buffer: Vec<u8>,
-    capture: Capture,
-}
-
-impl<R: AsyncRead + Unpin> Stream<R> {
-    fn new(pipe: Option<R>, capture: Capture) -> Self {
-        Self { pipe, buffer: vec![0; 16 * 1024], capture }
-    }
-
-    /// How many bytes came; 0 at the end. Pending forever after that. May be dropped half way.
-    async fn read(&mut self) -> usize {
-        match &mut self.pipe {
-            // An error on a pipe says no more than its end does.
-            Some(pipe) => pipe.read(&mut self.buffer).await.unwrap_or(0),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Keeps what [`Self::read`] brought.
-    async fn take(&mut self, count: usize, live: Option<&mpsc::Sender<Vec<u8>>>) {
-        let Some(bytes) = self.buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
-            self.pipe = None;
-            return;
-        };
-        if let Some(live) = live {
-            let _ = live.try_send(bytes.to_vec());
-        }
-        self.capture.push(bytes).await;
-    }
-
-    fn at_end(&self) -> bool {
-        self.pipe.is_none()
+        self.sinks.live = None;
     }
 }

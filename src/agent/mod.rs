@@ -1,13 +1,32 @@
-//! What runs inside a workspace: commands, each in a process group of its own.
+//! What runs inside a workspace: commands, each in a process group of its own, and the service that others reach it by.
 //!
-//! The local backend uses it in process. It is no sandbox: a command can do whatever the user of this process can.
+//! The local backend uses it in process; in a pod it is the first process. It is no sandbox: a command can do whatever
+//! the user of this process can.
 
+mod answer;
 mod capture;
 mod client;
 mod command;
+mod environment;
+pub mod files;
 mod group;
+pub mod http2;
+mod in_process;
+mod output;
+pub mod place;
 pub mod protocol;
+mod record;
+pub mod service;
+mod stream;
+mod text;
+pub mod usage;
 
+pub use answer::{Asked, MAX_REQUEST};
 pub use capture::{Captured, Kept};
 pub use client::{AgentError, AnswerBody, Client, LiveOutput, Lost, Repeat, Transport};
-pub use command::{Job, OutputFiles, Report, Started, start};
+pub use command::{Job, OpenStdin, OutputFiles, Report, Started, start};
+pub use environment::environment;
+pub use in_process::InProcess;
+pub use output::OutputFolder;
+pub use record::Record;
+pub use stream::{Live, Sinks};

@@ -19,7 +19,14 @@ pub struct Hello {
 }
 
 /// A command to run: `PUT /commands/ID`. The id is the server's to choose, and new for each command: a second request
-/// with an id that is known takes up the command that runs or has run, instead of running it twice.
+/// with an id that is known takes up the command that runs or has run, instead of running it twice. With
+/// `?begun=true` an id that is not known starts nothing: the agent that knew it has gone.
+///
+/// The answer is one JSON object per line, each a [`CommandEvent`]; an empty line now and then is the heartbeat. Whoever
+/// stops reading it has 15 seconds to take the command up again, before it is ended; `DELETE /commands/ID` ends it at
+/// once. How a command went is remembered for two minutes.
+///
+/// An id is 1 to 64 letters, digits, `-` and `_`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// A line for the shell.
@@ -150,7 +157,8 @@ pub struct ListFiles {
     /// The folder; `None`: the home folder.
     #[serde(default)]
     pub path: Option<String>,
-    /// How deep to look: 1 is the folder itself.
+    /// How deep to look, up to 10: 1, or null, is the folder itself. What is in `.git` and `node_modules` is not shown
+    /// unless `path` leads there.
     #[serde(default)]
     pub depth: Option<u32>,
 }
@@ -195,7 +203,8 @@ pub enum FileKind {
     Other,
 }
 
-/// `POST /files/read`.
+/// `POST /files/read`. Text is read by lines, or from a byte on where a line is too long for that; what is no text is
+/// read by bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadFile {
     /// The file.
@@ -206,7 +215,10 @@ pub struct ReadFile {
     /// The last line, with it.
     #[serde(default)]
     pub end_line: Option<u64>,
-    /// At most so many bytes of it.
+    /// The first byte, from 0; instead of lines.
+    #[serde(default)]
+    pub start_byte: Option<u64>,
+    /// At most so many bytes of it; 262144 if null, and at most 16777216. At least one character is given.
     #[serde(default)]
     pub max_bytes: Option<u64>,
 }
@@ -224,12 +236,18 @@ pub struct FileContent {
     pub mime_type: String,
     /// The size of the whole file in bytes.
     pub size: u64,
-    /// The first line that `content` has, from 1; null for bytes.
+    /// The first line that `content` has, from 1; null where it was read by bytes, and for an empty file.
     pub start_line: Option<u64>,
     /// The last line that it has.
     pub end_line: Option<u64>,
-    /// Whether the file goes on after `content`: ask for what follows by start_line.
+    /// Whether the file goes on after `content`.
     pub truncated: bool,
+    /// Pass it as start_line for what follows, where that starts with a line.
+    #[serde(default)]
+    pub next_start_line: Option<u64>,
+    /// Pass it as start_byte for what follows, where that starts within a line, or the file is read by bytes.
+    #[serde(default)]
+    pub next_start_byte: Option<u64>,
 }
 
 /// How content is written.
@@ -254,7 +272,7 @@ pub struct WriteFile {
     /// How `content` is written.
     #[serde(default)]
     pub encoding: Encoding,
-    /// Its permissions, such as `755`; `None`: those that it has, or 644.
+    /// Its permissions in octal, such as `755`; `None`: those that it has, or 644 less the umask.
     #[serde(default)]
     pub mode: Option<String>,
 }
@@ -275,7 +293,8 @@ pub struct Written {
 pub struct EditFile {
     /// The file.
     pub path: String,
-    /// What is there; it must occur exactly once unless `replace_all`.
+    /// What is there; it must occur exactly once unless `replace_all`. Line feeds also stand for the CRLF of a file that
+    /// has such line ends, and they are written as it has them.
     pub old_text: String,
     /// What is to be there instead.
     pub new_text: String,
@@ -298,15 +317,16 @@ pub struct Edited {
 /// `POST /files/search`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchFiles {
-    /// A regular expression, matched line by line.
+    /// A regular expression, matched line by line. What .gitignore files name, binary files and what is in .git are left
+    /// out.
     pub pattern: String,
     /// The folder or file to search; `None`: the home folder.
     #[serde(default)]
     pub path: Option<String>,
-    /// Only files whose path fits, such as `*.rs` or `src/**/*.ts`.
+    /// Only files whose path fits, such as `*.rs` or `src/**/*.ts`; all but those if it begins with `!`.
     #[serde(default)]
     pub glob: Option<String>,
-    /// At most so many matches.
+    /// At most so many matches: 100 if null, and at most 1000.
     #[serde(default)]
     pub limit: Option<u32>,
 }
@@ -316,8 +336,11 @@ pub struct SearchFiles {
 pub struct SearchResults {
     /// Sorted by path and line.
     pub matches: Vec<SearchMatch>,
-    /// Whether there are more: narrow the pattern, path or glob.
+    /// Whether there may be more: narrow the pattern, path or glob.
     pub truncated: bool,
+    /// What else to know, such as why it stopped early.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// A line that matches.
@@ -338,7 +361,7 @@ pub struct MovePath {
     pub from: String,
     /// Its new path; folders on the way are made.
     pub to: String,
-    /// Whether a file that is there is replaced.
+    /// Whether a file that is there is replaced. A folder never is.
     #[serde(default)]
     pub overwrite: bool,
 }

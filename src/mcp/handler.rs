@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::Scope,
     oauth::Caller,
-    tools::{Call, Definition, Effect, Lookup, Registry, ToolError},
+    tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError},
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -20,7 +20,6 @@ use rmcp::{
     },
     service::RequestContext,
 };
-use serde_json::Value;
 use std::{
     borrow::Cow,
     sync::{Arc, LazyLock},
@@ -106,9 +105,14 @@ fn annotations(effect: Effect) -> ToolAnnotations {
 }
 
 /// Failures are results, so that agents read them.
-fn result(outcome: Result<Value, ToolError>) -> CallToolResult {
+fn result(outcome: Result<Answer, ToolError>) -> CallToolResult {
     match outcome {
-        Ok(output) => CallToolResult::structured(output),
+        Ok(answer) => {
+            let (output, image) = answer.into_parts();
+            let mut result = CallToolResult::structured(output);
+            result.content.extend(image.map(|image| ContentBlock::image(image.data, image.mime_type)));
+            result
+        }
         Err(error) => CallToolResult::error(vec![ContentBlock::text(error.explain())]),
     }
 }

@@ -3,7 +3,7 @@
 use super::LocalOptions;
 use crate::{
     agent::{
-        self, Captured, Job, Kept, OutputFiles, Report,
+        self, Captured, Job, Kept, OutputFiles, Report, Sinks,
         protocol::{Command as RunCommand, CommandResult},
     },
     workspaces::Error,
@@ -84,12 +84,21 @@ impl Runtime {
         let files = place.output_files(id, request.background);
         let job = Job {
             env: place.environment(&request),
-            line: request.command,
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), request.command.into()],
             cwd,
             stdin: request.stdin.map(String::into_bytes),
+            keep_stdin: false,
             timeout: request.timeout,
             files: files.clone(),
-            live,
+            sinks: Sinks {
+                live: live.map(|live| -> agent::Live {
+                    Arc::new(move |text: &str| {
+                        let _ = live.try_send(text.as_bytes().to_vec());
+                    })
+                }),
+                ..Sinks::default()
+            },
         };
         let cancel = self.cancel.child_token();
         let (started, watch) = agent::start(job, cancel.clone()).await.map_err(Error::io("start the command"))?;
@@ -167,7 +176,7 @@ impl Place {
 
 /// The watch over a command, and the tidying after it.
 async fn watched(
-    watch: impl Future<Output = ()>,
+    watch: impl Future<Output = bool>,
     folder: PathBuf,
     name: String,
     running: Arc<Mutex<BTreeSet<String>>>,

@@ -1,0 +1,15 @@
+//! Where the agent is in a workspace's pod: what the operator lays out, the servers call, and the agent expects.
+
+/// The folder that the init container installs the agent into: a volume of the pod's own.
+pub const INSTALL_DIR: &str = "/run/portcullis";
+/// The agent's binary.
+pub const BINARY: &str = "/run/portcullis/portcullis";
+/// The socket that it listens at.
+pub const SOCKET: &str = "/run/portcullis/agent.sock";
+/// Where it keeps output that is too long to show: neither in the home folder, which it would litter and fill, nor
+/// gone when the container is restarted.
+pub const OUTPUT_DIR: &str = "/run/portcullis/output";
+/// The variable that names the home folder.
+pub const HOME_VARIABLE: &str = "PORTCULLIS_HOME";
+/// The name of the binary's file.
+pub const BINARY_NAME: &str = "portcullis";

@@ -1,0 +1,219 @@
+//! What a background process has said lately, and how it is: written by its watch, read by any number of others.
+
+use super::text::{without_cut_end, without_cut_start};
+use std::{collections::VecDeque, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+/// How many bytes are kept. What came before is only in the files.
+const KEPT: usize = 64 * 1024;
+/// How long to wait for more once something has come: lines seldom come alone.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// The record of one process. It keeps nothing of the output before [`Record::begin`].
+#[derive(Debug)]
+pub struct Record {
+    state: watch::Sender<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    recording: bool,
+    bytes: VecDeque<u8>,
+    /// The offset after the last byte.
+    end: u64,
+    /// Up to where somebody has read.
+    seen: u64,
+    running: bool,
+    exit_code: Option<i32>,
+}
+
+/// A part of the output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What is no UTF-8 is replaced; a character that has not all come yet is left for later.
+    pub text: String,
+    /// Where it ended.
+    pub next_offset: u64,
+    /// How many bytes between the offset that was asked for and `text` are gone.
+    pub skipped: u64,
+}
+
+/// How a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Whether any of it still runs.
+    pub running: bool,
+    /// The exit code, once the command itself has ended.
+    pub exit_code: Option<i32>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        let state = State { recording: false, bytes: VecDeque::new(), end: 0, seen: 0, running: true, exit_code: None };
+        Self { state: watch::Sender::new(state) }
+    }
+}
+
+impl Record {
+    /// Keeps the output from here on.
+    pub fn begin(&self) {
+        self.state.send_modify(|state| state.recording = true);
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&self, bytes: &[u8]) {
+        self.state.send_if_modified(|state| {
+            if !state.recording {
+                return false;
+            }
+            state.end += bytes.len() as u64;
+            let bytes = bytes.split_at(bytes.len().saturating_sub(KEPT)).1;
+            let excess = (state.bytes.len() + bytes.len()).saturating_sub(KEPT);
+            state.bytes.drain(..excess);
+            state.bytes.extend(bytes);
+            true
+        });
+    }
+
+    /// The command itself has ended.
+    pub fn exited(&self, exit_code: Option<i32>) {
+        self.state.send_modify(|state| state.exit_code = exit_code);
+    }
+
+    /// All of it has ended.
+    pub fn ended(&self) {
+        self.state.send_modify(|state| state.running = false);
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        let state = self.state.borrow();
+        Condition { running: state.running, exit_code: state.exit_code }
+    }
+
+    /// Returns once nothing of it runs any more.
+    pub async fn until_ended(&self) {
+        // The sender is `self`, so it cannot go away.
+        let _ = self.state.subscribe().wait_for(|state| !state.running).await;
+    }
+
+    /// What came from `offset` on; without one, the last part. Waits at most `wait` for something that nobody has read
+    /// yet, or for the end.
+    pub async fn read(&self, offset: Option<u64>, wait: Duration) -> Part {
+        if !wait.is_zero() {
+            let mut state = self.state.subscribe();
+            let news = state.wait_for(|state| !state.running || state.end > offset.unwrap_or(state.seen));
+            if timeout(wait, async { news.await.is_ok_and(|state| state.running) }).await == Ok(true) {
+                sleep(SETTLE.min(wait)).await;
+            }
+        }
+        let mut part = None;
+        self.state.send_if_modified(|state| {
+            let read = state.part(offset);
+            state.seen = state.seen.max(read.next_offset);
+            part = Some(read);
+            false
+        });
+        part.unwrap_or(Part { text: String::new(), next_offset: 0, skipped: 0 })
+    }
+}
+
+impl State {
+    fn part(&mut self, offset: Option<u64>) -> Part {
+        let start = self.end - self.bytes.len() as u64;
+        let from = offset.unwrap_or(start).clamp(start, self.end);
+        let skipped = offset.map_or(0, |offset| start.saturating_sub(offset));
+        let kept = self.bytes.make_contiguous();
+        let mut bytes = kept.split_at(usize::try_from(from - start).unwrap_or(usize::MAX).min(kept.len())).1;
+        let all = bytes.len();
+        if self.running {
+            bytes = without_cut_end(bytes);
+        }
+        let next_offset = from + bytes.len() as u64;
+        if from == start && start > 0 && all > 0 {
+            bytes = without_cut_start(bytes);
+        }
+        Part { text: String::from_utf8_lossy(bytes).into_owned(), next_offset, skipped }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(pieces: &[&[u8]]) -> Record {
+        let record = Record::default();
+        record.push(b"before");
+        record.begin();
+        for piece in pieces {
+            record.push(piece);
+        }
+        record
+    }
+
+    async fn read(record: &Record, offset: Option<u64>) -> (String, u64, u64) {
+        let part = record.read(offset, Duration::ZERO).await;
+        (part.text, part.next_offset, part.skipped)
+    }
+
+    #[tokio::test]
+    async fn offsets_go_on_where_the_last_part_ended() {
+        let record = record(&[b"one ", b"two "]);
+        assert_eq!(read(&record, None).await, ("one two ".to_owned(), 8, 0));
+        assert_eq!(read(&record, Some(4)).await, ("two ".to_owned(), 8, 0));
+        assert_eq!(read(&record, Some(8)).await, (String::new(), 8, 0));
+        assert_eq!(read(&record, Some(99)).await, (String::new(), 8, 0));
+    }
+
+    #[tokio::test]
+    async fn a_character_that_has_not_all_come_is_left_for_later() {
+        let record = record(&[b"caf\xc3"]);
+        assert_eq!(read(&record, None).await, ("caf".to_owned(), 3, 0));
+        record.push(b"\xa9!");
+        assert_eq!(read(&record, Some(3)).await, ("é!".to_owned(), 6, 0));
+        record.push(b"\xe2");
+        record.ended();
+        assert_eq!(read(&record, Some(6)).await, ("\u{fffd}".to_owned(), 7, 0));
+    }
+
+    #[tokio::test]
+    async fn what_the_ring_has_lost_is_counted() {
+        for piece in [1_usize, 1000, KEPT, KEPT + 5] {
+            let all = vec![b'a'; 2 * KEPT + 10];
+            let record = record(&all.chunks(piece).collect::<Vec<_>>());
+            let (text, next, skipped) = read(&record, Some(3)).await;
+            assert_eq!((text.len(), next, skipped), (KEPT, all.len() as u64, (KEPT + 7) as u64), "{piece}");
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_news_with_the_end_or_in_time() {
+        let (long, short) = (Duration::from_secs(10), Duration::from_millis(300));
+        let record = std::sync::Arc::new(record(&[b"old"]));
+        let started = tokio::time::Instant::now();
+        // Nobody has read it yet: it is news.
+        assert_eq!(record.read(None, long).await.text, "old");
+        let before = tokio::time::Instant::now();
+        assert_eq!(record.read(None, short).await.text, "old");
+        assert!(before.elapsed() >= short);
+
+        let writer = std::sync::Arc::clone(&record);
+        let later = tokio::spawn(async move {
+            sleep(Duration::from_millis(100)).await;
+            writer.push(b"new");
+            writer.push(b"er");
+            sleep(Duration::from_millis(500)).await;
+            writer.exited(Some(3));
+            writer.ended();
+        });
+        assert_eq!(record.read(Some(3), long).await.text, "newer");
+        assert_eq!(record.read(Some(8), long).await.text, "");
+        assert!(started.elapsed() < long);
+        assert_eq!(record.condition(), Condition { running: false, exit_code: Some(3) });
+        later.await.unwrap();
+    }
+}

@@ -1,0 +1,304 @@
+//! The agent of one workspace: its commands and processes as an HTTP service (RFC 9110), whatever carries it.
+//!
+//! The routes are those of [`protocol`](super::protocol).
+
+mod commands;
+mod follow;
+mod job;
+mod processes;
+mod result;
+
+use super::{
+    Live, OutputFolder,
+    answer::{Asked, MAX_REQUEST},
+    command::{Report, Started, start},
+    protocol::{
+        Command, CommandEvent, CommandResult, Failure, FailureKind, Hello, Input, Process, ProcessOutput,
+        ProcessOutputRequest, Processes,
+    },
+};
+use crate::ambient::Clock;
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Path, Query, State},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use commands::{Commands, Entry};
+use http::{StatusCode, header::CONTENT_TYPE};
+use processes::{Running, Table};
+use serde::Deserialize;
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What an agent is to be.
+#[derive(Clone)]
+pub struct Options {
+    /// The home folder, absolute: where commands run and relative paths start.
+    pub home: PathBuf,
+    /// The folder for output that is too long to show; made when it is needed.
+    pub output: PathBuf,
+    /// The whole environment of commands, but for what each brings.
+    pub env: Vec<(OsString, OsString)>,
+    /// What runs command lines. Where it is not there, lines without shell syntax run all the same.
+    pub shell: PathBuf,
+    /// How long a command goes on when its stream was lost, for whoever takes it up again.
+    pub patience: Duration,
+    /// How many commands may run at once, those in the background with them.
+    pub most_commands: usize,
+    /// When processes were started.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// The usual choices.
+    #[must_use]
+    pub fn new(home: PathBuf, output: PathBuf, env: Vec<(OsString, OsString)>, clock: Arc<dyn Clock>) -> Self {
+        let (patience, most_commands) = (Duration::from_secs(15), 256);
+        Self { home, output, env, shell: "/bin/sh".into(), patience, most_commands, clock }
+    }
+}
+
+/// An agent. Clones are the same one.
+#[derive(Clone)]
+pub struct Agent(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    output: Arc<OutputFolder>,
+    commands: Commands,
+    processes: Table,
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// Ends every command.
+    stop: CancellationToken,
+}
+
+impl Agent {
+    /// An agent that runs nothing yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(Inner {
+            output: Arc::new(OutputFolder::new(options.output.clone())),
+            places: Arc::new(Semaphore::new(options.most_commands)),
+            options,
+            commands: Commands::default(),
+            processes: Table::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// Its service.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/hello", get(hello))
+            .route("/commands/{id}", put(command).delete(end))
+            .route("/processes", get(processes))
+            .route("/processes/{id}/output", post(output))
+            .route("/processes/{id}/input", post(input))
+            .route("/processes/{id}/stop", post(stop))
+            .with_state(self.clone())
+            .layer(DefaultBodyLimit::max(MAX_REQUEST))
+            .fallback(|| async { FailureKind::NotFound.because("the agent of this workspace cannot do that") })
+    }
+
+    /// Ends every command and process, and returns when they have ended. New ones are refused from now on.
+    pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Runs a program in the background for as long as it likes, with its output also in this process's own.
+    pub async fn start_main(&self, program: Vec<String>) -> Result<Process, Failure> {
+        let mut words = program.iter();
+        let name = words.next().ok_or_else(|| FailureKind::Invalid.because("name a program"))?;
+        let line = shlex::try_join(program.iter().map(String::as_str));
+        let command = Command {
+            command: line.map_err(|error| FailureKind::Invalid.because(error.to_string()))?,
+            background: true,
+            ..Command::default()
+        };
+        let mut job = job::prepare(&self.0.options, &command, self.0.output.files("main", true)).await?.job;
+        (job.program, job.args, job.sinks.echo) = (name.into(), words.map(Into::into).collect(), true);
+        let running = self.launch("main", &command, job, self.0.stop.child_token(), self.place()?).await?.0;
+        Ok(running.view())
+    }
+
+    /// Takes up the command with this id, or starts it.
+    fn take_up(&self, id: &str, command: Command, begun: bool) -> Result<Arc<Entry>, Failure> {
+        if self.0.stop.is_cancelled() {
+            return Err(stopping());
+        }
+        self.0.commands.take_up(id, begun, self.0.stop.child_token(), |entry| {
+            let (agent, id, entry) = (self.clone(), id.to_owned(), Arc::clone(entry));
+            self.0.tasks.spawn(async move {
+                let outcome = agent.run(&id, &entry, &command).await;
+                let event = outcome.map_or_else(CommandEvent::Failure, CommandEvent::Result);
+                agent.0.commands.end(&id, &entry, event);
+            });
+        })
+    }
+
+    /// Runs a command, to its end unless it is for the background.
+    async fn run(&self, id: &str, entry: &Arc<Entry>, command: &Command) -> Result<CommandResult, Failure> {
+        let place = self.place()?;
+        let files = self.0.output.files(id, command.background);
+        let mut prepared = job::prepare(&self.0.options, command, files.clone()).await?;
+        if command.live {
+            let entry = Arc::clone(entry);
+            prepared.job.sinks.live = Some(Arc::new(move |text: &str| entry.say(text)) as Live);
+        }
+        let (running, report) = self.launch(id, command, prepared.job, entry.cancel.clone(), place).await?;
+        if command.background {
+            return Ok(result::in_background(running.view().process_id, &files, prepared.note));
+        }
+        let report = self.attend(entry, report).await;
+        match report {
+            Some(report) if !report.cancelled => {
+                if report.lingers {
+                    self.0.processes.insert(running.clone());
+                }
+                Ok(result::finished(running.view().process_id, report, prepared.note))
+            }
+            _ if self.0.stop.is_cancelled() => Err(stopping()),
+            _ => Err(FailureKind::Interrupted.because("the command was ended because nobody waited for it")),
+        }
+    }
+
+    /// Starts a job, and sees to its watch.
+    async fn launch(
+        &self,
+        id: &str,
+        command: &Command,
+        job: super::Job,
+        cancel: CancellationToken,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(Arc<Running>, tokio::sync::oneshot::Receiver<Report>), Failure> {
+        let record = Arc::clone(&job.sinks.record);
+        if command.background {
+            record.begin();
+        }
+        let (files, program) = (job.files.clone(), job.program.clone());
+        let started = start(job, cancel.clone()).await;
+        let (Started { process_id, stdin, report }, watch) =
+            started.map_err(|error| job::not_started(&error, &program, &self.0.options))?;
+        let held = self.0.output.hold(id);
+        self.0.tasks.spawn(async move {
+            let has_files = watch.await;
+            drop(place);
+            held.release(has_files).await;
+        });
+        let started_at = self.0.options.clock.now();
+        let line = command.command.clone();
+        let files = command.background.then_some(files);
+        let running = Arc::new(Running { process_id, line, started_at, record, stdin, files, cancel });
+        if command.background {
+            self.0.processes.insert(Arc::clone(&running));
+        }
+        Ok((running, report))
+    }
+
+    /// Waits for the report of a command, which is ended where nobody follows it for too long.
+    async fn attend(&self, entry: &Entry, mut report: tokio::sync::oneshot::Receiver<Report>) -> Option<Report> {
+        tokio::select! {
+            report = &mut report => return report.ok(),
+            () = entry.until_alone_for(self.0.options.patience) => entry.cancel.cancel(),
+        }
+        report.await.ok()
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| {
+            let most = self.0.options.most_commands;
+            let message = format!(
+                "{most} commands run in this workspace, which is as many as may; wait until one has ended, or end one of list_processes by stop_process"
+            );
+            FailureKind::Exhausted.because(message)
+        })
+    }
+}
+
+fn stopping() -> Failure {
+    FailureKind::Interrupted.because("the command was ended because the workspace stops")
+}
+
+async fn hello(State(agent): State<Agent>) -> Json<Hello> {
+    let home = agent.0.options.home.to_string_lossy().into_owned();
+    Json(Hello { version: env!("CARGO_PKG_VERSION").to_owned(), home })
+}
+
+#[derive(Deserialize)]
+struct TakeUp {
+    #[serde(default)]
+    begun: bool,
+}
+
+async fn command(
+    State(agent): State<Agent>,
+    Path(id): Path<String>,
+    Query(TakeUp { begun }): Query<TakeUp>,
+    Asked(command): Asked<Command>,
+) -> Result<Response, Failure> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !(1..=64).contains(&id.len()) || !id.bytes().all(fits) {
+        let message = "the id of a command is 1 to 64 letters, digits, - and _";
+        return Err(FailureKind::Invalid.because(message));
+    }
+    let live = command.live;
+    let entry = agent.take_up(&id, command, begun)?;
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(follow::follow(entry, live))).into_response())
+}
+
+async fn end(State(agent): State<Agent>, Path(id): Path<String>) -> StatusCode {
+    agent.0.commands.abandon(&id);
+    StatusCode::NO_CONTENT
+}
+
+async fn processes(State(agent): State<Agent>) -> Json<Processes> {
+    Json(agent.0.processes.list())
+}
+
+async fn output(
+    State(agent): State<Agent>,
+    Path(id): Path<u32>,
+    Asked(request): Asked<ProcessOutputRequest>,
+) -> Result<Json<ProcessOutput>, Failure> {
+    let running = agent.0.processes.get(id)?;
+    // A stop of the workspace does not wait for those who wait.
+    let part = tokio::select! {
+        part = running.record.read(request.offset, request.wait) => part,
+        () = agent.0.stop.cancelled() => running.record.read(request.offset, Duration::ZERO).await,
+    };
+    Ok(Json(running.said(part)))
+}
+
+async fn input(
+    State(agent): State<Agent>,
+    Path(id): Path<u32>,
+    Asked(input): Asked<Input>,
+) -> Result<Json<Process>, Failure> {
+    let running = agent.0.processes.get(id)?;
+    running.write(&input).await?;
+    Ok(Json(running.view()))
+}
+
+async fn stop(State(agent): State<Agent>, Path(id): Path<u32>) -> Result<Json<Process>, Failure> {
+    let running = agent.0.processes.get(id)?;
+    running.cancel.cancel();
+    tokio::select! {
+        () = running.record.until_ended() => Ok(Json(running.view())),
+        // SIGTERM and SIGKILL have had their time.
+        () = sleep(Duration::from_secs(6)) => Err(FailureKind::Internal.because(format!("process {id} could not be ended: it waits for the kernel; restart the workspace if it stays"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;
