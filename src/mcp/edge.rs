@@ -53,7 +53,13 @@ impl Endpoint {
     /// up: cancel it after the drain, not before.
     #[must_use]
     pub fn new(config: &ServerConfig, tools: Arc<Registry>, abort: CancellationToken) -> Self {
-        Self::offering(config, Handler::new(tools), abort)
+        Self::offering(config, Handler::new(tools, &config.limits), abort)
+    }
+
+    /// Ends what clients listen to, and tells them where `next`, which is in its place now, has other tools. `None`:
+    /// there is no more to be told.
+    pub fn retire(&self, next: Option<&Self>) {
+        self.offer.retire(next.map(|next| &next.offer));
     }
 }
 

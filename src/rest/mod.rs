@@ -19,7 +19,7 @@ use crate::{
     api::Scope,
     config::{PublicUrl, ServerConfig},
     oauth::{Caller, challenge::insufficient_scope},
-    tools::{Call, Definition, Lookup, Registry},
+    tools::{Call, Definition, Lookup, Registry, ToolError},
 };
 use axum::{
     Json,
@@ -98,8 +98,11 @@ impl Api {
         let body = if row.takes_body() { self.read(&parts.headers, body).await? } else { Bytes::new() };
         let arguments = arguments::collect(row, captured, parts.uri.query(), &body, &tool.input_schema)?;
         let call = Call { caller: Arc::clone(&caller), progress: None };
-        let output = entry.call(arguments, call).await.map_err(|error| Problem::of(&error))?;
-        Ok(self.succeeded(row, output))
+        match entry.call(arguments, call).await {
+            Ok(answer) => Ok(self.succeeded(row, answer.into_json())),
+            Err(ToolError::NeedsScope { what, scope }) => Err(self.step_up(what, scope, &caller)),
+            Err(error) => Err(Problem::of(&error)),
+        }
     }
 
     fn succeeded(&self, row: &Row, output: Value) -> Response {

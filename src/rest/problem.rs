@@ -74,6 +74,8 @@ fn kind(error: &ToolError) -> (StatusCode, &'static str) {
     use workspaces::Error;
     match error {
         ToolError::Arguments { .. } => (StatusCode::BAD_REQUEST, "invalid_arguments"),
+        ToolError::NeedsScope { .. } => (StatusCode::FORBIDDEN, "insufficient_scope"),
+        ToolError::NotServed { .. } => (StatusCode::NOT_FOUND, "not_served"),
         ToolError::Output(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         ToolError::Workspaces(error) => match error {
             Error::UnknownWorkspace { .. } | Error::UnknownTemplate { .. } => (StatusCode::NOT_FOUND, "not_found"),

@@ -130,6 +130,11 @@ impl Public {
         &self.door
     }
 
+    /// Ends what clients listen to. `next` is in its place now, if anything is.
+    pub fn retire(&self, next: Option<&Self>) {
+        self.endpoint.retire(next.map(|next| &*next.endpoint));
+    }
+
     /// Answers a request from the public listener.
     pub async fn answer(&self, mut request: Request) -> Response {
         let door = &self.door;
