@@ -14,6 +14,7 @@ pub mod dev;
 mod fuzz;
 pub mod identity;
 pub mod mcp;
+pub mod mirror;
 pub mod oauth;
 pub mod observe;
 pub mod operator;

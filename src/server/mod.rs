@@ -22,10 +22,10 @@ pub use mounted::MountedError;
 
 use crate::{
     ambient::Clock,
+    mirror::Health,
     oauth::{client::Registrations, grant::Grants, workload::WorkloadTokens},
     observe::metrics::Metrics,
     outbound::Outbound,
-    state::Health,
     workspaces::Workspaces,
 };
 use axum::extract::Request;

@@ -81,6 +81,8 @@ fn outcome(error: &ToolError) -> &'static str {
             Error::UnknownWorkspace { .. } | Error::UnknownTemplate { .. } | Error::NoSuchFolder { .. } => "not_found",
             Error::NotPermitted { .. } => "not_permitted",
             Error::NameTaken { .. }
+            | Error::BeingDeleted { .. }
+            | Error::Refused { .. }
             | Error::QuotaExceeded { .. }
             | Error::NotRunning { .. }
             | Error::Stopped { .. }
