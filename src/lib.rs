@@ -2,6 +2,7 @@
 //!
 //! `docs/architecture.md` has the plan of the house; the modules below are its rooms.
 
+pub mod addresses;
 pub mod agent;
 pub mod ambient;
 pub mod api;

@@ -6,16 +6,23 @@
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use portcullis::{
+    agent::{
+        AgentError, LiveOutput,
+        protocol::{Command, CommandResult, FailureKind},
+    },
     ambient::{Clock, rng},
     workspaces::{
-        CommandResult, CreateWorkspace, Error, Owner, RunCommand, Status, WorkspaceFilter, Workspaces as _,
+        CreateWorkspace, Error, Owner, Purpose, Status, WorkspaceFilter, Workspaces as _,
         local::{LocalOptions, LocalWorkspaces},
     },
 };
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 use tempfile::TempDir;
@@ -65,16 +72,14 @@ fn blank(name: &str) -> CreateWorkspace {
     CreateWorkspace { template: "blank".to_owned(), name: name.to_owned(), parameters: BTreeMap::new(), wait: None }
 }
 
-fn command(line: &str) -> RunCommand {
-    RunCommand {
-        workspace: "web".to_owned(),
-        command: line.to_owned(),
-        cwd: None,
-        env: BTreeMap::new(),
-        stdin: None,
-        timeout: Some(LONG),
-        background: false,
-    }
+fn command(line: &str) -> Command {
+    Command { command: line.to_owned(), timeout: Some(LONG), ..Command::default() }
+}
+
+/// An id that is new.
+fn id() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
 impl Fixture {
@@ -84,8 +89,13 @@ impl Fixture {
         fixture
     }
 
-    async fn run(&self, request: RunCommand) -> CommandResult {
-        timeout(LONG, self.backend.run_command(&owner("ann"), request, None)).await.expect("it hangs").unwrap()
+    async fn run(&self, request: Command) -> CommandResult {
+        timeout(LONG, self.try_run(request, None)).await.expect("it hangs").unwrap()
+    }
+
+    async fn try_run(&self, request: Command, live: Option<LiveOutput>) -> Result<CommandResult, AgentError> {
+        let agent = self.backend.agent(&owner("ann"), "web", Purpose::Work).await.unwrap();
+        agent.run(&id(), &Command { live: live.is_some(), ..request }, live).await
     }
 
     async fn home(&self) -> PathBuf {
@@ -136,7 +146,7 @@ async fn a_workspace_lives_and_dies() {
 
     assert_eq!(backend.stop(&ann, "web").await.unwrap().status, Status::Stopped);
     assert_eq!(backend.stop(&ann, "web").await.unwrap().status, Status::Stopped);
-    let refused = backend.run_command(&ann, command("true"), None).await.unwrap_err();
+    let refused = backend.agent(&ann, "web", Purpose::Work).await.err().unwrap();
     assert!(refused.to_string().contains("call start_workspace"), "{refused}");
 
     assert_eq!(backend.start(&ann, "web", None).await.unwrap().status, Status::Running);
@@ -184,14 +194,14 @@ async fn wrong_requests_say_what_to_do() {
     }
     for (request, expected) in [
         (command("  "), "command: it is empty"),
-        (RunCommand { cwd: Some("nowhere".to_owned()), ..command("true") }, "there is no folder \"nowhere\""),
+        (Command { cwd: Some("nowhere".to_owned()), ..command("true") }, "there is no folder \"nowhere\""),
         (
-            RunCommand { env: BTreeMap::from([("A=B".to_owned(), String::new())]), ..command("true") },
+            Command { env: BTreeMap::from([("A=B".to_owned(), String::new())]), ..command("true") },
             "env: names must not be empty or contain =",
         ),
         (command("echo \0"), "NUL"),
     ] {
-        let said = backend.run_command(&ann, request, None).await.unwrap_err().to_string();
+        let said = fixture.try_run(request, None).await.unwrap_err().to_string();
         assert!(said.contains(expected), "{said}");
     }
     let filter = |limit| WorkspaceFilter { limit: Some(limit), ..WorkspaceFilter::default() };
@@ -238,8 +248,11 @@ async fn owners_do_not_meet() {
         assert!(backend.start(&bob, wanted, None).await.is_err());
         assert!(backend.stop(&bob, wanted).await.is_err());
         assert!(backend.delete(&bob, wanted).await.is_err());
-        let request = RunCommand { workspace: wanted.to_owned(), ..command("true") };
-        assert!(backend.run_command(&bob, request, None).await.is_err());
+        for purpose in [Purpose::Look, Purpose::Work] {
+            let other = backend.agent(&bob, wanted, purpose).await.err().unwrap().to_string();
+            assert_eq!(other.replace(wanted, "nothing"), nothing);
+        }
+        assert_eq!(backend.logs(&bob, wanted, 1).await.unwrap_err().to_string().replace(wanted, "nothing"), nothing);
     }
     assert_eq!(backend.list(&bob, WorkspaceFilter::default()).await.unwrap().workspaces.len(), 1);
     // A name is taken for its owner only.
@@ -251,7 +264,7 @@ async fn owners_do_not_meet() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_environment_is_clean() {
     let fixture = Fixture::with_web().await;
-    let request = RunCommand {
+    let request = Command {
         env: BTreeMap::from([("MINE".to_owned(), "1".to_owned()), ("PAGER".to_owned(), "more".to_owned())]),
         stdin: Some("from stdin".to_owned()),
         ..command("env; cat; test -d \"$TMPDIR\" && touch \"$TMPDIR/x\" && echo; echo ready")
@@ -284,7 +297,7 @@ async fn the_environment_is_clean() {
             "USER=somebody",
         ]
     );
-    let request = RunCommand { cwd: Some("sub".to_owned()), ..command("pwd") };
+    let request = Command { cwd: Some("sub".to_owned()), ..command("pwd") };
     std::fs::create_dir(home.join("sub")).unwrap();
     assert_eq!(fixture.run(request).await.stdout, format!("{}/sub\n", home.display()));
 }
@@ -295,7 +308,7 @@ async fn a_timeout_ends_the_whole_group_even_if_it_will_not() {
     // Both ignore SIGTERM, and the second one holds the output open.
     let line = "trap '' TERM; echo begun; sh -c 'sleep 300; sleep 300' & \
                 echo $$ > pids; echo $! >> pids; echo done >> pids; while :; do sleep 1; done";
-    let result = fixture.run(RunCommand { timeout: Some(Duration::from_secs(1)), ..command(line) }).await;
+    let result = fixture.run(Command { timeout: Some(Duration::from_secs(1)), ..command(line) }).await;
     assert!(result.timed_out);
     assert_eq!((result.exit_code, result.stdout.as_str()), (Some(128 + 9), "begun\n"));
     assert!(result.note.unwrap().contains("larger timeout_seconds"));
@@ -305,7 +318,7 @@ async fn a_timeout_ends_the_whole_group_even_if_it_will_not() {
 
     // One that obeys gets the time to tidy up.
     let line = "trap 'echo tidy; exit 7' TERM; while :; do sleep 0.1; done";
-    let result = fixture.run(RunCommand { timeout: Some(Duration::from_secs(1)), ..command(line) }).await;
+    let result = fixture.run(Command { timeout: Some(Duration::from_secs(1)), ..command(line) }).await;
     assert!(result.timed_out);
     assert_eq!((result.exit_code, result.stdout.as_str()), (Some(7), "tidy\n"));
 }
@@ -338,7 +351,7 @@ async fn what_a_command_leaves_running_does_not_hold_it_up() {
 async fn background_commands_write_files_and_end_with_the_workspace() {
     let fixture = Fixture::with_web().await;
     let line = "echo out; echo err >&2; echo $$ > pids; echo done >> pids; sleep 300";
-    let result = fixture.run(RunCommand { background: true, timeout: None, ..command(line) }).await;
+    let result = fixture.run(Command { background: true, timeout: None, ..command(line) }).await;
     assert_eq!(result.exit_code, None);
     let (stdout, stderr) = (result.stdout_file.unwrap(), result.stderr_file.unwrap());
     assert!(Path::new(&stdout).exists() && Path::new(&stderr).exists());
@@ -354,7 +367,7 @@ async fn background_commands_write_files_and_end_with_the_workspace() {
     eventually(|| !runs(pid)).await;
 
     std::fs::remove_file(fixture.home().await.join("pids")).unwrap();
-    fixture.run(RunCommand { background: true, timeout: None, ..command(line) }).await;
+    fixture.run(Command { background: true, timeout: None, ..command(line) }).await;
     let pid = fixture.pids("pids").await[0];
     fixture.backend.delete(&owner("ann"), "web").await.unwrap();
     assert!(!runs(pid));
@@ -400,16 +413,13 @@ async fn stopping_interrupts_a_command() {
     let fixture = Arc::new(Fixture::with_web().await);
     let caller = tokio::spawn({
         let fixture = Arc::clone(&fixture);
-        async move {
-            let request = command("echo $$ > pids; echo done >> pids; sleep 300");
-            fixture.backend.run_command(&owner("ann"), request, None).await
-        }
+        async move { fixture.try_run(command("echo $$ > pids; echo done >> pids; sleep 300"), None).await }
     });
     let pid = fixture.pids("pids").await[0];
     fixture.backend.stop(&owner("ann"), "web").await.unwrap();
     assert!(!runs(pid));
     let error = timeout(LONG, caller).await.unwrap().unwrap().unwrap_err();
-    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+    assert!(matches!(&error, AgentError::Failed(failure) if failure.kind == FailureKind::Interrupted), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -417,7 +427,7 @@ async fn a_stop_that_nobody_waits_for_is_still_one() {
     let fixture = Fixture::with_web().await;
     let ann = owner("ann");
     let line = "trap '' TERM; echo $$ > pids; echo done >> pids; while :; do sleep 1; done";
-    fixture.run(RunCommand { background: true, timeout: None, ..command(line) }).await;
+    fixture.run(Command { background: true, timeout: None, ..command(line) }).await;
     let pid = fixture.pids("pids").await[0];
     // Shorter than the grace that the process uses up.
     assert!(timeout(Duration::from_millis(200), fixture.backend.stop(&ann, "web")).await.is_err());
@@ -432,19 +442,18 @@ async fn live_output_comes_while_the_command_runs() {
     let fixture = Fixture::with_web().await;
     let (live, mut output) = mpsc::channel(16);
     let script = "echo one; while ! test -e go; do sleep 0.05; done; echo two";
-    let ann = owner("ann");
-    let run = fixture.backend.run_command(&ann, command(script), Some(live));
+    let run = fixture.try_run(command(script), Some(live));
     let watch = async {
-        assert_eq!(output.recv().await.unwrap(), b"one\n");
+        assert_eq!(output.recv().await.unwrap(), "one\n");
         std::fs::write(fixture.home().await.join("go"), "").unwrap();
-        assert_eq!(output.recv().await.unwrap(), b"two\n");
+        assert_eq!(output.recv().await.unwrap(), "two\n");
     };
     let (result, ()) = timeout(LONG, futures::future::join(run, watch)).await.unwrap();
     assert_eq!(result.unwrap().stdout, "one\ntwo\n");
 
     // Nobody reads: the command is not held up.
     let (live, _unread) = mpsc::channel(1);
-    let result = fixture.backend.run_command(&owner("ann"), command("seq 1 100000"), Some(live)).await.unwrap();
+    let result = fixture.try_run(command("seq 1 100000"), Some(live)).await.unwrap();
     assert_eq!(result.exit_code, Some(0));
 }
 
@@ -457,7 +466,7 @@ async fn workspaces_survive_a_restart_and_processes_do_not() {
     fixture.backend.create(&ann, blank("old")).await.unwrap();
     let old = fixture.backend.stop(&ann, "old").await.unwrap();
     let line = "echo kept > file; echo $$ > pids; echo done >> pids; sleep 300";
-    fixture.run(RunCommand { background: true, timeout: None, ..command(line) }).await;
+    fixture.run(Command { background: true, timeout: None, ..command(line) }).await;
     let pid = fixture.pids("pids").await[0];
     fixture.backend.shutdown().await;
     assert!(!runs(pid));

@@ -29,7 +29,7 @@ impl FailureKind {
     }
 
     /// A failure of this kind.
-    pub(super) fn because(self, message: impl Into<String>) -> Failure {
+    pub fn because(self, message: impl Into<String>) -> Failure {
         Failure { kind: self, message: message.into() }
     }
 }

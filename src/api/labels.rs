@@ -6,3 +6,8 @@ pub const ENDPOINT_LABEL: &str = "portcullis.dev/endpoint";
 pub const REGISTERED_LABEL: &str = "portcullis.dev/registered";
 /// The value of [`REGISTERED_LABEL`] for a client that registered itself (RFC 7591).
 pub const REGISTERED_DYNAMIC: &str = "dynamic";
+/// On what a workspace is made of, with the workspace's name. Watches select by it.
+pub const WORKSPACE_LABEL: &str = "portcullis.dev/workspace";
+/// Beside [`WORKSPACE_LABEL`], with the name of the workspace's endpoint. Not [`ENDPOINT_LABEL`]: what carries that is
+/// the endpoint's own.
+pub const WORKSPACE_OF_LABEL: &str = "portcullis.dev/workspace-of";

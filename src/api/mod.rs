@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod grant;
 pub mod labels;
 pub mod login;
+pub mod parameters;
 pub mod preset;
 pub mod quantity;
 mod rules;

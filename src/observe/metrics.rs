@@ -61,6 +61,39 @@ struct Reason {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolOutcome {
+    tool: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTool {
+    tool: &'static str,
+}
+
+/// The calls of tools, whatever protocol they come by. A clone counts in the same place.
+#[derive(Clone)]
+pub struct ToolCalls {
+    calls: Family<ToolOutcome, Counter>,
+    durations: Family<OfTool, Histogram>,
+}
+
+impl Default for ToolCalls {
+    fn default() -> Self {
+        let buckets = || Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0]);
+        Self { calls: Family::default(), durations: Family::new_with_constructor(buckets as fn() -> Histogram) }
+    }
+}
+
+impl ToolCalls {
+    /// A tool was called.
+    pub fn called(&self, tool: &'static str, outcome: &'static str, duration: Duration) {
+        self.calls.get_or_create(&ToolOutcome { tool, outcome }).inc();
+        self.durations.get_or_create(&OfTool { tool }).observe(duration.as_secs_f64());
+    }
+}
+
 /// The metrics of one server.
 pub struct Metrics {
     registry: Registry,
@@ -73,6 +106,7 @@ pub struct Metrics {
     tokens: Family<Outcome, Counter>,
     unauthenticated: Family<Reason, Counter>,
     refused: Family<Reason, Counter>,
+    tool_calls: ToolCalls,
     reload_successful: Gauge,
     reload_success_time: Gauge<f64, AtomicU64>,
     state_stale: Gauge<f64, AtomicU64>,
@@ -99,6 +133,14 @@ impl Default for Metrics {
         registry.register("authentication_failures", "Requests without a good token", unauthenticated.clone());
         let refused = Family::default();
         registry.register("refused_requests", "Requests beyond a limit or a rule", refused.clone());
+        let tool_calls = ToolCalls::default();
+        registry.register("tool_calls", "Calls of tools, by how they went", tool_calls.calls.clone());
+        registry.register_with_unit(
+            "tool_call_duration",
+            "How long calls of tools took",
+            Unit::Seconds,
+            tool_calls.durations.clone(),
+        );
         let reload_successful = Gauge::default();
         registry.register(
             "config_last_reload_successful",
@@ -130,6 +172,7 @@ impl Default for Metrics {
             tokens,
             unauthenticated,
             refused,
+            tool_calls,
             reload_successful,
             reload_success_time,
             state_stale,
@@ -177,6 +220,12 @@ impl Metrics {
     /// A request went beyond a limit or a rule.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Where calls of tools are counted.
+    #[must_use]
+    pub fn tool_calls(&self) -> ToolCalls {
+        self.tool_calls.clone()
     }
 
     /// Mounted files came into force.

@@ -19,7 +19,7 @@ pub(super) fn canonical_requirements(given: &ResourceRequirements) -> ResourceRe
 }
 
 /// The canonical spelling; a text that is no quantity is left to the API server, which will say what is wrong with it.
-fn canonical(text: &str) -> String {
+pub(super) fn canonical(text: &str) -> String {
     parse(text.trim()).map_or_else(|| text.to_owned(), |(nanos, format)| print(nanos, format))
 }
 

@@ -2,9 +2,14 @@
 //!
 //! `mcp` serves them as MCP tools and `rest` as HTTP: names, arguments, scopes and results are the same.
 
+mod audit;
 mod commands;
+mod files;
 mod identity;
+mod inspect;
+mod processes;
 mod registry;
+mod research;
 mod templates;
 mod workspaces;
 
@@ -12,6 +17,7 @@ pub use registry::{Definition, Entry, Lookup, Registry};
 
 use crate::{
     api::Scope,
+    config::Limits,
     oauth::Caller,
     workspaces::{self as backend, Owner},
 };
@@ -19,7 +25,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use std::{error::Error as _, sync::Arc};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 /// One tool: what agents read about it, and what it does.
 pub trait Tool: Send + Sync + 'static {
@@ -42,6 +48,11 @@ pub trait Tool: Send + Sync + 'static {
     /// Adjusts the schema of the arguments to the endpoint, beyond what the type says.
     fn refine_input_schema(&self, _schema: &mut Map<String, Value>) {}
 
+    /// Which part of the result is a picture, for those who can look at one.
+    fn picture(_output: &Self::Output) -> Option<Picture> {
+        None
+    }
+
     /// Does it. Dropping the future must end what it started.
     fn call(
         &self,
@@ -55,6 +66,76 @@ pub trait Tool: Send + Sync + 'static {
 #[serde(deny_unknown_fields)]
 pub struct NoArguments {}
 
+/// A picture within a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The member of the result that has it, in base64.
+    pub member: &'static str,
+    /// Its media type, such as `image/png`.
+    pub mime_type: String,
+}
+
+/// What a tool answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    result: Value,
+    picture: Option<Picture>,
+}
+
+/// A picture that was taken out of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// In base64 (RFC 4648 §4).
+    pub data: String,
+    /// Its media type, such as `image/png`.
+    pub mime_type: String,
+}
+
+impl Answer {
+    /// All of it as one JSON object, which fits the output schema.
+    #[must_use]
+    pub fn into_json(self) -> Value {
+        self.result
+    }
+
+    /// The same with its picture beside it, for a protocol that shows pictures: where it was is an empty text.
+    #[must_use]
+    pub fn into_parts(mut self) -> (Value, Option<Image>) {
+        let image = self.picture.and_then(|Picture { member, mime_type }| match self.result.get_mut(member)? {
+            Value::String(data) => Some(Image { data: std::mem::take(data), mime_type }),
+            _ => None,
+        });
+        (self.result, image)
+    }
+}
+
+/// How long a tool may wait, so that its answer comes within the time that a request has.
+#[derive(Clone, Copy, Debug)]
+struct Patience(Duration);
+
+impl Patience {
+    /// What is left of a request's time for ending what it began, and for sending the answer.
+    const MARGIN: u64 = 5;
+
+    fn of(limits: &Limits) -> Self {
+        let whole = limits.request_timeout.as_duration().as_secs();
+        // A request of few seconds must leave some of them to the tool.
+        Self(Duration::from_secs(whole.saturating_sub(Self::MARGIN).max(whole / 2).max(1)))
+    }
+
+    fn seconds(self) -> u64 {
+        self.0.as_secs()
+    }
+
+    /// Writes the most that can be waited into the schema of an argument.
+    fn refine(self, schema: &mut Map<String, Value>, argument: &str) {
+        let argument = schema.get_mut("properties").and_then(|properties| properties.get_mut(argument));
+        if let Some(argument) = argument.and_then(Value::as_object_mut) {
+            argument.insert("maximum".to_owned(), self.seconds().into());
+        }
+    }
+}
+
 /// What a tool does to the world, in the four hints of MCP's tool annotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -66,6 +147,8 @@ pub enum Effect {
     Ensures,
     /// It takes something away; once is as good as twice.
     Removes,
+    /// It replaces something; twice is not as good as once.
+    Changes,
     /// It can do anything, to the outside world too.
     Anything,
 }
@@ -93,6 +176,7 @@ impl Effect {
             Self::Adds => (false, false, false, false),
             Self::Ensures => (false, false, true, false),
             Self::Removes => (false, true, true, false),
+            Self::Changes => (false, true, false, false),
             Self::Anything => (false, true, false, true),
         };
         Hints { read_only, destructive, idempotent, open_world }
@@ -143,6 +227,20 @@ pub enum ToolError {
     /// The operation failed.
     #[error(transparent)]
     Workspaces(#[from] backend::Error),
+    /// What is asked for is there for tokens of another scope only.
+    #[error("{what} needs the scope {scope}, which this access token does not have")]
+    NeedsScope {
+        /// What was asked for.
+        what: &'static str,
+        /// What is missing.
+        scope: Scope,
+    },
+    /// The endpoint leaves out the tools that would do it.
+    #[error("{what} is not served by this endpoint: its tools for that are left out")]
+    NotServed {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// The result could not be written down.
     #[error("the result cannot be shown")]
     Output(#[source] serde_json::Error),

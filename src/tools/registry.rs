@@ -1,10 +1,14 @@
 //! The tools of one endpoint, prepared once: schemas, the lists of names that may be served, the scopes they need.
 
-use super::{Call, Effect, Tool, ToolError, commands, identity, templates, workspaces};
+use super::{
+    Answer, Call, Effect, Patience, Tool, ToolError, audit::Trail, commands, files, identity, inspect, processes,
+    research, templates, workspaces,
+};
 use crate::{
     api::Scope,
     config::{ServerConfig, ToolRules},
     oauth::Caller,
+    observe::metrics::ToolCalls,
     workspaces::Workspaces,
 };
 use futures::future::BoxFuture;
@@ -35,9 +39,10 @@ pub enum Lookup<'a> {
 pub struct Entry {
     definition: Definition,
     call: Box<CallFn>,
+    counts: ToolCalls,
 }
 
-type CallFn = dyn Fn(Map<String, Value>, Call) -> BoxFuture<'static, Result<Value, ToolError>> + Send + Sync;
+type CallFn = dyn Fn(Map<String, Value>, Call) -> BoxFuture<'static, Result<Answer, ToolError>> + Send + Sync;
 
 /// What a tool is, for those who list it.
 #[derive(Clone, Debug)]
@@ -65,14 +70,35 @@ impl Registry {
         let mut entries = vec![Entry::new(identity::WhoAmI::new(&config.url))];
         let has_workspaces = backend.is_some();
         if let Some(backend) = backend {
-            entries.push(Entry::new(templates::ListTemplates(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::ListWorkspaces(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::GetWorkspace(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::CreateWorkspace(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::StartWorkspace(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::StopWorkspace(Arc::clone(&backend))));
-            entries.push(Entry::new(workspaces::DeleteWorkspace(Arc::clone(&backend))));
-            entries.push(Entry::new(commands::RunCommand::new(backend, &config.limits)));
+            let (patience, backend) = (Patience::of(&config.limits), || Arc::clone(&backend));
+            entries.extend([
+                Entry::new(templates::ListTemplates(backend())),
+                Entry::new(templates::GetTemplate(backend())),
+                Entry::new(workspaces::ListWorkspaces(backend())),
+                Entry::new(workspaces::GetWorkspace(backend())),
+                Entry::new(workspaces::CreateWorkspace(backend(), patience)),
+                Entry::new(workspaces::StartWorkspace(backend(), patience)),
+                Entry::new(workspaces::StopWorkspace(backend())),
+                Entry::new(workspaces::RestartWorkspace(backend(), patience)),
+                Entry::new(workspaces::DeleteWorkspace(backend())),
+                Entry::new(inspect::WorkspaceUsage(backend())),
+                Entry::new(inspect::WorkspaceLogs(backend())),
+                Entry::new(commands::RunCommand(backend(), patience)),
+                Entry::new(processes::ListProcesses(backend())),
+                Entry::new(processes::ProcessOutput(backend(), patience)),
+                Entry::new(processes::SendInput(backend())),
+                Entry::new(processes::StopProcess(backend())),
+                Entry::new(files::ListFiles(backend())),
+                Entry::new(files::ReadFile(backend())),
+                Entry::new(files::SearchFiles(backend())),
+                Entry::new(files::WriteFile(backend())),
+                Entry::new(files::EditFile(backend())),
+                Entry::new(files::MovePath(backend())),
+                Entry::new(files::RemovePath(backend())),
+            ]);
+            let reach = research::Reach::new(config, &|name| is_served(&config.tools, name));
+            entries.push(Entry::new(research::Search::new(backend(), reach.clone(), patience)));
+            entries.push(Entry::new(research::Fetch::new(backend(), reach)));
         }
         Self { has_workspaces, ..Self::of(entries, &config.tools) }
     }
@@ -83,6 +109,20 @@ impl Registry {
         entries.retain(|entry| is_served(rules, entry.definition.name));
         let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.definition.name, index)).collect();
         Self { entries, by_name, has_workspaces: false }
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counted_in(mut self, counts: &ToolCalls) -> Self {
+        for entry in &mut self.entries {
+            entry.counts = counts.clone();
+        }
+        self
+    }
+
+    /// Everything that is served, in the order in which it is listed.
+    pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.entries.iter().map(|entry| &entry.definition)
     }
 
     /// What a name leads to for this caller.
@@ -99,8 +139,7 @@ impl Registry {
 
     /// The tools that this caller may call.
     pub fn visible_to(&self, caller: &Caller) -> impl Iterator<Item = &Definition> {
-        let definitions = self.entries.iter().map(|entry| &entry.definition);
-        definitions.filter(|definition| definition.scope.is_none_or(|scope| caller.scopes.contains(&scope)))
+        self.definitions().filter(|definition| definition.scope.is_none_or(|scope| caller.scopes.contains(&scope)))
     }
 
     /// Whether there is a backend behind the tools.
@@ -128,7 +167,7 @@ impl Entry {
             effect: T::EFFECT,
         };
         let tool = Arc::new(tool);
-        let call = move |arguments: Map<String, Value>, call: Call| -> BoxFuture<'static, Result<Value, ToolError>> {
+        let call = move |arguments: Map<String, Value>, call: Call| -> BoxFuture<'static, Result<Answer, ToolError>> {
             let (tool, expected) = (Arc::clone(&tool), Arc::clone(&expected));
             Box::pin(async move {
                 run(&*tool, arguments, call, expected).await.inspect_err(|error| {
@@ -138,12 +177,21 @@ impl Entry {
                 })
             })
         };
-        Self { definition, call: Box::new(call) }
+        Self { definition, call: Box::new(call), counts: ToolCalls::default() }
     }
 
-    /// Calls it.
-    pub async fn call(&self, arguments: Map<String, Value>, call: Call) -> Result<Value, ToolError> {
-        (self.call)(arguments, call).await
+    /// What it is.
+    #[must_use]
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Calls it, and notes that in the audit. Dropping the future ends what it started.
+    pub async fn call(&self, arguments: Map<String, Value>, call: Call) -> Result<Answer, ToolError> {
+        let trail = Trail::begin(self.definition.name, &call.caller, &arguments, self.counts.clone());
+        let answer = (self.call)(arguments, call).await;
+        trail.end(&answer);
+        answer
     }
 }
 
@@ -152,14 +200,15 @@ async fn run<T: Tool>(
     arguments: Map<String, Value>,
     call: Call,
     expected: Arc<str>,
-) -> Result<Value, ToolError> {
+) -> Result<Answer, ToolError> {
     let arguments = T::Arguments::deserialize(Value::Object(arguments)).map_err(|problem| ToolError::Arguments {
         tool: T::NAME,
         problem,
         expected,
     })?;
     let output = tool.call(arguments, call).await?;
-    serde_json::to_value(output).map_err(ToolError::Output)
+    let picture = T::picture(&output);
+    Ok(Answer { result: serde_json::to_value(output).map_err(ToolError::Output)?, picture })
 }
 
 /// `uint32` and its like are formats of OpenAPI, not of JSON Schema: the official TypeScript clients warn of each.

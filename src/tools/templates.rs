@@ -3,14 +3,23 @@
 use super::{Call, Effect, NoArguments, Tool, ToolError};
 use crate::{
     api::Scope,
-    workspaces::{Template, Workspaces},
+    workspaces::{Error, Template, Workspaces},
 };
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// `list_templates`.
 pub(super) struct ListTemplates(pub Arc<dyn Workspaces>);
+/// `get_template`.
+pub(super) struct GetTemplate(pub Arc<dyn Workspaces>);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TemplateArguments {
+    /// The template's name, from list_templates.
+    template: String,
+}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Templates {
@@ -31,4 +40,26 @@ impl Tool for ListTemplates {
     async fn call(&self, _arguments: NoArguments, call: Call) -> Result<Templates, ToolError> {
         Ok(Templates { templates: self.0.templates(&call.owner()).await? })
     }
+}
+
+impl Tool for GetTemplate {
+    type Arguments = TemplateArguments;
+    type Output = Template;
+    const NAME: &'static str = "get_template";
+    const TITLE: &'static str = "Get a template";
+    const DESCRIPTION: &'static str =
+        "Shows one template: what it is good for, and the parameters that create_workspace takes for it.";
+    const SCOPE: Option<Scope> = Some(Scope::TemplatesRead);
+    const EFFECT: Effect = Effect::Reads;
+
+    async fn call(&self, arguments: TemplateArguments, call: Call) -> Result<Template, ToolError> {
+        Ok(find(self.0.templates(&call.owner()).await?, arguments.template)?)
+    }
+}
+
+/// The template of this name.
+pub(super) fn find(templates: Vec<Template>, wanted: String) -> Result<Template, Error> {
+    let existing: Vec<String> = templates.iter().map(|template| template.name.clone()).collect();
+    let found = templates.into_iter().find(|template| template.name == wanted);
+    found.ok_or(Error::UnknownTemplate { wanted, existing })
 }

@@ -1,27 +1,26 @@
 //! Workspaces: finding, making, starting, stopping and deleting them.
 
-use super::{Call, Effect, Tool, ToolError};
+use super::{Call, Effect, Patience, Tool, ToolError};
 use crate::{
     api::Scope,
     workspaces::{self as backend, Status, Workspace, WorkspaceFilter, WorkspacePage, Workspaces},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-/// How long to wait for a workspace to run.
-const START_WITHIN: Duration = Duration::from_mins(1);
+use std::{collections::BTreeMap, sync::Arc};
 
 /// `list_workspaces`.
 pub(super) struct ListWorkspaces(pub Arc<dyn Workspaces>);
 /// `get_workspace`.
 pub(super) struct GetWorkspace(pub Arc<dyn Workspaces>);
 /// `create_workspace`.
-pub(super) struct CreateWorkspace(pub Arc<dyn Workspaces>);
+pub(super) struct CreateWorkspace(pub Arc<dyn Workspaces>, pub Patience);
 /// `start_workspace`.
-pub(super) struct StartWorkspace(pub Arc<dyn Workspaces>);
+pub(super) struct StartWorkspace(pub Arc<dyn Workspaces>, pub Patience);
 /// `stop_workspace`.
 pub(super) struct StopWorkspace(pub Arc<dyn Workspaces>);
+/// `restart_workspace`.
+pub(super) struct RestartWorkspace(pub Arc<dyn Workspaces>, pub Patience);
 /// `delete_workspace`.
 pub(super) struct DeleteWorkspace(pub Arc<dyn Workspaces>);
 
@@ -45,7 +44,7 @@ pub(super) struct ListArguments {
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkspaceArguments {
     /// The workspace's name or id.
-    workspace: String,
+    pub workspace: String,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -56,10 +55,10 @@ pub(super) struct CreateArguments {
     /// A new name: 1 to 40 of a-z, 0-9 and -, beginning with a letter.
     #[schemars(length(min = 1, max = 40))]
     name: String,
-    /// Values for the template's parameters, by name.
+    /// Values for the template's parameters, by name; all are written as text.
     #[serde(default)]
     parameters: BTreeMap<String, String>,
-    /// Whether to wait until commands can run in it.
+    /// Whether to wait until commands can run in it, for as long as a call may take. Default: true.
     #[serde(default = "CreateArguments::wait_by_default")]
     wait: bool,
 }
@@ -97,7 +96,8 @@ impl Tool for GetWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "get_workspace";
     const TITLE: &'static str = "Get a workspace";
-    const DESCRIPTION: &'static str = "Shows one of your workspaces: status, template, home folder.";
+    const DESCRIPTION: &'static str =
+        "Shows one of your workspaces: status and, if commands cannot run, why; template, parameters, home folder.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
     const EFFECT: Effect = Effect::Reads;
 
@@ -111,20 +111,17 @@ impl Tool for CreateWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "create_workspace";
     const TITLE: &'static str = "Create a workspace";
-    const DESCRIPTION: &'static str =
-        "Makes a workspace from a template and starts it. Use run_command to work in it; delete it when it is done.";
+    const DESCRIPTION: &'static str = "Makes a workspace from a template and starts it. Work in it with run_command and \
+        the tools for files; delete it when it is done. If its status is still starting, look again with \
+        get_workspace; `problem` says why it cannot start, and what to do.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Adds;
 
     async fn call(&self, arguments: CreateArguments, call: Call) -> Result<Workspace, ToolError> {
         let CreateArguments { template, name, parameters, wait } = arguments;
-        Ok(self
-            .0
-            .create(
-                &call.owner(),
-                backend::CreateWorkspace { template, name, parameters, wait: wait.then_some(START_WITHIN) },
-            )
-            .await?)
+        let wait = wait.then_some(self.1.0);
+        let request = backend::CreateWorkspace { template, name, parameters, wait };
+        Ok(self.0.create(&call.owner(), request).await?)
     }
 }
 
@@ -133,13 +130,12 @@ impl Tool for StartWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "start_workspace";
     const TITLE: &'static str = "Start a workspace";
-    const DESCRIPTION: &'static str =
-        "Starts a stopped workspace, with the files that it had. Does nothing to one that runs.";
+    const DESCRIPTION: &'static str = "Starts a stopped workspace, with the files that it had, and waits until commands can run. Does nothing to one that runs.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Ensures;
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
-        Ok(self.0.start(&call.owner(), &arguments.workspace, Some(START_WITHIN)).await?)
+        Ok(self.0.start(&call.owner(), &arguments.workspace, Some(self.1.0)).await?)
     }
 }
 
@@ -154,6 +150,21 @@ impl Tool for StopWorkspace {
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
         Ok(self.0.stop(&call.owner(), &arguments.workspace).await?)
+    }
+}
+
+impl Tool for RestartWorkspace {
+    type Arguments = WorkspaceArguments;
+    type Output = Workspace;
+    const NAME: &'static str = "restart_workspace";
+    const TITLE: &'static str = "Restart a workspace";
+    const DESCRIPTION: &'static str = "Ends everything that runs in a workspace and starts it again, by what its template says now. Its files stay. For one \
+        that is outdated, or that has got stuck.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
+    const EFFECT: Effect = Effect::Removes;
+
+    async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
+        Ok(self.0.restart(&call.owner(), &arguments.workspace, Some(self.1.0)).await?)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Why an operation on a workspace failed. Agents read these messages: each says what exists and what to do next.
 
-use crate::agent::protocol::Failure;
+use crate::agent::{
+    AgentError,
+    protocol::{Failure, FailureKind},
+};
 use std::{fmt, io};
 
 /// Why an operation failed.
@@ -162,6 +165,23 @@ impl Error {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
+
+    /// For `map_err`: what the agent of this workspace did not do, and what to do now.
+    pub(crate) fn agent(workspace: &str) -> impl FnOnce(AgentError) -> Self {
+        let workspace = workspace.to_owned();
+        move |error| match error {
+            AgentError::Failed(failure) if failure.kind == FailureKind::Interrupted => Self::Interrupted { workspace },
+            AgentError::Failed(failure) => Self::Agent(failure),
+            AgentError::Lost(lost) if lost.maybe_done => {
+                let why = format!("{lost}; it may have been done all the same: look before you do it again");
+                Self::Unreachable { workspace, why }
+            }
+            AgentError::Lost(lost) => {
+                Self::Unreachable { workspace, why: format!("{lost}; nothing was done: try again") }
+            }
+            error @ AgentError::Unreadable(_) => Self::Unreachable { workspace, why: error.to_string() },
+        }
+    }
 }
 
 /// What there is, and what it is called: `your workspaces are: "a", "b" and 7 more`. Or what to say where there is
@@ -187,6 +207,26 @@ impl fmt::Display for Existing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::Lost;
+
+    #[test]
+    fn what_an_agent_did_not_do_says_what_to_do() {
+        let failure = |kind| AgentError::Failed(Failure { kind, message: "there is no a.txt".to_owned() });
+        let lost = |maybe_done| AgentError::Lost(Lost { why: "the connection broke".to_owned(), maybe_done });
+        for (error, said) in [
+            (failure(FailureKind::NotFound), "there is no a.txt"),
+            (
+                failure(FailureKind::Interrupted),
+                "the command was ended because workspace \"web\" stopped; call start_workspace",
+            ),
+            (lost(false), "workspace \"web\" could not be reached: the connection broke; nothing was done: try again"),
+            (lost(true), "the connection broke; it may have been done all the same: look before you do it again"),
+            (AgentError::Unreadable("status 418".to_owned()), "answered with status 418; restart the workspace"),
+        ] {
+            let error = Error::agent("web")(error).to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
 
     #[test]
     fn messages_say_what_exists() {

@@ -10,11 +10,11 @@ mod types;
 
 pub use error::Error;
 pub use types::{
-    CommandResult, CreateWorkspace, LiveOutput, Owner, ParameterType, Purpose, RunCommand, Status, Template,
-    TemplateParameter, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage, check_name,
+    CreateWorkspace, Owner, ParameterType, Purpose, Status, Template, TemplateParameter, Workspace, WorkspaceFilter,
+    WorkspaceLogs, WorkspacePage, check_name,
 };
 
-use crate::config::WorkspaceRules;
+use crate::{agent, config::WorkspaceRules};
 use async_trait::async_trait;
 use std::time::Duration;
 
@@ -50,13 +50,9 @@ pub trait Workspaces: Send + Sync + 'static {
     /// Stops a workspace and deletes it with its files. Returns it as it last was.
     async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
 
-    /// Runs a shell command in a running workspace. With `live`, output is also sent there as it comes.
-    ///
-    /// Dropping the future ends the command and everything that it started.
-    async fn run_command(
-        &self,
-        owner: &Owner,
-        request: RunCommand,
-        live: Option<LiveOutput>,
-    ) -> Result<CommandResult, Error>;
+    /// The last `lines` lines of what its main process and its agent have said, also if it is down.
+    async fn logs(&self, owner: &Owner, workspace: &str, lines: u32) -> Result<WorkspaceLogs, Error>;
+
+    /// A way to the agent of a running workspace.
+    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<agent::Client, Error>;
 }

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
-use tokio::sync::mpsc;
 
 /// On whose behalf something is done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,53 +162,6 @@ pub struct CreateWorkspace {
     pub parameters: BTreeMap<String, String>,
     /// How long to wait until it runs, or cannot; `None`: not at all.
     pub wait: Option<Duration>,
-}
-
-/// A command to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunCommand {
-    /// The workspace's id or name.
-    pub workspace: String,
-    /// A line for `/bin/sh`.
-    pub command: String,
-    /// Where it runs, relative to the home folder; `None`: there.
-    pub cwd: Option<String>,
-    /// Variables beside the workspace's own.
-    pub env: BTreeMap<String, String>,
-    /// What it reads on its standard input; `None`: nothing.
-    pub stdin: Option<String>,
-    /// When it is ended; `None`: not before the workspace stops.
-    pub timeout: Option<Duration>,
-    /// Whether to return at once and let it run on.
-    pub background: bool,
-}
-
-/// Where live output goes. Pieces that nobody takes in time are left out: a slow reader never slows the command.
-pub type LiveOutput = mpsc::Sender<Vec<u8>>;
-
-/// How a command went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CommandResult {
-    /// The exit code; 128 and the signal's number if a signal ended it; null while it runs in the background.
-    pub exit_code: Option<i32>,
-    /// Standard output; only its beginning and end if `truncated`.
-    pub stdout: String,
-    /// Standard error; only its beginning and end if `truncated`.
-    pub stderr: String,
-    /// How long it ran, in milliseconds.
-    pub duration_ms: u64,
-    /// Whether stdout or stderr was too long to show whole. `stdout_file` and `stderr_file` have the rest.
-    pub truncated: bool,
-    /// Whether it was ended because its time was up.
-    pub timed_out: bool,
-    /// What still runs of it: a process group, which `kill -- -ID` ends. Null if everything has ended.
-    pub process_id: Option<u32>,
-    /// The file in the workspace with all of stdout, where it is not all shown here.
-    pub stdout_file: Option<String>,
-    /// The file in the workspace with all of stderr, where it is not all shown here.
-    pub stderr_file: Option<String>,
-    /// What else to know, such as what to do next.
-    pub note: Option<String>,
 }
 
 /// Checks a name for a new workspace: 1 to 40 of `a`-`z`, `0`-`9` and `-`, beginning with a letter, not ending with

@@ -83,7 +83,11 @@ async fn failures_are_results_that_help() {
         ("get_workspace", json!({}), "missing field `workspace`. Expected arguments: workspace (string, required)"),
         ("get_workspace", json!({"workspace": 7}), "expected a string. Expected arguments: workspace"),
         ("get_workspace", json!({"workspace": "web"}), "you have none yet: call create_workspace"),
-        ("list_workspaces", json!({"status": "asleep"}), "unknown variant `asleep`, expected `running` or `stopped`"),
+        (
+            "list_workspaces",
+            json!({"status": "asleep"}),
+            "unknown variant `asleep`, expected one of `starting`, `running`",
+        ),
         ("create_workspace", json!({"template": "blank", "name": "My App"}), "such as \"my-app\""),
         (
             "run_command",

@@ -4,18 +4,20 @@
 //! environment cleaned, and can read and write whatever that user can. Workspaces and their status survive a
 //! restart; processes do not.
 
+mod direct;
 mod runtime;
 mod store;
 
 use super::{
-    CommandResult, CreateWorkspace, Error, LiveOutput, Owner, RunCommand, Status, Template, Workspace, WorkspaceFilter,
-    WorkspacePage, Workspaces, check_name,
+    CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
+    Workspaces, check_name,
 };
-use crate::{ambient::Clock, config::WorkspaceRules};
+use crate::{agent, ambient::Clock, config::WorkspaceRules};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use direct::Direct;
 use rand::{Rng as _, rngs::StdRng};
-use runtime::Runtime;
+use runtime::{Place, Runtime};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -282,29 +284,25 @@ impl Workspaces for LocalWorkspaces {
         Ok(self.view(&entry.record()))
     }
 
-    async fn run_command(
-        &self,
-        owner: &Owner,
-        request: RunCommand,
-        live: Option<LiveOutput>,
-    ) -> Result<CommandResult, Error> {
-        let command = {
-            let (entry, mut runtime) = self.change(owner, &request.workspace).await?;
-            if entry.record().status == Status::Stopped {
-                return Err(Error::Stopped { workspace: entry.name.clone() });
-            }
-            let place = runtime::Place {
-                workspace: &entry.name,
-                home: self.store.home(&entry.id),
-                tmp: self.store.tmp(&entry.id),
-                output: self.store.output(&entry.id),
-                output_name: self.unique(),
-                options: &self.options,
-            };
-            runtime.start(&place, request, live).await?
+    async fn logs(&self, owner: &Owner, workspace: &str, _lines: u32) -> Result<WorkspaceLogs, Error> {
+        self.find(owner, workspace)?;
+        // A folder has no main process, and its commands' output is theirs.
+        Ok(WorkspaceLogs { lines: Vec::new(), truncated: false })
+    }
+
+    async fn agent(&self, owner: &Owner, workspace: &str, _purpose: Purpose) -> Result<agent::Client, Error> {
+        let (entry, _no_other_change) = self.change(owner, workspace).await?;
+        if entry.record().status == Status::Stopped {
+            return Err(Error::Stopped { workspace: entry.name.clone() });
+        }
+        let place = Place {
+            workspace: entry.name.clone(),
+            home: self.store.home(&entry.id),
+            tmp: self.store.tmp(&entry.id),
+            output: self.store.output(&entry.id),
+            options: self.options.clone(),
         };
-        // The lock is free again: other commands run beside this one, and a stop reaches it.
-        command.result().await
+        Ok(agent::Client::new(Arc::new(Direct { entry, place })))
     }
 }
 

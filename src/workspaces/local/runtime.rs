@@ -2,8 +2,11 @@
 
 use super::LocalOptions;
 use crate::{
-    agent::{self, Captured, Job, Kept, OutputFiles, Report, Sinks},
-    workspaces::{CommandResult, Error, LiveOutput, RunCommand},
+    agent::{
+        self, Captured, Job, Kept, OutputFiles, Report, Sinks,
+        protocol::{Command as RunCommand, CommandResult},
+    },
+    workspaces::Error,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -35,14 +38,12 @@ pub(super) struct Runtime {
 }
 
 /// Where commands run.
-pub(super) struct Place<'a> {
-    pub workspace: &'a str,
+pub(super) struct Place {
+    pub workspace: String,
     pub home: PathBuf,
     pub tmp: PathBuf,
     pub output: PathBuf,
-    /// A name that was never used before, for this command's output files.
-    pub output_name: String,
-    pub options: &'a LocalOptions,
+    pub options: LocalOptions,
 }
 
 /// A command that was started.
@@ -66,12 +67,13 @@ impl Runtime {
         *self = Self::default();
     }
 
-    /// Starts a command.
+    /// Starts a command, whose id was never used before.
     pub async fn start(
         &mut self,
-        place: &Place<'_>,
+        place: &Place,
+        id: &str,
         request: RunCommand,
-        live: Option<LiveOutput>,
+        live: Option<mpsc::Sender<Vec<u8>>>,
     ) -> Result<Command, Error> {
         check(&request)?;
         if self.cancel.is_cancelled() {
@@ -79,7 +81,7 @@ impl Runtime {
             self.end_all().await;
         }
         let cwd = place.folder(request.cwd.as_deref()).await?;
-        let files = place.output_files(request.background);
+        let files = place.output_files(id, request.background);
         let job = Job {
             env: place.environment(&request),
             program: "/bin/sh".into(),
@@ -100,12 +102,12 @@ impl Runtime {
         };
         let cancel = self.cancel.child_token();
         let (started, watch) = agent::start(job, cancel.clone()).await.map_err(Error::io("start the command"))?;
-        self.tasks.spawn(watched(watch, place.output.clone(), place.output_name.clone(), Arc::clone(&self.running)));
+        self.tasks.spawn(watched(watch, place.output.clone(), id.to_owned(), Arc::clone(&self.running)));
         if request.background {
             return Ok(Command::Background(in_background(started.process_id, &files)));
         }
         Ok(Command::Foreground {
-            workspace: place.workspace.to_owned(),
+            workspace: place.workspace.clone(),
             process_id: started.process_id,
             report: started.report,
             guard: cancel.drop_guard(),
@@ -130,7 +132,7 @@ impl Command {
     }
 }
 
-impl Place<'_> {
+impl Place {
     /// The folder to run in.
     async fn folder(&self, cwd: Option<&str>) -> Result<PathBuf, Error> {
         let folder = cwd.map_or_else(|| self.home.clone(), |cwd| self.home.join(cwd));
@@ -138,7 +140,7 @@ impl Place<'_> {
             Ok(found) if found.is_dir() => Ok(folder),
             _ => Err(Error::NoSuchFolder {
                 cwd: cwd.unwrap_or(".").to_owned(),
-                workspace: self.workspace.to_owned(),
+                workspace: self.workspace.clone(),
                 home: self.home.to_string_lossy().into_owned(),
             }),
         }
@@ -166,8 +168,8 @@ impl Place<'_> {
     }
 
     /// A command's output files, which are not there yet.
-    fn output_files(&self, always: bool) -> OutputFiles {
-        let file = |stream: &str| self.output.join(format!("{}.{stream}", self.output_name));
+    fn output_files(&self, id: &str, always: bool) -> OutputFiles {
+        let file = |stream: &str| self.output.join(format!("{id}.{stream}"));
         OutputFiles { stdout: file("stdout"), stderr: file("stderr"), always }
     }
 }

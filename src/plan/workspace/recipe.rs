@@ -1,0 +1,83 @@
+//! What a workspace is made by: its template with the parameters filled in, and the agent's image.
+
+use crate::api::{
+    WorkspaceTemplateSpec,
+    parameters::{ParameterProblem, Values, fill, resolve, substitute},
+    quantity::Span,
+    template::{Egress, Storage, WorkspacePod},
+};
+use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
+use serde::{Deserialize, Serialize};
+
+/// What a workspace is made by. What is left of a template that changed, or is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recipe {
+    /// What runs; in `command` and `env`, `$` is spelled as Kubernetes wants it where it came from a parameter.
+    pub pod: WorkspacePod,
+    /// The home folder.
+    pub storage: Storage,
+    /// See [`WorkspaceTemplateSpec::egress`].
+    pub egress: Egress,
+    /// See [`WorkspaceTemplateSpec::egress_rules`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress_rules: Vec<NetworkPolicyEgressRule>,
+    /// See [`WorkspaceTemplateSpec::idle_stop`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_stop: Option<Span>,
+    /// See [`WorkspaceTemplateSpec::time_to_live`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_live: Option<Span>,
+    /// Where the agent comes from.
+    pub agent_image: String,
+}
+
+impl Recipe {
+    /// What the template makes with these parameters.
+    pub fn new(
+        template: &WorkspaceTemplateSpec,
+        given: &Values,
+        agent_image: &str,
+    ) -> Result<Self, Vec<ParameterProblem>> {
+        let mut filled = fill(template, given)?;
+        // A kubelet takes `$(NAME)` in a command or a variable for another variable's value, and `$$` for `$`. What a
+        // template says may be meant so; what somebody chose is only text.
+        let spelled = resolve(&template.parameters, given)?.into_iter();
+        let spelled: Values = spelled.map(|(name, value)| (name, value.replace('$', "$$"))).collect();
+        let spell = |text: &mut String| -> Result<(), Vec<ParameterProblem>> {
+            *text = substitute(text, &spelled).map_err(|problem| vec![problem])?;
+            Ok(())
+        };
+        filled.pod.command.clone_from(&template.pod.command);
+        filled.pod.env.clone_from(&template.pod.env);
+        filled.pod.command.iter_mut().try_for_each(spell)?;
+        filled.pod.env.iter_mut().filter_map(|variable| variable.value.as_mut()).try_for_each(spell)?;
+        Ok(Self {
+            pod: filled.pod,
+            storage: filled.storage,
+            egress: filled.egress,
+            egress_rules: filled.egress_rules,
+            idle_stop: filled.idle_stop,
+            time_to_live: filled.time_to_live,
+            agent_image: agent_image.to_owned(),
+        })
+    }
+
+    /// The same with what can change while a workspace runs as the template has it now.
+    #[must_use]
+    pub(super) fn following(self, template: &WorkspaceTemplateSpec) -> Self {
+        Self {
+            storage: Storage { on_delete: template.storage.on_delete, ..self.storage },
+            egress: template.egress,
+            egress_rules: template.egress_rules.clone(),
+            idle_stop: template.idle_stop,
+            time_to_live: template.time_to_live,
+            ..self
+        }
+    }
+
+    /// Whether a restart would change nothing, but maybe the agent.
+    pub(super) fn makes_the_same_pod_as(&self, other: &Self) -> bool {
+        self.pod == other.pod && self.storage.mount_path == other.storage.mount_path
+    }
+}

@@ -1,0 +1,158 @@
+//! Changing files.
+
+use super::MAX_BYTES;
+use crate::{
+    agent::protocol::{self, Edited, Encoding, Moved, Removed, Written},
+    api::Scope,
+    tools::{Call, Effect, Tool, ToolError},
+    workspaces::{Error, Purpose, Workspaces},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// `write_file`.
+pub(in crate::tools) struct WriteFile(pub Arc<dyn Workspaces>);
+/// `edit_file`.
+pub(in crate::tools) struct EditFile(pub Arc<dyn Workspaces>);
+/// `move_path`.
+pub(in crate::tools) struct MovePath(pub Arc<dyn Workspaces>);
+/// `remove_path`.
+pub(in crate::tools) struct RemovePath(pub Arc<dyn Workspaces>);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct WriteArguments {
+    /// The workspace's name or id.
+    workspace: String,
+    /// The file; a relative path starts at the home folder. Its folders are made.
+    path: String,
+    /// All that the file is to hold.
+    content: String,
+    /// How `content` is written. Default: utf8.
+    #[serde(default)]
+    encoding: Encoding,
+    /// Its permissions, such as 755. Default: those that it has, or 644.
+    mode: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct EditArguments {
+    /// The workspace's name or id.
+    workspace: String,
+    /// The file; a relative path starts at the home folder.
+    path: String,
+    /// What is there, to the letter. It must be there exactly once, unless replace_all.
+    old_text: String,
+    /// What is to be there instead.
+    new_text: String,
+    /// True: replace it wherever it is.
+    #[serde(default)]
+    replace_all: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct MoveArguments {
+    /// The workspace's name or id.
+    workspace: String,
+    /// What to move; a relative path starts at the home folder.
+    from: String,
+    /// Its new path; folders on the way are made.
+    to: String,
+    /// True: replace a file that is there.
+    #[serde(default)]
+    overwrite: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::tools) struct RemoveArguments {
+    /// The workspace's name or id.
+    workspace: String,
+    /// What to remove; a relative path starts at the home folder.
+    path: String,
+    /// True: a folder goes with all that is in it.
+    #[serde(default)]
+    recursive: bool,
+}
+
+impl Tool for WriteFile {
+    type Arguments = WriteArguments;
+    type Output = Written;
+    const NAME: &'static str = "write_file";
+    const TITLE: &'static str = "Write a file";
+    const DESCRIPTION: &'static str = "Writes a whole file in a running workspace, in one step, and makes the folders on \
+        the way. To change some of a file use edit_file.";
+    const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
+    const EFFECT: Effect = Effect::Removes;
+
+    async fn call(&self, arguments: WriteArguments, call: Call) -> Result<Written, ToolError> {
+        let WriteArguments { workspace, path, content, encoding, mode } = arguments;
+        let bytes = content.len() as u64;
+        let bytes = if encoding == Encoding::Base64 { bytes / 4 * 3 } else { bytes };
+        if bytes > MAX_BYTES {
+            let problem = format!(
+                "it has {bytes} bytes, and {MAX_BYTES} is the most at once; fetch it within the workspace by run_command, or write it in parts"
+            );
+            return Err(Error::InvalidArgument { argument: "content", problem }.into());
+        }
+        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let request = protocol::WriteFile { path, content, encoding, mode };
+        Ok(agent.write_file(&request).await.map_err(Error::agent(&workspace))?)
+    }
+}
+
+impl Tool for EditFile {
+    type Arguments = EditArguments;
+    type Output = Edited;
+    const NAME: &'static str = "edit_file";
+    const TITLE: &'static str = "Edit a file";
+    const DESCRIPTION: &'static str = "Replaces a piece of text in a file of a running workspace, and returns the \
+        difference. old_text must be in it exactly once: take in enough of the lines around it.";
+    const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
+    const EFFECT: Effect = Effect::Changes;
+
+    async fn call(&self, arguments: EditArguments, call: Call) -> Result<Edited, ToolError> {
+        let EditArguments { workspace, path, old_text, new_text, replace_all } = arguments;
+        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let request = protocol::EditFile { path, old_text, new_text, replace_all };
+        Ok(agent.edit_file(&request).await.map_err(Error::agent(&workspace))?)
+    }
+}
+
+impl Tool for MovePath {
+    type Arguments = MoveArguments;
+    type Output = Moved;
+    const NAME: &'static str = "move_path";
+    const TITLE: &'static str = "Move or rename";
+    const DESCRIPTION: &'static str = "Moves or renames a file or folder in a running workspace.";
+    const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
+    const EFFECT: Effect = Effect::Changes;
+
+    async fn call(&self, arguments: MoveArguments, call: Call) -> Result<Moved, ToolError> {
+        let MoveArguments { workspace, from, to, overwrite } = arguments;
+        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let request = protocol::MovePath { from, to, overwrite };
+        Ok(agent.move_path(&request).await.map_err(Error::agent(&workspace))?)
+    }
+}
+
+impl Tool for RemovePath {
+    type Arguments = RemoveArguments;
+    type Output = Removed;
+    const NAME: &'static str = "remove_path";
+    const TITLE: &'static str = "Remove a file or folder";
+    const DESCRIPTION: &'static str =
+        "Removes a file of a running workspace, or a folder with recursive: true, for good.";
+    const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
+    const EFFECT: Effect = Effect::Removes;
+
+    async fn call(&self, arguments: RemoveArguments, call: Call) -> Result<Removed, ToolError> {
+        let RemoveArguments { workspace, path, recursive } = arguments;
+        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let request = protocol::RemovePath { path, recursive };
+        Ok(agent.remove_path(&request).await.map_err(Error::agent(&workspace))?)
+    }
+}

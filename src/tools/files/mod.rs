@@ -1,0 +1,10 @@
+//! The files of workspaces: `look` reads them, `change` writes them. Paths are resolved in the workspace.
+
+mod change;
+mod look;
+
+pub(super) use change::{EditFile, MovePath, RemovePath, WriteFile};
+pub(super) use look::{ListFiles, ReadFile, SearchFiles};
+
+/// The most that is read or written at once, in bytes. An endpoint's `maxBodySize` may allow less.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
