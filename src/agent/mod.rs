@@ -1,4 +1,5 @@
-//! What runs inside a workspace: commands, each in a process group of its own, and the service that others reach it by.
+//! What runs inside a workspace: commands, each in a process group of its own, its files, and the service that others
+//! reach them by.
 //!
 //! The local backend uses it in process; in a pod it is the first process. It is no sandbox: a command can do whatever
 //! the user of this process can.
@@ -7,11 +8,15 @@ mod answer;
 mod capture;
 mod client;
 mod command;
+pub mod connect;
 mod environment;
 pub mod files;
 mod group;
 pub mod http2;
 mod in_process;
+pub mod init;
+pub mod install;
+pub mod listen;
 mod output;
 pub mod place;
 pub mod protocol;
@@ -21,7 +26,6 @@ mod stream;
 mod text;
 pub mod usage;
 
-pub use answer::{Asked, MAX_REQUEST};
 pub use capture::{Captured, Kept};
 pub use client::{AgentError, AnswerBody, Client, LiveOutput, Lost, Repeat, Transport};
 pub use command::{Job, OpenStdin, OutputFiles, Report, Started, start};

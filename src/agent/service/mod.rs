@@ -10,12 +10,14 @@ mod result;
 
 use super::{
     Live, OutputFolder,
-    answer::{Asked, MAX_REQUEST},
+    answer::{Answer, Asked},
     command::{Report, Started, start},
+    files::Files,
     protocol::{
         Command, CommandEvent, CommandResult, Failure, FailureKind, Hello, Input, Process, ProcessOutput,
         ProcessOutputRequest, Processes,
     },
+    usage,
 };
 use crate::ambient::Clock;
 use axum::{
@@ -29,12 +31,21 @@ use commands::{Commands, Entry};
 use http::{StatusCode, header::CONTENT_TYPE};
 use processes::{Running, Table};
 use serde::Deserialize;
-use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long a request about commands may be, with all that a command is to read.
+const MOST_INPUT: usize = 33 * 1024 * 1024;
 
 /// What an agent is to be.
 #[derive(Clone)]
@@ -45,6 +56,9 @@ pub struct Options {
     pub output: PathBuf,
     /// The whole environment of commands, but for what each brings.
     pub env: Vec<(OsString, OsString)>,
+    /// Whether this machine is shared with others than the workspace: then paths of files may not leave the home folder,
+    /// and what is used is what the commands use.
+    pub confine: bool,
     /// What runs command lines. Where it is not there, lines without shell syntax run all the same.
     pub shell: PathBuf,
     /// How long a command goes on when its stream was lost, for whoever takes it up again.
@@ -60,7 +74,7 @@ impl Options {
     #[must_use]
     pub fn new(home: PathBuf, output: PathBuf, env: Vec<(OsString, OsString)>, clock: Arc<dyn Clock>) -> Self {
         let (patience, most_commands) = (Duration::from_secs(15), 256);
-        Self { home, output, env, shell: "/bin/sh".into(), patience, most_commands, clock }
+        Self { home, output, env, confine: false, shell: "/bin/sh".into(), patience, most_commands, clock }
     }
 }
 
@@ -74,6 +88,8 @@ struct Inner {
     commands: Commands,
     processes: Table,
     places: Arc<Semaphore>,
+    /// The process groups of what runs.
+    groups: Arc<Mutex<BTreeSet<u32>>>,
     tasks: TaskTracker,
     /// Ends every command.
     stop: CancellationToken,
@@ -87,6 +103,7 @@ impl Agent {
             output: Arc::new(OutputFolder::new(options.output.clone())),
             places: Arc::new(Semaphore::new(options.most_commands)),
             options,
+            groups: Arc::default(),
             commands: Commands::default(),
             processes: Table::default(),
             tasks: TaskTracker::new(),
@@ -96,6 +113,13 @@ impl Agent {
 
     /// Its service.
     pub fn router(&self) -> Router {
+        let Options { home, output: kept, confine, .. } = &self.0.options;
+        let groups = Arc::clone(&self.0.groups);
+        let scope = if *confine {
+            usage::Scope::Groups(Arc::new(move || groups.lock().unwrap_or_else(PoisonError::into_inner).clone()))
+        } else {
+            usage::Scope::Container
+        };
         Router::new()
             .route("/hello", get(hello))
             .route("/commands/{id}", put(command).delete(end))
@@ -104,7 +128,9 @@ impl Agent {
             .route("/processes/{id}/input", post(input))
             .route("/processes/{id}/stop", post(stop))
             .with_state(self.clone())
-            .layer(DefaultBodyLimit::max(MAX_REQUEST))
+            .layer(DefaultBodyLimit::max(MOST_INPUT))
+            .merge(Files::with_readable(home.clone(), *confine, vec![kept.clone()]).router())
+            .merge(usage::router(home.clone(), scope))
             .fallback(|| async { FailureKind::NotFound.because("the agent of this workspace cannot do that") })
     }
 
@@ -128,7 +154,13 @@ impl Agent {
         let mut job = job::prepare(&self.0.options, &command, self.0.output.files("main", true)).await?.job;
         (job.program, job.args, job.sinks.echo) = (name.into(), words.map(Into::into).collect(), true);
         let running = self.launch("main", &command, job, self.0.stop.child_token(), self.place()?).await?.0;
-        Ok(running.view())
+        let view = running.view();
+        self.0.tasks.spawn(async move {
+            running.record.until_ended().await;
+            let exit_code = running.record.condition().exit_code;
+            tracing::info!(exit_code, "the workspace's program has ended; the workspace goes on");
+        });
+        Ok(view)
     }
 
     /// Takes up the command with this id, or starts it.
@@ -190,8 +222,12 @@ impl Agent {
         let (Started { process_id, stdin, report }, watch) =
             started.map_err(|error| job::not_started(&error, &program, &self.0.options))?;
         let held = self.0.output.hold(id);
+        let groups = Arc::clone(&self.0.groups);
+        // Never left half changed.
+        groups.lock().unwrap_or_else(PoisonError::into_inner).insert(process_id);
         self.0.tasks.spawn(async move {
             let has_files = watch.await;
+            groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&process_id);
             drop(place);
             held.release(has_files).await;
         });
@@ -269,7 +305,7 @@ async fn output(
     State(agent): State<Agent>,
     Path(id): Path<u32>,
     Asked(request): Asked<ProcessOutputRequest>,
-) -> Result<Json<ProcessOutput>, Failure> {
+) -> Answer<ProcessOutput> {
     let running = agent.0.processes.get(id)?;
     // A stop of the workspace does not wait for those who wait.
     let part = tokio::select! {
@@ -279,17 +315,13 @@ async fn output(
     Ok(Json(running.said(part)))
 }
 
-async fn input(
-    State(agent): State<Agent>,
-    Path(id): Path<u32>,
-    Asked(input): Asked<Input>,
-) -> Result<Json<Process>, Failure> {
+async fn input(State(agent): State<Agent>, Path(id): Path<u32>, Asked(input): Asked<Input>) -> Answer<Process> {
     let running = agent.0.processes.get(id)?;
     running.write(&input).await?;
     Ok(Json(running.view()))
 }
 
-async fn stop(State(agent): State<Agent>, Path(id): Path<u32>) -> Result<Json<Process>, Failure> {
+async fn stop(State(agent): State<Agent>, Path(id): Path<u32>) -> Answer<Process> {
     let running = agent.0.processes.get(id)?;
     running.cancel.cancel();
     tokio::select! {

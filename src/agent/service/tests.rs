@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    agent::{AgentError, Client, InProcess},
+    agent::{AgentError, Client, InProcess, protocol::ReadFile},
     ambient::SystemClock,
 };
 use tokio::sync::mpsc;
@@ -268,4 +268,19 @@ async fn output_that_cannot_be_kept_is_said_to_be_lost() {
     let result = fixture.client.run("a", &shell("head -c 100000 /dev/zero; echo fine >&2"), None).await.unwrap();
     assert_eq!((result.exit_code, result.stderr.as_str(), result.stdout_file), (Some(0), "fine\n", None));
     assert!(result.truncated && result.note.unwrap().contains("stdout could not be kept whole"));
+}
+
+#[tokio::test]
+async fn files_and_usage_are_served_beside() {
+    let fixture = fixture(|options| options.confine = true);
+    let started = fixture.client.run("a", &Command { background: true, ..shell("sleep 60") }, None).await.unwrap();
+    let file = ReadFile { path: started.stdout_file.unwrap(), ..ReadFile::default() };
+    assert_eq!(fixture.client.read_file(&file).await.unwrap().content, "");
+    let outside = ReadFile { path: "/etc/hostname".to_owned(), ..ReadFile::default() };
+    let refused = fixture.client.read_file(&outside).await;
+    assert!(matches!(refused, Err(AgentError::Failed(Failure { kind: FailureKind::Denied, .. }))), "{refused:?}");
+    let usage = fixture.client.usage().await.unwrap();
+    assert!(usage.memory.used.is_some_and(|bytes| bytes > 0.0) && usage.memory.limit.is_none(), "{usage:?}");
+    fixture.client.stop_process(started.process_id.unwrap()).await.unwrap();
+    assert!(fixture.agent.0.groups.lock().unwrap().is_empty());
 }
