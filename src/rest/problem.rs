@@ -84,6 +84,8 @@ fn kind(error: &ToolError) -> (StatusCode, &'static str) {
             | Error::InvalidParameter { .. }
             | Error::InvalidArgument { .. }
             | Error::NoSuchFolder { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_value"),
+            Error::BeingDeleted { .. } => (StatusCode::CONFLICT, "being_deleted"),
+            Error::Refused { .. } => (StatusCode::CONFLICT, "refused"),
             Error::NameTaken { .. } => (StatusCode::CONFLICT, "name_taken"),
             Error::QuotaExceeded { .. } => (StatusCode::CONFLICT, "quota_exceeded"),
             Error::NotRunning { .. } | Error::Stopped { .. } => (StatusCode::CONFLICT, "not_running"),
