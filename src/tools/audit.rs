@@ -78,7 +78,7 @@ fn outcome(error: &ToolError) -> &'static str {
             | Error::InvalidName { .. }
             | Error::InvalidParameter { .. }
             | Error::InvalidArgument { .. } => "invalid_arguments",
-            Error::UnknownWorkspace { .. } | Error::UnknownTemplate { .. } | Error::NoSuchFolder { .. } => "not_found",
+            Error::UnknownWorkspace { .. } | Error::UnknownTemplate { .. } => "not_found",
             Error::NotPermitted { .. } => "not_permitted",
             Error::NameTaken { .. }
             | Error::BeingDeleted { .. }

@@ -2,10 +2,7 @@
 
 use crate::{
     operator::stage::install,
-    support::{
-        controlplane::{ControlPlane, client_of},
-        grants::eventually,
-    },
+    support::{api_server::client_of, controlplane::ControlPlane, grants::eventually},
 };
 use kube::{
     Api, Client,

@@ -32,7 +32,7 @@ async fn one_that_nobody_works_in_is_stopped_and_an_old_one_is_deleted() {
     };
     let running = tokio::spawn(operator::run(plane.client().await, settings, shutdown.clone()));
     let namespace = plane.create_namespace("idle").await;
-    let _node = Node::start(client.clone(), &namespace);
+    let _kubelet = Node::start(client.clone(), &namespace);
     let place = Place { client: &client, namespace: &namespace };
     create(&client, &namespace, &endpoint("agents", &json!({}))).await;
     create(&client, &namespace, &template("idle", &json!({"idleStop": "2h", "timeToLive": "24h"}))).await;
@@ -72,7 +72,8 @@ async fn one_that_nobody_works_in_is_stopped_and_an_old_one_is_deleted() {
     // It ends for its age, however much it is used.
     let born = workspaces.get("used").await.unwrap().metadata.creation_timestamp.unwrap().0;
     assert_eq!(started.expires_at, Some(born + SignedDuration::from_hours(24)));
-    clock.set(born + SignedDuration::from_hours(24));
+    // The other one was made some seconds later.
+    clock.set(born + SignedDuration::from_hours(24) + SignedDuration::from_mins(1));
     for name in ["used", "unused"] {
         eventually("it is deleted", async || workspaces.get_opt(name).await.unwrap().is_none().then_some(())).await;
         place.told(name, "Expired").await;

@@ -14,7 +14,10 @@ use kube::{
     Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams},
 };
-use portcullis::api::{McpEndpoint, Workspace, WorkspaceTemplate, workspace::Phase};
+use portcullis::{
+    api::{McpEndpoint, Workspace, WorkspaceTemplate, workspace::Phase},
+    plan::workspace::RECIPE_ANNOTATION,
+};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +39,7 @@ async fn the_example_becomes_ready_where_pods_are_restricted(plane: &ControlPlan
         let label = format!("pod-security.kubernetes.io/{level}=restricted");
         assert!(plane.kubectl(&["label", "namespace", &namespace, &label]).status.success());
     }
-    let _node = Node::start(client.clone(), &namespace);
+    let _kubelet = Node::start(client.clone(), &namespace);
     let example = include_str!("../../../../examples/workspaces.yaml");
     let applied = plane.kubectl_with_input(&["-n", &namespace, "apply", "-f", "-"], example);
     assert!(applied.status.success(), "{applied:?}");
@@ -60,7 +63,7 @@ async fn the_example_becomes_ready_where_pods_are_restricted(plane: &ControlPlan
 
 async fn stopped_and_started_it_is_up_to_date(plane: &ControlPlane, client: &Client) {
     let namespace = plane.create_namespace("start").await;
-    let _node = Node::start(client.clone(), &namespace);
+    let _kubelet = Node::start(client.clone(), &namespace);
     let place = Place { client, namespace: &namespace };
     create(client, &namespace, &endpoint("agents", &json!({}))).await;
     create(client, &namespace, &template("debian", &json!({}))).await;
@@ -99,7 +102,7 @@ async fn stopped_and_started_it_is_up_to_date(plane: &ControlPlane, client: &Cli
 
 async fn deleted_it_leaves_nothing_but_what_is_retained(plane: &ControlPlane, client: &Client) {
     let namespace = plane.create_namespace("delete").await;
-    let _node = Node::start(client.clone(), &namespace);
+    let _kubelet = Node::start(client.clone(), &namespace);
     let place = Place { client, namespace: &namespace };
     create(client, &namespace, &endpoint("agents", &json!({}))).await;
     create(client, &namespace, &template("plain", &json!({}))).await;
@@ -121,7 +124,7 @@ async fn deleted_it_leaves_nothing_but_what_is_retained(plane: &ControlPlane, cl
 
 async fn drift_is_repaired_and_a_lost_pod_comes_back(plane: &ControlPlane, client: &Client) {
     let namespace = plane.create_namespace("drift").await;
-    let _node = Node::start(client.clone(), &namespace);
+    let _kubelet = Node::start(client.clone(), &namespace);
     let place = Place { client, namespace: &namespace };
     create(client, &namespace, &endpoint("agents", &json!({}))).await;
     create(client, &namespace, &template("debian", &json!({}))).await;
@@ -138,10 +141,21 @@ async fn drift_is_repaired_and_a_lost_pod_comes_back(plane: &ControlPlane, clien
     .await;
     place.told("web", "DriftRepaired").await;
 
+    // What it was started with is lost: it is what its template makes, which restarts nothing.
+    let before = place.pod("web").await.unwrap().uid();
+    let sets = api::<StatefulSet>(client, &namespace);
+    let garbage = json!({"metadata": {"annotations": {RECIPE_ANNOTATION: "garbage"}}});
+    sets.patch("workspace-web", &PatchParams::default(), &Patch::Merge(&garbage)).await.unwrap();
+    eventually("the recipe is there again", async || {
+        let set = place.set("web").await?;
+        set.annotations()[RECIPE_ANNOTATION].starts_with('{').then_some(())
+    })
+    .await;
+    assert_eq!(settled("its pod", async || place.pod("web").await.unwrap().uid()).await, before);
+
     policies.delete("workspace-web", &DeleteParams::default()).await.unwrap();
     eventually("the policy is back", async || policies.get_opt("workspace-web").await.unwrap()).await;
 
-    let sets = api::<StatefulSet>(client, &namespace);
     let down = json!({"spec": {"replicas": 0}});
     sets.patch("workspace-web", &PatchParams::default(), &Patch::Merge(&down)).await.unwrap();
     eventually("it is scaled up again", async || (place.set("web").await?.spec?.replicas == Some(1)).then_some(()))
@@ -169,7 +183,7 @@ async fn drift_is_repaired_and_a_lost_pod_comes_back(plane: &ControlPlane, clien
 
 async fn surplus_ones_wait_for_room(plane: &ControlPlane, client: &Client) {
     let namespace = plane.create_namespace("quota").await;
-    let _node = Node::start(client.clone(), &namespace);
+    let _kubelet = Node::start(client.clone(), &namespace);
     let place = Place { client, namespace: &namespace };
     create(client, &namespace, &endpoint("agents", &json!({"workspaces": {"maxPerUser": 2}}))).await;
     create(client, &namespace, &template("debian", &json!({}))).await;
@@ -207,7 +221,7 @@ async fn surplus_ones_wait_for_room(plane: &ControlPlane, client: &Client) {
 
 async fn without_its_endpoint_it_goes_on_and_says_so(plane: &ControlPlane, client: &Client) {
     let namespace = plane.create_namespace("endpoint").await;
-    let _node = Node::start(client.clone(), &namespace);
+    let _kubelet = Node::start(client.clone(), &namespace);
     let place = Place { client, namespace: &namespace };
     create(client, &namespace, &template("debian", &json!({}))).await;
     place.make("web", "debian", &json!({})).await;

@@ -1,6 +1,7 @@
 //! Workspaces, from manifests to pods and back, with the real StatefulSet controller.
 
 mod idle;
+mod interruptions;
 mod life;
 mod node;
 mod refusals;

@@ -12,7 +12,7 @@ async fn what_keeps_a_workspace_from_running_is_said_and_goes_when_it_is_mended(
     let client = plane.client().await;
     let namespace = plane.create_namespace("refused").await;
     let place = Place { client: &client, namespace: &namespace };
-    let _node = Node::start(client.clone(), &namespace);
+    let _kubelet = Node::start(client.clone(), &namespace);
     create(&client, &namespace, &endpoint("agents", &json!({"workspaces": {"maxPerUser": 50}}))).await;
 
     // An image that is not there; the template is mended.
@@ -63,7 +63,7 @@ async fn what_keeps_a_workspace_from_running_is_said_and_goes_when_it_is_mended(
     });
     let small = plane.create_namespace("small").await;
     let place = Place { client: &client, namespace: &small };
-    let _node = Node::start(client.clone(), &small);
+    let _kubelet = Node::start(client.clone(), &small);
     create(&client, &small, &endpoint("agents", &json!({"deployment": {"replicas": 0}}))).await;
     let limited = json!({"pod": {"image": "debian:bookworm", "resources": {"limits": {"memory": "768Mi"}}}});
     create(&client, &small, &template("limited", &limited)).await;

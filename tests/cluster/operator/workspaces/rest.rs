@@ -14,7 +14,7 @@ async fn at_rest_nothing_is_written_and_a_template_concerns_its_own() {
     let plane = own_plane().await;
     let client = plane.client().await;
     let namespace = plane.create_namespace("rest").await;
-    let _node = Node::start(client.clone(), &namespace);
+    let _kubelet = Node::start(client.clone(), &namespace);
     let place = Place { client: &client, namespace: &namespace };
     let mut first = operator(&plane, "one").await;
     create(&client, &namespace, &endpoint("agents", &json!({"workspaces": {"maxPerUser": 100}}))).await;
@@ -60,7 +60,7 @@ async fn at_rest_nothing_is_written_and_a_template_concerns_its_own() {
     eventually("they were reconciled", async || (first.workspace_reconciles().await >= others + its).then_some(()))
         .await;
     lull().await;
-    assert_eq!(first.workspace_reconciles().await, others + its);
+    assert!(first.workspace_reconciles().await < others + its + 0.5, "others were reconciled too");
 
     // And of a new leader that looks at all.
     first.process.kill();
