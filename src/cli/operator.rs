@@ -7,6 +7,7 @@ use crate::{
     operator::{self, OperatorError, Settings, leader::Election},
 };
 use clap::Args;
+use ipnet::IpNet;
 use kube::Config;
 use rand::Rng as _;
 use std::{
@@ -15,7 +16,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Keep the objects of McpEndpoints and OAuthClients as they should be, and report in their status.
+/// Keep the objects of McpEndpoints, OAuthClients and Workspaces as they should be, and report in their status.
 #[derive(Args, Clone, Debug)]
 pub struct OperatorArgs {
     /// The image of the servers: normally the operator's own.
@@ -33,6 +34,10 @@ pub struct OperatorArgs {
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, default_value = "0.0.0.0:8081")]
     listen: SocketAddr,
+    /// A network of the cluster that has public addresses, such as those of its nodes or pods: workspaces with `egress:
+    /// Internet` may not connect to it. Repeatable; private networks need not be named.
+    #[arg(long = "internal-cidr", env = "PORTCULLIS_INTERNAL_CIDRS", value_delimiter = ',', value_name = "CIDR")]
+    internal_cidrs: Vec<IpNet>,
     #[command(flatten)]
     pub(super) logs: LogOptions,
 }
@@ -68,6 +73,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
         clock: Arc::new(SystemClock),
         rng: Arc::new(Mutex::new(rng)),
         server_image: args.server_image,
+        internal: args.internal_cidrs,
         election: Election { namespace: args.namespace, identity, lease_seconds: args.lease_seconds },
         listen: args.listen,
     };

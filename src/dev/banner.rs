@@ -5,7 +5,7 @@ use crate::{
     api::{Grant, OAuthClient, Scope, preset::Preset, scope},
     plan::{ClientPlan, CredentialChange},
 };
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 /// What is said once, when the endpoint is served.

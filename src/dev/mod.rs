@@ -208,11 +208,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn open(
-        mut station: Station,
-        workspaces: Arc<LocalWorkspaces>,
-        now: Timestamp,
-    ) -> Result<Self, StationError> {
+    fn open(mut station: Station, workspaces: Arc<LocalWorkspaces>, now: Timestamp) -> Result<Self, StationError> {
         let manifests = station.read()?;
         let outcome = station.apply(&manifests, now)?;
         workspaces.offer(&outcome.templates, &outcome.secrets);

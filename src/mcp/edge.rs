@@ -8,13 +8,13 @@
 use super::{
     handler::Handler,
     message::{Message, RpcError},
+    offer::{Offer, Target},
 };
 use crate::{
     api::{Scope, scope},
     config::{PublicUrl, ServerConfig},
     oauth::Caller,
-    tools::{Lookup, Registry},
-    workspaces::Workspaces,
+    tools::Registry,
 };
 use axum::{
     body::Body,
@@ -41,20 +41,27 @@ const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, tex
 pub(super) struct AcceptsEvents(pub bool);
 
 /// One endpoint: answers the requests to its URL, whatever their method.
-pub struct Endpoint {
-    tools: Arc<Registry>,
-    service: StreamableHttpService<Handler, NeverSessionManager>,
+pub struct Endpoint<O: Offer = Handler> {
+    offer: O,
+    service: StreamableHttpService<O, NeverSessionManager>,
     body_limit: usize,
     resource_metadata: String,
 }
 
 impl Endpoint {
-    /// An endpoint with all tools that there are: only `whoami` without `workspaces`. When `abort` fires, what is still
-    /// running is given up: cancel it after the drain, not before.
+    /// An endpoint with these tools, and what follows from them. When `abort` fires, what is still running is given
+    /// up: cancel it after the drain, not before.
     #[must_use]
-    pub fn new(config: &ServerConfig, workspaces: Option<Arc<dyn Workspaces>>, abort: CancellationToken) -> Self {
-        let tools = Arc::new(Registry::new(config, workspaces));
-        let handler = Handler::new(Arc::clone(&tools));
+    pub fn new(config: &ServerConfig, tools: Arc<Registry>, abort: CancellationToken) -> Self {
+        Self::offering(config, Handler::new(tools), abort)
+    }
+}
+
+impl<O: Offer> Endpoint<O> {
+    /// An endpoint that offers something else.
+    #[must_use]
+    pub fn offering(config: &ServerConfig, offer: O, abort: CancellationToken) -> Self {
+        let handler = offer.clone();
         let service = StreamableHttpService::new(
             move || Ok(handler.clone()),
             Arc::new(NeverSessionManager::default()),
@@ -65,7 +72,7 @@ impl Endpoint {
                 .with_max_request_body_bytes(body_limit(config))
                 .with_cancellation_token(abort),
         );
-        Self { tools, service, body_limit: body_limit(config), resource_metadata: config.url.resource_metadata_url() }
+        Self { offer, service, body_limit: body_limit(config), resource_metadata: config.url.resource_metadata_url() }
     }
 
     /// Answers a request, which must have an `Arc<Caller>` in its extensions.
@@ -131,7 +138,7 @@ struct Admitted {
     id: Option<serde_json::Value>,
 }
 
-impl Endpoint {
+impl<O: Offer> Endpoint<O> {
     /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
     async fn admit(&self, request: Request) -> Result<Admitted, Response> {
         let (mut parts, body) = request.into_parts();
@@ -162,10 +169,14 @@ impl Endpoint {
             .into_response());
         }
         let message = Message::read(&body).map_err(RpcError::into_response)?;
-        if message.calls_tool()
-            && let Some(refusal) = self.refuse_call(&message, &caller)
+        if message.calls_tool() && message.target().is_none() {
+            let text = "params.name must be the name of a tool; tools/list has them";
+            return Err(RpcError::new(StatusCode::BAD_REQUEST, message.id, -32602, text).into_response());
+        }
+        if let Some(target) = message.target()
+            && let Some(needed) = self.offer.missing_scope(target, &caller)
         {
-            return Err(refusal);
+            return Err(self.step_up(target, needed, message.id.clone(), &caller));
         }
 
         parts.headers.insert(ACCEPT, ACCEPT_BOTH);
@@ -177,26 +188,15 @@ impl Endpoint {
         Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id })
     }
 
-    /// The answer to a call that cannot be let through.
-    fn refuse_call(&self, message: &Message<'_>, caller: &Caller) -> Option<Response> {
-        let Some(tool) = message.tool_name() else {
-            let text = "params.name must be the name of a tool; tools/list has them";
-            return Some(RpcError::new(StatusCode::BAD_REQUEST, message.id.clone(), -32602, text).into_response());
-        };
-        match self.tools.lookup(tool, caller) {
-            // An unknown tool is an error of the protocol, with the HTTP status that its revision has for it: rmcp's.
-            Lookup::Found(_) | Lookup::Unknown => None,
-            Lookup::NeedsScope(needed) => {
-                let text = format!("the tool {tool} needs the scope {needed}, which this access token does not have");
-                let challenge = self.challenge(needed, &text, caller);
-                let refusal = RpcError::new(StatusCode::FORBIDDEN, message.id.clone(), -32600, text);
-                let mut response = refusal.into_response();
-                if let Ok(challenge) = HeaderValue::try_from(challenge) {
-                    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-                }
-                Some(response)
-            }
+    /// The answer to a request that needs a scope which its token has not.
+    fn step_up(&self, target: Target<'_>, needed: Scope, id: Option<serde_json::Value>, caller: &Caller) -> Response {
+        let text = format!("{target} needs the scope {needed}, which this access token does not have");
+        let challenge = self.challenge(needed, &text, caller);
+        let mut response = RpcError::new(StatusCode::FORBIDDEN, id, -32600, text).into_response();
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
+        response
     }
 
     /// Asks for what is needed and what is held: a client that asks for exactly that loses nothing.

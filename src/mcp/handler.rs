@@ -1,7 +1,13 @@
 //! The server as rmcp sees it: who it is, which tools a caller sees, and calling one.
 
-use super::{PROTOCOL_VERSIONS, edge::AcceptsEvents, progress::Notifications};
+use super::{
+    PROTOCOL_VERSIONS,
+    edge::AcceptsEvents,
+    offer::{Offer, Target},
+    progress::Notifications,
+};
 use crate::{
+    api::Scope,
     oauth::Caller,
     tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError},
 };
@@ -41,21 +47,33 @@ static VERSIONS: LazyLock<[ProtocolVersion; 4]> = LazyLock::new(|| {
     versions
 });
 
-/// One per endpoint; a clone per request.
+/// What the product offers. One per endpoint; a clone per request.
 #[derive(Clone)]
-pub(super) struct Handler {
+pub struct Handler {
     tools: Arc<Registry>,
     info: Arc<InitializeResult>,
 }
 
 impl Handler {
-    pub fn new(tools: Arc<Registry>) -> Self {
+    pub(super) fn new(tools: Arc<Registry>) -> Self {
         let mut info = InitializeResult::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(Implementation::new("portcullis", env!("CARGO_PKG_VERSION")));
         if tools.has_workspaces() {
             info = info.with_instructions(INSTRUCTIONS);
         }
         Self { tools, info: Arc::new(info) }
+    }
+}
+
+impl Offer for Handler {
+    fn missing_scope(&self, target: Target<'_>, caller: &Caller) -> Option<Scope> {
+        match target {
+            Target::Tool(name) => match self.tools.lookup(name, caller) {
+                Lookup::NeedsScope(needed) => Some(needed),
+                Lookup::Found(_) | Lookup::Unknown => None,
+            },
+            Target::Prompt(_) | Target::Resource(_) => None,
+        }
     }
 }
 

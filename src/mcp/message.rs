@@ -1,6 +1,7 @@
 //! What the edge must know of a JSON-RPC message before rmcp reads it, and the errors that the edge itself answers
 //! (JSON-RPC 2.0 §4, §5.1).
 
+use super::offer::Target;
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -34,6 +35,8 @@ pub(super) struct Message<'a> {
 struct Params<'a> {
     #[serde(default, borrow, deserialize_with = "text")]
     name: Option<Cow<'a, str>>,
+    #[serde(default, borrow, deserialize_with = "text")]
+    uri: Option<Cow<'a, str>>,
 }
 
 /// By name only (JSON-RPC 2.0 §4.2, MCP): derived readers also take members by position, and two of them may count
@@ -80,9 +83,15 @@ impl<'a> Message<'a> {
         self.method.as_deref() == Some(TOOLS_CALL)
     }
 
-    /// The tool that it calls, if it calls one and says which.
-    pub fn tool_name(&self) -> Option<&str> {
-        self.params.as_ref().filter(|_| self.calls_tool())?.name.as_deref()
+    /// What it is about, if scopes can depend on it and it says what it is.
+    pub fn target(&self) -> Option<Target<'_>> {
+        let params = self.params.as_ref()?;
+        match self.method.as_deref()? {
+            TOOLS_CALL => params.name.as_deref().map(Target::Tool),
+            "prompts/get" => params.name.as_deref().map(Target::Prompt),
+            "resources/read" => params.uri.as_deref().map(Target::Resource),
+            _ => None,
+        }
     }
 }
 
@@ -140,19 +149,28 @@ mod tests {
         for (body, called) in [
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}"#,
-                (true, Some("whoami")),
+                (true, Some(Target::Tool("whoami"))),
             ),
             (
                 r#"{"params":{"arguments":{"name":"x"},"name":"run\u005fcommand"},"method":"tools\/call","jsonrpc":"2.0","id":"a"}"#,
-                (true, Some("run_command")),
+                (true, Some(Target::Tool("run_command"))),
             ),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#, (true, None)),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, (true, None)),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"whoami"}}"#, (false, None)),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"p"}}"#,
+                (false, Some(Target::Prompt("p"))),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"a:b","name":"p"}}"#,
+                (false, Some(Target::Resource("a:b"))),
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"name":"p"}}"#, (false, None)),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"resources/list","params":{"name":"p"}}"#, (false, None)),
             (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, (false, None)),
         ] {
             let message = Message::read(body.as_bytes()).unwrap();
-            assert_eq!((message.calls_tool(), message.tool_name()), called, "{body}");
+            assert_eq!((message.calls_tool(), message.target()), called, "{body}");
         }
     }
 
@@ -199,7 +217,7 @@ mod tests {
             assert!(Message::read(body.as_bytes()).is_err(), "{body}");
         }
         let none = br#" {"jsonrpc":"2.0","id":1,"method":"tools/call","params":null}"#;
-        assert_eq!(Message::read(none).unwrap().tool_name(), None);
+        assert_eq!(Message::read(none).unwrap().target(), None);
     }
 
     proptest! {
@@ -209,7 +227,7 @@ mod tests {
             if let Ok(message) = Message::read(value.to_string().as_bytes()) {
                 prop_assert_eq!(message.calls_tool(), value["method"] == "tools/call");
                 let name = value["params"]["name"].as_str().filter(|_| message.calls_tool());
-                prop_assert_eq!(message.tool_name(), name);
+                prop_assert_eq!(message.target(), name.map(Target::Tool));
             }
         }
 

@@ -6,9 +6,12 @@
 mod edge;
 mod handler;
 mod message;
+mod offer;
 mod progress;
 
 pub use edge::Endpoint;
+pub use handler::Handler;
+pub use offer::{Offer, Target};
 
 /// The revisions that an endpoint speaks, oldest first.
 pub const PROTOCOL_VERSIONS: [&str; 4] = ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"];

@@ -7,11 +7,11 @@ use super::{
     cache::Cache,
     diff::{self, APPLIED_ANNOTATION},
     metrics::{Metrics, Verb},
-    world::World,
+    world::Objects,
 };
 use crate::{
     chain::chain,
-    plan::{ENDPOINT_LABEL, MANAGED_BY, PlannedObject},
+    plan::{MANAGED_BY, PlanError, PlannedObject},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
@@ -59,6 +59,9 @@ pub enum ApplyError {
     /// The plan holds what the operator does not watch.
     #[error("{0} is of a kind that the operator does not watch")]
     UnknownKind(String),
+    /// Nothing could be planned.
+    #[error("it could not be planned")]
+    Plan(#[source] PlanError),
     /// An object cannot be written as JSON.
     #[error("{0} cannot be written as JSON")]
     Json(String, #[source] serde_json::Error),
@@ -100,19 +103,19 @@ enum Ownership {
     Foreign,
 }
 
-/// Applies and deletes the objects of one endpoint.
+/// Applies and deletes the objects of one endpoint, or of one workspace.
 #[derive(Clone, Copy)]
 pub struct Applier<'a> {
     /// For the writes.
     pub client: &'a Client,
-    /// What is known of the cluster; learns from the answers.
-    pub world: &'a World,
+    /// What is known of the kinds that its plan may hold; learns from the answers.
+    pub objects: &'a Objects,
     /// Counts the writes.
     pub metrics: &'a Metrics,
-    /// The endpoint's namespace.
+    /// Its namespace.
     pub namespace: &'a str,
-    /// The endpoint's name.
-    pub endpoint: &'a str,
+    /// The label, and its value, that its objects carry.
+    pub label: (&'static str, &'a str),
 }
 
 impl Applier<'_> {
@@ -120,7 +123,7 @@ impl Applier<'_> {
     pub async fn apply(&self, planned: &PlannedObject) -> Result<Applied, ApplyError> {
         let desired = &planned.object;
         let name = describe(desired);
-        let cache = desired.types.as_ref().and_then(|types| self.world.objects_of(types));
+        let cache = desired.types.as_ref().and_then(|types| self.objects.of(types));
         let cache = cache.ok_or_else(|| ApplyError::UnknownKind(name.clone()))?;
         let api = Api::namespaced_with(self.client.clone(), self.namespace, cache.kind());
         let json_error = |error| ApplyError::Json(name.clone(), error);
@@ -172,8 +175,8 @@ impl Applier<'_> {
     /// Must precede the plan: it would take their names for taken. Returns whether there was any.
     pub async fn adopt(&self, owners: &[OwnerReference]) -> Result<bool, ApplyError> {
         let mut adopted = false;
-        for cache in self.world.objects() {
-            for live in cache.of_endpoint(self.namespace, self.endpoint).into_iter().filter(|live| is_managed(live)) {
+        for cache in self.objects.kinds() {
+            for live in cache.labelled(self.namespace, self.label).into_iter().filter(|live| is_managed(live)) {
                 let Some(former) = controller(&live) else { continue };
                 let today = owners.iter().find(|owner| {
                     (&owner.api_version, &owner.kind, &owner.name) == (&former.api_version, &former.kind, &former.name)
@@ -198,7 +201,7 @@ impl Applier<'_> {
         owners: &BTreeSet<&str>,
     ) -> Result<Vec<String>, ApplyError> {
         let mut deleted = Vec::new();
-        for cache in self.world.objects() {
+        for cache in self.objects.kinds() {
             let is_planned = |live: &DynamicObject| {
                 planned.iter().any(|planned| {
                     let types = planned.object.types.as_ref();
@@ -206,7 +209,7 @@ impl Applier<'_> {
                         && planned.object.metadata.name == live.metadata.name
                 })
             };
-            let orphans = cache.of_endpoint(self.namespace, self.endpoint).into_iter().filter(|live| {
+            let orphans = cache.labelled(self.namespace, self.label).into_iter().filter(|live| {
                 is_managed(live)
                     && controller(live).is_some_and(|owner| owners.contains(owner.uid.as_str()))
                     && live.metadata.deletion_timestamp.is_none()
@@ -263,7 +266,7 @@ impl Applier<'_> {
     }
 
     fn is_labelled(&self, live: &DynamicObject) -> bool {
-        live.labels().get(ENDPOINT_LABEL).is_some_and(|label| label == self.endpoint)
+        live.labels().get(self.label.0).is_some_and(|label| label == self.label.1)
     }
 
     async fn write(

@@ -4,7 +4,6 @@
 //! was, and write it again. So answers to writes go into the store too, and older news is dropped. `resourceVersion`s
 //! are compared as numbers, which Kubernetes promises since 1.35 (KEP-5504) and did before.
 
-use crate::plan::ENDPOINT_LABEL;
 use kube::{
     Resource, ResourceExt as _,
     runtime::{
@@ -102,12 +101,12 @@ where
         self.reader.state_filter(condition)
     }
 
-    /// The objects that carry the label of this endpoint.
+    /// The objects that carry this label.
     #[must_use]
-    pub fn of_endpoint(&self, namespace: &str, endpoint: &str) -> Vec<Arc<K>> {
+    pub fn labelled(&self, namespace: &str, (label, value): (&str, &str)) -> Vec<Arc<K>> {
         self.select(|object| {
             object.meta().namespace.as_deref() == Some(namespace)
-                && object.labels().get(ENDPOINT_LABEL).is_some_and(|label| label == endpoint)
+                && object.labels().get(label).is_some_and(|found| found == value)
         })
     }
 
@@ -145,6 +144,7 @@ fn version<K: Resource>(object: &K) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::ENDPOINT_LABEL;
     use k8s_openapi::api::core::v1::ConfigMap;
 
     fn config_map(version: &str) -> ConfigMap {
@@ -180,10 +180,10 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_found_by_their_endpoint_and_namespace() {
+    fn objects_are_found_by_label_and_namespace() {
         let cache = Cache::new((), |_: &mut ConfigMap| {});
         cache.learn(config_map("1"));
-        assert_eq!(cache.of_endpoint("dev", "agents").len(), 1);
-        assert!(cache.of_endpoint("dev", "other").is_empty() && cache.of_endpoint("prod", "agents").is_empty());
+        let count = |namespace, value| cache.labelled(namespace, (ENDPOINT_LABEL, value)).len();
+        assert_eq!((count("dev", "agents"), count("dev", "other"), count("prod", "agents")), (1, 0, 0));
     }
 }

@@ -16,6 +16,15 @@ pub struct Metrics {
     leader: Gauge,
 }
 
+/// What was reconciled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Subject {
+    /// An endpoint with its clients.
+    McpEndpoint,
+    /// A workspace.
+    Workspace,
+}
+
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Outcome {
@@ -48,6 +57,7 @@ pub enum Verb {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
+    kind: Subject,
     outcome: Outcome,
 }
 
@@ -64,7 +74,7 @@ impl Default for Metrics {
         let duration = Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]);
         let writes = Family::default();
         let leader = Gauge::default();
-        registry.register("reconciles", "Reconciles of endpoints, by how they ended", reconciles.clone());
+        registry.register("reconciles", "Reconciles, by how they ended", reconciles.clone());
         registry.register("reconcile_duration_seconds", "How long reconciles took", duration.clone());
         registry.register("writes", "Successful writes to the API server", writes.clone());
         registry.register("leader", "1 while this replica leads", leader.clone());
@@ -74,8 +84,8 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts a reconcile.
-    pub fn reconciled(&self, outcome: Outcome, took: Duration) {
-        self.reconciles.get_or_create(&OutcomeLabels { outcome }).inc();
+    pub fn reconciled(&self, kind: Subject, outcome: Outcome, took: Duration) {
+        self.reconciles.get_or_create(&OutcomeLabels { kind, outcome }).inc();
         self.duration.observe(took.as_secs_f64());
     }
 
@@ -110,12 +120,12 @@ mod tests {
     #[test]
     fn what_happened_is_in_the_text() {
         let metrics = Metrics::default();
-        metrics.reconciled(Outcome::Done, Duration::from_millis(3));
+        metrics.reconciled(Subject::McpEndpoint, Outcome::Done, Duration::from_millis(3));
         metrics.wrote("Secret", Verb::Apply);
         metrics.set_leader(true);
         let text = metrics.render().unwrap();
         for line in [
-            r#"portcullis_operator_reconciles_total{outcome="Done"} 1"#,
+            r#"portcullis_operator_reconciles_total{kind="McpEndpoint",outcome="Done"} 1"#,
             r#"portcullis_operator_writes_total{kind="Secret",verb="Apply"} 1"#,
             "portcullis_operator_reconcile_duration_seconds_count 1",
             "portcullis_operator_leader 1",

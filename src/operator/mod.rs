@@ -1,7 +1,7 @@
-//! Watch -> plan -> server-side apply -> status: the controller of endpoints and their clients.
+//! Watch -> plan -> server-side apply -> status: the controller of endpoints with their clients, and of workspaces.
 //!
-//! One reconcile handles an endpoint and all its clients, from memory alone; it asks the API server for nothing but
-//! what it writes, and writes nothing where nothing differs. Of several replicas one leads.
+//! One reconcile handles an endpoint and all its clients, or one workspace, from memory alone; it asks the API server for
+//! nothing but what it writes, and writes nothing where nothing differs. Of several replicas one leads.
 
 pub mod apply;
 pub mod cache;
@@ -10,6 +10,7 @@ mod collector;
 pub mod context;
 pub mod diff;
 pub mod events;
+mod follow;
 pub mod http;
 pub mod leader;
 pub mod metrics;
@@ -21,10 +22,12 @@ pub mod status;
 pub mod term;
 pub mod verify;
 pub mod wakeups;
+pub mod workspaces;
 pub mod world;
 
 use crate::ambient::Clock;
 use http::Health;
+use ipnet::IpNet;
 use kube::Client;
 use leader::{Election, ElectionError};
 use rand::rngs::StdRng;
@@ -44,8 +47,10 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// Makes secrets and keys.
     pub rng: Arc<Mutex<StdRng>>,
-    /// The image of the servers: the operator's own.
+    /// The image of the servers and of the agents in workspaces: the operator's own.
     pub server_image: String,
+    /// Networks of the cluster that have public addresses: no workspace may connect to them.
+    pub internal: Vec<IpNet>,
     /// Who leads.
     pub election: Election,
     /// Where health and metrics are served.

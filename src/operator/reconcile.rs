@@ -4,7 +4,7 @@
 use super::{
     apply::{Applied, Applier, ApplyError, describe},
     context::{Context, Memory, Verification},
-    metrics::Outcome,
+    metrics::{Outcome, Subject},
     report::write_client_status,
     servers::{self, Report, Server},
     status::{self, Obstacle, reason},
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{McpEndpoint, OAuthClient, condition::conditions},
     chain::chain,
-    plan::{self, Inputs, Plan, PlanError},
+    plan::{self, ENDPOINT_LABEL, Inputs, Plan, PlanError},
 };
 use futures::future::try_join_all;
 use jiff::SignedDuration;
@@ -37,7 +37,7 @@ const VERIFY_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// How often one that did not answer as it should.
 const VERIFY_FAILED_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// How often it is looked whether a name that was taken is free.
-const TAKEN_RETRY: Duration = Duration::from_mins(1);
+pub(super) const TAKEN_RETRY: Duration = Duration::from_mins(1);
 
 /// Why an endpoint is not as planned.
 #[derive(Debug, thiserror::Error)]
@@ -57,18 +57,18 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
-    fn explain(&self) -> String {
+    pub(super) fn explain(&self) -> String {
         match self {
             Self::Apply(error) => error.explain(),
             Self::Status(..) | Self::Annotate(..) | Self::Secret(_) => chain(self),
         }
     }
 
-    fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> Outcome {
         let source = match self {
             Self::Apply(ApplyError::Stale(_)) => return Outcome::Stale,
             Self::Apply(ApplyError::Api { source, .. }) | Self::Status(_, source) | Self::Annotate(_, source) => source,
-            Self::Apply(ApplyError::UnknownKind(_) | ApplyError::Json(..)) | Self::Secret(_) => {
+            Self::Apply(ApplyError::UnknownKind(_) | ApplyError::Plan(_) | ApplyError::Json(..)) | Self::Secret(_) => {
                 return Outcome::Unplannable;
             }
         };
@@ -117,7 +117,7 @@ pub async fn reconcile(endpoint: Arc<Guarded<McpEndpoint>>, context: Arc<Context
         Ok(Progress::Blocked) => (Outcome::Unplannable, Ok(Action::requeue(TAKEN_RETRY))),
         Err(error) => (error.outcome(), Err(error)),
     };
-    context.metrics.reconciled(outcome, started.elapsed());
+    context.metrics.reconciled(Subject::McpEndpoint, outcome, started.elapsed());
     result
 }
 
@@ -126,6 +126,11 @@ pub async fn reconcile(endpoint: Arc<Guarded<McpEndpoint>>, context: Arc<Context
 pub fn error_policy(endpoint: Arc<Guarded<McpEndpoint>>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
     let failures = context.recall(&key(&namespace, &name)).failures;
+    retry(error, failures, &namespace, &name)
+}
+
+/// The same for the `failures`th in a row of whatever was reconciled.
+pub(super) fn retry(error: &ReconcileError, failures: u32, namespace: &str, name: &str) -> Action {
     let (first, most) = match error.outcome() {
         Outcome::Stale => (Duration::from_millis(50), Duration::from_secs(30)),
         Outcome::Unreachable => (Duration::from_millis(500), Duration::from_secs(30)),
@@ -208,10 +213,10 @@ impl Reconcile<'_> {
         let clients = clients_of(self.context, self.namespace, self.name);
         let applier = Applier {
             client: &self.context.client,
-            world: &self.context.world,
+            objects: &self.context.world.objects,
             metrics: &self.context.metrics,
             namespace: self.namespace,
-            endpoint: self.name,
+            label: (ENDPOINT_LABEL, self.name),
         };
         let owners: Vec<OwnerReference> = [self.endpoint.controller_owner_ref(&())]
             .into_iter()
@@ -259,8 +264,9 @@ impl Reconcile<'_> {
         memory: &mut Memory,
     ) -> Result<Result<Plan, PlanError>, ReconcileError> {
         let mut secrets = BTreeMap::new();
-        let watched = self.context.world.objects_of(&TypeMeta::resource::<Secret>());
-        for live in watched.map(|cache| cache.of_endpoint(self.namespace, self.name)).unwrap_or_default() {
+        let watched = self.context.world.objects.of(&TypeMeta::resource::<Secret>());
+        for live in watched.map(|cache| cache.labelled(self.namespace, (ENDPOINT_LABEL, self.name))).unwrap_or_default()
+        {
             secrets.insert(live.name_any(), (*live).clone().try_parse::<Secret>().map_err(ReconcileError::Secret)?);
         }
         let api: Api<Secret> = Api::namespaced(self.context.client.clone(), self.namespace);

@@ -59,8 +59,8 @@ impl Reconcile<'_> {
         obstacle: Option<&Obstacle>,
     ) -> Result<(), ReconcileError> {
         let world = &self.context.world;
-        let deployment = world.object::<Deployment>(self.namespace, self.name);
-        let ingress = world.object::<Ingress>(self.namespace, self.name);
+        let deployment = world.objects.get::<Deployment>(self.namespace, self.name);
+        let ingress = world.objects.get::<Ingress>(self.namespace, self.name);
         let exposed = plan.objects.iter().any(|planned| {
             planned.object.types.as_ref().is_some_and(|types| *types == TypeMeta::resource::<Ingress>())
         });

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     chain::chain,
     config::{LoadedRevision, PRIVATE_PORT, Revision},
-    plan::REVISION_ANNOTATION,
+    plan::{ENDPOINT_LABEL, REVISION_ANNOTATION},
 };
 use futures::future::join_all;
 use http::{Request, StatusCode};
@@ -60,7 +60,7 @@ pub type Report = Result<LoadedRevision, String>;
 #[must_use]
 pub fn running(world: &World, namespace: &str, endpoint: &str) -> Vec<Server> {
     let mut servers: Vec<Server> =
-        world.pods.of_endpoint(namespace, endpoint).iter().filter_map(|pod| server(pod)).collect();
+        world.pods.labelled(namespace, (ENDPOINT_LABEL, endpoint)).iter().filter_map(|pod| server(pod)).collect();
     servers.sort_by(|a, b| a.name.cmp(&b.name));
     servers
 }

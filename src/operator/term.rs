@@ -1,19 +1,30 @@
 //! One term of leadership: the watches fill the [`World`], their news become reconciles, several at a time.
 
-use super::{Settings, collector, context::Context, events::Events, metrics::Metrics, reconcile, world::World};
+use super::{
+    Settings, collector,
+    context::Context,
+    events::Events,
+    follow::{Concerned, follow},
+    metrics::Metrics,
+    reconcile, workspaces,
+    world::{World, workspace_key},
+};
 use crate::chain::chain;
-use futures::{StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, future, stream};
 use kube::{
     Client,
     runtime::controller::{self, Config, applier},
 };
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
-/// How many endpoints are worked on at once.
+/// How many endpoints are worked on at once, and how many workspaces.
 const CONCURRENCY: u16 = 16;
-/// News of one endpoint come in bursts.
+/// News of one of them come in bursts.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// How often the cluster is asked whether it offers other kinds than at the start of the term.
 const KINDS_CHECK: Duration = Duration::from_mins(5);
@@ -41,19 +52,24 @@ async fn reconcile_all(
     metrics: &Arc<Metrics>,
     end: &CancellationToken,
 ) -> Result<(), kube::Error> {
-    let world = Arc::new(World::new(client, settings.server_image.clone()).await?);
-    let (concerned, news) = mpsc::unbounded_channel();
+    let world = Arc::new(World::new(client, settings.server_image.clone(), settings.internal.clone()).await?);
+    let (endpoints, endpoint_news) = mpsc::unbounded_channel();
+    let (workspaces, workspace_news) = mpsc::unbounded_channel();
+    let concerned = Concerned { endpoints, workspaces };
     let mut tasks = JoinSet::new();
-    world.watch(client, &concerned, &mut tasks);
+    follow(&world, client, &concerned, &mut tasks);
 
     let events = Events::new(client.clone(), &settings.election.identity);
     let context = Arc::new(Context::new(client.clone(), Arc::clone(&world), Arc::clone(metrics), events, settings));
-    let counted = concerned.clone();
+    let manager = Arc::new(workspaces::Manager::new(Arc::clone(&context)));
+    let counted = concerned.endpoints.clone();
     tasks.spawn({
-        let context = Arc::clone(&context);
+        let (context, manager) = (Arc::clone(&context), Arc::clone(&manager));
         async move {
-            let wake = |key| drop(concerned.send(key));
-            context.wakeups.run(&*context.clock, wake).await;
+            let wake_endpoint = |key| drop(concerned.endpoints.send(key));
+            let wake_workspace = |key| drop(concerned.workspaces.send(key));
+            let endpoints = context.wakeups.run(&*context.clock, wake_endpoint);
+            tokio::join!(endpoints, manager.wakeups.run(&*context.clock, wake_workspace));
         }
     });
 
@@ -64,23 +80,36 @@ async fn reconcile_all(
     }
     collector::count_first(&context);
     tasks.spawn(collector::run(Arc::clone(&context), counted));
-    let queue = stream::unfold(news, async |mut news| Some((Ok::<_, Infallible>(news.recv().await?), news)))
-        .take_until(over.clone().cancelled_owned());
+    let config = || Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY);
     let reconciles = applier(
         |endpoint, context| Box::pin(reconcile::reconcile(endpoint, context)),
         reconcile::error_policy,
         Arc::clone(&context),
         world.endpoints.store(),
-        queue,
-        Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY),
+        queue(endpoint_news, &over),
+        config(),
     );
-    let reconciling = reconciles.for_each_concurrent(None, |outcome| {
+    let of_endpoints = reconciles.for_each_concurrent(None, |outcome| {
         let context = Arc::clone(&context);
         async move {
             if let Err(controller::Error::ObjectNotFound(gone)) = outcome {
                 reconcile::endpoint_missing(&context, gone.namespace.as_deref().unwrap_or_default(), &gone.name).await;
             }
         }
+    });
+    let reconciles = applier(
+        |workspace, manager| Box::pin(workspaces::reconcile(workspace, manager)),
+        workspaces::error_policy,
+        Arc::clone(&manager),
+        world.workspaces.all.store(),
+        queue(workspace_news, &over),
+        config(),
+    );
+    let of_workspaces = reconciles.for_each(|outcome| {
+        if let Err(controller::Error::ObjectNotFound(gone)) = outcome {
+            manager.forget(&workspace_key(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
+        }
+        future::ready(())
     });
     let same_kinds = async {
         loop {
@@ -92,9 +121,18 @@ async fn reconcile_all(
         }
     };
     tokio::select! {
-        () = reconciling => {}
+        _ = future::join(of_endpoints, of_workspaces) => {}
         () = same_kinds => {}
     }
     tasks.shutdown().await;
     Ok(())
+}
+
+/// Until the end, and what is under way then finishes.
+fn queue<T>(
+    news: UnboundedReceiver<T>,
+    over: &CancellationToken,
+) -> impl Stream<Item = Result<T, Infallible>> + use<T> {
+    stream::unfold(news, async |mut news| Some((Ok(news.recv().await?), news)))
+        .take_until(over.clone().cancelled_owned())
 }

@@ -1,42 +1,37 @@
-//! The part of the cluster that the operator holds in memory, and the watches that keep it fresh.
+//! The part of the cluster that the operator holds in memory.
 //!
-//! Endpoints and clients come whole; of everything else only objects with the endpoint label, stripped of what nobody
-//! here reads. So memory grows with endpoints, not with the cluster.
+//! Custom resources come whole; of everything else only objects with the label of an endpoint or of a workspace, stripped
+//! of what nobody here reads. So memory grows with those, not with the cluster.
 
-use super::cache::{Cache, News};
+use super::cache::Cache;
 use crate::{
-    api::{McpEndpoint, OAuthClient, OAuthGrant},
-    chain::chain,
-    plan::{ClusterFacts, ENDPOINT_LABEL},
+    api::{McpEndpoint, OAuthClient, OAuthGrant, Workspace, WorkspaceTemplate},
+    plan::ClusterFacts,
 };
-use futures::{StreamExt as _, TryStreamExt as _};
+use ipnet::IpNet;
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{Deployment, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
+    core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
     networking::v1::{Ingress, IngressClass, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
     rbac::v1::RoleBinding,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
+    Client, Resource, ResourceExt as _,
     core::{DeserializeGuard, DynamicObject, GroupVersionKind, TypeMeta},
     discovery::ApiResource,
-    runtime::{
-        WatchStreamExt as _,
-        reflector::{ObjectRef, store::WriterDropped},
-        watcher,
-    },
+    runtime::reflector::{ObjectRef, store::WriterDropped},
 };
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::{fmt::Debug, hash::Hash, sync::Arc};
-use tokio::{sync::mpsc::UnboundedSender, task::JoinSet};
+use std::sync::Arc;
 
 /// A custom resource, or why it could not be read. One that cannot must not stop the watch.
 pub type Guarded<K> = DeserializeGuard<K>;
 /// Names an endpoint.
 pub type EndpointKey = ObjectRef<Guarded<McpEndpoint>>;
+/// Names a workspace.
+pub type WorkspaceKey = ObjectRef<Guarded<Workspace>>;
 
 const DEFAULT_CLASS_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-class";
 
@@ -51,16 +46,78 @@ pub struct World {
     pub grants: Cache<Guarded<OAuthGrant>>,
     /// The servers' pods.
     pub pods: Cache<DynamicObject>,
-    ingress_classes: Cache<IngressClass>,
-    /// One per kind that a plan may hold.
-    objects: Vec<Cache<DynamicObject>>,
+    /// What Ingresses can be of.
+    pub ingress_classes: Cache<IngressClass>,
+    /// What the plan of an endpoint may hold.
+    pub objects: Objects,
+    /// What workspaces and their agents are made from.
+    pub workspaces: WorkspaceWorld,
     server_image: String,
     traefik_middlewares: bool,
 }
 
+/// What reconciles of workspaces read.
+#[derive(Debug)]
+pub struct WorkspaceWorld {
+    /// All workspaces.
+    pub all: Cache<Guarded<Workspace>>,
+    /// All templates.
+    pub templates: Cache<Guarded<WorkspaceTemplate>>,
+    /// What the plan of a workspace may hold.
+    pub objects: Objects,
+    /// Their pods.
+    pub pods: Cache<DynamicObject>,
+    /// Their PersistentVolumeClaims.
+    pub claims: Cache<DynamicObject>,
+    /// Of StatefulSets whose pod was refused.
+    pub refusals: Cache<Event>,
+    /// Of PersistentVolumeClaims for which no volume could be made.
+    pub volume_failures: Cache<Event>,
+    /// The image that agents come from: the operator's own.
+    pub agent_image: String,
+    /// Networks of the cluster that have public addresses.
+    pub internal: Vec<IpNet>,
+}
+
+/// The objects of the kinds that a plan may hold, a cache each.
+#[derive(Debug)]
+pub struct Objects(Vec<Cache<DynamicObject>>);
+
+impl Objects {
+    fn of_kinds(kinds: Vec<ApiResource>) -> Self {
+        Self(kinds.into_iter().map(|kind| Cache::new(kind, strip)).collect())
+    }
+
+    /// Each kind.
+    #[must_use]
+    pub fn kinds(&self) -> &[Cache<DynamicObject>] {
+        &self.0
+    }
+
+    /// The objects of one kind.
+    #[must_use]
+    pub fn of(&self, types: &TypeMeta) -> Option<&Cache<DynamicObject>> {
+        self.0.iter().find(|cache| cache.kind().kind == types.kind && cache.kind().api_version == types.api_version)
+    }
+
+    /// The object of one kind with this name.
+    #[must_use]
+    pub fn get<K: Resource<DynamicType = ()>>(&self, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        self.of(&TypeMeta::resource::<K>())?.get(namespace, name)
+    }
+
+    /// Completes once every kind has been listed.
+    async fn ready(&self) -> Result<(), WriterDropped> {
+        for cache in &self.0 {
+            cache.ready().await?;
+        }
+        Ok(())
+    }
+}
+
 impl World {
     /// An empty world. Asks the API server whether Traefik's kinds are served.
-    pub async fn new(client: &Client, server_image: String) -> Result<Self, kube::Error> {
+    pub async fn new(client: &Client, server_image: String, internal: Vec<IpNet>) -> Result<Self, kube::Error> {
         let traefik_middlewares = serves_middlewares(client).await?;
         let mut kinds = vec![
             ApiResource::erase::<Secret>(&()),
@@ -83,30 +140,11 @@ impl World {
             grants: Cache::new((), strip_grant),
             pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_pod),
             ingress_classes: Cache::new((), strip),
-            objects: kinds.into_iter().map(|kind| Cache::new(kind, strip_object)).collect(),
+            objects: Objects::of_kinds(kinds),
+            workspaces: WorkspaceWorld::new(server_image.clone(), internal),
             server_image,
             traefik_middlewares,
         })
-    }
-
-    /// Every kind that a plan may hold.
-    #[must_use]
-    pub fn objects(&self) -> &[Cache<DynamicObject>] {
-        &self.objects
-    }
-
-    /// The objects of one kind.
-    #[must_use]
-    pub fn objects_of(&self, types: &TypeMeta) -> Option<&Cache<DynamicObject>> {
-        self.objects
-            .iter()
-            .find(|cache| cache.kind().kind == types.kind && cache.kind().api_version == types.api_version)
-    }
-
-    /// The object of one kind with this name.
-    #[must_use]
-    pub fn object<K: Resource<DynamicType = ()>>(&self, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
-        self.objects_of(&TypeMeta::resource::<K>())?.get(namespace, name)
     }
 
     /// What a plan needs to know of the cluster.
@@ -132,39 +170,6 @@ impl World {
         Ok(serves_middlewares(client).await? == self.traefik_middlewares)
     }
 
-    /// Starts the watches. Each sends the endpoints that its news concern.
-    pub fn watch(self: &Arc<Self>, client: &Client, concerned: &UnboundedSender<EndpointKey>, tasks: &mut JoinSet<()>) {
-        let labelled = watcher::Config::default().labels(ENDPOINT_LABEL);
-        let all = watcher::Config::default();
-
-        let follow = Follow { world: Arc::clone(self), concerned: concerned.clone() };
-        tasks.spawn(follow.clone().run(
-            Api::all(client.clone()),
-            all.clone(),
-            |world| &world.endpoints,
-            |endpoint| Some(key_of(endpoint)),
-        ));
-        tasks.spawn(follow.clone().run(
-            Api::all(client.clone()),
-            all.clone(),
-            |world| &world.clients,
-            endpoint_of_client,
-        ));
-        tasks.spawn(follow.clone().run(Api::all(client.clone()), all.clone(), |world| &world.grants, |_| None));
-        tasks.spawn(follow.clone().run(Api::all(client.clone()), all, |world| &world.ingress_classes, |_| None));
-        let pods = Api::all_with(client.clone(), self.pods.kind());
-        tasks.spawn(follow.clone().run(pods, labelled.clone(), |world| &world.pods, endpoint_by_label));
-        for (index, cache) in self.objects.iter().enumerate() {
-            let api = Api::all_with(client.clone(), cache.kind());
-            tasks.spawn(follow.clone().run(
-                api,
-                labelled.clone(),
-                move |world| &world.objects[index],
-                endpoint_by_label,
-            ));
-        }
-    }
-
     /// Completes once every kind has been listed: a plan from half a world would make credentials anew.
     pub async fn ready(&self) -> Result<(), WriterDropped> {
         self.endpoints.ready().await?;
@@ -172,78 +177,38 @@ impl World {
         self.grants.ready().await?;
         self.ingress_classes.ready().await?;
         self.pods.ready().await?;
-        for cache in &self.objects {
-            cache.ready().await?;
-        }
-        Ok(())
+        self.objects.ready().await?;
+        self.workspaces.ready().await
     }
 }
 
-/// What a watch needs in order to tell whom its news concern.
-#[derive(Clone)]
-struct Follow {
-    world: Arc<World>,
-    concerned: UnboundedSender<EndpointKey>,
-}
-
-impl Follow {
-    /// Watches one kind for ever. News of which `endpoint_of` knows no endpoint concern nobody, except where a class of
-    /// ingress changed: that may concern all.
-    async fn run<K>(
-        self,
-        api: Api<K>,
-        config: watcher::Config,
-        cache: impl Fn(&World) -> &Cache<K>,
-        endpoint_of: impl Fn(&K) -> Option<EndpointKey>,
-    ) where
-        K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-        K::DynamicType: Eq + Hash + Clone,
-    {
-        let mut events = watcher(api, config).default_backoff().boxed();
-        // A receiver that is gone means that leadership is over, and so is this task.
-        while !self.concerned.is_closed() {
-            let event = match events.try_next().await {
-                Ok(Some(event)) => event,
-                Ok(None) => return,
-                Err(error) => {
-                    let cache = cache(&self.world);
-                    tracing::warn!(kind = %K::kind(cache.kind()), error = chain(&error), "watch failed; it is retried");
-                    continue;
-                }
-            };
-            match cache(&self.world).observe(event) {
-                News::None => {}
-                News::One(object) => match endpoint_of(&object) {
-                    Some(key) => self.concern(key),
-                    None if is_ingress_class::<K>(cache(&self.world).kind()) => self.concern_all(),
-                    None => {}
-                },
-                // No plan depends on grants.
-                News::All if K::kind(cache(&self.world).kind()) == "OAuthGrant" => {}
-                News::All => self.concern_all(),
-            }
+impl WorkspaceWorld {
+    fn new(agent_image: String, internal: Vec<IpNet>) -> Self {
+        Self {
+            all: Cache::new((), strip),
+            templates: Cache::new((), strip),
+            objects: Objects::of_kinds(vec![
+                ApiResource::erase::<StatefulSet>(&()),
+                ApiResource::erase::<NetworkPolicy>(&()),
+            ]),
+            pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_workspace_pod),
+            claims: Cache::new(ApiResource::erase::<PersistentVolumeClaim>(&()), strip_claim),
+            refusals: Cache::new((), strip),
+            volume_failures: Cache::new((), strip),
+            agent_image,
+            internal,
         }
     }
 
-    fn concern(&self, key: EndpointKey) {
-        let _ = self.concerned.send(key);
+    async fn ready(&self) -> Result<(), WriterDropped> {
+        self.all.ready().await?;
+        self.templates.ready().await?;
+        self.objects.ready().await?;
+        self.pods.ready().await?;
+        self.claims.ready().await?;
+        self.refusals.ready().await?;
+        self.volume_failures.ready().await
     }
-
-    fn concern_all(&self) {
-        for endpoint in self.world.endpoints.select(|_| true) {
-            self.concern(key_of(&endpoint));
-        }
-        // Clients of endpoints that are not there have something to say too.
-        for client in self.world.clients.select(|_| true) {
-            if let Some(key) = endpoint_of_client(&client) {
-                self.concern(key);
-            }
-        }
-    }
-}
-
-fn is_ingress_class<K: Resource>(kind: &K::DynamicType) -> bool {
-    K::kind(kind) == "IngressClass"
 }
 
 /// Names the endpoint `name`.
@@ -252,25 +217,10 @@ pub fn key(namespace: &str, name: &str) -> EndpointKey {
     ObjectRef::new(name).within(namespace)
 }
 
-fn key_of(endpoint: &Guarded<McpEndpoint>) -> EndpointKey {
-    key(&endpoint.namespace().unwrap_or_default(), &endpoint.name_any())
-}
-
-fn endpoint_of_client(client: &Guarded<OAuthClient>) -> Option<EndpointKey> {
-    match &client.0 {
-        // The plan leaves out who registered itself: a storm of registrations must not keep endpoints busy.
-        Ok(valid) if valid.spec.registration.is_some() => None,
-        Ok(valid) => Some(key(&valid.namespace()?, &valid.spec.endpoint_ref.name)),
-        Err(invalid) => {
-            let (namespace, name) = (client.namespace(), client.name_any());
-            tracing::warn!(?namespace, name, error = %invalid.error, "an OAuthClient cannot be read; update the CRDs and the operator to the same version");
-            None
-        }
-    }
-}
-
-fn endpoint_by_label(object: &DynamicObject) -> Option<EndpointKey> {
-    Some(key(object.metadata.namespace.as_deref()?, object.labels().get(ENDPOINT_LABEL)?))
+/// Names the workspace `name`.
+#[must_use]
+pub fn workspace_key(namespace: &str, name: &str) -> WorkspaceKey {
+    ObjectRef::new(name).within(namespace)
 }
 
 fn strip<K: Resource>(object: &mut K) {
@@ -282,10 +232,6 @@ fn strip_grant(grant: &mut Guarded<OAuthGrant>) {
     if let Ok(grant) = &mut grant.0 {
         grant.spec.refresh = None;
     }
-}
-
-fn strip_object(object: &mut DynamicObject) {
-    strip(object);
 }
 
 /// Of a pod, its address, phase, readiness and restarts are used.
@@ -304,6 +250,22 @@ fn strip_pod(pod: &mut DynamicObject) {
         .flatten()
         .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
     pod.data = json!({"phase": status["phase"], "podIP": status["podIP"], "ready": ready, "restarts": restarts});
+}
+
+/// Of a workspace's pod, what says why it does not run.
+fn strip_workspace_pod(pod: &mut DynamicObject) {
+    strip(pod);
+    let mut status = pod.data["status"].take();
+    let kept = ["startTime", "phase", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses"];
+    if let Some(fields) = status.as_object_mut() {
+        fields.retain(|name, _| kept.contains(&name.as_str()));
+    }
+    pod.data = json!({"status": status});
+}
+
+fn strip_claim(claim: &mut DynamicObject) {
+    strip(claim);
+    claim.data = json!({"status": {"phase": claim.data["status"]["phase"]}});
 }
 
 fn middleware() -> ApiResource {

@@ -44,7 +44,7 @@ pub(super) fn least_replicas(owner: &Owner<'_>) -> i32 {
 
 pub(super) fn service_account(owner: &Owner<'_>) -> ServiceAccount {
     ServiceAccount {
-        metadata: owner.metadata(service_account_name(owner), Component::Server),
+        metadata: owner.metadata(rights::service_account_name(owner), Component::Server),
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     }
@@ -75,10 +75,6 @@ pub(super) fn deployment(owner: &Owner<'_>, image: &str) -> Deployment {
     }
 }
 
-fn service_account_name(owner: &Owner<'_>) -> String {
-    owner.named("server")
-}
-
 fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
     let drain = owner.endpoint().spec.limits.request_timeout.as_duration().as_secs() + STOP_SECONDS;
     let config = Volume {
@@ -87,7 +83,7 @@ fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
         ..Volume::default()
     };
     PodSpec {
-        service_account_name: Some(service_account_name(owner)),
+        service_account_name: Some(rights::service_account_name(owner)),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: i64::try_from(drain).ok(),
@@ -106,17 +102,15 @@ fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
             ..TopologySpreadConstraint::default()
         }]),
         containers: vec![container(owner, image)],
-        volumes: Some([config].into_iter().chain(rights::token_volume(owner)).collect()),
+        volumes: Some(vec![config, rights::token_volume()]),
         ..PodSpec::default()
     }
 }
 
 fn container(owner: &Owner<'_>, image: &str) -> Container {
     let (public, private) = (format!("0.0.0.0:{PUBLIC_PORT}"), format!("0.0.0.0:{PRIVATE_PORT}"));
-    let mut args = vec!["serve", "--config-dir", CONFIG_DIR, "--listen", &public, "--private-listen", &private];
-    if rights::keeps_state(owner) {
-        args.extend(["--state", "kubernetes", "--endpoint", owner.name()]);
-    }
+    let args = ["serve", "--config-dir", CONFIG_DIR, "--listen", &public, "--private-listen", &private];
+    let args = args.into_iter().chain(["--state", "kubernetes", "--endpoint", owner.name()]);
     let config = VolumeMount {
         name: CONFIG_VOLUME.to_owned(),
         mount_path: CONFIG_DIR.to_owned(),
@@ -127,7 +121,7 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
         name: "server".to_owned(),
         image: Some(image.to_owned()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        args: Some(args.into_iter().map(ToOwned::to_owned).collect()),
+        args: Some(args.map(ToOwned::to_owned).collect()),
         ports: Some(vec![port(HTTP, PUBLIC_PORT), port(PRIVATE, PRIVATE_PORT)]),
         startup_probe: Some(Probe { failure_threshold: Some(30), ..probe("/healthz", 1) }),
         liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/healthz", 10) }),
@@ -139,7 +133,7 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some([config].into_iter().chain(rights::token_mount(owner)).collect()),
+        volume_mounts: Some(vec![config, rights::token_mount()]),
         ..Container::default()
     }
 }

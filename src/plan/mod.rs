@@ -108,7 +108,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     objects.add([login::secret(&owner, &login_file)])?;
     objects.add([server_config::config_map(&owner, &config_file)])?;
     objects.add([deployment::service_account(&owner)])?;
-    objects.add(rights::role_binding(&owner))?;
+    objects.add([rights::role_binding(&owner)])?;
     objects.add(network_policy::network_policy(&owner))?;
     objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;
     objects.add(disruption::disruption_budget(&owner))?;

@@ -1,4 +1,4 @@
-//! What the servers may do in the cluster: keep grants and registrations of their own namespace, and nothing else.
+//! What the servers may do in the cluster: keep the grants, registrations and workspaces of their own namespace.
 //!
 //! The rights are one ClusterRole, `portcullis-server`, which the operator may bind but does not hold.
 
@@ -21,14 +21,14 @@ const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// extend just that one to a year.)
 const TOKEN_SECONDS: i64 = 3600;
 
-/// Whether the servers keep anything in the cluster: with an authorization server elsewhere they do not.
-pub(super) fn keeps_state(owner: &Owner<'_>) -> bool {
-    owner.endpoint().spec.external_issuer.is_none()
+/// The name of the servers' ServiceAccount. `deploy/exec-policy.yaml` knows the servers by how it begins.
+pub(super) fn service_account_name(owner: &Owner<'_>) -> String {
+    format!("portcullis-server-{}", owner.name())
 }
 
-pub(super) fn role_binding(owner: &Owner<'_>) -> Option<RoleBinding> {
-    let account = owner.named("server");
-    keeps_state(owner).then(|| RoleBinding {
+pub(super) fn role_binding(owner: &Owner<'_>) -> RoleBinding {
+    let account = service_account_name(owner);
+    RoleBinding {
         metadata: owner.metadata(account.clone(), Component::Server),
         role_ref: RoleRef {
             api_group: "rbac.authorization.k8s.io".to_owned(),
@@ -41,12 +41,12 @@ pub(super) fn role_binding(owner: &Owner<'_>) -> Option<RoleBinding> {
             namespace: Some(owner.namespace().to_owned()),
             api_group: None,
         }]),
-    })
+    }
 }
 
 /// The token of the servers' account. A volume of our own instead of `automountServiceAccountToken`, so that it is
 /// short-lived, and only in the one container that needs it.
-pub(super) fn token_volume(owner: &Owner<'_>) -> Option<Volume> {
+pub(super) fn token_volume() -> Volume {
     let sources = vec![
         VolumeProjection {
             service_account_token: Some(ServiceAccountTokenProjection {
@@ -78,18 +78,18 @@ pub(super) fn token_volume(owner: &Owner<'_>) -> Option<Volume> {
             ..VolumeProjection::default()
         },
     ];
-    keeps_state(owner).then(|| Volume {
+    Volume {
         name: TOKEN_VOLUME.to_owned(),
         projected: Some(ProjectedVolumeSource { sources: Some(sources), ..ProjectedVolumeSource::default() }),
         ..Volume::default()
-    })
+    }
 }
 
-pub(super) fn token_mount(owner: &Owner<'_>) -> Option<VolumeMount> {
-    keeps_state(owner).then(|| VolumeMount {
+pub(super) fn token_mount() -> VolumeMount {
+    VolumeMount {
         name: TOKEN_VOLUME.to_owned(),
         mount_path: TOKEN_DIR.to_owned(),
         read_only: Some(true),
         ..VolumeMount::default()
-    })
+    }
 }

@@ -418,7 +418,9 @@ mod tests {
             for (path, route) in routes {
                 assert_eq!(door.route(&path), route, "{path}");
             }
-            let endpoint = mcp::Endpoint::new(&door.mounted.config, None, tokio_util::sync::CancellationToken::new());
+            let tools = Arc::new(crate::tools::Registry::new(&door.mounted.config, None));
+            let abort = tokio_util::sync::CancellationToken::new();
+            let endpoint = mcp::Endpoint::new(&door.mounted.config, tools, abort);
             drop(Public::new(&door, endpoint).unwrap());
         }
     }

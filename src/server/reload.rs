@@ -15,6 +15,7 @@ use crate::{
     oauth::{Backing, Users, clients::Published, external::ExternalTokens},
     observe::metrics::Metrics,
     outbound::Outbound,
+    tools::Registry,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use notify::{RecursiveMode, Watcher as _};
@@ -131,7 +132,8 @@ fn prepare(
     abort: &CancellationToken,
 ) -> Result<Public, MountedError> {
     let mounted = bytes.parse()?;
-    let endpoint = mcp::Endpoint::new(&mounted.config, options.workspaces.clone(), abort.clone());
+    let tools = Arc::new(Registry::new(&mounted.config, options.workspaces.clone()));
+    let endpoint = mcp::Endpoint::new(&mounted.config, tools, abort.clone());
     let (config, login) = (&mounted.config, &mounted.login);
     let logins = Arc::new(match previous {
         Some(door) => door.logins().reloaded(config, login)?,

@@ -1,7 +1,8 @@
 //! That the control plane of the tests is a real one: what the other tests build upon.
 
 use crate::support::{
-    controlplane::{ControlPlane, client_of},
+    api_server::client_of,
+    controlplane::ControlPlane,
     proxy::{Proxy, Side},
 };
 use k8s_openapi::api::{

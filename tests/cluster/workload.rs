@@ -1,8 +1,9 @@
 //! Pods obtain tokens with the tokens of their service accounts, which a real API server makes and publishes keys for.
 
 use crate::support::{
+    api_server::client_of,
     clock::ManualClock,
-    controlplane::{ControlPlane, client_of},
+    controlplane::ControlPlane,
     mounted::{Files, Volume},
 };
 use k8s_openapi::api::{

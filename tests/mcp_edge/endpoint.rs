@@ -8,6 +8,7 @@ use portcullis::{
     config::ServerConfig,
     mcp,
     oauth::Caller,
+    tools::Registry,
     workspaces::{
         Workspaces,
         local::{LocalOptions, LocalWorkspaces},
@@ -69,7 +70,8 @@ pub async fn endpoint_with(config: ServerConfig, scopes: &[Scope], with_workspac
         issued_at: "2030-01-02T02:49:05Z".parse().unwrap(),
         expires_at: "2030-01-02T03:04:05Z".parse().unwrap(),
     };
-    let endpoint = Arc::new(mcp::Endpoint::new(&config, backend, CancellationToken::new()));
+    let tools = Arc::new(Registry::new(&config, backend));
+    let endpoint = Arc::new(mcp::Endpoint::new(&config, tools, CancellationToken::new()));
     let answer = move |request: Request| async move { endpoint.answer(request).await };
     let router: Router = Router::new().route("/mcp", any(answer)).layer(Extension(Arc::new(caller)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,8 +3,9 @@
 use crate::endpoint::{
     BOTH, EVERYTHING, Endpoint, JSON, LEGACY, STATELESS, WHOAMI, config, endpoint, endpoint_with, message,
 };
-use portcullis::{api::Scope, mcp};
+use portcullis::{api::Scope, mcp, tools::Registry};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
@@ -207,7 +208,9 @@ async fn a_missing_scope_hides_a_tool_and_asks_for_it_when_called() {
 
 #[tokio::test]
 async fn nobody_is_served_without_a_caller() {
-    let endpoint = mcp::Endpoint::new(&config(|_| {}), None, CancellationToken::new());
+    let config = config(|_| {});
+    let tools = Arc::new(Registry::new(&config, None));
+    let endpoint = mcp::Endpoint::new(&config, tools, CancellationToken::new());
     let request = axum::extract::Request::post("/mcp")
         .header("host", "localhost")
         .header("content-type", "application/json")

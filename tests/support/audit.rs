@@ -1,6 +1,6 @@
 //! Who wrote what: the API server's audit log and its own metrics.
 
-use super::controlplane::ControlPlane;
+use super::api_server::ApiServer;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,7 @@ pub struct Write {
 #[derive(Clone, Copy, Debug)]
 pub struct AuditMark(u64);
 
-impl ControlPlane {
+impl ApiServer {
     /// The end of the audit log as it is now.
     pub fn audit_mark(&self) -> AuditMark {
         AuditMark(fs::metadata(self.audit_log()).map_or(0, |file| file.len()))

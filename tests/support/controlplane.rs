@@ -4,22 +4,12 @@
 //! `tests/controlplane/build.sh` makes the binaries.
 
 use super::{
+    api_server::{ApiServer, Problem, client_of, write_kubeconfig},
     audit,
     process::{Janitor, Process, remove_at_end},
 };
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        authentication::v1::{TokenRequest, TokenRequestSpec},
-        core::v1::{Namespace, ServiceAccount},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, Client, api::PostParams};
 use p256::{
     SecretKey,
     pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding},
@@ -27,12 +17,11 @@ use p256::{
 use portcullis::{ambient, api::crds, config::SigningKey};
 use serde_json::json;
 use std::{
-    error::Error,
     fs,
-    io::Write as _,
     net::TcpListener,
+    ops::Deref,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 use tokio::{sync::OnceCell, time::Instant};
@@ -45,19 +34,22 @@ const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,ser
 
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
-/// Whatever went wrong, for people.
-pub type Problem = Box<dyn Error + Send + Sync>;
-
 /// A running control plane. It ends with this value, and with the test process.
 pub struct ControlPlane {
     // Dropped in this order: the clients of a server before the server, the folder last.
     _controller_manager: Process,
     _api_server: Process,
     _etcd: Process,
-    binaries: PathBuf,
-    folder: PathBuf,
-    url: String,
+    api_server: ApiServer,
     _janitor: Janitor,
+}
+
+impl Deref for ControlPlane {
+    type Target = ApiServer;
+
+    fn deref(&self) -> &ApiServer {
+        &self.api_server
+    }
 }
 
 impl ControlPlane {
@@ -133,7 +125,10 @@ impl ControlPlane {
         )?;
 
         let url = format!("https://127.0.0.1:{secure}");
-        let kubeconfig = write_kubeconfig(&folder, "admin", &url, Some(token))?;
+        let kubeconfig = folder.join("admin.kubeconfig");
+        let authority = path("certificates/apiserver.crt");
+        let cluster = json!({"server": url, "certificate-authority": authority});
+        write_kubeconfig(&kubeconfig, &cluster, &json!({"token": token}))?;
         let admin = first_client(&kubeconfig, &mut api_server, &etcd).await?;
         // Before the controller manager, whose garbage collector looks for new kinds every 30 seconds only.
         install_crds(&admin).await?;
@@ -144,7 +139,7 @@ impl ControlPlane {
                 ("kubeconfig", &path("admin.kubeconfig")),
                 ("controllers", CONTROLLERS),
                 ("service-account-private-key-file", &path("service-accounts.key")),
-                ("root-ca-file", &certificate_authority(&folder).display().to_string()),
+                ("root-ca-file", &authority),
                 ("leader-elect", "false"),
                 ("secure-port", "0"),
                 ("kube-api-qps", "500"),
@@ -155,83 +150,9 @@ impl ControlPlane {
             _controller_manager: controller_manager,
             _api_server: api_server,
             _etcd: etcd,
-            binaries: binaries.to_owned(),
-            folder,
-            url,
+            api_server: ApiServer::new(binaries.join("kubectl"), folder, kubeconfig)?,
             _janitor: janitor,
         })
-    }
-
-    /// A client that is nobody: requests through it carry the credentials that they come with.
-    pub async fn anonymous_client(&self) -> Client {
-        let kubeconfig = write_kubeconfig(&self.folder, "nobody", &self.url, None).unwrap();
-        client_of(&kubeconfig).await.expect("a kubeconfig without a user is usable")
-    }
-
-    /// Where the control plane keeps its files; removed at the end.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The API server.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// A kubeconfig that may do everything.
-    pub fn admin_kubeconfig(&self) -> PathBuf {
-        self.folder.join("admin.kubeconfig")
-    }
-
-    /// A client that may do everything. It belongs to the calling test's runtime, so it cannot be shared.
-    pub async fn client(&self) -> Client {
-        client_of(&self.admin_kubeconfig()).await.expect("the admin's kubeconfig is usable")
-    }
-
-    /// Runs kubectl as the administrator.
-    pub fn kubectl(&self, args: &[&str]) -> Output {
-        self.kubectl_with_input(args, "")
-    }
-
-    /// Runs kubectl as the administrator, with `input` on its standard input (`-f -`).
-    pub fn kubectl_with_input(&self, args: &[&str], input: &str) -> Output {
-        let mut child = Command::new(self.binaries.join("kubectl"))
-            .args(args)
-            .env("KUBECONFIG", self.admin_kubeconfig())
-            .env("HOME", &self.folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("kubectl starts");
-        child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("kubectl reads its input");
-        child.wait_with_output().expect("kubectl ends")
-    }
-
-    /// A new namespace, whose name begins with `prefix`.
-    pub async fn create_namespace(&self, prefix: &str) -> String {
-        let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
-        let namespace = Namespace { metadata, ..Namespace::default() };
-        let made = Api::all(self.client().await).create(&PostParams::default(), &namespace).await.unwrap();
-        made.metadata.name.expect("the server names it")
-    }
-
-    /// A kubeconfig with a token of a service account, for the API server itself.
-    pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> PathBuf {
-        self.kubeconfig_for_service_account_at(namespace, name, &self.url).await
-    }
-
-    /// A kubeconfig with a token of a service account, for a proxy in front of the API server.
-    pub async fn kubeconfig_for_service_account_at(&self, namespace: &str, name: &str, url: &str) -> PathBuf {
-        let request = TokenRequest {
-            spec: TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..TokenRequestSpec::default() },
-            ..TokenRequest::default()
-        };
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await, namespace);
-        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await.unwrap();
-        let token = answer.status.expect("the server grants it").token;
-        let file = format!("{namespace}-{name}-{}", url.rsplit(':').next().unwrap_or_default());
-        write_kubeconfig(&self.folder, &file, url, Some(&token)).unwrap()
     }
 }
 
@@ -261,10 +182,6 @@ fn free_ports<const N: usize>() -> Result<[u16; N], Problem> {
     Ok(ports)
 }
 
-fn certificate_authority(folder: &Path) -> PathBuf {
-    folder.join("certificates").join("apiserver.crt")
-}
-
 /// The first client whose `/readyz` answers. Until then the server makes its certificate, migrates and fills its caches.
 async fn first_client(kubeconfig: &Path, api_server: &mut Process, etcd: &Process) -> Result<Client, Problem> {
     let deadline = Instant::now() + READY_WITHIN;
@@ -289,32 +206,6 @@ async fn ready_client(kubeconfig: &Path) -> Result<Client, Problem> {
     let client = client_of(kubeconfig).await?;
     client.request_text(http::Request::get("/readyz").body(Vec::new())?).await?;
     Ok(client)
-}
-
-fn write_kubeconfig(folder: &Path, name: &str, url: &str, token: Option<&str>) -> Result<PathBuf, Problem> {
-    let mut cluster = json!({"server": url});
-    if url.starts_with("https:") {
-        cluster["certificate-authority"] = json!(certificate_authority(folder));
-    }
-    let user = token.map_or(json!({}), |token| json!({"token": token}));
-    let kubeconfig = json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "tests", "cluster": cluster}],
-        "users": [{"name": name, "user": user}],
-        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": name}}],
-        "current-context": "tests",
-    });
-    let path = folder.join(format!("{name}.kubeconfig"));
-    fs::write(&path, serde_json::to_vec_pretty(&kubeconfig)?)?;
-    Ok(path)
-}
-
-/// A client with a kubeconfig of one's choice. It belongs to the calling test's runtime.
-pub async fn client_of(kubeconfig: &Path) -> Result<Client, Problem> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
 }
 
 async fn install_crds(client: &Client) -> Result<(), Problem> {

@@ -5,7 +5,7 @@
 //! refreshes volumes slowly, but at once when the pod's annotations change.
 
 use super::{
-    controlplane::{ControlPlane, Problem},
+    api_server::{ApiServer, Problem},
     process::Process,
     volume::Volume,
 };
@@ -69,13 +69,13 @@ struct Node {
 
 impl Kubelet {
     /// Takes the pods of `namespace`, whatever image they name, and runs `binary` for it.
-    pub async fn start(plane: &ControlPlane, namespace: &str, binary: &Path) -> Self {
+    pub async fn start(plane: &ApiServer, namespace: &str, binary: &Path) -> Self {
         Self::start_with(plane, namespace, binary, plane.url(), Vec::new()).await
     }
 
     /// The same, with containers that find the API server at `url`, and have more in their environment.
     pub async fn start_with(
-        plane: &ControlPlane,
+        plane: &ApiServer,
         namespace: &str,
         binary: &Path,
         url: &str,

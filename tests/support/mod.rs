@@ -1,5 +1,6 @@
 //! What the tests against a real control plane share.
 
+pub mod api_server;
 pub mod audit;
 pub mod clock;
 pub mod controlplane;

@@ -1,6 +1,7 @@
 //! Child processes that cannot outlive the tests.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -16,8 +17,8 @@ pub struct Process {
 
 /// Becomes the command, and leaves a guard behind that kills it when the pipe on its standard input closes.
 const GUARD: &str = r#"exec 3<&0; (read -r _ <&3; kill -KILL $$ 2>/dev/null) & exec 3<&- </dev/null; exec "$@""#;
-/// Removes a folder when the pipe closes. Processes that are just dying may still write to it: hence the repetition.
-const JANITOR: &str = r#"read -r _; for _ in 1 2 3 4 5; do rm -rf -- "$1" 2>/dev/null && break; sleep 0.2; done"#;
+/// Removes a folder. Processes that are just dying may still write to it: hence the repetition.
+const REMOVE: &str = r#"for _ in 1 2 3 4 5; do rm -rf -- "$1" 2>/dev/null && break; sleep 0.2; done"#;
 
 impl Process {
     /// Starts a program with its output in the file `log`.
@@ -81,11 +82,18 @@ impl Drop for Process {
 
 /// Removes `folder` when the returned handle is dropped or this process ends.
 pub fn remove_at_end(folder: &Path) -> io::Result<Janitor> {
-    let child = Command::new("sh").args(["-c", JANITOR, "sh"]).arg(folder).stdin(Stdio::piped()).spawn()?;
+    run_at_end(&["sh".as_ref(), "-c".as_ref(), REMOVE.as_ref(), "sh".as_ref(), folder.as_os_str()])
+}
+
+/// Runs a command when the returned handle is dropped or this process ends.
+pub fn run_at_end(command: &[&OsStr]) -> io::Result<Janitor> {
+    // It sees the end of its input when the pipe closes.
+    let child =
+        Command::new("sh").args(["-c", r#"read -r _; exec "$@""#, "sh"]).args(command).stdin(Stdio::piped()).spawn()?;
     Ok(Janitor(child))
 }
 
-/// See [`remove_at_end`].
+/// See [`run_at_end`].
 pub struct Janitor(Child);
 
 impl Drop for Janitor {

@@ -1,7 +1,7 @@
 //! A proxy in front of the API server that counts the writes which pass, and can stop at one of them: for tests that
 //! kill the operator at a chosen point.
 
-use super::controlplane::ControlPlane;
+use super::api_server::ApiServer;
 use axum::{
     Router,
     body::Body,
@@ -50,7 +50,7 @@ enum Passage {
 
 impl Proxy {
     /// Starts one in front of a control plane. Requests pass with the credentials that they come with.
-    pub async fn start(plane: &ControlPlane) -> Self {
+    pub async fn start(plane: &ApiServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let upstream = plane.anonymous_client().await;

@@ -1,7 +1,7 @@
 //! A pod's mounted files, laid out as a kubelet does it (KEP-24, `AtomicWriter`): every set of files in a folder of its
 //! own, and the link `..data` swapped by one rename.
 
-use super::controlplane::Problem;
+use super::api_server::Problem;
 use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,

@@ -1,6 +1,6 @@
 //! What is between a server and the API server: raw TCP, which a test can break.
 
-use super::controlplane::ControlPlane;
+use super::api_server::ApiServer;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -17,7 +17,7 @@ pub struct Wire {
 
 impl Wire {
     /// One to the API server of a control plane.
-    pub async fn start(plane: &ControlPlane) -> Self {
+    pub async fn start(plane: &ApiServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         let upstream = plane.url().trim_start_matches("https://").to_owned();

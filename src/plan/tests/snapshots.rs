@@ -57,8 +57,8 @@ fn a_plain_endpoint() {
         ("Secret", "agents-signing-keys"),
         ("Secret", "agents-clients"),
         ("ConfigMap", "agents-config"),
-        ("ServiceAccount", "agents-server"),
-        ("RoleBinding", "agents-server"),
+        ("ServiceAccount", "portcullis-server-agents"),
+        ("RoleBinding", "portcullis-server-agents"),
         ("NetworkPolicy", "agents"),
         ("Deployment", "agents"),
         ("PodDisruptionBudget", "agents"),
@@ -85,16 +85,13 @@ fn an_endpoint_with_everything() {
 }
 
 #[test]
-fn with_an_external_issuer_servers_have_no_rights() {
+fn with_an_external_issuer_servers_keep_workspaces_too() {
     let world = "url: https://mcp.example.com/mcp\nexternalIssuer: {issuerUrl: https://idp.example.com}";
     let plan = World::new(world).plan();
-    assert!(plan.objects.iter().all(|planned| planned.kind() != "RoleBinding"));
-    let deployment = serde_json::to_string(&find(&plan, "Deployment", "agents").object).unwrap();
-    for word in ["kubernetes.io/serviceaccount", "serviceAccountToken", "--state"] {
-        assert!(!deployment.contains(word), "{word}: {deployment}");
+    let plain = World::plain().plan();
+    for (kind, name) in [("RoleBinding", "portcullis-server-agents"), ("Deployment", "agents")] {
+        assert_eq!(find(&plan, kind, name).object, find(&plain, kind, name).object);
     }
-    let with = serde_json::to_string(&find(&World::plain().plan(), "Deployment", "agents").object).unwrap();
-    assert!(with.contains("serviceAccountToken") && with.contains("--state"));
 }
 
 #[test]

@@ -76,8 +76,7 @@ impl Tool for ListFiles {
     type Output = FileList;
     const NAME: &'static str = "list_files";
     const TITLE: &'static str = "List files";
-    const DESCRIPTION: &'static str =
-        "Lists a folder of a running workspace: files, folders, links, with sizes and times of change. What is in .git and node_modules shows only if path leads there.";
+    const DESCRIPTION: &'static str = "Lists a folder of a running workspace: files, folders, links, with sizes and times of change. What is in .git and node_modules shows only if path leads there.";
     const SCOPE: Option<Scope> = Some(Scope::FilesRead);
     const EFFECT: Effect = Effect::Reads;
 
@@ -110,7 +109,9 @@ impl Tool for ReadFile {
         let ReadArguments { workspace, path, start_line, end_line, start_byte, max_bytes } = arguments;
         let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
         if let Some(bytes) = max_bytes.filter(|bytes| !(1..=MAX_BYTES).contains(bytes)) {
-            let problem = format!("{bytes} is out of range; give 1 to {MAX_BYTES}, and read on by next_start_line or next_start_byte");
+            let problem = format!(
+                "{bytes} is out of range; give 1 to {MAX_BYTES}, and read on by next_start_line or next_start_byte"
+            );
             return Err(Error::InvalidArgument { argument: "max_bytes", problem }.into());
         }
         let mut request = protocol::ReadFile { path, start_line, end_line, start_byte, max_bytes };

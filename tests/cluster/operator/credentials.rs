@@ -117,6 +117,7 @@ async fn rotation_happens_at_its_time_and_both_secrets_count_in_the_overlap() {
         clock: Arc::<ManualClock>::clone(&clock),
         rng: Arc::new(Mutex::new(ambient::rng())),
         server_image: "example.com/portcullis".to_owned(),
+        internal: Vec::new(),
         election: Election { namespace: "portcullis-system".to_owned(), identity: "one".to_owned(), lease_seconds: 15 },
         listen: "127.0.0.1:0".parse().unwrap(),
     };

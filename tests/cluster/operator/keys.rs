@@ -36,6 +36,7 @@ async fn tokens_survive_the_rotation_of_keys_and_a_rollout() {
         clock: Arc::<ManualClock>::clone(&clock),
         rng: Arc::new(Mutex::new(ambient::rng())),
         server_image: "example.com/portcullis".to_owned(),
+        internal: Vec::new(),
         election: Election { namespace: "portcullis-system".to_owned(), identity: "one".to_owned(), lease_seconds: 15 },
         listen: "127.0.0.1:0".parse().unwrap(),
     };

@@ -26,13 +26,13 @@ const ALL: [&str; 12] = [
     "Ingress/agents",
     "NetworkPolicy/agents",
     "PodDisruptionBudget/agents",
-    "RoleBinding/agents-server",
+    "RoleBinding/portcullis-server-agents",
     "Secret/agents-clients",
     "Secret/agents-login",
     "Secret/agents-signing-keys",
     "Secret/robot-oauth",
     "Service/agents",
-    "ServiceAccount/agents-server",
+    "ServiceAccount/portcullis-server-agents",
 ];
 
 /// One operator, and each scenario in a namespace of its own.

@@ -59,7 +59,12 @@ impl Operator {
 
     /// How many reconciles it has ended. It reconciles every endpoint once it leads.
     pub async fn reconciles(&self) -> f64 {
-        self.metric("portcullis_operator_reconciles_total").await.unwrap_or_default()
+        self.metric(r#"portcullis_operator_reconciles_total{kind="McpEndpoint""#).await.unwrap_or_default()
+    }
+
+    /// The same of workspaces.
+    pub async fn workspace_reconciles(&self) -> f64 {
+        self.metric(r#"portcullis_operator_reconciles_total{kind="Workspace""#).await.unwrap_or_default()
     }
 
     /// All that it printed.

@@ -55,7 +55,7 @@ async fn a_refresh_token_at_two_servers_at_once_is_rotated_once_and_both_answer_
     let mut browser = signed_in(&one).await;
     let first = one.redeem(&code(&mut browser, "claude").await).await;
     let mut tokens = vec![text(&first, "refresh_token").to_owned()];
-    let server = format!("system:serviceaccount:{}:agents-server", stage.namespace);
+    let server = format!("system:serviceaccount:{}:portcullis-server-agents", stage.namespace);
     let spec = async || stage.grants().list(&ListParams::default()).await.unwrap().items.remove(0).spec;
     for attempt in 1..=TRIES {
         let token = tokens.last().unwrap().clone();

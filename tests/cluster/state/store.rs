@@ -3,7 +3,8 @@
 use crate::{
     operator::stage::install,
     support::{
-        controlplane::{ControlPlane, client_of},
+        api_server::client_of,
+        controlplane::ControlPlane,
         grants::{conform, conform_registrations, eventually, grant},
         wire::Wire,
     },
@@ -61,13 +62,13 @@ async fn stage(plane: &ControlPlane) -> String {
     install(plane);
     let namespace = plane.create_namespace("state").await;
     for args in [
-        ["create", "serviceaccount", "agents-server"].as_slice(),
+        ["create", "serviceaccount", "portcullis-server-agents"].as_slice(),
         &[
             "create",
             "rolebinding",
-            "agents-server",
+            "portcullis-server-agents",
             "--clusterrole=portcullis-server",
-            &format!("--serviceaccount={namespace}:agents-server"),
+            &format!("--serviceaccount={namespace}:portcullis-server-agents"),
         ],
     ] {
         let made = plane.kubectl(&[args, &["-n", &namespace]].concat());
@@ -77,7 +78,7 @@ async fn stage(plane: &ControlPlane) -> String {
 }
 
 async fn as_server(plane: &ControlPlane, namespace: &str) -> Client {
-    client_of(&plane.kubeconfig_for_service_account(namespace, "agents-server").await).await.unwrap()
+    client_of(&plane.kubeconfig_for_service_account(namespace, "portcullis-server-agents").await).await.unwrap()
 }
 
 /// The API server keeps whole seconds of creation, and what comes back must equal what went in.
@@ -157,7 +158,7 @@ async fn a_dead_connection_is_noticed_in_seconds() {
     let plane = ControlPlane::shared().await;
     let namespace = stage(plane).await;
     let wire = Wire::start(plane).await;
-    let kubeconfig = plane.kubeconfig_for_service_account_at(&namespace, "agents-server", wire.url()).await;
+    let kubeconfig = plane.kubeconfig_for_service_account_at(&namespace, "portcullis-server-agents", wire.url()).await;
     let running = Running::start(&client_of(&kubeconfig).await.unwrap(), &namespace).await;
     Grants::create(&*running.store, grant("g-1", "ann", now())).await.unwrap();
 
@@ -175,7 +176,7 @@ async fn uses_are_written_seldom_and_before_the_end() {
     let plane = ControlPlane::shared().await;
     let namespace = stage(plane).await;
     let client = as_server(plane, &namespace).await;
-    let user = format!("system:serviceaccount:{namespace}:agents-server");
+    let user = format!("system:serviceaccount:{namespace}:portcullis-server-agents");
     let grants: Api<OAuthGrant> = Api::namespaced(plane.client().await, &namespace);
     let last_used = async || grants.get("g-1").await.unwrap().status.and_then(|status| status.last_used);
 

@@ -1,0 +1,239 @@
+//! The watches that keep the [`World`] fresh, and whom their news concern.
+
+use super::{
+    cache::{Cache, News},
+    world::{EndpointKey, Guarded, WorkspaceKey, World, key, workspace_key},
+};
+use crate::{
+    api::{
+        McpEndpoint, OAuthClient, Workspace, WorkspaceTemplate,
+        labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
+    },
+    chain::chain,
+    plan::workspace::{claim_name, object_name},
+};
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::Event;
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    core::DynamicObject,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use serde::de::DeserializeOwned;
+use std::{fmt::Debug, hash::Hash, sync::Arc};
+use tokio::{sync::mpsc::UnboundedSender, task::JoinSet};
+
+/// Where the names of those go whom news concern.
+#[derive(Clone, Debug)]
+pub struct Concerned {
+    /// Endpoints.
+    pub endpoints: UnboundedSender<EndpointKey>,
+    /// Workspaces.
+    pub workspaces: UnboundedSender<WorkspaceKey>,
+}
+
+/// What a watch needs in order to tell whom its news concern.
+#[derive(Clone)]
+struct Follow {
+    world: Arc<World>,
+    client: Client,
+    concerned: Concerned,
+}
+
+/// Starts the watches. Each sends those whom its news concern.
+pub fn follow(world: &Arc<World>, client: &Client, concerned: &Concerned, tasks: &mut JoinSet<()>) {
+    let follow = Follow { world: Arc::clone(world), client: client.clone(), concerned: concerned.clone() };
+    follow.endpoints(tasks);
+    follow.workspaces(tasks);
+}
+
+impl Follow {
+    /// What the plans of endpoints depend on.
+    fn endpoints(&self, tasks: &mut JoinSet<()>) {
+        let all = watcher::Config::default;
+        let labelled = || watcher::Config::default().labels(ENDPOINT_LABEL);
+        let follow = || self.clone();
+        tasks.spawn(follow().run(all(), |world| &world.endpoints, Self::endpoint_changed, Self::all_changed));
+        tasks.spawn(follow().run(all(), |world| &world.clients, Self::client_changed, Self::all_endpoints));
+        // No plan depends on grants.
+        tasks.spawn(follow().run(all(), |world| &world.grants, |_, _| {}, |_| {}));
+        let class_changed = |follow: &Self, _: &_| follow.all_endpoints();
+        tasks.spawn(follow().run(all(), |world| &world.ingress_classes, class_changed, Self::all_endpoints));
+        tasks.spawn(follow().run(labelled(), |world| &world.pods, Self::object_changed, Self::all_endpoints));
+        for index in 0..self.world.objects.kinds().len() {
+            tasks.spawn(follow().run(
+                labelled(),
+                move |world| &world.objects.kinds()[index],
+                Self::object_changed,
+                Self::all_endpoints,
+            ));
+        }
+    }
+
+    /// What the plans of workspaces depend on, besides endpoints.
+    fn workspaces(&self, tasks: &mut JoinSet<()>) {
+        let all = watcher::Config::default;
+        let labelled = || watcher::Config::default().labels(WORKSPACE_LABEL);
+        // Events come and go in great numbers; of these there are few.
+        let events = |fields: &str| watcher::Config::default().fields(fields);
+        let refusals = events("involvedObject.kind=StatefulSet,reason=FailedCreate");
+        let volume_failures = events("involvedObject.kind=PersistentVolumeClaim,type=Warning");
+        let every = Self::all_workspaces;
+        let follow = || self.clone();
+        tasks.spawn(follow().run(all(), |world| &world.workspaces.all, Self::workspace_changed, every));
+        tasks.spawn(follow().run(all(), |world| &world.workspaces.templates, Self::template_changed, every));
+        tasks.spawn(follow().run(labelled(), |world| &world.workspaces.pods, Self::part_changed, every));
+        tasks.spawn(follow().run(labelled(), |world| &world.workspaces.claims, Self::part_changed, every));
+        for index in 0..self.world.workspaces.objects.kinds().len() {
+            tasks.spawn(follow().run(
+                labelled(),
+                move |world| &world.workspaces.objects.kinds()[index],
+                Self::part_changed,
+                every,
+            ));
+        }
+        tasks.spawn(follow().run(refusals, |world| &world.workspaces.refusals, Self::event_came, every));
+        tasks.spawn(follow().run(volume_failures, |world| &world.workspaces.volume_failures, Self::event_came, every));
+    }
+
+    /// Watches one kind for ever. `one` tells whom news of one object concern, `all` whom those of a new list.
+    async fn run<K>(
+        self,
+        config: watcher::Config,
+        cache: impl Fn(&World) -> &Cache<K>,
+        one: impl Fn(&Self, &K),
+        all: impl Fn(&Self),
+    ) where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K::DynamicType: Eq + Hash + Clone,
+    {
+        let api: Api<K> = Api::all_with(self.client.clone(), cache(&self.world).kind());
+        let mut events = watcher(api, config).default_backoff().boxed();
+        // A receiver that is gone means that leadership is over, and so is this task.
+        while !self.concerned.endpoints.is_closed() {
+            let event = match events.try_next().await {
+                Ok(Some(event)) => event,
+                Ok(None) => return,
+                Err(error) => {
+                    let cache = cache(&self.world);
+                    tracing::warn!(kind = %K::kind(cache.kind()), error = chain(&error), "watch failed; it is retried");
+                    continue;
+                }
+            };
+            match cache(&self.world).observe(event) {
+                News::None => {}
+                News::One(object) => one(&self, &object),
+                News::All => all(&self),
+            }
+        }
+    }
+
+    fn concern(&self, endpoint: EndpointKey) {
+        let _ = self.concerned.endpoints.send(endpoint);
+    }
+
+    fn concern_workspace(&self, workspace: &Guarded<Workspace>) {
+        let key = workspace_key(&workspace.namespace().unwrap_or_default(), &workspace.name_any());
+        let _ = self.concerned.workspaces.send(key);
+    }
+
+    fn all_changed(&self) {
+        self.all_endpoints();
+        self.all_workspaces();
+    }
+
+    fn all_endpoints(&self) {
+        for endpoint in self.world.endpoints.select(|_| true) {
+            self.concern(key_of(&endpoint));
+        }
+        // Clients of endpoints that are not there have something to say too.
+        for client in self.world.clients.select(|_| true) {
+            self.client_changed(&client);
+        }
+    }
+
+    fn all_workspaces(&self) {
+        self.workspaces_where(|_| true);
+    }
+
+    fn workspaces_where(&self, condition: impl Fn(&Workspace) -> bool) {
+        let unreadable_too = |workspace: &Guarded<Workspace>| workspace.0.as_ref().map_or(true, &condition);
+        for workspace in self.world.workspaces.all.select(unreadable_too) {
+            self.concern_workspace(&workspace);
+        }
+    }
+
+    fn endpoint_changed(&self, endpoint: &Guarded<McpEndpoint>) {
+        self.concern(key_of(endpoint));
+        // Its quota may be another, and without it nobody reaches them.
+        self.workspaces_where(|workspace| {
+            workspace.namespace() == endpoint.namespace() && workspace.spec.endpoint_ref.name == endpoint.name_any()
+        });
+    }
+
+    fn client_changed(&self, client: &Guarded<OAuthClient>) {
+        if let Some(key) = endpoint_of_client(client) {
+            self.concern(key);
+        }
+    }
+
+    fn object_changed(&self, object: &DynamicObject) {
+        let name = object.metadata.namespace.as_deref().zip(object.labels().get(ENDPOINT_LABEL));
+        if let Some((namespace, name)) = name {
+            self.concern(key(namespace, name));
+        }
+    }
+
+    fn workspace_changed(&self, workspace: &Guarded<Workspace>) {
+        self.concern_workspace(workspace);
+        let is_gone = self.world.workspaces.all.get(&workspace.namespace().unwrap_or_default(), &workspace.name_any());
+        if let (None, Ok(gone)) = (is_gone, &workspace.0) {
+            // It made room for another one of its owner's.
+            self.workspaces_where(|other| {
+                other.namespace() == gone.namespace()
+                    && other.spec.endpoint_ref == gone.spec.endpoint_ref
+                    && other.spec.owner.id == gone.spec.owner.id
+            });
+        }
+    }
+
+    fn template_changed(&self, template: &Guarded<WorkspaceTemplate>) {
+        self.workspaces_where(|workspace| {
+            workspace.namespace() == template.namespace() && workspace.spec.template_ref.name == template.name_any()
+        });
+    }
+
+    fn part_changed(&self, part: &DynamicObject) {
+        if let Some((namespace, name)) = part.metadata.namespace.as_deref().zip(part.labels().get(WORKSPACE_LABEL)) {
+            let _ = self.concerned.workspaces.send(workspace_key(namespace, name));
+        }
+    }
+
+    /// An Event carries no label, but the name of what it is about.
+    fn event_came(&self, event: &Event) {
+        let about = &event.involved_object;
+        let (namespace, name) = (about.namespace.as_deref(), about.name.as_deref().unwrap_or_default());
+        let of_workspace = |workspace: &Workspace| {
+            let its = workspace.name_any();
+            workspace.namespace().as_deref() == namespace && (name == object_name(&its) || name == claim_name(&its))
+        };
+        self.workspaces_where(of_workspace);
+    }
+}
+
+fn key_of(endpoint: &Guarded<McpEndpoint>) -> EndpointKey {
+    key(&endpoint.namespace().unwrap_or_default(), &endpoint.name_any())
+}
+
+fn endpoint_of_client(client: &Guarded<OAuthClient>) -> Option<EndpointKey> {
+    match &client.0 {
+        // The plan leaves out who registered itself: a storm of registrations must not keep endpoints busy.
+        Ok(valid) if valid.spec.registration.is_some() => None,
+        Ok(valid) => Some(key(&valid.namespace()?, &valid.spec.endpoint_ref.name)),
+        Err(invalid) => {
+            let (namespace, name) = (client.namespace(), client.name_any());
+            tracing::warn!(?namespace, name, error = %invalid.error, "an OAuthClient cannot be read; update the CRDs and the operator to the same version");
+            None
+        }
+    }
+}

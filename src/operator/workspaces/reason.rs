@@ -1,0 +1,39 @@
+//! Words for machines. Each is the `reason` of a workspace's `Ready`, or of an Event.
+
+pub use crate::operator::status::reason::{ENDPOINT_NOT_FOUND, NAME_TAKEN, READY};
+
+/// It is on its way.
+pub const STARTING: &str = "Starting";
+/// What runs is being ended.
+pub const STOPPING: &str = "Stopping";
+/// Nothing runs, as it was asked for.
+pub const STOPPED: &str = "Stopped";
+/// Its template is not there.
+pub const TEMPLATE_NOT_FOUND: &str = "TemplateNotFound";
+/// Its parameters do not fit its template.
+pub const INVALID_PARAMETERS: &str = "InvalidParameters";
+/// Its owner has more than the endpoint allows.
+pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+/// An image could not be pulled.
+pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
+/// No node takes the pod.
+pub const UNSCHEDULABLE: &str = "Unschedulable";
+/// There is no volume yet.
+pub const VOLUME_PENDING: &str = "VolumePending";
+/// The cluster refused the pod.
+pub const POD_REFUSED: &str = "PodRefused";
+/// What runs ends again and again.
+pub const CRASH_LOOPING: &str = "CrashLooping";
+/// A Secret that the template names is not there.
+pub const CONFIG_MISSING: &str = "ConfigMissing";
+/// The pod's node does not answer.
+pub const NODE_NOT_READY: &str = "NodeNotReady";
+/// It was not used for long (an Event).
+pub const IDLE_STOPPED: &str = "IdleStopped";
+/// It was deleted for its age (an Event).
+pub const EXPIRED: &str = "Expired";
+
+/// Whether somebody has to do something about it.
+pub fn is_warning(reason: &str) -> bool {
+    !matches!(reason, READY | STARTING | STOPPING | STOPPED)
+}

@@ -1,0 +1,278 @@
+//! From what was observed of a workspace to where it is on its way and what to do about it. Pure.
+//!
+//! Messages are for agents: what is wrong, in words, and what they can do. What a cluster says is repeated where it helps.
+
+use super::reason;
+use crate::{
+    api::{
+        condition::{Finding, READY},
+        workspace::Phase,
+    },
+    plan::workspace::{CONTAINER, INSTALLER, Obstacle},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+/// How much of what the cluster says is repeated.
+const LONGEST_DETAIL: usize = 600;
+
+/// What was observed.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Whether it should have a pod.
+    pub up: bool,
+    /// What keeps it from starting.
+    pub obstacle: Option<&'a Obstacle>,
+    /// What keeps it from being as planned.
+    pub problem: Option<&'a Problem>,
+    /// Its pod.
+    pub pod: Option<&'a DynamicObject>,
+    /// Its PersistentVolumeClaim.
+    pub claim: Option<&'a DynamicObject>,
+    /// Why its pod was refused.
+    pub refusal: Option<&'a str>,
+    /// Why there is no volume.
+    pub volume_failure: Option<&'a str>,
+    /// What `Ready` says so far.
+    pub said: Option<&'a Condition>,
+}
+
+/// Why an object is not as planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// One of [`reason`].
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+/// What came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where it is on its way.
+    pub phase: Phase,
+    /// The condition `Ready`.
+    pub ready: Finding,
+}
+
+fn found(phase: Phase, reason: &'static str, message: impl Into<String>) -> Found {
+    let holds = Some(reason == reason::READY);
+    Found { phase, ready: Finding { kind: READY, holds, reason, message: message.into() } }
+}
+
+/// Where a workspace is on its way.
+pub fn find(seen: &Seen<'_>) -> Found {
+    if let Some(problem) = seen.problem {
+        return found(Phase::Failed, problem.reason, refused(&problem.message));
+    }
+    if !seen.up {
+        return match (seen.pod, seen.obstacle) {
+            (Some(_), _) => found(Phase::Stopping, reason::STOPPING, "it is being stopped; its files are kept"),
+            (None, Some(obstacle)) => found(Phase::Failed, reason_of(obstacle), obstacle.to_string()),
+            (None, None) => {
+                found(Phase::Stopped, reason::STOPPED, "it is stopped and its files are kept; start it to run commands")
+            }
+        };
+    }
+    let running = match (seen.pod, seen.refusal) {
+        (None, Some(refusal)) => found(Phase::Failed, reason::POD_REFUSED, refused(refusal)),
+        (None, None) => starting("its pod is being made"),
+        (Some(pod), _) => of_pod(seen, pod),
+    };
+    match seen.obstacle {
+        Some(obstacle) => found(running.phase, reason_of(obstacle), obstacle.to_string()),
+        None => running,
+    }
+}
+
+fn reason_of(obstacle: &Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::TemplateNotFound(_) => reason::TEMPLATE_NOT_FOUND,
+        Obstacle::InvalidParameters(_) => reason::INVALID_PARAMETERS,
+        Obstacle::QuotaExceeded(_) => reason::QUOTA_EXCEEDED,
+        Obstacle::EndpointNotFound(_) => reason::ENDPOINT_NOT_FOUND,
+    }
+}
+
+fn starting(message: impl Into<String>) -> Found {
+    found(Phase::Starting, reason::STARTING, message)
+}
+
+fn of_pod(seen: &Seen<'_>, pod: &DynamicObject) -> Found {
+    let status = &pod.data["status"];
+    if pod.metadata.deletion_timestamp.is_some() {
+        return starting("the pod that it had is ending; then it gets another one");
+    }
+    if status["phase"] == "Failed" {
+        let why = text(&status["message"]).or_else(|| text(&status["reason"])).unwrap_or("its node ended it");
+        return starting(format!("its pod was ended and is made anew: {}", shortened(why)));
+    }
+    if let Some(condition) = condition(status, "PodScheduled").filter(|one| one["reason"] == "Unschedulable") {
+        return unschedulable(seen, text(&condition["message"]).unwrap_or_default());
+    }
+    let container = |list: &str, name: &str| {
+        status[list].as_array().into_iter().flatten().find(|container| container["name"] == name)
+    };
+    let installer = container("initContainerStatuses", INSTALLER);
+    if let Some(found) = installer.and_then(|container| not_running(seen, container, "the agent's installer")) {
+        return found;
+    }
+    let Some(main) = container("containerStatuses", CONTAINER) else { return starting("its pod waits for its node") };
+    if let Some(found) = not_running(seen, main, "its main program") {
+        return found;
+    }
+    let lost =
+        condition(status, "Ready").is_some_and(|ready| ready["status"] == "False" && ready["reason"] == "NodeNotReady");
+    match (&main["state"]["running"], lost) {
+        (Value::Object(_), true) => {
+            let message = "its node does not answer; wait for it, or stop and start the workspace to have it on another node, \
+                           where its volume can follow";
+            found(Phase::Failed, reason::NODE_NOT_READY, message)
+        }
+        (Value::Object(_), false) => found(Phase::Running, reason::READY, "commands can run"),
+        _ => starting("its image is being pulled, or its volume mounted"),
+    }
+}
+
+fn unschedulable(seen: &Seen<'_>, message: &str) -> Found {
+    let unbound = seen.claim.is_none_or(|claim| claim.data["status"]["phase"] == "Pending");
+    if unbound && message.contains("PersistentVolumeClaim") {
+        let why = seen
+            .volume_failure
+            .map_or_else(|| "no PersistentVolume fits, and no StorageClass makes one".to_owned(), |why| shortened(why));
+        let message = format!("there is no volume for its files yet: {why}; wait, or ask the platform's engineers");
+        return found(Phase::Starting, reason::VOLUME_PENDING, message);
+    }
+    let message = format!(
+        "no node takes it: {}; stop a workspace that is not needed, or make one that asks for less; the platform's \
+         engineers can add nodes",
+        shortened(message)
+    );
+    found(Phase::Starting, reason::UNSCHEDULABLE, message)
+}
+
+/// What is wrong with a container, if anything.
+fn not_running(seen: &Seen<'_>, container: &Value, what: &str) -> Option<Found> {
+    let waiting = &container["state"]["waiting"];
+    let message = text(&waiting["message"]).unwrap_or_default();
+    match text(&waiting["reason"]) {
+        Some(
+            "ImagePullBackOff"
+            | "ErrImagePull"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "RegistryUnavailable"
+            | "SignatureValidationFailed",
+        ) => {
+            let reason = text(&waiting["reason"]).unwrap_or_default();
+            Some(not_pulled(seen, text(&container["image"]).unwrap_or_default(), reason, message))
+        }
+        Some("CreateContainerConfigError") => {
+            let message = format!(
+                "something that its template names is missing: {}; ask the platform's engineers to add it",
+                shortened(message)
+            );
+            Some(found(Phase::Failed, reason::CONFIG_MISSING, message))
+        }
+        Some("CreateContainerError" | "RunContainerError") => {
+            let message = format!(
+                "{what} could not be started: {}; use another template, or ask the platform's engineers",
+                shortened(message)
+            );
+            Some(found(Phase::Failed, reason::CRASH_LOOPING, message))
+        }
+        Some("CrashLoopBackOff") => {
+            let end = ended(&container["lastState"]["terminated"]);
+            let message = format!(
+                "{what} ends again and again ({end}); it is tried again in a while. Its logs say more; if it needs more \
+                 memory, make a workspace with more"
+            );
+            Some(found(Phase::Failed, reason::CRASH_LOOPING, message))
+        }
+        _ => {
+            let terminated = &container["state"]["terminated"];
+            let failed = terminated.is_object() && terminated["exitCode"] != 0
+                || terminated.is_object() && what == "its main program";
+            failed.then(|| starting(format!("{what} has ended ({}) and is started again", ended(terminated))))
+        }
+    }
+}
+
+fn ended(terminated: &Value) -> String {
+    match (text(&terminated["reason"]), terminated["exitCode"].as_i64()) {
+        (Some("OOMKilled"), _) => "out of memory".to_owned(),
+        (Some(reason @ ("StartError" | "ContainerCannotRun")), _) => {
+            let why = text(&terminated["message"]).map(shortened).unwrap_or_default();
+            format!("{reason}: {why}")
+        }
+        (_, Some(code)) => format!("exit code {code}"),
+        (_, None) => "for a reason that is not known".to_owned(),
+    }
+}
+
+/// A kubelet says by turns what the registry said and that it waits: the message is made to stay the same.
+fn not_pulled(seen: &Seen<'_>, image: &str, reason: &str, message: &str) -> Found {
+    let says = |words: &[&str]| words.iter().any(|word| message.to_ascii_lowercase().contains(word));
+    let begin = format!("image {image:?} cannot be pulled");
+    let why = if reason == "InvalidImageName" {
+        Some("that is no name of an image")
+    } else if reason == "ErrImageNeverPull" {
+        Some("the node has not got it, and the template says imagePullPolicy: Never")
+    } else if says(&["unauthorized", "authentication required", "denied", "forbidden", "no basic auth"]) {
+        Some("the registry has it not, or not for this cluster (imagePullSecrets)")
+    } else if says(&["not found", "manifest unknown", "does not exist", "name unknown"]) {
+        Some("the registry has no such image")
+    } else if says(&["no such host", "timeout", "connection refused", "i/o", "unreachable", "tls", "x509"]) {
+        Some("the registry cannot be reached")
+    } else {
+        None
+    };
+    let said = seen.said.filter(|said| said.reason == reason::IMAGE_PULL_FAILED && said.message.starts_with(&begin));
+    let message = match (why, said) {
+        (None, Some(said)) => said.message.clone(),
+        (why, _) => format!(
+            "{begin}{}; the template names it, perhaps by a parameter: choose another value, or ask the platform's engineers",
+            why.map(|why| format!(": {why}")).unwrap_or_default()
+        ),
+    };
+    found(Phase::Failed, reason::IMAGE_PULL_FAILED, message)
+}
+
+/// What admission said of a pod, with what to do.
+fn refused(message: &str) -> String {
+    // `create Pod workspace-a-0 in StatefulSet workspace-a failed error: pods "workspace-a-0" is forbidden: …`
+    let detail = message.split_once("failed error: ").map_or(message, |(_, detail)| detail);
+    let detail = shortened(detail);
+    if detail.contains("exceeded quota")
+        || detail.contains("must specify limits")
+        || detail.contains("must specify requests")
+    {
+        format!(
+            "the quota of the namespace does not let it start: {detail}; stop or delete a workspace that is not needed, or \
+             ask the platform's engineers for more"
+        )
+    } else if detail.contains("belongs to something else") {
+        detail
+    } else {
+        format!("the cluster refused it: {detail}; use another template, or ask the platform's engineers")
+    }
+}
+
+fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
+    status["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+fn text(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| !text.is_empty())
+}
+
+fn shortened(text: &str) -> String {
+    let text = text.trim().trim_end_matches('.');
+    let end = text.floor_char_boundary(LONGEST_DETAIL);
+    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Builds Portcullis as one static file, which runs in an image with neither shell nor C library, and prints its path.
+# Usage: static.sh [PROFILE], such as release. The default is built fast and not optimised.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+profile=${1:-pods}
+triple=$(rustc --print host-tuple 2>/dev/null || rustc -vV | sed -n 's/^host: //p')
+# With --target, the flag holds for what is built to run there only, and all of it lands in a folder of its own: the
+# usual build is not disturbed.
+cargo build --locked --profile "$profile" --bin portcullis --target "$triple" \
+  --config "target.$triple.rustflags=['-C', 'target-feature=+crt-static']" >&2
+target=$(cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+folder=$profile
+[ "$profile" != dev ] || folder=debug
+binary=$target/$triple/$folder/portcullis
+if readelf --program-headers "$binary" | grep -q INTERP; then
+  echo "$binary wants a dynamic linker" >&2
+  exit 1
+fi
+echo "$binary"
