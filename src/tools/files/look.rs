@@ -107,7 +107,6 @@ impl Tool for ReadFile {
 
     async fn call(&self, arguments: ReadArguments, call: Call) -> Result<FileContent, ToolError> {
         let ReadArguments { workspace, path, start_line, end_line, start_byte, max_bytes } = arguments;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
         if let Some(bytes) = max_bytes.filter(|bytes| !(1..=MAX_BYTES).contains(bytes)) {
             let problem = format!(
                 "{bytes} is out of range; give 1 to {MAX_BYTES}, and read on by next_start_line or next_start_byte"
