@@ -113,6 +113,7 @@ impl Tool for ReadFile {
             );
             return Err(Error::InvalidArgument { argument: "max_bytes", problem }.into());
         }
+        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
         let mut request = protocol::ReadFile { path, start_line, end_line, start_byte, max_bytes };
         let mut read = agent.read_file(&request).await.map_err(Error::agent(&workspace))?;
         let cut = read.truncated && max_bytes.is_none() && read.encoding == Encoding::Base64;
