@@ -21,6 +21,7 @@ pub mod operator;
 pub mod outbound;
 pub mod pages;
 pub mod plan;
+pub mod rest;
 pub mod server;
 pub mod state;
 pub mod tools;

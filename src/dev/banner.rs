@@ -5,7 +5,7 @@ use crate::{
     api::{Grant, OAuthClient, Scope, preset::Preset, scope},
     plan::{ClientPlan, CredentialChange},
 };
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 /// What is said once, when the endpoint is served.
@@ -20,6 +20,7 @@ pub fn welcome(outcome: &Outcome, store: &Store) -> String {
         name = outcome.endpoint.name_any(),
         state = store.root().display(),
     );
+    text.push_str(&templates(outcome));
     text.push_str(&people(outcome, store));
     for plan in &outcome.plan.clients {
         if let Some(client) = outcome.clients.iter().find(|client| client.name_any() == plan.name) {
@@ -116,6 +117,18 @@ fn introduction(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan, stor
         outcome.endpoint.name_any(),
     );
     text
+}
+
+/// What workspaces can be made from, and what of it does not count here.
+fn templates(outcome: &Outcome) -> String {
+    if outcome.templates.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = outcome.templates.iter().map(ResourceExt::name_any).collect();
+    format!(
+        "  templates   {}. Their parameters and environment count here; image, resources, volume, egress and lifetimes do not\n",
+        names.join(", ")
+    )
 }
 
 /// Who can sign in, and how.

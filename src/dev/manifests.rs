@@ -2,7 +2,7 @@
 //! of admission checked. What is wrong is said with its file, document and field.
 
 use crate::api::{
-    GROUP, McpEndpoint, OAuthClient, VERSION,
+    GROUP, McpEndpoint, OAuthClient, VERSION, WorkspaceTemplate,
     validation::{Violation, admit},
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -30,7 +30,9 @@ pub struct Manifests {
     pub endpoints: Vec<McpEndpoint>,
     /// Every client, of whatever endpoint.
     pub clients: Vec<OAuthClient>,
-    /// Secrets that a client's `existingSecret` may name.
+    /// Every template.
+    pub templates: Vec<WorkspaceTemplate>,
+    /// Secrets that a client's `existingSecret` or a template's environment may name.
     pub secrets: Vec<Secret>,
     /// What was left out, one sentence each.
     pub notes: Vec<String>,
@@ -151,12 +153,17 @@ impl Reader {
                     self.found.clients.push(client);
                 }
             }
+            "WorkspaceTemplate" if ours => {
+                if let Some(template) = self.object(place, value, admit) {
+                    self.found.templates.push(template);
+                }
+            }
             "Secret" if version == "v1" => {
                 if let Some(secret) = self.object(place, value, admit_secret) {
                     self.found.secrets.push(secret);
                 }
             }
-            "McpEndpoint" | "OAuthClient" => {
+            "McpEndpoint" | "OAuthClient" | "WorkspaceTemplate" => {
                 self.errors.push(format!("{place}: apiVersion: {version:?} has no {kind}; write {GROUP}/{VERSION}"));
             }
             _ => self.found.notes.push(format!("{place} is a {kind}, and is skipped: there is no cluster here")),
@@ -231,11 +238,13 @@ mod tests {
         let found = read(&format!(
             "{ENDPOINT}---\n# nothing here\n---\napiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Secret\n  \
              metadata: {{name: s, namespace: dev}}\n  data: {{a: YQ==}}\n  stringData: {{b: b}}\n---\napiVersion: apps/v1\nkind: \
-             Deployment\nmetadata: {{name: d}}\n"
+             Deployment\nmetadata: {{name: d}}\n---\napiVersion: portcullis.dev/v1alpha1\nkind: WorkspaceTemplate\n\
+             metadata: {{name: node}}\nspec: {{pod: {{image: 'node:24'}}}}\n"
         ))
         .unwrap();
         assert_eq!(found.endpoints[0].metadata.namespace.as_deref(), Some("default"));
         assert_eq!(found.secrets[0].metadata.namespace.as_deref(), Some("dev"));
+        assert_eq!(found.templates[0].metadata.namespace.as_deref(), Some("default"));
         let data = found.secrets[0].data.as_ref().unwrap();
         assert_eq!((data["a"].0.as_slice(), data["b"].0.as_slice()), (b"a".as_slice(), b"b".as_slice()));
         assert_eq!(

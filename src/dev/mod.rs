@@ -121,7 +121,11 @@ pub async fn run(
 
     let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, user, rng };
     let now = clock.now();
-    let desk = spawn_blocking(move || Desk::open(station, now)).await??;
+    let desk = spawn_blocking({
+        let workspaces = Arc::clone(&workspaces);
+        move || Desk::open(station, workspaces, now)
+    })
+    .await??;
     let name = desk.outcome.endpoint.name_any();
     let state = Arc::new(state::Local::open(&desk.station.store.grants_folder(&name), Arc::clone(&clock)).await?);
     let server = server::Options {
@@ -192,6 +196,8 @@ async fn keep_current(desk: Desk, clock: Arc<dyn Clock>, stop: &CancellationToke
 /// What is in force, and who is told about changes. Its methods block.
 struct Desk {
     station: Station,
+    /// Who is told about templates.
+    workspaces: Arc<LocalWorkspaces>,
     /// The last manifests that could be served.
     manifests: Manifests,
     /// What they led to.
@@ -203,12 +209,13 @@ struct Desk {
 }
 
 impl Desk {
-    fn open(mut station: Station, now: Timestamp) -> Result<Self, StationError> {
+    fn open(mut station: Station, workspaces: Arc<LocalWorkspaces>, now: Timestamp) -> Result<Self, StationError> {
         let manifests = station.read()?;
         let outcome = station.apply(&manifests, now)?;
+        workspaces.offer(&outcome.templates, &outcome.secrets);
         say(&notes(&manifests));
         say(&banner::welcome(&outcome, &station.store));
-        Ok(Self { due: outcome.plan.next_change, station, manifests, outcome, complaint: String::new() })
+        Ok(Self { due: outcome.plan.next_change, station, workspaces, manifests, outcome, complaint: String::new() })
     }
 
     fn watch(&self) -> Result<Watch, WatchError> {
@@ -249,8 +256,10 @@ impl Desk {
     }
 
     fn take(&mut self, outcome: Outcome, edited: bool) {
+        self.workspaces.offer(&outcome.templates, &outcome.secrets);
         let news = banner::news(&self.outcome, &outcome, &self.station.store);
-        if edited && outcome.changed && news.is_empty() {
+        let changed = outcome.changed || outcome.templates != self.outcome.templates;
+        if edited && changed && news.is_empty() {
             say("the manifests changed; what they say is in force\n");
         }
         say(&news);

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     api::{
-        McpEndpoint, OAuthClient,
+        McpEndpoint, OAuthClient, WorkspaceTemplate,
         endpoint::{Exposure, Network, NoExposure},
     },
     config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PublicUrl, PublicUrlError},
@@ -73,13 +73,17 @@ pub struct Station {
     pub rng: StdRng,
 }
 
-/// What came out of a plan, for the server and for people.
+/// What came out of a plan, for the server, the workspaces and people.
 #[derive(Debug)]
 pub struct Outcome {
     /// The endpoint, as it is served here.
     pub endpoint: McpEndpoint,
     /// Its clients.
     pub clients: Vec<OAuthClient>,
+    /// What workspaces can be made from.
+    pub templates: Vec<WorkspaceTemplate>,
+    /// The Secrets of the manifests, which a template's environment may name.
+    pub secrets: Vec<Secret>,
     /// The plan.
     pub plan: Plan,
     /// Who can sign in where the manifest names nobody.
@@ -104,15 +108,13 @@ impl Station {
             .filter(|client| client.spec.endpoint_ref.name == name && client.namespace() == namespace)
             .cloned()
             .collect();
+        let templates: Vec<WorkspaceTemplate> =
+            manifests.templates.iter().filter(|template| template.namespace() == namespace).cloned().collect();
+        let given: Vec<Secret> =
+            manifests.secrets.iter().filter(|secret| secret.namespace() == namespace).cloned().collect();
 
         let mut secrets = self.store.secrets()?;
-        secrets.extend(
-            manifests
-                .secrets
-                .iter()
-                .filter(|secret| secret.namespace() == namespace)
-                .map(|secret| (secret.name_any(), secret.clone())),
-        );
+        secrets.extend(given.iter().map(|secret| (secret.name_any(), secret.clone())));
         secrets.retain(|_, secret| secret.labels().get(ENDPOINT_LABEL) == Some(&name));
 
         let local_user = self.local_user(&mut endpoint, &mut secrets)?;
@@ -126,7 +128,7 @@ impl Station {
         let plan = plan::plan(&inputs, &mut self.rng)?;
         let kept = local_user.as_ref().map(|user| user.secret_name.as_str());
         let changed = self.write(&name, &plan, &secrets, kept)?;
-        Ok(Outcome { endpoint, clients, plan, local_user, changed })
+        Ok(Outcome { endpoint, clients, templates, secrets: given, plan, local_user, changed })
     }
 
     /// Lets the person in front of the machine sign in, where the manifest lets nobody.

@@ -336,7 +336,7 @@ mod tests {
                 self.3
             }
         }
-        let index = Index::default();
+        let index: Index<Named> = Index::default();
         let names = |user: &str| index.of_user(user).iter().map(|thing| thing.0).collect::<Vec<_>>();
         let mut changes = index.changes();
         for named in [Named("a", 1, "ann", "z"), Named("b", 2, "ann", "m"), Named("c", 3, "ann", "m")] {

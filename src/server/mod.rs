@@ -102,6 +102,14 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
         tasks.spawn(async move { connections::serve(listener, router, &drained, || Duration::from_secs(1)).await });
     }
 
+    tasks.spawn({
+        let (current, shutdown) = (Arc::clone(&current), shutdown.clone());
+        async move {
+            shutdown.cancelled().await;
+            current.retire();
+        }
+    });
+
     let service = service_fn({
         let current = Arc::clone(&current);
         move |request: Request| {

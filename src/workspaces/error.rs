@@ -1,8 +1,11 @@
 //! Why an operation on a workspace failed. Agents read these messages: each says what exists and what to do next.
 
-use crate::agent::{
-    AgentError,
-    protocol::{Failure, FailureKind},
+use crate::{
+    agent::{
+        AgentError,
+        protocol::{Failure, FailureKind},
+    },
+    api::parameters::ParameterProblem,
 };
 use std::{fmt, io};
 
@@ -142,18 +145,6 @@ pub enum Error {
         /// Its name.
         workspace: String,
     },
-    /// There is no folder to run the command in.
-    #[error(
-        "there is no folder {cwd:?} in workspace {workspace:?}; its home is {home:?}; create the folder first, or leave cwd out"
-    )]
-    NoSuchFolder {
-        /// What was asked for.
-        cwd: String,
-        /// The workspace's name.
-        workspace: String,
-        /// Its home folder.
-        home: String,
-    },
     /// An argument that cannot be.
     #[error("{argument}: {problem}")]
     InvalidArgument {
@@ -178,6 +169,17 @@ impl Error {
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
+    }
+
+    /// Parameters that do not fit: all that is wrong with them.
+    pub(crate) fn unfit(template: &str, mut problems: Vec<ParameterProblem>) -> Self {
+        let template = template.to_owned();
+        if let [ParameterProblem::Unknown { name, existing }] = problems.as_mut_slice() {
+            let (parameter, existing) = (std::mem::take(name), std::mem::take(existing));
+            return Self::UnknownParameter { template, parameter, existing };
+        }
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Self::InvalidParameter { problem: format!("template {template:?}: {}", problems.join("; ")) }
     }
 
     /// For `map_err`: what the agent of this workspace did not do, and what to do now.

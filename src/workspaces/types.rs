@@ -3,6 +3,7 @@
 
 use super::Error;
 pub use crate::api::template::ParameterType;
+use crate::api::template::{Parameter, WorkspaceTemplateSpec};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,29 @@ pub struct TemplateParameter {
     pub maximum: Option<i64>,
     /// The value if none is given; a parameter without a default must be given.
     pub default: Option<String>,
+}
+
+impl Template {
+    /// What agents see of a template with this name.
+    #[must_use]
+    pub fn of(name: &str, spec: &WorkspaceTemplateSpec) -> Self {
+        let parameter = |parameter: Parameter| TemplateParameter {
+            name: parameter.name,
+            description: parameter.description,
+            kind: parameter.kind,
+            options: parameter.options,
+            pattern: parameter.pattern,
+            minimum: parameter.minimum,
+            maximum: parameter.maximum,
+            default: parameter.default,
+        };
+        Self {
+            name: name.to_owned(),
+            display_name: spec.display_name.clone().unwrap_or_else(|| name.to_owned()),
+            description: spec.description.clone(),
+            parameters: spec.parameters.iter().cloned().map(parameter).collect(),
+        }
+    }
 }
 
 /// Whether commands can run.

@@ -67,14 +67,20 @@ pub struct Options {
     pub most_commands: usize,
     /// When processes were started.
     pub clock: Arc<dyn Clock>,
+    /// Takes a line for the workspace's own log at each command's end: never what the command was, nor what it said.
+    pub journal: Journal,
 }
+
+/// See [`Options::journal`].
+pub type Journal = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Options {
     /// The usual choices.
     #[must_use]
     pub fn new(home: PathBuf, output: PathBuf, env: Vec<(OsString, OsString)>, clock: Arc<dyn Clock>) -> Self {
         let (patience, most_commands) = (Duration::from_secs(15), 256);
-        Self { home, output, env, confine: false, shell: "/bin/sh".into(), patience, most_commands, clock }
+        let journal = Arc::new(|_: &str| {});
+        Self { home, output, env, confine: false, shell: "/bin/sh".into(), patience, most_commands, clock, journal }
     }
 }
 
@@ -222,11 +228,17 @@ impl Agent {
         let (Started { process_id, stdin, report }, watch) =
             started.map_err(|error| job::not_started(&error, &program, &self.0.options))?;
         let held = self.0.output.hold(id);
-        let groups = Arc::clone(&self.0.groups);
+        let (groups, journal, ending) =
+            (Arc::clone(&self.0.groups), Arc::clone(&self.0.options.journal), Arc::clone(&record));
         // Never left half changed.
         groups.lock().unwrap_or_else(PoisonError::into_inner).insert(process_id);
         self.0.tasks.spawn(async move {
             let has_files = watch.await;
+            let how = ending
+                .condition()
+                .exit_code
+                .map_or("could not be ended".to_owned(), |code| format!("ended with exit code {code}"));
+            journal(&format!("process {process_id} {how}"));
             groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&process_id);
             drop(place);
             held.release(has_files).await;

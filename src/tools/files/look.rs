@@ -31,7 +31,7 @@ pub(in crate::tools) struct ListArguments {
     /// The folder; a relative path starts at the home folder. Default: the home folder.
     path: Option<String>,
     /// How deep to look: 1 is the folder itself. Default: 1.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 10))]
     depth: Option<u32>,
 }
 
@@ -48,7 +48,9 @@ pub(in crate::tools) struct ReadArguments {
     /// The last line to read, with it.
     #[schemars(range(min = 1))]
     end_line: Option<u64>,
-    /// At most so many bytes.
+    /// The first byte to read, from 0; instead of lines, where one is too long or the file is no text.
+    start_byte: Option<u64>,
+    /// At most so many bytes. Default: 262144.
     #[schemars(range(min = 1, max = MAX_BYTES))]
     max_bytes: Option<u64>,
 }
@@ -62,10 +64,10 @@ pub(in crate::tools) struct SearchArguments {
     pattern: String,
     /// The folder or file to search; a relative path starts at the home folder. Default: the home folder.
     path: Option<String>,
-    /// Only files whose path fits, such as *.rs or src/**/*.ts.
+    /// Only files whose path fits, such as *.rs or src/**/*.ts; all but those if it begins with !.
     glob: Option<String>,
-    /// At most so many matches.
-    #[schemars(range(min = 1))]
+    /// At most so many matches. Default: 100.
+    #[schemars(range(min = 1, max = 1000))]
     limit: Option<u32>,
 }
 
@@ -74,8 +76,7 @@ impl Tool for ListFiles {
     type Output = FileList;
     const NAME: &'static str = "list_files";
     const TITLE: &'static str = "List files";
-    const DESCRIPTION: &'static str =
-        "Lists a folder of a running workspace: files, folders, links, with sizes and times of change.";
+    const DESCRIPTION: &'static str = "Lists a folder of a running workspace: files, folders, links, with sizes and times of change. What is in .git and node_modules shows only if path leads there.";
     const SCOPE: Option<Scope> = Some(Scope::FilesRead);
     const EFFECT: Effect = Effect::Reads;
 
@@ -93,24 +94,27 @@ impl Tool for ReadFile {
     const NAME: &'static str = "read_file";
     const TITLE: &'static str = "Read a file";
     const DESCRIPTION: &'static str = "Reads a file of a running workspace, or some of its lines. What is no text comes in \
-        base64; pictures are shown. Long files are cut off: `truncated` says so, and start_line reads on.";
+        base64; pictures are shown. Long files are cut off: to read on, pass next_start_line as start_line, or \
+        next_start_byte as start_byte.";
     const SCOPE: Option<Scope> = Some(Scope::FilesRead);
     const EFFECT: Effect = Effect::Reads;
 
     fn picture(output: &FileContent) -> Option<Picture> {
-        let whole = output.encoding == Encoding::Base64 && !output.truncated;
+        let whole = output.encoding == Encoding::Base64 && output.content.len() as u64 == output.size.div_ceil(3) * 4;
         (whole && PICTURES.contains(&output.mime_type.as_str()))
             .then(|| Picture { member: "content", mime_type: output.mime_type.clone() })
     }
 
     async fn call(&self, arguments: ReadArguments, call: Call) -> Result<FileContent, ToolError> {
-        let ReadArguments { workspace, path, start_line, end_line, max_bytes } = arguments;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let ReadArguments { workspace, path, start_line, end_line, start_byte, max_bytes } = arguments;
         if let Some(bytes) = max_bytes.filter(|bytes| !(1..=MAX_BYTES).contains(bytes)) {
-            let problem = format!("{bytes} is out of range; give 1 to {MAX_BYTES}, and read on by start_line");
+            let problem = format!(
+                "{bytes} is out of range; give 1 to {MAX_BYTES}, and read on by next_start_line or next_start_byte"
+            );
             return Err(Error::InvalidArgument { argument: "max_bytes", problem }.into());
         }
-        let mut request = protocol::ReadFile { path, start_line, end_line, start_byte: None, max_bytes };
+        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let mut request = protocol::ReadFile { path, start_line, end_line, start_byte, max_bytes };
         let mut read = agent.read_file(&request).await.map_err(Error::agent(&workspace))?;
         let cut = read.truncated && max_bytes.is_none() && read.encoding == Encoding::Base64;
         if cut && read.size <= MAX_PICTURE && PICTURES.contains(&read.mime_type.as_str()) {
@@ -127,7 +131,7 @@ impl Tool for SearchFiles {
     const NAME: &'static str = "search_files";
     const TITLE: &'static str = "Search files";
     const DESCRIPTION: &'static str = "Finds the lines of files in a running workspace that match a regular expression. \
-        Leaves out what .gitignore names, hidden files and what is no text.";
+        Leaves out what .gitignore names, .git and what is no text.";
     const SCOPE: Option<Scope> = Some(Scope::FilesRead);
     const EFFECT: Effect = Effect::Reads;
 

@@ -4,20 +4,23 @@
 //! environment cleaned, and can read and write whatever that user can. Workspaces and their status survive a
 //! restart; processes do not.
 
-mod direct;
-mod runtime;
+mod journal;
+mod offer;
+mod running;
 mod store;
 
 use super::{
     CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
     Workspaces, check_name,
 };
-use crate::{agent, ambient::Clock, config::WorkspaceRules};
+use crate::{agent, ambient::Clock, api::WorkspaceTemplate, config::WorkspaceRules};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use direct::Direct;
+use journal::Journal;
+use k8s_openapi::api::core::v1::Secret;
+use offer::{Offer, Variables};
 use rand::{Rng as _, rngs::StdRng};
-use runtime::{Place, Runtime};
+use running::Running;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -31,8 +34,8 @@ use std::{
 use store::{Record, Store};
 use tokio::sync::OwnedMutexGuard;
 
-/// The only template.
-const BLANK: &str = "blank";
+/// How often at most it is written down that a workspace is worked in.
+const ACTIVITY_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
 
 /// What the backend takes from the machine.
 #[derive(Clone, Debug)]
@@ -52,6 +55,7 @@ pub struct LocalWorkspaces {
     clock: Arc<dyn Clock>,
     rng: Mutex<StdRng>,
     entries: Entries,
+    offer: Mutex<Arc<Offer>>,
     max_per_user: AtomicU32,
 }
 
@@ -72,8 +76,12 @@ struct Entry {
     owner: Owner,
     name: String,
     record: Mutex<Record>,
-    /// Held while the workspace changes, so that changes come one after another. Looking needs only `record`.
-    runtime: Arc<tokio::sync::Mutex<Runtime>>,
+    /// The template's part of the environment that the running agent has.
+    applied: Mutex<Option<Variables>>,
+    journal: Journal,
+    /// The agent, once somebody wanted it. Held while the workspace changes, so that changes come one after another.
+    /// Looking needs only `record`.
+    running: Arc<tokio::sync::Mutex<Option<Running>>>,
 }
 
 impl LocalWorkspaces {
@@ -82,14 +90,26 @@ impl LocalWorkspaces {
         let (store, records) = Store::open(options.state_dir.join("workspaces")).await?;
         let entries = Entries::default();
         let max_per_user = AtomicU32::new(WorkspaceRules::default().max_per_user);
-        entries.lock().extend(records.into_iter().map(|record| (record.id.clone(), Arc::new(Entry::new(record)))));
-        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries, max_per_user })
+        let entry = |record: Record| (record.id.clone(), Arc::new(Entry::new(record, Arc::clone(&clock))));
+        entries.lock().extend(records.into_iter().map(entry));
+        let offer = Mutex::default();
+        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries, offer, max_per_user })
+    }
+
+    /// From now on workspaces can be made from these templates, whose environment may come from these Secrets.
+    pub fn offer(&self, templates: &[WorkspaceTemplate], secrets: &[Secret]) {
+        *self.offer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Offer::new(templates, secrets));
+    }
+
+    fn offered(&self) -> Arc<Offer> {
+        // It is replaced whole.
+        Arc::clone(&self.offer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Ends all processes of all workspaces, whose status stays as it is. For the server's shutdown.
     pub async fn shutdown(&self) {
         let entries: Vec<Arc<Entry>> = self.entries.lock().values().cloned().collect();
-        let ended = entries.iter().map(|entry| async { entry.runtime.lock().await.end_all().await });
+        let ended = entries.iter().map(|entry| async { entry.end(&mut *entry.running.lock().await).await });
         futures::future::join_all(ended).await;
     }
 
@@ -110,11 +130,15 @@ impl LocalWorkspaces {
     }
 
     /// Finds the owner's workspace and keeps all other changes away from it, unless it is deleted meanwhile.
-    async fn change(&self, owner: &Owner, wanted: &str) -> Result<(Arc<Entry>, OwnedMutexGuard<Runtime>), Error> {
+    async fn change(
+        &self,
+        owner: &Owner,
+        wanted: &str,
+    ) -> Result<(Arc<Entry>, OwnedMutexGuard<Option<Running>>), Error> {
         let entry = self.find(owner, wanted)?;
-        let runtime = Arc::clone(&entry.runtime).lock_owned().await;
+        let running = Arc::clone(&entry.running).lock_owned().await;
         if self.entries.lock().contains_key(&entry.id) {
-            Ok((entry, runtime))
+            Ok((entry, running))
         } else {
             Err(unknown(wanted, &self.owned(owner)))
         }
@@ -127,7 +151,11 @@ impl LocalWorkspaces {
         crate::config::hex(&bytes)
     }
 
-    fn view(&self, record: &Record) -> Workspace {
+    fn view(&self, entry: &Entry) -> Workspace {
+        let record = entry.record();
+        let differs = |applied: Variables| {
+            self.offered().variables(&record.template, &record.parameters).is_ok_and(|now| now != applied)
+        };
         Workspace {
             id: record.id.clone(),
             name: record.name.clone(),
@@ -135,33 +163,59 @@ impl LocalWorkspaces {
             status: record.status,
             problem: None,
             owner: record.owner.name.clone(),
-            outdated: false,
-            parameters: BTreeMap::new(),
+            outdated: entry.applied().clone().is_some_and(differs),
+            parameters: record.parameters.clone(),
             home: self.store.home(&record.id).to_string_lossy().into_owned(),
             created_at: record.created_at,
-            last_activity: None,
+            last_activity: record.last_activity,
             expires_at: None,
         }
     }
 
-    async fn set_status(&self, entry: &Arc<Entry>, status: Status) -> Result<(), Error> {
-        let record = entry.record().clone();
-        if record.status == status {
+    /// Writes the record as `change` makes it, if that is something else.
+    async fn save(&self, entry: &Arc<Entry>, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
+        let before = entry.record().clone();
+        let mut after = before.clone();
+        change(&mut after);
+        if after == before {
             return Ok(());
         }
         let entry = Arc::clone(entry);
-        self.store.save(Record { status, ..record }, move |record| *entry.record() = record).await
+        self.store.save(after, move |record| *entry.record() = record).await
+    }
+
+    /// The agent of a workspace that is meant to run.
+    async fn agent_of(&self, entry: &Entry, running: &mut Option<Running>) -> Result<agent::Client, Error> {
+        if running.as_ref().is_some_and(Running::is_ending) {
+            // Whoever wanted the end did not wait for it.
+            entry.end(running).await;
+        }
+        if let Some(running) = running {
+            return Ok(running.client());
+        }
+        let record = entry.record().clone();
+        let variables = self.offered().variables(&record.template, &record.parameters)?;
+        let place = running::Place {
+            home: self.store.home(&record.id),
+            tmp: self.store.tmp(&record.id),
+            output: self.store.output(&record.id),
+        };
+        let started = Running::start(place, &variables, &self.options, entry.journal.clone(), Arc::clone(&self.clock));
+        *entry.applied() = Some(variables);
+        Ok(running.insert(started).client())
     }
 }
 
 impl Entry {
-    fn new(record: Record) -> Self {
+    fn new(record: Record, clock: Arc<dyn Clock>) -> Self {
         Self {
             id: record.id.clone(),
             owner: record.owner.clone(),
             name: record.name.clone(),
             record: Mutex::new(record),
-            runtime: Arc::default(),
+            applied: Mutex::default(),
+            journal: Journal::new(clock),
+            running: Arc::default(),
         }
     }
 
@@ -169,20 +223,25 @@ impl Entry {
         // A record is replaced whole.
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn applied(&self) -> MutexGuard<'_, Option<Variables>> {
+        // Likewise.
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the agent with all that runs by it, and returns when it has ended.
+    async fn end(&self, running: &mut Option<Running>) {
+        if let Some(ending) = running {
+            ending.end().await;
+            *self.applied() = None;
+            *running = None;
+        }
+    }
 }
 
 fn unknown(wanted: &str, entries: &[Arc<Entry>]) -> Error {
     let existing = entries.iter().map(|entry| entry.name.clone()).collect();
     Error::UnknownWorkspace { wanted: wanted.to_owned(), existing }
-}
-
-fn blank() -> Template {
-    Template {
-        name: BLANK.to_owned(),
-        display_name: "Blank".to_owned(),
-        description: "An empty folder; commands run with this machine's own tools.".to_owned(),
-        parameters: Vec::new(),
-    }
 }
 
 #[async_trait]
@@ -192,7 +251,7 @@ impl Workspaces for LocalWorkspaces {
     }
 
     async fn templates(&self, _owner: &Owner) -> Result<Vec<Template>, Error> {
-        Ok(vec![blank()])
+        Ok(self.offered().templates())
     }
 
     async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error> {
@@ -204,11 +263,11 @@ impl Workspaces for LocalWorkspaces {
         }
         let mut workspaces: Vec<Workspace> = Vec::new();
         for entry in self.owned(owner) {
-            let record = entry.record();
-            let matches = filter.query.as_ref().is_none_or(|query| record.name.contains(query.as_str()))
-                && filter.status.is_none_or(|status| record.status == status)
-                && filter.template.as_ref().is_none_or(|template| record.template == *template)
-                && after.as_ref().is_none_or(|after| record.name > *after);
+            let view = self.view(&entry);
+            let matches = filter.query.as_ref().is_none_or(|query| view.name.contains(query.as_str()))
+                && filter.status.is_none_or(|status| view.status == status)
+                && filter.template.as_ref().is_none_or(|template| view.template == *template)
+                && after.as_ref().is_none_or(|after| view.name > *after);
             if !matches {
                 continue;
             }
@@ -216,64 +275,67 @@ impl Workspaces for LocalWorkspaces {
                 let next_cursor = workspaces.last().map(|last| URL_SAFE_NO_PAD.encode(&last.name));
                 return Ok(WorkspacePage { workspaces, next_cursor });
             }
-            workspaces.push(self.view(&record));
+            workspaces.push(view);
         }
         Ok(WorkspacePage { workspaces, next_cursor: None })
     }
 
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
-        let entry = self.find(owner, workspace)?;
-        Ok(self.view(&entry.record()))
+        Ok(self.view(&*self.find(owner, workspace)?))
     }
 
     async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error> {
-        let template = blank();
-        if request.template != template.name {
-            return Err(Error::UnknownTemplate { wanted: request.template, existing: vec![template.name] });
-        }
-        if let Some(parameter) = request.parameters.into_keys().next() {
-            return Err(Error::UnknownParameter { template: template.name, parameter, existing: Vec::new() });
-        }
+        self.offered().variables(&request.template, &request.parameters)?;
         check_name(&request.name)?;
         let record = Record {
             id: format!("ws-{}", self.unique()),
             name: request.name,
             owner: owner.clone(),
-            template: template.name,
+            template: request.template,
+            parameters: request.parameters,
             status: Status::Running,
             created_at: self.clock.now(),
+            last_activity: None,
         };
-        let entry = Arc::new(Entry::new(record.clone()));
+        let entry = Arc::new(Entry::new(record.clone(), Arc::clone(&self.clock)));
         // Whoever finds the workspace waits with changes until its folder is there.
-        let _folder_is_coming = entry.runtime.lock().await;
+        let mut running = entry.running.lock().await;
         let mut name = HeldName::of(&self.entries, &entry, self.max_per_user.load(Ordering::Relaxed))?;
-        let view = self.view(&record);
         self.store.create(record, move || name.keep()).await?;
-        Ok(view)
+        entry.journal.note("made");
+        self.agent_of(&entry, &mut running).await?;
+        Ok(self.view(&entry))
     }
 
     async fn start(&self, owner: &Owner, workspace: &str, _at_once: Option<Duration>) -> Result<Workspace, Error> {
-        let (entry, _no_other_change) = self.change(owner, workspace).await?;
-        self.set_status(&entry, Status::Running).await?;
-        Ok(self.view(&entry.record()))
+        let (entry, mut running) = self.change(owner, workspace).await?;
+        self.agent_of(&entry, &mut running).await?;
+        self.save(&entry, |record| record.status = Status::Running).await?;
+        Ok(self.view(&entry))
     }
 
     async fn stop(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
-        let (entry, mut runtime) = self.change(owner, workspace).await?;
-        self.set_status(&entry, Status::Stopped).await?;
-        runtime.end_all().await;
-        Ok(self.view(&entry.record()))
+        let (entry, mut running) = self.change(owner, workspace).await?;
+        self.save(&entry, |record| record.status = Status::Stopped).await?;
+        entry.end(&mut running).await;
+        Ok(self.view(&entry))
     }
 
-    async fn restart(&self, owner: &Owner, workspace: &str, at_once: Option<Duration>) -> Result<Workspace, Error> {
-        self.stop(owner, workspace).await?;
-        self.start(owner, workspace, at_once).await
+    async fn restart(&self, owner: &Owner, workspace: &str, _at_once: Option<Duration>) -> Result<Workspace, Error> {
+        let (entry, mut running) = self.change(owner, workspace).await?;
+        let record = entry.record().clone();
+        // One that could not start again is left as it is.
+        self.offered().variables(&record.template, &record.parameters)?;
+        entry.end(&mut running).await;
+        self.agent_of(&entry, &mut running).await?;
+        self.save(&entry, |record| record.status = Status::Running).await?;
+        Ok(self.view(&entry))
     }
 
     async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
-        let (entry, mut runtime) = self.change(owner, workspace).await?;
-        self.set_status(&entry, Status::Stopped).await?;
-        runtime.end_all().await;
+        let (entry, mut running) = self.change(owner, workspace).await?;
+        self.save(&entry, |record| record.status = Status::Stopped).await?;
+        entry.end(&mut running).await;
         let (entries, id) = (self.entries.clone(), entry.id.clone());
         self.store
             .forget(&entry.id, move || {
@@ -281,28 +343,25 @@ impl Workspaces for LocalWorkspaces {
             })
             .await?;
         self.store.free(&entry.id).await?;
-        Ok(self.view(&entry.record()))
+        Ok(self.view(&entry))
     }
 
-    async fn logs(&self, owner: &Owner, workspace: &str, _lines: u32) -> Result<WorkspaceLogs, Error> {
-        self.find(owner, workspace)?;
-        // A folder has no main process, and its commands' output is theirs.
-        Ok(WorkspaceLogs { lines: Vec::new(), truncated: false })
+    async fn logs(&self, owner: &Owner, workspace: &str, lines: u32) -> Result<WorkspaceLogs, Error> {
+        Ok(self.find(owner, workspace)?.journal.tail(lines))
     }
 
-    async fn agent(&self, owner: &Owner, workspace: &str, _purpose: Purpose) -> Result<agent::Client, Error> {
-        let (entry, _no_other_change) = self.change(owner, workspace).await?;
+    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<agent::Client, Error> {
+        let (entry, mut running) = self.change(owner, workspace).await?;
         if entry.record().status == Status::Stopped {
             return Err(Error::Stopped { workspace: entry.name.clone() });
         }
-        let place = Place {
-            workspace: entry.name.clone(),
-            home: self.store.home(&entry.id),
-            tmp: self.store.tmp(&entry.id),
-            output: self.store.output(&entry.id),
-            options: self.options.clone(),
-        };
-        Ok(agent::Client::new(Arc::new(Direct { entry, place })))
+        let client = self.agent_of(&entry, &mut running).await?;
+        let now = self.clock.now();
+        let told = entry.record().last_activity.is_some_and(|last| now.duration_since(last) < ACTIVITY_EVERY);
+        if purpose == Purpose::Work && !told {
+            self.save(&entry, |record| record.last_activity = Some(now)).await?;
+        }
+        Ok(client)
     }
 }
 

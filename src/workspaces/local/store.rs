@@ -8,6 +8,7 @@ use crate::workspaces::{Error, Owner, Status};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fs::{self, DirBuilder, File, Permissions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
@@ -28,8 +29,12 @@ pub(super) struct Record {
     pub name: String,
     pub owner: Owner,
     pub template: String,
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
     pub status: Status,
     pub created_at: Timestamp,
+    #[serde(default)]
+    pub last_activity: Option<Timestamp>,
 }
 
 /// The folder `workspaces`.
