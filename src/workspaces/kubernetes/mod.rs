@@ -147,7 +147,9 @@ impl KubernetesWorkspaces {
 
     fn tunnel(&self, entry: &Entry) -> Arc<Tunnel> {
         let mut tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tunnel) = tunnels.get(&entry.uid).and_then(Weak::upgrade) {
+        if let Some(tunnel) = tunnels.get(&entry.uid).and_then(Weak::upgrade)
+            && tunnel.pod() == entry.pod
+        {
             return tunnel;
         }
         tunnels.retain(|_, tunnel| tunnel.strong_count() > 0);
