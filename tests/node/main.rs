@@ -8,3 +8,5 @@ mod node;
 mod support;
 
 mod harness;
+mod stage;
+mod story;
