@@ -10,3 +10,4 @@ mod support;
 mod harness;
 mod stage;
 mod story;
+mod workspaces;

@@ -7,7 +7,7 @@ use crate::{
         Workspace as Object, WorkspaceSpec,
         client::EndpointRef,
         grant::GrantUser,
-        parameters::{self, ParameterProblem},
+        parameters::{self, Listed, ParameterProblem},
         workspace::TemplateRef,
     },
     config::hex,
@@ -178,8 +178,7 @@ fn unfit(template: &str, mut problems: Vec<ParameterProblem>) -> Error {
         let (parameter, existing) = (std::mem::take(name), std::mem::take(existing));
         return Error::UnknownParameter { template: template.to_owned(), parameter, existing };
     }
-    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    Error::InvalidParameter { problem: format!("template {template:?}: {}", problems.join("; ")) }
+    Error::InvalidParameter { problem: format!("template {template:?}: {}", Listed(&problems)) }
 }
 
 fn taken(name: &str, deleting: bool) -> Error {
