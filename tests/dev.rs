@@ -222,6 +222,57 @@ fn good_edits_are_live_and_bad_ones_change_nothing() {
     assert!(works("first-oauth"));
 }
 
+/// What a call of a tool answers.
+fn call(dev: &Dev, token: &str, tool: &str, arguments: &Value) -> Value {
+    let params = serde_json::json!({"name": tool, "arguments": arguments});
+    let call = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let mut answers = answers(&format!(
+        "curl -sS -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{call}' {}; echo",
+        dev.url()
+    ));
+    answers[0]["result"].take()
+}
+
+#[test]
+fn templates_of_the_manifests_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (manifests, state) = (folder.path().join("manifests.yaml"), folder.path().join("state"));
+    let agent = client("first").replace("workspaces:read", "workspaces:write, workspaces:exec, templates:read");
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: npm}\nstringData: {token: from-a-secret}\n---\n";
+    let template = |name: &str| {
+        format!(
+            "apiVersion: portcullis.dev/v1alpha1\nkind: WorkspaceTemplate\nmetadata: {{name: {name}}}\n\
+             spec:\n  parameters: [{{name: mode, type: enum, options: [test, live], default: test}}]\n  \
+             pod:\n    image: node:24\n    env:\n    - {{name: MODE, value: $(parameters.mode)}}\n    \
+             - {{name: TOKEN, secretKeyRef: {{name: npm, key: token}}}}\n---\n"
+        )
+    };
+    let elsewhere = template("hidden").replace("{name: hidden}", "{name: hidden, namespace: elsewhere}");
+    fs::write(&manifests, format!("{ENDPOINT}{agent}{secret}{}{elsewhere}", template("node"))).unwrap();
+    let dev = Dev::serve(&manifests, &state);
+    let said = dev.wait_for("templates   node. Their parameters and environment count here");
+    assert!(!said.contains("skipped"), "{said}");
+
+    let token = token(&state.join("secrets/first-oauth")).1;
+    let names = || {
+        let listed = call(&dev, &token, "list_templates", &serde_json::json!({}));
+        let templates = listed["structuredContent"]["templates"].as_array().unwrap().clone();
+        templates.iter().map(|template| template["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["blank", "node"]);
+    let request = |mode: &str| serde_json::json!({"template": "node", "name": "web", "parameters": {"mode": mode}});
+    let refused = call(&dev, &token, "create_workspace", &request("prod"));
+    assert!(refused["content"][0]["text"].as_str().unwrap().contains("it is one of: test, live"), "{refused}");
+    call(&dev, &token, "create_workspace", &request("live"));
+    let line = serde_json::json!({"workspace": "web", "command": "echo $MODE $TOKEN"});
+    let ran = call(&dev, &token, "run_command", &line);
+    assert_eq!(ran["structuredContent"]["stdout"], "live from-a-secret\n", "{ran}");
+
+    fs::write(&manifests, format!("{ENDPOINT}{agent}{secret}{}", template("deno"))).unwrap();
+    dev.wait_for("the manifests changed; what they say is in force");
+    assert_eq!(names(), ["blank", "deno"]);
+}
+
 #[test]
 fn a_secret_of_the_manifests_counts() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,9 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
-use portcullis::api::Preset;
+use portcullis::{
+    ambient::{SystemClock, rng},
+    api::{Preset, Scope},
+    tools::{Definition, Effect, Registry},
+    workspaces::local::{LocalOptions, LocalWorkspaces},
+};
 use regex::Regex;
-use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
+use serde_json::json;
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, sync::Arc};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -112,6 +118,73 @@ fn every_attack_is_in_the_table() {
         fs::write(path, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
     } else {
         assert!(written == made, "docs/attacks.md is not what tests/attacks says; see the comment in it");
+    }
+}
+
+/// The table of `docs/tools.md`, from the tools themselves.
+async fn tools() -> String {
+    let state = tempfile::tempdir().unwrap();
+    let options = LocalOptions { state_dir: state.path().to_owned(), path: "/bin".into(), user: "nobody".into() };
+    let backend = LocalWorkspaces::open(options, Arc::new(SystemClock), rng()).await.unwrap();
+    let config = json!({
+        "endpoint": "agents", "url": "https://mcp.example.com/mcp", "accessTokenLifetime": "15m",
+        "refreshTokenLifetime": "720h", "refreshTokenIdle": "168h", "tools": {"allow": ["*"], "deny": []},
+        "cors": {"allowedOrigins": [], "maxAge": "1h", "answeredHere": true},
+        "limits": {
+            "requestTimeout": "120s", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": 20,
+            "maxBodySize": "4Mi"
+        },
+        "access": {"allowedCidrs": [], "trustedProxies": []}
+    });
+    let registry = Registry::new(&serde_json::from_value(config).unwrap(), Some(Arc::new(backend)));
+    let mut table = "| Tool | Arguments | Scope | Effect | What it is for |\n|---|---|---|---|---|\n".to_owned();
+    for definition in registry.definitions() {
+        let scope = definition.scope.as_ref().map_or("any", |scope| Scope::as_str(*scope));
+        let effect = effect(definition.effect);
+        let (name, text) = (definition.name, definition.description.split_whitespace().collect::<Vec<_>>().join(" "));
+        writeln!(table, "| `{name}` | {} | {scope} | {effect} | {text} |", arguments(definition)).unwrap();
+    }
+    table.push('\n');
+    table
+}
+
+/// `workspace`, `cwd?`: the optional ones with a question mark.
+fn arguments(definition: &Definition) -> String {
+    let required = definition.input_schema.get("required").and_then(|names| names.as_array()).cloned();
+    let required = required.unwrap_or_default();
+    let names = definition.input_schema["properties"].as_object().unwrap().keys();
+    let shown = names.map(|name| format!("`{name}{}`", if required.contains(&json!(name)) { "" } else { "?" }));
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Reads => "reads",
+        Effect::Adds => "adds",
+        Effect::Ensures => "ensures",
+        Effect::Removes => "removes",
+        Effect::Changes => "changes",
+        Effect::Anything => "anything",
+    }
+}
+
+#[tokio::test]
+async fn every_tool_is_in_the_table() {
+    const BEGIN: &str =
+        "<!-- From the tools themselves; to make it anew: UPDATE_TOOLS=1 cargo test --test docs tool -->\n\n";
+    const END: &str = "<!-- End of what is made -->\n";
+    let made = tools().await;
+    let document = read("docs/tools.md");
+    let (before, rest) = document.split_once(BEGIN).unwrap();
+    let (written, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE_TOOLS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tools.md");
+        fs::write(path, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
+    } else {
+        assert!(written == made, "docs/tools.md is not what the tools say; see the comment in it");
+    }
+    for name in made.lines().skip(2).filter_map(|row| row.strip_prefix("| `")?.split('`').next()) {
+        assert!(read("README.md").contains(&format!("`{name}`")), "README.md does not name {name}");
     }
 }
 

@@ -7,15 +7,16 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use portcullis::{
     agent::{
-        AgentError, LiveOutput,
+        AgentError, Client, LiveOutput,
         protocol::{Command, CommandResult, FailureKind},
     },
     ambient::{Clock, rng},
     workspaces::{
-        CreateWorkspace, Error, Owner, Purpose, Status, WorkspaceFilter, Workspaces as _,
+        CreateWorkspace, Error, Owner, Purpose, Status, Workspace, WorkspaceFilter, WorkspaceLogs, Workspaces as _,
         local::{LocalOptions, LocalWorkspaces},
     },
 };
+use serde_json::json;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -94,8 +95,11 @@ impl Fixture {
     }
 
     async fn try_run(&self, request: Command, live: Option<LiveOutput>) -> Result<CommandResult, AgentError> {
-        let agent = self.backend.agent(&owner("ann"), "web", Purpose::Work).await.unwrap();
-        agent.run(&id(), &Command { live: live.is_some(), ..request }, live).await
+        self.agent().await.run(&id(), &Command { live: live.is_some(), ..request }, live).await
+    }
+
+    async fn agent(&self) -> Client {
+        self.backend.agent(&owner("ann"), "web", Purpose::Work).await.unwrap()
     }
 
     async fn home(&self) -> PathBuf {
@@ -165,8 +169,7 @@ async fn a_workspace_lives_and_dies() {
 async fn wrong_requests_say_what_to_do() {
     let fixture = Fixture::with_web().await;
     let (backend, ann) = (&fixture.backend, owner("ann"));
-    let said =
-        |result: Result<_, Error>| result.map(|_: portcullis::workspaces::Workspace| ()).unwrap_err().to_string();
+    let said = |result: Result<_, Error>| result.map(|_: Workspace| ()).unwrap_err().to_string();
     for (said, expected) in [
         (said(backend.create(&ann, blank("web")).await), "you already have a workspace \"web\""),
         (said(backend.create(&ann, blank("My App")).await), "such as \"my-app\""),
@@ -193,7 +196,7 @@ async fn wrong_requests_say_what_to_do() {
         assert!(said.contains(expected), "{said}");
     }
     for (request, expected) in [
-        (command("  "), "command: it is empty"),
+        (command("  "), "command is empty"),
         (Command { cwd: Some("nowhere".to_owned()), ..command("true") }, "there is no folder \"nowhere\""),
         (
             Command { env: BTreeMap::from([("A=B".to_owned(), String::new())]), ..command("true") },
@@ -341,7 +344,9 @@ async fn what_a_command_leaves_running_does_not_hold_it_up() {
     let pid = fixture.pids("pids").await[0];
     assert!(runs(pid), "a person who starts something with & means it");
     let group = result.process_id.unwrap();
-    assert!(result.note.unwrap().contains(&format!("kill -- -{group}")));
+    assert!(result.note.unwrap().contains("stop_process ends it"));
+    let listed = fixture.agent().await.processes().await.unwrap().processes;
+    assert_eq!((listed[0].process_id, listed[0].running), (group, true));
 
     fixture.backend.stop(&owner("ann"), "web").await.unwrap();
     assert!(!runs(pid), "stop ends it");
@@ -361,10 +366,8 @@ async fn background_commands_write_files_and_end_with_the_workspace() {
     assert_eq!(result.process_id, Some(pid));
     assert!(runs(pid));
 
-    // The command line that the note gives works.
-    let killed = fixture.run(command(&format!("kill -- -{pid}"))).await;
-    assert_eq!(killed.exit_code, Some(0), "{}", killed.stderr);
-    eventually(|| !runs(pid)).await;
+    let stopped = fixture.agent().await.stop_process(pid).await.unwrap();
+    assert!(!stopped.running && !runs(pid), "{stopped:?}");
 
     std::fs::remove_file(fixture.home().await.join("pids")).unwrap();
     fixture.run(Command { background: true, timeout: None, ..command(line) }).await;
@@ -478,6 +481,7 @@ async fn workspaces_survive_a_restart_and_processes_do_not() {
     std::fs::write(folder.join("ws-damaged/workspace.json"), "{").unwrap();
 
     let fixture = Fixture { backend: open(fixture.state.path()).await, state: fixture.state };
+    let web = Workspace { last_activity: Some(NOW), ..web };
     assert_eq!(fixture.backend.list(&ann, WorkspaceFilter::default()).await.unwrap().workspaces, [old, web]);
     assert_eq!(fixture.run(command("cat file")).await.stdout, "kept\n");
     assert!(!folder.join(".new-ws-1").exists());
@@ -514,4 +518,85 @@ async fn one_name_is_given_once() {
     let made = futures::future::join_all((0..20).map(|_| fixture.backend.create(&ann, blank("web")))).await;
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
     assert_eq!(std::fs::read_dir(fixture.state.path().join("workspaces")).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_tells_what_happened_and_no_command() {
+    let fixture = Fixture::with_web().await;
+    let (backend, ann) = (&fixture.backend, owner("ann"));
+    fixture.run(command("echo hunter2; exit 3")).await;
+    eventually_async(async || backend.logs(&ann, "web", 100).await.unwrap().lines.len() == 3).await;
+    backend.stop(&ann, "web").await.unwrap();
+    let logs = backend.logs(&ann, "web", 100).await.unwrap();
+    let told: Vec<&str> = logs.lines.iter().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert_eq!((told[0], told[1], told[3]), ("made", "started", "stopped"));
+    assert!(told[2].starts_with("process ") && told[2].ends_with(" ended with exit code 3"), "{told:?}");
+    assert!(logs.lines.iter().all(|line| line.starts_with(&format!("{NOW} "))), "{logs:?}");
+    assert_eq!(
+        backend.logs(&ann, "web", 1).await.unwrap(),
+        WorkspaceLogs { lines: vec![logs.lines[3].clone()], truncated: true }
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn templates_give_commands_their_environment() {
+    let fixture = fixture().await;
+    let (backend, ann) = (&fixture.backend, owner("ann"));
+    let template = |value: &str| {
+        serde_json::from_value(json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "WorkspaceTemplate", "metadata": {"name": "node"},
+            "spec": {
+                "parameters": [{"name": "mode", "type": "enum", "options": ["test", "live"], "default": "test"}],
+                "pod": {"image": "node:24", "env": [{"name": "MODE", "value": value}, {"name": "PAGER", "value": "more"}]},
+            },
+        }))
+        .unwrap()
+    };
+    backend.offer(&[template("$(parameters.mode)")], &[]);
+    let names: Vec<String> = backend.templates(&ann).await.unwrap().into_iter().map(|template| template.name).collect();
+    assert_eq!(names, ["blank", "node"]);
+
+    let parameters = BTreeMap::from([("mode".to_owned(), "live".to_owned())]);
+    let request = CreateWorkspace { template: "node".to_owned(), parameters: parameters.clone(), ..blank("web") };
+    let wrong = BTreeMap::from([("mode".to_owned(), "prod".to_owned())]);
+    let refused = backend.create(&ann, CreateWorkspace { parameters: wrong, ..request.clone() }).await.unwrap_err();
+    assert!(refused.to_string().contains("it is one of: test, live"), "{refused}");
+    let made = backend.create(&ann, request).await.unwrap();
+    assert_eq!((made.template.as_str(), &made.parameters, made.outdated), ("node", &parameters, false));
+    assert_eq!(fixture.run(command("echo $MODE $PAGER")).await.stdout, "live more\n");
+
+    // The template moves on; what runs does not, until it starts anew.
+    backend.offer(&[template("very $(parameters.mode)")], &[]);
+    assert!(backend.get(&ann, "web").await.unwrap().outdated);
+    assert_eq!(fixture.run(command("echo $MODE")).await.stdout, "live\n");
+    assert!(!backend.restart(&ann, "web", None).await.unwrap().outdated);
+    assert_eq!(fixture.run(command("echo $MODE")).await.stdout, "very live\n");
+
+    // Without its template it runs on, but does not start.
+    backend.offer(&[], &[]);
+    assert_eq!(fixture.run(command("echo $MODE")).await.stdout, "very live\n");
+    backend.stop(&ann, "web").await.unwrap();
+    let refused = backend.start(&ann, "web", None).await.unwrap_err();
+    assert!(refused.to_string().contains("there is no template \"node\""), "{refused}");
+    assert_eq!(backend.get(&ann, "web").await.unwrap().status, Status::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_work_is_activity() {
+    let fixture = Fixture::with_web().await;
+    let (backend, ann) = (&fixture.backend, owner("ann"));
+    let last = async || backend.get(&ann, "web").await.unwrap().last_activity;
+    backend.agent(&ann, "web", Purpose::Look).await.unwrap().usage().await.unwrap();
+    assert_eq!(last().await, None);
+    fixture.run(command("true")).await;
+    assert_eq!(last().await, Some(NOW));
+}
+
+async fn eventually_async(mut holds: impl AsyncFnMut() -> bool) {
+    let poll = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, poll).await.expect("it never came to be");
 }

@@ -228,7 +228,7 @@ pub struct ReadFile {
 pub struct FileContent {
     /// The file, absolute.
     pub path: String,
-    /// The text, or its bytes in base64.
+    /// The text, or its bytes in base64. Empty where it is a picture that is shown beside this.
     pub content: String,
     /// How `content` is written.
     pub encoding: Encoding,

@@ -104,7 +104,150 @@ fn outcome(error: &ToolError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        config::ToolRules,
+        observe::metrics::Metrics,
+        tools::{Call, Effect, Entry, Lookup, Registry, Tool},
+    };
+    use futures::FutureExt as _;
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
     use serde_json::json;
+    use std::{io, sync::Mutex};
+    use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
+
+    /// Writes down what it is told, or waits for ever.
+    struct Teller;
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Told {
+        workspace: String,
+        secret: String,
+        wait: bool,
+    }
+
+    #[derive(Serialize, JsonSchema)]
+    struct Said {
+        said: String,
+    }
+
+    impl Tool for Teller {
+        type Arguments = Told;
+        type Output = Said;
+        const NAME: &'static str = "tell";
+        const TITLE: &'static str = "Tell";
+        const DESCRIPTION: &'static str = "Tells.";
+        const SCOPE: Option<crate::api::Scope> = None;
+        const EFFECT: Effect = Effect::Reads;
+
+        async fn call(&self, told: Told, _call: Call) -> Result<Said, ToolError> {
+            if told.wait {
+                std::future::pending::<()>().await;
+            }
+            if told.workspace == "nope" {
+                let (wanted, existing) = (told.secret, Vec::new());
+                return Err(backend::Error::UnknownWorkspace { wanted, existing }.into());
+            }
+            Ok(Said { said: told.secret })
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Log {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    /// Four calls: one that goes well, one of a workspace that is not there, one that is wrong, one that is dropped.
+    async fn story(registry: &Registry) {
+        let caller = Arc::new(Caller {
+            client_id: "claude".to_owned(),
+            subject: "local:ann".to_owned(),
+            user_name: Some("Ann".to_owned()),
+            grant: Some("g-1".to_owned()),
+            scopes: [].into(),
+            issued_at: jiff::Timestamp::UNIX_EPOCH,
+            expires_at: jiff::Timestamp::MAX,
+        });
+        for arguments in [
+            json!({"workspace": "web", "secret": "hunter2", "wait": false}),
+            json!({"workspace": "nope", "secret": "hunter2", "wait": false}),
+            json!({"workspace": "web", "secret": 7, "hunter2": "hunter2"}),
+            json!({"workspace": "web", "secret": "hunter2", "wait": true}),
+        ] {
+            let Lookup::Found(entry) = registry.lookup("tell", &caller) else { panic!("it is served") };
+            let Value::Object(arguments) = arguments else { panic!("it is an object") };
+            let call = Call { caller: Arc::clone(&caller), progress: None };
+            // One that waits is dropped.
+            drop(entry.call(arguments, call).now_or_never());
+        }
+    }
+
+    #[tokio::test]
+    async fn each_call_is_noted_once_with_who_where_and_how_but_not_what() {
+        let metrics = Metrics::default();
+        let rules = ToolRules { allow: vec!["*".to_owned()], deny: Vec::new() };
+        let registry = Registry::of(vec![Entry::new(Teller)], &rules).counted_in(&metrics.tool_calls());
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_max_level(LevelFilter::TRACE)
+            .with_writer(log.clone())
+            .finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        // Told twice: whoever comes first to a line decides whether it is of interest, and that may be another test.
+        story(&registry).await;
+        tracing::callsite::rebuild_interest_cache();
+        log.0.lock().unwrap().clear();
+        story(&registry).await;
+        drop(guard);
+
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("hunter2"), "{text}");
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let events: Vec<&Value> = lines.iter().filter(|line| line["target"] == "audit").collect();
+        let outcomes: Vec<&str> = events.iter().map(|event| event["outcome"].as_str().unwrap()).collect();
+        assert_eq!(outcomes, ["ok", "not_found", "invalid_arguments", "cancelled"]);
+        for (event, workspace) in events.iter().zip(["web", "nope", "web", "web"]) {
+            assert_eq!(
+                [
+                    &event["event"],
+                    &event["tool"],
+                    &event["workspace"],
+                    &event["user"],
+                    &event["client_id"],
+                    &event["grant"]
+                ],
+                ["tool.called", "tell", workspace, "local:ann", "claude", "g-1"]
+            );
+            assert!(event["duration_ms"].is_u64());
+        }
+
+        let counted = metrics.encode().unwrap();
+        for outcome in outcomes {
+            let line = format!("portcullis_tool_calls_total{{tool=\"tell\",outcome=\"{outcome}\"}} 2");
+            assert!(counted.contains(&line), "{line}\n{counted}");
+        }
+        assert!(counted.contains("portcullis_tool_call_duration_seconds_count{tool=\"tell\"} 8"), "{counted}");
+    }
 
     #[test]
     fn only_what_can_be_a_workspace_is_noted() {

@@ -90,7 +90,7 @@ async fn the_three_older_revisions_are_spoken() {
         assert_eq!(answer.status, 202);
 
         let tools = endpoint.ask(revision, "tools/list", json!({})).await.json();
-        assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 9);
+        assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 26);
         assert_eq!(tools["result"].get("resultType"), None);
         let answer = endpoint.ask(revision, "tools/call", json!({"name": "whoami"})).await.json();
         assert_eq!(answer["result"]["structuredContent"]["client_id"], "tester");
@@ -162,7 +162,7 @@ async fn only_what_is_listed_can_be_called() {
     };
     assert_eq!(
         names(&endpoint).await,
-        ["whoami", "get_workspace", "create_workspace", "start_workspace", "stop_workspace"]
+        ["whoami", "get_workspace", "create_workspace", "start_workspace", "stop_workspace", "restart_workspace"]
     );
     for revision in [STATELESS, "2025-11-25"] {
         let params = |name: &str| json!({"name": name, "arguments": {"workspace": "x"}});
@@ -184,7 +184,9 @@ async fn a_missing_scope_hides_a_tool_and_asks_for_it_when_called() {
         let listed = endpoint.ask(revision, "tools/list", json!({})).await.json();
         let tools = listed["result"]["tools"].as_array().unwrap().clone();
         let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["whoami", "list_workspaces", "get_workspace"]);
+        let reachable =
+            ["whoami", "list_workspaces", "get_workspace", "workspace_usage", "workspace_logs", "search", "fetch"];
+        assert_eq!(names, reachable);
 
         for (tool, scope) in [
             ("list_templates", "workspaces:read templates:read"),

@@ -5,37 +5,71 @@ use portcullis::api::Scope;
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// In the place of the id of the process that was started.
+const PROCESS: u32 = 1;
+
 #[tokio::test]
 async fn every_tool_keeps_its_promises() {
     let endpoint = endpoint(EVERYTHING).await;
     let listed = endpoint.ask("2025-11-25", "tools/list", json!({})).await.json();
     let tools = listed["result"]["tools"].as_array().unwrap().clone();
     let web = json!({"workspace": "web"});
+    let at = |more: Value| {
+        let mut arguments = web.clone();
+        arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        arguments
+    };
     let calls = [
         ("whoami", json!({})),
         ("list_templates", json!({})),
+        ("get_template", json!({"template": "blank"})),
         ("create_workspace", json!({"template": "blank", "name": "web"})),
         ("list_workspaces", json!({"status": "running", "limit": 10})),
         ("get_workspace", web.clone()),
-        ("run_command", json!({"workspace": "web", "command": "git --version || true"})),
-        ("run_command", json!({"workspace": "web", "command": "sleep 60", "background": true})),
-        ("run_command", json!({"workspace": "web", "command": "seq 1 100000; exit 3", "timeout_seconds": 50})),
+        ("run_command", at(json!({"command": "git --version || true"}))),
+        ("run_command", at(json!({"command": "cat", "background": true}))),
+        ("list_processes", web.clone()),
+        ("send_input", at(json!({"process_id": PROCESS, "text": "hello\n"}))),
+        ("process_output", at(json!({"process_id": PROCESS, "wait_seconds": 20}))),
+        ("stop_process", at(json!({"process_id": PROCESS}))),
+        ("run_command", at(json!({"command": "seq 1 100000; exit 3", "timeout_seconds": 50}))),
+        ("write_file", at(json!({"path": "src/a.txt", "content": "one\ntwo\n", "mode": "600"}))),
+        ("edit_file", at(json!({"path": "src/a.txt", "old_text": "two", "new_text": "three"}))),
+        ("read_file", at(json!({"path": "src/a.txt", "start_line": 2}))),
+        ("list_files", at(json!({"depth": 2}))),
+        ("search_files", at(json!({"pattern": "thr[e]+", "glob": "*.txt"}))),
+        ("search", json!({"query": "three"})),
+        ("fetch", json!({"id": "file:web/src/a.txt"})),
+        ("move_path", at(json!({"from": "src/a.txt", "to": "b/c.txt"}))),
+        ("remove_path", at(json!({"path": "b", "recursive": true}))),
+        ("workspace_usage", web.clone()),
+        ("workspace_logs", at(json!({"lines": 2}))),
+        ("restart_workspace", web.clone()),
         ("stop_workspace", web.clone()),
         ("start_workspace", web.clone()),
-        ("delete_workspace", web),
+        ("delete_workspace", web.clone()),
     ];
+    let mut process = Value::Null;
     for (name, arguments) in &calls {
         let tool = tools.iter().find(|tool| tool["name"] == *name).unwrap();
         let input = jsonschema::draft202012::new(&tool["inputSchema"]).unwrap();
         assert!(input.is_valid(arguments), "{name}");
         assert!(!input.is_valid(&json!({"surplus": 1})), "{name}");
-        let result = endpoint.call(name, arguments.clone()).await;
-        assert_eq!(result["isError"], false, "{result}");
+        let mut arguments = arguments.clone();
+        if arguments.get("process_id").is_some() {
+            arguments["process_id"] = process.clone();
+        }
+        let result = endpoint.call(name, arguments).await;
+        assert_eq!(result["isError"], false, "{name}: {result}");
+        if *name == "run_command" && process.is_null() {
+            process = result["structuredContent"]["process_id"].clone();
+        }
         let output = jsonschema::draft202012::new(&tool["outputSchema"]).unwrap();
         let errors: Vec<_> = output.iter_errors(&result["structuredContent"]).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{name}: {errors:?} {result}");
         let text: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
         assert_eq!(text, result["structuredContent"], "{name}");
+        assert_eq!(result["content"].as_array().unwrap().len(), 1, "{name}");
     }
     for tool in &tools {
         assert!(calls.iter().any(|call| tool["name"] == call.0), "{tool} was not called");
@@ -54,6 +88,65 @@ async fn every_tool_keeps_its_promises() {
     }
     let run = tools.iter().find(|tool| tool["name"] == "run_command").unwrap();
     assert_eq!(run["inputSchema"]["properties"]["timeout_seconds"]["maximum"], 55);
+    let output = tools.iter().find(|tool| tool["name"] == "process_output").unwrap();
+    assert_eq!(output["inputSchema"]["properties"]["wait_seconds"]["maximum"], 55);
+}
+
+#[tokio::test]
+async fn background_processes_are_read_typed_to_and_stopped() {
+    let endpoint = endpoint(EVERYTHING).await;
+    endpoint.done("create_workspace", json!({"template": "blank", "name": "web"})).await;
+    let line = "while read line; do echo \"got $line\"; done; echo end; exit 5";
+    let started = endpoint.done("run_command", json!({"workspace": "web", "command": line, "background": true})).await;
+    assert_eq!((&started["exit_code"], &started["stdout"]), (&Value::Null, &json!("")));
+    let at = |more: Value| {
+        let mut arguments = json!({"workspace": "web", "process_id": started["process_id"]});
+        arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        arguments
+    };
+    endpoint.done("send_input", at(json!({"text": "one\n"}))).await;
+    let said = endpoint.done("process_output", at(json!({"wait_seconds": 30}))).await;
+    assert_eq!((&said["output"], &said["running"]), (&json!("got one\n"), &json!(true)));
+    endpoint.done("send_input", at(json!({"text": "two\n", "close": true}))).await;
+    let mut offset = said["next_offset"].clone();
+    let mut rest = String::new();
+    loop {
+        let said = endpoint.done("process_output", at(json!({"wait_seconds": 30, "offset": offset}))).await;
+        rest.push_str(said["output"].as_str().unwrap());
+        offset = said["next_offset"].clone();
+        if said["running"] == false {
+            assert_eq!(said["exit_code"], 5);
+            break;
+        }
+    }
+    assert_eq!(rest, "got two\nend\n");
+    let listed = endpoint.done("list_processes", json!({"workspace": "web"})).await;
+    assert_eq!((&listed["processes"][0]["running"], &listed["processes"][0]["exit_code"]), (&json!(false), &json!(5)));
+}
+
+#[tokio::test]
+async fn pictures_are_shown_and_other_bytes_come_in_base64() {
+    let endpoint = endpoint(EVERYTHING).await;
+    endpoint.done("create_workspace", json!({"template": "blank", "name": "web"})).await;
+    // A red dot (PNG), and the beginning of one.
+    let dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+    for (path, content) in [("dot.png", dot), ("data.bin", "AAECAwQF")] {
+        let arguments = json!({"workspace": "web", "path": path, "content": content, "encoding": "base64"});
+        endpoint.done("write_file", arguments).await;
+    }
+    let shown = endpoint.call("read_file", json!({"workspace": "web", "path": "dot.png"})).await;
+    assert_eq!(shown["content"][1], json!({"type": "image", "data": dot, "mimeType": "image/png"}));
+    assert_eq!((&shown["structuredContent"]["content"], &shown["structuredContent"]["size"]), (&json!(""), &json!(70)));
+    for arguments in [
+        json!({"workspace": "web", "path": "dot.png", "max_bytes": 30}),
+        json!({"workspace": "web", "path": "dot.png", "start_byte": 8}),
+        json!({"workspace": "web", "path": "data.bin"}),
+    ] {
+        let part = endpoint.call("read_file", arguments).await;
+        assert_eq!(part["content"].as_array().unwrap().len(), 1, "{part}");
+        assert_eq!(part["structuredContent"]["encoding"], "base64", "{part}");
+        assert_ne!(part["structuredContent"]["content"], "", "{part}");
+    }
 }
 
 #[tokio::test]
@@ -95,6 +188,11 @@ async fn failures_are_results_that_help() {
             "unknown field `cmd`, expected one of `workspace`, `command`",
         ),
         ("run_command", json!({"workspace": "web", "command": "ls", "timeout_seconds": 3600}), "give 1 to 55"),
+        ("process_output", json!({"workspace": "web", "process_id": 1, "wait_seconds": 60}), "give 0 to 55"),
+        ("read_file", json!({"workspace": "web", "path": "a", "max_bytes": 0}), "give 1 to 16777216"),
+        ("workspace_logs", json!({"workspace": "web", "lines": 1001}), "give 1 to 1000"),
+        ("get_template", json!({"template": "node"}), "there is no template \"node\"; the templates are: \"blank\""),
+        ("write_file", json!({"workspace": "web", "path": "a"}), "missing field `content`"),
     ] {
         let text = endpoint.failed(tool, arguments).await;
         assert!(text.contains(said), "{text}");

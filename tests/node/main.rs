@@ -8,4 +8,6 @@ mod node;
 mod support;
 
 mod harness;
+mod stage;
+mod story;
 mod workspaces;

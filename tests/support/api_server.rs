@@ -104,6 +104,12 @@ impl ApiServer {
         child.wait_with_output().expect("kubectl ends")
     }
 
+    /// Applies manifests.
+    pub fn apply(&self, manifests: &str) {
+        let done = self.kubectl_with_input(&["apply", "--server-side", "-f", "-"], manifests);
+        assert!(done.status.success(), "{done:?}");
+    }
+
     /// A new namespace, whose name begins with `prefix`.
     pub async fn create_namespace(&self, prefix: &str) -> String {
         let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };

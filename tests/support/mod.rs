@@ -8,6 +8,7 @@ pub mod github;
 pub mod grants;
 pub mod kubelet;
 pub mod mounted;
+pub mod operator;
 pub mod pages;
 pub mod process;
 pub mod proxy;

@@ -81,6 +81,13 @@ impl Browser {
         let fields = page.form("/login").with("user", user).with("password", password);
         self.submit("/login", &fields.0).await
     }
+
+    /// Lets the client whose authorization request this is have what it asks for. What comes is the answer to the form.
+    pub async fn allow(&mut self, authorize: &str) -> Page {
+        let page = self.get(authorize).await;
+        assert_eq!(page.status, 200, "{}", page.html);
+        self.submit("/consent", &page.form("/consent").with("decision", "allow").0).await
+    }
 }
 
 impl Page {

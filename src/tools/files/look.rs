@@ -107,13 +107,13 @@ impl Tool for ReadFile {
 
     async fn call(&self, arguments: ReadArguments, call: Call) -> Result<FileContent, ToolError> {
         let ReadArguments { workspace, path, start_line, end_line, start_byte, max_bytes } = arguments;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
         if let Some(bytes) = max_bytes.filter(|bytes| !(1..=MAX_BYTES).contains(bytes)) {
             let problem = format!(
                 "{bytes} is out of range; give 1 to {MAX_BYTES}, and read on by next_start_line or next_start_byte"
             );
             return Err(Error::InvalidArgument { argument: "max_bytes", problem }.into());
         }
+        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
         let mut request = protocol::ReadFile { path, start_line, end_line, start_byte, max_bytes };
         let mut read = agent.read_file(&request).await.map_err(Error::agent(&workspace))?;
         let cut = read.truncated && max_bytes.is_none() && read.encoding == Encoding::Base64;

@@ -153,8 +153,9 @@ impl LocalWorkspaces {
 
     fn view(&self, entry: &Entry) -> Workspace {
         let record = entry.record();
-        let applied = entry.applied().clone();
-        let now = self.offered().variables(&record.template, &record.parameters);
+        let differs = |applied: Variables| {
+            self.offered().variables(&record.template, &record.parameters).is_ok_and(|now| now != applied)
+        };
         Workspace {
             id: record.id.clone(),
             name: record.name.clone(),
@@ -162,7 +163,7 @@ impl LocalWorkspaces {
             status: record.status,
             problem: None,
             owner: record.owner.name.clone(),
-            outdated: applied.is_some_and(|applied| now.is_ok_and(|now| now != applied)),
+            outdated: entry.applied().clone().is_some_and(differs),
             parameters: record.parameters.clone(),
             home: self.store.home(&record.id).to_string_lossy().into_owned(),
             created_at: record.created_at,
@@ -184,7 +185,11 @@ impl LocalWorkspaces {
     }
 
     /// The agent of a workspace that is meant to run.
-    fn agent_of(&self, entry: &Entry, running: &mut Option<Running>) -> Result<agent::Client, Error> {
+    async fn agent_of(&self, entry: &Entry, running: &mut Option<Running>) -> Result<agent::Client, Error> {
+        if running.as_ref().is_some_and(Running::is_ending) {
+            // Whoever wanted the end did not wait for it.
+            entry.end(running).await;
+        }
         if let Some(running) = running {
             return Ok(running.client());
         }
@@ -298,17 +303,13 @@ impl Workspaces for LocalWorkspaces {
         let mut name = HeldName::of(&self.entries, &entry, self.max_per_user.load(Ordering::Relaxed))?;
         self.store.create(record, move || name.keep()).await?;
         entry.journal.note("made");
-        self.agent_of(&entry, &mut running)?;
+        self.agent_of(&entry, &mut running).await?;
         Ok(self.view(&entry))
     }
 
     async fn start(&self, owner: &Owner, workspace: &str, _at_once: Option<Duration>) -> Result<Workspace, Error> {
         let (entry, mut running) = self.change(owner, workspace).await?;
-        if entry.record().status == Status::Stopped {
-            // Whoever stopped it may not have waited for the end.
-            entry.end(&mut running).await;
-        }
-        self.agent_of(&entry, &mut running)?;
+        self.agent_of(&entry, &mut running).await?;
         self.save(&entry, |record| record.status = Status::Running).await?;
         Ok(self.view(&entry))
     }
@@ -320,9 +321,15 @@ impl Workspaces for LocalWorkspaces {
         Ok(self.view(&entry))
     }
 
-    async fn restart(&self, owner: &Owner, workspace: &str, at_once: Option<Duration>) -> Result<Workspace, Error> {
-        self.stop(owner, workspace).await?;
-        self.start(owner, workspace, at_once).await
+    async fn restart(&self, owner: &Owner, workspace: &str, _at_once: Option<Duration>) -> Result<Workspace, Error> {
+        let (entry, mut running) = self.change(owner, workspace).await?;
+        let record = entry.record().clone();
+        // One that could not start again is left as it is.
+        self.offered().variables(&record.template, &record.parameters)?;
+        entry.end(&mut running).await;
+        self.agent_of(&entry, &mut running).await?;
+        self.save(&entry, |record| record.status = Status::Running).await?;
+        Ok(self.view(&entry))
     }
 
     async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
@@ -348,7 +355,7 @@ impl Workspaces for LocalWorkspaces {
         if entry.record().status == Status::Stopped {
             return Err(Error::Stopped { workspace: entry.name.clone() });
         }
-        let client = self.agent_of(&entry, &mut running)?;
+        let client = self.agent_of(&entry, &mut running).await?;
         let now = self.clock.now();
         let told = entry.record().last_activity.is_some_and(|last| now.duration_since(last) < ACTIVITY_EVERY);
         if purpose == Purpose::Work && !told {

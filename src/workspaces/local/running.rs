@@ -12,6 +12,7 @@ pub(super) struct Running {
     agent: service::Agent,
     client: Client,
     journal: Journal,
+    ending: bool,
 }
 
 /// The folders of a workspace.
@@ -48,7 +49,7 @@ impl Running {
         let agent = service::Agent::new(options);
         let client = Client::new(Arc::new(InProcess::new(agent.router())));
         journal.note("started");
-        Self { agent, client, journal }
+        Self { agent, client, journal, ending: false }
     }
 
     /// A way to it.
@@ -56,8 +57,14 @@ impl Running {
         self.client.clone()
     }
 
+    /// Whether its end was wanted, and may not be over.
+    pub fn is_ending(&self) -> bool {
+        self.ending
+    }
+
     /// Ends everything, and returns when it has ended.
-    pub async fn end(&self) {
+    pub async fn end(&mut self) {
+        self.ending = true;
         self.agent.shutdown().await;
         self.journal.note("stopped");
     }

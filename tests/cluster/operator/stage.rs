@@ -1,6 +1,8 @@
 //! What every scenario starts from: the rights installed, an operator running, manifests applied.
 
-use crate::support::{controlplane::ControlPlane, process::Process};
+pub use crate::support::operator::{OPERATOR, Operator, eventually, install};
+
+use crate::support::{controlplane::ControlPlane, operator::PATIENCE};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
@@ -21,19 +23,11 @@ use portcullis::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fmt::Debug, net::TcpListener, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 use tokio::time::Instant;
 
-/// The user that the operator is to the API server.
-pub const OPERATOR: &str = "system:serviceaccount:portcullis-system:portcullis-operator";
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Installs `deploy/rbac.yaml`.
-pub fn install(plane: &ControlPlane) {
-    let manifest = include_str!("../../../deploy/rbac.yaml");
-    let done = plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], manifest);
-    assert!(done.status.success(), "{done:?}");
-}
+/// What the operators of these tests are started with.
+const OPTIONS: [&str; 2] = ["--server-image=example.com/portcullis", "--lease-seconds=3"];
 
 /// A control plane of its own, with the rights installed: for scenarios that stop operators or count what they write.
 pub async fn own_plane() -> ControlPlane {
@@ -42,89 +36,14 @@ pub async fn own_plane() -> ControlPlane {
     plane
 }
 
-/// An operator that runs. What it logged is shown where a test fails.
-pub struct Operator {
-    pub process: Process,
-    listen: String,
-}
-
-impl Operator {
-    /// The sum of the samples of a metric whose line begins with `prefix`.
-    pub async fn metric(&self, prefix: &str) -> Option<f64> {
-        let answer = reqwest::get(format!("http://{}/metrics", self.listen)).await.ok()?;
-        let text = answer.text().await.ok()?;
-        let samples = text.lines().filter(|line| line.starts_with(prefix));
-        Some(samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
-    }
-
-    /// How many reconciles it has ended. It reconciles every endpoint once it leads.
-    pub async fn reconciles(&self) -> f64 {
-        self.metric(r#"portcullis_operator_reconciles_total{kind="McpEndpoint""#).await.unwrap_or_default()
-    }
-
-    /// The same of workspaces.
-    pub async fn workspace_reconciles(&self) -> f64 {
-        self.metric(r#"portcullis_operator_reconciles_total{kind="Workspace""#).await.unwrap_or_default()
-    }
-
-    /// All that it printed.
-    pub fn log(&self) -> String {
-        self.process.log()
-    }
-
-    /// Its metrics, as Prometheus sees them.
-    pub async fn metrics(&self) -> String {
-        reqwest::get(format!("http://{}/metrics", self.listen)).await.unwrap().text().await.unwrap()
-    }
-
-    /// Whether it leads.
-    pub async fn leads(&self) -> bool {
-        self.metric("portcullis_operator_leader").await == Some(1.0)
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.process.log_tail());
-        }
-    }
-}
-
 /// Starts an operator as a process that has the rights of `deploy/rbac.yaml`.
 pub async fn operator(plane: &ControlPlane, identity: &str) -> Operator {
-    let kubeconfig = plane.kubeconfig_for_service_account("portcullis-system", "portcullis-operator").await;
-    start(&kubeconfig, identity)
+    operator_at(plane, identity, plane.url()).await
 }
 
 /// The same, through a proxy at `url`.
 pub async fn operator_at(plane: &ControlPlane, identity: &str, url: &str) -> Operator {
-    let kubeconfig = plane.kubeconfig_for_service_account_at("portcullis-system", "portcullis-operator", url).await;
-    start(&kubeconfig, identity)
-}
-
-fn start(kubeconfig: &Path, identity: &str) -> Operator {
-    let folder = kubeconfig.parent().unwrap().to_owned();
-    let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let args = ["operator", "--server-image=example.com/portcullis", "--lease-seconds=3"].map(ToOwned::to_owned);
-    let args: Vec<String> =
-        args.into_iter().chain([format!("--listen={listen}"), format!("--identity={identity}")]).collect();
-    let env = [("KUBECONFIG", kubeconfig.to_str().unwrap()), ("RUST_LOG", "info,portcullis=trace,audit=trace")];
-    let log = folder.join(format!("operator-{identity}.log"));
-    let process = Process::start(Path::new(env!("CARGO_BIN_EXE_portcullis")), &args, &env, &log).unwrap();
-    Operator { process, listen }
-}
-
-/// Waits until `look` finds something.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    Operator::start(plane, url, identity, &OPTIONS).await
 }
 
 /// Waits until a look at the cluster shows the same twice, a second apart, and returns it.

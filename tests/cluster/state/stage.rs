@@ -199,9 +199,7 @@ pub async fn signed_in(server: &Server) -> Browser {
 
 /// Lets a client have what it asks for. What comes is the answer to the form.
 pub async fn consent(browser: &mut Browser, client_id: &str) -> Page {
-    let page = browser.get(&authorize(client_id)).await;
-    assert_eq!(page.status, 200, "{}", page.html);
-    browser.submit("/consent", &page.form("/consent").with("decision", "allow").0).await
+    browser.allow(&authorize(client_id)).await
 }
 
 /// The code that a client gets.

@@ -1,6 +1,6 @@
 //! Killed at any write and started again, the operator comes to the same end.
 
-use super::{Place, node::Node, template};
+use super::{Scene, node::Node, template};
 use crate::{
     operator::stage::{create, endpoint, operator, operator_at, own_plane, planned, settled},
     support::proxy::{Proxy, Side},
@@ -30,19 +30,19 @@ async fn killed_at_any_write_a_workspace_comes_to_the_same_end() {
 
     for ((count, side), namespace) in cases.into_iter().zip(&namespaces) {
         let _kubelet = Node::start(client.clone(), namespace);
-        let place = Place { client: &client, namespace };
+        let scene = Scene { client: &client, namespace };
         let stopped = proxy.stop_after(count, side);
         // The same identity leads again at once.
         let mut first = operator_at(&plane, "one", &proxy.url()).await;
-        place.make("web", "debian", &json!({})).await;
+        scene.make("web", "debian", &json!({})).await;
         let at = tokio::time::timeout(Duration::from_mins(1), stopped).await.expect("it writes so much").unwrap();
         first.process.kill();
         proxy.open();
 
         let _second = operator(&plane, "one").await;
-        let status = place.until("web", Phase::Running, "Ready").await;
+        let status = scene.until("web", Phase::Running, "Ready").await;
         assert_eq!((status.outdated, status.pod_name.as_deref()), (false, Some("workspace-web-0")), "{side:?} {at}");
-        let mut left = settled("what it is made of", async || place.left().await).await;
+        let mut left = settled("what it is made of", async || scene.left().await).await;
         left.sort();
         let all = ["NetworkPolicy/workspace-web", "PersistentVolumeClaim/home-workspace-web-0", "Pod/workspace-web-0"];
         assert_eq!(left, [&all[..], &["StatefulSet/workspace-web"]].concat(), "{side:?} {at}");

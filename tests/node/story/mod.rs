@@ -1,0 +1,3 @@
+//! The whole story of workspaces, as agents and their people live it.
+
+mod deployed;

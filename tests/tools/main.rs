@@ -1,0 +1,8 @@
+//! The tools as REST and MCP call them, on the local backend: two users who must not meet, and the forms that others
+//! prescribe.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod isolation;
+mod research;
+mod stage;
