@@ -118,6 +118,8 @@ impl Tunnel {
         match self.common.catalog.workspaces.find(&self.id) {
             Found::Here(entry) if entry.uid == self.uid => match entry.view.status {
                 Status::Running => Ok(()),
+                // Its pod is being replaced.
+                Status::Starting if !entry.settled => Ok(()),
                 _ => Err(entry.view.problem.clone().unwrap_or_default()),
             },
             _ => Err("it was deleted".to_owned()),
