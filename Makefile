@@ -9,7 +9,7 @@ SHELLCHECK_VERSION := 0.11.0.1
 SHELLCHECK := $(CACHE)/shellcheck-$(SHELLCHECK_VERSION)/bin/shellcheck
 SCRIPTS := $(shell git ls-files .ci/run '*.sh')
 
-.PHONY: test lint fmt clippy deny shellcheck crds bench
+.PHONY: test lint fmt clippy deny shellcheck crds bench static cluster-up cluster-down
 
 test: ## every test, on a real control plane where a test needs one
 	cargo test --locked
@@ -39,6 +39,15 @@ crds: ## writes crds/; a test fails where it is stale
 
 bench: ## writes docs/benchmarks.md; needs wrk and an idle machine
 	cargo bench --locked --bench endpoint -- --output docs/benchmarks.md
+
+static: ## one static file, which runs where there is neither shell nor C library; prints its path
+	@bash tests/node/static.sh release
+
+cluster-up: ## starts a whole Kubernetes of one node on this machine, and says how to use it; needs root
+	@bash tests/node/cluster.sh up
+
+cluster-down: ## ends it; nothing remains
+	@bash tests/node/cluster.sh down
 
 # Linked in haste: it runs for a second, so optimising it would only cost minutes.
 $(DENY):

@@ -19,12 +19,13 @@ use p256::{
 use portcullis::{
     ambient::{self, Clock as _, SystemClock},
     config::{ClientVerifier, Clients, LoadedRevision, OPERATOR_CLIENT_ID, ServerConfig, SigningKey, SigningKeys},
+    mirror::Health,
     oauth::{
         jwt::{AccessTokens, Subject},
         workload::NoCluster,
     },
     server::{self, Listeners, Options},
-    state::{Health, Local},
+    state::Local,
 };
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};

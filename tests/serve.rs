@@ -18,6 +18,7 @@ use portcullis::{
         AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoadedRevision, SecretHash, SecretVerifier,
         ServerConfig, SigningKeys, ToolRules,
     },
+    mirror,
     oauth::workload::NoCluster,
     outbound::Outbound,
     server::{self, Listeners, Options, ServerError},
@@ -533,7 +534,7 @@ fn options(volume: &Volume, workspaces: Option<Arc<dyn Workspaces>>, clock: Arc<
         grants: Arc::clone(&grants) as _,
         registrations: grants,
         workloads: Arc::new(NoCluster),
-        state: Arc::new(state::Health::local()),
+        state: Arc::new(mirror::Health::local()),
         outbound: Arc::new(Outbound::new().unwrap()),
         clock,
     }

@@ -10,9 +10,6 @@ use axum::{
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 
-/// How long a request may be: a file of 16 MiB in base64, and what is around it.
-pub const MAX_REQUEST: usize = 24 * 1024 * 1024;
-
 /// A handler's answer.
 pub(super) type Answer<A> = Result<Json<A>, Failure>;
 
@@ -32,7 +29,7 @@ impl FailureKind {
     }
 
     /// A failure of this kind.
-    pub fn because(self, message: impl Into<String>) -> Failure {
+    pub(super) fn because(self, message: impl Into<String>) -> Failure {
         Failure { kind: self, message: message.into() }
     }
 }
@@ -44,8 +41,7 @@ impl IntoResponse for Failure {
 }
 
 /// A request's JSON body. One that is too large or no such request is a [`Failure`] too.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<Q>(pub Q);
+pub(super) struct Asked<Q>(pub Q);
 
 impl<Q: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<Q> {
     type Rejection = Failure;
@@ -53,7 +49,7 @@ impl<Q: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<Q> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let body = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                FailureKind::TooLarge.because(format!("send at most {} MiB at once", MAX_REQUEST / (1024 * 1024)))
+                FailureKind::TooLarge.because("the request is too large: send less at once")
             } else {
                 FailureKind::Invalid.because("the request's body did not arrive whole")
             }

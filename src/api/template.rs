@@ -252,18 +252,18 @@ pub struct SecretKey {
 pub struct Resources {
     /// What is set aside.
     #[serde(default)]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 64}))]
     #[x_kube(validation = amounts())]
     pub requests: BTreeMap<String, String>,
     /// What may be used.
     #[serde(default)]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 64}))]
     #[x_kube(validation = amounts())]
     pub limits: BTreeMap<String, String>,
 }
 
 fn amounts() -> kube::core::Rule {
-    kube::core::Rule::new("self.all(name, self[name].matches('^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$') || self[name].matches('^[$][(]parameters[.][A-Za-z0-9_]+[)]$'))")
+    kube::core::Rule::new("self.all(name, self[name].matches('^([0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?|[$][(]parameters[.][A-Za-z0-9_]+[)])$'))")
         .message("each must be an amount in quotes, such as \"500m\" or \"1Gi\", or a parameter such as $(parameters.memory)")
 }
 

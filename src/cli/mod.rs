@@ -1,5 +1,6 @@
 //! One thin file per subcommand.
 
+pub mod agent;
 mod cluster;
 pub mod crds;
 pub mod dev;
@@ -35,6 +36,7 @@ enum Command {
     Operator(operator::OperatorArgs),
     Serve(serve::Args),
     Dev(dev::DevArgs),
+    Agent(agent::AgentArgs),
     /// Print the custom resource definitions
     Crds(crds::CrdsArgs),
 }
@@ -65,6 +67,10 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
             // Somebody sits in front of it.
             logs::init(Some(LogFormat::Text))?;
             runtime()?.block_on(dev::run(args))?;
+        }
+        Command::Agent(args) => {
+            logs::init_small()?;
+            agent::run(args)?;
         }
         Command::Crds(args) => crds::run(&args)?,
     }

@@ -5,10 +5,12 @@ use crate::{
     ambient::{Clock, SystemClock},
     config::{PRIVATE_PORT, PUBLIC_PORT},
     identity::workload::ServiceAccounts,
+    mirror::Health,
     oauth::workload::NoCluster,
     outbound::{Outbound, OutboundError},
     server::{self, Listeners, Options, ServerError},
-    state::{Health, Kubernetes, Local, kubernetes},
+    state::{Kubernetes, Local, kubernetes},
+    workspaces::kubernetes::{self as cluster_workspaces, KubernetesOptions, KubernetesWorkspaces},
 };
 use clap::ValueEnum;
 use kube::{Config, config::InferConfigError};
@@ -33,10 +35,10 @@ pub struct Args {
     /// Where health, readiness, metrics and the loaded revision are served
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PRIVATE_PORT)))]
     private_listen: SocketAddr,
-    /// Where grants and registrations are kept
+    /// Where grants and registrations are kept, and workspaces run
     #[arg(long, value_enum, default_value_t = State::Memory)]
     state: State,
-    /// The name of the McpEndpoint whose grants and registrations these are
+    /// The name of the McpEndpoint whose servers this is one of
     #[arg(long)]
     endpoint: Option<String>,
     #[command(flatten)]
@@ -46,9 +48,9 @@ pub struct Args {
 /// Where grants and registrations are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum State {
-    /// In this process: they end with it, and other servers do not know of them
+    /// In this process: they end with it, and other servers do not know of them; there are no workspaces
     Memory,
-    /// As OAuthGrants and OAuthClients of the namespace that this pod runs in
+    /// As OAuthGrants, OAuthClients and Workspaces of the namespace that this pod runs in
     Kubernetes,
 }
 
@@ -98,7 +100,8 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
         (State::Kubernetes, Some(endpoint)) => {
             let config = Config::infer().await.map_err(|error| ServeError::Cluster(Box::new(error)))?;
             let namespace = config.default_namespace.clone();
-            let health = Arc::new(Health::remote(kubernetes::KINDS, Arc::clone(&clock)));
+            let kinds = kubernetes::KINDS + cluster_workspaces::KINDS;
+            let health = Arc::new(Health::remote(kinds, Arc::clone(&clock)));
             let heard = {
                 let health = Arc::clone(&health);
                 move || health.heard()
@@ -106,9 +109,17 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
             let client = cluster::client(config, heard).map_err(|error| ServeError::Client(Box::new(error)))?;
             let store = Kubernetes::new(&client, &namespace, &endpoint, Arc::clone(&health), Arc::clone(&clock));
             let store = Arc::new(store);
+            let workspaces = Arc::new(KubernetesWorkspaces::new(
+                &client,
+                &namespace,
+                &endpoint,
+                Arc::clone(&health),
+                Arc::clone(&clock),
+                KubernetesOptions::default(),
+            ));
             let options = Options {
                 config_dir: args.config_dir,
-                workspaces: None,
+                workspaces: Some(Arc::clone(&workspaces) as _),
                 grants: Arc::clone(&store) as _,
                 registrations: Arc::clone(&store) as _,
                 workloads: Arc::new(ServiceAccounts::of(client)),
@@ -116,7 +127,10 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
                 outbound,
                 clock,
             };
-            let follow = |ended| async move { Box::pin(store.run(&ended)).await };
+            let follow = |ended| async move {
+                // Commands use workspaces until the last request is answered.
+                tokio::join!(Box::pin(store.run(&ended)), Box::pin(workspaces.run(&ended)));
+            };
             Box::pin(serve(options, Listeners { public, private }, follow)).await
         }
         (State::Kubernetes, None) => Err(ServeError::EndpointMissing),

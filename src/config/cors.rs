@@ -2,7 +2,7 @@
 //! ingress controller before it.
 
 /// The methods that a page may use.
-pub const ALLOWED_METHODS: [&str; 4] = ["GET", "POST", "DELETE", "OPTIONS"];
+pub const ALLOWED_METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// The request headers that a page may set.
 pub const ALLOWED_HEADERS: [&str; 8] = [
@@ -17,4 +17,4 @@ pub const ALLOWED_HEADERS: [&str; 8] = [
 ];
 
 /// The response headers that a page may read.
-pub const EXPOSED_HEADERS: [&str; 3] = ["WWW-Authenticate", "Retry-After", "Mcp-Session-Id"];
+pub const EXPOSED_HEADERS: [&str; 4] = ["WWW-Authenticate", "Retry-After", "Location", "Mcp-Session-Id"];

@@ -13,6 +13,7 @@ pub use manifests::Source;
 use crate::{
     ambient::Clock,
     chain::chain,
+    mirror::Health,
     oauth::workload::NoCluster,
     outbound::{Outbound, OutboundError},
     server::{self, Listeners, ServerError},
@@ -133,7 +134,7 @@ pub async fn run(
         grants: Arc::clone(&state) as _,
         registrations: Arc::clone(&state) as _,
         workloads: Arc::new(NoCluster),
-        state: Arc::new(state::Health::local()),
+        state: Arc::new(Health::local()),
         outbound: Arc::new(Outbound::new()?),
         clock: Arc::clone(&clock),
     };

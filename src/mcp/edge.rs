@@ -11,9 +11,9 @@ use super::{
     offer::{Offer, Target},
 };
 use crate::{
-    api::{Scope, scope},
+    api::Scope,
     config::{PublicUrl, ServerConfig},
-    oauth::Caller,
+    oauth::{Caller, challenge::insufficient_scope},
     tools::Registry,
 };
 use axum::{
@@ -45,7 +45,7 @@ pub struct Endpoint<O: Offer = Handler> {
     offer: O,
     service: StreamableHttpService<O, NeverSessionManager>,
     body_limit: usize,
-    resource_metadata: String,
+    url: PublicUrl,
 }
 
 impl Endpoint {
@@ -53,7 +53,13 @@ impl Endpoint {
     /// up: cancel it after the drain, not before.
     #[must_use]
     pub fn new(config: &ServerConfig, tools: Arc<Registry>, abort: CancellationToken) -> Self {
-        Self::offering(config, Handler::new(tools), abort)
+        Self::offering(config, Handler::new(tools, &config.limits), abort)
+    }
+
+    /// Ends what clients listen to, and tells them where `next`, which is in its place now, has other tools. `None`:
+    /// there is no more to be told.
+    pub fn retire(&self, next: Option<&Self>) {
+        self.offer.retire(next.map(|next| &next.offer));
     }
 }
 
@@ -72,7 +78,7 @@ impl<O: Offer> Endpoint<O> {
                 .with_max_request_body_bytes(body_limit(config))
                 .with_cancellation_token(abort),
         );
-        Self { offer, service, body_limit: body_limit(config), resource_metadata: config.url.resource_metadata_url() }
+        Self { offer, service, body_limit: body_limit(config), url: config.url.clone() }
     }
 
     /// Answers a request, which must have an `Arc<Caller>` in its extensions.
@@ -191,23 +197,10 @@ impl<O: Offer> Endpoint<O> {
     /// The answer to a request that needs a scope which its token has not.
     fn step_up(&self, target: Target<'_>, needed: Scope, id: Option<serde_json::Value>, caller: &Caller) -> Response {
         let text = format!("{target} needs the scope {needed}, which this access token does not have");
-        let challenge = self.challenge(needed, &text, caller);
+        let challenge = insufficient_scope(needed, caller, &text, &self.url);
         let mut response = RpcError::new(StatusCode::FORBIDDEN, id, -32600, text).into_response();
-        if let Ok(challenge) = HeaderValue::try_from(challenge) {
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        }
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         response
-    }
-
-    /// Asks for what is needed and what is held: a client that asks for exactly that loses nothing.
-    fn challenge(&self, needed: Scope, description: &str, caller: &Caller) -> String {
-        let mut scopes = caller.scopes.clone();
-        scopes.insert(needed);
-        format!(
-            "Bearer error=\"insufficient_scope\", error_description=\"{description}\", scope=\"{}\", resource_metadata=\"{}\"",
-            scope::join(&scopes),
-            self.resource_metadata
-        )
     }
 
     fn unread(&self, error: &(dyn std::error::Error + 'static)) -> Response {

@@ -1,24 +1,30 @@
 //! The server as rmcp sees it: who it is, which tools a caller sees, and calling one.
 
 use super::{
-    PROTOCOL_VERSIONS,
+    PROTOCOL_VERSIONS, completion,
     edge::AcceptsEvents,
+    listening::Listening,
     offer::{Offer, Target},
     progress::Notifications,
+    prompts, refused, resources,
 };
 use crate::{
     api::Scope,
+    config::Limits,
     oauth::Caller,
     tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError},
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-        DiscoverResult, ErrorCode, Implementation, InitializeResult, ListToolsResult, PaginatedRequestParams,
-        ProtocolVersion, ServerCapabilities, Tool, ToolAnnotations,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
+        ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorCode, GetPromptRequestParams,
+        GetPromptResponse, Implementation, InitializeRequestParams, InitializeResult, JsonObject, ListPromptsResult,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, PromptsCapability,
+        ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ResourcesCapability, ServerCapabilities,
+        SubscriptionFilter, Tool, ToolAnnotations,
     },
-    service::RequestContext,
+    service::{RequestContext, SubscriptionContext},
 };
 use std::{
     borrow::Cow,
@@ -31,10 +37,25 @@ one from a template of list_templates, run_command runs a shell command in it. N
 Files stay when a workspace stops. Errors say what exists and what to do next.";
 
 /// The methods that are served.
-const SERVED: [&str; 5] = ["initialize", "ping", "server/discover", "tools/list", "tools/call"];
+const SERVED: [&str; 12] = [
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/list",
+    "tools/call",
+    "prompts/list",
+    "prompts/get",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "completion/complete",
+    "subscriptions/listen",
+];
 
-/// How long a client may keep a list of tools: it changes with the endpoint's manifest only.
+/// How long a client may keep a list that changes with the endpoint's manifest only.
 const TTL_MS: u64 = 60_000;
+/// How long a client may keep what it read, or which workspaces there were: they change all the time.
+const NOW_MS: u64 = 0;
 
 static VERSIONS: LazyLock<[ProtocolVersion; 4]> = LazyLock::new(|| {
     let versions = [
@@ -52,16 +73,33 @@ static VERSIONS: LazyLock<[ProtocolVersion; 4]> = LazyLock::new(|| {
 pub struct Handler {
     tools: Arc<Registry>,
     info: Arc<InitializeResult>,
+    listening: Arc<Listening>,
 }
 
 impl Handler {
-    pub(super) fn new(tools: Arc<Registry>) -> Self {
-        let mut info = InitializeResult::new(ServerCapabilities::builder().enable_tools().build())
+    pub(super) fn new(tools: Arc<Registry>, limits: &Limits) -> Self {
+        let mut capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
+        if tools.has_workspaces() {
+            let mut prompts = PromptsCapability::default();
+            prompts.list_changed = Some(true);
+            capabilities.prompts = Some(prompts);
+            capabilities.completions = Some(JsonObject::new());
+        }
+        if resources::are_served(&tools) {
+            capabilities.resources = Some(ResourcesCapability::default());
+        }
+        let mut info = InitializeResult::new(capabilities)
             .with_server_info(Implementation::new("portcullis", env!("CARGO_PKG_VERSION")));
         if tools.has_workspaces() {
             info = info.with_instructions(INSTRUCTIONS);
         }
-        Self { tools, info: Arc::new(info) }
+        Self { tools, info: Arc::new(info), listening: Arc::new(Listening::new(limits)) }
+    }
+
+    /// Ends the subscriptions: `next` is in its place now, or nothing.
+    pub(super) fn retire(&self, next: Option<&Self>) {
+        let same = |next: &Self| self.tools.definitions().eq(next.tools.definitions());
+        self.listening.retire(next.is_some_and(|next| !same(next)));
     }
 }
 
@@ -72,7 +110,8 @@ impl Offer for Handler {
                 Lookup::NeedsScope(needed) => Some(needed),
                 Lookup::Found(_) | Lookup::Unknown => None,
             },
-            Target::Prompt(_) | Target::Resource(_) => None,
+            Target::Prompt(name) => prompts::missing_scope(name, &self.tools, caller),
+            Target::Resource(uri) => resources::missing_scope(uri, &self.tools, caller),
         }
     }
 }
@@ -117,9 +156,35 @@ fn result(outcome: Result<Answer, ToolError>) -> CallToolResult {
     }
 }
 
+/// Nothing here has more pages than one, but the resources.
+fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
+    match request.and_then(|request| request.cursor) {
+        Some(_) => Err(refused("there is one page only: leave cursor out")),
+        None => Ok(()),
+    }
+}
+
 impl ServerHandler for Handler {
     fn get_info(&self) -> InitializeResult {
         InitializeResult::clone(&self.info)
+    }
+
+    /// Revisions with `initialize` are told of changes on a stream that there is none of without sessions.
+    fn negotiate_initialize(&self, request: &InitializeRequestParams) -> Result<InitializeResult, ErrorData> {
+        let mut info = self.get_info();
+        let supported = self.supported_protocol_versions();
+        let asked = &request.protocol_version;
+        // The newest that has `initialize`, where the client's own is not known.
+        let with_initialize = |version: &&ProtocolVersion| **version != ProtocolVersion::V_2026_07_28;
+        let known = supported.iter().filter(with_initialize).find(|version| *version == asked);
+        info.protocol_version = known.unwrap_or(&ProtocolVersion::V_2025_11_25).clone();
+        if let Some(tools) = &mut info.capabilities.tools {
+            tools.list_changed = None;
+        }
+        if let Some(prompts) = &mut info.capabilities.prompts {
+            prompts.list_changed = None;
+        }
+        Ok(info)
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
@@ -138,9 +203,7 @@ impl ServerHandler for Handler {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        if request.is_some_and(|request| request.cursor.is_some()) {
-            return Err(ErrorData::invalid_params("there is one page only: leave cursor out", None));
-        }
+        one_page(request)?;
         let (caller, _) = caller(&context)?;
         let visible = self.tools.visible_to(&caller).map(listed).collect();
         Ok(ListToolsResult::with_all_items(visible).with_ttl_ms(TTL_MS).with_cache_scope(CacheScope::Private))
@@ -163,6 +226,81 @@ impl ServerHandler for Handler {
             // The client has gone. Dropping the call ends what it started.
             () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
         }
+    }
+
+    async fn list_prompts(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        one_page(request)?;
+        let (caller, _) = caller(&context)?;
+        let visible = prompts::visible_to(&self.tools, &caller);
+        Ok(ListPromptsResult::with_all_items(visible).with_ttl_ms(TTL_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let (caller, _) = caller(&context)?;
+        let arguments = request.arguments.unwrap_or_default();
+        Ok(prompts::get(&request.name, &arguments, &self.tools, &caller)?.into())
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let (caller, _) = caller(&context)?;
+        let page = resources::list(request.and_then(|request| request.cursor), &self.tools, &caller).await?;
+        Ok(page.with_ttl_ms(NOW_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        one_page(request)?;
+        let (caller, _) = caller(&context)?;
+        let templates = resources::templates(&self.tools, &caller);
+        let result = ListResourceTemplatesResult::with_all_items(templates);
+        Ok(result.with_ttl_ms(TTL_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let (caller, _) = caller(&context)?;
+        tokio::select! {
+            result = resources::read(&request.uri, &self.tools, &caller) => {
+                Ok(result?.with_ttl_ms(NOW_MS).with_cache_scope(CacheScope::Private).into())
+            }
+            () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
+        }
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let (caller, _) = caller(&context)?;
+        Ok(CompleteResult::new(completion::complete(&request, &self.tools, &caller).await))
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        // What the capabilities do not say is taken out of it by rmcp.
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        self.listening.listen(&context).await
     }
 
     async fn on_custom_request(

@@ -3,15 +3,24 @@
 //! [`Endpoint`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that
 //! whoever is in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
 
+mod completion;
 mod edge;
 mod handler;
+mod listening;
 mod message;
 mod offer;
 mod progress;
+mod prompts;
+mod resources;
 
 pub use edge::Endpoint;
 pub use handler::Handler;
 pub use offer::{Offer, Target};
+
+/// What a client asked for cannot be (JSON-RPC 2.0 §5.1, -32602).
+fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> rmcp::ErrorData {
+    rmcp::ErrorData::invalid_params(message, None)
+}
 
 /// The revisions that an endpoint speaks, oldest first.
 pub const PROTOCOL_VERSIONS: [&str; 4] = ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"];

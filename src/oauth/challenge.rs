@@ -1,9 +1,9 @@
 //! `WWW-Authenticate`: what a client without a good token is told (RFC 6750 §3, RFC 9728 §5.1).
 
-use super::verify::Unauthenticated;
+use super::{Caller, verify::Unauthenticated};
 use crate::{
     api::{Scope, scope},
-    config::ServerConfig,
+    config::{PublicUrl, ServerConfig},
 };
 use http::HeaderValue;
 
@@ -47,6 +47,20 @@ impl Challenges {
     pub fn basic(&self) -> HeaderValue {
         header(format!("Basic realm={}, charset=\"UTF-8\"", self.realm))
     }
+}
+
+/// The challenge for a token whose scopes do not reach (RFC 6750 §3.1). It asks for what is needed and what is held: a
+/// client that asks for exactly that loses nothing.
+#[must_use]
+pub fn insufficient_scope(needed: Scope, caller: &Caller, description: &str, url: &PublicUrl) -> HeaderValue {
+    let mut scopes = caller.scopes.clone();
+    scopes.insert(needed);
+    header(format!(
+        "Bearer error=\"insufficient_scope\", error_description={}, scope={}, resource_metadata={}",
+        quoted(description),
+        quoted(&scope::join(&scopes)),
+        quoted(&url.resource_metadata_url())
+    ))
 }
 
 fn header(text: String) -> HeaderValue {

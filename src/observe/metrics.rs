@@ -16,6 +16,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 #[expect(missing_docs, reason = "each is the path of the same name")]
 pub enum Route {
     Mcp,
+    Rest,
+    ApiDocument,
     Authorize,
     Consent,
     Login,

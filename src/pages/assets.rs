@@ -52,6 +52,12 @@ impl Asset {
     }
 }
 
+/// The style sheet itself, for a page that stands alone.
+#[must_use]
+pub fn style_sheet() -> &'static str {
+    STYLE.content
+}
+
 /// The name of the style sheet.
 pub fn style() -> &'static str {
     &STYLE_NAME

@@ -16,6 +16,9 @@ mod text;
 mod trouble;
 mod view;
 
+pub use assets::style_sheet;
+pub use headers::secure;
+
 use crate::{
     ambient::{self, Clock},
     config::{PublicUrl, ServerConfig},

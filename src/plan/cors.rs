@@ -77,7 +77,7 @@ impl Cors {
                     .and_modify(|given| *given = format!("{given},{middleware}"))
                     .or_insert(middleware);
             }
-            // Every one: the defaults of those left out are wide (PUT and PATCH, 20 days).
+            // Every one: the defaults of those left out are other than ours (20 days).
             CorsEnforcer::IngressNginx => annotations.extend(
                 [
                     ("enable-cors", "true".to_owned()),

@@ -13,7 +13,6 @@ use crate::{
     ambient::{self, Clock},
     config::KeyError,
     identity::Logins,
-    mcp,
     oauth::{
         AuthorizationServer, Backing, OAuthError,
         challenge::Challenges,
@@ -23,6 +22,7 @@ use crate::{
     },
     observe::metrics::{Metrics, Route},
     pages::{Pages, paths},
+    rest,
 };
 use axum::{
     extract::Request,
@@ -145,8 +145,11 @@ impl Door {
     /// What a path is for.
     pub fn route(&self, path: &str) -> Route {
         let url = &self.mounted.config.url;
-        if path == url.path() {
-            return Route::Mcp;
+        match path.strip_prefix(url.path()) {
+            Some("") => return Route::Mcp,
+            Some(rest::OPENAPI_PATH | rest::REFERENCE_PATH) => return Route::ApiDocument,
+            Some(below) if below.starts_with('/') => return Route::Rest,
+            _ => {}
         }
         match path.strip_prefix(url.base_path()) {
             Some(TOKEN_PATH) => Route::Token,
@@ -175,8 +178,10 @@ impl Door {
         }
         // Agents send browsers to /authorize from pages of theirs. The other pages look after their forms themselves.
         let navigation = method == Method::GET || method == Method::HEAD;
-        let guarded = matches!(route, Route::Mcp | Route::Token | Route::Revoke | Route::Introspect | Route::Register)
-            || (route == Route::Authorize && !navigation);
+        let guarded = matches!(
+            route,
+            Route::Mcp | Route::Rest | Route::Token | Route::Revoke | Route::Introspect | Route::Register
+        ) || (route == Route::Authorize && !navigation);
         if guarded && !self.origins.admit(headers) {
             let message = "pages of this origin may not use the endpoint; it must be in spec.cors.allowedOrigins";
             return Err(Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message));
@@ -189,32 +194,43 @@ impl Door {
         self.limiters.count_address(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 
-    /// Answers a request to the MCP endpoint. Takes it, unless it refuses it.
-    pub async fn mcp(&self, endpoint: &mcp::Endpoint, request: &mut Request) -> Response {
+    /// Has `answer` answer a request of a client with a token, which it finds in the request's extensions as
+    /// `Arc<Caller>`. Takes the request, unless it refuses it.
+    pub async fn guard<A: Future<Output = Response>>(
+        &self,
+        route: Route,
+        request: &mut Request,
+        answer: impl FnOnce(Request) -> A,
+    ) -> Response {
         let place = match self.limiters.enter() {
             Ok(place) => place,
-            Err(problem) => return self.refuse(Route::Mcp, problem),
+            Err(problem) => return self.refuse(route, problem),
         };
         let timeout = self.mounted.config.limits.request_timeout;
         let deadline = tokio::time::Instant::now() + timeout.as_duration();
-        let answer = pin!(self.guarded(endpoint, request));
+        let answer = pin!(self.authenticated(route, request, answer));
         let Ok(response) = tokio::time::timeout_at(deadline, answer).await else {
             let message = format!("the request took longer than {timeout}; ask for less at a time");
-            return self.refuse(Route::Mcp, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
+            return self.refuse(route, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
         };
         Held::until_sent(response, place, deadline)
     }
 
-    async fn guarded(&self, endpoint: &mcp::Endpoint, request: &mut Request) -> Response {
+    async fn authenticated<A: Future<Output = Response>>(
+        &self,
+        route: Route,
+        request: &mut Request,
+        answer: impl FnOnce(Request) -> A,
+    ) -> Response {
         let caller = match self.authorization().caller(request.headers(), self.clock.now()).await {
             Ok(caller) => caller,
-            Err(why) => return self.unauthenticated(request.method(), request.headers(), why),
+            Err(why) => return self.unauthenticated(route, request.method(), request.headers(), why),
         };
         if let Err(problem) = self.limiters.count_client(&caller.client_id) {
-            return self.refuse(Route::Mcp, problem);
+            return self.refuse(route, problem);
         }
         request.extensions_mut().insert(caller);
-        endpoint.answer(std::mem::take(request)).await
+        answer(std::mem::take(request)).await
     }
 
     /// Answers a request to the token endpoint.
@@ -286,14 +302,15 @@ impl Door {
         Ok((headers, body.map_err(|problem| self.refuse(route, problem))?))
     }
 
-    /// 401: JSON-RPC for clients, and for somebody who opened the URL in a browser, a line about what this is.
-    fn unauthenticated(&self, method: &Method, headers: &HeaderMap, why: Unauthenticated) -> Response {
+    /// 401 in the protocol of the route, and for somebody who opened the endpoint's URL in a browser, a line about what
+    /// this is.
+    fn unauthenticated(&self, route: Route, method: &Method, headers: &HeaderMap, why: Unauthenticated) -> Response {
         self.metrics.not_authenticated(why.reason());
         if why == Unauthenticated::Unavailable {
             // Nothing is wrong with the token: the client must not throw it away.
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.reason(), why.to_string())
                 .retry_after(RETRY_AFTER)
-                .into_response(Route::Mcp);
+                .into_response(route);
         }
         let config = &self.mounted.config;
         let accepts_html = headers
@@ -301,7 +318,7 @@ impl Door {
             .iter()
             .any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")));
         let challenge = self.challenges.bearer(why);
-        if method == Method::GET && accepts_html {
+        if route == Route::Mcp && method == Method::GET && accepts_html {
             let text = format!(
                 "This is the MCP endpoint \"{}\", for AI agents and not for browsers.\nAdd this URL to your agent: {}\n",
                 config.endpoint,
@@ -316,7 +333,7 @@ impl Door {
         let message = format!("{why}; obtain one at {place}");
         Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
             .with(header::WWW_AUTHENTICATE, challenge)
-            .into_response(Route::Mcp)
+            .into_response(route)
     }
 
     /// Counts a refusal and words it.
@@ -401,6 +418,13 @@ mod tests {
             let config = &door.mounted.config.url;
             let routes = [
                 (config.path().to_owned(), Route::Mcp),
+                (format!("{}/", config.path()), Route::Rest),
+                (format!("{}/workspaces/web/execute", config.path()), Route::Rest),
+                (format!("{}/token", config.path()), Route::Rest),
+                (format!("{}/openapi.json", config.path()), Route::ApiDocument),
+                (format!("{}/reference", config.path()), Route::ApiDocument),
+                (format!("{}/reference/", config.path()), Route::Rest),
+                (format!("{}x", config.path()), Route::Unknown),
                 (format!("{}/jwks.json", config.base_path()), Route::Jwks),
                 (format!("{}/authorize", config.base_path()), Route::Authorize),
                 (format!("{}/login/github/callback", config.base_path()), Route::Login),
@@ -419,9 +443,7 @@ mod tests {
                 assert_eq!(door.route(&path), route, "{path}");
             }
             let tools = Arc::new(crate::tools::Registry::new(&door.mounted.config, None));
-            let abort = tokio_util::sync::CancellationToken::new();
-            let endpoint = mcp::Endpoint::new(&door.mounted.config, tools, abort);
-            drop(Public::new(&door, endpoint).unwrap());
+            drop(Public::new(&door, tools, tokio_util::sync::CancellationToken::new()).unwrap());
         }
     }
 }

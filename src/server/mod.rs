@@ -22,10 +22,10 @@ pub use mounted::MountedError;
 
 use crate::{
     ambient::Clock,
+    mirror::Health,
     oauth::{client::Registrations, grant::Grants, workload::WorkloadTokens},
     observe::metrics::Metrics,
     outbound::Outbound,
-    state::Health,
     workspaces::Workspaces,
 };
 use axum::extract::Request;
@@ -101,6 +101,14 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
         let drained = drained.clone();
         tasks.spawn(async move { connections::serve(listener, router, &drained, || Duration::from_secs(1)).await });
     }
+
+    tasks.spawn({
+        let (current, shutdown) = (Arc::clone(&current), shutdown.clone());
+        async move {
+            shutdown.cancelled().await;
+            current.retire();
+        }
+    });
 
     let service = service_fn({
         let current = Arc::clone(&current);

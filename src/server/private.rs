@@ -3,8 +3,8 @@
 use super::reload::Current;
 use crate::{
     config::LoadedRevision,
+    mirror::Health,
     observe::metrics::{self, Metrics},
-    state::Health,
 };
 use axum::{Json, Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header};

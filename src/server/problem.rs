@@ -1,6 +1,6 @@
 //! How a request is refused: JSON for programs, a page for people, always with what was wrong and what to do.
 
-use crate::{observe::metrics::Route, pages::Pages};
+use crate::{observe::metrics::Route, pages::Pages, rest};
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -49,8 +49,16 @@ impl Problem {
         response
     }
 
-    /// A JSON-RPC error where a JSON-RPC client reads it, else an error in the manner of OAuth.
+    /// A JSON-RPC error where a JSON-RPC client reads it, a problem document below it, else an error in the manner of OAuth.
     pub fn into_response(self, route: Route) -> Response {
+        if route == Route::Rest {
+            let problem = rest::Problem::new(self.status, self.reason, self.message);
+            return self
+                .headers
+                .into_iter()
+                .fold(problem, |problem, (name, value)| problem.with(name, value))
+                .into_response();
+        }
         let body = match route {
             Route::Mcp => json!({
                 "jsonrpc": "2.0",

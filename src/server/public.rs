@@ -6,8 +6,8 @@
 //!    metadata document: those are public. What a refusal left unread of the body is read.
 //! 2. CORS, where the configuration says that it is answered here and a page asks: preflights end here, and every
 //!    answer from further in, a 401 too, carries the headers. The documents allow any origin.
-//! 3. For the MCP endpoint, [`Door::mcp`]: as many at once as may be (503), each for as long as it may take (504); the
-//!    caller (401) and its rate (429); then the MCP edge.
+//! 3. For the MCP endpoint and the HTTP interface below it, [`Door::guard`]: as many at once as may be (503), each for as
+//!    long as it may take (504); the caller (401) and its rate (429); then the MCP edge, or [`rest::Api`].
 //!
 //!    For `/token`, [`Door::issue_token`], and likewise `/revoke` and `/introspect`: the rate of the address (429), the body (413, 408), the endpoint itself. It
 //!    takes no place from those who have a token already.
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{
-        KeyError,
+        KeyError, ServerConfig,
         cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
     },
     mcp,
@@ -32,17 +32,20 @@ use crate::{
         self, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
     },
     observe::metrics::Route,
-    pages::ClientAddress,
+    pages::{self, ClientAddress},
+    rest,
+    tools::Registry,
 };
 use axum::{
     Extension, Json, Router,
     extract::{ConnectInfo, Request, State},
-    response::{IntoResponse as _, Response},
+    response::{Html, IntoResponse as _, Response},
     routing::{any, get, post},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc};
+use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, util::option_layer};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -57,14 +60,18 @@ pub struct Public {
 }
 
 impl Public {
-    /// The routes, with the MCP edge `endpoint` behind the door.
-    pub fn new(door: &Arc<Door>, endpoint: mcp::Endpoint) -> Result<Self, KeyError> {
-        let endpoint = Arc::new(endpoint);
+    /// The routes, with these tools behind the door. For `abort` see [`mcp::Endpoint::new`].
+    pub fn new(door: &Arc<Door>, tools: Arc<Registry>, abort: CancellationToken) -> Result<Self, KeyError> {
         let config = &door.mounted().config;
+        let endpoint = Arc::new(mcp::Endpoint::new(config, Arc::clone(&tools), abort));
+        let api = Arc::new(rest::Api::new(config, Arc::clone(&tools)));
         let url = &config.url;
         let resource = metadata::protected_resource(config);
         let mut documents =
             Router::new().without_v07_checks().route(&url.resource_metadata_path(), get(document(resource.clone())));
+        documents = documents
+            .route(&format!("{}{}", url.path(), rest::OPENAPI_PATH), get(document(rest::document(config, &tools))))
+            .route(&format!("{}{}", url.path(), rest::REFERENCE_PATH), get(reference(config, &tools)));
         let issues_tokens = config.external_issuer.is_none();
         if issues_tokens {
             documents = documents
@@ -86,9 +93,18 @@ impl Public {
 
         let mcp = {
             let endpoint = Arc::clone(&endpoint);
-            |State(door): State<Arc<Door>>, mut request: Request| async move { door.mcp(&endpoint, &mut request).await }
+            |State(door): State<Arc<Door>>, mut request: Request| async move {
+                door.guard(Route::Mcp, &mut request, |request| endpoint.answer(request)).await
+            }
         };
-        let mut guarded = Router::new().without_v07_checks().route(url.path(), any(mcp));
+        let rest = |State(door): State<Arc<Door>>, mut request: Request| async move {
+            door.guard(Route::Rest, &mut request, |request| api.answer(request)).await
+        };
+        let mut guarded = Router::new()
+            .without_v07_checks()
+            .route(url.path(), any(mcp))
+            .route(&format!("{}/", url.path()), any(rest.clone()))
+            .route(&format!("{}/{{*below}}", url.path()), any(rest));
         if issues_tokens {
             guarded = guarded
                 .route(&format!("{}{TOKEN_PATH}", url.base_path()), post(issue_token))
@@ -114,6 +130,11 @@ impl Public {
         &self.door
     }
 
+    /// Ends what clients listen to. `next` is in its place now, if anything is.
+    pub fn retire(&self, next: Option<&Self>) {
+        self.endpoint.retire(next.map(|next| &*next.endpoint));
+    }
+
     /// Answers a request from the public listener.
     pub async fn answer(&self, mut request: Request) -> Response {
         let door = &self.door;
@@ -130,7 +151,7 @@ impl Public {
             Err(problem) => (door.refuse(route, problem), read_on_refused(request, limit).await),
             // Agents are no pages: CORS has nothing to add to what they get.
             Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => {
-                let response = door.mcp(&self.endpoint, &mut request).await;
+                let response = door.guard(route, &mut request, |request| self.endpoint.answer(request)).await;
                 (response, read_on_refused(request, limit).await)
             }
             Ok(()) => {
@@ -182,6 +203,27 @@ fn document(content: Value) -> impl Fn() -> std::future::Ready<Response> + Clone
         let mut response = Json(&*content).into_response();
         response.headers_mut().insert(header::CACHE_CONTROL, DOCUMENT_CACHING);
         std::future::ready(response)
+    }
+}
+
+/// The page for people about the HTTP interface.
+fn reference(
+    config: &ServerConfig,
+    tools: &Registry,
+) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
+    let page = rest::page(config, tools, pages::style_sheet()).inspect_err(|error| {
+        tracing::error!(%error, "the page about the HTTP interface cannot be shown");
+    });
+    let page = page.ok().map(Arc::new);
+    move || {
+        let response = match page.as_deref() {
+            Some((html, policy)) => {
+                let headers = [(header::CONTENT_SECURITY_POLICY, policy.clone())];
+                (headers, [(header::CACHE_CONTROL, DOCUMENT_CACHING)], Html(html.clone())).into_response()
+            }
+            None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        };
+        std::future::ready(pages::secure(response))
     }
 }
 

@@ -11,7 +11,6 @@ use crate::{
     chain::chain,
     config::{LoadedRevision, ServerConfig},
     identity::Logins,
-    mcp,
     oauth::{Backing, Users, clients::Published, external::ExternalTokens},
     observe::metrics::Metrics,
     outbound::Outbound,
@@ -58,6 +57,11 @@ impl Current {
         self.serving.load()
     }
 
+    /// Ends what clients listen to: nothing more will come, and the listener would wait for them.
+    pub fn retire(&self) {
+        self.serving().retire(None);
+    }
+
     /// What `/revision` says.
     pub fn revision(&self) -> LoadedRevision {
         LoadedRevision {
@@ -99,7 +103,9 @@ impl Current {
         match prepare(bytes, Some(previous.door()), &self.options, &self.metrics, &self.abort) {
             Ok(serving) => {
                 tracing::info!(revision = %serving.door().mounted().revision, "configuration replaced");
-                self.serving.store(Arc::new(serving));
+                let serving = Arc::new(serving);
+                self.serving.store(Arc::clone(&serving));
+                previous.retire(Some(&serving));
                 self.rejected.store(None);
                 self.metrics.files_loaded(self.options.clock.now());
             }
@@ -132,8 +138,7 @@ fn prepare(
     abort: &CancellationToken,
 ) -> Result<Public, MountedError> {
     let mounted = bytes.parse()?;
-    let tools = Arc::new(Registry::new(&mounted.config, options.workspaces.clone()));
-    let endpoint = mcp::Endpoint::new(&mounted.config, tools, abort.clone());
+    let tools = Registry::new(&mounted.config, options.workspaces.clone()).counted_in(&metrics.tool_calls());
     let (config, login) = (&mounted.config, &mounted.login);
     let logins = Arc::new(match previous {
         Some(door) => door.logins().reloaded(config, login)?,
@@ -152,7 +157,7 @@ fn prepare(
     };
     let door =
         Arc::new(Door::new(mounted, backing, logins, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
-    let public = Public::new(&door, endpoint)?;
+    let public = Public::new(&door, Arc::new(tools), abort.clone())?;
     if let Some(workspaces) = &options.workspaces {
         workspaces.apply(&door.mounted().config.workspaces);
     }

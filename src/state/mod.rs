@@ -3,12 +3,9 @@
 //! Both implement `oauth`'s traits in the same way: writes go to the place, reads come from an index in memory that
 //! follows the place. A grant that is deleted there, by whatever means, is refused from then on.
 
-mod health;
-mod index;
 pub mod kubernetes;
 pub mod local;
 mod objects;
 
-pub use health::Health;
 pub use kubernetes::Kubernetes;
 pub use local::Local;

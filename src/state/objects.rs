@@ -1,6 +1,5 @@
 //! Between what `oauth` works with and the custom resources that are kept.
 
-use super::index::Entry;
 use crate::{
     api::{
         ClientType, OAuthClient, OAuthGrant,
@@ -9,6 +8,7 @@ use crate::{
         preset::Preset,
     },
     config::ClientVerifier,
+    mirror::{Entry, version},
     oauth::{
         client::{Client, NewRegistration, Origin},
         grant::Grant,
@@ -126,9 +126,4 @@ impl Entry for Grant {
     fn user(&self) -> Option<&str> {
         Some(&self.user.id)
     }
-}
-
-/// `resourceVersion`s are numbers that grow: Kubernetes promises it since 1.35 (KEP-5504), and did so before.
-pub fn version(text: Option<&str>) -> u64 {
-    text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }

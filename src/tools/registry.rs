@@ -45,7 +45,7 @@ pub struct Entry {
 type CallFn = dyn Fn(Map<String, Value>, Call) -> BoxFuture<'static, Result<Answer, ToolError>> + Send + Sync;
 
 /// What a tool is, for those who list it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
     /// The name that agents call.
     pub name: &'static str,

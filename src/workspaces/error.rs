@@ -50,6 +50,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The owner's workspace of this name is on its way out.
+    #[error("workspace {workspace:?} is being deleted; try again in a few seconds")]
+    BeingDeleted {
+        /// Its name.
+        workspace: String,
+    },
     /// A name that cannot be.
     #[error(
         "{name:?} cannot be a workspace's name: use 1 to 40 of a-z, 0-9 and -, beginning with a letter and not ending with -{}",
@@ -106,6 +112,14 @@ pub enum Error {
         /// Its name.
         workspace: String,
         /// Why, whether what was asked for may have been done, and what to do.
+        why: String,
+    },
+    /// The cluster refused it.
+    #[error("could not {doing}: the cluster says: {why}")]
+    Refused {
+        /// What it was doing.
+        doing: String,
+        /// Why not, in the cluster's words.
         why: String,
     },
     /// The cluster could not be asked.

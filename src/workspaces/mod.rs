@@ -5,7 +5,9 @@
 //! protocols above.
 
 mod error;
+pub mod kubernetes;
 pub mod local;
+mod paging;
 mod types;
 
 pub use error::Error;

@@ -13,6 +13,7 @@ use portcullis::{
     config::{
         ClientVerifier, Clients, LoginSecret, LoginSecrets, SecretHash, SecretVerifier, ServerConfig, SigningKeys,
     },
+    mirror::Health,
     oauth::{
         client,
         grant::{Grants as _, Known},
@@ -20,7 +21,7 @@ use portcullis::{
     },
     outbound::Outbound,
     server::{self, Listeners, Options, ServerError},
-    state::{Health, Local},
+    state::Local,
     workspaces::{
         Workspaces,
         local::{LocalOptions, LocalWorkspaces},

@@ -10,3 +10,4 @@ mod operator;
 mod servers;
 mod state;
 mod workload;
+mod workspaces;

@@ -18,9 +18,10 @@ use portcullis::{
     ambient::{self, Clock as _, SystemClock},
     config::{Clients, ServerConfig, SigningKeys},
     identity::workload::ServiceAccounts,
+    mirror::Health,
     oauth::workload::GRANT_TYPE,
     server::{self, Listeners, Options},
-    state::{Health, Local},
+    state::Local,
 };
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};

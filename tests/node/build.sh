@@ -86,12 +86,13 @@ image coredns '{"Entrypoint":["/coredns"],"User":"65532"}' "$coredns/coredns"
 image metrics-server '{"Entrypoint":["/metrics-server"],"User":"65532"}' "$metrics_server/metrics-server"
 image static '{"Entrypoint":["/static"],"User":"65532"}' "$work/static"
 
-# A workspace's: something with which a program is fetched, built and tested.
-packages=ca-certificates,curl,gcc,git,libc6-dev,make,procps,python3-minimal
-workspace=$cache/node/workspace-$release-$(sha256sum <<<"$packages" | cut -c 1-12).tar
+# A workspace's image: something with which a program is fetched, built and tested.
+contents=ca-certificates,curl,gcc,git,libc6-dev,make,procps,python3-minimal
+workspace=$cache/node/workspace-$release-$(sha256sum <<<"$contents" | cut -c 1-12).tar
 if [ ! -e "$workspace" ]; then
   echo "making an image of Debian $release (once; kept as $workspace)" >&2
-  PATH=$debian/root/usr/bin:$PATH mmdebstrap --quiet --variant=minbase --include="$packages" \
+  # shellcheck disable=SC2016 # expanded by mmdebstrap's shell
+  PATH=$debian/root/usr/bin:$PATH mmdebstrap --quiet --variant=minbase --include="$contents" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/man/*' --customize-hook='chroot "$1" useradd --create-home --uid 1000 dev' \
     "$release" "$workspace.partial.tar" >&2

@@ -53,4 +53,4 @@ take_back_volumes() {
 serve_claims &
 take_back_volumes &
 wait -n || true
-kill $(jobs -p) 2>/dev/null || true
+jobs -p | xargs kill 2>/dev/null || true

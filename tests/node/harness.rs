@@ -3,10 +3,10 @@
 use crate::node::Node;
 use serde_json::{Value, json};
 use std::{
-    net::TcpListener,
     process::{Command, Output},
     time::{Duration, Instant},
 };
+use tokio::{net::TcpListener, time::timeout};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -127,20 +127,29 @@ async fn a_pod_outlives_a_restart_of_its_kubelet() {
 async fn pods_and_this_process_reach_each_other() {
     let Some(node) = Node::shared_of_ours().await else { return };
     let namespace = restricted_namespace(node).await;
-    let server = TcpListener::bind("0.0.0.0:0").unwrap();
+    let server = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let url = format!("http://{}:{}/", node.host_address(), server.local_addr().unwrap().port());
-    let script = "mkdir /tmp/www; echo hello > /tmp/www/index.html; exec busybox httpd -f -p 8080 -h /tmp/www";
-    let mut pod = restricted_pod("web", "local/busybox:1", &["sh", "-c", script]);
-    pod["spec"]["securityContext"]["runAsUser"] = json!(1000);
+    let mut pod = restricted_pod("web", "local/workspace:1", &["curl", "--retry", "30", "--retry-all-errors", &url]);
+    let script = "mkdir /tmp/www; echo hello > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www";
+    let mut web = pod["spec"]["containers"][0].clone();
+    web["name"] = json!("web");
+    web["image"] = json!("local/busybox:1");
+    web["command"] = json!(["sh", "-c", script]);
+    web["securityContext"]["runAsUser"] = json!(1000);
+    pod["spec"]["containers"].as_array_mut().unwrap().push(web);
     create(node, &namespace, &pod);
-    wait_for(node, &namespace, "condition=Ready", "pod/web");
 
-    let address = text(&node.kubectl(&["-n", &namespace, "get", "pod", "web", "-o", "jsonpath={.status.podIP}"]));
-    let answer = reqwest::get(format!("http://{address}:8080/")).await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "hello\n");
-    let asked = std::thread::spawn(move || server.accept().unwrap().1.ip().to_string());
-    let _ = exec(node, &namespace, "web", &format!("busybox wget -q -T 1 -O - {url}"));
-    assert_eq!(asked.join().unwrap(), address);
+    let (_, caller) = timeout(SOON, server.accept()).await.expect("the pod calls").unwrap();
+    let ask = async || reqwest::get(format!("http://{}:8080/", caller.ip())).await?.text().await;
+    let answer = timeout(SOON, async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    });
+    assert_eq!(answer.await.expect("the pod answers"), "hello\n");
 }
 
 #[tokio::test]

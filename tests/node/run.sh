@@ -31,6 +31,7 @@ machine ip route add "$pods" via "$node_address"
 machine ip route add "$services" via "$node_address"
 echo 1 >/proc/sys/net/ipv4/ip_forward
 echo "$machine_address" >machine-address
+echo "portcullis$number $(<"/sys/class/net/portcullis$number/ifindex")" >cable
 
 # Whatever writes to fixed places writes here instead.
 mount -t proc proc /proc

@@ -16,9 +16,10 @@ use portcullis::{
         AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoginSecret, LoginSecrets, ServerConfig, SigningKeys,
         ToolRules,
     },
+    mirror::Health,
     oauth::client::{NewRegistration, Registrations as _},
     server::{self, Listeners, Options, ServerError},
-    state::{Health, Local},
+    state::Local,
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};

@@ -11,9 +11,10 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use portcullis::{
     api::{ClientType, Grant, Scope, authorization::ClientPolicy},
     config::{ClientVerifier, Clients, ServerConfig, SigningKeys},
+    mirror::Health,
     oauth::workload::NoCluster,
     server::{self, Listeners, Options},
-    state::{Health, Local},
+    state::Local,
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use rcgen::{KeyPair, PublicKeyData as _};

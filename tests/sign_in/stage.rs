@@ -15,10 +15,11 @@ use portcullis::{
     ambient::{self, Clock as _, SystemClock},
     api::{McpEndpoint, OAuthClient, validation::admit},
     config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE},
+    mirror::Health,
     oauth::workload::NoCluster,
     plan::{ClusterFacts, Inputs, Plan, plan},
     server::{self, Listeners, Options},
-    state::{Health, Local},
+    state::Local,
     workspaces::local::{LocalOptions, LocalWorkspaces},
 };
 use serde_json::{Value, json};

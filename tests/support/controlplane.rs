@@ -26,11 +26,11 @@ use std::{
 };
 use tokio::{sync::OnceCell, time::Instant};
 
-/// The controllers that run: what owner references, Deployments, Services and namespaces need. HorizontalPodAutoscalers
-/// are left alone, since nothing measures pods here.
+/// The controllers that run: what owner references, Deployments, StatefulSets with their volumes, Services, quotas and
+/// namespaces need. HorizontalPodAutoscalers are left alone, since nothing measures pods here.
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
-    deployment-controller,replicaset-controller,endpointslice-controller,disruption-controller,\
-    root-ca-certificate-publisher-controller";
+    deployment-controller,replicaset-controller,statefulset-controller,endpointslice-controller,disruption-controller,\
+    persistentvolumeclaim-protection-controller,resourcequota-controller,root-ca-certificate-publisher-controller";
 
 const READY_WITHIN: Duration = Duration::from_mins(2);
 

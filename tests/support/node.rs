@@ -6,6 +6,7 @@ use crate::support::{
     audit,
     process::{Janitor, Process, run_at_end},
 };
+use k8s_openapi::{List, api::core::v1::Pod};
 use portcullis::api::crds;
 use std::{
     env, fs,
@@ -172,17 +173,17 @@ impl Node {
         fs::remove_file(self.folder().join("stopped").join(component)).unwrap();
     }
 
-    /// Kills the kubelet, starts it again, and waits until it answers.
+    /// Kills the kubelet, starts it again, and waits until it knows its pods.
     pub async fn restart_kubelet(&self) {
         self.stop("kubelet");
         self.start_again("kubelet");
         let client = self.client().await;
         let deadline = Instant::now() + READY_WITHIN;
         loop {
-            let request = http::Request::get("/api/v1/nodes/node/proxy/healthz").body(Vec::new()).unwrap();
-            match client.request_text(request).await {
-                Ok(_) => return,
-                Err(problem) => assert!(Instant::now() < deadline, "the kubelet does not answer: {problem}"),
+            let request = http::Request::get("/api/v1/nodes/node/proxy/pods").body(Vec::new()).unwrap();
+            match client.request::<List<Pod>>(request).await {
+                Ok(pods) if !pods.items.is_empty() => return,
+                answer => assert!(Instant::now() < deadline, "the kubelet does not know its pods: {answer:?}"),
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

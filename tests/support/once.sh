@@ -1,6 +1,7 @@
 # Sourced by the scripts that build or install a tool of the tests once, into ${PORTCULLIS_CACHE:-~/.cache/portcullis},
 # outside the checkout. Nothing is installed on the machine, and nothing here needs root.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # for those who source this
 cache=${PORTCULLIS_CACHE:-$HOME/.cache/portcullis}
 
 # One builder at a time: tests of several processes may ask at once. The lock lasts until the script ends.

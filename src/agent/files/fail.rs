@@ -44,7 +44,6 @@ fn reason(error: &io::Error) -> (FailureKind, String) {
         _ => match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ELOOP) => (FailureKind::Invalid, "its links lead in a circle"),
             Some(Errno::EMFILE | Errno::ENFILE) => (FailureKind::Exhausted, "too many files are open"),
-            Some(Errno::EPERM) => (FailureKind::Denied, "the workspace's user may not"),
             _ => return (FailureKind::Internal, error.to_string()),
         },
     };

@@ -1,5 +1,10 @@
 //! What somebody may have meant whose text is not in a file.
 
+use super::limits::Deadline;
+use std::time::Duration;
+
+/// How long that is looked for: text that repeats itself comes near in very many places.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How much of a line is quoted.
 const QUOTED: usize = 120;
 
@@ -17,17 +22,21 @@ pub(super) fn nearest(text: &str, wanted: &str) -> String {
     if wanted.is_empty() {
         return "it is nothing but white space, and must be there exactly as it is written".to_owned();
     }
-    if let Some((line, _)) = longest(&lines, wanted, same_but_white).filter(|(_, agree)| *agree == wanted.len()) {
+    let deadline = Deadline::after(PATIENCE);
+    let like_white = longest(&lines, wanted, same_but_white, deadline);
+    if let Some((line, _)) = like_white.filter(|(_, agree)| *agree == wanted.len()) {
         return format!(
             "it differs in white space only from the text at line {}. Copy that as it stands, with its indentation: {}",
             line + 1,
             quote(lines.get(line).copied().unwrap_or_default())
         );
     }
-    if let Some((line, _)) = longest(&lines, wanted, same_but_case).filter(|(_, agree)| *agree == wanted.len()) {
+    if let Some((line, _)) =
+        longest(&lines, wanted, same_but_case, deadline).filter(|(_, agree)| *agree == wanted.len())
+    {
         return format!("it differs in upper and lower case only from the text at line {}", line + 1);
     }
-    if let Some((line, agree)) = longest(&lines, wanted, same_but_white)
+    if let Some((line, agree)) = like_white
         && let Some(expected) = wanted.get(agree)
     {
         let there = lines.get(line + agree).map_or_else(|| "nothing more".to_owned(), |line| quote(line));
@@ -43,7 +52,12 @@ pub(super) fn nearest(text: &str, wanted: &str) -> String {
 
 /// The line from which on most lines are as wanted, and how many; `None` where not even one is. The first line wanted
 /// may be the end of a line, and the last one the start of one.
-fn longest(lines: &[&str], wanted: &[&str], same: fn(&str, &str, Place) -> bool) -> Option<(usize, usize)> {
+fn longest(
+    lines: &[&str],
+    wanted: &[&str],
+    same: fn(&str, &str, Place) -> bool,
+    deadline: Deadline,
+) -> Option<(usize, usize)> {
     let agree = |start: usize| {
         let pairs = lines.iter().skip(start).zip(wanted).enumerate();
         let place = |index| Place { first: index == 0, last: index + 1 == wanted.len() };
@@ -55,7 +69,7 @@ fn longest(lines: &[&str], wanted: &[&str], same: fn(&str, &str, Place) -> bool)
         if agree > best.map_or(0, |(_, agree)| agree) {
             best = Some((start, agree));
         }
-        if agree == wanted.len() {
+        if agree == wanted.len() || deadline.passed() {
             break;
         }
     }

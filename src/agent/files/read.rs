@@ -55,13 +55,13 @@ pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failu
                     path.display()
                 )));
             }
-            Found::NoText if by_lines => {
+            Found::NoText { start } if by_lines => {
                 return Err(fail::invalid(format!(
-                    "{} is no text in UTF-8: leave out start_line and end_line to get its bytes",
+                    "{} is no text in UTF-8 there: pass start_byte {start} instead of lines to get its bytes",
                     path.display()
                 )));
             }
-            Found::NoText => {
+            Found::NoText { .. } => {
                 source.seek(SeekFrom::Start(0)).map_err(failed)?;
                 bytes(&mut source, 0, max).map_err(failed)?
             }
@@ -117,7 +117,10 @@ enum Found {
         lines: u64,
     },
     /// They are not in UTF-8, or have NULs.
-    NoText,
+    NoText {
+        /// Where they begin, in bytes.
+        start: u64,
+    },
 }
 
 /// The next `max` bytes at most, as text if they are, which may then be a few bytes less.
@@ -125,10 +128,11 @@ fn bytes(source: &mut Source, start: u64, max: usize) -> io::Result<Part> {
     let want = max.max(LONGEST_CHARACTER);
     let mut bytes = Vec::new();
     source.take(want as u64).read_to_end(&mut bytes)?;
-    let goes_on = bytes.len() > max || !source.fill_buf()?.is_empty();
-    let text = text_start(&bytes, max, goes_on).map(str::len);
+    let all = bytes.len();
+    let more = !source.fill_buf()?.is_empty();
+    let text = text_start(&bytes, max, more || all > max).map(str::len);
     bytes.truncate(text.unwrap_or(max));
-    let next_byte = goes_on.then_some(start + bytes.len() as u64);
+    let next_byte = (more || bytes.len() < all).then_some(start + bytes.len() as u64);
     let content = match text {
         Some(_) => Content::Text(String::from_utf8_lossy(&bytes).into_owned()),
         None => Content::Bytes(bytes),
@@ -171,8 +175,8 @@ fn lines(source: &mut Source, first: u64, last: u64, max: usize) -> io::Result<F
     }
     if whole == 0 {
         // Not even one line fits.
-        return Ok(text_start(&read, max, true).map_or(Found::NoText, |text| {
-            let next_byte = Some(start + text.len() as u64);
+        return Ok(text_start(&read, max, true).map_or(Found::NoText { start }, |text| {
+            let next_byte = (!at_end || text.len() < read.len()).then_some(start + text.len() as u64);
             Found::Lines(Part {
                 content: Content::Text(text.to_owned()),
                 lines: Some((first, first)),
@@ -184,7 +188,7 @@ fn lines(source: &mut Source, first: u64, last: u64, max: usize) -> io::Result<F
     let goes_on = border < read.len() || !at_end;
     read.truncate(border);
     let text = String::from_utf8(read).ok().filter(|text| !text.contains('\0'));
-    Ok(text.map_or(Found::NoText, |text| {
+    Ok(text.map_or(Found::NoText { start }, |text| {
         Found::Lines(Part {
             content: Content::Text(text),
             lines: Some((first, first + whole - 1)),

@@ -38,7 +38,7 @@ pub(super) fn search(tree: &Tree, request: &SearchFiles) -> Result<SearchResults
     search_until(tree, request, Deadline::after(PATIENCE))
 }
 
-fn search_until(tree: &Tree, request: &SearchFiles, deadline: Deadline) -> Result<SearchResults, Failure> {
+pub(super) fn search_until(tree: &Tree, request: &SearchFiles, deadline: Deadline) -> Result<SearchResults, Failure> {
     let limit = within("limit", request.limit, USUAL, &(1..=MOST))? as usize;
     let matcher = matcher(&request.pattern)?;
     let glob = request.glob.as_deref().map(Glob::new).transpose()?;

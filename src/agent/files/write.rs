@@ -59,8 +59,8 @@ pub(super) fn check_size(bytes: u64) -> Result<(), Failure> {
 /// It keeps mode and, where that is allowed, owner; a hard link to the old file keeps the old content.
 pub(super) fn replace(path: &Path, content: &[u8], mode: Option<u32>) -> Result<bool, Failure> {
     let failed = |error| fail::io("write", path, &error);
-    let folder = path.parent().ok_or_else(|| fail::conflict("/ is a folder, not a file"))?;
     let old = existing(path)?;
+    let folder = path.parent().unwrap_or(path);
     if old.is_none() {
         fs::create_dir_all(folder).map_err(|error| fail::io("make the folder", folder, &error))?;
     }

@@ -160,7 +160,13 @@ impl Agent {
         let mut job = job::prepare(&self.0.options, &command, self.0.output.files("main", true)).await?.job;
         (job.program, job.args, job.sinks.echo) = (name.into(), words.map(Into::into).collect(), true);
         let running = self.launch("main", &command, job, self.0.stop.child_token(), self.place()?).await?.0;
-        Ok(running.view())
+        let view = running.view();
+        self.0.tasks.spawn(async move {
+            running.record.until_ended().await;
+            let exit_code = running.record.condition().exit_code;
+            tracing::info!(exit_code, "the workspace's program has ended; the workspace goes on");
+        });
+        Ok(view)
     }
 
     /// Takes up the command with this id, or starts it.

@@ -17,7 +17,7 @@ pub(super) fn sample() -> Sample {
 }
 
 /// The figures, from what the system's files say.
-fn measure(cgroup: &str, mountinfo: &str, read: &dyn Fn(&Path) -> Option<String>) -> Sample {
+pub(super) fn measure(cgroup: &str, mountinfo: &str, read: &dyn Fn(&Path) -> Option<String>) -> Sample {
     let (mounts, places) = (mounts(mountinfo), memberships(cgroup));
     let group = |controller: &'static str, file: &str| Group::find(controller, file, &mounts, &places, read);
     let mut sample = Sample::default();

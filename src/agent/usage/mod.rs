@@ -6,6 +6,8 @@
 
 mod cgroup;
 mod processes;
+#[cfg(test)]
+mod tests;
 
 use super::{
     answer::Answer,

@@ -54,3 +54,20 @@ impl Stat {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_read_whatever_it_is_called() {
+        let numbers = "S 1 4242 4242 0 -1 4194560 2540 9917 0 3 11 7 20 2 20 0 1 0 35 6254592 901 184467 1 1 0 0";
+        let expected = Some(Stat { group: 4242, ticks: 40.0, pages: 901.0 });
+        for name in ["bash", "a b", ") R 1 (", "a\nb"] {
+            assert_eq!(Stat::read(&format!("77 ({name}) {numbers}")), expected, "{name}");
+        }
+        for wrong in ["", "77 (bash", "77 (bash) S 1", "77 (bash) S 1 x 2"] {
+            assert_eq!(Stat::read(wrong), None, "{wrong}");
+        }
+    }
+}

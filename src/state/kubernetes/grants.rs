@@ -1,10 +1,11 @@
 //! `Grants` over `OAuthGrant`s.
 
-use super::{Kubernetes, RequestError};
+use super::Kubernetes;
 use crate::{
     api::grant::{RefreshState, Revocation, RevocationReason},
+    mirror::{self, Found, RequestError, request},
     oauth::grant::{Grant, Grants, GrantsError, Known},
-    state::{index::Found, objects},
+    state::objects,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -27,12 +28,12 @@ impl From<RequestError> for GrantsError {
 impl Kubernetes {
     /// At the API server. Memory learns of it.
     pub(super) async fn read_grant(&self, name: &str) -> Result<Option<Arc<Grant>>, RequestError> {
-        let answer = self.request(self.grants.get_opt(name)).await?;
+        let answer = request(self.grants.get_opt(name)).await?;
         let grant = answer.and_then(|object| self.readable_grant(object).ok());
         let Some(grant) = grant else {
             // Only what was known can be forgotten: else anybody could fill memory with names.
             if let Found::Here(known) = self.known.find(name) {
-                let version = objects::version(Some(&known.version));
+                let version = mirror::version(Some(&known.version));
                 self.known.removed(name, Some(version), self.clock.now());
             }
             return Ok(None);
@@ -44,7 +45,7 @@ impl Kubernetes {
     async fn patch_grant(&self, name: &str, version: &str, mut patch: Value) -> Result<Arc<Grant>, RequestError> {
         patch["metadata"] = json!({"resourceVersion": version});
         let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-        let kept = self.request(self.grants.patch(name, &params, &patch)).await?;
+        let kept = request(self.grants.patch(name, &params, &patch)).await?;
         let kept = self.readable_grant(kept).map_err(RequestError::Unreadable)?;
         Ok(self.known.answered(kept))
     }
@@ -86,7 +87,7 @@ impl Grants for Kubernetes {
     async fn create(&self, grant: Grant) -> Result<Arc<Grant>, GrantsError> {
         let mut object = objects::new_grant(grant, &self.endpoint);
         object.metadata.labels = Some(self.labels(&[]));
-        let created = match self.request(self.new_grants.create(&PostParams::default(), &object)).await {
+        let created = match request(self.new_grants.create(&PostParams::default(), &object)).await {
             Ok(created) => created,
             Err(error) if error.code() == Some(409) => return Err(GrantsError::Exists),
             Err(error) => return Err(error.into()),

@@ -10,29 +10,25 @@
 mod grants;
 mod last_use;
 mod registrations;
-mod watch;
 
-use super::{
-    health::Health,
-    index::Index,
-    objects::{self, Registered},
-};
+use super::objects::{self, Registered};
 use crate::{
     ambient::Clock,
     api::{
         OAuthClient, OAuthGrant,
         labels::{ENDPOINT_LABEL, REGISTERED_DYNAMIC, REGISTERED_LABEL},
     },
+    mirror::{Health, Index, Times, Watch, identity},
     oauth::grant::Grant,
 };
-use kube::{Api, Client, Resource, core::DeserializeGuard, runtime::watcher::Event};
-use last_use::LastUses;
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use kube::{
+    Api, Client,
+    core::DeserializeGuard,
+    runtime::watcher::{Config, Event},
+};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 use tokio_util::sync::CancellationToken;
-use watch::Watch;
 
-/// How long one request to the API server may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The kinds that are listed before the server is ready.
 pub const KINDS: usize = 2;
 
@@ -48,36 +44,9 @@ pub struct Kubernetes {
     endpoint: String,
     known: Index<Grant>,
     registered: Index<Registered>,
-    last_uses: LastUses,
+    last_uses: Times,
     health: Arc<Health>,
     clock: Arc<dyn Clock>,
-}
-
-/// Why the API server did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// It did not answer.
-    #[error("the API server did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
-    Timeout,
-    /// It refused, or could not be reached.
-    #[error("the API server did not do it")]
-    Api(#[source] kube::Error),
-    /// It keeps something that this version cannot read.
-    #[error("{0} cannot be read; update the CRDs and the servers to the same version")]
-    Unreadable(String),
-    /// Others changed the same object again and again.
-    #[error("others changed it again and again")]
-    Contended,
-}
-
-impl RequestError {
-    /// The HTTP status of the refusal.
-    fn code(&self) -> Option<u16> {
-        match self {
-            Self::Api(kube::Error::Api(status)) => Some(status.code),
-            _ => None,
-        }
-    }
 }
 
 impl Kubernetes {
@@ -92,7 +61,7 @@ impl Kubernetes {
             endpoint: endpoint.to_owned(),
             known: Index::default(),
             registered: Index::default(),
-            last_uses: LastUses::default(),
+            last_uses: Times::new("when grants were last used"),
             health,
             clock,
         }
@@ -102,7 +71,7 @@ impl Kubernetes {
     pub async fn run(&self, stop: &CancellationToken) {
         let of_endpoint = format!("{ENDPOINT_LABEL}={}", self.endpoint);
         let dynamic = format!("{of_endpoint},{REGISTERED_LABEL}={REGISTERED_DYNAMIC}");
-        let mut watch = Watch::new(self.grants.clone(), &of_endpoint);
+        let mut watch = Watch::new(self.grants.clone(), Config::default().labels(&of_endpoint));
         let grants = async {
             loop {
                 let event = watch.next().await;
@@ -110,7 +79,7 @@ impl Kubernetes {
                 watch.taken_in(&self.health);
             }
         };
-        let mut watch = Watch::new(self.clients.clone(), &dynamic);
+        let mut watch = Watch::new(self.clients.clone(), Config::default().labels(&dynamic));
         let clients = async {
             loop {
                 let event = watch.next().await;
@@ -122,11 +91,11 @@ impl Kubernetes {
             tokio::select! {
                 () = grants => {}
                 () = clients => {}
-                () = self.save_last_uses() => {}
+                () = self.last_uses.save(self) => {}
             }
         };
         stop.run_until_cancelled(Box::pin(following)).await;
-        self.save_last_uses_at_the_end().await;
+        self.last_uses.save_at_the_end(self).await;
     }
 
     async fn grant_told(&self, event: Event<Guarded<OAuthGrant>>) {
@@ -206,23 +175,10 @@ impl Kubernetes {
         let own = [(ENDPOINT_LABEL, self.endpoint.as_str())];
         own.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
-
-    /// One request, within its time.
-    async fn request<T>(&self, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, RequestError> {
-        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-            Ok(answer) => answer.map_err(RequestError::Api),
-            Err(_) => Err(RequestError::Timeout),
-        }
-    }
 }
 
 impl fmt::Debug for Kubernetes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kubernetes").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
-}
-
-fn identity<K: Resource>(object: &K) -> (String, u64) {
-    let metadata = object.meta();
-    (metadata.name.clone().unwrap_or_default(), objects::version(metadata.resource_version.as_deref()))
 }

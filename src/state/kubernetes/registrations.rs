@@ -1,13 +1,11 @@
 //! `Registrations` over `OAuthClient`s that carry the label `portcullis.dev/registered`.
 
-use super::{Kubernetes, RequestError};
+use super::Kubernetes;
 use crate::{
     api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL},
+    mirror::{Entry as _, Found, RequestError, request},
     oauth::client::{Client, ClientError, NewRegistration, Registrations},
-    state::{
-        index::{Entry as _, Found},
-        objects,
-    },
+    state::objects,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -23,7 +21,7 @@ impl From<RequestError> for ClientError {
 impl Kubernetes {
     /// At the API server. Memory learns of it.
     pub(super) async fn read_client(&self, name: &str) -> Result<Option<Arc<Client>>, RequestError> {
-        let answer = self.request(self.clients.get_opt(name)).await?;
+        let answer = request(self.clients.get_opt(name)).await?;
         let Some(client) = answer.and_then(|object| self.readable_client(object).ok()) else {
             if let Found::Here(known) = self.registered.find(name) {
                 self.registered.removed(name, Some(known.version()), self.clock.now());
@@ -54,7 +52,7 @@ impl Registrations for Kubernetes {
     async fn create(&self, client_id: &str, new: NewRegistration) -> Result<Arc<Client>, ClientError> {
         let mut object = objects::new_registration(client_id, new, &self.endpoint);
         object.metadata.labels = Some(self.labels(&[(REGISTERED_LABEL, REGISTERED_DYNAMIC)]));
-        let created = self.request(self.new_clients.create(&PostParams::default(), &object)).await?;
+        let created = request(self.new_clients.create(&PostParams::default(), &object)).await?;
         let created = self.readable_client(DeserializeGuard(Ok(created))).map_err(RequestError::Unreadable)?;
         Ok(Arc::clone(&self.registered.answered(created).client))
     }

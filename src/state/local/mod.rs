@@ -7,16 +7,14 @@
 mod folder;
 mod shelf;
 
-use super::{
-    index::{Found, Index},
-    objects::{self, Registered},
-};
+use super::objects::{self, Registered};
 use crate::{
     ambient::Clock,
     api::{
         OAuthClient, OAuthGrant,
         grant::{OAuthGrantStatus, RefreshState, Revocation, RevocationReason},
     },
+    mirror::{Found, Index},
     oauth::{
         client::{Client, ClientError, NewRegistration, Registrations},
         grant::{Grant, Grants, GrantsError, Known},

@@ -1,7 +1,7 @@
 //! The objects of one kind, as a very small API server keeps them: by name, each write with a version of its own.
 
 use super::folder::Folder;
-use crate::state::objects::version;
+use crate::mirror::version;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt as _};

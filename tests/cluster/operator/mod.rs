@@ -12,3 +12,4 @@ mod rest;
 mod restore;
 mod servers;
 pub mod stage;
+mod workspaces;

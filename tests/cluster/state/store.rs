@@ -17,11 +17,12 @@ use kube::{
 use portcullis::{
     ambient::{Clock as _, SystemClock},
     api::{OAuthClient, OAuthGrant},
+    mirror::Health,
     oauth::{
         client::{NewRegistration, Registrations},
         grant::{Grants, Known},
     },
-    state::{Health, Kubernetes, kubernetes::KINDS},
+    state::{Kubernetes, kubernetes::KINDS},
 };
 use serde_json::json;
 use std::sync::Arc;

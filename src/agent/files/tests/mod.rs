@@ -1,5 +1,12 @@
 //! The operations on real files, and through the routes.
 
+mod disk;
+mod edit;
+mod look;
+mod paths;
+mod read;
+mod write;
+
 use super::{Files, tree::Tree};
 use crate::agent::protocol::{Failure, FailureKind};
 use axum::body::Body;

@@ -53,7 +53,7 @@ impl Health {
     }
 
     /// One more kind was listed for the first time.
-    pub(super) fn listed(&self) {
+    pub(crate) fn listed(&self) {
         self.unlisted.fetch_sub(1, Ordering::AcqRel);
     }
 }

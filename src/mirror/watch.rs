@@ -5,7 +5,8 @@
 //! node that died, a load balancer that forgot the connection. So memory is at most that much older than the cluster,
 //! without a second source of truth.
 
-use crate::{chain::chain, state::Health};
+use super::Health;
+use crate::chain::chain;
 use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Resource,
@@ -22,7 +23,7 @@ const WATCH_SECONDS: u32 = 10;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// The objects of one kind with certain labels, and what happens to them.
+/// Some objects of one kind, and what happens to them.
 pub struct Watch<K> {
     events: BoxStream<'static, Result<Event<K>, watcher::Error>>,
     failing: bool,
@@ -38,8 +39,9 @@ enum Listing {
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
-    pub fn new(api: Api<K>, labels: &str) -> Self {
-        let config = watcher::Config::default().labels(labels).timeout(WATCH_SECONDS);
+    /// Of those that `selection` selects.
+    pub fn new(api: Api<K>, selection: watcher::Config) -> Self {
+        let config = selection.timeout(WATCH_SECONDS);
         Self { events: watcher(api, config).backoff(Retry::default()).boxed(), failing: false, listing: Listing::Begun }
     }
 

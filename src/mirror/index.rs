@@ -1,13 +1,14 @@
-//! What memory knows of the things of one kind: by name, by user, and which names went not long ago.
+//! What memory knows of the things of one kind: by name, by user in order, and which names went not long ago.
 //!
 //! A watch tells of a write some time after it was made, and the answer to a write may come after the watch told of
 //! the next one. So every thing carries its version, and older news is dropped, for deleted names too.
 
 use jiff::{SignedDuration, Timestamp};
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
+use tokio::sync::watch;
 
 /// How long the name of a deleted thing is remembered: longer than any authorization code or answer is under way.
 const REMEMBER_GONE: SignedDuration = SignedDuration::from_mins(10);
@@ -20,6 +21,10 @@ pub trait Entry {
     fn version(&self) -> u64;
     /// Whose it is, if things of this kind belong to somebody.
     fn user(&self) -> Option<&str>;
+    /// What its user's things are sorted by, before their names.
+    fn order(&self) -> &str {
+        self.name()
+    }
 }
 
 /// What is known of a name.
@@ -35,12 +40,16 @@ pub enum Found<T> {
 
 /// The index. Reading takes a lock for the time of a look-up; nothing waits while it is held.
 #[derive(Debug)]
-pub struct Index<T>(RwLock<Inner<T>>);
+pub struct Index<T> {
+    inner: RwLock<Inner<T>>,
+    changed: watch::Sender<()>,
+}
 
 #[derive(Debug)]
 struct Inner<T> {
     here: HashMap<String, Slot<T>>,
-    users: HashMap<String, BTreeSet<String>>,
+    /// By user; then by order and name.
+    users: HashMap<String, BTreeMap<(String, String), Arc<T>>>,
     /// The version of which no more is to be believed.
     gone: HashMap<String, u64>,
     /// In the order of deletion.
@@ -60,13 +69,14 @@ struct Slot<T> {
 
 impl<T> Default for Index<T> {
     fn default() -> Self {
-        Self(RwLock::new(Inner {
+        let inner = Inner {
             here: HashMap::new(),
             users: HashMap::new(),
             gone: HashMap::new(),
             gone_at: VecDeque::new(),
             list: 0,
-        }))
+        };
+        Self { inner: RwLock::new(inner), changed: watch::Sender::default() }
     }
 }
 
@@ -81,11 +91,25 @@ impl<T: Entry> Index<T> {
         }
     }
 
-    /// All of a user's.
+    /// All of a user's, in order.
     pub fn of_user(&self, user: &str) -> Vec<Arc<T>> {
+        self.look_at_user(user, |things| things.cloned().collect())
+    }
+
+    /// Looks at all of a user's, in order. Nothing is copied, and nothing may wait.
+    pub fn look_at_user<R>(&self, user: &str, look: impl FnOnce(&mut dyn Iterator<Item = &Arc<T>>) -> R) -> R {
         let inner = self.read();
-        let names = inner.users.get(user).into_iter().flatten();
-        names.filter_map(|name| inner.here.get(name)).map(|slot| Arc::clone(&slot.thing)).collect()
+        look(&mut inner.users.get(user).into_iter().flat_map(BTreeMap::values))
+    }
+
+    /// All of a kind, in no order.
+    pub fn all(&self, of_kind: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
+        self.read().here.values().filter(|slot| of_kind(&slot.thing)).map(|slot| Arc::clone(&slot.thing)).collect()
+    }
+
+    /// Tells of every change from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// How many there are of a kind.
@@ -95,24 +119,22 @@ impl<T: Entry> Index<T> {
 
     /// The place told of a thing.
     pub fn told(&self, thing: T) -> Arc<T> {
-        self.write().put(thing, true)
+        self.change(|inner| inner.put(thing, true))
     }
 
     /// The place answered a write, or a read of this one thing. Returns the newest that is known of it.
     pub fn answered(&self, thing: T) -> Arc<T> {
-        self.write().put(thing, false)
+        self.change(|inner| inner.put(thing, false))
     }
 
     /// Replaces a thing by one of the same version: something is noted that the place does not know yet.
     pub fn amend(&self, name: &str, amended: impl FnOnce(&T) -> T) {
-        if let Some(slot) = self.write().here.get_mut(name) {
-            slot.thing = Arc::new(amended(&slot.thing));
-        }
+        self.change(|inner| inner.amend(name, amended));
     }
 
     /// It is gone since `version`, or whatever was known of it.
     pub fn removed(&self, name: &str, version: Option<u64>, now: Timestamp) {
-        self.write().remove(name, version, now);
+        self.change(|inner| inner.remove(name, version, now));
     }
 
     /// The place begins to tell of all things anew.
@@ -123,22 +145,29 @@ impl<T: Entry> Index<T> {
     /// It has told of all. What it did not tell of is gone. Returns the names that only an answer told of meanwhile:
     /// whether they were made after the list or deleted before it, only the place can say.
     pub fn list_ends(&self, now: Timestamp) -> Vec<String> {
-        let mut inner = self.write();
-        let list = inner.list;
-        let old: Vec<String> =
-            inner.here.iter().filter(|(_, slot)| slot.list < list).map(|(name, _)| name.clone()).collect();
-        for name in old {
-            inner.remove(&name, None, now);
-        }
-        inner.here.iter().filter(|(_, slot)| !slot.told).map(|(name, _)| name.clone()).collect()
+        self.change(|inner| {
+            let list = inner.list;
+            let old: Vec<String> =
+                inner.here.iter().filter(|(_, slot)| slot.list < list).map(|(name, _)| name.clone()).collect();
+            for name in old {
+                inner.remove(&name, None, now);
+            }
+            inner.here.iter().filter(|(_, slot)| !slot.told).map(|(name, _)| name.clone()).collect()
+        })
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Inner<T>) -> R) -> R {
+        let result = change(&mut self.write());
+        self.changed.send_replace(());
+        result
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner<T>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner<T>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,20 +178,47 @@ impl<T: Entry> Inner<T> {
         if let Some(slot) = self.here.get_mut(name) {
             slot.list = self.list;
             slot.told |= told;
-            if slot.thing.version() < thing.version() {
-                slot.thing = Arc::clone(&thing);
+            if slot.thing.version() >= thing.version() {
+                return Arc::clone(&slot.thing);
             }
-            return Arc::clone(&slot.thing);
+            let before = std::mem::replace(&mut slot.thing, Arc::clone(&thing));
+            self.unlink(&before);
+            self.link(&thing);
+            return thing;
         }
         if self.gone.get(name).is_some_and(|gone| thing.version() <= *gone) {
             return thing;
         }
         self.gone.remove(name);
-        if let Some(user) = thing.user() {
-            self.users.entry(user.to_owned()).or_default().insert(name.to_owned());
-        }
+        self.link(&thing);
         self.here.insert(name.to_owned(), Slot { thing: Arc::clone(&thing), list: self.list, told });
         thing
+    }
+
+    fn amend(&mut self, name: &str, amended: impl FnOnce(&T) -> T) {
+        if let Some(slot) = self.here.get_mut(name) {
+            let after = Arc::new(amended(&slot.thing));
+            let before = std::mem::replace(&mut slot.thing, Arc::clone(&after));
+            self.unlink(&before);
+            self.link(&after);
+        }
+    }
+
+    fn link(&mut self, thing: &Arc<T>) {
+        if let Some(user) = thing.user() {
+            self.users.entry(user.to_owned()).or_default().insert(place(&**thing), Arc::clone(thing));
+        }
+    }
+
+    fn unlink(&mut self, thing: &T) {
+        if let Some(user) = thing.user()
+            && let Some(things) = self.users.get_mut(user)
+        {
+            things.remove(&place(thing));
+            if things.is_empty() {
+                self.users.remove(user);
+            }
+        }
     }
 
     fn remove(&mut self, name: &str, version: Option<u64>, now: Timestamp) {
@@ -170,14 +226,8 @@ impl<T: Entry> Inner<T> {
         if version.is_some_and(|version| known.is_some_and(|known| version < known)) {
             return;
         }
-        if let Some(slot) = self.here.remove(name)
-            && let Some(user) = slot.thing.user()
-            && let Some(names) = self.users.get_mut(user)
-        {
-            names.remove(name);
-            if names.is_empty() {
-                self.users.remove(user);
-            }
+        if let Some(slot) = self.here.remove(name) {
+            self.unlink(&slot.thing);
         }
         let version = version.or(known).unwrap_or_default();
         let gone = self.gone.entry(name.to_owned()).or_default();
@@ -194,6 +244,10 @@ impl<T: Entry> Inner<T> {
             }
         }
     }
+}
+
+fn place<T: Entry>(thing: &T) -> (String, String) {
+    (thing.order().to_owned(), thing.name().to_owned())
 }
 
 #[cfg(test)]
@@ -262,6 +316,43 @@ mod tests {
         assert_eq!(index.list_ends(at(0)), ["new"]);
         assert_eq!(version(&index, "goes"), Err("gone"));
         assert_eq!((version(&index, "stays"), version(&index, "new")), (Ok(1), Ok(7)));
+    }
+
+    #[test]
+    fn things_are_in_order_wherever_they_move() {
+        #[derive(Clone, Debug)]
+        struct Named(&'static str, u64, &'static str, &'static str);
+        impl Entry for Named {
+            fn name(&self) -> &str {
+                self.0
+            }
+            fn version(&self) -> u64 {
+                self.1
+            }
+            fn user(&self) -> Option<&str> {
+                Some(self.2)
+            }
+            fn order(&self) -> &str {
+                self.3
+            }
+        }
+        let index: Index<Named> = Index::default();
+        let names = |user: &str| index.of_user(user).iter().map(|thing| thing.0).collect::<Vec<_>>();
+        let mut changes = index.changes();
+        for named in [Named("a", 1, "ann", "z"), Named("b", 2, "ann", "m"), Named("c", 3, "ann", "m")] {
+            index.told(named);
+        }
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        assert_eq!(names("ann"), ["b", "c", "a"]);
+        index.told(Named("a", 4, "ann", "d"));
+        index.amend("b", |thing| Named(thing.0, thing.1, thing.2, "n"));
+        assert_eq!(names("ann"), ["a", "c", "b"], "renamed");
+        index.told(Named("c", 5, "bob", "m"));
+        assert_eq!((names("ann"), names("bob")), (vec!["a", "b"], vec!["c"]), "made anew by somebody else");
+        index.removed("c", None, at(0));
+        assert!(names("bob").is_empty());
+        assert!(changes.has_changed().unwrap());
     }
 
     #[test]

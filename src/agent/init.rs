@@ -1,0 +1,199 @@
+//! The first process of a workspace: reaps what nobody else does, keeps the service running, and ends everything in
+//! order (signals: POSIX.1-2024; subreapers: prctl(2)).
+//!
+//! The service is a child of its own, so that a service that dies takes only what ran in it.
+
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::{Pid, getpid},
+};
+use std::{fs, io, process::Command, time::Duration};
+use tokio::{
+    signal::unix::{Signal as Signals, SignalKind, signal},
+    time::{Instant, sleep, sleep_until},
+};
+
+/// How long the service may take to end what runs in it.
+const SERVICE_TIME: Duration = Duration::from_secs(8);
+/// How long processes that belong to nobody may take to end after SIGTERM before SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long SIGKILL may take; more only where the kernel is stuck, or where they make new ones faster than they die.
+const KILL_TIME: Duration = Duration::from_secs(5);
+/// How often to look, where nothing else tells.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long to wait before a service that died young is started again, and one that could not be started.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Until when a service is young.
+const YOUNG: Duration = Duration::from_secs(10);
+
+/// Runs the service, again and again, until SIGTERM or SIGINT; then ends everything.
+pub async fn run(service: impl FnMut() -> Command) -> io::Result<()> {
+    // Orphans come to this process as they do where it is the first one.
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let init = Init {
+        children: signal(SignalKind::child())?,
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
+    init.run(service).await;
+    Ok(())
+}
+
+struct Init {
+    children: Signals,
+    terminate: Signals,
+    interrupt: Signals,
+}
+
+impl Init {
+    async fn run(mut self, mut service: impl FnMut() -> Command) {
+        loop {
+            let started = Instant::now();
+            let pause = match service().spawn() {
+                Ok(child) => {
+                    // It is waited for below, with all others.
+                    let id = Pid::from_raw(child.id().cast_signed());
+                    let Some(how) = self.until_ended(id).await else {
+                        return self.end(id).await;
+                    };
+                    tracing::error!(how, "the agent's service ended; what ran in it is ended, and it is started again");
+                    self.end_orphans().await;
+                    if started.elapsed() < YOUNG { PAUSE } else { Duration::ZERO }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the agent's service could not be started; that is tried again");
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.asked_to_end() => return self.end_orphans().await,
+            }
+        }
+    }
+
+    /// How this child ended; `None` when everything is to end before that.
+    async fn until_ended(&mut self, id: Pid) -> Option<String> {
+        loop {
+            if let Some(how) = reap(id) {
+                return Some(how);
+            }
+            tokio::select! {
+                _ = self.children.recv() => {}
+                _ = self.terminate.recv() => return None,
+                _ = self.interrupt.recv() => return None,
+            }
+        }
+    }
+
+    async fn asked_to_end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Ends the service and all that is left.
+    async fn end(&mut self, service: Pid) {
+        tracing::info!("the workspace stops");
+        let _ = kill(service, Signal::SIGTERM);
+        let until = Instant::now() + SERVICE_TIME;
+        while reap(service).is_none() {
+            tokio::select! {
+                _ = self.children.recv() => {}
+                () = sleep_until(until) => break,
+            }
+        }
+        self.end_orphans().await;
+    }
+
+    /// Ends every child that is left: what daemons and dead services have left behind.
+    async fn end_orphans(&mut self) {
+        let started = Instant::now();
+        let mut asked = Vec::new();
+        loop {
+            let _ = reap(getpid());
+            let children = children();
+            if children.is_empty() || started.elapsed() >= GRACE + KILL_TIME {
+                return;
+            }
+            for child in children {
+                if started.elapsed() >= GRACE {
+                    let _ = kill(child, Signal::SIGKILL);
+                } else if !asked.contains(&child) {
+                    let _ = kill(child, Signal::SIGTERM);
+                    let _ = kill(child, Signal::SIGCONT);
+                    asked.push(child);
+                }
+            }
+            tokio::select! {
+                _ = self.children.recv() => {}
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+}
+
+/// Takes leave of every child that has ended. How this one ended, if it is among them.
+fn reap(wanted: Pid) -> Option<String> {
+    let mut found = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(id, code)) if id == wanted => found = Some(format!("exit code {code}")),
+            Ok(WaitStatus::Signaled(id, signal, _)) if id == wanted => found = Some(signal.to_string()),
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return found,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => {
+                tracing::error!(%error, "children cannot be waited for");
+                return found;
+            }
+        }
+    }
+}
+
+/// The children of this process that have not been reaped.
+fn children() -> Vec<Pid> {
+    let own = getpid();
+    // Another namespace's numbers are of other processes.
+    let numbers_fit = fs::read_link("/proc/self").is_ok_and(|link| link.to_str() == Some(&own.to_string()));
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    if !numbers_fit {
+        return Vec::new();
+    }
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|id| {
+            let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { return false };
+            parent(&stat) == Some(own.as_raw())
+        })
+        .map(Pid::from_raw)
+        .collect()
+}
+
+/// The parent in a line of `/proc/ID/stat`: the second word after the name, which may have any characters.
+fn parent(stat: &str) -> Option<i32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_is_found_behind_any_name() {
+        for (stat, expected) in [
+            ("7 (sh) S 1 7 7 0", Some(1)),
+            ("7 (a) b) S 12 7", Some(12)),
+            ("7 (a\nb c) Z 3 7", Some(3)),
+            ("7 sh", None),
+            ("", None),
+        ] {
+            assert_eq!(parent(stat), expected, "{stat}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! `portcullis agent`: what runs inside a workspace.
+
+use crate::{
+    agent::{
+        connect::connect,
+        environment, init,
+        install::install,
+        listen,
+        place::{HOME_VARIABLE, OUTPUT_DIR, SOCKET},
+        service::{Agent, Options},
+    },
+    ambient::SystemClock,
+};
+use clap::{Args, Subcommand};
+use nix::unistd::{User, getuid};
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How many threads do what may wait, such as looking at files.
+const BLOCKING_THREADS: usize = 8;
+
+/// Inside a workspace: the agent that runs its commands.
+#[derive(Args, Debug)]
+pub struct AgentArgs {
+    #[command(subcommand)]
+    command: AgentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentCommand {
+    /// Copy this program into a folder
+    Install {
+        /// The folder; made if it is not there
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Be the first process of a workspace
+    Run(RunArgs),
+    /// Connect standard input and output to the agent
+    Connect {
+        /// Where the agent listens
+        #[arg(long, default_value = SOCKET, value_name = "PATH")]
+        socket: PathBuf,
+    },
+}
+
+/// Options of `portcullis agent run`.
+#[derive(Args, Clone, Debug)]
+struct RunArgs {
+    /// The home folder, where commands run [default: HOME, else /]
+    #[arg(long, env = HOME_VARIABLE, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, default_value = SOCKET, value_name = "PATH")]
+    socket: PathBuf,
+    /// Where output is kept that is too long to show
+    #[arg(long, default_value = OUTPUT_DIR, value_name = "DIR")]
+    output: PathBuf,
+    /// What runs command lines
+    #[arg(long, default_value = "/bin/sh", value_name = "PATH")]
+    shell: PathBuf,
+    /// How many seconds a command goes on whose connection was lost
+    #[arg(long, default_value_t = 15, value_name = "SECONDS")]
+    patience: u64,
+    /// Be the service, which the first process starts
+    #[arg(long, hide = true)]
+    service: bool,
+    /// A program to run in the background, with its arguments
+    #[arg(last = true, value_name = "CMD")]
+    program: Vec<String>,
+}
+
+/// Why the command ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentCommandError {
+    /// The binary could not be copied.
+    #[error("the agent could not be installed in {folder}; name a folder that may be written to", folder = folder.display())]
+    Install {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no runtime.
+    #[error("the system has no room for the agent")]
+    Runtime(#[source] io::Error),
+    /// It cannot be the first process.
+    #[error("the agent cannot look after the workspace's processes")]
+    Init(#[source] io::Error),
+    /// It cannot listen.
+    #[error("the agent cannot listen at {socket}; its folder must be there and may be written to", socket = socket.display())]
+    Listen {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No agent answers.
+    #[error("the agent at {socket} cannot be reached", socket = socket.display())]
+    Connect {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Runs the command. Nothing here starts more threads than it needs: workspaces are small.
+pub fn run(args: AgentArgs) -> Result<(), AgentCommandError> {
+    match args.command {
+        AgentCommand::Install { folder } => {
+            install(&folder).map_err(|source| AgentCommandError::Install { folder, source })
+        }
+        AgentCommand::Connect { socket } => {
+            let runtime = runtime()?;
+            let connected = runtime.block_on(connect(&socket));
+            // Standard input may be waited for for ever.
+            runtime.shutdown_background();
+            connected.map_err(|source| AgentCommandError::Connect { socket, source })
+        }
+        AgentCommand::Run(args) if args.service => serve(args),
+        AgentCommand::Run(_) => runtime()?.block_on(init::run(service)).map_err(AgentCommandError::Init),
+    }
+}
+
+/// This command again, as the service.
+fn service() -> Command {
+    let mut arguments = env::args_os().skip(1);
+    let mut command = Command::new("/proc/self/exe");
+    // `agent run`, and what follows.
+    command.arg0("portcullis").args(arguments.by_ref().take(2)).arg("--service").args(arguments);
+    command
+}
+
+fn serve(args: RunArgs) -> Result<(), AgentCommandError> {
+    // A service without its first process would be nobody's.
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
+        .map_err(|error| AgentCommandError::Init(error.into()))?;
+    let home = home(args.home);
+    let mut options = Options::new(home.clone(), args.output, variables(&home), Arc::new(SystemClock));
+    options.shell = args.shell;
+    options.patience = Duration::from_secs(args.patience);
+    let runtime = runtime()?;
+    // Where no thread can be made any more, because processes used them up, this one is still there.
+    runtime.spawn_blocking(|| ());
+    runtime.block_on(async {
+        let socket = args.socket;
+        let listener = listen::bind(&socket).map_err(|source| AgentCommandError::Listen { socket, source })?;
+        let agent = Agent::new(options);
+        if !args.program.is_empty() {
+            main_program(&agent, args.program).await;
+        }
+        let mut terminate = signal(SignalKind::terminate()).map_err(AgentCommandError::Init)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentCommandError::Init)?;
+        let stop = CancellationToken::new();
+        let asked_to_end = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            stop.cancel();
+        };
+        tokio::join!(listen::serve(listener, &agent, stop.clone()), asked_to_end);
+        Ok(())
+    })
+}
+
+/// Starts the workspace's own program. The workspace is there without it too: that is how to find out what is wrong.
+async fn main_program(agent: &Agent, program: Vec<String>) {
+    match agent.start_main(program).await {
+        Ok(process) => tracing::info!(process_id = process.process_id, command = process.command, "started"),
+        Err(failure) => tracing::error!(%failure, "the workspace's program did not start"),
+    }
+}
+
+fn home(given: Option<PathBuf>) -> PathBuf {
+    given.or_else(|| env::var_os("HOME").map(PathBuf::from)).unwrap_or_else(|| "/".into())
+}
+
+/// What commands find in their environment: all that the container has.
+fn variables(home: &Path) -> Vec<(OsString, OsString)> {
+    let user = User::from_uid(getuid()).ok().flatten().map_or_else(|| getuid().to_string(), |user| user.name);
+    // A runtime that does not know the user says that its home is /.
+    let given = env::vars_os().filter(|(name, value)| !(name == "HOME" && value == "/"));
+    environment(home, user.into(), given)
+}
+
+fn runtime() -> Result<Runtime, AgentCommandError> {
+    Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        // For ever: see `serve`.
+        .thread_keep_alive(Duration::MAX)
+        .build()
+        .map_err(AgentCommandError::Runtime)
+}

@@ -1,0 +1,166 @@
+//! The tools as plain HTTP, below the endpoint's URL: for programs that speak no MCP, such as the guide's JavaScript.
+//!
+//! Nothing is done here that the tools do not do: a row of [`rows`] says which path and method lead to which tool and
+//! where its arguments come from. Scopes, the endpoint's lists of tools, validation, audit and results are the tools'
+//! own. Failures are problem documents (RFC 9457). As with `mcp`, whoever is in front has checked the token and put an
+//! `Arc<oauth::Caller>` into the request's extensions.
+
+mod arguments;
+mod openapi;
+mod problem;
+mod reference;
+mod rows;
+
+pub use openapi::document;
+pub use problem::Problem;
+pub use reference::page;
+
+use crate::{
+    api::Scope,
+    config::{PublicUrl, ServerConfig},
+    oauth::{Caller, challenge::insufficient_scope},
+    tools::{Call, Definition, Lookup, Registry, ToolError},
+};
+use axum::{
+    Json,
+    body::Body,
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use rows::{Row, Verb};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Where the OpenAPI document is, below the endpoint's URL.
+pub const OPENAPI_PATH: &str = "/openapi.json";
+/// Where people read about it.
+pub const REFERENCE_PATH: &str = "/reference";
+
+/// The HTTP interface of one endpoint.
+pub struct Api {
+    tools: Arc<Registry>,
+    url: PublicUrl,
+    body_limit: usize,
+}
+
+/// A row whose tool the endpoint serves.
+struct Served<'a> {
+    row: &'static Row,
+    tool: &'a Definition,
+}
+
+/// All of them, in the order of the table.
+fn served(tools: &Registry) -> Vec<Served<'_>> {
+    let find =
+        |row: &'static Row| tools.definitions().find(|tool| tool.name == row.tool).map(|tool| Served { row, tool });
+    rows::ROWS.iter().filter_map(find).collect()
+}
+
+impl Api {
+    /// What these tools can do, over HTTP.
+    #[must_use]
+    pub fn new(config: &ServerConfig, tools: Arc<Registry>) -> Self {
+        let body_limit = usize::try_from(config.limits.max_body_size.bytes()).unwrap_or(usize::MAX);
+        Self { tools, url: config.url.clone(), body_limit }
+    }
+
+    /// Answers a request to a path below the endpoint's URL.
+    pub async fn answer(&self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        self.try_answer(parts, body).await.unwrap_or_else(Problem::into_response)
+    }
+
+    async fn try_answer(&self, parts: Parts, body: Body) -> Result<Response, Problem> {
+        let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
+            tracing::error!("a request reached the HTTP interface without a verified caller");
+            return Err(Problem::internal("the request has no verified caller"));
+        };
+        let path = parts.uri.path().strip_prefix(self.url.path()).unwrap_or_default();
+        let served = served(&self.tools);
+        let matches: Vec<_> =
+            served.iter().filter_map(|served| Some((served, rows::capture(served.row.path, path)?))).collect();
+        let Some((Served { row, tool }, captured)) =
+            matches.iter().find(|(served, _)| served.row.method.answers(&parts.method))
+        else {
+            return Err(nothing(&parts.method, matches.iter().map(|(served, _)| served.row.method)));
+        };
+        let entry = match self.tools.lookup(row.tool, &caller) {
+            Lookup::Found(entry) => entry,
+            Lookup::NeedsScope(needed) => {
+                let what = format!("the tool {}", row.tool);
+                return Err(self.step_up(&what, needed, &caller));
+            }
+            Lookup::Unknown => return Err(nothing(&parts.method, [].into_iter())),
+        };
+        let body = if row.takes_body() { self.read(&parts.headers, body).await? } else { Bytes::new() };
+        let arguments = arguments::collect(row, captured, parts.uri.query(), &body, &tool.input_schema)?;
+        let call = Call { caller: Arc::clone(&caller), progress: None };
+        match entry.call(arguments, call).await {
+            Ok(answer) => Ok(self.succeeded(row, answer.into_json())),
+            Err(ToolError::NeedsScope { what, scope }) => Err(self.step_up(what, scope, &caller)),
+            Err(error) => Err(Problem::of(&error)),
+        }
+    }
+
+    fn succeeded(&self, row: &Row, output: Value) -> Response {
+        let id = output.get("id").and_then(Value::as_str).filter(|_| row.success == StatusCode::CREATED);
+        let location = id.map(|id| format!("{}{}/{id}", self.url.resource(), row.path));
+        let mut response = (row.success, Json(output)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
+            headers.insert(header::LOCATION, location);
+        }
+        response
+    }
+
+    fn step_up(&self, what: &str, needed: Scope, caller: &Caller) -> Problem {
+        let text = format!("{what} needs the scope {needed}, which this access token does not have");
+        let challenge = insufficient_scope(needed, caller, &text, &self.url);
+        Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", text).with(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+        let body = Limited::new(body, self.body_limit).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                let limit = self.body_limit;
+                let text = format!("the body is larger than the {limit} bytes that this endpoint accepts");
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text)
+            } else {
+                Problem::new(StatusCode::BAD_REQUEST, "unreadable", "the body could not be read to its end")
+            }
+        })?;
+        let body = body.to_bytes();
+        let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str);
+        let is_json = |kind: &str| {
+            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+        };
+        // Nothing at all is no JSON of another kind either: `curl -X POST` says nothing of it.
+        if !body.is_empty() && !kind.is_some_and(|kind| kind.is_ok_and(is_json)) {
+            let text = "Content-Type must be application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));
+        }
+        Ok(body)
+    }
+}
+
+/// There is nothing at this path, or nothing for this method.
+fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> Problem {
+    let mut allowed: Vec<&str> = there.flat_map(|verb| verb.names()).copied().collect();
+    if allowed.is_empty() {
+        let text = "there is nothing at this path; openapi.json below the endpoint's URL says what there is";
+        return Problem::new(StatusCode::NOT_FOUND, "not_found", text);
+    }
+    allowed.sort_unstable();
+    allowed.dedup();
+    let allowed = allowed.join(", ");
+    let text = format!("{method} is not for this path, but {allowed}");
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
+    match HeaderValue::try_from(allowed) {
+        Ok(allowed) => problem.with(header::ALLOW, allowed),
+        Err(_) => problem,
+    }
+}

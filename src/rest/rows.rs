@@ -1,0 +1,157 @@
+//! The table: which method and path, below the endpoint's URL, lead to which tool.
+
+use Source::{Body, Query};
+use Verb::{Delete, Get, Patch, Post, Put};
+use http::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
+
+/// One operation.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub method: Verb,
+    /// A path whose `{name}` segments are arguments of that name.
+    pub path: &'static str,
+    /// The tool's name.
+    pub tool: &'static str,
+    /// Where its other arguments come from.
+    pub rest: Source,
+    /// What a success is.
+    pub success: StatusCode,
+}
+
+/// Where the arguments come from that are not in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The query of the URL.
+    Query,
+    /// A JSON object in the body.
+    Body,
+}
+
+/// The methods that occur.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Verb {
+    /// What a client may call it: what can be read can be asked for its head (RFC 9110 §9.3.2).
+    pub const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Get => &["GET", "HEAD"],
+            Self::Post => &["POST"],
+            Self::Put => &["PUT"],
+            Self::Patch => &["PATCH"],
+            Self::Delete => &["DELETE"],
+        }
+    }
+
+    pub fn answers(self, method: &Method) -> bool {
+        self.names().contains(&method.as_str())
+    }
+}
+
+impl Row {
+    pub fn takes_body(&self) -> bool {
+        self.rest == Source::Body
+    }
+
+    /// The arguments in its path.
+    pub fn in_path(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('/').filter_map(argument)
+    }
+}
+
+const fn row(method: Verb, path: &'static str, tool: &'static str, rest: Source) -> Row {
+    Row { method, path, tool, rest, success: StatusCode::OK }
+}
+
+/// All operations, as the documents list them.
+pub(super) static ROWS: [Row; 26] = [
+    row(Get, "/workspaces", "list_workspaces", Query),
+    Row { success: StatusCode::CREATED, ..row(Post, "/workspaces", "create_workspace", Body) },
+    row(Get, "/workspaces/{workspace}", "get_workspace", Query),
+    row(Delete, "/workspaces/{workspace}", "delete_workspace", Query),
+    row(Post, "/workspaces/{workspace}/start", "start_workspace", Body),
+    row(Post, "/workspaces/{workspace}/stop", "stop_workspace", Body),
+    row(Post, "/workspaces/{workspace}/restart", "restart_workspace", Body),
+    row(Get, "/workspaces/{workspace}/usage", "workspace_usage", Query),
+    row(Get, "/workspaces/{workspace}/logs", "workspace_logs", Query),
+    row(Post, "/workspaces/{workspace}/execute", "run_command", Body),
+    row(Get, "/workspaces/{workspace}/processes", "list_processes", Query),
+    row(Get, "/workspaces/{workspace}/processes/{process_id}/output", "process_output", Query),
+    row(Post, "/workspaces/{workspace}/processes/{process_id}/input", "send_input", Body),
+    row(Delete, "/workspaces/{workspace}/processes/{process_id}", "stop_process", Query),
+    row(Get, "/workspaces/{workspace}/files", "list_files", Query),
+    row(Delete, "/workspaces/{workspace}/files", "remove_path", Query),
+    row(Get, "/workspaces/{workspace}/files/content", "read_file", Query),
+    row(Put, "/workspaces/{workspace}/files/content", "write_file", Body),
+    row(Patch, "/workspaces/{workspace}/files/content", "edit_file", Body),
+    row(Post, "/workspaces/{workspace}/files/search", "search_files", Body),
+    row(Post, "/workspaces/{workspace}/files/move", "move_path", Body),
+    row(Get, "/templates", "list_templates", Query),
+    row(Get, "/templates/{template}", "get_template", Query),
+    row(Get, "/search", "search", Query),
+    row(Get, "/fetch", "fetch", Query),
+    row(Get, "/whoami", "whoami", Query),
+];
+
+fn argument(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// The arguments that `path` has where `template` says so; `None` where it is another path. Segments are decoded (RFC
+/// 3986 §2.1) one by one, so a `%2F` stays within its segment.
+pub(super) fn capture(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
+    let mut captured = Vec::new();
+    let mut segments = path.split('/');
+    for wanted in template.split('/') {
+        let segment = percent_decode_str(segments.next()?).decode_utf8().ok()?;
+        match argument(wanted) {
+            Some(name) if !segment.is_empty() => captured.push((name, segment.into_owned())),
+            None if segment == wanted => {}
+            _ => return None,
+        }
+    }
+    segments.next().is_none().then_some(captured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_taken_apart() {
+        let template = "/workspaces/{workspace}/processes/{process_id}";
+        for (path, captured) in [
+            ("/workspaces/web/processes/7", Some(["web", "7"])),
+            ("/workspaces/a%2Fb/processes/%C3%A9", Some(["a/b", "é"])),
+            ("/workspaces/../processes/7", Some(["..", "7"])),
+            ("/workspaces/web/processes/7/", None),
+            ("/workspaces/web/processes/", None),
+            ("/workspaces/web/processes", None),
+            ("/workspaces//processes/7", None),
+            ("/workspaces/%ff/processes/7", None),
+            ("//workspaces/web/processes/7", None),
+            ("/Workspaces/web/processes/7", None),
+            ("", None),
+        ] {
+            let names = ["workspace", "process_id"];
+            let expected = captured.map(|values| names.into_iter().zip(values.map(str::to_owned)).collect::<Vec<_>>());
+            assert_eq!(capture(template, path), expected, "{path}");
+        }
+        assert_eq!(capture("/whoami", "/whoami"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn each_method_and_path_is_there_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for row in &ROWS {
+            assert!(seen.insert((row.method.names(), row.path)), "{row:?}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! One `pods/exec` stream to the agent of a workspace, and in plain words why there is none.
+
+use crate::{agent::place, chain::chain};
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
+use kube::{
+    Api,
+    api::{AttachParams, AttachedProcess},
+    client::UpgradeConnectionError,
+};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The container that the agent is in.
+pub const CONTAINER: &str = "workspace";
+/// How long a connection may take, with the five seconds that `agent connect` waits for an agent that just starts.
+const OPENED_WITHIN: Duration = Duration::from_secs(8);
+/// More than the agent may have under way (`http2`'s window for a connection), so that what comes never waits for what
+/// goes: kube moves both in one loop. Memory is only taken for what is in it.
+const OUTPUT_BUFFER: usize = 5 << 20;
+const INPUT_BUFFER: usize = 256 << 10;
+/// How much of the cluster's own words is passed on.
+const LONGEST: usize = 300;
+
+/// Why there is no stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct NoStream {
+    /// For agents.
+    pub why: String,
+    /// Whether it may be otherwise in a moment.
+    pub passing: bool,
+}
+
+/// Starts `agent connect` in a pod. What is written to the stream goes to the agent.
+pub async fn connect(
+    pods: &Api<Pod>,
+    pod: &str,
+) -> Result<(AttachedProcess, impl AsyncRead + AsyncWrite + Send + Unpin + 'static), NoStream> {
+    let command = [place::BINARY, "agent", "connect"];
+    let params = AttachParams {
+        container: Some(CONTAINER.to_owned()),
+        stdin: true,
+        stdout: true,
+        stderr: false,
+        tty: false,
+        max_stdin_buf_size: Some(INPUT_BUFFER),
+        max_stdout_buf_size: Some(OUTPUT_BUFFER),
+        max_stderr_buf_size: None,
+    };
+    let mut process = match tokio::time::timeout(OPENED_WITHIN, pods.exec(pod, command, &params)).await {
+        Ok(Ok(process)) => process,
+        Ok(Err(error)) => return Err(not_opened(&error)),
+        Err(_) => {
+            let why = format!("the API server did not open a connection within {} s", OPENED_WITHIN.as_secs());
+            return Err(NoStream { why, passing: true });
+        }
+    };
+    match (process.stdout(), process.stdin()) {
+        (Some(output), Some(input)) => Ok((process, tokio::io::join(output, input))),
+        _ => Err(NoStream { why: "the API server opened no streams".to_owned(), passing: false }),
+    }
+}
+
+fn not_opened(error: &kube::Error) -> NoStream {
+    let status = match error {
+        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => status.as_u16(),
+        kube::Error::Api(status) => status.code,
+        _ => {
+            let why = format!("the API server could not be reached: {}", chain(error));
+            return NoStream { why, passing: true };
+        }
+    };
+    let (why, passing) = match status {
+        401 | 403 => ("the cluster does not let this server connect to it (403): tell the platform's engineers", false),
+        404 => ("its pod is not there right now", true),
+        _ => return NoStream { why: format!("the API server answered with status {status}"), passing: true },
+    };
+    NoStream { why: why.to_owned(), passing }
+}
+
+/// Why `agent connect` ended, by the status that came at the end of the stream.
+pub fn ended(status: Option<Status>) -> NoStream {
+    let Some(status) = status.filter(|status| status.status.as_deref() != Some("Success")) else {
+        return NoStream { why: "the connection to it was closed".to_owned(), passing: true };
+    };
+    let message = status.message.unwrap_or_default();
+    let gone = ["container not found", "is not running", "not found in pod", "task not found"];
+    let why = if gone.iter().any(|words| message.contains(words)) {
+        "its pod is not running right now".to_owned()
+    } else if status.reason.as_deref() == Some("NonZeroExitCode") {
+        format!("its agent does not answer ({message})")
+    } else {
+        format!("the node says: {}", message.chars().take(LONGEST).collect::<String>())
+    };
+    NoStream { why, passing: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::StatusCode;
+
+    #[test]
+    fn refusals_are_told_in_plain_words() {
+        for (status, said, passing) in [
+            (StatusCode::FORBIDDEN, "does not let this server connect", false),
+            (StatusCode::NOT_FOUND, "its pod is not there", true),
+            (StatusCode::BAD_GATEWAY, "status 502", true),
+        ] {
+            let error = kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status));
+            let told = not_opened(&error);
+            assert!(told.why.contains(said) && told.passing == passing, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_in_plain_words() {
+        let status = |reason: &str, message: &str| Status {
+            status: Some("Failure".to_owned()),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            ..Status::default()
+        };
+        for (status, said) in [
+            (None, "was closed"),
+            (Some(status("InternalError", "container not found (\"workspace\")")), "its pod is not running"),
+            (Some(status("NonZeroExitCode", "command terminated with exit code 1")), "its agent does not answer"),
+            (Some(status("InternalError", "dial tcp 10.0.0.1:10250: connection refused")), "connection refused"),
+        ] {
+            let told = ended(status).why;
+            assert!(told.contains(said), "{told}");
+        }
+    }
+}

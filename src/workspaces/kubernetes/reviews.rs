@@ -1,0 +1,136 @@
+//! What RBAC lets a user do: LocalSubjectAccessReviews, remembered for ten seconds.
+//!
+//! One question is asked once, however many want to know; and only so many are asked at the same time.
+
+use crate::mirror::{RequestError, request};
+use k8s_openapi::api::authorization::v1::{LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::Semaphore, time::Instant};
+
+/// How long an answer counts: so long it takes until a binding that was taken away is noticed.
+const REMEMBERED: Duration = Duration::from_secs(10);
+/// How long nobody asks again after the API server did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+const AT_ONCE: usize = 32;
+/// Users choose names, so they must not be able to fill memory with them.
+const MOST: usize = 20_000;
+
+/// What may be asked of a Workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    List,
+    Get,
+    Patch,
+    Delete,
+    /// `create workspaces/exec`.
+    Exec,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Question {
+    user: String,
+    verb: Verb,
+    /// `None`: all of the namespace.
+    workspace: Option<String>,
+}
+
+/// When it was answered, and how; `None`: not at all.
+type Answer = (Instant, Option<bool>);
+
+/// Asks, and remembers.
+pub struct Reviews {
+    api: Api<LocalSubjectAccessReview>,
+    namespace: String,
+    endpoint: String,
+    answers: Mutex<HashMap<Question, Arc<tokio::sync::Mutex<Option<Answer>>>>>,
+    at_once: Semaphore,
+}
+
+/// It is not known whether somebody may.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    #[error("the API server could not be asked who may")]
+    Request(#[from] RequestError),
+    #[error("the API server did not answer a moment ago; try again in a few seconds")]
+    Paused,
+}
+
+impl Reviews {
+    pub fn new(client: &Client, namespace: &str, endpoint: &str) -> Self {
+        Self {
+            api: Api::namespaced(client.clone(), namespace),
+            namespace: namespace.to_owned(),
+            endpoint: endpoint.to_owned(),
+            answers: Mutex::default(),
+            at_once: Semaphore::new(AT_ONCE),
+        }
+    }
+
+    /// Whether RBAC lets the user do this with a workspace, or with all.
+    pub async fn allows(&self, user: &str, verb: Verb, workspace: Option<&str>) -> Result<bool, ReviewError> {
+        let question = Question { user: user.to_owned(), verb, workspace: workspace.map(ToOwned::to_owned) };
+        let slot = self.slot(&question);
+        let mut slot = slot.lock().await;
+        match *slot {
+            Some((at, Some(allowed))) if at.elapsed() < REMEMBERED => return Ok(allowed),
+            Some((at, None)) if at.elapsed() < PAUSE => return Err(ReviewError::Paused),
+            _ => {}
+        }
+        // The answer is as old as the question.
+        let asked = Instant::now();
+        let answer = self.ask(&question).await;
+        *slot = Some((asked, answer.as_ref().ok().copied()));
+        Ok(answer?)
+    }
+
+    async fn ask(&self, question: &Question) -> Result<bool, RequestError> {
+        let _place = self.at_once.acquire().await;
+        let (verb, subresource) = match question.verb {
+            Verb::List => ("list", None),
+            Verb::Get => ("get", None),
+            Verb::Patch => ("patch", None),
+            Verb::Delete => ("delete", None),
+            Verb::Exec => ("create", Some("exec".to_owned())),
+        };
+        let review = LocalSubjectAccessReview {
+            metadata: ObjectMeta { namespace: Some(self.namespace.clone()), ..ObjectMeta::default() },
+            spec: SubjectAccessReviewSpec {
+                user: Some(format!("portcullis:{}:{}", self.endpoint, question.user)),
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: Some(self.namespace.clone()),
+                    group: Some(crate::api::GROUP.to_owned()),
+                    resource: Some("workspaces".to_owned()),
+                    subresource,
+                    verb: Some(verb.to_owned()),
+                    name: question.workspace.clone(),
+                    ..ResourceAttributes::default()
+                }),
+                ..SubjectAccessReviewSpec::default()
+            },
+            status: None,
+        };
+        let answer = request(self.api.create(&PostParams::default(), &review)).await?;
+        Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+    }
+
+    fn slot(&self, question: &Question) -> Arc<tokio::sync::Mutex<Option<Answer>>> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= MOST {
+            let fresh = |answer: &Option<Answer>| answer.is_some_and(|(at, _)| at.elapsed() < REMEMBERED);
+            // One that is being asked is locked, and stays.
+            answers.retain(|_, slot| slot.try_lock().map_or(true, |answer| fresh(&answer)));
+            if answers.len() >= MOST {
+                answers.clear();
+            }
+        }
+        Arc::clone(answers.entry(question.clone()).or_default())
+    }
+}

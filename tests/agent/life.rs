@@ -1,0 +1,111 @@
+//! The first process: what it reaps, restarts and ends.
+
+use crate::stage::{LONG, Setup, Stage, background, children_of, is_root, number_in, runs, shell, until};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use portcullis::agent::{
+    AgentError,
+    protocol::{Failure, FailureKind},
+};
+use std::{os::unix::process::ExitStatusExt as _, time::Duration};
+use tokio::time::{Instant, timeout};
+
+fn signal(id: u32, signal: Signal) {
+    kill(Pid::from_raw(id.cast_signed()), signal).unwrap();
+}
+
+/// A line that starts a process which is nobody's child: it leaves its group, and its parents end at once. Its number
+/// is in the file of this name.
+fn orphan(file: &str, line: &str) -> String {
+    format!("setsid sh -c 'sh -c \"echo \\$\\$ > {file}; {line}\" &' ; while ! test -s {file}; do sleep 0.01; done")
+}
+
+#[tokio::test]
+async fn a_killed_service_costs_only_what_ran_in_it() {
+    let stage = Stage::new();
+    stage.run(&orphan("orphan", "exec sleep 1000")).await;
+    let orphan = number_in(&stage.path("orphan")).await;
+    let left = stage.client.run("b", &background("sleep 1000"), None).await.unwrap().process_id.unwrap();
+    let killed = async {
+        until("the command", || stage.path("ran").exists()).await;
+        signal(stage.service_id(), Signal::SIGKILL);
+    };
+    let command = shell("echo x >> ran; sleep 1000");
+    let (result, ()) = tokio::join!(timeout(LONG, stage.client.run("a", &command, None)), killed);
+    let Ok(Err(AgentError::Failed(Failure { kind: FailureKind::Interrupted, message }))) = result else {
+        panic!("{result:?}")
+    };
+    assert!(message.contains("restarted"), "{message}");
+    let next = stage.run("cat ran").await;
+    assert_eq!(next.stdout, "x\n", "it ran once");
+    assert!(!runs(left) && !runs(orphan));
+    assert_eq!(stage.client.processes().await.unwrap().processes, []);
+    assert!(stage.log().contains("SIGKILL"), "{}", stage.log());
+}
+
+#[tokio::test]
+async fn orphans_are_reaped() {
+    let stage = Stage::new();
+    stage.run(&orphan("orphan", "exec sleep 0.3")).await;
+    let orphan = number_in(&stage.path("orphan")).await;
+    assert!(children_of(stage.init_id()).contains(&orphan), "it came to the first process");
+    until("its end", || !children_of(stage.init_id()).contains(&orphan)).await;
+    assert_eq!(children_of(stage.init_id()), [stage.service_id()]);
+}
+
+#[tokio::test]
+async fn sigterm_ends_everything_in_order() {
+    for stubborn in [false, true] {
+        let mut stage = Stage::new();
+        let trap = if stubborn { "trap : TERM;" } else { "" };
+        stage.run(&orphan("orphan", &format!("{trap} while :; do sleep 0.1; done"))).await;
+        let orphan = number_in(&stage.path("orphan")).await;
+        let left = stage.client.run("b", &background("sleep 1000"), None).await.unwrap().process_id.unwrap();
+        let (command, init) = (shell("touch ran; sleep 1000"), stage.init_id());
+        let ended = async {
+            until("the command", || stage.path("ran").exists()).await;
+            signal(init, Signal::SIGTERM);
+        };
+        let started = Instant::now();
+        let (result, ()) = tokio::join!(stage.client.run("a", &command, None), ended);
+        let Err(AgentError::Failed(Failure { kind: FailureKind::Interrupted, message })) = result else {
+            panic!("{result:?}")
+        };
+        assert!(message.contains("the workspace stops"), "{message}");
+        let status = timeout(LONG, stage.init.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(0), "{}", stage.log());
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        assert!(!runs(left) && !runs(orphan));
+    }
+}
+
+#[tokio::test]
+async fn the_workspaces_own_program_runs_beside() {
+    let stage = Stage::with(&Setup { wrapper: &[], args: &["--", "sh", "-c", "echo from $0; exit 4", "it self"] });
+    until("its end", || stage.log().contains("has ended")).await;
+    assert!(stage.log().contains("from it self\n") && stage.log().contains("exit_code=4"), "{}", stage.log());
+    let listed = stage.client.processes().await.unwrap().processes;
+    assert_eq!((listed[0].exit_code, listed[0].running), (Some(4), false));
+    assert_eq!(listed[0].command, "sh -c 'echo from $0; exit 4' 'it self'");
+}
+
+#[tokio::test]
+async fn it_is_the_first_process_of_its_own_world() {
+    if !is_root() {
+        eprintln!("skipped: only root can make a namespace of processes");
+        return;
+    }
+    let wrapper = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let mut stage = Stage::with(&Setup { wrapper: &wrapper, args: &[] });
+    assert!(stage.run("tr '\\0' ' ' < /proc/1/cmdline").await.stdout.contains("agent run"));
+    stage.run(&orphan("orphan", "exec sleep 0.3")).await;
+    let zombies = "sleep 1; grep -l '^State:.Z' /proc/[0-9]*/status; true";
+    assert_eq!(stage.run(zombies).await.stdout, "");
+    stage.run(&orphan("stubborn", "trap : TERM; while :; do sleep 0.1; done")).await;
+    let first = children_of(stage.init_id())[0];
+    signal(first, Signal::SIGTERM);
+    let status = timeout(LONG, stage.init.wait()).await.unwrap().unwrap();
+    assert_eq!((status.code(), status.signal()), (Some(0), None), "{}", stage.log());
+}

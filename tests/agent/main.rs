@@ -1,0 +1,8 @@
+//! The agent as it is in a workspace: the real binary as a process of its own, spoken to through `agent connect`.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod commands;
+mod life;
+mod place;
+mod stage;
