@@ -9,7 +9,7 @@ pub const SOCKET: &str = "/run/portcullis/agent.sock";
 /// Where it keeps output that is too long to show: neither in the home folder, which it would litter and fill, nor
 /// gone when the container is restarted.
 pub const OUTPUT_DIR: &str = "/run/portcullis/output";
-/// The variable that names the home folder.
+/// The variable that names the home folder, which commands have as `HOME` too.
 pub const HOME_VARIABLE: &str = "PORTCULLIS_HOME";
 /// The name of the binary's file.
 pub const BINARY_NAME: &str = "portcullis";

@@ -285,7 +285,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn template(more: Value) -> WorkspaceTemplateSpec {
+    fn template(more: &Value) -> WorkspaceTemplateSpec {
         let mut spec = json!({"pod": {"image": "debian:$(parameters.release)"}, "parameters": [
             {"name": "release", "type": "enum", "options": ["bookworm", "trixie"], "default": "bookworm"},
             {"name": "memory", "default": "1Gi"},
@@ -340,16 +340,16 @@ mod tests {
                 r#"parameter "team" must have at most 512 characters, and no control characters but tabs and line ends"#,
             ),
         ] {
-            let problems = resolve(&template(json!({})).parameters, &values(given)).unwrap_err();
+            let problems = resolve(&template(&json!({})).parameters, &values(given)).unwrap_err();
             assert_eq!(Listed(&problems).to_string(), expected);
         }
-        let all = resolve(&template(json!({})).parameters, &values(&[("x", "1"), ("debug", "2")])).unwrap_err();
+        let all = resolve(&template(&json!({})).parameters, &values(&[("x", "1"), ("debug", "2")])).unwrap_err();
         assert_eq!(all.len(), 3, "each is said: {all:?}");
     }
 
     #[test]
     fn values_take_the_place_of_their_names() {
-        let template = template(json!({
+        let template = template(&json!({
             "pod": {
                 "image": "debian:$(parameters.release)",
                 "command": ["serve", "--as=$(parameters.team)-$(parameters.workers)", "$(HOME)"],
@@ -364,7 +364,7 @@ mod tests {
         assert_eq!((&*filled.pod.resources.requests["memory"], &*filled.pod.resources.limits["cpu"]), ("512Mi", "1.5"));
         // What stands in a value is no name.
         let nested = fill(
-            &self::template(json!({"parameters": [{"name": "release", "default": "$(parameters.x)"}]})),
+            &self::template(&json!({"parameters": [{"name": "release", "default": "$(parameters.x)"}]})),
             &values(&[]),
         );
         assert_eq!(nested.unwrap().pod.image, "debian:$(parameters.x)");
@@ -373,14 +373,14 @@ mod tests {
     #[test]
     fn what_cannot_be_filled_in_is_said() {
         let team = values(&[("team", "web"), ("memory", "lots")]);
-        let pod = |pod: Value| template(json!({"pod": pod}));
+        let pod = |pod: Value| template(&json!({"pod": pod}));
         for (template, expected) in [
             (
                 pod(json!({"image": "a", "resources": {"limits": {"memory": "$(parameters.memory)"}}})),
                 r#""lots" is no amount for parameter "memory" (pod.resources.limits.memory); give one such as 500m or 1Gi"#,
             ),
             (
-                template(json!({"storage": {"size": "1.Gi"}})),
+                template(&json!({"storage": {"size": "1.Gi"}})),
                 r#""1.Gi" is no amount for storage.size; give one such as 10Gi"#,
             ),
             (
@@ -396,7 +396,7 @@ mod tests {
                 r#"the template is wrong: "a b" is no image; tell the platform's engineers, or use another template"#,
             ),
             (
-                template(json!({"parameters": [{"name": "team", "pattern": "("}, {"name": "memory"}]})),
+                template(&json!({"parameters": [{"name": "team", "pattern": "("}, {"name": "memory"}]})),
                 r#"the template is wrong: the pattern of parameter "team" is no regular expression; tell the platform's engineers, or use another template"#,
             ),
         ] {

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use nix::unistd::{User, getuid};
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -60,7 +60,7 @@ enum AgentCommand {
 /// Options of `portcullis agent run`.
 #[derive(Args, Clone, Debug)]
 struct RunArgs {
-    /// The home folder, where commands run [default: HOME, else /]
+    /// The home folder, where commands run and what HOME is unless it was chosen otherwise [default: HOME, else /]
     #[arg(long, env = HOME_VARIABLE, value_name = "DIR")]
     home: Option<PathBuf>,
     /// Where to listen
@@ -193,10 +193,16 @@ fn home(given: Option<PathBuf>) -> PathBuf {
 
 /// What commands find in their environment: all that the container has.
 fn variables(home: &Path) -> Vec<(OsString, OsString)> {
-    let user = User::from_uid(getuid()).ok().flatten().map_or_else(|| getuid().to_string(), |user| user.name);
-    // A runtime that does not know the user says that its home is /.
-    let given = env::vars_os().filter(|(name, value)| !(name == "HOME" && value == "/"));
-    environment(home, user.into(), given)
+    let user = User::from_uid(getuid()).ok().flatten();
+    let name = user.as_ref().map_or_else(|| getuid().to_string(), |user| user.name.clone());
+    let given = env::vars_os().filter(|(name, value)| name != "HOME" || is_chosen(value, user.as_ref()));
+    environment(home, name.into(), given)
+}
+
+/// Whether somebody chose this `HOME`. Container runtimes set it to the folder that the image has for its user, and to
+/// `/` where it has none; the workspace's home is another one.
+fn is_chosen(home: &OsStr, user: Option<&User>) -> bool {
+    home != "/" && user.is_none_or(|user| user.dir != Path::new(home))
 }
 
 fn runtime() -> Result<Runtime, AgentCommandError> {
@@ -207,4 +213,23 @@ fn runtime() -> Result<Runtime, AgentCommandError> {
         .thread_keep_alive(Duration::MAX)
         .build()
         .map_err(AgentCommandError::Runtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_that_only_the_runtime_chose_does_not_count() {
+        let root = User::from_uid(0.into()).unwrap();
+        for (home, user, expected) in [
+            ("/", None, false),
+            ("/", root.as_ref(), false),
+            ("/root", root.as_ref(), false),
+            ("/root", None, true),
+            ("/elsewhere", root.as_ref(), true),
+        ] {
+            assert_eq!(is_chosen(home.as_ref(), user), expected, "{home}");
+        }
+    }
 }

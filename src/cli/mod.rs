@@ -1,7 +1,7 @@
 //! One thin file per subcommand.
 
 pub mod agent;
-mod cluster;
+pub mod cluster;
 pub mod crds;
 pub mod dev;
 pub mod operator;

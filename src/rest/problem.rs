@@ -83,9 +83,9 @@ fn kind(error: &ToolError) -> (StatusCode, &'static str) {
             | Error::InvalidName { .. }
             | Error::InvalidParameter { .. }
             | Error::InvalidArgument { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_value"),
-            Error::BeingDeleted { .. } => (StatusCode::CONFLICT, "being_deleted"),
-            Error::Refused { .. } => (StatusCode::CONFLICT, "refused"),
             Error::NameTaken { .. } => (StatusCode::CONFLICT, "name_taken"),
+            Error::BeingDeleted { .. } => (StatusCode::CONFLICT, "being_deleted"),
+            Error::Refused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
             Error::QuotaExceeded { .. } => (StatusCode::CONFLICT, "quota_exceeded"),
             Error::NotRunning { .. } | Error::Stopped { .. } => (StatusCode::CONFLICT, "not_running"),
             Error::Interrupted { .. } => (StatusCode::CONFLICT, "interrupted"),

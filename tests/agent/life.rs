@@ -48,9 +48,10 @@ async fn a_killed_service_costs_only_what_ran_in_it() {
 #[tokio::test]
 async fn orphans_are_reaped() {
     let stage = Stage::new();
-    stage.run(&orphan("orphan", "exec sleep 0.3")).await;
+    stage.run(&orphan("orphan", "exec sleep 1000")).await;
     let orphan = number_in(&stage.path("orphan")).await;
     assert!(children_of(stage.init_id()).contains(&orphan), "it came to the first process");
+    signal(orphan, Signal::SIGKILL);
     until("its end", || !children_of(stage.init_id()).contains(&orphan)).await;
     assert_eq!(children_of(stage.init_id()), [stage.service_id()]);
 }

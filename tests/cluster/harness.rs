@@ -15,7 +15,7 @@ use kube::{
     runtime::wait::{await_condition, conditions},
 };
 use serde_json::json;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -83,6 +83,30 @@ async fn writes_are_seen_by_user_and_by_metric() {
     let after = plane.write_requests().await;
     // The metric counts what RBAC lets in.
     assert!(after[&key] > before.get(&key).copied().unwrap_or(0), "{before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn a_person_may_do_what_their_roles_say_and_the_audit_log_has_it() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.create_namespace("harness").await;
+    for args in [
+        ["create", "role", "maker", "--verb=create", "--resource=configmaps"].as_slice(),
+        &["create", "rolebinding", "maker", "--role=maker", "--group=makers"],
+    ] {
+        let made = plane.kubectl(&[args, &["-n", &namespace]].concat());
+        assert!(made.status.success(), "{made:?}");
+    }
+    let mark = plane.audit_mark();
+    let (jane, joe) = (plane.kubeconfig_for_user("jane", &["makers"]), plane.kubeconfig_for_user("joe", &[]));
+    let make = |kubeconfig: &Path, name: &str| {
+        let kubeconfig = kubeconfig.to_str().unwrap();
+        plane.kubectl(&["--kubeconfig", kubeconfig, "-n", &namespace, "create", "configmap", name])
+    };
+    assert!(make(&jane, "hers").status.success());
+    let refused = String::from_utf8(make(&joe, "his").stderr).unwrap();
+    assert!(refused.contains(r#"User "joe" cannot create resource "configmaps""#), "{refused}");
+    let codes = |user: &str| plane.audit_writes(mark, user).iter().map(|write| write.code).collect::<Vec<_>>();
+    assert_eq!([codes("jane"), codes("joe")], [[201], [403]]);
 }
 
 #[tokio::test]

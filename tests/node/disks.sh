@@ -49,8 +49,11 @@ take_back_volumes() {
     done
 }
 
-# Either ends when the API server goes away; both are then started again.
+# Either ends when the API server goes away; both are then started again. Each is a group of processes.
+set -m
 serve_claims &
+claims=$!
 take_back_volumes &
+volumes=$!
 wait -n || true
-jobs -p | xargs kill 2>/dev/null || true
+kill -- "-$claims" "-$volumes" 2>/dev/null || true

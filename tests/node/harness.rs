@@ -4,9 +4,12 @@ use crate::node::Node;
 use serde_json::{Value, json};
 use std::{
     process::{Command, Output},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -169,8 +172,16 @@ async fn the_static_binary_runs_where_there_is_no_shell_and_no_c_library() {
 }
 
 #[tokio::test]
-async fn a_node_leaves_nothing_behind() {
+async fn a_node_whose_api_server_was_away_goes_on_and_leaves_nothing_behind() {
     let Some(node) = Node::start().await else { return };
+    node.stop("kube-apiserver");
+    assert!(!node.kubectl(&["get", "nodes", "--request-timeout", "1s"]).status.success());
+    node.start_again("kube-apiserver");
+    until("back", || {
+        let answer = node.kubectl(&["wait", "--for", "condition=Ready", "node/node"]);
+        if answer.status.success() { Ok(()) } else { Err(text(&answer)) }
+    });
+
     let folder = node.folder().to_owned();
     let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
     let cable = format!("{}/", node.host_address());

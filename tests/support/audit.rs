@@ -55,7 +55,7 @@ impl ApiServer {
         log.read_to_string(&mut text).unwrap();
         text.lines()
             .map(|line| serde_json::from_str::<AuditEvent>(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-            .filter(|event| event.user.username == user)
+            .filter(|event| event.impersonated_user.as_ref().unwrap_or(&event.user).username == user)
             .map(Write::from)
             .collect()
     }
@@ -97,6 +97,8 @@ fn until_quote(text: &str) -> &str {
 struct AuditEvent {
     verb: String,
     user: AuditUser,
+    /// As whom the user acted, if as somebody else.
+    impersonated_user: Option<AuditUser>,
     #[serde(default)]
     object_ref: AuditObject,
     #[serde(default)]

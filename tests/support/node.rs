@@ -19,7 +19,7 @@ use std::{
 };
 use tokio::{sync::OnceCell, time::Instant};
 
-const READY_WITHIN: Duration = Duration::from_mins(3);
+const READY_WITHIN: Duration = Duration::from_mins(2);
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node");
 
 /// A running node. It ends with this value, and with the test process, and leaves nothing behind.

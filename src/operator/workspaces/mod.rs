@@ -33,6 +33,7 @@ use serde_json::json;
 use status::{Problem, Seen};
 use std::{
     collections::HashMap,
+    slice,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::time::Instant;
@@ -260,7 +261,12 @@ impl Reconcile<'_> {
             expires_at: plan.expires_at,
             outdated: plan.outdated,
             home: plan.home.clone(),
-            conditions: conditions(&[found.ready.clone()], &before.conditions, generation, self.context.clock.now()),
+            conditions: conditions(
+                slice::from_ref(&found.ready),
+                &before.conditions,
+                generation,
+                self.context.clock.now(),
+            ),
         };
         if status == (WorkspaceStatus { last_activity: None, ..before.clone() }) {
             return Ok(());

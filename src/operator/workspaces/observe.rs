@@ -50,9 +50,9 @@ impl Observed {
             live: set.map(|set| live(&set, pod.as_deref())),
             pod,
             claim,
-            refusal: set_uid.and_then(|uid| newest(its.refusals.select(|event| is_about(event, &uid)))),
+            refusal: set_uid.and_then(|uid| newest(&its.refusals.select(|event| is_about(event, &uid)))),
             volume_failure: claim_uid
-                .and_then(|uid| newest(its.volume_failures.select(|event| is_about(event, &uid))))
+                .and_then(|uid| newest(&its.volume_failures.select(|event| is_about(event, &uid))))
                 .map(|(_, message)| message),
         }
     }
@@ -115,7 +115,7 @@ fn is_about(event: &Event, uid: &str) -> bool {
     event.involved_object.uid.as_deref() == Some(uid)
 }
 
-fn newest(events: Vec<Arc<Event>>) -> Option<(Timestamp, String)> {
+fn newest(events: &[Arc<Event>]) -> Option<(Timestamp, String)> {
     let at = |event: &Event| {
         let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
         let last = event.last_timestamp.as_ref().map(|time| time.0);

@@ -140,7 +140,7 @@ fn unschedulable(seen: &Seen<'_>, message: &str) -> Found {
     if unbound && message.contains("PersistentVolumeClaim") {
         let why = seen
             .volume_failure
-            .map_or_else(|| "no PersistentVolume fits, and no StorageClass makes one".to_owned(), |why| shortened(why));
+            .map_or_else(|| "no PersistentVolume fits, and no StorageClass makes one".to_owned(), shortened);
         let message = format!("there is no volume for its files yet: {why}; wait, or ask the platform's engineers");
         return found(Phase::Starting, reason::VOLUME_PENDING, message);
     }

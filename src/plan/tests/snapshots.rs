@@ -88,9 +88,9 @@ fn an_endpoint_with_everything() {
 fn with_an_external_issuer_servers_keep_workspaces_too() {
     let world = "url: https://mcp.example.com/mcp\nexternalIssuer: {issuerUrl: https://idp.example.com}";
     let plan = World::new(world).plan();
-    let plain = World::plain().plan();
+    let with_own = World::plain().plan();
     for (kind, name) in [("RoleBinding", "portcullis-server-agents"), ("Deployment", "agents")] {
-        assert_eq!(find(&plan, kind, name).object, find(&plain, kind, name).object);
+        assert_eq!(find(&plan, kind, name).object, find(&with_own, kind, name).object);
     }
 }
 

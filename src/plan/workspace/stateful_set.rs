@@ -30,8 +30,8 @@ pub(super) const HOME: &str = "home";
 const AGENT: &str = "agent";
 const TEMPORARY: &str = "tmp";
 const TEMPORARY_DIR: &str = "/tmp";
-/// How long commands have to end. Then what is left is killed.
-const GRACE_SECONDS: i64 = 10;
+/// How long the agent has to end: it asks everything to end, and kills what does not, within 15 seconds.
+const GRACE_SECONDS: i64 = 20;
 
 pub(super) fn stateful_set(
     workspace: &Workspace,

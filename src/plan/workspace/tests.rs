@@ -36,6 +36,9 @@ idleStop: 2h
 timeToLive: 720h
 ";
 
+/// What a test changes between plans.
+type Change = fn(&mut World);
+
 /// Everything that a plan depends on, to be changed by a test between plans.
 struct World {
     workspace: Workspace,
@@ -184,7 +187,6 @@ fn what_runs_is_not_restarted_and_the_next_start_is_up_to_date() {
 #[test]
 fn only_what_changes_the_pod_makes_it_outdated() {
     let row = "parameters: [{name: a, default: '1'}]\npod: {image: 'debian:bookworm', env: [{name: A, value: $(parameters.a)}]}";
-    type Change = fn(&mut World);
     let rows: [(&str, Change, bool); 8] = [
         ("a description", |w| w.template.as_mut().unwrap().description = "new".to_owned(), false),
         ("a size", |w| w.template.as_mut().unwrap().storage.size = "1Ti".to_owned(), false),
@@ -227,7 +229,6 @@ fn what_does_not_run_is_made_by_the_template_of_today() {
 
 #[test]
 fn an_obstacle_keeps_from_starting_and_stops_nothing() {
-    type Change = fn(&mut World);
     let rows: [(Change, Obstacle); 4] = [
         (|w| w.template = None, Obstacle::TemplateNotFound("debian".to_owned())),
         (

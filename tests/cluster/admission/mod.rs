@@ -1,14 +1,17 @@
 //! What admission refuses and what it takes, and that `portcullis dev` and a cluster agree on it: every manifest here
 //! is put to the real API server and to [`portcullis::api::validation`].
 
+mod exec;
 mod login;
 mod right;
+mod workspaces;
 mod wrong;
 
 use crate::support::controlplane::ControlPlane;
-use kube::{Client, core::Status};
-use portcullis::api::{McpEndpoint, OAuthClient, validation};
+use kube::{Client, CustomResourceExt, Resource, core::Status};
+use portcullis::api::{McpEndpoint, OAuthClient, Workspace, WorkspaceTemplate, validation};
 use right::{Right, right_manifests};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use wrong::wrong_manifests;
@@ -17,6 +20,8 @@ use wrong::wrong_manifests;
 enum Kind {
     Endpoint,
     Client,
+    Template,
+    Workspace,
 }
 
 impl Kind {
@@ -29,6 +34,17 @@ impl Kind {
             Self::Client => json!({
                 "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "claude"},
                 "spec": {"endpointRef": {"name": "agents"}, "preset": "claude", "scopes": ["workspaces:read"]},
+            }),
+            Self::Template => json!({
+                "apiVersion": "portcullis.dev/v1alpha1", "kind": "WorkspaceTemplate", "metadata": {"name": "debian"},
+                "spec": {"pod": {"image": "debian:bookworm"}},
+            }),
+            Self::Workspace => json!({
+                "apiVersion": "portcullis.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": "web"},
+                "spec": {
+                    "endpointRef": {"name": "agents"}, "owner": {"id": "local:alice", "name": "alice"},
+                    "displayName": "web", "templateRef": {"name": "debian"},
+                },
             }),
         }
     }
@@ -43,6 +59,8 @@ impl Kind {
         match self {
             Self::Endpoint => "mcpendpoints",
             Self::Client => "oauthclients",
+            Self::Template => "workspacetemplates",
+            Self::Workspace => "workspaces",
         }
     }
 }
@@ -68,7 +86,7 @@ async fn a_cluster_refuses_each_wrong_manifest_by_field_and_remedy() {
     let plane = ControlPlane::shared().await;
     let client = plane.client().await;
     let namespace = plane.create_namespace("admission").await;
-    for kind in [Kind::Endpoint, Kind::Client] {
+    for kind in [Kind::Endpoint, Kind::Client, Kind::Template, Kind::Workspace] {
         send(&client, "POST", &namespace, kind, &kind.plainest(), "").await.unwrap();
     }
     let mut wrong = Vec::new();
@@ -146,30 +164,44 @@ async fn what_may_change_may_change() {
     let plane = ControlPlane::shared().await;
     let client = plane.client().await;
     let namespace = plane.create_namespace("admission").await;
-    let before = Kind::Client.plainest();
-    send(&client, "POST", &namespace, Kind::Client, &before, "").await.unwrap();
-    for spec in [json!({"type": "Confidential"}), json!({"preset": "chatgpt"}), json!({"scopes": ["files:read"]})] {
-        let after = Kind::Client.patched(&json!({"spec": spec}));
-        admit(Kind::Client, after.clone(), Some(before.clone())).unwrap();
-        send(&client, "PATCH", &namespace, Kind::Client, &after, "?dryRun=All&fieldValidation=Strict").await.unwrap();
+    for (kind, specs) in [
+        (
+            Kind::Client,
+            [json!({"type": "Confidential"}), json!({"preset": "chatgpt"}), json!({"scopes": ["files:read"]})],
+        ),
+        (
+            Kind::Workspace,
+            [json!({"running": false}), json!({"parameters": {"a": "b"}}), json!({"owner": {"name": "Alice"}})],
+        ),
+    ] {
+        let before = kind.plainest();
+        send(&client, "POST", &namespace, kind, &before, "").await.unwrap();
+        for spec in specs {
+            let after = kind.patched(&json!({"spec": spec}));
+            admit(kind, after.clone(), Some(before.clone())).unwrap();
+            send(&client, "PATCH", &namespace, kind, &after, "?dryRun=All&fieldValidation=Strict").await.unwrap();
+        }
     }
 }
 
 /// As `portcullis dev` takes it, and back as what an API server would store of it.
 fn admit(kind: Kind, manifest: Value, old: Option<Value>) -> Result<Value, Vec<validation::Violation>> {
-    let taken = |object: Value| Ok(object);
-    match (kind, old) {
-        (Kind::Endpoint, None) => taken(json!(validation::admit::<McpEndpoint>(manifest)?)),
-        (Kind::Client, None) => taken(json!(validation::admit::<OAuthClient>(manifest)?)),
-        (Kind::Endpoint, Some(old)) => {
-            let old: McpEndpoint = validation::admit(old)?;
-            taken(json!(validation::admit_update(manifest, &old)?))
-        }
-        (Kind::Client, Some(old)) => {
-            let old: OAuthClient = validation::admit(old)?;
-            taken(json!(validation::admit_update(manifest, &old)?))
-        }
+    match kind {
+        Kind::Endpoint => admit_one::<McpEndpoint>(manifest, old),
+        Kind::Client => admit_one::<OAuthClient>(manifest, old),
+        Kind::Template => admit_one::<WorkspaceTemplate>(manifest, old),
+        Kind::Workspace => admit_one::<Workspace>(manifest, old),
     }
+}
+
+fn admit_one<K>(manifest: Value, old: Option<Value>) -> Result<Value, Vec<validation::Violation>>
+where
+    K: CustomResourceExt + Resource<DynamicType = ()> + Serialize + DeserializeOwned,
+{
+    Ok(json!(match old {
+        None => validation::admit::<K>(manifest)?,
+        Some(old) => validation::admit_update(manifest, &validation::admit::<K>(old)?)?,
+    }))
 }
 
 #[tokio::test]

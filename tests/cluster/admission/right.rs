@@ -1,6 +1,6 @@
 //! Manifests that admission takes, and their defaults.
 
-use super::{Kind, login};
+use super::{Kind, login, workspaces};
 use serde_json::{Value, json};
 
 /// A manifest that is right, and what its `spec` holds once the defaults are in.
@@ -14,6 +14,7 @@ pub struct Right {
 pub fn right_manifests() -> Vec<Right> {
     let mut rows = plain_manifests();
     rows.extend(login::right_manifests());
+    rows.extend(workspaces::right_manifests());
     rows
 }
 

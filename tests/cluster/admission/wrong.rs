@@ -1,6 +1,6 @@
 //! Manifests that admission refuses, each wrong in one thing.
 
-use super::{Kind, login};
+use super::{Kind, login, workspaces};
 use serde_json::{Value, json};
 
 /// A manifest that is wrong in one thing.
@@ -42,12 +42,12 @@ pub(super) fn limit(
 }
 
 /// A manifest that changes what cannot be changed.
-fn change(what: &'static str, kind: Kind, spec: Value, field: &'static str, says: &'static str) -> Wrong {
+pub(super) fn change(what: &'static str, kind: Kind, spec: Value, field: &'static str, says: &'static str) -> Wrong {
     Wrong { update: true, ..limit(kind, what, spec, field, says, says) }
 }
 
 /// A manifest whose name is wrong.
-fn name(what: &'static str, kind: Kind, name: &str, says: &'static str, client: &'static str) -> Wrong {
+pub(super) fn name(what: &'static str, kind: Kind, name: &str, says: &'static str, client: &'static str) -> Wrong {
     let patch = json!({"metadata": {"name": name}});
     Wrong { what, kind, patch, update: false, field: "metadata.name", server: says, client }
 }
@@ -102,6 +102,8 @@ pub fn wrong_manifests() -> Vec<Wrong> {
     rows.extend(login::wrong_logins());
     rows.extend(login::wrong_policies());
     rows.extend(wrong_clients());
+    rows.extend(workspaces::wrong_templates());
+    rows.extend(workspaces::wrong_workspaces());
     rows
 }
 
@@ -197,7 +199,7 @@ fn wrong_endpoints() -> Vec<Wrong> {
         limit(Endpoint, "no memory that is", json!({"deployment": {"resources": {"limits": {"memory": "lots"}}}}), "spec.deployment.resources.limits.memory", "should match", "must match"),
         endpoint("a share beyond all", json!({"deployment": {"disruptionBudget": {"minAvailable": "150%"}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
         endpoint("fewer than none", json!({"deployment": {"disruptionBudget": {"minAvailable": -1}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
-        limit(Endpoint, "an unknown field", json!({"limit": {"burst": 5}}), "spec.limit", "unknown field", "unknown field; the fields here are: clients, cors, deployment, exposure, externalIssuer, limits, login"),
+        limit(Endpoint, "an unknown field", json!({"limit": {"burst": 5}}), "spec.limit", "unknown field", "unknown field; the fields here are: authorization, clients, cors, deployment, exposure, externalIssuer, limits, login"),
         limit(Endpoint, "an unknown field deep inside", json!({"exposure": {"none": {"really": true}}}), "spec.exposure.none.really", "unknown field", "unknown field"),
         name("a name that is too long", Endpoint, &"a".repeat(41), "at most 40", "at most 40"),
         name("a name that no Service can have", Endpoint, "mcp.agents", "beginning with a letter", "beginning with a letter"),

@@ -1,7 +1,10 @@
 //! Made, started, stopped, deleted.
 
 use super::stage::{ENDPOINT, Stage, new, owner};
-use crate::{operator::stage::eventually, support::api_server::client_of, support::wire::Wire};
+use crate::{
+    operator::stage::eventually,
+    support::{api_server::client_of, wire::Wire},
+};
 use futures::future::join_all;
 use kube::api::{Patch, PatchParams, PostParams};
 use portcullis::{

@@ -2,7 +2,10 @@
 
 use super::{Found, Problem, Seen, find};
 use crate::{
-    api::{condition::conditions, workspace::Phase},
+    api::{
+        condition::conditions,
+        workspace::Phase::{self, Failed, Running, Starting, Stopped, Stopping},
+    },
     operator::workspaces::reason,
     plan::workspace::Obstacle,
 };
@@ -46,8 +49,12 @@ fn row(found: &Found) -> (Phase, &str, bool) {
     (found.phase, found.ready.reason, found.ready.holds == Some(true))
 }
 
-#[test]
-fn a_pod_says_where_it_is() {
+/// A pod, and what is to be said of it.
+type Row = (DynamicObject, Phase, &'static str, &'static str);
+
+#[rustfmt::skip]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn pods() -> Vec<Row> {
     let running = json!({"running": {"startedAt": "2026-03-01T10:00:00Z"}});
     let crashed = |last: Value| {
         let mut container =
@@ -71,8 +78,7 @@ fn a_pod_says_where_it_is() {
     ending.metadata.deletion_timestamp = Some(crate::api::condition::whole_seconds(Timestamp::UNIX_EPOCH));
     let back_off = "Back-off pulling image \"debian:bokworm\": ErrImagePull: failed to pull and unpack image: failed to \
                     resolve reference \"docker.io/library/debian:bokworm\": docker.io/library/debian:bokworm: not found";
-    use Phase::{Failed, Running, Starting};
-    let rows = [
+    vec![
         (with_main(&running), Running, reason::READY, "commands can run"),
         (pod(&json!({"phase": "Pending"})), Starting, reason::STARTING, "waits for its node"),
         (waiting("ContainerCreating", ""), Starting, reason::STARTING, "being pulled"),
@@ -176,10 +182,14 @@ fn a_pod_says_where_it_is() {
         ),
         (lost, Failed, reason::NODE_NOT_READY, "does not answer"),
         (ending, Starting, reason::STARTING, "is ending"),
-    ];
-    for (pod, phase, reason, message) in &rows {
-        let found = find(&Seen { pod: Some(pod), ..NOTHING });
-        assert_eq!(row(&found), (*phase, *reason, *reason == reason::READY), "{message}");
+    ]
+}
+
+#[test]
+fn a_pod_says_where_it_is() {
+    for (pod, phase, reason, message) in pods() {
+        let found = find(&Seen { pod: Some(&pod), ..NOTHING });
+        assert_eq!(row(&found), (phase, reason, reason == reason::READY), "{message}");
         assert!(found.ready.message.contains(message), "{message}: {}", found.ready.message);
     }
 }
@@ -213,7 +223,6 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
     let ending = with_main(&json!({"running": {}}));
     let (gone, surplus) = (Obstacle::TemplateNotFound("t".to_owned()), Obstacle::QuotaExceeded(5));
     let unreachable = Obstacle::EndpointNotFound("agents".to_owned());
-    use Phase::{Failed, Running, Starting, Stopped, Stopping};
     let down = Seen { up: false, ..NOTHING };
     let rows = [
         (NOTHING, Starting, reason::STARTING, "is being made"),
@@ -253,7 +262,7 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
 #[test]
 fn the_turns_of_a_pull_that_fails_are_one_message() {
     let first = find(&Seen { pod: Some(&waiting("ErrImagePull", "manifest unknown")), ..NOTHING });
-    let said = conditions(&[first.ready.clone()], &[], None, Timestamp::UNIX_EPOCH);
+    let said = conditions(std::slice::from_ref(&first.ready), &[], None, Timestamp::UNIX_EPOCH);
     let second = waiting("ImagePullBackOff", "Back-off pulling image \"debian:bokworm\"");
     assert_eq!(find(&Seen { pod: Some(&second), said: said.first(), ..NOTHING }), first);
     assert_ne!(find(&Seen { pod: Some(&second), ..NOTHING }), first);

@@ -1,6 +1,6 @@
 //! Stopped when nobody works in it, deleted when it is old: by a clock that the test sets.
 
-use super::{Place, node::Node, template};
+use super::{Scene, node::Node, template};
 use crate::{
     operator::stage::{api, create, endpoint, eventually, own_plane},
     support::clock::ManualClock,
@@ -32,13 +32,13 @@ async fn one_that_nobody_works_in_is_stopped_and_an_old_one_is_deleted() {
     };
     let running = tokio::spawn(operator::run(plane.client().await, settings, shutdown.clone()));
     let namespace = plane.create_namespace("idle").await;
-    let _node = Node::start(client.clone(), &namespace);
-    let place = Place { client: &client, namespace: &namespace };
+    let _kubelet = Node::start(client.clone(), &namespace);
+    let scene = Scene { client: &client, namespace: &namespace };
     create(&client, &namespace, &endpoint("agents", &json!({}))).await;
     create(&client, &namespace, &template("idle", &json!({"idleStop": "2h", "timeToLive": "24h"}))).await;
     for name in ["used", "unused"] {
-        place.make(name, "idle", &json!({})).await;
-        place.until(name, Phase::Running, "Ready").await;
+        scene.make(name, "idle", &json!({})).await;
+        scene.until(name, Phase::Running, "Ready").await;
     }
     let step = |span: SignedDuration| clock.set(clock.now() + span);
 
@@ -53,17 +53,17 @@ async fn one_that_nobody_works_in_is_stopped_and_an_old_one_is_deleted() {
     workspaces.patch_status("used", &PatchParams::apply("server"), &Patch::Apply(&told)).await.unwrap();
 
     step(SignedDuration::from_mins(31));
-    place.until("unused", Phase::Stopped, "Stopped").await;
-    place.told("unused", "IdleStopped").await;
+    scene.until("unused", Phase::Stopped, "Stopped").await;
+    scene.told("unused", "IdleStopped").await;
     assert!(!workspaces.get("unused").await.unwrap().spec.running);
-    let used = place.until("used", Phase::Running, "Ready").await;
+    let used = scene.until("used", Phase::Running, "Ready").await;
     assert_eq!(used.last_activity, Some(active), "the operator leaves it as the server told it");
 
     step(SignedDuration::from_mins(90));
-    place.until("used", Phase::Stopped, "Stopped").await;
+    scene.until("used", Phase::Stopped, "Stopped").await;
     // Started again, it has its time again.
-    place.patch("used", &json!({"running": true})).await;
-    let started = place.until("used", Phase::Running, "Ready").await;
+    scene.patch("used", &json!({"running": true})).await;
+    let started = scene.until("used", Phase::Running, "Ready").await;
     assert_eq!(started.last_activity, Some(active));
     step(SignedDuration::from_mins(119));
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -72,12 +72,13 @@ async fn one_that_nobody_works_in_is_stopped_and_an_old_one_is_deleted() {
     // It ends for its age, however much it is used.
     let born = workspaces.get("used").await.unwrap().metadata.creation_timestamp.unwrap().0;
     assert_eq!(started.expires_at, Some(born + SignedDuration::from_hours(24)));
-    clock.set(born + SignedDuration::from_hours(24));
+    // The other one was made some seconds later.
+    clock.set(born + SignedDuration::from_hours(24) + SignedDuration::from_mins(1));
     for name in ["used", "unused"] {
         eventually("it is deleted", async || workspaces.get_opt(name).await.unwrap().is_none().then_some(())).await;
-        place.told(name, "Expired").await;
+        scene.told(name, "Expired").await;
     }
-    eventually("nothing is left", async || place.left().await.is_empty().then_some(())).await;
+    eventually("nothing is left", async || scene.left().await.is_empty().then_some(())).await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }

@@ -1,6 +1,7 @@
 //! Workspaces, from manifests to pods and back, with the real StatefulSet controller.
 
 mod idle;
+mod interruptions;
 mod life;
 mod node;
 mod refusals;
@@ -52,12 +53,12 @@ fn workspace(name: &str, template: &str, more: &Value) -> Workspace {
 
 /// The namespace that a scenario plays in.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct Scene<'a> {
     client: &'a Client,
     namespace: &'a str,
 }
 
-impl Place<'_> {
+impl Scene<'_> {
     async fn make(&self, name: &str, template: &str, more: &Value) {
         create(self.client, self.namespace, &workspace(name, template, more)).await;
     }

@@ -1,6 +1,6 @@
 //! At rest nothing is written, and news reach only those whom they concern.
 
-use super::{Place, node::Node, template};
+use super::{Scene, node::Node, template};
 use crate::operator::stage::{OPERATOR, api, create, endpoint, eventually, operator, own_plane};
 use kube::api::{ListParams, Patch, PatchParams};
 use portcullis::api::{Workspace, WorkspaceTemplate};
@@ -14,8 +14,8 @@ async fn at_rest_nothing_is_written_and_a_template_concerns_its_own() {
     let plane = own_plane().await;
     let client = plane.client().await;
     let namespace = plane.create_namespace("rest").await;
-    let _node = Node::start(client.clone(), &namespace);
-    let place = Place { client: &client, namespace: &namespace };
+    let _kubelet = Node::start(client.clone(), &namespace);
+    let scene = Scene { client: &client, namespace: &namespace };
     let mut first = operator(&plane, "one").await;
     create(&client, &namespace, &endpoint("agents", &json!({"workspaces": {"maxPerUser": 100}}))).await;
     // What the API server stores in other words than it was told would be written again and again.
@@ -33,7 +33,7 @@ async fn at_rest_nothing_is_written_and_a_template_concerns_its_own() {
     }
     for number in 0..WORKSPACES {
         let running = number % 7 != 0;
-        place.make(&format!("w{number}"), &format!("t{}", number % specs.len()), &json!({"running": running})).await;
+        scene.make(&format!("w{number}"), &format!("t{}", number % specs.len()), &json!({"running": running})).await;
     }
     let workspaces = api::<Workspace>(&client, &namespace);
     let reasons = async || {
@@ -60,7 +60,7 @@ async fn at_rest_nothing_is_written_and_a_template_concerns_its_own() {
     eventually("they were reconciled", async || (first.workspace_reconciles().await >= others + its).then_some(()))
         .await;
     lull().await;
-    assert_eq!(first.workspace_reconciles().await, others + its);
+    assert!(first.workspace_reconciles().await < others + its + 0.5, "others were reconciled too");
 
     // And of a new leader that looks at all.
     first.process.kill();

@@ -1,0 +1,137 @@
+//! All is well: commands over one warm connection, files, logs, and what is noted of it.
+
+use super::stage::{Stage, WORKSPACE, ann, pod};
+use crate::node::Node;
+use futures::future::join_all;
+use portcullis::{
+    agent::protocol::{ReadFile, WriteFile},
+    api::Workspace as Object,
+    workspaces::{Error, Purpose, Workspaces as _},
+};
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_commands_go_over_one_connection_that_stays_warm() {
+    let Some(node) = Node::shared_of_ours().await else { return };
+    let stage = Stage::start(node).await;
+    let server = stage.server(Duration::from_mins(5)).await;
+    let before = stage.api::<Object>().get(WORKSPACE).await.unwrap().status.unwrap().last_activity;
+    assert_eq!((before, stage.connections()), (None, 0));
+
+    let begun = Instant::now();
+    let hello = server.agent().await.hello().await.unwrap();
+    let opened = begun.elapsed();
+    assert_eq!((hello.home.as_str(), hello.version.as_str()), ("/home/dev", env!("CARGO_PKG_VERSION")));
+    let mut times = Vec::new();
+    for _ in 0..100 {
+        let begun = Instant::now();
+        assert_eq!(server.run("true").await.unwrap().exit_code, Some(0));
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    let begun = Instant::now();
+    let lines: Vec<String> = (0..64).map(|number| format!("echo {number}")).collect();
+    let all = join_all(lines.iter().map(|line| server.run(line))).await;
+    let many = begun.elapsed();
+    for (number, result) in all.into_iter().enumerate() {
+        assert_eq!(result.unwrap().stdout, format!("{number}\n"));
+    }
+    eprintln!("opened in {opened:?}; true: {:?} p50, {:?} p99; 64 at once: {:?}", times[50], times[98], many);
+    assert_eq!(stage.connections(), 1);
+
+    // Both ways, beyond every buffer.
+    let content = "x".repeat(8 << 20);
+    let agent = server.agent().await;
+    let write = WriteFile { path: "big".to_owned(), content: content.clone(), ..WriteFile::default() };
+    let begun = Instant::now();
+    let (written, many) = tokio::join!(agent.write_file(&write), join_all((0..8).map(|_| server.run("seq 20000"))));
+    assert_eq!(written.unwrap().size, 8 << 20);
+    assert!(many.into_iter().all(|result| result.unwrap().exit_code == Some(0)));
+    let read = ReadFile { path: "big".to_owned(), max_bytes: Some(8 << 20), ..ReadFile::default() };
+    let (read, other) = tokio::join!(agent.read_file(&read), server.run("echo meanwhile"));
+    assert_eq!((read.unwrap().content.len(), other.unwrap().stdout.as_str()), (8 << 20, "meanwhile\n"));
+    eprintln!("8 MiB written and read: {:?}", begun.elapsed());
+
+    let usage = server.workspaces.agent(&ann(), WORKSPACE, Purpose::Look).await.unwrap().usage().await.unwrap();
+    assert!(usage.memory.used.unwrap() > 0.0);
+    // When it was worked in is told at once here, and a moment later everywhere.
+    assert!(server.workspaces.get(&ann(), WORKSPACE).await.unwrap().last_activity.is_some());
+    let mut noted = None;
+    for _ in 0..100 {
+        noted = stage.api::<Object>().get(WORKSPACE).await.unwrap().status.unwrap().last_activity;
+        if noted.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(noted.is_some());
+    server.end().await;
+    assert_eq!(stage.connections(), 0, "a server that ends closes what it opened");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_nobody_uses_is_closed_and_made_anew() {
+    let Some(node) = Node::shared_of_ours().await else { return };
+    let stage = Stage::start(node).await;
+    let server = stage.server(Duration::from_secs(2)).await;
+    // Longer than a connection may be idle: one that works is not.
+    assert_eq!(server.run("sleep 4; echo done").await.unwrap().stdout, "done\n");
+    assert_eq!(stage.connections(), 1);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(stage.connections(), 0);
+    assert_eq!(server.run("echo again").await.unwrap().stdout, "again\n");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pod_says_can_be_read_also_when_there_is_none() {
+    let Some(node) = Node::shared_of_ours().await else { return };
+    let stage = Stage::start(node).await;
+    let server = stage.server(Duration::from_mins(5)).await;
+    stage.in_pod("for i in $(seq 30); do echo said $i > /proc/1/fd/1; done");
+    let logs = async |lines| server.workspaces.logs(&ann(), WORKSPACE, lines).await;
+    let mut said = logs(10).await.unwrap();
+    for _ in 0..50 {
+        if said.lines.last().is_some_and(|line| line.contains("said 30")) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        said = logs(10).await.unwrap();
+    }
+    assert_eq!((said.lines.len(), said.truncated), (10, true), "{said:?}");
+    assert_eq!(said.lines[9], "said 30");
+    let all = logs(1000).await.unwrap();
+    assert!(all.lines.len() >= 30 && !all.truncated);
+    stage.kubectl(&["delete", "statefulset", &format!("workspace-{WORKSPACE}")]);
+    stage.kubectl(&["wait", "--for=delete", &format!("pod/{}", pod()), "--timeout=60s"]);
+    let refused = logs(10).await.unwrap_err().to_string();
+    assert!(refused.contains("there is no pod"), "{refused}");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_server_gets_into_another_pod() {
+    let Some(node) = Node::shared_of_ours().await else { return };
+    let stage = Stage::start(node).await;
+    let server = stage.server(Duration::from_mins(5)).await;
+    // Somebody who may write the status points it elsewhere.
+    stage.found(json!({"phase": "Running", "podName": "database-0"})).await;
+    let mut refused = String::new();
+    for _ in 0..50 {
+        match server.workspaces.agent(&ann(), WORKSPACE, Purpose::Work).await {
+            Ok(agent) => match agent.hello().await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(error) => {
+                    refused = error.to_string();
+                    break;
+                }
+            },
+            Err(error @ Error::NotRunning { .. }) => panic!("{error}"),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert!(refused.contains("403") && refused.contains("platform's engineers"), "{refused}");
+    server.end().await;
+}

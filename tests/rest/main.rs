@@ -1,0 +1,44 @@
+//! The HTTP interface of a running `portcullis dev`: by the guide's own JavaScript, by schemathesis, which reads the
+//! OpenAPI document and tries what it says, and by hand.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod by_hand;
+#[path = "../support/dev.rs"]
+mod dev;
+mod documents;
+mod schemathesis;
+#[path = "../support/script.rs"]
+mod script;
+mod stage;
+
+use script::Script;
+use serde_json::json;
+use stage::Stage;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guides_javascript() {
+    let stage = Stage::start().await;
+    let id = stage.workspace("web").await;
+    let mut guide = Script::start("clients/guide.mjs", &[], &[("URL", &stage.url), ("TOKEN", &stage.token)]).await;
+
+    let listed = guide.must("listWorkspaces", json!(null)).await;
+    assert_eq!(listed["workspaces"][0]["id"], id);
+    assert_eq!(
+        (&listed["workspaces"][0]["name"], &listed["workspaces"][0]["status"]),
+        (&json!("web"), &json!("running"))
+    );
+
+    // By its id, as the guide does, and by its name.
+    for workspace in [&*id, "web"] {
+        let done = guide.must("executeCommand", json!([workspace, "echo out; echo err >&2; exit 3"])).await;
+        assert_eq!(
+            (&done["exit_code"], &done["stdout"], &done["stderr"]),
+            (&json!(3), &json!("out\n"), &json!("err\n"))
+        );
+    }
+
+    let refused = guide.must("executeCommand", json!(["nowhere", "true"])).await;
+    assert_eq!((&refused["status"], &refused["reason"]), (&json!(404), &json!("not_found")));
+    assert!(refused["detail"].as_str().unwrap().contains("web"), "it says which there are: {refused}");
+}
