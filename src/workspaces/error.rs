@@ -5,7 +5,7 @@ use crate::{
         AgentError,
         protocol::{Failure, FailureKind},
     },
-    api::parameters::ParameterProblem,
+    api::parameters::{Listed, ParameterProblem},
 };
 use std::{fmt, io};
 
@@ -178,8 +178,7 @@ impl Error {
             let (parameter, existing) = (std::mem::take(name), std::mem::take(existing));
             return Self::UnknownParameter { template, parameter, existing };
         }
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Self::InvalidParameter { problem: format!("template {template:?}: {}", problems.join("; ")) }
+        Self::InvalidParameter { problem: format!("template {template:?}: {}", Listed(&problems)) }
     }
 
     /// For `map_err`: what the agent of this workspace did not do, and what to do now.
