@@ -37,8 +37,9 @@ shellcheck: $(SHELLCHECK)
 crds: ## writes crds/; a test fails where it is stale
 	cargo run --locked -- crds --output crds
 
-bench: ## writes docs/benchmarks.md; needs wrk and an idle machine
+bench: ## writes docs/benchmarks.md; needs wrk, root and an idle machine
 	cargo bench --locked --bench endpoint -- --output docs/benchmarks.md
+	PORTCULLIS_PROFILE=release cargo bench --locked --bench workspaces -- --append docs/benchmarks.md
 
 static: ## one static file, which runs where there is neither shell nor C library; prints its path
 	@bash tests/node/static.sh release

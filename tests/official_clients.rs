@@ -173,6 +173,7 @@ fn serve_on_the_planned_files() {
     for (script, revision) in CLIENTS {
         let saw = run(script, revision, &target, &json!([{"name": "whoami", "arguments": {}}]));
         assert_eq!((&saw["protocol"], &saw["tools"]), (&json!(revision), &json!(["whoami"])), "{script}");
+        assert_eq!((&saw["prompts"], &saw["resources"]), (&json!([]), &json!([])), "{script}");
         let who = &saw["results"][0]["structuredContent"];
         assert_eq!((&who["client_id"], &who["endpoint"]), (&json!("ci-agent"), &json!(target.url)), "{script}");
     }
@@ -181,7 +182,11 @@ fn serve_on_the_planned_files() {
 #[test]
 fn dev_and_its_workspaces() {
     let state = tempfile::tempdir().unwrap();
-    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml");
+    let quickstart =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml")).unwrap();
+    let manifests = state.path().join("endpoint.yaml");
+    // Homes of workspaces are resources for those who may read files.
+    fs::write(&manifests, quickstart.replace("templates:read]", "templates:read, files:read]")).unwrap();
     let dev = Dev::serve(&manifests, state.path());
     let text = |key: &str| fs::read_to_string(state.path().join("secrets/ci-agent-oauth").join(key)).unwrap();
     let target = Target { url: dev.url(), client_id: text("client-id"), client_secret: text("client-secret") };
@@ -201,5 +206,9 @@ fn dev_and_its_workspaces() {
         assert_eq!(results[2]["isError"], true, "{script}: {results}");
         let advice = results[2]["content"][0]["text"].as_str().unwrap();
         assert!(advice.contains(&name), "it should say which there are: {advice}");
+        let prompts = ["start_project", "work_across_workspaces", "review_resource_use"];
+        assert_eq!(saw["prompts"], json!(prompts), "{script}");
+        let homes: Vec<String> = (0..=index).map(|index| format!("workspace-{index}")).collect();
+        assert_eq!(saw["resources"], json!(homes), "{script}");
     }
 }

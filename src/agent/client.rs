@@ -101,9 +101,14 @@ impl Client {
     async fn follow(&self, id: &str, command: &Command, live: Option<LiveOutput>) -> Result<CommandResult, AgentError> {
         let mut path = format!("/commands/{id}");
         // Two breaks in a row without a line in between are no accident any more.
-        let mut breaks = 0;
+        let (mut breaks, mut begun) = (0, false);
         loop {
-            let mut body = self.send(Method::PUT, &path, Some(command), Repeat::Safe).await?;
+            let answer = self.send(Method::PUT, &path, Some(command), Repeat::Safe).await;
+            let mut body = answer.map_err(|error| match error {
+                AgentError::Lost(lost) => Lost { maybe_done: lost.maybe_done || begun, ..lost }.into(),
+                other => other,
+            })?;
+            begun = true;
             // It has begun: an agent that does not know it now is another one, which must not run it once more.
             path = format!("/commands/{id}?begun=true");
             let mut unread = BytesMut::new();

@@ -1,9 +1,10 @@
 //! One command: started in its own process group, watched until all of it has ended, ended when its time is up or
-//! when nobody wants it any more.
+//! when nobody wants it any more; then with all that has left the group.
 
 use super::{
     capture::{Capture, Captured},
     group::Group,
+    strays::Strays,
     stream::{Sinks, Stream, Which},
 };
 use std::{
@@ -39,6 +40,8 @@ pub type OpenStdin = Arc<Mutex<Option<ChildStdin>>>;
 
 /// A command to start.
 pub struct Job {
+    /// What no other command is called: all that it starts is known by it.
+    pub id: String,
     /// The program, by its path or for the `PATH` in `env`.
     pub program: OsString,
     /// What follows its name.
@@ -112,11 +115,14 @@ pub async fn start(
     } else {
         (Capture::new(job.files.stdout), Capture::new(job.files.stderr))
     };
+    let strays = Strays::of(&job.id);
+    let (mark, id) = strays.mark();
     let mut child = Command::new(&job.program)
         .args(&job.args)
         .current_dir(&job.cwd)
         .env_clear()
         .envs(job.env)
+        .env(mark, id)
         .stdin(if job.stdin.is_some() || job.keep_stdin { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -146,6 +152,7 @@ pub async fn start(
         stderr: Stream::new(Which::Stderr, child.stderr.take(), stderr),
         child,
         group,
+        strays,
         cancel,
         started: Instant::now(),
         sinks: job.sinks,
@@ -196,6 +203,7 @@ enum Event {
 struct Watch {
     child: Child,
     group: Group,
+    strays: Strays,
     cancel: CancellationToken,
     started: Instant,
     stdout: Stream<ChildStdout>,
@@ -231,6 +239,8 @@ impl Watch {
                 Event::Stdout(count) => self.stdout.take(count, &self.sinks).await,
                 Event::Stderr(count) => self.stderr.take(count, &self.sinks).await,
                 Event::Fed => feeding = false,
+                // What left the group may make new ones faster than they die.
+                Event::Look if phase == Phase::Killed => self.strays.kill().await,
                 Event::Look => {}
                 Event::Exited(status) => {
                     let status = status.ok();
@@ -245,17 +255,18 @@ impl Watch {
                     self.cancelled = true;
                     if phase != Phase::Killed {
                         phase = Phase::Terminating;
-                        due = Some(self.terminate());
+                        due = Some(self.terminate().await);
                     }
                 }
                 Event::Due => match phase {
                     Phase::Running => {
                         self.timed_out = true;
                         phase = Phase::Terminating;
-                        due = Some(self.terminate());
+                        due = Some(self.terminate().await);
                     }
                     Phase::Terminating => {
                         self.group.kill();
+                        self.strays.kill().await;
                         phase = Phase::Killed;
                         due = Some(Instant::now() + KILL_WAIT);
                     }
@@ -276,7 +287,9 @@ impl Watch {
                     due = None;
                 }
                 Phase::Lingering if !self.group.is_alive() => return,
-                Phase::Terminating | Phase::Killed if self.ended.is_some() && !self.group.is_alive() => {
+                Phase::Terminating | Phase::Killed
+                    if self.ended.is_some() && !self.group.is_alive() && !self.strays.is_any().await =>
+                {
                     self.drain().await;
                     return self.send_report(false).await;
                 }
@@ -285,8 +298,9 @@ impl Watch {
         }
     }
 
-    fn terminate(&self) -> Instant {
+    async fn terminate(&self) -> Instant {
         self.group.terminate();
+        self.strays.terminate().await;
         Instant::now() + GRACE
     }
 

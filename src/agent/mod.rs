@@ -22,6 +22,7 @@ pub mod place;
 pub mod protocol;
 mod record;
 pub mod service;
+mod strays;
 mod stream;
 mod text;
 pub mod usage;

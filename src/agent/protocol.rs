@@ -440,6 +440,6 @@ pub enum FailureKind {
     Exhausted,
     /// The agent's own failure (500).
     Internal,
-    /// The command was ended because the workspace stops (409).
+    /// The command was ended because the workspace stops, was restarted, or because nobody waited for it (409).
     Interrupted,
 }

@@ -149,7 +149,7 @@ impl Api {
 
 /// There is nothing at this path, or nothing for this method.
 fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> Problem {
-    let mut allowed: Vec<&str> = there.flat_map(|verb| verb.names()).copied().collect();
+    let mut allowed: Vec<&str> = there.flat_map(Verb::names).copied().collect();
     if allowed.is_empty() {
         let text = "there is nothing at this path; openapi.json below the endpoint's URL says what there is";
         return Problem::new(StatusCode::NOT_FOUND, "not_found", text);

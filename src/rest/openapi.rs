@@ -117,7 +117,7 @@ fn properties(schema: &Map<String, Value>) -> impl Iterator<Item = (&String, &Va
     schema.get("properties").and_then(Value::as_object).into_iter().flatten()
 }
 
-pub(super) fn required<'a>(schema: &'a Map<String, Value>) -> impl Iterator<Item = &'a str> + Clone {
+pub(super) fn required(schema: &Map<String, Value>) -> impl Iterator<Item = &str> + Clone {
     schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 

@@ -443,7 +443,7 @@ mod tests {
                 assert_eq!(door.route(&path), route, "{path}");
             }
             let tools = Arc::new(crate::tools::Registry::new(&door.mounted.config, None));
-            drop(Public::new(&door, tools, tokio_util::sync::CancellationToken::new()).unwrap());
+            drop(Public::new(&door, &tools, tokio_util::sync::CancellationToken::new()).unwrap());
         }
     }
 }

@@ -61,17 +61,17 @@ pub struct Public {
 
 impl Public {
     /// The routes, with these tools behind the door. For `abort` see [`mcp::Endpoint::new`].
-    pub fn new(door: &Arc<Door>, tools: Arc<Registry>, abort: CancellationToken) -> Result<Self, KeyError> {
+    pub fn new(door: &Arc<Door>, tools: &Arc<Registry>, abort: CancellationToken) -> Result<Self, KeyError> {
         let config = &door.mounted().config;
-        let endpoint = Arc::new(mcp::Endpoint::new(config, Arc::clone(&tools), abort));
-        let api = Arc::new(rest::Api::new(config, Arc::clone(&tools)));
+        let endpoint = Arc::new(mcp::Endpoint::new(config, Arc::clone(tools), abort));
+        let api = Arc::new(rest::Api::new(config, Arc::clone(tools)));
         let url = &config.url;
         let resource = metadata::protected_resource(config);
         let mut documents =
             Router::new().without_v07_checks().route(&url.resource_metadata_path(), get(document(resource.clone())));
         documents = documents
-            .route(&format!("{}{}", url.path(), rest::OPENAPI_PATH), get(document(rest::document(config, &tools))))
-            .route(&format!("{}{}", url.path(), rest::REFERENCE_PATH), get(reference(config, &tools)));
+            .route(&format!("{}{}", url.path(), rest::OPENAPI_PATH), get(document(rest::document(config, tools))))
+            .route(&format!("{}{}", url.path(), rest::REFERENCE_PATH), get(reference(config, tools)));
         let issues_tokens = config.external_issuer.is_none();
         if issues_tokens {
             documents = documents

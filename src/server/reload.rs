@@ -157,7 +157,7 @@ fn prepare(
     };
     let door =
         Arc::new(Door::new(mounted, backing, logins, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
-    let public = Public::new(&door, Arc::new(tools), abort.clone())?;
+    let public = Public::new(&door, &Arc::new(tools), abort.clone())?;
     if let Some(workspaces) = &options.workspaces {
         workspaces.apply(&door.mounted().config.workspaces);
     }

@@ -176,7 +176,7 @@ mod tests {
     }
 
     /// Four calls: one that goes well, one of a workspace that is not there, one that is wrong, one that is dropped.
-    async fn story(registry: &Registry) {
+    fn story(registry: &Registry) {
         let caller = Arc::new(Caller {
             client_id: "claude".to_owned(),
             subject: "local:ann".to_owned(),
@@ -214,10 +214,10 @@ mod tests {
             .finish();
         let guard = tracing::subscriber::set_default(subscriber);
         // Told twice: whoever comes first to a line decides whether it is of interest, and that may be another test.
-        story(&registry).await;
+        story(&registry);
         tracing::callsite::rebuild_interest_cache();
         log.0.lock().unwrap().clear();
-        story(&registry).await;
+        story(&registry);
         drop(guard);
 
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -140,7 +140,7 @@ fn escaped(path: &str) -> String {
 pub(super) struct Search {
     backend: Arc<dyn Workspaces>,
     reach: Reach,
-    search_for: Duration,
+    time: Duration,
 }
 
 /// `fetch`.
@@ -198,7 +198,7 @@ pub(super) struct Document {
 
 impl Search {
     pub fn new(backend: Arc<dyn Workspaces>, reach: Reach, patience: Patience) -> Self {
-        Self { backend, reach, search_for: SEARCH_FOR.min(patience.0) }
+        Self { backend, reach, time: SEARCH_FOR.min(patience.0) }
     }
 
     /// What is found of this kind, with its score.
@@ -274,7 +274,7 @@ impl Tool for Search {
 
     async fn call(&self, arguments: SearchArguments, call: Call) -> Result<Found, ToolError> {
         let (owner, caller) = (call.owner(), &call.caller);
-        let until = Instant::now() + self.search_for;
+        let until = Instant::now() + self.time;
         let words = Words::of(&arguments.query)?;
         let mut found = Vec::new();
         if self.reach.allows(Kind::Template, caller) {
@@ -353,7 +353,7 @@ impl Tool for Fetch {
             Kind::File => self.file(&owner, rest).await?,
         };
         let url = self.reach.url_of(kind, rest);
-        Ok(Document { title, text, url, metadata, id })
+        Ok(Document { id, title, text, url, metadata })
     }
 }
 

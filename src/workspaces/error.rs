@@ -5,7 +5,7 @@ use crate::{
         AgentError,
         protocol::{Failure, FailureKind},
     },
-    api::parameters::ParameterProblem,
+    api::parameters::{Listed, ParameterProblem},
 };
 use std::{fmt, io};
 
@@ -137,13 +137,13 @@ pub enum Error {
         /// Its name.
         workspace: String,
     },
-    /// The workspace was stopped or deleted, or the server is shutting down.
-    #[error(
-        "the command was ended because workspace {workspace:?} stopped; call start_workspace, then run it again if you need to"
-    )]
+    /// The workspace was stopped, restarted or deleted, or the server is shutting down.
+    #[error("workspace {workspace:?}: {why}")]
     Interrupted {
         /// Its name.
         workspace: String,
+        /// What ended the command, and what to do.
+        why: String,
     },
     /// An argument that cannot be.
     #[error("{argument}: {problem}")]
@@ -178,15 +178,16 @@ impl Error {
             let (parameter, existing) = (std::mem::take(name), std::mem::take(existing));
             return Self::UnknownParameter { template, parameter, existing };
         }
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Self::InvalidParameter { problem: format!("template {template:?}: {}", problems.join("; ")) }
+        Self::InvalidParameter { problem: format!("template {template:?}: {}", Listed(&problems)) }
     }
 
     /// For `map_err`: what the agent of this workspace did not do, and what to do now.
     pub(crate) fn agent(workspace: &str) -> impl FnOnce(AgentError) -> Self {
         let workspace = workspace.to_owned();
         move |error| match error {
-            AgentError::Failed(failure) if failure.kind == FailureKind::Interrupted => Self::Interrupted { workspace },
+            AgentError::Failed(failure) if failure.kind == FailureKind::Interrupted => {
+                Self::Interrupted { workspace, why: failure.message }
+            }
             AgentError::Failed(failure) => Self::Agent(failure),
             AgentError::Lost(lost) if lost.maybe_done => {
                 let why = format!("{lost}; it may have been done all the same: look before you do it again");
@@ -231,10 +232,7 @@ mod tests {
         let lost = |maybe_done| AgentError::Lost(Lost { why: "the connection broke".to_owned(), maybe_done });
         for (error, said) in [
             (failure(FailureKind::NotFound), "there is no a.txt"),
-            (
-                failure(FailureKind::Interrupted),
-                "the command was ended because workspace \"web\" stopped; call start_workspace",
-            ),
+            (failure(FailureKind::Interrupted), "workspace \"web\": there is no a.txt"),
             (lost(false), "workspace \"web\" could not be reached: the connection broke; nothing was done: try again"),
             (lost(true), "the connection broke; it may have been done all the same: look before you do it again"),
             (AgentError::Unreadable("status 418".to_owned()), "answered with status 418; restart the workspace"),

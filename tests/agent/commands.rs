@@ -1,11 +1,22 @@
 //! Commands and processes through a tunnel.
 
-use crate::stage::{LONG, Setup, Stage, background, children_of, memory, runs, shell, until};
+use crate::stage::{LONG, Setup, Stage, Tunnels, background, children_of, memory, number_in, runs, shell, until};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
 use portcullis::agent::{
-    AgentError,
+    AgentError, AnswerBody, Client, Lost, Repeat, Transport,
     protocol::{Command, Failure, FailureKind, Input, ProcessOutputRequest},
 };
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::{Instant, sleep};
 
 #[tokio::test]
@@ -31,15 +42,22 @@ async fn a_command_says_all_about_itself() {
 #[tokio::test]
 async fn a_command_that_ignores_sigterm_ends_all_the_same() {
     let stage = Stage::new();
+    // What has left the group is found too, also where it is nobody's child any more.
     let command = Command {
-        timeout: Some(Duration::from_millis(300)),
-        ..shell("trap '' TERM; (trap '' TERM; echo $$ > child; sleep 1000) & sleep 1000")
+        timeout: Some(Duration::from_secs(1)),
+        ..shell(
+            "trap '' TERM; (trap '' TERM; sleep 1000) & setsid sh -c 'echo $$ > away; sleep 1000' & \
+             setsid sh -c 'setsid sh -c \"trap \\\"\\\" TERM; echo \\$\\$ > nobodys; sleep 1000; sleep 1000\" &' & sleep 1000",
+        )
     };
     let started = Instant::now();
     let result = stage.client.run("a", &command, None).await.unwrap();
     assert!(result.timed_out && result.exit_code == Some(137), "{result:?}");
     assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
     assert_eq!(children_of(stage.service_id()), [0; 0], "something was left");
+    for left_the_group in ["away", "nobodys"] {
+        assert!(!runs(number_in(&stage.path(left_the_group)).await), "{left_the_group}");
+    }
     assert_eq!(stage.run("echo next").await.stdout, "next\n");
 }
 
@@ -110,6 +128,36 @@ async fn a_command_is_taken_up_again_where_the_tunnel_was_cut() {
     };
     let (result, ()) = tokio::join!(stage.client.run("a", &command, None), cut);
     assert_eq!(result.unwrap().stdout.trim(), "1");
+}
+
+/// Leads to an agent until it is asked a second time.
+struct Once(Arc<Tunnels>, AtomicBool);
+
+#[async_trait]
+impl Transport for Once {
+    async fn send(&self, request: Request<Full<Bytes>>, repeat: Repeat) -> Result<Response<AnswerBody>, Lost> {
+        if self.1.swap(true, Ordering::Relaxed) {
+            return Err(Lost { why: "there is no way".to_owned(), maybe_done: false });
+        }
+        self.0.send(request, repeat).await
+    }
+
+    fn abandon(&self, command_id: &str) {
+        self.0.abandon(command_id);
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_has_begun_is_never_said_not_to_have() {
+    let stage = Stage::new();
+    let client = Client::new(Arc::new(Once(Arc::clone(&stage.tunnels), AtomicBool::new(false))));
+    let command = shell("touch ran; sleep 1000");
+    let cut = async {
+        until("the command", || stage.path("ran").exists()).await;
+        stage.tunnels.cut().await;
+    };
+    let (result, ()) = tokio::join!(client.run("a", &command, None), cut);
+    assert!(matches!(result, Err(AgentError::Lost(Lost { maybe_done: true, .. }))), "{result:?}");
 }
 
 #[tokio::test]

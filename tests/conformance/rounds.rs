@@ -30,7 +30,8 @@ fn roots() -> Value {
 }
 
 fn needs(requests: Value, state: Option<&str>) -> InputRequiredResult {
-    let mut result = json!({"resultType": "input_required", "inputRequests": requests});
+    let mut result = json!({"resultType": "input_required"});
+    result["inputRequests"] = requests;
     if let Some(state) = state {
         result["requestState"] = json!(state);
     }

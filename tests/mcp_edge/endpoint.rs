@@ -157,7 +157,7 @@ pub fn message(revision: &str, method: &str, mut params: Value) -> (Vec<(&'stati
     }
     if revision == STATELESS {
         headers.push(("mcp-method", method.to_owned()));
-        if let Some(name) = params["name"].as_str() {
+        if let Some(name) = params["name"].as_str().or(params["uri"].as_str()) {
             headers.push(("mcp-name", name.to_owned()));
         }
         let meta = &mut params["_meta"];

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod beside_tools;
 mod endpoint;
 mod protocol;
 mod tools;

@@ -70,7 +70,7 @@ YAML
 }
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=tests \
   -keyout pki/ca.key -out pki/ca.crt 2>>log/openssl
-issue apiserver /CN=kube-apiserver "DNS:kubernetes.default.svc,DNS:kubernetes.default,IP:$node_address,IP:$service_address"
+issue apiserver /CN=kube-apiserver "DNS:kubernetes.default.svc,DNS:kubernetes.default,IP:127.0.0.1,IP:$node_address,IP:$service_address"
 issue kubelet /O=system:nodes/CN=system:node:node "DNS:node,IP:$node_address"
 issue front-proxy /CN=front-proxy DNS:front-proxy
 issue admin /O=system:masters/CN=admin DNS:admin

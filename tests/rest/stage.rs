@@ -11,7 +11,7 @@ pub struct Stage {
     pub url: String,
     pub token: String,
     pub client: reqwest::Client,
-    state: TempDir,
+    folder: TempDir,
     _dev: Dev,
 }
 
@@ -24,8 +24,8 @@ pub struct Answer {
 
 impl Stage {
     pub async fn start() -> Self {
-        let state = tempfile::tempdir().unwrap();
-        let manifests = state.path().join("endpoint.yaml");
+        let folder = tempfile::tempdir().unwrap();
+        let manifests = folder.path().join("endpoint.yaml");
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml");
         let mut documents: Vec<Value> = serde_saphyr::from_slice_multiple(&fs::read(example).unwrap()).unwrap();
         // More than it is meant for: schemathesis asks as fast as it can.
@@ -33,17 +33,18 @@ impl Stage {
         documents[1]["spec"]["scopes"] = json!(Scope::ALL);
         let text: Vec<String> = documents.iter().map(Value::to_string).collect();
         fs::write(&manifests, text.join("\n---\n")).unwrap();
-        let dev = Dev::serve(&manifests, state.path());
+        let dev = Dev::serve(&manifests, folder.path());
         // For reqwest's clients: nobody else has chosen one in this process.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut stage = Self { url: dev.url(), token: String::new(), client: reqwest::Client::new(), state, _dev: dev };
+        let mut stage =
+            Self { url: dev.url(), token: String::new(), client: reqwest::Client::new(), folder, _dev: dev };
         stage.token = stage.token_for(None).await;
         stage
     }
 
     /// A token of the client's, for fewer scopes where they are given.
     pub async fn token_for(&self, scopes: Option<&str>) -> String {
-        let of = |file: &str| fs::read_to_string(self.state.path().join("secrets/ci-agent-oauth").join(file)).unwrap();
+        let of = |file: &str| fs::read_to_string(self.folder.path().join("secrets/ci-agent-oauth").join(file)).unwrap();
         let (id, secret, token_url) = (of("client-id"), of("client-secret"), of("token-url"));
         let mut form = vec![("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
         form.extend(scopes.map(|scopes| ("scope", scopes)));

@@ -19,7 +19,12 @@ pub(super) struct Prepared {
 }
 
 /// Reads a request.
-pub(super) async fn prepare(options: &Options, command: &Command, files: OutputFiles) -> Result<Prepared, Failure> {
+pub(super) async fn prepare(
+    options: &Options,
+    id: &str,
+    command: &Command,
+    files: OutputFiles,
+) -> Result<Prepared, Failure> {
     check(command)?;
     let cwd = folder(options, command.cwd.as_deref()).await?;
     let (program, args, note) = if tokio::fs::try_exists(&options.shell).await.unwrap_or(false) {
@@ -31,6 +36,7 @@ pub(super) async fn prepare(options: &Options, command: &Command, files: OutputF
         (program, words.collect(), Some(note.to_owned()))
     };
     let job = Job {
+        id: id.to_owned(),
         program,
         args,
         cwd,

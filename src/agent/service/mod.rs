@@ -157,7 +157,7 @@ impl Agent {
             background: true,
             ..Command::default()
         };
-        let mut job = job::prepare(&self.0.options, &command, self.0.output.files("main", true)).await?.job;
+        let mut job = job::prepare(&self.0.options, "main", &command, self.0.output.files("main", true)).await?.job;
         (job.program, job.args, job.sinks.echo) = (name.into(), words.map(Into::into).collect(), true);
         let running = self.launch("main", &command, job, self.0.stop.child_token(), self.place()?).await?.0;
         let view = running.view();
@@ -188,7 +188,7 @@ impl Agent {
     async fn run(&self, id: &str, entry: &Arc<Entry>, command: &Command) -> Result<CommandResult, Failure> {
         let place = self.place()?;
         let files = self.0.output.files(id, command.background);
-        let mut prepared = job::prepare(&self.0.options, command, files.clone()).await?;
+        let mut prepared = job::prepare(&self.0.options, id, command, files.clone()).await?;
         if command.live {
             let entry = Arc::clone(entry);
             prepared.job.sinks.live = Some(Arc::new(move |text: &str| entry.say(text)) as Live);
@@ -274,7 +274,9 @@ impl Agent {
 }
 
 fn stopping() -> Failure {
-    FailureKind::Interrupted.because("the command was ended because the workspace stops")
+    FailureKind::Interrupted.because(
+        "the command was ended because the workspace stops; where nobody has stopped it, it comes back by itself: see get_workspace, and look at what the command has done before you run it again",
+    )
 }
 
 async fn hello(State(agent): State<Agent>) -> Json<Hello> {

@@ -4,11 +4,10 @@
 use crate::{
     api::{
         Workspace as Object, WorkspaceTemplate, WorkspaceTemplateSpec,
-        template::Parameter,
         workspace::{Phase, WorkspaceStatus},
     },
     mirror::{self, version},
-    workspaces::{Status, Template, TemplateParameter, Workspace},
+    workspaces::{Status, Template, Workspace},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -157,29 +156,7 @@ impl Offer {
     pub fn of(object: WorkspaceTemplate) -> Self {
         let (name, version) = mirror::identity(&object);
         let spec = object.spec;
-        Self {
-            view: Template {
-                display_name: spec.display_name.clone().unwrap_or_else(|| name.clone()),
-                name,
-                description: spec.description.clone(),
-                parameters: spec.parameters.iter().cloned().map(parameter).collect(),
-            },
-            spec,
-            version,
-        }
-    }
-}
-
-fn parameter(parameter: Parameter) -> TemplateParameter {
-    TemplateParameter {
-        name: parameter.name,
-        description: parameter.description,
-        kind: parameter.kind,
-        options: parameter.options,
-        pattern: parameter.pattern,
-        minimum: parameter.minimum,
-        maximum: parameter.maximum,
-        default: parameter.default,
+        Self { view: Template::of(&name, &spec), spec, version }
     }
 }
 

@@ -66,16 +66,21 @@ fn not_opened(error: &kube::Error) -> NoStream {
         kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => status.as_u16(),
         kube::Error::Api(status) => status.code,
         _ => {
-            let why = format!("the API server could not be reached: {}", chain(error));
-            return NoStream { why, passing: true };
+            tracing::debug!(error = chain(error), "no connection to an agent");
+            return NoStream { why: "the API server could not be reached".to_owned(), passing: true };
         }
     };
-    let (why, passing) = match status {
-        401 | 403 => ("the cluster does not let this server connect to it (403): tell the platform's engineers", false),
-        404 => ("its pod is not there right now", true),
-        _ => return NoStream { why: format!("the API server answered with status {status}"), passing: true },
+    let why = match status {
+        404 => "its pod is not there right now".to_owned(),
+        // RBAC says 403, an admission policy 422.
+        401 | 403 | 422 => {
+            let why =
+                format!("the cluster does not let this server connect to it ({status}): tell the platform's engineers");
+            return NoStream { why, passing: false };
+        }
+        _ => format!("the API server answered with status {status}"),
     };
-    NoStream { why: why.to_owned(), passing }
+    NoStream { why, passing: true }
 }
 
 /// Why `agent connect` ended, by the status that came at the end of the stream.
@@ -104,6 +109,7 @@ mod tests {
     fn refusals_are_told_in_plain_words() {
         for (status, said, passing) in [
             (StatusCode::FORBIDDEN, "does not let this server connect", false),
+            (StatusCode::UNPROCESSABLE_ENTITY, "does not let this server connect", false),
             (StatusCode::NOT_FOUND, "its pod is not there", true),
             (StatusCode::BAD_GATEWAY, "status 502", true),
         ] {

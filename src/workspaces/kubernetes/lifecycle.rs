@@ -4,11 +4,7 @@
 use super::{catalog::Catalog, entry::Entry};
 use crate::{
     api::{
-        Workspace as Object, WorkspaceSpec,
-        client::EndpointRef,
-        grant::GrantUser,
-        parameters::{self, Listed, ParameterProblem},
-        workspace::TemplateRef,
+        Workspace as Object, WorkspaceSpec, client::EndpointRef, grant::GrantUser, parameters, workspace::TemplateRef,
     },
     config::hex,
     mirror::{Found, RequestError},
@@ -85,7 +81,7 @@ impl Lifecycle {
         };
         parameters::fill(&offer.spec, &request.parameters)
             .map(drop)
-            .map_err(|problems| unfit(&request.template, problems))
+            .map_err(|problems| Error::unfit(&request.template, problems))
     }
 
     /// Has a workspace run, or not. Writes nothing if that is what it is meant to do already.
@@ -170,15 +166,6 @@ pub fn object_name(endpoint: &str, owner: &str, name: &str) -> String {
     }
     let digits = hex(&hash.finalize());
     format!("ws-{}", digits.get(..20).unwrap_or_default())
-}
-
-/// Parameters that do not fit: all that is wrong with them.
-fn unfit(template: &str, mut problems: Vec<ParameterProblem>) -> Error {
-    if let [ParameterProblem::Unknown { name, existing }] = &mut *problems {
-        let (parameter, existing) = (std::mem::take(name), std::mem::take(existing));
-        return Error::UnknownParameter { template: template.to_owned(), parameter, existing };
-    }
-    Error::InvalidParameter { problem: format!("template {template:?}: {}", Listed(&problems)) }
 }
 
 fn taken(name: &str, deleting: bool) -> Error {

@@ -44,6 +44,8 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tunnel::{Common, Tunnel, Way};
 
+/// How long a command waits for a workspace that is starting: long enough for one whose pod was just replaced.
+const STARTED_WITHIN: Duration = Duration::from_secs(5);
 /// How long what goes on at the end may take.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -147,7 +149,9 @@ impl KubernetesWorkspaces {
 
     fn tunnel(&self, entry: &Entry) -> Arc<Tunnel> {
         let mut tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tunnel) = tunnels.get(&entry.uid).and_then(Weak::upgrade) {
+        if let Some(tunnel) = tunnels.get(&entry.uid).and_then(Weak::upgrade)
+            && tunnel.pod() == entry.pod
+        {
             return tunnel;
         }
         tunnels.retain(|_, tunnel| tunnel.strong_count() > 0);
@@ -210,7 +214,10 @@ impl Workspaces for KubernetesWorkspaces {
 
     async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<agent::Client, Error> {
         let act = if purpose == Purpose::Work { Act::Work } else { Act::See };
-        let entry = self.find(owner, workspace, act).await?;
+        let mut entry = self.find(owner, workspace, act).await?;
+        if purpose == Purpose::Work && entry.view.status == Status::Starting {
+            entry = self.lifecycle.until_settled(entry, Some(STARTED_WITHIN), false).await;
+        }
         let name = entry.view.name.clone();
         match entry.view.status {
             Status::Running => {}

@@ -21,8 +21,9 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
+use kube::{Api, api::AttachedProcess};
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -78,8 +79,13 @@ impl Tunnel {
         Self { common, id, uid, pod, line: tokio::sync::Mutex::default() }
     }
 
+    /// The pod that it leads to.
+    pub fn pod(&self) -> &str {
+        &self.pod
+    }
+
     /// The connection; opened if it is not open, as long as it takes, until `deadline`.
-    async fn line(&self, deadline: Instant) -> Result<Line, String> {
+    async fn line(self: &Arc<Self>, deadline: Instant) -> Result<Line, String> {
         let Ok(mut line) = tokio::time::timeout_at(deadline, self.line.lock()).await else {
             return Err(too_long("others wait for it too"));
         };
@@ -112,32 +118,29 @@ impl Tunnel {
         match self.common.catalog.workspaces.find(&self.id) {
             Found::Here(entry) if entry.uid == self.uid => match entry.view.status {
                 Status::Running => Ok(()),
+                // Its pod is being replaced.
+                Status::Starting if !entry.settled => Ok(()),
                 _ => Err(entry.view.problem.clone().unwrap_or_default()),
             },
             _ => Err("it was deleted".to_owned()),
         }
     }
 
-    async fn open(&self) -> Result<Line, NoStream> {
-        let (mut process, stream) = exec::connect(&self.common.pods, &self.pod).await?;
+    async fn open(self: &Arc<Self>) -> Result<Line, NoStream> {
+        let (process, stream) = exec::connect(&self.common.pods, &self.pod).await?;
         let handshake = http2::handshake(stream, self.common.tasks.clone()).await;
         let (connection, moved) = handshake.map_err(|Lost { why, .. }| NoStream { why, passing: true })?;
         let (told, ended) = watch::channel(None);
         let usage = Arc::new(Usage::default());
-        let (idle, stop) = (self.common.idle, self.common.stop.clone());
-        let used = Arc::clone(&usage);
+        let unused = {
+            let (used, idle, stop) = (Arc::clone(&usage), self.common.idle, self.common.stop.clone());
+            async move { stop.run_until_cancelled(used.idle(idle)).await.unwrap_or_default() }
+        };
+        // As long as it is open, whoever comes next finds it.
+        let open = Arc::clone(self);
         self.common.tasks.spawn(async move {
-            tokio::select! {
-                _ = moved => {}
-                () = used.idle(idle) => {}
-                () = stop.cancelled() => {}
-            }
-            // The stream went with the connection, so `agent connect` has read its end.
-            let status = match process.take_status() {
-                Some(status) => tokio::time::timeout(ENDED_WITHIN, status).await.ok().flatten(),
-                None => None,
-            };
-            told.send_replace(Some(exec::ended(status)));
+            told.send_replace(Some(follow(moved, process, unused).await));
+            drop(open);
         });
         let mut line = Line { connection, usage, ended };
         match line.connection.send(request(&Method::GET, "/hello")).await {
@@ -146,6 +149,39 @@ impl Tunnel {
             Err(lost) => Err(line.why_ended(lost).await),
         }
     }
+}
+
+/// Follows a connection to its end, or closes it when nobody needs it any more. Returns why it ended.
+async fn follow(
+    moved: impl Future<Output = Result<(), Lost>> + Send,
+    mut process: AttachedProcess,
+    unused: impl Future<Output = ()> + Send,
+) -> NoStream {
+    let mut moved = Box::pin(moved);
+    let status = process.take_status();
+    let mut status = pin!(async move {
+        match status {
+            Some(status) => status.await,
+            None => None,
+        }
+    });
+    let known = tokio::select! {
+        _ = moved.as_mut() => None,
+        // Where the connection to the API server breaks, kube ends this, but not the stream.
+        status = status.as_mut() => Some(status),
+        () = unused => None,
+    };
+    if let Some(Some(_)) = known {
+        // What came before the end is still read.
+        let _ = tokio::time::timeout(ENDED_WITHIN, moved.as_mut()).await;
+    }
+    // The stream goes with the connection, and `agent connect` reads its end.
+    drop(moved);
+    let status = match known {
+        Some(status) => status,
+        None => tokio::time::timeout(ENDED_WITHIN, status).await.ok().flatten(),
+    };
+    exec::ended(status)
 }
 
 impl Line {
@@ -207,7 +243,7 @@ pub struct Way {
 
 impl Way {
     async fn send_over(
-        tunnel: &Tunnel,
+        tunnel: &Arc<Tunnel>,
         request: Request<Full<Bytes>>,
         repeat: Repeat,
     ) -> Result<Response<AnswerBody>, Lost> {
@@ -273,4 +309,35 @@ fn request(method: &Method, path: &str) -> Request<Full<Bytes>> {
 
 fn too_long(why: &str) -> String {
     format!("there was no connection within {} s: {why}", CONNECTED_WITHIN.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_under_way_is_so_until_the_answer_was_read() {
+        let usage = Arc::new(Usage::default());
+        let body = Full::new(Bytes::from("answer")).map_err(|never| match never {}).boxed_unsync();
+        let answer = until_the_end(Response::new(body), UnderWay::begin(&usage));
+        let under_way = || usage.0.lock().unwrap().0;
+        assert_eq!(under_way(), 1);
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "answer");
+        assert_eq!(under_way(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_idle_when_nothing_was_under_way_for_so_long() {
+        let usage = Arc::new(Usage::default());
+        let (begun, idle) = (Instant::now(), Duration::from_millis(200));
+        let work = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let under_way = UnderWay::begin(&usage);
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            drop(under_way);
+        };
+        tokio::join!(usage.idle(idle), work);
+        let closed = begun.elapsed().as_millis();
+        assert!((900..3000).contains(&closed), "{closed}");
+    }
 }

@@ -11,11 +11,10 @@ mod store;
 
 use super::{
     CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
-    Workspaces, check_name,
+    Workspaces, check_name, paging::Pager,
 };
 use crate::{agent, ambient::Clock, api::WorkspaceTemplate, config::WorkspaceRules};
 use async_trait::async_trait;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use journal::Journal;
 use k8s_openapi::api::core::v1::Secret;
 use offer::{Offer, Variables};
@@ -255,29 +254,9 @@ impl Workspaces for LocalWorkspaces {
     }
 
     async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error> {
-        let after = filter.cursor.as_deref().map(decode_cursor).transpose()?;
-        let limit = filter.limit.unwrap_or(WorkspaceFilter::DEFAULT_LIMIT);
-        if !(1..=WorkspaceFilter::MAX_LIMIT).contains(&limit) {
-            let problem = format!("{limit} is out of range; give 1 to {}", WorkspaceFilter::MAX_LIMIT);
-            return Err(Error::InvalidArgument { argument: "limit", problem });
-        }
-        let mut workspaces: Vec<Workspace> = Vec::new();
-        for entry in self.owned(owner) {
-            let view = self.view(&entry);
-            let matches = filter.query.as_ref().is_none_or(|query| view.name.contains(query.as_str()))
-                && filter.status.is_none_or(|status| view.status == status)
-                && filter.template.as_ref().is_none_or(|template| view.template == *template)
-                && after.as_ref().is_none_or(|after| view.name > *after);
-            if !matches {
-                continue;
-            }
-            if workspaces.len() == limit as usize {
-                let next_cursor = workspaces.last().map(|last| URL_SAFE_NO_PAD.encode(&last.name));
-                return Ok(WorkspacePage { workspaces, next_cursor });
-            }
-            workspaces.push(view);
-        }
-        Ok(WorkspacePage { workspaces, next_cursor: None })
+        let pager = Pager::new(filter)?;
+        let all = self.owned(owner).into_iter().map(|entry| self.view(&entry));
+        Ok(pager.page(all.filter(|workspace| pager.matches(workspace)).take(pager.needed()).collect()))
     }
 
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
@@ -397,11 +376,4 @@ impl Drop for HeldName {
             self.entries.lock().remove(&id);
         }
     }
-}
-
-fn decode_cursor(cursor: &str) -> Result<String, Error> {
-    URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
-        let problem = "pass the next_cursor of the page before, unchanged, or leave it out".to_owned();
-        Error::InvalidArgument { argument: "cursor", problem }
-    })
 }

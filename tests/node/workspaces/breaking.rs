@@ -30,7 +30,7 @@ async fn a_command_outlives_whatever_is_between() {
     let Some(node) = Node::shared_of_ours().await else { return };
     let stage = Stage::start(node).await;
     let server = stage.server_on_the_wire().await;
-    let kill = async || drop(stage.in_pod("pkill -KILL -f 'portcullis agent connect'"));
+    let kill = async || drop(stage.in_pod("pkill -KILL -f '[p]ortcullis agent connect'"));
     let (result, _) = during_a_command(&server, kill).await;
     assert_eq!(result.unwrap().stdout, "done\n", "the near end of the tunnel was killed");
 
@@ -70,11 +70,11 @@ async fn what_cannot_be_done_twice_is_not() {
         replace_all: true,
     };
     // The agent stands still, so what is sent is under way when the connection breaks.
-    let stopped = stage.in_pod("pkill -STOP -f 'portcullis agent run'; echo stopped");
+    let stopped = stage.in_pod("pkill -STOP -f '[p]ortcullis agent run'; echo stopped");
     assert!(stopped.contains("stopped"));
     let (edited, ()) = tokio::join!(agent.edit_file(&edit), async {
         tokio::time::sleep(A_WHILE).await;
-        stage.in_pod("pkill -KILL -f 'portcullis agent connect'; pkill -CONT -f 'portcullis agent run'");
+        stage.in_pod("pkill -KILL -f '[p]ortcullis agent connect'; pkill -CONT -f '[p]ortcullis agent run'");
     });
     let Err(AgentError::Lost(Lost { maybe_done: true, .. })) = edited else { panic!("{edited:?}") };
     let read = server.run("cat a.txt").await.unwrap().stdout;
@@ -127,6 +127,8 @@ async fn while_the_api_server_is_away_nobody_waits_for_ever() {
     let server = stage.server_on_the_wire().await;
     assert_eq!(server.run("echo before").await.unwrap().stdout, "before\n");
     stage.wire.cut();
+    // What is sent at the very moment may have arrived.
+    tokio::time::sleep(A_WHILE).await;
     let begun = Instant::now();
     let many = futures::future::join_all((0..20).map(|_| server.run("echo lost >> lost"))).await;
     for lost in many {

@@ -90,7 +90,7 @@ impl Stage {
 
     /// How many connections there are to the agent.
     pub fn connections(&self) -> usize {
-        self.in_pod("ps -eo args | grep -c '[p]ortcullis agent connect'").trim().parse().unwrap()
+        self.in_pod("ps -eo args | grep -c '[p]ortcullis agent connect' || true").trim().parse().unwrap()
     }
 
     async fn make_workspace(&self) {

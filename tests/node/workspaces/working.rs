@@ -132,6 +132,6 @@ async fn no_server_gets_into_another_pod() {
             Err(error) => panic!("{error:?}"),
         }
     }
-    assert!(refused.contains("403") && refused.contains("platform's engineers"), "{refused}");
+    assert!(refused.contains("does not let this server") && refused.contains("platform's engineers"), "{refused}");
     server.end().await;
 }

@@ -1,0 +1,70 @@
+//! What a command has started that left its process group, as `setsid`, `timeout` and daemons do: known by a mark in the
+//! environment that children inherit (proc_pid_environ(5)). Who takes the mark off is not found.
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::fs;
+
+/// The variable that marks what belongs to a command.
+const MARK: &str = "PORTCULLIS_COMMAND";
+
+/// The processes with the mark of one command.
+#[derive(Clone, Debug)]
+pub(super) struct Strays {
+    id: String,
+}
+
+impl Strays {
+    /// Those of the command with this id, which no other has.
+    pub fn of(id: &str) -> Self {
+        Self { id: id.to_owned() }
+    }
+
+    /// What to give to the command itself.
+    pub fn mark(&self) -> (&'static str, &str) {
+        (MARK, &self.id)
+    }
+
+    /// Whether there is any.
+    pub async fn is_any(&self) -> bool {
+        !self.find().await.is_empty()
+    }
+
+    /// Asks each to end.
+    pub async fn terminate(&self) {
+        // A stopped process sees SIGTERM only once it goes on.
+        self.signal(&[Signal::SIGTERM, Signal::SIGCONT]).await;
+    }
+
+    /// Ends each. While it looks they may make new ones: ask again.
+    pub async fn kill(&self) {
+        self.signal(&[Signal::SIGKILL]).await;
+    }
+
+    async fn signal(&self, signals: &[Signal]) {
+        for process in self.find().await {
+            for signal in signals {
+                // It may have ended meanwhile.
+                let _ = kill(process, *signal);
+            }
+        }
+    }
+
+    async fn find(&self) -> Vec<Pid> {
+        let mark = format!("{MARK}={}", self.id).into_bytes();
+        tokio::task::spawn_blocking(move || marked(&mark)).await.unwrap_or_default()
+    }
+}
+
+/// The processes that have this in their environment, but for those that have ended and those of other users.
+fn marked(mark: &[u8]) -> Vec<Pid> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let ids = processes.filter_map(|process| process.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let has_mark = |id: &i32| {
+        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+    };
+    ids.filter(has_mark).map(Pid::from_raw).collect()
+}
