@@ -1,8 +1,15 @@
 //! Tests on a whole Kubernetes of one node, with real pods. They share it, and are skipped where there cannot be one.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../support/clients.rs"]
+#[expect(dead_code, reason = "made for tests of signing in")]
+mod clients;
 #[path = "../support/node.rs"]
 mod node;
+#[path = "../support/probing.rs"]
+mod probing;
+#[path = "../support/script.rs"]
+mod script;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "made for tests without a node")]
 mod support;

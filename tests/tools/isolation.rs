@@ -1,47 +1,12 @@
 //! Two users: neither sees, names, guesses or reaches the other's workspace by any tool. The table is the registry
 //! itself, so that a new tool cannot be forgotten.
 
-use crate::stage::{Stage, caller};
-use portcullis::{api::Scope, tools::Definition};
-use serde_json::{Map, Value, json};
-
-/// What is nobody's.
-const NOTHING: &str = "nothing-here";
-
-/// The tools that name no workspace in an argument `workspace`, and how they are called by somebody who looks for the
-/// other's.
-fn without_workspace(tool: &str, target: &str) -> Option<Vec<Value>> {
-    Some(match tool {
-        "whoami" | "list_templates" => vec![json!({})],
-        "get_template" => vec![json!({"template": "blank"}), json!({"template": target})],
-        "list_workspaces" => vec![json!({}), json!({"query": target}), json!({"status": "running"})],
-        "create_workspace" => vec![json!({"template": "blank", "name": target})],
-        "search" => vec![json!({"query": target}), json!({"query": "xyzzy notes.txt ann workspace"})],
-        "fetch" => vec![
-            json!({"id": format!("workspace:{target}")}),
-            json!({"id": format!("file:{target}/notes.txt")}),
-            json!({"id": format!("file:{target}//etc/passwd")}),
-        ],
-        _ => return None,
-    })
-}
-
-/// Arguments for a tool that works in a workspace: those that it must have.
-fn arguments(definition: &Definition, target: &str, process_id: &Value) -> Value {
-    let required = definition.input_schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
-    let value = |name: &str| match name {
-        "workspace" => json!(target),
-        "process_id" => process_id.clone(),
-        "path" | "from" => json!("notes.txt"),
-        "to" => json!("moved.txt"),
-        "command" => json!("cat notes.txt; rm -rf ."),
-        "pattern" | "old_text" => json!("xyzzy"),
-        "content" | "text" | "new_text" => json!("gone"),
-        _ => panic!("{}: say in this test what to give for {name}", definition.name),
-    };
-    let names = required.iter().filter_map(Value::as_str);
-    Value::Object(names.map(|name| (name.to_owned(), value(name))).collect::<Map<_, _>>())
-}
+use crate::{
+    probing::{NOTHING, Target, names_a_workspace, probes},
+    stage::{Stage, caller},
+};
+use portcullis::api::Scope;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_of_two_users_meets_the_other() {
@@ -62,17 +27,14 @@ async fn neither_of_two_users_meets_the_other() {
     let id = plan["id"].as_str().unwrap();
     for definition in stage.definitions() {
         let tool = definition.name;
-        let in_workspace = definition.input_schema["properties"].get("workspace").is_some();
+        let schema = serde_json::to_value(&definition.input_schema).unwrap();
         for target in ["secret-plan", id] {
-            let calls = match without_workspace(tool, target) {
-                Some(calls) => calls,
-                None if in_workspace => vec![arguments(&definition, target, &process)],
-                None => panic!("{tool}: say in this test how it could reach a workspace"),
-            };
-            for arguments in calls {
+            for arguments in
+                probes(tool, &schema, &Target { workspace: target, process_id: &process, template: "blank" })
+            {
                 let theirs = stage.call(&bob, tool, arguments.clone()).await;
                 let blind = serde_json::from_str(&arguments.to_string().replace(target, NOTHING)).unwrap();
-                if in_workspace || tool == "fetch" {
+                if names_a_workspace(tool, &schema) {
                     let nobodys = stage.call(&bob, tool, blind).await;
                     let theirs = theirs.unwrap_err();
                     assert_eq!(theirs.replace(target, NOTHING), nobodys.unwrap_err(), "{tool} {arguments}");

@@ -4,5 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod isolation;
+#[path = "../support/probing.rs"]
+mod probing;
 mod research;
 mod stage;
