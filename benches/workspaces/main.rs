@@ -1,6 +1,11 @@
 //! `make bench`, second part: workspaces on a real node, through the endpoint, with the servers and the operator as
 //! they are shipped, beside what one would do without Portcullis. All in one run, appended to docs/benchmarks.md.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "the tests' node and stage fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the tests' node and stage fail by panicking"
+)]
 
 #[path = "../../tests/support/node.rs"]
 #[expect(dead_code, reason = "made for tests")]
@@ -101,7 +106,11 @@ async fn at_once(sides: &Sides<'_>) -> Vec<Row> {
         for (times, is_warm) in [(&mut warm, true), (&mut fresh, false)] {
             let each = (0..AT_ONCE).map(|_| async {
                 let begin = Instant::now();
-                if is_warm { sides.command("true").await } else { sides.exec(&["true"]).await }
+                if is_warm {
+                    sides.command("true").await
+                } else {
+                    sides.exec(&["true"]).await
+                }
                 begin.elapsed()
             });
             times.extend(join_all(each).await);
