@@ -53,6 +53,15 @@ fn every_preset_is_described_with_its_callbacks() {
     }
 }
 
+/// Whether a heading has this anchor, as GitHub makes them.
+fn has_section(paper: &Path, anchor: &str) -> bool {
+    let of = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        words.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect::<String>()
+    };
+    fs::read_to_string(paper).unwrap().lines().filter(|line| line.starts_with('#')).any(|line| of(line) == anchor)
+}
+
 #[test]
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -62,8 +71,10 @@ fn links_lead_somewhere() {
         let text = fs::read_to_string(&paper).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if !link.contains("://") {
-                let target = paper.parent().unwrap().join(link);
+                let (file, section) = link.split_once('#').unwrap_or((link, ""));
+                let target = if file.is_empty() { paper.clone() } else { paper.parent().unwrap().join(file) };
                 assert!(target.exists(), "{}: {link}", paper.display());
+                assert!(section.is_empty() || has_section(&target, section), "{}: {link}", paper.display());
             }
         }
     }

@@ -27,7 +27,8 @@ use report::{Row, Times};
 use serde_json::json;
 use sides::{Sides, WORKSPACE};
 use stage::Stage;
-use std::{env, error::Error, fs::OpenOptions, io::Write as _, path::PathBuf, time::Instant};
+use std::{env, error::Error, fs::OpenOptions, io::Write as _, path::PathBuf};
+use tokio::time::Instant;
 
 /// How often everything is measured; nobody always goes first.
 const ROUNDS: usize = 5;
@@ -63,7 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         created.add(begin);
     }
     let sides = Sides::new(&stage, &ann).await;
-    let rows = vec![
+    let rows = [
         commands(&sides).await,
         at_once(&sides).await,
         files(&sides).await,
@@ -107,9 +108,9 @@ async fn at_once(sides: &Sides<'_>) -> Vec<Row> {
             let each = (0..AT_ONCE).map(|_| async {
                 let begin = Instant::now();
                 if is_warm {
-                    sides.command("true").await
+                    sides.command("true").await;
                 } else {
-                    sides.exec(&["true"]).await
+                    sides.exec(&["true"]).await;
                 }
                 begin.elapsed()
             });
@@ -146,7 +147,8 @@ async fn lists(stage: &Stage<'_>, sides: &Sides<'_>) -> Result<Vec<Row>, Box<dyn
         })
     });
     let objects = objects.map(serde_json::from_value).collect::<Result<Vec<Workspace>, _>>()?;
-    let made = stream::iter(&objects).map(|object| api.create(&PostParams::default(), object)).buffer_unordered(16);
+    let params = PostParams::default();
+    let made = stream::iter(&objects).map(|object| api.create(&params, object)).buffer_unordered(16);
     for made in made.collect::<Vec<_>>().await {
         made?;
     }

@@ -1,9 +1,7 @@
 //! The second part of docs/benchmarks.md.
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, time::Duration};
+use tokio::time::Instant;
 
 /// How long something took, each time.
 #[derive(Clone, Default)]

@@ -153,6 +153,7 @@ fn serve(args: RunArgs) -> Result<(), AgentCommandError> {
     let home = home(args.home);
     let mut options = Options::new(home.clone(), args.output, variables(&home), Arc::new(SystemClock));
     options.shell = args.shell;
+    options.journal = Arc::new(|line| tracing::info!("{line}"));
     options.patience = Duration::from_secs(args.patience);
     options.journal = Arc::new(|line: &str| tracing::info!("{line}"));
     let runtime = runtime()?;

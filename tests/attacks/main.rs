@@ -7,6 +7,7 @@
 mod clock;
 /// The browser that the tests of the pages drive.
 #[path = "../support/pages.rs"]
+#[expect(dead_code, reason = "made for people who allow what they are asked")]
 mod driven;
 #[path = "../support/mounted.rs"]
 mod mounted;

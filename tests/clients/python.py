@@ -45,9 +45,8 @@ async def main() -> None:
             tools = (await client.list_tools()).tools
             calls = json.loads(sys.argv[1])
             results = [await client.call_tool(call["name"], call["arguments"]) for call in calls]
-            can = client.server_capabilities
-            prompts = (await client.list_prompts()).prompts if can.prompts is not None else []
-            resources = (await client.list_resources()).resources if can.resources is not None else []
+            prompts = (await client.list_prompts()).prompts
+            resources = (await client.list_resources()).resources
             protocol = client.protocol_version
     shown = [result.model_dump(mode="json", by_alias=True) for result in results]
     names = {"tools": tools, "prompts": prompts, "resources": resources}

@@ -1,6 +1,6 @@
 //! The official conformance suite's judgement of the MCP edge, at the two revisions for which it says what a server
 //! must do. Many of its scenarios call tools, prompts and resources of fixed names: `fixture` has them, behind the
-//! product's own edge. A second run is of `portcullis dev` as it is.
+//! product's own edge.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::similar_names, reason = "a test's helpers may fail as tests do")]
 
 #[path = "../support/pages.rs"]
+#[expect(dead_code, reason = "made for people who allow what they are asked")]
 mod browser;
 #[path = "../support/clock.rs"]
 mod clock;

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn entry(running: bool, generation: i64, status: Value) -> Entry {
+    fn entry(running: bool, generation: i64, status: &Value) -> Entry {
         let object = json!({
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "Workspace",
             "metadata": {"name": "ws-1", "uid": "u", "resourceVersion": "7", "generation": generation},
@@ -205,7 +205,7 @@ mod tests {
             (true, 3, json!({"observedGeneration": 2, "phase": "Stopped"}), Starting, false),
             (true, 3, json!({"observedGeneration": 2, "phase": "Running"}), Running, false),
         ] {
-            let found = entry(running, generation, phase.clone());
+            let found = entry(running, generation, &phase);
             assert_eq!((found.view.status, found.settled), (expected, settled), "{running} {generation} {phase}");
             assert_eq!(found.view.problem.is_none(), expected == Running, "{phase}");
         }
@@ -219,9 +219,9 @@ mod tests {
                 "lastTransitionTime": "2026-01-01T00:00:00Z",
             });
             let status = json!({"observedGeneration": 1, "phase": "Starting", "conditions": [condition]});
-            let found = entry(true, 1, status.clone());
+            let found = entry(true, 1, &status);
             assert_eq!((found.settled, found.view.problem.as_deref()), (settled, Some("what to do")), "{reason}");
-            let outdated = entry(true, 2, status);
+            let outdated = entry(true, 2, &status);
             assert!(!outdated.settled && outdated.view.problem.as_deref() != Some("what to do"), "of an older wish");
         }
     }
