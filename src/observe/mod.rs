@@ -2,3 +2,5 @@
 
 pub mod logs;
 pub mod metrics;
+#[cfg(test)]
+pub(crate) mod testing;

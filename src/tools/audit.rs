@@ -106,15 +106,13 @@ mod tests {
     use super::*;
     use crate::{
         config::ToolRules,
-        observe::metrics::Metrics,
+        observe::{metrics::Metrics, testing::Log},
         tools::{Call, Effect, Entry, Lookup, Registry, Tool},
     };
     use futures::FutureExt as _;
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
     use serde_json::json;
-    use std::{io, sync::Mutex};
-    use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
     /// Writes down what it is told, or waits for ever.
     struct Teller;
@@ -153,28 +151,6 @@ mod tests {
         }
     }
 
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl MakeWriter<'_> for Log {
-        type Writer = Self;
-
-        fn make_writer(&self) -> Self {
-            self.clone()
-        }
-    }
-
     /// Four calls: one that goes well, one of a workspace that is not there, one that is wrong, one that is dropped.
     fn story(registry: &Registry) {
         let caller = Arc::new(Caller {
@@ -206,21 +182,15 @@ mod tests {
         let rules = ToolRules { allow: vec!["*".to_owned()], deny: Vec::new() };
         let registry = Registry::of(vec![Entry::new(Teller)], &rules).counted_in(&metrics.tool_calls());
         let log = Log::default();
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_max_level(LevelFilter::TRACE)
-            .with_writer(log.clone())
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
+        let guard = tracing::subscriber::set_default(log.subscriber());
         // Told twice: whoever comes first to a line decides whether it is of interest, and that may be another test.
         story(&registry);
         tracing::callsite::rebuild_interest_cache();
-        log.0.lock().unwrap().clear();
+        log.clear();
         story(&registry);
         drop(guard);
 
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let text = log.text();
         assert!(!text.contains("hunter2"), "{text}");
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let events: Vec<&Value> = lines.iter().filter(|line| line["target"] == "audit").collect();

@@ -1,54 +1,24 @@
 //! What the audit says of a whole story, and that it holds no credential.
 
-use crate::oauth::testing::{ALLOWED, MACHINE, SECRET, Stage, VERIFIER};
-use std::{
-    io,
-    sync::{Arc, Mutex},
+use crate::{
+    oauth::testing::{ALLOWED, MACHINE, SECRET, Stage, VERIFIER},
+    observe::testing::Log,
 };
-use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
 
 #[tokio::test]
 async fn the_audit_tells_what_happened_and_no_credential() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_max_level(LevelFilter::TRACE)
-        .with_writer(log.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let guard = tracing::subscriber::set_default(log.subscriber());
 
     // Other tests run beside this one without a subscriber, and whoever comes first to a line decides whether it is of
     // interest. So the story is told once, the decision taken anew, and then told for the record.
     story().await;
     tracing::callsite::rebuild_interest_cache();
-    log.0.lock().unwrap().clear();
+    log.clear();
     let credentials = story().await;
     drop(guard);
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let events: Vec<&str> =
         lines.iter().filter(|line| line["target"] == "audit").map(|line| line["event"].as_str().unwrap()).collect();

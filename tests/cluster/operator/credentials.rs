@@ -1,6 +1,6 @@
 //! Credentials: healed when deleted or damaged, rotated at their time, never lost.
 
-use super::stage::{api, create, endpoint, eventually, install, operator, own_plane, robot, settled};
+use super::stage::{api, create, endpoint, eventually, install, operator, own_plane, robot, settings, settled};
 use crate::support::controlplane::ControlPlane;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -9,14 +9,9 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use portcullis::{
-    ambient::{self, Clock},
-    api::OAuthClient,
-    config::Clients,
-    operator::{self, Settings, leader::Election},
-};
+use portcullis::{ambient::Clock, api::OAuthClient, config::Clients, operator};
 use serde_json::json;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -113,14 +108,7 @@ async fn rotation_happens_at_its_time_and_both_secrets_count_in_the_overlap() {
     let at = |text: &str| text.parse::<Timestamp>().unwrap();
     let clock = Arc::new(ManualClock(watch::Sender::new(at("2026-01-01T00:00:00Z"))));
     let shutdown = CancellationToken::new();
-    let settings = Settings {
-        clock: Arc::<ManualClock>::clone(&clock),
-        rng: Arc::new(Mutex::new(ambient::rng())),
-        server_image: "example.com/portcullis".to_owned(),
-        internal: Vec::new(),
-        election: Election { namespace: "portcullis-system".to_owned(), identity: "one".to_owned(), lease_seconds: 15 },
-        listen: "127.0.0.1:0".parse().unwrap(),
-    };
+    let settings = settings(Arc::<ManualClock>::clone(&clock));
     let running = tokio::spawn(operator::run(plane.client().await, settings, shutdown.clone()));
 
     let namespace = plane.create_namespace("rotate").await;

@@ -1,6 +1,6 @@
 //! Signing keys rotate under running servers, and tokens survive it; an endpoint whose tokens come from elsewhere.
 
-use super::stage::{api, condition, create, endpoint, eventually, install, operator, own_plane, robot};
+use super::stage::{api, condition, create, endpoint, eventually, install, operator, own_plane, robot, settings};
 use crate::support::{clock::ManualClock, controlplane::ControlPlane, kubelet::Kubelet};
 use jiff::SignedDuration;
 use k8s_openapi::api::{
@@ -12,17 +12,13 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
+    ambient::{Clock as _, SystemClock},
     api::{McpEndpoint, OAuthClient},
     oauth::workload::GRANT_TYPE,
-    operator::{self, Settings, leader::Election},
+    operator,
 };
 use serde_json::{Value, json};
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,14 +28,7 @@ async fn tokens_survive_the_rotation_of_keys_and_a_rollout() {
     let client = plane.client().await;
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     let shutdown = CancellationToken::new();
-    let settings = Settings {
-        clock: Arc::<ManualClock>::clone(&clock),
-        rng: Arc::new(Mutex::new(ambient::rng())),
-        server_image: "example.com/portcullis".to_owned(),
-        internal: Vec::new(),
-        election: Election { namespace: "portcullis-system".to_owned(), identity: "one".to_owned(), lease_seconds: 15 },
-        listen: "127.0.0.1:0".parse().unwrap(),
-    };
+    let settings = settings(Arc::<ManualClock>::clone(&clock));
     let running = tokio::spawn(operator::run(plane.client().await, settings, shutdown.clone()));
     let namespace = plane.create_namespace("keys").await;
     let kubelet = Kubelet::start(&plane, &namespace, Path::new(env!("CARGO_BIN_EXE_portcullis"))).await;

@@ -18,12 +18,19 @@ use kube::{
     discovery::ApiResource,
 };
 use portcullis::{
+    ambient::{self, Clock},
     api::{McpEndpoint, OAuthClient},
+    operator::{Settings, leader::Election},
     plan::ENDPOINT_LABEL,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// What the operators of these tests are started with.
@@ -34,6 +41,18 @@ pub async fn own_plane() -> ControlPlane {
     let plane = ControlPlane::start().await;
     install(&plane);
     plane
+}
+
+/// What an operator within the test is told: its time is the test's.
+pub fn settings(clock: Arc<dyn Clock>) -> Settings {
+    Settings {
+        clock,
+        rng: Arc::new(Mutex::new(ambient::rng())),
+        server_image: "example.com/portcullis".to_owned(),
+        internal: Vec::new(),
+        election: Election { namespace: "portcullis-system".to_owned(), identity: "one".to_owned(), lease_seconds: 15 },
+        listen: "127.0.0.1:0".parse().unwrap(),
+    }
 }
 
 /// Starts an operator as a process that has the rights of `deploy/rbac.yaml`.

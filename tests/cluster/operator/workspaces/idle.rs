@@ -2,18 +2,18 @@
 
 use super::{Scene, node::Node, template};
 use crate::{
-    operator::stage::{api, create, endpoint, eventually, own_plane},
+    operator::stage::{api, create, endpoint, eventually, own_plane, settings},
     support::clock::ManualClock,
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
+    ambient::{Clock as _, SystemClock},
     api::{Workspace, workspace::Phase},
-    operator::{self, Settings, leader::Election},
+    operator,
 };
 use serde_json::json;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,14 +22,7 @@ async fn one_that_nobody_works_in_is_stopped_and_an_old_one_is_deleted() {
     let client = plane.client().await;
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     let shutdown = CancellationToken::new();
-    let settings = Settings {
-        clock: Arc::<ManualClock>::clone(&clock),
-        rng: Arc::new(Mutex::new(ambient::rng())),
-        server_image: "example.com/portcullis".to_owned(),
-        internal: Vec::new(),
-        election: Election { namespace: "portcullis-system".to_owned(), identity: "one".to_owned(), lease_seconds: 15 },
-        listen: "127.0.0.1:0".parse().unwrap(),
-    };
+    let settings = settings(Arc::<ManualClock>::clone(&clock));
     let running = tokio::spawn(operator::run(plane.client().await, settings, shutdown.clone()));
     let namespace = plane.create_namespace("idle").await;
     let _kubelet = Node::start(client.clone(), &namespace);
