@@ -155,7 +155,6 @@ fn serve(args: RunArgs) -> Result<(), AgentCommandError> {
     options.shell = args.shell;
     options.journal = Arc::new(|line| tracing::info!("{line}"));
     options.patience = Duration::from_secs(args.patience);
-    options.journal = Arc::new(|line: &str| tracing::info!("{line}"));
     let runtime = runtime()?;
     // Where no thread can be made any more, because processes used them up, this one is still there.
     runtime.spawn_blocking(|| ());

@@ -57,7 +57,7 @@ pub struct Stage<'n> {
     servers: Arc<Mutex<Vec<SocketAddr>>>,
     _door: JoinSet<()>,
     /// Where the node is the test's own, so is the operator.
-    pub own_operator: Option<Operator>,
+    _operator: Option<Operator>,
 }
 
 impl Stage<'static> {
@@ -66,7 +66,7 @@ impl Stage<'static> {
         static OPERATOR: OnceCell<Operator> = OnceCell::const_new();
         let node = Node::shared_of_ours().await?;
         OPERATOR.get_or_init(|| operator(node)).await;
-        Some(Stage::set(node, more).await)
+        Some(Stage::set(node, more, None).await)
     }
 }
 
@@ -74,12 +74,10 @@ impl<'n> Stage<'n> {
     /// One on a node of the test's own, with an operator of its own.
     pub async fn on(node: &'n Node, more: &Value) -> Self {
         let operator = operator(node).await;
-        let mut stage = Self::set(node, more).await;
-        stage.own_operator = Some(operator);
-        stage
+        Self::set(node, more, Some(operator)).await
     }
 
-    async fn set(node: &'n Node, more: &Value) -> Self {
+    async fn set(node: &'n Node, more: &Value, operator: Option<Operator>) -> Self {
         let namespace = node.create_namespace("stage").await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -93,7 +91,7 @@ impl<'n> Stage<'n> {
             url: format!("{origin}/mcp"),
             servers,
             _door: door,
-            own_operator: None,
+            _operator: operator,
         };
         stage.kubectl(&["label", "namespace", &stage.namespace, "pod-security.kubernetes.io/enforce=restricted"]);
         stage.apply(&stage.manifests(more));
