@@ -277,8 +277,9 @@ async fn the_environment_is_clean() {
     let mut lines: Vec<&str> = result.stdout.lines().collect();
     let rest = lines.split_off(lines.iter().position(|line| *line == "from stdin").unwrap());
     assert_eq!(rest, ["from stdin", "ready"]);
-    // What a shell sets by itself.
-    lines.retain(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|own| line.starts_with(own)));
+    // What a shell sets by itself, and the mark by which the agent knows the command's processes.
+    let own = ["PWD=", "OLDPWD=", "SHLVL=", "_=", "PORTCULLIS_COMMAND="];
+    lines.retain(|line| !own.iter().any(|own| line.starts_with(own)));
     lines.sort_unstable();
     let (home_line, tmp_line) =
         (format!("HOME={}", home.display()), format!("TMPDIR={}", home.parent().unwrap().join("tmp").display()));

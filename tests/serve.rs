@@ -344,7 +344,7 @@ async fn head_and_get_answer_sensibly() {
         (Method::POST, "/jwks.json", false, 405, "GET,HEAD"),
         (Method::HEAD, "/.well-known/oauth-protected-resource", false, 200, ""),
         (Method::GET, "/", false, 404, ""),
-        (Method::GET, "/mcp/", false, 404, ""),
+        (Method::GET, "/mcpx", false, 404, ""),
     ] {
         let mut request = server.request(method.clone(), path);
         if authenticated {
@@ -359,6 +359,12 @@ async fn head_and_get_answer_sensibly() {
             assert!(body.get("error").is_some(), "{method} {path}: {body}");
         }
     }
+    // Below it is the HTTP interface, which asks who is there before it says what is.
+    let below = server.request(Method::GET, "/mcp/").send().await.unwrap();
+    assert_eq!(
+        (below.status(), header(&below, "content-type")),
+        (StatusCode::UNAUTHORIZED, "application/problem+json")
+    );
     let browser = server.request(Method::GET, "/mcp").header("accept", "text/html,*/*").send().await.unwrap();
     assert_eq!(browser.status(), StatusCode::UNAUTHORIZED);
     assert!(header(&browser, "content-type").starts_with("text/plain"));

@@ -5,7 +5,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use std::fs;
+use std::{
+    fs, process,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// The variable that marks what belongs to a command.
 const MARK: &str = "PORTCULLIS_COMMAND";
@@ -13,18 +16,21 @@ const MARK: &str = "PORTCULLIS_COMMAND";
 /// The processes with the mark of one command.
 #[derive(Clone, Debug)]
 pub(super) struct Strays {
-    id: String,
+    mark: String,
 }
 
 impl Strays {
-    /// Those of the command with this id, which no other has.
+    /// Those of the command with this id. The mark is its own even where another agent of this machine has a command
+    /// with the same id.
     pub fn of(id: &str) -> Self {
-        Self { id: id.to_owned() }
+        static COMMANDS: AtomicU64 = AtomicU64::new(0);
+        let (agent, command) = (process::id(), COMMANDS.fetch_add(1, Ordering::Relaxed));
+        Self { mark: format!("{agent}-{command}-{id}") }
     }
 
     /// What to give to the command itself.
     pub fn mark(&self) -> (&'static str, &str) {
-        (MARK, &self.id)
+        (MARK, &self.mark)
     }
 
     /// Whether there is any.
@@ -53,7 +59,7 @@ impl Strays {
     }
 
     async fn find(&self) -> Vec<Pid> {
-        let mark = format!("{MARK}={}", self.id).into_bytes();
+        let mark = format!("{MARK}={}", self.mark).into_bytes();
         tokio::task::spawn_blocking(move || marked(&mark)).await.unwrap_or_default()
     }
 }

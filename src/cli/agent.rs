@@ -155,6 +155,7 @@ fn serve(args: RunArgs) -> Result<(), AgentCommandError> {
     options.shell = args.shell;
     options.journal = Arc::new(|line| tracing::info!("{line}"));
     options.patience = Duration::from_secs(args.patience);
+    options.journal = Arc::new(|line: &str| tracing::info!("{line}"));
     let runtime = runtime()?;
     // Where no thread can be made any more, because processes used them up, this one is still there.
     runtime.spawn_blocking(|| ());
@@ -162,6 +163,7 @@ fn serve(args: RunArgs) -> Result<(), AgentCommandError> {
         let socket = args.socket;
         let listener = listen::bind(&socket).map_err(|source| AgentCommandError::Listen { socket, source })?;
         let agent = Agent::new(options);
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "the workspace runs");
         if !args.program.is_empty() {
             main_program(&agent, args.program).await;
         }

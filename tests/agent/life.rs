@@ -93,6 +93,14 @@ async fn the_workspaces_own_program_runs_beside() {
 }
 
 #[tokio::test]
+async fn its_log_says_when_it_began_and_when_commands_ended() {
+    let stage = Stage::new();
+    stage.run(": password; exit 7").await;
+    until("the end's line", || stage.log().contains("ended with exit code 7")).await;
+    assert!(stage.log().contains("the workspace runs") && !stage.log().contains("password"), "{}", stage.log());
+}
+
+#[tokio::test]
 async fn it_is_the_first_process_of_its_own_world() {
     if !is_root() {
         eprintln!("skipped: only root can make a namespace of processes");

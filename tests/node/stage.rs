@@ -177,7 +177,9 @@ impl<'n> Stage<'n> {
             ("redirect_uri", CALLBACK),
             ("code", &code),
         ];
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(150)).build().unwrap();
+        // Each request over a connection of its own, so that it comes to another server than the one before.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(150));
+        let http = http.build().unwrap();
         let answer = http.post(format!("{}/token", self.origin())).form(&fields).send().await.unwrap();
         let answer: Value = answer.json().await.unwrap();
         let token = answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned();

@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 profile=${1:-pods}
 triple=$(rustc --print host-tuple 2>/dev/null || rustc -vV | sed -n 's/^host: //p')
+# What cargo tells tests would have some dependencies built anew, and everything after them.
+unset "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}" "${!CARGO_CRATE_@}" "${!CARGO_BIN_@}"
 # With --target, the flag holds for what is built to run there only, and all of it lands in a folder of its own: the
 # usual build is not disturbed.
 cargo build --locked --profile "$profile" --bin portcullis --target "$triple" \

@@ -1,6 +1,6 @@
 //! Who may reach which workspace: its owner, and, in mode Kubernetes, whom RBAC lets.
 //!
-//! Somebody else's workspace answers exactly as one that does not exist. In mode Owner nobody is asked; in mode
+//! Somebody else's workspace answers exactly as one that does not exist. In mode Owner RBAC is not asked; in mode
 //! Kubernetes the same question is asked whether there is such a workspace or not, so that the time tells nothing
 //! either.
 
@@ -76,6 +76,10 @@ impl Access {
         act: Act,
     ) -> Result<Arc<Entry>, Error> {
         if let Some(own) = self.own(owner, wanted) {
+            return Ok(own);
+        }
+        // Whichever server is asked, what was just made is there. That is asked for every name, so it tells nothing.
+        if let Some(own) = self.catalog.made_elsewhere(owner, wanted).await {
             return Ok(own);
         }
         if mode == AuthorizationMode::Kubernetes

@@ -2,11 +2,15 @@
 //!
 //! The answer to a write is known here before whoever wrote gets it; older news that the watch brings later is dropped.
 
-use super::entry::{Entry, Offer};
+use super::{
+    entry::{Entry, Offer},
+    lifecycle::object_name,
+};
 use crate::{
     ambient::Clock,
     api::{Workspace as Object, WorkspaceTemplate},
     mirror::{Entry as _, Found, Health, Index, Keeper, RequestError, Watch, identity, request},
+    workspaces::{Owner, check_name},
 };
 use jiff::Timestamp;
 use kube::{
@@ -139,6 +143,13 @@ impl Catalog {
             return Ok(None);
         };
         Ok(Some(self.workspaces.answered(entry)))
+    }
+
+    /// Somebody's own workspace of this name, if it was made at another server and the watch has not told of it yet.
+    pub async fn made_elsewhere(&self, owner: &Owner, name: &str) -> Option<Arc<Entry>> {
+        check_name(name).ok()?;
+        let made = self.read(&object_name(&self.endpoint, &owner.id, name)).await.ok()??;
+        (made.owner == owner.id && made.view.name == name).then_some(made)
     }
 
     pub async fn create(&self, object: &Object) -> Result<Arc<Entry>, RequestError> {

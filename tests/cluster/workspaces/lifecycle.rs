@@ -1,6 +1,6 @@
 //! Made, started, stopped, deleted.
 
-use super::stage::{ENDPOINT, Stage, new, owner};
+use super::stage::{ENDPOINT, Server, Stage, new, owner};
 use crate::{
     operator::stage::eventually,
     support::{api_server::client_of, wire::Wire},
@@ -16,6 +16,25 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 const LONG: Option<Duration> = Some(Duration::from_secs(20));
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_is_found_next_door_before_the_watch_tells_of_it() {
+    let stage = Stage::start().await;
+    let server = stage.server().await;
+    let (next_door, _) = Server::still(&stage.client().await, &stage.namespace);
+    let (ann, bob) = (owner("ann"), owner("bob"));
+    let made = server.workspaces.create(&ann, new("web")).await.unwrap();
+    let unknown = async |name: &str| {
+        let refused = next_door.get(&bob, name).await.unwrap_err();
+        assert!(matches!(refused, Error::UnknownWorkspace { .. }), "{refused}");
+    };
+    unknown("web").await;
+    unknown(&made.id).await;
+    assert_eq!(next_door.get(&ann, "web").await.unwrap().id, made.id);
+    unknown("web").await;
+    unknown(&made.id).await;
+    server.end().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_is_seen_at_once_and_next_door_soon() {

@@ -34,10 +34,7 @@ pub struct Server {
 
 impl Server {
     pub async fn start(client: &Client, namespace: &str) -> Self {
-        let clock = Arc::new(SystemClock);
-        let health = Arc::new(Health::remote(KINDS, clock.clone()));
-        let options = KubernetesOptions::default();
-        let workspaces = KubernetesWorkspaces::new(client, namespace, ENDPOINT, Arc::clone(&health), clock, options);
+        let (workspaces, health) = Self::still(client, namespace);
         let (workspaces, stop) = (Arc::new(workspaces), CancellationToken::new());
         let task = tokio::spawn({
             let (workspaces, stop) = (Arc::clone(&workspaces), stop.clone());
@@ -45,6 +42,15 @@ impl Server {
         });
         eventually("the first list", || health.is_complete().then_some(())).await;
         Self { workspaces, stop, task }
+    }
+
+    /// Workspaces that do not follow the API server yet.
+    pub fn still(client: &Client, namespace: &str) -> (KubernetesWorkspaces, Arc<Health>) {
+        let clock = Arc::new(SystemClock);
+        let health = Arc::new(Health::remote(KINDS, clock.clone()));
+        let options = KubernetesOptions::default();
+        let workspaces = KubernetesWorkspaces::new(client, namespace, ENDPOINT, Arc::clone(&health), clock, options);
+        (workspaces, health)
     }
 
     pub fn apply(&self, mode: AuthorizationMode, max_per_user: u32) {

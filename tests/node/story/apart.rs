@@ -190,7 +190,7 @@ async fn by_prompts_and_resources(bob: &Person, secret: &Secret, target: &str) {
         }
     }
     secret.kept("resources/list", "", &ask("resources/list", &json!({})).await);
-    for path in ["/", "/notes.txt", "//etc/passwd", "/../secret-plan/notes.txt"] {
+    for path in ["/", "/notes.txt", "//etc/passwd", "/../../etc/passwd"] {
         compare("resources/read", &|at| json!({"uri": format!("workspace://{at}{path}")})).await;
     }
 }

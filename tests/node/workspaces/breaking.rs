@@ -93,6 +93,10 @@ async fn a_pod_that_dies_ends_its_commands_and_the_next_one_works() {
     let stage = Stage::start(node).await;
     let server = stage.server_on_the_wire().await;
     let kill = async || {
+        // Not before it has begun, or there is nothing to find afterwards.
+        while !stage.in_pod("cat ran").ends_with('\n') || stage.in_pod("cat ran").contains("No such") {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         stage.kubectl(&["delete", "pod", &pod(), "--grace-period=0", "--force"]);
         stage.found(json!({"phase": "Starting"})).await;
     };
