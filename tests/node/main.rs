@@ -14,6 +14,7 @@ mod script;
 #[expect(dead_code, reason = "made for tests without a node")]
 mod support;
 
+mod breaking;
 mod harness;
 mod stage;
 mod story;

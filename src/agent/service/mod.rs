@@ -96,6 +96,8 @@ struct Inner {
     places: Arc<Semaphore>,
     /// The process groups of what runs.
     groups: Arc<Mutex<BTreeSet<u32>>>,
+    /// What the memory's end has killed, where the memory is the workspace's own.
+    kills: Option<usage::Kills>,
     tasks: TaskTracker,
     /// Ends every command.
     stop: CancellationToken,
@@ -106,6 +108,7 @@ impl Agent {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self(Arc::new(Inner {
+            kills: if options.confine { None } else { usage::Kills::of_container() },
             output: Arc::new(OutputFolder::new(options.output.clone())),
             places: Arc::new(Semaphore::new(options.most_commands)),
             options,
@@ -193,6 +196,7 @@ impl Agent {
             let entry = Arc::clone(entry);
             prepared.job.sinks.live = Some(Arc::new(move |text: &str| entry.say(text)) as Live);
         }
+        let killed_before = self.killed().await;
         let (running, report) = self.launch(id, command, prepared.job, entry.cancel.clone(), place).await?;
         if command.background {
             return Ok(result::in_background(running.view().process_id, &files, prepared.note));
@@ -203,11 +207,17 @@ impl Agent {
                 if report.lingers {
                     self.0.processes.insert(running.clone());
                 }
-                Ok(result::finished(running.view().process_id, report, prepared.note))
+                let starved = killed_before.zip(self.killed().await).map(|(before, now)| now > before);
+                Ok(result::finished(running.view().process_id, report, starved, prepared.note))
             }
             _ if self.0.stop.is_cancelled() => Err(stopping()),
             _ => Err(FailureKind::Interrupted.because("the command was ended because nobody waited for it")),
         }
+    }
+
+    /// How many processes were killed so far because the workspace's memory was used up.
+    async fn killed(&self) -> Option<f64> {
+        self.0.kills.as_ref()?.count().await
     }
 
     /// Starts a job, and sees to its watch.

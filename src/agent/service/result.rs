@@ -19,8 +19,9 @@ pub(super) fn in_background(process_id: u32, files: &OutputFiles, note: Option<S
     }
 }
 
-/// The answer for a command that has ended.
-pub(super) fn finished(process_id: u32, report: Report, note: Option<String>) -> CommandResult {
+/// The answer for a command that has ended. `starved`: whether something was killed meanwhile because the workspace's
+/// memory was used up, where that is known.
+pub(super) fn finished(process_id: u32, report: Report, starved: Option<bool>, note: Option<String>) -> CommandResult {
     let mut notes: Vec<String> = note.into_iter().collect();
     if report.timed_out {
         notes.push(
@@ -28,8 +29,15 @@ pub(super) fn finished(process_id: u32, report: Report, note: Option<String>) ->
                 .to_owned(),
         );
     } else if let Some(signal) = report.status.and_then(|status| status.signal()) {
-        let killed = if signal == 9 { ", perhaps because the workspace's memory was used up" } else { "" };
+        let perhaps = signal == 9 && starved.is_none();
+        let killed = if perhaps { ", perhaps because the workspace's memory was used up" } else { "" };
         notes.push(format!("signal {signal} ended it{killed}"));
+    }
+    if starved == Some(true) {
+        notes.push(
+            "the workspace's memory was used up while it ran, so the system killed a process that used much of it: see workspace_usage for the limit, and use less at once"
+                .to_owned(),
+        );
     }
     if report.status.is_none() {
         notes.push("it could not be ended and may still be there, waiting for the kernel".to_owned());

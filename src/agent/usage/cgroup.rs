@@ -16,6 +16,33 @@ pub(super) fn sample() -> Sample {
     measure(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"), &|path| fs::read_to_string(path).ok())
 }
 
+/// The file that counts the processes of the group that this one is in which were killed because its memory was used
+/// up: see [`kills_in`].
+pub(super) fn kills() -> Option<PathBuf> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    find_kills(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"), &|path| fs::read_to_string(path).ok())
+}
+
+/// The same, from what the system's files say.
+pub(super) fn find_kills(cgroup: &str, mountinfo: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<PathBuf> {
+    let (mounts, places) = (mounts(mountinfo), memberships(cgroup));
+    [("memory", "memory.oom_control"), ("", "memory.events")].into_iter().find_map(|(controller, file)| {
+        let group = Group::find(controller, file, &mounts, &places, read)?;
+        kills_in(&group.text(file)?)?;
+        Some(group.folder.join(file))
+    })
+}
+
+/// How many were killed.
+pub(super) fn kills_in(text: &str) -> Option<f64> {
+    field(text, "oom_kill")
+}
+
+/// The number in a line `NAME NUMBER`.
+fn field(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
 /// The figures, from what the system's files say.
 pub(super) fn measure(cgroup: &str, mountinfo: &str, read: &dyn Fn(&Path) -> Option<String>) -> Sample {
     let (mounts, places) = (mounts(mountinfo), memberships(cgroup));
@@ -148,8 +175,7 @@ impl<'a> Group<'a> {
 
     /// A line `NAME NUMBER` of a file.
     fn field(&self, file: &str, name: &str) -> Option<f64> {
-        let text = self.text(file)?;
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+        field(&self.text(file)?, name)
     }
 
     /// Memory without the pages of files that were not used lately: what `kubectl top` shows.

@@ -29,6 +29,22 @@ pub enum Scope {
     Groups(Arc<dyn Fn() -> BTreeSet<u32> + Send + Sync>),
 }
 
+/// Counts the processes that were killed because the container's memory was used up.
+#[derive(Clone, Debug)]
+pub(super) struct Kills(PathBuf);
+
+impl Kills {
+    /// Those of the control group that this process is in; `None` where the system does not count them.
+    pub fn of_container() -> Option<Self> {
+        cgroup::kills().map(Self)
+    }
+
+    /// How many there were so far.
+    pub async fn count(&self) -> Option<f64> {
+        cgroup::kills_in(&tokio::fs::read_to_string(&self.0).await.ok()?)
+    }
+}
+
 /// The route `/usage`. The disk is the one that `home` is on.
 pub fn router(home: PathBuf, scope: Scope) -> Router {
     Router::new().route("/usage", get(usage)).with_state(Meter { home, scope })

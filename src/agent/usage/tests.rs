@@ -108,6 +108,33 @@ fn control_groups_are_found_and_read() {
 }
 
 #[test]
+fn what_was_killed_for_its_memory_is_counted() {
+    for (what, (groups, mounts), file, content, killed) in [
+        (
+            "v1",
+            POD_V1,
+            "/sys/fs/cgroup/memory/memory.oom_control",
+            "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
+            Some(3.0),
+        ),
+        (
+            "v2",
+            POD_V2,
+            "/sys/fs/cgroup/memory.events",
+            "low 0\nmax 9\noom 2\noom_kill 1\noom_group_kill 0\n",
+            Some(1.0),
+        ),
+        ("an old v1", POD_V1, "/sys/fs/cgroup/memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\n", None),
+        ("no control groups", ("", ""), "/sys/fs/cgroup/memory.events", "oom_kill 1\n", None),
+    ] {
+        let read = |path: &Path| (path == Path::new(file)).then(|| content.to_owned());
+        let found = cgroup::find_kills(groups, mounts, &read);
+        assert_eq!(found.as_deref().map(|found| found.to_str().unwrap()), killed.map(|_| file), "{what}");
+        assert_eq!(found.and_then(|_| cgroup::kills_in(content)), killed, "{what}");
+    }
+}
+
+#[test]
 fn the_disk_is_the_one_of_the_folder() {
     let home = tempfile::tempdir().unwrap();
     let amount = disk(home.path());

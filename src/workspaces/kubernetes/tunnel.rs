@@ -100,7 +100,7 @@ impl Tunnel {
                 Ok(Ok(open)) => return Ok(line.insert(open).clone()),
                 Ok(Err(NoStream { why, passing: false })) => return Err(why),
                 Ok(Err(NoStream { why, passing: true })) => why,
-                Err(_) => return Err(too_long("its agent does not answer")),
+                Err(_) => return Err(too_long("its agent does not answer; call restart_workspace if it stays so")),
             };
             if Instant::now() + pause > deadline {
                 return Err(too_long(&why));
