@@ -217,7 +217,7 @@ impl Drop for Stage<'_> {
 pub struct Person {
     url: String,
     pub token: String,
-    http: reqwest::Client,
+    pub http: reqwest::Client,
 }
 
 impl Person {
@@ -311,6 +311,8 @@ async fn forward(listener: TcpListener, servers: Arc<Mutex<Vec<SocketAddr>>>) {
         let Some(server) = server else { continue };
         connections.spawn(async move {
             let mut far = TcpStream::connect(server).await?;
+            near.set_nodelay(true)?;
+            far.set_nodelay(true)?;
             copy_bidirectional(&mut near, &mut far).await?;
             Ok::<_, io::Error>(())
         });
