@@ -37,7 +37,7 @@ impl Report {
         let (start, slowest) = (median(self.starts.clone()), self.starts.iter().copied().fold(0.0, f64::max));
         let idle = mebibytes(guarded.idle_kib);
         let mut text =
-            String::from("# Benchmarks\n\nWritten by `make bench`; all figures of one run on one machine.\n\n");
+            String::from("# Benchmarks\n\nWritten by `make bench`; each part is of one run on one machine.\n\n");
         writeln!(text, "{}\n", machine()?)?;
         writeln!(text, "| what | measured | goal | |\n|---|---|---|---|")?;
         for (what, measured, goal, met) in [

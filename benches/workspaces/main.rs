@@ -54,7 +54,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let limits = json!({
         "requestsPerSecond": 100_000, "burst": 100_000, "maxConcurrentRequests": 1000, "maxBodySize": "64Mi",
     });
-    let more = json!({"limits": limits, "workspaces": {"maxPerUser": 2 * MANY}});
+    // Files of 16 MiB are several times in memory on their way; the default limit is made for small ones.
+    let deployment = json!({"replicas": 1, "resources": {"limits": {"memory": "512Mi"}}});
+    let more = json!({"limits": limits, "workspaces": {"maxPerUser": 2 * MANY}, "deployment": deployment});
     let stage = Stage::on(&node, &more).await;
     let mut ann = stage.sign_in("ann").await;
     // As a client does: one connection for all.

@@ -90,9 +90,9 @@ impl<'s> Sides<'s> {
     pub async fn memory(&self) -> Vec<(String, u64, u64)> {
         let line = "for p in /proc/[0-9]*; do \
             case $(tr '\\0' ' ' < $p/cmdline) in \
-            */portcullis\\ agent\\ connect*) n=connect;; \
-            */portcullis\\ agent\\ run*--service*) n=service;; \
-            */portcullis\\ agent\\ run*) n=init;; *) continue;; esac; \
+            *\\ agent\\ connect*) n=connect;; \
+            *\\ agent\\ run*--service*) n=service;; \
+            *\\ agent\\ run*) n=init;; *) continue;; esac; \
             echo $n $(sed -n 's/^Rss: *\\([0-9]*\\).*/\\1/p;s/^Pss: *\\([0-9]*\\).*/\\1/p' $p/smaps_rollup); done";
         let result = self.command(line).await;
         let lines = result["stdout"].as_str().unwrap().lines();
