@@ -97,6 +97,7 @@ fn planned(url: &str) -> Plan {
         clients: &[&client],
         secrets: &BTreeMap::new(),
         cluster: &ClusterFacts::default(),
+        replicas: None,
         now: SystemClock.now(),
     };
     plan(&inputs, &mut ambient::rng()).unwrap()

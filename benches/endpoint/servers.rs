@@ -170,6 +170,7 @@ fn files(url: &str) -> Result<(TempDir, String), Box<dyn Error>> {
         clients: &[&client],
         secrets: &BTreeMap::new(),
         cluster: &ClusterFacts::default(),
+        replicas: None,
         now: SystemClock.now(),
     };
     let plan = plan(&inputs, &mut ambient::rng())?;

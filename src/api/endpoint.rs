@@ -2,6 +2,7 @@
 
 use super::{
     authorization::{ClientPolicy, ExternalIssuer, WorkloadIdentity},
+    exposure::Exposure,
     login::Login,
     quantity::{ByteSize, Span},
     rules,
@@ -12,7 +13,6 @@ use k8s_openapi::{
 };
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// An OAuth-protected MCP endpoint. The operator turns it into a Deployment with its configuration, credentials,
 /// Service and Ingress.
@@ -40,7 +40,13 @@ use std::collections::BTreeMap;
 #[x_kube(
     validation = Rule::new("!has(self.externalIssuer) || (self.login.size() == 0 && !has(self.workloadIdentity) && !has(self.clients.metadataDocuments) && !has(self.clients.dynamicRegistration))")
         .field_path(".externalIssuer")
-        .message("with an authorization server elsewhere the built-in one is off; remove login, clients and workloadIdentity, or externalIssuer")
+        .message("with an authorization server elsewhere the built-in one is off; remove login, clients and workloadIdentity, or externalIssuer"),
+    validation = Rule::new("self.pathAliases.all(p, !self.url.matches('^[a-z]+://[^/]+' + p + '$'))")
+        .field_path(".pathAliases")
+        .message("must not repeat the path of url"),
+    validation = Rule::new("self.cors.enforcedBy != 'Gateway' || has(self.exposure.gateway)")
+        .field_path(".cors.enforcedBy")
+        .message("Gateway needs exposure.gateway; use Auto, or expose the endpoint by a gateway")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct McpEndpointSpec {
@@ -64,6 +70,20 @@ pub struct McpEndpointSpec {
             .message("the port must be a number from 1 to 65535")
     )]
     pub url: String,
+
+    /// More paths at which the same endpoint answers, such as `/api/experimental/mcp/http`. Tokens count at each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 2, max = 256)))]
+    #[x_kube(merge_strategy = ListMerge::Set,
+        validation = Rule::new("self.all(p, p.matches('^(/[A-Za-z0-9._~-]+)+$') && !p.matches('/[.]{1,2}(/|$)'))")
+            .message("each must be a path of plain segments, not . or .., and no slash at its end, such as /api/experimental/mcp/http"),
+        validation = Rule::new("self.all(p, !p.matches('/(authorize|consent|token|register|revoke|introspect|login|logout|agents|assets|jwks[.]json)$') && !p.matches('/(login|agents|assets)/') && !p.startsWith('/.well-known/'))")
+            .message("none may end in authorize, consent, token, register, revoke, introspect, login, logout, agents, assets or jwks.json, nor lie below login, agents, assets or .well-known: the authorization server answers there"))]
+    pub path_aliases: Vec<String>,
+
+    /// The certificate with which the servers themselves speak TLS. Omitted: plain HTTP, for a proxy that ends TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
 
     /// Who may sign in. Empty: nobody, and only unattended clients obtain tokens.
     #[serde(default)]
@@ -111,8 +131,8 @@ pub struct McpEndpointSpec {
     #[serde(default)]
     pub network: Network,
 
-    /// How the endpoint is reached from outside the cluster: exactly one of `ingress` and `none`. Omitted: an
-    /// Ingress of the default class.
+    /// How the endpoint is reached from outside the cluster: exactly one of `ingress`, `gateway` and `none`. Omitted:
+    /// an Ingress of the default class.
     #[serde(default)]
     pub exposure: Exposure,
 
@@ -284,6 +304,9 @@ pub enum CorsEnforcement {
     Auto,
     /// Always the server.
     Server,
+    /// The gateway of `exposure.gateway`, by the `CORS` filter of its HTTPRoute. Only where the gateway knows that
+    /// filter: others answer every request with 500.
+    Gateway,
 }
 
 /// What one server admits. Beyond: 429 or 503 with `Retry-After`, or 413.
@@ -298,17 +321,22 @@ pub struct Limits {
     #[serde(default = "Limits::default_max_concurrent_requests")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_concurrent_requests: u32,
-    /// How many requests per second one client may make for long, at one server.
+    /// How many requests per second one client may make for long, for each user on whose behalf it comes; also how many
+    /// of those without a valid token one address may make. Divided over the servers.
     #[serde(default = "Limits::default_requests_per_second")]
     #[schemars(range(min = 1, max = 100_000))]
     pub requests_per_second: u32,
-    /// How many requests one client may make at once, above the rate.
+    /// How many of them may come at once, above the rate. Divided over the servers.
     #[serde(default = "Limits::default_burst")]
     #[schemars(range(min = 1, max = 100_000))]
     pub burst: u32,
     /// How large one request's body may be.
     #[serde(default = "Limits::default_max_body_size")]
     pub max_body_size: ByteSize,
+    /// How many connections one server keeps open. Beyond, new ones wait until others end.
+    #[serde(default = "Limits::default_max_connections")]
+    #[schemars(range(min = 10, max = 100_000))]
+    pub max_connections: u32,
 }
 
 impl Limits {
@@ -327,6 +355,10 @@ impl Limits {
     fn default_max_body_size() -> ByteSize {
         ByteSize::from_mebibytes(4)
     }
+    /// Also what a server keeps that is told nothing.
+    pub(crate) fn default_max_connections() -> u32 {
+        1000
+    }
 }
 
 impl Default for Limits {
@@ -337,12 +369,26 @@ impl Default for Limits {
             requests_per_second: Self::default_requests_per_second(),
             burst: Self::default_burst(),
             max_body_size: Self::default_max_body_size(),
+            max_connections: Self::default_max_connections(),
         }
     }
 }
 
+/// The certificate of the servers.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerTls {
+    /// A `kubernetes.io/tls` Secret in the endpoint's namespace, such as cert-manager keeps. Renewals are picked up.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name())]
+    pub secret_name: String,
+}
+
 /// Rules by network address.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("!self.proxyProtocol || self.trustedProxies.size() > 0")
+    .field_path(".proxyProtocol")
+    .message("needs trustedProxies: only they are believed"))]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
     /// Networks that clients may come from; empty: any. Behind a proxy this needs `trustedProxies`.
@@ -351,12 +397,16 @@ pub struct Network {
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(c, isCIDR(c))")
         .message("each must be a network such as 160.79.104.0/21 or 2607:6bc0::/48; a single address is written with /32 or /128"))]
     pub allowed_cidrs: Vec<String>,
-    /// Proxies whose `X-Forwarded-For` is believed, such as the ingress controller's network.
+    /// Proxies whose `X-Forwarded-For` or `Forwarded` (RFC 7239) is believed, such as the ingress controller's network.
     #[serde(default)]
     #[schemars(length(max = 128), inner(length(max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(c, isCIDR(c))")
         .message("each must be a network such as 10.0.0.0/8; a single address is written with /32 or /128"))]
     pub trusted_proxies: Vec<String>,
+    /// Whether connections from `trustedProxies` begin with a header of the PROXY protocol (version 1 or 2). One that
+    /// does not is closed.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// Whether a NetworkPolicy closes every port of the servers but their own two.
     #[serde(default = "Network::default_network_policy")]
     pub network_policy: bool,
@@ -370,56 +420,13 @@ impl Network {
 
 impl Default for Network {
     fn default() -> Self {
-        Self { allowed_cidrs: Vec::new(), trusted_proxies: Vec::new(), network_policy: Self::default_network_policy() }
+        Self {
+            allowed_cidrs: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            network_policy: Self::default_network_policy(),
+        }
     }
-}
-
-/// How the endpoint is reached from outside the cluster.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("!(has(self.ingress) && has(self.none))")
-    .message("ingress and none exclude each other; keep one"))]
-#[serde(rename_all = "camelCase")]
-pub struct Exposure {
-    /// By an Ingress.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ingress: Option<IngressExposure>,
-    /// Not at all: only inside the cluster, or by a route made elsewhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub none: Option<NoExposure>,
-}
-
-/// Says that nothing leads to the endpoint from outside the cluster.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NoExposure {}
-
-/// The Ingress of an endpoint.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IngressExposure {
-    /// The IngressClass; omitted: the cluster's default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = rules::object_name())]
-    pub class_name: Option<String>,
-    /// Annotations for the Ingress. Those that CORS needs are the operator's.
-    #[serde(default)]
-    #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('portcullis.dev/') && !k.startsWith('nginx.ingress.kubernetes.io/cors-') && k != 'nginx.ingress.kubernetes.io/enable-cors')")
-        .message("portcullis.dev/… and nginx CORS annotations are written by the operator; use spec.cors instead"))]
-    pub annotations: BTreeMap<String, String>,
-    /// The certificate. Omitted: the controller's default certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<IngressTls>,
-}
-
-/// The certificate of an Ingress.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IngressTls {
-    /// A `kubernetes.io/tls` Secret in the endpoint's namespace.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = rules::object_name())]
-    pub secret_name: String,
 }
 
 /// How the servers run.

@@ -8,6 +8,7 @@ pub mod client;
 pub mod condition;
 pub mod crds;
 pub mod endpoint;
+pub mod exposure;
 pub mod grant;
 pub mod labels;
 pub mod login;

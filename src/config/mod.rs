@@ -27,6 +27,11 @@ pub const KEYS_FILE: &str = "signing-keys.json";
 /// [`LoginSecrets`] as JSON, from the Secret of the endpoint's logins.
 pub const LOGIN_FILE: &str = "login.json";
 
+/// The servers' certificate in PEM, from the Secret of `spec.tls`. Not part of the [`Revision`]: somebody else renews it.
+pub const CERTIFICATE_FILE: &str = "tls.crt";
+/// Its private key.
+pub const CERTIFICATE_KEY_FILE: &str = "tls.key";
+
 /// The port of the public listener in a pod.
 pub const PUBLIC_PORT: u16 = 8080;
 /// The port of the private listener in a pod: health, readiness, metrics and the loaded revision.

@@ -2,7 +2,7 @@
 
 use crate::api::{
     authorization::{ClientPolicy, ExternalIssuer, WorkloadRule},
-    endpoint::{AuthorizationMode, WorkspaceLimits},
+    endpoint::{self, AuthorizationMode, WorkspaceLimits},
     login::Login,
     quantity::{ByteSize, Span},
 };
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::str::FromStr;
 use url::Url;
 
-/// The configuration of one endpoint's servers.
+/// The configuration of one endpoint's servers. What is as it goes without saying is left out of the file, so that an
+/// operator that knows more than its servers changes nothing for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServerConfig {
@@ -19,6 +20,12 @@ pub struct ServerConfig {
     pub endpoint: String,
     /// The endpoint's public URL.
     pub url: PublicUrl,
+    /// More paths at which the same endpoint answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path_aliases: Vec<String>,
+    /// Whether the servers speak TLS, with the certificate that is mounted beside this file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
     /// How long access tokens live.
     pub access_token_lifetime: Span,
     /// How long a user's consent lasts.
@@ -104,12 +111,36 @@ pub struct Limits {
     pub request_timeout: Span,
     /// How many requests are worked on at once.
     pub max_concurrent_requests: u32,
-    /// How many requests per second one client may make for long.
+    /// How many requests per second one client may make for long, at all servers together.
     pub requests_per_second: u32,
-    /// How many it may make at once, above the rate.
+    /// How many it may make at once, above the rate, at all servers together.
     pub burst: u32,
     /// How large a body may be.
     pub max_body_size: ByteSize,
+    /// How many connections are open at once.
+    #[serde(default = "default_max_connections", skip_serializing_if = "is_default_max_connections")]
+    pub max_connections: u32,
+    /// How many servers share the rates.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub servers: u32,
+}
+
+fn default_max_connections() -> u32 {
+    endpoint::Limits::default_max_connections()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_default_max_connections(count: &u32) -> bool {
+    *count == default_max_connections()
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_one(count: &u32) -> bool {
+    *count == 1
 }
 
 /// Rules by address.
@@ -118,8 +149,11 @@ pub struct Limits {
 pub struct AccessRules {
     /// Networks that clients may come from; empty: any.
     pub allowed_cidrs: Vec<IpNet>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` or `Forwarded` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
 }
 
 /// The endpoint's public URL, and all URLs and paths that follow from it.

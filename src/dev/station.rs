@@ -8,7 +8,8 @@ use super::{
 use crate::{
     api::{
         McpEndpoint, OAuthClient, WorkspaceTemplate,
-        endpoint::{Exposure, Network, NoExposure},
+        endpoint::{CorsEnforcement, Network},
+        exposure::{Exposure, NoExposure},
     },
     config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PublicUrl, PublicUrlError},
     plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError},
@@ -123,6 +124,7 @@ impl Station {
             clients: &clients.iter().collect::<Vec<_>>(),
             secrets: &secrets,
             cluster: &ClusterFacts::default(),
+            replicas: None,
             now,
         };
         let plan = plan::plan(&inputs, &mut self.rng)?;
@@ -215,9 +217,11 @@ fn served_here(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, Publ
     let url: PublicUrl = endpoint.spec.url.parse()?;
     let mut here = endpoint.clone();
     here.spec.url = url.at_origin(origin).resource();
-    here.spec.exposure = Exposure { ingress: None, none: Some(NoExposure {}) };
+    here.spec.exposure = Exposure { none: Some(NoExposure {}), ..Exposure::default() };
+    here.spec.tls = None;
+    here.spec.cors.enforced_by = CorsEnforcement::Server;
     // Rules by address speak of the networks in front of a cluster; everything here comes from loopback.
-    here.spec.network = Network { allowed_cidrs: Vec::new(), trusted_proxies: Vec::new(), ..here.spec.network };
+    here.spec.network = Network { network_policy: here.spec.network.network_policy, ..Network::default() };
     Ok(here)
 }
 
@@ -263,7 +267,7 @@ mod tests {
     fn here_is_loopback_and_nothing_stands_in_front() {
         let here = served_here(&endpoint("dev", "a"), "http://127.0.0.1:8080").unwrap();
         assert_eq!(here.spec.url, "http://127.0.0.1:8080/team/mcp");
-        assert_eq!(here.spec.exposure, Exposure { ingress: None, none: Some(NoExposure {}) });
+        assert_eq!(here.spec.exposure, Exposure { none: Some(NoExposure {}), ..Exposure::default() });
         assert!(here.spec.network.allowed_cidrs.is_empty());
     }
 }

@@ -18,7 +18,10 @@ use crate::{
 };
 use futures::future::try_join_all;
 use jiff::SignedDuration;
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Secret},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{
     Api, Resource as _, ResourceExt as _,
     core::{TypeMeta, dynamic::ParseDynamicObjectError},
@@ -283,11 +286,14 @@ impl Reconcile<'_> {
         }
         let clients: Vec<&OAuthClient> = clients.iter().collect();
         let cluster = self.context.world.facts();
+        let deployment = self.context.world.objects.get::<Deployment>(self.namespace, self.name);
+        let replicas = deployment.and_then(|live| i32::try_from(live.data["spec"]["replicas"].as_i64()?).ok());
         let inputs = Inputs {
             endpoint: self.endpoint,
             clients: &clients,
             secrets: &secrets,
             cluster: &cluster,
+            replicas,
             now: self.context.clock.now(),
         };
         let mut rng = self.context.rng.lock().unwrap_or_else(PoisonError::into_inner);

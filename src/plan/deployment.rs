@@ -42,6 +42,13 @@ pub(super) fn least_replicas(owner: &Owner<'_>) -> i32 {
     }
 }
 
+/// How many servers share the endpoint's rates: those that an autoscaler wants now, else those of the manifest.
+pub(super) fn servers(owner: &Owner<'_>, live: Option<i32>) -> u32 {
+    let autoscaled = owner.endpoint().spec.deployment.autoscaling.is_some();
+    let wanted = if autoscaled { live } else { None }.unwrap_or_else(|| least_replicas(owner));
+    u32::try_from(wanted).unwrap_or_default().max(1)
+}
+
 pub(super) fn service_account(owner: &Owner<'_>) -> ServiceAccount {
     ServiceAccount {
         metadata: owner.metadata(rights::service_account_name(owner), Component::Server),

@@ -5,7 +5,7 @@ use super::{
     deployment::HTTP,
     metadata::{Component, Owner},
 };
-use crate::{api::endpoint::IngressExposure, config::PublicUrl};
+use crate::{api::exposure::IngressExposure, config::PublicUrl};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
     IngressTLS, ServiceBackendPort,
@@ -42,7 +42,7 @@ fn host(url: &PublicUrl) -> Option<String> {
 
 /// Without a Secret too: that is how a controller is told to serve https with its default certificate.
 fn tls(url: &PublicUrl, given: &IngressExposure, host: Option<&str>) -> Option<IngressTLS> {
-    let secret_name = given.tls.as_ref().map(|tls| tls.secret_name.clone());
+    let secret_name = given.tls.as_ref().and_then(|tls| tls.secret_name.clone());
     (secret_name.is_some() || url.origin().starts_with("https://"))
         .then(|| IngressTLS { hosts: host.map(|host| vec![host.to_owned()]), secret_name })
 }

@@ -63,6 +63,8 @@ pub struct Inputs<'a> {
     pub secrets: &'a BTreeMap<String, Secret>,
     /// What the cluster offers.
     pub cluster: &'a ClusterFacts,
+    /// How many servers the live Deployment wants; `None`: there is none yet.
+    pub replicas: Option<i32>,
     /// The time now.
     pub now: Timestamp,
 }
@@ -90,7 +92,8 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     let url: PublicUrl = spec.url.parse().map_err(PlanError::Url)?;
     let cors = cors::Cors::decide(spec, inputs.cluster);
 
-    let config = server_config::config(&owner, url.clone(), cors.enforcer)?;
+    let config =
+        server_config::config(&owner, url.clone(), cors.enforcer, deployment::servers(&owner, inputs.replicas))?;
     let config_file = json(&config)?;
     let credentials = credentials::plan(inputs, &owner, &url, rng);
     let clients_file = json(&credentials.verifiers)?;

@@ -12,11 +12,18 @@ use k8s_openapi::api::core::v1::ConfigMap;
 pub(super) const SUFFIX: &str = "config";
 
 /// What a server needs to know that is no secret.
-pub(super) fn config(owner: &Owner<'_>, url: PublicUrl, cors: CorsEnforcer) -> Result<ServerConfig, PlanError> {
+pub(super) fn config(
+    owner: &Owner<'_>,
+    url: PublicUrl,
+    cors: CorsEnforcer,
+    servers: u32,
+) -> Result<ServerConfig, PlanError> {
     let spec = &owner.endpoint().spec;
     Ok(ServerConfig {
         endpoint: owner.name().to_owned(),
         url,
+        path_aliases: spec.path_aliases.clone(),
+        tls: spec.tls.is_some(),
         access_token_lifetime: spec.tokens.access_lifetime,
         refresh_token_lifetime: spec.tokens.refresh_lifetime,
         refresh_token_idle: spec.tokens.refresh_idle,
@@ -38,10 +45,13 @@ pub(super) fn config(owner: &Owner<'_>, url: PublicUrl, cors: CorsEnforcer) -> R
             requests_per_second: spec.limits.requests_per_second,
             burst: spec.limits.burst,
             max_body_size: spec.limits.max_body_size,
+            max_connections: spec.limits.max_connections,
+            servers,
         },
         access: AccessRules {
             allowed_cidrs: networks("spec.network.allowedCidrs", &spec.network.allowed_cidrs)?,
             trusted_proxies: networks("spec.network.trustedProxies", &spec.network.trusted_proxies)?,
+            proxy_protocol: spec.network.proxy_protocol,
         },
     })
 }

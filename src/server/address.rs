@@ -82,7 +82,7 @@ mod tests {
     fn only_listed_networks_are_admitted_and_an_empty_list_admits_all() {
         let rules = |networks: &[&str]| AccessRules {
             allowed_cidrs: networks.iter().map(|network| network.parse().unwrap()).collect(),
-            trusted_proxies: Vec::new(),
+            ..AccessRules::default()
         };
         let from = |text: &str| Some(text.parse().unwrap());
         assert!(admitted(from("203.0.113.9"), &rules(&[])) && admitted(None, &rules(&[])));

@@ -148,6 +148,8 @@ mod tests {
             requests_per_second: 2,
             burst: 3,
             max_body_size: ByteSize::from_mebibytes(1),
+            max_connections: 1000,
+            servers: 1,
         }
     }
 

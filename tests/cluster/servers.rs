@@ -115,6 +115,7 @@ async fn planned(client: &Client, endpoint: &McpEndpoint, robot: &OAuthClient) -
         clients: &[robot],
         secrets: &secrets,
         cluster: &ClusterFacts { server_image: "portcullis".to_owned(), ..ClusterFacts::default() },
+        replicas: None,
         now: SystemClock.now(),
     };
     plan(&inputs, &mut ambient::rng()).unwrap()

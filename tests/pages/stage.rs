@@ -169,6 +169,8 @@ fn config(address: SocketAddr) -> ServerConfig {
     ServerConfig {
         endpoint: "agents".to_owned(),
         url: format!("http://{address}/mcp").parse().unwrap(),
+        path_aliases: Vec::new(),
+        tls: false,
         access_token_lifetime: Span::from_secs(900),
         refresh_token_lifetime: Span::from_secs(30 * 24 * 3600),
         refresh_token_idle: Span::from_secs(7 * 24 * 3600),
@@ -189,6 +191,8 @@ fn config(address: SocketAddr) -> ServerConfig {
             requests_per_second: 1000,
             burst: 1000,
             max_body_size: ByteSize::from_mebibytes(1),
+            max_connections: 1000,
+            servers: 1,
         },
         access: AccessRules::default(),
     }

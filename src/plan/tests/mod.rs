@@ -22,6 +22,7 @@ struct World {
     clients: Vec<OAuthClient>,
     secrets: BTreeMap<String, Secret>,
     cluster: ClusterFacts,
+    replicas: Option<i32>,
     now: Timestamp,
     rng: StdRng,
 }
@@ -50,6 +51,7 @@ impl World {
                 default_ingress_class: Some("traefik".to_owned()),
                 traefik_middlewares: true,
             },
+            replicas: None,
             now: "2026-03-01T10:00:00.25Z".parse().unwrap(),
             rng: StdRng::seed_from_u64(7),
         }
@@ -96,6 +98,7 @@ impl World {
                 clients: &clients,
                 secrets: &self.secrets,
                 cluster: &self.cluster,
+                replicas: self.replicas,
                 now: self.now,
             },
             rng,
