@@ -56,7 +56,7 @@ impl Node {
         if let Some(reason) = impossible() {
             return skip(&reason);
         }
-        Some(SHARED.get_or_init(Self::start_here).await)
+        Some(SHARED.get_or_init(|| Self::start_here(&[])).await)
     }
 
     /// The same, for tests that do to a node what cannot be done to a cluster of somebody else.
@@ -70,17 +70,22 @@ impl Node {
     /// Starts one with the custom resources installed, for a test that would disturb others. Takes five seconds, and
     /// a quarter of an hour where the programs are still to be built. None as above; panics where it does not start.
     pub async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with options of `up.sh`, such as `two-nodes`.
+    pub async fn start_with(options: &[&str]) -> Option<Self> {
         if let Some(reason) = impossible() {
             return skip(&reason);
         }
-        Some(Self::start_here().await)
+        Some(Self::start_here(options).await)
     }
 
-    async fn start_here() -> Self {
-        Self::try_start().await.unwrap_or_else(|problem| panic!("the tests' node did not start: {problem}"))
+    async fn start_here(options: &[&str]) -> Self {
+        Self::try_start(options).await.unwrap_or_else(|problem| panic!("the tests' node did not start: {problem}"))
     }
 
-    async fn try_start() -> Result<Self, Problem> {
+    async fn try_start(options: &[&str]) -> Result<Self, Problem> {
         let built = tokio::task::spawn_blocking(|| run_script("build.sh", &[])).await??;
         let built = PathBuf::from(built.trim());
         let folder = tempfile::Builder::new().prefix("portcullis-node-").tempdir()?.keep();
@@ -92,6 +97,9 @@ impl Node {
             fs::write(folder.join("manifests").join(format!("{name}.json")), serde_json::to_vec(&crd)?)?;
         }
         fs::write(folder.join("audit-policy.yaml"), audit::POLICY)?;
+        for option in options {
+            fs::write(folder.join(option), "")?;
+        }
         let args = [format!("{SCRIPTS}/up.sh"), folder.display().to_string()];
         let mut process = Process::start(Path::new("bash"), &args, &[], &folder.join("up.log"))?;
         let deadline = Instant::now() + READY_WITHIN;
@@ -132,12 +140,14 @@ impl Node {
         "local/portcullis:test"
     }
 
-    /// Loads the images of an archive.
+    /// Loads the images of an archive, at every node that there is.
     pub fn load_image(&self, archive: &Path) {
-        let socket = self.folder().join("containerd.sock");
-        let mut ctr = self.enter(&["ctr", "--namespace", "k8s.io", "--address"]);
-        let done = ctr.arg(socket).args(["images", "import", "--local"]).arg(archive).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
+        let sockets = ["containerd.sock", "node2/containerd.sock"].map(|socket| self.folder().join(socket));
+        for socket in sockets.iter().filter(|socket| socket.exists()) {
+            let mut ctr = self.enter(&["ctr", "--namespace", "k8s.io", "--address"]);
+            let done = ctr.arg(socket).args(["images", "import", "--local"]).arg(archive).output().unwrap();
+            assert!(done.status.success(), "{done:?}");
+        }
     }
 
     /// The address by which pods reach a server of this process, if it listens on every address.
