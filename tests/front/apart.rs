@@ -22,7 +22,8 @@ struct Given {
 async fn nothing_of_one_endpoint_is_of_use_at_another() {
     let Some(front) = Front::shared().await else { return };
     let _turn = front.turn().await;
-    let (north, south) = tokio::join!(Endpoint::set(front, "north", &json!({})), Endpoint::set(front, "south", &json!({})));
+    let north = Endpoint::set(front, "north", &json!({})).await;
+    let south = Endpoint::set(front, "south", &json!({})).await;
     tokio::join!(north.reachable(), south.reachable());
     for endpoint in [&north, &south] {
         endpoint.apply(&[template()]);
@@ -98,7 +99,9 @@ async fn workspaces(south: &Endpoint, given: &Given, theirs: &Given) {
     let run = json!({"workspace": given.workspace, "command": "true"});
     let read = json!({"workspace": given.workspace, "path": "x"});
     let get = json!({"workspace": given.workspace});
-    for (tool, arguments) in [("get_workspace", &get), ("run_command", &run), ("read_file", &read), ("delete_workspace", &get)] {
+    for (tool, arguments) in
+        [("get_workspace", &get), ("run_command", &run), ("read_file", &read), ("delete_workspace", &get)]
+    {
         let (_, answer) = south.call(token, tool, arguments).await;
         let said = answer.pointer("/result/content/0/text").and_then(Value::as_str).unwrap_or_default();
         assert!(said.contains("there is no workspace"), "{tool}: {answer}");

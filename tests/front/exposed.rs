@@ -47,16 +47,38 @@ async fn from_the_example_to_a_browser_by_an_ingress() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_gets_through_by_the_annotations_of_ingress_nginx() {
-    let ingress = json!({"ingress": {"className": "nginx", "tls": {"secretName": "certificate"}}});
-    exposed_by(&ingress, "IngressNginx").await;
-}
-
-async fn exposed_by(exposure: &Value, enforcer: &str) {
     let Some(front) = Front::shared().await else { return };
     let _turn = front.turn().await;
+    let ingress = json!({"ingress": {"className": "nginx", "tls": {"secretName": "certificate"}}});
+    answers_browsers(&exposed_by(front, &ingress).await, "IngressNginx").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_gets_through_by_the_gateway_api() {
+    let Some(front) = Front::shared().await else { return };
+    let _turn = front.turn().await;
+    let namespace = front.node.create_namespace("gateway").await;
+    let listener = json!({
+        "name": "https", "protocol": "HTTPS", "port": front.traefik.address.port(),
+        "tls": {"certificateRefs": [{"name": "certificate"}]}, "allowedRoutes": {"namespaces": {"from": "All"}},
+    });
+    let gateway = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "public"},
+        "spec": {"gatewayClassName": "traefik", "listeners": [listener]},
+    });
+    let certificate = front.authority.certify(&["*.example.test"]).secret("certificate");
+    for manifest in [certificate, gateway] {
+        let done = front.node.kubectl_with_input(&["-n", &namespace, "apply", "-f", "-"], &manifest.to_string());
+        assert!(done.status.success(), "{done:?}");
+    }
+    let gateway = json!({"gateway": {"parentRefs": [{"name": "public", "namespace": namespace}]}});
+    // Traefik does not know the filter of the Gateway API.
+    answers_browsers(&exposed_by(front, &gateway).await, "Server").await;
+}
+
+async fn exposed_by(front: &'static Front, exposure: &Value) -> Endpoint {
     let spec = json!({"cors": {"allowedOrigins": [format!("https://{APP}")]}, "exposure": exposure});
-    let endpoint = Endpoint::set(front, "exposed", &spec).await;
-    answers_browsers(&endpoint, enforcer).await;
+    Endpoint::set(front, "exposed", &spec).await
 }
 
 /// Memory of the first server that the kubelets have measured, for people.

@@ -1,11 +1,6 @@
 //! What the tests share: a node, the product installed in it, and Traefik in front.
 
-use crate::{
-    authority::Authority,
-    node::Node,
-    support::operator::{Operator, install},
-    traefik::Traefik,
-};
+use crate::{authority::Authority, node::Node, script::installed, traefik::Traefik};
 use reqwest::{
     ClientBuilder,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -15,7 +10,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use std::{iter, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpStream,
+    process::Command,
     sync::{Mutex, MutexGuard, OnceCell},
+    time::Instant,
 };
 use tokio_rustls::TlsConnector;
 
@@ -23,7 +20,6 @@ pub struct Front {
     pub node: Node,
     pub traefik: Traefik,
     pub authority: Authority,
-    _operator: Operator,
     turn: Mutex<()>,
 }
 
@@ -38,12 +34,14 @@ impl Front {
         // Other clients than those below want one for the whole process; where there is one, it is this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let node = Node::start_with(&["two-nodes"]).await?;
+        // The chart brings them.
+        assert!(node.kubectl(&["delete", "crd", "--all"]).status.success());
         let traefik = Traefik::start(&node).await;
-        install(&node);
-        node.apply(include_str!("../../deploy/exec-policy.yaml"));
-        let image = format!("--server-image={}", node.portcullis_image().await);
-        let operator = Operator::start(&node, node.url(), "one", &[&image]).await;
-        Some(Self { node, traefik, authority: Authority::new(), _operator: operator, turn: Mutex::new(()) })
+        node.portcullis_image().await;
+        let begun = Instant::now();
+        helm_install(&node).await;
+        println!("helm install, until the operator is ready: {:.1} s", begun.elapsed().as_secs_f64());
+        Some(Self { node, traefik, authority: Authority::new(), turn: Mutex::new(()) })
     }
 
     /// Keeps the other tests away, as long as it is held: what is measured is not to be disturbed.
@@ -72,6 +70,19 @@ impl Front {
         let stream = connector.connect(ServerName::try_from(host.to_owned()).ok()?, stream).await.ok()?;
         Some(stream.get_ref().1.peer_certificates()?.first()?.clone().into_owned())
     }
+}
+
+/// Installs the chart, with this checkout's image.
+async fn helm_install(node: &Node) {
+    let tools = installed("chart/tools/build.sh").await;
+    let mut helm = Command::new(format!("{tools}/helm"));
+    helm.args(["install", "portcullis", concat!(env!("CARGO_MANIFEST_DIR"), "/charts/portcullis")]);
+    helm.args(["--namespace", "portcullis-system", "--create-namespace", "--wait", "--timeout", "2m"]);
+    helm.args(["--set", "image.repository=local/portcullis,image.tag=test,image.pullPolicy=Never"]);
+    helm.env("KUBECONFIG", node.admin_kubeconfig()).env("HOME", node.folder());
+    let done = helm.output().await.unwrap();
+    let shown = || node.kubectl(&["get", "pods,events", "--namespace", "portcullis-system"]);
+    assert!(done.status.success(), "{done:?}\n{:?}", shown());
 }
 
 /// Finds every name at one address.

@@ -9,7 +9,6 @@ mod browser;
 #[expect(dead_code, reason = "made for tests that do more to a node")]
 mod node;
 #[path = "../support/script.rs"]
-#[expect(dead_code, reason = "made for clients too")]
 mod script;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "made for tests without a node")]

@@ -3,8 +3,9 @@
 use crate::{endpoint::Endpoint, front::Front, load::Load, support::operator::eventually};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
+use rustls::pki_types::CertificateDer;
 use serde_json::json;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 use tokio::time::{interval, timeout};
 
 /// Requests during each of the events.
@@ -22,6 +23,34 @@ async fn nobody_notices_a_rollout_a_scaling_a_drain_and_a_renewal() {
     load.during("a drain of a node", AT_LEAST, drain(&endpoint)).await;
     load.during("renewals of the ingress's certificate", AT_LEAST, renew(&endpoint, "certificate")).await;
     load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_notices_that_the_servers_own_certificate_is_renewed() {
+    let Some(front) = Front::shared().await else { return };
+    let _turn = front.turn().await;
+    let spec = json!({"tls": {"secretName": "certificate"}, "exposure": {"none": {}}});
+    let mut endpoint = Endpoint::set(front, "renewed", &spec).await;
+    // The service, as a load balancer that passes everything on would reach it.
+    let service =
+        endpoint.kubectl(&["get", "service", "agents", "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}"]);
+    let address = service.parse().unwrap();
+    endpoint.http = front.http_at(address).build().unwrap();
+    endpoint.reachable().await;
+    let load = Load::start(&endpoint, || front.http_at(address)).await;
+    let servers = endpoint.servers().await;
+    let renewed = async {
+        for _ in 0..3 {
+            let pair = front.authority.certify(&[&endpoint.host]);
+            endpoint.apply(&[pair.secret("certificate")]);
+            for server in &servers {
+                served(&endpoint, server.address, &pair.certificate).await;
+            }
+        }
+    };
+    load.during("renewals of the servers' own certificate", AT_LEAST, renewed).await;
+    load.end().await;
+    assert_eq!(endpoint.servers().await, servers, "none was started anew");
 }
 
 async fn roll(endpoint: &Endpoint) {
@@ -56,9 +85,12 @@ async fn renew(endpoint: &Endpoint, secret: &str) {
         endpoint.apply(&[pair.secret(secret)]);
         last = Some(pair.certificate);
     }
-    let address = endpoint.front.traefik.address;
+    served(endpoint, endpoint.front.traefik.address, &last.unwrap()).await;
+}
+
+async fn served(endpoint: &Endpoint, address: SocketAddr, certificate: &CertificateDer<'_>) {
     eventually("the newest certificate is served", async || {
-        (endpoint.front.certificate_at(address, &endpoint.host).await == last).then_some(())
+        endpoint.front.certificate_at(address, &endpoint.host).await.filter(|served| served == certificate)
     })
     .await;
 }
