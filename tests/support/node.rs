@@ -56,7 +56,7 @@ impl Node {
         if let Some(reason) = impossible() {
             return skip(&reason);
         }
-        Some(SHARED.get_or_init(Self::start_here).await)
+        Some(SHARED.get_or_init(|| Self::start_here(audit::POLICY)).await)
     }
 
     /// The same, for tests that do to a node what cannot be done to a cluster of somebody else.
@@ -70,17 +70,22 @@ impl Node {
     /// Starts one with the custom resources installed, for a test that would disturb others. Takes five seconds, and
     /// a quarter of an hour where the programs are still to be built. None as above; panics where it does not start.
     pub async fn start() -> Option<Self> {
+        Self::start_audited(audit::POLICY).await
+    }
+
+    /// The same with an audit policy of one's own.
+    pub async fn start_audited(policy: &str) -> Option<Self> {
         if let Some(reason) = impossible() {
             return skip(&reason);
         }
-        Some(Self::start_here().await)
+        Some(Self::start_here(policy).await)
     }
 
-    async fn start_here() -> Self {
-        Self::try_start().await.unwrap_or_else(|problem| panic!("the tests' node did not start: {problem}"))
+    async fn start_here(policy: &str) -> Self {
+        Self::try_start(policy).await.unwrap_or_else(|problem| panic!("the tests' node did not start: {problem}"))
     }
 
-    async fn try_start() -> Result<Self, Problem> {
+    async fn try_start(policy: &str) -> Result<Self, Problem> {
         let built = tokio::task::spawn_blocking(|| run_script("build.sh", &[])).await??;
         let built = PathBuf::from(built.trim());
         let folder = tempfile::Builder::new().prefix("portcullis-node-").tempdir()?.keep();
@@ -91,7 +96,7 @@ impl Node {
             let name = crd.metadata.name.clone().unwrap_or_default();
             fs::write(folder.join("manifests").join(format!("{name}.json")), serde_json::to_vec(&crd)?)?;
         }
-        fs::write(folder.join("audit-policy.yaml"), audit::POLICY)?;
+        fs::write(folder.join("audit-policy.yaml"), policy)?;
         let args = [format!("{SCRIPTS}/up.sh"), folder.display().to_string()];
         let mut process = Process::start(Path::new("bash"), &args, &[], &folder.join("up.log"))?;
         let deadline = Instant::now() + READY_WITHIN;
