@@ -24,7 +24,12 @@ pub struct OperatorArgs {
     server_image: String,
     /// A namespace whose resources are kept; all if omitted. Repeatable. The operator needs rights in these only, but for
     /// reading IngressClasses.
-    #[arg(long = "watch-namespace", env = "PORTCULLIS_WATCH_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
+    #[arg(
+        long = "watch-namespace",
+        env = "PORTCULLIS_WATCH_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NAMESPACE"
+    )]
     watch_namespaces: Vec<String>,
     /// The namespace of the Lease by which replicas elect their leader.
     #[arg(long, env = "POD_NAMESPACE", default_value = "portcullis-system")]

@@ -122,9 +122,10 @@ impl Follow {
         let cache = cache(&self.world);
         let apis = apis::<K>(&self.namespaces, &self.client, cache.kind());
         let mut merge = Merge::of(apis.len());
-        let watches = apis.into_iter().enumerate().map(|(from, api)| {
-            watcher(api, config.clone()).default_backoff().map(move |event| (from, event)).boxed()
-        });
+        let watches = apis
+            .into_iter()
+            .enumerate()
+            .map(|(from, api)| watcher(api, config.clone()).default_backoff().map(move |event| (from, event)).boxed());
         let mut events = stream::select_all(watches);
         // A receiver that is gone means that leadership is over, and so is this task.
         while !self.concerned.endpoints.is_closed() {

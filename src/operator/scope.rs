@@ -83,7 +83,9 @@ where
         match event {
             Event::Init => list.objects.clear(),
             Event::InitApply(object) => list.objects.push(object),
-            Event::InitDone if self.complete => return listed_again(&namespaces[from], mem::take(&mut list.objects), cache),
+            Event::InitDone if self.complete => {
+                return listed_again(&namespaces[from], mem::take(&mut list.objects), cache);
+            }
             Event::InitDone => {
                 list.done = true;
                 self.complete = self.lists.iter().all(|list| list.done);

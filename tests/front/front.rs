@@ -33,7 +33,7 @@ impl Front {
     async fn start() -> Option<Self> {
         // Other clients than those below want one for the whole process; where there is one, it is this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let node = Node::start_with(&["two-nodes"]).await?;
+        let node = Node::start_with(&[("two-nodes", "")]).await?;
         // The chart brings them.
         assert!(node.kubectl(&["delete", "crd", "--all"]).status.success());
         let traefik = Traefik::start(&node).await;

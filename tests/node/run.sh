@@ -106,7 +106,7 @@ keep kube-apiserver kube-apiserver "${audit[@]}" \
   --tls-cert-file pki/apiserver.crt --tls-private-key-file pki/apiserver.key --client-ca-file pki/ca.crt \
   --service-account-issuer https://kubernetes.default.svc --service-account-key-file pki/accounts.key \
   --service-account-signing-key-file pki/accounts.key \
-  --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged \
+  --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction,OwnerReferencesPermissionEnforcement --allow-privileged \
   --kubelet-client-certificate pki/apiserver.crt --kubelet-client-key pki/apiserver.key \
   --kubelet-certificate-authority pki/ca.crt --kubelet-preferred-address-types InternalIP \
   --requestheader-client-ca-file pki/ca.crt --requestheader-allowed-names front-proxy \

@@ -73,19 +73,24 @@ impl Node {
         Self::start_with(&[]).await
     }
 
-    /// The same with options of `up.sh`, such as `two-nodes`.
-    pub async fn start_with(options: &[&str]) -> Option<Self> {
+    /// The same with an audit policy of one's own.
+    pub async fn start_audited(policy: &str) -> Option<Self> {
+        Self::start_with(&[("audit-policy.yaml", policy)]).await
+    }
+
+    /// The same with files that `up.sh` looks for, such as `two-nodes`.
+    pub async fn start_with(files: &[(&str, &str)]) -> Option<Self> {
         if let Some(reason) = impossible() {
             return skip(&reason);
         }
-        Some(Self::start_here(options).await)
+        Some(Self::start_here(files).await)
     }
 
-    async fn start_here(options: &[&str]) -> Self {
-        Self::try_start(options).await.unwrap_or_else(|problem| panic!("the tests' node did not start: {problem}"))
+    async fn start_here(files: &[(&str, &str)]) -> Self {
+        Self::try_start(files).await.unwrap_or_else(|problem| panic!("the tests' node did not start: {problem}"))
     }
 
-    async fn try_start(options: &[&str]) -> Result<Self, Problem> {
+    async fn try_start(files: &[(&str, &str)]) -> Result<Self, Problem> {
         let built = tokio::task::spawn_blocking(|| run_script("build.sh", &[])).await??;
         let built = PathBuf::from(built.trim());
         let folder = tempfile::Builder::new().prefix("portcullis-node-").tempdir()?.keep();
@@ -97,8 +102,8 @@ impl Node {
             fs::write(folder.join("manifests").join(format!("{name}.json")), serde_json::to_vec(&crd)?)?;
         }
         fs::write(folder.join("audit-policy.yaml"), audit::POLICY)?;
-        for option in options {
-            fs::write(folder.join(option), "")?;
+        for (name, content) in files {
+            fs::write(folder.join(name), content)?;
         }
         let args = [format!("{SCRIPTS}/up.sh"), folder.display().to_string()];
         let mut process = Process::start(Path::new("bash"), &args, &[], &folder.join("up.log"))?;
