@@ -506,7 +506,7 @@ pub struct McpEndpointStatus {
     /// Grants that count: approvals by users that neither ended nor were taken back. Told at most once a minute.
     #[serde(default)]
     pub active_grants: i32,
-    /// Who adds the CORS headers: `Server`, or the ingress controller: `Traefik` or `IngressNginx`.
+    /// Who adds the CORS headers: `Server`, the ingress controller (`Traefik` or `IngressNginx`), or the `Gateway`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors_enforced_by: Option<String>,
     /// The version that the servers report; the lowest where they differ.
