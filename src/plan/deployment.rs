@@ -9,7 +9,8 @@ use super::{
     quantity, rights, server_config, service,
 };
 use crate::config::{
-    CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PRIVATE_PORT, PUBLIC_PORT,
+    CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LAME_DUCK_SECONDS, LOGIN_FILE,
+    PRIVATE_PORT, PUBLIC_PORT,
 };
 use k8s_openapi::{
     api::{
@@ -29,7 +30,7 @@ const CONFIG_DIR: &str = "/etc/portcullis";
 const CONFIG_VOLUME: &str = "config";
 /// `nonroot` of the distroless images.
 const USER: i64 = 65_532;
-/// How long a server may take to stop, beyond the longest request.
+/// How long a server may take to stop, beyond the time that it still takes connections and the longest request.
 const STOP_SECONDS: u64 = 10;
 const DEFAULT_REPLICAS: i32 = 2;
 
@@ -83,7 +84,8 @@ pub(super) fn deployment(owner: &Owner<'_>, image: &str) -> Deployment {
 }
 
 fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
-    let drain = owner.endpoint().spec.limits.request_timeout.as_duration().as_secs() + STOP_SECONDS;
+    let longest = owner.endpoint().spec.limits.request_timeout.as_duration().as_secs();
+    let drain = LAME_DUCK_SECONDS + longest + STOP_SECONDS;
     let config = Volume {
         name: CONFIG_VOLUME.to_owned(),
         projected: Some(ProjectedVolumeSource { sources: Some(files(owner)), ..ProjectedVolumeSource::default() }),
