@@ -28,8 +28,8 @@ async fn nothing_of_one_endpoint_is_of_use_at_another() {
     for endpoint in [&north, &south] {
         endpoint.apply(&[template()]);
     }
-    let given = give(&north).await;
-    let theirs = give(&south).await;
+    let given = give(&north, "plan").await;
+    let theirs = give(&south, "own").await;
 
     tokens(&north, &south, &given).await;
     workspaces(&south, &given, &theirs).await;
@@ -40,12 +40,12 @@ async fn nothing_of_one_endpoint_is_of_use_at_another() {
     }
 }
 
-async fn give(endpoint: &Endpoint) -> Given {
+async fn give(endpoint: &Endpoint, workspace: &str) -> Given {
     let mut browser = endpoint.browser();
     let code = endpoint.code(&mut browser, "ann").await;
     let tokens = endpoint.sign_in("ann").await;
     let secret = endpoint.secret(&format!("{ROBOT}-oauth"), "client-secret").await.unwrap();
-    let new = json!({"template": "shell", "name": "plan"});
+    let new = json!({"template": "shell", "name": workspace});
     let made = eventually("a workspace is made", async || {
         let (_, answer) = endpoint.call(&tokens.access, "create_workspace", &new).await;
         answer.pointer("/result/structuredContent").filter(|made| made["status"] == "running").cloned()
@@ -93,23 +93,23 @@ async fn tokens(north: &Endpoint, south: &Endpoint, given: &Given) {
     assert_ne!(keys(north).await, keys(south).await);
 }
 
-/// The same person's workspace of the same name at each is another one.
+/// The same person, known by the same id, at the other endpoint.
 async fn workspaces(south: &Endpoint, given: &Given, theirs: &Given) {
     let token = &theirs.tokens.access;
-    let run = json!({"workspace": given.workspace, "command": "true"});
-    let read = json!({"workspace": given.workspace, "path": "x"});
-    let get = json!({"workspace": given.workspace});
-    for (tool, arguments) in
-        [("get_workspace", &get), ("run_command", &run), ("read_file", &read), ("delete_workspace", &get)]
-    {
-        let (_, answer) = south.call(token, tool, arguments).await;
-        let said = answer.pointer("/result/content/0/text").and_then(Value::as_str).unwrap_or_default();
-        assert!(said.contains("there is no workspace"), "{tool}: {answer}");
+    for name in [&given.workspace, "plan"] {
+        let get = json!({"workspace": name});
+        let run = json!({"workspace": name, "command": "true"});
+        let read = json!({"workspace": name, "path": "x"});
+        let calls = [("get_workspace", &get), ("run_command", &run), ("read_file", &read), ("delete_workspace", &get)];
+        for (tool, arguments) in calls {
+            let (_, answer) = south.call(token, tool, arguments).await;
+            let said = answer.pointer("/result/content/0/text").and_then(Value::as_str).unwrap_or_default();
+            assert!(said.contains("there is no workspace"), "{tool}: {answer}");
+        }
     }
     let (_, answer) = south.call(token, "list_workspaces", &json!({})).await;
-    assert!(!answer.to_string().contains(&given.workspace), "{answer}");
-    let (_, answer) = south.call(token, "get_workspace", &json!({"workspace": "plan"})).await;
-    assert_eq!(answer["result"]["structuredContent"]["id"], theirs.workspace, "{answer}");
+    let listed = answer["result"]["structuredContent"]["workspaces"].as_array().unwrap();
+    assert_eq!((listed.len(), &listed[0]["id"]), (1, &json!(theirs.workspace)), "{answer}");
 }
 
 /// The servers' own account at the API server, in the other namespace.

@@ -30,6 +30,8 @@ pub struct Load {
 struct Tally {
     requests: AtomicU64,
     refreshes: AtomicU64,
+    /// How long the tool calls took.
+    calls: Mutex<Vec<Duration>>,
     failures: Mutex<Vec<String>>,
 }
 
@@ -98,6 +100,9 @@ impl Load {
         }
         let (requests, refreshes) = (self.requests(), self.tally.refreshes.load(Ordering::Relaxed));
         println!("together: {requests} requests, {refreshes} of them rotations of refresh tokens");
+        let mut calls = self.tally.calls.lock().unwrap().clone();
+        calls.sort();
+        println!("a tool call: {:?} (p50), {:?} (p99)", calls[calls.len() / 2], calls[calls.len() * 99 / 100]);
         let failures = self.failures();
         assert!(failures.is_empty(), "{} of {requests} failed:\n{}", failures.len(), failures.join("\n"));
     }
@@ -120,7 +125,12 @@ impl Worker {
     async fn once(&mut self, tally: &Tally) -> Result<(), String> {
         let token = format!("{}/token", self.origin);
         match &mut self.task {
-            Task::Call(access) => tool(&self.http, &self.origin, access).await,
+            Task::Call(access) => {
+                let begun = Instant::now();
+                tool(&self.http, &self.origin, access).await?;
+                tally.calls.lock().unwrap().push(begun.elapsed());
+                Ok(())
+            }
             Task::Refresh(tokens) => {
                 tally.refreshes.fetch_add(1, Ordering::Relaxed);
                 let answer = ask("refresh", self.http.post(token).form(&refresh(&tokens.refresh))).await?;

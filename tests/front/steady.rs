@@ -40,9 +40,12 @@ async fn nobody_notices_that_the_servers_own_certificate_is_renewed() {
     let load = Load::start(&endpoint, || front.http_at(address)).await;
     let servers = endpoint.servers().await;
     let renewed = async {
-        for _ in 0..3 {
+        for turn in 0..3 {
             let pair = front.authority.certify(&[&endpoint.host]);
             endpoint.apply(&[pair.secret("certificate")]);
+            // A kubelet looks at what it has mounted every minute or so, and at once when its pod changes.
+            let now = format!("tests.portcullis.dev/renewed={turn}");
+            endpoint.kubectl(&["annotate", "pods", "--overwrite", "-l", "portcullis.dev/endpoint=agents", &now]);
             for server in &servers {
                 served(&endpoint, server.address, &pair.certificate).await;
             }
