@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 /// `/healthz`: the process answers. `/readyz`: it takes requests, which it does from when it has first heard of every
 /// grant, and has a certificate if it needs one, until it shuts down; refused files do not count, since the last good
-/// ones are in force, nor does an API server that cannot be reached, since what is known of grants is. `/metrics`: OpenMetrics. `/revision`: [`LoadedRevision`].
+/// ones are in force, nor does an API server that cannot be reached, since what is known of grants is. `/metrics`:
+/// OpenMetrics. `/revision`: [`LoadedRevision`].
 pub fn router(current: Arc<Current>, metrics: Arc<Metrics>, state: Arc<Health>, shutdown: CancellationToken) -> Router {
     let freshness = Arc::clone(&state);
     let serving = Arc::clone(&current);

@@ -39,6 +39,8 @@ const PING: Duration = Duration::from_secs(30);
 const MAX_HEAD: u32 = 64 << 10;
 /// The pause after the system had no more file descriptors to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the places that hold now are waited for.
+const PLACES_PAUSE: Duration = Duration::from_secs(1);
 
 /// What holds for new connections. Asked for anew with each, so that it may change while a listener runs.
 #[derive(Clone, Default)]
@@ -107,7 +109,7 @@ pub async fn serve<S>(
     loop {
         let (accepted, place) = tokio::select! {
             () = &mut stopped => break,
-            accepted = accept(&listener, terms().places) => accepted,
+            accepted = accept(&listener, &terms) => accepted,
         };
         match accepted {
             Ok((stream, peer)) => host.receive(stream, peer, place, terms(), drain.watcher()),
@@ -131,11 +133,14 @@ pub async fn serve<S>(
 /// The next connection, as soon as there is a place for it.
 async fn accept(
     listener: &TcpListener,
-    places: Option<Arc<Semaphore>>,
+    terms: impl Fn() -> Terms,
 ) -> (io::Result<(TcpStream, SocketAddr)>, Option<OwnedSemaphorePermit>) {
-    let place = match places {
-        Some(places) => places.acquire_owned().await.ok(),
-        None => None,
+    let place = loop {
+        let Some(places) = terms().places else { break None };
+        // Asked for anew now and then: there may be more of them since.
+        if let Ok(place) = timeout(PLACES_PAUSE, places.acquire_owned()).await {
+            break place.ok();
+        }
     };
     (listener.accept().await, place)
 }
