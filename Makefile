@@ -1,6 +1,7 @@
 # What people and CI run. Needs Rust, Go, Node, Python 3, Java and Maven; every other tool is installed once, at a
 # pinned version, into a cache outside the checkout.
 SHELL := /bin/bash
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 CACHE := $(or $(PORTCULLIS_CACHE),$(HOME)/.cache/portcullis)
 
 DENY_VERSION := 0.20.2
@@ -9,7 +10,7 @@ SHELLCHECK_VERSION := 0.11.0.1
 SHELLCHECK := $(CACHE)/shellcheck-$(SHELLCHECK_VERSION)/bin/shellcheck
 SCRIPTS := $(shell git ls-files .ci/run '*.sh')
 
-.PHONY: test lint fmt clippy deny shellcheck crds bench static cluster-up cluster-down
+.PHONY: test lint fmt clippy deny shellcheck crds deploy image bench static cluster-up cluster-down
 
 test: ## every test, on a real control plane where a test needs one
 	cargo test --locked
@@ -34,8 +35,16 @@ deny: $(DENY)
 shellcheck: $(SHELLCHECK)
 	$(SHELLCHECK) $(SCRIPTS)
 
-crds: ## writes crds/; a test fails where it is stale
+crds: ## writes crds/ and the chart's copy; a test fails where it is stale
 	cargo run --locked -- crds --output crds
+	cp crds/*.yaml charts/portcullis/files/crds/
+
+deploy: ## writes deploy/ from the chart; a test fails where it is stale
+	@bash charts/render.sh deploy
+
+image: ## the image of the Dockerfile, with docker or podman
+	$(or $(shell command -v docker),podman) build --tag ghcr.io/portcullis-dev/portcullis:$(VERSION) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD) .
 
 bench: ## writes docs/benchmarks.md; needs wrk, root and an idle machine
 	cargo bench --locked --bench endpoint -- --output docs/benchmarks.md

@@ -22,6 +22,15 @@ pub struct OperatorArgs {
     /// The image of the servers: normally the operator's own.
     #[arg(long, env = "PORTCULLIS_SERVER_IMAGE")]
     server_image: String,
+    /// A namespace whose resources are kept; all if omitted. Repeatable. The operator needs rights in these only, but for
+    /// reading IngressClasses.
+    #[arg(
+        long = "watch-namespace",
+        env = "PORTCULLIS_WATCH_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NAMESPACE"
+    )]
+    watch_namespaces: Vec<String>,
     /// The namespace of the Lease by which replicas elect their leader.
     #[arg(long, env = "POD_NAMESPACE", default_value = "portcullis-system")]
     namespace: String,
@@ -74,6 +83,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
         rng: Arc::new(Mutex::new(rng)),
         server_image: args.server_image,
         internal: args.internal_cidrs,
+        namespaces: args.watch_namespaces,
         election: Election { namespace: args.namespace, identity, lease_seconds: args.lease_seconds },
         listen: args.listen,
     };

@@ -2,6 +2,8 @@
 
 use super::{
     cache::{Cache, News},
+    scope::{Merge, Watched, apis},
+    status::reason,
     world::{EndpointKey, Guarded, WorkspaceKey, World, key, workspace_key},
 };
 use crate::{
@@ -10,17 +12,20 @@ use crate::{
         labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
     },
     chain::chain,
-    plan::workspace::{claim_name, object_name},
+    plan::{
+        shared_url,
+        workspace::{claim_name, object_name},
+    },
 };
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Event;
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
+    Client, Resource as _, ResourceExt as _,
     core::DynamicObject,
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde::de::DeserializeOwned;
-use std::{fmt::Debug, hash::Hash, sync::Arc};
+use std::{fmt::Debug, sync::Arc};
 use tokio::{sync::mpsc::UnboundedSender, task::JoinSet};
 
 /// Where the names of those go whom news concern.
@@ -37,12 +42,24 @@ pub struct Concerned {
 struct Follow {
     world: Arc<World>,
     client: Client,
+    namespaces: Arc<[String]>,
     concerned: Concerned,
 }
 
-/// Starts the watches. Each sends those whom its news concern.
-pub fn follow(world: &Arc<World>, client: &Client, concerned: &Concerned, tasks: &mut JoinSet<()>) {
-    let follow = Follow { world: Arc::clone(world), client: client.clone(), concerned: concerned.clone() };
+/// Starts the watches: of these namespaces, or where there are none, of all. Each sends those whom its news concern.
+pub fn follow(
+    world: &Arc<World>,
+    client: &Client,
+    namespaces: &[String],
+    concerned: &Concerned,
+    tasks: &mut JoinSet<()>,
+) {
+    let follow = Follow {
+        world: Arc::clone(world),
+        client: client.clone(),
+        namespaces: namespaces.into(),
+        concerned: concerned.clone(),
+    };
     follow.endpoints(tasks);
     follow.workspaces(tasks);
 }
@@ -104,26 +121,33 @@ impl Follow {
         one: impl Fn(&Self, &K),
         all: impl Fn(&Self),
     ) where
-        K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-        K::DynamicType: Eq + Hash + Clone,
+        K: Watched + Debug + DeserializeOwned + Send + Sync,
     {
-        let api: Api<K> = Api::all_with(self.client.clone(), cache(&self.world).kind());
-        let mut events = watcher(api, config).default_backoff().boxed();
+        let cache = cache(&self.world);
+        let apis = apis::<K>(&self.namespaces, &self.client, cache.kind());
+        let mut merge = Merge::of(apis.len());
+        let watches = apis
+            .into_iter()
+            .enumerate()
+            .map(|(from, api)| watcher(api, config.clone()).default_backoff().map(move |event| (from, event)).boxed());
+        let mut events = stream::select_all(watches);
         // A receiver that is gone means that leadership is over, and so is this task.
         while !self.concerned.endpoints.is_closed() {
-            let event = match events.try_next().await {
-                Ok(Some(event)) => event,
-                Ok(None) => return,
+            let Some((from, event)) = events.next().await else { return };
+            let event = match event {
+                Ok(event) => event,
                 Err(error) => {
-                    let cache = cache(&self.world);
-                    tracing::warn!(kind = %K::kind(cache.kind()), error = chain(&error), "watch failed; it is retried");
+                    let namespace = self.namespaces.get(from);
+                    tracing::warn!(kind = %K::kind(cache.kind()), namespace, error = chain(&error), "watch failed; it is retried");
                     continue;
                 }
             };
-            match cache(&self.world).observe(event) {
-                News::None => {}
-                News::One(object) => one(&self, &object),
-                News::All => all(&self),
+            for event in merge.take(&self.namespaces, from, event, cache) {
+                match cache.observe(event) {
+                    News::None => {}
+                    News::One(object) => one(&self, &object),
+                    News::All => all(&self),
+                }
             }
         }
     }
@@ -165,10 +189,30 @@ impl Follow {
 
     fn endpoint_changed(&self, endpoint: &Guarded<McpEndpoint>) {
         self.concern(key_of(endpoint));
+        self.neighbours_of(endpoint);
         // Its quota may be another, and without it nobody reaches them.
         self.workspaces_where(|workspace| {
             workspace.namespace() == endpoint.namespace() && workspace.spec.endpoint_ref.name == endpoint.name_any()
         });
+    }
+
+    /// Of two endpoints that share a URL one has it: who waits for one, and who has this one's, look again.
+    fn neighbours_of(&self, endpoint: &Guarded<McpEndpoint>) {
+        let waits = |other: &McpEndpoint| {
+            let conditions = other.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().any(|condition| condition.reason == reason::URL_TAKEN)
+        };
+        let shares = |other: &McpEndpoint| {
+            endpoint.0.as_ref().is_ok_and(|endpoint| matches!(shared_url(endpoint, other), Ok(Some(_))))
+        };
+        let neighbours = self.world.endpoints.select(|other| {
+            other.meta().namespace == endpoint.meta().namespace
+                && other.meta().name != endpoint.meta().name
+                && other.0.as_ref().is_ok_and(|other| waits(other) || shares(other))
+        });
+        for neighbour in neighbours {
+            self.concern(key_of(&neighbour));
+        }
     }
 
     fn client_changed(&self, client: &Guarded<OAuthClient>) {

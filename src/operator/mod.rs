@@ -11,12 +11,14 @@ pub mod context;
 pub mod diff;
 pub mod events;
 mod follow;
+mod handover;
 pub mod http;
 pub mod leader;
 pub mod metrics;
 pub mod probe;
 pub mod reconcile;
 mod report;
+pub mod scope;
 pub mod servers;
 pub mod status;
 pub mod term;
@@ -51,6 +53,8 @@ pub struct Settings {
     pub server_image: String,
     /// Networks of the cluster that have public addresses: no workspace may connect to them.
     pub internal: Vec<IpNet>,
+    /// The namespaces whose resources are its concern; none: all.
+    pub namespaces: Vec<String>,
     /// Who leads.
     pub election: Election,
     /// Where health and metrics are served.

@@ -57,7 +57,7 @@ async fn reconcile_all(
     let (workspaces, workspace_news) = mpsc::unbounded_channel();
     let concerned = Concerned { endpoints, workspaces };
     let mut tasks = JoinSet::new();
-    follow(&world, client, &concerned, &mut tasks);
+    follow(&world, client, &settings.namespaces, &concerned, &mut tasks);
 
     let events = Events::new(client.clone(), &settings.election.identity);
     let context = Arc::new(Context::new(client.clone(), Arc::clone(&world), Arc::clone(metrics), events, settings));

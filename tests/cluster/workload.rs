@@ -56,6 +56,7 @@ impl Server {
             state: Arc::new(Health::local()),
             outbound: Arc::new(portcullis::outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
+            lame_duck: std::time::Duration::ZERO,
         };
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = public.local_addr().unwrap();

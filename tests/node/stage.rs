@@ -77,7 +77,8 @@ impl<'n> Stage<'n> {
         Self::set(node, more, Some(operator)).await
     }
 
-    async fn set(node: &'n Node, more: &Value, operator: Option<Operator>) -> Self {
+    /// One where an operator runs already, or with this one.
+    pub async fn set(node: &'n Node, more: &Value, operator: Option<Operator>) -> Self {
         let namespace = node.create_namespace("stage").await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -166,22 +167,32 @@ impl<'n> Stage<'n> {
 
     /// Signs a person in by password, and allows the client all that it may have.
     pub async fn sign_in(&self, name: &str) -> Person {
+        let code = self.code(name).await;
+        // Each request over a connection of its own, so that it comes to another server than the one before.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(150));
+        let http = http.build().unwrap();
+        let answer = http.post(format!("{}/token", self.origin())).form(&Self::redemption(&code)).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        let token = answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned();
+        Person { url: self.url.clone(), token, http }
+    }
+
+    /// Signs a person in, and brings the code by which the client gets its tokens.
+    pub async fn code(&self, name: &str) -> String {
         let location = self.allow(name, &authorize()).await;
         let (_, code) = location.query_pairs().find(|(key, _)| key == "code").unwrap();
-        let fields = [
+        code.into_owned()
+    }
+
+    /// What the client sends for tokens.
+    pub fn redemption(code: &str) -> [(&str, &str); 5] {
+        [
             ("grant_type", "authorization_code"),
             ("client_id", CLIENT),
             ("code_verifier", VERIFIER),
             ("redirect_uri", CALLBACK),
-            ("code", &code),
-        ];
-        // Each request over a connection of its own, so that it comes to another server than the one before.
-        let http = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(150));
-        let http = http.build().unwrap();
-        let answer = http.post(format!("{}/token", self.origin())).form(&fields).send().await.unwrap();
-        let answer: Value = answer.json().await.unwrap();
-        let token = answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned();
-        Person { url: self.url.clone(), token, http }
+            ("code", code),
+        ]
     }
 
     /// Opens the authorization URL that a client wants a person to open, and sees it through: where the browser is sent

@@ -11,6 +11,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Installs `deploy/rbac.yaml`.
 pub fn install(server: &ApiServer) {
+    server.apply(include_str!("../../deploy/namespace.yaml"));
     server.apply(include_str!("../../deploy/rbac.yaml"));
 }
 

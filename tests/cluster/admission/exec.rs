@@ -1,6 +1,6 @@
 //! What `deploy/exec-policy.yaml` lets servers exec into, with the rights of `deploy/rbac.yaml`.
 
-use crate::support::{api_server::client_of, controlplane::ControlPlane};
+use crate::support::{api_server::client_of, controlplane::ControlPlane, operator::install};
 use kube::Client;
 use serde_json::json;
 use std::time::Duration;
@@ -12,10 +12,8 @@ const AGENT: &[&str] = &["/run/portcullis/portcullis", "agent", "connect"];
 #[tokio::test]
 async fn servers_exec_into_workspaces_only_and_only_for_the_agent() {
     let plane = ControlPlane::shared().await;
-    for manifest in [include_str!("../../../deploy/rbac.yaml"), include_str!("../../../deploy/exec-policy.yaml")] {
-        let done = plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], manifest);
-        assert!(done.status.success(), "{done:?}");
-    }
+    install(plane);
+    plane.apply(include_str!("../../../deploy/exec-policy.yaml"));
     let namespace = plane.create_namespace("exec").await;
     let pod = |name: &str| {
         let containers = ["workspace", "other"].map(|name| json!({"name": name, "image": "example.com/a"}));

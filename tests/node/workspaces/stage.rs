@@ -2,7 +2,7 @@
 
 use crate::{
     node::Node,
-    support::{grants::eventually, wire::Wire},
+    support::{grants::eventually, operator::install, wire::Wire},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -59,10 +59,8 @@ pub struct Server {
 
 impl Stage {
     pub async fn start(node: &'static Node) -> Self {
-        for manifest in [include_str!("../../../deploy/rbac.yaml"), include_str!("../../../deploy/exec-policy.yaml")] {
-            let done = node.kubectl_with_input(&["apply", "--server-side", "-f", "-"], manifest);
-            assert!(done.status.success(), "{done:?}");
-        }
+        install(node);
+        node.apply(include_str!("../../../deploy/exec-policy.yaml"));
         let namespace = node.create_namespace("tunnel").await;
         let (admin, wire) = (node.client().await, Wire::start(node).await);
         let stage = Self { node, namespace, admin, wire };

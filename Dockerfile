@@ -1,0 +1,19 @@
+# One static binary and nothing else: no shell, no C library, no certificates (the authorities are compiled in).
+# tests/node/portcullis-image.sh makes the same without a registry, for the tests; a test compares the two.
+FROM rust:1.95-bookworm AS build
+WORKDIR /source
+COPY . .
+RUN bash tests/node/static.sh release > /binary && cp "$(cat /binary)" /portcullis
+
+FROM scratch
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Portcullis" \
+      org.opencontainers.image.description="A guarded door between AI agents and workspaces on Kubernetes" \
+      org.opencontainers.image.source="https://github.com/portcullis-dev/portcullis" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=build --chown=0:0 --chmod=0755 /portcullis /portcullis
+USER 65532:65532
+ENTRYPOINT ["/portcullis"]

@@ -1,0 +1,430 @@
+//! The rights that the chart gives are those that are used: none is missing, and none is too many. What operator and
+//! servers ask of the API server is in its audit log.
+
+use crate::{
+    installed::{PINNED, install, operators},
+    node::Node,
+    stage::{CLIENT, Stage},
+    support::{
+        api_server::client_of,
+        audit::{self, Use},
+        clock::ManualClock,
+        operator::{OPERATOR, eventually},
+    },
+    tools::{CHART, NAMESPACE, rendered},
+};
+use jiff::SignedDuration;
+use portcullis::{
+    ambient::{self, Clock as _, SystemClock},
+    operator::{self, Settings, leader::Election},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    process::Output,
+    sync::{Arc, Mutex},
+};
+use tokio_util::sync::CancellationToken;
+use url::form_urlencoded;
+
+/// What the API server checks while it answers another request, so that the log does not tell: who is refused without.
+/// Each is proved by [`Checks`].
+const CHECKED: [(&str, &str, &str, &str); 5] = [
+    ("portcullis.dev", "mcpendpoints/finalizers", "update", "portcullis-operator"),
+    ("portcullis.dev", "oauthclients/finalizers", "update", "portcullis-operator"),
+    ("portcullis.dev", "workspaces/finalizers", "update", "portcullis-operator"),
+    ("rbac.authorization.k8s.io", "clusterroles", "bind", "portcullis-operator"),
+    ("", "pods/exec", "create", "portcullis-server"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_that_are_given_are_those_that_are_used() {
+    let Some(node) = Node::start_audited(audit::OF_ACCOUNTS).await else { return };
+    node.portcullis_image().await;
+    offer_more_kinds(&node);
+    install(&node, Path::new(CHART), "test", &["--take-ownership"]);
+    let options = json!({"authorization": {"mode": "Kubernetes"}, "clients": {"dynamicRegistration": {}}});
+    let stage = Stage::set(&node, &options, None).await;
+
+    people_and_their_agents(&stage).await;
+    workspaces(&stage).await;
+    Checks { stage: &stage }.prove();
+    an_endpoint_of_every_shape(&stage).await;
+    what_has_ended(&stage).await;
+    what_is_idle_or_old(&stage).await;
+
+    let servers = format!("system:serviceaccount:{}:portcullis-server-", stage.namespace);
+    compare(&node, OPERATOR, &["portcullis-operator", "portcullis-operator-cluster"]);
+    compare(&node, &servers, &["portcullis-server"]);
+}
+
+/// No request was refused, none was beyond the roles, and each rule was used or is checked otherwise.
+fn compare(node: &Node, user: &str, roles: &[&str]) {
+    let uses = node.audit_uses(user);
+    let refused: Vec<_> = uses.iter().filter(|(_, codes)| codes.contains(&403)).collect();
+    assert!(refused.is_empty(), "{user} was refused: {refused:#?}");
+    let used: BTreeSet<Use> = uses.into_keys().collect();
+    let granted = granted(roles);
+    let beyond: Vec<_> = used.difference(&granted).collect();
+    assert!(beyond.is_empty(), "{user} has rights from elsewhere: {beyond:#?}");
+    let checked = CHECKED.map(|(group, resource, verb, _)| used_as(group, resource, verb));
+    let idle: Vec<_> = granted.difference(&used).filter(|right| !checked.contains(right)).collect();
+    assert!(idle.is_empty(), "{user} does not need: {idle:#?}");
+}
+
+fn used_as(group: &str, resource: &str, verb: &str) -> Use {
+    Use { group: group.to_owned(), resource: resource.to_owned(), verb: verb.to_owned() }
+}
+
+/// What the chart's roles of these names allow.
+fn granted(names: &[&str]) -> BTreeSet<Use> {
+    let documents: Vec<Value> = serde_saphyr::from_str_multiple(&rendered(None)).unwrap();
+    let is_one = |one: &&Value| {
+        let role = one["kind"] == "ClusterRole" || one["kind"] == "Role";
+        role && names.iter().any(|name| one["metadata"]["name"] == *name)
+    };
+    let words = |value: &Value| {
+        let words = value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned());
+        words.collect::<Vec<_>>()
+    };
+    let mut all = BTreeSet::new();
+    for rule in documents.iter().filter(is_one).flat_map(|role| role["rules"].as_array().unwrap()) {
+        for group in words(&rule["apiGroups"]) {
+            for resource in words(&rule["resources"]) {
+                all.extend(words(&rule["verbs"]).iter().map(|verb| used_as(&group, &resource, verb)));
+            }
+        }
+    }
+    all
+}
+
+/// Kinds that a cluster may offer, without their schemas; and a class of Ingress that is Traefik's.
+fn offer_more_kinds(node: &Node) {
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let kind = |group: &str, version: &str, kind: &str, plural: &str| {
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.{group}"),
+                "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
+            "spec": {
+                "group": group, "scope": "Namespaced",
+                "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+                "versions": [{"name": version, "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": open}, "subresources": {"status": {}}}],
+            },
+        })
+    };
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "traefik"},
+        "spec": {"controller": "traefik.io/ingress-controller"},
+    });
+    let all = [
+        kind("traefik.io", "v1alpha1", "Middleware", "middlewares"),
+        kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+        class,
+    ];
+    node.apply(&json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string());
+    let waited = node.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    assert!(waited.status.success(), "{waited:?}");
+}
+
+/// Consent, refreshing, a code that comes twice, revocation, registration.
+async fn people_and_their_agents(stage: &Stage<'_>) {
+    let origin = stage.url.strip_suffix("/mcp").unwrap();
+    let http = reqwest::Client::new();
+    let token = async |fields: &[(&str, &str)]| {
+        let answer = http.post(format!("{origin}/token")).form(&fields).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let code = stage.code("ann").await;
+    let redeem = Stage::redemption(&code);
+    let (status, first) = token(&redeem).await;
+    assert_eq!(status, 200, "{first}");
+    let refresh = first["refresh_token"].as_str().unwrap();
+    assert_eq!(
+        token(&[("grant_type", "refresh_token"), ("client_id", CLIENT), ("refresh_token", refresh)]).await.0,
+        200
+    );
+    assert_eq!(token(&redeem).await.0, 400, "a code counts once");
+
+    let registration = json!({"client_name": "An agent", "redirect_uris": ["http://127.0.0.1/callback"]});
+    let answer = http.post(format!("{origin}/register")).json(&registration).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    let client: Value = answer.json().await.unwrap();
+    // One that could have been made at another server a moment ago.
+    let mut unknown = client["client_id"].as_str().unwrap().to_owned();
+    let last = if unknown.ends_with('a') { 'b' } else { 'a' };
+    unknown.pop();
+    unknown.push(last);
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("client_id", &unknown).finish();
+    let answer = http.get(format!("{origin}/authorize?{query}")).send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    // Its verifier makes the operator tell every pod.
+    stage.apply(&[json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "robot"},
+        "spec": {"endpointRef": {"name": "agents"}, "grants": ["client_credentials"], "scopes": ["workspaces:read"]},
+    })]);
+    stage.ready().await;
+}
+
+/// All that servers do with workspaces, and what they ask of somebody else's.
+async fn workspaces(stage: &Stage<'_>) {
+    let [ann, bob] = [stage.sign_in("ann").await, stage.sign_in("bob").await];
+    let made = ann.make("web").await;
+    assert_eq!(ann.run("web", "echo $((6 * 7))").await["stdout"], "42\n");
+    ann.call("workspace_logs", &json!({"workspace": "web"})).await.unwrap();
+    bob.call("get_workspace", &json!({"workspace": made["id"]})).await.unwrap_err();
+    for tool in ["stop_workspace", "start_workspace"] {
+        ann.call(tool, &json!({"workspace": "web"})).await.unwrap();
+    }
+    ann.make("gone").await;
+    ann.call("delete_workspace", &json!({"workspace": "gone"})).await.unwrap();
+    ann.call("get_workspace", &json!({"workspace": "gone"})).await.unwrap_err();
+}
+
+/// Everything that may surround an endpoint is made, repaired, and deleted when it is no longer wanted; and so is what
+/// another version of the operator has left.
+async fn an_endpoint_of_every_shape(stage: &Stage<'_>) {
+    let endpoint = |spec: &Value| json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint", "metadata": {"name": "wide"}, "spec": spec});
+    let url = "https://wide.example.com/mcp";
+    let scaled = json!({"autoscaling": {"min": 2, "max": 3}});
+    let cors = json!({"allowedOrigins": ["https://claude.ai"]});
+    let rich = json!({
+        "url": url, "cors": cors, "deployment": scaled, "exposure": {"ingress": {"className": "traefik"}},
+    });
+    let observed = "--for=jsonpath={.status.observedGeneration}";
+    let told = |generation: u32| {
+        stage.kubectl(&["wait", &format!("{observed}={generation}"), "mcp/wide", "--timeout=60s"]);
+    };
+    stage.apply(&[endpoint(&rich)]);
+    told(1);
+    let all = [
+        "secrets",
+        "configmaps",
+        "serviceaccounts",
+        "rolebindings",
+        "services",
+        "deployments",
+        "ingresses",
+        "networkpolicies",
+        "poddisruptionbudgets",
+        "horizontalpodautoscalers",
+        "middlewares",
+    ];
+    let names = async |kind: &str| {
+        let shown = stage.kubectl(&["get", kind, "-l", "portcullis.dev/endpoint=wide", "-o", "name"]);
+        shown.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    for kind in all {
+        eventually(kind, async || (!names(kind).await.is_empty()).then_some(())).await;
+        leave_behind(stage, kind, "portcullis.dev/endpoint=wide");
+    }
+    leave_behind(stage, "statefulsets", "portcullis.dev/workspace");
+    for kind in all.iter().chain(["statefulsets"].iter()) {
+        eventually(&format!("what was left of {kind} is gone"), async || {
+            stage.kubectl(&["get", kind, "-o", "name", "--ignore-not-found", "leftover"]).is_empty().then_some(())
+        })
+        .await;
+    }
+    // The same Event twice is one Event that came again.
+    for _ in 0..2 {
+        stage.kubectl(&[
+            "patch",
+            "service/wide",
+            "--type=json",
+            r#"--patch=[{"op": "replace", "path": "/spec/ports/0/port", "value": 81}]"#,
+        ]);
+        eventually("it is repaired", async || {
+            (stage.kubectl(&["get", "service/wide", "-o", "jsonpath={.spec.ports[0].port}"]) == "80").then_some(())
+        })
+        .await;
+    }
+    let poor = json!({
+        "url": url, "deployment": {"replicas": 0}, "exposure": {"none": {}}, "network": {"networkPolicy": false},
+    });
+    stage.kubectl(&["replace", "-f", &manifest(stage, &endpoint(&poor))]);
+    for kind in ["ingresses", "networkpolicies", "horizontalpodautoscalers", "middlewares"] {
+        eventually(&format!("no {kind}"), async || names(kind).await.is_empty().then_some(())).await;
+    }
+    let gateway =
+        json!({"url": url, "deployment": {"replicas": 0}, "exposure": {"gateway": {"parentRefs": [{"name": "edge"}]}}});
+    stage.kubectl(&["replace", "-f", &manifest(stage, &endpoint(&gateway))]);
+    eventually("a route", async || (!names("httproutes").await.is_empty()).then_some(())).await;
+    stage.kubectl(&["replace", "-f", &manifest(stage, &endpoint(&poor))]);
+    eventually("no route", async || names("httproutes").await.is_empty().then_some(())).await;
+}
+
+/// Writes a manifest into a file, and names it.
+fn manifest(stage: &Stage<'_>, object: &Value) -> String {
+    let path = stage.node.folder().join("manifest.json");
+    std::fs::write(&path, object.to_string()).unwrap();
+    path.display().to_string()
+}
+
+/// Copies an object under a name that is no longer planned.
+fn leave_behind(stage: &Stage<'_>, kind: &str, label: &str) {
+    let list: Value = serde_json::from_str(&stage.kubectl(&["get", kind, "-l", label, "-o", "json"])).unwrap();
+    let mut copy = list["items"][0].clone();
+    let metadata = copy["metadata"].as_object_mut().unwrap();
+    metadata.retain(|field, _| ["labels", "ownerReferences", "annotations"].contains(&field.as_str()));
+    metadata.insert("name".to_owned(), json!("leftover"));
+    for field in ["clusterIP", "clusterIPs"] {
+        copy["spec"].as_object_mut().map(|spec| spec.remove(field));
+    }
+    copy.as_object_mut().unwrap().remove("status");
+    stage.kubectl(&["create", "-f", &manifest(stage, &copy)]);
+}
+
+/// Grants and registrations whose time is up.
+async fn what_has_ended(stage: &Stage<'_>) {
+    let past = SystemClock.now() - SignedDuration::from_mins(1);
+    let object = |kind: &str, name: &str, spec: Value| {
+        let metadata = json!({"name": name, "labels": {"portcullis.dev/endpoint": "agents"}});
+        json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+    };
+    stage.apply(&[
+        object(
+            "OAuthGrant",
+            "g-ended",
+            json!({
+                "endpointRef": {"name": "agents"}, "clientId": CLIENT, "user": {"id": "local:ann", "name": "ann"},
+                "scopes": ["files:read"], "resource": stage.url, "expiresAt": past,
+            }),
+        ),
+        object(
+            "OAuthClient",
+            "dyn-ended",
+            json!({
+                "endpointRef": {"name": "agents"}, "type": "Public", "grants": ["authorization_code"],
+                "scopes": ["files:read"], "redirectUris": ["http://127.0.0.1/callback"],
+                "registration": {"expiresAt": past},
+            }),
+        ),
+    ]);
+    eventually("both are collected", async || {
+        let left = stage.kubectl(&["get", "oag/g-ended", "oac/dyn-ended", "--ignore-not-found", "-o", "name"]);
+        left.is_empty().then_some(())
+    })
+    .await;
+}
+
+/// By a clock of the test's: the operator of the chart makes room for one in this process, with the same account.
+async fn what_is_idle_or_old(stage: &Stage<'_>) {
+    stage.kubectl(&["-n", NAMESPACE, "scale", "deployment/portcullis-operator", "--replicas=0"]);
+    eventually("no operator is left", async || operators(stage.node).await.is_empty().then_some(())).await;
+    let kubeconfig = stage.node.kubeconfig_for_service_account(NAMESPACE, "portcullis-operator").await;
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let election = Election { namespace: NAMESPACE.to_owned(), identity: "test".to_owned(), lease_seconds: 15 };
+    let settings = Settings {
+        clock: Arc::<ManualClock>::clone(&clock),
+        rng: Arc::new(Mutex::new(ambient::rng())),
+        server_image: PINNED.to_owned(),
+        internal: Vec::new(),
+        namespaces: Vec::new(),
+        election,
+        listen: "127.0.0.1:0".parse().unwrap(),
+    };
+    let end = CancellationToken::new();
+    let running = tokio::spawn(operator::run(client_of(&kubeconfig).await.unwrap(), settings, end.clone()));
+
+    let mut template = crate::stage::template();
+    template["metadata"]["name"] = json!("brief");
+    template["spec"]["idleStop"] = json!("5m");
+    template["spec"]["timeToLive"] = json!("1h");
+    let workspace = json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": "brief"},
+        "spec": {"endpointRef": {"name": "agents"}, "owner": {"id": "local:ann", "name": "ann"}, "displayName": "brief",
+            "templateRef": {"name": "brief"}},
+    });
+    stage.apply(&[template, workspace]);
+    stage.kubectl(&["wait", "--for=condition=Ready", "ws/brief", "--timeout=60s"]);
+    clock.set(clock.now() + SignedDuration::from_mins(6));
+    stage.kubectl(&["wait", "--for=jsonpath={.spec.running}=false", "ws/brief", "--timeout=30s"]);
+    clock.set(clock.now() + SignedDuration::from_hours(2));
+    stage.kubectl(&["wait", "--for=delete", "ws/brief", "--timeout=30s"]);
+    end.cancel();
+    running.await.unwrap().unwrap();
+}
+
+/// Rights that no request names.
+struct Checks<'a> {
+    stage: &'a Stage<'a>,
+}
+
+impl Checks<'_> {
+    /// Without each of them, somebody with all the others is refused what operator or server does.
+    fn prove(&self) {
+        for (group, resource, verb, role) in CHECKED {
+            let attempt = |account: &str| match resource {
+                "clusterroles" => self.bind(account),
+                "pods/exec" => self.exec(account),
+                _ => self.own(account, resource.split('/').next().unwrap()),
+            };
+            let without = self.account(role, Some(&used_as(group, resource, verb)));
+            let refused = attempt(&without);
+            let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(!refused.status.success() && error.to_lowercase().contains("forbidden"), "{resource}: {error}");
+            let done = attempt(&self.account(role, None));
+            assert!(done.status.success(), "{resource}: {done:?}");
+        }
+    }
+
+    /// An account with the rights of a role, but for one.
+    fn account(&self, role: &str, but: Option<&Use>) -> String {
+        let mut copy: Value =
+            serde_json::from_str(&self.stage.kubectl(&["get", "clusterrole", role, "-o", "json"])).unwrap();
+        let name = if but.is_some() { format!("{role}-but-one") } else { format!("{role}-whole") };
+        copy["metadata"] = json!({"name": name});
+        for rule in copy["rules"].as_array_mut().unwrap() {
+            let Some(but) = but else { continue };
+            let has = |list: &Value, word: &str| list.as_array().unwrap().iter().any(|one| one == word);
+            if has(&rule["apiGroups"], &but.group) && has(&rule["resources"], &but.resource) {
+                let list = if but.resource.contains("finalizers") { "resources" } else { "verbs" };
+                let left_out = if list == "resources" { &but.resource } else { &but.verb };
+                rule[list].as_array_mut().unwrap().retain(|one| one != left_out.as_str());
+            }
+        }
+        copy["rules"].as_array_mut().unwrap().retain(|rule| rule["verbs"] != json!([]));
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.stage.namespace}],
+        });
+        self.stage.node.apply(&format!("{copy}\n---\n{binding}"));
+        format!("--as=system:serviceaccount:{}:{name}", self.stage.namespace)
+    }
+
+    fn create(&self, account: &str, object: &Value) -> Output {
+        let file = manifest(self.stage, object);
+        self.stage.node.kubectl(&["-n", &self.stage.namespace, account, "create", "--dry-run=server", "-f", &file])
+    }
+
+    /// Makes an object that blocks the deletion of its owner.
+    fn own(&self, account: &str, plural: &str) -> Output {
+        let list = self.stage.kubectl(&["get", &format!("{plural}.portcullis.dev"), "-o", "json"]);
+        let owner: Value = serde_json::from_str::<Value>(&list).unwrap()["items"][0].take();
+        let reference = json!({
+            "apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"],
+            "uid": owner["metadata"]["uid"], "blockOwnerDeletion": true, "controller": true,
+        });
+        let metadata = json!({"name": "owned", "ownerReferences": [reference]});
+        self.create(account, &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
+    }
+
+    /// Gives the servers' role.
+    fn bind(&self, account: &str) -> Output {
+        self.create(account, &json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "bound"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "portcullis-server"},
+        }))
+    }
+
+    /// Opens the way to a workspace as servers do: over a websocket.
+    fn exec(&self, account: &str) -> Output {
+        let pod = self.stage.kubectl(&["get", "pods", "-l", "portcullis.dev/workspace", "-o", "name"]);
+        let pod = pod.lines().next().unwrap();
+        let args = ["exec", pod, "-c", "workspace", "--", "true"];
+        self.stage.node.kubectl(&[&["-n", &self.stage.namespace, account], args.as_slice()].concat())
+    }
+}
