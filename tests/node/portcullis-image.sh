@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the image local/portcullis:test, which has nothing but the static binary. Usage: portcullis-image.sh OUTPUT.tar
-# PORTCULLIS_PROFILE: the profile to build it in, such as release.
+# PORTCULLIS_PROFILE: the profile to build it in; see static.sh for what it is otherwise.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 binary=$(bash "$here/static.sh" ${PORTCULLIS_PROFILE:+"$PORTCULLIS_PROFILE"})
