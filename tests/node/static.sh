@@ -9,7 +9,7 @@ triple=$(rustc --print host-tuple 2>/dev/null || rustc -vV | sed -n 's/^host: //
 unset "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}" "${!CARGO_CRATE_@}" "${!CARGO_BIN_@}"
 # With --target, the flag holds for what is built to run there only, and all of it lands in a folder of its own: the
 # usual build is not disturbed. At a fixed address the program has nothing to relocate: a position-independent one writes
-# to 1 MB of its tables in every process, and each workspace has two.
+# to all of its tables in every process, and each workspace has two. Stack, heap and kernel pages stay random.
 cargo build --locked --profile "$profile" --bin portcullis --target "$triple" \
   --config "target.$triple.rustflags=['-C', 'target-feature=+crt-static', '-C', 'relocation-model=static']" >&2
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
