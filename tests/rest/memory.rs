@@ -9,7 +9,7 @@ use std::fs;
 
 const LARGE: usize = 16 * 1024 * 1024;
 /// The most that a file may be in memory, in sizes of the request that brings it.
-const MOST: f64 = 5.0;
+const MOST: f64 = 4.0;
 
 /// A line of the server's status, in bytes.
 fn memory(server: u32, name: &str) -> u64 {
@@ -42,6 +42,6 @@ async fn a_large_file_is_a_few_times_in_memory() {
         json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "write_file", "arguments": file}});
     let by_mcp = peak(&stage, Method::POST, "", call).await;
     eprintln!("write_file of 16 MiB: {by_mcp:.1} times the request");
-    // Of these, two are the agent's, which is a part of the server only here.
+    // The agent, which is a part of the server only here, has its share of them.
     assert!(by_mcp <= MOST, "{by_mcp}");
 }
