@@ -25,4 +25,5 @@ pub mod rest;
 pub mod server;
 pub mod state;
 pub mod tools;
+mod whole;
 pub mod workspaces;

@@ -16,10 +16,10 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, ConfigMapProjection, Container, ContainerPort, HTTPGetAction, KeyToPath, PodSecurityContext,
-            PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
-            SecretProjection, SecurityContext, ServiceAccount, TopologySpreadConstraint, Volume, VolumeMount,
-            VolumeProjection,
+            Capabilities, ConfigMapProjection, Container, ContainerPort, EnvVar, HTTPGetAction, KeyToPath,
+            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements,
+            SeccompProfile, SecretProjection, SecurityContext, ServiceAccount, TopologySpreadConstraint, Volume,
+            VolumeMount, VolumeProjection,
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
@@ -131,6 +131,12 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
         image: Some(image.to_owned()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(args.map(ToOwned::to_owned).collect()),
+        // What large requests took is given back at once: the allocator's own delay ends with the next work only.
+        env: Some(vec![EnvVar {
+            name: "MIMALLOC_PURGE_DELAY".to_owned(),
+            value: Some("0".to_owned()),
+            ..EnvVar::default()
+        }]),
         ports: Some(vec![port(service::port_name(owner), PUBLIC_PORT), port(PRIVATE, PRIVATE_PORT)]),
         startup_probe: Some(Probe { failure_threshold: Some(30), ..probe("/healthz", 1) }),
         liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/healthz", 10) }),

@@ -37,7 +37,7 @@ async fn any_user_will_do() {
     }
     let stage = Stage::with(&Setup {
         wrapper: &["setpriv", "--reuid", "54322", "--regid", "54322", "--clear-groups"],
-        args: &[],
+        ..Setup::default()
     });
     let result = stage.run("id -u; echo $USER; cd; pwd; head -c 100000 /dev/zero | tr '\\0' x").await;
     let home = stage.folder.path().display();

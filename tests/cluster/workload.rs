@@ -5,6 +5,7 @@ use crate::support::{
     clock::ManualClock,
     controlplane::ControlPlane,
     mounted::{Files, Volume},
+    operator::PATIENCE,
 };
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
@@ -190,7 +191,7 @@ async fn a_pod_gets_in_by_its_service_account_and_nobody_else() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), refused).await.unwrap();
+    tokio::time::timeout(PATIENCE, refused).await.unwrap();
     assert_eq!(server.exchange(&good, &[]).await.1["error"], "unsupported_grant_type");
     assert!(!server.advertises().await);
     server.volume.replace(&server.files);
@@ -199,7 +200,7 @@ async fn a_pod_gets_in_by_its_service_account_and_nobody_else() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+    tokio::time::timeout(PATIENCE, again).await.unwrap();
 
     server.clock.set(SystemClock.now() + jiff::SignedDuration::from_hours(2));
     let (_, answer) = server.exchange(&good, &[]).await;
