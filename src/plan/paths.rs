@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn endpoint(spec: Value) -> McpEndpoint {
+    fn endpoint(spec: &Value) -> McpEndpoint {
         serde_json::from_value(json!({
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint", "metadata": {"name": "agents"}, "spec": spec,
         }))
@@ -73,11 +73,11 @@ mod tests {
 
     #[test]
     fn endpoints_of_one_host_share_no_path_where_their_issuers_differ() {
-        let at = |url: &str| endpoint(json!({"url": url}));
+        let at = |url: &str| endpoint(&json!({"url": url}));
         let external =
-            |url: &str| endpoint(json!({"url": url, "externalIssuer": {"issuerUrl": "https://idp.example.com"}}));
-        let alias = |url: &str, alias: &str| endpoint(json!({"url": url, "pathAliases": [alias]}));
-        for (one, other, shared) in [
+            |url: &str| endpoint(&json!({"url": url, "externalIssuer": {"issuerUrl": "https://idp.example.com"}}));
+        let alias = |url: &str, alias: &str| endpoint(&json!({"url": url, "pathAliases": [alias]}));
+        for (one, other, shared) in vec![
             (at("https://h/a/mcp"), at("https://h/b/mcp"), None),
             (at("https://h/a/mcp"), at("https://h/mcp"), None),
             (at("https://h/a/mcp"), at("https://h/a/b/mcp"), None),
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn well_known_documents_are_at_inserted_paths() {
         let url: PublicUrl = "https://h/a/mcp".parse().unwrap();
-        let endpoint = endpoint(json!({"url": "https://h/a/mcp", "pathAliases": ["/api/x/http"]}));
+        let endpoint = endpoint(&json!({"url": "https://h/a/mcp", "pathAliases": ["/api/x/http"]}));
         let paths = paths(&endpoint, &url);
         for path in [
             "/.well-known/oauth-protected-resource/a/mcp",

@@ -231,6 +231,11 @@ mod tests {
         json!({"spec": {"replicas": replicas}, "status": {"readyReplicas": ready, "conditions": conditions}})
     }
 
+    fn ingress() -> DynamicObject {
+        let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
+        serde_json::from_value(json!({"metadata": {"name": "agents"}, "status": status})).unwrap()
+    }
+
     /// The type, status and reason of each finding.
     fn summary(findings: &[Finding]) -> Vec<(&str, Option<bool>, &str)> {
         findings.iter().map(|finding| (finding.kind, finding.holds, finding.reason)).collect()
@@ -241,10 +246,7 @@ mod tests {
         let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b"", b""));
         let offers = Ok(vec!["2026-07-28".to_owned()]);
         let up = deployment(2, 2, "True");
-        let ingress: DynamicObject = serde_json::from_value(json!({
-            "metadata": {"name": "agents"}, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
-        }))
-        .unwrap();
+        let ingress = ingress();
         let servers = [
             ("a".to_owned(), Ok(loaded(new.clone(), "1", None))),
             ("b".to_owned(), Ok(loaded(new.clone(), "1", None))),

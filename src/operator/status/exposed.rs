@@ -165,7 +165,7 @@ mod tests {
 
     const QUIET: Notes<'_> = Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None };
 
-    fn live(parents: Value) -> DynamicObject {
+    fn live(parents: &Value) -> DynamicObject {
         serde_json::from_value(json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
             "metadata": {"name": "agents", "generation": 2}, "status": {"parents": parents},
@@ -228,7 +228,7 @@ mod tests {
             (&two, json!([edge()]), false, reason::ROUTE_PENDING, "\"inner\""),
             (&two, json!([edge(), inner("http")]), false, reason::ROUTE_PENDING, "listener \"https\""),
         ] {
-            let (route, parents) = (live(status), parents(refs.clone()));
+            let (route, parents) = (live(&status), parents(refs.clone()));
             let found = exposed(WayIn::HttpRoute { parents: &parents, live: Some(&route) }, QUIET, "dev");
             assert_eq!((found.holds, found.reason), (Some(holds), reason), "{}", found.message);
             assert!(found.message.contains(said), "{}", found.message);

@@ -132,9 +132,9 @@ fn routed(spec: &str) -> BTreeSet<(String, String, String)> {
     let rules = spec["rules"].as_array().unwrap();
     assert!(rules.len() <= 16 && rules.iter().all(|rule| rule["matches"].as_array().unwrap().len() <= 8));
     let matches = rules.iter().flat_map(|rule| rule["matches"].as_array().unwrap());
-    let plain = |kind: &Value| text(kind).replace("PathPrefix", "Prefix");
+    let as_ingress = |kind: &Value| text(kind).replace("PathPrefix", "Prefix");
     matches
-        .map(|it| (spec["hostnames"][0].to_string(), plain(&it["path"]["type"]), text(&it["path"]["value"])))
+        .map(|it| (spec["hostnames"][0].to_string(), as_ingress(&it["path"]["type"]), text(&it["path"]["value"])))
         .collect()
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use serde_json::{Value, json};
 
-fn gateway(parents: Value) -> Value {
+fn gateway(parents: &Value) -> Value {
     json!({"exposure": {"gateway": {"parentRefs": parents}}})
 }
 
@@ -19,7 +19,7 @@ fn reserved(what: &'static str, path: &str) -> Wrong {
     endpoint(what, json!({"pathAliases": [path]}), "spec.pathAliases", "the authorization server answers there")
 }
 
-fn twice(what: &'static str, parents: Value) -> Wrong {
+fn twice(what: &'static str, parents: &Value) -> Wrong {
     let says = "each Gateway may be there once, or once for each of its listeners, by sectionName";
     endpoint(what, gateway(parents), "spec.exposure.gateway.parentRefs", says)
 }
@@ -44,12 +44,12 @@ pub fn wrong_endpoints() -> Vec<Wrong> {
         limit(Endpoint, "servers with a certificate of no name", json!({"tls": {"secretName": ""}}), "spec.tls.secretName", "should be at least 1 chars long", "must have at least 1 characters"),
         endpoint("servers with a certificate of a wrong name", json!({"tls": {"secretName": "My_Cert"}}), "spec.tls.secretName", "must be made of a-z, 0-9, - and ."),
         endpoint("a gateway and an Ingress", json!({"exposure": {"ingress": {}, "gateway": {"parentRefs": [{"name": "edge"}]}}}), "spec.exposure", "ingress, gateway and none exclude each other; keep one"),
-        limit(Endpoint, "no Gateway", gateway(json!([])), "spec.exposure.gateway.parentRefs", "should have at least 1 items", "must have at least 1 entries"),
-        limit(Endpoint, "a Gateway without a name", gateway(json!([{"namespace": "net"}])), "spec.exposure.gateway.parentRefs[0].name", "Required value", "is required"),
-        endpoint("a Gateway of a wrong name", gateway(json!([{"name": "Edge"}])), "spec.exposure.gateway.parentRefs[0].name", "must be made of a-z, 0-9, - and ."),
-        twice("a Gateway twice", json!([{"name": "edge"}, {"name": "edge"}])),
-        twice("a listener twice", json!([{"name": "edge", "sectionName": "https"}, {"name": "edge", "sectionName": "https"}])),
-        twice("a Gateway and its listener", json!([{"name": "edge", "namespace": "net"}, {"name": "edge", "namespace": "net", "sectionName": "https"}])),
+        limit(Endpoint, "no Gateway", gateway(&json!([])), "spec.exposure.gateway.parentRefs", "should have at least 1 items", "must have at least 1 entries"),
+        limit(Endpoint, "a Gateway without a name", gateway(&json!([{"namespace": "net"}])), "spec.exposure.gateway.parentRefs[0].name", "Required value", "is required"),
+        endpoint("a Gateway of a wrong name", gateway(&json!([{"name": "Edge"}])), "spec.exposure.gateway.parentRefs[0].name", "must be made of a-z, 0-9, - and ."),
+        twice("a Gateway twice", &json!([{"name": "edge"}, {"name": "edge"}])),
+        twice("a listener twice", &json!([{"name": "edge", "sectionName": "https"}, {"name": "edge", "sectionName": "https"}])),
+        twice("a Gateway and its listener", &json!([{"name": "edge", "namespace": "net"}, {"name": "edge", "namespace": "net", "sectionName": "https"}])),
         endpoint("the operator's own annotation of a route", json!({"exposure": {"gateway": {"parentRefs": [{"name": "edge"}], "annotations": {"portcullis.dev/applied": "x"}}}}), "spec.exposure.gateway.annotations", "is written by the operator"),
         endpoint("CORS by a gateway that is none", json!({"cors": {"enforcedBy": "Gateway"}}), "spec.cors.enforcedBy", "Gateway needs exposure.gateway; use Auto, or expose the endpoint by a gateway"),
         endpoint("an issuer of no kind of cert-manager's", issuer("Vault"), "spec.exposure.ingress.tls.issuerRef.kind", "must be Issuer or ClusterIssuer; an issuer of another kind needs its group too"),
@@ -66,8 +66,8 @@ pub fn right_manifests() -> Vec<Right> {
         endpoint("the guide's path", json!({"pathAliases": ["/api/experimental/mcp/http", "/v1/mcp"]}), json!({"pathAliases": ["/api/experimental/mcp/http", "/v1/mcp"]})),
         endpoint("an alias below the endpoint", json!({"pathAliases": ["/mcp/v1"]}), json!({})),
         endpoint("servers that speak TLS", json!({"tls": {"secretName": "mcp.example.com"}}), json!({"tls": {"secretName": "mcp.example.com"}})),
-        endpoint("a Gateway", gateway(json!([{"name": "edge"}])), json!({"exposure": {"gateway": {"parentRefs": [{"name": "edge"}], "annotations": {}}}})),
-        endpoint("two listeners, and a Gateway of that name elsewhere", gateway(json!([{"name": "edge", "sectionName": "http"}, {"name": "edge", "sectionName": "https"}, {"name": "edge", "namespace": "net"}])), json!({})),
+        endpoint("a Gateway", gateway(&json!([{"name": "edge"}])), json!({"exposure": {"gateway": {"parentRefs": [{"name": "edge"}], "annotations": {}}}})),
+        endpoint("two listeners, and a Gateway of that name elsewhere", gateway(&json!([{"name": "edge", "sectionName": "http"}, {"name": "edge", "sectionName": "https"}, {"name": "edge", "namespace": "net"}])), json!({})),
         endpoint("CORS by a gateway", json!({"exposure": {"gateway": {"parentRefs": [{"name": "edge"}]}}, "cors": {"allowedOrigins": ["https://claude.ai"], "enforcedBy": "Gateway"}}), json!({"cors": {"enforcedBy": "Gateway"}})),
         endpoint("a certificate of cert-manager's", json!({"exposure": {"ingress": {"tls": {"issuerRef": {"name": "letsencrypt"}}}}}), json!({"exposure": {"ingress": {"tls": {"issuerRef": {"kind": "Issuer", "group": "cert-manager.io"}}}}})),
         endpoint("a certificate of another issuer's", json!({"exposure": {"ingress": {"tls": {"secretName": "cert", "issuerRef": {"name": "a", "kind": "AWSPCAIssuer", "group": "awspca.cert-manager.io"}}}}}), json!({})),
