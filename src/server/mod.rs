@@ -130,8 +130,7 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
     });
     let grace = || current.serving().door().mounted().config.limits.request_timeout.as_duration();
     let stopping = Stopping { shutdown: &shutdown, lame_duck };
-    // Boxed: it is large, and so would be all that waits for it.
-    Box::pin(connections::serve(listeners.public, service, || current.terms(), stopping, grace)).await;
+    connections::serve(listeners.public, service, || current.terms(), stopping, grace).await;
 
     abort.cancel();
     drained.cancel();
