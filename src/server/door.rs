@@ -245,16 +245,7 @@ impl Door {
     ) -> Response {
         let caller = match self.authorization().caller(request.headers(), self.clock.now()).await {
             Ok(caller) => caller,
-            Err(why) => {
-                self.metrics.not_authenticated(why.reason());
-                // Those who have a token are not concerned: many may come from one address.
-                if why != Unauthenticated::Unavailable
-                    && let Err(problem) = self.count_address(address)
-                {
-                    return self.refuse(route, problem);
-                }
-                return self.unauthenticated(route, request, why);
-            }
+            Err(why) => return self.unauthenticated(route, address, request, why),
         };
         if let Err(problem) = self.limiters.count_caller(&caller) {
             return self.refuse(route, problem);
@@ -333,13 +324,24 @@ impl Door {
     }
 
     /// 401 in the protocol of the route, and for somebody who opened the endpoint's URL in a browser, a line about what
-    /// this is.
-    fn unauthenticated(&self, route: Route, request: &Request, why: Unauthenticated) -> Response {
+    /// this is; 429 where the address has been told too often.
+    fn unauthenticated(
+        &self,
+        route: Route,
+        address: Option<IpAddr>,
+        request: &Request,
+        why: Unauthenticated,
+    ) -> Response {
+        self.metrics.not_authenticated(why.reason());
         if why == Unauthenticated::Unavailable {
             // Nothing is wrong with the token: the client must not throw it away.
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.reason(), why.to_string())
                 .retry_after(RETRY_AFTER)
                 .into_response(route);
+        }
+        // Those who have a token are not concerned: many may come from one address.
+        if let Err(problem) = self.count_address(address) {
+            return self.refuse(route, problem);
         }
         let config = &self.mounted.config;
         let accepts_html = request

@@ -234,10 +234,8 @@ async fn greet(
     terms: &Terms,
 ) -> Result<(Either<TcpStream, TlsStream<TcpStream>>, SocketAddr), GreetingError> {
     let address = peer.ip().to_canonical();
-    let named = match terms.proxies.iter().any(|network| network.contains(&address)) {
-        true => proxy::read(&mut stream).await?,
-        false => None,
-    };
+    let through_proxy = terms.proxies.iter().any(|network| network.contains(&address));
+    let named = if through_proxy { proxy::read(&mut stream).await? } else { None };
     let stream = match &terms.tls {
         Tls::Off => Either::Left(stream),
         Tls::Missing => return Err(GreetingError::NoCertificate),

@@ -130,7 +130,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     const SOON: Duration = Duration::from_millis(20);
-    const NEVER: Duration = Duration::from_secs(3600);
+    const NEVER: Duration = Duration::from_hours(1);
     const ENDLESS: Patience = Patience { handshake: NEVER, first_word: NEVER, head: NEVER, idle: NEVER, stall: NEVER };
 
     fn pair(patience: Patience) -> (DuplexStream, Patient<DuplexStream>, Arc<Activity>) {

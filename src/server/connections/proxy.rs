@@ -41,7 +41,7 @@ pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<SocketA
         }
         let mut content = vec![0; length];
         stream.read_exact(&mut content).await?;
-        return binary(kind.to_be_bytes(), &content).ok_or(ProxyError::Malformed);
+        return binary(kind.to_be_bytes(), &content);
     }
     if !begin.starts_with(b"PROXY ") {
         return Err(ProxyError::Missing);
@@ -53,19 +53,20 @@ pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<SocketA
         }
         text.push(stream.read_u8().await?);
     }
-    line(&text).ok_or(ProxyError::Malformed)
+    line(&text)
 }
 
 /// Version 1: `PROXY TCP4 198.51.100.1 192.0.2.1 4711 443`, and a line end.
-fn line(text: &[u8]) -> Option<Option<SocketAddr>> {
-    let text = std::str::from_utf8(text).ok()?.strip_prefix("PROXY ")?.strip_suffix("\r\n")?;
-    let parts: Vec<&str> = text.split(' ').collect();
-    match *parts.as_slice() {
-        ["UNKNOWN", ..] => Some(None),
-        ["TCP4", from, to, port, to_port] => addresses::<Ipv4Addr>(from, to, port, to_port).map(Some),
-        ["TCP6", from, to, port, to_port] => addresses::<Ipv6Addr>(from, to, port, to_port).map(Some),
+fn line(text: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
+    let text = std::str::from_utf8(text).ok().and_then(|text| text.strip_prefix("PROXY ")?.strip_suffix("\r\n"));
+    let parts: Vec<&str> = text.unwrap_or_default().split(' ').collect();
+    let named = match *parts.as_slice() {
+        ["UNKNOWN", ..] => return Ok(None),
+        ["TCP4", from, to, port, to_port] => addresses::<Ipv4Addr>(from, to, port, to_port),
+        ["TCP6", from, to, port, to_port] => addresses::<Ipv6Addr>(from, to, port, to_port),
         _ => None,
-    }
+    };
+    named.map(Some).ok_or(ProxyError::Malformed)
 }
 
 fn addresses<A: FromStr + Into<IpAddr>>(from: &str, to: &str, port: &str, to_port: &str) -> Option<SocketAddr> {
@@ -79,21 +80,26 @@ fn number(text: &str) -> Option<u16> {
 }
 
 /// Version 2: version and command, family and transport; then the addresses, then extensions.
-fn binary([command, family]: [u8; 2], content: &[u8]) -> Option<Option<SocketAddr>> {
-    match (command, family) {
-        (0x20, _) => Some(None),
-        (0x21, 0x11) => {
-            let (from, port) = (content.first_chunk::<4>()?, content.get(8..12)?.first_chunk::<2>()?);
-            Some(Some(SocketAddr::new(Ipv4Addr::from(*from).into(), u16::from_be_bytes(*port))))
-        }
-        (0x21, 0x21) => {
-            let (from, port) = (content.first_chunk::<16>()?, content.get(32..36)?.first_chunk::<2>()?);
-            Some(Some(SocketAddr::new(Ipv6Addr::from(*from).into(), u16::from_be_bytes(*port))))
-        }
-        // Of no address that could be held against networks: unspecified, UDP, sockets of a host.
-        (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => Some(None),
+fn binary([command, family]: [u8; 2], content: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
+    let named = match (command, family) {
+        (0x21, 0x11) => v4(content),
+        (0x21, 0x21) => v6(content),
+        // For itself; or of no address that could be held against networks: unspecified, UDP, sockets of a host.
+        (0x20, _) | (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => return Ok(None),
         _ => None,
-    }
+    };
+    named.map(Some).ok_or(ProxyError::Malformed)
+}
+
+/// Two addresses, then two ports; the first of each is the client's.
+fn v4(content: &[u8]) -> Option<SocketAddr> {
+    let (from, port) = (content.first_chunk::<4>()?, content.get(8..12)?.first_chunk::<2>()?);
+    Some(SocketAddr::new(Ipv4Addr::from(*from).into(), u16::from_be_bytes(*port)))
+}
+
+fn v6(content: &[u8]) -> Option<SocketAddr> {
+    let (from, port) = (content.first_chunk::<16>()?, content.get(32..36)?.first_chunk::<2>()?);
+    Some(SocketAddr::new(Ipv6Addr::from(*from).into(), u16::from_be_bytes(*port)))
 }
 
 #[cfg(test)]
