@@ -40,9 +40,13 @@ const CLIENTS: [(&str, &str); 5] = [
     ("python.py", "2026-07-28"),
 ];
 
+/// The path of the guide.
+const ALIAS: &str = "/api/experimental/mcp/http";
+
 /// An endpoint, and what a client was given for it.
 struct Target {
     url: String,
+    issuer: String,
     client_id: String,
     client_secret: String,
 }
@@ -62,7 +66,7 @@ fn run(script: &str, revision: &str, target: &Target, calls: &Value) -> Value {
         .arg(folder.path().join(script))
         .args([calls.to_string().as_str(), revision])
         .env("URL", &target.url)
-        .env("ISSUER", target.url.strip_suffix("/mcp").unwrap())
+        .env("ISSUER", &target.issuer)
         .env("CLIENT_ID", &target.client_id)
         .env("CLIENT_SECRET", &target.client_secret)
         .output()
@@ -90,6 +94,7 @@ fn planned(url: &str) -> Plan {
     let text = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml")).unwrap();
     let mut manifests: Vec<Value> = serde_saphyr::from_slice_multiple(&text).unwrap();
     manifests[0]["spec"]["url"] = url.into();
+    manifests[0]["spec"]["pathAliases"] = json!([ALIAS]);
     let endpoint: McpEndpoint = admit(manifests[0].clone()).unwrap();
     let client: OAuthClient = admit(manifests[1].clone()).unwrap();
     let inputs = Inputs {
@@ -169,14 +174,21 @@ fn serve_on_the_planned_files() {
     let _serve = Serve::start(folder.path(), port);
     let credentials = secret(&plan, "ci-agent-oauth");
     let text = |key: &str| String::from_utf8(credentials[key].0.clone()).unwrap();
-    let target = Target { url: text("url"), client_id: text("client-id"), client_secret: text("client-secret") };
+    let issuer = format!("http://127.0.0.1:{port}");
+    let at = |url: String| Target {
+        url,
+        issuer: issuer.clone(),
+        client_id: text("client-id"),
+        client_secret: text("client-secret"),
+    };
+    let (own, alias) = (at(text("url")), at(format!("{issuer}{ALIAS}")));
 
-    for (script, revision) in CLIENTS {
-        let saw = run(script, revision, &target, &json!([{"name": "whoami", "arguments": {}}]));
+    for ((script, revision), target) in CLIENTS.into_iter().flat_map(|client| [(client, &own), (client, &alias)]) {
+        let saw = run(script, revision, target, &json!([{"name": "whoami", "arguments": {}}]));
         assert_eq!((&saw["protocol"], &saw["tools"]), (&json!(revision), &json!(["whoami"])), "{script}");
         assert_eq!((&saw["prompts"], &saw["resources"]), (&json!([]), &json!([])), "{script}");
         let who = &saw["results"][0]["structuredContent"];
-        assert_eq!((&who["client_id"], &who["endpoint"]), (&json!("ci-agent"), &json!(target.url)), "{script}");
+        assert_eq!((&who["client_id"], &who["endpoint"]), (&json!("ci-agent"), &json!(own.url)), "{script}");
     }
 }
 
@@ -186,7 +198,12 @@ fn dev_and_its_workspaces() {
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml");
     let dev = Dev::serve(&manifests, state.path());
     let text = |key: &str| fs::read_to_string(state.path().join("secrets/ci-agent-oauth").join(key)).unwrap();
-    let target = Target { url: dev.url(), client_id: text("client-id"), client_secret: text("client-secret") };
+    let target = Target {
+        url: dev.url(),
+        issuer: dev.url().strip_suffix("/mcp").unwrap().to_owned(),
+        client_id: text("client-id"),
+        client_secret: text("client-secret"),
+    };
 
     for (index, (script, revision)) in CLIENTS.into_iter().enumerate() {
         let name = format!("workspace-{index}");

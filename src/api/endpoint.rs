@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("!has(self.externalIssuer) || (self.login.size() == 0 && !has(self.workloadIdentity) && !has(self.clients.metadataDocuments) && !has(self.clients.dynamicRegistration))")
         .field_path(".externalIssuer")
         .message("with an authorization server elsewhere the built-in one is off; remove login, clients and workloadIdentity, or externalIssuer"),
-    validation = Rule::new("self.pathAliases.all(p, !self.url.matches('^[a-z]+://[^/]+' + p + '$'))")
+    validation = Rule::new("!has(self.pathAliases) || self.pathAliases.all(p, !self.url.matches('^[a-z]+://[^/]+' + p + '$'))")
         .field_path(".pathAliases")
         .message("must not repeat the path of url"),
     validation = Rule::new("self.cors.enforcedBy != 'Gateway' || has(self.exposure.gateway)")
@@ -506,7 +506,7 @@ pub struct McpEndpointStatus {
     /// Grants that count: approvals by users that neither ended nor were taken back. Told at most once a minute.
     #[serde(default)]
     pub active_grants: i32,
-    /// Who adds the CORS headers: `Server`, or the ingress controller: `Traefik` or `IngressNginx`.
+    /// Who adds the CORS headers: `Server`, the ingress controller (`Traefik` or `IngressNginx`), or the `Gateway`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors_enforced_by: Option<String>,
     /// The version that the servers report; the lowest where they differ.

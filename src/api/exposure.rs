@@ -65,6 +65,9 @@ pub struct IngressTls {
 
 /// An issuer of cert-manager.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.group != 'cert-manager.io' || self.kind in ['Issuer', 'ClusterIssuer']")
+    .field_path(".kind")
+    .message("must be Issuer or ClusterIssuer; an issuer of another kind needs its group too"))]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerRef {
     /// Its name.
@@ -94,8 +97,10 @@ impl IssuerRef {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayExposure {
-    /// The Gateways that lead to the endpoint.
+    /// The Gateways that lead to the endpoint. Their listeners must allow routes of this namespace.
     #[schemars(length(min = 1, max = 8))]
+    #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, p.name == q.name && (has(p.__namespace__) ? p.__namespace__ : '') == (has(q.__namespace__) ? q.__namespace__ : '') && (!has(p.sectionName) || !has(q.sectionName) || p.sectionName == q.sectionName)))")
+        .message("each Gateway may be there once, or once for each of its listeners, by sectionName"))]
     pub parent_refs: Vec<ParentRef>,
     /// Annotations for the HTTPRoute.
     #[serde(default)]

@@ -223,6 +223,23 @@ impl PublicUrl {
         self.origin.split_once("://").map_or("", |(_, authority)| authority)
     }
 
+    /// The host without its port; an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => address,
+            None => authority.split_once(':').map_or(authority, |(host, _)| host),
+        }
+    }
+
+    /// The host, where it is a name and no address.
+    #[must_use]
+    pub fn domain(&self) -> Option<&str> {
+        let host = self.host();
+        host.parse::<std::net::IpAddr>().is_err().then_some(host)
+    }
+
     /// The path of the MCP endpoint, such as `/mcp`.
     #[must_use]
     pub fn path(&self) -> &str {
@@ -270,6 +287,12 @@ impl PublicUrl {
     pub fn at_origin(&self, origin: &str) -> Self {
         Self { origin: origin.to_owned(), path: self.path.clone() }
     }
+
+    /// The same endpoint at another path: one of its aliases.
+    #[must_use]
+    pub fn at_path(&self, path: &str) -> Self {
+        Self { origin: self.origin.clone(), path: path.to_owned() }
+    }
 }
 
 impl Serialize for PublicUrl {
@@ -302,6 +325,25 @@ mod tests {
         assert_eq!(nested.issuer(), "http://127.0.0.1:8080/a/b");
         assert_eq!(nested.issuer_metadata_path(), "/.well-known/oauth-authorization-server/a/b");
         assert_eq!(nested.at_origin("http://localhost:1").resource(), "http://localhost:1/a/b/mcp");
+        let alias = nested.at_path("/api/http");
+        assert_eq!(
+            alias.resource_metadata_url(),
+            "http://127.0.0.1:8080/.well-known/oauth-protected-resource/api/http"
+        );
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address() {
+        for (url, host, domain) in [
+            ("https://mcp.example.com/mcp", "mcp.example.com", Some("mcp.example.com")),
+            ("https://mcp.example.com:8443/mcp", "mcp.example.com", Some("mcp.example.com")),
+            ("https://192.0.2.1:8443/mcp", "192.0.2.1", None),
+            ("https://[2001:db8::1]:8443/mcp", "2001:db8::1", None),
+            ("https://[2001:db8::1]/mcp", "2001:db8::1", None),
+        ] {
+            let url: PublicUrl = url.parse().unwrap();
+            assert_eq!((url.host(), url.domain()), (host, domain));
+        }
     }
 
     #[test]

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     api::Scope,
     config::{PublicUrl, ServerConfig},
-    oauth::{Caller, challenge::insufficient_scope},
+    oauth::{
+        Caller,
+        challenge::{Resource, insufficient_scope},
+    },
     tools::Registry,
 };
 use axum::{
@@ -182,7 +185,8 @@ impl<O: Offer> Endpoint<O> {
         if let Some(target) = message.target()
             && let Some(needed) = self.offer.missing_scope(target, &caller)
         {
-            return Err(self.step_up(target, needed, message.id.clone(), &caller));
+            let resource = Resource::of(&parts.extensions, &self.url);
+            return Err(step_up(target, needed, message.id.clone(), &caller, resource));
         }
 
         parts.headers.insert(ACCEPT, ACCEPT_BOTH);
@@ -194,15 +198,6 @@ impl<O: Offer> Endpoint<O> {
         Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id })
     }
 
-    /// The answer to a request that needs a scope which its token has not.
-    fn step_up(&self, target: Target<'_>, needed: Scope, id: Option<serde_json::Value>, caller: &Caller) -> Response {
-        let text = format!("{target} needs the scope {needed}, which this access token does not have");
-        let challenge = insufficient_scope(needed, caller, &text, &self.url);
-        let mut response = RpcError::new(StatusCode::FORBIDDEN, id, -32600, text).into_response();
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        response
-    }
-
     fn unread(&self, error: &(dyn std::error::Error + 'static)) -> Response {
         let refusal = if error.is::<http_body_util::LengthLimitError>() {
             let text = format!("the body is larger than the {} bytes that this endpoint accepts", self.body_limit);
@@ -212,6 +207,21 @@ impl<O: Offer> Endpoint<O> {
         };
         refusal.into_response()
     }
+}
+
+/// The answer to a request that needs a scope which its token has not.
+fn step_up(
+    target: Target<'_>,
+    needed: Scope,
+    id: Option<serde_json::Value>,
+    caller: &Caller,
+    resource: &PublicUrl,
+) -> Response {
+    let text = format!("{target} needs the scope {needed}, which this access token does not have");
+    let challenge = insufficient_scope(needed, caller, &text, resource);
+    let mut response = RpcError::new(StatusCode::FORBIDDEN, id, -32600, text).into_response();
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

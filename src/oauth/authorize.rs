@@ -234,7 +234,7 @@ impl AuthorizationServer {
         if !pkce::is_challenge(code_challenge) {
             return Err(RequestError::Invalid("the code_challenge must be the base64url of a SHA-256, 43 characters"));
         }
-        if !parameters.are_for(&self.resource) {
+        if !parameters.are_for(&self.resources) {
             return Err(RequestError::Target(self.resource.clone()));
         }
         Ok(Asked {

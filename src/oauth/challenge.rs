@@ -5,12 +5,24 @@ use crate::{
     api::{Scope, scope},
     config::{PublicUrl, ServerConfig},
 };
-use http::HeaderValue;
+use http::{Extensions, HeaderValue};
+
+/// In a request's extensions: the URL by which its client knows the endpoint, where that is an alias.
+#[derive(Clone, Debug)]
+pub struct Resource(pub PublicUrl);
+
+impl Resource {
+    /// That of a request, else the endpoint's own.
+    #[must_use]
+    pub fn of<'a>(extensions: &'a Extensions, own: &'a PublicUrl) -> &'a PublicUrl {
+        extensions.get::<Self>().map_or(own, |resource| &resource.0)
+    }
+}
 
 /// The challenges of one endpoint.
 pub struct Challenges {
     realm: String,
-    tail: String,
+    scopes: String,
 }
 
 impl Challenges {
@@ -18,28 +30,26 @@ impl Challenges {
     #[must_use]
     pub fn new(config: &ServerConfig) -> Self {
         let scopes = scope::join(&Scope::ALL.into_iter().collect());
-        Self {
-            realm: quoted(&config.endpoint),
-            tail: format!(
-                "resource_metadata={}, scope={}",
-                quoted(&config.url.resource_metadata_url()),
-                quoted(&scopes)
-            ),
-        }
+        Self { realm: quoted(&config.endpoint), scopes: quoted(&scopes) }
     }
 
-    /// The challenge for a request that was not authenticated.
+    /// The challenge for a request to `resource` that was not authenticated.
     ///
     /// Without any token there is no `error`: nothing was wrong yet (RFC 6750 §3.1).
     #[must_use]
-    pub fn bearer(&self, why: Unauthenticated) -> HeaderValue {
+    pub fn bearer(&self, why: Unauthenticated, resource: &PublicUrl) -> HeaderValue {
         let error = match why {
             Unauthenticated::Missing | Unauthenticated::Unavailable => String::new(),
             Unauthenticated::NotBearer | Unauthenticated::Rejected(_) | Unauthenticated::Foreign(_) => {
                 format!("error=\"invalid_token\", error_description={}, ", quoted(&why.to_string()))
             }
         };
-        header(format!("Bearer realm={}, {error}{}", self.realm, self.tail))
+        header(format!(
+            "Bearer realm={}, {error}resource_metadata={}, scope={}",
+            self.realm,
+            quoted(&resource.resource_metadata_url()),
+            self.scopes
+        ))
     }
 
     /// The challenge for a client that did not prove itself at the token endpoint (RFC 7617).

@@ -4,7 +4,7 @@
 use super::{clients::ALGORITHMS, pkce, workload};
 use crate::{
     api::{ClientType, Scope},
-    config::{Clients, KeyError, OPERATOR_CLIENT_ID, ServerConfig, SigningKeys},
+    config::{Clients, KeyError, OPERATOR_CLIENT_ID, PublicUrl, ServerConfig, SigningKeys},
 };
 use serde_json::{Value, json};
 
@@ -25,11 +25,11 @@ pub const REGISTER_PATH: &str = "/register";
 /// The path of the public keys, after the issuer.
 pub const JWKS_PATH: &str = "/jwks.json";
 
-/// The metadata of the protected resource.
+/// The metadata of the protected resource, as a client knows it that came to `url`: the endpoint's, or an alias.
 #[must_use]
-pub fn protected_resource(config: &ServerConfig) -> Value {
+pub fn protected_resource(config: &ServerConfig, url: &PublicUrl) -> Value {
     json!({
-        "resource": config.url.resource(),
+        "resource": url.resource(),
         "resource_name": config.endpoint,
         "authorization_servers": [config.issuer()],
         "scopes_supported": Scope::ALL,

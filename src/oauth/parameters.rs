@@ -68,10 +68,13 @@ impl<'a> Parameters<'a> {
         self.single.get(name).map(AsRef::as_ref)
     }
 
-    /// Whether every `resource` is this one. Clients differ about the slash at the end.
+    /// Whether every `resource` (RFC 8707) is one of these. Clients differ about the slash at the end.
     #[must_use]
-    pub fn are_for(&self, resource: &str) -> bool {
-        self.resources.iter().all(|asked| asked.strip_suffix('/').unwrap_or(asked) == resource)
+    pub fn are_for(&self, resources: &[String]) -> bool {
+        self.resources.iter().all(|asked| {
+            let asked = asked.strip_suffix('/').unwrap_or(asked);
+            resources.iter().any(|resource| resource == asked)
+        })
     }
 }
 
@@ -115,8 +118,12 @@ mod tests {
             ("resource=https://h/mcp&resource=https://h/x", false),
             ("resource=https://H/mcp", false),
             ("resource=https://h/mcp%23f", false),
+            ("resource=https://h/alias/", true),
+            ("resource=https://h/mcp&resource=https://h/alias", true),
+            ("resource=https://h/alias&resource=https://h/x", false),
         ] {
-            assert_eq!(Parameters::read(text.as_bytes(), &NAMES).are_for("https://h/mcp"), ours, "{text}");
+            let resources = ["https://h/mcp", "https://h/alias"].map(str::to_owned);
+            assert_eq!(Parameters::read(text.as_bytes(), &NAMES).are_for(&resources), ours, "{text}");
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Backing {
 pub struct AuthorizationServer {
     pub(super) issuer: String,
     pub(super) resource: String,
+    /// What clients may call it: the resource, and its aliases.
+    pub(super) resources: Vec<String>,
     /// How long a consent lasts.
     pub(super) grant_lifetime: std::time::Duration,
     pub(super) directory: Directory,
@@ -75,6 +77,7 @@ impl AuthorizationServer {
         Ok(Self {
             issuer: config.url.issuer(),
             resource: config.url.resource(),
+            resources: resources(config),
             grant_lifetime: config.refresh_token_lifetime.as_duration(),
             directory: Directory::new(
                 clients.clone(),
@@ -138,4 +141,9 @@ impl AuthorizationServer {
     pub fn cache(&self) -> &Arc<TokenCache> {
         &self.cache
     }
+}
+
+fn resources(config: &ServerConfig) -> Vec<String> {
+    let aliases = config.path_aliases.iter().map(|path| config.url.at_path(path).resource());
+    std::iter::once(config.url.resource()).chain(aliases).collect()
 }

@@ -89,7 +89,7 @@ impl Context {
             world,
             metrics,
             events,
-            probe: Probe::default(),
+            probe: Probe::new(Arc::clone(&settings.clock)),
             clock: Arc::clone(&settings.clock),
             rng: Arc::clone(&settings.rng),
             wakeups: Arc::default(),

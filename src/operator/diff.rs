@@ -72,7 +72,10 @@ fn covers_list(live: &[Value], desired: &[Value]) -> bool {
         Some(keys) if !keys.is_empty() => desired
             .iter()
             .zip(keys)
-            .all(|(element, key)| covers_at(live.iter().find(|candidate| key_of(candidate) == Some(key)), element)),
+            // A key may be there twice, as a Gateway is of which a route names two listeners.
+            .all(|(element, key)| {
+                live.iter().any(|candidate| key_of(candidate) == Some(key) && covers_at(Some(candidate), element))
+            }),
         _ => {
             live.len() == desired.len()
                 && live.iter().zip(desired).all(|(live, desired)| covers_at(Some(live), desired))

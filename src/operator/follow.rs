@@ -3,6 +3,7 @@
 use super::{
     cache::{Cache, News},
     scope::{Merge, Watched, apis},
+    status::reason,
     world::{EndpointKey, Guarded, WorkspaceKey, World, key, workspace_key},
 };
 use crate::{
@@ -11,7 +12,10 @@ use crate::{
         labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
     },
     chain::chain,
-    plan::workspace::{claim_name, object_name},
+    plan::{
+        shared_url,
+        workspace::{claim_name, object_name},
+    },
 };
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Event;
@@ -185,10 +189,30 @@ impl Follow {
 
     fn endpoint_changed(&self, endpoint: &Guarded<McpEndpoint>) {
         self.concern(key_of(endpoint));
+        self.neighbours_of(endpoint);
         // Its quota may be another, and without it nobody reaches them.
         self.workspaces_where(|workspace| {
             workspace.namespace() == endpoint.namespace() && workspace.spec.endpoint_ref.name == endpoint.name_any()
         });
+    }
+
+    /// Of two endpoints that share a URL one has it: who waits for one, and who has this one's, look again.
+    fn neighbours_of(&self, endpoint: &Guarded<McpEndpoint>) {
+        let waits = |other: &McpEndpoint| {
+            let conditions = other.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().any(|condition| condition.reason == reason::URL_TAKEN)
+        };
+        let shares = |other: &McpEndpoint| {
+            endpoint.0.as_ref().is_ok_and(|endpoint| matches!(shared_url(endpoint, other), Ok(Some(_))))
+        };
+        let neighbours = self.world.endpoints.select(|other| {
+            other.meta().namespace == endpoint.meta().namespace
+                && other.meta().name != endpoint.meta().name
+                && other.0.as_ref().is_ok_and(|other| waits(other) || shares(other))
+        });
+        for neighbour in neighbours {
+            self.concern(key_of(&neighbour));
+        }
     }
 
     fn client_changed(&self, client: &Guarded<OAuthClient>) {

@@ -11,6 +11,7 @@ pub mod context;
 pub mod diff;
 pub mod events;
 mod follow;
+mod handover;
 pub mod http;
 pub mod leader;
 pub mod metrics;

@@ -310,6 +310,7 @@ impl Reconcile<'_> {
     ) -> Result<Option<Obstacle>, ApplyError> {
         let mut taken = Vec::new();
         for planned in &plan.objects {
+            self.hand_over_replicas(planned).await?;
             match applier.apply(planned).await? {
                 Applied::Unchanged | Applied::Written => {}
                 Applied::Repaired => {

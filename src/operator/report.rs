@@ -5,24 +5,24 @@ use super::{
     context::{Context, Memory},
     reconcile::{Progress, Reconcile, ReconcileError},
     servers::Report,
-    status::{self, Observed, Obstacle, reason},
+    status::{self, Notes, Observed, Obstacle, WayIn, reason},
 };
 use crate::{
     api::{
-        McpEndpointStatus, OAuthClient, OAuthClientStatus,
+        McpEndpoint, McpEndpointStatus, OAuthClient, OAuthClientStatus,
         condition::{CREDENTIALS_LOADED, READY},
     },
     chain::chain,
-    plan::{ClientPlan, CredentialChange, KeyChange, Plan, PlanError},
+    plan::{ClientPlan, CredentialChange, KeyChange, OptionalKind, Plan, PlanError, shared_url},
 };
 use k8s_openapi::{
     api::{apps::v1::Deployment, networking::v1::Ingress},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
-use kube::{ResourceExt as _, core::TypeMeta};
+use kube::{Resource as _, ResourceExt as _};
 
 /// The reasons of `Ready` that call for a person.
-const WARNINGS: [&str; 9] = [
+const WARNINGS: [&str; 12] = [
     reason::NAME_TAKEN,
     reason::APPLY_FAILED,
     reason::INVALID,
@@ -32,6 +32,9 @@ const WARNINGS: [&str; 9] = [
     reason::SECRET_KEY_MISSING,
     reason::USER_MALFORMED,
     reason::USER_TOO_COSTLY,
+    reason::ROUTE_REFUSED,
+    reason::GATEWAY_API_MISSING,
+    reason::URL_TAKEN,
 ];
 
 /// Writes a client's status.
@@ -61,15 +64,29 @@ impl Reconcile<'_> {
         let world = &self.context.world;
         let deployment = world.objects.get::<Deployment>(self.namespace, self.name);
         let ingress = world.objects.get::<Ingress>(self.namespace, self.name);
-        let exposed = plan.objects.iter().any(|planned| {
-            planned.object.types.as_ref().is_some_and(|types| *types == TypeMeta::resource::<Ingress>())
-        });
+        let route = world.objects.get_optional(OptionalKind::HttpRoute, self.namespace, self.name);
+        let taken = self.taken();
+        let exposure = &self.endpoint.spec.exposure;
+        let way_in = match (&taken, &exposure.gateway, &exposure.none) {
+            (_, _, Some(_)) => WayIn::None,
+            (Some((by, url)), ..) => WayIn::Taken { by, url },
+            (None, Some(_), None) if world.objects.of(&OptionalKind::HttpRoute.types()).is_none() => {
+                WayIn::NoGatewayApi
+            }
+            (None, Some(gateway), None) => WayIn::HttpRoute { parents: &gateway.parent_refs, live: route.as_deref() },
+            (None, None, None) => WayIn::Ingress(ingress.as_deref()),
+        };
         let observed = Observed {
             url: &plan.config.url,
             revision: &plan.revision,
-            cors: (plan.cors_enforcer, plan.cors_note.as_deref()),
+            namespace: self.namespace,
             deployment: deployment.as_ref().map(|live| &live.data),
-            ingress: exposed.then(|| ingress.as_ref().map(|live| &live.data)),
+            way_in,
+            notes: Notes {
+                cors: plan.cors_enforcer,
+                cors_note: plan.cors_note.as_deref(),
+                backend_note: plan.backend_note.as_deref(),
+            },
             servers,
             verified: memory.verified.as_ref().map(|last| &last.outcome),
             active_grants: self.context.active_grants_at(self.namespace, self.name),
@@ -89,6 +106,23 @@ impl Reconcile<'_> {
             }
         }
         self.write_status(&status::endpoint_status(self.endpoint, &observed, &plan.clients, now)).await
+    }
+
+    /// The older endpoint of the namespace that answers at one of this one's URLs, and that URL.
+    fn taken(&self) -> Option<(String, String)> {
+        let age = |endpoint: &McpEndpoint| (endpoint.creation_timestamp(), endpoint.name_any());
+        let others = self.context.world.endpoints.select(|other| {
+            other.meta().namespace.as_deref() == Some(self.namespace)
+                && other.0.as_ref().is_ok_and(|other| {
+                    other.spec.exposure.none.is_none()
+                        && other.metadata.deletion_timestamp.is_none()
+                        && age(other) < age(self.endpoint)
+                })
+        });
+        others.iter().find_map(|other| {
+            let shared = shared_url(self.endpoint, other.0.as_ref().ok()?).ok()??;
+            Some((other.name_any(), shared))
+        })
     }
 
     async fn write_status(&self, status: &McpEndpointStatus) -> Result<(), ReconcileError> {

@@ -15,7 +15,7 @@ use crate::{
     plan::{ENDPOINT_LABEL, REVISION_ANNOTATION},
 };
 use futures::future::join_all;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header};
 use http_body_util::Full;
 use kube::{
     Api, Client, ResourceExt as _,
@@ -100,9 +100,11 @@ enum AskError {
 
 async fn loaded(probe: &Probe, address: IpAddr) -> Result<LoadedRevision, AskError> {
     let address = SocketAddr::new(address, PRIVATE_PORT);
-    let request =
-        Request::get(format!("http://{address}/revision")).body(Full::default()).map_err(AskError::Request)?;
-    let answer = probe.send(request).await.map_err(|error| AskError::Probe(address, error))?;
+    let request = Request::get("/revision")
+        .header(header::HOST, address.to_string())
+        .body(Full::default())
+        .map_err(AskError::Request)?;
+    let answer = probe.send(address, None, request).await.map_err(|error| AskError::Probe(address, error))?;
     if answer.status != StatusCode::OK {
         return Err(AskError::Status(address, answer.status));
     }

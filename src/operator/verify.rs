@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use http_body_util::Full;
 use jiff::Timestamp;
 use rand::CryptoRng;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
@@ -78,7 +79,8 @@ pub async fn verify(
     token: &HeaderValue,
 ) -> Result<Vec<String>, VerifyError> {
     let url = &config.url;
-    let visit = Visit { probe, server, url };
+    let tls = if config.tls { Some(server_name(url, server)?) } else { None };
+    let visit = Visit { probe, server, url, tls };
     let issuer = config.issuer();
     visit.get(&url.resource_metadata_path(), |document| check_resource(document, url, &issuer)).await?;
     if config.external_issuer.is_none() {
@@ -100,6 +102,17 @@ struct Visit<'a> {
     probe: &'a Probe,
     server: &'a Server,
     url: &'a PublicUrl,
+    /// Whom the certificate is for, where the server speaks TLS.
+    tls: Option<ServerName<'static>>,
+}
+
+/// The host of the URL: what clients hold a certificate against.
+fn server_name(url: &PublicUrl, server: &Server) -> Result<ServerName<'static>, VerifyError> {
+    ServerName::try_from(url.host().to_owned()).map_err(|_| VerifyError::Step {
+        server: server.name.clone(),
+        step: "TLS".to_owned(),
+        mismatch: format!("{:?}, the host of spec.url, can be in no certificate", url.host()),
+    })
 }
 
 impl Visit<'_> {
@@ -146,14 +159,17 @@ impl Visit<'_> {
         let address = SocketAddr::new(self.server.address, PUBLIC_PORT);
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("http://{address}{path}"))
+            .uri(path)
             .header(header::HOST, self.url.authority())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json, text/event-stream")
             .body(Full::new(body))
             .map_err(|error| chain(&error))?;
         request.headers_mut().extend(headers);
-        self.probe.send(request).await.map_err(|error| format!("{address}: {}", chain(&error)))
+        self.probe
+            .send(address, self.tls.clone(), request)
+            .await
+            .map_err(|error| format!("{address}: {}", chain(&error)))
     }
 
     /// `Ok(None)` is a refusal of the operator's address.

@@ -6,7 +6,7 @@
 use super::cache::Cache;
 use crate::{
     api::{McpEndpoint, OAuthClient, OAuthGrant, Workspace, WorkspaceTemplate},
-    plan::ClusterFacts,
+    plan::{ClusterFacts, OptionalKind},
 };
 use ipnet::IpNet;
 use k8s_openapi::api::{
@@ -19,12 +19,12 @@ use k8s_openapi::api::{
 };
 use kube::{
     Client, Resource, ResourceExt as _,
-    core::{DeserializeGuard, DynamicObject, GroupVersionKind, TypeMeta},
+    core::{DeserializeGuard, DynamicObject, TypeMeta},
     discovery::ApiResource,
     runtime::reflector::{ObjectRef, store::WriterDropped},
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A custom resource, or why it could not be read. One that cannot must not stop the watch.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -53,7 +53,7 @@ pub struct World {
     /// What workspaces and their agents are made from.
     pub workspaces: WorkspaceWorld,
     server_image: String,
-    traefik_middlewares: bool,
+    optional: BTreeSet<OptionalKind>,
 }
 
 /// What reconciles of workspaces read.
@@ -106,6 +106,12 @@ impl Objects {
         self.of(&TypeMeta::resource::<K>())?.get(namespace, name)
     }
 
+    /// The object of an optional kind with this name.
+    #[must_use]
+    pub fn get_optional(&self, kind: OptionalKind, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        self.of(&kind.types())?.get(namespace, name)
+    }
+
     /// Completes once every kind has been listed.
     async fn ready(&self) -> Result<(), WriterDropped> {
         for cache in &self.0 {
@@ -116,9 +122,9 @@ impl Objects {
 }
 
 impl World {
-    /// An empty world. Asks the API server whether Traefik's kinds are served.
+    /// An empty world. Asks the API server which optional kinds are served.
     pub async fn new(client: &Client, server_image: String, internal: Vec<IpNet>) -> Result<Self, kube::Error> {
-        let traefik_middlewares = serves_middlewares(client).await?;
+        let optional = served(client).await?;
         let mut kinds = vec![
             ApiResource::erase::<Secret>(&()),
             ApiResource::erase::<ConfigMap>(&()),
@@ -131,9 +137,7 @@ impl World {
             ApiResource::erase::<PodDisruptionBudget>(&()),
             ApiResource::erase::<HorizontalPodAutoscaler>(&()),
         ];
-        if traefik_middlewares {
-            kinds.push(middleware());
-        }
+        kinds.extend(optional.iter().map(|kind| ApiResource::from_gvk(&kind.gvk())));
         Ok(Self {
             endpoints: Cache::new((), strip),
             clients: Cache::new((), strip),
@@ -143,7 +147,7 @@ impl World {
             objects: Objects::of_kinds(kinds),
             workspaces: WorkspaceWorld::new(server_image.clone(), internal),
             server_image,
-            traefik_middlewares,
+            optional,
         })
     }
 
@@ -161,13 +165,13 @@ impl World {
                 .iter()
                 .filter_map(|class| Some((class.name_any(), class.spec.as_ref()?.controller.clone()?)))
                 .collect(),
-            traefik_middlewares: self.traefik_middlewares,
+            optional: self.optional.clone(),
         }
     }
 
     /// Whether the cluster still offers the kinds that it offered at the start.
     pub async fn is_current(&self, client: &Client) -> Result<bool, kube::Error> {
-        Ok(serves_middlewares(client).await? == self.traefik_middlewares)
+        Ok(served(client).await? == self.optional)
     }
 
     /// Completes once every kind has been listed: a plan from half a world would make credentials anew.
@@ -268,14 +272,19 @@ fn strip_claim(claim: &mut DynamicObject) {
     claim.data = json!({"status": {"phase": claim.data["status"]["phase"]}});
 }
 
-fn middleware() -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("traefik.io", "v1alpha1", "Middleware"))
-}
-
-async fn serves_middlewares(client: &Client) -> Result<bool, kube::Error> {
-    match client.list_api_group_resources("traefik.io/v1alpha1").await {
-        Ok(list) => Ok(list.resources.iter().any(|resource| resource.kind == "Middleware")),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-        Err(error) => Err(error),
+/// Which optional kinds the cluster offers.
+async fn served(client: &Client) -> Result<BTreeSet<OptionalKind>, kube::Error> {
+    let mut served = BTreeSet::new();
+    for kind in OptionalKind::ALL {
+        let gvk = kind.gvk();
+        match client.list_api_group_resources(&gvk.api_version()).await {
+            Ok(list) if list.resources.iter().any(|resource| resource.kind == gvk.kind) => {
+                served.insert(kind);
+            }
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(served)
 }

@@ -1,22 +1,21 @@
-//! Who speaks CORS (decision 13 of docs/architecture.md), and the rules for an ingress controller that does: a Traefik
-//! Middleware, or ingress-nginx's annotations. Never both the controller and the server.
+//! Who speaks CORS (decision 13 of docs/architecture.md), and the rules for whoever does in front of the servers: a
+//! Traefik Middleware, ingress-nginx's annotations, or the filter of an HTTPRoute. Never both they and the server.
 //!
-//! With no allowed origin nobody has anything to say, so the controller gets no rules.
+//! With no allowed origin nobody has anything to say, so nobody else gets rules.
 
 use super::{
-    ClusterFacts, CorsEnforcer,
+    ClusterFacts, CorsEnforcer, OptionalKind,
+    backend::{Controller, Implementation},
     metadata::{Component, Owner},
 };
 use crate::{
     api::{McpEndpointSpec, endpoint::CorsEnforcement},
     config::cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
 };
-use kube::core::{DynamicObject, TypeMeta};
-use serde_json::json;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-const TRAEFIK_CONTROLLER: &str = "traefik.io/ingress-controller";
-const NGINX_CONTROLLER: &str = "k8s.io/ingress-nginx";
 const MIDDLEWARES_ANNOTATION: &str = "traefik.ingress.kubernetes.io/router.middlewares";
 
 /// Who speaks CORS, and why it is not who one might expect.
@@ -26,42 +25,49 @@ pub(super) struct Cors {
     pub(super) note: Option<String>,
 }
 
-/// The IngressClass in force: the manifest's own, or the cluster's default.
-pub(super) fn ingress_class<'a>(spec: &'a McpEndpointSpec, cluster: &'a ClusterFacts) -> Option<&'a str> {
-    let given = spec.exposure.ingress.as_ref().and_then(|ingress| ingress.class_name.as_deref());
-    given.or(cluster.default_ingress_class.as_deref())
-}
-
 impl Cors {
-    pub(super) fn decide(spec: &McpEndpointSpec, cluster: &ClusterFacts) -> Self {
+    pub(super) fn decide(spec: &McpEndpointSpec, controller: &Controller<'_>, cluster: &ClusterFacts) -> Self {
         let by = |enforcer| Self { enforcer, note: None };
-        let server_since = |note| Self { enforcer: CorsEnforcer::Server, note: Some(note) };
-        if spec.cors.enforced_by == CorsEnforcement::Server
-            || spec.cors.allowed_origins.is_empty()
-            || spec.exposure.none.is_some()
-        {
+        let server_since = |why: String| Self {
+            enforcer: CorsEnforcer::Server,
+            note: Some(format!("the servers answer CORS, since {why}")),
+        };
+        let enforced_by = spec.cors.enforced_by;
+        let origins = &spec.cors.allowed_origins;
+        if enforced_by == CorsEnforcement::Server || origins.is_empty() || spec.exposure.none.is_some() {
             return by(CorsEnforcer::Server);
         }
-        let Some(class) = ingress_class(spec, cluster) else {
-            return server_since("the servers answer CORS, since the cluster has no default IngressClass".to_owned());
+        if spec.exposure.gateway.is_some() {
+            return match (enforced_by, origins.iter().find(|origin| origin.contains('['))) {
+                // Of the filter it is not known whether the Gateway has it, and some answer 500 where they do not.
+                (CorsEnforcement::Auto | CorsEnforcement::Server, _) => by(CorsEnforcer::Server),
+                (CorsEnforcement::Gateway, None) => by(CorsEnforcer::Gateway),
+                (CorsEnforcement::Gateway, Some(origin)) => server_since(format!(
+                    "the CORS filter of the Gateway API has no IPv6 addresses such as that of {origin}"
+                )),
+            };
+        }
+        let Some(class) = controller.class else {
+            return server_since("the cluster has no default IngressClass".to_owned());
         };
-        match cluster.ingress_classes.get(class).map(String::as_str) {
-            Some(TRAEFIK_CONTROLLER) if cluster.traefik_middlewares => by(CorsEnforcer::Traefik),
-            Some(TRAEFIK_CONTROLLER) => server_since(
-                "the servers answer CORS, since Traefik's Middleware kind (traefik.io/v1alpha1) is not installed"
-                    .to_owned(),
-            ),
-            Some(NGINX_CONTROLLER) => Self {
+        match (controller.implementation(), controller.name) {
+            (Implementation::Traefik, _) if cluster.optional.contains(&OptionalKind::Middleware) => {
+                by(CorsEnforcer::Traefik)
+            }
+            (Implementation::Traefik, _) => {
+                server_since("Traefik's Middleware kind (traefik.io/v1alpha1) is not installed".to_owned())
+            }
+            (Implementation::IngressNginx, _) => Self {
                 enforcer: CorsEnforcer::IngressNginx,
-                note: spec.cors.allowed_origins.iter().any(|origin| origin.contains('*')).then(|| {
+                note: origins.iter().any(|origin| origin.contains('*')).then(|| {
                     "with ingress-nginx a wildcard origin stands for one label only; set enforcedBy: Server for more"
                         .to_owned()
                 }),
             },
-            Some(controller) => server_since(format!(
-                "the servers answer CORS, since {controller}, the controller of IngressClass {class:?}, is not known to"
-            )),
-            None => server_since(format!("the servers answer CORS, since there is no IngressClass {class:?}")),
+            (Implementation::Unknown, Some(name)) => {
+                server_since(format!("{name}, the controller of IngressClass {class:?}, is not known to"))
+            }
+            (Implementation::Unknown, None) => server_since(format!("there is no IngressClass {class:?}")),
         }
     }
 
@@ -69,7 +75,7 @@ impl Cors {
     pub(super) fn annotate(&self, owner: &Owner<'_>, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut annotations = given;
         match self.enforcer {
-            CorsEnforcer::Server => {}
+            CorsEnforcer::Server | CorsEnforcer::Gateway => {}
             CorsEnforcer::Traefik => {
                 let middleware = format!("{}-{}@kubernetescrd", owner.namespace(), middleware_name(owner));
                 annotations
@@ -94,6 +100,20 @@ impl Cors {
         annotations
     }
 
+    /// The HTTPRoute's filter, where the Gateway speaks CORS. A wildcard in it stands for one or more labels, as here.
+    pub(super) fn filter(&self, owner: &Owner<'_>) -> Option<Value> {
+        (self.enforcer == CorsEnforcer::Gateway).then(|| {
+            json!({
+                "allowOrigins": owner.endpoint().spec.cors.allowed_origins,
+                "allowMethods": ALLOWED_METHODS,
+                "allowHeaders": ALLOWED_HEADERS,
+                "exposeHeaders": EXPOSED_HEADERS,
+                // It takes no zero.
+                "maxAge": max_age(owner).max(1),
+            })
+        })
+    }
+
     /// Traefik's Middleware, where Traefik speaks CORS.
     pub(super) fn middleware(&self, owner: &Owner<'_>) -> Option<DynamicObject> {
         if self.enforcer != CorsEnforcer::Traefik {
@@ -116,7 +136,7 @@ impl Cors {
             headers["accessControlAllowOriginListRegex"] = json!(patterns);
         }
         Some(DynamicObject {
-            types: Some(TypeMeta { api_version: "traefik.io/v1alpha1".to_owned(), kind: "Middleware".to_owned() }),
+            types: Some(OptionalKind::Middleware.types()),
             metadata: owner.metadata(middleware_name(owner), Component::Server),
             data: json!({"spec": {"headers": headers}}),
         })

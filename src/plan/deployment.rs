@@ -6,9 +6,11 @@
 use super::{
     credentials, keys, login,
     metadata::{Component, Owner},
-    quantity, rights, server_config,
+    quantity, rights, server_config, service,
 };
-use crate::config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PRIVATE_PORT, PUBLIC_PORT};
+use crate::config::{
+    CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PRIVATE_PORT, PUBLIC_PORT,
+};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -22,8 +24,6 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
-/// The name of the public port in pods and of the Service's port.
-pub(super) const HTTP: &str = "http";
 const PRIVATE: &str = "private";
 const CONFIG_DIR: &str = "/etc/portcullis";
 const CONFIG_VOLUME: &str = "config";
@@ -129,7 +129,7 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
         image: Some(image.to_owned()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(args.map(ToOwned::to_owned).collect()),
-        ports: Some(vec![port(HTTP, PUBLIC_PORT), port(PRIVATE, PRIVATE_PORT)]),
+        ports: Some(vec![port(service::port_name(owner), PUBLIC_PORT), port(PRIVATE, PRIVATE_PORT)]),
         startup_probe: Some(Probe { failure_threshold: Some(30), ..probe("/healthz", 1) }),
         liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/healthz", 10) }),
         readiness_probe: Some(Probe { failure_threshold: Some(2), ..probe("/readyz", 5) }),
@@ -166,14 +166,24 @@ fn probe(path: &str, period_seconds: i32) -> Probe {
     }
 }
 
-/// One volume, so that the four files always change together.
+/// One volume, so that the files always change together.
 fn files(owner: &Owner<'_>) -> Vec<VolumeProjection> {
-    let item = |file: &str| Some(vec![KeyToPath { key: file.to_owned(), path: file.to_owned(), mode: None }]);
+    let key = |file: &str| KeyToPath { key: file.to_owned(), path: file.to_owned(), mode: None };
+    let item = |file: &str| Some(vec![key(file)]);
     let secret = |suffix: &str, file: &str| VolumeProjection {
         secret: Some(SecretProjection { name: owner.named(suffix), items: item(file), optional: None }),
         ..VolumeProjection::default()
     };
-    vec![
+    // Optional: a server that starts can say that its certificate is missing.
+    let certificate = owner.endpoint().spec.tls.as_ref().map(|tls| VolumeProjection {
+        secret: Some(SecretProjection {
+            name: tls.secret_name.clone(),
+            items: Some(vec![key(CERTIFICATE_FILE), key(CERTIFICATE_KEY_FILE)]),
+            optional: Some(true),
+        }),
+        ..VolumeProjection::default()
+    });
+    let mut sources = vec![
         VolumeProjection {
             config_map: Some(ConfigMapProjection {
                 name: owner.named(server_config::SUFFIX),
@@ -185,7 +195,9 @@ fn files(owner: &Owner<'_>) -> Vec<VolumeProjection> {
         secret(credentials::VERIFIERS_SUFFIX, CLIENTS_FILE),
         secret(keys::SUFFIX, KEYS_FILE),
         secret(login::SUFFIX, LOGIN_FILE),
-    ]
+    ];
+    sources.extend(certificate);
+    sources
 }
 
 fn resources(owner: &Owner<'_>) -> ResourceRequirements {

@@ -1,79 +1,96 @@
-//! The Ingress: the endpoint's own paths and no others, so that several endpoints can share a host.
+//! The Ingress: the endpoint's paths, the certificate, and what its controller must be told in annotations.
 
 use super::{
+    backend::{Backend, Controller},
     cors::Cors,
-    deployment::HTTP,
     metadata::{Component, Owner},
+    paths::{Path, paths},
+    service,
 };
-use crate::{api::exposure::IngressExposure, config::PublicUrl};
+use crate::{
+    api::exposure::{IngressExposure, IngressTls, IssuerRef},
+    config::PublicUrl,
+};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
     IngressTLS, ServiceBackendPort,
 };
-use url::Url;
+use std::collections::BTreeMap;
 
-/// `None` with `spec.exposure.none`.
-pub(super) fn ingress(owner: &Owner<'_>, url: &PublicUrl, class: Option<&str>, cors: &Cors) -> Option<Ingress> {
+const CERT_MANAGER: &str = "cert-manager.io";
+
+/// `None` where the endpoint is exposed otherwise, or not at all.
+pub(super) fn ingress(
+    owner: &Owner<'_>,
+    url: &PublicUrl,
+    controller: &Controller<'_>,
+    cors: &Cors,
+    backend: &Backend,
+) -> Option<Ingress> {
     let exposure = &owner.endpoint().spec.exposure;
-    if exposure.none.is_some() {
+    if exposure.none.is_some() || exposure.gateway.is_some() {
         return None;
     }
     let given = exposure.ingress.clone().unwrap_or_default();
-    let host = host(url);
+    let host = url.domain().map(ToOwned::to_owned);
+    let mut annotations = cors.annotate(owner, given.annotations.clone());
+    backend.annotate_ingress(&mut annotations);
+    if let Some(issuer) = given.tls.as_ref().and_then(|tls| tls.issuer_ref.as_ref()) {
+        annotations.extend(certificate_annotations(issuer));
+    }
     let mut metadata = owner.metadata(owner.name(), Component::Server);
-    let annotations = cors.annotate(owner, given.annotations.clone());
     metadata.annotations = (!annotations.is_empty()).then_some(annotations);
+    let paths = paths(owner.endpoint(), url).into_iter().map(|path| rule_path(owner, path)).collect();
     Some(Ingress {
         metadata,
         spec: Some(IngressSpec {
-            ingress_class_name: class.map(ToOwned::to_owned),
-            tls: tls(url, &given, host.as_deref()).map(|tls| vec![tls]),
-            rules: Some(vec![IngressRule { host, http: Some(HTTPIngressRuleValue { paths: paths(owner, url) }) }]),
+            ingress_class_name: controller.class.map(ToOwned::to_owned),
+            tls: tls(owner, url, &given, host.as_deref()).map(|tls| vec![tls]),
+            rules: Some(vec![IngressRule { host, http: Some(HTTPIngressRuleValue { paths }) }]),
             default_backend: None,
         }),
         status: None,
     })
 }
 
-/// The URL's host without its port. An Ingress refuses addresses; without a host it serves them all.
-fn host(url: &PublicUrl) -> Option<String> {
-    Url::parse(&url.resource()).ok()?.domain().map(ToOwned::to_owned)
-}
-
 /// Without a Secret too: that is how a controller is told to serve https with its default certificate.
-fn tls(url: &PublicUrl, given: &IngressExposure, host: Option<&str>) -> Option<IngressTLS> {
-    let secret_name = given.tls.as_ref().and_then(|tls| tls.secret_name.clone());
+fn tls(owner: &Owner<'_>, url: &PublicUrl, given: &IngressExposure, host: Option<&str>) -> Option<IngressTLS> {
+    let secret_name = given.tls.as_ref().map(|tls| secret_name(owner, tls));
     (secret_name.is_some() || url.origin().starts_with("https://"))
         .then(|| IngressTLS { hosts: host.map(|host| vec![host.to_owned()]), secret_name })
 }
 
-fn paths(owner: &Owner<'_>, url: &PublicUrl) -> Vec<HTTPIngressPath> {
-    let path = |path_type: &str, path: String| HTTPIngressPath {
+fn secret_name(owner: &Owner<'_>, tls: &IngressTls) -> String {
+    tls.secret_name.clone().unwrap_or_else(|| owner.named("tls"))
+}
+
+/// How cert-manager is told whom to ask: <https://cert-manager.io/docs/usage/ingress/>.
+fn certificate_annotations(issuer: &IssuerRef) -> BTreeMap<String, String> {
+    let annotation = |name: &str, value: &str| (format!("{CERT_MANAGER}/{name}"), value.to_owned());
+    match (issuer.group.as_str(), issuer.kind.as_str()) {
+        (CERT_MANAGER, "Issuer") => [annotation("issuer", &issuer.name)].into(),
+        (CERT_MANAGER, "ClusterIssuer") => [annotation("cluster-issuer", &issuer.name)].into(),
+        (group, kind) => {
+            [annotation("issuer", &issuer.name), annotation("issuer-kind", kind), annotation("issuer-group", group)]
+                .into()
+        }
+    }
+}
+
+fn rule_path(owner: &Owner<'_>, path: Path) -> HTTPIngressPath {
+    let (path_type, path) = match path {
+        Path::Exact(path) => ("Exact", path),
+        Path::Prefix(path) => ("Prefix", path),
+    };
+    HTTPIngressPath {
         path: Some(path),
         path_type: path_type.to_owned(),
         backend: IngressBackend {
             service: Some(IngressServiceBackend {
                 name: owner.name().to_owned(),
-                port: Some(ServiceBackendPort { name: Some(HTTP.to_owned()), number: None }),
+                port: Some(ServiceBackendPort { name: Some(service::port_name(owner).to_owned()), number: None }),
             }),
             resource: None,
         },
-    };
-    let base = url.base_path();
-    let mut paths = vec![
-        path("Prefix", url.path().to_owned()),
-        path("Exact", format!("{base}/jwks.json")),
-        path("Exact", url.resource_metadata_path()),
-        path("Exact", url.issuer_metadata_path()),
-    ];
-    if owner.endpoint().spec.external_issuer.is_none() {
-        let exact = ["authorize", "consent", "logout", "token", "revoke", "introspect", "register"];
-        paths.extend(exact.map(|name| path("Exact", format!("{base}/{name}"))));
-        paths.extend(["login", "agents", "assets"].map(|name| path("Prefix", format!("{base}/{name}"))));
     }
-    if base.is_empty() {
-        // Where clients of the 2025-06-18 revision look for the metadata when the 401 did not say.
-        paths.push(path("Exact", "/.well-known/oauth-protected-resource".to_owned()));
-    }
-    paths
 }

@@ -5,17 +5,21 @@
 //! same Secrets and ConfigMap out as files.
 
 mod autoscaling;
+mod backend;
 mod client_secret;
 mod cors;
 mod credentials;
 mod deployment;
 mod disruption;
+mod http_route;
 mod ingress;
 mod key_schedule;
 mod keys;
 mod login;
 mod metadata;
 mod network_policy;
+mod optional;
+mod paths;
 mod quantity;
 mod rights;
 mod server_config;
@@ -33,10 +37,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::DynamicObject;
 pub use login::LoginProblem;
 use metadata::Owner;
+pub use optional::OptionalKind;
+pub use paths::shared_url;
 use rand::CryptoRng;
 pub use rights::SERVER_ROLE;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use crate::api::labels::ENDPOINT_LABEL;
 /// The label of a client's Secret, with the client's name.
@@ -78,8 +84,8 @@ pub struct ClusterFacts {
     pub ingress_classes: BTreeMap<String, String>,
     /// The IngressClass that is marked as default.
     pub default_ingress_class: Option<String>,
-    /// Whether Traefik's `Middleware` kind (`traefik.io/v1alpha1`) is served.
-    pub traefik_middlewares: bool,
+    /// Which of the kinds that others bring are served.
+    pub optional: BTreeSet<OptionalKind>,
 }
 
 /// Plans what should exist for an endpoint.
@@ -90,7 +96,9 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     let owner = Owner::of(inputs.endpoint)?;
     let spec = &inputs.endpoint.spec;
     let url: PublicUrl = spec.url.parse().map_err(PlanError::Url)?;
-    let cors = cors::Cors::decide(spec, inputs.cluster);
+    let controller = backend::Controller::of(spec, inputs.cluster);
+    let cors = cors::Cors::decide(spec, &controller, inputs.cluster);
+    let backend = backend::Backend::decide(&owner, &url, &controller, inputs.cluster);
 
     let config =
         server_config::config(&owner, url.clone(), cors.enforcer, deployment::servers(&owner, inputs.replicas))?;
@@ -116,9 +124,11 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;
     objects.add(disruption::disruption_budget(&owner))?;
     objects.add(autoscaling::autoscaler(&owner))?;
-    objects.add([service::service(&owner)])?;
+    objects.add(backend.transport.as_ref())?;
+    objects.add([service::service(&owner, backend.service_annotations())])?;
     objects.add(cors.middleware(&owner))?;
-    objects.add(ingress::ingress(&owner, &url, cors::ingress_class(spec, inputs.cluster), &cors))?;
+    objects.add(ingress::ingress(&owner, &url, &controller, &cors, &backend))?;
+    objects.add(http_route::http_route(&owner, &url, inputs.cluster, &cors))?;
 
     Ok(Plan {
         config,
@@ -131,6 +141,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
         login_problems: login.problems,
         cors_enforcer: cors.enforcer,
         cors_note: cors.note,
+        backend_note: backend.note,
     })
 }
 
@@ -207,6 +218,8 @@ pub struct Plan {
     pub cors_enforcer: CorsEnforcer,
     /// Why it is not who the manifest might lead one to expect; a sentence for the status.
     pub cors_note: Option<String>,
+    /// What whoever stands in front of servers that speak TLS does not do by itself; a sentence for the status.
+    pub backend_note: Option<String>,
     /// When the plan changes by itself next: a rotation, of a client's secret or of keys, or the end of an overlap.
     pub next_change: Option<Timestamp>,
 }
@@ -322,4 +335,6 @@ pub enum CorsEnforcer {
     Traefik,
     /// A controller that reads ingress-nginx's annotations.
     IngressNginx,
+    /// A Gateway, by the filter of its HTTPRoute.
+    Gateway,
 }

@@ -18,7 +18,10 @@ pub use reference::page;
 use crate::{
     api::Scope,
     config::{PublicUrl, ServerConfig},
-    oauth::{Caller, challenge::insufficient_scope},
+    oauth::{
+        Caller,
+        challenge::{Resource, insufficient_scope},
+    },
     tools::{Call, Definition, Lookup, Registry, ToolError},
 };
 use axum::{
@@ -79,6 +82,7 @@ impl Api {
             return Err(Problem::internal("the request has no verified caller"));
         };
         let path = parts.uri.path().strip_prefix(self.url.path()).unwrap_or_default();
+        let resource = Resource::of(&parts.extensions, &self.url);
         let served = served(&self.tools);
         let matches: Vec<_> =
             served.iter().filter_map(|served| Some((served, rows::capture(served.row.path, path)?))).collect();
@@ -91,7 +95,7 @@ impl Api {
             Lookup::Found(entry) => entry,
             Lookup::NeedsScope(needed) => {
                 let what = format!("the tool {}", row.tool);
-                return Err(self.step_up(&what, needed, &caller));
+                return Err(step_up(&what, needed, &caller, resource));
             }
             Lookup::Unknown => return Err(nothing(&parts.method, [].into_iter())),
         };
@@ -99,28 +103,10 @@ impl Api {
         let arguments = arguments::collect(row, captured, parts.uri.query(), &body, &tool.input_schema)?;
         let call = Call { caller: Arc::clone(&caller), progress: None };
         match entry.call(arguments, call).await {
-            Ok(answer) => Ok(self.succeeded(row, answer.into_json())),
-            Err(ToolError::NeedsScope { what, scope }) => Err(self.step_up(what, scope, &caller)),
+            Ok(answer) => Ok(succeeded(row, answer.into_json(), resource)),
+            Err(ToolError::NeedsScope { what, scope }) => Err(step_up(what, scope, &caller, resource)),
             Err(error) => Err(Problem::of(&error)),
         }
-    }
-
-    fn succeeded(&self, row: &Row, output: Value) -> Response {
-        let id = output.get("id").and_then(Value::as_str).filter(|_| row.success == StatusCode::CREATED);
-        let location = id.map(|id| format!("{}{}/{id}", self.url.resource(), row.path));
-        let mut response = (row.success, Json(output)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
-            headers.insert(header::LOCATION, location);
-        }
-        response
-    }
-
-    fn step_up(&self, what: &str, needed: Scope, caller: &Caller) -> Problem {
-        let text = format!("{what} needs the scope {needed}, which this access token does not have");
-        let challenge = insufficient_scope(needed, caller, &text, &self.url);
-        Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", text).with(header::WWW_AUTHENTICATE, challenge)
     }
 
     async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
@@ -145,6 +131,24 @@ impl Api {
         }
         Ok(body)
     }
+}
+
+fn succeeded(row: &Row, output: Value, resource: &PublicUrl) -> Response {
+    let id = output.get("id").and_then(Value::as_str).filter(|_| row.success == StatusCode::CREATED);
+    let location = id.map(|id| format!("{}{}/{id}", resource.resource(), row.path));
+    let mut response = (row.success, Json(output)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
+        headers.insert(header::LOCATION, location);
+    }
+    response
+}
+
+fn step_up(what: &str, needed: Scope, caller: &Caller, resource: &PublicUrl) -> Problem {
+    let text = format!("{what} needs the scope {needed}, which this access token does not have");
+    let challenge = insufficient_scope(needed, caller, &text, resource);
+    Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", text).with(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// There is nothing at this path, or nothing for this method.

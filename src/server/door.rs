@@ -15,7 +15,7 @@ use crate::{
     identity::Logins,
     oauth::{
         AuthorizationServer, Backing, OAuthError,
-        challenge::Challenges,
+        challenge::{Challenges, Resource},
         metadata::{INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH},
         token,
         verify::Unauthenticated,
@@ -224,7 +224,7 @@ impl Door {
     ) -> Response {
         let caller = match self.authorization().caller(request.headers(), self.clock.now()).await {
             Ok(caller) => caller,
-            Err(why) => return self.unauthenticated(route, request.method(), request.headers(), why),
+            Err(why) => return self.unauthenticated(route, request, why),
         };
         if let Err(problem) = self.limiters.count_client(&caller.client_id) {
             return self.refuse(route, problem);
@@ -304,7 +304,7 @@ impl Door {
 
     /// 401 in the protocol of the route, and for somebody who opened the endpoint's URL in a browser, a line about what
     /// this is.
-    fn unauthenticated(&self, route: Route, method: &Method, headers: &HeaderMap, why: Unauthenticated) -> Response {
+    fn unauthenticated(&self, route: Route, request: &Request, why: Unauthenticated) -> Response {
         self.metrics.not_authenticated(why.reason());
         if why == Unauthenticated::Unavailable {
             // Nothing is wrong with the token: the client must not throw it away.
@@ -313,16 +313,18 @@ impl Door {
                 .into_response(route);
         }
         let config = &self.mounted.config;
-        let accepts_html = headers
+        let accepts_html = request
+            .headers()
             .get_all(header::ACCEPT)
             .iter()
             .any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")));
-        let challenge = self.challenges.bearer(why);
-        if route == Route::Mcp && method == Method::GET && accepts_html {
+        let resource = Resource::of(request.extensions(), &config.url);
+        let challenge = self.challenges.bearer(why, resource);
+        if route == Route::Mcp && request.method() == Method::GET && accepts_html {
             let text = format!(
                 "This is the MCP endpoint \"{}\", for AI agents and not for browsers.\nAdd this URL to your agent: {}\n",
                 config.endpoint,
-                config.url.resource()
+                resource.resource()
             );
             return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response();
         }

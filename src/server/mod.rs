@@ -5,6 +5,7 @@
 //! files change, so that a request sees either all of the old configuration or all of the new.
 
 mod address;
+mod alias;
 mod body;
 mod connections;
 mod door;

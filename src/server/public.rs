@@ -18,6 +18,7 @@
 
 use super::{
     address,
+    alias::Aliases,
     door::Door,
     problem::Problem,
     unread::{Unread, read_on_refused},
@@ -56,6 +57,7 @@ const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=
 pub struct Public {
     door: Arc<Door>,
     endpoint: Arc<mcp::Endpoint>,
+    aliases: Aliases,
     router: Router,
 }
 
@@ -66,9 +68,13 @@ impl Public {
         let endpoint = Arc::new(mcp::Endpoint::new(config, Arc::clone(tools), abort));
         let api = Arc::new(rest::Api::new(config, Arc::clone(tools)));
         let url = &config.url;
-        let resource = metadata::protected_resource(config);
+        let resource = metadata::protected_resource(config, url);
         let mut documents =
             Router::new().without_v07_checks().route(&url.resource_metadata_path(), get(document(resource.clone())));
+        for alias in config.path_aliases.iter().map(|path| url.at_path(path)) {
+            let resource = metadata::protected_resource(config, &alias);
+            documents = documents.route(&alias.resource_metadata_path(), get(document(resource)));
+        }
         documents = documents
             .route(&format!("{}{}", url.path(), rest::OPENAPI_PATH), get(document(rest::document(config, tools))))
             .route(&format!("{}{}", url.path(), rest::REFERENCE_PATH), get(reference(config, tools)));
@@ -122,7 +128,7 @@ impl Public {
             .merge(door.pages().map(|pages| Arc::clone(pages).router()).unwrap_or_default())
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method);
-        Ok(Self { door: Arc::clone(door), endpoint, router })
+        Ok(Self { door: Arc::clone(door), endpoint, aliases: Aliases::new(config), router })
     }
 
     /// What the checks need.
@@ -140,6 +146,7 @@ impl Public {
         let door = &self.door;
         let _in_flight = door.metrics().request_begins();
         let begin = tokio::time::Instant::now();
+        self.aliases.resolve(&mut request);
         let route = door.route(request.uri().path());
         let rules = &door.mounted().config.access;
         let client = request

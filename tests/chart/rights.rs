@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     path::Path,
-    process::Output,
+    process::{Command, Output},
     sync::{Arc, Mutex},
 };
 use tokio_util::sync::CancellationToken;
@@ -99,32 +99,19 @@ fn granted(names: &[&str]) -> BTreeSet<Use> {
     all
 }
 
-/// Kinds that a cluster may offer, without their schemas; and a class of Ingress that is Traefik's.
+/// The kinds of the Gateway API and of Traefik, and a class of Ingress that is Traefik's.
 fn offer_more_kinds(node: &Node) {
-    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let kind = |group: &str, version: &str, kind: &str, plural: &str| {
-        json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": format!("{plural}.{group}"),
-                "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
-            "spec": {
-                "group": group, "scope": "Namespaced",
-                "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
-                "versions": [{"name": version, "served": true, "storage": true,
-                    "schema": {"openAPIV3Schema": open}, "subresources": {"status": {}}}],
-            },
-        })
-    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/controlplane/kinds.sh");
+    let output = Command::new("bash").arg(script).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let folder = String::from_utf8(output.stdout).unwrap();
+    let done = node.kubectl(&["apply", "--server-side", "-f", folder.trim()]);
+    assert!(done.status.success(), "{done:?}");
     let class = json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "traefik"},
         "spec": {"controller": "traefik.io/ingress-controller"},
     });
-    let all = [
-        kind("traefik.io", "v1alpha1", "Middleware", "middlewares"),
-        kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
-        class,
-    ];
-    node.apply(&json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string());
+    node.apply(&class.to_string());
     let waited = node.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
     assert!(waited.status.success(), "{waited:?}");
 }
@@ -192,6 +179,7 @@ async fn an_endpoint_of_every_shape(stage: &Stage<'_>) {
     let cors = json!({"allowedOrigins": ["https://claude.ai"]});
     let rich = json!({
         "url": url, "cors": cors, "deployment": scaled, "exposure": {"ingress": {"className": "traefik"}},
+        "tls": {"secretName": "wide-tls"},
     });
     let observed = "--for=jsonpath={.status.observedGeneration}";
     let told = |generation: u32| {
@@ -211,6 +199,7 @@ async fn an_endpoint_of_every_shape(stage: &Stage<'_>) {
         "poddisruptionbudgets",
         "horizontalpodautoscalers",
         "middlewares",
+        "serverstransports",
     ];
     let names = async |kind: &str| {
         let shown = stage.kubectl(&["get", kind, "-l", "portcullis.dev/endpoint=wide", "-o", "name"]);
@@ -236,7 +225,7 @@ async fn an_endpoint_of_every_shape(stage: &Stage<'_>) {
             r#"--patch=[{"op": "replace", "path": "/spec/ports/0/port", "value": 81}]"#,
         ]);
         eventually("it is repaired", async || {
-            (stage.kubectl(&["get", "service/wide", "-o", "jsonpath={.spec.ports[0].port}"]) == "80").then_some(())
+            (stage.kubectl(&["get", "service/wide", "-o", "jsonpath={.spec.ports[0].port}"]) == "443").then_some(())
         })
         .await;
     }
@@ -244,7 +233,7 @@ async fn an_endpoint_of_every_shape(stage: &Stage<'_>) {
         "url": url, "deployment": {"replicas": 0}, "exposure": {"none": {}}, "network": {"networkPolicy": false},
     });
     stage.kubectl(&["replace", "-f", &manifest(stage, &endpoint(&poor))]);
-    for kind in ["ingresses", "networkpolicies", "horizontalpodautoscalers", "middlewares"] {
+    for kind in ["ingresses", "networkpolicies", "horizontalpodautoscalers", "middlewares", "serverstransports"] {
         eventually(&format!("no {kind}"), async || names(kind).await.is_empty().then_some(())).await;
     }
     let gateway =

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod alias;
 mod by_hand;
 #[path = "../support/dev.rs"]
 mod dev;
@@ -20,7 +21,13 @@ use stage::Stage;
 async fn the_guides_javascript() {
     let stage = Stage::start().await;
     let id = stage.workspace("web").await;
-    let mut guide = Script::start("clients/guide.mjs", &[], &[("URL", &stage.url), ("TOKEN", &stage.token)]).await;
+    for url in [&stage.url, &stage.alias()] {
+        guide_at(url, &stage.token, &id).await;
+    }
+}
+
+async fn guide_at(url: &str, token: &str, id: &str) {
+    let mut guide = Script::start("clients/guide.mjs", &[], &[("URL", url), ("TOKEN", token)]).await;
 
     let listed = guide.must("listWorkspaces", json!(null)).await;
     assert_eq!(listed["workspaces"][0]["id"], id);
@@ -30,7 +37,7 @@ async fn the_guides_javascript() {
     );
 
     // By its id, as the guide does, and by its name.
-    for workspace in [&*id, "web"] {
+    for workspace in [id, "web"] {
         let done = guide.must("executeCommand", json!([workspace, "echo out; echo err >&2; exit 3"])).await;
         assert_eq!(
             (&done["exit_code"], &done["stdout"], &done["stderr"]),

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use std::{fs, path::Path};
 use tempfile::TempDir;
 
+/// The path that the guide's JavaScript is written for.
+pub const ALIAS: &str = "/api/experimental/mcp/http";
+
 pub struct Stage {
     pub url: String,
     pub token: String,
@@ -30,6 +33,7 @@ impl Stage {
         let mut documents: Vec<Value> = serde_saphyr::from_slice_multiple(&fs::read(example).unwrap()).unwrap();
         // More than it is meant for: schemathesis asks as fast as it can.
         documents[0]["spec"]["limits"] = json!({"requestsPerSecond": 10_000, "burst": 10_000});
+        documents[0]["spec"]["pathAliases"] = json!([ALIAS]);
         documents[1]["spec"]["scopes"] = json!(Scope::ALL);
         let text: Vec<String> = documents.iter().map(Value::to_string).collect();
         fs::write(&manifests, text.join("\n---\n")).unwrap();
@@ -44,12 +48,27 @@ impl Stage {
 
     /// A token of the client's, for fewer scopes where they are given.
     pub async fn token_for(&self, scopes: Option<&str>) -> String {
+        self.token_with(&scopes.map(|scopes| ("scope", scopes)).into_iter().collect::<Vec<_>>()).await
+    }
+
+    /// One for which these parameters are sent too.
+    pub async fn token_with(&self, more: &[(&str, &str)]) -> String {
+        let answer = self.try_token_with(more).await;
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    /// What the token endpoint answers to it.
+    pub async fn try_token_with(&self, more: &[(&str, &str)]) -> Value {
         let of = |file: &str| fs::read_to_string(self.folder.path().join("secrets/ci-agent-oauth").join(file)).unwrap();
         let (id, secret, token_url) = (of("client-id"), of("client-secret"), of("token-url"));
         let mut form = vec![("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
-        form.extend(scopes.map(|scopes| ("scope", scopes)));
-        let answer: Value = self.client.post(token_url).form(&form).send().await.unwrap().json().await.unwrap();
-        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+        form.extend(more);
+        self.client.post(token_url).form(&form).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// The same endpoint, as the guide knows it.
+    pub fn alias(&self) -> String {
+        self.url.replace("/mcp", ALIAS)
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Answer {

@@ -107,7 +107,7 @@ impl AuthorizationServer {
         // Who makes the request is settled first, whatever it is for.
         let client = self.authenticate(headers, &parameters, address, now).await?;
         let request = TokenRequest { client: &client, parameters: &parameters, address, now };
-        if !parameters.are_for(&self.resource) {
+        if !parameters.are_for(&self.resources) {
             return Err(OAuthError::InvalidTarget(self.resource.clone()));
         }
         match grant_type {

@@ -26,7 +26,7 @@ impl AuthorizationServer {
         if self.workload_rules.is_empty() {
             return Err(WorkloadError::NoRules.into());
         }
-        if !parameters.are_for(&self.resource) {
+        if !parameters.are_for(&self.resources) {
             return Err(OAuthError::InvalidTarget(self.resource.clone()));
         }
         let verified = self.workloads.verify(assertion, &self.issuer, now).await;

@@ -1,14 +1,18 @@
 //! The conditions and the status of an endpoint.
 
-use super::{Obstacle, finding, reason};
+use super::{
+    Obstacle,
+    exposed::{Notes, WayIn, enforcer_name, exposed},
+    finding, reason,
+};
 use crate::{
     api::{
         McpEndpoint, McpEndpointStatus,
-        condition::{AVAILABLE, CREDENTIALS_LOADED, EXPOSED, Finding, LOGINS_READY, READY, VERIFIED, conditions},
+        condition::{AVAILABLE, CREDENTIALS_LOADED, Finding, LOGINS_READY, READY, VERIFIED, conditions},
     },
     config::{PublicUrl, Revision},
     operator::{servers::Report, verify::VerifyError},
-    plan::{ClientPlan, CorsEnforcer, LoginProblem},
+    plan::{ClientPlan, LoginProblem},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -23,12 +27,14 @@ pub struct Observed<'a> {
     pub url: &'a PublicUrl,
     /// The planned revision.
     pub revision: &'a Revision,
-    /// Who speaks CORS, and why.
-    pub cors: (CorsEnforcer, Option<&'a str>),
+    /// The endpoint's namespace.
+    pub namespace: &'a str,
     /// The live Deployment, without metadata.
     pub deployment: Option<&'a Value>,
-    /// Whether an Ingress is planned, and the live one without metadata.
-    pub ingress: Option<Option<&'a Value>>,
+    /// What leads to the endpoint.
+    pub way_in: WayIn<'a>,
+    /// What is to be said of it.
+    pub notes: Notes<'a>,
     /// Every running server's name and report.
     pub servers: &'a [(String, Report)],
     /// The MCP revisions that every ready server offers, or what went wrong; `None`: no server is ready.
@@ -44,7 +50,8 @@ pub struct Observed<'a> {
 /// The conditions of an endpoint, `Ready` first.
 #[must_use]
 pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
-    let mut parts = vec![available(observed), exposed(observed), credentials_loaded(observed), verified(observed)];
+    let exposed = exposed(observed.way_in, observed.notes, observed.namespace);
+    let mut parts = vec![available(observed), exposed, credentials_loaded(observed), verified(observed)];
     parts.extend(logins_ready(observed));
     let failing = parts.iter().find(|part| part.holds != Some(true) && part.reason != reason::ADDRESS_NOT_ALLOWED);
     let ready = match (observed.obstacle, failing) {
@@ -83,27 +90,6 @@ fn available(observed: &Observed<'_>) -> Finding {
     let why = condition("ReplicaFailure").and_then(|condition| condition["message"].as_str());
     let message = why.map_or_else(|| count.clone(), |why| format!("{count}: {why}"));
     finding(AVAILABLE, Some(false), reason::SERVERS_STARTING, message)
-}
-
-fn exposed(observed: &Observed<'_>) -> Finding {
-    let cors = match observed.cors {
-        (CorsEnforcer::Server, None) => String::new(),
-        (enforcer, note) => {
-            let note = note.map(|note| format!(" ({note})")).unwrap_or_default();
-            format!("; CORS is enforced by {}{note}", enforcer_name(enforcer))
-        }
-    };
-    let (holds, reason, what) = match observed.ingress {
-        None => (true, reason::CLUSTER_ONLY, "spec.exposure is none: only reachable inside the cluster".to_owned()),
-        Some(None) => (false, reason::INGRESS_MISSING, "the Ingress does not exist yet".to_owned()),
-        Some(Some(live)) => {
-            let address = live.pointer("/status/loadBalancer/ingress/0");
-            let address = address.and_then(|at| at["hostname"].as_str().or_else(|| at["ip"].as_str()));
-            let at = address.map_or("no controller has given it an address yet".to_owned(), |at| format!("at {at}"));
-            (true, reason::INGRESS_APPLIED, format!("the Ingress exists, {at}"))
-        }
-    };
-    finding(EXPOSED, Some(holds), reason, format!("{what}{cors}"))
 }
 
 fn credentials_loaded(observed: &Observed<'_>) -> Finding {
@@ -203,7 +189,7 @@ pub fn endpoint_status(
         ready_replicas: ready.and_then(|ready| i32::try_from(ready).ok()).unwrap_or_default(),
         clients: i32::try_from(usable).unwrap_or(i32::MAX),
         active_grants: observed.active_grants,
-        cors_enforced_by: Some(enforcer_name(observed.cors.0).to_owned()),
+        cors_enforced_by: Some(enforcer_name(observed.notes.cors).to_owned()),
         server_version: reports().map(|report| report.version.clone()).min(),
         protocol_versions: observed.verified.and_then(|verified| verified.as_ref().ok()).cloned().unwrap_or_default(),
         conditions: conditions(&endpoint_findings(observed), previous, generation, now),
@@ -221,18 +207,11 @@ pub fn blocked_status(endpoint: &McpEndpoint, obstacle: &Obstacle, now: Timestam
     McpEndpointStatus { observed_generation: generation, conditions, ..before }
 }
 
-fn enforcer_name(enforcer: CorsEnforcer) -> &'static str {
-    match enforcer {
-        CorsEnforcer::Server => "Server",
-        CorsEnforcer::Traefik => "Traefik",
-        CorsEnforcer::IngressNginx => "IngressNginx",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LoadedRevision;
+    use crate::{api::condition::EXPOSED, config::LoadedRevision, plan::CorsEnforcer};
+    use kube::core::DynamicObject;
     use serde_json::json;
 
     fn url() -> PublicUrl {
@@ -252,6 +231,11 @@ mod tests {
         json!({"spec": {"replicas": replicas}, "status": {"readyReplicas": ready, "conditions": conditions}})
     }
 
+    fn ingress() -> DynamicObject {
+        let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
+        serde_json::from_value(json!({"metadata": {"name": "agents"}, "status": status})).unwrap()
+    }
+
     /// The type, status and reason of each finding.
     fn summary(findings: &[Finding]) -> Vec<(&str, Option<bool>, &str)> {
         findings.iter().map(|finding| (finding.kind, finding.holds, finding.reason)).collect()
@@ -262,7 +246,7 @@ mod tests {
         let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b"", b""));
         let offers = Ok(vec!["2026-07-28".to_owned()]);
         let up = deployment(2, 2, "True");
-        let ingress = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+        let ingress = ingress();
         let servers = [
             ("a".to_owned(), Ok(loaded(new.clone(), "1", None))),
             ("b".to_owned(), Ok(loaded(new.clone(), "1", None))),
@@ -270,9 +254,10 @@ mod tests {
         let good = Observed {
             url: &url,
             revision: &new,
-            cors: (CorsEnforcer::Server, None),
+            namespace: "dev",
             deployment: Some(&up),
-            ingress: Some(Some(&ingress)),
+            way_in: WayIn::Ingress(Some(&ingress)),
+            notes: Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None },
             servers: &servers,
             verified: Some(&offers),
             active_grants: 0,
@@ -323,8 +308,14 @@ mod tests {
                 false,
             ),
             (Observed { deployment: None, ..good.clone() }, AVAILABLE, Some(false), reason::SERVERS_STARTING, false),
-            (Observed { ingress: None, ..good.clone() }, EXPOSED, Some(true), reason::CLUSTER_ONLY, true),
-            (Observed { ingress: Some(None), ..good.clone() }, EXPOSED, Some(false), reason::INGRESS_MISSING, false),
+            (Observed { way_in: WayIn::None, ..good.clone() }, EXPOSED, Some(true), reason::CLUSTER_ONLY, true),
+            (
+                Observed { way_in: WayIn::Ingress(None), ..good.clone() },
+                EXPOSED,
+                Some(false),
+                reason::INGRESS_MISSING,
+                false,
+            ),
             (Observed { servers: &[], ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::NO_SERVERS, false),
             (Observed { servers: &lagging, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::LOADING, false),
             (Observed { servers: &silent, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::LOADING, false),

@@ -2,10 +2,12 @@
 
 mod client;
 mod endpoint;
+mod exposed;
 pub mod reason;
 
 pub use client::{client_status, registered_status, stranded_status};
 pub use endpoint::{Observed, blocked, blocked_status, endpoint_findings, endpoint_status, has_loaded};
+pub use exposed::{Notes, WayIn};
 
 use crate::api::condition::Finding;
 

@@ -14,6 +14,16 @@ pub const INGRESS_APPLIED: &str = "IngressApplied";
 pub const CLUSTER_ONLY: &str = "ClusterOnly";
 /// The Ingress is not there yet.
 pub const INGRESS_MISSING: &str = "IngressMissing";
+/// Every Gateway has accepted the HTTPRoute.
+pub const ROUTE_ACCEPTED: &str = "RouteAccepted";
+/// The HTTPRoute is not there yet, or a Gateway has not answered for it.
+pub const ROUTE_PENDING: &str = "RoutePending";
+/// A Gateway does not take the HTTPRoute.
+pub const ROUTE_REFUSED: &str = "RouteRefused";
+/// The cluster has no HTTPRoutes.
+pub const GATEWAY_API_MISSING: &str = "GatewayApiMissing";
+/// An older endpoint of the namespace has one of the URLs.
+pub const URL_TAKEN: &str = "UrlTaken";
 /// Every server has loaded the newest files.
 pub const LOADED: &str = "Loaded";
 /// Some servers have not.

@@ -1,16 +1,20 @@
 //! Routes, CORS and what the manifest may have wrong.
 
-use super::World;
+use super::{World, find};
 use crate::plan::{CorsEnforcer, PlanError};
-use std::error::Error as _;
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, error::Error as _};
 
+const GATEWAY: &str = "exposure: {gateway: {parentRefs: [{name: edge, namespace: net, sectionName: https}]}}";
 const ORIGINS: &str = "url: https://mcp.example.com/mcp\ncors: {allowedOrigins: ['https://claude.ai']}";
 
 #[test]
 fn one_side_speaks_cors_and_the_note_says_why() {
-    use CorsEnforcer::{IngressNginx, Server, Traefik};
+    use CorsEnforcer::{Gateway, IngressNginx, Server, Traefik};
     let class = |name: &str| format!("{ORIGINS}\nexposure: {{ingress: {{className: {name}}}}}");
     let server = ORIGINS.replace('}', ", enforcedBy: Server}");
+    let by_route = format!("{ORIGINS}\n{GATEWAY}");
+    let by_filter = by_route.replacen('}', ", enforcedBy: Gateway}", 1);
     for (spec, expected, note) in [
         (ORIGINS.to_owned(), Traefik, None),
         (class("nginx"), IngressNginx, None),
@@ -20,6 +24,9 @@ fn one_side_speaks_cors_and_the_note_says_why() {
         (server, Server, None),
         (format!("{ORIGINS}\nexposure: {{none: {{}}}}"), Server, None),
         ("url: https://mcp.example.com/mcp".to_owned(), Server, None),
+        (by_route, Server, None),
+        (by_filter.replace("https://claude", "http://[::1]:3000', 'https://claude"), Server, Some("http://[::1]:3000")),
+        (by_filter, Gateway, None),
     ] {
         let plan = World::new(&spec).plan();
         assert_eq!(plan.cors_enforcer, expected, "{spec}");
@@ -32,14 +39,17 @@ fn one_side_speaks_cors_and_the_note_says_why() {
         assert_eq!(middlewares, usize::from(expected == Traefik), "{spec}");
         let ingress = plan.objects.iter().find(|planned| planned.kind() == "Ingress");
         let annotated = ingress.is_some_and(|ingress| ingress.object.metadata.annotations.is_some());
-        assert_eq!(annotated, expected != Server, "{spec}");
+        assert_eq!(annotated, matches!(expected, Traefik | IngressNginx), "{spec}");
+        let route = plan.objects.iter().find(|planned| planned.kind() == "HTTPRoute");
+        let filtered = route.is_some_and(|route| route.object.data["spec"]["rules"][0].get("filters").is_some());
+        assert_eq!(filtered, expected == Gateway, "{spec}");
     }
 }
 
 #[test]
 fn traefik_without_its_own_kinds_leaves_cors_to_the_servers() {
     let mut world = World::new(ORIGINS);
-    world.cluster.traefik_middlewares = false;
+    world.cluster.optional.clear();
     let plan = world.plan();
     assert_eq!(plan.cors_enforcer, CorsEnforcer::Server);
     assert!(plan.cors_note.unwrap().contains("traefik.io/v1alpha1"));
@@ -52,6 +62,10 @@ fn traefik_without_its_own_kinds_leaves_cors_to_the_servers() {
 fn what_the_manifest_leaves_out_is_not_planned() {
     for (spec, kind) in [
         ("exposure: {none: {}}", "Ingress"),
+        ("exposure: {none: {}}", "HTTPRoute"),
+        ("exposure: {ingress: {}}", "HTTPRoute"),
+        (GATEWAY, "Ingress"),
+        ("exposure: {ingress: {}}", "ServersTransport"),
         ("network: {networkPolicy: false}", "NetworkPolicy"),
         ("deployment: {replicas: 1}", "PodDisruptionBudget"),
         ("deployment: {autoscaling: {min: 1, max: 3}}", "PodDisruptionBudget"),
@@ -93,4 +107,162 @@ fn a_change_of_configuration_or_credentials_rolls_nothing_out() {
     );
     assert_eq!(plain, changed);
     assert_ne!(revision, other);
+}
+
+#[test]
+fn a_route_is_planned_only_where_there_are_routes() {
+    let mut world = World::new(&format!("{ORIGINS}\n{GATEWAY}"));
+    world.cluster.optional.clear();
+    let plan = world.plan();
+    assert!(plan.objects.iter().all(|planned| !["HTTPRoute", "Ingress"].contains(&planned.kind())));
+}
+
+/// The host and the paths of the Ingress, or of the HTTPRoute.
+fn routed(spec: &str) -> BTreeSet<(String, String, String)> {
+    let plan = World::new(spec).plan();
+    let of =
+        |kind: &str| plan.objects.iter().find(|planned| planned.kind() == kind).map(|planned| &planned.object.data);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    if let Some(ingress) = of("Ingress") {
+        let rule = &ingress["spec"]["rules"][0];
+        let paths = rule["http"]["paths"].as_array().unwrap().iter();
+        return paths.map(|it| (rule["host"].to_string(), text(&it["pathType"]), text(&it["path"]))).collect();
+    }
+    let spec = &of("HTTPRoute").unwrap()["spec"];
+    let rules = spec["rules"].as_array().unwrap();
+    assert!(rules.len() <= 16 && rules.iter().all(|rule| rule["matches"].as_array().unwrap().len() <= 8));
+    let matches = rules.iter().flat_map(|rule| rule["matches"].as_array().unwrap());
+    let as_ingress = |kind: &Value| text(kind).replace("PathPrefix", "Prefix");
+    matches
+        .map(|it| (spec["hostnames"][0].to_string(), as_ingress(&it["path"]["type"]), text(&it["path"]["value"])))
+        .collect()
+}
+
+#[test]
+fn an_ingress_and_a_route_lead_to_the_same_paths() {
+    let aliases: Vec<String> = (0..8).map(|number| format!("/alias/{number}")).collect();
+    for spec in [
+        "url: https://h.example.com/mcp".to_owned(),
+        "url: https://h.example.com/a/mcp\nexternalIssuer: {issuerUrl: 'https://idp.example.com'}".to_owned(),
+        format!("url: https://h.example.com/mcp\npathAliases: {}", json!(aliases)),
+        "url: https://192.0.2.1/mcp".to_owned(),
+    ] {
+        assert_eq!(routed(&spec), routed(&format!("{spec}\n{GATEWAY}")), "{spec}");
+    }
+}
+
+#[test]
+fn endpoints_of_one_host_have_no_path_in_common() {
+    for exposure in ["", GATEWAY] {
+        let urls = ["https://h.example.com/mcp", "https://h.example.com/a/mcp", "https://h.example.com/b/mcp"];
+        let all: Vec<_> = urls.iter().map(|url| routed(&format!("url: {url}\n{exposure}"))).collect();
+        for (number, one) in all.iter().enumerate() {
+            for other in &all[number + 1..] {
+                assert!(one.is_disjoint(other), "{:?}", one.intersection(other).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+#[test]
+fn cert_manager_is_told_whom_to_ask() {
+    let annotations = |tls: &str| {
+        let spec = format!("url: https://h.example.com/mcp\nexposure: {{ingress: {{className: haproxy, tls: {tls}}}}}");
+        let plan = World::new(&spec).plan();
+        let ingress = find(&plan, "Ingress", "agents").object.clone();
+        let secret = ingress.data["spec"]["tls"][0]["secretName"].as_str().map(str::to_owned);
+        (json!(ingress.metadata.annotations), secret)
+    };
+    for (tls, expected, secret) in [
+        ("{secretName: mine}", Value::Null, "mine"),
+        ("{issuerRef: {name: a}}", json!({"cert-manager.io/issuer": "a"}), "agents-tls"),
+        (
+            "{secretName: mine, issuerRef: {name: a, kind: ClusterIssuer}}",
+            json!({"cert-manager.io/cluster-issuer": "a"}),
+            "mine",
+        ),
+        (
+            "{issuerRef: {name: a, kind: AWSPCAIssuer, group: awspca.cert-manager.io}}",
+            json!({
+                "cert-manager.io/issuer": "a", "cert-manager.io/issuer-kind": "AWSPCAIssuer",
+                "cert-manager.io/issuer-group": "awspca.cert-manager.io",
+            }),
+            "agents-tls",
+        ),
+    ] {
+        assert_eq!(annotations(tls), (expected, Some(secret.to_owned())), "{tls}");
+    }
+}
+
+#[test]
+fn who_stands_in_front_is_told_that_the_servers_speak_tls() {
+    let tls = "url: https://h.example.com/mcp\ntls: {secretName: cert}";
+    let class = |name: &str| format!("{tls}\nexposure: {{ingress: {{className: {name}}}}}");
+    let own = "nginx.ingress.kubernetes.io/backend-protocol";
+    for (spec, annotated, note) in [
+        (format!("{tls}\nexposure: {{none: {{}}}}"), json!([null, null]), None),
+        (
+            class("traefik"),
+            json!([null, {
+                "traefik.ingress.kubernetes.io/service.serversscheme": "https",
+                "traefik.ingress.kubernetes.io/service.serverstransport": "dev-agents-servers@kubernetescrd",
+            }]),
+            None,
+        ),
+        (class("nginx"), json!([{own: "HTTPS"}, null]), Some("does not check their certificate")),
+        (
+            class("nginx").replace("}}", &format!(", annotations: {{{own}: GRPCS}}}}}}")),
+            json!([{own: "GRPCS"}, null]),
+            Some("does not check their certificate"),
+        ),
+        (class("haproxy"), json!([null, null]), Some("haproxy.org/ingress-controller/haproxy")),
+        (format!("{tls}\n{GATEWAY}"), json!([null, null]), Some("BackendTLSPolicy")),
+    ] {
+        let plan = World::new(&spec).plan();
+        let of = |kind: &str| plan.objects.iter().find(|planned| planned.kind() == kind).map(|planned| &planned.object);
+        let service = of("Service").unwrap();
+        let port = &service.data["spec"]["ports"][0];
+        assert_eq!((&port["port"], &port["appProtocol"]), (&json!(443), &json!("https")));
+        let annotations =
+            [of("Ingress").and_then(|it| it.metadata.annotations.clone()), service.metadata.annotations.clone()];
+        assert_eq!(json!(annotations), annotated, "{spec}");
+        assert_eq!(plan.backend_note.is_some(), note.is_some(), "{plan:?}");
+        assert!(note.is_none_or(|part| plan.backend_note.unwrap().contains(part)), "{spec}");
+    }
+    let mut world = World::new(&class("traefik"));
+    world.cluster.optional.clear();
+    let plan = world.plan();
+    assert!(plan.backend_note.unwrap().contains("ServersTransport kind"));
+}
+
+#[test]
+fn the_rates_are_shared_by_the_servers_that_there_are_meant_to_be() {
+    let servers = |deployment: &str, replicas: Option<i32>| {
+        let mut world = World::new(&format!("url: https://h.example.com/mcp\ndeployment: {deployment}"));
+        world.replicas = replicas;
+        world.plan().config.limits.servers
+    };
+    for (deployment, replicas, expected) in [
+        ("{}", None, 2),
+        ("{}", Some(7), 2),
+        ("{replicas: 3}", Some(1), 3),
+        ("{replicas: 0}", Some(0), 1),
+        ("{autoscaling: {min: 2, max: 9}}", None, 2),
+        ("{autoscaling: {min: 2, max: 9}}", Some(5), 5),
+        ("{autoscaling: {min: 2, max: 9}}", Some(0), 1),
+    ] {
+        assert_eq!(servers(deployment, replicas), expected, "{deployment} {replicas:?}");
+    }
+}
+
+#[test]
+fn another_version_of_the_operator_plans_the_same() {
+    let version = env!("CARGO_PKG_VERSION");
+    let plan = World::new(&format!("{ORIGINS}\ndeployment: {{autoscaling: {{min: 2, max: 5}}}}"))
+        .with_client("bot", "scopes: [files:read]\ngrants: [client_credentials]")
+        .plan();
+    for planned in &plan.objects {
+        let text = serde_json::to_string(&planned.object).unwrap();
+        assert!(!text.contains(version), "{} {}: {text}", planned.kind(), planned.name());
+    }
 }

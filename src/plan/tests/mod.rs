@@ -7,7 +7,7 @@ mod login;
 mod properties;
 mod snapshots;
 
-use super::{ClusterFacts, Inputs, Plan, PlanError, PlannedObject, plan};
+use super::{ClusterFacts, Inputs, OptionalKind, Plan, PlanError, PlannedObject, plan};
 use crate::api::{McpEndpoint, OAuthClient};
 use crate::config::{CLIENTS_FILE, Clients};
 use jiff::Timestamp;
@@ -49,7 +49,7 @@ impl World {
                 .map(|(class, controller)| (class.to_owned(), controller.to_owned()))
                 .into(),
                 default_ingress_class: Some("traefik".to_owned()),
-                traefik_middlewares: true,
+                optional: OptionalKind::ALL.into(),
             },
             replicas: None,
             now: "2026-03-01T10:00:00.25Z".parse().unwrap(),

@@ -85,6 +85,37 @@ fn an_endpoint_with_everything() {
 }
 
 #[test]
+fn an_endpoint_behind_a_gateway() {
+    let spec = "
+url: https://mcp.example.com/team/mcp
+pathAliases: [/api/experimental/mcp/http]
+cors: {allowedOrigins: ['https://claude.ai', 'https://*.example.com'], maxAge: 0s, enforcedBy: Gateway}
+exposure:
+  gateway:
+    parentRefs: [{name: edge, namespace: net, sectionName: https}, {name: inner}]
+    annotations: {example.com/team: a}
+";
+    let plan = World::new(spec).plan();
+    for (kind, name) in [("ConfigMap", "agents-config"), ("HTTPRoute", "agents")] {
+        assert_yaml_snapshot!(format!("gateway-{kind}-{name}"), shown(&plan, kind, name));
+    }
+}
+
+#[test]
+fn servers_that_speak_tls() {
+    let plan = World::new("url: https://mcp.example.com:8443/mcp\ntls: {secretName: mcp-tls}").plan();
+    for (kind, name) in [
+        ("ConfigMap", "agents-config"),
+        ("Deployment", "agents"),
+        ("Service", "agents"),
+        ("ServersTransport", "agents-servers"),
+        ("Ingress", "agents"),
+    ] {
+        assert_yaml_snapshot!(format!("tls-{kind}-{name}"), shown(&plan, kind, name));
+    }
+}
+
+#[test]
 fn with_an_external_issuer_servers_keep_workspaces_too() {
     let world = "url: https://mcp.example.com/mcp\nexternalIssuer: {issuerUrl: https://idp.example.com}";
     let plan = World::new(world).plan();

@@ -1,6 +1,7 @@
 //! What admission refuses and what it takes, and that `portcullis dev` and a cluster agree on it: every manifest here
 //! is put to the real API server and to [`portcullis::api::validation`].
 
+mod edge;
 mod exec;
 mod login;
 mod right;

@@ -1,6 +1,6 @@
 //! Manifests that admission takes, and their defaults.
 
-use super::{Kind, login, workspaces};
+use super::{Kind, edge, login, workspaces};
 use serde_json::{Value, json};
 
 /// A manifest that is right, and what its `spec` holds once the defaults are in.
@@ -13,6 +13,7 @@ pub struct Right {
 
 pub fn right_manifests() -> Vec<Right> {
     let mut rows = plain_manifests();
+    rows.extend(edge::right_manifests());
     rows.extend(login::right_manifests());
     rows.extend(workspaces::right_manifests());
     rows
@@ -29,8 +30,8 @@ fn plain_manifests() -> Vec<Right> {
             "tokens": {"accessLifetime": "15m", "refreshLifetime": "720h", "refreshIdle": "168h", "keyRotation": "2160h"},
             "tools": {"allow": ["*"], "deny": []},
             "cors": {"allowedOrigins": [], "maxAge": "2h", "enforcedBy": "Auto"},
-            "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": 20, "maxBodySize": "4Mi"},
-            "network": {"allowedCidrs": [], "trustedProxies": [], "networkPolicy": true},
+            "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": 20, "maxBodySize": "4Mi", "maxConnections": 1000},
+            "network": {"allowedCidrs": [], "trustedProxies": [], "proxyProtocol": false, "networkPolicy": true},
             "exposure": {},
             "deployment": {},
         })),

@@ -1,6 +1,6 @@
 //! Manifests that admission refuses, each wrong in one thing.
 
-use super::{Kind, login, workspaces};
+use super::{Kind, edge, login, workspaces};
 use serde_json::{Value, json};
 
 /// A manifest that is wrong in one thing.
@@ -99,6 +99,7 @@ fn many_annotations() -> Value {
 
 pub fn wrong_manifests() -> Vec<Wrong> {
     let mut rows = wrong_endpoints();
+    rows.extend(edge::wrong_endpoints());
     rows.extend(login::wrong_logins());
     rows.extend(login::wrong_policies());
     rows.extend(wrong_clients());
@@ -137,11 +138,11 @@ fn wrong_endpoints() -> Vec<Wrong> {
         url("a port that is none", "https://mcp.example.com:99999/mcp", "the port must be a number from 1 to 65535"),
         limit(Endpoint, "no URL at all", json!({"url": null}), "spec.url", "Required value", "is required"),
         limit(Endpoint, "a URL that is none but a number", json!({"url": 5}), "spec.url", "must be of type string", "must be of type string"),
-        endpoint("two exposures at once", json!({"exposure": {"ingress": {}, "none": {}}}), "spec.exposure", "ingress and none exclude each other; keep one"),
+        endpoint("two exposures at once", json!({"exposure": {"ingress": {}, "none": {}}}), "spec.exposure", "ingress, gateway and none exclude each other; keep one"),
         endpoint("the operator's own annotation", json!({"exposure": {"ingress": {"annotations": {"nginx.ingress.kubernetes.io/cors-allow-origin": "*"}}}}), "spec.exposure.ingress.annotations", "are written by the operator; use spec.cors instead"),
         limit(Endpoint, "too many annotations", json!({"exposure": {"ingress": {"annotations": many_annotations()}}}), "spec.exposure.ingress.annotations", "must have at most 64 items", "must have at most 64 entries"),
         limit(Endpoint, "an empty class", json!({"exposure": {"ingress": {"className": ""}}}), "spec.exposure.ingress.className", "should be at least 1 chars long", "must have at least 1 characters"),
-        limit(Endpoint, "TLS without a Secret", json!({"exposure": {"ingress": {"tls": {}}}}), "spec.exposure.ingress.tls.secretName", "Required value", "is required"),
+        endpoint("TLS without a Secret", json!({"exposure": {"ingress": {"tls": {}}}}), "spec.exposure.ingress.tls", "needs secretName, issuerRef, or both"),
         limit(Endpoint, "a negative limit", json!({"limits": {"burst": -5}}), "spec.limits.burst", "greater than or equal to 1", "must be at least 1"),
         limit(Endpoint, "a limit of zero", json!({"limits": {"requestsPerSecond": 0}}), "spec.limits.requestsPerSecond", "greater than or equal to 1", "must be at least 1"),
         limit(Endpoint, "a limit beyond reason", json!({"limits": {"maxConcurrentRequests": 1_000_000}}), "spec.limits.maxConcurrentRequests", "less than or equal to 100000", "must be at most 100000"),
@@ -179,7 +180,7 @@ fn wrong_endpoints() -> Vec<Wrong> {
         origin("a wildcard inside", "https://app.*.example.com"),
         limit(Endpoint, "an origin twice", json!({"cors": {"allowedOrigins": ["https://claude.ai", "https://claude.ai"]}}), "spec.cors.allowedOrigins", "Duplicate value", "must have each entry once"),
         endpoint("a preflight that is remembered too long", json!({"cors": {"maxAge": "48h"}}), "spec.cors.maxAge", "must be a duration from 0s to 24h"),
-        limit(Endpoint, "an unknown enforcer", json!({"cors": {"enforcedBy": "Nginx"}}), "spec.cors.enforcedBy", r#"supported values: "Auto", "Server""#, r#"must be one of "Auto", "Server""#),
+        limit(Endpoint, "an unknown enforcer", json!({"cors": {"enforcedBy": "Nginx"}}), "spec.cors.enforcedBy", r#"supported values: "Auto", "Server", "Gateway""#, r#"must be one of "Auto", "Server", "Gateway""#),
         endpoint("a tool that cannot be", json!({"tools": {"allow": ["Run Command"]}}), "spec.tools.allow", "tool names are made of a-z, 0-9, _ and the wildcard *"),
         endpoint("a tool that cannot be, to leave out", json!({"tools": {"deny": ["delete-workspace"]}}), "spec.tools.deny", "tool names are made of a-z, 0-9, _ and the wildcard *"),
         limit(Endpoint, "no tools", json!({"tools": {"allow": []}}), "spec.tools.allow", "should have at least 1 items", "must have at least 1 entries"),

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod election;
+mod exposure;
 mod grants;
 mod interruptions;
 mod keys;

@@ -1,0 +1,127 @@
+//! HTTP requests to servers' pods, with TLS or without: small answers, soon, or an error that says which.
+
+mod certificate;
+
+pub use certificate::CertificateProblem;
+
+use crate::ambient::Clock;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_BODY: usize = 256 * 1024;
+
+/// The client for requests to pods. Every replica and every revision in turn: a kept connection would hardly ever be
+/// used again.
+#[derive(Clone)]
+pub struct Probe {
+    /// What certificates are held against.
+    clock: Arc<dyn Clock>,
+}
+
+/// What a pod answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// It took too long.
+    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    /// No connection.
+    #[error("no connection")]
+    Connection(#[source] io::Error),
+    /// A connection that broke, or on which no HTTP is spoken.
+    #[error("the connection broke")]
+    Http(#[source] hyper::Error),
+    /// The certificate is not the one that it should be.
+    #[error("its certificate is of no use to any client: {0}")]
+    Certificate(CertificateProblem),
+    /// No TLS.
+    #[error("no TLS was agreed upon")]
+    Tls(#[source] io::Error),
+    /// The operator's own TLS cannot be set up.
+    #[error("the operator's TLS could not be set up")]
+    Setup(#[source] rustls::Error),
+    /// The body is too large, or broke off.
+    #[error("the answer could not be read")]
+    Body(#[source] Box<dyn Error + Send + Sync>),
+    /// The body is longer than anything expected here.
+    #[error("the answer is longer than {MAX_BODY} bytes")]
+    TooLong,
+}
+
+impl Probe {
+    /// By the time of this clock certificates are valid or not.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock }
+    }
+
+    /// Sends a request whose URI is a path; with `tls`, to a server whose certificate is for that name.
+    pub async fn send(
+        &self,
+        address: SocketAddr,
+        tls: Option<ServerName<'static>>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, ProbeError> {
+        let exchange = async {
+            let stream = TcpStream::connect(address).await.map_err(ProbeError::Connection)?;
+            stream.set_nodelay(true).map_err(ProbeError::Connection)?;
+            let Some(name) = tls else { return exchange(stream, request).await };
+            let config = certificate::config(&self.clock).map_err(ProbeError::Setup)?;
+            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| {
+                CertificateProblem::of(&error).map_or_else(|| ProbeError::Tls(error), ProbeError::Certificate)
+            })?;
+            exchange(stream, request).await
+        };
+        tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(ProbeError::Timeout))
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, ProbeError> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::Http)?;
+    let answer = async {
+        let (head, body) = sender.send_request(request).await.map_err(ProbeError::Http)?.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() { ProbeError::TooLong } else { ProbeError::Body(error) }
+        })?;
+        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+    };
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        // It may end first, and the whole answer be there.
+        ended = connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(ProbeError::Http(error)),
+        },
+    }
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").finish_non_exhaustive()
+    }
+}
