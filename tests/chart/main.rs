@@ -14,6 +14,7 @@ mod support;
 mod image;
 mod installed;
 mod life;
+mod namespaced;
 mod rendered;
 mod rights;
 mod schemas;
