@@ -2,6 +2,7 @@
 //! servers ask of the API server is in its audit log.
 
 use crate::{
+    checks::{CHECKED, Checks, manifest},
     installed::{PINNED, install, operators},
     node::Node,
     stage::{CLIENT, Stage},
@@ -22,21 +23,11 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     path::Path,
-    process::{Command, Output},
+    process::Command,
     sync::{Arc, Mutex},
 };
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
-
-/// What the API server checks while it answers another request, so that the log does not tell: who is refused without.
-/// Each is proved by [`Checks`].
-const CHECKED: [(&str, &str, &str, &str); 5] = [
-    ("portcullis.dev", "mcpendpoints/finalizers", "update", "portcullis-operator"),
-    ("portcullis.dev", "oauthclients/finalizers", "update", "portcullis-operator"),
-    ("portcullis.dev", "workspaces/finalizers", "update", "portcullis-operator"),
-    ("rbac.authorization.k8s.io", "clusterroles", "bind", "portcullis-operator"),
-    ("", "pods/exec", "create", "portcullis-server"),
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rights_that_are_given_are_those_that_are_used() {
@@ -73,7 +64,7 @@ fn compare(node: &Node, user: &str, roles: &[&str]) {
     assert!(idle.is_empty(), "{user} does not need: {idle:#?}");
 }
 
-fn used_as(group: &str, resource: &str, verb: &str) -> Use {
+pub fn used_as(group: &str, resource: &str, verb: &str) -> Use {
     Use { group: group.to_owned(), resource: resource.to_owned(), verb: verb.to_owned() }
 }
 
@@ -244,13 +235,6 @@ async fn an_endpoint_of_every_shape(stage: &Stage<'_>) {
     eventually("no route", async || names("httproutes").await.is_empty().then_some(())).await;
 }
 
-/// Writes a manifest into a file, and names it.
-fn manifest(stage: &Stage<'_>, object: &Value) -> String {
-    let path = stage.node.folder().join("manifest.json");
-    std::fs::write(&path, object.to_string()).unwrap();
-    path.display().to_string()
-}
-
 /// Copies an object under a name that is no longer planned.
 fn leave_behind(stage: &Stage<'_>, kind: &str, label: &str) {
     let list: Value = serde_json::from_str(&stage.kubectl(&["get", kind, "-l", label, "-o", "json"])).unwrap();
@@ -334,86 +318,4 @@ async fn what_is_idle_or_old(stage: &Stage<'_>) {
     stage.kubectl(&["wait", "--for=delete", "ws/brief", "--timeout=30s"]);
     end.cancel();
     running.await.unwrap().unwrap();
-}
-
-/// Rights that no request names.
-struct Checks<'a> {
-    stage: &'a Stage<'a>,
-}
-
-impl Checks<'_> {
-    /// Without each of them, somebody with all the others is refused what operator or server does.
-    fn prove(&self) {
-        for (group, resource, verb, role) in CHECKED {
-            let attempt = |account: &str| match resource {
-                "clusterroles" => self.bind(account),
-                "pods/exec" => self.exec(account),
-                _ => self.own(account, resource.split('/').next().unwrap()),
-            };
-            let without = self.account(role, Some(&used_as(group, resource, verb)));
-            let refused = attempt(&without);
-            let error = String::from_utf8_lossy(&refused.stderr).into_owned();
-            assert!(!refused.status.success() && error.to_lowercase().contains("forbidden"), "{resource}: {error}");
-            let done = attempt(&self.account(role, None));
-            assert!(done.status.success(), "{resource}: {done:?}");
-        }
-    }
-
-    /// An account with the rights of a role, but for one.
-    fn account(&self, role: &str, but: Option<&Use>) -> String {
-        let mut copy: Value =
-            serde_json::from_str(&self.stage.kubectl(&["get", "clusterrole", role, "-o", "json"])).unwrap();
-        let name = if but.is_some() { format!("{role}-but-one") } else { format!("{role}-whole") };
-        copy["metadata"] = json!({"name": name});
-        for rule in copy["rules"].as_array_mut().unwrap() {
-            let Some(but) = but else { continue };
-            let has = |list: &Value, word: &str| list.as_array().unwrap().iter().any(|one| one == word);
-            if has(&rule["apiGroups"], &but.group) && has(&rule["resources"], &but.resource) {
-                let list = if but.resource.contains("finalizers") { "resources" } else { "verbs" };
-                let left_out = if list == "resources" { &but.resource } else { &but.verb };
-                rule[list].as_array_mut().unwrap().retain(|one| one != left_out.as_str());
-            }
-        }
-        copy["rules"].as_array_mut().unwrap().retain(|rule| rule["verbs"] != json!([]));
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.stage.namespace}],
-        });
-        self.stage.node.apply(&format!("{copy}\n---\n{binding}"));
-        format!("--as=system:serviceaccount:{}:{name}", self.stage.namespace)
-    }
-
-    fn create(&self, account: &str, object: &Value) -> Output {
-        let file = manifest(self.stage, object);
-        self.stage.node.kubectl(&["-n", &self.stage.namespace, account, "create", "--dry-run=server", "-f", &file])
-    }
-
-    /// Makes an object that blocks the deletion of its owner.
-    fn own(&self, account: &str, plural: &str) -> Output {
-        let list = self.stage.kubectl(&["get", &format!("{plural}.portcullis.dev"), "-o", "json"]);
-        let owner: Value = serde_json::from_str::<Value>(&list).unwrap()["items"][0].take();
-        let reference = json!({
-            "apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"],
-            "uid": owner["metadata"]["uid"], "blockOwnerDeletion": true, "controller": true,
-        });
-        let metadata = json!({"name": "owned", "ownerReferences": [reference]});
-        self.create(account, &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
-    }
-
-    /// Gives the servers' role.
-    fn bind(&self, account: &str) -> Output {
-        self.create(account, &json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "bound"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "portcullis-server"},
-        }))
-    }
-
-    /// Opens the way to a workspace as servers do: over a websocket.
-    fn exec(&self, account: &str) -> Output {
-        let pod = self.stage.kubectl(&["get", "pods", "-l", "portcullis.dev/workspace", "-o", "name"]);
-        let pod = pod.lines().next().unwrap();
-        let args = ["exec", pod, "-c", "workspace", "--", "true"];
-        self.stage.node.kubectl(&[&["-n", &self.stage.namespace, account], args.as_slice()].concat())
-    }
 }
