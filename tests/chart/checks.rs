@@ -1,6 +1,6 @@
 //! Rights that no request names: the API server looks for them while it answers another request.
 
-use crate::{rights::used_as, stage::Stage, support::audit::Use};
+use crate::{rights::used_as, stage::Stage, support::audit::Use, support::operator::eventually};
 use serde_json::{Value, json};
 use std::process::Output;
 
@@ -20,28 +20,34 @@ pub struct Checks<'a> {
 }
 
 impl Checks<'_> {
-    /// Without each of them, somebody with all the others is refused what operator or server does.
-    pub fn prove(&self) {
+    /// Somebody with all the rights of operator or server can do what they do; once one of these is taken away, not.
+    pub async fn prove(&self) {
         for (group, resource, verb, role) in CHECKED {
             let attempt = |account: &str| match resource {
                 "clusterroles" => self.bind(account),
                 "pods/exec" => self.exec(account),
                 _ => self.own(account, resource.split('/').next().unwrap()),
             };
-            let without = self.account(role, Some(&used_as(group, resource, verb)));
-            let refused = attempt(&without);
-            let error = String::from_utf8_lossy(&refused.stderr).into_owned();
-            assert!(!refused.status.success() && error.to_lowercase().contains("forbidden"), "{resource}: {error}");
-            let done = attempt(&self.account(role, None));
-            assert!(done.status.success(), "{resource}: {done:?}");
+            let account = self.account(role, None);
+            eventually(&format!("{resource} with every right"), async || {
+                attempt(&account).status.success().then_some(())
+            })
+            .await;
+            self.account(role, Some(&used_as(group, resource, verb)));
+            eventually(&format!("{resource} without {verb}"), async || {
+                let refused = attempt(&account);
+                let error = String::from_utf8_lossy(&refused.stderr).to_lowercase();
+                (!refused.status.success() && error.contains("forbidden")).then_some(())
+            })
+            .await;
         }
     }
 
-    /// An account with the rights of a role, but for one.
+    /// Gives an account the rights of a role, but for one.
     fn account(&self, role: &str, but: Option<&Use>) -> String {
         let mut copy: Value =
             serde_json::from_str(&self.stage.kubectl(&["get", "clusterrole", role, "-o", "json"])).unwrap();
-        let name = if but.is_some() { format!("{role}-but-one") } else { format!("{role}-whole") };
+        let name = format!("{role}-checked");
         copy["metadata"] = json!({"name": name});
         for rule in copy["rules"].as_array_mut().unwrap() {
             let Some(but) = but else { continue };

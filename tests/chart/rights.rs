@@ -40,7 +40,7 @@ async fn the_rights_that_are_given_are_those_that_are_used() {
 
     people_and_their_agents(&stage).await;
     workspaces(&stage).await;
-    Checks { stage: &stage }.prove();
+    Checks { stage: &stage }.prove().await;
     an_endpoint_of_every_shape(&stage).await;
     what_has_ended(&stage).await;
     what_is_idle_or_old(&stage).await;
