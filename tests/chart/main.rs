@@ -11,9 +11,11 @@ mod stage;
 #[expect(dead_code, reason = "made for tests without a node")]
 mod support;
 
+mod checks;
 mod image;
 mod installed;
 mod life;
+mod namespaced;
 mod rendered;
 mod rights;
 mod schemas;

@@ -5,8 +5,16 @@ use crate::{
     support::controlplane::ControlPlane,
     tools::{CHART, feed, rendered, template, tool},
 };
+use portcullis::{
+    observe::{self, metrics::Route},
+    operator::{
+        self,
+        metrics::{Outcome, Subject},
+    },
+};
+use regex::Regex;
 use serde_json::Value;
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
 const VALUES: [Option<&str>; 4] = [None, Some("namespaced"), Some("everything"), Some("bare")];
 /// Kinds of the Prometheus operator, of which no API server here knows the schema.
@@ -56,13 +64,17 @@ async fn every_object_is_valid_to_the_last_field() {
 /// operator cannot start while the registry is away. Only values that say `Always` satisfy it.
 #[test]
 fn kube_score_finds_nothing_critical() {
-    for (values, ignored) in VALUES.iter().zip(["container-image-pull-policy"; 4]) {
+    let pulled_once = "container-image-pull-policy";
+    for (values, ignored) in [
+        (None, vec![pulled_once]),
+        (Some("namespaced"), vec![pulled_once]),
+        (Some("everything"), vec![]),
         // Without its NetworkPolicy, what is missing is what was switched off.
-        let more = if *values == Some("bare") { ",pod-networkpolicy" } else { "" };
-        let ignored = if *values == Some("everything") { String::new() } else { format!("{ignored}{more}") };
+        (Some("bare"), vec![pulled_once, "pod-networkpolicy"]),
+    ] {
         let mut score = tool("kube-score");
-        score.args(["score", "--output-format", "json", "--ignore-test", &ignored, "-"]);
-        let judged = feed(&mut score, &rendered(*values));
+        score.args(["score", "--output-format", "json", "--ignore-test", &ignored.join(","), "-"]);
+        let judged = feed(&mut score, &rendered(values));
         let objects: Vec<Value> = serde_json::from_slice(&judged.stdout).unwrap();
         assert!(objects.iter().any(|object| object["object_name"].as_str().unwrap().contains("Deployment")));
         for object in &objects {
@@ -115,6 +127,30 @@ fn an_operator_for_named_namespaces_has_no_rights_elsewhere() {
     let mut namespaced = bindings("RoleBinding");
     namespaced.sort();
     assert_eq!(namespaced, ["dev", "portcullis-system", "prod"].map(|name| format!("{name}/portcullis-operator")));
+}
+
+#[test]
+fn alerts_are_about_metrics_that_exist() {
+    let (operator, server) = (operator::metrics::Metrics::default(), observe::metrics::Metrics::default());
+    operator.reconciled(Subject::Workspace, Outcome::Done, Duration::ZERO);
+    operator.set_leader(true);
+    server.request_ends(Route::Mcp, 200, Duration::ZERO);
+    server.files_rejected();
+    server.state_stale(0.0);
+    let exposed = operator.render().unwrap() + &server.encode().unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_str_multiple(&rendered(Some("everything"))).unwrap();
+    let rule = documents.iter().find(|document| document["kind"] == "PrometheusRule").unwrap();
+    let rules = rule["spec"]["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
+    let mut seen = 0;
+    for rule in rules {
+        let expression = rule["expr"].as_str().unwrap();
+        for metric in Regex::new("portcullis_[a-z_]+").unwrap().find_iter(expression) {
+            let line = exposed.lines().any(|line| line.split(['{', ' ']).next() == Some(metric.as_str()));
+            assert!(line, "{} is not in\n{exposed}", metric.as_str());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub async fn write(plane: &ControlPlane, folder: &Path) {
     let document: Value = plane.client().await.request(request).await.unwrap();
     let mut definitions = document["definitions"].as_object().unwrap().clone();
     definitions.values_mut().for_each(strict);
+    definitions["io.k8s.apimachinery.pkg.api.resource.Quantity"] = json!({"type": ["string", "number"]});
     let definitions = Value::Object(definitions);
     for (name, definition) in definitions.as_object().unwrap() {
         for kind in definition["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {

@@ -1,0 +1,110 @@
+//! Rights that no request names: the API server looks for them while it answers another request.
+
+use crate::{rights::used_as, stage::Stage, support::audit::Use, support::operator::eventually};
+use serde_json::{Value, json};
+use std::process::Output;
+
+/// What the API server checks while it answers another request, so that the log does not tell: who is refused without.
+/// Each is proved by [`Checks`].
+pub const CHECKED: [(&str, &str, &str, &str); 5] = [
+    ("portcullis.dev", "mcpendpoints/finalizers", "update", "portcullis-operator"),
+    ("portcullis.dev", "oauthclients/finalizers", "update", "portcullis-operator"),
+    ("portcullis.dev", "workspaces/finalizers", "update", "portcullis-operator"),
+    ("rbac.authorization.k8s.io", "clusterroles", "bind", "portcullis-operator"),
+    ("", "pods/exec", "create", "portcullis-server"),
+];
+
+/// Rights that no request names.
+pub struct Checks<'a> {
+    pub stage: &'a Stage<'a>,
+}
+
+impl Checks<'_> {
+    /// Somebody with all the rights of operator or server can do what they do; once one of these is taken away, not.
+    pub async fn prove(&self) {
+        for (group, resource, verb, role) in CHECKED {
+            let attempt = |account: &str| match resource {
+                "clusterroles" => self.bind(account),
+                "pods/exec" => self.exec(account),
+                _ => self.own(account, resource.split('/').next().unwrap()),
+            };
+            let account = self.account(role, None);
+            eventually(&format!("{resource} with every right"), async || {
+                attempt(&account).status.success().then_some(())
+            })
+            .await;
+            self.account(role, Some(&used_as(group, resource, verb)));
+            eventually(&format!("{resource} without {verb}"), async || {
+                let refused = attempt(&account);
+                let error = String::from_utf8_lossy(&refused.stderr).to_lowercase();
+                (!refused.status.success() && error.contains("forbidden")).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Gives an account the rights of a role, but for one.
+    fn account(&self, role: &str, but: Option<&Use>) -> String {
+        let mut copy: Value =
+            serde_json::from_str(&self.stage.kubectl(&["get", "clusterrole", role, "-o", "json"])).unwrap();
+        let name = format!("{role}-checked");
+        copy["metadata"] = json!({"name": name});
+        for rule in copy["rules"].as_array_mut().unwrap() {
+            let Some(but) = but else { continue };
+            let has = |list: &Value, word: &str| list.as_array().unwrap().iter().any(|one| one == word);
+            if has(&rule["apiGroups"], &but.group) && has(&rule["resources"], &but.resource) {
+                let list = if but.resource.contains("finalizers") { "resources" } else { "verbs" };
+                let left_out = if list == "resources" { &but.resource } else { &but.verb };
+                rule[list].as_array_mut().unwrap().retain(|one| one != left_out.as_str());
+            }
+        }
+        copy["rules"].as_array_mut().unwrap().retain(|rule| rule["verbs"] != json!([]));
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.stage.namespace}],
+        });
+        self.stage.node.apply(&format!("{copy}\n---\n{binding}"));
+        format!("--as=system:serviceaccount:{}:{name}", self.stage.namespace)
+    }
+
+    fn create(&self, account: &str, object: &Value) -> Output {
+        let file = manifest(self.stage, object);
+        self.stage.node.kubectl(&["-n", &self.stage.namespace, account, "create", "--dry-run=server", "-f", &file])
+    }
+
+    /// Makes an object that blocks the deletion of its owner.
+    fn own(&self, account: &str, plural: &str) -> Output {
+        let list = self.stage.kubectl(&["get", &format!("{plural}.portcullis.dev"), "-o", "json"]);
+        let owner: Value = serde_json::from_str::<Value>(&list).unwrap()["items"][0].take();
+        let reference = json!({
+            "apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"],
+            "uid": owner["metadata"]["uid"], "blockOwnerDeletion": true, "controller": true,
+        });
+        let metadata = json!({"name": "owned", "ownerReferences": [reference]});
+        self.create(account, &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
+    }
+
+    /// Gives the servers' role.
+    fn bind(&self, account: &str) -> Output {
+        self.create(account, &json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "bound"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "portcullis-server"},
+        }))
+    }
+
+    /// Opens the way to a workspace as servers do: over a websocket.
+    fn exec(&self, account: &str) -> Output {
+        let pod = self.stage.kubectl(&["get", "pods", "-l", "portcullis.dev/workspace", "-o", "name"]);
+        let pod = pod.lines().next().unwrap();
+        let args = ["exec", pod, "-c", "workspace", "--", "true"];
+        self.stage.node.kubectl(&[&["-n", &self.stage.namespace, account], args.as_slice()].concat())
+    }
+}
+
+/// Writes a manifest into a file, and names it.
+pub fn manifest(stage: &Stage<'_>, object: &Value) -> String {
+    let path = stage.node.folder().join("manifest.json");
+    std::fs::write(&path, object.to_string()).unwrap();
+    path.display().to_string()
+}
