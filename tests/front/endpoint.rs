@@ -137,10 +137,14 @@ impl Endpoint {
 
     /// What there is in the namespace, for a test that fails.
     fn shown(&self) -> String {
-        let shown = ["-n", &self.namespace, "get", "mcp,oac,pods,ws,ingresses,events", "-o", "wide"];
-        let logs = ["-n", &self.namespace, "logs", "-l", "portcullis.dev/endpoint=agents", "--tail=30", "--prefix"];
+        let shown = [
+            &["get", "mcp,oac,pods,ws,ingresses,httproutes", "-o", "wide"][..],
+            &["get", "events", "--field-selector", "type=Warning"],
+            &["logs", "-l", "portcullis.dev/endpoint=agents", "--tail=30", "--prefix"],
+        ];
         let mut text = String::new();
-        for output in [self.front.node.kubectl(&shown), self.front.node.kubectl(&logs)] {
+        for args in shown {
+            let output = self.front.node.kubectl(&[&["-n", &self.namespace], args].concat());
             text.push_str(&String::from_utf8_lossy(&output.stdout));
         }
         text

@@ -61,6 +61,7 @@ impl Traefik {
             "--providers.kubernetesgateway.statusaddress.ip=127.0.0.1".to_owned(),
             "--providers.kubernetesingressnginx=true".to_owned(),
             "--global.checknewversion=false".to_owned(),
+            "--log.nocolor=true".to_owned(),
             "--accesslog.filters.statuscodes=500-599".to_owned(),
         ];
         let env = [("KUBECONFIG", node.admin_kubeconfig().to_str().unwrap())];
