@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use std::fs;
 
 const LARGE: usize = 16 * 1024 * 1024;
+/// How much more than before there may be in memory afterwards: above all, what was read of the program meanwhile.
+const GIVEN_BACK: u64 = 16 * 1024 * 1024;
 /// The most that a file may be in memory, in sizes of the request that brings it.
 const MOST: f64 = 4.0;
 
@@ -27,6 +29,8 @@ async fn peak(stage: &Stage, method: Method, path: &str, body: Value) -> f64 {
     let answer = stage.send(method, path, Some(body)).await;
     assert!(answer.status.is_success() && answer.body.get("error").is_none(), "{}", answer.body);
     let more = memory(server, "VmHWM").saturating_sub(before);
+    let after = memory(server, "VmRSS");
+    assert!(after < before + GIVEN_BACK, "{before} bytes before and {after} after it");
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     let times = more as f64 / size as f64;
     times
