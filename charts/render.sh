@@ -15,6 +15,9 @@ mkdir -p "$1"
       if (file in seen) print "---" >file
       else print "# Written by `make deploy` from charts/portcullis." >file
       seen[file]
+      blank = ""
       next
     }
-    { print >file }'
+    # Those at the end of a document are left out.
+    $0 == "" { blank = blank "\n"; next }
+    { printf "%s%s\n", blank, $0 >file; blank = "" }'

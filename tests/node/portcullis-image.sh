@@ -9,7 +9,7 @@ binary=$(bash "$here/static.sh" ${PORTCULLIS_PROFILE:+"$PORTCULLIS_PROFILE"})
 # Entry point, user and labels are the Dockerfile's; its arguments have their defaults.
 stage=$(sed -e ':join' -e '/\\$/{N; s/\\\n *//; bjoin' -e '}' "$here/../../Dockerfile" | sed -n '/^FROM scratch$/,$p')
 instruction() { sed -n "s/^$1 //p" <<<"$stage"; }
-while IFS== read -r name value; do stage=${stage//"\$$name"/"$value"}; done < <(instruction ARG)
+while IFS='=' read -r name value; do stage=${stage//"\$$name"/"$value"}; done < <(instruction ARG)
 labels=$(instruction LABEL | sed -E 's/([^ =]+)=("[^"]*") ?/"\1":\2,/g; s/,$//')
 configuration="{\"Entrypoint\":$(instruction ENTRYPOINT),\"User\":\"$(instruction USER)\",\"Labels\":{$labels}}"
 
