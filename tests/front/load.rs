@@ -1,11 +1,12 @@
 //! A steady load, as agents make it: tool calls for people, over connections that are kept and over new ones, rotations of
 //! refresh tokens, and tokens for a client itself. Every request counts, and none is sent twice.
 
-use crate::endpoint::{Endpoint, ROBOT, Tokens, call, credentials, refresh};
+use crate::endpoint::{Endpoint, PEOPLE, ROBOT, Tokens, call, credentials, refresh};
 use reqwest::{ClientBuilder, RequestBuilder};
 use serde_json::{Value, json};
 use std::{
     error::Error,
+    fmt::Write as _,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -57,7 +58,7 @@ impl Load {
         let new = || http().retry(reqwest::retry::never()).pool_max_idle_per_host(0).build().unwrap();
         let mut tasks = Vec::new();
         for turn in 0..CALLERS + STRANGERS + REFRESHERS {
-            let tokens = endpoint.sign_in(crate::endpoint::PEOPLE[turn % 2]).await;
+            let tokens = endpoint.sign_in(PEOPLE[turn % 2]).await;
             tasks.push(match turn {
                 0..CALLERS => (kept(), Task::Call(tokens.access)),
                 turn if turn < CALLERS + STRANGERS => (new(), Task::Call(tokens.access)),
@@ -159,7 +160,7 @@ async fn ask(what: &str, request: RequestBuilder) -> Result<Value, String> {
         let mut text = format!("{what}: {error}");
         let mut cause = error.source();
         while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
+            let _ = write!(text, ": {error}");
             cause = error.source();
         }
         text

@@ -1,6 +1,6 @@
 //! Installed for real, with a real ingress controller in front: what browsers, agents and the people who run a cluster
 //! notice of it. On a whole Kubernetes of two nodes; skipped where there cannot be one.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../support/browser.rs"]
 #[expect(dead_code, reason = "made for tests of signing in")]

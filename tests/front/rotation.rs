@@ -7,7 +7,7 @@ use crate::{
 };
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use portcullis::{
     api::{OAuthClient, condition::CREDENTIALS_LOADED},
     config::{LoadedRevision, PRIVATE_PORT},
@@ -87,14 +87,20 @@ fn client() -> Value {
 /// Changes a secret, by turns one that somebody keeps and one that the operator makes, and waits until it counts at every
 /// server. At the moment when the client's condition says so, it does, and the one before does not.
 async fn rotate(endpoint: &Endpoint, servers: &[Server], turn: usize) -> Duration {
-    let (name, kept) = if turn % 2 == 0 { (GIVEN, GIVEN.to_owned()) } else { (ROBOT, format!("{ROBOT}-oauth")) };
+    let (name, kept) =
+        if turn.is_multiple_of(2) { (GIVEN, GIVEN.to_owned()) } else { (ROBOT, format!("{ROBOT}-oauth")) };
     let before = endpoint.secret(&kept, "client-secret").await.unwrap();
-    let announced = announced(endpoint, name).await;
+    // The conditions of the two clients are written one after the other: both have caught up with the turn before.
+    let announced = eventually("all is quiet", async || {
+        let (given, robot) = (announced(endpoint, GIVEN).await?, announced(endpoint, ROBOT).await?);
+        (given == robot).then_some(given)
+    })
+    .await;
     let begun = Instant::now();
-    let secret = if turn % 2 == 0 {
+    let secret = if turn.is_multiple_of(2) {
         let secret = format!("secret number {turn}, long enough to be one");
-        let patch = kube::api::Patch::Merge(json!({"stringData": {"client-secret": secret}}));
-        endpoint.api::<Secret>().patch(&kept, &kube::api::PatchParams::default(), &patch).await.unwrap();
+        let patch = Patch::Merge(json!({"stringData": {"client-secret": secret}}));
+        endpoint.api::<Secret>().patch(&kept, &PatchParams::default(), &patch).await.unwrap();
         secret
     } else {
         endpoint.api::<Secret>().delete(&kept, &DeleteParams::default()).await.unwrap();
@@ -106,8 +112,7 @@ async fn rotate(endpoint: &Endpoint, servers: &[Server], turn: usize) -> Duratio
         begun.elapsed()
     };
     let said = async {
-        let changed =
-            async || Some(self::announced(endpoint, name).await).filter(|now| now.is_some() && *now != announced);
+        let changed = async || self::announced(endpoint, name).await.filter(|now| *now != announced);
         eventually("the condition says so", changed).await;
         for server in servers {
             assert!(obtains(endpoint, server, name, &secret).await, "{} has it not, but {name} says so", server.name);
