@@ -1,6 +1,6 @@
 //! Rights that no request names: the API server looks for them while it answers another request.
 
-use crate::{rights::used_as, stage::Stage, support::audit::Use, support::operator::eventually};
+use crate::{stage::Stage, support::operator::eventually, uses::Use};
 use serde_json::{Value, json};
 use std::process::Output;
 
@@ -33,7 +33,7 @@ impl Checks<'_> {
                 attempt(&account).status.success().then_some(())
             })
             .await;
-            self.account(role, Some(&used_as(group, resource, verb)));
+            self.account(role, Some(&Use::new(group, resource, verb)));
             eventually(&format!("{resource} without {verb}"), async || {
                 let refused = attempt(&account);
                 let error = String::from_utf8_lossy(&refused.stderr).to_lowercase();

@@ -120,7 +120,7 @@ fn previous_version(folder: &Path) -> PathBuf {
             inside = inside.filter(|outer| indent > *outer);
             inside.is_none()
         });
-        kept.map(|line| format!("{line}\n")).collect()
+        kept.flat_map(|line| [line, "\n"]).collect()
     });
     chart
 }

@@ -20,3 +20,4 @@ mod rendered;
 mod rights;
 mod schemas;
 mod tools;
+mod uses;

@@ -4,6 +4,9 @@ use crate::stage::{SECRET, Server, header, ping};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
+/// Header lines.
+type Lines = &'static [(&'static str, &'static str)];
+
 #[tokio::test]
 async fn only_listed_networks_may_come() {
     let server = Server::with(|config| {
@@ -11,7 +14,6 @@ async fn only_listed_networks_may_come() {
         config.access.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     })
     .await;
-    type Lines = &'static [(&'static str, &'static str)];
     let rows: [(Lines, u16); 9] = [
         (&[("x-forwarded-for", "198.51.100.7")], 200),
         (&[("x-forwarded-for", "203.0.113.7")], 403),

@@ -73,12 +73,7 @@ impl Node {
         Self::start_with(&[]).await
     }
 
-    /// The same with an audit policy of one's own.
-    pub async fn start_audited(policy: &str) -> Option<Self> {
-        Self::start_with(&[("audit-policy.yaml", policy)]).await
-    }
-
-    /// The same with files that `up.sh` looks for, such as `two-nodes`.
+    /// The same with files that `up.sh` looks for, such as `two-nodes`, or instead of those that are there always.
     pub async fn start_with(files: &[(&str, &str)]) -> Option<Self> {
         if let Some(reason) = impossible() {
             return skip(&reason);
