@@ -20,7 +20,7 @@ use crate::{
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Event;
 use kube::{
-    Client, ResourceExt as _,
+    Client, Resource as _, ResourceExt as _,
     core::DynamicObject,
     runtime::{WatchStreamExt as _, watcher},
 };
