@@ -25,5 +25,4 @@ pub mod rest;
 pub mod server;
 pub mod state;
 pub mod tools;
-mod whole;
 pub mod workspaces;

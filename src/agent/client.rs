@@ -5,13 +5,12 @@ use super::protocol::{
     MovePath, Moved, Process, ProcessOutput, ProcessOutputRequest, Processes, ReadFile, RemovePath, Removed,
     SearchFiles, SearchResults, Usage, WriteFile, Written,
 };
-use crate::whole::whole;
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Method, Request, Response, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{io, sync::Arc};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Where live output goes. Pieces that nobody takes in time are left out: a slow reader never slows the command.
@@ -211,7 +210,7 @@ impl Client {
 
     async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, AgentError> {
         let body = self.send::<()>(Method::GET, path, None, Repeat::Safe).await?;
-        parse(&whole(body).await?)
+        parse(&body.collect().await?.to_bytes())
     }
 
     async fn post<A: DeserializeOwned>(
@@ -221,7 +220,7 @@ impl Client {
         repeat: Repeat,
     ) -> Result<A, AgentError> {
         let body = self.send(Method::POST, path, Some(request), repeat).await?;
-        parse(&whole(body).await?)
+        parse(&body.collect().await?.to_bytes())
     }
 
     /// The body of a good answer.
@@ -232,7 +231,7 @@ impl Client {
         body: Option<&B>,
         repeat: Repeat,
     ) -> Result<AnswerBody, AgentError> {
-        let body = body.map(json).transpose();
+        let body = body.map(serde_json::to_vec).transpose();
         let body = body.map_err(|error| AgentError::Unreadable(format!("nothing: {error}")))?;
         let request = Request::builder()
             .method(method)
@@ -245,7 +244,7 @@ impl Client {
             return Ok(response.into_body());
         }
         let status = response.status();
-        let text = whole(response.into_body()).await?;
+        let text = response.into_body().collect().await?.to_bytes();
         Err(serde_json::from_slice::<Failure>(&text)
             .map_or_else(|_| AgentError::Unreadable(format!("status {status}")), AgentError::Failed))
     }
@@ -263,25 +262,6 @@ impl Drop for Abandon<'_> {
             self.transport.abandon(id);
         }
     }
-}
-
-/// What is to be sent. It is measured before it is written: a buffer that grows on the way has room for twice as much.
-fn json(body: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    struct Measure(usize);
-    impl io::Write for Measure {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut measure = Measure(0);
-    serde_json::to_writer(&mut measure, body)?;
-    let mut text = Vec::with_capacity(measure.0);
-    serde_json::to_writer(&mut text, body)?;
-    Ok(text)
 }
 
 fn parse<A: DeserializeOwned>(json: &[u8]) -> Result<A, AgentError> {

@@ -18,7 +18,6 @@ use crate::{
         challenge::{Resource, insufficient_scope},
     },
     tools::Registry,
-    whole::whole,
 };
 use axum::{
     body::Body,
@@ -157,7 +156,8 @@ impl<O: Offer> Endpoint<O> {
             return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
         };
         // Before anything is refused: what is left unread would cost the client its connection.
-        let body = whole(Limited::new(body, self.body_limit)).await.map_err(|error| self.unread(&*error))?;
+        let body =
+            Limited::new(body, self.body_limit).collect().await.map_err(|error| self.unread(&*error))?.to_bytes();
         if !is_json(&parts.headers) {
             return Err(RpcError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -23,7 +23,6 @@ use crate::{
         challenge::{Resource, insufficient_scope},
     },
     tools::{Call, Definition, Lookup, Registry, ToolError},
-    whole::whole,
 };
 use axum::{
     Json,
@@ -33,7 +32,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
-use http_body_util::{LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use rows::{Row, Verb};
 use serde_json::Value;
 use std::sync::Arc;
@@ -111,7 +110,7 @@ impl Api {
     }
 
     async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-        let body = whole(Limited::new(body, self.body_limit)).await.map_err(|error| {
+        let body = Limited::new(body, self.body_limit).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 let limit = self.body_limit;
                 let text = format!("the body is larger than the {limit} bytes that this endpoint accepts");
@@ -120,6 +119,7 @@ impl Api {
                 Problem::new(StatusCode::BAD_REQUEST, "unreadable", "the body could not be read to its end")
             }
         })?;
+        let body = body.to_bytes();
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str);
         let is_json = |kind: &str| {
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))

@@ -1,11 +1,10 @@
 //! Bodies: a request's is read up to a limit, a response's keeps its request's place until it is sent.
 
 use super::problem::Problem;
-use crate::whole::whole;
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::{LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     io,
@@ -27,8 +26,8 @@ pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
-    match whole(Limited::new(body, limit)).await {
-        Ok(body) => Ok(body),
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => {
             Err(Problem::new(StatusCode::BAD_REQUEST, "unreadable", "the request ended before its body was complete"))
@@ -84,7 +83,6 @@ impl HttpBody for Held {
 mod tests {
     use super::*;
     use futures::stream;
-    use http_body_util::BodyExt as _;
     use std::{convert::Infallible, sync::Arc, time::Duration};
     use tokio::sync::Semaphore;
 

@@ -11,7 +11,7 @@ const LARGE: usize = 16 * 1024 * 1024;
 /// How much more than before there may be in memory afterwards: above all, what was read of the program meanwhile.
 const GIVEN_BACK: u64 = 16 * 1024 * 1024;
 /// The most that a file may be in memory, in sizes of the request that brings it.
-const MOST: f64 = 4.0;
+const MOST: f64 = 3.5;
 
 /// A line of the server's status, in bytes.
 fn memory(server: u32, name: &str) -> u64 {
