@@ -39,9 +39,9 @@ impl Checks<'_> {
             })
             .await;
             self.account(role, Some(&used_as(group, resource, verb)));
-            let refused = eventually(&format!("{resource} without {verb}"), async || attempt(&account).await.err());
-            let refused = refused.await.to_lowercase();
-            assert!(refused.contains("forbidden"), "{resource}: {refused}");
+            let refused = async || attempt(&account).await.err();
+            let refused = eventually(&format!("{resource} without {verb}"), refused).await;
+            assert!(refused.to_lowercase().contains("forbidden"), "{resource}: {refused}");
         }
     }
 
