@@ -1,8 +1,13 @@
 //! Rights that no request names: the API server looks for them while it answers another request.
 
-use crate::{stage::Stage, support::operator::eventually, uses::Use};
+use crate::{
+    stage::Stage,
+    support::{api_server::client_of, operator::eventually},
+    uses::Use,
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::AttachParams};
 use serde_json::{Value, json};
-use std::process::Output;
 
 /// What the API server checks while it answers another request, so that the log does not tell: who is refused without.
 /// Each is proved by [`Checks`].
@@ -23,23 +28,20 @@ impl Checks<'_> {
     /// Somebody with all the rights of operator or server can do what they do; once one of these is taken away, not.
     pub async fn prove(&self) {
         for (group, resource, verb, role) in CHECKED {
-            let attempt = |account: &str| match resource {
+            let attempt = async |account: &str| match resource {
                 "clusterroles" => self.bind(account),
-                "pods/exec" => self.exec(account),
+                "pods/exec" => self.exec(account).await,
                 _ => self.own(account, resource.split('/').next().unwrap()),
             };
             let account = self.account(role, None);
             eventually(&format!("{resource} with every right"), async || {
-                attempt(&account).status.success().then_some(())
+                attempt(&account).await.inspect_err(|error| eprintln!("{error}")).ok()
             })
             .await;
             self.account(role, Some(&Use::new(group, resource, verb)));
-            eventually(&format!("{resource} without {verb}"), async || {
-                let refused = attempt(&account);
-                let error = String::from_utf8_lossy(&refused.stderr).to_lowercase();
-                (!refused.status.success() && error.contains("forbidden")).then_some(())
-            })
-            .await;
+            let refused = async || attempt(&account).await.err();
+            let refused = eventually(&format!("{resource} without {verb}"), refused).await;
+            assert!(refused.to_lowercase().contains("forbidden"), "{resource}: {refused}");
         }
     }
 
@@ -64,17 +66,22 @@ impl Checks<'_> {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.stage.namespace}],
         });
-        self.stage.node.apply(&format!("{copy}\n---\n{binding}"));
-        format!("--as=system:serviceaccount:{}:{name}", self.stage.namespace)
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": name, "namespace": self.stage.namespace}});
+        self.stage.node.apply(&format!("{copy}\n---\n{binding}\n---\n{account}"));
+        name
     }
 
-    fn create(&self, account: &str, object: &Value) -> Output {
+    fn create(&self, account: &str, object: &Value) -> Result<(), String> {
         let file = manifest(self.stage, object);
-        self.stage.node.kubectl(&["-n", &self.stage.namespace, account, "create", "--dry-run=server", "-f", &file])
+        let account = format!("--as=system:serviceaccount:{}:{account}", self.stage.namespace);
+        let create = ["-n", &self.stage.namespace, &account, "create", "--dry-run=server", "-f", &file];
+        let done = self.stage.node.kubectl(&create);
+        if done.status.success() { Ok(()) } else { Err(String::from_utf8(done.stderr).unwrap()) }
     }
 
     /// Makes an object that blocks the deletion of its owner.
-    fn own(&self, account: &str, plural: &str) -> Output {
+    fn own(&self, account: &str, plural: &str) -> Result<(), String> {
         let list = self.stage.kubectl(&["get", &format!("{plural}.portcullis.dev"), "-o", "json"]);
         let owner: Value = serde_json::from_str::<Value>(&list).unwrap()["items"][0].take();
         let reference = json!({
@@ -86,7 +93,7 @@ impl Checks<'_> {
     }
 
     /// Gives the servers' role.
-    fn bind(&self, account: &str) -> Output {
+    fn bind(&self, account: &str) -> Result<(), String> {
         self.create(account, &json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "bound"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "portcullis-server"},
@@ -94,11 +101,14 @@ impl Checks<'_> {
     }
 
     /// Opens the way to a workspace as servers do: over a websocket.
-    fn exec(&self, account: &str) -> Output {
-        let pod = self.stage.kubectl(&["get", "pods", "-l", "portcullis.dev/workspace", "-o", "name"]);
-        let pod = pod.lines().next().unwrap();
-        let args = ["exec", pod, "-c", "workspace", "--", "true"];
-        self.stage.node.kubectl(&[&["-n", &self.stage.namespace, account], args.as_slice()].concat())
+    async fn exec(&self, account: &str) -> Result<(), String> {
+        let running = "--field-selector=status.phase=Running";
+        let pod = self.stage.kubectl(&["get", "pods", "-l", "portcullis.dev/workspace", running, "-o", "name"]);
+        let pod = pod.lines().next().unwrap().strip_prefix("pod/").unwrap();
+        let kubeconfig = self.stage.node.kubeconfig_for_service_account(&self.stage.namespace, account).await;
+        let pods: Api<Pod> = Api::namespaced(client_of(&kubeconfig).await.unwrap(), &self.stage.namespace);
+        let params = AttachParams::default().container("workspace").stderr(false);
+        pods.exec(pod, ["true"], &params).await.map(drop).map_err(|error| format!("{error:?}"))
     }
 }
 
