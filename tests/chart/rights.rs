@@ -242,8 +242,8 @@ fn leave_behind(stage: &Stage<'_>, kind: &str, label: &str) {
     let metadata = copy["metadata"].as_object_mut().unwrap();
     metadata.retain(|field, _| ["labels", "ownerReferences", "annotations"].contains(&field.as_str()));
     metadata.insert("name".to_owned(), json!("leftover"));
-    for field in ["clusterIP", "clusterIPs"] {
-        copy["spec"].as_object_mut().map(|spec| spec.remove(field));
+    if let Some(spec) = copy.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.retain(|field, _| !field.starts_with("clusterIP"));
     }
     copy.as_object_mut().unwrap().remove("status");
     stage.kubectl(&["create", "-f", &manifest(stage, &copy)]);
