@@ -198,10 +198,9 @@ async fn an_endpoint_of_every_shape(stage: &Stage<'_>) {
     };
     for kind in all {
         eventually(kind, async || (!names(kind).await.is_empty()).then_some(())).await;
-        leave_behind(stage, kind, "portcullis.dev/endpoint=wide");
+        leave_behind(stage, kind);
     }
-    leave_behind(stage, "statefulsets", "portcullis.dev/workspace");
-    for kind in all.iter().chain(["statefulsets"].iter()) {
+    for kind in all {
         eventually(&format!("what was left of {kind} is gone"), async || {
             stage.kubectl(&["get", kind, "-o", "name", "--ignore-not-found", "leftover"]).is_empty().then_some(())
         })
@@ -236,8 +235,10 @@ async fn an_endpoint_of_every_shape(stage: &Stage<'_>) {
 }
 
 /// Copies an object under a name that is no longer planned.
-fn leave_behind(stage: &Stage<'_>, kind: &str, label: &str) {
-    let list: Value = serde_json::from_str(&stage.kubectl(&["get", kind, "-l", label, "-o", "json"])).unwrap();
+fn leave_behind(stage: &Stage<'_>, kind: &str) {
+    let list: Value =
+        serde_json::from_str(&stage.kubectl(&["get", kind, "-l", "portcullis.dev/endpoint=wide", "-o", "json"]))
+            .unwrap();
     let mut copy = list["items"][0].clone();
     let metadata = copy["metadata"].as_object_mut().unwrap();
     metadata.retain(|field, _| ["labels", "ownerReferences", "annotations"].contains(&field.as_str()));
