@@ -141,10 +141,10 @@ fn alerts_are_about_metrics_that_exist() {
     let documents: Vec<Value> = serde_saphyr::from_str_multiple(&rendered(Some("everything"))).unwrap();
     let rule = documents.iter().find(|document| document["kind"] == "PrometheusRule").unwrap();
     let rules = rule["spec"]["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
-    let mut seen = 0;
+    let (metrics, mut seen) = (Regex::new("portcullis_[a-z_]+").unwrap(), 0);
     for rule in rules {
         let expression = rule["expr"].as_str().unwrap();
-        for metric in Regex::new("portcullis_[a-z_]+").unwrap().find_iter(expression) {
+        for metric in metrics.find_iter(expression) {
             let line = exposed.lines().any(|line| line.split(['{', ' ']).next() == Some(metric.as_str()));
             assert!(line, "{} is not in\n{exposed}", metric.as_str());
             seen += 1;

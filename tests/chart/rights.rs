@@ -51,17 +51,17 @@ async fn the_rights_that_are_given_are_those_that_are_used() {
 }
 
 /// No request was refused, none was beyond the roles, and each rule was used or is checked otherwise.
-fn compare(node: &Node, user: &str, roles: &[&str]) {
-    let uses = node.audit_uses(user);
+fn compare(node: &Node, account: &str, roles: &[&str]) {
+    let uses = node.audit_uses(account);
     let refused: Vec<_> = uses.iter().filter(|(_, codes)| codes.contains(&403)).collect();
-    assert!(refused.is_empty(), "{user} was refused: {refused:#?}");
+    assert!(refused.is_empty(), "{account} was refused: {refused:#?}");
     let used: BTreeSet<Use> = uses.into_keys().collect();
     let granted = granted(roles);
     let beyond: Vec<_> = used.difference(&granted).collect();
-    assert!(beyond.is_empty(), "{user} has rights from elsewhere: {beyond:#?}");
+    assert!(beyond.is_empty(), "{account} has rights from elsewhere: {beyond:#?}");
     let checked = CHECKED.map(|(group, resource, verb, _)| used_as(group, resource, verb));
     let idle: Vec<_> = granted.difference(&used).filter(|right| !checked.contains(right)).collect();
-    assert!(idle.is_empty(), "{user} does not need: {idle:#?}");
+    assert!(idle.is_empty(), "{account} does not need: {idle:#?}");
 }
 
 pub fn used_as(group: &str, resource: &str, verb: &str) -> Use {

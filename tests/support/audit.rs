@@ -83,12 +83,12 @@ impl ApiServer {
 
     /// What was asked for by users whose name begins so, and how it was answered. To apply what is not there is to
     /// patch and to create.
-    pub fn audit_uses(&self, user: &str) -> BTreeMap<Use, BTreeSet<u16>> {
+    pub fn audit_uses(&self, account: &str) -> BTreeMap<Use, BTreeSet<u16>> {
         let text = fs::read_to_string(self.audit_log()).expect("there is an audit log");
         let mut uses: BTreeMap<Use, BTreeSet<u16>> = BTreeMap::new();
         // The last line may be half written.
         let events = text.lines().filter_map(|line| serde_json::from_str::<AuditEvent>(line).ok());
-        for event in events.filter(|event| event.user.username.starts_with(user)) {
+        for event in events.filter(|event| event.user.username.starts_with(account)) {
             let AuditObject { api_group: group, resource, subresource, .. } = event.object_ref;
             if resource.is_empty() {
                 continue;
