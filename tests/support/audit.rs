@@ -97,8 +97,8 @@ impl ApiServer {
             let code = event.response_status.code;
             let verbs = if event.verb == "patch" && code == 201 { vec!["patch", "create"] } else { vec![&*event.verb] };
             for verb in verbs {
-                let used = Use { group: group.clone(), resource: resource.clone(), verb: verb.to_owned() };
-                uses.entry(used).or_default().insert(code);
+                let right = Use { group: group.clone(), resource: resource.clone(), verb: verb.to_owned() };
+                uses.entry(right).or_default().insert(code);
             }
         }
         uses
