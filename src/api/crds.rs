@@ -5,10 +5,10 @@
 
 use super::{McpEndpoint, OAuthClient, OAuthGrant, Workspace, WorkspaceTemplate};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How Kubernetes spells a quantity, such as `20m` or `128Mi`; the pattern is that of its own tools.
 const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
@@ -54,6 +54,12 @@ fn tidied(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         // The text on the type speaks of the object; derive puts it on the spec.
         if let Some(spec) = properties.get_mut("spec") {
             root.description = spec.description.replace("What is wanted.".to_owned());
+        }
+        // What has no status counts as ready by the rules of kstatus. So it has one from the start, of no generation.
+        if let Some(status) = properties.get_mut("status")
+            && status.properties.as_ref().is_some_and(|fields| fields.contains_key("observedGeneration"))
+        {
+            status.default = Some(JSON(json!({"observedGeneration": -1})));
         }
     }
     crd

@@ -24,13 +24,14 @@ fn memory(id: u32, name: &str) -> u64 {
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// What both processes of an agent of this program have in memory, at rest and after work, in KiB: what they have written
-/// to, and all, in which a page of the program counts by halves where both have it.
+/// What both processes of an agent of this program have in memory, at rest and after work, in KiB: what is no file (pages of a
+/// program that was just built count as written to, until the system has put them on the disk)
+/// and all, in which a page of the program counts by halves where both have it.
 async fn used(program: &Path) -> [(u64, u64); 2] {
     let stage = Stage::with(&Setup { program, ..Setup::default() });
     stage.run("true").await;
     let both = |name: &str| memory(stage.init_id(), name) + memory(stage.service_id(), name);
-    let now = || (both("Private_Dirty"), both("Pss"));
+    let now = || (both("Anonymous"), both("Pss"));
     let rest = now();
 
     let bytes: Vec<u8> = (0..=250).cycle().take(LARGE).collect();

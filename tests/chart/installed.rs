@@ -52,7 +52,7 @@ pub async fn leaders(node: &Node) -> (usize, Option<String>) {
     for pod in operators(node).await {
         let Some(address) = pod.status.and_then(|status| status.pod_ip) else { continue };
         let Ok(answer) = reqwest::get(format!("http://{address}:8081/metrics")).await else { continue };
-        leading += usize::from(answer.text().await.unwrap().contains("portcullis_operator_leader 1"));
+        leading += usize::from(answer.text().await.unwrap().lines().any(|line| line == "portcullis_operator_leader 1"));
     }
     let leases: Api<Lease> = Api::namespaced(node.client().await, NAMESPACE);
     let lease = leases.get("portcullis-operator").await.unwrap();

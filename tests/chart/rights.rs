@@ -194,10 +194,9 @@ async fn an_endpoint_of_every_shape(stage: &Stage<'_>) {
     };
     for kind in all {
         eventually(kind, async || (!names(kind).await.is_empty()).then_some(())).await;
-        leave_behind(stage, kind, "portcullis.dev/endpoint=wide");
+        leave_behind(stage, kind);
     }
-    leave_behind(stage, "statefulsets", "portcullis.dev/workspace");
-    for kind in all.iter().chain(["statefulsets"].iter()) {
+    for kind in all {
         eventually(&format!("what was left of {kind} is gone"), async || {
             stage.kubectl(&["get", kind, "-o", "name", "--ignore-not-found", "leftover"]).is_empty().then_some(())
         })
@@ -232,14 +231,16 @@ async fn an_endpoint_of_every_shape(stage: &Stage<'_>) {
 }
 
 /// Copies an object under a name that is no longer planned.
-fn leave_behind(stage: &Stage<'_>, kind: &str, label: &str) {
-    let list: Value = serde_json::from_str(&stage.kubectl(&["get", kind, "-l", label, "-o", "json"])).unwrap();
+fn leave_behind(stage: &Stage<'_>, kind: &str) {
+    let list: Value =
+        serde_json::from_str(&stage.kubectl(&["get", kind, "-l", "portcullis.dev/endpoint=wide", "-o", "json"]))
+            .unwrap();
     let mut copy = list["items"][0].clone();
     let metadata = copy["metadata"].as_object_mut().unwrap();
     metadata.retain(|field, _| ["labels", "ownerReferences", "annotations"].contains(&field.as_str()));
     metadata.insert("name".to_owned(), json!("leftover"));
-    for field in ["clusterIP", "clusterIPs"] {
-        copy["spec"].as_object_mut().map(|spec| spec.remove(field));
+    if let Some(spec) = copy.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.retain(|field, _| !field.starts_with("clusterIP"));
     }
     copy.as_object_mut().unwrap().remove("status");
     stage.kubectl(&["create", "-f", &manifest(stage, &copy)]);
