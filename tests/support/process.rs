@@ -53,10 +53,10 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// The memory that it holds, in KiB.
-    pub fn resident_kib(&self) -> u64 {
+    /// The memory that it has of its own, in KiB. Not what it has read of its program, which grows with what it does.
+    pub fn own_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("every process has memory");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("every process has memory");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
