@@ -11,6 +11,7 @@ mod stage;
 #[expect(dead_code, reason = "made for tests without a node")]
 mod support;
 
+mod audited;
 mod checks;
 mod image;
 mod installed;

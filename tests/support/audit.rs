@@ -3,7 +3,7 @@
 use super::api_server::ApiServer;
 use serde::Deserialize;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     io::{Read as _, Seek as _, SeekFrom},
     path::PathBuf,
@@ -18,27 +18,6 @@ rules:
 - {level: None, verbs: [get, list, watch]}
 - {level: Metadata}
 ";
-
-/// Every request of service accounts, once it is answered; of a watch, once it ends.
-pub const OF_ACCOUNTS: &str = r"
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-- {level: Metadata, userGroups: ['system:serviceaccounts']}
-- {level: None}
-";
-
-/// One kind of request for which a right is needed, as RBAC has it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Use {
-    /// Empty for the core group.
-    pub group: String,
-    /// The plural, and after a slash the subresource.
-    pub resource: String,
-    /// As in a rule.
-    pub verb: String,
-}
 
 /// One request that changed something, or tried to, from the API server's audit log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,29 +58,6 @@ impl ApiServer {
             .filter(|event| event.impersonated_user.as_ref().unwrap_or(&event.user).username == user)
             .map(Write::from)
             .collect()
-    }
-
-    /// What was asked for by users whose name begins so, and how it was answered. To apply what is not there is to
-    /// patch and to create.
-    pub fn audit_uses(&self, account: &str) -> BTreeMap<Use, BTreeSet<u16>> {
-        let text = fs::read_to_string(self.audit_log()).expect("there is an audit log");
-        let mut uses: BTreeMap<Use, BTreeSet<u16>> = BTreeMap::new();
-        // The last line may be half written.
-        let events = text.lines().filter_map(|line| serde_json::from_str::<AuditEvent>(line).ok());
-        for event in events.filter(|event| event.user.username.starts_with(account)) {
-            let AuditObject { api_group: group, resource, subresource, .. } = event.object_ref;
-            if resource.is_empty() {
-                continue;
-            }
-            let resource = if subresource.is_empty() { resource } else { format!("{resource}/{subresource}") };
-            let code = event.response_status.code;
-            let verbs = if event.verb == "patch" && code == 201 { vec!["patch", "create"] } else { vec![&*event.verb] };
-            for verb in verbs {
-                let right = Use { group: group.clone(), resource: resource.clone(), verb: verb.to_owned() };
-                uses.entry(right).or_default().insert(code);
-            }
-        }
-        uses
     }
 
     /// How many requests the API server says it has answered that change something, by (verb, resource). Verbs are
@@ -155,9 +111,8 @@ struct AuditUser {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default)]
 struct AuditObject {
-    api_group: String,
     resource: String,
     subresource: String,
     namespace: String,
@@ -172,7 +127,7 @@ struct AuditAnswer {
 
 impl From<AuditEvent> for Write {
     fn from(event: AuditEvent) -> Self {
-        let AuditObject { resource, subresource, namespace, name, .. } = event.object_ref;
+        let AuditObject { resource, subresource, namespace, name } = event.object_ref;
         Self { verb: event.verb, resource, subresource, namespace, name, code: event.response_status.code }
     }
 }
