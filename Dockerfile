@@ -3,7 +3,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
 COPY . .
-RUN bash tests/node/static.sh release > /binary && cp "$(cat /binary)" /portcullis
+RUN bash tests/node/static.sh image > /binary && cp "$(cat /binary)" /portcullis
 
 FROM scratch
 ARG VERSION=dev

@@ -47,11 +47,11 @@ image: ## the image of the Dockerfile, with docker or podman
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD) .
 
 bench: ## writes docs/benchmarks.md; needs wrk, root and an idle machine
-	cargo bench --locked --bench endpoint -- --output docs/benchmarks.md
-	PORTCULLIS_PROFILE=release cargo bench --locked --bench workspaces -- --append docs/benchmarks.md
+	cargo bench --locked --profile image --bench endpoint -- --output docs/benchmarks.md
+	PORTCULLIS_PROFILE=image cargo bench --locked --bench workspaces -- --append docs/benchmarks.md
 
 static: ## one static file, which runs where there is neither shell nor C library; prints its path
-	@bash tests/node/static.sh release
+	@bash tests/node/static.sh image
 
 cluster-up: ## starts a whole Kubernetes of one node on this machine, and says how to use it; needs root
 	@bash tests/node/cluster.sh up

@@ -141,6 +141,7 @@ impl Endpoint {
             state: Arc::new(Health::local()),
             outbound: Arc::new(portcullis::outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
+            lame_duck: std::time::Duration::ZERO,
         };
         let (public, private) =
             (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());

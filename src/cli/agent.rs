@@ -29,6 +29,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Has the allocator give memory back as soon as it is free (mimalloc's options): an agent is idle most of its life.
+const GIVE_BACK: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
 /// How many threads do what may wait, such as looking at files.
 const BLOCKING_THREADS: usize = 8;
 
@@ -142,6 +144,7 @@ fn service() -> Command {
     let mut command = Command::new("/proc/self/exe");
     // `agent run`, and what follows.
     command.arg0("portcullis").args(arguments.by_ref().take(2)).arg("--service").args(arguments);
+    command.env(GIVE_BACK.0, GIVE_BACK.1);
     command
 }
 
@@ -193,11 +196,12 @@ fn home(given: Option<PathBuf>) -> PathBuf {
     given.or_else(|| env::var_os("HOME").map(PathBuf::from)).unwrap_or_else(|| "/".into())
 }
 
-/// What commands find in their environment: all that the container has.
+/// What commands find in their environment: all that the container has, and nothing that is for the service alone.
 fn variables(home: &Path) -> Vec<(OsString, OsString)> {
     let user = User::from_uid(getuid()).ok().flatten();
     let name = user.as_ref().map_or_else(|| getuid().to_string(), |user| user.name.clone());
-    let given = env::vars_os().filter(|(name, value)| name != "HOME" || is_chosen(value, user.as_ref()));
+    let given = env::vars_os()
+        .filter(|(name, value)| name != GIVE_BACK.0 && (name != "HOME" || is_chosen(value, user.as_ref())));
     environment(home, name.into(), given)
 }
 

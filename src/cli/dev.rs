@@ -62,7 +62,7 @@ pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
         path: env::var_os("PATH").unwrap_or_default(),
         user: env::var_os("USER").unwrap_or_default(),
     };
-    let serve = |stop| dev::run(options, Arc::new(SystemClock), ambient::rng(), stop);
+    let serve = |stop| Box::pin(dev::run(options, Arc::new(SystemClock), ambient::rng(), stop));
     match until_signal(serve).await.map_err(DevCommandError::Signals)? {
         Some(ended) => Ok(ended?),
         None => Ok(()),

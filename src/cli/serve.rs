@@ -3,7 +3,7 @@
 use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
     ambient::{Clock, SystemClock},
-    config::{PRIVATE_PORT, PUBLIC_PORT},
+    config::{LAME_DUCK_SECONDS, PRIVATE_PORT, PUBLIC_PORT},
     identity::workload::ServiceAccounts,
     mirror::Health,
     oauth::workload::NoCluster,
@@ -19,6 +19,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,9 @@ pub struct Args {
     /// The name of the McpEndpoint whose servers this is one of
     #[arg(long)]
     endpoint: Option<String>,
+    /// For how many seconds connections are still taken after SIGTERM, until every proxy has heard of it
+    #[arg(long, value_name = "SECONDS", default_value_t = LAME_DUCK_SECONDS)]
+    lame_duck: u64,
     #[command(flatten)]
     pub(super) logs: LogOptions,
 }
@@ -96,6 +100,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let outbound = Arc::new(Outbound::new()?);
+    let lame_duck = Duration::from_secs(args.lame_duck);
     match (args.state, args.endpoint) {
         (State::Kubernetes, Some(endpoint)) => {
             let config = Config::infer().await.map_err(|error| ServeError::Cluster(Box::new(error)))?;
@@ -126,6 +131,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
                 state: health,
                 outbound,
                 clock,
+                lame_duck,
             };
             let follow = |ended| async move {
                 // Commands use workspaces until the last request is answered.
@@ -145,6 +151,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
                 state: Arc::new(Health::local()),
                 outbound,
                 clock,
+                lame_duck,
             };
             Box::pin(serve(options, Listeners { public, private }, |_| std::future::ready(()))).await
         }

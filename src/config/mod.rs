@@ -37,6 +37,9 @@ pub const PUBLIC_PORT: u16 = 8080;
 /// The port of the private listener in a pod: health, readiness, metrics and the loaded revision.
 pub const PRIVATE_PORT: u16 = 9090;
 
+/// For how many seconds a server that is to stop still takes connections: until every proxy has heard of it.
+pub const LAME_DUCK_SECONDS: u64 = 10;
+
 /// What the four files say, as one short word: equal words, equal bytes.
 ///
 /// The operator computes it from what it wrote, a server from what it loaded; `CredentialsLoaded` compares the two.

@@ -217,6 +217,12 @@ impl PublicUrl {
         &self.origin
     }
 
+    /// Whether it is reached over TLS, here or at something in front.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.origin.starts_with("https://")
+    }
+
     /// Host and, where it is not the scheme's own, port: what the `Host` header says.
     #[must_use]
     pub fn authority(&self) -> &str {

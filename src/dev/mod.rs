@@ -137,6 +137,7 @@ pub async fn run(
         state: Arc::new(Health::local()),
         outbound: Arc::new(Outbound::new()?),
         clock: Arc::clone(&clock),
+        lame_duck: std::time::Duration::ZERO,
     };
     let serve = async {
         let ended = server::run(server, Listeners { public: listener, private: None }, stop.clone()).await;

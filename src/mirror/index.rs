@@ -127,6 +127,19 @@ impl<T: Entry> Index<T> {
         self.change(|inner| inner.put(thing, false))
     }
 
+    /// The state of `name` that is known: to be looked at before the place is asked, for [`Self::answered_none`].
+    pub fn version(&self, name: &str) -> Option<u64> {
+        self.read().here.get(name).map(|slot| slot.thing.version())
+    }
+
+    /// The place answered that there is no `name`. What was known when it was `asked` is gone; what was made while the
+    /// answer was on its way stays. Names that nobody knew are not kept: anybody could fill memory with them.
+    pub fn answered_none(&self, name: &str, asked: Option<u64>, now: Timestamp) {
+        if asked.is_some() {
+            self.removed(name, asked, now);
+        }
+    }
+
     /// Replaces a thing by one of the same version: something is noted that the place does not know yet.
     pub fn amend(&self, name: &str, amended: impl FnOnce(&T) -> T) {
         self.change(|inner| inner.amend(name, amended));
@@ -299,6 +312,23 @@ mod tests {
         index.told(Thing("a", 14));
         assert_eq!(version(&index, "a"), Ok(14), "made again");
         assert_eq!(index.of_user("ann").len(), 1);
+    }
+
+    #[test]
+    fn an_answer_that_there_is_none_is_about_what_was_known_when_it_was_asked() {
+        let index = Index::default();
+        let asked = index.version("a");
+        index.answered(Thing("a", 10));
+        index.answered_none("a", asked, at(0));
+        assert_eq!(version(&index, "a"), Ok(10), "made while the answer was on its way");
+        let asked = index.version("a");
+        index.told(Thing("a", 12));
+        index.answered_none("a", asked, at(0));
+        assert_eq!(version(&index, "a"), Ok(12), "deleted and made again");
+        index.answered_none("a", index.version("a"), at(0));
+        assert_eq!(version(&index, "a"), Err("gone"));
+        index.answered_none("b", index.version("b"), at(0));
+        assert_eq!(version(&index, "b"), Err("unknown"));
     }
 
     #[test]

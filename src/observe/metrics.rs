@@ -40,6 +40,12 @@ impl Route {
     pub const fn is_page(self) -> bool {
         matches!(self, Self::Authorize | Self::Consent | Self::Login | Self::Logout | Self::Agents)
     }
+
+    /// Whether it is a document or a file that everybody may read.
+    #[must_use]
+    pub const fn is_document(self) -> bool {
+        matches!(self, Self::ApiDocument | Self::Assets | Self::Jwks | Self::ResourceMetadata | Self::IssuerMetadata)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +111,7 @@ pub struct Metrics {
     mcp_answered: Counter,
     mcp_duration: Histogram,
     in_flight: Gauge,
+    connections: Gauge,
     tokens: Family<Outcome, Counter>,
     unauthenticated: Family<Reason, Counter>,
     refused: Family<Reason, Counter>,
@@ -129,6 +136,12 @@ impl Default for Metrics {
         );
         let in_flight = Gauge::default();
         registry.register("requests_in_flight", "Requests that wait for their answer", in_flight.clone());
+        let connections = Gauge::default();
+        registry.register(
+            "connections",
+            "Connections of clients that are open; at spec.limits.maxConnections others wait",
+            connections.clone(),
+        );
         let tokens = Family::default();
         registry.register("token_requests", "Answers of the token endpoint, by OAuth error code", tokens.clone());
         let unauthenticated = Family::default();
@@ -171,6 +184,7 @@ impl Default for Metrics {
             requests,
             durations,
             in_flight,
+            connections,
             tokens,
             unauthenticated,
             refused,
@@ -195,6 +209,11 @@ impl Metrics {
     pub fn request_begins(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
+    }
+
+    /// So many connections are open.
+    pub fn connections(&self, open: usize) {
+        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     /// A request was answered.

@@ -9,16 +9,17 @@ use super::{
     quantity, rights, server_config, service,
 };
 use crate::config::{
-    CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PRIVATE_PORT, PUBLIC_PORT,
+    CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LAME_DUCK_SECONDS, LOGIN_FILE,
+    PRIVATE_PORT, PUBLIC_PORT,
 };
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, ConfigMapProjection, Container, ContainerPort, HTTPGetAction, KeyToPath, PodSecurityContext,
-            PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
-            SecretProjection, SecurityContext, ServiceAccount, TopologySpreadConstraint, Volume, VolumeMount,
-            VolumeProjection,
+            Capabilities, ConfigMapProjection, Container, ContainerPort, EnvVar, HTTPGetAction, KeyToPath,
+            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements,
+            SeccompProfile, SecretProjection, SecurityContext, ServiceAccount, TopologySpreadConstraint, Volume,
+            VolumeMount, VolumeProjection,
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
@@ -29,7 +30,7 @@ const CONFIG_DIR: &str = "/etc/portcullis";
 const CONFIG_VOLUME: &str = "config";
 /// `nonroot` of the distroless images.
 const USER: i64 = 65_532;
-/// How long a server may take to stop, beyond the longest request.
+/// How long a server may take to stop, beyond the time that it still takes connections and the longest request.
 const STOP_SECONDS: u64 = 10;
 const DEFAULT_REPLICAS: i32 = 2;
 
@@ -83,7 +84,8 @@ pub(super) fn deployment(owner: &Owner<'_>, image: &str) -> Deployment {
 }
 
 fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
-    let drain = owner.endpoint().spec.limits.request_timeout.as_duration().as_secs() + STOP_SECONDS;
+    let longest = owner.endpoint().spec.limits.request_timeout.as_duration().as_secs();
+    let drain = LAME_DUCK_SECONDS + longest + STOP_SECONDS;
     let config = Volume {
         name: CONFIG_VOLUME.to_owned(),
         projected: Some(ProjectedVolumeSource { sources: Some(files(owner)), ..ProjectedVolumeSource::default() }),
@@ -129,6 +131,12 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
         image: Some(image.to_owned()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(args.map(ToOwned::to_owned).collect()),
+        // What large requests took is given back at once: the allocator's own delay ends with the next work only.
+        env: Some(vec![EnvVar {
+            name: "MIMALLOC_PURGE_DELAY".to_owned(),
+            value: Some("0".to_owned()),
+            ..EnvVar::default()
+        }]),
         ports: Some(vec![port(service::port_name(owner), PUBLIC_PORT), port(PRIVATE, PRIVATE_PORT)]),
         startup_probe: Some(Probe { failure_threshold: Some(30), ..probe("/healthz", 1) }),
         liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/healthz", 10) }),

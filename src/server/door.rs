@@ -1,8 +1,8 @@
-//! What every request is held against, in the order in which `public` asks: address and origin, a place and a time, the
-//! access token and its client's rate. Made anew from every set of mounted files.
+//! What every request is held against, in the order in which `public` asks: address, way and origin, a place and a time,
+//! the access token and its client's rate. Made anew from every set of mounted files.
 
 use super::{
-    address,
+    address::{self, Origin},
     body::{self, Held},
     limits::Limiters,
     mounted::Mounted,
@@ -29,7 +29,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use jiff::Timestamp;
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -95,7 +95,8 @@ impl Door {
             authorization,
             logins,
             pages,
-            limiters: limiters.unwrap_or_else(|| Arc::new(Limiters::new(&config.limits))),
+            limiters: limiters
+                .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, previous.map(|door| &*door.limiters)))),
             metrics,
             clock,
             mounted,
@@ -164,17 +165,15 @@ impl Door {
         }
     }
 
-    /// Refuses by address, by origin, and people by the rate of their address.
-    pub fn admit(
-        &self,
-        route: Route,
-        method: &Method,
-        client: Option<IpAddr>,
-        headers: &HeaderMap,
-    ) -> Result<(), Problem> {
-        if !address::admitted(client, &self.mounted.config.access) {
+    /// Refuses by address, by the way that the request came, by origin, and people by the rate of their address.
+    pub fn admit(&self, route: Route, request: &Request, from: Origin) -> Result<(), Problem> {
+        if !address::admitted(from.client, &self.mounted.config.access) {
             let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
             return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message));
+        }
+        let method = request.method();
+        if from.plain && self.mounted.config.url.is_https() {
+            return Err(self.https_required(route, request));
         }
         // Agents send browsers to /authorize from pages of theirs. The other pages look after their forms themselves.
         let navigation = method == Method::GET || method == Method::HEAD;
@@ -182,11 +181,31 @@ impl Door {
             route,
             Route::Mcp | Route::Rest | Route::Token | Route::Revoke | Route::Introspect | Route::Register
         ) || (route == Route::Authorize && !navigation);
-        if guarded && !self.origins.admit(headers) {
+        if guarded && !self.origins.admit(request.headers()) {
             let message = "pages of this origin may not use the endpoint; it must be in spec.cors.allowedOrigins";
             return Err(Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message));
         }
-        if route.is_page() { self.count_address(client) } else { Ok(()) }
+        if route.is_page() { self.count_address(from.client) } else { Ok(()) }
+    }
+
+    /// What only looks at something is sent on to https. All else is refused, so that somebody notices: it is too late
+    /// for the token that was sent with it.
+    fn https_required(&self, route: Route, request: &Request) -> Problem {
+        let url = &self.mounted.config.url;
+        let looks = request.method() == Method::GET || request.method() == Method::HEAD;
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let location = HeaderValue::try_from(format!("{}{path}", url.origin()));
+        if let (true, true, Ok(location)) = (looks, route.is_page() || route.is_document(), location) {
+            let message = "this is served over https only";
+            return Problem::new(StatusCode::PERMANENT_REDIRECT, "https_required", message)
+                .with(header::LOCATION, location);
+        }
+        let message = format!(
+            "this endpoint is served over https only: use {}; a token or secret that was sent over http may have been \
+             read on its way, replace it",
+            url.resource()
+        );
+        Problem::new(StatusCode::FORBIDDEN, "https_required", message)
     }
 
     /// Whoever comes from nowhere shares one rate with all others who do.
@@ -199,6 +218,7 @@ impl Door {
     pub async fn guard<A: Future<Output = Response>>(
         &self,
         route: Route,
+        address: Option<IpAddr>,
         request: &mut Request,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
@@ -208,7 +228,7 @@ impl Door {
         };
         let timeout = self.mounted.config.limits.request_timeout;
         let deadline = tokio::time::Instant::now() + timeout.as_duration();
-        let answer = pin!(self.authenticated(route, request, answer));
+        let answer = pin!(self.authenticated(route, address, request, answer));
         let Ok(response) = tokio::time::timeout_at(deadline, answer).await else {
             let message = format!("the request took longer than {timeout}; ask for less at a time");
             return self.refuse(route, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
@@ -219,14 +239,15 @@ impl Door {
     async fn authenticated<A: Future<Output = Response>>(
         &self,
         route: Route,
+        address: Option<IpAddr>,
         request: &mut Request,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
         let caller = match self.authorization().caller(request.headers(), self.clock.now()).await {
             Ok(caller) => caller,
-            Err(why) => return self.unauthenticated(route, request, why),
+            Err(why) => return self.unauthenticated(route, address, request, why),
         };
-        if let Err(problem) = self.limiters.count_client(&caller.client_id) {
+        if let Err(problem) = self.limiters.count_caller(&caller) {
             return self.refuse(route, problem);
         }
         request.extensions_mut().insert(caller);
@@ -303,14 +324,24 @@ impl Door {
     }
 
     /// 401 in the protocol of the route, and for somebody who opened the endpoint's URL in a browser, a line about what
-    /// this is.
-    fn unauthenticated(&self, route: Route, request: &Request, why: Unauthenticated) -> Response {
+    /// this is; 429 where the address has been told too often.
+    fn unauthenticated(
+        &self,
+        route: Route,
+        address: Option<IpAddr>,
+        request: &Request,
+        why: Unauthenticated,
+    ) -> Response {
         self.metrics.not_authenticated(why.reason());
         if why == Unauthenticated::Unavailable {
             // Nothing is wrong with the token: the client must not throw it away.
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.reason(), why.to_string())
                 .retry_after(RETRY_AFTER)
                 .into_response(route);
+        }
+        // Those who have a token are not concerned: many may come from one address.
+        if let Err(problem) = self.count_address(address) {
+            return self.refuse(route, problem);
         }
         let config = &self.mounted.config;
         let accepts_html = request
@@ -349,103 +380,4 @@ impl Door {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::public::Public;
-    use crate::{
-        ambient::SystemClock,
-        config::{Clients, LoginSecrets, Revision, SigningKeys},
-        oauth::clients::Published,
-        outbound::Outbound,
-        state,
-    };
-    use rand::{SeedableRng as _, rngs::StdRng};
-    use serde_json::json;
-
-    fn mounted(url: &str, burst: u32, seed: u64) -> Mounted {
-        let config = json!({
-            "endpoint": "agents", "url": url, "accessTokenLifetime": "15m",
-            "refreshTokenLifetime": "720h", "refreshTokenIdle": "168h",
-            "tools": {"allow": ["*"], "deny": []},
-            "cors": {"allowedOrigins": [], "maxAge": "2h", "answeredHere": true},
-            "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": burst,
-                "maxBodySize": "4Mi"},
-            "access": {"allowedCidrs": [], "trustedProxies": []},
-        });
-        Mounted {
-            config: serde_json::from_value(config).unwrap(),
-            clients: Clients::default(),
-            keys: SigningKeys::generate(jiff::Timestamp::UNIX_EPOCH, &mut StdRng::seed_from_u64(seed)).unwrap(),
-            login: LoginSecrets::default(),
-            revision: Revision::of(b"", b"", b"", b""),
-        }
-    }
-
-    fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
-        let state = Arc::new(state::Local::memory(Arc::new(SystemClock)));
-        let outbound = Arc::new(Outbound::new().unwrap());
-        let published = Arc::new(Published::new(&outbound));
-        let logins = Logins::new(&mounted.config, &mounted.login, outbound, Arc::new(SystemClock)).unwrap();
-        let logins = Arc::new(logins);
-        let backing = Backing {
-            grants: state.clone(),
-            registrations: state,
-            published,
-            users: logins.clone(),
-            workloads: Arc::new(crate::oauth::workload::NoCluster),
-            external: None,
-        };
-        Arc::new(Door::new(mounted, backing, logins, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
-    }
-
-    #[test]
-    fn a_reload_keeps_what_it_does_not_concern() {
-        let first = door(mounted("https://h/mcp", 20, 1), None);
-        for (next, same_cache, same_limiters) in [
-            (mounted("https://h/mcp", 20, 1), true, true),
-            (mounted("https://h/mcp", 21, 1), true, false),
-            (mounted("https://h/mcp", 20, 2), false, true),
-            (mounted("https://h/other", 20, 1), false, true),
-        ] {
-            let next = door(next, Some(&first));
-            assert_eq!(Arc::ptr_eq(first.authorization.cache(), next.authorization.cache()), same_cache);
-            assert_eq!(Arc::ptr_eq(&first.limiters, &next.limiters), same_limiters);
-        }
-    }
-
-    #[test]
-    fn every_path_of_the_url_can_be_routed() {
-        for url in ["https://h/mcp", "https://h/a/b/mcp", "https://h/:mcp", "https://h/*"] {
-            let door = door(mounted(url, 20, 1), None);
-            let config = &door.mounted.config.url;
-            let routes = [
-                (config.path().to_owned(), Route::Mcp),
-                (format!("{}/", config.path()), Route::Rest),
-                (format!("{}/workspaces/web/execute", config.path()), Route::Rest),
-                (format!("{}/token", config.path()), Route::Rest),
-                (format!("{}/openapi.json", config.path()), Route::ApiDocument),
-                (format!("{}/reference", config.path()), Route::ApiDocument),
-                (format!("{}/reference/", config.path()), Route::Rest),
-                (format!("{}x", config.path()), Route::Unknown),
-                (format!("{}/jwks.json", config.base_path()), Route::Jwks),
-                (format!("{}/authorize", config.base_path()), Route::Authorize),
-                (format!("{}/login/github/callback", config.base_path()), Route::Login),
-                (format!("{}/loginx", config.base_path()), Route::Unknown),
-                (format!("{}/agents/revoke", config.base_path()), Route::Agents),
-                (format!("{}/assets/style-0.css", config.base_path()), Route::Assets),
-                (format!("{}/token", config.base_path()), Route::Token),
-                (format!("{}/revoke", config.base_path()), Route::Revoke),
-                (format!("{}/introspect", config.base_path()), Route::Introspect),
-                (format!("{}/register", config.base_path()), Route::Register),
-                (config.resource_metadata_path(), Route::ResourceMetadata),
-                (config.issuer_metadata_path(), Route::IssuerMetadata),
-                (format!("{}/else", config.base_path()), Route::Unknown),
-            ];
-            for (path, route) in routes {
-                assert_eq!(door.route(&path), route, "{path}");
-            }
-            let tools = Arc::new(crate::tools::Registry::new(&door.mounted.config, None));
-            drop(Public::new(&door, &tools, tokio_util::sync::CancellationToken::new()).unwrap());
-        }
-    }
-}
+mod tests;

@@ -1,13 +1,13 @@
-//! How much is admitted: requests at once, and requests per second of each client.
+//! How much is admitted: connections and requests at once, and requests per second.
 
 use super::problem::Problem;
-use crate::config::Limits;
+use crate::{config::Limits, oauth::Caller};
 use governor::{
     Quota, RateLimiter, clock::MonotonicClock, middleware::NoOpMiddleware, state::keyed::DashMapStateStore,
 };
 use http::StatusCode;
 use std::{
-    hash::Hash,
+    hash::{Hash, Hasher},
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     sync::Arc,
@@ -19,30 +19,73 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 
 /// How many clients may register themselves from one address per minute; many people may be behind it.
-const REGISTRATIONS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const REGISTRATIONS_PER_MINUTE: u32 = 10;
 
 /// The limits of one server. Outlives a reload that leaves them as they were.
+///
+/// Rates are meant for all servers together; each has its share of them, rounded up.
 pub struct Limiters {
     limits: Limits,
     places: Arc<Semaphore>,
-    by_client: Rate<String>,
+    connections: Arc<Semaphore>,
+    by_caller: Rate<Who>,
     by_address: Rate<IpAddr>,
     registrations: Rate<IpAddr>,
 }
 
+/// A client on behalf of a user: who acts for two has two rates.
+#[derive(Clone)]
+struct Who(Arc<Caller>);
+
+impl Who {
+    fn key(&self) -> (&str, &str) {
+        (&self.0.client_id, &self.0.subject)
+    }
+}
+
+impl PartialEq for Who {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Who {}
+
+impl Hash for Who {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
 impl Limiters {
-    pub fn new(limits: &Limits) -> Self {
+    /// Keeps of `previous` the places whose number stays: those that are taken are still taken.
+    pub fn new(limits: &Limits, previous: Option<&Self>) -> Self {
+        let kept = |count: fn(&Limits) -> u32, places: fn(&Self) -> &Arc<Semaphore>| {
+            let same = previous.filter(|previous| count(&previous.limits) == count(limits)).map(places);
+            same.map_or_else(|| Arc::new(Semaphore::new(count(limits) as usize)), Arc::clone)
+        };
         Self {
-            places: Arc::new(Semaphore::new(limits.max_concurrent_requests as usize)),
-            by_client: Rate::new(limits),
+            places: kept(|limits| limits.max_concurrent_requests, |limiters| &limiters.places),
+            connections: kept(|limits| limits.max_connections, |limiters| &limiters.connections),
+            by_caller: Rate::new(limits),
             by_address: Rate::new(limits),
-            registrations: Rate::of(Quota::per_minute(REGISTRATIONS_PER_MINUTE), MonotonicClock),
+            registrations: Rate::of(Quota::per_minute(share(REGISTRATIONS_PER_MINUTE, limits)), MonotonicClock),
             limits: limits.clone(),
         }
     }
 
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The places for connections.
+    pub fn connections(&self) -> &Arc<Semaphore> {
+        &self.connections
+    }
+
+    /// How many connections are open.
+    pub fn open_connections(&self) -> usize {
+        (self.limits.max_connections as usize).saturating_sub(self.connections.available_permits())
     }
 
     /// A place among the requests that are worked on, until it is dropped.
@@ -56,9 +99,9 @@ impl Limiters {
         })
     }
 
-    /// Counts a request of this client.
-    pub fn count_client(&self, client_id: &String) -> Result<(), Problem> {
-        self.by_client.count(client_id).map_err(|wait| self.too_many("this client", wait))
+    /// Counts a request of this client on behalf of its user.
+    pub fn count_caller(&self, caller: &Arc<Caller>) -> Result<(), Problem> {
+        self.by_caller.count(&Who(Arc::clone(caller))).map_err(|wait| self.too_many("this client", wait))
     }
 
     /// Counts a request from this address.
@@ -70,7 +113,9 @@ impl Limiters {
     pub fn count_registration(&self, address: IpAddr) -> Result<(), Problem> {
         self.registrations.count(&network(address)).map_err(|wait| {
             let message = format!(
-                "{REGISTRATIONS_PER_MINUTE} clients may register from one address per minute; try again after the time in Retry-After"
+                "{} clients may register from one address per minute{}; try again after the time in Retry-After",
+                share(REGISTRATIONS_PER_MINUTE, &self.limits),
+                self.shared()
             );
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
         })
@@ -78,18 +123,33 @@ impl Limiters {
 
     /// Forgets those who have not come for long.
     pub fn tidy(&self) {
-        self.by_client.tidy();
+        self.by_caller.tidy();
         self.by_address.tidy();
         self.registrations.tidy();
     }
 
     fn too_many(&self, who: &str, wait: Duration) -> Problem {
-        let Limits { requests_per_second, burst, .. } = self.limits;
         let message = format!(
-            "{who} may make {requests_per_second} requests per second, {burst} at once; try again after the time in Retry-After"
+            "{who} may make {} requests per second, {} at once{}; try again after the time in Retry-After",
+            share(self.limits.requests_per_second, &self.limits),
+            share(self.limits.burst, &self.limits),
+            self.shared()
         );
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
     }
+
+    fn shared(&self) -> String {
+        match self.limits.servers {
+            0 | 1 => String::new(),
+            servers => format!(", at each of {servers} servers"),
+        }
+    }
+}
+
+/// This server's share of a rate, at least one.
+fn share(of_all: u32, limits: &Limits) -> NonZeroU32 {
+    // Zero servers are refused when the configuration is read.
+    NonZeroU32::new(of_all.div_ceil(limits.servers.max(1))).unwrap_or(NonZeroU32::MIN)
 }
 
 /// What counts as one address: an IPv6 host may use every address of its network.
@@ -114,10 +174,8 @@ impl<K: Hash + Eq + Clone> Rate<K> {
 
 impl<K: Hash + Eq + Clone, C: governor::clock::Clock> Rate<K, C> {
     fn with_clock(limits: &Limits, clock: C) -> Self {
-        // Zero is refused when the configuration is read.
-        let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(limits.requests_per_second)).allow_burst(at_least_one(limits.burst));
-        Self::of(quota, clock)
+        let (rate, burst) = (share(limits.requests_per_second, limits), share(limits.burst, limits));
+        Self::of(Quota::per_second(rate).allow_burst(burst), clock)
     }
 
     fn of(quota: Quota, clock: C) -> Self {
@@ -140,6 +198,8 @@ mod tests {
     use super::*;
     use crate::api::quantity::{ByteSize, Span};
     use governor::clock::FakeRelativeClock;
+    use jiff::Timestamp;
+    use std::collections::BTreeSet;
 
     fn limits() -> Limits {
         Limits {
@@ -172,7 +232,7 @@ mod tests {
 
     #[test]
     fn places_are_given_back() {
-        let limiters = Limiters::new(&limits());
+        let limiters = Limiters::new(&limits(), None);
         let first = limiters.enter().unwrap();
         let _second = limiters.enter().unwrap();
         assert_eq!(limiters.enter().unwrap_err().reason(), "busy");
@@ -181,8 +241,62 @@ mod tests {
     }
 
     #[test]
+    fn places_outlive_a_reload_that_leaves_their_number() {
+        let before = Limiters::new(&limits(), None);
+        let _place = before.enter().unwrap();
+        let _connection = Arc::clone(before.connections()).try_acquire_owned().unwrap();
+        let after = Limiters::new(&Limits { servers: 3, ..limits() }, Some(&before));
+        let _last = after.enter().unwrap();
+        assert_eq!(after.enter().unwrap_err().reason(), "busy");
+        assert_eq!(after.open_connections(), 1);
+        let larger = Limiters::new(&Limits { max_connections: 1001, ..limits() }, Some(&after));
+        assert_eq!(larger.open_connections(), 0);
+    }
+
+    #[test]
+    fn servers_share_a_rate() {
+        for (servers, at_once) in [(1, 3), (2, 2), (3, 1), (100, 1)] {
+            let rate = Rate::with_clock(&Limits { servers, ..limits() }, FakeRelativeClock::default());
+            let passed = (0..10).filter(|_| rate.count(&"a").is_ok()).count();
+            assert_eq!(passed, at_once, "{servers}");
+        }
+        let message = |servers| {
+            let limiters = Limiters::new(&Limits { servers, requests_per_second: 10, burst: 20, ..limits() }, None);
+            limiters.too_many("this client", Duration::from_secs(1)).message().to_owned()
+        };
+        assert!(message(1).starts_with("this client may make 10 requests per second, 20 at once; "));
+        assert!(
+            message(4).starts_with("this client may make 3 requests per second, 5 at once, at each of 4 servers; ")
+        );
+    }
+
+    #[test]
+    fn a_client_has_a_rate_for_each_of_its_users() {
+        let limiters = Limiters::new(&limits(), None);
+        let caller = |client_id: &str, subject: &str| {
+            Arc::new(Caller {
+                client_id: client_id.to_owned(),
+                subject: subject.to_owned(),
+                user_name: None,
+                grant: None,
+                scopes: BTreeSet::new(),
+                issued_at: Timestamp::UNIX_EPOCH,
+                expires_at: Timestamp::UNIX_EPOCH,
+            })
+        };
+        for _ in 0..3 {
+            limiters.count_caller(&caller("agent", "ada")).unwrap();
+        }
+        // Another token of the same user is no other user.
+        let refused = limiters.count_caller(&caller("agent", "ada")).unwrap_err();
+        assert_eq!(refused.reason(), "rate_limited");
+        limiters.count_caller(&caller("agent", "bob")).unwrap();
+        limiters.count_caller(&caller("other", "ada")).unwrap();
+    }
+
+    #[test]
     fn an_ipv6_network_counts_as_one() {
-        let limiters = Limiters::new(&limits());
+        let limiters = Limiters::new(&limits(), None);
         for host in 1..=3_u16 {
             limiters.count_address(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, host, 0, 0, host))).unwrap();
         }

@@ -7,6 +7,7 @@
 mod address;
 mod alias;
 mod body;
+mod certificate;
 mod connections;
 mod door;
 mod limits;
@@ -30,6 +31,7 @@ use crate::{
     workspaces::Workspaces,
 };
 use axum::extract::Request;
+use connections::{Stopping, Terms};
 use reload::Current;
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -54,6 +56,8 @@ pub struct Options {
     pub outbound: Arc<Outbound>,
     /// The time that tokens and secrets are held against.
     pub clock: Arc<dyn Clock>,
+    /// For how long connections are still accepted after the shutdown began: until every proxy in front has heard of it.
+    pub lame_duck: Duration,
 }
 
 /// Where a server listens.
@@ -78,12 +82,14 @@ pub enum ServerError {
     },
 }
 
-/// Serves until `shutdown`, then drains: `/readyz` turns 503, connecting is refused, and running requests finish, for
-/// at most the configured `requestTimeout`.
+/// Serves until `shutdown`, then drains: `/readyz` turns 503 at once, requests and connections are still taken for as
+/// long as [`Options::lame_duck`] says, then connecting is refused, and running requests finish, for at most the
+/// configured `requestTimeout`.
 pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationToken) -> Result<(), ServerError> {
     let folder = options.config_dir.clone();
     let metrics = Arc::new(Metrics::default());
     let state = Arc::clone(&options.state);
+    let lame_duck = options.lame_duck;
     let abort = CancellationToken::new();
     let (current, seen) = Current::load(options, Arc::clone(&metrics), abort.clone())
         .await
@@ -100,13 +106,17 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
     if let Some(listener) = listeners.private {
         let router = private::router(Arc::clone(&current), metrics, state, shutdown.clone());
         let drained = drained.clone();
-        tasks.spawn(async move { connections::serve(listener, router, &drained, || Duration::from_secs(1)).await });
+        tasks.spawn(async move {
+            let stopping = Stopping { shutdown: &drained, lame_duck: Duration::ZERO };
+            connections::serve(listener, router, Terms::default, stopping, || Duration::from_secs(1)).await;
+        });
     }
 
     tasks.spawn({
         let (current, shutdown) = (Arc::clone(&current), shutdown.clone());
         async move {
             shutdown.cancelled().await;
+            tokio::time::sleep(lame_duck).await;
             current.retire();
         }
     });
@@ -120,7 +130,8 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
         }
     });
     let grace = || current.serving().door().mounted().config.limits.request_timeout.as_duration();
-    connections::serve(listeners.public, service, &shutdown, grace).await;
+    let stopping = Stopping { shutdown: &shutdown, lame_duck };
+    connections::serve(listeners.public, service, || current.terms(), stopping, grace).await;
 
     abort.cancel();
     drained.cancel();

@@ -4,10 +4,11 @@
 //! all files change at once. Reading through the link's target keeps a half-changed set from being seen. A folder
 //! without `..data`, as a person may lay it out, is read until two readings agree.
 
+use super::certificate::{CertificateError, CertificateFiles};
 use crate::{
     config::{
-        CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE, LoginSecrets, Revision, ServerConfig,
-        SigningKeys,
+        CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE,
+        LoginSecrets, Revision, ServerConfig, SigningKeys,
     },
     identity::LoginsError,
     oauth::metadata::{INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, TOKEN_PATH},
@@ -23,13 +24,15 @@ const DATA_LINK: &str = "..data";
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// The bytes of the four files.
+/// The bytes of the four files, and of the certificate's two where they are.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bytes {
     config: Vec<u8>,
     clients: Vec<u8>,
     keys: Vec<u8>,
     login: Vec<u8>,
+    /// No part of the revision: somebody else renews it.
+    pub certificate: CertificateFiles,
 }
 
 /// What the four files say.
@@ -79,6 +82,9 @@ pub enum MountedError {
     /// The logins cannot be used.
     #[error("spec.login cannot be used")]
     Logins(#[from] LoginsError),
+    /// There is no TLS with the certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// Right in shape, but not in content.
     #[error("{0}")]
     Invalid(String),
@@ -106,11 +112,20 @@ impl Bytes {
         let folder = linked.as_deref().unwrap_or(folder);
         let read =
             async |file| tokio::fs::read(folder.join(file)).await.map_err(|source| MountedError::Read { file, source });
+        let find = async |file| match read(file).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(MountedError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
         Ok(Self {
             config: read(CONFIG_FILE).await?,
             clients: read(CLIENTS_FILE).await?,
             keys: read(KEYS_FILE).await?,
             login: read(LOGIN_FILE).await?,
+            certificate: CertificateFiles {
+                chain: find(CERTIFICATE_FILE).await?,
+                key: find(CERTIFICATE_KEY_FILE).await?,
+            },
         })
     }
 
@@ -154,6 +169,8 @@ fn check_config(config: &ServerConfig) -> Result<(), MountedError> {
         ("limits.requestsPerSecond", limits.requests_per_second == 0),
         ("limits.burst", limits.burst == 0),
         ("limits.maxBodySize", limits.max_body_size.bytes() == 0),
+        ("limits.maxConnections", limits.max_connections == 0),
+        ("limits.servers", limits.servers == 0),
     ] {
         if zero {
             return Err(invalid(&format!("config.json: {name} must not be zero")));
@@ -191,7 +208,7 @@ mod tests {
             "tools": {"allow": ["*"], "deny": []},
             "cors": {"allowedOrigins": [], "maxAge": "2h", "answeredHere": true},
             "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": 20,
-                "maxBodySize": "4Mi"},
+                "maxBodySize": "4Mi", "servers": 2},
             "access": {"allowedCidrs": [], "trustedProxies": []},
         })
     }
@@ -213,6 +230,7 @@ mod tests {
             clients: encode(clients),
             keys: encode(keys),
             login: encode(&json!({"logins": {}})),
+            certificate: CertificateFiles::default(),
         }
     }
 
@@ -230,6 +248,7 @@ mod tests {
             (with("/limits/burst", json!(0)), good_clients.clone(), keys(&[1]), "limits.burst"),
             (with("/url", json!("https://h/token")), good_clients.clone(), keys(&[1]), "/token"),
             (with("/url", json!("ftp://h/mcp")), good_clients.clone(), keys(&[1]), "config.json"),
+            (with("/limits/servers", json!(0)), good_clients.clone(), keys(&[1]), "limits.servers"),
             (json!({}), good_clients.clone(), keys(&[1]), "config.json"),
             (config(), json!({"clients": [client("b"), client("a")]}), keys(&[1]), "clients.json"),
             (config(), json!({"clients": [client("a"), client("a")]}), keys(&[1]), "clients.json"),

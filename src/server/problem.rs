@@ -42,6 +42,11 @@ impl Problem {
         self.reason
     }
 
+    #[cfg(test)]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A page for a browser.
     pub fn into_page(self, pages: &Pages) -> Response {
         let mut response = pages.refused(self.status, self.reason, &self.message);

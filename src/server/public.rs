@@ -2,12 +2,14 @@
 //!
 //! In this order, outermost first:
 //!
-//! 1. [`Public::answer`]: counted and timed; refused by address (403), and by `Origin` (403) where it is not for a
-//!    metadata document: those are public. What a refusal left unread of the body is read.
+//! 1. [`Public::answer`]: counted and timed; refused by address (403), sent to https or refused where it came by plain
+//!    http (308, 403), and by `Origin` (403) where it is not for a metadata document: those are public. What a refusal
+//!    left unread of the body is read.
 //! 2. CORS, where the configuration says that it is answered here and a page asks: preflights end here, and every
 //!    answer from further in, a 401 too, carries the headers. The documents allow any origin.
 //! 3. For the MCP endpoint and the HTTP interface below it, [`Door::guard`]: as many at once as may be (503), each for as
-//!    long as it may take (504); the caller (401) and its rate (429); then the MCP edge, or [`rest::Api`].
+//!    long as it may take (504); the caller (401, or 429 where its address has asked without one too often) and the rate
+//!    of client and user (429); then the MCP edge, or [`rest::Api`].
 //!
 //!    For `/token`, [`Door::issue_token`], and likewise `/revoke` and `/introspect`: the rate of the address (429), the body (413, 408), the endpoint itself. It
 //!    takes no place from those who have a token already.
@@ -17,7 +19,7 @@
 //! [`Pages`]: crate::pages::Pages
 
 use super::{
-    address,
+    address::Origin,
     alias::Aliases,
     door::Door,
     problem::Problem,
@@ -45,13 +47,19 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, util::option_layer};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 /// How long discovery may be remembered. Short: keys rotate.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
+/// For a year, browsers ask for this host over https only (RFC 6797).
+const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Everything that answers on the public listener, for one set of mounted files.
 pub struct Public {
@@ -100,11 +108,11 @@ impl Public {
         let mcp = {
             let endpoint = Arc::clone(&endpoint);
             |State(door): State<Arc<Door>>, mut request: Request| async move {
-                door.guard(Route::Mcp, &mut request, |request| endpoint.answer(request)).await
+                door.guard(Route::Mcp, address(&request), &mut request, |request| endpoint.answer(request)).await
             }
         };
         let rest = |State(door): State<Arc<Door>>, mut request: Request| async move {
-            door.guard(Route::Rest, &mut request, |request| api.answer(request)).await
+            door.guard(Route::Rest, address(&request), &mut request, |request| api.answer(request)).await
         };
         let mut guarded = Router::new()
             .without_v07_checks()
@@ -148,21 +156,22 @@ impl Public {
         let begin = tokio::time::Instant::now();
         self.aliases.resolve(&mut request);
         let route = door.route(request.uri().path());
-        let rules = &door.mounted().config.access;
-        let client = request
-            .extensions()
-            .get::<ConnectInfo<SocketAddr>>()
-            .and_then(|ConnectInfo(peer)| address::client(peer.ip(), request.headers(), &rules.trusted_proxies));
-        let limit = door.mounted().config.limits.max_body_size.bytes();
-        let (mut response, close) = match door.admit(route, request.method(), client, request.headers()) {
+        let config = &door.mounted().config;
+        let from =
+            request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(Origin::UNKNOWN, |ConnectInfo(peer)| {
+                Origin::of(peer.ip(), request.headers(), &config.access.trusted_proxies)
+            });
+        let limit = config.limits.max_body_size.bytes();
+        let (mut response, close) = match door.admit(route, &request, from) {
             Err(problem) => (door.refuse(route, problem), read_on_refused(request, limit).await),
             // Agents are no pages: CORS has nothing to add to what they get.
             Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => {
-                let response = door.guard(route, &mut request, |request| self.endpoint.answer(request)).await;
+                let response =
+                    door.guard(route, from.client, &mut request, |request| self.endpoint.answer(request)).await;
                 (response, read_on_refused(request, limit).await)
             }
             Ok(()) => {
-                request.extensions_mut().insert(ClientAddress(client));
+                request.extensions_mut().insert(ClientAddress(from.client));
                 let unread = Unread::of(&mut request);
                 let response = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
                 let close = match unread {
@@ -175,11 +184,19 @@ impl Public {
         if let Some(close) = close {
             response.headers_mut().insert(header::CONNECTION, close);
         }
+        if config.url.is_https() && !from.plain {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
+        }
         let (status, duration) = (response.status().as_u16(), begin.elapsed());
         door.metrics().request_ends(route, status, duration);
         tracing::debug!(?route, status, ?duration, "answered");
         response
     }
+}
+
+/// The client's address, as [`Public::answer`] has found it.
+fn address(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<ClientAddress>().and_then(|from| from.0)
 }
 
 /// Whether a page makes the request, or a browser asks for one.

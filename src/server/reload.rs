@@ -3,6 +3,7 @@
 
 use super::{
     Options,
+    connections::{Patience, Terms, Tls},
     door::Door,
     mounted::{Bytes, MountedError},
     public::Public,
@@ -30,6 +31,8 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// What is in force now.
 pub struct Current {
     serving: ArcSwap<Public>,
+    /// What speaks TLS, as soon as there has been a good certificate.
+    tls: ArcSwapOption<rustls::ServerConfig>,
     rejected: ArcSwapOption<String>,
     metrics: Arc<Metrics>,
     options: Options,
@@ -49,7 +52,13 @@ impl Current {
         metrics.files_loaded(options.clock.now());
         tracing::info!(revision = %serving.door().mounted().revision, "configuration loaded");
         let serving = ArcSwap::from_pointee(serving);
-        Ok((Self { serving, rejected: ArcSwapOption::empty(), metrics, options, abort }, bytes))
+        let (tls, rejected) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        let current = Self { serving, tls, rejected, metrics, options, abort };
+        // It may be on its way, and a server that ends could not tell anybody why.
+        if let Err(error) = current.renew(&bytes) {
+            current.reject(&error);
+        }
+        Ok((current, bytes))
     }
 
     /// What answers now.
@@ -57,9 +66,31 @@ impl Current {
         self.serving.load()
     }
 
+    /// What holds for new connections of clients.
+    pub fn terms(&self) -> Terms {
+        let serving = self.serving();
+        let config = &serving.door().mounted().config;
+        let access = &config.access;
+        Terms {
+            places: Some(Arc::clone(serving.door().limiters().connections())),
+            proxies: if access.proxy_protocol { access.trusted_proxies.clone() } else { Vec::new() },
+            tls: match self.tls.load_full() {
+                _ if !config.tls => Tls::Off,
+                Some(tls) => Tls::On(tls),
+                None => Tls::Missing,
+            },
+            patience: Patience::default().for_requests_of(config.limits.request_timeout.as_duration()),
+        }
+    }
+
     /// Ends what clients listen to: nothing more will come, and the listener would wait for them.
     pub fn retire(&self) {
         self.serving().retire(None);
+    }
+
+    /// Whether there has been no certificate to speak TLS with yet.
+    pub fn lacks_certificate(&self) -> bool {
+        matches!(self.terms().tls, Tls::Missing)
     }
 
     /// What `/revision` says.
@@ -98,14 +129,11 @@ impl Current {
         }
     }
 
+    /// What can be used comes into force: a certificate does not wait for the other files, nor they for it.
     fn replace(&self, bytes: &Bytes) {
-        let previous = self.serving.load_full();
-        match prepare(bytes, Some(previous.door()), &self.options, &self.metrics, &self.abort) {
-            Ok(serving) => {
-                tracing::info!(revision = %serving.door().mounted().revision, "configuration replaced");
-                let serving = Arc::new(serving);
-                self.serving.store(Arc::clone(&serving));
-                previous.retire(Some(&serving));
+        let (reconfigured, renewed) = (self.reconfigure(bytes), self.renew(bytes));
+        match reconfigured.and(renewed) {
+            Ok(()) => {
                 self.rejected.store(None);
                 self.metrics.files_loaded(self.options.clock.now());
             }
@@ -113,10 +141,28 @@ impl Current {
         }
     }
 
+    fn reconfigure(&self, bytes: &Bytes) -> Result<(), MountedError> {
+        let previous = self.serving.load_full();
+        let serving = prepare(bytes, Some(previous.door()), &self.options, &self.metrics, &self.abort)?;
+        tracing::info!(revision = %serving.door().mounted().revision, "configuration replaced");
+        let serving = Arc::new(serving);
+        self.serving.store(Arc::clone(&serving));
+        previous.retire(Some(&serving));
+        Ok(())
+    }
+
+    /// New connections get the certificate of these files; those that are open live on.
+    fn renew(&self, bytes: &Bytes) -> Result<(), MountedError> {
+        if self.serving().door().mounted().config.tls {
+            self.tls.store(Some(bytes.certificate.server()?));
+        }
+        Ok(())
+    }
+
     fn reject(&self, error: &MountedError) {
         let reason = chain(error);
         if self.rejected.load().as_deref() != Some(&reason) {
-            tracing::error!(reason, "new configuration refused, the last good one stays in force");
+            tracing::error!(reason, "mounted files refused, the last good ones stay in force");
             self.rejected.store(Some(Arc::new(reason)));
         }
         self.metrics.files_rejected();

@@ -162,7 +162,7 @@ async fn a_command_that_has_begun_is_never_said_not_to_have() {
 
 #[tokio::test]
 async fn a_command_that_nobody_takes_up_is_ended() {
-    let stage = Stage::with(&Setup { wrapper: &[], args: &["--patience", "1"] });
+    let stage = Stage::with(&Setup { args: &["--patience", "1"], ..Setup::default() });
     let command = Command { timeout: None, ..shell("touch ran; sleep 3; touch late; sleep 1000") };
     let given_up = async {
         until("the command", || stage.path("ran").exists()).await;
@@ -179,7 +179,7 @@ async fn a_command_that_nobody_takes_up_is_ended() {
 
 #[tokio::test]
 async fn without_a_shell_programs_run_directly() {
-    let stage = Stage::with(&Setup { wrapper: &[], args: &["--shell", "/nowhere/sh"] });
+    let stage = Stage::with(&Setup { args: &["--shell", "/nowhere/sh"], ..Setup::default() });
     let result = stage.run("echo 'a  b' c").await;
     assert!(result.stdout == "a  b c\n" && result.note.unwrap().contains("no shell"));
     let refused = stage.client.run("b", &shell("echo a && echo b"), None).await;
@@ -197,7 +197,7 @@ async fn no_room_for_another_process_is_said() {
         return;
     }
     let limits = ["prlimit", "--nproc=40:40", "setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"];
-    let stage = Stage::with(&Setup { wrapper: &limits, args: &[] });
+    let stage = Stage::with(&Setup { wrapper: &limits, ..Setup::default() });
     let bomb = stage.run("i=0; while [ $i -lt 60 ]; do i=$((i + 1)); sleep 1000 & done").await;
     assert_ne!(bomb.exit_code, Some(0), "{bomb:?}");
     // The shell itself has left room.

@@ -84,7 +84,8 @@ async fn sigterm_ends_everything_in_order() {
 
 #[tokio::test]
 async fn the_workspaces_own_program_runs_beside() {
-    let stage = Stage::with(&Setup { wrapper: &[], args: &["--", "sh", "-c", "echo from $0; exit 4", "it self"] });
+    let stage =
+        Stage::with(&Setup { args: &["--", "sh", "-c", "echo from $0; exit 4", "it self"], ..Setup::default() });
     until("its end", || stage.log().contains("has ended")).await;
     assert!(stage.log().contains("from it self\n") && stage.log().contains("exit_code=4"), "{}", stage.log());
     let listed = stage.client.processes().await.unwrap().processes;
@@ -107,7 +108,7 @@ async fn it_is_the_first_process_of_its_own_world() {
         return;
     }
     let wrapper = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
-    let mut stage = Stage::with(&Setup { wrapper: &wrapper, args: &[] });
+    let mut stage = Stage::with(&Setup { wrapper: &wrapper, ..Setup::default() });
     assert!(stage.run("tr '\\0' ' ' < /proc/1/cmdline").await.stdout.contains("agent run"));
     stage.run(&orphan("orphan", "exec sleep 0.3")).await;
     let zombies = "sleep 1; grep -l '^State:.Z' /proc/[0-9]*/status; true";

@@ -4,5 +4,6 @@
 
 mod commands;
 mod life;
+mod memory;
 mod place;
 mod stage;

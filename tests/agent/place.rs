@@ -1,6 +1,6 @@
 //! Where the agent may be: installed into any folder, as any user.
 
-use crate::stage::{BINARY, Setup, Stage, is_root, memory};
+use crate::stage::{BINARY, Setup, Stage, is_root};
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 #[test]
@@ -37,22 +37,10 @@ async fn any_user_will_do() {
     }
     let stage = Stage::with(&Setup {
         wrapper: &["setpriv", "--reuid", "54322", "--regid", "54322", "--clear-groups"],
-        args: &[],
+        ..Setup::default()
     });
     let result = stage.run("id -u; echo $USER; cd; pwd; head -c 100000 /dev/zero | tr '\\0' x").await;
     let home = stage.folder.path().display();
     assert!(result.stdout.starts_with(&format!("54322\n54322\n{home}\nxxx")), "{result:?}");
     assert!(result.stdout_file.is_some());
-}
-
-#[tokio::test]
-async fn it_is_small() {
-    let stage = Stage::new();
-    for _ in 0..20 {
-        stage.run("echo hello").await;
-    }
-    let used = |id| (memory(id, "VmRSS"), memory(id, "RssAnon"));
-    let (init, service) = (used(stage.init_id()), used(stage.service_id()));
-    eprintln!("KiB, all and of its own: first process {init:?}, service {service:?}");
-    assert!(init.1 + service.1 < 8 * 1024, "{init:?} {service:?}");
 }

@@ -42,15 +42,23 @@ pub struct Stage {
 
 /// How to start an agent.
 pub struct Setup<'a> {
+    /// The binary.
+    pub program: &'a Path,
     /// What starts the binary, such as `unshare` with its options.
     pub wrapper: &'a [&'a str],
     /// What follows `agent run`.
     pub args: &'a [&'a str],
 }
 
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self { program: Path::new(BINARY), wrapper: &[], args: &[] }
+    }
+}
+
 impl Stage {
     pub fn new() -> Self {
-        Self::with(&Setup { wrapper: &[], args: &[] })
+        Self::with(&Setup::default())
     }
 
     pub fn with(setup: &Setup<'_>) -> Self {
@@ -62,7 +70,8 @@ impl Stage {
         let init = Program::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .args(setup.wrapper)
-            .args([BINARY, "agent", "run", "--home"])
+            .arg(setup.program)
+            .args(["agent", "run", "--home"])
             .arg(folder.path())
             .arg("--socket")
             .arg(&socket)

@@ -184,6 +184,86 @@ async fn another_address() {
     behind.stop().await;
 }
 
+/// `Forwarded` and `X-Forwarded-For` are sent together, one of them made up, or with quotes that swallow what the proxy
+/// adds → whom they do not agree upon, or cannot be read, is nobody who is listed.
+#[tokio::test]
+async fn two_addresses_at_once() {
+    let stage = Stage::with(|setup| {
+        setup.config.access.allowed_cidrs = vec!["198.51.100.0/24".parse().unwrap()];
+        setup.config.access.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    // Whichever of the two the proxy keeps, it is the one that says 203.0.113.1.
+    for (conventional, standard, status) in [
+        (Some("203.0.113.1"), Some("for=198.51.100.7"), 403),
+        (Some("198.51.100.7"), Some("for=203.0.113.1"), 403),
+        (None, Some("for=198.51.100.7, for=203.0.113.1"), 403),
+        (None, Some("for=198.51.100.7;x=\", for=203.0.113.1"), 403),
+        (None, Some("for=\"198.51.100.7, for=203.0.113.1"), 403),
+        (None, Some("for=198.51.100.7;for=203.0.113.1"), 403),
+        (None, Some("for=_198.51.100.7"), 403),
+        (None, Some("for=203.0.113.1, for=198.51.100.7"), 401),
+        (Some("198.51.100.7"), Some("for=198.51.100.7"), 401),
+    ] {
+        let mut request = stage.form(0, "/token", &[("grant_type", "client_credentials"), ("client_id", "nobody")]);
+        for (name, value) in [("X-Forwarded-For", conventional), ("Forwarded", standard)] {
+            request = value.into_iter().fold(request, |request, value| request.header(name, value));
+        }
+        assert_eq!(stage.send(request).await.status, status, "{conventional:?} {standard:?}");
+    }
+    stage.stop().await;
+}
+
+/// A client is led to plain http, so that its token can be read on the way → refused where a trusted proxy says so, with
+/// the advice to replace the token; answers over https forbid browsers to try (HSTS).
+#[tokio::test]
+async fn a_plain_hop() {
+    let stage = Stage::with(|setup| {
+        setup.config.url = "https://mcp.example.com/mcp".parse().unwrap();
+        setup.config.access.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let form = [("grant_type", "client_credentials"), ("client_id", "backend"), ("client_secret", SECRET)];
+    for (name, value) in [
+        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Proto", "HTTP, https"),
+        ("Forwarded", "for=198.51.100.7;proto=http"),
+    ] {
+        let refused = stage.send(stage.form(0, "/token", &form).header(name, value)).await;
+        assert_eq!((refused.status.as_u16(), refused.error()), (403, "https_required".to_owned()), "{name}: {value}");
+    }
+    let answer = stage.send(stage.form(0, "/token", &form).header("X-Forwarded-Proto", "https")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["strict-transport-security"], "max-age=31536000");
+    stage.stop().await;
+}
+
+/// A connection begins with a header of the PROXY protocol that names an allowed address, from somebody who is no proxy;
+/// or one from a proxy begins without → no request is answered.
+#[tokio::test]
+async fn a_proxy_that_is_none() {
+    for (proxies, begin) in [
+        ("10.0.0.0/8", "PROXY TCP4 198.51.100.7 192.0.2.1 4711 443\r\n"),
+        ("10.0.0.0/8", "\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c\x01\x01\x01\x01\x02\x02\x02\x02\0P\0P"),
+        ("127.0.0.0/8", ""),
+        ("127.0.0.0/8", "PROXY TCP4 198.51.100.7"),
+    ] {
+        let stage = Stage::with(|setup| {
+            setup.config.access.proxy_protocol = true;
+            setup.config.access.trusted_proxies = vec![proxies.parse().unwrap()];
+        })
+        .await;
+        let mut stream = TcpStream::connect(stage.origin.strip_prefix("http://").unwrap()).await.unwrap();
+        let request = format!("{begin}GET /jwks.json HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{begin:?}: {answer}");
+        stage.stop().await;
+    }
+}
+
 /// A second request is smuggled behind the first by two lengths, a length and chunks, or odd white space → refused, or
 /// read as one.
 #[tokio::test]

@@ -9,10 +9,11 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    task::JoinSet,
 };
 
 async fn still_answers(stage: &Stage) {
@@ -236,5 +237,30 @@ async fn bodies_that_never_come() {
     }
     still_answers(&stage).await;
     drop(open);
+    stage.stop().await;
+}
+
+/// A head is begun and never ended, byte by byte (slowloris), by more connections than there are workers → each is
+/// closed in time, and others are answered meanwhile.
+#[tokio::test]
+async fn heads_that_never_end() {
+    let stage = Stage::start().await;
+    let mut slow = JoinSet::new();
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(stage.origin.strip_prefix("http://").unwrap()).await.unwrap();
+        slow.spawn(async move {
+            stream.write_all(b"GET /login HTTP/1.1\r\nHost: h\r\nX-Slow: ").await.unwrap();
+            let (mut read, mut write) = stream.into_split();
+            let dribble = async {
+                while write.write_all(b"x").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            };
+            let closed = async { while read.read_u8().await.is_ok() {} };
+            tokio::select! { () = dribble => {}, () = closed => {} }
+        });
+    }
+    still_answers(&stage).await;
+    tokio::time::timeout(Duration::from_mins(1), slow.join_all()).await.unwrap();
     stage.stop().await;
 }

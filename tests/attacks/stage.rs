@@ -131,6 +131,7 @@ impl Stage {
                 workloads: Arc::new(NoCluster),
                 outbound: Arc::clone(&setup.outbound),
                 clock: clock.clone(),
+                lame_duck: std::time::Duration::ZERO,
             };
             let listeners = Listeners { public, private: None };
             tasks.push(tokio::spawn(server::run(options, listeners, shutdown.clone())));

@@ -1,4 +1,5 @@
-// A person with a browser: Chromium without a window, named by CHROMIUM in the environment. The steps are below, what is
+// A person with a browser: Chromium without a window, named by CHROMIUM in the environment; HOST_RULES say where names
+// are that exist for the test only. The steps are below, what is
 // looked for on a page being what people and screen readers find: labels, and the names of buttons and links. The way of
 // talking: conversation.mjs.
 import { chromium } from 'playwright-core';
@@ -6,7 +7,8 @@ import { converse } from './conversation.mjs';
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM,
-  args: ['--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  args: ['--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+    `--host-resolver-rules=${process.env.HOST_RULES ?? ''}`],
 });
 let context;
 let page;

@@ -1,9 +1,9 @@
 //! Rights that no request names: the API server looks for them while it answers another request.
 
 use crate::{
-    audited::Right,
     stage::Stage,
     support::{api_server::client_of, operator::eventually},
+    uses::Use,
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::AttachParams};
@@ -38,7 +38,7 @@ impl Checks<'_> {
                 attempt(&account).await.inspect_err(|error| eprintln!("{error}")).ok()
             })
             .await;
-            self.account(role, Some(&Right::new(group, resource, verb)));
+            self.account(role, Some(&Use::new(group, resource, verb)));
             let refused = async || attempt(&account).await.err();
             let refused = eventually(&format!("{resource} without {verb}"), refused).await;
             assert!(refused.to_lowercase().contains("forbidden"), "{resource}: {refused}");
@@ -46,7 +46,7 @@ impl Checks<'_> {
     }
 
     /// Gives an account the rights of a role, but for one.
-    fn account(&self, role: &str, but: Option<&Right>) -> String {
+    fn account(&self, role: &str, but: Option<&Use>) -> String {
         let mut copy: Value =
             serde_json::from_str(&self.stage.kubectl(&["get", "clusterrole", role, "-o", "json"])).unwrap();
         // Not one of the servers' names, whose requests are looked at.

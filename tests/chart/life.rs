@@ -128,7 +128,7 @@ fn previous_version(folder: &Path) -> PathBuf {
             inside = inside.filter(|outer| indent > *outer);
             inside.is_none()
         });
-        kept.collect::<Vec<_>>().join("\n") + "\n"
+        kept.flat_map(|line| [line, "\n"]).collect()
     });
     chart
 }

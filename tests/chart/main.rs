@@ -11,7 +11,6 @@ mod stage;
 #[expect(dead_code, reason = "made for tests without a node")]
 mod support;
 
-mod audited;
 mod checks;
 mod image;
 mod installed;
@@ -21,3 +20,4 @@ mod rendered;
 mod rights;
 mod schemas;
 mod tools;
+mod uses;

@@ -141,7 +141,8 @@ fn alerts_are_about_metrics_that_exist() {
     let documents: Vec<Value> = serde_saphyr::from_str_multiple(&rendered(Some("everything"))).unwrap();
     let rule = documents.iter().find(|document| document["kind"] == "PrometheusRule").unwrap();
     let rules = rule["spec"]["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
-    let (metrics, mut seen) = (Regex::new("portcullis_[a-z_]+").unwrap(), 0);
+    let metrics = Regex::new("portcullis_[a-z_]+").unwrap();
+    let mut seen = 0;
     for rule in rules {
         let expression = rule["expr"].as_str().unwrap();
         for metric in metrics.find_iter(expression) {

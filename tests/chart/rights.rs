@@ -2,7 +2,6 @@
 //! servers ask of the API server is in its audit log.
 
 use crate::{
-    audited::{self, Right},
     checks::{CHECKED, Checks, manifest},
     installed::{PINNED, install, operators},
     node::Node,
@@ -13,6 +12,7 @@ use crate::{
         operator::{OPERATOR, eventually},
     },
     tools::{CHART, NAMESPACE, rendered},
+    uses::{self, Use, uses},
 };
 use jiff::SignedDuration;
 use portcullis::{
@@ -31,7 +31,7 @@ use url::form_urlencoded;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rights_that_are_given_are_those_that_are_used() {
-    let Some(node) = Node::start_audited(audited::POLICY).await else { return };
+    let Some(node) = Node::start_with(&[("audit-policy.yaml", uses::POLICY)]).await else { return };
     node.portcullis_image().await;
     offer_more_kinds(&node);
     install(&node, Path::new(CHART), "test", &["--take-ownership"]);
@@ -52,20 +52,20 @@ async fn the_rights_that_are_given_are_those_that_are_used() {
 
 /// No request was refused, none was beyond the roles, and each rule was used or is checked otherwise.
 fn compare(node: &Node, account: &str, roles: &[&str]) {
-    let asked = audited::used(node, account);
+    let asked = uses(node, account);
     let refused: Vec<_> = asked.iter().filter(|(_, codes)| codes.contains(&403)).collect();
     assert!(refused.is_empty(), "{account} was refused: {refused:#?}");
-    let used: BTreeSet<Right> = asked.into_keys().collect();
+    let used: BTreeSet<Use> = asked.into_keys().collect();
     let granted = granted(roles);
     let beyond: Vec<_> = used.difference(&granted).collect();
     assert!(beyond.is_empty(), "{account} has rights from elsewhere: {beyond:#?}");
-    let checked = CHECKED.map(|(group, resource, verb, _)| Right::new(group, resource, verb));
+    let checked = CHECKED.map(|(group, resource, verb, _)| Use::new(group, resource, verb));
     let idle: Vec<_> = granted.difference(&used).filter(|right| !checked.contains(right)).collect();
     assert!(idle.is_empty(), "{account} does not need: {idle:#?}");
 }
 
 /// What the chart's roles of these names allow.
-fn granted(names: &[&str]) -> BTreeSet<Right> {
+fn granted(names: &[&str]) -> BTreeSet<Use> {
     let documents: Vec<Value> = serde_saphyr::from_str_multiple(&rendered(None)).unwrap();
     let is_one = |one: &&Value| {
         let role = one["kind"] == "ClusterRole" || one["kind"] == "Role";
@@ -79,7 +79,7 @@ fn granted(names: &[&str]) -> BTreeSet<Right> {
     for rule in documents.iter().filter(is_one).flat_map(|role| role["rules"].as_array().unwrap()) {
         for group in words(&rule["apiGroups"]) {
             for resource in words(&rule["resources"]) {
-                all.extend(words(&rule["verbs"]).iter().map(|verb| Right::new(&group, &resource, verb)));
+                all.extend(words(&rule["verbs"]).iter().map(|verb| Use::new(&group, &resource, verb)));
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::support::{
     api_server::client_of,
     controlplane::ControlPlane,
+    operator::PATIENCE,
     proxy::{Proxy, Side},
 };
 use k8s_openapi::api::{
@@ -16,8 +17,6 @@ use kube::{
 };
 use serde_json::json;
 use std::{path::Path, time::Duration};
-
-const SOON: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_deployment_gets_its_pods_and_takes_them_along() {
@@ -35,7 +34,7 @@ async fn a_deployment_gets_its_pods_and_takes_them_along() {
     });
     deployments.create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
     let count = async |wanted: usize| {
-        tokio::time::timeout(SOON, async {
+        tokio::time::timeout(PATIENCE, async {
             while pods.list(&ListParams::default()).await.unwrap().items.len() != wanted {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -48,7 +47,7 @@ async fn a_deployment_gets_its_pods_and_takes_them_along() {
     let uid = deployments.get("web").await.unwrap().uid().unwrap();
     deployments.delete("web", &DeleteParams::background()).await.unwrap();
     let gone = await_condition(deployments, "web", conditions::is_deleted(&uid));
-    tokio::time::timeout(SOON, gone).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, gone).await.unwrap().unwrap();
     count(0).await;
 }
 
@@ -146,7 +145,7 @@ async fn the_proxy_stops_at_a_chosen_write() {
 
     proxy.open();
     let watching = await_condition(config_maps.clone(), "fourth", |object: Option<&ConfigMap>| object.is_some());
-    let watching = tokio::spawn(tokio::time::timeout(SOON, watching));
+    let watching = tokio::spawn(tokio::time::timeout(PATIENCE, watching));
     create("fourth").await.unwrap().unwrap();
     watching.await.unwrap().unwrap().unwrap();
     assert_eq!(proxy.writes(), [path.as_str(); 3]);

@@ -6,6 +6,7 @@ mod support;
 
 mod admission;
 mod harness;
+mod late;
 mod operator;
 mod servers;
 mod state;

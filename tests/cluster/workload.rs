@@ -5,6 +5,7 @@ use crate::support::{
     clock::ManualClock,
     controlplane::ControlPlane,
     mounted::{Files, Volume},
+    operator::PATIENCE,
 };
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
@@ -56,6 +57,7 @@ impl Server {
             state: Arc::new(Health::local()),
             outbound: Arc::new(portcullis::outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
+            lame_duck: std::time::Duration::ZERO,
         };
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = public.local_addr().unwrap();
@@ -189,7 +191,7 @@ async fn a_pod_gets_in_by_its_service_account_and_nobody_else() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), refused).await.unwrap();
+    tokio::time::timeout(PATIENCE, refused).await.unwrap();
     assert_eq!(server.exchange(&good, &[]).await.1["error"], "unsupported_grant_type");
     assert!(!server.advertises().await);
     server.volume.replace(&server.files);
@@ -198,7 +200,7 @@ async fn a_pod_gets_in_by_its_service_account_and_nobody_else() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+    tokio::time::timeout(PATIENCE, again).await.unwrap();
 
     server.clock.set(SystemClock.now() + jiff::SignedDuration::from_hours(2));
     let (_, answer) = server.exchange(&good, &[]).await;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes the image local/portcullis:test: what the last stage of the Dockerfile makes, without a container engine or a
 # registry. Usage: portcullis-image.sh OUTPUT.tar
-# PORTCULLIS_PROFILE: the profile to build it in, such as release.
+# PORTCULLIS_PROFILE: the profile to build it in; see static.sh for what it is otherwise.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 binary=$(bash "$here/static.sh" ${PORTCULLIS_PROFILE:+"$PORTCULLIS_PROFILE"})

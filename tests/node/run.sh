@@ -7,7 +7,9 @@ state=$1 built=$2
 source "$here/containerd.sh"
 export PATH=$built/bin:$PATH
 cd "$state"
-mkdir -p pki log pid stopped manifests cni var var-work disks containerd
+mkdir -p pki log pid stopped manifests cni var var-work disks
+nodes=(node)
+[ ! -e two-nodes ] || nodes+=(node2)
 # What nsenter needs: this process's id outside, which the old /proc still tells.
 read -r id _ </proc/self/stat
 echo "$id" >pid/init
@@ -37,20 +39,26 @@ echo "portcullis$number $(<"/sys/class/net/portcullis$number/ifindex")" >cable
 mount -t proc proc /proc
 mount -t tmpfs tmpfs /run
 mount -t overlay -o "lowerdir=/var,upperdir=$state/var,workdir=$state/var-work" overlay /var
-# The images are there already: their snapshots are only mounted, the small rest is copied.
+# The first node lives in the folder itself, a second one below it.
+home() { [ "$1" = node ] && echo "$state" || echo "$state/$1"; }
+cgroup() { [ "$1" = node ] && echo "${state##*/}" || echo "${state##*/}/$1"; }
 snapshots=io.containerd.snapshotter.v1.overlayfs/snapshots
-(cd "$built/containerd" && tar --create --exclude "./$snapshots/*" .) | tar --extract --directory containerd
-for snapshot in "$built/containerd/$snapshots"/*; do
-  mkdir "containerd/$snapshots/${snapshot##*/}"
-  mount --bind "$snapshot" "containerd/$snapshots/${snapshot##*/}"
-  mount -o remount,bind,ro "containerd/$snapshots/${snapshot##*/}"
+for node in "${nodes[@]}"; do
+  # The images are there already: their snapshots are only mounted, the small rest is copied.
+  images=$(home "$node")/containerd
+  mkdir -p "$images"
+  (cd "$built/containerd" && tar --create --exclude "./$snapshots/*" .) | tar --extract --directory "$images"
+  for snapshot in "$built/containerd/$snapshots"/*; do
+    mkdir "$images/$snapshots/${snapshot##*/}"
+    mount --bind "$snapshot" "$images/$snapshots/${snapshot##*/}"
+    mount -o remount,bind,ro "$images/$snapshots/${snapshot##*/}"
+  done
+  if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    mkdir -p "/sys/fs/cgroup/$(cgroup "$node")"
+  else
+    for hierarchy in /sys/fs/cgroup/*/; do mkdir -p "$hierarchy$(cgroup "$node")"; done
+  fi
 done
-cgroup=${state##*/}
-if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-  mkdir -p "/sys/fs/cgroup/$cgroup"
-else
-  for hierarchy in /sys/fs/cgroup/*/; do mkdir -p "$hierarchy$cgroup"; done
-fi
 
 # One authority signs everything.
 issue() { # name, subject, alternative names
@@ -71,12 +79,12 @@ YAML
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=tests \
   -keyout pki/ca.key -out pki/ca.crt 2>>log/openssl
 issue apiserver /CN=kube-apiserver "DNS:kubernetes.default.svc,DNS:kubernetes.default,IP:127.0.0.1,IP:$node_address,IP:$service_address"
-issue kubelet /O=system:nodes/CN=system:node:node "DNS:node,IP:$node_address"
+for node in "${nodes[@]}"; do issue "$node" "/O=system:nodes/CN=system:node:$node" "DNS:$node,IP:$node_address"; done
 issue front-proxy /CN=front-proxy DNS:front-proxy
 issue admin /O=system:masters/CN=admin DNS:admin
 issue controllers /O=system:masters/CN=controllers DNS:controllers
 openssl ecparam -name prime256v1 -genkey -noout -out pki/accounts.key
-for user in kubelet admin controllers; do kubeconfig "$user"; done
+for user in "${nodes[@]}" admin controllers; do kubeconfig "$user"; done
 
 # Runs a program for ever; while there is a file of its name in stopped/, it stays down.
 keep() { # name, command…
@@ -106,36 +114,45 @@ keep kube-apiserver kube-apiserver "${audit[@]}" \
   --requestheader-extra-headers-prefix X-Remote-Extra- \
   --proxy-client-cert-file pki/front-proxy.crt --proxy-client-key-file pki/front-proxy.key --enable-aggregator-routing &
 
-configure_containerd "$state" "$built/bin"
 # Each pod is at the other end of a cable, so that a pod reaches another through a service without help of the kernel's
 # bridge. Nothing leads out of the machine: there is no default route.
 cat >cni/10-pods.conflist <<JSON
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "ptp", "ipam": {"type": "host-local",
   "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}], "dataDir": "$state/addresses"}}]}
 JSON
-keep containerd containerd --config containerd.toml &
+for node in "${nodes[@]}"; do
+  # Pods of all nodes take their addresses from one place, and reach each other without more.
+  [ "$node" = node ] || ln -s ../cni "$node/cni"
+  configure_containerd "$(home "$node")" "$built/bin"
+  keep "containerd${node#node}" containerd --config "$(home "$node")/containerd.toml" &
+done
 
 export KUBECONFIG=$state/controllers.kubeconfig
 until kubectl get --raw /readyz >/dev/null 2>&1; do sleep 0.2; done
 sed "s/DNS_ADDRESS/$dns_address/" "$here/cluster.yaml" >manifests/cluster.yaml
-wait_for_containerd "$state"
-cat >kubelet.yaml <<YAML
+start_kubelet() { # node, port
+  local home
+  home=$(home "$1")
+  wait_for_containerd "$home"
+  cat >"$home/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
+port: $2
+healthzPort: 0
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $state/pki/ca.crt}}
 authorization: {mode: Webhook}
-tlsCertFile: $state/pki/kubelet.crt
-tlsPrivateKeyFile: $state/pki/kubelet.key
-containerRuntimeEndpoint: unix://$state/containerd.sock
+tlsCertFile: $state/pki/$1.crt
+tlsPrivateKeyFile: $state/pki/$1.key
+containerRuntimeEndpoint: unix://$home/containerd.sock
 cgroupDriver: cgroupfs
-cgroupRoot: /$cgroup
+cgroupRoot: /$(cgroup "$1")
 failCgroupV1: false
 enforceNodeAllocatable: []
 failSwapOn: false
 clusterDNS: ["$dns_address"]
 clusterDomain: cluster.local
 resolvConf: /dev/null
-podLogsDir: /var/log/pods
+podLogsDir: /var/log/pods-of-$1
 volumePluginDir: $state/volume-plugins
 maxPods: 250
 podPidsLimit: 1024
@@ -143,8 +160,11 @@ podPidsLimit: 1024
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}
 YAML
-keep kubelet kubelet --config kubelet.yaml --kubeconfig kubelet.kubeconfig --hostname-override node \
-  --node-ip "$node_address" --root-dir "$state/kubelet" &
+  keep "kubelet${1#node}" kubelet --config "$home/kubelet.yaml" --kubeconfig "$1.kubeconfig" --hostname-override "$1" \
+    --node-ip "$node_address" --root-dir "$home/kubelet" &
+}
+port=10250
+for node in "${nodes[@]}"; do start_kubelet "$node" $((port++)); done
 
 # Before the controllers: one of them looks for new kinds every 30 seconds only.
 kubectl create --validate=false --filename manifests >log/manifests 2>&1
@@ -155,7 +175,9 @@ keep kube-scheduler kube-scheduler --kubeconfig controllers.kubeconfig --leader-
 keep kube-proxy kube-proxy --kubeconfig controllers.kubeconfig --hostname-override node --proxy-mode nftables \
   --cluster-cidr "$pods" --conntrack-max-per-core 0 --conntrack-tcp-timeout-established 0 --conntrack-tcp-timeout-close-wait 0 &
 keep disks bash "$here/disks.sh" "$state/disks" &
-kubectl wait --for create --timeout 120s node/node >>log/ready 2>&1
-kubectl wait --for condition=Ready --timeout 120s node/node >>log/ready 2>&1
+for node in "${nodes[@]}"; do
+  kubectl wait --for create --timeout 120s "node/$node" >>log/ready 2>&1
+  kubectl wait --for condition=Ready --timeout 120s "node/$node" >>log/ready 2>&1
+done
 touch ready
 wait

@@ -83,6 +83,7 @@ impl Stage {
             workloads: Arc::new(portcullis::oauth::workload::NoCluster),
             outbound: Arc::new(portcullis::outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
+            lame_duck: std::time::Duration::ZERO,
         };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(server::run(options, Listeners { public, private: None }, shutdown.clone()));

@@ -8,6 +8,7 @@ mod by_hand;
 #[path = "../support/dev.rs"]
 mod dev;
 mod documents;
+mod memory;
 mod schemathesis;
 #[path = "../support/script.rs"]
 mod script;

@@ -15,7 +15,7 @@ pub struct Stage {
     pub token: String,
     pub client: reqwest::Client,
     folder: TempDir,
-    _dev: Dev,
+    dev: Dev,
 }
 
 /// An answer, and its body as JSON.
@@ -32,7 +32,7 @@ impl Stage {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml");
         let mut documents: Vec<Value> = serde_saphyr::from_slice_multiple(&fs::read(example).unwrap()).unwrap();
         // More than it is meant for: schemathesis asks as fast as it can.
-        documents[0]["spec"]["limits"] = json!({"requestsPerSecond": 10_000, "burst": 10_000});
+        documents[0]["spec"]["limits"] = json!({"requestsPerSecond": 10_000, "burst": 10_000, "maxBodySize": "32Mi"});
         documents[0]["spec"]["pathAliases"] = json!([ALIAS]);
         documents[1]["spec"]["scopes"] = json!(Scope::ALL);
         let text: Vec<String> = documents.iter().map(Value::to_string).collect();
@@ -40,10 +40,14 @@ impl Stage {
         let dev = Dev::serve(&manifests, folder.path());
         // For reqwest's clients: nobody else has chosen one in this process.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut stage =
-            Self { url: dev.url(), token: String::new(), client: reqwest::Client::new(), folder, _dev: dev };
+        let mut stage = Self { url: dev.url(), token: String::new(), client: reqwest::Client::new(), folder, dev };
         stage.token = stage.token_for(None).await;
         stage
+    }
+
+    /// The server's process.
+    pub fn server(&self) -> u32 {
+        self.dev.child.id()
     }
 
     /// A token of the client's, for fewer scopes where they are given.

@@ -76,6 +76,7 @@ impl Server {
             state: Arc::new(Health::local()),
             outbound: web.outbound(),
             clock: clock.clone(),
+            lame_duck: std::time::Duration::ZERO,
         };
         let shutdown = CancellationToken::new();
         tokio::spawn(server::run(options, Listeners { public, private: None }, shutdown.clone()));

@@ -155,6 +155,7 @@ impl Manifests {
             state: Arc::new(Health::local()),
             outbound: web.outbound(),
             clock: clock.clone(),
+            lame_duck: std::time::Duration::ZERO,
         };
         let shutdown = CancellationToken::new();
         tokio::spawn(server::run(options, Listeners { public, private: None }, shutdown.clone()));
@@ -205,5 +206,6 @@ fn data(plan: &Plan) -> impl Iterator<Item = (&str, BTreeMap<String, Vec<u8>>)> 
 /// What a kubelet mounts into the planned pods.
 fn files(plan: &Plan) -> Files {
     let file = |name: &str| data(plan).find_map(|(_, mut data)| data.remove(name)).unwrap();
-    Files { config: file(CONFIG_FILE), clients: file(CLIENTS_FILE), keys: file(KEYS_FILE), login: file(LOGIN_FILE) }
+    let (config, clients) = (file(CONFIG_FILE), file(CLIENTS_FILE));
+    Files { config, clients, keys: file(KEYS_FILE), login: file(LOGIN_FILE), certificate: None }
 }

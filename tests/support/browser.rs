@@ -42,8 +42,14 @@ pub struct Page {
 impl Browser {
     /// Starts one.
     pub async fn start() -> Self {
+        Self::start_where("").await
+    }
+
+    /// Starts one for which names are where Chromium's `--host-resolver-rules` say, such as
+    /// `MAP mcp.example.com:443 127.0.0.1:8443`.
+    pub async fn start_where(rules: &str) -> Self {
         let chromium = installed("browser/install.sh").await;
-        Self(Script::start("browser/drive.mjs", &[], &[("CHROMIUM", &chromium)]).await)
+        Self(Script::start("browser/drive.mjs", &[], &[("CHROMIUM", &chromium), ("HOST_RULES", rules)]).await)
     }
 
     /// Makes it another person's: without cookies, and with Playwright's context options, such as

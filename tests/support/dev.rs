@@ -25,6 +25,8 @@ impl Dev {
         let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .arg("dev")
             .args(args)
+            // As servers have it in pods.
+            .env("MIMALLOC_PURGE_DELAY", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

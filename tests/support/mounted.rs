@@ -2,7 +2,8 @@
 //! swapped by a rename.
 
 use portcullis::config::{
-    CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, LOGIN_FILE, LoginSecrets, Revision, ServerConfig, SigningKeys,
+    CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, LOGIN_FILE, LoginSecrets,
+    Revision, ServerConfig, SigningKeys,
 };
 use std::{
     cell::Cell,
@@ -19,6 +20,8 @@ pub struct Files {
     pub clients: Vec<u8>,
     pub keys: Vec<u8>,
     pub login: Vec<u8>,
+    /// The certificate and its key, in PEM.
+    pub certificate: Option<(String, String)>,
 }
 
 impl Files {
@@ -28,6 +31,7 @@ impl Files {
             clients: serde_json::to_vec_pretty(clients).unwrap(),
             keys: serde_json::to_vec_pretty(keys).unwrap(),
             login: serde_json::to_vec_pretty(&LoginSecrets::default()).unwrap(),
+            certificate: None,
         }
     }
 
@@ -43,6 +47,10 @@ impl Files {
             (LOGIN_FILE, &self.login),
         ] {
             fs::write(folder.join(name), bytes).unwrap();
+        }
+        if let Some((chain, key)) = &self.certificate {
+            fs::write(folder.join(CERTIFICATE_FILE), chain).unwrap();
+            fs::write(folder.join(CERTIFICATE_KEY_FILE), key).unwrap();
         }
     }
 }

@@ -56,7 +56,7 @@ impl Node {
         if let Some(reason) = impossible() {
             return skip(&reason);
         }
-        Some(SHARED.get_or_init(|| Self::start_here(audit::POLICY)).await)
+        Some(SHARED.get_or_init(|| Self::start_here(&[])).await)
     }
 
     /// The same, for tests that do to a node what cannot be done to a cluster of somebody else.
@@ -70,22 +70,22 @@ impl Node {
     /// Starts one with the custom resources installed, for a test that would disturb others. Takes five seconds, and
     /// a quarter of an hour where the programs are still to be built. None as above; panics where it does not start.
     pub async fn start() -> Option<Self> {
-        Self::start_audited(audit::POLICY).await
+        Self::start_with(&[]).await
     }
 
-    /// The same with an audit policy of one's own.
-    pub async fn start_audited(policy: &str) -> Option<Self> {
+    /// The same with files that `up.sh` looks for, such as `two-nodes`, or instead of those that are there always.
+    pub async fn start_with(files: &[(&str, &str)]) -> Option<Self> {
         if let Some(reason) = impossible() {
             return skip(&reason);
         }
-        Some(Self::start_here(policy).await)
+        Some(Self::start_here(files).await)
     }
 
-    async fn start_here(policy: &str) -> Self {
-        Self::try_start(policy).await.unwrap_or_else(|problem| panic!("the tests' node did not start: {problem}"))
+    async fn start_here(files: &[(&str, &str)]) -> Self {
+        Self::try_start(files).await.unwrap_or_else(|problem| panic!("the tests' node did not start: {problem}"))
     }
 
-    async fn try_start(policy: &str) -> Result<Self, Problem> {
+    async fn try_start(files: &[(&str, &str)]) -> Result<Self, Problem> {
         let built = tokio::task::spawn_blocking(|| run_script("build.sh", &[])).await??;
         let built = PathBuf::from(built.trim());
         let folder = tempfile::Builder::new().prefix("portcullis-node-").tempdir()?.keep();
@@ -96,7 +96,10 @@ impl Node {
             let name = crd.metadata.name.clone().unwrap_or_default();
             fs::write(folder.join("manifests").join(format!("{name}.json")), serde_json::to_vec(&crd)?)?;
         }
-        fs::write(folder.join("audit-policy.yaml"), policy)?;
+        fs::write(folder.join("audit-policy.yaml"), audit::POLICY)?;
+        for (name, content) in files {
+            fs::write(folder.join(name), content)?;
+        }
         let args = [format!("{SCRIPTS}/up.sh"), folder.display().to_string()];
         let mut process = Process::start(Path::new("bash"), &args, &[], &folder.join("up.log"))?;
         let deadline = Instant::now() + READY_WITHIN;
@@ -137,12 +140,14 @@ impl Node {
         "local/portcullis:test"
     }
 
-    /// Loads the images of an archive.
+    /// Loads the images of an archive, at every node that there is.
     pub fn load_image(&self, archive: &Path) {
-        let socket = self.folder().join("containerd.sock");
-        let mut ctr = self.enter(&["ctr", "--namespace", "k8s.io", "--address"]);
-        let done = ctr.arg(socket).args(["images", "import", "--local"]).arg(archive).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
+        let sockets = ["containerd.sock", "node2/containerd.sock"].map(|socket| self.folder().join(socket));
+        for socket in sockets.iter().filter(|socket| socket.exists()) {
+            let mut ctr = self.enter(&["ctr", "--namespace", "k8s.io", "--address"]);
+            let done = ctr.arg(socket).args(["images", "import", "--local"]).arg(archive).output().unwrap();
+            assert!(done.status.success(), "{done:?}");
+        }
     }
 
     /// The address by which pods reach a server of this process, if it listens on every address.

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 /// The user that the operator is to the API server.
 pub const OPERATOR: &str = "system:serviceaccount:portcullis-system:portcullis-operator";
-/// How long anything may take that happens by itself.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take that happens by itself: far more than it takes on a machine that does much else.
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Installs `deploy/rbac.yaml`.
 pub fn install(server: &ApiServer) {

@@ -31,7 +31,12 @@ impl Browser {
     /// The browser of somebody who opens `origin`, which leads to the server at the URL `server`.
     pub fn new(origin: &str, server: &str) -> Self {
         let http = Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(30)).build().unwrap();
-        Self { http, origin: origin.to_owned(), server: server.to_owned(), cookie: None }
+        Self { server: server.to_owned(), ..Self::over(http, origin) }
+    }
+
+    /// The same where the origin is found by a client of one's own, which must not follow redirects.
+    pub fn over(http: Client, origin: &str) -> Self {
+        Self { http, origin: origin.to_owned(), server: origin.to_owned(), cookie: None }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

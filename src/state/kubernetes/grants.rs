@@ -3,7 +3,7 @@
 use super::Kubernetes;
 use crate::{
     api::grant::{RefreshState, Revocation, RevocationReason},
-    mirror::{self, Found, RequestError, request},
+    mirror::{Found, RequestError, request},
     oauth::grant::{Grant, Grants, GrantsError, Known},
     state::objects,
 };
@@ -28,14 +28,10 @@ impl From<RequestError> for GrantsError {
 impl Kubernetes {
     /// At the API server. Memory learns of it.
     pub(super) async fn read_grant(&self, name: &str) -> Result<Option<Arc<Grant>>, RequestError> {
+        let known = self.known.version(name);
         let answer = request(self.grants.get_opt(name)).await?;
-        let grant = answer.and_then(|object| self.readable_grant(object).ok());
-        let Some(grant) = grant else {
-            // Only what was known can be forgotten: else anybody could fill memory with names.
-            if let Found::Here(known) = self.known.find(name) {
-                let version = mirror::version(Some(&known.version));
-                self.known.removed(name, Some(version), self.clock.now());
-            }
+        let Some(grant) = answer.and_then(|object| self.readable_grant(object).ok()) else {
+            self.known.answered_none(name, known, self.clock.now());
             return Ok(None);
         };
         Ok(Some(self.known.answered(grant)))

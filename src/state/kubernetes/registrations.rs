@@ -3,7 +3,7 @@
 use super::Kubernetes;
 use crate::{
     api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL},
-    mirror::{Entry as _, Found, RequestError, request},
+    mirror::{Found, RequestError, request},
     oauth::client::{Client, ClientError, NewRegistration, Registrations},
     state::objects,
 };
@@ -21,11 +21,10 @@ impl From<RequestError> for ClientError {
 impl Kubernetes {
     /// At the API server. Memory learns of it.
     pub(super) async fn read_client(&self, name: &str) -> Result<Option<Arc<Client>>, RequestError> {
+        let known = self.registered.version(name);
         let answer = request(self.clients.get_opt(name)).await?;
         let Some(client) = answer.and_then(|object| self.readable_client(object).ok()) else {
-            if let Found::Here(known) = self.registered.find(name) {
-                self.registered.removed(name, Some(known.version()), self.clock.now());
-            }
+            self.registered.answered_none(name, known, self.clock.now());
             return Ok(None);
         };
         Ok(Some(Arc::clone(&self.registered.answered(client).client)))

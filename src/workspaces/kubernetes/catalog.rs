@@ -9,7 +9,7 @@ use super::{
 use crate::{
     ambient::Clock,
     api::{Workspace as Object, WorkspaceTemplate},
-    mirror::{Entry as _, Found, Health, Index, Keeper, RequestError, Watch, identity, request},
+    mirror::{Found, Health, Index, Keeper, RequestError, Watch, identity, request},
     workspaces::{Owner, check_name},
 };
 use jiff::Timestamp;
@@ -135,11 +135,10 @@ impl Catalog {
 
     /// At the API server. Memory learns of it.
     pub async fn read(&self, name: &str) -> Result<Option<Arc<Entry>>, RequestError> {
+        let known = self.workspaces.version(name);
         let answer = request(self.objects.get_opt(name)).await?;
         let Some(entry) = answer.and_then(|object| self.readable(object).ok()) else {
-            if let Found::Here(known) = self.workspaces.find(name) {
-                self.workspaces.removed(name, Some(known.version()), self.clock.now());
-            }
+            self.workspaces.answered_none(name, known, self.clock.now());
             return Ok(None);
         };
         Ok(Some(self.workspaces.answered(entry)))

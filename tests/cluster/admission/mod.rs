@@ -208,9 +208,10 @@ where
 #[tokio::test]
 async fn the_examples_are_taken() {
     let plane = ControlPlane::shared().await;
-    for example in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
+    let all = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap();
+    // The folders are about other operators, whose kinds this cluster has not.
+    for path in all.map(|example| example.unwrap().path()).filter(|path| path.is_file()) {
         let namespace = plane.create_namespace("example").await;
-        let path = example.unwrap().path();
         let file = path.to_str().unwrap();
         let applied = plane.kubectl(&["-n", &namespace, "apply", "--dry-run=server", "--validate=strict", "-f", file]);
         assert!(applied.status.success(), "{file}: {applied:?}");

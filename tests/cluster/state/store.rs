@@ -1,6 +1,7 @@
 //! The store itself, two of it side by side as in two servers.
 
 use crate::{
+    late::Late,
     operator::stage::install,
     support::{
         api_server::client_of,
@@ -152,6 +153,37 @@ async fn what_is_deleted_anywhere_is_gone_everywhere() {
     }
     a.end().await;
     b.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_too_early_makes_nobody_forget_what_was_made_meanwhile() {
+    let plane = ControlPlane::shared().await;
+    let namespace = stage(plane).await;
+    let client = as_server(plane, &namespace).await;
+    let late = Late::new(client.clone(), &namespace, "/oauthgrants/");
+    let running = Running::start(&late.client, &namespace).await;
+    let store = &*running.store;
+    let (early, made) =
+        tokio::join!(Grants::read(store, "g-1"), late.meanwhile(Grants::create(store, grant("g-1", "ann", now()))));
+    assert_eq!((early.unwrap(), made.unwrap().is_active(now())), (None, true));
+    assert!(matches!(Grants::find(store, "g-1"), Known::Here(_)));
+    running.end().await;
+
+    let late = Late::new(client, &namespace, "/oauthclients/");
+    let running = Running::start(&late.client, &namespace).await;
+    let store = &*running.store;
+    let registration = NewRegistration {
+        name: None,
+        redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
+        scopes: [portcullis::api::Scope::FilesRead].into(),
+        expires_at: now() + SignedDuration::from_hours(1),
+    };
+    let (early, made) = tokio::join!(
+        Registrations::read(store, "dyn-1"),
+        late.meanwhile(Registrations::create(store, "dyn-1", registration))
+    );
+    assert_eq!((early.unwrap(), Registrations::find(store, "dyn-1")), (None, Some(made.unwrap())));
+    running.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

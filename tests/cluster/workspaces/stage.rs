@@ -2,7 +2,7 @@
 
 use crate::{
     operator::stage::install,
-    support::{api_server::client_of, controlplane::ControlPlane, grants::eventually},
+    support::{api_server::client_of, controlplane::ControlPlane, grants::eventually, operator::PATIENCE},
 };
 use kube::{
     Api, Client,
@@ -19,7 +19,7 @@ use portcullis::{
     },
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ impl Server {
 
     pub async fn end(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(20), self.task).await.expect("it ends").unwrap();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("it ends").unwrap();
     }
 }
 

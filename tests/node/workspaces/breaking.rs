@@ -12,13 +12,15 @@ use tokio::time::Instant;
 
 const A_WHILE: Duration = Duration::from_secs(1);
 
-/// Breaks something while a command runs that takes two seconds.
+/// Breaks something while a command runs that takes some seconds.
 async fn during_a_command(
     server: &Server,
+    seconds: u32,
     breaking: impl AsyncFnOnce(),
 ) -> (Result<CommandResult, AgentError>, Duration) {
+    let command = format!("echo $$ >> ran; sleep {seconds}; echo done");
     let begun = Instant::now();
-    let (result, ()) = tokio::join!(server.run("echo $$ >> ran; sleep 2; echo done"), async {
+    let (result, ()) = tokio::join!(server.run(&command), async {
         tokio::time::sleep(A_WHILE).await;
         breaking().await;
     });
@@ -31,7 +33,7 @@ async fn a_command_outlives_whatever_is_between() {
     let stage = Stage::start(node).await;
     let server = stage.server_on_the_wire().await;
     let kill = async || drop(stage.in_pod("pkill -KILL -f '[p]ortcullis agent connect'"));
-    let (result, _) = during_a_command(&server, kill).await;
+    let (result, _) = during_a_command(&server, 2, kill).await;
     assert_eq!(result.unwrap().stdout, "done\n", "the near end of the tunnel was killed");
 
     let cut = async || {
@@ -39,15 +41,15 @@ async fn a_command_outlives_whatever_is_between() {
         tokio::time::sleep(A_WHILE).await;
         stage.wire.mend();
     };
-    let (result, _) = during_a_command(&server, cut).await;
+    let (result, _) = during_a_command(&server, 2, cut).await;
     assert_eq!(result.unwrap().stdout, "done\n", "the API server was away");
 
     let forget = async || stage.wire.forget();
-    let (result, took) = during_a_command(&server, forget).await;
+    let (result, took) = during_a_command(&server, 2, forget).await;
     assert_eq!(result.unwrap().stdout, "done\n", "the connection went dead without a word");
     eprintln!("a connection that is dead without a word costs {took:?}");
 
-    let (result, _) = during_a_command(&server, async || node.restart_kubelet().await).await;
+    let (result, _) = during_a_command(&server, 2, async || node.restart_kubelet().await).await;
     assert_eq!(result.unwrap().stdout, "done\n", "the kubelet was restarted");
 
     // Each ran once.
@@ -100,10 +102,10 @@ async fn a_pod_that_dies_ends_its_commands_and_the_next_one_works() {
         stage.kubectl(&["delete", "pod", &pod(), "--grace-period=0", "--force"]);
         stage.found(json!({"phase": "Starting"})).await;
     };
-    let (result, took) = during_a_command(&server, kill).await;
+    let (result, took) = during_a_command(&server, 25, kill).await;
     let refused = result.unwrap_err().to_string();
     eprintln!("a pod that was killed: {refused:?} after {took:?}");
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(took < Duration::from_secs(25), "{took:?}");
     stage.wait_until_ready().await;
     stage.found(json!({"phase": "Running", "podName": pod()})).await;
     let begun = Instant::now();
@@ -117,7 +119,7 @@ async fn a_pod_that_dies_ends_its_commands_and_the_next_one_works() {
     assert_eq!(again.unwrap().stdout.lines().count(), 1, "its files are there");
 
     // The agent alone is killed, and the kubelet starts it again.
-    let (result, took) = during_a_command(&server, async || drop(stage.in_pod("kill -KILL 1; kill -TERM 1"))).await;
+    let (result, took) = during_a_command(&server, 2, async || drop(stage.in_pod("kill -KILL 1; kill -TERM 1"))).await;
     eprintln!("an agent that was ended: {result:?} after {took:?}");
     assert!(took < Duration::from_secs(30));
     assert!(stage.kubectl(&["get", "pod", &pod()]).contains(WORKSPACE));

@@ -160,6 +160,13 @@ async fn drift_is_repaired_and_a_lost_pod_comes_back(plane: &ControlPlane, clien
     sets.patch("workspace-web", &PatchParams::default(), &Patch::Merge(&down)).await.unwrap();
     eventually("it is scaled up again", async || (scene.set("web").await?.spec?.replicas == Some(1)).then_some(()))
         .await;
+    // The status may still speak of the pod that was there before.
+    eventually("the controller of StatefulSets has seen both", async || {
+        let set = scene.set("web").await?;
+        let status = set.status.as_ref()?;
+        (status.observed_generation == set.metadata.generation && status.ready_replicas == Some(1)).then_some(())
+    })
+    .await;
     scene.until("web", Phase::Running, "Ready").await;
 
     let before = scene.pod("web").await.unwrap().uid();

@@ -1,0 +1,121 @@
+//! Where a request really comes from, how, and whether it may.
+//!
+//! Only what trusted proxies say counts, read from the right, since each appends what it sees: `X-Forwarded-For`, and
+//! `Forwarded` (RFC 7239). A proxy keeps one of the two and hands the other on as the client wrote it. So where both
+//! are there, they must lead to the same client; otherwise nobody knows who it is.
+
+mod forwarded;
+#[cfg(test)]
+mod tests;
+
+use crate::config::AccessRules;
+use http::{HeaderMap, HeaderName, header};
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Where a request comes from, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The client's address. `None`: trusted proxies name something that is no address, or two.
+    pub client: Option<IpAddr>,
+    /// Whether a trusted proxy says that it came to it by plain http.
+    pub plain: bool,
+}
+
+impl Origin {
+    /// Nobody knows.
+    pub const UNKNOWN: Self = Self { client: None, plain: false };
+
+    /// Follows the way back from the peer.
+    pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let peer = peer.to_canonical();
+        if !contains(trusted, peer) {
+            return Self { client: Some(peer), plain: false };
+        }
+        Self { client: client(peer, headers, trusted), plain: is_plain(headers) }
+    }
+}
+
+/// Whether somebody at this address may come.
+pub fn admitted(client: Option<IpAddr>, rules: &AccessRules) -> bool {
+    rules.allowed_cidrs.is_empty() || client.is_some_and(|address| contains(&rules.allowed_cidrs, address))
+}
+
+fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let by_convention = || {
+        let values = headers.get_all(FORWARDED_FOR).iter().rev();
+        let names = values.flat_map(|value| value.to_str().unwrap_or("unreadable").rsplit(','));
+        follow(peer, names.map(|name| address(name.trim())), trusted)
+    };
+    let by_standard = || {
+        let values = headers.get_all(header::FORWARDED).iter().rev();
+        let hops = values.flat_map(|value| match value.to_str().ok().and_then(forwarded::parse) {
+            Some(hops) => hops.into_iter().rev().map(|hop| hop.node.as_deref().and_then(address)).collect(),
+            None => vec![None],
+        });
+        follow(peer, hops, trusted)
+    };
+    match (headers.contains_key(FORWARDED_FOR), headers.contains_key(header::FORWARDED)) {
+        (false, false) => Some(peer),
+        (true, false) => by_convention(),
+        (false, true) => by_standard(),
+        (true, true) => by_convention().filter(|client| by_standard() == Some(*client)),
+    }
+}
+
+/// The first that is no trusted proxy, or the last of all. `None`: a trusted proxy names no address.
+fn follow(peer: IpAddr, named: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut address = peer;
+    let mut named = named.fuse();
+    while contains(trusted, address) {
+        match named.next() {
+            Some(next) => address = next?,
+            None => break,
+        }
+    }
+    Some(address)
+}
+
+/// An address, in brackets or not, with a port or without.
+fn address(text: &str) -> Option<IpAddr> {
+    let (bare, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (inside, port) = rest.split_once(']')?;
+            (
+                inside.parse::<Ipv6Addr>().ok()?.into(),
+                if port.is_empty() { None } else { Some(port.strip_prefix(':')?) },
+            )
+        }
+        None => match text.split_once(':') {
+            Some((v4, port)) if !port.contains(':') => (v4.parse::<Ipv4Addr>().ok()?.into(), Some(port)),
+            _ => (text.parse::<IpAddr>().ok()?, None),
+        },
+    };
+    port.is_none_or(is_port).then(|| bare.to_canonical())
+}
+
+/// A port, or a word that hides it (RFC 7239 §6.3).
+fn is_port(text: &str) -> bool {
+    match text.strip_prefix('_') {
+        Some(hidden) => {
+            !hidden.is_empty() && hidden.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        }
+        None => (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()),
+    }
+}
+
+/// Whether the client's own hop, the first, was plain http by either header.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let conventional = text(FORWARDED_PROTO).and_then(|value| value.split(',').next()).map(str::trim);
+    let standard = text(header::FORWARDED).and_then(forwarded::parse).and_then(|hops| hops.into_iter().next()?.proto);
+    let is_http = |proto: &str| proto.eq_ignore_ascii_case("http");
+    conventional.is_some_and(is_http) || standard.as_deref().is_some_and(is_http)
+}

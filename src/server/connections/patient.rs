@@ -1,0 +1,196 @@
+//! A connection that is not waited for any longer than is fair: for a head, for the next request, or for the other end
+//! to read. hyper's own limit for heads closes connections that are kept for later as well.
+
+use super::activity::{Activity, Patience};
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep, sleep_until},
+};
+
+/// How HTTP/2 begins (RFC 9113 §3.4), as far as no method of HTTP/1.1 does.
+const FRAMES_BEGIN: &[u8] = b"PRI * ";
+
+pub struct Patient<S> {
+    stream: S,
+    activity: Arc<Activity>,
+    patience: Patience,
+    /// Whether anything has been read.
+    said: bool,
+    /// Since when there is the beginning of a head, and how many requests had begun before it.
+    head: Option<(Instant, u32)>,
+    /// Sleeps until silence may have lasted too long, or less.
+    silence: Pin<Box<Sleep>>,
+    /// Sleeps until the other end has not read for too long.
+    stall: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Patient<S> {
+    pub fn new(stream: S, activity: Arc<Activity>, patience: Patience) -> Self {
+        let silence = Box::pin(sleep_until(activity.silent_until(false, None, &patience)));
+        Self { stream, activity, patience, said: false, head: None, silence, stall: None }
+    }
+
+    fn heard(&mut self, bytes: &[u8]) {
+        if !self.said && bytes.starts_with(FRAMES_BEGIN) {
+            self.activity.speaks_frames();
+        }
+        self.said = true;
+        // More of the same head does not give it more time.
+        let awaited = self.activity.awaits_head();
+        if awaited != self.head.map(|(_, before)| before) {
+            self.head = awaited.map(|before| (Instant::now(), before));
+        }
+    }
+
+    /// Ready when silence has lasted too long: an error within a head, else the end.
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let until = self.activity.silent_until(self.said, self.head, &self.patience);
+            if self.silence.deadline() > until {
+                self.silence.as_mut().reset(until);
+            }
+            ready!(self.silence.as_mut().poll(context));
+            if until <= Instant::now() {
+                let within = self.head.is_some_and(|(_, before)| self.activity.awaits_head() == Some(before));
+                return Poll::Ready(if within { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) });
+            }
+            self.silence.as_mut().reset(until);
+        }
+    }
+
+    /// The result of writing, unless nothing could be written for too long.
+    fn written<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.stall = None;
+            return result;
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(self.patience.stall)));
+        stall.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) else {
+            return self.poll_silence(context);
+        };
+        match buffer.filled().get(before..) {
+            Some(bytes) if !bytes.is_empty() => self.heard(bytes),
+            _ => {}
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.written(context, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_flush(context);
+        self.written(context, result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.written(context, result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    const SOON: Duration = Duration::from_millis(20);
+    const NEVER: Duration = Duration::from_hours(1);
+    const ENDLESS: Patience = Patience { handshake: NEVER, first_word: NEVER, head: NEVER, idle: NEVER, stall: NEVER };
+
+    fn pair(patience: Patience) -> (DuplexStream, Patient<DuplexStream>, Arc<Activity>) {
+        let (client, server) = duplex(64);
+        let activity = Activity::new(Instant::now());
+        (client, Patient::new(server, Arc::clone(&activity), patience), activity)
+    }
+
+    #[tokio::test]
+    async fn silence_ends_a_connection() {
+        let (_client, mut server, _) = pair(Patience { first_word: SOON, ..ENDLESS });
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0, "who says nothing at first");
+
+        let (mut client, mut server, activity) = pair(Patience { idle: SOON, ..ENDLESS });
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert_eq!(server.read(&mut [0; 64]).await.unwrap(), 18);
+        drop(activity.begin());
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0, "and who makes no further request");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_dribbles_does_not_get_more_time() {
+        let (mut client, mut server, _) = pair(Patience { head: SOON, ..ENDLESS });
+        let dribble = async {
+            while client.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(SOON / 4).await;
+            }
+        };
+        let read = async {
+            loop {
+                if let Err(error) = server.read(&mut [0; 8]).await {
+                    return error.kind();
+                }
+            }
+        };
+        tokio::select! {
+            () = dribble => unreachable!("the server's end is not closed"),
+            kind = read => assert_eq!(kind, io::ErrorKind::TimedOut),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_body_of_a_request_and_frames_are_no_heads() {
+        let (mut client, mut server, activity) = pair(Patience { head: Duration::ZERO, first_word: SOON, ..ENDLESS });
+        let _turn = activity.begin();
+        client.write_all(b"half a body").await.unwrap();
+        assert_eq!(server.read(&mut [0; 64]).await.unwrap(), 11);
+        tokio::time::timeout(SOON, server.read(&mut [0; 8])).await.unwrap_err();
+
+        let (mut client, mut server, _) = pair(Patience { head: Duration::ZERO, ..ENDLESS });
+        client.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+        assert_eq!(server.read(&mut [0; 64]).await.unwrap(), 16);
+        tokio::time::timeout(SOON, server.read(&mut [0; 8])).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_is_not_written_to_for_ever() {
+        let (client, mut server, _) = pair(Patience { stall: SOON, ..ENDLESS });
+        let error = server.write_all(&[0; 1000]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(client);
+    }
+}

@@ -1,0 +1,19 @@
+//! `serve`, whole: the real server on real sockets, on files as a kubelet mounts them.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+
+#[path = "../support/clock.rs"]
+mod clock;
+#[path = "../support/mounted.rs"]
+mod mounted;
+
+mod stage;
+
+mod address;
+mod drain;
+mod files;
+mod limits;
+mod origins;
+mod protocol;
+mod proxy;
+mod slow;
+mod tls;
