@@ -21,7 +21,10 @@ async fn secrets_of_others_take_no_memory() {
     let endpoints: Api<McpEndpoint> = api(&client, &namespace);
     let settle = async |name: &str| {
         create(&client, &namespace, &endpoint(name, &json!({"deployment": {"replicas": 0}}))).await;
-        eventually("the endpoint has a status", async || endpoints.get(name).await.unwrap().status).await;
+        eventually("the operator has seen the endpoint", async || {
+            endpoints.get(name).await.unwrap().status.filter(|status| status.observed_generation > Some(0))
+        })
+        .await;
     };
     settle("before").await;
     let before = operator.process.own_kib();
