@@ -10,6 +10,7 @@ use portcullis::{
     api::{OAuthClient, OAuthGrant, Scope},
     config::SigningKeys,
     oauth::jwt::{AccessTokens, Subject},
+    plan::ENDPOINT_LABEL,
 };
 use serde_json::{Value, json};
 use std::{
@@ -137,7 +138,10 @@ fn consent() -> OAuthGrant {
         "scopes": ["workspaces:read"], "resource": RESOURCE,
         "expiresAt": SystemClock.now().saturating_add(SignedDuration::from_hours(24)).unwrap(),
     });
-    OAuthGrant::new("g-0123456789abcdef01234567", serde_json::from_value(spec).unwrap())
+    let mut grant = OAuthGrant::new("g-0123456789abcdef01234567", serde_json::from_value(spec).unwrap());
+    // As servers make them, and by which they are followed.
+    grant.labels_mut().insert(ENDPOINT_LABEL.to_owned(), "agents".to_owned());
+    grant
 }
 
 /// What must not be lost.

@@ -163,8 +163,9 @@ async fn drift_is_repaired_and_a_lost_pod_comes_back(plane: &ControlPlane, clien
     // The status may still speak of the pod that was there before.
     eventually("the controller of StatefulSets has seen both", async || {
         let set = scene.set("web").await?;
-        let status = set.status.as_ref()?;
-        (status.observed_generation == set.metadata.generation && status.ready_replicas == Some(1)).then_some(())
+        let pod = scene.pod("web").await?;
+        let seen = set.status?.observed_generation == set.metadata.generation;
+        (seen && pod.metadata.deletion_timestamp.is_none()).then_some(())
     })
     .await;
     scene.until("web", Phase::Running, "Ready").await;
