@@ -94,6 +94,7 @@ fn planned(url: &str) -> Plan {
     let text = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml")).unwrap();
     let mut manifests: Vec<Value> = serde_saphyr::from_slice_multiple(&text).unwrap();
     manifests[0]["spec"]["url"] = url.into();
+    manifests[0]["spec"]["deployment"] = json!({"replicas": 1});
     manifests[0]["spec"]["pathAliases"] = json!([ALIAS]);
     let endpoint: McpEndpoint = admit(manifests[0].clone()).unwrap();
     let client: OAuthClient = admit(manifests[1].clone()).unwrap();

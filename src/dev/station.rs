@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::{
         McpEndpoint, OAuthClient, WorkspaceTemplate,
-        endpoint::{CorsEnforcement, Network},
+        endpoint::{CorsEnforcement, Network, ServerDeployment},
         exposure::{Exposure, NoExposure},
     },
     config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PublicUrl, PublicUrlError},
@@ -219,6 +219,8 @@ fn served_here(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, Publ
     here.spec.url = url.at_origin(origin).resource();
     here.spec.exposure = Exposure { none: Some(NoExposure {}), ..Exposure::default() };
     here.spec.tls = None;
+    // One server, which has the endpoint's rates to itself.
+    here.spec.deployment = ServerDeployment { replicas: Some(1), ..ServerDeployment::default() };
     here.spec.cors.enforced_by = CorsEnforcement::Server;
     // Rules by address speak of the networks in front of a cluster; everything here comes from loopback.
     here.spec.network = Network { network_policy: here.spec.network.network_policy, ..Network::default() };
@@ -269,5 +271,6 @@ mod tests {
         assert_eq!(here.spec.url, "http://127.0.0.1:8080/team/mcp");
         assert_eq!(here.spec.exposure, Exposure { none: Some(NoExposure {}), ..Exposure::default() });
         assert!(here.spec.network.allowed_cidrs.is_empty());
+        assert_eq!(here.spec.deployment.replicas, Some(1), "and nobody beside it");
     }
 }

@@ -131,7 +131,7 @@ async fn what_is_refused_is_told_as_a_problem() {
         (post().body("{}"), (415, "unsupported_media_type")),
         (post().header("content-type", "text/plain").body("{}"), (415, "unsupported_media_type")),
         (post().header("content-type", json).body("{"), (400, "invalid_arguments")),
-        (post().header("content-type", json).body(" ".repeat(5 << 20)), (413, "too_large")),
+        (post().header("content-type", json).body(" ".repeat(33 << 20)), (413, "too_large")),
         (post().header("origin", "https://evil.example").body("{}"), (403, "origin_not_allowed")),
         (stage.client.post(&url).body("{}"), (401, "unauthenticated")),
         (stage.client.post(&url).bearer_auth("forged"), (401, "unauthenticated")),
