@@ -46,8 +46,8 @@ image: ## the image of the Dockerfile, with docker or podman
 	$(or $(shell command -v docker),podman) build --tag ghcr.io/portcullis-dev/portcullis:$(VERSION) \
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD) .
 
-bench: ## writes docs/benchmarks.md; needs wrk, root and an idle machine
-	cargo bench --locked --profile image --bench endpoint -- --output docs/benchmarks.md
+bench: ## writes docs/benchmarks.md; needs wrk, root and an idle machine; BASELINE=PROGRAM adds another build to the run
+	cargo bench --locked --profile image --bench endpoint -- --output docs/benchmarks.md $(if $(BASELINE),--baseline $(BASELINE))
 	PORTCULLIS_PROFILE=image cargo bench --locked --bench workspaces -- --append docs/benchmarks.md
 
 static: ## one static file, which runs where there is neither shell nor C library; prints its path
@@ -59,9 +59,9 @@ cluster-up: ## starts a whole Kubernetes of one node on this machine, and says h
 cluster-down: ## ends it; nothing remains
 	@bash tests/node/cluster.sh down
 
-# Linked in haste: it runs for a second, so optimising it would only cost minutes.
+# Not optimised: it runs for a second, and optimising it would cost minutes.
 $(DENY):
-	env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 \
 	  cargo install --locked cargo-deny --version $(DENY_VERSION) --root $(CACHE)/cargo-deny-$(DENY_VERSION)
 
 $(SHELLCHECK):

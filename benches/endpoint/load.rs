@@ -1,10 +1,13 @@
 //! Load by wrk: one thread, 32 connections.
 
+use super::servers::Server;
 use std::{error::Error, path::Path, process::Command};
 
 /// What one round of load found.
 pub struct Round {
     pub requests_per_second: f64,
+    /// What the server's process used.
+    pub cpu_us_per_request: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
 }
@@ -15,20 +18,22 @@ pub fn check_wrk() -> Result<(), Box<dyn Error>> {
     found.map(drop).map_err(|_| "the benchmark needs wrk; install it, as root: apt-get install wrk".into())
 }
 
-/// Loads `url` for a moment, to warm up, and then for `seconds`.
-pub fn run(url: &str, authorization: &str, seconds: u32) -> Result<Round, Box<dyn Error>> {
-    wrk(url, authorization, 1)?;
-    wrk(url, authorization, seconds)
+/// Loads the server for a moment, to warm up, and then for `seconds`.
+pub fn run(server: &Server, seconds: u32) -> Result<Round, Box<dyn Error>> {
+    wrk(server, 1)?;
+    wrk(server, seconds)
 }
 
-fn wrk(url: &str, authorization: &str, seconds: u32) -> Result<Round, Box<dyn Error>> {
+fn wrk(server: &Server, seconds: u32) -> Result<Round, Box<dyn Error>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/endpoint/call.lua");
+    let before = server.process.cpu_seconds()?;
     let output = Command::new("wrk")
         .args(["--threads", "1", "--connections", "32", "--duration", &format!("{seconds}s"), "--script"])
         .arg(script)
-        .arg(url)
-        .env("AUTHORIZATION", authorization)
+        .arg(&server.url)
+        .env("AUTHORIZATION", server.authorization.as_deref().unwrap_or_default())
         .output()?;
+    let cpu = server.process.cpu_seconds()? - before;
     let text = String::from_utf8(output.stdout)?;
     let result =
         text.lines().find_map(|line| line.strip_prefix("RESULT ")).ok_or_else(|| format!("wrk said: {text}"))?;
@@ -38,5 +43,10 @@ fn wrk(url: &str, authorization: &str, seconds: u32) -> Result<Round, Box<dyn Er
     if errors > 0.0 {
         return Err(format!("{errors} of {requests} requests failed").into());
     }
-    Ok(Round { requests_per_second: requests / (duration / 1e6), p50_ms: p50 / 1e3, p99_ms: p99 / 1e3 })
+    Ok(Round {
+        requests_per_second: requests / (duration / 1e6),
+        cpu_us_per_request: cpu * 1e6 / requests,
+        p50_ms: p50 / 1e3,
+        p99_ms: p99 / 1e3,
+    })
 }

@@ -1,6 +1,6 @@
 //! `make bench`: an authenticated `tools/call whoami` at the real `portcullis serve`, beside a bare rmcp server with
-//! the same tool and no authentication; time from start to ready, memory, size. All in one run, into
-//! docs/benchmarks.md. Load is made by wrk.
+//! the same tool and no authentication; server CPU per request, time from start to ready, memory, size. All in one run,
+//! into docs/benchmarks.md. Load is made by wrk. `--baseline PROGRAM` adds another build of Portcullis to the same run.
 
 mod bare;
 mod load;
@@ -8,8 +8,13 @@ mod report;
 mod servers;
 
 use report::{Report, Side};
-use servers::Portcullis;
-use std::{env, error::Error, fs, path::PathBuf};
+use servers::Server;
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// The one of the program, so that both sides have the same.
 #[global_allocator]
@@ -33,31 +38,46 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let _ = rustls::crypto::ring::default_provider().install_default();
 
     let starts = servers::starts(STARTS).await?;
-    let guarded = Portcullis::start().await?;
-    let token = guarded.token().await?;
-    let unguarded = servers::start_bare().await?;
-    for (url, authorization) in [(&guarded.url, Some(&token)), (&unguarded.url, None)] {
-        servers::check_answer(url, authorization).await?;
+    let mut sides = Vec::new();
+    for (name, server) in [
+        ("portcullis serve", Some(servers::start(Path::new(servers::PORTCULLIS)).await?)),
+        ("bare rmcp, no authentication", Some(servers::start_bare().await?)),
+        ("the baseline build of portcullis serve", start_baseline(value("--baseline")).await?),
+    ] {
+        let Some(server) = server else { continue };
+        servers::check_answer(&server.url, server.authorization.as_deref()).await?;
+        let side = Side::new(name, server.process.resident_kib()?);
+        sides.push((side, server));
     }
-    let mut sides = [
-        Side::new("portcullis serve", guarded.process.resident_kib()?),
-        Side::new("bare rmcp, no authentication", unguarded.process.resident_kib()?),
-    ];
     for round in 0..ROUNDS {
-        // Neither always goes first.
-        for side in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
-            let (url, authorization) = [(&guarded.url, token.as_str()), (&unguarded.url, "")][side];
-            sides[side].rounds.push(load::run(url, authorization, seconds)?);
+        // The order alternates, so that no side always goes first.
+        let mut order: Vec<usize> = (0..sides.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for side in order {
+            let (side, server) = &mut sides[side];
+            side.rounds.push(load::run(server, seconds)?);
         }
     }
-    sides[0].loaded_kib = guarded.process.resident_kib()?;
-    sides[1].loaded_kib = unguarded.process.resident_kib()?;
+    for (side, server) in &mut sides {
+        side.loaded_kib = server.process.resident_kib()?;
+    }
 
-    let report =
-        Report { sides, starts, seconds, binary_bytes: fs::metadata(servers::PORTCULLIS)?.len() }.to_markdown()?;
+    let sides = sides.into_iter().map(|(side, _)| side).collect();
+    let binary_bytes = fs::metadata(servers::PORTCULLIS)?.len();
+    let report = Report { sides, starts, seconds, binary_bytes }.to_markdown()?;
     match output {
         Some(path) => fs::write(&path, report)?,
         None => print!("{report}"),
     }
     Ok(())
+}
+
+/// Another build of the program, if one is named.
+async fn start_baseline(program: Option<&String>) -> Result<Option<Server>, Box<dyn Error>> {
+    Ok(match program {
+        Some(program) => Some(servers::start(Path::new(program)).await?),
+        None => None,
+    })
 }

@@ -3,7 +3,7 @@
 use super::load::Round;
 use std::{error::Error, fmt::Write as _, fs, process::Command};
 
-/// One of the two servers.
+/// One of the servers.
 pub struct Side {
     pub name: &'static str,
     pub rounds: Vec<Round>,
@@ -23,8 +23,8 @@ impl Side {
 
 /// Everything that was measured.
 pub struct Report {
-    /// Portcullis, then the bare server.
-    pub sides: [Side; 2],
+    /// Portcullis, the bare server, and the baseline build if there is one.
+    pub sides: Vec<Side>,
     pub starts: Vec<f64>,
     pub seconds: u32,
     pub binary_bytes: u64,
@@ -32,7 +32,7 @@ pub struct Report {
 
 impl Report {
     pub fn to_markdown(&self) -> Result<String, Box<dyn Error>> {
-        let [guarded, bare] = &self.sides;
+        let [guarded, bare, baseline @ ..] = &self.sides[..] else { return Err("two servers are compared".into()) };
         let ratio = guarded.median(|round| round.requests_per_second) / bare.median(|round| round.requests_per_second);
         let (start, slowest) = (median(self.starts.clone()), self.starts.iter().copied().fold(0.0, f64::max));
         let idle = mebibytes(guarded.idle_kib);
@@ -47,15 +47,21 @@ impl Report {
         ] {
             writeln!(text, "| {what} | {measured} | {goal} | {} |", if met { "met" } else { "**missed**" })?;
         }
+        if let [baseline] = baseline {
+            let cpu = |side: &Side| side.median(|round| round.cpu_us_per_request);
+            let ratio = cpu(guarded) / cpu(baseline);
+            writeln!(text, "| server CPU per request against the baseline build | {ratio:.2}× | | |")?;
+        }
         writeln!(text, "| stripped binary | {:.1} MiB | | |", mebibytes(self.binary_bytes / 1024))?;
 
-        writeln!(text, "\n| | requests/s | p50 | p99 | memory at rest | after the load |\n|---|---|---|---|---|---|")?;
+        writeln!(text, "\n| | requests/s | CPU per request | p50 | p99 | memory at rest | after the load |\n|---|---|---|---|---|---|---|")?;
         for side in &self.sides {
             writeln!(
                 text,
-                "| {} | {:.0} | {:.2} ms | {:.2} ms | {:.1} MiB | {:.1} MiB |",
+                "| {} | {:.0} | {:.1} µs | {:.2} ms | {:.2} ms | {:.1} MiB | {:.1} MiB |",
                 side.name,
                 side.median(|round| round.requests_per_second),
+                side.median(|round| round.cpu_us_per_request),
                 side.median(|round| round.p50_ms),
                 side.median(|round| round.p99_ms),
                 mebibytes(side.idle_kib),

@@ -1,4 +1,4 @@
-//! The two servers, as processes of their own.
+//! The servers, as processes of their own.
 
 use portcullis::{
     ambient::{self, Clock as _, SystemClock},
@@ -37,6 +37,14 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
+
+    /// User and system time so far, in seconds: fields 14 and 15 of `/proc/PID/stat`, in ticks of 10 ms (`USER_HZ`).
+    pub fn cpu_seconds(&self) -> Result<f64, Box<dyn Error>> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        let (_, fields) = stat.rsplit_once(')').ok_or("no command name")?;
+        let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+        Ok(ticks.iter().sum::<f64>() / 100.0)
+    }
 }
 
 impl Drop for Process {
@@ -46,46 +54,40 @@ impl Drop for Process {
     }
 }
 
-/// A running `portcullis serve`.
-pub struct Portcullis {
+/// A running server under load.
+pub struct Server {
     pub process: Process,
     pub url: String,
-    secret: String,
+    /// The `Authorization` header that it asks for.
+    pub authorization: Option<String>,
     /// The mounted files.
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
-impl Portcullis {
-    /// Starts on files that the real plan made, with limits out of the way.
-    pub async fn start() -> Result<Self, Box<dyn Error>> {
-        let (public, private) = (free_address()?, free_address()?);
-        let url = format!("http://{public}/mcp");
-        let (folder, secret) = files(&url)?;
-        let process = spawn(folder.path(), &public, &private)?;
-        wait_for(&format!("http://{private}/readyz")).await?;
-        // At rest: what starting took is given back.
-        sleep(Duration::from_secs(2)).await;
-        Ok(Self { process, url, secret, _folder: folder })
-    }
-
-    /// An `Authorization` header.
-    pub async fn token(&self) -> Result<String, Box<dyn Error>> {
-        let url = self.url.replace("/mcp", "/token");
-        let form = [("grant_type", "client_credentials")];
-        let request = reqwest::Client::new().post(url).basic_auth("ci-agent", Some(&self.secret)).form(&form);
-        let answer: Value = request.send().await?.error_for_status()?.json().await?;
-        Ok(format!("Bearer {}", answer["access_token"].as_str().ok_or("no token")?))
-    }
+/// Starts a build of Portcullis on files that the real plan made, with high rate limits.
+pub async fn start(program: &Path) -> Result<Server, Box<dyn Error>> {
+    let (public, private) = (free_address()?, free_address()?);
+    let url = format!("http://{public}/mcp");
+    let (folder, secret) = files(&url)?;
+    let process = spawn(program, folder.path(), &public, &private)?;
+    wait_for(&format!("http://{private}/readyz")).await?;
+    let authorization = token(&url, &secret).await?;
+    // The memory that the start took is given back by then.
+    sleep(Duration::from_secs(2)).await;
+    Ok(Server { process, url, authorization: Some(authorization), _folder: Some(folder) })
 }
 
-/// A running bare server.
-pub struct Bare {
-    pub process: Process,
-    pub url: String,
+/// An `Authorization` header.
+async fn token(url: &str, secret: &str) -> Result<String, Box<dyn Error>> {
+    let url = url.replace("/mcp", "/token");
+    let form = [("grant_type", "client_credentials")];
+    let request = reqwest::Client::new().post(url).basic_auth("ci-agent", Some(secret)).form(&form);
+    let answer: Value = request.send().await?.error_for_status()?.json().await?;
+    Ok(format!("Bearer {}", answer["access_token"].as_str().ok_or("no token")?))
 }
 
-/// Starts this very program as the bare server.
-pub async fn start_bare() -> Result<Bare, Box<dyn Error>> {
+/// Starts this program as the bare server.
+pub async fn start_bare() -> Result<Server, Box<dyn Error>> {
     let address = free_address()?;
     let process = Process::start(Command::new(env::current_exe()?).args(["--bare", &address]))?;
     let url = format!("http://{address}/mcp");
@@ -93,7 +95,7 @@ pub async fn start_bare() -> Result<Bare, Box<dyn Error>> {
         sleep(Duration::from_millis(1)).await;
     }
     sleep(Duration::from_secs(2)).await;
-    Ok(Bare { process, url })
+    Ok(Server { process, url, authorization: None, _folder: None })
 }
 
 /// The times from starting `portcullis serve` until `/readyz` says so, in milliseconds.
@@ -103,7 +105,7 @@ pub async fn starts(count: usize) -> Result<Vec<f64>, Box<dyn Error>> {
         let (public, private) = (free_address()?, free_address()?);
         let (folder, _) = files(&format!("http://{public}/mcp"))?;
         let begin = Instant::now();
-        let _process = spawn(folder.path(), &public, &private)?;
+        let _process = spawn(Path::new(PORTCULLIS), folder.path(), &public, &private)?;
         wait_for(&format!("http://{private}/readyz")).await?;
         times.push(begin.elapsed().as_secs_f64() * 1e3);
     }
@@ -111,7 +113,7 @@ pub async fn starts(count: usize) -> Result<Vec<f64>, Box<dyn Error>> {
 }
 
 /// Makes sure that both do the same work.
-pub async fn check_answer(url: &str, authorization: Option<&String>) -> Result<(), Box<dyn Error>> {
+pub async fn check_answer(url: &str, authorization: Option<&str>) -> Result<(), Box<dyn Error>> {
     let call =
         json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}});
     let mut request = reqwest::Client::new()
@@ -129,9 +131,9 @@ pub async fn check_answer(url: &str, authorization: Option<&String>) -> Result<(
     }
 }
 
-fn spawn(folder: &Path, public: &str, private: &str) -> Result<Process, Box<dyn Error>> {
+fn spawn(program: &Path, folder: &Path, public: &str, private: &str) -> Result<Process, Box<dyn Error>> {
     Process::start(
-        Command::new(PORTCULLIS)
+        Command::new(program)
             .args(["serve", "--listen", public, "--private-listen", private, "--config-dir"])
             .arg(folder),
     )
