@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     api::{OAuthClient, OAuthGrant},
+    audit::Event,
     chain::chain,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -49,15 +50,13 @@ pub async fn run(context: Arc<Context>, concerned: UnboundedSender<EndpointKey>)
         for (grant, end) in &outcome.grants {
             collect(&context, grant, *end).await;
             if let Ok(OAuthGrant { spec, .. }) = &grant.0 {
-                let (grant, reason) = (grant.name_any(), end.to_string());
-                let (client_id, user) = (&spec.client_id, &spec.user.id);
-                tracing::info!(target: "audit", event = "grant_collected", grant, client_id, user, reason);
+                let (grant, reason) = (&grant.name_any(), &end.to_string());
+                Event::GrantCollected { grant, client_id: &spec.client_id, user: &spec.user.id, reason }.emit();
             }
         }
         for (client, end) in &outcome.clients {
             collect(&context, client, *end).await;
-            let (client_id, reason) = (client.name_any(), end.to_string());
-            tracing::info!(target: "audit", event = "registration_collected", client_id, reason);
+            Event::RegistrationCollected { client_id: &client.name_any(), reason: &end.to_string() }.emit();
         }
         if counted_at.is_none_or(|last| now.duration_since(last) >= COUNTS_EVERY) {
             for (namespace, name) in count(&context, outcome.active) {

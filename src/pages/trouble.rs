@@ -1,5 +1,5 @@
-//! What went wrong, for the person in front of the browser: a title, what happened, what to do, and a reference that
-//! the log has too.
+//! What went wrong, for the person in front of the browser: a title, what happened, what to do, and the
+//! request's id, which the log has too.
 
 use super::forms::Forged;
 use crate::{chain::chain, identity::SignInError, oauth::grant::GrantsError};

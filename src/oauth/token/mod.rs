@@ -17,7 +17,10 @@ use super::{
     scopes,
     workload::GRANT_TYPE,
 };
-use crate::api::{ClientType, Grant, Scope, scope};
+use crate::{
+    api::{ClientType, Grant, Scope, scope},
+    audit::{Event, RequestContext},
+};
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -26,7 +29,7 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 use rand::CryptoRng;
 use serde::Serialize;
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+use std::{collections::BTreeSet, fmt};
 
 /// How large a request to an endpoint of this server may be.
 pub const MAX_BODY: usize = 64 << 10;
@@ -55,7 +58,7 @@ impl fmt::Debug for TokenResponse {
 struct TokenRequest<'a> {
     client: &'a Client,
     parameters: &'a Parameters<'a>,
-    address: Option<IpAddr>,
+    from: &'a RequestContext,
     now: Timestamp,
 }
 
@@ -63,14 +66,14 @@ struct TokenRequest<'a> {
 #[derive(Clone, Copy)]
 struct Issue<'a> {
     grant_type: Option<&'a str>,
-    address: Option<IpAddr>,
+    from: &'a RequestContext,
     now: Timestamp,
 }
 
 impl<'a> From<&TokenRequest<'a>> for Issue<'a> {
     fn from(request: &TokenRequest<'a>) -> Self {
-        let TokenRequest { parameters, address, now, .. } = *request;
-        Self { grant_type: parameters.get("grant_type"), address, now }
+        let TokenRequest { parameters, from, now, .. } = *request;
+        Self { grant_type: parameters.get("grant_type"), from, now }
     }
 }
 
@@ -90,23 +93,23 @@ impl TokenRequest<'_> {
 }
 
 impl AuthorizationServer {
-    /// Answers one request to the token endpoint. `address` is for the audit.
+    /// Answers one request to the token endpoint. `from` is for the audit.
     pub async fn token(
         &self,
         headers: &HeaderMap,
         body: &[u8],
-        address: Option<IpAddr>,
+        from: &RequestContext,
         now: Timestamp,
         rng: &mut (dyn CryptoRng + Send),
     ) -> Result<TokenResponse, OAuthError> {
         let parameters = form(headers, body, &NAMES)?;
         let grant_type = parameters.get("grant_type").ok_or(OAuthError::Missing("grant_type"))?;
         if grant_type == GRANT_TYPE {
-            return self.exchange(&parameters, address, now, rng).await;
+            return self.exchange(&parameters, from, now, rng).await;
         }
         // Who makes the request is settled first, whatever it is for.
-        let client = self.authenticate(headers, &parameters, address, now).await?;
-        let request = TokenRequest { client: &client, parameters: &parameters, address, now };
+        let client = self.authenticate(headers, &parameters, from, now).await?;
+        let request = TokenRequest { client: &client, parameters: &parameters, from, now };
         if !parameters.are_for(&self.resources) {
             return Err(OAuthError::InvalidTarget(self.resource.clone()));
         }
@@ -159,23 +162,20 @@ impl AuthorizationServer {
         rng: &mut (dyn CryptoRng + Send),
     ) -> Result<TokenResponse, OAuthError> {
         let access_token = self.tokens.issue(subject, request.now, rng)?;
-        let scope = scope::join(subject.scopes);
-        tracing::info!(
-            target: "audit",
-            event = "token.issued",
-            grant_type = request.grant_type,
-            client_id = subject.client_id,
-            user = subject.grant.map(|_| subject.id.as_ref()),
-            grant = subject.grant,
-            scope,
-            address = request.address.map(tracing::field::display),
-            "an access token was issued"
-        );
+        Event::TokenIssued {
+            from: request.from,
+            grant_type: request.grant_type,
+            client_id: subject.client_id,
+            user: subject.grant.map(|_| subject.id.as_ref()),
+            grant: subject.grant,
+            scopes: subject.scopes,
+        }
+        .emit();
         Ok(TokenResponse {
             access_token,
             token_type: "Bearer",
             expires_in: self.tokens.lifetime().as_secs(),
-            scope,
+            scope: scope::join(subject.scopes),
             refresh_token: refresh.map(|token| token.as_str().to_owned()),
         })
     }

@@ -14,6 +14,7 @@ use crate::{
         OAuthClient, OAuthGrant,
         grant::{OAuthGrantStatus, RefreshState, Revocation, RevocationReason},
     },
+    audit,
     mirror::{Found, Index},
     oauth::{
         client::{Client, ClientError, NewRegistration, Registrations},
@@ -152,7 +153,7 @@ impl Inner {
     fn notice_deleted(&self) {
         let mut grants = self.grants();
         for name in grants.forget_deleted() {
-            tracing::info!(target: "audit", event = "grant_deleted", grant = name, "a grant's file was deleted");
+            audit::Event::GrantDeleted { grant: &name }.emit();
             self.known.removed(&name, None, self.clock.now());
         }
     }
