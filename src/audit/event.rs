@@ -43,15 +43,19 @@ pub struct Schema {
 pub const FIELDS: &[(&str, &str)] = &[
     ("address", "Address of the client; absent if a trusted proxy names no valid address."),
     ("client_id", "Id of the OAuth client. Ids that do not exist are not recorded: they may be misplaced secrets."),
+    ("count", "How many refusals the event stands for; more than 1 only where it is sampled."),
     ("duration_ms", "Duration in milliseconds."),
     ("grant", "Name of the `OAuthGrant`."),
-    ("grant_type", "The `grant_type` of the token request."),
+    ("grant_type", "The `grant_type` of the token request, if it is a known one."),
     ("login", "Name of the entry of `spec.login`."),
     ("outcome", "How it went, in one word."),
     ("reason", "Why, in one word."),
     ("redirect_uris", "Redirect URIs of the client."),
     ("request_id", "Id of the request; the response has it in the header `X-Request-Id`."),
+    ("route", "What the request was for, as in the metrics."),
+    ("scope", "The OAuth scope that is missing."),
     ("scopes", "OAuth scopes."),
+    ("status", "HTTP status of the response."),
     ("tool", "Name of the tool."),
     ("user", "Id of the user, `LOGIN:NAME`."),
     ("workspace", "Name or id of the workspace."),
@@ -160,6 +164,29 @@ events! {
         }
         /// A client did not authenticate at the token, revocation or introspection endpoint.
         ClientRefused = "client.refused" { client_id: Option<&'a str>, reason: &'a str }
+        /// The token endpoint did not issue a token to a client that had authenticated.
+        TokenRefused = "token.refused" { grant_type: Option<&'a str>, client_id: &'a str, reason: &'a str }
+        /// An access token was presented that does not count. Sampled.
+        AccessTokenRefused = "access_token.refused" { route: &'a str, reason: &'a str, count: u64 }
+        /// An access token did not have the scope that a tool, prompt or resource needs.
+        ScopeRefused = "scope.refused" {
+            tool: Option<&'a str>, scope: Scope, client_id: &'a str, user: &'a str, grant: Option<&'a str>,
+        }
+        /// A request was refused: its address, its origin, plain http, a rate, too many at once, its size or its
+        /// duration. `client_id`, `user` and `grant` are present if it was authenticated. Sampled.
+        RequestRefused = "request.refused" {
+            route: &'a str,
+            reason: &'a str,
+            status: u64,
+            client_id: Option<&'a str>,
+            user: Option<&'a str>,
+            grant: Option<&'a str>,
+            count: u64,
+        }
+        /// A form of a page was sent by another site or for another session. Sampled.
+        FormRefused = "form.refused" { route: &'a str, reason: &'a str, count: u64 }
+        /// A registration was refused.
+        RegistrationRefused = "registration.refused" { reason: &'a str }
         /// A client registered itself.
         ClientRegistered = "client.registered" { client_id: &'a str, redirect_uris: &'a [String] }
         /// A service account's token was not exchanged for an access token.

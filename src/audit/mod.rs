@@ -6,9 +6,11 @@
 
 mod event;
 mod field;
+mod refused;
 mod request;
 
 pub use event::{Event, FIELDS, FieldSchema, Schema, Source};
+pub use refused::FormRefused;
 pub use request::{RequestContext, RequestId, RequestIds};
 
 /// The target of the log lines.

@@ -13,7 +13,7 @@ use crate::{
     audit::{Event, RequestContext},
     oauth::{
         client::{Client, Origin},
-        grant::Grant,
+        grant::{Grant, Known},
     },
 };
 use axum::{Extension, body::Body, extract::State, response::Response};
@@ -129,7 +129,9 @@ async fn take_back(
     let name = form.field("grant").ok_or_else(|| Trouble::bad_form(StatusCode::BAD_REQUEST, "missing_field"))?;
     // Only the user's own. One that is gone by now is as the user wants it.
     let grants = pages.server.grants();
-    if let Some(grant) = grants.of_user(&user.id).into_iter().find(|grant| grant.name == name) {
+    if let Known::Here(grant) = grants.find(name)
+        && grant.user.id == user.id
+    {
         let revoked = grants.revoke(name, RevocationReason::ByUser, now).await;
         revoked.map_err(|error| Trouble::grants(&error))?;
         Event::GrantRevoked {

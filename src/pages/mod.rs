@@ -21,7 +21,7 @@ pub use headers::secure;
 
 use crate::{
     ambient::{self, Clock},
-    audit::RequestContext,
+    audit::{FormRefused, RequestContext},
     config::{PublicUrl, ServerConfig},
     identity::Logins,
     oauth::{AuthorizationServer, seal::Sealer},
@@ -220,6 +220,9 @@ impl Pages {
         };
         if let Some(wait) = trouble.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+        }
+        if let Some(why) = trouble.forged {
+            response.extensions_mut().insert(FormRefused(why.reason()));
         }
         response
     }

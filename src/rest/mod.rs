@@ -17,7 +17,7 @@ pub use reference::page;
 
 use crate::{
     api::Scope,
-    audit::RequestContext,
+    audit::{Event, RequestContext},
     config::{PublicUrl, ServerConfig},
     oauth::{
         Caller,
@@ -96,6 +96,15 @@ impl Api {
         let entry = match self.tools.lookup(row.tool, &caller) {
             Lookup::Found(entry) => entry,
             Lookup::NeedsScope(needed) => {
+                Event::ScopeRefused {
+                    from: &from,
+                    tool: Some(row.tool),
+                    scope: needed,
+                    client_id: &caller.client_id,
+                    user: &caller.subject,
+                    grant: caller.grant.as_deref(),
+                }
+                .emit();
                 let what = format!("the tool {}", row.tool);
                 return Err(step_up(&what, needed, &caller, resource));
             }

@@ -8,6 +8,7 @@ use super::{
     mounted::Mounted,
     origin::Origins,
     problem::Problem,
+    refusals::{Refusal, Refusals, What},
 };
 use crate::{
     ambient::{self, Clock},
@@ -15,7 +16,7 @@ use crate::{
     config::KeyError,
     identity::Logins,
     oauth::{
-        AuthorizationServer, Backing, OAuthError,
+        AuthorizationServer, Backing, Caller, OAuthError,
         challenge::{Challenges, Resource},
         metadata::{INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH},
         token,
@@ -57,6 +58,7 @@ pub struct Door {
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     ids: Arc<RequestIds>,
+    refusals: Arc<Refusals>,
 }
 
 impl Door {
@@ -102,6 +104,7 @@ impl Door {
             metrics,
             clock,
             ids: previous.map_or_else(|| Arc::new(RequestIds::new(ambient::rng())), |door| Arc::clone(&door.ids)),
+            refusals: previous.map(|door| Arc::clone(&door.refusals)).unwrap_or_default(),
             mounted,
         })
     }
@@ -144,6 +147,26 @@ impl Door {
     /// Generates the ids of requests.
     pub fn ids(&self) -> &RequestIds {
         &self.ids
+    }
+
+    /// Notes a refusal in the audit trail.
+    pub fn note(
+        &self,
+        what: What,
+        route: Route,
+        from: &RequestContext,
+        reason: &'static str,
+        status: StatusCode,
+        caller: Option<Arc<Caller>>,
+    ) {
+        let refusal = Refusal { what, from: *from, route, reason, status, caller };
+        self.refusals.note(refusal, self.clock.now());
+    }
+
+    /// Forgets callers and addresses that have been away for long. To be called every few seconds.
+    pub fn tidy(&self) {
+        self.limiters.tidy();
+        self.refusals.tidy(self.clock.now());
     }
 
     /// The limits in force.
@@ -256,10 +279,14 @@ impl Door {
             Err(why) => return self.unauthenticated(route, from, request, why),
         };
         if let Err(problem) = self.limiters.count_caller(&caller) {
-            return self.refuse(route, from, problem);
+            return self.refuse_caller(route, from, Some(caller), problem);
         }
-        request.extensions_mut().insert(caller);
-        answer(std::mem::take(request)).await
+        request.extensions_mut().insert(Arc::clone(&caller));
+        let response = answer(std::mem::take(request)).await;
+        if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            self.note(What::Request, route, from, "too_large", response.status(), Some(caller));
+        }
+        response
     }
 
     /// Answers a request to the token endpoint.
@@ -347,6 +374,9 @@ impl Door {
                 .retry_after(RETRY_AFTER)
                 .into_response(route, from);
         }
+        if why != Unauthenticated::Missing {
+            self.note(What::AccessToken, route, from, why.reason(), StatusCode::UNAUTHORIZED, None);
+        }
         // Those who have a token are not concerned: many may come from one address.
         if let Err(problem) = self.count_address(from.address) {
             return self.refuse(route, from, problem);
@@ -379,7 +409,23 @@ impl Door {
 
     /// Counts a refusal and words it.
     pub fn refuse(&self, route: Route, from: &RequestContext, problem: Problem) -> Response {
+        self.refuse_caller(route, from, None, problem)
+    }
+
+    /// The same for a request that was authenticated.
+    fn refuse_caller(
+        &self,
+        route: Route,
+        from: &RequestContext,
+        caller: Option<Arc<Caller>>,
+        problem: Problem,
+    ) -> Response {
         self.metrics.refused(problem.reason());
+        let status = problem.status();
+        // A path that does not exist and a redirect to https concern no rule.
+        if status != StatusCode::NOT_FOUND && !status.is_redirection() {
+            self.note(What::Request, route, from, problem.reason(), status, caller);
+        }
         match &self.pages {
             Some(pages) if route.is_page() => problem.into_page(pages, from),
             _ => problem.into_response(route, from),

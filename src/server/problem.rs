@@ -38,6 +38,10 @@ impl Problem {
         self
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub fn reason(&self) -> &'static str {
         self.reason
     }

@@ -23,10 +23,11 @@ use super::{
     alias::Aliases,
     door::Door,
     problem::Problem,
+    refusals::What,
     unread::{Unread, read_on_refused},
 };
 use crate::{
-    audit::{RequestContext, RequestId},
+    audit::{FormRefused, RequestContext, RequestId},
     config::{
         KeyError, ServerConfig,
         cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
@@ -184,6 +185,9 @@ impl Public {
         }
         if config.url.is_https() && !from.plain {
             response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
+        }
+        if let Some(FormRefused(reason)) = response.extensions_mut().remove() {
+            door.note(What::Form, route, &context, reason, response.status(), None);
         }
         if let Some(id) = context.id.header_value() {
             response.headers_mut().insert(RequestId::HEADER, id);

@@ -58,6 +58,7 @@ impl Door {
     }
 
     fn not_registered(&self, from: &RequestContext, error: &RegistrationError) -> Response {
+        Event::RegistrationRefused { from, reason: error.code() }.emit();
         if let RegistrationError::Store(source) = error {
             tracing::warn!(error = chain(source), "a client could not be registered");
         }

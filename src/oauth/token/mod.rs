@@ -29,13 +29,20 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 use rand::CryptoRng;
 use serde::Serialize;
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// How large a request to an endpoint of this server may be.
 pub const MAX_BODY: usize = 64 << 10;
 
 /// The parameters that count here; others are ignored (RFC 6749 §3.2).
 const NAMES: [&str; 7] = ["grant_type", "scope", "code", "code_verifier", "redirect_uri", "refresh_token", "assertion"];
+
+/// The grant types of clients that authenticate.
+const GRANT_TYPES: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
 
 /// A successful answer (RFC 6749 §5.1).
 #[derive(Serialize)]
@@ -60,6 +67,8 @@ struct TokenRequest<'a> {
     parameters: &'a Parameters<'a>,
     from: &'a RequestContext,
     now: Timestamp,
+    /// Whether an event more specific than `token.refused` was emitted.
+    audited: AtomicBool,
 }
 
 /// When, for which grant, and for whom a token is made, as the audit has it.
@@ -86,6 +95,11 @@ impl TokenRequest<'_> {
         self.parameters.get(name).ok_or(OAuthError::Missing(name))
     }
 
+    /// An event more specific than `token.refused` was emitted.
+    fn is_audited(&self) {
+        self.audited.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the client may use this grant.
     fn may_use(&self, grant: Grant) -> Result<(), OAuthError> {
         if self.client.verifier.grants.contains(&grant) { Ok(()) } else { Err(OAuthError::UnauthorizedClient(grant)) }
@@ -109,14 +123,31 @@ impl AuthorizationServer {
         }
         // Who makes the request is settled first, whatever it is for.
         let client = self.authenticate(headers, &parameters, from, now).await?;
-        let request = TokenRequest { client: &client, parameters: &parameters, from, now };
-        if !parameters.are_for(&self.resources) {
+        let request =
+            TokenRequest { client: &client, parameters: &parameters, from, now, audited: AtomicBool::new(false) };
+        let result = self.token_for(&request, grant_type, rng).await;
+        if let Err(error) = &result
+            && !request.audited.load(Ordering::Relaxed)
+        {
+            let grant_type = GRANT_TYPES.into_iter().find(|known| *known == grant_type);
+            Event::TokenRefused { from, grant_type, client_id: request.client_id(), reason: error.reason() }.emit();
+        }
+        result
+    }
+
+    async fn token_for(
+        &self,
+        request: &TokenRequest<'_>,
+        grant_type: &str,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<TokenResponse, OAuthError> {
+        if !request.parameters.are_for(&self.resources) {
             return Err(OAuthError::InvalidTarget(self.resource.clone()));
         }
         match grant_type {
-            "authorization_code" => self.redeem(&request, rng).await,
-            "refresh_token" => self.renew(&request, rng).await,
-            "client_credentials" => self.client_credentials(&request, rng),
+            "authorization_code" => self.redeem(request, rng).await,
+            "refresh_token" => self.renew(request, rng).await,
+            "client_credentials" => self.client_credentials(request, rng),
             _ => Err(OAuthError::UnsupportedGrant),
         }
     }
