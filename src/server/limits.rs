@@ -153,7 +153,7 @@ fn share(of_all: u32, limits: &Limits) -> NonZeroU32 {
 }
 
 /// What counts as one address: an IPv6 host may use every address of its network.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     const NETWORK: u128 = u128::MAX << 64;
     match address {
         IpAddr::V4(_) => address,

@@ -16,6 +16,7 @@ mod origin;
 mod private;
 mod problem;
 mod public;
+mod refusals;
 mod registration;
 mod reload;
 mod unread;

@@ -6,9 +6,10 @@ use crate::{
         client::{EndpointRef, Grant as GrantType, OAuthClientSpec, Registration},
         grant::{OAuthGrantSpec, OAuthGrantStatus},
         preset::Preset,
+        version::{self, resource_version},
     },
     config::ClientVerifier,
-    mirror::{Entry, version},
+    mirror::Entry,
     oauth::{
         client::{Client, NewRegistration, Origin},
         grant::Grant,
@@ -69,7 +70,7 @@ pub fn registered(object: &OAuthClient) -> Option<Registered> {
     };
     // Written by hand, or by a future version: a secret that is not known here cannot be asked for.
     (verifier.client_type == ClientType::Public).then(|| Registered {
-        version: version(object.resource_version().as_deref()),
+        version: resource_version(object).unwrap_or_default(),
         client: Client { verifier, origin: Origin::Registered { expires_at } }.into(),
     })
 }
@@ -120,7 +121,7 @@ impl Entry for Grant {
     }
 
     fn version(&self) -> u64 {
-        version(Some(&self.version))
+        version::parse(&self.version).unwrap_or_default()
     }
 
     fn user(&self) -> Option<&str> {

@@ -19,6 +19,7 @@ mod forge;
 mod log;
 mod stage;
 
+mod audit;
 mod browser;
 mod client;
 mod code;
