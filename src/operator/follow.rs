@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::{
         McpEndpoint, OAuthClient, Workspace, WorkspaceTemplate,
-        labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
+        labels::{ENDPOINT_LABEL, SHARED, WORKSPACE_LABEL, WORKSPACES_LABEL},
     },
     chain::chain,
     plan::{
@@ -18,10 +18,10 @@ use crate::{
     },
 };
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::{
     Client, Resource as _, ResourceExt as _,
-    core::DynamicObject,
+    core::{DynamicObject, PartialObjectMeta},
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde::de::DeserializeOwned;
@@ -95,6 +95,7 @@ impl Follow {
         let events = |fields: &str| watcher::Config::default().fields(fields);
         let refusals = events("involvedObject.kind=StatefulSet,reason=FailedCreate");
         let volume_failures = events("involvedObject.kind=PersistentVolumeClaim,type=Warning");
+        let shared = watcher::Config::default().labels(&format!("{WORKSPACES_LABEL}={SHARED}"));
         let every = Self::all_workspaces;
         let follow = || self.clone();
         tasks.spawn(follow().run(all(), |world| &world.workspaces.all, Self::workspace_changed, every));
@@ -109,6 +110,7 @@ impl Follow {
                 every,
             ));
         }
+        tasks.spawn(follow().run(shared, |world| &world.workspaces.shared_secrets, Self::secret_changed, every));
         tasks.spawn(follow().run(refusals, |world| &world.workspaces.refusals, Self::event_came, every));
         tasks.spawn(follow().run(volume_failures, |world| &world.workspaces.volume_failures, Self::event_came, every));
     }
@@ -245,6 +247,11 @@ impl Follow {
         self.workspaces_where(|workspace| {
             workspace.namespace() == template.namespace() && workspace.spec.template_ref.name == template.name_any()
         });
+    }
+
+    /// Templates name Secrets, and few Secrets are shared: every workspace of the namespace looks again.
+    fn secret_changed(&self, secret: &PartialObjectMeta<Secret>) {
+        self.workspaces_where(|workspace| workspace.namespace() == secret.metadata.namespace);
     }
 
     fn part_changed(&self, part: &DynamicObject) {

@@ -5,7 +5,7 @@ use super::{cache::Cache, world::Guarded};
 use k8s_openapi::api::{core::v1, networking::v1::IngressClass};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    core::{DynamicObject, NamespaceResourceScope},
+    core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta},
     runtime::watcher::Event,
 };
 use std::{hash::Hash, mem};
@@ -32,6 +32,13 @@ where
 }
 
 impl Watched for v1::Event {
+    fn within(namespace: &str, client: &Client, (): &()) -> Option<Api<Self>> {
+        Some(Api::namespaced(client.clone(), namespace))
+    }
+}
+
+/// Only the metadata is requested.
+impl Watched for PartialObjectMeta<v1::Secret> {
     fn within(namespace: &str, client: &Client, (): &()) -> Option<Api<Self>> {
         Some(Api::namespaced(client.clone(), namespace))
     }

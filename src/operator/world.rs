@@ -19,7 +19,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Client, Resource, ResourceExt as _,
-    core::{DeserializeGuard, DynamicObject, TypeMeta},
+    core::{DeserializeGuard, DynamicObject, PartialObjectMeta, TypeMeta},
     discovery::ApiResource,
     runtime::reflector::{ObjectRef, store::WriterDropped},
 };
@@ -69,6 +69,8 @@ pub struct WorkspaceWorld {
     pub pods: Cache<DynamicObject>,
     /// Their PersistentVolumeClaims.
     pub claims: Cache<DynamicObject>,
+    /// The metadata of the Secrets that workspaces may read.
+    pub shared_secrets: Cache<PartialObjectMeta<Secret>>,
     /// Of StatefulSets whose pod was refused.
     pub refusals: Cache<Event>,
     /// Of PersistentVolumeClaims for which no volume could be made.
@@ -197,6 +199,7 @@ impl WorkspaceWorld {
             ]),
             pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_workspace_pod),
             claims: Cache::new(ApiResource::erase::<PersistentVolumeClaim>(&()), strip_claim),
+            shared_secrets: Cache::new((), strip),
             refusals: Cache::new((), strip),
             volume_failures: Cache::new((), strip),
             agent_image,
@@ -210,6 +213,7 @@ impl WorkspaceWorld {
         self.objects.ready().await?;
         self.pods.ready().await?;
         self.claims.ready().await?;
+        self.shared_secrets.ready().await?;
         self.refusals.ready().await?;
         self.volume_failures.ready().await
     }

@@ -76,6 +76,11 @@ impl Recipe {
         }
     }
 
+    /// The Secrets that its variables are read from.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.pod.env.iter().filter_map(|variable| Some(variable.secret_key_ref.as_ref()?.name.as_str()))
+    }
+
     /// Whether a restart would change nothing, but maybe the agent.
     pub(super) fn makes_the_same_pod_as(&self, other: &Self) -> bool {
         self.pod == other.pod && self.storage.mount_path == other.storage.mount_path

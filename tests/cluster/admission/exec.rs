@@ -13,7 +13,6 @@ const AGENT: &[&str] = &["/run/portcullis/portcullis", "agent", "connect"];
 async fn servers_exec_into_workspaces_only_and_only_for_the_agent() {
     let plane = ControlPlane::shared().await;
     install(plane);
-    plane.apply(include_str!("../../../deploy/exec-policy.yaml"));
     let namespace = plane.create_namespace("exec").await;
     let pod = |name: &str| {
         let containers = ["workspace", "other"].map(|name| json!({"name": name, "image": "example.com/a"}));

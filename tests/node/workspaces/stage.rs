@@ -60,7 +60,6 @@ pub struct Server {
 impl Stage {
     pub async fn start(node: &'static Node) -> Self {
         install(node);
-        node.apply(include_str!("../../../deploy/exec-policy.yaml"));
         let namespace = node.create_namespace("tunnel").await;
         let (admin, wire) = (node.client().await, Wire::start(node).await);
         let stage = Self { node, namespace, admin, wire };
