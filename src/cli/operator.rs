@@ -4,6 +4,7 @@ use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
     ambient::{self, SystemClock},
     config::hex,
+    plan::ExposureRules,
     operator::{self, OperatorError, Settings, leader::Election},
 };
 use clap::Args;
@@ -47,6 +48,10 @@ pub struct OperatorArgs {
     /// Internet` may not connect to it. Repeatable; private networks need not be named.
     #[arg(long = "internal-cidr", env = "PORTCULLIS_INTERNAL_CIDRS", value_delimiter = ',', value_name = "CIDR")]
     internal_cidrs: Vec<IpNet>,
+    /// What endpoints may ask for of Ingresses and HTTPRoutes, as JSON: annotations, ingressClasses, hosts, sharedHosts, and
+    /// the same by namespace under namespaces. Omitted: harmless annotations, every class and host. See docs/exposure.md.
+    #[arg(long, env = "PORTCULLIS_EXPOSURE", value_name = "JSON")]
+    exposure: Option<ExposureRules>,
     #[command(flatten)]
     pub(super) logs: LogOptions,
 }
@@ -83,6 +88,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
         rng: Arc::new(Mutex::new(rng)),
         server_image: args.server_image,
         internal: args.internal_cidrs,
+        exposure: args.exposure.unwrap_or_default(),
         namespaces: args.watch_namespaces,
         election: Election { namespace: args.namespace, identity, lease_seconds: args.lease_seconds },
         listen: args.listen,

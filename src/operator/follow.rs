@@ -2,6 +2,7 @@
 
 use super::{
     cache::{Cache, News},
+    hosts,
     scope::{Merge, Watched, apis},
     status::reason,
     world::{EndpointKey, Guarded, WorkspaceKey, World, key, workspace_key},
@@ -12,10 +13,7 @@ use crate::{
         labels::{ENDPOINT_LABEL, SHARED, WORKSPACE_LABEL, WORKSPACES_LABEL},
     },
     chain::chain,
-    plan::{
-        shared_url,
-        workspace::{claim_name, object_name},
-    },
+    plan::workspace::{claim_name, object_name},
 };
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Event, Secret};
@@ -198,19 +196,20 @@ impl Follow {
         });
     }
 
-    /// Of two endpoints that share a URL one has it: who waits for one, and who has this one's, look again.
+    /// Of endpoints that share a URL or a host one has it: those that wait, and those that share this one's, look again.
     fn neighbours_of(&self, endpoint: &Guarded<McpEndpoint>) {
         let waits = |other: &McpEndpoint| {
             let conditions = other.status.iter().flat_map(|status| &status.conditions);
-            conditions.into_iter().any(|condition| condition.reason == reason::URL_TAKEN)
+            conditions.into_iter().any(|one| matches!(one.reason.as_str(), reason::URL_TAKEN | reason::HOST_TAKEN))
         };
-        let shares = |other: &McpEndpoint| {
-            endpoint.0.as_ref().is_ok_and(|endpoint| matches!(shared_url(endpoint, other), Ok(Some(_))))
+        // Those of one URL have one host.
+        let host = endpoint.0.as_ref().ok().and_then(hosts::host);
+        let shares = |other: &McpEndpoint| host.is_some() && hosts::host(other) == host;
+        let is_another = |other: &Guarded<McpEndpoint>| {
+            (&other.meta().namespace, &other.meta().name) != (&endpoint.meta().namespace, &endpoint.meta().name)
         };
         let neighbours = self.world.endpoints.select(|other| {
-            other.meta().namespace == endpoint.meta().namespace
-                && other.meta().name != endpoint.meta().name
-                && other.0.as_ref().is_ok_and(|other| waits(other) || shares(other))
+            is_another(other) && other.0.as_ref().is_ok_and(|other| waits(other) || shares(other))
         });
         for neighbour in neighbours {
             self.concern(key_of(&neighbour));

@@ -12,6 +12,7 @@ pub mod diff;
 pub mod events;
 mod follow;
 mod handover;
+mod hosts;
 pub mod http;
 pub mod leader;
 pub mod metrics;
@@ -27,7 +28,7 @@ pub mod wakeups;
 pub mod workspaces;
 pub mod world;
 
-use crate::ambient::Clock;
+use crate::{ambient::Clock, plan::ExposureRules};
 use http::Health;
 use ipnet::IpNet;
 use kube::Client;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub server_image: String,
     /// Networks of the cluster that have public addresses: no workspace may connect to them.
     pub internal: Vec<IpNet>,
+    /// What endpoints may ask for of Ingresses and HTTPRoutes.
+    pub exposure: ExposureRules,
     /// The namespaces whose resources are its concern; none: all.
     pub namespaces: Vec<String>,
     /// Who leads.

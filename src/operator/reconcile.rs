@@ -4,6 +4,7 @@
 use super::{
     apply::{Applied, Applier, ApplyError, describe},
     context::{Context, Memory, Verification},
+    hosts,
     metrics::{Outcome, Subject},
     report::write_client_status,
     servers::{self, Report, Server},
@@ -288,11 +289,13 @@ impl Reconcile<'_> {
         let cluster = self.context.world.facts();
         let deployment = self.context.world.objects.get::<Deployment>(self.namespace, self.name);
         let replicas = deployment.and_then(|live| i32::try_from(live.data["spec"]["replicas"].as_i64()?).ok());
+        let taken = hosts::taken(&self.context.world, self.endpoint);
         let inputs = Inputs {
             endpoint: self.endpoint,
             clients: &clients,
             secrets: &secrets,
             cluster: &cluster,
+            taken: taken.as_ref(),
             replicas,
             now: self.context.clock.now(),
         };

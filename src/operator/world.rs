@@ -6,7 +6,7 @@
 use super::cache::Cache;
 use crate::{
     api::{McpEndpoint, OAuthClient, OAuthGrant, Workspace, WorkspaceTemplate},
-    plan::{ClusterFacts, OptionalKind},
+    plan::{ClusterFacts, ExposureRules, OptionalKind},
 };
 use ipnet::IpNet;
 use k8s_openapi::api::{
@@ -52,6 +52,8 @@ pub struct World {
     pub objects: Objects,
     /// What workspaces and their agents are made from.
     pub workspaces: WorkspaceWorld,
+    /// What endpoints may ask for of Ingresses and HTTPRoutes.
+    pub exposure: ExposureRules,
     server_image: String,
     optional: BTreeSet<OptionalKind>,
 }
@@ -125,7 +127,12 @@ impl Objects {
 
 impl World {
     /// An empty world. Asks the API server which optional kinds are served.
-    pub async fn new(client: &Client, server_image: String, internal: Vec<IpNet>) -> Result<Self, kube::Error> {
+    pub async fn new(
+        client: &Client,
+        server_image: String,
+        internal: Vec<IpNet>,
+        exposure: ExposureRules,
+    ) -> Result<Self, kube::Error> {
         let optional = served(client).await?;
         let mut kinds = vec![
             ApiResource::erase::<Secret>(&()),
@@ -148,6 +155,7 @@ impl World {
             ingress_classes: Cache::new((), strip),
             objects: Objects::of_kinds(kinds),
             workspaces: WorkspaceWorld::new(server_image.clone(), internal),
+            exposure,
             server_image,
             optional,
         })
@@ -168,6 +176,7 @@ impl World {
                 .filter_map(|class| Some((class.name_any(), class.spec.as_ref()?.controller.clone()?)))
                 .collect(),
             optional: self.optional.clone(),
+            exposure: self.exposure.clone(),
         }
     }
 

@@ -291,6 +291,7 @@ async fn what_is_idle_or_old(stage: &Stage<'_>) {
         rng: Arc::new(Mutex::new(ambient::rng())),
         server_image: PINNED.to_owned(),
         internal: Vec::new(),
+        exposure: portcullis::plan::ExposureRules::default(),
         namespaces: Vec::new(),
         election,
         listen: "127.0.0.1:0".parse().unwrap(),

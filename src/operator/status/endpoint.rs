@@ -257,7 +257,7 @@ mod tests {
             namespace: "dev",
             deployment: Some(&up),
             way_in: WayIn::Ingress(Some(&ingress)),
-            notes: Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None },
+            notes: Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None, annotations_note: None },
             servers: &servers,
             verified: Some(&offers),
             active_grants: 0,

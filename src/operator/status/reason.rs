@@ -24,6 +24,14 @@ pub const ROUTE_REFUSED: &str = "RouteRefused";
 pub const GATEWAY_API_MISSING: &str = "GatewayApiMissing";
 /// An older endpoint of the namespace has one of the URLs.
 pub const URL_TAKEN: &str = "UrlTaken";
+/// An endpoint of another namespace has the host, or one of the URLs.
+pub const HOST_TAKEN: &str = "HostTaken";
+/// The operator's settings do not permit the host.
+pub const HOST_NOT_PERMITTED: &str = "HostNotPermitted";
+/// The operator's settings do not permit the IngressClass.
+pub const CLASS_NOT_PERMITTED: &str = "ClassNotPermitted";
+/// The operator's settings do not permit some annotations.
+pub const ANNOTATIONS_REFUSED: &str = "AnnotationsRefused";
 /// Every server has loaded the newest files.
 pub const LOADED: &str = "Loaded";
 /// Some servers have not.

@@ -7,7 +7,7 @@ mod login;
 mod properties;
 mod snapshots;
 
-use super::{ClusterFacts, Inputs, OptionalKind, Plan, PlanError, PlannedObject, plan};
+use super::{ClusterFacts, Inputs, OptionalKind, Plan, PlanError, PlannedObject, RouteProblem, plan};
 use crate::api::{McpEndpoint, OAuthClient};
 use crate::config::{CLIENTS_FILE, Clients};
 use jiff::Timestamp;
@@ -22,6 +22,7 @@ struct World {
     clients: Vec<OAuthClient>,
     secrets: BTreeMap<String, Secret>,
     cluster: ClusterFacts,
+    taken: Option<RouteProblem>,
     replicas: Option<i32>,
     now: Timestamp,
     rng: StdRng,
@@ -50,7 +51,9 @@ impl World {
                 .into(),
                 default_ingress_class: Some("traefik".to_owned()),
                 optional: OptionalKind::ALL.into(),
+                exposure: r#"{"annotations": ["*"]}"#.parse().unwrap(),
             },
+            taken: None,
             replicas: None,
             now: "2026-03-01T10:00:00.25Z".parse().unwrap(),
             rng: StdRng::seed_from_u64(7),
@@ -98,6 +101,7 @@ impl World {
                 clients: &clients,
                 secrets: &self.secrets,
                 cluster: &self.cluster,
+                taken: self.taken.as_ref(),
                 replicas: self.replicas,
                 now: self.now,
             },
