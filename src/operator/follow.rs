@@ -3,7 +3,7 @@
 use super::{
     cache::{Cache, News},
     hosts,
-    scope::{Merge, Watched, apis},
+    scope::{API_SERVER, Merge, Watched, apis},
     status::reason,
     world::{EndpointKey, Guarded, WorkspaceKey, World, key, workspace_key},
 };
@@ -13,7 +13,10 @@ use crate::{
         labels::{ENDPOINT_LABEL, SHARED, WORKSPACE_LABEL, WORKSPACES_LABEL},
     },
     chain::chain,
-    plan::workspace::{claim_name, object_name},
+    plan::{
+        EXEC_POLICY,
+        workspace::{claim_name, object_name},
+    },
 };
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Event, Secret};
@@ -74,6 +77,19 @@ impl Follow {
         tasks.spawn(follow().run(all(), |world| &world.grants, |_, _| {}, |_| {}));
         let class_changed = |follow: &Self, _: &_| follow.all_endpoints();
         tasks.spawn(follow().run(all(), |world| &world.ingress_classes, class_changed, Self::all_endpoints));
+        let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let exec = named(EXEC_POLICY);
+        let policy_changed = |follow: &Self, _: &_| follow.all_endpoints();
+        tasks.spawn(follow().run(exec.clone(), |world| &world.exec_policies, policy_changed, Self::all_endpoints));
+        let binding_changed = |follow: &Self, _: &_| follow.all_endpoints();
+        tasks.spawn(follow().run(exec, |world| &world.exec_policy_bindings, binding_changed, Self::all_endpoints));
+        let slice_changed = |follow: &Self, _: &_| follow.all_endpoints();
+        tasks.spawn(follow().run(
+            named(API_SERVER),
+            |world| &world.api_servers,
+            slice_changed,
+            Self::all_endpoints,
+        ));
         tasks.spawn(follow().run(labelled(), |world| &world.pods, Self::object_changed, Self::all_endpoints));
         for index in 0..self.world.objects.kinds().len() {
             tasks.spawn(follow().run(

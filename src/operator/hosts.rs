@@ -45,11 +45,12 @@ fn url_taken(world: &World, endpoint: &McpEndpoint) -> Option<RouteProblem> {
 
 fn host_taken(world: &World, endpoint: &McpEndpoint, url: &PublicUrl) -> Option<RouteProblem> {
     let is_shared = world.exposure.is_shared(url.host());
+    let default_class = world.default_ingress_class();
     let rivals = world.endpoints.select(|other| {
         other.0.as_ref().is_ok_and(|other| {
             is_exposed(other)
                 && host(other).is_some_and(|host| host == url.host())
-                && world.exposure.permits_host(&other.namespace().unwrap_or_default(), url.host())
+                && is_permitted(world, other, url, default_class.as_deref())
                 && (!is_shared || matches!(shared_url(endpoint, other), Ok(Some(_))))
         })
     });
@@ -61,6 +62,15 @@ fn host_taken(world: &World, endpoint: &McpEndpoint, url: &PublicUrl) -> Option<
         Ok(Some(url)) if is_shared => RouteProblem::UrlTakenElsewhere { url },
         _ => RouteProblem::HostTaken { host: url.host().to_owned() },
     })
+}
+
+/// Whether the settings permit the endpoint a route at the host: one that may have none does not hold it.
+fn is_permitted(world: &World, endpoint: &McpEndpoint, url: &PublicUrl, default_class: Option<&str>) -> bool {
+    let (rules, namespace) = (&world.exposure, endpoint.namespace().unwrap_or_default());
+    let exposure = &endpoint.spec.exposure;
+    let class = exposure.ingress.as_ref().and_then(|ingress| ingress.class_name.as_deref()).or(default_class);
+    rules.permits_host(&namespace, url.host())
+        && (exposure.gateway.is_some() || rules.permits_class(&namespace, class))
 }
 
 /// The host of an endpoint.

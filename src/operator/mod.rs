@@ -28,7 +28,7 @@ pub mod wakeups;
 pub mod workspaces;
 pub mod world;
 
-use crate::{ambient::Clock, plan::ExposureRules};
+use crate::{ambient::Clock, plan::{ExposureRules, Neighbours}};
 use http::Health;
 use ipnet::IpNet;
 use kube::Client;
@@ -56,6 +56,8 @@ pub struct Settings {
     pub internal: Vec<IpNet>,
     /// What endpoints may ask for of Ingresses and HTTPRoutes.
     pub exposure: ExposureRules,
+    /// Which pods may connect to the private port of servers.
+    pub neighbours: Neighbours,
     /// The namespaces whose resources are its concern; none: all.
     pub namespaces: Vec<String>,
     /// Who leads.

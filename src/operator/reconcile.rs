@@ -38,6 +38,8 @@ use tokio::time::Instant;
 
 /// How often an endpoint at rest is verified again.
 const VERIFY_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// How often a server is asked again that has loaded everything.
+const ASK_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// How often one that did not answer as it should.
 const VERIFY_FAILED_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// How often it is looked whether a name that was taken is free.
@@ -248,7 +250,8 @@ impl Reconcile<'_> {
             let again = if last.outcome.is_ok() { VERIFY_EVERY } else { VERIFY_FAILED_EVERY };
             last.at.checked_add(again).ok()
         });
-        self.context.wakeups.set(self.key, plan.next_change.into_iter().chain(next).min());
+        let ask = memory.asked.filter(|_| !servers.is_empty()).and_then(|asked| asked.checked_add(ASK_EVERY).ok());
+        self.context.wakeups.set(self.key, plan.next_change.into_iter().chain(next).chain(ask).min());
 
         let named: Vec<(String, Report)> = servers.iter().map(|server| server.name.clone()).zip(reports).collect();
         self.report(&clients, &plan, &named, memory, obstacle.as_ref()).await?;
@@ -341,6 +344,12 @@ impl Reconcile<'_> {
 
     /// Asks the servers what they have loaded, and tells those that lag.
     async fn load(&self, servers: &[Server], plan: &Plan, memory: &mut Memory) -> Result<Vec<Report>, ReconcileError> {
+        // What a server says of its loaded files does not change, what it says of its peers does.
+        let now = self.context.clock.now();
+        if memory.asked.is_none_or(|asked| now.duration_since(asked) >= ASK_EVERY) {
+            memory.loaded.clear();
+            memory.asked = Some(now);
+        }
         let reports = servers::ask(&self.context.probe, servers, &plan.revision, &memory.loaded).await;
         memory.loaded = servers
             .iter()

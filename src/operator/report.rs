@@ -22,7 +22,7 @@ use k8s_openapi::{
 use kube::ResourceExt as _;
 
 /// The reasons of `Ready` that call for a person.
-const WARNINGS: [&str; 16] = [
+const WARNINGS: [&str; 18] = [
     reason::NAME_TAKEN,
     reason::APPLY_FAILED,
     reason::INVALID,
@@ -39,6 +39,8 @@ const WARNINGS: [&str; 16] = [
     reason::HOST_NOT_PERMITTED,
     reason::CLASS_NOT_PERMITTED,
     reason::ANNOTATIONS_REFUSED,
+    reason::EXEC_POLICY_MISSING,
+    reason::EXEC_POLICY_CHANGED,
 ];
 
 /// Writes a client's status.
@@ -79,6 +81,7 @@ impl Reconcile<'_> {
             (None, Some(gateway), None) => WayIn::HttpRoute { parents: &gateway.parent_refs, live: route.as_deref() },
             (None, None, None) => WayIn::Ingress(ingress.as_deref()),
         };
+        let exec_problem = world.exec_problem();
         let observed = Observed {
             url: &plan.config.url,
             revision: &plan.revision,
@@ -95,6 +98,7 @@ impl Reconcile<'_> {
             verified: memory.verified.as_ref().map(|last| &last.outcome),
             active_grants: self.context.active_grants_at(self.namespace, self.name),
             logins: (self.endpoint.spec.login.len(), &plan.login_problems),
+            exec_problem: exec_problem.as_ref(),
             obstacle,
         };
         let now = self.context.clock.now();

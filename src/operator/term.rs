@@ -52,7 +52,7 @@ async fn reconcile_all(
     metrics: &Arc<Metrics>,
     end: &CancellationToken,
 ) -> Result<(), kube::Error> {
-    let world = Arc::new(World::new(client, settings.server_image.clone(), settings.internal.clone(), settings.exposure.clone()).await?);
+    let world = Arc::new(World::new(client, settings).await?);
     let (endpoints, endpoint_news) = mpsc::unbounded_channel();
     let (workspaces, workspace_news) = mpsc::unbounded_channel();
     let concerned = Concerned { endpoints, workspaces };

@@ -232,7 +232,7 @@ mod tests {
             assert_eq!(rules.permits_annotation(namespace, name), permitted, "{namespace} {name}");
         }
         assert!(rules.is_shared("one.example.com") && !rules.is_shared("two.example.com"));
-        for wrong in ["", "[]", r#"{"host": []}"#, r#"{"namespaces": {"dev": []}}"#] {
+        for wrong in ["", "5", r#"{"host": []}"#, r#"{"namespaces": {"dev": {"host": []}}}"#] {
             assert!(wrong.parse::<ExposureRules>().is_err(), "{wrong}");
         }
     }

@@ -11,6 +11,7 @@ mod cors;
 mod credentials;
 mod deployment;
 mod disruption;
+mod exec_policy;
 mod exposure_rules;
 mod http_route;
 mod ingress;
@@ -37,16 +38,21 @@ use crate::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DynamicObject;
+pub use exec_policy::{EXEC_POLICY, ExecPolicyProblem, check as check_exec_policy};
 pub use exposure_rules::{ExposureRules, ExposureRulesError};
 pub use login::LoginProblem;
+pub use network_policy::{Neighbours, Peers};
 use metadata::Owner;
 pub use optional::OptionalKind;
 pub use paths::shared_url;
 use rand::CryptoRng;
-pub use rights::SERVER_ROLE;
+pub use rights::{EXEC_ROLE, SERVER_ROLE};
 pub use route::RouteProblem;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 pub use crate::api::labels::ENDPOINT_LABEL;
 /// The label of a client's Secret, with the client's name.
@@ -82,7 +88,7 @@ pub struct Inputs<'a> {
 }
 
 /// What the operator knows of the cluster that it runs in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterFacts {
     /// The image of the servers: the operator's own.
     pub server_image: String,
@@ -94,6 +100,12 @@ pub struct ClusterFacts {
     pub optional: BTreeSet<OptionalKind>,
     /// What endpoints may ask for of Ingresses and HTTPRoutes.
     pub exposure: ExposureRules,
+    /// Why the servers may not exec, if they may not.
+    pub exec_problem: Option<ExecPolicyProblem>,
+    /// Where the API server is; none: that is not known.
+    pub api_servers: BTreeSet<SocketAddr>,
+    /// Which pods may connect to the private port of servers.
+    pub neighbours: Neighbours,
 }
 
 /// Plans what should exist for an endpoint.
@@ -130,7 +142,10 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     objects.add([server_config::config_map(&owner, &config_file)])?;
     objects.add([deployment::service_account(&owner)])?;
     objects.add([rights::role_binding(&owner)])?;
-    objects.add(network_policy::network_policy(&owner))?;
+    if inputs.cluster.exec_problem.is_none() {
+        objects.add([rights::exec_binding(&owner)])?;
+    }
+    objects.add(network_policy::network_policy(&owner, inputs.cluster))?;
     objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;
     objects.add(disruption::disruption_budget(&owner))?;
     objects.add(autoscaling::autoscaler(&owner))?;

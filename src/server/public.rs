@@ -159,6 +159,7 @@ impl Public {
         let config = &door.mounted().config;
         let from =
             request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(Origin::UNKNOWN, |ConnectInfo(peer)| {
+                door.note_forwarding(peer.ip(), request.headers());
                 Origin::of(peer.ip(), request.headers(), &config.access.trusted_proxies)
             });
         let limit = config.limits.max_body_size.bytes();

@@ -4,10 +4,13 @@ mod credentials;
 mod edge;
 mod keys;
 mod login;
+mod network;
 mod properties;
 mod snapshots;
 
-use super::{ClusterFacts, Inputs, OptionalKind, Plan, PlanError, PlannedObject, RouteProblem, plan};
+use super::{
+    ClusterFacts, Inputs, Neighbours, OptionalKind, Peers, Plan, PlanError, PlannedObject, RouteProblem, plan,
+};
 use crate::api::{McpEndpoint, OAuthClient};
 use crate::config::{CLIENTS_FILE, Clients};
 use jiff::Timestamp;
@@ -52,6 +55,18 @@ impl World {
                 default_ingress_class: Some("traefik".to_owned()),
                 optional: OptionalKind::ALL.into(),
                 exposure: r#"{"annotations": ["*"]}"#.parse().unwrap(),
+                exec_problem: None,
+                api_servers: ["203.0.113.1:6443".parse().unwrap(), "203.0.113.2:6443".parse().unwrap()].into(),
+                neighbours: Neighbours {
+                    monitoring: "[{\"namespaceSelector\": {\"matchLabels\": {\"kubernetes.io/metadata.name\": \"monitoring\"}}}]"
+                        .parse::<Peers>()
+                        .unwrap()
+                        .0,
+                    ..Neighbours::of_operator(
+                        "portcullis-system",
+                        [("app.kubernetes.io/component".to_owned(), "operator".to_owned())].into(),
+                    )
+                },
             },
             taken: None,
             replicas: None,

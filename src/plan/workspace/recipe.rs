@@ -30,6 +30,9 @@ pub struct Recipe {
     pub time_to_live: Option<Span>,
     /// Where the agent comes from.
     pub agent_image: String,
+    /// Whether its temporary volumes have a size. Those of an older recipe have none: a change would restart what runs.
+    #[serde(default)]
+    pub sized: bool,
 }
 
 impl Recipe {
@@ -60,6 +63,7 @@ impl Recipe {
             idle_stop: filled.idle_stop,
             time_to_live: filled.time_to_live,
             agent_image: agent_image.to_owned(),
+            sized: true,
         })
     }
 

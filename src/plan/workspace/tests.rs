@@ -341,3 +341,18 @@ fn a_template_that_changes_to_a_secret_does_not_reach_it_by_a_crash() {
         assert!(matches!(plan.next_start, Some(SecretRefusal::Managed { .. })));
     }
 }
+
+#[test]
+fn temporary_volumes_are_sized_and_what_runs_without_is_left_alone() {
+    let sizes = |plan: &Plan| {
+        let volumes = find(plan, "StatefulSet").unwrap()["spec"]["template"]["spec"]["volumes"].clone();
+        let size = |volume: &Value| volume["emptyDir"]["sizeLimit"].clone();
+        volumes.as_array().unwrap().iter().map(size).collect::<Vec<_>>()
+    };
+    let mut world = World::new(&format!("{PLAIN}\nstorage: {{temporarySize: 2Gi}}"));
+    let first = sizes(&world.apply());
+    assert!(first.contains(&json!("2Gi")) && first.iter().all(Value::is_string), "{first:?}");
+    // As an operator from before has started it.
+    world.live.as_mut().unwrap().recipe.as_mut().unwrap().sized = false;
+    assert!(sizes(&world.plan()).iter().all(Value::is_null));
+}

@@ -67,6 +67,7 @@ impl Stage {
         stage.kubectl(&["create", "serviceaccount", ACCOUNT]);
         let account = format!("--serviceaccount={}:{ACCOUNT}", stage.namespace);
         stage.kubectl(&["create", "rolebinding", "server", "--clusterrole=portcullis-server", &account]);
+        stage.kubectl(&["create", "rolebinding", "server-exec", "--clusterrole=portcullis-server-exec", &account]);
         stage.make_workspace().await;
         stage
     }
