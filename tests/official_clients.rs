@@ -103,6 +103,7 @@ fn planned(url: &str) -> Plan {
         clients: &[&client],
         secrets: &BTreeMap::new(),
         cluster: &ClusterFacts::default(),
+        taken: None,
         replicas: None,
         now: SystemClock.now(),
     };

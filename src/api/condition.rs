@@ -13,6 +13,12 @@ pub const EXPOSED: &str = "Exposed";
 pub const CREDENTIALS_LOADED: &str = "CredentialsLoaded";
 /// The operator went through a client's first steps and every server answered as it should.
 pub const VERIFIED: &str = "Verified";
+/// An admission policy confines the servers' exec to workspaces; where it is false they have no right to exec, and so is
+/// `Ready`.
+pub const EXEC_CONFINED: &str = "ExecConfined";
+/// No forwarding headers come from addresses that are not in `spec.network.trustedProxies`. `Ready` does not follow it: a
+/// client may have made the headers up.
+pub const CLIENT_ADDRESSES_KNOWN: &str = "ClientAddressesKnown";
 /// Every way to sign in of `spec.login` can be used. Only there where there are any. Where it is false, so is `Ready`, as
 /// the manifest asks for more than there is; logins that can be used, connected agents and unattended ones go on.
 pub const LOGINS_READY: &str = "LoginsReady";

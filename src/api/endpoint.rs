@@ -8,7 +8,10 @@ use super::{
     rules,
 };
 use k8s_openapi::{
-    api::core::v1::ResourceRequirements,
+    api::{
+        core::v1::ResourceRequirements,
+        networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer},
+    },
     apimachinery::pkg::{apis::meta::v1::Condition, util::intstr::IntOrString},
 };
 use kube::{CustomResource, KubeSchema};
@@ -385,10 +388,13 @@ pub struct ServerTls {
 }
 
 /// Rules by network address.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("!self.proxyProtocol || self.trustedProxies.size() > 0")
     .field_path(".proxyProtocol")
-    .message("needs trustedProxies: only they are believed"))]
+    .message("needs trustedProxies: only they are believed"),
+    validation = Rule::new("self.egress == 'Restricted' || self.egressRules.size() == 0")
+    .field_path(".egressRules")
+    .message("only count with egress: Restricted; set it, or remove them"))]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
     /// Networks that clients may come from; empty: any. Behind a proxy this needs `trustedProxies`.
@@ -407,9 +413,34 @@ pub struct Network {
     /// does not is closed.
     #[serde(default)]
     pub proxy_protocol: bool,
-    /// Whether a NetworkPolicy closes every port of the servers but their own two.
+    /// Whether a NetworkPolicy says who may connect to the servers, and where they may connect to.
     #[serde(default = "Network::default_network_policy")]
     pub network_policy: bool,
+    /// Who may connect to the public port, as in a NetworkPolicy: the pods of the ingress controller. Empty: everybody.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub ingress_from: Vec<NetworkPolicyPeer>,
+    /// What collects metrics from the private port, as in a NetworkPolicy, besides what the operator is set to.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub monitoring_from: Vec<NetworkPolicyPeer>,
+    /// Where the servers may connect to.
+    #[serde(default)]
+    pub egress: ServerEgress,
+    /// What `egress: Restricted` allows besides, as in a NetworkPolicy: an identity provider with a private address.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub egress_rules: Vec<NetworkPolicyEgressRule>,
+}
+
+/// Where servers may connect to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum ServerEgress {
+    /// To name servers, the API server, public addresses by https, and where `egressRules` say.
+    #[default]
+    Restricted,
+    /// Anywhere.
+    Any,
 }
 
 impl Network {
@@ -425,6 +456,10 @@ impl Default for Network {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             network_policy: Self::default_network_policy(),
+            ingress_from: Vec::new(),
+            monitoring_from: Vec::new(),
+            egress: ServerEgress::default(),
+            egress_rules: Vec::new(),
         }
     }
 }

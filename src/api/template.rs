@@ -291,6 +291,13 @@ pub struct Storage {
     /// What becomes of it when the workspace is deleted.
     #[serde(default)]
     pub on_delete: OnDelete,
+    /// The size of `/tmp`, which is on the node's disk and emptied at each start. A workspace that fills it is stopped by its
+    /// node and started again.
+    #[serde(default = "Storage::default_temporary_size")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]+([.][0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$')")
+        .message("must be a size such as 8Gi"))]
+    pub temporary_size: String,
 }
 
 impl Storage {
@@ -299,6 +306,9 @@ impl Storage {
     }
     fn default_mount_path() -> String {
         "/home/dev".to_owned()
+    }
+    fn default_temporary_size() -> String {
+        "8Gi".to_owned()
     }
 }
 
@@ -309,6 +319,7 @@ impl Default for Storage {
             storage_class_name: None,
             mount_path: Self::default_mount_path(),
             on_delete: OnDelete::default(),
+            temporary_size: Self::default_temporary_size(),
         }
     }
 }

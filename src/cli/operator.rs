@@ -4,6 +4,7 @@ use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
     ambient::{self, SystemClock},
     config::hex,
+    plan::{ExposureRules, Neighbours, Peers},
     operator::{self, OperatorError, Settings, leader::Election},
 };
 use clap::Args;
@@ -47,8 +48,30 @@ pub struct OperatorArgs {
     /// Internet` may not connect to it. Repeatable; private networks need not be named.
     #[arg(long = "internal-cidr", env = "PORTCULLIS_INTERNAL_CIDRS", value_delimiter = ',', value_name = "CIDR")]
     internal_cidrs: Vec<IpNet>,
+    /// What endpoints may ask for of Ingresses and HTTPRoutes, as JSON: annotations, ingressClasses, hosts, sharedHosts, and
+    /// the same by namespace under namespaces. Omitted: harmless annotations, every class and host. See docs/exposure.md.
+    #[arg(long, env = "PORTCULLIS_EXPOSURE", value_name = "JSON")]
+    exposure: Option<ExposureRules>,
+    /// The labels of the operator's own pods: of other pods only those of --monitoring-from may connect to the private port
+    /// of servers. Repeatable.
+    #[arg(
+        long = "pod-label",
+        value_name = "NAME=VALUE",
+        value_delimiter = ',',
+        value_parser = label,
+        default_value = "app.kubernetes.io/name=portcullis,app.kubernetes.io/component=operator"
+    )]
+    pod_labels: Vec<(String, String)>,
+    /// What collects metrics from servers, as a JSON list of peers of a NetworkPolicy.
+    #[arg(long, env = "PORTCULLIS_MONITORING_FROM", value_name = "JSON")]
+    monitoring_from: Option<Peers>,
     #[command(flatten)]
     pub(super) logs: LogOptions,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not a label such as app=operator"))?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Why `portcullis operator` failed.
@@ -83,6 +106,11 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
         rng: Arc::new(Mutex::new(rng)),
         server_image: args.server_image,
         internal: args.internal_cidrs,
+        exposure: args.exposure.unwrap_or_default(),
+        neighbours: Neighbours {
+            monitoring: args.monitoring_from.unwrap_or_default().0,
+            ..Neighbours::of_operator(&args.namespace, args.pod_labels.into_iter().collect())
+        },
         namespaces: args.watch_namespaces,
         election: Election { namespace: args.namespace, identity, lease_seconds: args.lease_seconds },
         listen: args.listen,

@@ -14,6 +14,7 @@ pub use keys::{KeyError, SealingKey, SigningKey, SigningKeys};
 pub use login::{LoginSecret, LoginSecrets};
 pub use server::{AccessRules, CorsRules, Limits, PublicUrl, PublicUrlError, ServerConfig, ToolRules, WorkspaceRules};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
@@ -83,6 +84,9 @@ pub struct LoadedRevision {
     /// Why newer files were refused and the last good ones kept; never holds any of their content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
+    /// Addresses that forwarding headers came from of late although they are not trusted. Few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untrusted_forwarders: Vec<IpNet>,
 }
 
 /// Lower-case hexadecimal.

@@ -124,6 +124,7 @@ impl Station {
             clients: &clients.iter().collect::<Vec<_>>(),
             secrets: &secrets,
             cluster: &ClusterFacts::default(),
+            taken: None,
             replicas: None,
             now,
         };

@@ -70,6 +70,11 @@ struct Reason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Peer {
+    peer: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ToolOutcome {
     tool: &'static str,
     outcome: &'static str,
@@ -115,6 +120,7 @@ pub struct Metrics {
     tokens: Family<Outcome, Counter>,
     unauthenticated: Family<Reason, Counter>,
     refused: Family<Reason, Counter>,
+    untrusted_forwarding: Family<Peer, Counter>,
     tool_calls: ToolCalls,
     reload_successful: Gauge,
     reload_success_time: Gauge<f64, AtomicU64>,
@@ -148,6 +154,12 @@ impl Default for Metrics {
         registry.register("authentication_failures", "Requests without a good token", unauthenticated.clone());
         let refused = Family::default();
         registry.register("refused_requests", "Requests beyond a limit or a rule", refused.clone());
+        let untrusted_forwarding = Family::default();
+        registry.register(
+            "untrusted_forwarding",
+            "Requests with forwarding headers from peers, private or public, that are not trusted proxies",
+            untrusted_forwarding.clone(),
+        );
         let tool_calls = ToolCalls::default();
         registry.register("tool_calls", "Calls of tools, by how they went", tool_calls.calls.clone());
         registry.register_with_unit(
@@ -188,6 +200,7 @@ impl Default for Metrics {
             tokens,
             unauthenticated,
             refused,
+            untrusted_forwarding,
             tool_calls,
             reload_successful,
             reload_success_time,
@@ -241,6 +254,12 @@ impl Metrics {
     /// A request went beyond a limit or a rule.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Forwarding headers came from a peer that is not trusted.
+    pub fn forwarded_untrusted(&self, private: bool) {
+        let peer = if private { "private" } else { "public" };
+        self.untrusted_forwarding.get_or_create(&Peer { peer }).inc();
     }
 
     /// Where calls of tools are counted.

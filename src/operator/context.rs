@@ -62,6 +62,8 @@ pub struct Memory {
     pub foreign_secrets: BTreeSet<String>,
     /// The last report of every server that runs.
     pub loaded: Known,
+    /// When every server was last asked, those too that had loaded everything.
+    pub asked: Option<Timestamp>,
     /// The last verification that came to a conclusion.
     pub verified: Option<Verification>,
     /// The generation of a manifest that cannot be read, once its status says so.

@@ -2,28 +2,29 @@
 
 use super::{
     cache::{Cache, News},
+    hosts,
     queue::Queue,
-    scope::{Merge, Watched, apis},
+    scope::{API_SERVER, Merge, Watched, apis},
     status::reason,
     world::{EndpointKey, Guarded, WorkspaceKey, World, key, workspace_key},
 };
 use crate::{
     api::{
         McpEndpoint, OAuthClient, Workspace, WorkspaceTemplate,
-        labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
+        labels::{ENDPOINT_LABEL, SHARED, WORKSPACE_LABEL, WORKSPACES_LABEL},
         version::resource_version,
     },
     chain::chain,
     plan::{
-        shared_url,
+        EXEC_POLICY,
         workspace::{claim_name, object_name},
     },
 };
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::{
     Client, Resource as _, ResourceExt as _,
-    core::DynamicObject,
+    core::{DynamicObject, PartialObjectMeta},
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde::de::DeserializeOwned;
@@ -79,6 +80,19 @@ impl Follow {
         tasks.spawn(follow().run(all(), |world| &world.grants, move |follow, _| collect(follow), collect));
         let class_changed = |follow: &Self, _: &_| follow.all_endpoints();
         tasks.spawn(follow().run(all(), |world| &world.ingress_classes, class_changed, Self::all_endpoints));
+        let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let exec = named(EXEC_POLICY);
+        let policy_changed = |follow: &Self, _: &_| follow.all_endpoints();
+        tasks.spawn(follow().run(exec.clone(), |world| &world.exec_policies, policy_changed, Self::all_endpoints));
+        let binding_changed = |follow: &Self, _: &_| follow.all_endpoints();
+        tasks.spawn(follow().run(exec, |world| &world.exec_policy_bindings, binding_changed, Self::all_endpoints));
+        let slice_changed = |follow: &Self, _: &_| follow.all_endpoints();
+        tasks.spawn(follow().run(
+            named(API_SERVER),
+            |world| &world.api_servers,
+            slice_changed,
+            Self::all_endpoints,
+        ));
         tasks.spawn(follow().run(labelled(), |world| &world.pods, Self::object_changed, Self::all_endpoints));
         for index in 0..self.world.objects.kinds().len() {
             tasks.spawn(follow().run(
@@ -98,6 +112,7 @@ impl Follow {
         let events = |fields: &str| watcher::Config::default().fields(fields);
         let refusals = events("involvedObject.kind=StatefulSet,reason=FailedCreate");
         let volume_failures = events("involvedObject.kind=PersistentVolumeClaim,type=Warning");
+        let shared = watcher::Config::default().labels(&format!("{WORKSPACES_LABEL}={SHARED}"));
         let every = Self::all_workspaces;
         let follow = || self.clone();
         tasks.spawn(follow().run(all(), |world| &world.workspaces.all, Self::workspace_changed, every));
@@ -112,6 +127,7 @@ impl Follow {
                 every,
             ));
         }
+        tasks.spawn(follow().run(shared, |world| &world.workspaces.shared_secrets, Self::secret_changed, every));
         tasks.spawn(follow().run(refusals, |world| &world.workspaces.refusals, Self::event_came, every));
         tasks.spawn(follow().run(volume_failures, |world| &world.workspaces.volume_failures, Self::event_came, every));
     }
@@ -209,19 +225,20 @@ impl Follow {
         });
     }
 
-    /// Of two endpoints that share a URL one has it: who waits for one, and who has this one's, look again.
+    /// Of endpoints that share a URL or a host one has it: those that wait, and those that share this one's, look again.
     fn neighbours_of(&self, endpoint: &Guarded<McpEndpoint>) {
         let waits = |other: &McpEndpoint| {
             let conditions = other.status.iter().flat_map(|status| &status.conditions);
-            conditions.into_iter().any(|condition| condition.reason == reason::URL_TAKEN)
+            conditions.into_iter().any(|one| matches!(one.reason.as_str(), reason::URL_TAKEN | reason::HOST_TAKEN))
         };
-        let shares = |other: &McpEndpoint| {
-            endpoint.0.as_ref().is_ok_and(|endpoint| matches!(shared_url(endpoint, other), Ok(Some(_))))
+        // Those of one URL have one host.
+        let host = endpoint.0.as_ref().ok().and_then(hosts::host);
+        let shares = |other: &McpEndpoint| host.is_some() && hosts::host(other) == host;
+        let is_another = |other: &Guarded<McpEndpoint>| {
+            (&other.meta().namespace, &other.meta().name) != (&endpoint.meta().namespace, &endpoint.meta().name)
         };
         let neighbours = self.world.endpoints.select(|other| {
-            other.meta().namespace == endpoint.meta().namespace
-                && other.meta().name != endpoint.meta().name
-                && other.0.as_ref().is_ok_and(|other| waits(other) || shares(other))
+            is_another(other) && other.0.as_ref().is_ok_and(|other| waits(other) || shares(other))
         });
         for neighbour in neighbours {
             self.concern(key_of(&neighbour));
@@ -259,6 +276,11 @@ impl Follow {
         self.workspaces_where(|workspace| {
             workspace.namespace() == template.namespace() && workspace.spec.template_ref.name == template.name_any()
         });
+    }
+
+    /// Templates name Secrets, and few Secrets are shared: every workspace of the namespace looks again.
+    fn secret_changed(&self, secret: &PartialObjectMeta<Secret>) {
+        self.workspaces_where(|workspace| workspace.namespace() == secret.metadata.namespace);
     }
 
     fn part_changed(&self, part: &DynamicObject) {

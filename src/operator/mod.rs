@@ -12,6 +12,7 @@ pub mod diff;
 pub mod events;
 mod follow;
 mod handover;
+mod hosts;
 pub mod http;
 pub mod leader;
 pub mod metrics;
@@ -28,7 +29,7 @@ pub mod wakeups;
 pub mod workspaces;
 pub mod world;
 
-use crate::ambient::Clock;
+use crate::{ambient::Clock, plan::{ExposureRules, Neighbours}};
 use http::Health;
 use ipnet::IpNet;
 use kube::Client;
@@ -54,6 +55,10 @@ pub struct Settings {
     pub server_image: String,
     /// Networks of the cluster that have public addresses: no workspace may connect to them.
     pub internal: Vec<IpNet>,
+    /// What endpoints may ask for of Ingresses and HTTPRoutes.
+    pub exposure: ExposureRules,
+    /// Which pods may connect to the private port of servers.
+    pub neighbours: Neighbours,
     /// The namespaces whose resources are its concern; none: all.
     pub namespaces: Vec<String>,
     /// Who leads.

@@ -4,6 +4,7 @@
 use super::{
     apply::{Applied, Applier, ApplyError, describe},
     context::{Context, Memory, Verification},
+    hosts,
     metrics::{Outcome, Subject},
     report::write_client_status,
     servers::{self, Report, Server},
@@ -37,6 +38,8 @@ use tokio::time::Instant;
 
 /// How often an endpoint at rest is verified again.
 const VERIFY_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// How often a server is asked again that has loaded everything.
+const ASK_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// How often one that did not answer as it should.
 const VERIFY_FAILED_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// How often it is looked whether a name that was taken is free.
@@ -242,7 +245,8 @@ impl Reconcile<'_> {
             let again = if last.outcome.is_ok() { VERIFY_EVERY } else { VERIFY_FAILED_EVERY };
             last.at.checked_add(again).ok()
         });
-        self.context.wakeups.set(self.key, plan.next_change.into_iter().chain(next).min());
+        let ask = memory.asked.filter(|_| !servers.is_empty()).and_then(|asked| asked.checked_add(ASK_EVERY).ok());
+        self.context.wakeups.set(self.key, plan.next_change.into_iter().chain(next).chain(ask).min());
 
         let named: Vec<(String, Report)> = servers.iter().map(|server| server.name.clone()).zip(reports).collect();
         self.report(&clients, &plan, &named, memory, obstacle.as_ref()).await?;
@@ -283,11 +287,13 @@ impl Reconcile<'_> {
         let cluster = self.context.world.facts();
         let deployment = self.context.world.objects.get::<Deployment>(self.namespace, self.name);
         let replicas = deployment.and_then(|live| i32::try_from(live.data["spec"]["replicas"].as_i64()?).ok());
+        let taken = hosts::taken(&self.context.world, self.endpoint);
         let inputs = Inputs {
             endpoint: self.endpoint,
             clients: &clients,
             secrets: &secrets,
             cluster: &cluster,
+            taken: taken.as_ref(),
             replicas,
             now: self.context.clock.now(),
         };
@@ -332,6 +338,12 @@ impl Reconcile<'_> {
 
     /// Asks the servers what they have loaded, and tells those that lag.
     async fn load(&self, servers: &[Server], plan: &Plan, memory: &mut Memory) -> Result<Vec<Report>, ReconcileError> {
+        // What a server says of its loaded files does not change, what it says of its peers does.
+        let now = self.context.clock.now();
+        if memory.asked.is_none_or(|asked| now.duration_since(asked) >= ASK_EVERY) {
+            memory.loaded.clear();
+            memory.asked = Some(now);
+        }
         let reports = servers::ask(&self.context.probe, servers, &plan.revision, &memory.loaded).await;
         memory.loaded = servers
             .iter()

@@ -9,20 +9,20 @@ use super::{
 };
 use crate::{
     api::{
-        McpEndpoint, McpEndpointStatus, OAuthClient, OAuthClientStatus,
+        McpEndpointStatus, OAuthClient, OAuthClientStatus,
         condition::{CREDENTIALS_LOADED, READY},
     },
     chain::chain,
-    plan::{ClientPlan, CredentialChange, KeyChange, OptionalKind, Plan, PlanError, shared_url},
+    plan::{ClientPlan, CredentialChange, KeyChange, OptionalKind, Plan, PlanError},
 };
 use k8s_openapi::{
     api::{apps::v1::Deployment, networking::v1::Ingress},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
-use kube::{Resource as _, ResourceExt as _};
+use kube::ResourceExt as _;
 
 /// The reasons of `Ready` that call for a person.
-const WARNINGS: [&str; 12] = [
+const WARNINGS: [&str; 18] = [
     reason::NAME_TAKEN,
     reason::APPLY_FAILED,
     reason::INVALID,
@@ -35,6 +35,12 @@ const WARNINGS: [&str; 12] = [
     reason::ROUTE_REFUSED,
     reason::GATEWAY_API_MISSING,
     reason::URL_TAKEN,
+    reason::HOST_TAKEN,
+    reason::HOST_NOT_PERMITTED,
+    reason::CLASS_NOT_PERMITTED,
+    reason::ANNOTATIONS_REFUSED,
+    reason::EXEC_POLICY_MISSING,
+    reason::EXEC_POLICY_CHANGED,
 ];
 
 /// Writes a client's status.
@@ -65,17 +71,17 @@ impl Reconcile<'_> {
         let deployment = world.objects.get::<Deployment>(self.namespace, self.name);
         let ingress = world.objects.get::<Ingress>(self.namespace, self.name);
         let route = world.objects.get_optional(OptionalKind::HttpRoute, self.namespace, self.name);
-        let taken = self.taken();
         let exposure = &self.endpoint.spec.exposure;
-        let way_in = match (&taken, &exposure.gateway, &exposure.none) {
+        let way_in = match (&plan.route_problem, &exposure.gateway, &exposure.none) {
             (_, _, Some(_)) => WayIn::None,
-            (Some((by, url)), ..) => WayIn::Taken { by, url },
+            (Some(problem), ..) => WayIn::Refused(problem),
             (None, Some(_), None) if world.objects.of(&OptionalKind::HttpRoute.types()).is_none() => {
                 WayIn::NoGatewayApi
             }
             (None, Some(gateway), None) => WayIn::HttpRoute { parents: &gateway.parent_refs, live: route.as_deref() },
             (None, None, None) => WayIn::Ingress(ingress.as_deref()),
         };
+        let exec_problem = world.exec_problem();
         let observed = Observed {
             url: &plan.config.url,
             revision: &plan.revision,
@@ -86,11 +92,13 @@ impl Reconcile<'_> {
                 cors: plan.cors_enforcer,
                 cors_note: plan.cors_note.as_deref(),
                 backend_note: plan.backend_note.as_deref(),
+                annotations_note: plan.annotations_note.as_deref(),
             },
             servers,
             verified: memory.verified.as_ref().map(|last| &last.outcome),
             active_grants: self.context.active_grants_at(self.namespace, self.name),
             logins: (self.endpoint.spec.login.len(), &plan.login_problems),
+            exec_problem: exec_problem.as_ref(),
             obstacle,
         };
         let now = self.context.clock.now();
@@ -106,23 +114,6 @@ impl Reconcile<'_> {
             }
         }
         self.write_status(&status::endpoint_status(self.endpoint, &observed, &plan.clients, now)).await
-    }
-
-    /// The older endpoint of the namespace that answers at one of this one's URLs, and that URL.
-    fn taken(&self) -> Option<(String, String)> {
-        let age = |endpoint: &McpEndpoint| (endpoint.creation_timestamp(), endpoint.name_any());
-        let others = self.context.world.endpoints.select(|other| {
-            other.meta().namespace.as_deref() == Some(self.namespace)
-                && other.0.as_ref().is_ok_and(|other| {
-                    other.spec.exposure.none.is_none()
-                        && other.metadata.deletion_timestamp.is_none()
-                        && age(other) < age(self.endpoint)
-                })
-        });
-        others.iter().find_map(|other| {
-            let shared = shared_url(self.endpoint, other.0.as_ref().ok()?).ok()??;
-            Some((other.name_any(), shared))
-        })
     }
 
     async fn write_status(&self, status: &McpEndpointStatus) -> Result<(), ReconcileError> {

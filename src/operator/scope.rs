@@ -2,18 +2,33 @@
 //! as many watches, and [`Merge`] makes their news those of one: nothing counts as listed before every namespace is.
 
 use super::{cache::Cache, world::Guarded};
-use k8s_openapi::api::{core::v1, networking::v1::IngressClass};
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    core::v1,
+    discovery::v1::EndpointSlice,
+    networking::v1::IngressClass,
+};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    core::{DynamicObject, NamespaceResourceScope},
+    core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta},
     runtime::watcher::Event,
 };
 use std::{collections::BTreeSet, hash::Hash, mem};
+
+/// Where the Service of the API server is, and its EndpointSlice of the same name.
+const API_SERVER_NAMESPACE: &str = "default";
+/// The name of both.
+pub const API_SERVER: &str = "kubernetes";
 
 /// A kind that the operator watches.
 pub trait Watched: Resource<DynamicType: Eq + Hash + Clone> + Clone + 'static {
     /// The objects in one namespace. `None`: it is a kind that is not in namespaces.
     fn within(namespace: &str, client: &Client, kind: &Self::DynamicType) -> Option<Api<Self>>;
+
+    /// The objects of the cluster.
+    fn everywhere(client: &Client, kind: &Self::DynamicType) -> Api<Self> {
+        Api::all_with(client.clone(), kind)
+    }
 }
 
 impl Watched for DynamicObject {
@@ -37,16 +52,46 @@ impl Watched for v1::Event {
     }
 }
 
+/// Only the metadata is requested.
+impl Watched for PartialObjectMeta<v1::Secret> {
+    fn within(namespace: &str, client: &Client, (): &()) -> Option<Api<Self>> {
+        Some(Api::namespaced(client.clone(), namespace))
+    }
+}
+
 impl Watched for IngressClass {
     fn within(_: &str, _: &Client, (): &()) -> Option<Api<Self>> {
         None
     }
 }
 
+impl Watched for ValidatingAdmissionPolicy {
+    fn within(_: &str, _: &Client, (): &()) -> Option<Api<Self>> {
+        None
+    }
+}
+
+impl Watched for ValidatingAdmissionPolicyBinding {
+    fn within(_: &str, _: &Client, (): &()) -> Option<Api<Self>> {
+        None
+    }
+}
+
+/// Only the API server's own is watched, wherever endpoints are.
+impl Watched for EndpointSlice {
+    fn within(_: &str, _: &Client, (): &()) -> Option<Api<Self>> {
+        None
+    }
+
+    fn everywhere(client: &Client, (): &()) -> Api<Self> {
+        Api::namespaced(client.clone(), API_SERVER_NAMESPACE)
+    }
+}
+
 /// What has to be watched: in these namespaces, or where there are none, everywhere.
 pub fn apis<K: Watched>(namespaces: &[String], client: &Client, kind: &K::DynamicType) -> Vec<Api<K>> {
     let within: Option<Vec<_>> = namespaces.iter().map(|namespace| K::within(namespace, client, kind)).collect();
-    within.filter(|apis| !apis.is_empty()).unwrap_or_else(|| vec![Api::all_with(client.clone(), kind)])
+    within.filter(|apis| !apis.is_empty()).unwrap_or_else(|| vec![K::everywhere(client, kind)])
 }
 
 /// Makes the news of several watches those of one.

@@ -50,7 +50,7 @@ async fn reconcile_all(
     metrics: &Arc<Metrics>,
     end: &CancellationToken,
 ) -> Result<(), kube::Error> {
-    let world = Arc::new(World::new(client, settings.server_image.clone(), settings.internal.clone()).await?);
+    let world = Arc::new(World::new(client, settings).await?);
     let concerned = Concerned { endpoints: Queue::default(), workspaces: Queue::default() };
     let (endpoint_news, workspace_news) = (concerned.endpoints.clone(), concerned.workspaces.clone());
     let mut tasks = JoinSet::new();

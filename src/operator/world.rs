@@ -9,25 +9,34 @@ use crate::{
         McpEndpoint, OAuthClient, OAuthGrant, Workspace, WorkspaceTemplate,
         labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
     },
-    plan::{ClusterFacts, OptionalKind},
+    operator::Settings,
+    plan::{
+        ClusterFacts, EXEC_POLICY, ExecPolicyProblem, ExposureRules, Neighbours, OptionalKind, check_exec_policy,
+    },
 };
 use ipnet::IpNet;
 use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     apps::v1::{Deployment, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
     networking::v1::{Ingress, IngressClass, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
     rbac::v1::RoleBinding,
 };
 use kube::{
     Client, Resource, ResourceExt as _,
-    core::{DeserializeGuard, DynamicObject, TypeMeta},
+    core::{DeserializeGuard, DynamicObject, PartialObjectMeta, TypeMeta},
     discovery::ApiResource,
     runtime::reflector::{ObjectRef, store::WriterDropped},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tokio::sync::Notify;
 
 /// A custom resource, or why it could not be read. One that cannot must not stop the watch.
@@ -58,6 +67,15 @@ pub struct World {
     pub collectable: Notify,
     /// What workspaces and their agents are made from.
     pub workspaces: WorkspaceWorld,
+    /// The policy that confines the servers' exec.
+    pub exec_policies: Cache<ValidatingAdmissionPolicy>,
+    /// What puts it in force.
+    pub exec_policy_bindings: Cache<ValidatingAdmissionPolicyBinding>,
+    /// Where the API server is.
+    pub api_servers: Cache<EndpointSlice>,
+    /// What endpoints may ask for of Ingresses and HTTPRoutes.
+    pub exposure: ExposureRules,
+    neighbours: Neighbours,
     server_image: String,
     optional: BTreeSet<OptionalKind>,
 }
@@ -75,6 +93,8 @@ pub struct WorkspaceWorld {
     pub pods: Cache<DynamicObject>,
     /// Their PersistentVolumeClaims.
     pub claims: Cache<DynamicObject>,
+    /// The metadata of the Secrets that workspaces may read.
+    pub shared_secrets: Cache<PartialObjectMeta<Secret>>,
     /// Of StatefulSets whose pod was refused.
     pub refusals: Cache<Event>,
     /// Of PersistentVolumeClaims for which no volume could be made.
@@ -129,7 +149,8 @@ impl Objects {
 
 impl World {
     /// An empty world. Asks the API server which optional kinds are served.
-    pub async fn new(client: &Client, server_image: String, internal: Vec<IpNet>) -> Result<Self, kube::Error> {
+    pub async fn new(client: &Client, settings: &Settings) -> Result<Self, kube::Error> {
+        let Settings { server_image, internal, exposure, neighbours, .. } = settings.clone();
         let optional = served(client).await?;
         let mut kinds = vec![
             ApiResource::erase::<Secret>(&()),
@@ -153,6 +174,11 @@ impl World {
             objects: Objects::of_kinds(kinds, endpoint_of),
             collectable: Notify::new(),
             workspaces: WorkspaceWorld::new(server_image.clone(), internal),
+            exec_policies: Cache::new((), strip),
+            exec_policy_bindings: Cache::new((), strip),
+            api_servers: Cache::new((), strip),
+            exposure,
+            neighbours,
             server_image,
             optional,
         })
@@ -161,19 +187,37 @@ impl World {
     /// What a plan needs to know of the cluster.
     #[must_use]
     pub fn facts(&self) -> ClusterFacts {
-        let mut classes = self.ingress_classes.select(|_| true);
-        classes.sort_by_key(|class| class.name_any());
-        let is_default =
-            |class: &IngressClass| class.annotations().get(DEFAULT_CLASS_ANNOTATION).is_some_and(|v| v == "true");
         ClusterFacts {
             server_image: self.server_image.clone(),
-            default_ingress_class: classes.iter().find(|class| is_default(class)).map(|class| class.name_any()),
-            ingress_classes: classes
+            default_ingress_class: self.default_ingress_class(),
+            ingress_classes: self
+                .ingress_classes
+                .select(|_| true)
                 .iter()
                 .filter_map(|class| Some((class.name_any(), class.spec.as_ref()?.controller.clone()?)))
                 .collect(),
             optional: self.optional.clone(),
+            exposure: self.exposure.clone(),
+            exec_problem: self.exec_problem(),
+            api_servers: self.api_servers.select(|_| true).iter().flat_map(|slice| addresses(slice)).collect(),
+            neighbours: self.neighbours.clone(),
         }
+    }
+
+    /// The IngressClass that is marked as default, the first by name.
+    #[must_use]
+    pub fn default_ingress_class(&self) -> Option<String> {
+        let is_default =
+            |class: &IngressClass| class.annotations().get(DEFAULT_CLASS_ANNOTATION).is_some_and(|v| v == "true");
+        self.ingress_classes.select(is_default).iter().map(|class| class.name_any()).min()
+    }
+
+    /// Why the servers may not exec, if they may not.
+    #[must_use]
+    pub fn exec_problem(&self) -> Option<ExecPolicyProblem> {
+        let policy = self.exec_policies.select(|policy| policy.name_any() == EXEC_POLICY).pop();
+        let binding = self.exec_policy_bindings.select(|binding| binding.name_any() == EXEC_POLICY).pop();
+        check_exec_policy(policy.as_deref(), binding.as_deref()).err()
     }
 
     /// Whether the cluster still offers the kinds that it offered at the start.
@@ -187,6 +231,9 @@ impl World {
         self.clients.ready().await?;
         self.grants.ready().await?;
         self.ingress_classes.ready().await?;
+        self.exec_policies.ready().await?;
+        self.exec_policy_bindings.ready().await?;
+        self.api_servers.ready().await?;
         self.pods.ready().await?;
         self.objects.ready().await?;
         self.workspaces.ready().await
@@ -204,6 +251,7 @@ impl WorkspaceWorld {
             ),
             pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_workspace_pod),
             claims: Cache::new(ApiResource::erase::<PersistentVolumeClaim>(&()), strip_claim),
+            shared_secrets: Cache::new((), strip),
             refusals: Cache::new((), strip).grouped_by(subject_of_event),
             volume_failures: Cache::new((), strip).grouped_by(subject_of_event),
             agent_image,
@@ -217,9 +265,18 @@ impl WorkspaceWorld {
         self.objects.ready().await?;
         self.pods.ready().await?;
         self.claims.ready().await?;
+        self.shared_secrets.ready().await?;
         self.refusals.ready().await?;
         self.volume_failures.ready().await
     }
+}
+
+/// The addresses of a Service's endpoints.
+fn addresses(slice: &EndpointSlice) -> Vec<SocketAddr> {
+    let ports = || slice.ports.iter().flatten().filter_map(|port| u16::try_from(port.port?).ok());
+    let addresses = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+    let addresses = addresses.filter_map(|address| address.parse::<IpAddr>().ok());
+    addresses.flat_map(|address| ports().map(move |port| SocketAddr::new(address, port))).collect()
 }
 
 /// Names the endpoint `name`.

@@ -6,6 +6,7 @@ use super::{
     cors::Cors,
     metadata::{Component, Owner},
     paths::{Path, paths},
+    route::Route,
     service,
 };
 use crate::{api::exposure::ParentRef, config::PublicUrl};
@@ -16,15 +17,16 @@ use serde_json::{Value, json};
 /// the paths of an endpoint with all its aliases need.
 const MATCHES_PER_RULE: usize = 8;
 
-/// `None` without `spec.exposure.gateway`, and where the cluster does not serve the kind.
+/// `None` without `spec.exposure.gateway`, where the cluster does not serve the kind, and where there may be none.
 pub(super) fn http_route(
     owner: &Owner<'_>,
     url: &PublicUrl,
     cluster: &ClusterFacts,
     cors: &Cors,
+    route: &Route,
 ) -> Option<DynamicObject> {
     let given = owner.endpoint().spec.exposure.gateway.as_ref()?;
-    if !cluster.optional.contains(&OptionalKind::HttpRoute) {
+    if !cluster.optional.contains(&OptionalKind::HttpRoute) || route.problem.is_some() {
         return None;
     }
     let backends = json!([{"name": owner.name(), "port": service::port(owner)}]);
@@ -45,7 +47,7 @@ pub(super) fn http_route(
         spec["hostnames"] = json!([host]);
     }
     let mut metadata = owner.metadata(owner.name(), Component::Server);
-    metadata.annotations = (!given.annotations.is_empty()).then(|| given.annotations.clone());
+    metadata.annotations = (!route.annotations.is_empty()).then(|| route.annotations.clone());
     Some(DynamicObject { types: Some(OptionalKind::HttpRoute.types()), metadata, data: json!({"spec": spec}) })
 }
 

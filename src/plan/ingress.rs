@@ -5,6 +5,7 @@ use super::{
     cors::Cors,
     metadata::{Component, Owner},
     paths::{Path, paths},
+    route::Route,
     service,
 };
 use crate::{
@@ -19,21 +20,22 @@ use std::collections::BTreeMap;
 
 const CERT_MANAGER: &str = "cert-manager.io";
 
-/// `None` where the endpoint is exposed otherwise, or not at all.
+/// `None` where the endpoint is exposed otherwise, or not at all, or may not be.
 pub(super) fn ingress(
     owner: &Owner<'_>,
     url: &PublicUrl,
     controller: &Controller<'_>,
     cors: &Cors,
     backend: &Backend,
+    route: &Route,
 ) -> Option<Ingress> {
     let exposure = &owner.endpoint().spec.exposure;
-    if exposure.none.is_some() || exposure.gateway.is_some() {
+    if exposure.none.is_some() || exposure.gateway.is_some() || route.problem.is_some() {
         return None;
     }
     let given = exposure.ingress.clone().unwrap_or_default();
     let host = url.domain().map(ToOwned::to_owned);
-    let mut annotations = cors.annotate(owner, given.annotations.clone());
+    let mut annotations = cors.annotate(owner, route.annotations.clone());
     backend.annotate_ingress(&mut annotations);
     if let Some(issuer) = given.tls.as_ref().and_then(|tls| tls.issuer_ref.as_ref()) {
         annotations.extend(certificate_annotations(issuer));

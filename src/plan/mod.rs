@@ -11,6 +11,8 @@ mod cors;
 mod credentials;
 mod deployment;
 mod disruption;
+mod exec_policy;
+mod exposure_rules;
 mod http_route;
 mod ingress;
 mod key_schedule;
@@ -22,6 +24,7 @@ mod optional;
 mod paths;
 mod quantity;
 mod rights;
+mod route;
 mod server_config;
 mod service;
 #[cfg(test)]
@@ -35,14 +38,21 @@ use crate::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DynamicObject;
+pub use exec_policy::{EXEC_POLICY, ExecPolicyProblem, check as check_exec_policy};
+pub use exposure_rules::{ExposureRules, ExposureRulesError};
 pub use login::LoginProblem;
+pub use network_policy::{Neighbours, Peers};
 use metadata::Owner;
 pub use optional::OptionalKind;
 pub use paths::shared_url;
 use rand::CryptoRng;
-pub use rights::SERVER_ROLE;
+pub use rights::{EXEC_ROLE, SERVER_ROLE};
+pub use route::RouteProblem;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 pub use crate::api::labels::ENDPOINT_LABEL;
 /// The label of a client's Secret, with the client's name.
@@ -69,6 +79,8 @@ pub struct Inputs<'a> {
     pub secrets: &'a BTreeMap<String, Secret>,
     /// What the cluster offers.
     pub cluster: &'a ClusterFacts,
+    /// What of its routes another endpoint has.
+    pub taken: Option<&'a RouteProblem>,
     /// How many servers the live Deployment wants; `None`: there is none yet.
     pub replicas: Option<i32>,
     /// The time now.
@@ -76,7 +88,7 @@ pub struct Inputs<'a> {
 }
 
 /// What the operator knows of the cluster that it runs in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterFacts {
     /// The image of the servers: the operator's own.
     pub server_image: String,
@@ -86,6 +98,14 @@ pub struct ClusterFacts {
     pub default_ingress_class: Option<String>,
     /// Which of the kinds that others bring are served.
     pub optional: BTreeSet<OptionalKind>,
+    /// What endpoints may ask for of Ingresses and HTTPRoutes.
+    pub exposure: ExposureRules,
+    /// Why the servers may not exec, if they may not.
+    pub exec_problem: Option<ExecPolicyProblem>,
+    /// Where the API server is; none: that is not known.
+    pub api_servers: BTreeSet<SocketAddr>,
+    /// Which pods may connect to the private port of servers.
+    pub neighbours: Neighbours,
 }
 
 /// Plans what should exist for an endpoint.
@@ -99,6 +119,8 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     let controller = backend::Controller::of(spec, inputs.cluster);
     let cors = cors::Cors::decide(spec, &controller, inputs.cluster);
     let backend = backend::Backend::decide(&owner, &url, &controller, inputs.cluster);
+
+    let route = route::Route::decide(&owner, &url, &controller, inputs.cluster, inputs.taken);
 
     let config =
         server_config::config(&owner, url.clone(), cors.enforcer, deployment::servers(&owner, inputs.replicas))?;
@@ -120,15 +142,18 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     objects.add([server_config::config_map(&owner, &config_file)])?;
     objects.add([deployment::service_account(&owner)])?;
     objects.add([rights::role_binding(&owner)])?;
-    objects.add(network_policy::network_policy(&owner))?;
+    if inputs.cluster.exec_problem.is_none() {
+        objects.add([rights::exec_binding(&owner)])?;
+    }
+    objects.add(network_policy::network_policy(&owner, inputs.cluster))?;
     objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;
     objects.add(disruption::disruption_budget(&owner))?;
     objects.add(autoscaling::autoscaler(&owner))?;
     objects.add(backend.transport.as_ref())?;
     objects.add([service::service(&owner, backend.service_annotations())])?;
     objects.add(cors.middleware(&owner))?;
-    objects.add(ingress::ingress(&owner, &url, &controller, &cors, &backend))?;
-    objects.add(http_route::http_route(&owner, &url, inputs.cluster, &cors))?;
+    objects.add(ingress::ingress(&owner, &url, &controller, &cors, &backend, &route))?;
+    objects.add(http_route::http_route(&owner, &url, inputs.cluster, &cors, &route))?;
 
     Ok(Plan {
         config,
@@ -142,6 +167,8 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
         cors_enforcer: cors.enforcer,
         cors_note: cors.note,
         backend_note: backend.note,
+        route_problem: route.problem,
+        annotations_note: route.refused,
     })
 }
 
@@ -220,6 +247,10 @@ pub struct Plan {
     pub cors_note: Option<String>,
     /// What whoever stands in front of servers that speak TLS does not do by itself; a sentence for the status.
     pub backend_note: Option<String>,
+    /// Why there is no Ingress or HTTPRoute.
+    pub route_problem: Option<RouteProblem>,
+    /// Which annotations were left out; a sentence for the status.
+    pub annotations_note: Option<String>,
     /// When the plan changes by itself next: a rotation, of a client's secret or of keys, or the end of an overlap.
     pub next_change: Option<Timestamp>,
 }

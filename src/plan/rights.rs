@@ -1,6 +1,8 @@
-//! What the servers may do in the cluster: keep the grants, registrations and workspaces of their own namespace.
+//! What the servers may do in the cluster: keep the grants, registrations and workspaces of their own namespace, and
+//! reach the agents in workspaces.
 //!
-//! The rights are one ClusterRole, `portcullis-server`, which the operator may bind but does not hold.
+//! The rights are two ClusterRoles that the operator may bind but does not hold: `portcullis-server`, and
+//! `portcullis-server-exec`, which is bound only while an admission policy confines it to workspaces.
 
 use super::metadata::{Component, Owner};
 use k8s_openapi::api::{
@@ -13,6 +15,8 @@ use k8s_openapi::api::{
 
 /// The ClusterRole with the servers' rights.
 pub const SERVER_ROLE: &str = "portcullis-server";
+/// The ClusterRole with their right to exec.
+pub const EXEC_ROLE: &str = "portcullis-server-exec";
 
 const TOKEN_VOLUME: &str = "kube-api-access";
 /// Where every Kubernetes client looks.
@@ -27,13 +31,22 @@ pub(super) fn service_account_name(owner: &Owner<'_>) -> String {
 }
 
 pub(super) fn role_binding(owner: &Owner<'_>) -> RoleBinding {
+    binding(owner, service_account_name(owner), SERVER_ROLE)
+}
+
+/// Not `portcullis-server-…`: that could be the binding of another endpoint.
+pub(super) fn exec_binding(owner: &Owner<'_>) -> RoleBinding {
+    binding(owner, format!("portcullis-exec-{}", owner.name()), EXEC_ROLE)
+}
+
+fn binding(owner: &Owner<'_>, name: String, role: &str) -> RoleBinding {
     let account = service_account_name(owner);
     RoleBinding {
-        metadata: owner.metadata(account.clone(), Component::Server),
+        metadata: owner.metadata(name, Component::Server),
         role_ref: RoleRef {
             api_group: "rbac.authorization.k8s.io".to_owned(),
             kind: "ClusterRole".to_owned(),
-            name: SERVER_ROLE.to_owned(),
+            name: role.to_owned(),
         },
         subjects: Some(vec![Subject {
             kind: "ServiceAccount".to_owned(),

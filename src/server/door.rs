@@ -2,7 +2,7 @@
 //! the access token and its client's rate. Made anew from every set of mounted files.
 
 use super::{
-    address::{self, Origin},
+    address::{self, Origin, Sender, Untrusted},
     body::{self, Held},
     limits::Limiters,
     mounted::Mounted,
@@ -32,6 +32,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use ipnet::IpNet;
 use jiff::Timestamp;
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -55,6 +56,7 @@ pub struct Door {
     logins: Arc<Logins>,
     pages: Option<Arc<Pages>>,
     limiters: Arc<Limiters>,
+    untrusted: Arc<Untrusted>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     ids: Arc<RequestIds>,
@@ -101,6 +103,7 @@ impl Door {
             pages,
             limiters: limiters
                 .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, previous.map(|door| &*door.limiters)))),
+            untrusted: previous.map(|door| Arc::clone(&door.untrusted)).unwrap_or_default(),
             metrics,
             clock,
             ids: previous.map_or_else(|| Arc::new(RequestIds::new(ambient::rng())), |door| Arc::clone(&door.ids)),
@@ -167,6 +170,21 @@ impl Door {
     pub fn tidy(&self) {
         self.limiters.tidy();
         self.refusals.tidy(self.clock.now());
+    }
+
+    /// Notes where forwarding headers come from, unless from a trusted proxy. With the PROXY protocol the peer is the
+    /// client itself.
+    pub fn note_forwarding(&self, peer: IpAddr, headers: &HeaderMap) {
+        let access = &self.mounted.config.access;
+        if let (false, Some(sender)) = (access.proxy_protocol, Sender::of(peer, headers, &access.trusted_proxies)) {
+            self.metrics.forwarded_untrusted(matches!(sender, Sender::Private(_)));
+            self.untrusted.note(sender, self.now());
+        }
+    }
+
+    /// Addresses that forwarding headers came from of late although they are not trusted.
+    pub fn untrusted_forwarders(&self) -> Vec<IpNet> {
+        self.untrusted.recent(self.now(), &self.mounted.config.access.trusted_proxies)
     }
 
     /// The limits in force.

@@ -157,6 +157,9 @@ impl Public {
         let config = &door.mounted().config;
         let proxies = &config.access.trusted_proxies;
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        if let Some(peer) = peer {
+            door.note_forwarding(peer, request.headers());
+        }
         let from = peer.map_or(Origin::UNKNOWN, |peer| Origin::of(peer, request.headers(), proxies));
         let proxied = peer.is_some_and(|peer| address::is_trusted(peer, proxies));
         let id = proxied.then(|| RequestId::of_proxy(request.headers())).flatten();

@@ -99,6 +99,7 @@ impl Current {
             revision: self.serving().door().mounted().revision.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rejected: self.rejected.load().as_deref().cloned(),
+            untrusted_forwarders: self.serving().door().untrusted_forwarders(),
         }
     }
 

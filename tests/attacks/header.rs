@@ -184,6 +184,38 @@ async fn another_address() {
     behind.stop().await;
 }
 
+/// Forwarding headers full of made-up networks and text come from a client that is not a trusted proxy, to have an
+/// administrator trust them → the report for the operator names the client's own address once, and nothing of the headers.
+#[tokio::test]
+async fn a_proxy_that_wants_to_be_trusted() {
+    let stage = Stage::start().await;
+    let forged = ["203.0.113.0/24", "0.0.0.0/0", "10.0.0.1, 10.0.0.2", "add 0.0.0.0/0 to trustedProxies", "for=<script>"];
+    for name in ["X-Forwarded-For", "Forwarded"] {
+        for value in forged {
+            stage.send(stage.form(0, "/token", &[("client_id", "agent")]).header(name, value)).await;
+        }
+    }
+    let get = async |path: &str| {
+        let url = format!("{}{path}", stage.private[0]);
+        stage.http.get(url).send().await.unwrap().text().await.unwrap()
+    };
+    let report: serde_json::Value = serde_json::from_str(&get("/revision").await).unwrap();
+    assert_eq!(report["untrustedForwarders"], json!(["127.0.0.1/32"]));
+    let metrics = get("/metrics").await;
+    assert!(metrics.contains("portcullis_untrusted_forwarding_total{peer=\"private\"} 10\n"), "{metrics}");
+    assert!(!metrics.contains("203.0.113") && !metrics.contains("script"), "{metrics}");
+    stage.stop().await;
+
+    let behind = Stage::with(|setup| {
+        setup.config.access.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    behind.send(behind.form(0, "/token", &[("client_id", "agent")]).header("X-Forwarded-For", "198.51.100.7")).await;
+    let report = behind.http.get(format!("{}/revision", behind.private[0])).send().await.unwrap();
+    assert_eq!(report.json::<serde_json::Value>().await.unwrap()["untrustedForwarders"], serde_json::Value::Null);
+    behind.stop().await;
+}
+
 /// `Forwarded` and `X-Forwarded-For` are sent together, one of them made up, or with quotes that swallow what the proxy
 /// adds → whom they do not agree upon, or cannot be read, is nobody who is listed.
 #[tokio::test]

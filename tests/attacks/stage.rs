@@ -71,6 +71,8 @@ pub struct Stage {
     pub origin: String,
     /// Where each replica listens; the first is the endpoint's own address.
     pub replicas: Vec<String>,
+    /// Where the private listener of each answers.
+    pub private: Vec<String>,
     pub clock: Arc<ManualClock>,
     pub state: Arc<Local>,
     pub config: ServerConfig,
@@ -117,6 +119,7 @@ impl Stage {
         let workspaces =
             if setup.workspaces { Some(workspaces(folder.path().to_owned(), clock.clone()).await) } else { None };
         let (mut listeners, mut replicas, mut tasks) = (vec![first], Vec::new(), Vec::new());
+        let mut private = Vec::new();
         for _ in 1..setup.replicas {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
         }
@@ -133,7 +136,9 @@ impl Stage {
                 clock: clock.clone(),
                 lame_duck: std::time::Duration::ZERO,
             };
-            let listeners = Listeners { public, private: None };
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            private.push(format!("http://{}", listener.local_addr().unwrap()));
+            let listeners = Listeners { public, private: Some(listener) };
             tasks.push(tokio::spawn(server::run(options, listeners, shutdown.clone())));
         }
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -151,6 +156,7 @@ impl Stage {
         Self {
             origin,
             replicas,
+            private,
             clock,
             state,
             config: setup.config,

@@ -16,7 +16,7 @@ pub const CHECKED: [(&str, &str, &str, &str); 5] = [
     ("portcullis.dev", "oauthclients/finalizers", "update", "portcullis-operator"),
     ("portcullis.dev", "workspaces/finalizers", "update", "portcullis-operator"),
     ("rbac.authorization.k8s.io", "clusterroles", "bind", "portcullis-operator"),
-    ("", "pods/exec", "create", "portcullis-server"),
+    ("", "pods/exec", "create", "portcullis-server-exec"),
 ];
 
 /// Rights that no request names.

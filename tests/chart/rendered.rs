@@ -101,6 +101,7 @@ fn wrong_values_are_refused_with_the_place_and_the_reason() {
         ("image.repository=", "at '/image/repository': minLength: got 0, want 1"),
         ("watch.namespaces={dev,dev}", "at '/watch/namespaces': items at 0 and 1 are equal"),
         ("watch.namespaces={Dev}", "at '/watch/namespaces/0': 'Dev' does not match pattern"),
+        ("exposure.host={a}", "at '/exposure': additional properties 'host' not allowed"),
         ("internalCidrs={10.0.0.1}", "at '/internalCidrs/0': '10.0.0.1' does not match pattern"),
         ("log.format=xml", "at '/log/format': value must be one of 'json', 'text'"),
         ("crds.install=perhaps", "at '/crds/install': got string, want boolean"),
@@ -126,7 +127,7 @@ fn an_operator_for_named_namespaces_has_no_rights_elsewhere() {
     assert_eq!(bindings("ClusterRoleBinding"), ["/portcullis-operator-cluster"]);
     let mut namespaced = bindings("RoleBinding");
     namespaced.sort();
-    assert_eq!(namespaced, ["dev", "portcullis-system", "prod"].map(|name| format!("{name}/portcullis-operator")));
+    assert_eq!(namespaced, ["default/portcullis-operator-api-server", "dev/portcullis-operator", "portcullis-system/portcullis-operator", "prod/portcullis-operator"]);
 }
 
 #[test]

@@ -46,8 +46,9 @@ async fn the_rights_that_are_given_are_those_that_are_used() {
     what_is_idle_or_old(&stage).await;
 
     let servers = format!("system:serviceaccount:{}:portcullis-server-", stage.namespace);
-    compare(&node, OPERATOR, &["portcullis-operator", "portcullis-operator-cluster"]);
-    compare(&node, &servers, &["portcullis-server"]);
+    let cluster = ["portcullis-operator", "portcullis-operator-cluster", "portcullis-operator-api-server"];
+    compare(&node, OPERATOR, &cluster);
+    compare(&node, &servers, &["portcullis-server", "portcullis-server-exec"]);
 }
 
 /// No request was refused, none was beyond the roles, and each rule was used or is checked otherwise.
@@ -291,6 +292,8 @@ async fn what_is_idle_or_old(stage: &Stage<'_>) {
         rng: Arc::new(Mutex::new(ambient::rng())),
         server_image: PINNED.to_owned(),
         internal: Vec::new(),
+        exposure: portcullis::plan::ExposureRules::default(),
+        neighbours: portcullis::plan::Neighbours::default(),
         namespaces: Vec::new(),
         election,
         listen: "127.0.0.1:0".parse().unwrap(),

@@ -115,6 +115,7 @@ async fn planned(client: &Client, endpoint: &McpEndpoint, robot: &OAuthClient) -
         clients: &[robot],
         secrets: &secrets,
         cluster: &ClusterFacts { server_image: "portcullis".to_owned(), ..ClusterFacts::default() },
+        taken: None,
         replicas: None,
         now: SystemClock.now(),
     };

@@ -291,7 +291,6 @@ pub fn template() -> Value {
 /// The operator, with the rights and the policy that are delivered with it, and this checkout's servers.
 async fn operator(node: &Node) -> Operator {
     install(node);
-    node.apply(include_str!("../../deploy/exec-policy.yaml"));
     let image = format!("--server-image={}", node.portcullis_image().await);
     Operator::start(node, node.url(), "one", &[&image]).await
 }

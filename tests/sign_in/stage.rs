@@ -120,6 +120,7 @@ impl Manifests {
             clients: &clients.iter().collect::<Vec<_>>(),
             secrets: &self.secrets.iter().map(|(name, data)| (name.clone(), secret(data))).collect(),
             cluster: &ClusterFacts::default(),
+            taken: None,
             replicas: None,
             now: SystemClock.now(),
         };

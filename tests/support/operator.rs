@@ -9,10 +9,12 @@ pub const OPERATOR: &str = "system:serviceaccount:portcullis-system:portcullis-o
 /// How long anything may take that happens by itself: far more than it takes on a machine that does much else.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Installs `deploy/rbac.yaml`.
+/// Installs the rights of `deploy/`, and the policies that narrow them.
 pub fn install(server: &ApiServer) {
     server.apply(include_str!("../../deploy/namespace.yaml"));
     server.apply(include_str!("../../deploy/rbac.yaml"));
+    server.apply(include_str!("../../deploy/exec-policy.yaml"));
+    server.apply(include_str!("../../deploy/server-writes-policy.yaml"));
 }
 
 /// An operator that runs. What it logged is shown where a test fails.

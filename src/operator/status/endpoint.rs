@@ -2,6 +2,8 @@
 
 use super::{
     Obstacle,
+    addresses::client_addresses_known,
+    confined::exec_confined,
     exposed::{Notes, WayIn, enforcer_name, exposed},
     finding, reason,
 };
@@ -12,7 +14,7 @@ use crate::{
     },
     config::{PublicUrl, Revision},
     operator::{servers::Report, verify::VerifyError},
-    plan::{ClientPlan, LoginProblem},
+    plan::{ClientPlan, ExecPolicyProblem, LoginProblem},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -43,6 +45,8 @@ pub struct Observed<'a> {
     pub active_grants: i32,
     /// How many logins the manifest has, and what keeps some from being used.
     pub logins: (usize, &'a [LoginProblem]),
+    /// Why the servers may not exec, if they may not.
+    pub exec_problem: Option<&'a ExecPolicyProblem>,
     /// What is in the way.
     pub obstacle: Option<&'a Obstacle>,
 }
@@ -53,7 +57,10 @@ pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
     let exposed = exposed(observed.way_in, observed.notes, observed.namespace);
     let mut parts = vec![available(observed), exposed, credentials_loaded(observed), verified(observed)];
     parts.extend(logins_ready(observed));
+    parts.push(exec_confined(observed.exec_problem));
     let failing = parts.iter().find(|part| part.holds != Some(true) && part.reason != reason::ADDRESS_NOT_ALLOWED);
+    // A client can make the headers up that it goes by.
+    let beside = client_addresses_known(observed.servers);
     let ready = match (observed.obstacle, failing) {
         (Some(obstacle), _) => blocked(obstacle),
         (None, Some(part)) => Finding { kind: READY, holds: Some(false), ..part.clone() },
@@ -61,7 +68,7 @@ pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
             finding(READY, Some(true), reason::READY, format!("agents connect at {}", observed.url.resource()))
         }
     };
-    [vec![ready], parts].concat()
+    [ready].into_iter().chain(parts).chain(beside).collect()
 }
 
 /// The conditions of an endpoint that cannot even be planned.
@@ -223,7 +230,7 @@ mod tests {
     }
 
     fn loaded(revision: Revision, version: &str, rejected: Option<&str>) -> LoadedRevision {
-        LoadedRevision { revision, version: version.to_owned(), rejected: rejected.map(ToOwned::to_owned) }
+        LoadedRevision { revision, version: version.to_owned(), rejected: rejected.map(ToOwned::to_owned), untrusted_forwarders: Vec::new() }
     }
 
     fn deployment(replicas: i64, ready: i64, available: &str) -> Value {
@@ -236,9 +243,11 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": "agents"}, "status": status})).unwrap()
     }
 
-    /// The type, status and reason of each finding.
+    /// The type, status and reason of each finding, but for those with files and tests of their own.
     fn summary(findings: &[Finding]) -> Vec<(&str, Option<bool>, &str)> {
-        findings.iter().map(|finding| (finding.kind, finding.holds, finding.reason)).collect()
+        let elsewhere = ["ExecConfined", "ClientAddressesKnown"];
+        let findings = findings.iter().filter(|finding| !elsewhere.contains(&finding.kind));
+        findings.map(|finding| (finding.kind, finding.holds, finding.reason)).collect()
     }
 
     #[test]
@@ -257,11 +266,12 @@ mod tests {
             namespace: "dev",
             deployment: Some(&up),
             way_in: WayIn::Ingress(Some(&ingress)),
-            notes: Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None },
+            notes: Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None, annotations_note: None },
             servers: &servers,
             verified: Some(&offers),
             active_grants: 0,
             logins: (0, &[]),
+            exec_problem: None,
             obstacle: None,
         };
         let parts = [

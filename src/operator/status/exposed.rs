@@ -6,7 +6,7 @@ use crate::{
         condition::{EXPOSED, Finding},
         exposure::ParentRef,
     },
-    plan::CorsEnforcer,
+    plan::{CorsEnforcer, RouteProblem},
 };
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -27,13 +27,8 @@ pub enum WayIn<'a> {
     },
     /// An HTTPRoute, where the cluster has none.
     NoGatewayApi,
-    /// Another endpoint of the namespace, which is older.
-    Taken {
-        /// Its name.
-        by: &'a str,
-        /// A URL that leads to both.
-        url: &'a str,
-    },
+    /// Nothing, since the endpoint may not have it.
+    Refused(&'a RouteProblem),
 }
 
 /// What is to be said of the way in besides.
@@ -45,6 +40,8 @@ pub struct Notes<'a> {
     pub cors_note: Option<&'a str>,
     /// What is to be known of TLS between the way in and the servers.
     pub backend_note: Option<&'a str>,
+    /// Which annotations were left out.
+    pub annotations_note: Option<&'a str>,
 }
 
 /// The condition. `namespace` is the endpoint's.
@@ -67,15 +64,23 @@ pub(super) fn exposed(way_in: WayIn<'_>, notes: Notes<'_>, namespace: &str) -> F
             reason::GATEWAY_API_MISSING,
             "the cluster has no HTTPRoute (gateway.networking.k8s.io/v1): install the Gateway API, which is noticed within five minutes, or use spec.exposure.ingress".to_owned(),
         ),
-        WayIn::Taken { by, url } => (
-            false,
-            reason::URL_TAKEN,
-            format!(
-                "McpEndpoint {by:?}, which is older, answers at {url} already: give this one another host, or another path before the last segment of its URL, such as https://mcp.example.com/team/mcp"
-            ),
-        ),
+        WayIn::Refused(problem) => (false, reason_of(problem), problem.to_string()),
+    };
+    // The manifest asks for more than there is.
+    let (holds, reason, what) = match notes.annotations_note {
+        Some(note) if holds => (false, reason::ANNOTATIONS_REFUSED, format!("{what}; {note}")),
+        _ => (holds, reason, what),
     };
     finding(EXPOSED, Some(holds), reason, [what, said(notes)].concat())
+}
+
+fn reason_of(problem: &RouteProblem) -> &'static str {
+    match problem {
+        RouteProblem::UrlTaken { .. } => reason::URL_TAKEN,
+        RouteProblem::HostTaken { .. } | RouteProblem::UrlTakenElsewhere { .. } => reason::HOST_TAKEN,
+        RouteProblem::HostNotPermitted { .. } => reason::HOST_NOT_PERMITTED,
+        RouteProblem::ClassNotPermitted { .. } => reason::CLASS_NOT_PERMITTED,
+    }
 }
 
 fn said(notes: Notes<'_>) -> String {
@@ -163,7 +168,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const QUIET: Notes<'_> = Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None };
+    const QUIET: Notes<'_> =
+        Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None, annotations_note: None };
 
     fn live(parents: &Value) -> DynamicObject {
         serde_json::from_value(json!({
@@ -239,13 +245,20 @@ mod tests {
 
     #[test]
     fn what_is_to_be_known_follows_what_is() {
-        let notes = Notes { cors: CorsEnforcer::Gateway, cors_note: Some("why"), backend_note: Some("how") };
+        let notes = Notes { cors: CorsEnforcer::Gateway, cors_note: Some("why"), backend_note: Some("how"), ..QUIET };
         let found = exposed(WayIn::None, notes, "dev");
         assert!(found.message.ends_with("; CORS is enforced by Gateway (why); how"), "{}", found.message);
         assert!(exposed(WayIn::None, QUIET, "dev").message.ends_with("inside the cluster"));
-        let taken = exposed(WayIn::Taken { by: "first", url: "https://h/token" }, QUIET, "dev");
+        let problem = RouteProblem::UrlTaken { by: "first".to_owned(), url: "https://h/token".to_owned() };
+        let taken = exposed(WayIn::Refused(&problem), QUIET, "dev");
         assert_eq!((taken.holds, taken.reason), (Some(false), reason::URL_TAKEN));
         assert!(taken.message.contains("\"first\"") && taken.message.contains("https://h/token"));
+        let problem = RouteProblem::HostTaken { host: "h".to_owned() };
+        let taken = exposed(WayIn::Refused(&problem), QUIET, "dev");
+        assert_eq!((taken.holds, taken.reason), (Some(false), reason::HOST_TAKEN));
+        let left_out = exposed(WayIn::None, Notes { annotations_note: Some("left out"), ..QUIET }, "dev");
+        assert_eq!((left_out.holds, left_out.reason), (Some(false), reason::ANNOTATIONS_REFUSED));
+        assert!(left_out.message.ends_with("; left out"), "{}", left_out.message);
         let missing = exposed(WayIn::NoGatewayApi, QUIET, "dev");
         assert_eq!((missing.holds, missing.reason), (Some(false), reason::GATEWAY_API_MISSING));
     }

@@ -1,6 +1,8 @@
 //! From what was observed to the conditions and statuses of an endpoint and its clients. Pure.
 
+mod addresses;
 mod client;
+mod confined;
 mod endpoint;
 mod exposed;
 pub mod reason;

@@ -24,6 +24,24 @@ pub const ROUTE_REFUSED: &str = "RouteRefused";
 pub const GATEWAY_API_MISSING: &str = "GatewayApiMissing";
 /// An older endpoint of the namespace has one of the URLs.
 pub const URL_TAKEN: &str = "UrlTaken";
+/// An endpoint of another namespace has the host, or one of the URLs.
+pub const HOST_TAKEN: &str = "HostTaken";
+/// The operator's settings do not permit the host.
+pub const HOST_NOT_PERMITTED: &str = "HostNotPermitted";
+/// The operator's settings do not permit the IngressClass.
+pub const CLASS_NOT_PERMITTED: &str = "ClassNotPermitted";
+/// The operator's settings do not permit some annotations.
+pub const ANNOTATIONS_REFUSED: &str = "AnnotationsRefused";
+/// The admission policy on exec is in force.
+pub const EXEC_POLICY_IN_FORCE: &str = "ExecPolicyInForce";
+/// There is no admission policy on exec, or nothing puts it in force.
+pub const EXEC_POLICY_MISSING: &str = "ExecPolicyMissing";
+/// The admission policy on exec is not the one that is delivered.
+pub const EXEC_POLICY_CHANGED: &str = "ExecPolicyChanged";
+/// No forwarding headers come from addresses that are not trusted.
+pub const NO_UNTRUSTED_FORWARDING: &str = "NoUntrustedForwarding";
+/// Forwarding headers come from addresses that are not trusted.
+pub const UNTRUSTED_FORWARDING: &str = "UntrustedForwarding";
 /// Every server has loaded the newest files.
 pub const LOADED: &str = "Loaded";
 /// Some servers have not.

@@ -244,6 +244,7 @@ impl Reconcile<'_> {
         let found = status::find(&Seen {
             up: plan.up,
             obstacle: plan.obstacle.as_ref(),
+            next_start: plan.next_start.as_ref(),
             problem,
             pod: observed.pod.as_deref(),
             claim: observed.claim.as_deref(),

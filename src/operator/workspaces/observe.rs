@@ -4,11 +4,12 @@ use crate::{
     api::{Workspace, WorkspaceTemplateSpec},
     operator::world::{Guarded, WorkspaceWorld, World},
     plan::workspace::{
-        CONTAINER, Inputs, Live, RECIPE_ANNOTATION, STARTED_AT_ANNOTATION, claim_name, object_name, pod_name,
+        CONTAINER, Inputs, Live, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, SecretAccess, Secrets, claim_name, object_name,
+        pod_name,
     },
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Event};
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::{Event, Secret}};
 use kube::{ResourceExt as _, core::DynamicObject};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub struct Observed {
     template: Option<WorkspaceTemplateSpec>,
     has_endpoint: bool,
     beyond_quota: Option<u32>,
+    secrets: Secrets,
     live: Option<Live>,
     /// Its pod.
     pub pod: Option<Arc<DynamicObject>>,
@@ -43,11 +45,14 @@ impl Observed {
         let set_uid = set.as_ref().and_then(|set| set.uid());
         let claim = its.claims.get(&namespace, &claim_name(&name));
         let claim_uid = claim.as_ref().and_then(|claim| claim.uid());
+        let template = template.and_then(|template| Some(template.0.as_ref().ok()?.spec.clone()));
+        let live = set.map(|set| live(&set, pod.as_deref()));
         Self {
-            template: template.and_then(|template| Some(template.0.as_ref().ok()?.spec.clone())),
+            secrets: secrets(world, &namespace, template.as_ref(), live.as_ref()),
+            template,
             has_endpoint: endpoint.is_some(),
             beyond_quota: quota.filter(|most| older(its, workspace) >= usize::try_from(*most).unwrap_or(usize::MAX)),
-            live: set.map(|set| live(&set, pod.as_deref())),
+            live,
             pod,
             claim,
             refusal: set_uid.and_then(|uid| newest(&its.refusals.group(&namespace, &uid))),
@@ -63,6 +68,7 @@ impl Observed {
             template: self.template.as_ref(),
             has_endpoint: self.has_endpoint,
             beyond_quota: self.beyond_quota,
+            secrets: &self.secrets,
             live: self.live.as_ref(),
             agent_image: &world.agent_image,
             internal: &world.internal,
@@ -75,6 +81,21 @@ impl Observed {
         let start = start?.as_second();
         self.refusal.as_ref().filter(|(at, _)| at.as_second() >= start).map(|(_, message)| message.as_str())
     }
+}
+
+/// What the Secrets that the template and the recipe name allow.
+fn secrets(world: &World, namespace: &str, template: Option<&WorkspaceTemplateSpec>, live: Option<&Live>) -> Secrets {
+    let of_template = template.into_iter().flat_map(|template| &template.pod.env);
+    let of_template = of_template.filter_map(|variable| Some(variable.secret_key_ref.as_ref()?.name.as_str()));
+    let of_recipe = live.and_then(|live| live.recipe.as_ref()).into_iter().flat_map(Recipe::secrets);
+    let access = |name: &str| {
+        // The operator's own need no label of workspaces to be known as such.
+        let managed = world.objects.get::<Secret>(namespace, name);
+        let shared = world.workspaces.shared_secrets.get(namespace, name);
+        let managed = managed.and_then(|secret| SecretAccess::of(&secret.metadata));
+        managed.or_else(|| shared.and_then(|secret| SecretAccess::of(&secret.metadata)))
+    };
+    of_template.chain(of_recipe).filter_map(|name| Some((name.to_owned(), access(name)?))).collect()
 }
 
 /// How many workspaces the same owner made before at the same endpoint.

@@ -14,6 +14,8 @@ pub const TEMPLATE_NOT_FOUND: &str = "TemplateNotFound";
 pub const INVALID_PARAMETERS: &str = "InvalidParameters";
 /// Its owner has more than the endpoint allows.
 pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+/// Its template reads a Secret that workspaces may not read.
+pub const SECRET_REFUSED: &str = "SecretRefused";
 /// An image could not be pulled.
 pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
 /// No node takes the pod.

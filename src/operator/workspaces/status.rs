@@ -8,7 +8,7 @@ use crate::{
         condition::{Finding, READY},
         workspace::Phase,
     },
-    plan::workspace::{CONTAINER, INSTALLER, Obstacle},
+    plan::workspace::{CONTAINER, INSTALLER, Obstacle, SecretRefusal},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::DynamicObject;
@@ -24,6 +24,8 @@ pub struct Seen<'a> {
     pub up: bool,
     /// What keeps it from starting.
     pub obstacle: Option<&'a Obstacle>,
+    /// What its next start will be refused for.
+    pub next_start: Option<&'a SecretRefusal>,
     /// What keeps it from being as planned.
     pub problem: Option<&'a Problem>,
     /// Its pod.
@@ -92,6 +94,7 @@ fn reason_of(obstacle: &Obstacle) -> &'static str {
         Obstacle::InvalidParameters(_) => reason::INVALID_PARAMETERS,
         Obstacle::QuotaExceeded(_) => reason::QUOTA_EXCEEDED,
         Obstacle::EndpointNotFound(_) => reason::ENDPOINT_NOT_FOUND,
+        Obstacle::SecretRefused(_) => reason::SECRET_REFUSED,
     }
 }
 
@@ -130,7 +133,10 @@ fn of_pod(seen: &Seen<'_>, pod: &DynamicObject) -> Found {
                            where its volume can follow";
             found(Phase::Failed, reason::NODE_NOT_READY, message)
         }
-        (Value::Object(_), false) => found(Phase::Running, reason::READY, "commands can run"),
+        (Value::Object(_), false) => {
+            let next = seen.next_start.map(|refusal| format!("; it will not start again: {refusal}")).unwrap_or_default();
+            found(Phase::Running, reason::READY, format!("commands can run{next}"))
+        }
         _ => starting("its image is being pulled, or its volume mounted"),
     }
 }

@@ -1,7 +1,7 @@
 //! Routes, CORS and what the manifest may have wrong.
 
 use super::{World, find};
-use crate::plan::{CorsEnforcer, PlanError};
+use crate::plan::{CorsEnforcer, ExposureRules, PlanError, RouteProblem};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, error::Error as _};
 
@@ -264,5 +264,53 @@ fn another_version_of_the_operator_plans_the_same() {
     for planned in &plan.objects {
         let text = serde_json::to_string(&planned.object).unwrap();
         assert!(!text.contains(version), "{} {}: {text}", planned.kind(), planned.name());
+    }
+}
+
+#[test]
+fn a_route_that_is_not_permitted_or_taken_is_not_planned() {
+    let gateway = "exposure: {gateway: {parentRefs: [{name: edge}]}}";
+    let url = "url: https://mcp.example.com/mcp";
+    let taken = RouteProblem::HostTaken { host: "mcp.example.com".to_owned() };
+    for (settings, spec, taken, problem) in [
+        ("{}", "", None, None),
+        ("{}", gateway, None, None),
+        ("{}", "", Some(&taken), Some("another namespace")),
+        ("{}", gateway, Some(&taken), Some("another namespace")),
+        ("{}", "exposure: {none: {}}", Some(&taken), None),
+        (r#"{"hosts": ["*.example.org"]}"#, gateway, None, Some("host mcp.example.com is not permitted")),
+        (r#"{"hosts": ["*.example.org"], "namespaces": {"dev": {"hosts": ["*.example.com"]}}}"#, "", None, None),
+        (r#"{"ingressClasses": ["nginx"]}"#, "", None, Some("IngressClass \"traefik\" is not permitted")),
+        (r#"{"ingressClasses": ["nginx"]}"#, "exposure: {ingress: {className: nginx}}", None, None),
+        (r#"{"ingressClasses": ["nginx"]}"#, gateway, None, None),
+    ] {
+        let mut world = World::new(&format!("{url}\n{spec}"));
+        world.cluster.exposure = settings.parse().unwrap();
+        world.taken = taken.cloned();
+        let plan = world.plan();
+        let routes = plan.objects.iter().filter(|planned| matches!(planned.kind(), "Ingress" | "HTTPRoute")).count();
+        let exposed = !spec.contains("none");
+        assert_eq!(routes, usize::from(exposed && problem.is_none()), "{settings} {spec}");
+        let said = plan.route_problem.map(|problem| problem.to_string()).unwrap_or_default();
+        assert!(said.contains(problem.unwrap_or_default()) && said.is_empty() == problem.is_none(), "{said}");
+    }
+}
+
+#[test]
+fn annotations_that_are_not_permitted_are_left_out_and_named() {
+    let given = "{cert-manager.io/duration: 2160h, nginx.ingress.kubernetes.io/server-snippet: 'return 200;', \
+                 nginx.ingress.kubernetes.io/auth-url: 'https://evil.test'}";
+    for (kind, exposure) in [
+        ("Ingress", format!("{{ingress: {{className: haproxy, annotations: {given}}}}}")),
+        ("HTTPRoute", format!("{{gateway: {{parentRefs: [{{name: edge}}], annotations: {given}}}}}")),
+    ] {
+        let mut world = World::new(&format!("url: https://mcp.example.com/mcp\nexposure: {exposure}"));
+        world.cluster.exposure = ExposureRules::default();
+        let plan = world.plan();
+        let annotations = find(&plan, kind, "agents").object.metadata.annotations.clone();
+        assert_eq!(json!(annotations), json!({"cert-manager.io/duration": "2160h"}), "{kind}");
+        let note = plan.annotations_note.unwrap();
+        let names = "nginx.ingress.kubernetes.io/auth-url, nginx.ingress.kubernetes.io/server-snippet; remove them";
+        assert!(note.contains(names), "{note}");
     }
 }

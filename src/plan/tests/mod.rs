@@ -4,10 +4,13 @@ mod credentials;
 mod edge;
 mod keys;
 mod login;
+mod network;
 mod properties;
 mod snapshots;
 
-use super::{ClusterFacts, Inputs, OptionalKind, Plan, PlanError, PlannedObject, plan};
+use super::{
+    ClusterFacts, Inputs, Neighbours, OptionalKind, Peers, Plan, PlanError, PlannedObject, RouteProblem, plan,
+};
 use crate::api::{McpEndpoint, OAuthClient};
 use crate::config::{CLIENTS_FILE, Clients};
 use jiff::Timestamp;
@@ -22,6 +25,7 @@ struct World {
     clients: Vec<OAuthClient>,
     secrets: BTreeMap<String, Secret>,
     cluster: ClusterFacts,
+    taken: Option<RouteProblem>,
     replicas: Option<i32>,
     now: Timestamp,
     rng: StdRng,
@@ -50,7 +54,21 @@ impl World {
                 .into(),
                 default_ingress_class: Some("traefik".to_owned()),
                 optional: OptionalKind::ALL.into(),
+                exposure: r#"{"annotations": ["*"]}"#.parse().unwrap(),
+                exec_problem: None,
+                api_servers: ["203.0.113.1:6443".parse().unwrap(), "203.0.113.2:6443".parse().unwrap()].into(),
+                neighbours: Neighbours {
+                    monitoring: "[{\"namespaceSelector\": {\"matchLabels\": {\"kubernetes.io/metadata.name\": \"monitoring\"}}}]"
+                        .parse::<Peers>()
+                        .unwrap()
+                        .0,
+                    ..Neighbours::of_operator(
+                        "portcullis-system",
+                        [("app.kubernetes.io/component".to_owned(), "operator".to_owned())].into(),
+                    )
+                },
             },
+            taken: None,
             replicas: None,
             now: "2026-03-01T10:00:00.25Z".parse().unwrap(),
             rng: StdRng::seed_from_u64(7),
@@ -98,6 +116,7 @@ impl World {
                 clients: &clients,
                 secrets: &self.secrets,
                 cluster: &self.cluster,
+                taken: self.taken.as_ref(),
                 replicas: self.replicas,
                 now: self.now,
             },

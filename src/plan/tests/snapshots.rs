@@ -59,6 +59,7 @@ fn a_plain_endpoint() {
         ("ConfigMap", "agents-config"),
         ("ServiceAccount", "portcullis-server-agents"),
         ("RoleBinding", "portcullis-server-agents"),
+        ("RoleBinding", "portcullis-exec-agents"),
         ("NetworkPolicy", "agents"),
         ("Deployment", "agents"),
         ("PodDisruptionBudget", "agents"),
@@ -120,7 +121,8 @@ fn with_an_external_issuer_servers_keep_workspaces_too() {
     let world = "url: https://mcp.example.com/mcp\nexternalIssuer: {issuerUrl: https://idp.example.com}";
     let plan = World::new(world).plan();
     let with_own = World::plain().plan();
-    for (kind, name) in [("RoleBinding", "portcullis-server-agents"), ("Deployment", "agents")] {
+    for (kind, name) in [("RoleBinding", "portcullis-server-agents"),
+        ("RoleBinding", "portcullis-exec-agents"), ("Deployment", "agents")] {
         assert_eq!(find(&plan, kind, name).object, find(&with_own, kind, name).object);
     }
 }

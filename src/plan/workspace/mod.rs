@@ -6,6 +6,7 @@
 
 mod network_policy;
 mod recipe;
+mod secrets;
 mod stateful_set;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
 pub use recipe::Recipe;
+pub use secrets::{SecretAccess, SecretRefusal, Secrets};
 use std::collections::BTreeMap;
 
 /// The container that commands run in.
@@ -63,6 +65,8 @@ pub struct Inputs<'a> {
     pub has_endpoint: bool,
     /// How many workspaces its owner may have at its endpoint, where there are as many that are older.
     pub beyond_quota: Option<u32>,
+    /// What the Secrets that its template and its recipe name allow.
+    pub secrets: &'a Secrets,
     /// What is known of its StatefulSet; `None`: there is none.
     pub live: Option<&'a Live>,
     /// The image that the agent comes from: the operator's own.
@@ -109,6 +113,9 @@ pub enum Obstacle {
         "there is no McpEndpoint {0:?} in this namespace, so nobody can reach the workspace; create it again, or delete the workspace"
     )]
     EndpointNotFound(String),
+    /// Its template reads a Secret that workspaces may not read.
+    #[error(transparent)]
+    SecretRefused(SecretRefusal),
 }
 
 /// What should be.
@@ -123,6 +130,8 @@ pub struct Plan {
     pub started_at: Option<Timestamp>,
     /// What is in the way.
     pub obstacle: Option<Obstacle>,
+    /// What its next start will be refused for, while it runs.
+    pub next_start: Option<SecretRefusal>,
     /// Whether its next start will make it another one than the one that runs.
     pub outdated: bool,
     /// The home folder.
@@ -139,11 +148,17 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     let spec = &workspace.spec;
     let live = inputs.live.cloned().unwrap_or_default();
     let fresh = fresh_recipe(inputs);
-    let up = spec.running && (live.scaled_up || start_obstacle(inputs, &fresh).is_none());
+    // A pod that is made anew reads its Secrets anew, from what it was started with unless the template gives better.
+    let may_restart = live.running || fresh.is_ok() || live.recipe.as_ref().is_none_or(|kept| allowed(inputs, kept).is_ok());
+    let up = spec.running && (start_obstacle(inputs, &fresh).is_none() || live.scaled_up && may_restart);
+    let next_start = match &fresh {
+        Err(Obstacle::SecretRefused(refusal)) if up => Some(refusal.clone()),
+        _ => None,
+    };
     let obstacle = match start_obstacle(inputs, &fresh) {
         // What was started before goes on, but it should be known that nobody can reach it.
         Some(obstacle @ Obstacle::EndpointNotFound(_)) => Some(obstacle),
-        other => other.filter(|_| spec.running && !live.scaled_up),
+        other => other.filter(|_| spec.running && !up),
     };
 
     let kept = live.recipe.clone().map(|recipe| match template {
@@ -175,6 +190,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
         up,
         started_at,
         obstacle,
+        next_start,
         outdated,
         home: home.or_else(|| template.map(|template| template.storage.mount_path.clone())),
         idle_at: last_used.filter(|_| up).zip(idle_stop).map(after),
@@ -190,8 +206,16 @@ fn after((time, span): (Timestamp, Span)) -> Timestamp {
 fn fresh_recipe(inputs: &Inputs<'_>) -> Result<Recipe, Obstacle> {
     let spec = &inputs.workspace.spec;
     let template = inputs.template.ok_or_else(|| Obstacle::TemplateNotFound(spec.template_ref.name.clone()))?;
-    Recipe::new(template, &spec.parameters, inputs.agent_image)
-        .map_err(|problems| Obstacle::InvalidParameters(Listed(&problems).to_string()))
+    let recipe = Recipe::new(template, &spec.parameters, inputs.agent_image)
+        .map_err(|problems| Obstacle::InvalidParameters(Listed(&problems).to_string()))?;
+    allowed(inputs, &recipe)?;
+    Ok(recipe)
+}
+
+/// Whether the workspace may read the Secrets of a recipe.
+fn allowed(inputs: &Inputs<'_>, recipe: &Recipe) -> Result<(), Obstacle> {
+    let namespace = inputs.workspace.namespace().unwrap_or_default();
+    secrets::refusal(recipe, inputs.secrets, &namespace).map_or(Ok(()), |refusal| Err(Obstacle::SecretRefused(refusal)))
 }
 
 /// What would keep the workspace from being started now.

@@ -30,6 +30,9 @@ pub struct Recipe {
     pub time_to_live: Option<Span>,
     /// Where the agent comes from.
     pub agent_image: String,
+    /// Whether its temporary volumes have a size. Those of an older recipe have none: a change would restart what runs.
+    #[serde(default)]
+    pub sized: bool,
 }
 
 impl Recipe {
@@ -60,6 +63,7 @@ impl Recipe {
             idle_stop: filled.idle_stop,
             time_to_live: filled.time_to_live,
             agent_image: agent_image.to_owned(),
+            sized: true,
         })
     }
 
@@ -74,6 +78,11 @@ impl Recipe {
             time_to_live: template.time_to_live,
             ..self
         }
+    }
+
+    /// The Secrets that its variables are read from.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.pod.env.iter().filter_map(|variable| Some(variable.secret_key_ref.as_ref()?.name.as_str()))
     }
 
     /// Whether a restart would change nothing, but maybe the agent.

@@ -28,6 +28,8 @@ use std::collections::BTreeMap;
 /// The volume with the home folder.
 pub(super) const HOME: &str = "home";
 const AGENT: &str = "agent";
+/// For a volume of the agent: its binary, or its sockets and the output of processes.
+const AGENT_SIZE: &str = "1Gi";
 const TEMPORARY: &str = "tmp";
 const TEMPORARY_DIR: &str = "/tmp";
 /// How long the agent has to end: it asks everything to end, and kills what does not, within 15 seconds.
@@ -130,13 +132,22 @@ fn pod(recipe: &Recipe) -> PodSpec {
                 .flatten()
                 .map(|name| Volume {
                     name: name.to_owned(),
-                    empty_dir: Some(EmptyDirVolumeSource::default()),
+                    empty_dir: Some(EmptyDirVolumeSource { medium: None, size_limit: size_limit(recipe, name) }),
                     ..Volume::default()
                 })
                 .collect(),
         ),
         ..PodSpec::default()
     }
+}
+
+/// How much a temporary volume holds before the pod is evicted: without a limit one workspace could fill its node's disk.
+fn size_limit(recipe: &Recipe, volume: &str) -> Option<Quantity> {
+    let size = match volume {
+        TEMPORARY => amount(&recipe.storage.temporary_size),
+        _ => Quantity(AGENT_SIZE.to_owned()),
+    };
+    recipe.sized.then_some(size)
 }
 
 fn some<T>(value: T, is_empty: impl Fn(&T) -> bool) -> Option<T> {

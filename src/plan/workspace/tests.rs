@@ -1,6 +1,6 @@
 //! The plan of a workspace from outside: rendered objects in full, and what follows from what.
 
-use super::{Inputs, Live, Obstacle, Plan, Recipe, plan};
+use super::{Inputs, Live, Obstacle, Plan, Recipe, SecretAccess, SecretRefusal, Secrets, plan};
 use crate::api::{Workspace, WorkspaceTemplateSpec};
 use insta::assert_yaml_snapshot;
 use jiff::Timestamp;
@@ -45,6 +45,7 @@ struct World {
     template: Option<WorkspaceTemplateSpec>,
     has_endpoint: bool,
     beyond_quota: Option<u32>,
+    secrets: Secrets,
     live: Option<Live>,
     agent_image: &'static str,
     now: Timestamp,
@@ -71,6 +72,7 @@ impl World {
             template: Some(template(spec)),
             has_endpoint: true,
             beyond_quota: None,
+            secrets: [("tokens".to_owned(), SecretAccess::Shared)].into(),
             live: None,
             agent_image: "ghcr.io/portcullis-dev/portcullis:1.2.3",
             now: "2026-03-01T10:00:00.25Z".parse().unwrap(),
@@ -84,6 +86,7 @@ impl World {
             template: self.template.as_ref(),
             has_endpoint: self.has_endpoint,
             beyond_quota: self.beyond_quota,
+            secrets: &self.secrets,
             live: self.live.as_ref(),
             agent_image: self.agent_image,
             internal: &internal,
@@ -278,4 +281,78 @@ fn a_recipe_of_today_is_read_tomorrow() {
     let recipe = Recipe::new(&template(FULL), &[].into(), "agent").unwrap();
     let written = serde_json::to_string(&recipe).unwrap();
     assert_eq!(serde_json::from_str::<Recipe>(&written).unwrap(), recipe);
+}
+
+const SECRETIVE: &str = "pod: {image: 'debian:bookworm', env: [{name: TOKEN, secretKeyRef: {name: tokens, key: npm}}]}";
+
+fn not_shared() -> SecretRefusal {
+    SecretRefusal::NotShared { secret: "tokens".to_owned(), namespace: "dev".to_owned() }
+}
+
+#[test]
+fn a_workspace_reads_secrets_that_opted_in_only() {
+    let managed = SecretRefusal::Managed { secret: "tokens".to_owned() };
+    for (access, refusal) in [
+        (Some(SecretAccess::Shared), None),
+        (None, Some(not_shared())),
+        (Some(SecretAccess::Managed), Some(managed)),
+    ] {
+        let mut world = World::new(SECRETIVE);
+        world.secrets = access.map(|access| ("tokens".to_owned(), access)).into_iter().collect();
+        let plan = world.plan();
+        assert_eq!((plan.up, plan.objects.is_empty()), (refusal.is_none(), refusal.is_some()), "{access:?}");
+        assert_eq!(plan.obstacle, refusal.map(Obstacle::SecretRefused), "{access:?}");
+    }
+    let said = not_shared().to_string();
+    assert!(said.contains("kubectl label --namespace dev secret tokens portcullis.dev/workspaces=true"), "{said}");
+}
+
+#[test]
+fn a_secret_that_is_withdrawn_stops_the_next_start_and_nothing_that_runs() {
+    let mut world = World::new(SECRETIVE);
+    let before = world.apply();
+    assert_eq!(before.next_start, None);
+    world.secrets.clear();
+    let runs = world.apply();
+    assert_eq!((runs.up, &runs.objects, runs.obstacle), (true, &before.objects, None));
+    assert_eq!((runs.next_start, runs.outdated), (Some(not_shared()), false));
+
+    // Its pod ends, and the next one would read the Secret again.
+    world.live.as_mut().unwrap().running = false;
+    let ended = world.apply();
+    assert_eq!((replicas(&ended), ended.obstacle), (Some(0), Some(Obstacle::SecretRefused(not_shared()))));
+    assert_eq!(ended.next_start, None);
+    world.secrets.insert("tokens".to_owned(), SecretAccess::Shared);
+    let again = world.apply();
+    assert_eq!((replicas(&again), again.obstacle), (Some(1), None));
+}
+
+#[test]
+fn a_template_that_changes_to_a_secret_does_not_reach_it_by_a_crash() {
+    let mut world = World::new(PLAIN);
+    let before = world.apply();
+    let theft = "pod: {image: 'debian:bookworm', env: [{name: KEYS, secretKeyRef: {name: agents-signing-keys, key: keys}}]}";
+    world.template = Some(template(theft));
+    world.secrets.insert("agents-signing-keys".to_owned(), SecretAccess::Managed);
+    for running in [true, false] {
+        world.live.as_mut().unwrap().running = running;
+        let plan = world.plan();
+        assert_eq!((plan.up, &plan.objects), (true, &before.objects), "it goes on as it was started: {running}");
+        assert!(matches!(plan.next_start, Some(SecretRefusal::Managed { .. })));
+    }
+}
+
+#[test]
+fn temporary_volumes_are_sized_and_what_runs_without_is_left_alone() {
+    let sizes = |plan: &Plan| {
+        let volumes = find(plan, "StatefulSet").unwrap()["spec"]["template"]["spec"]["volumes"].clone();
+        let size = |volume: &Value| volume["emptyDir"]["sizeLimit"].clone();
+        volumes.as_array().unwrap().iter().map(size).collect::<Vec<_>>()
+    };
+    let mut world = World::new(&format!("{PLAIN}\nstorage: {{temporarySize: 2Gi}}"));
+    let first = sizes(&world.apply());
+    assert!(first.contains(&json!("2Gi")) && first.iter().all(Value::is_string), "{first:?}");
+    // As an operator from before has started it.
+    world.live.as_mut().unwrap().recipe.as_mut().unwrap().sized = false;
+    assert!(sizes(&world.plan()).iter().all(Value::is_null));
 }

@@ -7,11 +7,13 @@
 mod forwarded;
 #[cfg(test)]
 mod tests;
+mod untrusted;
 
 use crate::config::AccessRules;
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+pub use untrusted::{Sender, Untrusted};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -13,7 +13,6 @@ const AGENT: &[&str] = &["/run/portcullis/portcullis", "agent", "connect"];
 async fn servers_exec_into_workspaces_only_and_only_for_the_agent() {
     let plane = ControlPlane::shared().await;
     install(plane);
-    plane.apply(include_str!("../../../deploy/exec-policy.yaml"));
     let namespace = plane.create_namespace("exec").await;
     let pod = |name: &str| {
         let containers = ["workspace", "other"].map(|name| json!({"name": name, "image": "example.com/a"}));
@@ -26,7 +25,7 @@ async fn servers_exec_into_workspaces_only_and_only_for_the_agent() {
         let bound = format!("--serviceaccount={namespace}:{account}");
         for args in [
             ["-n", &namespace, "create", "serviceaccount", account].as_slice(),
-            &["-n", &namespace, "create", "rolebinding", account, "--clusterrole=portcullis-server", &bound],
+            &["-n", &namespace, "create", "rolebinding", account, "--clusterrole=portcullis-server-exec", &bound],
         ] {
             let made = plane.kubectl(args);
             assert!(made.status.success(), "{made:?}");

@@ -6,6 +6,7 @@ mod exec;
 mod login;
 mod right;
 mod workspaces;
+mod writes;
 mod wrong;
 
 use crate::support::controlplane::ControlPlane;

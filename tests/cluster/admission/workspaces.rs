@@ -62,6 +62,7 @@ pub fn wrong_templates() -> Vec<Wrong> {
         pod("a request in words", json!({"resources": {"requests": {"cpu": "half"}}}), "spec.pod.resources.requests", amount),
         pod("a limit with a parameter inside", json!({"resources": {"limits": {"memory": "$(parameters.a)Gi"}}}), "spec.pod.resources.limits", amount),
         template("a size in words", json!({"storage": {"size": "big"}}), "spec.storage.size", "must be a size such as 10Gi, or a parameter such as $(parameters.disk)"),
+        template("a temporary size in words", json!({"storage": {"temporarySize": "much"}}), "spec.storage.temporarySize", "must be a size such as 8Gi"),
         template("a home that is relative", mount("home"), "spec.storage.mountPath", path),
         template("a home that leads elsewhere", mount("/home/../etc"), "spec.storage.mountPath", path),
         template("a home where the agent is", mount("/run/portcullis"), "spec.storage.mountPath", path),
@@ -101,7 +102,7 @@ pub fn right_manifests() -> Vec<Right> {
     vec![
         template("the plainest template", json!({}), json!({
             "description": "", "parameters": [], "egress": "Internet", "egressRules": [],
-            "storage": {"size": "10Gi", "mountPath": "/home/dev", "onDelete": "Delete"},
+            "storage": {"size": "10Gi", "mountPath": "/home/dev", "onDelete": "Delete", "temporarySize": "8Gi"},
             "pod": {
                 "imagePullPolicy": "IfNotPresent", "imagePullSecrets": [], "command": [], "env": [], "runAsUser": 1000,
                 "resources": {"requests": {}, "limits": {}}, "nodeSelector": {}, "tolerations": [],

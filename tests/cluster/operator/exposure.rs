@@ -1,7 +1,7 @@
 //! The way in from outside, against the kinds of the Gateway API and of Traefik as they are published.
 
 use super::stage::{
-    OPERATOR, api, condition, create, endpoint, eventually, names, operator, own_plane, planned, settled,
+    OPERATOR, Operator, api, condition, create, endpoint, eventually, names, operator, own_plane, planned, settled,
 };
 use crate::support::controlplane::ControlPlane;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -18,7 +18,7 @@ use kube::{
 };
 use portcullis::{api::McpEndpoint, plan::OptionalKind};
 use serde_json::{Value, json};
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn gateways_and_ingresses_lead_to_endpoints() {
@@ -34,7 +34,7 @@ async fn gateways_and_ingresses_lead_to_endpoints() {
                 {"name": "edge", "namespace": "net", "sectionName": "http"},
                 {"name": "edge", "namespace": "net", "sectionName": "https"},
             ],
-            "annotations": {"example.com/team": "a"},
+            "annotations": {"cert-manager.io/duration": "2160h"},
         }},
     });
     create(&client, &namespace, &endpoint("agents", &spec)).await;
@@ -207,6 +207,12 @@ async fn of_two_endpoints_at_one_url_the_older_has_it(plane: &ControlPlane, clie
         message.contains("/.well-known/oauth-authorization-server").then_some(())
     })
     .await;
+    let ingress = |name: &'static str| {
+        let ingresses = api::<Ingress>(client, &namespace);
+        async move { ingresses.get_opt(name).await.unwrap() }
+    };
+    assert!(ingress("c-second").await.is_none(), "it would answer at the other's URL");
+    assert!(ingress("a-first").await.is_some());
     api::<McpEndpoint>(client, &namespace).delete("a-first", &DeleteParams::default()).await.unwrap();
     exposed(client, &namespace, "c-second", "True", "IngressApplied").await;
 }
@@ -269,4 +275,65 @@ async fn an_autoscaler_is_given_the_number_of_servers_and_keeps_it() {
     assert_eq!(replicas().await, Some(5));
     let status = planned(&client, &namespace, "agents").await.status.unwrap();
     assert!(condition(&status.conditions, "Available").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_gets_what_the_settings_permit_and_a_host_that_no_other_has() {
+    let plane = own_plane().await;
+    let client = plane.client().await;
+    let [one, two] = [plane.create_namespace("one").await, plane.create_namespace("two").await];
+    let settings = json!({
+        "annotations": ["cert-manager.io/*"], "hosts": ["*.example.com"], "sharedHosts": ["shared.example.com"],
+        "namespaces": {&two: {"ingressClasses": ["public"]}},
+    });
+    let options = ["--server-image=example.com/portcullis", "--lease-seconds=3", &format!("--exposure={settings}")];
+    let _operator = Operator::start(&plane, plane.url(), "one", &options).await;
+    let at = |url: &str, ingress: Value| json!({"url": url, "deployment": {"replicas": 0}, "exposure": {"ingress": ingress}});
+    let public = || json!({"className": "public"});
+    let ingress = async |namespace: &str, name: &str| api::<Ingress>(&client, namespace).get_opt(name).await.unwrap();
+
+    // Annotations: applied, or left out and named.
+    let given = json!({"className": "public", "annotations": {
+        "cert-manager.io/issuer": "ca", "nginx.ingress.kubernetes.io/configuration-snippet": "return 200;",
+    }});
+    create(&client, &one, &endpoint("noted", &at("https://noted.example.com/mcp", given))).await;
+    let message = exposed(&client, &one, "noted", "False", "AnnotationsRefused").await;
+    assert!(message.contains("nginx.ingress.kubernetes.io/configuration-snippet; remove"), "{message}");
+    let annotations = ingress(&one, "noted").await.unwrap().metadata.annotations.unwrap();
+    assert_eq!(annotations.keys().collect::<Vec<_>>(), ["cert-manager.io/issuer"]);
+
+    // Classes and hosts.
+    create(&client, &one, &endpoint("foreign", &at("https://mcp.example.org/mcp", public()))).await;
+    exposed(&client, &one, "foreign", "False", "HostNotPermitted").await;
+    create(&client, &two, &endpoint("classy", &at("https://classy.example.com/mcp", json!({"className": "inner"})))).await;
+    exposed(&client, &two, "classy", "False", "ClassNotPermitted").await;
+    assert!(ingress(&one, "foreign").await.is_none() && ingress(&two, "classy").await.is_none());
+
+    // A host: the endpoint that is older comes by a change of its URL, and does not take it over.
+    create(&client, &two, &endpoint("old", &at("https://elsewhere.example.com/mcp", public()))).await;
+    exposed(&client, &two, "old", "True", "IngressApplied").await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    create(&client, &one, &endpoint("first", &at("https://h.example.com/mcp", public()))).await;
+    exposed(&client, &one, "first", "True", "IngressApplied").await;
+    change(&client, &two, "old", json!({"url": "https://h.example.com/other/mcp"})).await;
+    let message = exposed(&client, &two, "old", "False", "HostTaken").await;
+    assert!(message.contains("host h.example.com belongs") && !message.contains(&one), "{message}");
+    assert!(ingress(&two, "old").await.is_none() && ingress(&one, "first").await.is_some());
+    exposed(&client, &one, "first", "True", "IngressApplied").await;
+    // Another endpoint of the holder's namespace shares it.
+    create(&client, &one, &endpoint("beside", &at("https://h.example.com/beside/mcp", public()))).await;
+    exposed(&client, &one, "beside", "True", "IngressApplied").await;
+    for name in ["first", "beside"] {
+        api::<McpEndpoint>(&client, &one).delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    exposed(&client, &two, "old", "True", "IngressApplied").await;
+
+    // A host that is shared, and one URL of it.
+    create(&client, &one, &endpoint("a", &at("https://shared.example.com/a/mcp", public()))).await;
+    exposed(&client, &one, "a", "True", "IngressApplied").await;
+    create(&client, &two, &endpoint("b", &at("https://shared.example.com/b/mcp", public()))).await;
+    exposed(&client, &two, "b", "True", "IngressApplied").await;
+    create(&client, &two, &endpoint("c", &at("https://shared.example.com/a/other", public()))).await;
+    let message = exposed(&client, &two, "c", "False", "HostTaken").await;
+    assert!(message.contains("https://shared.example.com/a/") && !message.contains(&one), "{message}");
 }

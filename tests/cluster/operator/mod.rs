@@ -2,6 +2,7 @@
 
 mod credentials;
 mod election;
+mod exec;
 mod exposure;
 mod grants;
 mod interruptions;

@@ -50,6 +50,8 @@ pub fn settings(clock: Arc<dyn Clock>) -> Settings {
         rng: Arc::new(Mutex::new(ambient::rng())),
         server_image: "example.com/portcullis".to_owned(),
         internal: Vec::new(),
+        exposure: portcullis::plan::ExposureRules::default(),
+        neighbours: portcullis::plan::Neighbours::default(),
         namespaces: Vec::new(),
         election: Election { namespace: "portcullis-system".to_owned(), identity: "one".to_owned(), lease_seconds: 15 },
         listen: "127.0.0.1:0".parse().unwrap(),

@@ -60,7 +60,6 @@ pub struct Server {
 impl Stage {
     pub async fn start(node: &'static Node) -> Self {
         install(node);
-        node.apply(include_str!("../../../deploy/exec-policy.yaml"));
         let namespace = node.create_namespace("tunnel").await;
         let (admin, wire) = (node.client().await, Wire::start(node).await);
         let stage = Self { node, namespace, admin, wire };
@@ -68,6 +67,7 @@ impl Stage {
         stage.kubectl(&["create", "serviceaccount", ACCOUNT]);
         let account = format!("--serviceaccount={}:{ACCOUNT}", stage.namespace);
         stage.kubectl(&["create", "rolebinding", "server", "--clusterrole=portcullis-server", &account]);
+        stage.kubectl(&["create", "rolebinding", "server-exec", "--clusterrole=portcullis-server-exec", &account]);
         stage.make_workspace().await;
         stage
     }

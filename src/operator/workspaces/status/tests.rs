@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 const NOTHING: Seen<'_> = Seen {
     up: true,
     obstacle: None,
+    next_start: None,
     problem: None,
     pod: None,
     claim: None,

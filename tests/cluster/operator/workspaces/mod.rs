@@ -6,6 +6,7 @@ mod life;
 mod node;
 mod refusals;
 mod rest;
+mod secrets;
 
 use super::stage::{api, create, eventually};
 use k8s_openapi::api::{

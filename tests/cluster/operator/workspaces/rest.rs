@@ -18,6 +18,10 @@ async fn at_rest_nothing_is_written_and_a_template_concerns_its_own() {
     let scene = Scene { client: &client, namespace: &namespace };
     let mut first = operator(&plane, "one").await;
     create(&client, &namespace, &endpoint("agents", &json!({"workspaces": {"maxPerUser": 100}}))).await;
+    let shared = ["-n", &namespace, "create", "secret", "generic", "s", "--from-literal=k=v"];
+    assert!(plane.kubectl(&shared).status.success());
+    let shared = ["-n", &namespace, "label", "secret", "s", "portcullis.dev/workspaces=true"];
+    assert!(plane.kubectl(&shared).status.success());
     // What the API server stores in other words than it was told would be written again and again.
     let specs = [
         json!({}),

@@ -1,0 +1,65 @@
+//! The right to exec is there while the admission policy is, and the condition says so.
+
+use super::stage::{api, condition, create, endpoint, eventually, operator, own_plane};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use portcullis::api::McpEndpoint;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_may_exec_only_while_the_policy_confines_them() {
+    let plane = own_plane().await;
+    let client = plane.client().await;
+    let namespace = plane.create_namespace("confined").await;
+    let _operator = operator(&plane, "one").await;
+    create(&client, &namespace, &endpoint("agents", &json!({"deployment": {"replicas": 0}}))).await;
+    let confined = async |status: &str, reason: &str| {
+        eventually(&format!("ExecConfined={status} {reason}"), async || {
+            let endpoint = api::<McpEndpoint>(&client, &namespace).get("agents").await.unwrap();
+            let found = endpoint.status?.conditions.into_iter().find(|condition| condition.type_ == "ExecConfined")?;
+            (found.status == status && found.reason == reason).then_some(found.message)
+        })
+        .await
+    };
+    let may_exec = async || {
+        let bindings = api::<RoleBinding>(&client, &namespace);
+        let bound = bindings.get_opt("portcullis-exec-agents").await.unwrap().is_some();
+        let account = format!("system:serviceaccount:{namespace}:portcullis-server-agents");
+        let asked = ["-n", &namespace, "auth", "can-i", "create", "pods/exec", "--as", &account];
+        (bound, plane.kubectl(&asked).status.success())
+    };
+    confined("True", "ExecPolicyInForce").await;
+    assert_eq!(may_exec().await, (true, true));
+
+    // Each of these would let a server into every pod.
+    let policy = include_str!("../../../deploy/exec-policy.yaml");
+    let patch = |kind: &str, patch: &str| {
+        let done = plane.kubectl(&["patch", kind, "portcullis-exec", "--type=merge", "-p", patch]);
+        assert!(done.status.success(), "{done:?}");
+    };
+    patch("validatingadmissionpolicybinding", r#"{"spec": {"validationActions": ["Audit"]}}"#);
+    let message = confined("False", "ExecPolicyChanged").await;
+    assert!(message.contains("validationActions must include Deny") && message.contains("deploy/exec-policy.yaml"), "{message}");
+    assert_eq!(may_exec().await, (false, false));
+    let ready = eventually("Ready says so", async || {
+        let endpoint = api::<McpEndpoint>(&client, &namespace).get("agents").await.unwrap();
+        condition(&endpoint.status?.conditions, "Ready")
+    })
+    .await;
+    assert_eq!(ready.0, "False");
+    plane.apply(policy);
+    confined("True", "ExecPolicyInForce").await;
+    assert_eq!(may_exec().await, (true, true));
+    patch("validatingadmissionpolicy", r#"{"spec": {"failurePolicy": "Ignore"}}"#);
+    confined("False", "ExecPolicyChanged").await;
+    plane.apply(policy);
+    confined("True", "ExecPolicyInForce").await;
+    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+        let deleted = plane.kubectl(&["delete", kind, "portcullis-exec"]);
+        assert!(deleted.status.success(), "{deleted:?}");
+        confined("False", "ExecPolicyMissing").await;
+        assert_eq!(may_exec().await, (false, false));
+    }
+    plane.apply(policy);
+    confined("True", "ExecPolicyInForce").await;
+    assert_eq!(may_exec().await, (true, true));
+}
