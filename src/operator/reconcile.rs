@@ -39,6 +39,9 @@ use tokio::time::Instant;
 const VERIFY_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// How often one that did not answer as it should.
 const VERIFY_FAILED_EVERY: SignedDuration = SignedDuration::from_secs(10);
+/// How often the servers of an endpoint with `spec.tls` are asked whether they took its certificate, which is renewed
+/// without a change that the operator sees.
+const CERTIFICATE_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// How often it is looked whether a name that was taken is free.
 pub(super) const TAKEN_RETRY: Duration = Duration::from_mins(1);
 
@@ -180,7 +183,8 @@ async fn report_unreadable(
     tracing::warn!(namespace, name, error, "an McpEndpoint cannot be read");
     let message = format!("the manifest cannot be read: {error}; update the CRDs and the operator to the same version");
     let obstacle = Obstacle { reason: reason::INVALID, message };
-    let conditions = conditions(&[status::blocked(&obstacle)], &[], generation, context.clock.now());
+    let findings = status::blocked_findings(&obstacle);
+    let conditions = conditions(&findings, &[], generation, context.clock.now());
     let status = json!({"observedGeneration": generation, "conditions": conditions});
     context
         .write_status(&context.world.endpoints, namespace, name, &status)
@@ -242,11 +246,15 @@ impl Reconcile<'_> {
             let again = if last.outcome.is_ok() { VERIFY_EVERY } else { VERIFY_FAILED_EVERY };
             last.at.checked_add(again).ok()
         });
-        self.context.wakeups.set(self.key, plan.next_change.into_iter().chain(next).min());
+        let now = self.context.clock.now();
+        let certificate = self.endpoint.spec.tls.as_ref().and_then(|_| now.checked_add(CERTIFICATE_EVERY).ok());
+        let rollout = self.rollout(now);
+        let times = plan.next_change.into_iter().chain(next).chain(certificate).chain(rollout.look_again);
+        self.context.wakeups.set(self.key, times.min());
 
         let named: Vec<(String, Report)> = servers.iter().map(|server| server.name.clone()).zip(reports).collect();
-        self.report(&clients, &plan, &named, memory, obstacle.as_ref()).await?;
-        let lagging = named.iter().any(|(_, report)| !status::has_loaded(report, &plan.revision));
+        self.report(&clients, &plan, &named, &rollout, memory, obstacle.as_ref()).await?;
+        let lagging = named.iter().any(|(_, report)| !status::is_current(report, &plan.revision));
         let unverified = servers.iter().any(|server| server.ready) && memory.verified.is_none();
         Ok(match obstacle {
             _ if lagging || unverified => Progress::Waiting,
@@ -332,12 +340,8 @@ impl Reconcile<'_> {
 
     /// Asks the servers what they have loaded, and tells those that lag.
     async fn load(&self, servers: &[Server], plan: &Plan, memory: &mut Memory) -> Result<Vec<Report>, ReconcileError> {
-        let reports = servers::ask(&self.context.probe, servers, &plan.revision, &memory.loaded).await;
-        memory.loaded = servers
-            .iter()
-            .zip(&reports)
-            .filter_map(|(server, report)| Some((server.incarnation.clone(), report.as_ref().ok()?.clone())))
-            .collect();
+        let now = self.context.clock.now();
+        let reports = servers::ask(&self.context.probe, servers, &plan.revision, &mut memory.loaded, now).await;
         let lagging = servers.iter().zip(&reports).filter(|(_, report)| !status::has_loaded(report, &plan.revision));
         let Context { client, metrics, world, .. } = self.context;
         try_join_all(lagging.map(async |(server, _)| {

@@ -5,16 +5,17 @@ use super::{
     context::{Context, Memory},
     reconcile::{Progress, Reconcile, ReconcileError},
     servers::Report,
-    status::{self, Notes, Observed, Obstacle, WayIn, reason},
+    status::{self, Notes, Observed, Obstacle, Rollout, WayIn, reason},
 };
 use crate::{
     api::{
         McpEndpoint, McpEndpointStatus, OAuthClient, OAuthClientStatus,
-        condition::{CREDENTIALS_LOADED, READY},
+        condition::{AVAILABLE, CREDENTIALS_LOADED, READY, STALLED},
     },
     chain::chain,
-    plan::{ClientPlan, CredentialChange, KeyChange, OptionalKind, Plan, PlanError, shared_url},
+    plan::{ClientPlan, CredentialChange, ENDPOINT_LABEL, KeyChange, OptionalKind, Plan, PlanError, shared_url},
 };
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{apps::v1::Deployment, networking::v1::Ingress},
     apimachinery::pkg::apis::meta::v1::Condition,
@@ -22,7 +23,7 @@ use k8s_openapi::{
 use kube::{Resource as _, ResourceExt as _};
 
 /// The reasons of `Ready` that call for a person.
-const WARNINGS: [&str; 12] = [
+const WARNINGS: [&str; 14] = [
     reason::NAME_TAKEN,
     reason::APPLY_FAILED,
     reason::INVALID,
@@ -35,6 +36,8 @@ const WARNINGS: [&str; 12] = [
     reason::ROUTE_REFUSED,
     reason::GATEWAY_API_MISSING,
     reason::URL_TAKEN,
+    reason::INGRESS_CLASS_NOT_FOUND,
+    reason::NO_DEFAULT_INGRESS_CLASS,
 ];
 
 /// Writes a client's status.
@@ -53,11 +56,22 @@ pub(super) async fn write_client_status(
 }
 
 impl Reconcile<'_> {
+    /// How far the servers are.
+    pub(super) fn rollout(&self, now: Timestamp) -> Rollout {
+        let world = &self.context.world;
+        let deployment = world.objects.get::<Deployment>(self.namespace, self.name);
+        let pods = world.pods.labelled(self.namespace, (ENDPOINT_LABEL, self.name));
+        let said = self.endpoint.status.iter().flat_map(|status| &status.conditions);
+        let said = said.into_iter().find(|condition| condition.type_ == STALLED);
+        Rollout::observe(deployment.as_deref(), &pods, said, now)
+    }
+
     pub(super) async fn report(
         &self,
         clients: &[OAuthClient],
         plan: &Plan,
         servers: &[(String, Report)],
+        rollout: &Rollout,
         memory: &Memory,
         obstacle: Option<&Obstacle>,
     ) -> Result<(), ReconcileError> {
@@ -67,6 +81,7 @@ impl Reconcile<'_> {
         let route = world.objects.get_optional(OptionalKind::HttpRoute, self.namespace, self.name);
         let taken = self.taken();
         let exposure = &self.endpoint.spec.exposure;
+        let missing_class = status::missing_class(exposure.ingress.as_ref(), &world.facts(), ingress.as_deref());
         let way_in = match (&taken, &exposure.gateway, &exposure.none) {
             (_, _, Some(_)) => WayIn::None,
             (Some((by, url)), ..) => WayIn::Taken { by, url },
@@ -74,13 +89,18 @@ impl Reconcile<'_> {
                 WayIn::NoGatewayApi
             }
             (None, Some(gateway), None) => WayIn::HttpRoute { parents: &gateway.parent_refs, live: route.as_deref() },
-            (None, None, None) => WayIn::Ingress(ingress.as_deref()),
+            (None, None, None) => {
+                missing_class.as_ref().map_or_else(|| WayIn::Ingress(ingress.as_deref()), WayIn::NoIngressClass)
+            }
         };
+        let outdated = self.context.definitions.state().problem();
+        let outdated = outdated.map(|message| Obstacle { reason: reason::DEFINITIONS_OUTDATED, message });
         let observed = Observed {
             url: &plan.config.url,
             revision: &plan.revision,
             namespace: self.namespace,
             deployment: deployment.as_ref().map(|live| &live.data),
+            rollout,
             way_in,
             notes: Notes {
                 cors: plan.cors_enforcer,
@@ -91,7 +111,9 @@ impl Reconcile<'_> {
             verified: memory.verified.as_ref().map(|last| &last.outcome),
             active_grants: self.context.active_grants_at(self.namespace, self.name),
             logins: (self.endpoint.spec.login.len(), &plan.login_problems),
+            rotated_for: plan.keys_rotated_for.as_deref(),
             obstacle,
+            definitions: outdated.as_ref(),
         };
         let now = self.context.clock.now();
         let findings = status::endpoint_findings(&observed);
@@ -132,8 +154,9 @@ impl Reconcile<'_> {
         }
         let written = self.context.write_status(&self.context.world.endpoints, self.namespace, self.name, status).await;
         written.map_err(|error| ReconcileError::Status(format!("McpEndpoint {:?}", self.name), Box::new(error)))?;
-        self.tell_readiness(before.map(|before| before.conditions.as_slice()).unwrap_or_default(), &status.conditions)
-            .await;
+        let before = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
+        self.tell_readiness(before, &status.conditions).await;
+        self.tell_stall(before, &status.conditions).await;
         Ok(())
     }
 
@@ -150,6 +173,21 @@ impl Reconcile<'_> {
             self.context.events.note(about, &after.reason, "Reconcile", after.message).await;
         } else if WARNINGS.contains(&after.reason.as_str()) {
             self.context.events.warn(about, &after.reason, "Reconcile", after.message).await;
+        }
+    }
+
+    /// An Event where the servers stall for another reason than before, or one was killed for want of memory.
+    async fn tell_stall(&self, before: &[Condition], after: &[Condition]) {
+        let is_bad = |condition: &&Condition| {
+            condition.type_ == STALLED || (condition.type_ == AVAILABLE && condition.reason == reason::OUT_OF_MEMORY)
+        };
+        let is_known = |bad: &Condition| before.iter().any(|old| old.type_ == bad.type_ && old.reason == bad.reason);
+        for bad in after.iter().filter(is_bad).filter(|bad| !is_known(bad)) {
+            // It was told with the readiness.
+            let is_told = WARNINGS.contains(&bad.reason.as_str());
+            if !is_told {
+                self.context.events.warn(self.endpoint, &bad.reason, "Reconcile", bad.message.clone()).await;
+            }
         }
     }
 
