@@ -86,6 +86,12 @@ impl Definitions {
         self.0.borrow().clone()
     }
 
+    /// What is wrong with them and what to do about it.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.0.borrow().problem()
+    }
+
     /// Reads them again and again. Never completes; drop it to stop.
     pub async fn follow(&self, client: &Client) {
         loop {

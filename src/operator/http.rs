@@ -34,7 +34,7 @@ pub fn router(health: Health) -> Router {
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
-    let problem = health.definitions.state().problem();
+    let problem = health.definitions.problem();
     let waiting = || (!health.ready.load(Ordering::Relaxed)).then(|| "the Lease has not been read yet".to_owned());
     match problem.or_else(waiting) {
         Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response(),

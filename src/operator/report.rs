@@ -93,7 +93,7 @@ impl Reconcile<'_> {
                 missing_class.as_ref().map_or_else(|| WayIn::Ingress(ingress.as_deref()), WayIn::NoIngressClass)
             }
         };
-        let outdated = self.context.definitions.state().problem();
+        let outdated = self.context.definitions.problem();
         let outdated = outdated.map(|message| Obstacle { reason: reason::DEFINITIONS_OUTDATED, message });
         let observed = Observed {
             url: &plan.config.url,
@@ -176,18 +176,22 @@ impl Reconcile<'_> {
         }
     }
 
-    /// An Event where the servers stall for another reason than before, or one was killed for want of memory.
+    /// An Event where the servers stall for another reason than before, one was killed for want of memory, or one refused
+    /// its files. Not where `Ready` has told it.
     async fn tell_stall(&self, before: &[Condition], after: &[Condition]) {
-        let is_bad = |condition: &&Condition| {
-            condition.type_ == STALLED || (condition.type_ == AVAILABLE && condition.reason == reason::OUT_OF_MEMORY)
+        let is_bad = |condition: &&Condition| match condition.type_.as_str() {
+            STALLED => true,
+            AVAILABLE => condition.reason == reason::OUT_OF_MEMORY,
+            CREDENTIALS_LOADED => condition.reason == reason::REJECTED,
+            _ => false,
         };
         let is_known = |bad: &Condition| before.iter().any(|old| old.type_ == bad.type_ && old.reason == bad.reason);
-        for bad in after.iter().filter(is_bad).filter(|bad| !is_known(bad)) {
-            // It was told with the readiness.
-            let is_told = WARNINGS.contains(&bad.reason.as_str());
-            if !is_told {
-                self.context.events.warn(self.endpoint, &bad.reason, "Reconcile", bad.message.clone()).await;
-            }
+        let is_told = |bad: &Condition| {
+            let ready = after.iter().find(|condition| condition.type_ == READY);
+            WARNINGS.contains(&bad.reason.as_str()) && ready.is_some_and(|ready| ready.reason == bad.reason)
+        };
+        for bad in after.iter().filter(is_bad).filter(|bad| !is_known(bad) && !is_told(bad)) {
+            self.context.events.warn(self.endpoint, &bad.reason, "Reconcile", bad.message.clone()).await;
         }
     }
 
