@@ -30,8 +30,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Until when a service is young.
 const YOUNG: Duration = Duration::from_secs(10);
 
-/// Runs the service, again and again, until SIGTERM or SIGINT; then ends everything.
-pub async fn run(service: impl FnMut() -> Command) -> io::Result<()> {
+/// Runs the service, again and again, until SIGTERM or SIGINT, or until one has ended and `give_up` says why not to go on;
+/// then ends everything. Returns what that said.
+pub async fn run(service: impl FnMut() -> Command, give_up: impl Fn() -> Option<String>) -> io::Result<Option<String>> {
     // Orphans come to this process as they do where it is the first one.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true)?;
@@ -40,8 +41,7 @@ pub async fn run(service: impl FnMut() -> Command) -> io::Result<()> {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
     };
-    init.run(service).await;
-    Ok(())
+    Ok(init.run(service, give_up).await)
 }
 
 struct Init {
@@ -51,7 +51,11 @@ struct Init {
 }
 
 impl Init {
-    async fn run(mut self, mut service: impl FnMut() -> Command) {
+    async fn run(
+        mut self,
+        mut service: impl FnMut() -> Command,
+        give_up: impl Fn() -> Option<String>,
+    ) -> Option<String> {
         loop {
             let started = Instant::now();
             let pause = match service().spawn() {
@@ -59,8 +63,13 @@ impl Init {
                     // It is waited for below, with all others.
                     let id = Pid::from_raw(child.id().cast_signed());
                     let Some(how) = self.until_ended(id).await else {
-                        return self.end(id).await;
+                        self.end(id).await;
+                        return None;
                     };
+                    if let Some(why) = give_up() {
+                        self.end_orphans().await;
+                        return Some(why);
+                    }
                     tracing::error!(how, "the agent's service ended; what ran in it is ended, and it is started again");
                     self.end_orphans().await;
                     if started.elapsed() < YOUNG { PAUSE } else { Duration::ZERO }
@@ -72,7 +81,10 @@ impl Init {
             };
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.asked_to_end() => return self.end_orphans().await,
+                () = self.asked_to_end() => {
+                    self.end_orphans().await;
+                    return None;
+                }
             }
         }
     }

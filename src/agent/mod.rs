@@ -10,6 +10,7 @@ mod client;
 mod command;
 pub mod connect;
 mod environment;
+pub mod failed_program;
 pub mod files;
 mod group;
 pub mod http2;

@@ -9,6 +9,10 @@ pub const SOCKET: &str = "/run/portcullis/agent.sock";
 /// Where it keeps output that is too long to show: neither in the home folder, which it would litter and fill, nor
 /// gone when the container is restarted.
 pub const OUTPUT_DIR: &str = "/run/portcullis/output";
+/// Where a kubelet reads why a container ended.
+pub const TERMINATION_LOG: &str = "/dev/termination-log";
+/// How the termination message of a container begins whose workspace's own program failed at once.
+pub const FAILED_PROGRAM: &str = "pod.command";
 /// The variable that names the home folder, which commands have as `HOME` too.
 pub const HOME_VARIABLE: &str = "PORTCULLIS_HOME";
 /// The name of the binary's file.

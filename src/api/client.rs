@@ -212,7 +212,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    fn default_overlap() -> Span {
+    pub(crate) fn default_overlap() -> Span {
         Span::from_secs(30 * 60)
     }
 }
@@ -342,6 +342,9 @@ pub struct OAuthClientStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub next_rotation: Option<Timestamp>,
+    /// The value of the annotation `portcullis.dev/rotate` that was acted on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated_for: Option<String>,
     /// Grants that count: approvals by users that neither ended nor were taken back. Told at most once a minute.
     #[serde(default)]
     pub active_grants: i32,

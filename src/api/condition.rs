@@ -22,6 +22,10 @@ pub const CLIENT_ADDRESSES_KNOWN: &str = "ClientAddressesKnown";
 /// Every way to sign in of `spec.login` can be used. Only there where there are any. Where it is false, so is `Ready`, as
 /// the manifest asks for more than there is; logins that can be used, connected agents and unattended ones go on.
 pub const LOGINS_READY: &str = "LoginsReady";
+/// What the manifest asks for is on its way. By the rules of kstatus it is there only while it is true.
+pub const RECONCILING: &str = "Reconciling";
+/// What the manifest asks for is not reached without help. There only while it is true, and `Reconciling` is not then.
+pub const STALLED: &str = "Stalled";
 
 /// What a reconcile found about one condition type.
 #[derive(Clone, Debug, PartialEq, Eq)]

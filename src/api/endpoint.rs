@@ -26,6 +26,11 @@ use serde::{Deserialize, Serialize};
     kind = "McpEndpoint",
     namespaced,
     status = "McpEndpointStatus",
+    scale(
+        spec_replicas_path = ".spec.deployment.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     shortname = "mcp",
     category = "portcullis",
     cel,
@@ -467,7 +472,7 @@ impl Default for Network {
 /// How the servers run.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))")
-    .message("replicas and autoscaling exclude each other; keep one"))]
+    .message("replicas and autoscaling exclude each other; remove autoscaling to set a number, as kubectl scale does, or change its min and max"))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerDeployment {
     /// How many servers; omitted, and without `autoscaling`: 2.
@@ -532,6 +537,12 @@ pub struct McpEndpointStatus {
     /// The OAuth issuer (RFC 8414).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
+    /// Server pods, for the subresource `scale`.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Their labels, for the subresource `scale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
     /// Server pods that are ready.
     #[serde(default)]
     pub ready_replicas: i32,
@@ -541,6 +552,9 @@ pub struct McpEndpointStatus {
     /// Grants that count: approvals by users that neither ended nor were taken back. Told at most once a minute.
     #[serde(default)]
     pub active_grants: i32,
+    /// The value of the annotation `portcullis.dev/rotate` for which the keys were last given successors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated_for: Option<String>,
     /// Who adds the CORS headers: `Server`, the ingress controller (`Traefik` or `IngressNginx`), or the `Gateway`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors_enforced_by: Option<String>,
@@ -550,7 +564,8 @@ pub struct McpEndpointStatus {
     /// The MCP revisions that the servers offer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protocol_versions: Vec<String>,
-    /// `Ready`, `Available`, `Exposed`, `CredentialsLoaded`, `Verified`; `LoginsReady` too where there are logins.
+    /// `Ready`, `Available`, `Exposed`, `CredentialsLoaded`, `Verified`; `LoginsReady` too where there are logins;
+    /// `Reconciling` or `Stalled` only while true.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,

@@ -103,7 +103,7 @@ pub struct WorkspaceStatus {
     /// The home folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,
-    /// `Ready`: whether commands can run, and if not, why and what to do.
+    /// `Ready`: whether commands can run, and if not, why and what to do. `Reconciling` or `Stalled` only while true.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,

@@ -3,10 +3,12 @@
 use crate::{
     agent::{
         connect::connect,
-        environment, init,
+        environment,
+        failed_program::{AT_ONCE, Report},
+        init,
         install::install,
         listen,
-        place::{HOME_VARIABLE, OUTPUT_DIR, SOCKET},
+        place::{HOME_VARIABLE, OUTPUT_DIR, SOCKET, TERMINATION_LOG},
         service::{Agent, Options},
     },
     ambient::SystemClock,
@@ -16,7 +18,7 @@ use nix::unistd::{User, getuid};
 use std::{
     env,
     ffi::{OsStr, OsString},
-    io,
+    future, io,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -26,6 +28,7 @@ use std::{
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -77,6 +80,9 @@ struct RunArgs {
     /// How many seconds a command goes on whose connection was lost
     #[arg(long, default_value_t = 15, value_name = "SECONDS")]
     patience: u64,
+    /// Where a kubelet reads why the container ended
+    #[arg(long, default_value = TERMINATION_LOG, hide = true, value_name = "PATH")]
+    termination_log: PathBuf,
     /// Be the service, which the first process starts
     #[arg(long, hide = true)]
     service: bool,
@@ -110,6 +116,9 @@ pub enum AgentCommandError {
         /// What the system said.
         source: io::Error,
     },
+    /// The workspace's own program failed at once.
+    #[error("{0}; the container is started again, and the workspace then goes on without it")]
+    Program(String),
     /// No agent answers.
     #[error("the agent at {socket} cannot be reached", socket = socket.display())]
     Connect {
@@ -134,7 +143,21 @@ pub fn run(args: AgentArgs) -> Result<(), AgentCommandError> {
             connected.map_err(|source| AgentCommandError::Connect { socket, source })
         }
         AgentCommand::Run(args) if args.service => serve(args),
-        AgentCommand::Run(_) => runtime()?.block_on(init::run(service)).map_err(AgentCommandError::Init),
+        AgentCommand::Run(args) => {
+            let report = args.report();
+            let known = report.read();
+            let give_up = || report.read().filter(|_| known.is_none());
+            match runtime()?.block_on(init::run(service, give_up)).map_err(AgentCommandError::Init)? {
+                Some(why) => Err(AgentCommandError::Program(why)),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+impl RunArgs {
+    fn report(&self) -> Report {
+        Report::new(&self.termination_log, self.socket.parent().unwrap_or(Path::new("/")))
     }
 }
 
@@ -153,6 +176,7 @@ fn serve(args: RunArgs) -> Result<(), AgentCommandError> {
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| AgentCommandError::Init(error.into()))?;
+    let report = args.report();
     let home = home(args.home);
     let mut options = Options::new(home.clone(), args.output, variables(&home), Arc::new(SystemClock));
     options.shell = args.shell;
@@ -166,30 +190,56 @@ fn serve(args: RunArgs) -> Result<(), AgentCommandError> {
         let listener = listen::bind(&socket).map_err(|source| AgentCommandError::Listen { socket, source })?;
         let agent = Agent::new(options);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "the workspace runs");
-        if !args.program.is_empty() {
-            main_program(&agent, args.program).await;
-        }
+        let program = async {
+            if args.program.is_empty() {
+                future::pending().await
+            } else {
+                main_program(&agent, args.program, &report).await
+            }
+        };
         let mut terminate = signal(SignalKind::terminate()).map_err(AgentCommandError::Init)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentCommandError::Init)?;
         let stop = CancellationToken::new();
         let asked_to_end = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            let failed = tokio::select! {
+                _ = terminate.recv() => None,
+                _ = interrupt.recv() => None,
+                why = program => Some(why),
+            };
             stop.cancel();
+            failed
         };
-        tokio::join!(listen::serve(listener, &agent, stop.clone()), asked_to_end);
-        Ok(())
+        let ((), failed) = tokio::join!(listen::serve(listener, &agent, stop.clone()), asked_to_end);
+        failed.map_or(Ok(()), |why| Err(AgentCommandError::Program(why)))
     })
 }
 
-/// Starts the workspace's own program. The workspace is there without it too: that is how to find out what is wrong.
-async fn main_program(agent: &Agent, program: Vec<String>) {
-    match agent.start_main(program).await {
-        Ok(process) => tracing::info!(process_id = process.process_id, command = process.command, "started"),
-        Err(failure) => tracing::error!(%failure, "the workspace's program did not start"),
+/// Runs the workspace's own program. The workspace is there without it too: that is how to find out what is wrong. So this
+/// completes only where a failure is to be reported by the container's end, and was.
+async fn main_program(agent: &Agent, program: Vec<String>, report: &Report) -> String {
+    let started = Instant::now();
+    let failed = match agent.start_main(program).await {
+        Ok((process, ended)) => {
+            tracing::info!(process_id = process.process_id, command = process.command, "started");
+            match ended.await {
+                Ok(Some(code)) if code != 0 && started.elapsed() < AT_ONCE => {
+                    Some(format!("ended at once (exit code {code})"))
+                }
+                Ok(_) | Err(_) => None,
+            }
+        }
+        Err(failure) => {
+            tracing::error!(%failure, "the workspace's program did not start");
+            Some(format!("did not start: {failure}"))
+        }
+    };
+    if let Some(why) = failed.filter(|_| report.is_due()) {
+        match report.write(&why) {
+            Ok(()) => return why,
+            Err(error) => tracing::error!(%error, "that the workspace's program failed cannot be reported"),
+        }
     }
+    future::pending().await
 }
 
 fn home(given: Option<PathBuf>) -> PathBuf {

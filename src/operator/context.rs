@@ -5,6 +5,7 @@ use super::{
     apply::FIELD_MANAGER,
     cache::Cache,
     census::ActiveGrants,
+    definitions::Definitions,
     events::Events,
     metrics::{Metrics, Verb},
     probe::Probe,
@@ -37,6 +38,8 @@ pub struct Context {
     pub world: Arc<World>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// What the cluster serves of the custom resources.
+    pub definitions: Arc<Definitions>,
     /// Publishes Events.
     pub events: Events,
     /// Asks servers.
@@ -51,6 +54,17 @@ pub struct Context {
     memories: Mutex<HashMap<EndpointKey, Memory>>,
 }
 
+/// How the operator reports.
+#[derive(Debug)]
+pub struct Reports {
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Which fields of a status the cluster knows.
+    pub definitions: Arc<Definitions>,
+    /// Publishes Events.
+    pub events: Events,
+}
+
 /// What is remembered of an endpoint. All of it can be lost: it saves requests, and spaces retries out.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
@@ -62,8 +76,6 @@ pub struct Memory {
     pub foreign_secrets: BTreeSet<String>,
     /// The last report of every server that runs.
     pub loaded: Known,
-    /// When every server was last asked, those too that had loaded everything.
-    pub asked: Option<Timestamp>,
     /// The last verification that came to a conclusion.
     pub verified: Option<Verification>,
     /// The generation of a manifest that cannot be read, once its status says so.
@@ -84,11 +96,13 @@ pub struct Verification {
 impl Context {
     /// With nothing remembered.
     #[must_use]
-    pub fn new(client: Client, world: Arc<World>, metrics: Arc<Metrics>, events: Events, settings: &Settings) -> Self {
+    pub fn new(client: Client, world: Arc<World>, reports: Reports, settings: &Settings) -> Self {
+        let Reports { metrics, definitions, events } = reports;
         Self {
             client,
             world,
             metrics,
+            definitions,
             events,
             probe: Probe::new(Arc::clone(&settings.clock)),
             clock: Arc::clone(&settings.clock),
@@ -150,11 +164,13 @@ impl Context {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
     {
         let api: Api<Guarded<K>> = Api::namespaced(self.client.clone(), namespace);
+        let kind = K::kind(&());
+        let status = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
         let patch = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
             "metadata": {"name": name},
-            "status": status,
+            "status": self.definitions.reduced(&kind, status),
         });
         match api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await {
             Ok(written) => {

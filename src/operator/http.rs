@@ -1,6 +1,6 @@
 //! The operator's own listener: `/healthz`, `/readyz` and `/metrics`.
 
-use super::metrics::Metrics;
+use super::{definitions::Definitions, metrics::Metrics};
 use axum::{
     Router,
     extract::State,
@@ -20,6 +20,8 @@ pub struct Health {
     pub metrics: Arc<Metrics>,
     /// Whether the operator takes part in the election: it reached the API server and may use its Lease.
     pub ready: Arc<AtomicBool>,
+    /// Whether the cluster's custom resource definitions are as new as the operator.
+    pub definitions: Arc<Definitions>,
 }
 
 /// The routes.
@@ -32,10 +34,12 @@ pub fn router(health: Health) -> Router {
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
-    if health.ready.load(Ordering::Relaxed) {
-        return "ok\n".into_response();
+    let problem = health.definitions.problem();
+    let waiting = || (!health.ready.load(Ordering::Relaxed)).then(|| "the Lease has not been read yet".to_owned());
+    match problem.or_else(waiting) {
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response(),
+        None => "ok\n".into_response(),
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "the Lease has not been read yet\n").into_response()
 }
 
 async fn metrics(State(health): State<Health>) -> Response {

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod census;
 mod collector;
 pub mod context;
+pub mod definitions;
 pub mod diff;
 pub mod events;
 mod follow;
@@ -90,7 +91,11 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
         .with_graceful_shutdown(shutdown.clone().cancelled_owned())
         .into_future();
     let taking_part = || health.ready.store(true, Ordering::Relaxed);
-    let term = |end| term::run(client.clone(), settings.clone(), Arc::clone(&health.metrics), end);
+    let definitions = Arc::clone(&health.definitions);
+    let term = |end| {
+        let metrics = Arc::clone(&health.metrics);
+        term::run(client.clone(), settings.clone(), metrics, Arc::clone(&definitions), end)
+    };
     let election = settings.election.run(&client, &shutdown, taking_part, term);
     let listening = async { server.await.map_err(OperatorError::Serve) };
     let leading = async {
@@ -98,5 +103,9 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
         shutdown.cancel();
         ended
     };
-    tokio::try_join!(listening, leading).map(drop)
+    let following = async {
+        shutdown.run_until_cancelled(definitions.follow(&client)).await;
+        Ok(())
+    };
+    tokio::try_join!(listening, leading, following).map(drop)
 }

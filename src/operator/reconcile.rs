@@ -38,7 +38,8 @@ use tokio::time::Instant;
 
 /// How often an endpoint at rest is verified again.
 const VERIFY_EVERY: SignedDuration = SignedDuration::from_mins(10);
-/// How often a server is asked again that has loaded everything.
+/// How often servers that have loaded everything are asked again: what they report of their peers, and of a certificate
+/// that is renewed, changes without a change that the operator sees.
 const ASK_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// How often one that did not answer as it should.
 const VERIFY_FAILED_EVERY: SignedDuration = SignedDuration::from_secs(10);
@@ -183,7 +184,8 @@ async fn report_unreadable(
     tracing::warn!(namespace, name, error, "an McpEndpoint cannot be read");
     let message = format!("the manifest cannot be read: {error}; update the CRDs and the operator to the same version");
     let obstacle = Obstacle { reason: reason::INVALID, message };
-    let conditions = conditions(&[status::blocked(&obstacle)], &[], generation, context.clock.now());
+    let findings = status::blocked_findings(&obstacle);
+    let conditions = conditions(&findings, &[], generation, context.clock.now());
     let status = json!({"observedGeneration": generation, "conditions": conditions});
     context
         .write_status(&context.world.endpoints, namespace, name, &status)
@@ -245,12 +247,15 @@ impl Reconcile<'_> {
             let again = if last.outcome.is_ok() { VERIFY_EVERY } else { VERIFY_FAILED_EVERY };
             last.at.checked_add(again).ok()
         });
-        let ask = memory.asked.filter(|_| !servers.is_empty()).and_then(|asked| asked.checked_add(ASK_EVERY).ok());
-        self.context.wakeups.set(self.key, plan.next_change.into_iter().chain(next).chain(ask).min());
+        let now = self.context.clock.now();
+        let ask = (!servers.is_empty()).then(|| now.checked_add(ASK_EVERY).ok()).flatten();
+        let rollout = self.rollout(now);
+        let times = plan.next_change.into_iter().chain(next).chain(ask).chain(rollout.look_again);
+        self.context.wakeups.set(self.key, times.min());
 
         let named: Vec<(String, Report)> = servers.iter().map(|server| server.name.clone()).zip(reports).collect();
-        self.report(&clients, &plan, &named, memory, obstacle.as_ref()).await?;
-        let lagging = named.iter().any(|(_, report)| !status::has_loaded(report, &plan.revision));
+        self.report(&clients, &plan, &named, &rollout, memory, obstacle.as_ref()).await?;
+        let lagging = named.iter().any(|(_, report)| !status::is_current(report, &plan.revision));
         let unverified = servers.iter().any(|server| server.ready) && memory.verified.is_none();
         Ok(match obstacle {
             _ if lagging || unverified => Progress::Waiting,
@@ -338,18 +343,8 @@ impl Reconcile<'_> {
 
     /// Asks the servers what they have loaded, and tells those that lag.
     async fn load(&self, servers: &[Server], plan: &Plan, memory: &mut Memory) -> Result<Vec<Report>, ReconcileError> {
-        // What a server says of its loaded files does not change, what it says of its peers does.
         let now = self.context.clock.now();
-        if memory.asked.is_none_or(|asked| now.duration_since(asked) >= ASK_EVERY) {
-            memory.loaded.clear();
-            memory.asked = Some(now);
-        }
-        let reports = servers::ask(&self.context.probe, servers, &plan.revision, &memory.loaded).await;
-        memory.loaded = servers
-            .iter()
-            .zip(&reports)
-            .filter_map(|(server, report)| Some((server.incarnation.clone(), report.as_ref().ok()?.clone())))
-            .collect();
+        let reports = servers::ask(&self.context.probe, servers, &plan.revision, &mut memory.loaded, now).await;
         let lagging = servers.iter().zip(&reports).filter(|(_, report)| !status::has_loaded(report, &plan.revision));
         let Context { client, metrics, world, .. } = self.context;
         try_join_all(lagging.map(async |(server, _)| {

@@ -5,16 +5,17 @@ use super::{
     context::{Context, Memory},
     reconcile::{Progress, Reconcile, ReconcileError},
     servers::Report,
-    status::{self, Notes, Observed, Obstacle, WayIn, reason},
+    status::{self, Notes, Observed, Obstacle, Rollout, WayIn, reason},
 };
 use crate::{
     api::{
         McpEndpointStatus, OAuthClient, OAuthClientStatus,
-        condition::{CREDENTIALS_LOADED, READY},
+        condition::{AVAILABLE, CREDENTIALS_LOADED, READY, STALLED},
     },
     chain::chain,
     plan::{ClientPlan, CredentialChange, KeyChange, OptionalKind, Plan, PlanError},
 };
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{apps::v1::Deployment, networking::v1::Ingress},
     apimachinery::pkg::apis::meta::v1::Condition,
@@ -22,7 +23,7 @@ use k8s_openapi::{
 use kube::ResourceExt as _;
 
 /// The reasons of `Ready` that call for a person.
-const WARNINGS: [&str; 18] = [
+const WARNINGS: [&str; 20] = [
     reason::NAME_TAKEN,
     reason::APPLY_FAILED,
     reason::INVALID,
@@ -41,6 +42,8 @@ const WARNINGS: [&str; 18] = [
     reason::ANNOTATIONS_REFUSED,
     reason::EXEC_POLICY_MISSING,
     reason::EXEC_POLICY_CHANGED,
+    reason::INGRESS_CLASS_NOT_FOUND,
+    reason::NO_DEFAULT_INGRESS_CLASS,
 ];
 
 /// Writes a client's status.
@@ -59,11 +62,22 @@ pub(super) async fn write_client_status(
 }
 
 impl Reconcile<'_> {
+    /// How far the servers are.
+    pub(super) fn rollout(&self, now: Timestamp) -> Rollout {
+        let world = &self.context.world;
+        let deployment = world.objects.get::<Deployment>(self.namespace, self.name);
+        let pods = world.pods.labelled(self.namespace, (ENDPOINT_LABEL, self.name));
+        let said = self.endpoint.status.iter().flat_map(|status| &status.conditions);
+        let said = said.into_iter().find(|condition| condition.type_ == STALLED);
+        Rollout::observe(deployment.as_deref(), &pods, said, now)
+    }
+
     pub(super) async fn report(
         &self,
         clients: &[OAuthClient],
         plan: &Plan,
         servers: &[(String, Report)],
+        rollout: &Rollout,
         memory: &Memory,
         obstacle: Option<&Obstacle>,
     ) -> Result<(), ReconcileError> {
@@ -72,6 +86,7 @@ impl Reconcile<'_> {
         let ingress = world.objects.get::<Ingress>(self.namespace, self.name);
         let route = world.objects.get_optional(OptionalKind::HttpRoute, self.namespace, self.name);
         let exposure = &self.endpoint.spec.exposure;
+        let missing_class = status::missing_class(exposure.ingress.as_ref(), &world.facts(), ingress.as_deref());
         let way_in = match (&plan.route_problem, &exposure.gateway, &exposure.none) {
             (_, _, Some(_)) => WayIn::None,
             (Some(problem), ..) => WayIn::Refused(problem),
@@ -79,14 +94,19 @@ impl Reconcile<'_> {
                 WayIn::NoGatewayApi
             }
             (None, Some(gateway), None) => WayIn::HttpRoute { parents: &gateway.parent_refs, live: route.as_deref() },
-            (None, None, None) => WayIn::Ingress(ingress.as_deref()),
+            (None, None, None) => {
+                missing_class.as_ref().map_or_else(|| WayIn::Ingress(ingress.as_deref()), WayIn::NoIngressClass)
+            }
         };
         let exec_problem = world.exec_problem();
+        let outdated = self.context.definitions.problem();
+        let outdated = outdated.map(|message| Obstacle { reason: reason::DEFINITIONS_OUTDATED, message });
         let observed = Observed {
             url: &plan.config.url,
             revision: &plan.revision,
             namespace: self.namespace,
             deployment: deployment.as_ref().map(|live| &live.data),
+            rollout,
             way_in,
             notes: Notes {
                 cors: plan.cors_enforcer,
@@ -99,7 +119,9 @@ impl Reconcile<'_> {
             active_grants: self.context.active_grants_at(self.namespace, self.name),
             logins: (self.endpoint.spec.login.len(), &plan.login_problems),
             exec_problem: exec_problem.as_ref(),
+            rotated_for: plan.keys_rotated_for.as_deref(),
             obstacle,
+            definitions: outdated.as_ref(),
         };
         let now = self.context.clock.now();
         let findings = status::endpoint_findings(&observed);
@@ -123,8 +145,9 @@ impl Reconcile<'_> {
         }
         let written = self.context.write_status(&self.context.world.endpoints, self.namespace, self.name, status).await;
         written.map_err(|error| ReconcileError::Status(format!("McpEndpoint {:?}", self.name), Box::new(error)))?;
-        self.tell_readiness(before.map(|before| before.conditions.as_slice()).unwrap_or_default(), &status.conditions)
-            .await;
+        let before = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
+        self.tell_readiness(before, &status.conditions).await;
+        self.tell_stall(before, &status.conditions).await;
         Ok(())
     }
 
@@ -141,6 +164,25 @@ impl Reconcile<'_> {
             self.context.events.note(about, &after.reason, "Reconcile", after.message).await;
         } else if WARNINGS.contains(&after.reason.as_str()) {
             self.context.events.warn(about, &after.reason, "Reconcile", after.message).await;
+        }
+    }
+
+    /// An Event where the servers stall for another reason than before, one was killed for want of memory, or one refused
+    /// its files. Not where `Ready` has told it.
+    async fn tell_stall(&self, before: &[Condition], after: &[Condition]) {
+        let is_bad = |condition: &&Condition| match condition.type_.as_str() {
+            STALLED => true,
+            AVAILABLE => condition.reason == reason::OUT_OF_MEMORY,
+            CREDENTIALS_LOADED => condition.reason == reason::REJECTED,
+            _ => false,
+        };
+        let is_known = |bad: &Condition| before.iter().any(|old| old.type_ == bad.type_ && old.reason == bad.reason);
+        let is_told = |bad: &Condition| {
+            let ready = after.iter().find(|condition| condition.type_ == READY);
+            WARNINGS.contains(&bad.reason.as_str()) && ready.is_some_and(|ready| ready.reason == bad.reason)
+        };
+        for bad in after.iter().filter(is_bad).filter(|bad| !is_known(bad) && !is_told(bad)) {
+            self.context.events.warn(self.endpoint, &bad.reason, "Reconcile", bad.message.clone()).await;
         }
     }
 

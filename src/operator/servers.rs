@@ -17,6 +17,7 @@ use crate::{
 use futures::future::join_all;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -50,8 +51,12 @@ pub struct Incarnation {
     restarts: i64,
 }
 
-/// What servers reported before.
-pub type Known = HashMap<Incarnation, LoadedRevision>;
+/// How long the report of a server that has the planned revision is used again. A later report may differ: a certificate
+/// that is renewed is not part of the revision, and may be refused.
+const REPORT_VALID_FOR: SignedDuration = SignedDuration::from_secs(30);
+
+/// What servers reported before, and when.
+pub type Known = HashMap<Incarnation, (Timestamp, LoadedRevision)>;
 
 /// What a server says of itself, or why it could not be asked.
 pub type Report = Result<LoadedRevision, String>;
@@ -77,13 +82,31 @@ fn server(pod: &DynamicObject) -> Option<Server> {
     })
 }
 
-/// Asks every server what it has loaded, except those that are `known` to have loaded `revision`.
-pub async fn ask(probe: &Probe, servers: &[Server], revision: &Revision, known: &Known) -> Vec<Report> {
-    join_all(servers.iter().map(async |server| match known.get(&server.incarnation) {
-        Some(report) if report.revision == *revision => Ok(report.clone()),
-        _ => loaded(probe, server.address).await.map_err(|error| chain(&error)),
+/// Asks every server what it has loaded, except those that reported a moment ago that they have loaded `revision` and
+/// refused nothing. Keeps the reports of these servers in `known`, and no others.
+pub async fn ask(
+    probe: &Probe,
+    servers: &[Server],
+    revision: &Revision,
+    known: &mut Known,
+    now: Timestamp,
+) -> Vec<Report> {
+    let reports = join_all(servers.iter().map(async |server| match known.get(&server.incarnation) {
+        Some((at, report)) if is_valid(*at, report, revision, now) => Ok((*at, report.clone())),
+        _ => loaded(probe, server.address).await.map(|report| (now, report)).map_err(|error| chain(&error)),
     }))
-    .await
+    .await;
+    *known = servers
+        .iter()
+        .zip(&reports)
+        .filter_map(|(server, report)| Some((server.incarnation.clone(), report.as_ref().ok()?.clone())))
+        .collect();
+    reports.into_iter().map(|report| report.map(|(_, report)| report)).collect()
+}
+
+/// Whether a report from before can be used again.
+fn is_valid(at: Timestamp, report: &LoadedRevision, revision: &Revision, now: Timestamp) -> bool {
+    report.revision == *revision && report.rejected.is_none() && now.duration_since(at) < REPORT_VALID_FOR
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -139,5 +162,32 @@ pub async fn tell(
         // Gone, or replaced: its successor mounts the newest files.
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_used_again_while_it_is_recent_and_refuses_nothing() {
+        let (new, old) = (Revision::of(b"new", b"", b"", b""), Revision::of(b"old", b"", b"", b""));
+        let report = |revision: &Revision, rejected: Option<&str>| LoadedRevision {
+            revision: revision.clone(),
+            version: "1".to_owned(),
+            rejected: rejected.map(ToOwned::to_owned),
+            untrusted_forwarders: Vec::new(),
+        };
+        let now = Timestamp::from_second(1000).unwrap();
+        for (report, age, valid) in [
+            (report(&new, None), 0, true),
+            (report(&new, None), 29, true),
+            (report(&new, None), 30, false),
+            (report(&old, None), 0, false),
+            (report(&new, Some("tls.crt is missing")), 0, false),
+        ] {
+            let at = now - SignedDuration::from_secs(age);
+            assert_eq!(is_valid(at, &report, &new, now), valid, "{report:?} after {age} s");
+        }
     }
 }

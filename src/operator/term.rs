@@ -2,7 +2,8 @@
 
 use super::{
     Settings, collector,
-    context::Context,
+    context::{Context, Reports},
+    definitions::Definitions,
     events::Events,
     follow::{Concerned, follow},
     metrics::Metrics,
@@ -29,11 +30,21 @@ const KINDS_CHECK: Duration = Duration::from_mins(5);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Reconciles until `end`; what is under way then finishes.
-pub async fn run(client: Client, settings: Settings, metrics: Arc<Metrics>, end: CancellationToken) {
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    definitions: Arc<Definitions>,
+    end: CancellationToken,
+) {
     metrics.set_leader(true);
     while !end.is_cancelled() {
+        // Without the kinds of its own, every watch would fail.
+        if end.run_until_cancelled(definitions.served()).await.is_none() {
+            break;
+        }
         // A world is for the kinds that the cluster offers: another offer, another world.
-        if let Err(error) = reconcile_all(&client, &settings, &metrics, &end).await {
+        if let Err(error) = reconcile_all(&client, &settings, &metrics, &definitions, &end).await {
             tracing::warn!(error = chain(&error), "the API server cannot be asked for its kinds; retrying");
             tokio::select! {
                 () = end.cancelled() => {}
@@ -48,8 +59,10 @@ async fn reconcile_all(
     client: &Client,
     settings: &Settings,
     metrics: &Arc<Metrics>,
+    definitions: &Arc<Definitions>,
     end: &CancellationToken,
 ) -> Result<(), kube::Error> {
+    let served = definitions.state();
     let world = Arc::new(World::new(client, settings).await?);
     let concerned = Concerned { endpoints: Queue::default(), workspaces: Queue::default() };
     let (endpoint_news, workspace_news) = (concerned.endpoints.clone(), concerned.workspaces.clone());
@@ -57,7 +70,8 @@ async fn reconcile_all(
     follow(&world, client, &settings.namespaces, &concerned, &mut tasks);
 
     let events = Events::new(client.clone(), &settings.election.identity);
-    let context = Arc::new(Context::new(client.clone(), Arc::clone(&world), Arc::clone(metrics), events, settings));
+    let reports = Reports { metrics: Arc::clone(metrics), definitions: Arc::clone(definitions), events };
+    let context = Arc::new(Context::new(client.clone(), Arc::clone(&world), reports, settings));
     let manager = Arc::new(workspaces::Manager::new(Arc::clone(&context)));
     let counted = concerned.endpoints.clone();
     tasks.spawn({
@@ -117,9 +131,16 @@ async fn reconcile_all(
             }
         }
     };
+    let same_definitions = async {
+        definitions.changed_from(&served).await;
+        tracing::info!("the custom resource definitions have changed; starting over");
+        over.cancel();
+        future::pending().await
+    };
     tokio::select! {
         _ = future::join(of_endpoints, of_workspaces) => {}
         () = same_kinds => {}
+        () = same_definitions => {}
     }
     tasks.shutdown().await;
     Ok(())

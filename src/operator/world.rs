@@ -3,7 +3,7 @@
 //! Custom resources come whole; of everything else only objects with the label of an endpoint or of a workspace, stripped
 //! of what nobody here reads. So memory grows with those, not with the cluster.
 
-use super::cache::Cache;
+use super::{cache::Cache, status::kept_of_pod};
 use crate::{
     api::{
         McpEndpoint, OAuthClient, OAuthGrant, Workspace, WorkspaceTemplate,
@@ -323,8 +323,8 @@ fn strip_grant(grant: &mut Guarded<OAuthGrant>) {
     }
 }
 
-/// Of a pod, its address, phase, readiness and restarts are used.
-fn strip_pod(pod: &mut DynamicObject) {
+/// Of a server's pod, its address, phase, readiness and restarts are used, and what keeps it from running.
+pub(in crate::operator) fn strip_pod(pod: &mut DynamicObject) {
     strip(pod);
     let status = pod.data.get("status").unwrap_or(&Value::Null);
     let restarts: i64 = status["containerStatuses"]
@@ -338,7 +338,11 @@ fn strip_pod(pod: &mut DynamicObject) {
         .into_iter()
         .flatten()
         .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-    pod.data = json!({"phase": status["phase"], "podIP": status["podIP"], "ready": ready, "restarts": restarts});
+    let (unscheduled, containers) = kept_of_pod(status);
+    pod.data = json!({
+        "phase": status["phase"], "podIP": status["podIP"], "ready": ready, "restarts": restarts,
+        "unscheduled": unscheduled, "containers": containers,
+    });
 }
 
 /// Of a workspace's pod, what says why it does not run.

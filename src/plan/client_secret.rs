@@ -1,10 +1,12 @@
 //! One client's generated secret over time, as its Secret holds it.
 //!
 //! Made once, kept while its Secret is whole, replaced on schedule with an overlap in which both count, and replaced at
-//! once, without overlap, when somebody deletes or empties the Secret: that is how a person revokes a leaked one.
+//! once, without overlap, when somebody deletes or empties the Secret: that is how a person revokes a leaked one. A person
+//! who wants another one at once, but nobody cut off, asks for it by an annotation of the client.
 
 use super::{
-    CredentialChange, PREVIOUS_EXPIRES_ANNOTATION, PREVIOUS_HASH_ANNOTATION, ROTATED_AT_ANNOTATION, metadata::Owner,
+    CredentialChange, PREVIOUS_EXPIRES_ANNOTATION, PREVIOUS_HASH_ANNOTATION, ROTATE_ANNOTATION, ROTATED_AT_ANNOTATION,
+    metadata::Owner,
 };
 use crate::{
     api::{OAuthClient, client::Rotation, quantity::Span},
@@ -31,6 +33,8 @@ pub(super) struct Credential {
     pub(super) rotated_at: Timestamp,
     /// The secret before, while it counts.
     previous: Option<(SecretHash, Timestamp)>,
+    /// The request for a rotation that was acted on last.
+    pub(super) request: Option<String>,
 }
 
 impl Credential {
@@ -39,29 +43,45 @@ impl Credential {
         observed: Option<&Secret>,
         client_id: &str,
         rotation: Option<&Rotation>,
+        request: Option<&str>,
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> (Self, Option<CredentialChange>) {
         let now = whole_seconds(now);
-        let Some(observed) = observed else { return (Self::generate(now, rng), Some(CredentialChange::Created)) };
-        let Some(held) = Self::read(observed, now) else {
-            return (Self::generate(now, rng), Some(CredentialChange::Healed));
+        let Some(observed) = observed else {
+            return (Self::generate(request, now, rng), Some(CredentialChange::Created));
         };
-        match rotation {
-            Some(rotation) if after(held.rotated_at, rotation.interval) <= now => {
-                let end = after(now, rotation.overlap);
-                let previous = (now < end).then(|| (SecretHash::of(client_id, &held.secret), end));
-                (Self { previous, ..Self::generate(now, rng) }, Some(CredentialChange::Rotated))
-            }
-            _ => (held, None),
+        let Some(held) = Self::read(observed, now) else {
+            return (Self::generate(request, now, rng), Some(CredentialChange::Healed));
+        };
+        let is_due = rotation.is_some_and(|rotation| after(held.rotated_at, rotation.interval) <= now);
+        // Two secrets count at most: a request in an overlap waits for its end, so that nobody is cut off.
+        if !is_due && (!held.awaits(request) || held.previous.is_some()) {
+            return (held, None);
         }
+        let end = after(now, rotation.map_or_else(Rotation::default_overlap, |rotation| rotation.overlap));
+        let previous = (now < end).then(|| (SecretHash::of(client_id, &held.secret), end));
+        let request = request.or(held.request.as_deref());
+        (Self { previous, ..Self::generate(request, now, rng) }, Some(CredentialChange::Rotated))
     }
 
-    fn generate(now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
+    /// Whether this request has not been acted on.
+    fn awaits(&self, request: Option<&str>) -> bool {
+        request.is_some() && request != self.request.as_deref()
+    }
+
+    /// When the secret is replaced next.
+    pub(super) fn next_rotation(&self, rotation: Option<&Rotation>, request: Option<&str>) -> Option<Timestamp> {
+        let scheduled = rotation.map(|rotation| after(self.rotated_at, rotation.interval));
+        let requested = self.previous.as_ref().filter(|_| self.awaits(request)).map(|(_, end)| *end);
+        scheduled.into_iter().chain(requested).min()
+    }
+
+    fn generate(request: Option<&str>, now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
         let mut bytes = [0_u8; SECRET_BYTES];
         rng.fill_bytes(&mut bytes);
         let secret = format!("{SECRET_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
-        Self { secret, rotated_at: now, previous: None }
+        Self { secret, rotated_at: now, previous: None, request: request.map(ToOwned::to_owned) }
     }
 
     /// `None` where the secret itself cannot be used.
@@ -79,7 +99,8 @@ impl Credential {
             .filter(|(_, end)| now < *end);
         // A time to come would put the rotation off, maybe for ever.
         let rotated_at = time(ROTATED_AT_ANNOTATION).filter(|at| *at <= now).unwrap_or(now);
-        Some(Self { secret: held.to_owned(), rotated_at, previous })
+        let request = annotation(ROTATE_ANNOTATION).map(ToOwned::to_owned);
+        Some(Self { secret: held.to_owned(), rotated_at, previous, request })
     }
 
     /// The secrets that count.
@@ -94,6 +115,9 @@ impl Credential {
         let mut metadata = owner.client_metadata(name, client);
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.insert(ROTATED_AT_ANNOTATION.to_owned(), self.rotated_at.to_string());
+        if let Some(request) = &self.request {
+            annotations.insert(ROTATE_ANNOTATION.to_owned(), request.clone());
+        }
         if let Some((hash, end)) = &self.previous {
             annotations.insert(PREVIOUS_HASH_ANNOTATION.to_owned(), hash.as_str().to_owned());
             annotations.insert(PREVIOUS_EXPIRES_ANNOTATION.to_owned(), end.to_string());

@@ -2,9 +2,10 @@
 
 use super::{
     ClientPlan, ClientProblem, Inputs,
-    client_secret::{Credential, after, text},
+    client_secret::{Credential, text},
     keys, login,
     metadata::{Component, Owner},
+    rotation_request,
 };
 use crate::{
     api::{
@@ -68,6 +69,7 @@ pub(super) fn plan<'a>(
             secret_name: secret_name(client).filter(|_| external.is_none()),
             rotated_at: None,
             next_rotation: None,
+            rotated_for: None,
             problem: None,
             change: None,
         };
@@ -81,11 +83,15 @@ pub(super) fn plan<'a>(
             (Some(_), Some(existing)) => verify_existing(inputs, owner, client, existing),
             (Some(name), None) => claim(inputs, owner, client, name, &mut taken).map(|observed| {
                 let rotation = client.spec.secret.as_ref().and_then(|secret| secret.rotation.as_ref());
-                let (credential, change) = Credential::next(observed, &plan.client_id, rotation, inputs.now, rng);
+                let request = rotation_request(&client.metadata);
+                let request = request.as_deref();
+                let (credential, change) =
+                    Credential::next(observed, &plan.client_id, rotation, request, inputs.now, rng);
                 let desired = credential.render(owner, client, name, url);
                 planned.secrets.push(ClientSecret { desired, observed, generated: change.is_some() });
                 plan.rotated_at = Some(credential.rotated_at);
-                plan.next_rotation = rotation.map(|rotation| after(credential.rotated_at, rotation.interval));
+                plan.next_rotation = credential.next_rotation(rotation, request);
+                plan.rotated_for.clone_from(&credential.request);
                 plan.change = change;
                 credential.verifiers(&plan.client_id)
             }),

@@ -54,6 +54,8 @@ pub(super) struct Schedule {
     pub(super) keep_at_most: Duration,
     /// How many there are at most: the next rotation waits until one has gone.
     pub(super) most: usize,
+    /// Whether somebody asked for a successor, whatever the key's age.
+    pub(super) asked: bool,
 }
 
 /// What was done.
@@ -97,7 +99,7 @@ impl Schedule {
         let has_successor = keys.iter().skip(1).any(|key| key.expires_at().is_none());
         let due = keys.first().map(|first| after(first.created_at(), self.interval));
         let may_rotate = !has_successor && keys.len() < self.most;
-        if may_rotate && due.is_some_and(|due| due <= now) {
+        if may_rotate && (self.asked || due.is_some_and(|due| due <= now)) {
             keys.push(make()?);
             step.published = true;
         }

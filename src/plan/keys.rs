@@ -2,9 +2,10 @@
 //! once, replaced on schedule, and healed one by one where they are damaged.
 
 use super::{
-    Inputs, KeyChange, PlanError, PlannedObject, json,
+    Inputs, KeyChange, PlanError, PlannedObject, ROTATE_ANNOTATION, json,
     key_schedule::Schedule,
     metadata::{Component, Owner},
+    rotation_request,
 };
 use crate::{
     api::endpoint::Tokens,
@@ -36,6 +37,8 @@ pub(super) struct Planned {
     pub(super) keys: SigningKeys,
     /// What was done to the keys, worth an Event.
     pub(super) changes: Vec<KeyChange>,
+    /// The request for a rotation that was acted on last.
+    pub(super) rotated_for: Option<String>,
     /// When something is to be done next.
     pub(super) next_change: Option<Timestamp>,
 }
@@ -51,13 +54,19 @@ pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoR
     let Found { mut keys, whole, damaged } = Found::read(held.unwrap_or_default());
     let before = keys.clone();
     let (now, tokens) = (inputs.now, &owner.endpoint().spec.tokens);
-    let signing = signing(tokens)
+    let request = rotation_request(&owner.endpoint().metadata);
+    let acted_on = observed.and_then(|secret| secret.metadata.annotations.as_ref()?.get(ROTATE_ANNOTATION)).cloned();
+    let asked = observed.is_some() && request.is_some() && request != acted_on;
+    let signing = Schedule { asked, ..signing(tokens) }
         .advance(&mut keys.keys, now, || SigningKey::generate(now, rng).map_err(PlanError::SigningKey))?;
-    let sealing =
-        match sealing(tokens).advance(&mut keys.sealing, now, || Ok::<_, Infallible>(SealingKey::generate(now, rng))) {
-            Ok(step) => step,
-            Err(never) => match never {},
-        };
+    let sealing = match (Schedule { asked: asked && signing.published, ..sealing(tokens) }).advance(
+        &mut keys.sealing,
+        now,
+        || Ok::<_, Infallible>(SealingKey::generate(now, rng)),
+    ) {
+        Ok(step) => step,
+        Err(never) => match never {},
+    };
     let file = match held {
         Some(file) if whole && keys == before => file.to_vec(),
         _ => json(&keys)?.into_bytes(),
@@ -70,8 +79,14 @@ pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoR
         (signing.promoted, KeyChange::Rotated),
     ];
     let generated = [signing, sealing].iter().any(|step| step.begun || step.published);
+    // A request while a successor is on its way waits until that signs.
+    let rotated_for = if signing.begun || signing.published { request.or(acted_on) } else { acted_on };
+    let mut metadata = owner.metadata(name, Component::Credentials);
+    if let Some(request) = &rotated_for {
+        metadata.annotations.get_or_insert_default().insert(ROTATE_ANNOTATION.to_owned(), request.clone());
+    }
     let secret = Secret {
-        metadata: owner.metadata(name, Component::Credentials),
+        metadata,
         data: Some([(KEYS_FILE.to_owned(), ByteString(file.clone()))].into()),
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
@@ -80,6 +95,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoR
         secret: PlannedObject::credentials(&secret, observed, generated)?,
         file,
         keys,
+        rotated_for,
         changes: changes.into_iter().filter_map(|(is_so, change)| is_so.then_some(change)).collect(),
         next_change: [signing.next, sealing.next].into_iter().flatten().min(),
     })
@@ -87,14 +103,14 @@ pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoR
 
 fn signing(tokens: &Tokens) -> Schedule {
     let keep = tokens.access_lifetime.as_duration().max(LONGEST_ACCESS).saturating_add(MARGIN);
-    Schedule { interval: tokens.key_rotation.as_duration(), keep, keep_at_most: keep, most: 3 }
+    Schedule { interval: tokens.key_rotation.as_duration(), keep, keep_at_most: keep, most: 3, asked: false }
 }
 
 /// Refresh tokens that were made with a key may come back for as long as a grant lasts.
 fn sealing(tokens: &Tokens) -> Schedule {
     let keep = tokens.refresh_lifetime.as_duration().saturating_add(MARGIN);
     let keep_at_most = keep.max(LONGEST_REFRESH.saturating_add(MARGIN));
-    Schedule { interval: tokens.key_rotation.as_duration(), keep, keep_at_most, most: 64 }
+    Schedule { interval: tokens.key_rotation.as_duration(), keep, keep_at_most, most: 64, asked: false }
 }
 
 /// What is usable in a file.

@@ -36,7 +36,7 @@ use crate::{
     config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig, SigningKeys},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::core::DynamicObject;
 pub use exec_policy::{EXEC_POLICY, ExecPolicyProblem, check as check_exec_policy};
 pub use exposure_rules::{ExposureRules, ExposureRulesError};
@@ -63,10 +63,16 @@ pub const MANAGED_BY: &str = "portcullis";
 pub const REVISION_ANNOTATION: &str = "portcullis.dev/revision";
 /// On a client's Secret: when its secret was made (RFC 3339).
 pub const ROTATED_AT_ANNOTATION: &str = "portcullis.dev/rotated-at";
+/// On an `OAuthClient`: another value than before has its secret replaced, with the overlap of a scheduled rotation. On an
+/// `McpEndpoint`: the same of its keys. On their Secrets: the value that was acted on last.
+pub const ROTATE_ANNOTATION: &str = "portcullis.dev/rotate";
 /// On a client's Secret: the hash of the secret before, while both count.
 pub const PREVIOUS_HASH_ANNOTATION: &str = "portcullis.dev/previous-hash";
 /// On a client's Secret: when the secret before stops counting (RFC 3339).
 pub const PREVIOUS_EXPIRES_ANNOTATION: &str = "portcullis.dev/previous-expires-at";
+
+/// How many characters of [`ROTATE_ANNOTATION`] count.
+const LONGEST_REQUEST: usize = 128;
 
 /// Everything that a plan depends on.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +166,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
         revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys.file, login_file.as_bytes()),
         signing_keys: keys.keys,
         key_changes: keys.changes,
+        keys_rotated_for: keys.rotated_for,
         objects: objects.0,
         next_change: credentials.next_change().into_iter().chain(keys.next_change).min(),
         clients: credentials.plans,
@@ -170,6 +177,12 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
         route_problem: route.problem,
         annotations_note: route.refused,
     })
+}
+
+/// What somebody wrote as [`ROTATE_ANNOTATION`], as far as it is told apart from other values.
+fn rotation_request(metadata: &ObjectMeta) -> Option<String> {
+    let value = metadata.annotations.as_ref()?.get(ROTATE_ANNOTATION)?;
+    Some(value.chars().take(LONGEST_REQUEST).collect())
 }
 
 /// In the order in which to apply them.
@@ -235,6 +248,8 @@ pub struct Plan {
     pub signing_keys: SigningKeys,
     /// What this plan did to them, worth Events.
     pub key_changes: Vec<KeyChange>,
+    /// The value of [`ROTATE_ANNOTATION`] on the endpoint that was acted on last.
+    pub keys_rotated_for: Option<String>,
     /// Every object that should exist, in the order in which to apply them: credentials first, routes last.
     pub objects: Vec<PlannedObject>,
     /// One per client, sorted by name.
@@ -280,6 +295,8 @@ pub struct ClientPlan {
     pub rotated_at: Option<Timestamp>,
     /// When its secret will be replaced.
     pub next_rotation: Option<Timestamp>,
+    /// The value of [`ROTATE_ANNOTATION`] on the client that was acted on last.
+    pub rotated_for: Option<String>,
     /// Why it cannot obtain tokens.
     pub problem: Option<ClientProblem>,
     /// What this plan did to its Secret, worth an Event.
@@ -338,7 +355,7 @@ pub enum ClientProblem {
 pub enum CredentialChange {
     /// The first secret.
     Created,
-    /// The schedule said so.
+    /// It was time by the schedule, or somebody asked for it.
     Rotated,
     /// The Secret was damaged; what was left of it no longer counts.
     Healed,

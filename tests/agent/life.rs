@@ -93,6 +93,38 @@ async fn the_workspaces_own_program_runs_beside() {
     assert_eq!(listed[0].command, "sh -c 'echo from $0; exit 4' 'it self'");
 }
 
+/// As a kubelet does: the container is started again, and its folder is the pod's.
+#[tokio::test]
+async fn a_program_that_fails_at_once_ends_the_first_container_and_says_why() {
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("termination-log");
+    std::fs::write(&log, "").unwrap();
+    for (program, why) in [
+        (&["sh", "-c", "echo trouble >&2; exit 4"][..], "pod.command ended at once (exit code 4)"),
+        (&["no-such-program"], "pod.command did not start: "),
+    ] {
+        let args = [&["--"], program].concat();
+        let setup = Setup { args: &args, termination_log: &log, ..Setup::default() };
+        let mut stage = Stage::with(&setup);
+        let status = timeout(LONG, stage.init.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(1), "{}", stage.log());
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert!(said.starts_with(why), "{said}");
+
+        std::fs::write(&log, "").unwrap();
+        let again = stage.again(&setup);
+        assert_eq!(again.run("echo usable").await.stdout, "usable\n");
+        let tried = if program[0] == "sh" { "has ended" } else { "did not start" };
+        until("its second failure", || again.log().contains(tried)).await;
+        assert_eq!(again.run("echo usable").await.stdout, "usable\n");
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "");
+    }
+    // One that has done its work is no failure.
+    let stage = Stage::with(&Setup { args: &["--", "true"], termination_log: &log, ..Setup::default() });
+    until("its end", || stage.log().contains("has ended")).await;
+    assert_eq!(stage.run("echo usable").await.stdout, "usable\n");
+}
+
 #[tokio::test]
 async fn its_log_says_when_it_began_and_when_commands_ended() {
     let stage = Stage::new();

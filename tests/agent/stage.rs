@@ -46,13 +46,15 @@ pub struct Setup<'a> {
     pub program: &'a Path,
     /// What starts the binary, such as `unshare` with its options.
     pub wrapper: &'a [&'a str],
+    /// Where a kubelet would read why it ended.
+    pub termination_log: &'a Path,
     /// What follows `agent run`.
     pub args: &'a [&'a str],
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { program: Path::new(BINARY), wrapper: &[], args: &[] }
+        Self { program: Path::new(BINARY), wrapper: &[], termination_log: Path::new("/nowhere"), args: &[] }
     }
 }
 
@@ -62,7 +64,15 @@ impl Stage {
     }
 
     pub fn with(setup: &Setup<'_>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap(), setup)
+    }
+
+    /// Another agent in the folder of this one, which has ended.
+    pub fn again(self, setup: &Setup<'_>) -> Self {
+        Self::within(self.folder, setup)
+    }
+
+    fn within(folder: TempDir, setup: &Setup<'_>) -> Self {
         // Other users work there too.
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         let socket = folder.path().join("agent.sock");
@@ -77,6 +87,8 @@ impl Stage {
             .arg(&socket)
             .arg("--output")
             .arg(folder.path().join("output"))
+            .arg("--termination-log")
+            .arg(setup.termination_log)
             .args(setup.args)
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")

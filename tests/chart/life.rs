@@ -1,4 +1,4 @@
-//! Installed, upgraded from the version before with other custom resources, tested, uninstalled, installed again: what
+//! Installed, upgraded to a version with other custom resources, tested, uninstalled, installed again: what
 //! people made with it outlives all of it, and what runs is not rolled.
 
 use crate::{
@@ -18,6 +18,13 @@ use std::{
 
 const QUICKSTART: &str = include_str!("../../examples/quickstart.yaml");
 const TEAM: &str = "dev";
+/// What the Ingress of the example is of.
+const CLASS: &str = r#"
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: edge, annotations: {ingressclass.kubernetes.io/is-default-class: "true"}}
+spec: {controller: example.com/edge}
+"#;
 /// The same image under a name of the next operator's.
 const NEXT: &str = "local/portcullis:next";
 
@@ -37,8 +44,9 @@ async fn what_people_made_outlives_upgrades_and_the_chart_itself() {
     let folder = tempfile::tempdir().unwrap();
     let pinned = format!("--set=serverImage={PINNED}");
 
-    let previous = previous_version(folder.path());
-    let notes = install(&node, &previous, "test", &[&pinned]);
+    node.apply(CLASS);
+    let next = next_version(folder.path());
+    let notes = install(&node, Path::new(CHART), "test", &[&pinned]);
     assert!(notes.contains("Make your first endpoint"), "{notes}");
     assert_eq!(operators(&node).await.len(), 2);
     let names: Vec<String> = operators(&node).await.iter().map(ResourceExt::name_any).collect();
@@ -61,7 +69,7 @@ async fn what_people_made_outlives_upgrades_and_the_chart_itself() {
     assert!(before.iter().any(|line| line.starts_with("OAuthGrant g-kept")), "{before:?}");
 
     // Another operator, other custom resources, the same servers.
-    let said = install(&node, Path::new(CHART), "next", &[&pinned]);
+    let said = install(&node, &next, "next", &[&pinned]);
     assert!(said.contains("REVISION: 2"), "{said}");
     assert!(knows_new_field(&node));
     let all_new = async || {
@@ -72,7 +80,7 @@ async fn what_people_made_outlives_upgrades_and_the_chart_itself() {
     eventually("one of them leads", async || (leaders(&node).await.0 == 1).then_some(())).await;
     ready(&node);
     assert_eq!(made(&node), before);
-    let limits = json!({"spec": {"limits": {"maxConnections": 77}}}).to_string();
+    let limits = json!({"spec": {"limits": {"fromTheFuture": 77}}}).to_string();
     let patched = node.kubectl(&["-n", TEAM, "patch", "mcp/agents", "--type=merge", "-p", &limits]);
     assert!(patched.status.success() && patched.stderr.is_empty(), "{patched:?}");
 
@@ -91,7 +99,7 @@ async fn what_people_made_outlives_upgrades_and_the_chart_itself() {
     assert!(guard.status.success(), "{guard:?}");
 
     // The next installation finds all of it, and works with it.
-    install(&node, Path::new(CHART), "test", &[&pinned]);
+    install(&node, &next, "test", &[&pinned]);
     ready(&node);
     assert_eq!(made(&node), before);
     let deleted = node.kubectl(&["-n", TEAM, "delete", "secret", "ci-agent-oauth"]);
@@ -103,8 +111,8 @@ async fn what_people_made_outlives_upgrades_and_the_chart_itself() {
     .await;
 }
 
-/// The chart as it would have been before `spec.limits.maxConnections`, under a version of its own.
-fn previous_version(folder: &Path) -> PathBuf {
+/// The chart as it would be with a field `spec.limits.fromTheFuture`, under a version of its own.
+fn next_version(folder: &Path) -> PathBuf {
     let copied = Command::new("cp").arg("-r").arg(CHART).arg(folder).status().unwrap();
     assert!(copied.success());
     let chart = folder.join("portcullis");
@@ -115,26 +123,19 @@ fn previous_version(folder: &Path) -> PathBuf {
         assert_ne!(before, after, "{file}");
         fs::write(path, after).unwrap();
     };
-    edit("Chart.yaml", &|text| text.replace("\nversion: 0.1.0", "\nversion: 0.0.9"));
+    edit("Chart.yaml", &|text| text.replace("\nversion: 0.1.0", "\nversion: 0.1.1"));
     edit("files/crds/mcpendpoints.yaml", &|text| {
-        // In the defaults, and where it is described.
-        let mut inside = None;
-        let kept = text.lines().filter(|line| {
-            let indent = line.len() - line.trim_start().len();
-            if line.trim_start().starts_with("maxConnections:") {
-                inside = Some(indent);
-                return false;
-            }
-            inside = inside.filter(|outer| indent > *outer);
-            inside.is_none()
-        });
-        kept.flat_map(|line| [line, "\n"]).collect()
+        let with_new = |line: &str| match line.strip_suffix("maxConnections:") {
+            Some(indent) => format!("{indent}fromTheFuture:\n{indent}  type: integer\n{line}\n"),
+            None => format!("{line}\n"),
+        };
+        text.lines().map(with_new).collect()
     });
     chart
 }
 
 fn knows_new_field(node: &Node) -> bool {
-    node.kubectl(&["explain", "mcpendpoints.spec.limits.maxConnections"]).status.success()
+    node.kubectl(&["explain", "mcpendpoints.spec.limits.fromTheFuture"]).status.success()
 }
 
 /// Helm waits by the rules of kstatus, as Argo CD and Flux do, and needs to be told nothing of these kinds.

@@ -15,6 +15,7 @@ mod script;
 mod support;
 
 mod breaking;
+mod conditions;
 mod harness;
 mod stage;
 mod story;

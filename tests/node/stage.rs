@@ -57,7 +57,7 @@ pub struct Stage<'n> {
     servers: Arc<Mutex<Vec<SocketAddr>>>,
     _door: JoinSet<()>,
     /// Where the node is the test's own, so is the operator.
-    _operator: Option<Operator>,
+    pub operator: Option<Operator>,
 }
 
 impl Stage<'static> {
@@ -65,7 +65,7 @@ impl Stage<'static> {
     pub async fn shared(more: &Value) -> Option<Self> {
         static OPERATOR: OnceCell<Operator> = OnceCell::const_new();
         let node = Node::shared_of_ours().await?;
-        OPERATOR.get_or_init(|| operator(node)).await;
+        OPERATOR.get_or_init(|| operator_of(node)).await;
         Some(Stage::set(node, more, None).await)
     }
 }
@@ -73,7 +73,7 @@ impl Stage<'static> {
 impl<'n> Stage<'n> {
     /// One on a node of the test's own, with an operator of its own.
     pub async fn on(node: &'n Node, more: &Value) -> Self {
-        let operator = operator(node).await;
+        let operator = operator_of(node).await;
         Self::set(node, more, Some(operator)).await
     }
 
@@ -92,7 +92,7 @@ impl<'n> Stage<'n> {
             url: format!("{origin}/mcp"),
             servers,
             _door: door,
-            _operator: operator,
+            operator,
         };
         stage.kubectl(&["label", "namespace", &stage.namespace, "pod-security.kubernetes.io/enforce=restricted"]);
         stage.apply(&stage.manifests(more));
@@ -289,7 +289,7 @@ pub fn template() -> Value {
 }
 
 /// The operator, with the rights and the policy that are delivered with it, and this checkout's servers.
-async fn operator(node: &Node) -> Operator {
+pub async fn operator_of(node: &Node) -> Operator {
     install(node);
     let image = format!("--server-image={}", node.portcullis_image().await);
     Operator::start(node, node.url(), "one", &[&image]).await

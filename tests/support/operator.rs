@@ -9,8 +9,17 @@ pub const OPERATOR: &str = "system:serviceaccount:portcullis-system:portcullis-o
 /// How long anything may take that happens by itself: far more than it takes on a machine that does much else.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Installs the rights of `deploy/`, and the policies that narrow them.
+/// What Ingresses are of where an endpoint names no class.
+const CLASS: &str = r#"
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: edge, annotations: {ingressclass.kubernetes.io/is-default-class: "true"}}
+spec: {controller: example.com/edge}
+"#;
+
+/// Installs the rights of `deploy/`, the policies that narrow them, and an IngressClass that is the cluster's default.
 pub fn install(server: &ApiServer) {
+    server.apply(CLASS);
     server.apply(include_str!("../../deploy/namespace.yaml"));
     server.apply(include_str!("../../deploy/rbac.yaml"));
     server.apply(include_str!("../../deploy/exec-policy.yaml"));
@@ -59,6 +68,12 @@ impl Operator {
     /// All that it printed.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Status and body of its readiness.
+    pub async fn readiness(&self) -> Option<(u16, String)> {
+        let answer = reqwest::get(format!("http://{}/readyz", self.listen)).await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
     /// Its metrics, as Prometheus sees them.

@@ -92,8 +92,12 @@ async fn read(source: &ProjectedVolumeSource, client: &Client, namespace: &str) 
     let mut files = Files::new();
     for source in source.sources.iter().flatten() {
         let (items, data) = if let Some(source) = &source.secret {
-            let secret: Secret = Api::namespaced(client.clone(), namespace).get(&source.name).await?;
-            (&source.items, bytes(secret.data))
+            let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+            match secrets.get_opt(&source.name).await? {
+                Some(secret) => (&source.items, bytes(secret.data)),
+                None if source.optional == Some(true) => continue,
+                None => return Err(format!("there is no Secret {:?}", source.name).into()),
+            }
         } else if let Some(source) = &source.config_map {
             let config_map: ConfigMap = Api::namespaced(client.clone(), namespace).get(&source.name).await?;
             let text = config_map.data.into_iter().flatten().map(|(key, text)| (key, text.into_bytes()));

@@ -39,7 +39,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -150,8 +150,9 @@ impl Agent {
         self.0.tasks.wait().await;
     }
 
-    /// Runs a program in the background for as long as it likes, with its output also in this process's own.
-    pub async fn start_main(&self, program: Vec<String>) -> Result<Process, Failure> {
+    /// Runs a program in the background for as long as it likes, with its output also in this process's own. Returns it,
+    /// and what brings its exit code when it has ended.
+    pub async fn start_main(&self, program: Vec<String>) -> Result<(Process, oneshot::Receiver<Option<i32>>), Failure> {
         let mut words = program.iter();
         let name = words.next().ok_or_else(|| FailureKind::Invalid.because("name a program"))?;
         let line = shlex::try_join(program.iter().map(String::as_str));
@@ -164,12 +165,15 @@ impl Agent {
         (job.program, job.args, job.sinks.echo) = (name.into(), words.map(Into::into).collect(), true);
         let running = self.launch("main", &command, job, self.0.stop.child_token(), self.place()?).await?.0;
         let view = running.view();
+        let (sender, ended) = oneshot::channel();
         self.0.tasks.spawn(async move {
             running.record.until_ended().await;
             let exit_code = running.record.condition().exit_code;
-            tracing::info!(exit_code, "the workspace's program has ended; the workspace goes on");
+            tracing::info!(exit_code, "the workspace's program has ended");
+            // Whoever does not wait for it does not care.
+            let _ = sender.send(exit_code);
         });
-        Ok(view)
+        Ok((view, ended))
     }
 
     /// Takes up the command with this id, or starts it.

@@ -6,7 +6,7 @@ use crate::{
         OAuthClient, OAuthClientStatus,
         condition::{CREDENTIALS_LOADED, Finding, READY, conditions},
     },
-    plan::{ClientPlan, ClientProblem},
+    plan::{ClientPlan, ClientProblem, ROTATE_ANNOTATION},
 };
 use jiff::Timestamp;
 
@@ -17,7 +17,8 @@ pub fn client_status(client: &OAuthClient, plan: &ClientPlan, loaded: &Finding, 
         let (reason, message) = (problem_reason(problem), problem.to_string());
         [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), reason, message.clone()))
     } else if loaded.holds == Some(true) {
-        let ready = finding(READY, Some(true), reason::READY, "the client can obtain tokens".to_owned());
+        let message = format!("the client can obtain tokens{}", idle_request(client, plan));
+        let ready = finding(READY, Some(true), reason::READY, message);
         [ready, loaded.clone()]
     } else {
         [Finding { kind: READY, ..loaded.clone() }, loaded.clone()]
@@ -27,7 +28,18 @@ pub fn client_status(client: &OAuthClient, plan: &ClientPlan, loaded: &Finding, 
         secret_name: plan.secret_name.clone(),
         rotated_at: plan.rotated_at,
         next_rotation: plan.next_rotation,
+        rotated_for: plan.rotated_for.clone(),
         ..client_conditions(client, &findings, now)
+    }
+}
+
+/// What is said of a request for a rotation where the operator makes no secret.
+fn idle_request(client: &OAuthClient, plan: &ClientPlan) -> String {
+    let is_asked = client.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ROTATE_ANNOTATION));
+    if is_asked && plan.rotated_for.is_none() {
+        format!("; the annotation {ROTATE_ANNOTATION} does nothing, as the operator makes no secret for it")
+    } else {
+        String::new()
     }
 }
 
@@ -91,6 +103,7 @@ mod tests {
             secret_name: Some("robot-oauth".to_owned()),
             rotated_at: None,
             next_rotation: None,
+            rotated_for: None,
             problem: None,
             change: None,
         };
@@ -116,5 +129,16 @@ mod tests {
             assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(3)));
             assert_eq!((status.observed_generation, status.secret_name.as_deref()), (Some(3), Some("robot-oauth")));
         }
+
+        // A request to rotate what the operator did not make.
+        let mut asking = client;
+        let said = |client: &OAuthClient, rotated_for: Option<&str>| {
+            let plan = ClientPlan { rotated_for: rotated_for.map(ToOwned::to_owned), ..plan.clone() };
+            let status = client_status(client, &plan, &loaded(true), Timestamp::UNIX_EPOCH);
+            status.conditions[0].message.contains("portcullis.dev/rotate does nothing")
+        };
+        assert!(!said(&asking, None));
+        asking.metadata.annotations = Some([(ROTATE_ANNOTATION.to_owned(), "1".to_owned())].into());
+        assert!(said(&asking, None) && !said(&asking, Some("1")));
     }
 }

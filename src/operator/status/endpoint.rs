@@ -6,17 +6,21 @@ use super::{
     confined::exec_confined,
     exposed::{Notes, WayIn, enforcer_name, exposed},
     finding, reason,
+    rollout::Rollout,
 };
 use crate::{
     api::{
         McpEndpoint, McpEndpointStatus,
-        condition::{AVAILABLE, CREDENTIALS_LOADED, Finding, LOGINS_READY, READY, VERIFIED, conditions},
+        condition::{
+            AVAILABLE, CREDENTIALS_LOADED, Finding, LOGINS_READY, READY, RECONCILING, STALLED, VERIFIED, conditions,
+        },
     },
     config::{PublicUrl, Revision},
     operator::{servers::Report, verify::VerifyError},
     plan::{ClientPlan, ExecPolicyProblem, LoginProblem},
 };
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
 /// How many problems of logins a message names.
@@ -33,6 +37,8 @@ pub struct Observed<'a> {
     pub namespace: &'a str,
     /// The live Deployment, without metadata.
     pub deployment: Option<&'a Value>,
+    /// How far the servers are from what the manifest asks for.
+    pub rollout: &'a Rollout,
     /// What leads to the endpoint.
     pub way_in: WayIn<'a>,
     /// What is to be said of it.
@@ -47,8 +53,12 @@ pub struct Observed<'a> {
     pub logins: (usize, &'a [LoginProblem]),
     /// Why the servers may not exec, if they may not.
     pub exec_problem: Option<&'a ExecPolicyProblem>,
+    /// The request to rotate the keys that was acted on last.
+    pub rotated_for: Option<&'a str>,
     /// What is in the way.
     pub obstacle: Option<&'a Obstacle>,
+    /// What is wrong with the custom resource definitions.
+    pub definitions: Option<&'a Obstacle>,
 }
 
 /// The conditions of an endpoint, `Ready` first.
@@ -68,12 +78,17 @@ pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
             finding(READY, Some(true), reason::READY, format!("agents connect at {}", observed.url.resource()))
         }
     };
-    [ready].into_iter().chain(parts).chain(beside).collect()
+    let progress = observed.rollout.finding(observed.obstacle.or(observed.definitions));
+    [ready].into_iter().chain(parts).chain(beside).chain(progress).collect()
 }
 
 /// The conditions of an endpoint that cannot even be planned.
 #[must_use]
-pub fn blocked(obstacle: &Obstacle) -> Finding {
+pub fn blocked_findings(obstacle: &Obstacle) -> [Finding; 2] {
+    [blocked(obstacle), finding(STALLED, Some(true), obstacle.reason, obstacle.message.clone())]
+}
+
+fn blocked(obstacle: &Obstacle) -> Finding {
     finding(READY, Some(false), obstacle.reason, obstacle.message.clone())
 }
 
@@ -81,22 +96,23 @@ fn available(observed: &Observed<'_>) -> Finding {
     let number = |path: &str| observed.deployment.and_then(|live| live.pointer(path)).and_then(Value::as_i64);
     let wanted = number("/spec/replicas").unwrap_or(1);
     let ready = number("/status/readyReplicas").unwrap_or(0);
-    let condition = |name: &str| {
+    let holds = |name: &str| {
         let all = observed.deployment.and_then(|live| live.pointer("/status/conditions")).and_then(Value::as_array);
-        all.into_iter().flatten().find(|condition| condition["type"] == name)
+        all.into_iter().flatten().any(|condition| condition["type"] == name && condition["status"] == "True")
     };
-    let holds = |name: &str| condition(name).is_some_and(|condition| condition["status"] == "True");
     if wanted == 0 {
         let message = "spec.deployment.replicas is 0: nothing answers until it is raised".to_owned();
         return finding(AVAILABLE, Some(false), reason::SCALED_TO_ZERO, message);
     }
     let count = format!("{ready} of {wanted} servers are ready");
-    if holds("Available") && ready > 0 {
-        return finding(AVAILABLE, Some(true), reason::SERVERS_READY, count);
+    match (observed.rollout.stuck(), &observed.rollout.killed) {
+        (_, Some(killed)) if holds("Available") && ready > 0 => {
+            finding(AVAILABLE, Some(true), reason::OUT_OF_MEMORY, format!("{count}; {killed}"))
+        }
+        (_, None) if holds("Available") && ready > 0 => finding(AVAILABLE, Some(true), reason::SERVERS_READY, count),
+        (Some(stuck), _) => finding(AVAILABLE, Some(false), stuck.reason, format!("{count}: {}", stuck.message)),
+        (None, _) => finding(AVAILABLE, Some(false), reason::SERVERS_STARTING, count),
     }
-    let why = condition("ReplicaFailure").and_then(|condition| condition["message"].as_str());
-    let message = why.map_or_else(|| count.clone(), |why| format!("{count}: {why}"));
-    finding(AVAILABLE, Some(false), reason::SERVERS_STARTING, message)
 }
 
 fn credentials_loaded(observed: &Observed<'_>) -> Finding {
@@ -105,16 +121,17 @@ fn credentials_loaded(observed: &Observed<'_>) -> Finding {
         return finding(CREDENTIALS_LOADED, Some(false), reason::NO_SERVERS, "no server runs".to_owned());
     }
     let lagging: Vec<&(String, Report)> =
-        observed.servers.iter().filter(|(_, report)| !has_loaded(report, observed.revision)).collect();
+        observed.servers.iter().filter(|(_, report)| !is_current(report, observed.revision)).collect();
     let Some((name, report)) = lagging.first() else {
         let message = format!("every server has loaded revision {}", observed.revision);
         return finding(CREDENTIALS_LOADED, Some(true), reason::LOADED, message);
     };
-    let done = format!("{} of {total} servers have loaded revision {}", total - lagging.len(), observed.revision);
+    let loaded = observed.servers.iter().filter(|(_, report)| has_loaded(report, observed.revision)).count();
+    let done = format!("{loaded} of {total} servers have loaded revision {}", observed.revision);
     let rejected = lagging.iter().find_map(|(name, report)| Some((name, report.as_ref().ok()?.rejected.as_ref()?)));
     match (rejected, report) {
         (Some((name, why)), _) => {
-            let message = format!("{done}; pod {name} refused it and keeps what it had: {why}");
+            let message = format!("{done}; pod {name} refused the newest files and keeps what it had: {why}");
             finding(CREDENTIALS_LOADED, Some(false), reason::REJECTED, message)
         }
         (None, Ok(_)) => finding(CREDENTIALS_LOADED, Some(false), reason::LOADING, done),
@@ -122,6 +139,12 @@ fn credentials_loaded(observed: &Observed<'_>) -> Finding {
             finding(CREDENTIALS_LOADED, Some(false), reason::LOADING, format!("{done}; pod {name} does not say: {why}"))
         }
     }
+}
+
+/// Whether a server has loaded this revision, and refused nothing since: a certificate is not part of the revision.
+#[must_use]
+pub fn is_current(report: &Report, revision: &Revision) -> bool {
+    has_loaded(report, revision) && report.as_ref().is_ok_and(|report| report.rejected.is_none())
 }
 
 /// Whether a server has loaded this revision.
@@ -180,7 +203,10 @@ pub fn endpoint_status(
 ) -> McpEndpointStatus {
     let generation = endpoint.metadata.generation;
     let previous = endpoint.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let ready = observed.deployment.and_then(|live| live.pointer("/status/readyReplicas")).and_then(Value::as_i64);
+    let number = |path: &str| {
+        let number = observed.deployment.and_then(|live| live.pointer(path)).and_then(Value::as_i64);
+        number.and_then(|number| i32::try_from(number).ok()).unwrap_or_default()
+    };
     let usable = clients.iter().filter(|client| client.problem.is_none()).count();
     let reports = || observed.servers.iter().filter_map(|(_, report)| report.as_ref().ok());
     McpEndpointStatus {
@@ -193,9 +219,12 @@ pub fn endpoint_status(
                 .as_ref()
                 .map_or_else(|| observed.url.issuer(), |external| external.issuer_url.clone()),
         ),
-        ready_replicas: ready.and_then(|ready| i32::try_from(ready).ok()).unwrap_or_default(),
+        replicas: number("/status/replicas"),
+        ready_replicas: number("/status/readyReplicas"),
+        selector: observed.deployment.and_then(selector),
         clients: i32::try_from(usable).unwrap_or(i32::MAX),
         active_grants: observed.active_grants,
+        rotated_for: observed.rotated_for.map(ToOwned::to_owned),
         cors_enforced_by: Some(enforcer_name(observed.notes.cors).to_owned()),
         server_version: reports().map(|report| report.version.clone()).min(),
         protocol_versions: observed.verified.and_then(|verified| verified.as_ref().ok()).cloned().unwrap_or_default(),
@@ -203,178 +232,24 @@ pub fn endpoint_status(
     }
 }
 
+/// The Deployment's selector as text, for whatever uses the subresource `scale`.
+fn selector(deployment: &Value) -> Option<String> {
+    let labels = deployment.pointer("/spec/selector/matchLabels")?.as_object()?;
+    let labels: Option<Vec<String>> =
+        labels.iter().map(|(name, value)| Some(format!("{name}={}", value.as_str()?))).collect();
+    labels.map(|labels| labels.join(","))
+}
+
 /// The status of an endpoint that cannot be planned: what was known of it, and why.
 #[must_use]
 pub fn blocked_status(endpoint: &McpEndpoint, obstacle: &Obstacle, now: Timestamp) -> McpEndpointStatus {
     let before = endpoint.status.clone().unwrap_or_default();
     let generation = endpoint.metadata.generation;
-    let ready = conditions(&[blocked(obstacle)], &before.conditions, generation, now);
-    let others = before.conditions.into_iter().filter(|condition| condition.type_ != READY);
-    let conditions = ready.into_iter().chain(others).collect();
+    let new = conditions(&blocked_findings(obstacle), &before.conditions, generation, now);
+    let is_old = |condition: &Condition| ![READY, STALLED, RECONCILING].contains(&condition.type_.as_str());
+    let conditions = new.into_iter().chain(before.conditions.into_iter().filter(is_old)).collect();
     McpEndpointStatus { observed_generation: generation, conditions, ..before }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{api::condition::EXPOSED, config::LoadedRevision, plan::CorsEnforcer};
-    use kube::core::DynamicObject;
-    use serde_json::json;
-
-    fn url() -> PublicUrl {
-        "https://mcp.example.com/mcp".parse().unwrap()
-    }
-
-    fn revision() -> Revision {
-        Revision::of(b"new", b"", b"", b"")
-    }
-
-    fn loaded(revision: Revision, version: &str, rejected: Option<&str>) -> LoadedRevision {
-        LoadedRevision { revision, version: version.to_owned(), rejected: rejected.map(ToOwned::to_owned), untrusted_forwarders: Vec::new() }
-    }
-
-    fn deployment(replicas: i64, ready: i64, available: &str) -> Value {
-        let conditions = [json!({"type": "Available", "status": available})];
-        json!({"spec": {"replicas": replicas}, "status": {"readyReplicas": ready, "conditions": conditions}})
-    }
-
-    fn ingress() -> DynamicObject {
-        let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
-        serde_json::from_value(json!({"metadata": {"name": "agents"}, "status": status})).unwrap()
-    }
-
-    /// The type, status and reason of each finding, but for those with files and tests of their own.
-    fn summary(findings: &[Finding]) -> Vec<(&str, Option<bool>, &str)> {
-        let elsewhere = ["ExecConfined", "ClientAddressesKnown"];
-        let findings = findings.iter().filter(|finding| !elsewhere.contains(&finding.kind));
-        findings.map(|finding| (finding.kind, finding.holds, finding.reason)).collect()
-    }
-
-    #[test]
-    fn every_part_decides_about_ready() {
-        let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b"", b""));
-        let offers = Ok(vec!["2026-07-28".to_owned()]);
-        let up = deployment(2, 2, "True");
-        let ingress = ingress();
-        let servers = [
-            ("a".to_owned(), Ok(loaded(new.clone(), "1", None))),
-            ("b".to_owned(), Ok(loaded(new.clone(), "1", None))),
-        ];
-        let good = Observed {
-            url: &url,
-            revision: &new,
-            namespace: "dev",
-            deployment: Some(&up),
-            way_in: WayIn::Ingress(Some(&ingress)),
-            notes: Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None, annotations_note: None },
-            servers: &servers,
-            verified: Some(&offers),
-            active_grants: 0,
-            logins: (0, &[]),
-            exec_problem: None,
-            obstacle: None,
-        };
-        let parts = [
-            (READY, Some(true), reason::READY),
-            (AVAILABLE, Some(true), reason::SERVERS_READY),
-            (EXPOSED, Some(true), reason::INGRESS_APPLIED),
-            (CREDENTIALS_LOADED, Some(true), reason::LOADED),
-            (VERIFIED, Some(true), reason::STEPS_SUCCEEDED),
-        ];
-        assert_eq!(summary(&endpoint_findings(&good)), parts);
-
-        let (secret, login) = ("users".to_owned(), "local".to_owned());
-        let absent = LoginProblem::SecretNotFound { login, secret, endpoint: "agents".to_owned() };
-        let some = endpoint_findings(&Observed { logins: (2, &[]), ..good.clone() });
-        let none = endpoint_findings(&Observed { logins: (2, std::slice::from_ref(&absent)), ..good.clone() });
-        assert_eq!(summary(&some[..5]), parts);
-        assert_eq!(summary(&some[5..]), [(LOGINS_READY, Some(true), reason::LOGINS_USABLE)]);
-        assert_eq!(summary(&none)[0], (READY, Some(false), reason::SECRET_NOT_FOUND));
-        assert_eq!((none[0].message.as_str(), none[5].message.as_str()), (&*absent.to_string(), &*absent.to_string()));
-        let many = endpoint_findings(&Observed { logins: (1, &vec![absent; 7]), ..good.clone() });
-        assert!(many[5].message.ends_with("; and 2 more"), "{}", many[5].message);
-
-        let (zero, starting) = (deployment(0, 0, "True"), deployment(2, 0, "False"));
-        let lagging = [servers[0].clone(), ("b".to_owned(), Ok(loaded(old.clone(), "1", None)))];
-        let refusing = [("a".to_owned(), Ok(loaded(old, "1", Some("clients.json: no JSON")))), servers[1].clone()];
-        let silent = [("a".to_owned(), Err("no connection".to_owned()))];
-        let step =
-            VerifyError::Step { server: "a".to_owned(), step: "GET /x".to_owned(), mismatch: "got 500".to_owned() };
-        let (failed, not_allowed) = (Err(step), Err(VerifyError::AddressNotAllowed { server: "a".to_owned() }));
-        let taken = Obstacle { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
-        let rows = [
-            (
-                Observed { deployment: Some(&zero), ..good.clone() },
-                AVAILABLE,
-                Some(false),
-                reason::SCALED_TO_ZERO,
-                false,
-            ),
-            (
-                Observed { deployment: Some(&starting), ..good.clone() },
-                AVAILABLE,
-                Some(false),
-                reason::SERVERS_STARTING,
-                false,
-            ),
-            (Observed { deployment: None, ..good.clone() }, AVAILABLE, Some(false), reason::SERVERS_STARTING, false),
-            (Observed { way_in: WayIn::None, ..good.clone() }, EXPOSED, Some(true), reason::CLUSTER_ONLY, true),
-            (
-                Observed { way_in: WayIn::Ingress(None), ..good.clone() },
-                EXPOSED,
-                Some(false),
-                reason::INGRESS_MISSING,
-                false,
-            ),
-            (Observed { servers: &[], ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::NO_SERVERS, false),
-            (Observed { servers: &lagging, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::LOADING, false),
-            (Observed { servers: &silent, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::LOADING, false),
-            (Observed { servers: &refusing, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::REJECTED, false),
-            (Observed { verified: None, ..good.clone() }, VERIFIED, None, reason::NO_READY_SERVER, false),
-            (Observed { verified: Some(&failed), ..good.clone() }, VERIFIED, Some(false), reason::STEP_FAILED, false),
-            (
-                Observed { verified: Some(&not_allowed), ..good.clone() },
-                VERIFIED,
-                None,
-                reason::ADDRESS_NOT_ALLOWED,
-                true,
-            ),
-        ];
-        for (observed, kind, holds, reason, ready) in rows {
-            let findings = endpoint_findings(&observed);
-            let found = findings.iter().find(|finding| finding.kind == kind).unwrap();
-            assert_eq!((found.holds, found.reason), (holds, reason));
-            assert_eq!(findings[0].holds, Some(ready), "{reason}");
-            if !ready {
-                assert_eq!((findings[0].reason, &findings[0].message), (reason, &found.message));
-            }
-        }
-        let blocked = endpoint_findings(&Observed { obstacle: Some(&taken), ..good.clone() });
-        assert_eq!((blocked[0].holds, blocked[0].reason), (Some(false), reason::NAME_TAKEN));
-        let refused = &endpoint_findings(&Observed { servers: &refusing, ..good })[3].message;
-        assert!(refused.contains("pod a refused it") && refused.contains("clients.json: no JSON"), "{refused}");
-    }
-
-    #[test]
-    fn an_endpoint_that_cannot_be_planned_keeps_what_was_known() {
-        let mut endpoint: McpEndpoint = serde_json::from_value(json!({
-            "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint",
-            "metadata": {"name": "agents", "generation": 2}, "spec": {"url": "https://mcp.example.com/mcp"},
-        }))
-        .unwrap();
-        let available = finding(AVAILABLE, Some(true), reason::SERVERS_READY, String::new());
-        endpoint.status = Some(McpEndpointStatus {
-            url: Some("https://mcp.example.com/mcp".to_owned()),
-            conditions: conditions(&[available], &[], Some(1), Timestamp::UNIX_EPOCH),
-            ..McpEndpointStatus::default()
-        });
-        let obstacle = Obstacle { reason: reason::INVALID, message: "no".to_owned() };
-        let once = blocked_status(&endpoint, &obstacle, Timestamp::UNIX_EPOCH);
-        assert_eq!((once.url.as_deref(), once.observed_generation), (Some("https://mcp.example.com/mcp"), Some(2)));
-        let kinds: Vec<&str> = once.conditions.iter().map(|condition| condition.type_.as_str()).collect();
-        assert_eq!(kinds, [READY, AVAILABLE]);
-        endpoint.status = Some(once.clone());
-        let later = Timestamp::from_second(1000).unwrap();
-        assert_eq!(blocked_status(&endpoint, &obstacle, later), once, "said once, it is not written again");
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The condition `Exposed`: whether there is a way in from outside the cluster, and who looks after CORS and TLS on it.
 
-use super::{finding, reason};
+use super::{Obstacle, finding, reason};
 use crate::{
     api::{
         condition::{EXPOSED, Finding},
@@ -18,6 +18,8 @@ pub enum WayIn<'a> {
     None,
     /// An Ingress.
     Ingress(Option<&'a DynamicObject>),
+    /// An Ingress on which no controller acts.
+    NoIngressClass(&'a Obstacle),
     /// An HTTPRoute.
     HttpRoute {
         /// The Gateways that the manifest names.
@@ -55,6 +57,7 @@ pub(super) fn exposed(way_in: WayIn<'_>, notes: Notes<'_>, namespace: &str) -> F
             let at = address.map_or("no controller has given it an address yet".to_owned(), |at| format!("at {at}"));
             (true, reason::INGRESS_APPLIED, format!("the Ingress exists, {at}"))
         }
+        WayIn::NoIngressClass(why) => (false, why.reason, why.message.clone()),
         WayIn::HttpRoute { live: None, .. } => {
             (false, reason::ROUTE_PENDING, "the HTTPRoute does not exist yet".to_owned())
         }

@@ -5,11 +5,19 @@ mod client;
 mod confined;
 mod endpoint;
 mod exposed;
+mod ingress_class;
+pub mod pull;
 pub mod reason;
+mod rollout;
 
 pub use client::{client_status, registered_status, stranded_status};
-pub use endpoint::{Observed, blocked, blocked_status, endpoint_findings, endpoint_status, has_loaded};
+pub use endpoint::{
+    Observed, blocked_findings, blocked_status, endpoint_findings, endpoint_status, has_loaded, is_current,
+};
 pub use exposed::{Notes, WayIn};
+pub use ingress_class::missing_class;
+pub(super) use rollout::kept_of_pod;
+pub use rollout::{Progress, Rollout};
 
 use crate::api::condition::Finding;
 

@@ -82,3 +82,25 @@ pub const USER_TOO_COSTLY: &str = "UserTooCostly";
 pub const SECRET_TOO_SHORT: &str = "SecretTooShort";
 /// A client of an endpoint whose tokens come from an authorization server elsewhere.
 pub const EXTERNAL_ISSUER: &str = "ExternalIssuer";
+/// The class of the Ingress does not exist.
+pub const INGRESS_CLASS_NOT_FOUND: &str = "IngressClassNotFound";
+/// The Ingress has no class, and the cluster has no default.
+pub const NO_DEFAULT_INGRESS_CLASS: &str = "NoDefaultIngressClass";
+/// Servers of a new version are on their way.
+pub const ROLLOUT_IN_PROGRESS: &str = "RolloutInProgress";
+/// They do not become ready.
+pub const ROLLOUT_STALLED: &str = "RolloutStalled";
+/// An image cannot be pulled.
+pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
+/// Something that a pod names is not there.
+pub const CONFIG_MISSING: &str = "ConfigMissing";
+/// What runs ends again and again.
+pub const CRASH_LOOPING: &str = "CrashLooping";
+/// A server was killed for want of memory.
+pub const OUT_OF_MEMORY: &str = "OutOfMemory";
+/// No node takes a pod.
+pub const UNSCHEDULABLE: &str = "Unschedulable";
+/// The cluster refuses a pod.
+pub const POD_REFUSED: &str = "PodRefused";
+/// The custom resource definitions are older than the operator.
+pub const DEFINITIONS_OUTDATED: &str = "DefinitionsOutdated";

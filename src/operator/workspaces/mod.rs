@@ -33,7 +33,6 @@ use serde_json::json;
 use status::{Problem, Seen};
 use std::{
     collections::HashMap,
-    slice,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::time::Instant;
@@ -262,12 +261,7 @@ impl Reconcile<'_> {
             expires_at: plan.expires_at,
             outdated: plan.outdated,
             home: plan.home.clone(),
-            conditions: conditions(
-                slice::from_ref(&found.ready),
-                &before.conditions,
-                generation,
-                self.context.clock.now(),
-            ),
+            conditions: conditions(&found.findings(), &before.conditions, generation, self.context.clock.now()),
         };
         if status == (WorkspaceStatus { last_activity: None, ..before.clone() }) {
             return Ok(());
@@ -276,7 +270,7 @@ impl Reconcile<'_> {
         let named = || format!("Workspace {:?}", self.name);
         written.await.map_err(|error| ReconcileError::Status(named(), Box::new(error)))?;
         let is_news = said.is_none_or(|said| said.reason != found.ready.reason);
-        if is_news && found.ready.holds != Some(true) && reason::is_warning(found.ready.reason) {
+        if is_news && reason::is_warning(found.ready.reason) {
             self.context.events.warn(self.workspace, found.ready.reason, "Reconcile", found.ready.message).await;
         } else if is_news && matches!(found.ready.reason, reason::READY | reason::STOPPED) {
             self.context.events.note(self.workspace, found.ready.reason, "Reconcile", found.ready.message).await;

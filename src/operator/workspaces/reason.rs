@@ -1,6 +1,8 @@
 //! Words for machines. Each is the `reason` of a workspace's `Ready`, or of an Event.
 
-pub use crate::operator::status::reason::{ENDPOINT_NOT_FOUND, NAME_TAKEN, READY};
+pub use crate::operator::status::reason::{
+    CONFIG_MISSING, CRASH_LOOPING, ENDPOINT_NOT_FOUND, IMAGE_PULL_FAILED, NAME_TAKEN, POD_REFUSED, READY, UNSCHEDULABLE,
+};
 
 /// It is on its way.
 pub const STARTING: &str = "Starting";
@@ -16,18 +18,10 @@ pub const INVALID_PARAMETERS: &str = "InvalidParameters";
 pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
 /// Its template reads a Secret that workspaces may not read.
 pub const SECRET_REFUSED: &str = "SecretRefused";
-/// An image could not be pulled.
-pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
-/// No node takes the pod.
-pub const UNSCHEDULABLE: &str = "Unschedulable";
 /// There is no volume yet.
 pub const VOLUME_PENDING: &str = "VolumePending";
-/// The cluster refused the pod.
-pub const POD_REFUSED: &str = "PodRefused";
-/// What runs ends again and again.
-pub const CRASH_LOOPING: &str = "CrashLooping";
-/// A Secret that the template names is not there.
-pub const CONFIG_MISSING: &str = "ConfigMissing";
+/// Commands can run, but the template's own program failed at once.
+pub const PROGRAM_FAILED: &str = "ProgramFailed";
 /// The pod's node does not answer.
 pub const NODE_NOT_READY: &str = "NodeNotReady";
 /// It was not used for long (an Event).

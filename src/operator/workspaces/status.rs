@@ -4,10 +4,12 @@
 
 use super::reason;
 use crate::{
+    agent::place::FAILED_PROGRAM,
     api::{
-        condition::{Finding, READY},
+        condition::{Finding, READY, RECONCILING, STALLED},
         workspace::Phase,
     },
+    operator::status::pull,
     plan::workspace::{CONTAINER, INSTALLER, Obstacle, SecretRefusal},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -56,6 +58,19 @@ pub struct Found {
     pub phase: Phase,
     /// The condition `Ready`.
     pub ready: Finding,
+}
+
+impl Found {
+    /// `Ready`, and by the rules of kstatus `Reconciling` or `Stalled` while it holds.
+    pub fn findings(&self) -> Vec<Finding> {
+        let kind = match self.phase {
+            Phase::Starting | Phase::Stopping => Some(RECONCILING),
+            Phase::Failed => Some(STALLED),
+            Phase::Running | Phase::Stopped => None,
+        };
+        let progress = kind.map(|kind| Finding { kind, holds: Some(true), ..self.ready.clone() });
+        [self.ready.clone()].into_iter().chain(progress).collect()
+    }
 }
 
 fn found(phase: Phase, reason: &'static str, message: impl Into<String>) -> Found {
@@ -133,12 +148,31 @@ fn of_pod(seen: &Seen<'_>, pod: &DynamicObject) -> Found {
                            where its volume can follow";
             found(Phase::Failed, reason::NODE_NOT_READY, message)
         }
-        (Value::Object(_), false) => {
-            let next = seen.next_start.map(|refusal| format!("; it will not start again: {refusal}")).unwrap_or_default();
-            found(Phase::Running, reason::READY, format!("commands can run{next}"))
-        }
+        (Value::Object(_), false) => match failed_program(&main["lastState"]["terminated"]) {
+            Some(why) => without_program(why),
+            None => {
+                let next =
+                    seen.next_start.map(|refusal| format!("; it will not start again: {refusal}")).unwrap_or_default();
+                found(Phase::Running, reason::READY, format!("commands can run{next}"))
+            }
+        },
         _ => starting("its image is being pulled, or its volume mounted"),
     }
+}
+
+/// What the agent reported of the template's own program when it ended the container.
+fn failed_program(terminated: &Value) -> Option<&str> {
+    text(&terminated["message"]).filter(|message| message.starts_with(FAILED_PROGRAM))
+}
+
+fn without_program(why: &str) -> Found {
+    let message = format!(
+        "commands can run, but {}; the workspace's logs say more. Correct pod.command in the template, then stop and start \
+         the workspace",
+        shortened(why)
+    );
+    let holds = Some(true);
+    Found { phase: Phase::Running, ready: Finding { kind: READY, holds, reason: reason::PROGRAM_FAILED, message } }
 }
 
 fn unschedulable(seen: &Seen<'_>, message: &str) -> Found {
@@ -163,16 +197,7 @@ fn not_running(seen: &Seen<'_>, container: &Value, what: &str) -> Option<Found> 
     let waiting = &container["state"]["waiting"];
     let message = text(&waiting["message"]).unwrap_or_default();
     match text(&waiting["reason"]) {
-        Some(
-            "ImagePullBackOff"
-            | "ErrImagePull"
-            | "InvalidImageName"
-            | "ErrImageNeverPull"
-            | "ImageInspectError"
-            | "RegistryUnavailable"
-            | "SignatureValidationFailed",
-        ) => {
-            let reason = text(&waiting["reason"]).unwrap_or_default();
+        Some(reason) if pull::is_pull_failure(reason) => {
             Some(not_pulled(seen, text(&container["image"]).unwrap_or_default(), reason, message))
         }
         Some("CreateContainerConfigError") => {
@@ -207,6 +232,9 @@ fn not_running(seen: &Seen<'_>, container: &Value, what: &str) -> Option<Found> 
 }
 
 fn ended(terminated: &Value) -> String {
+    if let Some(why) = failed_program(terminated) {
+        return shortened(why);
+    }
     match (text(&terminated["reason"]), terminated["exitCode"].as_i64()) {
         (Some("OOMKilled"), _) => "out of memory".to_owned(),
         (Some(reason @ ("StartError" | "ContainerCannotRun")), _) => {
@@ -220,30 +248,14 @@ fn ended(terminated: &Value) -> String {
 
 /// A kubelet says by turns what the registry said and that it waits: the message is made to stay the same.
 fn not_pulled(seen: &Seen<'_>, image: &str, reason: &str, message: &str) -> Found {
-    let says = |words: &[&str]| words.iter().any(|word| message.to_ascii_lowercase().contains(word));
     let begin = format!("image {image:?} cannot be pulled");
-    let why = if reason == "InvalidImageName" {
-        Some("that is no name of an image")
-    } else if reason == "ErrImageNeverPull" {
-        Some("the node has not got it, and the template says imagePullPolicy: Never")
-    } else if says(&["unauthorized", "authentication required", "denied", "forbidden", "no basic auth"]) {
-        Some("the registry has it not, or not for this cluster (imagePullSecrets)")
-    } else if says(&["not found", "manifest unknown", "does not exist", "name unknown"]) {
-        Some("the registry has no such image")
-    } else if says(&["no such host", "timeout", "connection refused", "i/o", "unreachable", "tls", "x509"]) {
-        Some("the registry cannot be reached")
-    } else {
-        None
-    };
-    let said = seen.said.filter(|said| said.reason == reason::IMAGE_PULL_FAILED && said.message.starts_with(&begin));
-    let message = match (why, said) {
-        (None, Some(said)) => said.message.clone(),
-        (why, _) => format!(
-            "{begin}{}; the template names it, perhaps by a parameter: choose another value, or ask the platform's engineers",
-            why.map(|why| format!(": {why}")).unwrap_or_default()
-        ),
-    };
-    found(Phase::Failed, reason::IMAGE_PULL_FAILED, message)
+    let remedy = "the template names it, perhaps by a parameter: choose another value, or ask the platform's engineers";
+    let cause = pull::cause(reason, message);
+    found(
+        Phase::Failed,
+        reason::IMAGE_PULL_FAILED,
+        pull::message(&begin, remedy, cause, seen.said, reason::IMAGE_PULL_FAILED),
+    )
 }
 
 /// What admission said of a pod, with what to do.
@@ -251,10 +263,15 @@ fn refused(message: &str) -> String {
     // `create Pod workspace-a-0 in StatefulSet workspace-a failed error: pods "workspace-a-0" is forbidden: …`
     let detail = message.split_once("failed error: ").map_or(message, |(_, detail)| detail);
     let detail = shortened(detail);
-    if detail.contains("exceeded quota")
-        || detail.contains("must specify limits")
-        || detail.contains("must specify requests")
-    {
+    if detail.contains("must specify") {
+        let remedy = if detail.contains(INSTALLER) {
+            "the platform's engineers can give the namespace a LimitRange with defaults for it"
+        } else {
+            "the platform's engineers can set it in pod.resources of the template, or give the namespace a LimitRange with \
+             defaults"
+        };
+        format!("the quota of the namespace asks for resources that the template does not name: {detail}; {remedy}")
+    } else if detail.contains("exceeded quota") {
         format!(
             "the quota of the namespace does not let it start: {detail}; stop or delete a workspace that is not needed, or \
              ask the platform's engineers for more"

@@ -4,7 +4,7 @@ use super::{NoRandomness, World, verifiers};
 use crate::config::OPERATOR_CLIENT_ID;
 use crate::plan::{
     ClientPlan, ClientProblem, CredentialChange, PREVIOUS_EXPIRES_ANNOTATION, PREVIOUS_HASH_ANNOTATION, Plan,
-    PlanError, PlannedObject, ROTATED_AT_ANNOTATION,
+    PlanError, PlannedObject, ROTATE_ANNOTATION, ROTATED_AT_ANNOTATION,
     tests::{find, typed},
 };
 use jiff::Timestamp;
@@ -358,4 +358,86 @@ fn with_an_issuer_elsewhere_clients_are_sent_there_and_get_no_secret() {
     assert!(problem.to_string().contains("https://idp.example.com") && client.secret_name.is_none());
     assert!(verifiers(&plan).get("bot").is_none() && verifiers(&plan).get(OPERATOR_CLIENT_ID).is_some());
     assert!(!plan.objects.iter().any(|planned| planned.name() == "bot-oauth"));
+}
+
+/// Asks for another secret by the client's annotation.
+fn ask(world: &mut World, value: &str) {
+    let annotations = world.clients[0].metadata.annotations.get_or_insert_default();
+    annotations.insert(ROTATE_ANNOTATION.to_owned(), value.to_owned());
+}
+
+#[test]
+fn a_secret_is_rotated_on_demand_with_an_overlap() {
+    // Without a schedule the overlap is that of one without `overlap`: 30 minutes.
+    for (spec, overlap) in
+        [("scopes: [workspaces:read]\ngrants: [client_credentials]", "10:30:00Z"), (ROTATING, "10:10:00Z")]
+    {
+        let mut world = World::plain().with_client("bot", spec);
+        world.at("2026-03-01T09:30:00Z");
+        world.apply();
+        let old = world.text("bot-oauth", "client-secret");
+        world.at("2026-03-01T10:00:00Z");
+        ask(&mut world, "monday");
+        let rotated = world.apply();
+        let new = world.text("bot-oauth", "client-secret");
+        assert_ne!(old, new);
+        let client = only_client(&rotated);
+        assert_eq!((client.change, client.rotated_for.as_deref()), (Some(CredentialChange::Rotated), Some("monday")));
+        assert_eq!(client.rotated_at, Some(time("2026-03-01T10:00:00Z")));
+        let end = format!("2026-03-01T{overlap}");
+        assert!(verifies(&rotated, &old, "2026-03-01T10:09:59Z") && verifies(&rotated, &new, "2026-03-01T10:09:59Z"));
+        assert!(!verifies(&rotated, &old, &end) && verifies(&rotated, &new, &end));
+        assert_eq!(rotated.next_change, Some(time(&end)));
+
+        // The same value asks for nothing more, nor does taking it away.
+        let again = world.plan_with(&mut NoRandomness).unwrap();
+        assert_eq!(only_client(&again).change, None);
+        world.clients[0].metadata.annotations = None;
+        let without = world.plan_with(&mut NoRandomness).unwrap();
+        assert_eq!(
+            (only_client(&without).change, only_client(&without).rotated_for.as_deref()),
+            (None, Some("monday"))
+        );
+    }
+}
+
+#[test]
+fn a_second_request_in_an_overlap_waits_for_its_end() {
+    let mut world = World::plain().with_client("bot", "scopes: [workspaces:read]\ngrants: [client_credentials]");
+    world.at("2026-03-01T10:00:00Z");
+    world.apply();
+    ask(&mut world, "one");
+    world.apply();
+    let first = world.text("bot-oauth", "client-secret");
+    world.at("2026-03-01T10:10:00Z");
+    ask(&mut world, "two");
+    let waiting = world.plan_with(&mut NoRandomness).unwrap();
+    let client = only_client(&waiting);
+    assert_eq!((client.change, client.rotated_for.as_deref()), (None, Some("one")));
+    let end = "2026-03-01T10:30:00Z";
+    assert_eq!((client.next_rotation, waiting.next_change), (Some(time(end)), Some(time(end))));
+    world.at(end);
+    let rotated = world.apply();
+    assert_eq!(only_client(&rotated).rotated_for.as_deref(), Some("two"));
+    assert!(verifies(&rotated, &first, "2026-03-01T10:59:59Z") && !verifies(&rotated, &first, "2026-03-01T11:00:00Z"));
+}
+
+#[test]
+fn a_request_from_before_the_secret_is_met_by_it() {
+    let mut world = rotating();
+    ask(&mut world, "early");
+    let first = world.apply();
+    assert_eq!(only_client(&first).change, Some(CredentialChange::Created));
+    assert_eq!(only_client(&first).rotated_for.as_deref(), Some("early"));
+    assert_eq!(only_client(&world.plan_with(&mut NoRandomness).unwrap()).change, None);
+    // A scheduled rotation meets one as well; so does a new secret for a damaged one, which has no overlap.
+    ask(&mut world, "at its time");
+    world.at("2026-03-01T11:00:00Z");
+    assert_eq!(only_client(&world.apply()).rotated_for.as_deref(), Some("at its time"));
+    ask(&mut world, &"x".repeat(1000));
+    set(world.secret("bot-oauth"), "client-secret", "");
+    let healed = world.apply();
+    assert_eq!(only_client(&healed).change, Some(CredentialChange::Healed));
+    assert_eq!(only_client(&healed).rotated_for, Some("x".repeat(128)));
+    assert_eq!(only_client(&world.plan_with(&mut NoRandomness).unwrap()).change, None);
 }

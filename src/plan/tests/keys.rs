@@ -3,7 +3,7 @@
 use super::{NoRandomness, World, find};
 use crate::{
     config::{KEYS_FILE, SealingKey, SigningKeys},
-    plan::{KeyChange, Plan},
+    plan::{KeyChange, Plan, ROTATE_ANNOTATION},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
@@ -233,4 +233,39 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn keys_are_rotated_on_demand_as_they_are_by_schedule() {
+    let mut world = world();
+    let start = world.now;
+    let ask = |world: &mut World, value: &str| {
+        let annotations = world.endpoint.metadata.annotations.get_or_insert_default();
+        annotations.insert(ROTATE_ANNOTATION.to_owned(), value.to_owned());
+    };
+    ask(&mut world, "before");
+    let first = world.apply();
+    assert_eq!(first.key_changes, [KeyChange::Created]);
+    assert_eq!(first.keys_rotated_for.as_deref(), Some("before"));
+    assert!(world.plan_with(&mut NoRandomness).unwrap().key_changes.is_empty());
+
+    world.now = start + hours(1);
+    ask(&mut world, "now");
+    let published = world.apply();
+    assert_eq!(published.key_changes, [KeyChange::Published]);
+    assert_eq!(published.keys_rotated_for.as_deref(), Some("now"));
+    assert_eq!(kids(&published)[0], kids(&first)[0], "the old one still signs");
+    assert_eq!((published.signing_keys.keys.len(), published.signing_keys.sealing.len()), (2, 2));
+    assert_eq!(published.next_change, Some(start + hours(1) + AHEAD));
+    assert!(world.plan_with(&mut NoRandomness).unwrap().key_changes.is_empty());
+
+    // One that comes while a successor is published waits until that signs.
+    ask(&mut world, "again");
+    let waiting = world.plan_with(&mut NoRandomness).unwrap();
+    assert_eq!((waiting.key_changes.len(), waiting.keys_rotated_for.as_deref()), (0, Some("now")));
+    world.now = start + hours(1) + AHEAD;
+    let rotated = world.apply();
+    assert_eq!(rotated.key_changes, [KeyChange::Published, KeyChange::Rotated]);
+    assert_eq!(kids(&rotated)[..2], [kids(&published)[1], kids(&first)[0]]);
+    assert_eq!(rotated.keys_rotated_for.as_deref(), Some("again"));
 }

@@ -138,6 +138,22 @@ async fn rotation_happens_at_its_time_and_both_secrets_count_in_the_overlap() {
     })
     .await;
     assert_eq!(works(&client, &namespace, None).await, second);
+
+    // On demand, with the same overlap, once for each value.
+    let asked = ["annotate", "oac/robot", "portcullis.dev/rotate=monday", "--overwrite", "-n", &namespace];
+    assert!(plane.kubectl(&asked).status.success());
+    let third = works(&client, &namespace, Some(&second)).await;
+    let in_overlap = at("2026-01-02T01:59:59Z");
+    assert!(verifies(&client, &namespace, &second, in_overlap).await, "both count in the overlap");
+    assert!(verifies(&client, &namespace, &third, in_overlap).await);
+    assert!(!verifies(&client, &namespace, &second, at("2026-01-02T02:00:00Z")).await);
+    eventually("the status says for which request", async || {
+        (status().await?.rotated_for.as_deref() == Some("monday")).then_some(())
+    })
+    .await;
+    assert!(plane.kubectl(&asked).status.success());
+    settled("the client", async || status().await).await;
+    assert_eq!(held(&client, &namespace).await, Some(third));
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }

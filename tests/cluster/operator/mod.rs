@@ -1,6 +1,8 @@
 //! The operator as its own process, with the rights of `deploy/rbac.yaml`.
 
+mod conditions;
 mod credentials;
+mod definitions;
 mod election;
 mod exec;
 mod exposure;

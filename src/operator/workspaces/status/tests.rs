@@ -3,7 +3,7 @@
 use super::{Found, Problem, Seen, find};
 use crate::{
     api::{
-        condition::conditions,
+        condition::{READY, RECONCILING, STALLED, conditions},
         workspace::Phase::{self, Failed, Running, Starting, Stopped, Stopping},
     },
     operator::workspaces::reason,
@@ -63,6 +63,13 @@ fn pods() -> Vec<Row> {
         container["lastState"] = json!({"terminated": last});
         pod(&json!({"phase": "Running", "containerStatuses": [container]}))
     };
+    let ended_by_its_program = |state: Value| {
+        let mut container = container(&state);
+        container["lastState"] = json!({"terminated": {
+            "exitCode": 1, "reason": "Error", "message": "pod.command ended at once (exit code 127)",
+        }});
+        pod(&json!({"phase": "Running", "containerStatuses": [container]}))
+    };
     let unschedulable = |message: &str| {
         let condition =
             json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message});
@@ -112,7 +119,7 @@ fn pods() -> Vec<Row> {
             waiting("ErrImageNeverPull", "Container image is not present with pull policy of Never"),
             Failed,
             reason::IMAGE_PULL_FAILED,
-            "imagePullPolicy: Never",
+            "imagePullPolicy is Never",
         ),
         (
             installing(json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}})),
@@ -143,6 +150,18 @@ fn pods() -> Vec<Row> {
             Failed,
             reason::CRASH_LOOPING,
             "again and again (exit code 1)",
+        ),
+        (
+            ended_by_its_program(running.clone()),
+            Running,
+            reason::PROGRAM_FAILED,
+            "commands can run, but pod.command ended at once (exit code 127); the workspace's logs say more. Correct",
+        ),
+        (
+            ended_by_its_program(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}})),
+            Failed,
+            reason::CRASH_LOOPING,
+            "again and again (pod.command ended at once (exit code 127))",
         ),
         (crashed(json!({"exitCode": 137, "reason": "OOMKilled"})), Failed, reason::CRASH_LOOPING, "(out of memory)"),
         (
@@ -190,7 +209,8 @@ fn pods() -> Vec<Row> {
 fn a_pod_says_where_it_is() {
     for (pod, phase, reason, message) in pods() {
         let found = find(&Seen { pod: Some(&pod), ..NOTHING });
-        assert_eq!(row(&found), (phase, reason, reason == reason::READY), "{message}");
+        let ready = [reason::READY, reason::PROGRAM_FAILED].contains(&reason);
+        assert_eq!(row(&found), (phase, reason, ready), "{message}");
         assert!(found.ready.message.contains(message), "{message}: {}", found.ready.message);
     }
 }
@@ -216,6 +236,14 @@ fn a_volume_that_could_not_be_made_says_why() {
 fn without_a_pod_the_cluster_or_the_plan_says_why() {
     let quota = "create Pod workspace-a-0 in StatefulSet workspace-a failed error: pods \"workspace-a-0\" is forbidden: \
                  exceeded quota: small, requested: limits.memory=2Gi, used: limits.memory=7Gi, limited: limits.memory=8Gi";
+    let amount = |names: &str| {
+        format!(
+            "create Pod workspace-a-0 in StatefulSet workspace-a failed error: pods \"workspace-a-0\" is forbidden: failed \
+             quota: small: must specify {names}"
+        )
+    };
+    let (own, agents) =
+        (amount("requests.memory for: workspace"), amount("limits.ephemeral-storage for: install-agent,workspace"));
     let class = "create Pod workspace-a-0 in StatefulSet workspace-a failed error: pod rejected: RuntimeClass \"gvisor\" not found";
     let taken = Problem {
         reason: reason::NAME_TAKEN,
@@ -234,6 +262,18 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
             "pods \"workspace-a-0\" is forbidden: exceeded quota: small",
         ),
         (Seen { refusal: Some(quota), ..NOTHING }, Failed, reason::POD_REFUSED, "stop or delete a workspace"),
+        (
+            Seen { refusal: Some(&own), ..NOTHING },
+            Failed,
+            reason::POD_REFUSED,
+            "must specify requests.memory for: workspace; the platform's engineers can set it in pod.resources of the template",
+        ),
+        (
+            Seen { refusal: Some(&agents), ..NOTHING },
+            Failed,
+            reason::POD_REFUSED,
+            "install-agent,workspace; the platform's engineers can give the namespace a LimitRange",
+        ),
         (
             Seen { refusal: Some(class), ..NOTHING },
             Failed,
@@ -256,7 +296,21 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
         let found = find(&seen);
         assert_eq!(row(&found), (phase, reason, false), "{message}");
         assert!(found.ready.message.contains(message), "{message}: {}", found.ready.message);
+        let about_quota = message.contains("must specify") || message.contains("LimitRange");
+        assert!(!about_quota || !found.ready.message.contains("delete a workspace"), "{}", found.ready.message);
     }
+}
+
+#[test]
+fn stalled_and_reconciling_follow_the_phase() {
+    let kinds = |seen: Seen<'_>| find(&seen).findings().iter().map(|finding| finding.kind).collect::<Vec<_>>();
+    let (running, failing) = (with_main(&json!({"running": {}})), waiting("ErrImagePull", "not found"));
+    assert_eq!(kinds(Seen { pod: Some(&running), ..NOTHING }), [READY]);
+    assert_eq!(kinds(NOTHING), [READY, RECONCILING]);
+    assert_eq!(kinds(Seen { up: false, ..NOTHING }), [READY]);
+    let failed = find(&Seen { pod: Some(&failing), ..NOTHING }).findings();
+    assert_eq!((failed[1].kind, failed[1].holds, failed[1].reason), (STALLED, Some(true), reason::IMAGE_PULL_FAILED));
+    assert_eq!(failed[1].message, failed[0].message);
 }
 
 /// A kubelet says it in other words each time. That must not be written each time.

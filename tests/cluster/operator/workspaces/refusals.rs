@@ -78,6 +78,13 @@ async fn what_keeps_a_workspace_from_running_is_said_and_goes_when_it_is_mended(
     let status = scene.until("two", Phase::Failed, "PodRefused").await;
     let text = message(&status);
     assert!(text.contains("exceeded quota: small") && text.contains("stop or delete a workspace"), "{text}");
+    // One whose template names no amount of what the quota counts.
+    create(&client, &small, &template("unlimited", &json!({"pod": {"image": "debian:bookworm"}}))).await;
+    scene.make("three", "unlimited", &json!({})).await;
+    let status = scene.until("three", Phase::Failed, "PodRefused").await;
+    let unnamed = message(&status);
+    assert!(unnamed.contains("must specify limits.memory") && unnamed.contains("pod.resources"), "{unnamed}");
+    assert!(!unnamed.contains("delete a workspace"), "{unnamed}");
     // The refusal of before is no news of the next start.
     scene.patch("two", &json!({"running": false})).await;
     scene.until("two", Phase::Stopped, "Stopped").await;

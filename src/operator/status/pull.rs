@@ -1,0 +1,55 @@
+//! Why a kubelet cannot pull an image, in words that stay the same while it tries again and again: by turns it reports
+//! what the registry answered and that it waits.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+/// The waiting reasons of a container whose image cannot be used.
+const REASONS: [&str; 7] = [
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+];
+
+/// Whether a container waits because of its image.
+#[must_use]
+pub fn is_pull_failure(reason: &str) -> bool {
+    REASONS.contains(&reason)
+}
+
+/// Why, as far as the kubelet's words tell.
+#[must_use]
+pub fn cause(reason: &str, message: &str) -> Option<&'static str> {
+    let message = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if reason == "InvalidImageName" {
+        Some("that is no name of an image")
+    } else if reason == "ErrImageNeverPull" {
+        Some("the node has not got it, and imagePullPolicy is Never")
+    } else if says(&["unauthorized", "authentication required", "denied", "forbidden", "no basic auth"]) {
+        Some("the registry has it not, or not for this cluster (imagePullSecrets)")
+    } else if says(&["not found", "manifest unknown", "does not exist", "name unknown"]) {
+        Some("the registry has no such image")
+    } else if says(&["no such host", "timeout", "connection refused", "i/o", "unreachable", "tls", "x509"]) {
+        Some("the registry cannot be reached")
+    } else {
+        None
+    }
+}
+
+/// The message about a failed pull: `begin`, the cause, `remedy`. Where the kubelet does not repeat the cause, what the
+/// condition with this reason says already stays.
+#[must_use]
+pub fn message(begin: &str, remedy: &str, cause: Option<&str>, said: Option<&Condition>, reason: &str) -> String {
+    let said = said.filter(|said| said.reason == reason && said.message.starts_with(begin));
+    match (cause, said) {
+        (None, Some(said)) => said.message.clone(),
+        (cause, _) => {
+            let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+            format!("{begin}{cause}; {remedy}")
+        }
+    }
+}
