@@ -17,6 +17,9 @@ pub const VERIFIED: &str = "Verified";
 /// the manifest asks for more than there is; logins that can be used, connected agents and unattended ones go on.
 pub const LOGINS_READY: &str = "LoginsReady";
 
+/// `spec.limits` fit the memory limit of the servers. Only there where they do not: large requests are refused then.
+pub const LIMITS_FIT: &str = "LimitsFit";
+
 /// What a reconcile found about one condition type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

@@ -91,6 +91,7 @@ impl Reconcile<'_> {
             verified: memory.verified.as_ref().map(|last| &last.outcome),
             active_grants: self.context.active_grants_at(self.namespace, self.name),
             logins: (self.endpoint.spec.login.len(), &plan.login_problems),
+            limits_problem: plan.limits_problem.as_deref(),
             obstacle,
         };
         let now = self.context.clock.now();

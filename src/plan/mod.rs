@@ -30,7 +30,7 @@ pub mod workspace;
 
 use crate::{
     api::{McpEndpoint, OAuthClient},
-    config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig, SigningKeys},
+    config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig, SigningKeys, memory::Division},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -130,7 +130,9 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     objects.add(ingress::ingress(&owner, &url, &controller, &cors, &backend))?;
     objects.add(http_route::http_route(&owner, &url, inputs.cluster, &cors))?;
 
+    let memory = deployment::memory(&owner);
     Ok(Plan {
+        limits_problem: memory.and_then(|memory| Division::of(&config.limits, memory).problem()),
         config,
         revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys.file, login_file.as_bytes()),
         signing_keys: keys.keys,
@@ -220,6 +222,8 @@ pub struct Plan {
     pub cors_note: Option<String>,
     /// What whoever stands in front of servers that speak TLS does not do by itself; a sentence for the status.
     pub backend_note: Option<String>,
+    /// Why the limits do not fit the memory limit of the servers, and which values to change.
+    pub limits_problem: Option<String>,
     /// When the plan changes by itself next: a rotation, of a client's secret or of keys, or the end of an overlap.
     pub next_change: Option<Timestamp>,
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::{
         McpEndpoint, McpEndpointStatus,
-        condition::{AVAILABLE, CREDENTIALS_LOADED, Finding, LOGINS_READY, READY, VERIFIED, conditions},
+        condition::{AVAILABLE, CREDENTIALS_LOADED, Finding, LIMITS_FIT, LOGINS_READY, READY, VERIFIED, conditions},
     },
     config::{PublicUrl, Revision},
     operator::{servers::Report, verify::VerifyError},
@@ -43,6 +43,8 @@ pub struct Observed<'a> {
     pub active_grants: i32,
     /// How many logins the manifest has, and what keeps some from being used.
     pub logins: (usize, &'a [LoginProblem]),
+    /// Why the limits do not fit the memory limit.
+    pub limits_problem: Option<&'a str>,
     /// What is in the way.
     pub obstacle: Option<&'a Obstacle>,
 }
@@ -61,6 +63,11 @@ pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
             finding(READY, Some(true), reason::READY, format!("agents connect at {}", observed.url.resource()))
         }
     };
+    // What fits goes on, so this is no part of Ready.
+    let limits = observed
+        .limits_problem
+        .map(|problem| finding(LIMITS_FIT, Some(false), reason::MEMORY_LIMIT_TOO_LOW, problem.to_owned()));
+    parts.extend(limits);
     [vec![ready], parts].concat()
 }
 
@@ -262,6 +269,7 @@ mod tests {
             verified: Some(&offers),
             active_grants: 0,
             logins: (0, &[]),
+            limits_problem: None,
             obstacle: None,
         };
         let parts = [
@@ -281,6 +289,10 @@ mod tests {
         assert_eq!(summary(&some[5..]), [(LOGINS_READY, Some(true), reason::LOGINS_USABLE)]);
         assert_eq!(summary(&none)[0], (READY, Some(false), reason::SECRET_NOT_FOUND));
         assert_eq!((none[0].message.as_str(), none[5].message.as_str()), (&*absent.to_string(), &*absent.to_string()));
+        let large = endpoint_findings(&Observed { limits_problem: Some("raise it"), ..good.clone() });
+        assert_eq!(large.first().unwrap().holds, Some(true), "small requests go on");
+        let limits = large.last().unwrap();
+        assert_eq!((limits.kind, limits.holds, limits.message.as_str()), (LIMITS_FIT, Some(false), "raise it"));
         let many = endpoint_findings(&Observed { logins: (1, &vec![absent; 7]), ..good.clone() });
         assert!(many[5].message.ends_with("; and 2 more"), "{}", many[5].message);
 

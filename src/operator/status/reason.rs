@@ -64,3 +64,5 @@ pub const USER_TOO_COSTLY: &str = "UserTooCostly";
 pub const SECRET_TOO_SHORT: &str = "SecretTooShort";
 /// A client of an endpoint whose tokens come from an authorization server elsewhere.
 pub const EXTERNAL_ISSUER: &str = "ExternalIssuer";
+/// The limits of the endpoint need more memory than its servers may use.
+pub const MEMORY_LIMIT_TOO_LOW: &str = "MemoryLimitTooLow";
