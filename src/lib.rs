@@ -7,6 +7,7 @@ pub mod agent;
 pub mod ambient;
 pub mod api;
 pub mod audit;
+pub mod budget;
 pub mod chain;
 pub mod cli;
 pub mod config;

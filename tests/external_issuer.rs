@@ -142,6 +142,7 @@ impl Endpoint {
             outbound: Arc::new(portcullis::outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
             lame_duck: std::time::Duration::ZERO,
+            memory_limit: 512 << 20,
         };
         let (public, private) =
             (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());

@@ -135,7 +135,7 @@ async fn files(sides: &Sides<'_>) -> Vec<Row> {
     }
     vec![
         Row::alone(&format!("`write_file` of {FILE_MIB} MiB"), written),
-        Row::beside(&format!("`read_file` of {FILE_MIB} MiB"), "a fresh exec of `cat`", &read, piped),
+        Row::beside(&format!("`read_file` of {FILE_MIB} MiB, 1 MiB at a time"), "a fresh exec of `cat`", &read, piped),
     ]
 }
 

@@ -63,9 +63,14 @@ impl<'s> Sides<'s> {
     }
 
     pub async fn read(&self, path: &str, size: usize) {
-        let arguments = json!({"workspace": WORKSPACE, "path": path, "max_bytes": size});
-        let file = self.person.call("read_file", &arguments).await.unwrap();
-        assert_eq!(file["content"].as_str().map(str::len), Some(size));
+        let (mut start, mut read) = (json!(1), 0);
+        while !start.is_null() {
+            let arguments = json!({"workspace": WORKSPACE, "path": path, "start_line": start, "max_bytes": PAGE});
+            let mut file = self.person.call("read_file", &arguments).await.unwrap();
+            read += file["content"].as_str().map_or(0, str::len);
+            start = file["next_start_line"].take();
+        }
+        assert_eq!(read, size);
     }
 
     pub async fn list(&self) {

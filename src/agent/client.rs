@@ -1,14 +1,18 @@
 //! The client of an agent: one method for each thing that it can do, over whatever [`Transport`] leads to it.
 
-use super::protocol::{
-    Command, CommandEvent, CommandResult, EditFile, Edited, Failure, FileContent, FileList, Hello, Input, ListFiles,
-    MovePath, Moved, Process, ProcessOutput, ProcessOutputRequest, Processes, ReadFile, RemovePath, Removed,
-    SearchFiles, SearchResults, Usage, WriteFile, Written,
+use super::{
+    protocol::{
+        Command, CommandEvent, CommandResult, EditFile, Edited, Failure, FileContent, FileList, Hello, Input,
+        ListFiles, MOST_ANSWER, MOST_SHORT_ANSWER, MovePath, Moved, Process, ProcessOutput, ProcessOutputRequest,
+        Processes, ReadFile, RemovePath, Removed, SearchFiles, SearchResults, Usage, WriteFile, Written,
+    },
+    reading::{self, Lines},
 };
+use crate::budget::{Account, NoMemory};
 use async_trait::async_trait;
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, Request, Response, header::CONTENT_TYPE};
-use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use http_body_util::{Full, combinators::UnsyncBoxBody};
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -60,19 +64,39 @@ pub enum AgentError {
     /// It answered with something else than the protocol has: it is of another version.
     #[error("the workspace's agent answered with {0}; restart the workspace, so that it gets an agent of this version")]
     Unreadable(String),
+    /// It answered with more than the protocol allows.
+    #[error(
+        "the workspace's agent answered with more than the {most} bytes that are allowed, and was cut off: ask for less \
+         at a time; if that does not help, the agent is broken or was replaced: call restart_workspace"
+    )]
+    TooLong {
+        /// How much is allowed.
+        most: u64,
+    },
+    /// This server has no memory for the answer.
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
 }
 
 /// An agent, wherever it is.
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<dyn Transport>,
+    /// Pays for the memory of its answers.
+    account: Account,
 }
 
 impl Client {
     /// The agent that `transport` leads to.
     #[must_use]
     pub fn new(transport: Arc<dyn Transport>) -> Self {
-        Self { transport }
+        Self { transport, account: Account::unlimited() }
+    }
+
+    /// The same agent, whose answers are charged to this account.
+    #[must_use]
+    pub fn charging(self, account: Account) -> Self {
+        Self { account, ..self }
     }
 
     /// Who it is.
@@ -104,41 +128,34 @@ impl Client {
         let (mut breaks, mut begun) = (0, false);
         loop {
             let answer = self.send(Method::PUT, &path, Some(command), Repeat::Safe).await;
-            let mut body = answer.map_err(|error| match error {
+            let body = answer.map_err(|error| match error {
                 AgentError::Lost(lost) => Lost { maybe_done: lost.maybe_done || begun, ..lost }.into(),
                 other => other,
             })?;
             begun = true;
             // It has begun: an agent that does not know it now is another one, which must not run it once more.
             path = format!("/commands/{id}?begun=true");
-            let mut unread = BytesMut::new();
+            let mut lines = Lines::of(body);
             let lost = loop {
-                match body.frame().await {
-                    Some(Ok(frame)) => {
-                        let Ok(data) = frame.into_data() else { continue };
-                        breaks = 0;
-                        unread.extend_from_slice(&data);
-                    }
-                    Some(Err(lost)) => break lost,
-                    None => break Lost { why: "the answer ended too early".to_owned(), maybe_done: true },
+                let json = match lines.next(&self.account).await {
+                    Ok(line) => line,
+                    Err(AgentError::Lost(lost)) => break lost,
+                    Err(error) => return Err(error),
+                };
+                breaks = 0;
+                if json.is_empty() {
+                    // The agent's heartbeat.
+                    continue;
                 }
-                while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
-                    let json = unread.split_to(end);
-                    unread.advance(1);
-                    if json.is_empty() {
-                        // The agent's heartbeat.
-                        continue;
-                    }
-                    match parse(&json)? {
-                        CommandEvent::Output(text) => {
-                            if let Some(live) = &live {
-                                // A slow reader misses pieces; one that has gone misses them all.
-                                let _ = live.try_send(text);
-                            }
+                match parse(&json)? {
+                    CommandEvent::Output(text) => {
+                        if let Some(live) = &live {
+                            // A slow reader misses pieces; one that has gone misses them all.
+                            let _ = live.try_send(text);
                         }
-                        CommandEvent::Result(result) => return Ok(result),
-                        CommandEvent::Failure(failure) => return Err(failure.into()),
                     }
+                    CommandEvent::Result(result) => return Ok(result),
+                    CommandEvent::Failure(failure) => return Err(failure.into()),
                 }
             };
             breaks += 1;
@@ -175,17 +192,17 @@ impl Client {
 
     /// A file, or a part of it.
     pub async fn read_file(&self, request: &ReadFile) -> Result<FileContent, AgentError> {
-        self.post("/files/read", request, Repeat::Safe).await
+        self.ask("/files/read", request, Repeat::Safe, request.most_answer()).await
     }
 
     /// Writes a whole file.
     pub async fn write_file(&self, request: &WriteFile) -> Result<Written, AgentError> {
-        self.post("/files/write", request, Repeat::Safe).await
+        self.ask("/files/write", request, Repeat::Safe, MOST_SHORT_ANSWER).await
     }
 
     /// Replaces text in a file.
     pub async fn edit_file(&self, request: &EditFile) -> Result<Edited, AgentError> {
-        self.post("/files/edit", request, Repeat::Unsafe).await
+        self.ask("/files/edit", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await
     }
 
     /// Looks for lines in files.
@@ -195,12 +212,12 @@ impl Client {
 
     /// Moves a file or folder.
     pub async fn move_path(&self, request: &MovePath) -> Result<Moved, AgentError> {
-        self.post("/files/move", request, Repeat::Unsafe).await
+        self.ask("/files/move", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await
     }
 
     /// Removes a file or folder.
     pub async fn remove_path(&self, request: &RemovePath) -> Result<Removed, AgentError> {
-        self.post("/files/remove", request, Repeat::Unsafe).await
+        self.ask("/files/remove", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await
     }
 
     /// What the workspace uses.
@@ -210,7 +227,7 @@ impl Client {
 
     async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, AgentError> {
         let body = self.send::<()>(Method::GET, path, None, Repeat::Safe).await?;
-        parse(&body.collect().await?.to_bytes())
+        parse(&reading::whole(body, MOST_ANSWER, &self.account).await?)
     }
 
     async fn post<A: DeserializeOwned>(
@@ -219,8 +236,18 @@ impl Client {
         request: &impl Serialize,
         repeat: Repeat,
     ) -> Result<A, AgentError> {
+        self.ask(path, request, repeat, MOST_ANSWER).await
+    }
+
+    async fn ask<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+        repeat: Repeat,
+        most: u64,
+    ) -> Result<A, AgentError> {
         let body = self.send(Method::POST, path, Some(request), repeat).await?;
-        parse(&body.collect().await?.to_bytes())
+        parse(&reading::whole(body, most, &self.account).await?)
     }
 
     /// The body of a good answer.
@@ -244,7 +271,7 @@ impl Client {
             return Ok(response.into_body());
         }
         let status = response.status();
-        let text = response.into_body().collect().await?.to_bytes();
+        let text = reading::whole(response.into_body(), MOST_SHORT_ANSWER, &self.account).await?;
         Err(serde_json::from_slice::<Failure>(&text)
             .map_or_else(|_| AgentError::Unreadable(format!("status {status}")), AgentError::Failed))
     }

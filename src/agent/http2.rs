@@ -14,9 +14,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-/// How much one answer, or one request, may be ahead of its reader. Enough for the network inside a cluster.
+/// How much one answer may be ahead of its reader, at the server. Enough for the network inside a cluster, and little
+/// enough for many workspaces: no budget counts it.
+const ANSWER_WINDOW: u32 = 256 * 1024;
+/// The same for all answers of a connection together.
+const ANSWERS_WINDOW: u32 = 512 * 1024;
+/// How much one request may be ahead of its reader, at the agent.
 const STREAM_WINDOW: u32 = 1024 * 1024;
-/// The same for all of a connection together.
+/// The same for all requests of a connection together.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Larger frames cost less each, and still let others in between.
 const FRAME: u32 = 64 * 1024;
@@ -64,8 +69,8 @@ where
     let cut = CancellationToken::new();
     let (sender, connection) = client::Builder::new(Tracked { tasks, cut: cut.clone() })
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(ANSWER_WINDOW)
+        .initial_connection_window_size(ANSWERS_WINDOW)
         .initial_max_send_streams(STREAMS as usize)
         .max_frame_size(FRAME)
         .max_send_buf_size(SEND_BUFFER)

@@ -21,6 +21,7 @@ pub mod listen;
 mod output;
 pub mod place;
 pub mod protocol;
+mod reading;
 mod record;
 pub mod service;
 mod strays;

@@ -9,6 +9,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
+/// The largest answer of a route of which nothing else is said, in bytes.
+pub const MOST_ANSWER: u64 = 4 << 20;
+/// The largest answer that says how a request went, or that it failed.
+pub const MOST_SHORT_ANSWER: u64 = 1 << 20;
+/// The longest line of the answer to a command: both of its streams, shortened, every character escaped.
+pub const MOST_COMMAND_EVENT: u64 = 1 << 20;
+/// How much of a file is read if nothing is said.
+pub const USUAL_READ: u64 = 256 * 1024;
+
 /// Who the agent is: the answer of `GET /hello`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -221,6 +230,15 @@ pub struct ReadFile {
     /// At most so many bytes of it; 262144 if null, and at most 16777216. At least one character is given.
     #[serde(default)]
     pub max_bytes: Option<u64>,
+}
+
+impl ReadFile {
+    /// The largest answer to it, in bytes: a character of one byte may take six in JSON (`\u0001`).
+    #[must_use]
+    pub fn most_answer(&self) -> u64 {
+        const REST: u64 = 64 << 10;
+        self.max_bytes.unwrap_or(USUAL_READ).saturating_mul(6).saturating_add(REST)
+    }
 }
 
 /// A file, or a part of it.

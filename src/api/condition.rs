@@ -27,6 +27,9 @@ pub const RECONCILING: &str = "Reconciling";
 /// What the manifest asks for is not reached without help. There only while it is true, and `Reconciling` is not then.
 pub const STALLED: &str = "Stalled";
 
+/// `spec.limits` fit the memory limit of the servers. Only there where they do not: large requests are refused then.
+pub const LIMITS_FIT: &str = "LimitsFit";
+
 /// What a reconcile found about one condition type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

@@ -325,7 +325,7 @@ pub struct Limits {
     #[serde(default = "Limits::default_request_timeout")]
     #[x_kube(validation = Span::rule("1s", "1h"))]
     pub request_timeout: Span,
-    /// How many requests one server works on at once.
+    /// How many requests one server works on at once. One client has at most half of them for a user.
     #[serde(default = "Limits::default_max_concurrent_requests")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_concurrent_requests: u32,
@@ -341,7 +341,8 @@ pub struct Limits {
     /// How large one request's body may be.
     #[serde(default = "Limits::default_max_body_size")]
     pub max_body_size: ByteSize,
-    /// How many connections one server keeps open. Beyond, new ones wait until others end.
+    /// How many connections one server keeps open. One address has at most three quarters of them, unless it is a
+    /// trusted proxy. Beyond, the connection that has been idle for longest is closed.
     #[serde(default = "Limits::default_max_connections")]
     #[schemars(range(min = 10, max = 100_000))]
     pub max_connections: u32,
@@ -565,7 +566,7 @@ pub struct McpEndpointStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protocol_versions: Vec<String>,
     /// `Ready`, `Available`, `Exposed`, `CredentialsLoaded`, `Verified`; `LoginsReady` too where there are logins;
-    /// `Reconciling` or `Stalled` only while true.
+    /// `LimitsFit` where the memory limit is too low for `limits`; `Reconciling` or `Stalled` only while true.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,

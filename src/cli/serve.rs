@@ -3,7 +3,7 @@
 use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
     ambient::{Clock, SystemClock},
-    config::{LAME_DUCK_SECONDS, PRIVATE_PORT, PUBLIC_PORT},
+    config::{LAME_DUCK_SECONDS, PRIVATE_PORT, PUBLIC_PORT, memory::WITHOUT_LIMIT},
     identity::workload::ServiceAccounts,
     mirror::Health,
     oauth::workload::NoCluster,
@@ -45,6 +45,9 @@ pub struct Args {
     /// For how many seconds connections are still taken after SIGTERM, until every proxy has heard of it
     #[arg(long, value_name = "SECONDS", default_value_t = LAME_DUCK_SECONDS)]
     lame_duck: u64,
+    /// How much memory the process may use, in bytes; the operator passes on the limit of the container
+    #[arg(long, env = "PORTCULLIS_MEMORY_LIMIT", value_name = "BYTES", default_value_t = WITHOUT_LIMIT)]
+    memory_limit: u64,
     #[command(flatten)]
     pub(super) logs: LogOptions,
 }
@@ -132,6 +135,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
                 outbound,
                 clock,
                 lame_duck,
+                memory_limit: args.memory_limit,
             };
             let follow = |ended| async move {
                 // Commands use workspaces until the last request is answered.
@@ -152,6 +156,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
                 outbound,
                 clock,
                 lame_duck,
+                memory_limit: args.memory_limit,
             };
             Box::pin(serve(options, Listeners { public, private }, |_| std::future::ready(()))).await
         }

@@ -7,6 +7,7 @@ mod clients;
 pub mod cors;
 mod keys;
 mod login;
+pub mod memory;
 mod server;
 
 pub use clients::{ClientVerifier, Clients, OPERATOR_CLIENT_ID, SecretHash, SecretVerifier};

@@ -42,6 +42,8 @@ use watch::{Watch, WatchError};
 
 /// How soon to try again after files could not be written.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
+/// What the server is assumed to have for requests, beside the workspaces.
+const MEMORY: u64 = 1 << 30;
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -138,6 +140,7 @@ pub async fn run(
         outbound: Arc::new(Outbound::new()?),
         clock: Arc::clone(&clock),
         lame_duck: std::time::Duration::ZERO,
+        memory_limit: MEMORY,
     };
     let serve = async {
         let ended = server::run(server, Listeners { public: listener, private: None }, stop.clone()).await;

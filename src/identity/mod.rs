@@ -17,6 +17,7 @@ pub use error::SignInError;
 use crate::{
     ambient::Clock,
     api::{grant::GrantUser, login::Login},
+    budget::Pool,
     config::{LoginSecret, LoginSecrets, ServerConfig},
     outbound::{Outbound, OutboundError},
 };
@@ -142,6 +143,11 @@ impl Logins {
     ) -> Result<Self, LoginsError> {
         let none = Self { ways: Vec::new(), outbound, clock, lasting: Arc::default() };
         none.reloaded(config, secrets)
+    }
+
+    /// What checking passwords takes is charged there from now on.
+    pub fn charge(&self, memory: &Arc<Pool>) {
+        self.lasting.room.charge(memory);
     }
 
     /// The logins of another configuration. Who guessed passwords stays known, and so does what was learnt of a

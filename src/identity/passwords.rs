@@ -5,6 +5,8 @@
 //! somebody has: its password is held against some user's hash, and the outcome ignored.
 
 use super::error::SignInError;
+use crate::budget::{Holders, Pool};
+use arc_swap::ArcSwapOption;
 use argon2::{Argon2, PasswordHash, PasswordVerifier as _};
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -24,11 +26,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Room {
     places: Arc<Semaphore>,
     patience: Duration,
+    /// The memory that hashing shares with requests.
+    memory: ArcSwapOption<Pool>,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(AT_ONCE as usize)), patience: PATIENCE }
+        let places = Arc::new(Semaphore::new(AT_ONCE as usize));
+        Self { places, patience: PATIENCE, memory: ArcSwapOption::empty() }
+    }
+}
+
+impl Room {
+    /// What hashes take is charged there from now on.
+    pub(super) fn charge(&self, memory: &Arc<Pool>) {
+        self.memory.store(Some(Arc::clone(memory)));
     }
 }
 
@@ -70,9 +82,17 @@ impl Users {
         let places = Arc::clone(&room.places).acquire_many_owned(weight(&hash));
         let place = timeout(room.patience, places).await.map_err(|_| SignInError::Busy { wait: PATIENCE })?;
         let place = place.map_err(|error| SignInError::Internal(error.into()))?;
+        let memory = match room.memory.load_full() {
+            Some(pool) => {
+                // One that takes more than there is takes all of it: whether it is too costly, the operator says.
+                let taken = pool.take(memory(&hash).min(pool.total()), Holders::default());
+                Some(timeout(room.patience, taken).await.map_err(|_| SignInError::Busy { wait: PATIENCE })?)
+            }
+            None => None,
+        };
         let right = spawn_blocking(move || {
             let right = verify(&hash, password.as_bytes());
-            drop(place);
+            drop((place, memory));
             right
         });
         Ok(right.await.map_err(|error| SignInError::Internal(error.into()))? && known)
@@ -89,8 +109,13 @@ impl Users {
 
 /// How many places a hash takes.
 fn weight(hash: &str) -> u32 {
-    let memory = PasswordHash::new(hash).ok().and_then(|hash| hash.params.get_decimal("m"));
-    if memory.is_some_and(|kibibytes| kibibytes > HEAVY) { AT_ONCE } else { 1 }
+    if memory(hash) > u64::from(HEAVY) << 10 { AT_ONCE } else { 1 }
+}
+
+/// How much memory checking a hash takes, in bytes.
+fn memory(hash: &str) -> u64 {
+    let kibibytes = PasswordHash::new(hash).ok().and_then(|hash| hash.params.get_decimal("m"));
+    kibibytes.map_or(0, |kibibytes| u64::from(kibibytes) << 10)
 }
 
 /// A hash that cannot be read matches nothing.
@@ -190,5 +215,19 @@ mod tests {
         assert_eq!(refused.retry_after(), Some(PATIENCE));
         drop(all);
         assert!(users.check(&room, "ada", "right".to_owned()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn hashes_take_their_memory_of_the_budget() {
+        let users = users(&[("ada", argon2ed(Algorithm::Argon2id, 1024, "right"))]);
+        let room = Room { patience: Duration::from_millis(1), ..Room::default() };
+        let pool = Pool::new(2 << 20);
+        room.charge(&pool);
+        let all = pool.try_take((1 << 20) + 1, Holders::default()).unwrap();
+        let refused = users.check(&room, "ada", "right".to_owned()).await.unwrap_err();
+        assert_eq!(refused.retry_after(), Some(PATIENCE));
+        drop(all);
+        assert!(users.check(&room, "ada", "right".to_owned()).await.unwrap());
+        assert_eq!(pool.free(), 2 << 20);
     }
 }

@@ -66,7 +66,7 @@ async fn names(
         Value::Object(arguments) => arguments,
         _ => Map::new(),
     };
-    let call = Call { caller: Arc::clone(caller), from, progress: None };
+    let call = Call::of(Arc::clone(caller), from);
     let Ok(answer) = tool.call(arguments, call).await else { return Vec::new() };
     let answer = answer.into_json();
     let items = answer.get(list).and_then(Value::as_array).into_iter().flatten();

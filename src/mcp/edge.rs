@@ -9,11 +9,14 @@ use super::{
     handler::Handler,
     message::{Message, RpcError},
     offer::{Offer, Target},
+    splice::{Slot, splice},
 };
 use crate::{
+    ambient,
     api::Scope,
     audit::{Event, RequestContext},
-    config::{PublicUrl, ServerConfig},
+    budget::{self, Account, NoMemory, ReadError},
+    config::{self, PublicUrl, ServerConfig},
     oauth::{
         Caller,
         challenge::{Resource, insufficient_scope},
@@ -28,9 +31,10 @@ use axum::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, WWW_AUTHENTICATE},
+    header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use http_body_util::{BodyExt as _, Full, Limited, combinators::BoxBody};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use rand::Rng as _;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
@@ -50,6 +54,8 @@ pub struct Endpoint<O: Offer = Handler> {
     service: StreamableHttpService<O, NeverSessionManager>,
     body_limit: usize,
     url: PublicUrl,
+    /// Stands for the results of tools in what rmcp writes. No client sees it, so none can write it either.
+    mark: Arc<str>,
 }
 
 impl Endpoint {
@@ -82,7 +88,10 @@ impl<O: Offer> Endpoint<O> {
                 .with_max_request_body_bytes(body_limit(config))
                 .with_cancellation_token(abort),
         );
-        Self { offer, service, body_limit: body_limit(config), url: config.url.clone() }
+        let mut mark = [0_u8; 16];
+        ambient::rng().fill_bytes(&mut mark);
+        let mark = config::hex(&mark).into();
+        Self { offer, service, body_limit: body_limit(config), url: config.url.clone(), mark }
     }
 
     /// Answers a request, which must have an `Arc<Caller>` in its extensions.
@@ -90,11 +99,14 @@ impl<O: Offer> Endpoint<O> {
         if request.method() != Method::POST {
             return method_not_allowed();
         }
-        let Admitted { request, id } = match self.admit(request).await {
+        let Admitted { request, id, slot } = match self.admit(request).await {
             Ok(admitted) => admitted,
             Err(refusal) => return refusal,
         };
         let response = self.service.handle(request).await;
+        if let Some(slot) = slot.filter(|_| response.status().is_success()) {
+            return splice(response, &slot).await;
+        }
         if response.status().is_client_error() && !is_json(response.headers()) {
             return in_json(response, id).await;
         }
@@ -146,6 +158,8 @@ struct Admitted {
     request: http::Request<Full<Bytes>>,
     /// The id of its message.
     id: Option<serde_json::Value>,
+    /// Where the result of a tool will be.
+    slot: Option<Arc<Slot>>,
 }
 
 impl<O: Offer> Endpoint<O> {
@@ -157,8 +171,8 @@ impl<O: Offer> Endpoint<O> {
             return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
         };
         // Before anything is refused: what is left unread would cost the client its connection.
-        let body =
-            Limited::new(body, self.body_limit).collect().await.map_err(|error| self.unread(&*error))?.to_bytes();
+        let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
+        let body = budget::read(body, self.body_limit, &account).await.map_err(|error| unread(&error))?;
         if !is_json(&parts.headers) {
             return Err(RpcError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -204,19 +218,27 @@ impl<O: Offer> Endpoint<O> {
         // They have done their work, and rmcp prints requests where its log is turned up.
         parts.headers.remove(AUTHORIZATION);
         parts.headers.remove(COOKIE);
+        let slot = message.calls_tool().then(|| Slot::new(&self.mark));
+        if let Some(slot) = &slot {
+            parts.extensions.insert(Arc::clone(slot));
+        }
         let id = message.id;
-        Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id })
+        Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id, slot })
     }
+}
 
-    fn unread(&self, error: &(dyn std::error::Error + 'static)) -> Response {
-        let refusal = if error.is::<http_body_util::LengthLimitError>() {
-            let text = format!("the body is larger than the {} bytes that this endpoint accepts", self.body_limit);
-            RpcError::new(StatusCode::PAYLOAD_TOO_LARGE, None, -32600, text)
-        } else {
-            RpcError::invalid_request(None, "the body could not be read to its end")
-        };
-        refusal.into_response()
+fn unread(error: &ReadError) -> Response {
+    let status = match error {
+        ReadError::TooLarge(_) | ReadError::NoMemory(NoMemory::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+        ReadError::NoMemory(NoMemory::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+        ReadError::Stalled => StatusCode::REQUEST_TIMEOUT,
+        ReadError::Broken => StatusCode::BAD_REQUEST,
+    };
+    let mut response = RpcError::new(status, None, -32600, error.to_string()).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
 }
 
 /// The answer to a request that needs a scope which its token has not.

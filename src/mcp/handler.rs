@@ -7,10 +7,12 @@ use super::{
     offer::{Offer, Target},
     progress::Notifications,
     prompts, refused, resources,
+    splice::Slot,
 };
 use crate::{
     api::Scope,
     audit,
+    budget::Account,
     config::Limits,
     oauth::Caller,
     tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError},
@@ -150,16 +152,21 @@ fn annotations(effect: Effect) -> ToolAnnotations {
         .open_world(hints.open_world)
 }
 
+/// The account of the request's memory, and where its result goes.
+fn memory(context: &RequestContext<RoleServer>) -> (Account, Option<Arc<Slot>>) {
+    let extensions = context.extensions.get::<http::request::Parts>().map(|parts| &parts.extensions);
+    let account = extensions.and_then(|extensions| extensions.get::<Account>().cloned());
+    let slot = extensions.and_then(|extensions| extensions.get::<Arc<Slot>>().cloned());
+    (account.unwrap_or_else(Account::unlimited), slot)
+}
+
 /// Failures are results, so that agents read them.
-fn result(outcome: Result<Answer, ToolError>) -> CallToolResult {
-    match outcome {
-        Ok(answer) => {
-            let (output, image) = answer.into_parts();
-            let mut result = CallToolResult::structured(output);
-            result.content.extend(image.map(|image| ContentBlock::image(image.data, image.mime_type)));
-            result
-        }
-        Err(error) => CallToolResult::error(vec![ContentBlock::text(error.explain())]),
+fn result(outcome: Result<Answer, ToolError>, slot: Option<&Slot>) -> CallToolResult {
+    match (outcome, slot) {
+        (Ok(answer), Some(slot)) => slot.fill(answer),
+        // Not through the edge.
+        (Ok(answer), None) => CallToolResult::structured(answer.into_json()),
+        (Err(error), _) => CallToolResult::error(vec![ContentBlock::text(error.explain())]),
     }
 }
 
@@ -227,10 +234,13 @@ impl ServerHandler for Handler {
             return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
         };
         let token = events.then(|| context.meta.get_progress_token()).flatten();
+        let (account, slot) = memory(&context);
         let progress = token.map(|token| Notifications::to(context.peer.clone(), token));
-        let call = Call { caller, from: from(&context), progress };
+        let call = Call { caller, from: from(&context), progress, shows_pictures: slot.is_some(), account };
         tokio::select! {
-            outcome = tool.call(request.arguments.unwrap_or_default(), call) => Ok(result(outcome).into()),
+            outcome = tool.call(request.arguments.unwrap_or_default(), call) => {
+                Ok(result(outcome, slot.as_deref()).into())
+            }
             // The client has gone. Dropping the call ends what it started.
             () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
         }
@@ -286,8 +296,9 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let (caller, _) = caller(&context)?;
+        let (account, _) = memory(&context);
         tokio::select! {
-            result = resources::read(&request.uri, &self.tools, &caller, from(&context)) => {
+            result = resources::read(&request.uri, &self.tools, &caller, (from(&context), account)) => {
                 Ok(result?.with_ttl_ms(NOW_MS).with_cache_scope(CacheScope::Private).into())
             }
             () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),

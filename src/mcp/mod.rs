@@ -12,6 +12,7 @@ mod offer;
 mod progress;
 mod prompts;
 mod resources;
+mod splice;
 
 pub use edge::Endpoint;
 pub use handler::Handler;

@@ -8,6 +8,7 @@ use crate::{
     agent::protocol::FailureKind,
     api::Scope,
     audit::RequestContext,
+    budget::Account,
     oauth::Caller,
     tools::{Call, Lookup, Registry, ToolError},
     workspaces,
@@ -102,7 +103,7 @@ pub(super) async fn list(
         arguments["cursor"] = cursor.into();
     }
     let arguments = arguments.as_object().cloned().unwrap_or_default();
-    let call = Call { caller: Arc::clone(caller), from, progress: None };
+    let call = Call::of(Arc::clone(caller), from);
     let page = list.call(arguments, call).await.map_err(|error| failure(&error, ""))?.into_json();
     let home = |workspace: &Value| {
         let text = |member: &str| workspace.get(member).and_then(Value::as_str);
@@ -126,7 +127,7 @@ pub(super) async fn read(
     uri: &str,
     tools: &Registry,
     caller: &Arc<Caller>,
-    from: RequestContext,
+    (from, account): (RequestContext, Account),
 ) -> Result<ReadResourceResult, ErrorData> {
     let unknown = || {
         let text = format!("there is no resource {uri:?}; they are {SCHEME}NAME/PATH");
@@ -135,7 +136,7 @@ pub(super) async fn read(
     let place = Place::of(uri).ok_or_else(unknown)?;
     let Lookup::Found(tool) = tools.lookup(place.tool(), caller) else { return Err(unknown()) };
     let is_folder = place.is_folder();
-    let call = Call { caller: Arc::clone(caller), from, progress: None };
+    let call = Call { account, ..Call::of(Arc::clone(caller), from) };
     let found = tool.call(place.arguments(), call).await.map_err(|error| failure(&error, uri))?.into_json();
     let text = |member: &str| found.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
     let content = if is_folder {

@@ -120,6 +120,7 @@ impl Reconcile<'_> {
             logins: (self.endpoint.spec.login.len(), &plan.login_problems),
             exec_problem: exec_problem.as_ref(),
             rotated_for: plan.keys_rotated_for.as_deref(),
+            limits_problem: plan.limits_problem.as_deref(),
             obstacle,
             definitions: outdated.as_ref(),
         };

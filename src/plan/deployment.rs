@@ -16,10 +16,10 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, ConfigMapProjection, Container, ContainerPort, EnvVar, HTTPGetAction, KeyToPath,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements,
-            SeccompProfile, SecretProjection, SecurityContext, ServiceAccount, TopologySpreadConstraint, Volume,
-            VolumeMount, VolumeProjection,
+            Capabilities, ConfigMapProjection, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+            KeyToPath, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
+            ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext,
+            ServiceAccount, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
@@ -33,6 +33,8 @@ const USER: i64 = 65_532;
 /// How long a server may take to stop, beyond the time that it still takes connections and the longest request.
 const STOP_SECONDS: u64 = 10;
 const DEFAULT_REPLICAS: i32 = 2;
+/// The variable of `serve` that has the memory limit.
+const MEMORY_LIMIT: &str = "PORTCULLIS_MEMORY_LIMIT";
 
 /// The fewest servers that there are meant to be.
 pub(super) fn least_replicas(owner: &Owner<'_>) -> i32 {
@@ -132,11 +134,10 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(args.map(ToOwned::to_owned).collect()),
         // What large requests took is given back at once: the allocator's own delay ends with the next work only.
-        env: Some(vec![EnvVar {
-            name: "MIMALLOC_PURGE_DELAY".to_owned(),
-            value: Some("0".to_owned()),
-            ..EnvVar::default()
-        }]),
+        env: Some(vec![
+            EnvVar { name: "MIMALLOC_PURGE_DELAY".to_owned(), value: Some("0".to_owned()), ..EnvVar::default() },
+            memory_limit(),
+        ]),
         ports: Some(vec![port(service::port_name(owner), PUBLIC_PORT), port(PRIVATE, PRIVATE_PORT)]),
         startup_probe: Some(Probe { failure_threshold: Some(30), ..probe("/healthz", 1) }),
         liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/healthz", 10) }),
@@ -150,6 +151,22 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
         }),
         volume_mounts: Some(vec![config, rights::token_mount()]),
         ..Container::default()
+    }
+}
+
+/// The container's limit: what requests may take follows from it.
+fn memory_limit() -> EnvVar {
+    EnvVar {
+        name: MEMORY_LIMIT.to_owned(),
+        value_from: Some(EnvVarSource {
+            resource_field_ref: Some(ResourceFieldSelector {
+                resource: "limits.memory".to_owned(),
+                divisor: Some(Quantity("1".to_owned())),
+                container_name: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
     }
 }
 
@@ -206,6 +223,11 @@ fn files(owner: &Owner<'_>) -> Vec<VolumeProjection> {
     ];
     sources.extend(certificate);
     sources
+}
+
+/// How many bytes of memory a server may use; `None` if nothing limits it.
+pub(super) fn memory(owner: &Owner<'_>) -> Option<u64> {
+    quantity::whole(&resources(owner).limits?.get("memory")?.0)
 }
 
 fn resources(owner: &Owner<'_>) -> ResourceRequirements {

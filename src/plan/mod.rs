@@ -33,7 +33,7 @@ pub mod workspace;
 
 use crate::{
     api::{McpEndpoint, OAuthClient},
-    config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig, SigningKeys},
+    config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig, SigningKeys, memory::Division},
 };
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -161,7 +161,9 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     objects.add(ingress::ingress(&owner, &url, &controller, &cors, &backend, &route))?;
     objects.add(http_route::http_route(&owner, &url, inputs.cluster, &cors, &route))?;
 
+    let memory = deployment::memory(&owner);
     Ok(Plan {
+        limits_problem: memory.and_then(|memory| Division::of(&config.limits, memory).problem()),
         config,
         revision: Revision::of(config_file.as_bytes(), clients_file.as_bytes(), &keys.file, login_file.as_bytes()),
         signing_keys: keys.keys,
@@ -266,6 +268,8 @@ pub struct Plan {
     pub route_problem: Option<RouteProblem>,
     /// Which annotations were left out; a sentence for the status.
     pub annotations_note: Option<String>,
+    /// Why the limits do not fit the memory limit of the servers, and which values to change.
+    pub limits_problem: Option<String>,
     /// When the plan changes by itself next: a rotation, of a client's secret or of keys, or the end of an overlap.
     pub next_change: Option<Timestamp>,
 }

@@ -23,6 +23,12 @@ pub(super) fn canonical(text: &str) -> String {
     parse(text.trim()).map_or_else(|| text.to_owned(), |(nanos, format)| print(nanos, format))
 }
 
+/// The whole number that it stands for, such as that of bytes.
+pub(super) fn whole(text: &str) -> Option<u64> {
+    let (nanos, _) = parse(text.trim())?;
+    u64::try_from(nanos / NANO).ok()
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
     /// `1500m`, `2`, `3G`.

@@ -18,26 +18,26 @@ pub use reference::page;
 use crate::{
     api::Scope,
     audit::{Event, RequestContext},
+    budget::{self, Account},
     config::{PublicUrl, ServerConfig},
     oauth::{
         Caller,
         challenge::{Resource, insufficient_scope},
     },
-    tools::{Call, Definition, Lookup, Registry, ToolError},
+    tools::{Answer, Call, Definition, Lookup, Registry, ToolError},
 };
 use axum::{
-    Json,
     body::Body,
     extract::Request,
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use rows::{Row, Verb};
-use serde_json::Value;
+use serde::Deserialize;
 use std::sync::Arc;
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Where the OpenAPI document is, below the endpoint's URL.
 pub const OPENAPI_PATH: &str = "/openapi.json";
 /// Where people read about it.
@@ -110,27 +110,20 @@ impl Api {
             }
             Lookup::Unknown => return Err(nothing(&parts.method, [].into_iter())),
         };
-        let body = if row.takes_body() { self.read(&parts.headers, body).await? } else { Bytes::new() };
+        let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
+        let body = if row.takes_body() { self.read(&parts.headers, body, &account).await? } else { Bytes::new() };
         let arguments = arguments::collect(row, captured, parts.uri.query(), &body, &tool.input_schema)?;
-        let call = Call { caller: Arc::clone(&caller), from, progress: None };
+        drop(body);
+        let call = Call { account, ..Call::of(Arc::clone(&caller), from) };
         match entry.call(arguments, call).await {
-            Ok(answer) => Ok(succeeded(row, answer.into_json(), resource)),
+            Ok(answer) => Ok(succeeded(row, answer, resource)),
             Err(ToolError::NeedsScope { what, scope }) => Err(step_up(what, scope, &caller, resource)),
             Err(error) => Err(Problem::of(&error)),
         }
     }
 
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-        let body = Limited::new(body, self.body_limit).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                let limit = self.body_limit;
-                let text = format!("the body is larger than the {limit} bytes that this endpoint accepts");
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text)
-            } else {
-                Problem::new(StatusCode::BAD_REQUEST, "unreadable", "the body could not be read to its end")
-            }
-        })?;
-        let body = body.to_bytes();
+    async fn read(&self, headers: &HeaderMap, body: Body, account: &Account) -> Result<Bytes, Problem> {
+        let body = budget::read(body, self.body_limit, account).await.map_err(|error| Problem::unread(&error))?;
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str);
         let is_json = |kind: &str| {
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
@@ -144,10 +137,17 @@ impl Api {
     }
 }
 
-fn succeeded(row: &Row, output: Value, resource: &PublicUrl) -> Response {
-    let id = output.get("id").and_then(Value::as_str).filter(|_| row.success == StatusCode::CREATED);
-    let location = id.map(|id| format!("{}{}/{id}", resource.resource(), row.path));
-    let mut response = (row.success, Json(output)).into_response();
+/// What was made has an id.
+#[derive(Deserialize)]
+struct Made {
+    id: String,
+}
+
+fn succeeded(row: &Row, answer: Answer, resource: &PublicUrl) -> Response {
+    let made =
+        (row.success == StatusCode::CREATED).then(|| serde_json::from_slice::<Made>(&answer.json).ok()).flatten();
+    let location = made.map(|Made { id }| format!("{}{}/{id}", resource.resource(), row.path));
+    let mut response = (row.success, [(header::CONTENT_TYPE, JSON)], answer.json).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {

@@ -1,6 +1,12 @@
 //! Problem documents (RFC 9457), and what each failure of a tool is in HTTP.
 
-use crate::{agent::protocol::FailureKind, audit::RequestContext, tools::ToolError, workspaces};
+use crate::{
+    agent::protocol::FailureKind,
+    audit::RequestContext,
+    budget::{NoMemory, ReadError},
+    tools::ToolError,
+    workspaces,
+};
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -42,7 +48,25 @@ impl Problem {
     /// What a failure of a tool is.
     pub(super) fn of(error: &ToolError) -> Self {
         let (status, reason) = kind(error);
-        Self::new(status, reason, error.explain())
+        Self::new(status, reason, error.explain()).with_retry()
+    }
+
+    /// Why a body was not read.
+    pub(super) fn unread(error: &ReadError) -> Self {
+        let (status, reason) = match error {
+            ReadError::TooLarge(_) | ReadError::NoMemory(NoMemory::TooLarge { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
+            }
+            ReadError::NoMemory(NoMemory::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            ReadError::Stalled => (StatusCode::REQUEST_TIMEOUT, "timeout"),
+            ReadError::Broken => (StatusCode::BAD_REQUEST, "unreadable"),
+        };
+        Self::new(status, reason, error.to_string()).with_retry()
+    }
+
+    /// Says when to come again where that helps.
+    fn with_retry(self) -> Self {
+        if self.reason == "busy" { self.with(header::RETRY_AFTER, HeaderValue::from_static("1")) } else { self }
     }
 
     #[cfg(test)]
@@ -102,6 +126,9 @@ fn kind(error: &ToolError) -> (StatusCode, &'static str) {
                 FailureKind::Interrupted => (StatusCode::CONFLICT, "interrupted"),
             },
             Error::Unreachable { .. } => (StatusCode::BAD_GATEWAY, "unreachable"),
+            Error::AnswerTooLong { .. } => (StatusCode::BAD_GATEWAY, "agent_failed"),
+            Error::NoMemory(NoMemory::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Error::NoMemory(NoMemory::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Error::Cluster { .. } => (StatusCode::SERVICE_UNAVAILABLE, "cluster_unavailable"),
             Error::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         },

@@ -1,6 +1,7 @@
-//! Bodies: a request's is read up to a limit, a response's keeps its request's place until it is sent.
+//! Bodies: a request's is read up to a limit, a streamed response ends at its request's deadline.
 
 use super::problem::Problem;
+use crate::budget::{Holders, Pool, Taken};
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::StatusCode;
@@ -9,12 +10,15 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How much of a form is the place's own; what is longer takes memory of the budget.
+const SHORT: u64 = 8 << 10;
+/// How much it then takes: no form is longer.
+const LONG: u64 = 64 << 10;
 
 /// Reads a whole request body of at most `limit` bytes.
 pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
@@ -35,20 +39,66 @@ pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
     }
 }
 
-/// A streamed response body that holds its request's place, and ends at the request's deadline.
+/// The body of a request that has charged nothing: it ends with an error where it is longer than a short form and there
+/// is no memory for it.
+pub struct Metered {
+    body: Body,
+    read: u64,
+    memory: Arc<Pool>,
+    holders: Holders,
+    taken: Option<Taken>,
+}
+
+impl Metered {
+    /// Charges `body` to these holders.
+    pub fn new(body: Body, memory: Arc<Pool>, holders: Holders) -> Body {
+        Body::new(Self { body, read: 0, memory, holders, taken: None })
+    }
+}
+
+impl HttpBody for Metered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else { return Poll::Pending };
+        if let Some(Ok(frame)) = &frame {
+            self.read += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if self.read > SHORT && self.taken.is_none() {
+                match self.memory.try_take(LONG, self.holders) {
+                    Ok(taken) => self.taken = Some(taken),
+                    Err(_) => return Poll::Ready(Some(Err(axum::Error::new(io::Error::other("no memory"))))),
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A streamed response body that ends at the request's deadline.
 pub struct Held {
     body: Body,
     deadline: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Held {
-    /// Holds `place` until the response is sent. One that is complete already gives it back at once.
-    pub fn until_sent(response: Response, place: OwnedSemaphorePermit, deadline: Instant) -> Response {
+    /// Ends a stream at its deadline. A body that is complete is left alone: the connection has the deadline for that.
+    pub fn until(response: Response, deadline: Instant) -> Response {
         if response.body().size_hint().exact().is_some() {
             return response;
         }
-        response.map(|body| Body::new(Self { body, deadline: Box::pin(sleep_until(deadline)), _place: place }))
+        response.map(|body| Body::new(Self { body, deadline: Box::pin(sleep_until(deadline)) }))
     }
 }
 
@@ -83,8 +133,7 @@ impl HttpBody for Held {
 mod tests {
     use super::*;
     use futures::stream;
-    use std::{convert::Infallible, sync::Arc, time::Duration};
-    use tokio::sync::Semaphore;
+    use std::{convert::Infallible, time::Duration};
 
     fn streamed(parts: &[&'static str]) -> Body {
         let parts: Vec<_> = parts.iter().map(|part| Ok::<_, Infallible>(Bytes::from_static(part.as_bytes()))).collect();
@@ -110,25 +159,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_streamed_answer_holds_its_place_until_it_ends_or_its_time_is_over() {
-        let places = Arc::new(Semaphore::new(1));
-        let hold = |body| {
-            let place = Arc::clone(&places).try_acquire_owned().unwrap();
-            Held::until_sent(Response::new(body), place, Instant::now() + Duration::from_millis(50)).into_body()
-        };
-        let complete = hold(Body::from("all"));
-        assert_eq!(places.available_permits(), 1, "a complete one needs none");
-        drop(complete);
+    async fn long_forms_take_memory_where_there_is_any() {
+        let memory = Pool::new(LONG);
+        let long = || Metered::new(Body::from(vec![0; 9 << 10]), Arc::clone(&memory), Holders::default());
+        let held = memory.try_take(1, Holders::default()).unwrap();
+        assert_eq!(collect(long(), 64 << 10).await.unwrap_err().reason(), "unreadable");
+        collect(Metered::new(Body::from("short"), Arc::clone(&memory), Holders::default()), 9).await.unwrap();
+        drop(held);
+        assert_eq!(collect(long(), 64 << 10).await.unwrap().len(), 9 << 10);
+        assert_eq!(memory.free(), LONG);
+    }
 
-        let ends = hold(streamed(&["a", "b"]));
-        assert_eq!(places.available_permits(), 0);
-        assert_eq!(ends.collect().await.unwrap().to_bytes(), "ab");
-        assert_eq!(places.available_permits(), 1);
-
+    #[tokio::test]
+    async fn a_streamed_answer_ends_when_its_time_is_over() {
+        let hold = |body| Held::until(Response::new(body), Instant::now() + Duration::from_millis(50)).into_body();
+        assert_eq!(hold(streamed(&["a", "b"])).collect().await.unwrap().to_bytes(), "ab");
         let begin = Instant::now();
         let stalls = hold(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()));
         stalls.collect().await.unwrap_err();
         assert!(begin.elapsed() >= Duration::from_millis(40), "not before its time");
-        assert_eq!(places.available_permits(), 1);
     }
 }

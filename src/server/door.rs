@@ -3,7 +3,8 @@
 
 use super::{
     address::{self, Origin, Sender, Untrusted},
-    body::{self, Held},
+    body::{self, Held, Metered},
+    connections::Unsent,
     limits::Limiters,
     mounted::Mounted,
     origin::Origins,
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     ambient::{self, Clock},
     audit::{RequestContext, RequestIds},
+    budget::{Account, Taken},
     config::KeyError,
     identity::Logins,
     oauth::{
@@ -44,8 +46,18 @@ use std::{
 /// How long the body of a client's request to the authorization server may take to arrive: it is a few hundred bytes.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the response to a request that needs no token may take to be sent.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// When to try again where something could not be reached.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a request has taken until its response is sent.
+struct Taking {
+    place: Taken,
+    /// Kept, not read.
+    account: Option<Account>,
+}
 
 /// All that the checks need.
 pub struct Door {
@@ -72,6 +84,7 @@ impl Door {
         previous: Option<&Self>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
+        memory: u64,
     ) -> Result<Self, KeyError> {
         let config = &mounted.config;
         let same_tokens = |door: &&Self| {
@@ -95,14 +108,16 @@ impl Door {
             .external_issuer
             .is_none()
             .then(|| Arc::new(Pages::new(config, Arc::clone(&authorization), Arc::clone(&logins), Arc::clone(&clock))));
+        let limiters = limiters
+            .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, memory, previous.map(|door| &*door.limiters))));
+        logins.charge(limiters.memory());
         Ok(Self {
             origins: Origins::new(config.url.origin(), &config.cors.allowed_origins),
             challenges: Challenges::new(config),
             authorization,
             logins,
             pages,
-            limiters: limiters
-                .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, previous.map(|door| &*door.limiters)))),
+            limiters,
             untrusted: previous.map(|door| Arc::clone(&door.untrusted)).unwrap_or_default(),
             metrics,
             clock,
@@ -271,18 +286,23 @@ impl Door {
         request: &mut Request,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
-        let place = match self.limiters.enter() {
-            Ok(place) => place,
+        let mut held = match self.limiters.enter(from.address) {
+            Ok(place) => Taking { place, account: None },
             Err(problem) => return self.refuse(route, from, problem),
         };
         let timeout = self.mounted.config.limits.request_timeout;
         let deadline = tokio::time::Instant::now() + timeout.as_duration();
-        let answer = pin!(self.authenticated(route, from, request, answer));
-        let Ok(response) = tokio::time::timeout_at(deadline, answer).await else {
-            let message = format!("the request took longer than {timeout}; ask for less at a time");
-            return self.refuse(route, from, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
+        let answered = {
+            let answer = pin!(self.authenticated(route, from, request, &mut held, answer));
+            tokio::time::timeout_at(deadline, answer).await
         };
-        Held::until_sent(response, place, deadline)
+        let response = answered.unwrap_or_else(|_| {
+            let message = format!("the request took longer than {timeout}; ask for less at a time");
+            self.refuse(route, from, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
+        });
+        let mut response = Held::until(response, deadline);
+        response.extensions_mut().insert(Unsent::until(deadline, held));
+        response
     }
 
     async fn authenticated<A: Future<Output = Response>>(
@@ -290,8 +310,10 @@ impl Door {
         route: Route,
         from: &RequestContext,
         request: &mut Request,
+        held: &mut Taking,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
+        let begun = tokio::time::Instant::now();
         let caller = match self.authorization().caller(request.headers(), self.clock.now()).await {
             Ok(caller) => caller,
             Err(why) => return self.unauthenticated(route, from, request, why),
@@ -299,11 +321,39 @@ impl Door {
         if let Err(problem) = self.limiters.count_caller(&caller) {
             return self.refuse_caller(route, from, Some(caller), problem);
         }
+        match self.limiters.identify(&mut held.place, &caller, begun) {
+            Ok(account) => {
+                request.extensions_mut().insert(account.clone());
+                held.account = Some(account);
+            }
+            Err(problem) => return self.refuse_caller(route, from, Some(caller), problem),
+        }
         request.extensions_mut().insert(Arc::clone(&caller));
         let response = answer(std::mem::take(request)).await;
         if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
             self.note(What::Request, route, from, "too_large", response.status(), Some(caller));
         }
+        response
+    }
+
+    /// Has `answer` answer a request that needs no token. It has a place of its own kind, which it keeps until the
+    /// response is sent.
+    pub async fn guard_open<A: Future<Output = Response>>(
+        &self,
+        route: Route,
+        from: &RequestContext,
+        request: Request,
+        answer: impl FnOnce(Request) -> A,
+    ) -> Response {
+        let place = match self.limiters.enter_open(from.address) {
+            Ok(place) => place,
+            Err(problem) => return self.refuse(route, from, problem),
+        };
+        let deadline = tokio::time::Instant::now() + OPEN_TIMEOUT;
+        let (memory, holders) = (self.limiters.memory(), self.limiters.address(from.address));
+        let request = request.map(|body| Metered::new(body, Arc::clone(memory), holders));
+        let mut response = Held::until(answer(request).await, deadline);
+        response.extensions_mut().insert(Unsent::until(deadline, place));
         response
     }
 

@@ -1,22 +1,36 @@
-//! How much is admitted: connections and requests at once, and requests per second.
+//! How much is admitted: connections, requests and their memory at once, and requests per second.
 
-use super::problem::Problem;
-use crate::{config::Limits, oauth::Caller};
+use super::{connections::Connections, problem::Problem};
+use crate::{
+    budget::{Account, Holder, Holders, Pool, Taken, Unavailable},
+    config::{
+        Limits,
+        memory::{Division, open_requests},
+    },
+    oauth::Caller,
+};
 use governor::{
     Quota, RateLimiter, clock::MonotonicClock, middleware::NoOpMiddleware, state::keyed::DashMapStateStore,
 };
 use http::StatusCode;
 use std::{
-    hash::{Hash, Hasher},
-    net::{IpAddr, Ipv6Addr},
+    hash::{BuildHasher as _, Hash, Hasher, RandomState},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// How soon a request that found every place taken may try again.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
+/// How long a request waits for memory at most.
+const MEMORY_WAIT: Duration = Duration::from_secs(30);
+/// The share of an address, until it is known whose requests they are, and of a user, whatever the clients: three
+/// quarters. Many people may come from one address.
+const WIDE: u64 = 3;
+/// The share of one client of one user: half.
+const NARROW: u64 = 1;
 
 /// How many clients may register themselves from one address per minute; many people may be behind it.
 const REGISTRATIONS_PER_MINUTE: u32 = 10;
@@ -26,8 +40,11 @@ const REGISTRATIONS_PER_MINUTE: u32 = 10;
 /// Rates are meant for all servers together; each has its share of them, rounded up.
 pub struct Limiters {
     limits: Limits,
-    places: Arc<Semaphore>,
-    connections: Arc<Semaphore>,
+    places: Arc<Pool>,
+    open: Arc<Pool>,
+    memory: Arc<Pool>,
+    connections: Arc<Connections>,
+    keys: RandomState,
     by_caller: Rate<Who>,
     by_address: Rate<IpAddr>,
     registrations: Rate<IpAddr>,
@@ -58,15 +75,25 @@ impl Hash for Who {
 }
 
 impl Limiters {
-    /// Keeps of `previous` the places whose number stays: those that are taken are still taken.
-    pub fn new(limits: &Limits, previous: Option<&Self>) -> Self {
-        let kept = |count: fn(&Limits) -> u32, places: fn(&Self) -> &Arc<Semaphore>| {
-            let same = previous.filter(|previous| count(&previous.limits) == count(limits)).map(places);
-            same.map_or_else(|| Arc::new(Semaphore::new(count(limits) as usize)), Arc::clone)
+    /// The limits, of a process that may use `memory` bytes. Keeps of `previous` the pools whose size stays: what is
+    /// taken of them is still taken.
+    pub fn new(limits: &Limits, memory: u64, previous: Option<&Self>) -> Self {
+        let division = Division::of(limits, memory);
+        if let Some(problem) = division.problem() {
+            tracing::error!(problem, "large requests will be refused");
+        }
+        let pool = |size: u64, pool: fn(&Self) -> &Arc<Pool>| {
+            let same = previous.map(pool).filter(|pool| pool.total() == size);
+            same.map_or_else(|| Pool::new(size), Arc::clone)
         };
+        let most = limits.max_connections as usize;
+        let connections = previous.map(|previous| &previous.connections).filter(|open| open.most() == most);
         Self {
-            places: kept(|limits| limits.max_concurrent_requests, |limiters| &limiters.places),
-            connections: kept(|limits| limits.max_connections, |limiters| &limiters.connections),
+            places: pool(limits.max_concurrent_requests.into(), |limiters| &limiters.places),
+            open: pool(open_requests(limits).into(), |limiters| &limiters.open),
+            memory: pool(division.budget, |limiters| &limiters.memory),
+            connections: connections.map_or_else(|| Connections::new(most), Arc::clone),
+            keys: previous.map(|previous| previous.keys.clone()).unwrap_or_default(),
             by_caller: Rate::new(limits),
             by_address: Rate::new(limits),
             registrations: Rate::of(Quota::per_minute(share(REGISTRATIONS_PER_MINUTE, limits)), MonotonicClock),
@@ -78,25 +105,51 @@ impl Limiters {
         &self.limits
     }
 
-    /// The places for connections.
-    pub fn connections(&self) -> &Arc<Semaphore> {
+    /// The connections that are open.
+    pub fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
 
-    /// How many connections are open.
-    pub fn open_connections(&self) -> usize {
-        (self.limits.max_connections as usize).saturating_sub(self.connections.available_permits())
+    /// The memory that requests share.
+    pub fn memory(&self) -> &Arc<Pool> {
+        &self.memory
     }
 
-    /// A place among the requests that are worked on, until it is dropped.
-    pub fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            let message = format!(
-                "the server is working on {} requests, as many as it may; try again",
+    /// A place among the requests that are worked on, until it is dropped. It counts for the address at first; see
+    /// [`Self::identify`].
+    pub fn enter(&self, address: Option<IpAddr>) -> Result<Taken, Problem> {
+        self.places.try_take(1, self.address(address)).map_err(|why| match why {
+            Unavailable::Share => busy("this address has as many requests in progress as it may have here"),
+            Unavailable::Taken => busy(&format!(
+                "the server is working on {} requests, as many as it may",
                 self.limits.max_concurrent_requests
-            );
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).retry_after(BUSY_RETRY)
+            )),
         })
+    }
+
+    /// From now on the place counts for the client and its user. Returns the account of the request's memory.
+    pub fn identify(&self, place: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, Problem> {
+        let user = Holder { key: self.keys.hash_one(("user", &caller.subject)), shares: WIDE };
+        let both = ("client", &caller.subject, &caller.client_id);
+        let client = Holder { key: self.keys.hash_one(both), shares: NARROW };
+        let holders = [Some(user), Some(client)];
+        place.pass_to(holders).map_err(|_| {
+            busy("this client has as many requests in progress for this user as it may have here: let some of them end")
+        })?;
+        let wait = MEMORY_WAIT.min(self.limits.request_timeout.as_duration() / 2);
+        Ok(Account::new(Arc::clone(&self.memory), holders, begun + wait))
+    }
+
+    /// A place for a request that needs no token.
+    pub fn enter_open(&self, address: Option<IpAddr>) -> Result<Taken, Problem> {
+        let why = "too many requests without a token are in progress";
+        self.open.try_take(1, self.address(address)).map_err(|_| busy(why))
+    }
+
+    /// What the requests of an address count for. Those whose address is not known share one.
+    pub fn address(&self, address: Option<IpAddr>) -> Holders {
+        let address = network(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        [Some(Holder { key: self.keys.hash_one(address), shares: WIDE }), None]
     }
 
     /// Counts a request of this client on behalf of its user.
@@ -144,6 +197,10 @@ impl Limiters {
             servers => format!(", at each of {servers} servers"),
         }
     }
+}
+
+fn busy(why: &str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{why}; try again")).retry_after(BUSY_RETRY)
 }
 
 /// This server's share of a rate, at least one.
@@ -230,27 +287,69 @@ mod tests {
         assert_eq!(rate.limiter.len(), 0, "nobody is remembered for ever");
     }
 
+    const MEMORY: u64 = 256 << 20;
+
+    fn caller(client_id: &str, subject: &str) -> Arc<Caller> {
+        Arc::new(Caller {
+            client_id: client_id.to_owned(),
+            subject: subject.to_owned(),
+            user_name: None,
+            grant: None,
+            scopes: BTreeSet::new(),
+            issued_at: Timestamp::UNIX_EPOCH,
+            expires_at: Timestamp::UNIX_EPOCH,
+        })
+    }
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
+    }
+
     #[test]
     fn places_are_given_back() {
-        let limiters = Limiters::new(&limits(), None);
-        let first = limiters.enter().unwrap();
-        let _second = limiters.enter().unwrap();
-        assert_eq!(limiters.enter().unwrap_err().reason(), "busy");
+        let limiters = Limiters::new(&limits(), MEMORY, None);
+        let first = limiters.enter(address(1)).unwrap();
+        let _second = limiters.enter(address(2)).unwrap();
+        assert_eq!(limiters.enter(address(3)).unwrap_err().reason(), "busy");
         drop(first);
-        assert!(limiters.enter().is_ok());
+        assert!(limiters.enter(address(3)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_caller_and_one_address_leave_places_to_others() {
+        let limiters = Limiters::new(&Limits { max_concurrent_requests: 100, ..limits() }, MEMORY, None);
+        let now = Instant::now();
+        let enter = |from: u8, client: &str, user: &str| {
+            let mut place = limiters.enter(address(from))?;
+            limiters.identify(&mut place, &caller(client, user), now).map(|account| (place, account))
+        };
+        let fill = |from: u8, client: &str, user: &str| -> Vec<_> {
+            std::iter::from_fn(|| enter(from, client, user).ok()).collect()
+        };
+        let first = fill(1, "agent", "ada");
+        assert_eq!(first.len(), 50);
+        let others: Vec<_> = (0..5).flat_map(|client| fill(1, &client.to_string(), "ada")).collect();
+        assert!(first.len() + others.len() <= 76, "a user with many clients: {}", others.len());
+        assert!(enter(1, "agent", "bob").is_ok(), "another user at the same address");
+        drop((first, others));
+        let mut unknown: Vec<_> = std::iter::from_fn(|| limiters.enter(address(1)).ok()).collect();
+        assert_eq!(unknown.len(), 75);
+        assert!(enter(2, "agent", "ada").is_ok(), "another address");
+        limiters
+            .identify(&mut unknown[0], &caller("agent", "bob"), now)
+            .expect("who is known has a share of their own");
     }
 
     #[test]
     fn places_outlive_a_reload_that_leaves_their_number() {
-        let before = Limiters::new(&limits(), None);
-        let _place = before.enter().unwrap();
-        let _connection = Arc::clone(before.connections()).try_acquire_owned().unwrap();
-        let after = Limiters::new(&Limits { servers: 3, ..limits() }, Some(&before));
-        let _last = after.enter().unwrap();
-        assert_eq!(after.enter().unwrap_err().reason(), "busy");
-        assert_eq!(after.open_connections(), 1);
-        let larger = Limiters::new(&Limits { max_connections: 1001, ..limits() }, Some(&after));
-        assert_eq!(larger.open_connections(), 0);
+        let before = Limiters::new(&limits(), MEMORY, None);
+        let _place = before.enter(address(1)).unwrap();
+        let after = Limiters::new(&Limits { servers: 3, ..limits() }, MEMORY, Some(&before));
+        let _last = after.enter(address(2)).unwrap();
+        assert_eq!(after.enter(address(3)).unwrap_err().reason(), "busy");
+        assert!(Arc::ptr_eq(after.connections(), before.connections()));
+        let larger = Limiters::new(&Limits { max_connections: 1001, ..limits() }, MEMORY, Some(&after));
+        assert!(!Arc::ptr_eq(larger.connections(), before.connections()));
     }
 
     #[test]
@@ -261,7 +360,8 @@ mod tests {
             assert_eq!(passed, at_once, "{servers}");
         }
         let message = |servers| {
-            let limiters = Limiters::new(&Limits { servers, requests_per_second: 10, burst: 20, ..limits() }, None);
+            let limiters =
+                Limiters::new(&Limits { servers, requests_per_second: 10, burst: 20, ..limits() }, MEMORY, None);
             limiters.too_many("this client", Duration::from_secs(1)).message().to_owned()
         };
         assert!(message(1).starts_with("this client may make 10 requests per second, 20 at once; "));
@@ -272,18 +372,7 @@ mod tests {
 
     #[test]
     fn a_client_has_a_rate_for_each_of_its_users() {
-        let limiters = Limiters::new(&limits(), None);
-        let caller = |client_id: &str, subject: &str| {
-            Arc::new(Caller {
-                client_id: client_id.to_owned(),
-                subject: subject.to_owned(),
-                user_name: None,
-                grant: None,
-                scopes: BTreeSet::new(),
-                issued_at: Timestamp::UNIX_EPOCH,
-                expires_at: Timestamp::UNIX_EPOCH,
-            })
-        };
+        let limiters = Limiters::new(&limits(), MEMORY, None);
         for _ in 0..3 {
             limiters.count_caller(&caller("agent", "ada")).unwrap();
         }
@@ -296,7 +385,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_counts_as_one() {
-        let limiters = Limiters::new(&limits(), None);
+        let limiters = Limiters::new(&limits(), MEMORY, None);
         for host in 1..=3_u16 {
             limiters.count_address(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, host, 0, 0, host))).unwrap();
         }

@@ -59,6 +59,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// For how long connections are still accepted after the shutdown began: until every proxy in front has heard of it.
     pub lame_duck: Duration,
+    /// How much memory the process may use, in bytes: what requests may take follows from it.
+    pub memory_limit: u64,
 }
 
 /// Where a server listens.

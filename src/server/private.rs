@@ -32,7 +32,7 @@ pub fn router(current: Arc<Current>, metrics: Arc<Metrics>, state: Arc<Health>, 
     };
     let counted = Arc::clone(&current);
     let measured = move || {
-        metrics.connections(counted.serving().door().limiters().open_connections());
+        metrics.connections(counted.serving().door().limiters().connections().count());
         if let Some(seconds) = freshness.stale_seconds() {
             metrics.state_stale(seconds);
         }

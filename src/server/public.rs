@@ -9,7 +9,8 @@
 //!    answer from further in, a 401 too, carries the headers. The documents allow any origin.
 //! 3. For the MCP endpoint and the HTTP interface below it, [`Door::guard`]: as many at once as may be (503), each for as
 //!    long as it may take (504); the caller (401, or 429 where its address has asked without one too often) and the rate
-//!    of client and user (429); then the MCP edge, or [`rest::Api`].
+//!    of client and user (429), and their share of the places (503); then the MCP edge, or [`rest::Api`]. The place is
+//!    kept until the response is sent. All else has places of its own: [`Door::guard_open`].
 //!
 //!    For `/token`, [`Door::issue_token`], and likewise `/revoke` and `/introspect`: the rate of the address (429), the body (413, 408), the endpoint itself. It
 //!    takes no place from those who have a token already.
@@ -41,11 +42,12 @@ use crate::{
     tools::Registry,
 };
 use axum::{
-    Extension, Json, Router,
+    Extension, Router,
     extract::{ConnectInfo, Request, State},
     response::{Html, IntoResponse as _, Response},
     routing::{any, get, post},
 };
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc};
@@ -55,6 +57,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 /// How long discovery may be remembered. Short: keys rotate.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// For a year, browsers ask for this host over https only (RFC 6797).
 const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -175,7 +178,14 @@ impl Public {
             }
             Ok(()) => {
                 let unread = Unread::of(&mut request);
-                let response = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+                let routed = |request| async {
+                    self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+                };
+                let response = match route {
+                    // The routes have their own guard.
+                    Route::Mcp | Route::Rest => routed(request).await,
+                    _ => door.guard_open(route, &context, request, routed).await,
+                };
                 let close = match unread {
                     Some(unread) => unread.read_on(limit).await,
                     None => None,
@@ -228,13 +238,12 @@ fn cors(door: &Door) -> CorsLayer {
         .max_age(door.mounted().config.cors.max_age.as_duration())
 }
 
-/// A public document, the same for everyone.
+/// A public document, the same for everyone, and in memory once.
 fn document(content: Value) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
-    let content = Arc::new(content);
+    let content = Bytes::from(content.to_string());
     move || {
-        let mut response = Json(&*content).into_response();
-        response.headers_mut().insert(header::CACHE_CONTROL, DOCUMENT_CACHING);
-        std::future::ready(response)
+        let headers = [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, DOCUMENT_CACHING)];
+        std::future::ready((headers, content.clone()).into_response())
     }
 }
 
@@ -246,9 +255,9 @@ fn reference(
     let page = rest::page(config, tools, pages::style_sheet()).inspect_err(|error| {
         tracing::error!(%error, "the page about the HTTP interface cannot be shown");
     });
-    let page = page.ok().map(Arc::new);
+    let page = page.ok().map(|(html, policy)| (Bytes::from(html), policy));
     move || {
-        let response = match page.as_deref() {
+        let response = match &page {
             Some((html, policy)) => {
                 let headers = [(header::CONTENT_SECURITY_POLICY, policy.clone())];
                 (headers, [(header::CACHE_CONTROL, DOCUMENT_CACHING)], Html(html.clone())).into_response()

@@ -72,7 +72,8 @@ impl Current {
         let config = &serving.door().mounted().config;
         let access = &config.access;
         Terms {
-            places: Some(Arc::clone(serving.door().limiters().connections())),
+            room: Some(Arc::clone(serving.door().limiters().connections())),
+            trusted: access.trusted_proxies.clone(),
             proxies: if access.proxy_protocol { access.trusted_proxies.clone() } else { Vec::new() },
             tls: match self.tls.load_full() {
                 _ if !config.tls => Tls::Off,
@@ -202,8 +203,8 @@ fn prepare(
         workloads: Arc::clone(&options.workloads),
         external: external(&mounted.config, &options.outbound, previous)?,
     };
-    let door =
-        Arc::new(Door::new(mounted, backing, logins, previous, Arc::clone(metrics), Arc::clone(&options.clock))?);
+    let (metrics, clock) = (Arc::clone(metrics), Arc::clone(&options.clock));
+    let door = Arc::new(Door::new(mounted, backing, logins, previous, metrics, clock, options.memory_limit)?);
     let public = Public::new(&door, &Arc::new(tools), abort.clone())?;
     if let Some(workspaces) = &options.workspaces {
         workspaces.apply(&door.mounted().config.workspaces);

@@ -87,8 +87,11 @@ fn outcome(error: &ToolError) -> &'static str {
             | Error::QuotaExceeded { .. }
             | Error::NotRunning { .. }
             | Error::Stopped { .. }
+            | Error::NoMemory(_)
             | Error::Interrupted { .. } => "refused",
-            Error::Unreachable { .. } | Error::Cluster { .. } | Error::Io { .. } => "failed",
+            Error::Unreachable { .. } | Error::AnswerTooLong { .. } | Error::Cluster { .. } | Error::Io { .. } => {
+                "failed"
+            }
             Error::Agent(failure) => match failure.kind {
                 FailureKind::Invalid => "invalid_arguments",
                 FailureKind::NotFound => "not_found",
@@ -171,7 +174,7 @@ mod tests {
         ] {
             let Lookup::Found(entry) = registry.lookup("tell", &caller) else { panic!("it is served") };
             let Value::Object(arguments) = arguments else { panic!("it is an object") };
-            let call = Call { caller: Arc::clone(&caller), from: RequestContext::UNKNOWN, progress: None };
+            let call = Call::of(Arc::clone(&caller), RequestContext::UNKNOWN);
             // One that waits is dropped.
             drop(entry.call(arguments, call).now_or_never());
         }

@@ -68,7 +68,7 @@ impl Tool for RunCommand {
     }
 
     async fn call(&self, arguments: Arguments, call: Call) -> Result<CommandResult, ToolError> {
-        let (owner, max) = (call.owner(), self.1.seconds());
+        let max = self.1.seconds();
         let timeout = match arguments.timeout_seconds {
             Some(seconds) if !(1..=max).contains(&seconds) => {
                 let problem = format!("{seconds} is out of range; give 1 to {max}, or run it with background: true");
@@ -79,7 +79,7 @@ impl Tool for RunCommand {
             None => Some(DEFAULT_TIMEOUT.min(max)),
         };
         let workspace = arguments.workspace;
-        let agent = self.0.agent(&owner, &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let command = Command {
             command: arguments.command,
             cwd: arguments.cwd,

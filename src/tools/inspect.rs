@@ -42,7 +42,7 @@ impl Tool for WorkspaceUsage {
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Usage, ToolError> {
         let workspace = arguments.workspace;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Look).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Look).await?;
         Ok(agent.usage().await.map_err(Error::agent(&workspace))?)
     }
 }

@@ -16,17 +16,20 @@ mod workspaces;
 pub use registry::{Definition, Entry, Lookup, Registry};
 
 use crate::{
+    agent,
     api::Scope,
     audit::RequestContext,
+    budget::{Account, SMALL},
     config::Limits,
     oauth::Caller,
-    workspaces::{self as backend, Owner},
+    workspaces::{self as backend, Owner, Purpose, Workspaces},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{error::Error as _, io, sync::Arc, time::Duration};
 
 /// One tool: what agents read about it, and what it does.
 pub trait Tool: Send + Sync + 'static {
@@ -49,8 +52,8 @@ pub trait Tool: Send + Sync + 'static {
     /// Adjusts the schema of the arguments to the endpoint, beyond what the type says.
     fn refine_input_schema(&self, _schema: &mut Map<String, Value>) {}
 
-    /// Which part of the result is a picture, for those who can look at one.
-    fn picture(_output: &Self::Output) -> Option<Picture> {
+    /// Takes a picture out of the result, for those who can look at one. What is left of it in the result is empty.
+    fn take_picture(_output: &mut Self::Output) -> Option<Image> {
         None
     }
 
@@ -67,46 +70,78 @@ pub trait Tool: Send + Sync + 'static {
 #[serde(deny_unknown_fields)]
 pub struct NoArguments {}
 
-/// A picture within a result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// The member of the result that has it, in base64.
-    pub member: &'static str,
-    /// Its media type, such as `image/png`.
-    pub mime_type: String,
-}
-
-/// What a tool answered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    result: Value,
-    picture: Option<Picture>,
-}
-
 /// A picture that was taken out of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// In base64 (RFC 4648 §4).
-    pub data: String,
+    pub data: Bytes,
     /// Its media type, such as `image/png`.
     pub mime_type: String,
 }
 
+/// What a tool answered: one JSON object, which fits the output schema, and is in memory once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The object.
+    pub json: Bytes,
+    /// Its picture, where the caller shows pictures.
+    pub picture: Option<Image>,
+}
+
 impl Answer {
-    /// All of it as one JSON object, which fits the output schema.
+    /// The object, taken apart.
     #[must_use]
     pub fn into_json(self) -> Value {
-        self.result
+        // It was written by serde.
+        serde_json::from_slice(&self.json).unwrap_or_default()
+    }
+}
+
+/// Writes an answer down without more memory than it takes.
+fn to_json(output: &impl Serialize) -> serde_json::Result<Bytes> {
+    let mut small = Bounded(Vec::with_capacity(512));
+    match serde_json::to_writer(&mut small, output) {
+        Ok(()) => Ok(small.0.into()),
+        Err(error) if error.is_io() => {
+            // A vector that grows is in memory twice. So its size is counted first.
+            let mut size = Count(0);
+            serde_json::to_writer(&mut size, output)?;
+            let mut large = Vec::with_capacity(size.0);
+            serde_json::to_writer(&mut large, output)?;
+            Ok(large.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a few bytes, and fails for more.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.0.len() + bytes.len()) as u64 > SMALL {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
-    /// The same with its picture beside it, for a protocol that shows pictures: where it was is an empty text.
-    #[must_use]
-    pub fn into_parts(mut self) -> (Value, Option<Image>) {
-        let image = self.picture.and_then(|Picture { member, mime_type }| match self.result.get_mut(member)? {
-            Value::String(data) => Some(Image { data: std::mem::take(data), mime_type }),
-            _ => None,
-        });
-        (self.result, image)
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Counts bytes.
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -202,9 +237,30 @@ pub struct Call {
     pub from: RequestContext,
     /// Where to report how it goes; `None` if the client did not ask for it.
     pub progress: Option<Progress>,
+    /// Whether the client shows pictures beside the result.
+    pub shows_pictures: bool,
+    /// The request's memory.
+    pub account: Account,
 }
 
 impl Call {
+    /// A call whose memory is not counted, and which reports nothing.
+    #[must_use]
+    pub fn of(caller: Arc<Caller>, from: RequestContext) -> Self {
+        Self { caller, from, progress: None, shows_pictures: false, account: Account::unlimited() }
+    }
+
+    /// The agent of a workspace. Its answers are charged to the request.
+    fn agent<'a>(
+        &self,
+        backend: &'a Arc<dyn Workspaces>,
+        workspace: &'a str,
+        purpose: Purpose,
+    ) -> impl Future<Output = Result<agent::Client, backend::Error>> + Send + use<'a> {
+        let (owner, account) = (self.owner(), self.account.clone());
+        async move { Ok(backend.agent(&owner, workspace, purpose).await?.charging(account)) }
+    }
+
     /// On whose behalf.
     #[must_use]
     pub fn owner(&self) -> Owner {
@@ -267,6 +323,15 @@ impl ToolError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_answers_are_written_into_what_they_need() {
+        for size in [10, 40 << 10] {
+            let text = "\u{1}\"x".repeat(size);
+            let written = to_json(&text).unwrap();
+            assert_eq!(written, serde_json::to_vec(&text).unwrap());
+        }
+    }
 
     #[test]
     fn a_failure_is_explained_to_its_root() {

@@ -69,7 +69,7 @@ impl Tool for ListProcesses {
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Processes, ToolError> {
         let workspace = arguments.workspace;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         Ok(agent.processes().await.map_err(Error::agent(&workspace))?)
     }
 }
@@ -95,7 +95,7 @@ impl Tool for ProcessOutput {
             let problem = format!("{wait_seconds} is out of range; give 0 to {max}, and call again to wait on");
             return Err(Error::InvalidArgument { argument: "wait_seconds", problem }.into());
         }
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let request = ProcessOutputRequest { wait: Duration::from_secs(wait_seconds), offset };
         Ok(agent.process_output(process_id, request).await.map_err(Error::agent(&workspace))?)
     }
@@ -113,7 +113,7 @@ impl Tool for SendInput {
 
     async fn call(&self, arguments: InputArguments, call: Call) -> Result<Process, ToolError> {
         let InputArguments { workspace, process_id, text, close } = arguments;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         Ok(agent.send_input(process_id, &Input { text, close }).await.map_err(Error::agent(&workspace))?)
     }
 }
@@ -130,7 +130,7 @@ impl Tool for StopProcess {
 
     async fn call(&self, arguments: ProcessArguments, call: Call) -> Result<Process, ToolError> {
         let ProcessArguments { workspace, process_id } = arguments;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         Ok(agent.stop_process(process_id).await.map_err(Error::agent(&workspace))?)
     }
 }

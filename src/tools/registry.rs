@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Call, Effect, Patience, Tool, ToolError, audit::Trail, commands, files, identity, inspect, processes,
-    research, templates, workspaces,
+    research, templates, to_json, workspaces,
 };
 use crate::{
     api::Scope,
@@ -206,9 +206,14 @@ async fn run<T: Tool>(
         problem,
         expected,
     })?;
-    let output = tool.call(arguments, call).await?;
-    let picture = T::picture(&output);
-    Ok(Answer { result: serde_json::to_value(output).map_err(ToolError::Output)?, picture })
+    let (account, shows_pictures) = (call.account.clone(), call.shows_pictures);
+    let mut output = tool.call(arguments, call).await?;
+    let picture = if shows_pictures { T::take_picture(&mut output) } else { None };
+    let json = to_json(&output).map_err(ToolError::Output)?;
+    drop(output);
+    let shown = picture.as_ref().map_or(0, |picture| picture.data.len());
+    account.settle((json.len() + shown) as u64);
+    Ok(Answer { json, picture })
 }
 
 /// `uint32` and its like are formats of OpenAPI, not of JSON Schema: the official TypeScript clients warn of each.

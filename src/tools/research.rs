@@ -8,6 +8,7 @@ use super::{Call, Effect, Patience, Tool, ToolError, templates};
 use crate::{
     agent::protocol::{Encoding, ListFiles, ReadFile, SearchFiles},
     api::Scope,
+    budget::Account,
     config::ServerConfig,
     oauth::Caller,
     workspaces::{Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, Workspaces},
@@ -224,8 +225,17 @@ impl Search {
     }
 
     /// What is found in one running workspace. One that does not answer has nothing.
-    async fn files(&self, owner: &Owner, workspace: &Workspace, all: &[Workspace], words: &Words) -> Vec<(usize, Hit)> {
+    async fn files(
+        &self,
+        on: (&Owner, &Account),
+        workspace: &Workspace,
+        all: &[Workspace],
+        words: &Words,
+    ) -> Vec<(usize, Hit)> {
+        let (owner, account) = on;
         let Ok(agent) = self.backend.agent(owner, &workspace.id, Purpose::Work).await else { return Vec::new() };
+        // What one workspace has answered is gone before the next ones are asked.
+        let agent = agent.charging(account.separate());
         let list = ListFiles { depth: Some(DEPTH), ..ListFiles::default() };
         let search = SearchFiles { pattern: words.pattern(), limit: Some(MAX_LINES), ..SearchFiles::default() };
         let (listed, matched) = futures::future::join(agent.list_files(&list), agent.search_files(&search)).await;
@@ -292,8 +302,10 @@ impl Tool for Search {
                     listed.iter().filter(|workspace| workspace.status == Status::Running).collect();
                 running.sort_by_key(|workspace| std::cmp::Reverse(workspace.last_activity));
                 running.truncate(MAX_WORKSPACES);
-                let searches: Vec<_> =
-                    running.into_iter().map(|workspace| self.files(&owner, workspace, &listed, &words)).collect();
+                let searches: Vec<_> = running
+                    .into_iter()
+                    .map(|workspace| self.files((&owner, &call.account), workspace, &listed, &words))
+                    .collect();
                 let in_time = stream::iter(searches).buffer_unordered(AT_ONCE).take_until(sleep_until(until));
                 found.extend(in_time.collect::<Vec<_>>().await.into_iter().flatten());
             }
@@ -309,9 +321,14 @@ impl Fetch {
         Self { backend, reach }
     }
 
-    async fn file(&self, owner: &Owner, rest: &str) -> Result<(String, String, BTreeMap<String, String>), Error> {
+    async fn file(
+        &self,
+        on: (&Owner, &Account),
+        rest: &str,
+    ) -> Result<(String, String, BTreeMap<String, String>), Error> {
         let (workspace, path) = rest.split_once('/').ok_or_else(invalid_id)?;
-        let agent = self.backend.agent(owner, workspace, Purpose::Work).await?;
+        let (owner, account) = on;
+        let agent = self.backend.agent(owner, workspace, Purpose::Work).await?.charging(account.clone());
         let request = ReadFile { path: path.to_owned(), max_bytes: Some(MAX_TEXT), ..ReadFile::default() };
         let file = agent.read_file(&request).await.map_err(Error::agent(workspace))?;
         if file.encoding != Encoding::Utf8 {
@@ -350,7 +367,7 @@ impl Tool for Fetch {
                 let template = templates::find(self.backend.templates(&owner).await?, rest.to_owned())?;
                 (format!("Template {}", template.display_name), pretty(&template)?, BTreeMap::new())
             }
-            Kind::File => self.file(&owner, rest).await?,
+            Kind::File => self.file((&owner, &call.account), rest).await?,
         };
         let url = self.reach.url_of(kind, rest);
         Ok(Document { id, title, text, url, metadata })

@@ -6,6 +6,7 @@ use crate::{
         protocol::{Failure, FailureKind},
     },
     api::parameters::{Listed, ParameterProblem},
+    budget::NoMemory,
 };
 use std::{fmt, io};
 
@@ -114,6 +115,17 @@ pub enum Error {
         /// Why, whether what was asked for may have been done, and what to do.
         why: String,
     },
+    /// The agent in the workspace answered with too much.
+    #[error("workspace {workspace:?}: {why}")]
+    AnswerTooLong {
+        /// Its name.
+        workspace: String,
+        /// How much is too much, and what to do.
+        why: String,
+    },
+    /// This server has no memory for the answer.
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
     /// The cluster refused it.
     #[error("could not {doing}: the cluster says: {why}")]
     Refused {
@@ -197,6 +209,8 @@ impl Error {
                 Self::Unreachable { workspace, why: format!("{lost}; nothing was done: try again") }
             }
             error @ AgentError::Unreadable(_) => Self::Unreachable { workspace, why: error.to_string() },
+            error @ AgentError::TooLong { .. } => Self::AnswerTooLong { workspace, why: error.to_string() },
+            AgentError::NoMemory(why) => Self::NoMemory(why),
         }
     }
 }

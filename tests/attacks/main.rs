@@ -9,8 +9,12 @@ mod clock;
 #[path = "../support/pages.rs"]
 #[expect(dead_code, reason = "made for people who allow what they are asked")]
 mod driven;
+#[path = "../support/hoarding.rs"]
+mod hoarding;
 #[path = "../support/mounted.rs"]
 mod mounted;
+#[path = "../support/replaced_agent.rs"]
+mod replaced_agent;
 #[path = "../support/web.rs"]
 mod web;
 
@@ -24,6 +28,7 @@ mod browser;
 mod client;
 mod code;
 mod header;
+mod hoard;
 mod introspection;
 mod jwt;
 mod leak;

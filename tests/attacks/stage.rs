@@ -5,6 +5,7 @@ use crate::{
     driven::Browser,
     log::{Secrets, log},
     mounted::{Files, Volume},
+    replaced_agent::Replaced,
 };
 use jiff::{SignedDuration, Timestamp};
 use portcullis::{
@@ -64,6 +65,8 @@ pub struct Setup {
     pub registrations: Option<Arc<dyn client::Registrations>>,
     /// Whether there are tools that need a place to work.
     pub workspaces: bool,
+    /// What a server may use, in bytes.
+    pub memory: u64,
 }
 
 /// Running servers.
@@ -105,6 +108,7 @@ impl Stage {
             outbound: Arc::new(Outbound::new().unwrap()),
             registrations: None,
             workspaces: false,
+            memory: 512 << 20,
         };
         change(&mut setup);
         setup.clients.sort_by(|one, other| one.client_id.cmp(&other.client_id));
@@ -135,6 +139,7 @@ impl Stage {
                 outbound: Arc::clone(&setup.outbound),
                 clock: clock.clone(),
                 lame_duck: std::time::Duration::ZERO,
+                memory_limit: setup.memory,
             };
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             private.push(format!("http://{}", listener.local_addr().unwrap()));
@@ -213,7 +218,7 @@ impl Stage {
 
 async fn workspaces(state_dir: PathBuf, clock: Arc<ManualClock>) -> Arc<dyn Workspaces> {
     let options = LocalOptions { state_dir, path: "/usr/local/bin:/usr/bin:/bin".into(), user: "agent".into() };
-    Arc::new(LocalWorkspaces::open(options, clock, StdRng::seed_from_u64(1)).await.unwrap())
+    Arc::new(Replaced(Arc::new(LocalWorkspaces::open(options, clock, StdRng::seed_from_u64(1)).await.unwrap())))
 }
 
 fn logins() -> LoginSecrets {

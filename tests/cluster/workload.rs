@@ -58,6 +58,7 @@ impl Server {
             outbound: Arc::new(portcullis::outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
             lame_duck: std::time::Duration::ZERO,
+            memory_limit: 512 << 20,
         };
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = public.local_addr().unwrap();

@@ -189,7 +189,7 @@ async fn failures_are_results_that_help() {
         ),
         ("run_command", json!({"workspace": "web", "command": "ls", "timeout_seconds": 3600}), "give 1 to 55"),
         ("process_output", json!({"workspace": "web", "process_id": 1, "wait_seconds": 60}), "give 0 to 55"),
-        ("read_file", json!({"workspace": "web", "path": "a", "max_bytes": 0}), "give 1 to 16777216"),
+        ("read_file", json!({"workspace": "web", "path": "a", "max_bytes": 0}), "give 1 to 1048576"),
         ("workspace_logs", json!({"workspace": "web", "lines": 1001}), "give 1 to 1000"),
         ("get_template", json!({"template": "node"}), "there is no template \"node\"; the templates are: \"blank\""),
         ("write_file", json!({"workspace": "web", "path": "a"}), "missing field `content`"),

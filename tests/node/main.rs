@@ -4,6 +4,9 @@
 #[path = "../support/clients.rs"]
 #[expect(dead_code, reason = "made for tests of signing in")]
 mod clients;
+#[path = "../support/hoarding.rs"]
+#[expect(dead_code, reason = "made for tests without a node too")]
+mod hoarding;
 #[path = "../support/node.rs"]
 mod node;
 #[path = "../support/probing.rs"]
@@ -17,6 +20,7 @@ mod support;
 mod breaking;
 mod conditions;
 mod harness;
+mod memory;
 mod stage;
 mod story;
 mod workspaces;

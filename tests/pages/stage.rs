@@ -84,6 +84,7 @@ impl Stage {
             outbound: Arc::new(portcullis::outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
             lame_duck: std::time::Duration::ZERO,
+            memory_limit: 512 << 20,
         };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(server::run(options, Listeners { public, private: None }, shutdown.clone()));

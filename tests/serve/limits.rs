@@ -1,18 +1,21 @@
 //! Limits, each answered with when to come again.
 
-use crate::stage::{Server, header, ping};
+use crate::{
+    hoarding,
+    stage::{Server, header, ping},
+};
 use portcullis::api::quantity::Span;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 #[tokio::test]
 async fn too_many_and_too_much_are_refused_with_a_time_to_come_again() {
     let server = Server::with(|config| {
         config.limits.burst = 4;
         config.limits.requests_per_second = 1;
-        config.limits.max_concurrent_requests = 2;
+        config.limits.max_concurrent_requests = 4;
         config.limits.max_body_size = serde_json::from_value(json!("1Ki")).unwrap();
     })
     .await;
@@ -27,6 +30,10 @@ async fn too_many_and_too_much_are_refused_with_a_time_to_come_again() {
     server.working_on(2).await;
     let busy = server.call(&token, &ping()).send().await.unwrap();
     assert_eq!((busy.status(), header(&busy, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    let text = busy.text().await.unwrap();
+    assert!(text.contains("this client has as many requests in progress for this user"), "{text}");
+    let other = server.token_of("other-1").await;
+    assert_eq!(server.call(&other, &ping()).send().await.unwrap().status(), StatusCode::OK, "half is for others");
     for half in [first, second] {
         assert!(half.finish().await.starts_with("HTTP/1.1 200 "));
     }
@@ -94,20 +101,54 @@ async fn who_asks_without_a_token_uses_up_their_address_and_nobody_elses_token()
 }
 
 #[tokio::test]
-async fn beyond_the_most_connections_others_wait() {
+async fn beyond_the_most_connections_an_idle_one_makes_room_and_one_with_a_request_does_not() {
     let server = Server::with(|config| config.limits.max_connections = 2).await;
-    let first = TcpStream::connect(server.address).await.unwrap();
-    let _second = TcpStream::connect(server.address).await.unwrap();
-    let open = async {
-        while !server.private("/metrics").await.text().await.unwrap().contains("portcullis_connections 2\n") {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(crate::stage::PATIENCE, open).await.expect("both are accepted");
-    let third = server.request(Method::GET, "/jwks.json").send();
+    let token = server.token().await;
+    let half = server.half_a_request(&token).await;
+    server.working_on(1).await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    // The connection of the token is idle too, and for longer.
+    let fresh = crate::stage::client().get(format!("http://{}/jwks.json", server.address));
+    assert_eq!(fresh.send().await.unwrap().status(), StatusCode::OK);
+    let second = server.half_a_request(&token).await;
+    server.working_on(2).await;
+    let closed = tokio::time::timeout(crate::stage::PATIENCE, idle.read(&mut [0; 1])).await.expect("it makes room");
+    assert_eq!(closed.unwrap_or(0), 0);
+
+    let third = crate::stage::client().get(format!("http://{}/jwks.json", server.address)).send();
     let mut third = std::pin::pin!(third);
-    assert!(tokio::time::timeout(Duration::from_millis(300), &mut third).await.is_err(), "there is no place");
-    drop(first);
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut third).await.is_err(), "both have requests");
+    assert!(half.finish().await.starts_with("HTTP/1.1 200 "));
     assert_eq!(third.await.unwrap().status(), StatusCode::OK);
+    assert!(second.finish().await.starts_with("HTTP/1.1 200 "));
+    server.stop().await;
+}
+
+/// Over HTTP/2 and HTTP/1.1, a response that is not read ends with its request's time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_is_not_read_is_cut_off_at_the_deadline() {
+    let server = Server::with(|config| config.limits.request_timeout = Span::from_secs(3)).await;
+    let token = server.token().await;
+    server.tool(&token, "create_workspace", &json!({"template": "blank", "name": "web"})).await;
+    let line = "head -c 1000000 /dev/zero | tr '\\0' x | fold -w 99 > large";
+    server.tool(&token, "run_command", &json!({"workspace": "web", "command": line})).await;
+    let read = json!({"workspace": "web", "path": "large", "max_bytes": 1_000_000});
+    let body = hoarding::tool("read_file", &read);
+    for http2 in [false, true] {
+        let client = crate::stage::builder();
+        let client =
+            if http2 { client.http2_prior_knowledge().http2_initial_stream_window_size(65_535) } else { client };
+        let client = client.build().unwrap();
+        let begun = tokio::time::Instant::now();
+        let request = client.post(format!("http://{}/mcp", server.address)).bearer_auth(&token);
+        let request = request.header("accept", "application/json").header("content-type", "application/json");
+        let answer = request.body(body.clone()).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        server.working_on(0).await;
+        tokio::time::sleep(Duration::from_secs(4).saturating_sub(begun.elapsed())).await;
+        // What the systems have of it can still be read; the rest is gone. A megabyte may fit into their buffers over
+        // HTTP/1.1, but twice as much does not.
+        assert!(answer.bytes().await.is_err(), "HTTP/2: {http2}");
+    }
     server.stop().await;
 }

@@ -3,13 +3,18 @@
 
 #[path = "../support/clock.rs"]
 mod clock;
+#[path = "../support/hoarding.rs"]
+mod hoarding;
 #[path = "../support/mounted.rs"]
 mod mounted;
+#[path = "../support/replaced_agent.rs"]
+mod replaced_agent;
 
 mod stage;
 
 mod address;
 mod drain;
+mod fair;
 mod files;
 mod limits;
 mod origins;

@@ -3,6 +3,7 @@
 use crate::{
     clock::ManualClock,
     mounted::{Files, Volume},
+    replaced_agent::Replaced,
 };
 use jiff::Timestamp;
 use portcullis::{
@@ -25,7 +26,7 @@ use portcullis::{
     },
 };
 use rand::{SeedableRng as _, rngs::StdRng};
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -37,6 +38,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub const SECRET: &str = "a secret of more than thirty-two characters";
+/// Clients beside `agent`, each of which is a user of its own.
+pub const OTHERS: [&str; 5] = ["other-1", "other-2", "other-3", "other-4", "other-5"];
 /// Long enough for a slow machine; nothing waits for it when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -49,9 +52,9 @@ pub fn secret(text: &str) -> SecretVerifier {
 }
 
 pub fn clients(secrets: Vec<SecretVerifier>) -> Clients {
-    let client = ClientVerifier {
-        client_id: "agent".to_owned(),
-        display_name: "agent".to_owned(),
+    let client = |id: &str, secrets| ClientVerifier {
+        client_id: id.to_owned(),
+        display_name: id.to_owned(),
         client_type: ClientType::Confidential,
         grants: vec![Grant::ClientCredentials],
         scopes: BTreeSet::from(Scope::ALL),
@@ -60,7 +63,8 @@ pub fn clients(secrets: Vec<SecretVerifier>) -> Clients {
         secrets,
         private_key_jwt: None,
     };
-    Clients { clients: vec![client] }
+    let other = |id: &&str| client(id, vec![SecretVerifier { hash: SecretHash::of(id, SECRET), expires_at: None }]);
+    Clients { clients: [client("agent", secrets)].into_iter().chain(OTHERS.iter().map(other)).collect() }
 }
 
 pub fn keys(seed: u64) -> SigningKeys {
@@ -118,6 +122,8 @@ pub struct Server {
 pub struct Setup {
     pub config: ServerConfig,
     pub lame_duck: Duration,
+    /// What the server may use, in bytes.
+    pub memory: u64,
     /// The mounted certificate and its key.
     pub certificate: Option<(String, String)>,
 }
@@ -135,9 +141,10 @@ impl Server {
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let private = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, private_address) = (public.local_addr().unwrap(), private.local_addr().unwrap());
-        let mut setup = Setup { config: config(address), lame_duck: Duration::ZERO, certificate: None };
+        let mut setup =
+            Setup { config: config(address), lame_duck: Duration::ZERO, memory: 512 << 20, certificate: None };
         change(&mut setup);
-        let Setup { config, lame_duck, certificate } = setup;
+        let Setup { config, lame_duck, memory, certificate } = setup;
         // For reqwest's clients: nobody else has chosen one in this process.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut files = Files::new(&config, &clients(vec![secret(SECRET)]), &keys(1));
@@ -152,7 +159,9 @@ impl Server {
             user: "agent".into(),
         };
         let workspaces = LocalWorkspaces::open(local, clock.clone(), StdRng::seed_from_u64(1)).await.unwrap();
-        let options = Options { lame_duck, ..options(&volume, Some(Arc::new(workspaces)), clock.clone()) };
+        let workspaces = Replaced(Arc::new(workspaces));
+        let options = options(&volume, Some(Arc::new(workspaces)), clock.clone());
+        let options = Options { lame_duck, memory_limit: memory, ..options };
         let listeners = Listeners { public, private: Some(private) };
         let task = tokio::spawn(server::run(options, listeners, shutdown.clone()));
         let http = client();
@@ -192,12 +201,21 @@ impl Server {
     }
 
     pub async fn ask_token(&self, secret: &str) -> Response {
-        let form = [("grant_type", "client_credentials"), ("client_id", "agent"), ("client_secret", secret)];
+        self.ask_token_of("agent", secret).await
+    }
+
+    async fn ask_token_of(&self, client: &str, secret: &str) -> Response {
+        let form = [("grant_type", "client_credentials"), ("client_id", client), ("client_secret", secret)];
         self.request(Method::POST, "/token").form(&form).send().await.unwrap()
     }
 
     pub async fn token(&self) -> String {
-        let answer: Value = self.ask_token(SECRET).await.json().await.unwrap();
+        self.token_of("agent").await
+    }
+
+    /// The token of `agent`, or of one of [`OTHERS`].
+    pub async fn token_of(&self, client: &str) -> String {
+        let answer: Value = self.ask_token_of(client, SECRET).await.json().await.unwrap();
         answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
@@ -256,8 +274,12 @@ impl Server {
 
 /// A client that follows no redirect and looks at no certificate's issuer: the tests compare certificates themselves.
 pub fn client() -> Client {
+    builder().build().unwrap()
+}
+
+pub fn builder() -> ClientBuilder {
     let builder = Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
-    builder.danger_accept_invalid_certs(true).tls_info(true).build().unwrap()
+    builder.danger_accept_invalid_certs(true).tls_info(true)
 }
 
 /// All that comes back for these bytes until the connection is closed.
@@ -313,5 +335,6 @@ pub fn options(volume: &Volume, workspaces: Option<Arc<dyn Workspaces>>, clock: 
         outbound: Arc::new(Outbound::new().unwrap()),
         clock,
         lame_duck: Duration::ZERO,
+        memory_limit: 512 << 20,
     }
 }

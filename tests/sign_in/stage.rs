@@ -157,6 +157,7 @@ impl Manifests {
             outbound: web.outbound(),
             clock: clock.clone(),
             lame_duck: std::time::Duration::ZERO,
+            memory_limit: 512 << 20,
         };
         let shutdown = CancellationToken::new();
         tokio::spawn(server::run(options, Listeners { public, private: None }, shutdown.clone()));

@@ -56,7 +56,7 @@ impl Stage {
     pub async fn answer(&self, who: &Arc<Caller>, tool: &str, arguments: Value) -> Result<Answer, String> {
         let Lookup::Found(entry) = self.registry.lookup(tool, who) else { panic!("{tool} may not be called") };
         let arguments: Map<String, Value> = serde_json::from_value(arguments).unwrap();
-        let call = Call { caller: Arc::clone(who), from: RequestContext::UNKNOWN, progress: None };
+        let call = Call::of(Arc::clone(who), RequestContext::UNKNOWN);
         let answer = tokio::time::timeout(Duration::from_mins(1), entry.call(arguments, call)).await;
         answer.unwrap_or_else(|_| panic!("{tool} hangs")).map_err(|error| error.explain())
     }

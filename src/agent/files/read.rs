@@ -5,7 +5,7 @@ use super::{
     limits::{Deadline, MAX_BYTES, PATIENCE, Timed, within},
     tree::{self, Access, Tree},
 };
-use crate::agent::protocol::{Encoding, Failure, FileContent, ReadFile};
+use crate::agent::protocol::{Encoding, Failure, FileContent, ReadFile, USUAL_READ};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
     fs::File,
@@ -14,8 +14,6 @@ use std::{
     str,
 };
 
-/// How much is read unless it is said.
-const USUAL_BYTES: u64 = 256 * 1024;
 /// The longest character in UTF-8: a part that is cut at characters has one at least.
 const LONGEST_CHARACTER: usize = 4;
 
@@ -23,7 +21,7 @@ type Source = BufReader<Timed<File>>;
 
 /// `POST /files/read`.
 pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failure> {
-    let max = within("max_bytes", request.max_bytes, USUAL_BYTES, &(1..=MAX_BYTES))?;
+    let max = within("max_bytes", request.max_bytes, USUAL_READ, &(1..=MAX_BYTES))?;
     let max = usize::try_from(max).unwrap_or(usize::MAX);
     let first = within("start_line", request.start_line, 1, &(1..=u64::MAX))?;
     let last = request.end_line.unwrap_or(u64::MAX);

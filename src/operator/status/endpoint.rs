@@ -12,7 +12,8 @@ use crate::{
     api::{
         McpEndpoint, McpEndpointStatus,
         condition::{
-            AVAILABLE, CREDENTIALS_LOADED, Finding, LOGINS_READY, READY, RECONCILING, STALLED, VERIFIED, conditions,
+            AVAILABLE, CREDENTIALS_LOADED, Finding, LIMITS_FIT, LOGINS_READY, READY, RECONCILING, STALLED, VERIFIED,
+            conditions,
         },
     },
     config::{PublicUrl, Revision},
@@ -55,6 +56,8 @@ pub struct Observed<'a> {
     pub exec_problem: Option<&'a ExecPolicyProblem>,
     /// The request to rotate the keys that was acted on last.
     pub rotated_for: Option<&'a str>,
+    /// Why the limits do not fit the memory limit.
+    pub limits_problem: Option<&'a str>,
     /// What is in the way.
     pub obstacle: Option<&'a Obstacle>,
     /// What is wrong with the custom resource definitions.
@@ -78,8 +81,12 @@ pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
             finding(READY, Some(true), reason::READY, format!("agents connect at {}", observed.url.resource()))
         }
     };
+    // Servers go on with what fits, so this is no part of Ready.
+    let limits = observed
+        .limits_problem
+        .map(|problem| finding(LIMITS_FIT, Some(false), reason::MEMORY_LIMIT_TOO_LOW, problem.to_owned()));
     let progress = observed.rollout.finding(observed.obstacle.or(observed.definitions));
-    [ready].into_iter().chain(parts).chain(beside).chain(progress).collect()
+    [ready].into_iter().chain(parts).chain(limits).chain(beside).chain(progress).collect()
 }
 
 /// The conditions of an endpoint that cannot even be planned.

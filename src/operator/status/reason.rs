@@ -104,3 +104,5 @@ pub const UNSCHEDULABLE: &str = "Unschedulable";
 pub const POD_REFUSED: &str = "PodRefused";
 /// The custom resource definitions are older than the operator.
 pub const DEFINITIONS_OUTDATED: &str = "DefinitionsOutdated";
+/// The limits of the endpoint need more memory than its servers may use.
+pub const MEMORY_LIMIT_TOO_LOW: &str = "MemoryLimitTooLow";

@@ -314,3 +314,16 @@ fn annotations_that_are_not_permitted_are_left_out_and_named() {
         assert!(note.contains(names), "{note}");
     }
 }
+
+#[test]
+fn limits_must_fit_the_memory_limit() {
+    let spec = "url: https://mcp.example.com/mcp";
+    let problem = |more: &str| World::new(&format!("{spec}\n{more}")).plan().limits_problem;
+    assert_eq!(problem(""), None);
+    let large = problem("limits: {maxBodySize: 64Mi}").unwrap();
+    assert!(large.contains("the memory limit of 128 MiB") && large.contains("maxBodySize"), "{large}");
+    let memory = |limit: &str| format!("deployment: {{resources: {{limits: {{memory: {limit}}}}}}}");
+    assert_eq!(problem(&format!("limits: {{maxBodySize: 64Mi}}\n{}", memory("512Mi"))), None);
+    assert!(problem(&memory("64M")).is_some());
+    assert_eq!(problem("deployment: {resources: {}}"), None, "nothing limits it");
+}

@@ -1,12 +1,16 @@
 //! What happens on one connection: requests begin and end on it. From that follows until when it may be silent.
+//!
+//! A request ends when its response was handed to the system. Until then it keeps what it has taken, and has a deadline:
+//! see [`Unsent`].
 
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::{
+    fmt,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -23,9 +27,11 @@ pub struct Patience {
     pub first_word: Duration,
     /// With the head of a request, from its first byte on.
     pub head: Duration,
-    /// With a connection on which no request begins or ends. Longer than any proxy keeps one for later: whoever closes
-    /// first loses nothing, the other may lose a request.
+    /// With a connection of a trusted proxy on which no request begins or ends. Longer than any proxy keeps one for
+    /// later: whoever closes first loses nothing, the other may lose a request.
     pub idle: Duration,
+    /// The same for all others. Longer than nginx (60 s) and Go (90 s) keep one.
+    pub idle_elsewhere: Duration,
     /// With a client that does not read its answer.
     pub stall: Duration,
 }
@@ -37,6 +43,7 @@ impl Default for Patience {
             first_word: Duration::from_secs(30),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(620),
+            idle_elsewhere: Duration::from_secs(120),
             stall: Duration::from_secs(30),
         }
     }
@@ -46,7 +53,38 @@ impl Patience {
     /// The same for requests that may take as long as `longest`.
     pub fn for_requests_of(self, longest: Duration) -> Self {
         // What is left of it is for the way of the answer.
-        Self { idle: self.idle.max(longest.saturating_add(self.stall)), ..self }
+        let least = longest.saturating_add(self.stall);
+        Self { idle: self.idle.max(least), idle_elsewhere: self.idle_elsewhere.max(least), ..self }
+    }
+
+    /// The same for connections that come from no trusted proxy.
+    pub fn elsewhere(self) -> Self {
+        Self { idle: self.idle_elsewhere, ..self }
+    }
+}
+
+/// In the extensions of a response: what its request has taken until it is sent, and until when it must be.
+#[derive(Clone)]
+pub struct Unsent {
+    until: Instant,
+    _kept: Arc<dyn Send + Sync>,
+}
+
+impl Unsent {
+    /// Keeps `kept` until the response is sent; it is cut off at `until`.
+    pub fn until(until: Instant, kept: impl Send + Sync + 'static) -> Self {
+        Self { until, _kept: Arc::new(kept) }
+    }
+
+    /// When the response is cut off.
+    pub fn deadline(&self) -> Instant {
+        self.until
+    }
+}
+
+impl fmt::Debug for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unsent").field("until", &self.until).finish_non_exhaustive()
     }
 }
 
@@ -58,21 +96,64 @@ pub struct Activity {
     ended: AtomicU32,
     /// When the last one began or ended, in milliseconds since the connection was opened.
     last: AtomicU64,
+    /// Until when the response that is being sent must be sent, in the same way; 0 if there is none.
+    until: AtomicU64,
     /// Whether it speaks HTTP/2, where more than requests is said.
     framed: AtomicBool,
+    /// How many responses were written, but not yet handed to the system.
+    unflushed: AtomicU32,
+    /// What they keep.
+    kept: Mutex<Vec<Unsent>>,
 }
 
 impl Activity {
     pub fn new(opened: Instant) -> Arc<Self> {
-        let (begun, ended) = (AtomicU32::new(0), AtomicU32::new(0));
-        Arc::new(Self { opened, begun, ended, last: AtomicU64::new(0), framed: AtomicBool::new(false) })
+        Arc::new(Self {
+            opened,
+            begun: AtomicU32::new(0),
+            ended: AtomicU32::new(0),
+            last: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+            framed: AtomicBool::new(false),
+            unflushed: AtomicU32::new(0),
+            kept: Mutex::default(),
+        })
     }
 
-    /// A request begins, and ends when what is returned is dropped.
+    /// A request begins, and ends when what is returned is dropped and what was written is flushed.
     pub fn begin(self: &Arc<Self>) -> Turn {
         self.begun.fetch_add(1, Relaxed);
         self.touch();
-        Turn(Arc::clone(self))
+        Turn { activity: Arc::clone(self), unsent: None }
+    }
+
+    /// All that was written is with the system.
+    pub fn flushed(&self) {
+        // Most flushes end no request.
+        if self.unflushed.load(Relaxed) == 0 {
+            return;
+        }
+        let ended = self.unflushed.swap(0, Relaxed);
+        drop(std::mem::take(&mut *self.kept()));
+        self.until.store(0, Relaxed);
+        self.touch();
+        self.ended.fetch_add(ended, Relaxed);
+    }
+
+    /// Since when it has no request. `None`: it has one.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let idle = self.begun.load(Relaxed) == self.ended.load(Relaxed);
+        idle.then(|| self.opened + Duration::from_millis(self.last.load(Relaxed)))
+    }
+
+    /// Until when the response that is being sent must be sent.
+    pub fn send_until(&self) -> Option<Instant> {
+        let until = self.until.load(Relaxed);
+        (until > 0).then(|| self.opened + Duration::from_millis(until))
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Unsent>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It speaks HTTP/2.
@@ -104,16 +185,40 @@ impl Activity {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub struct Turn(Arc<Activity>);
+pub struct Turn {
+    activity: Arc<Activity>,
+    unsent: Option<Unsent>,
+}
 
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.ended.fetch_add(1, Relaxed);
+impl Turn {
+    /// Its response is ready, and keeps `unsent` until it is sent.
+    pub fn sends(&mut self, unsent: Unsent) {
+        let activity = &self.activity;
+        // HTTP/2 sends several at once: each stream has its own deadline.
+        if !activity.framed.load(Relaxed) {
+            let until = unsent.until.saturating_duration_since(activity.opened).as_millis();
+            activity.until.store(u64::try_from(until).unwrap_or(u64::MAX).max(1), Relaxed);
+        }
+        self.unsent = Some(unsent);
     }
 }
 
-/// The body of an answer. The request ends when it is sent.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.activity.touch();
+        if self.activity.framed.load(Relaxed) {
+            // A stream and its connection are served by two tasks: the flush may have been before this.
+            self.activity.ended.fetch_add(1, Relaxed);
+            return;
+        }
+        if let Some(unsent) = self.unsent.take() {
+            self.activity.kept().push(unsent);
+        }
+        self.activity.unflushed.fetch_add(1, Relaxed);
+    }
+}
+
+/// The body of an answer. The request ends when it is written.
 pub struct Sending {
     body: Body,
     _turn: Turn,
@@ -163,24 +268,51 @@ mod tests {
         assert_eq!(activity.awaits_head(), None);
         assert!(until(true, Some((later(5), 0))) >= later(620), "the head is complete, its body may follow");
         drop(turn);
+        assert_eq!(activity.awaits_head(), None, "its response is not sent yet");
+        activity.flushed();
         assert!(until(true, Some((later(5), 0))) >= later(620), "an old head is no new one");
         assert!(until(true, None) >= later(620), "it is kept for the next request");
         assert_eq!(until(true, Some((later(700), 1))), later(710), "half of the next head");
 
         let [first, second] = [activity.begin(), activity.begin()];
         drop(first);
+        activity.flushed();
         assert_eq!(activity.awaits_head(), None, "another is still being answered");
         drop(second);
+        activity.flushed();
         assert_eq!(activity.awaits_head(), Some(3));
         activity.speaks_frames();
         assert!(until(true, Some((later(5), 3))) >= later(620), "frames are no heads");
     }
 
+    #[tokio::test]
+    async fn a_response_keeps_what_its_request_took_until_it_is_flushed() {
+        let activity = Activity::new(Instant::now());
+        let (taken, until) = (Arc::new(()), Instant::now() + Duration::from_secs(5));
+        let mut turn = activity.begin();
+        turn.sends(Unsent::until(until, Arc::clone(&taken)));
+        assert!(activity.send_until().is_some_and(|at| at <= until && at > until - Duration::from_secs(1)));
+        drop(turn);
+        assert_eq!((Arc::strong_count(&taken), activity.idle_since()), (2, None), "it is still in a buffer");
+        activity.flushed();
+        assert_eq!((Arc::strong_count(&taken), activity.send_until()), (1, None));
+        assert!(activity.idle_since().is_some());
+
+        activity.speaks_frames();
+        let mut stream = activity.begin();
+        stream.sends(Unsent::until(until, Arc::clone(&taken)));
+        assert_eq!(activity.send_until(), None, "each stream has its own deadline");
+        drop(stream);
+        assert_eq!(Arc::strong_count(&taken), 1);
+        assert!(activity.idle_since().is_some());
+    }
+
     #[test]
     fn a_long_request_is_not_taken_for_silence() {
-        for (longest, idle) in [(120, 620), (590, 620), (600, 630), (3600, 3630)] {
+        for (longest, idle, elsewhere) in [(60, 620, 120), (120, 620, 150), (590, 620, 620), (3600, 3630, 3630)] {
             let patience = Patience::default().for_requests_of(Duration::from_secs(longest));
             assert_eq!(patience.idle, Duration::from_secs(idle), "{longest}");
+            assert_eq!(patience.elsewhere().idle, Duration::from_secs(elsewhere), "{longest}");
         }
     }
 }

@@ -2,10 +2,13 @@
 //! long as the other end does its part, and drained at the end.
 
 mod activity;
+mod open;
 mod patient;
 mod proxy;
+mod streams;
 
-pub use activity::Patience;
+pub use activity::{Patience, Unsent};
+pub use open::Connections;
 pub use proxy::ProxyError;
 
 use crate::chain::chain;
@@ -22,11 +25,14 @@ use hyper_util::{
     },
 };
 use ipnet::IpNet;
+use open::{NotAdmitted, Room};
 use patient::Patient;
+use socket2::SockRef;
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use streams::TrackedExecutor;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{Instant, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -39,14 +45,27 @@ const PING: Duration = Duration::from_secs(30);
 const MAX_HEAD: u32 = 64 << 10;
 /// The pause after the system had no more file descriptors to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long the places that hold now are waited for.
-const PLACES_PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait for room, before the terms are asked for anew.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
+/// How much the system keeps of a connection in each direction; Linux doubles it. Its memory is the container's.
+const SOCKET_BUFFER: usize = 64 << 10;
+/// How much of one request may arrive before it is read, over HTTP/2, and of all requests of a connection.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+/// How much of one response waits to be sent, over HTTP/2.
+const SEND_BUFFER: usize = 64 << 10;
+/// How many requests one connection may make at once, over HTTP/2.
+const STREAMS: u32 = 100;
+/// How many heads may be long at once, over HTTP/1.1.
+const LONG_HEADS: usize = 64;
 
 /// What holds for new connections. Asked for anew with each, so that it may change while a listener runs.
 #[derive(Clone, Default)]
 pub struct Terms {
-    /// The places for connections; `None`: there may be any number.
-    pub places: Option<Arc<Semaphore>>,
+    /// The room for connections; `None`: there may be any number.
+    pub room: Option<Arc<Connections>>,
+    /// Proxies that are trusted: they may have all the room, and are waited for longer.
+    pub trusted: Vec<IpNet>,
     /// From where connections begin with a header of the PROXY protocol.
     pub proxies: Vec<IpNet>,
     /// Whether TLS is spoken.
@@ -107,16 +126,26 @@ pub async fn serve<S>(
         tokio::time::sleep(lame_duck).await;
     });
     loop {
-        let (accepted, place) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stopped => break,
-            accepted = accept(&listener, &terms) => accepted,
+            accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => host.receive(stream, peer, place, terms(), drain.watcher()),
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
+        };
+        let activity = Activity::new(Instant::now());
+        let room = tokio::select! {
+            () = &mut stopped => break,
+            room = room(peer, &activity, &terms) => room,
+        };
+        match room {
+            Ok(room) => host.receive(stream, peer, room, activity, terms(), drain.watcher()),
+            Err(_) => tracing::debug!(%peer, "a connection was refused: its address has its share"),
         }
     }
     // From here on, connecting is refused.
@@ -130,19 +159,31 @@ pub async fn serve<S>(
     host.tasks.wait().await;
 }
 
-/// The next connection, as soon as there is a place for it.
-async fn accept(
-    listener: &TcpListener,
+/// Room for a connection, as soon as there is any. Where all connections have requests in progress, the next ones wait
+/// in the system's queue meanwhile.
+async fn room(
+    peer: SocketAddr,
+    activity: &Arc<Activity>,
     terms: impl Fn() -> Terms,
-) -> (io::Result<(TcpStream, SocketAddr)>, Option<OwnedSemaphorePermit>) {
-    let place = loop {
-        let Some(places) = terms().places else { break None };
-        // Asked for anew now and then: there may be more of them since.
-        if let Ok(place) = timeout(PLACES_PAUSE, places.acquire_owned()).await {
-            break place.ok();
+) -> Result<Option<Room>, NotAdmitted> {
+    loop {
+        let terms = terms();
+        let Some(connections) = &terms.room else { return Ok(None) };
+        match connections.admit(peer.ip().to_canonical(), terms.trusts(peer), activity) {
+            Err(NotAdmitted::Full) => {
+                // Asked for anew now and then: there may be more of it since.
+                let _ = timeout(ROOM_PAUSE, connections.freed()).await;
+            }
+            admitted => return admitted.map(Some),
         }
-    };
-    (listener.accept().await, place)
+    }
+}
+
+impl Terms {
+    fn trusts(&self, peer: SocketAddr) -> bool {
+        let address = peer.ip().to_canonical();
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// Whoever serves connections.
@@ -150,6 +191,7 @@ async fn accept(
 struct Host<S> {
     service: S,
     builder: auto::Builder<TrackedExecutor>,
+    long_heads: Arc<Semaphore>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     abort: CancellationToken,
@@ -162,12 +204,13 @@ where
 {
     fn new(service: S, shutdown: CancellationToken) -> Self {
         let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
-        let mut builder = auto::Builder::new(TrackedExecutor { tasks: tasks.clone(), abort: abort.clone() });
+        let mut builder = auto::Builder::new(TrackedExecutor::new(tasks.clone(), abort.clone()));
         // Its own limit would close connections that are kept for later; see `patient`.
         builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD as usize);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
-        builder.http2().max_header_list_size(MAX_HEAD);
-        Self { service, builder, shutdown, tasks, abort }
+        builder.http2().max_header_list_size(MAX_HEAD).max_concurrent_streams(STREAMS).max_send_buf_size(SEND_BUFFER);
+        builder.http2().initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
+        Self { service, builder, long_heads: Arc::new(Semaphore::new(LONG_HEADS)), shutdown, tasks, abort }
     }
 
     /// Has a task serve a connection.
@@ -175,19 +218,26 @@ where
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        place: Option<OwnedSemaphorePermit>,
+        room: Option<Room>,
+        activity: Arc<Activity>,
         terms: Terms,
         drain: Watcher,
     ) {
         let host = self.clone();
         self.tasks.spawn(async move {
-            let _place = place;
             let abort = host.abort.clone();
-            abort.run_until_cancelled(host.attend(stream, peer, terms, drain)).await;
+            let attended = host.attend(stream, peer, Arc::clone(&activity), terms, drain);
+            abort.run_until_cancelled(until_told(attended, room, &activity)).await;
         });
     }
 
-    async fn attend(self, stream: TcpStream, peer: SocketAddr, terms: Terms, drain: Watcher) {
+    async fn attend(self, stream: TcpStream, peer: SocketAddr, activity: Arc<Activity>, terms: Terms, drain: Watcher) {
+        let socket = SockRef::from(&stream);
+        let sized =
+            socket.set_send_buffer_size(SOCKET_BUFFER).and_then(|()| socket.set_recv_buffer_size(SOCKET_BUFFER));
+        if let Err(error) = sized {
+            tracing::debug!(%error, "the buffers of a connection could not be sized");
+        }
         // Answers are small, and written whole: waiting for more to send only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -200,10 +250,11 @@ where
                 return;
             }
         };
-        let activity = Activity::new(Instant::now());
-        let patient = Patient::new(stream, Arc::clone(&activity), terms.patience);
+        let stranger = terms.room.is_some() && !terms.trusts(peer);
+        let patience = if stranger { terms.patience.elsewhere() } else { terms.patience };
+        let patient = Patient::new(stream, Arc::clone(&activity), patience, Arc::clone(&self.long_heads));
         let answer = service_fn(|request: Request<Incoming>| {
-            let turn = activity.begin();
+            let mut turn = activity.begin();
             if request.version() == Version::HTTP_2 {
                 activity.speaks_frames();
             }
@@ -213,6 +264,10 @@ where
             let answer = self.service.clone().oneshot(request);
             async move {
                 let mut response = answer.await?;
+                if let Some(unsent) = response.extensions_mut().remove::<Unsent>() {
+                    streams::send_until(unsent.deadline());
+                    turn.sends(unsent);
+                }
                 if last {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -247,23 +302,20 @@ async fn greet(
     Ok((stream, named.unwrap_or(peer)))
 }
 
-/// Runs the streams of HTTP/2 connections, so that they too are waited for and cut off at the end.
-#[derive(Clone)]
-struct TrackedExecutor {
-    tasks: TaskTracker,
-    abort: CancellationToken,
-}
-
-impl<F> hyper::rt::Executor<F> for TrackedExecutor
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, future: F) {
-        let abort = self.abort.clone();
-        self.tasks.spawn(async move {
-            let future = pin!(future);
-            abort.run_until_cancelled(future).await;
-        });
+/// Serves a connection until it ends, or is told to close while it has no request.
+async fn until_told(attended: impl Future<Output = ()>, room: Option<Room>, activity: &Activity) {
+    let Some(room) = room else { return attended.await };
+    let mut attended = pin!(attended);
+    loop {
+        tokio::select! {
+            biased;
+            () = attended.as_mut() => return,
+            () = room.told_to_close() => {
+                if activity.idle_since().is_some() {
+                    return;
+                }
+                room.stays();
+            }
+        }
     }
 }

@@ -10,11 +10,17 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep, sleep_until},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep_until},
 };
 
 /// How HTTP/2 begins (RFC 9113 §3.4), as far as no method of HTTP/1.1 does.
 const FRAMES_BEGIN: &[u8] = b"PRI * ";
+
+/// A head up to this size is the connection's own. How many may be longer at once is limited.
+const SMALL_HEAD: usize = 8 << 10;
+/// How a head of HTTP/1.1 ends.
+const HEAD_ENDS: &[u8] = b"\r\n\r\n";
 
 pub struct Patient<S> {
     stream: S,
@@ -26,17 +32,23 @@ pub struct Patient<S> {
     head: Option<(Instant, u32)>,
     /// Sleeps until silence may have lasted too long, or less.
     silence: Pin<Box<Sleep>>,
-    /// Sleeps until the other end has not read for too long.
-    stall: Option<Pin<Box<Sleep>>>,
+    /// How long the head is by now.
+    head_size: usize,
+    /// The places for long heads, and this one's.
+    long_heads: Arc<Semaphore>,
+    long_head: Option<OwnedSemaphorePermit>,
+    /// Since when the other end does not read, and what sleeps until that is too long.
+    stall: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl<S> Patient<S> {
-    pub fn new(stream: S, activity: Arc<Activity>, patience: Patience) -> Self {
+    pub fn new(stream: S, activity: Arc<Activity>, patience: Patience, long_heads: Arc<Semaphore>) -> Self {
         let silence = Box::pin(sleep_until(activity.silent_until(false, None, &patience)));
-        Self { stream, activity, patience, said: false, head: None, silence, stall: None }
+        let (head, head_size, long_head) = (None, 0, None);
+        Self { stream, activity, patience, said: false, head, silence, head_size, long_heads, long_head, stall: None }
     }
 
-    fn heard(&mut self, bytes: &[u8]) {
+    fn heard(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !self.said && bytes.starts_with(FRAMES_BEGIN) {
             self.activity.speaks_frames();
         }
@@ -45,7 +57,23 @@ impl<S> Patient<S> {
         let awaited = self.activity.awaits_head();
         if awaited != self.head.map(|(_, before)| before) {
             self.head = awaited.map(|before| (Instant::now(), before));
+            (self.head_size, self.long_head) = (0, None);
         }
+        if self.head.is_none() || self.head_size.saturating_add(bytes.len()) <= SMALL_HEAD {
+            self.head_size = self.head_size.saturating_add(bytes.len());
+            return Ok(());
+        }
+        if bytes.windows(HEAD_ENDS.len()).any(|window| window == HEAD_ENDS) {
+            // What follows is a body.
+            (self.head_size, self.long_head) = (0, None);
+            return Ok(());
+        }
+        self.head_size += bytes.len();
+        if self.long_head.is_none() {
+            let permit = Arc::clone(&self.long_heads).try_acquire_owned();
+            self.long_head = Some(permit.map_err(|_| io::Error::other("too many long heads at once"))?);
+        }
+        Ok(())
     }
 
     /// Ready when silence has lasted too long: an error within a head, else the end.
@@ -64,14 +92,20 @@ impl<S> Patient<S> {
         }
     }
 
-    /// The result of writing, unless nothing could be written for too long.
+    /// The result of writing, unless nothing could be written for too long, or a response is late.
     fn written<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stall = None;
             return result;
         }
-        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(self.patience.stall)));
-        stall.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let since = self.stall.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        let stalled = since + self.patience.stall;
+        let until = self.activity.send_until().map_or(stalled, |until| until.min(stalled));
+        let (_, sleep) = self.stall.get_or_insert_with(|| (since, Box::pin(sleep_until(until))));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        sleep.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -86,10 +120,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
             return self.poll_silence(context);
         };
         match buffer.filled().get(before..) {
-            Some(bytes) if !bytes.is_empty() => self.heard(bytes),
-            _ => {}
+            Some(bytes) if !bytes.is_empty() => Poll::Ready(read.and_then(|()| self.heard(bytes))),
+            _ => Poll::Ready(read),
         }
-        Poll::Ready(read)
     }
 }
 
@@ -114,6 +147,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(context);
+        if matches!(result, Poll::Ready(Ok(()))) {
+            self.activity.flushed();
+        }
         self.written(context, result)
     }
 
@@ -131,12 +167,13 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(20);
     const NEVER: Duration = Duration::from_hours(1);
-    const ENDLESS: Patience = Patience { handshake: NEVER, first_word: NEVER, head: NEVER, idle: NEVER, stall: NEVER };
+    const ENDLESS: Patience =
+        Patience { handshake: NEVER, first_word: NEVER, head: NEVER, idle: NEVER, idle_elsewhere: NEVER, stall: NEVER };
 
     fn pair(patience: Patience) -> (DuplexStream, Patient<DuplexStream>, Arc<Activity>) {
         let (client, server) = duplex(64);
         let activity = Activity::new(Instant::now());
-        (client, Patient::new(server, Arc::clone(&activity), patience), activity)
+        (client, Patient::new(server, Arc::clone(&activity), patience, Arc::new(Semaphore::new(1))), activity)
     }
 
     #[tokio::test]
@@ -148,6 +185,7 @@ mod tests {
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!(server.read(&mut [0; 64]).await.unwrap(), 18);
         drop(activity.begin());
+        activity.flushed();
         assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0, "and who makes no further request");
     }
 
@@ -184,6 +222,41 @@ mod tests {
         client.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
         assert_eq!(server.read(&mut [0; 64]).await.unwrap(), 16);
         tokio::time::timeout(SOON, server.read(&mut [0; 8])).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn few_heads_may_be_long_at_once() {
+        let (mut client, mut server, activity) = pair(ENDLESS);
+        let places = Arc::clone(&server.long_heads);
+        let long = [b"GET / HTTP/1.1\r\nx: ".as_slice(), &[b'x'; SMALL_HEAD]].concat();
+        let mut buffer = vec![0; long.len()];
+        let (sent, read) = tokio::join!(client.write_all(&long), server.read_exact(&mut buffer));
+        sent.and(read.map(drop)).unwrap();
+        assert_eq!(places.available_permits(), 0);
+        let taken = Patient::new(duplex(64).1, activity, ENDLESS, Arc::clone(&places));
+        let refused = Patient { head: Some((Instant::now(), 0)), head_size: SMALL_HEAD, ..taken }.heard(b"x");
+        refused.unwrap_err();
+        client.write_all(b"\r\n\r\n").await.unwrap();
+        server.read_exact(&mut [0; 4]).await.unwrap();
+        assert_eq!(places.available_permits(), 1, "its end gives the place back");
+    }
+
+    #[tokio::test]
+    async fn a_response_is_cut_off_at_its_deadline_however_slowly_it_is_read() {
+        let (mut client, mut server, activity) = pair(ENDLESS);
+        let mut turn = activity.begin();
+        turn.sends(super::super::activity::Unsent::until(Instant::now() + 5 * SOON, ()));
+        let read = async {
+            let mut byte = [0; 1];
+            while client.read(&mut byte).await.is_ok() {
+                tokio::time::sleep(SOON / 4).await;
+            }
+        };
+        let error = tokio::select! {
+            () = read => unreachable!("the client reads on"),
+            written = server.write_all(&[0; 10_000]) => written.unwrap_err(),
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]

@@ -43,7 +43,7 @@ fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
         workloads: Arc::new(crate::oauth::workload::NoCluster),
         external: None,
     };
-    Arc::new(Door::new(mounted, backing, logins, previous, Arc::default(), Arc::new(SystemClock)).unwrap())
+    Arc::new(Door::new(mounted, backing, logins, previous, Arc::default(), Arc::new(SystemClock), 256 << 20).unwrap())
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Tool for WriteFile {
             );
             return Err(Error::InvalidArgument { argument: "content", problem }.into());
         }
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let request = protocol::WriteFile { path, content, encoding, mode };
         Ok(agent.write_file(&request).await.map_err(Error::agent(&workspace))?)
     }
@@ -116,7 +116,7 @@ impl Tool for EditFile {
 
     async fn call(&self, arguments: EditArguments, call: Call) -> Result<Edited, ToolError> {
         let EditArguments { workspace, path, old_text, new_text, replace_all } = arguments;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let request = protocol::EditFile { path, old_text, new_text, replace_all };
         Ok(agent.edit_file(&request).await.map_err(Error::agent(&workspace))?)
     }
@@ -133,7 +133,7 @@ impl Tool for MovePath {
 
     async fn call(&self, arguments: MoveArguments, call: Call) -> Result<Moved, ToolError> {
         let MoveArguments { workspace, from, to, overwrite } = arguments;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let request = protocol::MovePath { from, to, overwrite };
         Ok(agent.move_path(&request).await.map_err(Error::agent(&workspace))?)
     }
@@ -151,7 +151,7 @@ impl Tool for RemovePath {
 
     async fn call(&self, arguments: RemoveArguments, call: Call) -> Result<Removed, ToolError> {
         let RemoveArguments { workspace, path, recursive } = arguments;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let request = protocol::RemovePath { path, recursive };
         Ok(agent.remove_path(&request).await.map_err(Error::agent(&workspace))?)
     }

@@ -1,10 +1,10 @@
 //! Looking at files.
 
-use super::MAX_BYTES;
+use super::MAX_READ;
 use crate::{
     agent::protocol::{self, Encoding, FileContent, FileList, SearchResults},
     api::Scope,
-    tools::{Call, Effect, Picture, Tool, ToolError},
+    tools::{Call, Effect, Image, Tool, ToolError},
     workspaces::{Error, Purpose, Workspaces},
 };
 use schemars::JsonSchema;
@@ -51,7 +51,7 @@ pub(in crate::tools) struct ReadArguments {
     /// The first byte to read, from 0; instead of lines, where one is too long or the file is no text.
     start_byte: Option<u64>,
     /// At most so many bytes. Default: 262144.
-    #[schemars(range(min = 1, max = MAX_BYTES))]
+    #[schemars(range(min = 1, max = MAX_READ))]
     max_bytes: Option<u64>,
 }
 
@@ -82,7 +82,7 @@ impl Tool for ListFiles {
 
     async fn call(&self, arguments: ListArguments, call: Call) -> Result<FileList, ToolError> {
         let ListArguments { workspace, path, depth } = arguments;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let request = protocol::ListFiles { path, depth };
         Ok(agent.list_files(&request).await.map_err(Error::agent(&workspace))?)
     }
@@ -99,21 +99,21 @@ impl Tool for ReadFile {
     const SCOPE: Option<Scope> = Some(Scope::FilesRead);
     const EFFECT: Effect = Effect::Reads;
 
-    fn picture(output: &FileContent) -> Option<Picture> {
+    fn take_picture(output: &mut FileContent) -> Option<Image> {
         let whole = output.encoding == Encoding::Base64 && output.content.len() as u64 == output.size.div_ceil(3) * 4;
         (whole && PICTURES.contains(&output.mime_type.as_str()))
-            .then(|| Picture { member: "content", mime_type: output.mime_type.clone() })
+            .then(|| Image { data: std::mem::take(&mut output.content).into(), mime_type: output.mime_type.clone() })
     }
 
     async fn call(&self, arguments: ReadArguments, call: Call) -> Result<FileContent, ToolError> {
         let ReadArguments { workspace, path, start_line, end_line, start_byte, max_bytes } = arguments;
-        if let Some(bytes) = max_bytes.filter(|bytes| !(1..=MAX_BYTES).contains(bytes)) {
+        if let Some(bytes) = max_bytes.filter(|bytes| !(1..=MAX_READ).contains(bytes)) {
             let problem = format!(
-                "{bytes} is out of range; give 1 to {MAX_BYTES}, and read on by next_start_line or next_start_byte"
+                "{bytes} is out of range; give 1 to {MAX_READ}, and read on by next_start_line or next_start_byte"
             );
             return Err(Error::InvalidArgument { argument: "max_bytes", problem }.into());
         }
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let mut request = protocol::ReadFile { path, start_line, end_line, start_byte, max_bytes };
         let mut read = agent.read_file(&request).await.map_err(Error::agent(&workspace))?;
         let cut = read.truncated && max_bytes.is_none() && read.encoding == Encoding::Base64;
@@ -137,7 +137,7 @@ impl Tool for SearchFiles {
 
     async fn call(&self, arguments: SearchArguments, call: Call) -> Result<SearchResults, ToolError> {
         let SearchArguments { workspace, pattern, path, glob, limit } = arguments;
-        let agent = self.0.agent(&call.owner(), &workspace, Purpose::Work).await?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let request = protocol::SearchFiles { pattern, path, glob, limit };
         Ok(agent.search_files(&request).await.map_err(Error::agent(&workspace))?)
     }

@@ -140,7 +140,7 @@ const FOR_A_SERVER: &[Row] = &[
         what: "200 commands at once",
         template: "big",
         play: |scene| commands::two_hundred_at_once(scene).boxed_local(),
-        says: &["all were answered", "the server is working on 60 requests, as many as it may; try again"],
+        says: &["all were answered", "this client has as many requests in progress for this user as it may have here"],
         within: 60,
     },
     Row {

@@ -57,6 +57,7 @@ fn every_part_decides_about_ready() {
         active_grants: 0,
         logins: (0, &[]),
         exec_problem: None,
+        limits_problem: None,
         rotated_for: None,
         obstacle: None,
         definitions: None,
@@ -78,6 +79,10 @@ fn every_part_decides_about_ready() {
     assert_eq!(summary(&some[5..]), [(LOGINS_READY, Some(true), reason::LOGINS_USABLE)]);
     assert_eq!(summary(&none)[0], (READY, Some(false), reason::SECRET_NOT_FOUND));
     assert_eq!((none[0].message.as_str(), none[5].message.as_str()), (&*absent.to_string(), &*absent.to_string()));
+    let large = endpoint_findings(&Observed { limits_problem: Some("raise it"), ..good.clone() });
+    assert_eq!(large.first().unwrap().holds, Some(true), "small requests go on");
+    let limits = large.iter().find(|finding| finding.kind == LIMITS_FIT).unwrap();
+    assert_eq!((limits.holds, limits.message.as_str()), (Some(false), "raise it"));
     let many = endpoint_findings(&Observed { logins: (1, &vec![absent; 7]), ..good.clone() });
     assert!(many[5].message.ends_with("; and 2 more"), "{}", many[5].message);
 
