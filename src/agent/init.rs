@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const YOUNG: Duration = Duration::from_secs(10);
 
 /// Runs the service, again and again, until SIGTERM or SIGINT; then ends everything.
-pub async fn run(service: impl FnMut() -> Command) -> io::Result<()> {
+pub async fn run(service: impl FnMut() -> io::Result<Command>) -> io::Result<()> {
     // Orphans come to this process as they do where it is the first one.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true)?;
@@ -51,10 +51,10 @@ struct Init {
 }
 
 impl Init {
-    async fn run(mut self, mut service: impl FnMut() -> Command) {
+    async fn run(mut self, mut service: impl FnMut() -> io::Result<Command>) {
         loop {
             let started = Instant::now();
-            let pause = match service().spawn() {
+            let pause = match service().and_then(|mut service| service.spawn()) {
                 Ok(child) => {
                     // It is waited for below, with all others.
                     let id = Pid::from_raw(child.id().cast_signed());

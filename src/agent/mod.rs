@@ -12,6 +12,7 @@ pub mod connect;
 mod environment;
 pub mod files;
 mod group;
+pub mod handover;
 pub mod http2;
 mod in_process;
 pub mod init;

@@ -17,11 +17,13 @@ mod web;
 mod agent;
 mod forge;
 mod log;
+mod pod;
 mod stage;
 
 mod browser;
 mod client;
 mod code;
+mod files;
 mod header;
 mod introspection;
 mod jwt;

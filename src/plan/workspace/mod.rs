@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
-pub use recipe::Recipe;
+pub use recipe::{Layout, Recipe};
 use std::collections::BTreeMap;
 
 /// The container that commands run in.
