@@ -32,7 +32,10 @@ const YOUNG: Duration = Duration::from_secs(10);
 
 /// Runs the service, again and again, until SIGTERM or SIGINT, or until one has ended and `give_up` says why not to go on;
 /// then ends everything. Returns what that said.
-pub async fn run(service: impl FnMut() -> Command, give_up: impl Fn() -> Option<String>) -> io::Result<Option<String>> {
+pub async fn run(
+    service: impl FnMut() -> io::Result<Command>,
+    give_up: impl Fn() -> Option<String>,
+) -> io::Result<Option<String>> {
     // Orphans come to this process as they do where it is the first one.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true)?;
@@ -53,12 +56,12 @@ struct Init {
 impl Init {
     async fn run(
         mut self,
-        mut service: impl FnMut() -> Command,
+        mut service: impl FnMut() -> io::Result<Command>,
         give_up: impl Fn() -> Option<String>,
     ) -> Option<String> {
         loop {
             let started = Instant::now();
-            let pause = match service().spawn() {
+            let pause = match service().and_then(|mut service| service.spawn()) {
                 Ok(child) => {
                     // It is waited for below, with all others.
                     let id = Pid::from_raw(child.id().cast_signed());

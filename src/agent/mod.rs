@@ -13,6 +13,7 @@ mod environment;
 pub mod failed_program;
 pub mod files;
 mod group;
+pub mod handover;
 pub mod http2;
 mod in_process;
 pub mod init;

@@ -1,8 +1,10 @@
 //! Where the agent is in a workspace's pod: what the operator lays out, the servers call, and the agent expects.
 
-/// The folder that the init container installs the agent into: a volume of the pod's own.
+/// The agent's folder: in the init container the volume for the binary, in the workspace's container that for socket and
+/// output, in which the binary alone is mounted, read-only.
 pub const INSTALL_DIR: &str = "/run/portcullis";
-/// The agent's binary.
+/// The agent's binary. Workspaces that were started by an older operator have it at the same path, and the policy on exec
+/// names it, so it stays.
 pub const BINARY: &str = "/run/portcullis/portcullis";
 /// The socket that it listens at.
 pub const SOCKET: &str = "/run/portcullis/agent.sock";

@@ -9,6 +9,10 @@ const OPEN: &str = "$(parameters.";
 const LONGEST: usize = 512;
 /// What a pattern may take in memory: enough for any that is meant well.
 const PATTERN_MEMORY: usize = 1 << 20;
+/// How deep its groups may be nested.
+const PATTERN_NESTING: u32 = 50;
+/// How long it may be, in bytes: four for each character that the custom resource allows.
+const LONGEST_PATTERN: usize = 4 * 256;
 
 /// Why a workspace cannot be made with the parameters that were given. Each says to an agent what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -155,9 +159,13 @@ fn check(parameter: &Parameter, value: &str) -> Result<(), ParameterProblem> {
     match parameter.kind {
         ParameterType::String => {
             let Some(pattern) = &parameter.pattern else { return Ok(()) };
-            let whole = RegexBuilder::new(&format!(r"\A(?:{pattern})\z")).size_limit(PATTERN_MEMORY).build();
-            let whole = whole.map_err(|_| {
-                ParameterProblem::Template(format!("the pattern of parameter {name:?} is no regular expression"))
+            let mut builder = RegexBuilder::new(&format!(r"\A(?:{pattern})\z"));
+            builder.size_limit(PATTERN_MEMORY).dfa_size_limit(PATTERN_MEMORY).nest_limit(PATTERN_NESTING);
+            let whole = if pattern.len() <= LONGEST_PATTERN { builder.build().ok() } else { None };
+            let whole = whole.ok_or_else(|| {
+                ParameterProblem::Template(format!(
+                    "the pattern of parameter {name:?} is no regular expression, or one that takes too much memory"
+                ))
             })?;
             if whole.is_match(value) {
                 return Ok(());
@@ -397,7 +405,7 @@ mod tests {
             ),
             (
                 template(&json!({"parameters": [{"name": "team", "pattern": "("}, {"name": "memory"}]})),
-                r#"the template is wrong: the pattern of parameter "team" is no regular expression; tell the platform's engineers, or use another template"#,
+                r#"the template is wrong: the pattern of parameter "team" is no regular expression, or one that takes too much memory; tell the platform's engineers, or use another template"#,
             ),
         ] {
             assert_eq!(Listed(&fill(&template, &team).unwrap_err()).to_string(), expected);

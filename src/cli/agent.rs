@@ -5,6 +5,7 @@ use crate::{
         connect::connect,
         environment,
         failed_program::{AT_ONCE, Report},
+        handover::{self, Variables},
         init,
         install::install,
         listen,
@@ -37,6 +38,9 @@ const GIVE_BACK: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
 /// How many threads do what may wait, such as looking at files.
 const BLOCKING_THREADS: usize = 8;
 
+/// How long work on files that is under way may go on when the agent ends.
+const LEAVE: Duration = Duration::from_secs(1);
+
 /// Inside a workspace: the agent that runs its commands.
 #[derive(Args, Debug)]
 pub struct AgentArgs {
@@ -59,6 +63,9 @@ enum AgentCommand {
         /// Where the agent listens
         #[arg(long, default_value = SOCKET, value_name = "PATH")]
         socket: PathBuf,
+        /// Be without the environment of commands
+        #[arg(long, hide = true)]
+        bare: bool,
     },
 }
 
@@ -83,6 +90,9 @@ struct RunArgs {
     /// Where a kubelet reads why the container ended
     #[arg(long, default_value = TERMINATION_LOG, hide = true, value_name = "PATH")]
     termination_log: PathBuf,
+    /// Take the environment of commands from standard input
+    #[arg(long, hide = true)]
+    bare: bool,
     /// Be the service, which the first process starts
     #[arg(long, hide = true)]
     service: bool,
@@ -105,6 +115,9 @@ pub enum AgentCommandError {
     /// There is no runtime.
     #[error("the system has no room for the agent")]
     Runtime(#[source] io::Error),
+    /// It cannot run without the environment of commands.
+    #[error("the agent cannot keep the environment of commands to itself")]
+    Environment(#[source] io::Error),
     /// It cannot be the first process.
     #[error("the agent cannot look after the workspace's processes")]
     Init(#[source] io::Error),
@@ -135,15 +148,31 @@ pub fn run(args: AgentArgs) -> Result<(), AgentCommandError> {
         AgentCommand::Install { folder } => {
             install(&folder).map_err(|source| AgentCommandError::Install { folder, source })
         }
-        AgentCommand::Connect { socket } => {
+        AgentCommand::Connect { bare: false, .. } => Err(AgentCommandError::Environment(again("--bare").exec())),
+        AgentCommand::Connect { socket, bare: true } => {
+            handover::hide().map_err(AgentCommandError::Environment)?;
             let runtime = runtime()?;
             let connected = runtime.block_on(connect(&socket));
             // Standard input may be waited for for ever.
             runtime.shutdown_background();
             connected.map_err(|source| AgentCommandError::Connect { socket, source })
         }
-        AgentCommand::Run(args) if args.service => serve(args),
+        AgentCommand::Run(args) if !args.bare => {
+            let variables: Variables = env::vars_os().collect();
+            let offered = handover::offer(&variables).map_err(AgentCommandError::Environment)?;
+            Err(AgentCommandError::Environment(again("--bare").stdin(offered).exec()))
+        }
         AgentCommand::Run(args) => {
+            handover::hide().map_err(AgentCommandError::Environment)?;
+            let variables = handover::take().map_err(AgentCommandError::Environment)?;
+            if args.service {
+                return serve(args, variables);
+            }
+            let service = || {
+                let mut service = again("--service");
+                service.env(GIVE_BACK.0, GIVE_BACK.1).stdin(handover::offer(&variables)?);
+                Ok(service)
+            };
             let report = args.report();
             let known = report.read();
             let give_up = || report.read().filter(|_| known.is_none());
@@ -161,31 +190,36 @@ impl RunArgs {
     }
 }
 
-/// This command again, as the service.
-fn service() -> Command {
+/// This command again, with one more option, and without the environment, but for what the agent itself needs of it.
+fn again(option: &str) -> Command {
     let mut arguments = env::args_os().skip(1);
     let mut command = Command::new("/proc/self/exe");
     // `agent run`, and what follows.
-    command.arg0("portcullis").args(arguments.by_ref().take(2)).arg("--service").args(arguments);
-    command.env(GIVE_BACK.0, GIVE_BACK.1);
+    command.arg0("portcullis").args(arguments.by_ref().take(2)).arg(option).args(arguments);
+    command.env_clear();
+    if let Some(home) = env::var_os(HOME_VARIABLE) {
+        command.env(HOME_VARIABLE, home);
+    }
     command
 }
 
-fn serve(args: RunArgs) -> Result<(), AgentCommandError> {
+fn serve(args: RunArgs, given: Variables) -> Result<(), AgentCommandError> {
     // A service without its first process would be nobody's.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| AgentCommandError::Init(error.into()))?;
     let report = args.report();
-    let home = home(args.home);
-    let mut options = Options::new(home.clone(), args.output, variables(&home), Arc::new(SystemClock));
+    let home = home(args.home, &given);
+    let mut options = Options::new(home.clone(), args.output, variables(&home, given), Arc::new(SystemClock));
+    // The folder of the socket, which in a pod is also that of the binary.
+    options.own = args.socket.parent().filter(|folder| !home.starts_with(folder)).map(Into::into).into_iter().collect();
     options.shell = args.shell;
     options.journal = Arc::new(|line| tracing::info!("{line}"));
     options.patience = Duration::from_secs(args.patience);
     let runtime = runtime()?;
     // Where no thread can be made any more, because processes used them up, this one is still there.
     runtime.spawn_blocking(|| ());
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let socket = args.socket;
         let listener = listen::bind(&socket).map_err(|source| AgentCommandError::Listen { socket, source })?;
         let agent = Agent::new(options);
@@ -211,7 +245,10 @@ fn serve(args: RunArgs) -> Result<(), AgentCommandError> {
         };
         let ((), failed) = tokio::join!(listen::serve(listener, &agent, stop.clone()), asked_to_end);
         failed.map_or(Ok(()), |why| Err(AgentCommandError::Program(why)))
-    })
+    });
+    // What waits for a disk that does not answer is not waited for.
+    runtime.shutdown_timeout(LEAVE);
+    served
 }
 
 /// Runs the workspace's own program. The workspace is there without it too: that is how to find out what is wrong. So this
@@ -242,17 +279,17 @@ async fn main_program(agent: &Agent, program: Vec<String>, report: &Report) -> S
     future::pending().await
 }
 
-fn home(given: Option<PathBuf>) -> PathBuf {
-    given.or_else(|| env::var_os("HOME").map(PathBuf::from)).unwrap_or_else(|| "/".into())
+fn home(chosen: Option<PathBuf>, given: &[(OsString, OsString)]) -> PathBuf {
+    let variable = || given.iter().find(|(name, _)| name == "HOME").map(|(_, value)| PathBuf::from(value));
+    chosen.or_else(variable).unwrap_or_else(|| "/".into())
 }
 
 /// What commands find in their environment: all that the container has, and nothing that is for the service alone.
-fn variables(home: &Path) -> Vec<(OsString, OsString)> {
+fn variables(home: &Path, given: Variables) -> Variables {
     let user = User::from_uid(getuid()).ok().flatten();
     let name = user.as_ref().map_or_else(|| getuid().to_string(), |user| user.name.clone());
-    let given = env::vars_os()
-        .filter(|(name, value)| name != GIVE_BACK.0 && (name != "HOME" || is_chosen(value, user.as_ref())));
-    environment(home, name.into(), given)
+    let is_chosen = |(name, value): &(OsString, OsString)| name != "HOME" || is_chosen(value, user.as_ref());
+    environment(home, name.into(), given.into_iter().filter(is_chosen))
 }
 
 /// Whether somebody chose this `HOME`. Container runtimes set it to the folder that the image has for its user, and to

@@ -13,7 +13,10 @@ use crate::{
     observe::logs::{self, LogFormat},
 };
 use clap::{Args, Parser, Subcommand};
-use std::{error::Error, io, process::ExitCode};
+use std::{error::Error, io, process::ExitCode, time::Duration};
+
+/// How long threads may go on with what they do when everything else has ended.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// A guarded door between AI agents and workspaces on Kubernetes.
 #[derive(Debug, Parser)]
@@ -57,16 +60,16 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command {
         Command::Operator(args) => {
             logs::init(args.logs.log_format)?;
-            runtime()?.block_on(operator::run(args))?;
+            block_on(operator::run(args))??;
         }
         Command::Serve(args) => {
             logs::init(args.logs.log_format)?;
-            runtime()?.block_on(serve::run(args))?;
+            block_on(serve::run(args))??;
         }
         Command::Dev(args) => {
             // Somebody sits in front of it.
             logs::init(Some(LogFormat::Text))?;
-            runtime()?.block_on(dev::run(args))?;
+            block_on(dev::run(args))??;
         }
         Command::Agent(args) => {
             logs::init_small()?;
@@ -77,6 +80,10 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+/// Runs something to its end. Threads that still wait then, such as for a disk, are not waited for.
+fn block_on<F: Future>(work: F) -> io::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LEAVE);
+    Ok(done)
 }

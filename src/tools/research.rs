@@ -26,6 +26,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// How many results there are at most.
 const MAX_RESULTS: usize = 30;
+/// How long a query may be, in bytes: no longer than the patterns that are made of it.
+const LONGEST_QUERY: usize = 400;
 /// How many words of a query count.
 const MAX_WORDS: usize = 12;
 /// In the files of how many running workspaces is looked.
@@ -389,6 +391,10 @@ struct Words(Vec<String>);
 
 impl Words {
     fn of(query: &str) -> Result<Self, Error> {
+        if query.len() > LONGEST_QUERY {
+            let problem = format!("it has {} bytes; it may have at most {LONGEST_QUERY}", query.len());
+            return Err(Error::InvalidArgument { argument: "query", problem });
+        }
         let mut words: Vec<String> = Vec::new();
         for word in query.split(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.')) {
             let word = word.trim_matches(['-', '.']).to_lowercase();

@@ -9,7 +9,11 @@ use portcullis::agent::{
     AgentError,
     protocol::{Failure, FailureKind},
 };
-use std::{os::unix::process::ExitStatusExt as _, time::Duration};
+use std::{
+    fs,
+    os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
+    time::Duration,
+};
 use tokio::time::{Instant, timeout};
 
 fn signal(id: u32, signal: Signal) {
@@ -43,6 +47,25 @@ async fn a_killed_service_costs_only_what_ran_in_it() {
     assert!(!runs(left) && !runs(orphan));
     assert_eq!(stage.client.processes().await.unwrap().processes, []);
     assert!(stage.log().contains("SIGKILL"), "{}", stage.log());
+}
+
+#[tokio::test]
+async fn the_environment_is_handed_to_each_service_and_is_in_none_of_them() {
+    let env = [("TEMPLATE_SECRET", "what-the-template-has"), ("MANY_LINES", "a=b\nc")];
+    let stage = Stage::with(&Setup { env: &env, ..Setup::default() });
+    for _ in 0..2 {
+        let said = stage.run("echo \"$TEMPLATE_SECRET $MANY_LINES\"; env | grep -c PORTCULLIS_HOME").await.stdout;
+        assert_eq!(said, "what-the-template-has a=b\nc\n0\n");
+        let service = stage.service_id();
+        for id in [stage.init_id(), service] {
+            // Another user than root may not look at all.
+            let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+            assert!(!String::from_utf8_lossy(&environment).contains("TEMPLATE_SECRET"), "{id}");
+            assert_eq!(fs::metadata(format!("/proc/{id}/environ")).unwrap().uid(), 0, "{id} is hidden from its user");
+        }
+        signal(service, Signal::SIGKILL);
+        until("another service", || children_of(stage.init_id()).into_iter().any(|id| id != service && runs(id))).await;
+    }
 }
 
 #[tokio::test]

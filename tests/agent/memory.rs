@@ -1,6 +1,6 @@
 //! What the agent costs its workspace: little at rest, and little again after large files and many commands.
 
-use crate::stage::{BINARY, Setup, Stage, until};
+use crate::stage::{BINARY, Setup, Stage, memory, until};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::future::join_all;
 use portcullis::agent::protocol::{Encoding, ReadFile, WriteFile};
@@ -17,21 +17,17 @@ const GIVEN_BACK: u64 = 16 * 1024;
 const IMAGE: u64 = 25_000_000;
 const LARGE: usize = 16 * 1024 * 1024;
 
-/// A line of what a process has in memory, in KiB.
-fn memory(id: u32, name: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// What both processes of an agent of this program have in memory, at rest and after work, in KiB: what is no file (pages of a
 /// program that was just built count as written to, until the system has put them on the disk)
 /// and all, in which a page of the program counts by halves where both have it.
 async fn used(program: &Path) -> [(u64, u64); 2] {
     let stage = Stage::with(&Setup { program, ..Setup::default() });
     stage.run("true").await;
-    let both = |name: &str| memory(stage.init_id(), name) + memory(stage.service_id(), name);
-    let now = || (both("Anonymous"), both("Pss"));
+    let of = |name: &str| [stage.init_id(), stage.service_id()].map(|id| memory(id, name));
+    let now = || {
+        let own: u64 = of("RssAnon").iter().sum();
+        (own, own + of("RssFile").into_iter().max().unwrap_or_default())
+    };
     let rest = now();
 
     let bytes: Vec<u8> = (0..=250).cycle().take(LARGE).collect();

@@ -50,11 +50,13 @@ pub struct Setup<'a> {
     pub termination_log: &'a Path,
     /// What follows `agent run`.
     pub args: &'a [&'a str],
+    /// What else is in its environment.
+    pub env: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { program: Path::new(BINARY), wrapper: &[], termination_log: Path::new("/nowhere"), args: &[] }
+        Self { program: Path::new(BINARY), wrapper: &[], termination_log: Path::new("/nowhere"), args: &[], env: &[] }
     }
 }
 
@@ -75,7 +77,10 @@ impl Stage {
     fn within(folder: TempDir, setup: &Setup<'_>) -> Self {
         // Other users work there too.
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        let socket = folder.path().join("agent.sock");
+        let run = folder.path().join("run");
+        fs::create_dir(&run).unwrap();
+        fs::set_permissions(&run, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let socket = run.join("agent.sock");
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let init = Program::new("setpriv")
             .args(["--pdeathsig", "KILL"])
@@ -92,6 +97,7 @@ impl Stage {
             .args(setup.args)
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .envs(setup.env.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -21,12 +21,14 @@ mod web;
 mod agent;
 mod forge;
 mod log;
+mod pod;
 mod stage;
 
 mod audit;
 mod browser;
 mod client;
 mod code;
+mod files;
 mod header;
 mod hoard;
 mod introspection;

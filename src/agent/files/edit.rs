@@ -3,7 +3,7 @@
 use super::{
     fail, hint,
     limits::MAX_BYTES,
-    tree::{self, Access, Tree},
+    tree::{Access, Spot, Tree},
     write,
 };
 use crate::agent::protocol::{EditFile, Edited, Failure, FailureKind};
@@ -16,6 +16,8 @@ const COUNTED: usize = 100;
 const NAMED: usize = 5;
 /// How many lines of a diff are shown.
 const DIFF_LINES: usize = 200;
+/// How many lines a file may have for a diff: each takes memory, however short it is.
+const DIFFED_LINES: usize = 100_000;
 /// How many bytes of each of them.
 const DIFF_WIDTH: usize = 500;
 /// How long the shortest diff is looked for; what is found by then is as true, only longer.
@@ -23,22 +25,24 @@ const DIFF_PATIENCE: Duration = Duration::from_millis(500);
 
 /// `POST /files/edit`.
 pub(super) fn edit(tree: &Tree, request: &EditFile) -> Result<Edited, Failure> {
-    let path = tree.follow(&request.path, Access::Change)?;
+    let spot = tree.follow(&request.path, Access::Change)?;
+    let path = spot.path.clone();
     let _held = tree.hold(&path);
-    let text = load(&path)?;
+    let text = load(&spot)?;
     let change = Change::in_text(&text, &request.old_text, &request.new_text);
     let replacements = change.places(&text, request, &path)?;
     let added = change.new.len() as u64 * replacements;
     write::check_size(text.len() as u64 - change.old.len() as u64 * replacements + added)?;
     let count = if request.replace_all { usize::MAX } else { 1 };
     let edited = text.replacen(change.old.as_ref(), &change.new, count);
-    write::replace(&path, edited.as_bytes(), None)?;
+    write::replace(spot, edited.as_bytes(), None)?;
     let path = path.to_string_lossy().into_owned();
     Ok(Edited { diff: diff(&path, &text, &edited), path, replacements })
 }
 
-fn load(path: &Path) -> Result<String, Failure> {
-    let (file, metadata) = tree::open(path)?;
+fn load(spot: &Spot) -> Result<String, Failure> {
+    let (file, metadata) = spot.open()?;
+    let path = spot.path.as_path();
     if metadata.len() > MAX_BYTES {
         return Err(FailureKind::TooLarge.because(format!(
             "{} has {} bytes, and at most {MAX_BYTES} can be edited: use a command such as sed",
@@ -120,12 +124,16 @@ fn places(text: &str, old: &str) -> Vec<usize> {
 
 /// A unified diff, shortened where it is long.
 fn diff(path: &str, before: &str, after: &str) -> String {
+    let name = path.trim_start_matches('/');
+    let mut text = format!("--- a/{name}\n+++ b/{name}\n");
+    if [before, after].iter().any(|side| side.split_inclusive('\n').nth(DIFFED_LINES).is_some()) {
+        text.push_str("[… the file has too many lines for a diff …]\n");
+        return text;
+    }
     // Lines end with a line feed and nothing else, as for `patch`.
     let (before, after): (Vec<_>, Vec<_>) =
         (before.split_inclusive('\n').collect(), after.split_inclusive('\n').collect());
     let diff = TextDiff::configure().timeout(DIFF_PATIENCE).diff_slices(&before, &after);
-    let name = path.trim_start_matches('/');
-    let mut text = format!("--- a/{name}\n+++ b/{name}\n");
     let (mut shown, mut left_out) = (0, 0);
     for hunk in diff.unified_diff().iter_hunks() {
         if shown < DIFF_LINES {

@@ -1,5 +1,6 @@
 //! What the system's errors mean to whoever asked.
 
+use super::folder::MAX_DEPTH;
 use crate::agent::protocol::{Failure, FailureKind};
 use nix::errno::Errno;
 use std::{
@@ -17,8 +18,18 @@ pub(super) fn conflict(message: impl Into<String>) -> Failure {
     FailureKind::Conflict.because(message)
 }
 
+/// Folders are nested more deeply than is worked on.
+pub(super) fn too_deep() -> io::Error {
+    io::Error::other(FailureKind::TooLarge.because(format!(
+        "folders are nested more than {MAX_DEPTH} levels deep there: name a folder further down first, or use run_command"
+    )))
+}
+
 /// `doing` something to `path` failed.
 pub(super) fn io(doing: &str, path: &Path, error: &io::Error) -> Failure {
+    if let Some(failure) = error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>()) {
+        return failure.clone();
+    }
     let (kind, why) = reason(error);
     kind.because(format!("cannot {doing} {}: {why}", path.display()))
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// How long that is looked for: text that repeats itself comes near in very many places.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How many lines are looked at: each takes memory, however short it is.
+const MOST_LINES: usize = 500_000;
 /// How much of a line is quoted.
 const QUOTED: usize = 120;
 
@@ -15,15 +17,15 @@ pub(super) fn line_at(text: &str, place: usize) -> usize {
 
 /// Where `text` comes nearest to `wanted`, which it does not have, and what to do.
 pub(super) fn nearest(text: &str, wanted: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let wanted: Vec<&str> = wanted.lines().skip_while(|line| line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text.lines().take(MOST_LINES).collect();
+    let wanted: Vec<&str> = wanted.lines().skip_while(|line| line.trim().is_empty()).take(MOST_LINES).collect();
     let length = wanted.iter().rposition(|line| !line.trim().is_empty()).map_or(0, |last| last + 1);
     let wanted = wanted.get(..length).unwrap_or_default();
     if wanted.is_empty() {
         return "it is nothing but white space, and must be there exactly as it is written".to_owned();
     }
     let deadline = Deadline::after(PATIENCE);
-    let like_white = longest(&lines, wanted, same_but_white, deadline);
+    let like_white = longest(&lines, wanted, same_but_white, &deadline);
     if let Some((line, _)) = like_white.filter(|(_, agree)| *agree == wanted.len()) {
         return format!(
             "it differs in white space only from the text at line {}. Copy that as it stands, with its indentation: {}",
@@ -32,7 +34,7 @@ pub(super) fn nearest(text: &str, wanted: &str) -> String {
         );
     }
     if let Some((line, _)) =
-        longest(&lines, wanted, same_but_case, deadline).filter(|(_, agree)| *agree == wanted.len())
+        longest(&lines, wanted, same_but_case, &deadline).filter(|(_, agree)| *agree == wanted.len())
     {
         return format!("it differs in upper and lower case only from the text at line {}", line + 1);
     }
@@ -56,7 +58,7 @@ fn longest(
     lines: &[&str],
     wanted: &[&str],
     same: fn(&str, &str, Place) -> bool,
-    deadline: Deadline,
+    deadline: &Deadline,
 ) -> Option<(usize, usize)> {
     let agree = |start: usize| {
         let pairs = lines.iter().skip(start).zip(wanted).enumerate();

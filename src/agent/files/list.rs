@@ -2,15 +2,18 @@
 
 use super::{
     fail,
+    folder::{Folder, kind},
     limits::{Deadline, PATIENCE, within},
-    tree::{Access, Tree},
+    tree::{Access, Spot, Tree},
 };
 use crate::agent::protocol::{Failure, FileEntry, FileKind, FileList, ListFiles};
 use jiff::Timestamp;
+use rustix::fs::{FileType, Stat};
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs::{self, Metadata},
+    ffi::OsStr,
     io,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
@@ -25,78 +28,99 @@ const CLOSED: [&str; 2] = [".git", "node_modules"];
 pub(super) fn list(tree: &Tree, request: &ListFiles) -> Result<FileList, Failure> {
     let depth = within("depth", request.depth, 1, &(1..=MAX_DEPTH))?;
     let root = tree.follow(request.path.as_deref().unwrap_or("."), Access::Look)?;
-    let failed = |error| fail::io("list", &root, &error);
-    if !fs::metadata(&root).map_err(failed)?.is_dir() {
-        return Err(fail::conflict(format!("{} is a file, not a folder: read_file shows it", root.display())));
+    let failed = |error| fail::io("list", &root.path, &error);
+    if kind(&root.stat().map_err(failed)?) != FileType::Directory {
+        return Err(fail::conflict(format!("{} is a file, not a folder: read_file shows it", root.path.display())));
     }
-    let deadline = Deadline::after(PATIENCE);
-    let mut found: BTreeMap<PathBuf, Metadata> = BTreeMap::new();
+    let deadline = tree.deadline(PATIENCE);
+    let mut found: BTreeMap<PathBuf, Stat> = BTreeMap::new();
     let mut truncated = false;
     let mut ahead = VecDeque::from([(PathBuf::new(), 1)]);
     while let Some((folder, level)) = ahead.pop_front() {
         let left = MAX_ENTRIES - found.len();
-        let entries = match entries(&root.join(&folder), left, deadline) {
+        let entries = match open(&root, &folder).and_then(|open| entries(open.as_ref(), left, &deadline)) {
             Ok(entries) => entries,
             Err(error) if folder.as_os_str().is_empty() => return Err(failed(error)),
             // It may be closed to us, or gone by now: what can be seen is shown.
             Err(_) => continue,
         };
         truncated |= entries.more;
-        for (name, metadata) in entries.first {
+        for (name, stat) in entries.first {
             let path = folder.join(&name);
-            let open = metadata.is_dir() && !CLOSED.iter().any(|closed| name.as_os_str() == *closed);
-            if open && level < depth {
+            let is_open =
+                kind(&stat) == FileType::Directory && !CLOSED.iter().any(|closed| name.as_os_str() == *closed);
+            if is_open && level < depth {
                 ahead.push_back((path.clone(), level + 1));
             }
-            found.insert(path, metadata);
+            found.insert(path, stat);
         }
     }
-    let entries = found.iter().map(|(path, metadata)| entry(path, metadata)).collect();
-    Ok(FileList { path: root.to_string_lossy().into_owned(), entries, truncated })
+    let entries = found.iter().map(|(path, stat)| entry(path, stat)).collect();
+    Ok(FileList { path: root.path.to_string_lossy().into_owned(), entries, truncated })
+}
+
+/// A folder below the root, or the root itself; `None` where the file tools do not look.
+fn open(root: &Spot, path: &Path) -> io::Result<Option<Folder>> {
+    let (mut folder, mut zone) = (root.folder.child(".")?, root.zone);
+    for name in path {
+        let next = folder.child(name)?;
+        zone = root.guard.zone(&next, next.id, folder.id, zone)?;
+        if root.guard.check_look(zone, path).is_err() {
+            return Ok(None);
+        }
+        folder = next;
+    }
+    Ok(Some(folder))
 }
 
 /// The first entries of one folder, by name.
 struct Entries {
-    first: BTreeMap<PathBuf, Metadata>,
+    first: BTreeMap<PathBuf, Stat>,
     more: bool,
 }
 
-fn entries(folder: &Path, room: usize, deadline: Deadline) -> io::Result<Entries> {
+fn entries(folder: Option<&Folder>, room: usize, deadline: &Deadline) -> io::Result<Entries> {
     let mut entries = Entries { first: BTreeMap::new(), more: false };
-    for entry in fs::read_dir(folder)? {
+    let Some(folder) = folder else { return Ok(entries) };
+    for entry in folder.entries()? {
         if deadline.passed() {
             entries.more = true;
             break;
         }
         let entry = entry?;
-        let name = PathBuf::from(entry.file_name());
+        let name = entry.file_name().to_bytes();
+        if [&b"."[..], b".."].contains(&name) {
+            continue;
+        }
+        let name = PathBuf::from(OsStr::from_bytes(name));
         let full = entries.first.len() >= room;
         if full && entries.first.last_key_value().is_none_or(|(last, _)| *last < name) {
             entries.more = true;
             continue;
         }
         // What is gone by now is not listed.
-        let Ok(metadata) = entry.metadata() else { continue };
+        let Ok(stat) = folder.stat(&name) else { continue };
         if full {
             entries.first.pop_last();
             entries.more = true;
         }
-        entries.first.insert(name, metadata);
+        entries.first.insert(name, stat);
     }
     Ok(entries)
 }
 
-fn entry(path: &Path, metadata: &Metadata) -> FileEntry {
-    let kind = match metadata.file_type() {
-        kind if kind.is_file() => FileKind::File,
-        kind if kind.is_dir() => FileKind::Folder,
-        kind if kind.is_symlink() => FileKind::Link,
+fn entry(path: &Path, stat: &Stat) -> FileEntry {
+    let kind = match kind(stat) {
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Folder,
+        FileType::Symlink => FileKind::Link,
         _ => FileKind::Other,
     };
+    let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or_default();
     FileEntry {
         path: path.to_string_lossy().into_owned(),
         kind,
-        size: metadata.is_file().then_some(metadata.len()),
-        modified_at: metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok()),
+        size: (kind == FileKind::File).then(|| u64::try_from(stat.st_size).unwrap_or_default()),
+        modified_at: Timestamp::new(stat.st_mtime, nanoseconds).ok(),
     }
 }

@@ -1,20 +1,28 @@
 //! The files of a workspace: `POST /files/*` of the [protocol](super::protocol), one file here for each group of
 //! operations.
 //!
-//! The work is done on threads where it may wait, a few requests at once. One that nobody waits for any more is still
-//! brought to its end, so that no file is left half changed; what only looks has a deadline.
+//! The work is done on threads where it may wait, a few requests at once. What only looks has a deadline, and ends when
+//! its request is given up. A change is brought to its end all the same, so that no file is left half changed; what can
+//! take long, copying and removing folders, has a deadline too.
 
+mod copy;
 mod edit;
 mod fail;
+mod folder;
+mod guard;
 mod hint;
+mod ignored;
 mod limits;
 mod list;
 mod paths;
+mod patterns;
 mod read;
+mod remove;
 mod search;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod walk;
 mod write;
 
 use super::{
@@ -26,9 +34,11 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     routing::{MethodRouter, post},
 };
+pub use guard::Reach;
+use limits::Cancel;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{path::PathBuf, sync::Arc};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use tree::Tree;
 
 /// The largest request: the largest file in base64, or as text with as much again for its escapes.
@@ -37,23 +47,15 @@ const MAX_BODY: usize = 33 * 1024 * 1024;
 /// The files that an agent works on.
 #[derive(Clone)]
 pub struct Files {
-    tree: Arc<Tree>,
+    tree: Tree,
     slots: Arc<Semaphore>,
 }
 
 impl Files {
-    /// Relative paths start at `home`. `confine` refuses those that lead out of it, also by links; else the whole file
-    /// system can be named.
+    /// Relative paths start at `home`.
     #[must_use]
-    pub fn new(home: PathBuf, confine: bool) -> Self {
-        Self::with_readable(home, confine, Vec::new())
-    }
-
-    /// The same, where a confined tree may also look at, but not change, some folders that are not in `home`, such as
-    /// the one that the output of commands is kept in.
-    #[must_use]
-    pub fn with_readable(home: PathBuf, confine: bool, readable: Vec<PathBuf>) -> Self {
-        Self { tree: Arc::new(Tree::new(home, confine, readable)), slots: Arc::new(Semaphore::new(limits::AT_ONCE)) }
+    pub fn new(home: PathBuf, reach: Reach) -> Self {
+        Self { tree: Tree::new(home, reach), slots: Arc::new(Semaphore::new(limits::AT_ONCE)) }
     }
 
     /// The routes `/files/*`.
@@ -76,14 +78,30 @@ impl Files {
         work: impl FnOnce(&Tree) -> Result<A, Failure> + Send + 'static,
     ) -> Result<A, Failure> {
         let ended = || FailureKind::Internal.because("the agent ended while it worked on files: try again");
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| ended())?;
-        let tree = Arc::clone(&self.tree);
+        let slot = timeout(limits::PATIENCE, Arc::clone(&self.slots).acquire_owned());
+        let slot = slot.await.map_err(|_| busy())?.map_err(|_| ended())?;
+        let cancel = Cancel::default();
+        let tree = self.tree.until_cancelled(cancel.clone());
+        let _given_up = cancel.on_drop();
         let working = tokio::task::spawn_blocking(move || {
             let _slot = slot;
             work(&tree)
         });
-        working.await.map_err(|_| ended())?
+        // All but a system that does not answer ends before that. The slot is taken as long as it goes on.
+        let done = timeout(limits::CHANGE_PATIENCE * 2, working).await.map_err(|_| stuck())?;
+        done.map_err(|_| ended())?
     }
+}
+
+fn stuck() -> Failure {
+    FailureKind::Internal.because("the file system does not answer: look at what was done before you try again")
+}
+
+fn busy() -> Failure {
+    FailureKind::Exhausted.because(format!(
+        "{} requests work on the files of this workspace, which is the most at once: try again when one has ended",
+        limits::AT_ONCE
+    ))
 }
 
 /// The route of one operation.

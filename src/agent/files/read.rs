@@ -2,8 +2,8 @@
 
 use super::{
     fail,
-    limits::{Deadline, MAX_BYTES, PATIENCE, Timed, within},
-    tree::{self, Access, Tree},
+    limits::{MAX_BYTES, PATIENCE, Timed, within},
+    tree::{Access, Tree},
 };
 use crate::agent::protocol::{Encoding, Failure, FileContent, ReadFile, USUAL_READ};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -32,10 +32,11 @@ pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failu
     if by_lines && request.start_byte.is_some() {
         return Err(fail::invalid("start_byte goes without start_line and end_line: leave out either"));
     }
-    let path = tree.follow(&request.path, Access::Look)?;
-    let (file, metadata) = tree::open(&path)?;
+    let spot = tree.follow(&request.path, Access::Look)?;
+    let (file, metadata) = spot.open()?;
+    let path = spot.path;
     let failed = |error| fail::io("read", &path, &error);
-    let mut source = BufReader::new(Timed { inner: file, deadline: Deadline::after(PATIENCE) });
+    let mut source = BufReader::new(Timed { inner: file, deadline: tree.deadline(PATIENCE) });
 
     let part = match request.start_byte {
         Some(start) => {

@@ -6,174 +6,182 @@
 
 use super::{
     fail,
+    folder::{Folder, MAX_DEPTH, kind, must_be_file},
+    guard::Zone,
+    ignored::Rules,
     limits::{Deadline, PATIENCE, Timed, within},
-    tree::{self, Access, Tree},
+    patterns::{Glob, LineRegex, regex},
+    tree::{Access, Spot, Tree},
+    walk::Walk,
 };
 use crate::agent::protocol::{Failure, SearchFiles, SearchMatch, SearchResults};
-use globset::{GlobBuilder, GlobMatcher};
 use grep_matcher::{LineTerminator, Matcher as _};
-use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use grep_regex::RegexMatcher;
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
-use ignore::{DirEntry, WalkBuilder};
+use rustix::fs::FileType;
 use std::{
-    fs,
+    fs::File,
     io::{self, ErrorKind},
+    ops::ControlFlow,
     path::Path,
 };
 
 /// How many matches are shown unless it is said, and at most.
 const USUAL: u32 = 100;
 const MOST: u32 = 1000;
-/// The longest line that is searched: longer ones are in no file that people write.
-const LONGEST_LINE: usize = 8 * 1024 * 1024;
 /// How much of a line is shown, in bytes.
 const SHOWN: usize = 400;
 /// How much of that comes before the match.
 const BEFORE: usize = 100;
-/// Folders of the kernel's: reading in them may wait for ever, or change something.
-const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// `POST /files/search`.
 pub(super) fn search(tree: &Tree, request: &SearchFiles) -> Result<SearchResults, Failure> {
-    search_until(tree, request, Deadline::after(PATIENCE))
+    search_until(tree, request, &tree.deadline(PATIENCE))
 }
 
-pub(super) fn search_until(tree: &Tree, request: &SearchFiles, deadline: Deadline) -> Result<SearchResults, Failure> {
+pub(super) fn search_until(tree: &Tree, request: &SearchFiles, deadline: &Deadline) -> Result<SearchResults, Failure> {
     let limit = within("limit", request.limit, USUAL, &(1..=MOST))? as usize;
-    let matcher = matcher(&request.pattern)?;
+    let LineRegex { matcher, longest_line } = regex(&request.pattern)?;
     let glob = request.glob.as_deref().map(Glob::new).transpose()?;
+    let wanted = |path: &Path| glob.as_ref().is_none_or(|glob| glob.fits(path));
     let root = tree.follow(request.path.as_deref().unwrap_or("."), Access::Look)?;
-    let metadata = fs::metadata(&root).map_err(|error| fail::io("search", &root, &error))?;
-    if !metadata.is_dir() {
-        tree::must_be_file(&root, &metadata)?;
+    let failed = |error| fail::io("search", &root.path, &error);
+    let is_folder = kind(&root.stat().map_err(failed)?) == FileType::Directory;
+    let mut search = Search { matcher, searcher: searcher(longest_line), limit, deadline, results: SearchResults::default() };
+    if !is_folder {
+        must_be_file(&root.path, kind(&root.stat().map_err(failed)?))?;
+        let name = Path::new(root.path.file_name().unwrap_or_default());
+        if !wanted(name) {
+            return Ok(search.results);
+        }
+        let found = search.file(name, root.open()?.0);
+        return Ok(search.end(&found, 0, 0));
     }
-    let mut searcher = searcher();
-    let mut results = SearchResults::default();
-    let mut unread = 0_u32;
-    for entry in walk(tree, &root)? {
-        if deadline.passed() {
-            return Ok(out_of_time(results));
+    let rules = rules_above(tree, &root)?;
+    let folder = root.folder.child(".").map_err(failed)?;
+    let mut walk = Walk::new(&root.path, folder, root.zone, &root.guard, rules, deadline).map_err(failed)?;
+    let mut unread = 0;
+    let mut ended = ControlFlow::Continue(());
+    while let Some((path, file)) = walk.next_file(wanted) {
+        match search.file(&path, file) {
+            ControlFlow::Continue(Read::All) => {}
+            ControlFlow::Continue(Read::Not) => unread += 1,
+            ControlFlow::Break(end) => {
+                ended = ControlFlow::Break(end);
+                break;
+            }
         }
-        let Ok(entry) = entry else {
-            unread += 1;
-            continue;
-        };
-        if !entry.file_type().is_some_and(|kind| kind.is_file()) {
-            continue;
-        }
-        let path = relative(entry.path(), &root);
-        if glob.as_ref().is_some_and(|glob| !glob.fits(path)) {
-            continue;
-        }
-        let Ok((file, _)) = tree::open(entry.path()) else {
-            unread += 1;
-            continue;
-        };
+    }
+    let ended = match ended {
+        ControlFlow::Break(end) => ControlFlow::Break(end),
+        ControlFlow::Continue(()) if walk.out_of_time => ControlFlow::Break(End::OutOfTime),
+        ControlFlow::Continue(()) => ControlFlow::Continue(Read::All),
+    };
+    Ok(search.end(&ended, unread + walk.unread, walk.unused_rules()))
+}
+
+/// Whether a file was searched.
+enum Read {
+    All,
+    Not,
+}
+
+/// Why a search ends early.
+enum End {
+    Enough,
+    OutOfTime,
+}
+
+/// One search, and what it has found.
+struct Search<'a> {
+    matcher: RegexMatcher,
+    searcher: Searcher,
+    limit: usize,
+    deadline: &'a Deadline,
+    results: SearchResults,
+}
+
+impl Search<'_> {
+    fn file(&mut self, path: &Path, file: File) -> ControlFlow<End, Read> {
         let shown = path.to_string_lossy();
-        let left = limit - results.matches.len();
+        let room = self.limit - self.results.matches.len();
         let mut lines =
-            Lines { matcher: &matcher, path: &shown, room: left, found: Vec::new(), more: false, binary: false };
-        let outcome = searcher.search_reader(&matcher, Timed { inner: file, deadline }, &mut lines);
+            Lines { matcher: &self.matcher, path: &shown, room, found: Vec::new(), more: false, binary: false };
+        let timed = Timed { inner: file, deadline: self.deadline.clone() };
+        let outcome = self.searcher.search_reader(&self.matcher, timed, &mut lines);
         if !lines.binary {
-            results.matches.append(&mut lines.found);
-            results.truncated |= lines.more;
+            self.results.matches.append(&mut lines.found);
+            self.results.truncated |= lines.more;
         }
         match outcome {
-            Ok(()) if results.truncated => return Ok(results),
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(out_of_time(results)),
-            Err(_) => unread += 1,
+            Ok(()) if self.results.truncated => ControlFlow::Break(End::Enough),
+            Ok(()) => ControlFlow::Continue(Read::All),
+            Err(error) if error.kind() == ErrorKind::TimedOut => ControlFlow::Break(End::OutOfTime),
+            Err(_) => ControlFlow::Continue(Read::Not),
         }
     }
-    if unread > 0 {
-        let note = format!("{unread} files or folders could not be read, or have lines that are too long");
-        results.note = Some(note);
+
+    /// The answer, with a note of what was left out.
+    fn end(self, ended: &ControlFlow<End, Read>, mut unread: u32, unused_rules: u32) -> SearchResults {
+        let mut notes = Vec::new();
+        let mut results = self.results;
+        match ended {
+            ControlFlow::Break(End::Enough) => return results,
+            ControlFlow::Break(End::OutOfTime) => {
+                results.truncated = true;
+                let seconds = PATIENCE.as_secs();
+                notes.push(format!("stopped after {seconds} seconds: search a smaller folder, or with a glob"));
+                unread = 0;
+            }
+            ControlFlow::Continue(Read::All) => {}
+            ControlFlow::Continue(Read::Not) => unread += 1,
+        }
+        if unread > 0 {
+            notes.push(format!("{unread} files or folders could not be read, or have lines that are too long"));
+        }
+        if unused_rules > 0 {
+            notes.push(format!(
+                "{unused_rules} ignore files, or lines in them, do not count: they are no regular files, too large or \
+                 not valid"
+            ));
+        }
+        results.note = (!notes.is_empty()).then(|| notes.join("; "));
+        results
     }
-    Ok(results)
 }
 
-fn out_of_time(results: SearchResults) -> SearchResults {
-    let note = format!("stopped after {} seconds: search a smaller folder, or with a glob", PATIENCE.as_secs());
-    SearchResults { truncated: true, note: Some(note), ..results }
-}
-
-fn matcher(pattern: &str) -> Result<RegexMatcher, Failure> {
-    if pattern.is_empty() {
-        return Err(fail::invalid("pattern is empty: say what to search for"));
-    }
-    RegexMatcherBuilder::new().multi_line(true).crlf(true).build(pattern).map_err(|error| {
-        fail::invalid(format!(
-            "pattern is no regular expression that matches within a line: {error}. Put a backslash before characters \
-             such as ( [ {{ . * + ? to search for them as they are"
-        ))
-    })
-}
-
-fn searcher() -> Searcher {
+/// Longer lines are in no file that people write.
+fn searcher(longest_line: usize) -> Searcher {
     SearcherBuilder::new()
         .line_terminator(LineTerminator::crlf())
         .line_number(true)
         .binary_detection(BinaryDetection::quit(0))
-        .heap_limit(Some(LONGEST_LINE))
+        .heap_limit(Some(longest_line))
         .build()
 }
 
-/// All files to be searched, sorted by their paths.
-fn walk(tree: &Tree, root: &Path) -> Result<ignore::Walk, Failure> {
-    // In a repository, its `.gitignore` files above the folder count too.
+/// In a repository, the rules of its folders above this one; else none.
+fn rules_above(tree: &Tree, root: &Spot) -> Result<Rules, Failure> {
     let home = tree.home()?;
-    let repository = root
-        .ancestors()
-        .take_while(|folder| !tree.confined() || folder.starts_with(&home))
-        .any(|folder| folder.join(".git").exists());
-    let wanted = |entry: &DirEntry| {
-        entry.depth() == 0
-            || entry.file_name() != ".git" && !KERNEL.iter().any(|folder| entry.path() == Path::new(folder))
-    };
-    Ok(WalkBuilder::new(root)
-        .hidden(false)
-        .git_global(false)
-        .parents(repository)
-        .require_git(repository)
-        .sort_by_file_path(Path::cmp)
-        .filter_entry(wanted)
-        .build())
-}
-
-/// The path as it is shown, and as globs see it.
-fn relative<'a>(path: &'a Path, root: &Path) -> &'a Path {
-    match path.strip_prefix(root) {
-        Ok(relative) if !relative.as_os_str().is_empty() => relative,
-        // The root is a file.
-        _ => path.file_name().map_or(path, Path::new),
+    let mut rules = Rules::default();
+    if root.zone != Zone::Open || root.folder.stat(".git").is_ok() {
+        return Ok(rules);
     }
-}
-
-/// Which files are wanted.
-struct Glob {
-    matcher: GlobMatcher,
-    others: bool,
-}
-
-impl Glob {
-    /// As for ripgrep: one without a slash is for names in any folder, and `!` stands for all others.
-    fn new(text: &str) -> Result<Self, Failure> {
-        let (others, wanted) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
-        let pattern = match wanted.strip_prefix('/') {
-            Some(rest) => rest.to_owned(),
-            None if wanted.contains('/') => wanted.to_owned(),
-            None => format!("**/{wanted}"),
-        };
-        match GlobBuilder::new(&pattern).literal_separator(true).build() {
-            Ok(glob) if !wanted.is_empty() => Ok(Self { matcher: glob.compile_matcher(), others }),
-            Ok(_) => Err(fail::invalid("glob is empty: leave it out to search all files")),
-            Err(error) => Err(fail::invalid(format!("glob {text:?} cannot be read: {}", error.kind()))),
+    let mut above: Vec<(&Path, Folder)> = Vec::new();
+    let reachable = |path: &Path| !tree.confined() || path.starts_with(&home);
+    for path in root.path.ancestors().skip(1).take_while(|path| reachable(path)).take(MAX_DEPTH) {
+        let last = above.last().map_or(&root.folder, |(_, folder)| folder);
+        let Ok(folder) = last.child("..") else { return Ok(rules) };
+        let is_repository = folder.stat(".git").is_ok();
+        above.push((path, folder));
+        if is_repository {
+            for (path, folder) in above.iter().rev() {
+                rules.push(folder, path, &root.guard, Zone::Open);
+            }
+            break;
         }
     }
-
-    fn fits(&self, path: &Path) -> bool {
-        self.matcher.is_match(path) != self.others
-    }
+    Ok(rules)
 }
 
 /// Collects the lines of one file that match.

@@ -2,18 +2,21 @@
 
 use super::{
     fail,
+    folder::{Folder, kind, must_be_file},
     limits::MAX_BYTES,
-    tree::{self, Access, Tree},
+    tree::{Access, Place, Spot, Tree},
 };
 use crate::agent::protocol::{Encoding, Failure, FailureKind, WriteFile, Written};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use nix::unistd::{AccessFlags, access};
+use rustix::fs::{AtFlags, FileType, Stat, accessat};
 use std::{
     borrow::Cow,
-    fs::{self, Metadata, Permissions},
+    ffi::OsString,
+    fs::{self, Permissions},
     io::{self, ErrorKind, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
-    path::Path,
+    process,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// The permissions of a new file, less the umask.
@@ -36,9 +39,10 @@ pub(super) fn write(tree: &Tree, request: &WriteFile) -> Result<Written, Failure
     if request.path.ends_with('/') {
         return Err(fail::invalid(format!("{} names a folder: end it with the file's name", request.path)));
     }
-    let path = tree.follow(&request.path, Access::Change)?;
+    let spot = tree.follow(&request.path, Access::Change)?;
+    let path = spot.path.clone();
     let _held = tree.hold(&path);
-    let created = replace(&path, &content, mode)?;
+    let created = replace(spot, &content, mode)?;
     Ok(Written { path: path.to_string_lossy().into_owned(), size: content.len() as u64, created })
 }
 
@@ -52,55 +56,120 @@ pub(super) fn check_size(bytes: u64) -> Result<(), Failure> {
     )))
 }
 
-/// Puts `content` in the place of what is at `path`, which has no links. Says whether nothing was.
+/// Puts `content` in the place of what is there. Says whether nothing was.
 ///
 /// The new file is complete before it gets the name, and is on the disk by then: some network volumes say only then
 /// that they are full. The folder is not synced: after a loss of power there may be the old file, but never half a one.
 /// It keeps mode and, where that is allowed, owner; a hard link to the old file keeps the old content.
-pub(super) fn replace(path: &Path, content: &[u8], mode: Option<u32>) -> Result<bool, Failure> {
-    let failed = |error| fail::io("write", path, &error);
-    let old = existing(path)?;
-    let folder = path.parent().unwrap_or(path);
-    if old.is_none() {
-        fs::create_dir_all(folder).map_err(|error| fail::io("make the folder", folder, &error))?;
-    }
-    let mut file = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .permissions(Permissions::from_mode(NEW))
-        .tempfile_in(folder)
-        .map_err(|error| fail::io("make a file in", folder, &error))?;
+pub(super) fn replace(spot: Spot, content: &[u8], mode: Option<u32>) -> Result<bool, Failure> {
+    let path = spot.path.clone();
+    let failed = |error| fail::io("write", &path, &error);
+    let old = existing(&spot)?;
+    let Some(Place { folder, name, .. }) = spot.into_place()? else {
+        return must_be_file(&path, FileType::Directory).map(|()| false);
+    };
+    let (unfinished, mut file) = Unfinished::file(&folder)
+        .map_err(|error| fail::io("make a file in", path.parent().unwrap_or(&path), &error))?;
     file.write_all(content).map_err(failed)?;
     if let Some(old) = &old {
-        keep_owner(file.as_file(), old).map_err(failed)?;
+        keep_owner(&file, old).map_err(failed)?;
     }
-    if let Some(mode) = mode.or_else(|| old.as_ref().map(|old| old.mode() & 0o7777)) {
-        file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
+    if let Some(mode) = mode.or_else(|| old.map(|old| old.st_mode & 0o7777)) {
+        file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
     }
-    file.as_file().sync_data().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
+    file.sync_data().map_err(failed)?;
+    folder.rename(&unfinished.name, &name).map_err(failed)?;
+    unfinished.done();
     Ok(old.is_none())
 }
 
-/// What is at the path; a failure if it is no file, or one that must not be written.
-fn existing(path: &Path) -> Result<Option<Metadata>, Failure> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) => {
-            tree::must_be_file(path, &metadata)?;
-            access(path, AccessFlags::W_OK).map_err(|error| fail::io("write", path, &error.into()))?;
-            Ok(Some(metadata))
+/// What is there; a failure if it is no file, or one that must not be written.
+fn existing(spot: &Spot) -> Result<Option<Stat>, Failure> {
+    let failed = |error| fail::io("write", &spot.path, &error);
+    match spot.stat() {
+        Ok(stat) => {
+            must_be_file(&spot.path, kind(&stat))?;
+            if let [name] = spot.rest.as_slice() {
+                accessat(&spot.folder, name, rustix::fs::Access::WRITE_OK, AtFlags::empty())
+                    .map_err(|error| failed(error.into()))?;
+            }
+            Ok(Some(stat))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fail::io("write", path, &error)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// A file or folder under a name of the agent's own, removed unless it gets its real name.
+pub(super) struct Unfinished<'a> {
+    folder: &'a Folder,
+    pub name: OsString,
+    is_folder: bool,
+    armed: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    /// A new file.
+    pub fn file(folder: &'a Folder) -> io::Result<(Self, fs::File)> {
+        Self::make(folder, false, |name| folder.create(name, NEW))
+    }
+
+    /// A new folder for this user alone.
+    pub fn folder(folder: &'a Folder) -> io::Result<(Self, Folder)> {
+        Self::make(folder, true, |name| {
+            rustix::fs::mkdirat(folder, name, rustix::fs::Mode::RWXU)?;
+            folder.child(name)
+        })
+    }
+
+    fn make<T>(
+        folder: &'a Folder,
+        is_folder: bool,
+        mut create: impl FnMut(&OsString) -> io::Result<T>,
+    ) -> io::Result<(Self, T)> {
+        /// How many names are tried. Each is used once by this process, and others' are left behind after a crash.
+        const TRIES: usize = 1000;
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let mut last = io::ErrorKind::AlreadyExists.into();
+        for _ in 0..TRIES {
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = OsString::from(format!("{UNFINISHED}{}-{number}", process::id()));
+            match create(&name) {
+                Ok(made) => return Ok((Self { folder, name, is_folder, armed: true }, made)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    /// It has its real name.
+    pub fn done(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        // It cannot be helped where even that fails; the name says whose it is.
+        let _ = if self.is_folder {
+            super::remove::all_of(self.folder, &self.name, None)
+        } else {
+            self.folder.unlink(&self.name)
+        };
     }
 }
 
 /// Gives the new file the old one's owner and group. Only root may give files away; others end up as the owner.
-fn keep_owner(file: &fs::File, old: &Metadata) -> io::Result<()> {
+fn keep_owner(file: &fs::File, old: &Stat) -> io::Result<()> {
     let new = file.metadata()?;
-    if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
+    if (new.uid(), new.gid()) == (old.st_uid, old.st_gid) {
         return Ok(());
     }
-    match fchown(file, Some(old.uid()), Some(old.gid())) {
+    match fchown(file, Some(old.st_uid), Some(old.st_gid)) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         result => result,
     }

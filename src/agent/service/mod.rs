@@ -12,7 +12,7 @@ use super::{
     Live, OutputFolder,
     answer::{Answer, Asked},
     command::{Report, Started, start},
-    files::Files,
+    files::{Files, Reach},
     protocol::{
         Command, CommandEvent, CommandResult, Failure, FailureKind, Hello, Input, Process, ProcessOutput,
         ProcessOutputRequest, Processes,
@@ -56,6 +56,8 @@ pub struct Options {
     pub output: PathBuf,
     /// The whole environment of commands, but for what each brings.
     pub env: Vec<(OsString, OsString)>,
+    /// The agent's own folders, which the file tools keep away from.
+    pub own: Vec<PathBuf>,
     /// Whether this machine is shared with others than the workspace: then paths of files may not leave the home folder,
     /// and what is used is what the commands use.
     pub confine: bool,
@@ -80,7 +82,19 @@ impl Options {
     pub fn new(home: PathBuf, output: PathBuf, env: Vec<(OsString, OsString)>, clock: Arc<dyn Clock>) -> Self {
         let (patience, most_commands) = (Duration::from_secs(15), 256);
         let journal = Arc::new(|_: &str| {});
-        Self { home, output, env, confine: false, shell: "/bin/sh".into(), patience, most_commands, clock, journal }
+        let own = Vec::new();
+        Self {
+            home,
+            output,
+            env,
+            own,
+            confine: false,
+            shell: "/bin/sh".into(),
+            patience,
+            most_commands,
+            clock,
+            journal,
+        }
     }
 }
 
@@ -122,7 +136,8 @@ impl Agent {
 
     /// Its service.
     pub fn router(&self) -> Router {
-        let Options { home, output: kept, confine, .. } = &self.0.options;
+        let Options { home, output, confine, own, .. } = &self.0.options;
+        let reach = Reach { confine: *confine, own: own.clone(), output: Some(output.clone()) };
         let groups = Arc::clone(&self.0.groups);
         let scope = if *confine {
             usage::Scope::Groups(Arc::new(move || groups.lock().unwrap_or_else(PoisonError::into_inner).clone()))
@@ -133,12 +148,12 @@ impl Agent {
             .route("/hello", get(hello))
             .route("/commands/{id}", put(command).delete(end))
             .route("/processes", get(processes))
-            .route("/processes/{id}/output", post(output))
+            .route("/processes/{id}/output", post(process_output))
             .route("/processes/{id}/input", post(input))
             .route("/processes/{id}/stop", post(stop))
             .with_state(self.clone())
             .layer(DefaultBodyLimit::max(MOST_INPUT))
-            .merge(Files::with_readable(home.clone(), *confine, vec![kept.clone()]).router())
+            .merge(Files::new(home.clone(), reach).router())
             .merge(usage::router(home.clone(), scope))
             .fallback(|| async { FailureKind::NotFound.because("the agent of this workspace cannot do that") })
     }
@@ -330,7 +345,7 @@ async fn processes(State(agent): State<Agent>) -> Json<Processes> {
     Json(agent.0.processes.list())
 }
 
-async fn output(
+async fn process_output(
     State(agent): State<Agent>,
     Path(id): Path<u32>,
     Asked(request): Asked<ProcessOutputRequest>,

@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
-pub use recipe::Recipe;
+pub use recipe::{Layout, Recipe};
 pub use secrets::{SecretAccess, SecretRefusal, Secrets};
 use std::collections::BTreeMap;
 

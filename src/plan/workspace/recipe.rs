@@ -33,6 +33,19 @@ pub struct Recipe {
     /// Whether its temporary volumes have a size. Those of an older recipe have none: a change would restart what runs.
     #[serde(default)]
     pub sized: bool,
+    /// How it is mounted. One of a recipe without it is the oldest.
+    #[serde(default)]
+    pub layout: Layout,
+}
+
+/// How the agent is mounted in the pod. What runs keeps its own, since another one would restart it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Layout {
+    /// One volume for all that is the agent's, which commands can write to. No new one is made so.
+    #[default]
+    Shared,
+    /// The binary is read-only; socket and output are in another volume.
+    ReadOnly,
 }
 
 impl Recipe {
@@ -64,6 +77,7 @@ impl Recipe {
             time_to_live: filled.time_to_live,
             agent_image: agent_image.to_owned(),
             sized: true,
+            layout: Layout::ReadOnly,
         })
     }
 
@@ -87,6 +101,6 @@ impl Recipe {
 
     /// Whether a restart would change nothing, but maybe the agent.
     pub(super) fn makes_the_same_pod_as(&self, other: &Self) -> bool {
-        self.pod == other.pod && self.storage.mount_path == other.storage.mount_path
+        self.pod == other.pod && self.storage.mount_path == other.storage.mount_path && self.layout == other.layout
     }
 }

@@ -1,7 +1,9 @@
 //! The StatefulSet of one pod: the template's image with the agent brought into it, after the *restricted* Pod Security
 //! Standard, whatever the template says.
 
-use super::{CONTAINER, INSTALLER, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, labels, metadata, selector};
+use super::{
+    CONTAINER, INSTALLER, Layout, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, labels, metadata, selector,
+};
 use crate::{
     agent::place,
     api::{
@@ -27,9 +29,12 @@ use std::collections::BTreeMap;
 
 /// The volume with the home folder.
 pub(super) const HOME: &str = "home";
+/// The volume with the agent's binary.
 const AGENT: &str = "agent";
 /// For a volume of the agent: its binary, or its sockets and the output of processes.
 const AGENT_SIZE: &str = "1Gi";
+/// The volume with its socket and with output.
+const RUN: &str = "agent-run";
 const TEMPORARY: &str = "tmp";
 const TEMPORARY_DIR: &str = "/tmp";
 /// How long the agent has to end: it asks everything to end, and kills what does not, within 15 seconds.
@@ -102,7 +107,8 @@ fn claim(workspace: &Workspace, recipe: &Recipe, volume: Option<&(String, Option
 fn pod(recipe: &Recipe) -> PodSpec {
     let user = recipe.pod.run_as_user;
     let secrets = recipe.pod.image_pull_secrets.iter();
-    let volumes = [Some(AGENT), has_temporary(recipe).then_some(TEMPORARY)];
+    let run = (recipe.layout == Layout::ReadOnly).then_some(RUN);
+    let volumes = [Some(AGENT), run, has_temporary(recipe).then_some(TEMPORARY)];
     PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -172,6 +178,21 @@ fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
 }
 
+/// What the workspace's container has of the agent.
+fn agent_mounts(recipe: &Recipe) -> Vec<VolumeMount> {
+    match recipe.layout {
+        Layout::Shared => vec![mount(AGENT, place::INSTALL_DIR)],
+        Layout::ReadOnly => vec![
+            mount(RUN, place::INSTALL_DIR),
+            VolumeMount {
+                sub_path: Some(place::BINARY_NAME.to_owned()),
+                read_only: Some(true),
+                ..mount(AGENT, place::BINARY)
+            },
+        ],
+    }
+}
+
 /// Copies the agent into the pod. Its limits are said since a namespace's quota may ask for them of every container.
 fn installer(recipe: &Recipe) -> Container {
     let list = |amounts: [(&str, &str); 2]| {
@@ -209,9 +230,7 @@ fn container(recipe: &Recipe) -> Container {
         env: Some([own].into_iter().chain(others.map(variable)).collect()),
         resources: Some(resources(&pod.resources)),
         security_context: Some(security()),
-        volume_mounts: Some(
-            [mount(HOME, home), mount(AGENT, place::INSTALL_DIR)].into_iter().chain(temporary).collect(),
-        ),
+        volume_mounts: Some([mount(HOME, home)].into_iter().chain(agent_mounts(recipe)).chain(temporary).collect()),
         ..Container::default()
     }
 }

@@ -276,6 +276,41 @@ fn one_that_is_made_stopped_has_nothing() {
     assert_eq!(plan.home.as_deref(), Some("/home/dev"));
 }
 
+/// Makes what runs one that an operator from before started, whose recipes had no layout.
+fn started_before(world: &mut World) {
+    let live = world.live.as_mut().unwrap();
+    let mut recipe = serde_json::to_value(live.recipe.as_ref().unwrap()).unwrap();
+    recipe.as_object_mut().unwrap().remove("layout").unwrap();
+    live.recipe = Some(serde_json::from_value(recipe).unwrap());
+}
+
+#[test]
+fn one_that_was_started_by_an_older_operator_keeps_its_pod_until_it_starts_again() {
+    let mut world = World::new(PLAIN);
+    world.apply();
+    started_before(&mut world);
+    let running = world.apply();
+    assert!(running.up && running.outdated, "a restart makes the binary read-only");
+    // Any difference restarts every workspace that runs, at the upgrade of the operator.
+    assert_yaml_snapshot!("pod-from-before", find(&running, "StatefulSet").unwrap()["spec"]["template"]);
+    world.workspace.spec.running = false;
+    world.apply();
+    world.workspace.spec.running = true;
+    let mounts = |plan: &Plan| {
+        let set = find(plan, "StatefulSet").unwrap();
+        set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].clone()
+    };
+    assert_eq!(mounts(&world.apply()), mounts(&World::new(PLAIN).plan()));
+}
+
+#[test]
+fn the_policy_on_exec_names_the_binary_that_all_workspaces_have() {
+    let policy = include_str!("../../../deploy/exec-policy.yaml");
+    let command = format!("['{}', 'agent', 'connect']", crate::agent::place::BINARY);
+    assert!(policy.contains(&command));
+    assert_eq!(crate::agent::place::BINARY, "/run/portcullis/portcullis", "that of workspaces that run already");
+}
+
 #[test]
 fn a_recipe_of_today_is_read_tomorrow() {
     let recipe = Recipe::new(&template(FULL), &[].into(), "agent").unwrap();

@@ -66,10 +66,18 @@ impl Stage {
         stage.kubectl(&["label", "namespace", &stage.namespace, "pod-security.kubernetes.io/enforce=restricted"]);
         stage.kubectl(&["create", "serviceaccount", ACCOUNT]);
         let account = format!("--serviceaccount={}:{ACCOUNT}", stage.namespace);
+        let secret = format!("--from-literal=value={}", stage.secret());
+        stage.kubectl(&["create", "secret", "generic", "template", &secret]);
+        stage.kubectl(&["label", "secret", "template", "portcullis.dev/workspaces=true"]);
         stage.kubectl(&["create", "rolebinding", "server", "--clusterrole=portcullis-server", &account]);
         stage.kubectl(&["create", "rolebinding", "server-exec", "--clusterrole=portcullis-server-exec", &account]);
         stage.make_workspace().await;
         stage
+    }
+
+    /// What the template has from a Secret, as no other stage.
+    pub fn secret(&self) -> String {
+        format!("the-secret-of-{}", self.namespace)
     }
 
     /// Runs kubectl in the namespace.
@@ -95,7 +103,11 @@ impl Stage {
         let template: WorkspaceTemplate = serde_json::from_value(json!({
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "WorkspaceTemplate", "metadata": {"name": "debian"},
             "spec": {
-                "pod": {"image": "local/workspace:1", "imagePullPolicy": "Never"}, "storage": {"size": "64Mi"},
+                "pod": {
+                    "image": "local/workspace:1", "imagePullPolicy": "Never",
+                    "env": [{"name": "TEMPLATE_SECRET", "secretKeyRef": {"name": "template", "key": "value"}}],
+                },
+                "storage": {"size": "64Mi"},
             },
         }))
         .unwrap();

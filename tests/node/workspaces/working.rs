@@ -9,7 +9,7 @@ use portcullis::{
     workspaces::{Purpose, Workspaces as _},
 };
 use serde_json::json;
-use std::time::Duration;
+use std::{fs, path::PathBuf, time::Duration};
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,6 +69,50 @@ async fn all_commands_go_over_one_connection_that_stays_warm() {
     assert!(noted.is_some());
     server.end().await;
     assert_eq!(stage.connections(), 0, "a server that ends closes what it opened");
+}
+
+/// The arguments and the environments of the agents' processes on this machine.
+fn agents_processes() -> Vec<(String, String)> {
+    let read = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).replace('\0', " ");
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let processes = processes.map(|path| (read(path.join("cmdline")), read(path.join("environ"))));
+    processes.filter(|(arguments, _)| arguments.starts_with("portcullis agent ")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_keeps_its_binary_and_its_environment_to_itself() {
+    let Some(node) = Node::shared_of_ours().await else { return };
+    let stage = Stage::start(node).await;
+    let server = stage.server(Duration::from_mins(5)).await;
+    let agent = server.agent().await;
+    let secret = stage.secret();
+    assert_eq!(server.run("echo $TEMPLATE_SECRET").await.unwrap().stdout, format!("{secret}\n"));
+    for path in ["/proc/self/environ", "/proc/1/environ", "/run/portcullis/portcullis", "/run/portcullis/agent.sock"] {
+        let read = agent.read_file(&ReadFile { path: path.to_owned(), ..ReadFile::default() }).await;
+        assert!(read.unwrap_err().to_string().contains("the file tools do not go there"), "{path}");
+    }
+    let processes = agents_processes();
+    for kind in ["agent run --bare", "agent run --service", "agent connect"] {
+        assert!(processes.iter().any(|(arguments, _)| arguments.contains(kind)), "{kind}: {processes:?}");
+    }
+    for (arguments, environment) in processes {
+        assert!(!environment.contains(&secret) && !arguments.contains(&secret), "{arguments}");
+    }
+    assert!(server.run("cat /proc/1/environ").await.unwrap().stderr.contains("Permission denied"));
+
+    let write = WriteFile { path: "/run/portcullis/portcullis".to_owned(), ..WriteFile::default() };
+    assert!(agent.write_file(&write).await.unwrap_err().to_string().contains("the file tools do not go there"));
+    // Nor can a command: it is mounted read-only.
+    let over = "cd /run/portcullis && cp /bin/true other; \
+                for how in 'cp other portcullis' 'mv -f other portcullis' 'rm -f portcullis'; do $how || echo refused; done; \
+                ./portcullis --version";
+    let tried = server.run(over).await.unwrap();
+    let version = format!("portcullis {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(tried.stdout, format!("refused\nrefused\nrefused\n{version}"), "{tried:?}");
+    let long = server.run("seq 20000").await.unwrap().stdout_file.unwrap();
+    assert!(long.starts_with("/run/portcullis/output/"), "{long}");
+    assert!(agent.read_file(&ReadFile { path: long, ..ReadFile::default() }).await.unwrap().size > 100_000);
+    server.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,7 @@ use std::{
 const FOLDER: &str = "PORTCULLIS_TEST_FOLDER";
 
 /// Runs this test again in a namespace, once `script` has prepared the folder that is its `$1`.
-fn in_namespace(options: &[&str], script: &str, test: &str, check: fn(&Path)) {
+pub(super) fn in_namespace(options: &[&str], script: &str, test: &str, check: fn(&Path)) {
     if let Some(folder) = env::var_os(FOLDER) {
         return check(&PathBuf::from(folder));
     }

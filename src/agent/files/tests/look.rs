@@ -180,7 +180,7 @@ fn a_search_ends_at_its_limit_or_its_time() {
         let results = search::search(&home.tree, &limited(limit)).unwrap();
         assert_eq!((results.matches.len(), results.truncated), (count, truncated), "{limit:?}");
     }
-    let results = search::search_until(&home.tree, &pattern("x"), Deadline::after(Duration::ZERO)).unwrap();
+    let results = search::search_until(&home.tree, &pattern("x"), &Deadline::after(Duration::ZERO)).unwrap();
     assert_eq!((results.matches.len(), results.truncated), (0, true));
     assert_eq!(results.note.unwrap(), "stopped after 10 seconds: search a smaller folder, or with a glob");
 }

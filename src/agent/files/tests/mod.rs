@@ -1,13 +1,15 @@
 //! The operations on real files, and through the routes.
 
+mod bounds;
 mod disk;
 mod edit;
+mod guarded;
 mod look;
 mod paths;
 mod read;
 mod write;
 
-use super::{Files, tree::Tree};
+use super::{Files, Reach, tree::Tree};
 use crate::agent::protocol::{Failure, FailureKind};
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -36,8 +38,8 @@ impl Home {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
         std::fs::create_dir(&home).unwrap();
-        let tree = Tree::new(home, confine, vec![folder.path().join("output")]);
-        Self { folder, tree }
+        let reach = Reach { confine, own: vec![folder.path().join("own")], output: Some(folder.path().join("output")) };
+        Self { tree: Tree::new(home, reach), folder }
     }
 
     /// A path in the home folder.
@@ -88,7 +90,7 @@ async fn post(files: &Files, path: &str, body: String) -> (StatusCode, Value) {
 #[tokio::test]
 async fn every_route_does_its_work() {
     let home = Home::new();
-    let files = Files::new(home.at(""), false);
+    let files = Files::new(home.at(""), Reach::default());
     let rows = [
         ("/files/write", json!({"path": "src/a.txt", "content": "one\ntwo\n"}), "/created", json!(true)),
         ("/files/read", json!({"path": "src/a.txt", "start_line": 2}), "/content", json!("two\n")),
@@ -110,7 +112,7 @@ async fn every_route_does_its_work() {
 async fn failures_have_a_status_and_say_why() {
     let home = Home::confined();
     home.file("a", "");
-    let files = Files::new(home.at(""), true);
+    let files = Files::new(home.at(""), Reach { confine: true, ..Reach::default() });
     let large = "a".repeat(34 * 1024 * 1024);
     let rows = [
         ("/files/read", "{".to_owned(), 400, "the request cannot be read: EOF while parsing an object"),
