@@ -17,6 +17,9 @@ pub const VERIFIED: &str = "Verified";
 /// the manifest asks for more than there is; logins that can be used, connected agents and unattended ones go on.
 pub const LOGINS_READY: &str = "LoginsReady";
 
+/// Of an `OAuthUser`: every grant that it ends is revoked.
+pub const ENDED: &str = "Ended";
+
 /// What a reconcile found about one condition type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

@@ -26,6 +26,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 pub mod token;
+pub mod users;
 pub mod verify;
 pub mod workload;
 

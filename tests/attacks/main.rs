@@ -33,3 +33,4 @@ mod registration;
 mod scope;
 mod size;
 mod ssrf;
+mod user;

@@ -76,6 +76,19 @@ impl AuthorizationServer {
         if !self.users.still_known(&grant.user.id) {
             return Err(OAuthError::InvalidGrant("the user can no longer sign in here"));
         }
+        if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
+            tracing::info!(
+                target: "audit",
+                event = "refresh_token.refused",
+                client_id = grant.client_id,
+                user = grant.user.id,
+                grant = grant.name,
+                address = request.address.map(tracing::field::display),
+                reason = ended.reason(),
+                "a refresh token was refused"
+            );
+            return Err(OAuthError::UserEnded(ended));
+        }
         let allowed = &grant.scopes & &request.client.verifier.scopes;
         Ok(scopes::granted(request.parameters.get("scope"), &allowed)?)
     }

@@ -4,10 +4,12 @@ mod client;
 mod endpoint;
 mod exposed;
 pub mod reason;
+mod user;
 
 pub use client::{client_status, registered_status, stranded_status};
 pub use endpoint::{Observed, blocked, blocked_status, endpoint_findings, endpoint_status, has_loaded};
 pub use exposed::{Notes, WayIn};
+pub use user::{unreadable_user_status, user_status};
 
 use crate::api::condition::Finding;
 
