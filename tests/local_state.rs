@@ -159,7 +159,7 @@ async fn what_an_oauth_user_ended_stays_ended_after_a_restart() {
     let local = open(folder.path(), &clock).await;
     let later = start() + SignedDuration::from_secs(1);
     for (name, user, at) in [("g-old", "ann", start()), ("g-new", "ann", later), ("g-other", "bob", start())] {
-        local.create(grant(name, user, at)).await.unwrap();
+        Grants::create(&*local, grant(name, user, at)).await.unwrap();
     }
     let set = Arc::clone(&local);
     tokio::task::spawn_blocking(move || set.set_users(&[user])).await.unwrap();
@@ -167,7 +167,7 @@ async fn what_an_oauth_user_ended_stays_ended_after_a_restart() {
     drop(local);
 
     let local = open(folder.path(), &clock).await;
-    let revoked = |name: &str| match local.find(name) {
+    let revoked = |name: &str| match Grants::find(&*local, name) {
         Known::Here(grant) => grant.revoked,
         Known::Gone | Known::Unknown => panic!("{name} is not there"),
     };

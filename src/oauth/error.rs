@@ -8,7 +8,7 @@ use super::{
     parameters::ParameterError,
     refresh::Invalid,
     scopes::ScopeError,
-    users::Ended,
+    user_rules::Ended,
     workload::WorkloadError,
 };
 use crate::api::Grant;
@@ -87,7 +87,7 @@ pub enum OAuthError {
     Refresh(#[from] Invalid),
     /// An administrator ended the user's access.
     #[error(transparent)]
-    UserEnded(#[from] Ended),
+    AccessEnded(#[from] Ended),
     /// A token that cannot be taken back by itself.
     #[error(
         "access tokens that no user approved cannot be revoked one by one; they expire soon, and deleting the OAuthClient ends them at once"
@@ -121,7 +121,7 @@ impl OAuthError {
             Self::UnauthorizedClient(_) | Self::PublicClient => "unauthorized_client",
             Self::Scope(_) => "invalid_scope",
             Self::InvalidTarget(_) => "invalid_target",
-            Self::InvalidGrant(_) | Self::Refresh(_) | Self::UserEnded(_) => "invalid_grant",
+            Self::InvalidGrant(_) | Self::Refresh(_) | Self::AccessEnded(_) => "invalid_grant",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::Workload(why) => why.code(),
             Self::Unavailable => "temporarily_unavailable",

@@ -26,7 +26,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 pub mod token;
-pub mod users;
+pub mod user_rules;
 pub mod verify;
 pub mod workload;
 

@@ -9,7 +9,7 @@ use super::{
     jwt::AccessTokens,
     refresh::RefreshTokens,
     seal::Sealer,
-    users::{Ended, UserRules},
+    user_rules::{Ended, UserRules},
     verify::{FreshGrants, TokenCache},
     workload::WorkloadTokens,
 };

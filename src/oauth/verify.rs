@@ -9,7 +9,7 @@ use super::{
     foreign::Refusal,
     grant::{Grant, Grants, Known},
     jwt::Rejection,
-    users::Ended,
+    user_rules::Ended,
     workload::Workload,
 };
 use crate::{api::Scope, chain::chain, config::OPERATOR_CLIENT_ID};

@@ -25,7 +25,7 @@ use crate::{
     audit::{FormRefused, RequestContext},
     config::{PublicUrl, ServerConfig},
     identity::Logins,
-    oauth::{AuthorizationServer, seal::Sealer, users::Ended},
+    oauth::{AuthorizationServer, seal::Sealer, user_rules::Ended},
 };
 use askama::Template;
 use axum::{

@@ -9,7 +9,7 @@ use crate::{
     config::{PublicUrl, hex},
     oauth::{
         seal::{Purpose, SealError, Sealer},
-        users::SESSION_LIFETIME,
+        user_rules::SESSION_LIFETIME,
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

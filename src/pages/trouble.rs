@@ -5,7 +5,7 @@ use super::forms::Forged;
 use crate::{
     chain::chain,
     identity::SignInError,
-    oauth::{grant::GrantsError, users::Ended},
+    oauth::{grant::GrantsError, user_rules::Ended},
 };
 use http::StatusCode;
 use std::{borrow::Cow, time::Duration};

@@ -26,7 +26,7 @@ pub use mounted::MountedError;
 use crate::{
     ambient::Clock,
     mirror::Health,
-    oauth::{client::Registrations, grant::Grants, users::UserRules, workload::WorkloadTokens},
+    oauth::{client::Registrations, grant::Grants, user_rules::UserRules, workload::WorkloadTokens},
     observe::metrics::Metrics,
     outbound::Outbound,
     workspaces::Workspaces,

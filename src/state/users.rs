@@ -5,7 +5,7 @@
 
 use crate::{
     api::OAuthUserSpec,
-    oauth::users::{Ended, SESSION_LIFETIME, UserRules},
+    oauth::user_rules::{Ended, SESSION_LIFETIME, UserRules},
 };
 use jiff::Timestamp;
 use std::{

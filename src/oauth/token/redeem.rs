@@ -63,7 +63,7 @@ impl AuthorizationServer {
             return Err(OAuthError::InvalidGrant("the user can no longer sign in here"));
         }
         if let Some(ended) = self.ended(&code.consent.user.id, code.consent.signed_in_at) {
-            return Err(OAuthError::UserEnded(ended));
+            return Err(OAuthError::AccessEnded(ended));
         }
         Ok(())
     }

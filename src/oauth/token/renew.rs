@@ -87,7 +87,7 @@ impl AuthorizationServer {
                 reason = ended.reason(),
                 "a refresh token was refused"
             );
-            return Err(OAuthError::UserEnded(ended));
+            return Err(OAuthError::AccessEnded(ended));
         }
         let allowed = &grant.scopes & &request.client.verifier.scopes;
         Ok(scopes::granted(request.parameters.get("scope"), &allowed)?)

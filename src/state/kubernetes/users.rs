@@ -12,7 +12,7 @@ use crate::{
     mirror::{Found, RequestError},
     oauth::{
         grant::Grant,
-        users::{Ended, UserRules},
+        user_rules::{Ended, UserRules},
     },
 };
 use jiff::Timestamp;

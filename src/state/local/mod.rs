@@ -19,7 +19,7 @@ use crate::{
     oauth::{
         client::{Client, ClientError, NewRegistration, Registrations},
         grant::{Grant, Grants, GrantsError, Known},
-        users::{Ended, UserRules},
+        user_rules::{Ended, UserRules},
     },
     state::users::UserTable,
 };

@@ -162,6 +162,12 @@ async fn the_runbook_ends_a_users_sessions_grants_and_agents_at_every_server() {
     }
     assert_eq!(stage.grants().list(&ListParams::default()).await.unwrap().items.len(), 3, "no new agent was approved");
 
+    let account = format!("--as=system:serviceaccount:{}:portcullis-server-agents", stage.namespace);
+    for (verb, may) in [("list", "yes"), ("patch", "no"), ("delete", "no"), ("create", "no")] {
+        let asked = stage.plane.kubectl(&["-n", &stage.namespace, "auth", "can-i", verb, "oauthusers", &account]);
+        assert_eq!(String::from_utf8_lossy(&asked.stdout).trim(), may, "servers, {verb}");
+    }
+
     enabled_again(&stage, &shell, &servers, &browser, &tokens).await;
 }
 
