@@ -146,6 +146,7 @@ impl OAuthError {
             Self::PublicClient => "public_client",
             Self::InvalidGrant(reason) => reason,
             Self::Refresh(why) => why.reason(),
+            Self::AccessEnded(ended) => ended.reason(),
             Self::Workload(why) => why.reason(),
             _ => self.code(),
         }

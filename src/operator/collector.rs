@@ -44,7 +44,7 @@ const DELETIONS: usize = 8;
 
 /// Collects for ever. An endpoint whose count is to be told anew is sent to `concerned`.
 ///
-/// Looks when endpoints, clients or grants changed, and when the next of them ends; at rest it does nothing.
+/// Looks when endpoints, clients, grants or `OAuthUser`s changed, and when the next of them ends; at rest it does nothing.
 pub async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
     let mut census = Census::default();
     let mut counted_at: Option<Timestamp> = None;
@@ -79,7 +79,7 @@ pub async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
         } else if *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) != outcome.active {
             next = next.into_iter().chain(recount_at).min();
         }
-        users.write(&context, &observed.grants, now).await;
+        again |= !users.write(&context, &observed.grants, now).await;
         for client in &observed.clients {
             again |= !report_registered(&context, client, now).await;
         }

@@ -24,11 +24,12 @@ pub struct UserReports {
 }
 
 impl UserReports {
-    /// Brings the status of every `OAuthUser` up to date. `grants` are all that there are.
-    pub async fn write(&mut self, context: &Context, grants: &[Arc<Guarded<OAuthGrant>>], now: Timestamp) {
+    /// Brings the status of every `OAuthUser` up to date. `grants` are all that there are. Returns whether every status could
+    /// be written.
+    pub async fn write(&mut self, context: &Context, grants: &[Arc<Guarded<OAuthGrant>>], now: Timestamp) -> bool {
         let users = context.world.users.select(|_| true);
         if users.is_empty() {
-            return;
+            return true;
         }
         let mut of_users: HashMap<&str, Vec<&OAuthGrant>> =
             users.iter().filter_map(|user| Some((user.0.as_ref().ok()?.spec.user.id.as_str(), Vec::new()))).collect();
@@ -37,31 +38,41 @@ impl UserReports {
                 grants.push(grant);
             }
         }
+        let mut complete = true;
         for user in &users {
-            match &user.0 {
+            complete &= match &user.0 {
                 Ok(known) => {
                     let grants = of_users.get(known.spec.user.id.as_str()).map(Vec::as_slice).unwrap_or_default();
-                    report(context, known, grants, now).await;
+                    report(context, known, grants, now).await
                 }
                 Err(invalid) => self.report_unreadable(context, user, &invalid.error.to_string(), now).await,
-            }
+            };
         }
+        complete
     }
 
-    async fn report_unreadable(&mut self, context: &Context, user: &Guarded<OAuthUser>, error: &str, now: Timestamp) {
+    async fn report_unreadable(
+        &mut self,
+        context: &Context,
+        user: &Guarded<OAuthUser>,
+        error: &str,
+        now: Timestamp,
+    ) -> bool {
         let generation = user.meta().generation;
         let said = (user.uid().unwrap_or_default(), generation.unwrap_or_default());
         if self.unreadable.contains(&said) {
-            return;
+            return true;
         }
         let status = status::unreadable_user_status(error, generation, now);
-        if write(context, &user.namespace().unwrap_or_default(), &user.name_any(), &status).await {
+        let written = write(context, &user.namespace().unwrap_or_default(), &user.name_any(), &status).await;
+        if written {
             self.unreadable.insert(said);
         }
+        written
     }
 }
 
-async fn report(context: &Context, user: &OAuthUser, grants: &[&OAuthGrant], now: Timestamp) {
+async fn report(context: &Context, user: &OAuthUser, grants: &[&OAuthGrant], now: Timestamp) -> bool {
     let namespace = user.namespace().unwrap_or_default();
     let of_endpoint: Vec<&OAuthGrant> = grants
         .iter()
@@ -74,13 +85,11 @@ async fn report(context: &Context, user: &OAuthUser, grants: &[&OAuthGrant], now
     let endpoint = match endpoint.as_deref().map(|endpoint| &endpoint.0) {
         Some(Ok(endpoint)) => Some(endpoint),
         // What its logins are cannot be told.
-        Some(Err(_)) => return,
+        Some(Err(_)) => return true,
         None => None,
     };
     let status = status::user_status(user, endpoint, &of_endpoint, now);
-    if user.status.as_ref() != Some(&status) {
-        write(context, &namespace, &user.name_any(), &status).await;
-    }
+    user.status.as_ref() == Some(&status) || write(context, &namespace, &user.name_any(), &status).await
 }
 
 async fn write(context: &Context, namespace: &str, name: &str, status: &OAuthUserStatus) -> bool {

@@ -22,7 +22,7 @@ pub use headers::secure;
 use crate::{
     ambient::{self, Clock},
     api::grant::GrantUser,
-    audit::{FormRefused, RequestContext},
+    audit::{Event, FormRefused, RequestContext},
     config::{PublicUrl, ServerConfig},
     identity::Logins,
     oauth::{AuthorizationServer, seal::Sealer, user_rules::Ended},
@@ -168,8 +168,7 @@ impl Pages {
         let session = self.cookie.read(headers, self.sealer(), now)?;
         let ended = self.ended(&session)?;
         let user = session.user?;
-        tracing::info!(target: "audit", event = "session.refused", reason = ended.reason(), user = user.id);
-        Some(self.user_ended(ended, &user))
+        Some(Trouble { ended_session: Some(user.id.as_str().into()), ..self.user_ended(ended, &user) })
     }
 
     /// A page that says that a user's access was ended.
@@ -242,6 +241,9 @@ impl Pages {
         };
         if let Some(wait) = trouble.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+        }
+        if let Some(user) = &trouble.ended_session {
+            Event::SessionRefused { from, user, reason }.emit();
         }
         if let Some(why) = trouble.forged {
             response.extensions_mut().insert(FormRefused(why.reason()));

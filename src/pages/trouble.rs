@@ -40,6 +40,8 @@ pub struct Trouble {
     pub cause: Option<Box<str>>,
     /// Why a form is not believed.
     pub forged: Option<Forged>,
+    /// The user of a session that was ended, for the audit.
+    pub ended_session: Option<Box<str>>,
 }
 
 impl Trouble {
@@ -60,6 +62,7 @@ impl Trouble {
             retry_after: None,
             cause: None,
             forged: None,
+            ended_session: None,
         }
     }
 

@@ -55,7 +55,8 @@ async fn an_access_token_of_a_disabled_user() {
     stage.state.set_users(&[disabled("local:ada")]);
     refused(&stage, &tokens.access, "disabled").await;
     assert_eq!(why_revoked(&stage, &tokens.grant).await, Some(RevocationReason::UserDisabled));
-    assert!(stage.audit("grant.revoked").iter().any(|event| event["reason"] == "user_disabled"));
+    assert!(stage.audit("access_token.refused").iter().any(|event| event["reason"] == "user_disabled"));
+    assert!(stage.audit("grant.ended").iter().any(|event| event["reason"] == "UserDisabled"));
     stage.stop().await;
 }
 
@@ -147,7 +148,7 @@ async fn sign_in_of_a_disabled_user() {
     assert_eq!(status, 403);
     assert!(html.contains("This account is disabled") && html.contains("local:ada"), "{html}");
     assert!(browser.get("/agents").await.location().ends_with("/login"));
-    assert!(stage.audit("sign_in_failed").iter().any(|event| event["reason"] == "user_disabled"));
+    assert!(stage.audit("sign_in.refused").iter().any(|event| event["reason"] == "user_disabled"));
 
     let mut guesser = stage.browser();
     let form = guesser.get("/login").await.form("/login").with("user", "ada").with("password", "a guess");

@@ -77,16 +77,15 @@ impl AuthorizationServer {
             return Err(OAuthError::InvalidGrant("the user can no longer sign in here"));
         }
         if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
-            tracing::info!(
-                target: "audit",
-                event = "refresh_token.refused",
-                client_id = grant.client_id,
-                user = grant.user.id,
-                grant = grant.name,
-                address = request.address.map(tracing::field::display),
-                reason = ended.reason(),
-                "a refresh token was refused"
-            );
+            request.is_audited();
+            Event::RefreshTokenRefused {
+                from: request.from,
+                client_id: &grant.client_id,
+                user: &grant.user.id,
+                grant: &grant.name,
+                reason: ended.reason(),
+            }
+            .emit();
             return Err(OAuthError::AccessEnded(ended));
         }
         let allowed = &grant.scopes & &request.client.verifier.scopes;

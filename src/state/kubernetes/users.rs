@@ -8,6 +8,7 @@ use crate::{
     api::{
         OAuthUser, OAuthUserSpec, grant::Revocation
     },
+    audit,
     chain::chain,
     mirror::{Found, RequestError},
     oauth::{
@@ -211,15 +212,13 @@ impl Kubernetes {
             return Ok(());
         }
         if self.try_revoke(name, &Revocation { at: now, reason: ended.revocation() }).await? {
-            tracing::info!(
-                target: "audit",
-                event = "grant.revoked",
-                reason = ended.reason(),
-                client_id = grant.client_id,
-                user = grant.user.id,
-                grant = name,
-                "an OAuthUser ended a grant"
-            );
+            audit::Event::GrantEnded {
+                client_id: &grant.client_id,
+                user: &grant.user.id,
+                grant: &grant.name,
+                reason: ended.revocation(),
+            }
+            .emit();
         }
         Ok(())
     }

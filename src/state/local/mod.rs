@@ -183,15 +183,13 @@ impl Inner {
                 object.spec.revoked = Some(revocation);
                 true
             })?;
-            tracing::info!(
-                target: "audit",
-                event = "grant.revoked",
-                reason = ended.reason(),
-                client_id = grant.client_id,
-                user = grant.user.id,
-                grant = grant.name,
-                "an OAuthUser ended a grant"
-            );
+            audit::Event::GrantEnded {
+                client_id: &grant.client_id,
+                user: &grant.user.id,
+                grant: &grant.name,
+                reason: ended.revocation(),
+            }
+            .emit();
         }
         Ok(())
     }
