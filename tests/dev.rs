@@ -222,6 +222,44 @@ fn good_edits_are_live_and_bad_ones_change_nothing() {
     assert!(works("first-oauth"));
 }
 
+#[test]
+fn an_oauth_user_of_the_manifests_ends_grants_while_it_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let (manifests, state) = (folder.path().join("manifests"), folder.path().join("state"));
+    let grants = state.join("oauth/agents/grants");
+    fs::create_dir_all(&grants).unwrap();
+    fs::create_dir(&manifests).unwrap();
+    fs::write(manifests.join("endpoint.yaml"), ENDPOINT).unwrap();
+    let grant = |name: &str, user: &str| {
+        let spec = serde_json::json!({
+            "endpointRef": {"name": "local"}, "clientId": "claude", "user": {"id": user, "name": user},
+            "scopes": ["files:read"], "resource": "http://127.0.0.1/mcp", "expiresAt": "2099-01-01T00:00:00Z",
+        });
+        let object = serde_json::json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthGrant",
+            "metadata": {"name": name, "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": spec,
+        });
+        fs::write(grants.join(format!("{name}.json")), object.to_string()).unwrap();
+    };
+    grant("g-ada", "local:ada");
+    grant("g-bob", "local:bob");
+    let dev = Dev::serve(&manifests, &state);
+    let kept = |name: &str| fs::read_to_string(grants.join(format!("{name}.json"))).unwrap_or_default();
+
+    let user = |id: &str, endpoint: &str| {
+        format!(
+            "apiVersion: portcullis.dev/v1alpha1\nkind: OAuthUser\nmetadata: {{name: off}}\n\
+             spec: {{endpointRef: {{name: {endpoint}}}, user: {{id: '{id}'}}, disabled: true}}\n"
+        )
+    };
+    let manifest = manifests.join("user.yaml");
+    fs::write(&manifest, user("ada", "agents")).unwrap();
+    dev.wait_for("user.yaml, document 1: spec.user.id: must be LOGIN:ID");
+    fs::write(&manifest, user("local:ada", "agents")).unwrap();
+    eventually(|| kept("g-ada").contains("UserDisabled").then_some(())).expect("the grant is revoked");
+    assert!(!kept("g-bob").contains("revoked"), "{}", kept("g-bob"));
+}
+
 /// What a call of a tool answers.
 fn call(dev: &Dev, token: &str, tool: &str, arguments: &Value) -> Value {
     let params = serde_json::json!({"name": tool, "arguments": arguments});

@@ -1,5 +1,5 @@
 //! Grants and registrations on one machine: in memory, and in a folder that survives restarts.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 #[path = "support/clock.rs"]
 mod clock;
@@ -11,7 +11,10 @@ use grants::{conform, conform_registrations, eventually, grant};
 use jiff::{SignedDuration, Timestamp};
 use portcullis::{
     ambient::Clock as _,
-    api::grant::{RefreshState, RevocationReason},
+    api::{
+        OAuthUser,
+        grant::{RefreshState, RevocationReason},
+    },
     oauth::{
         client::{NewRegistration, Registrations},
         grant::{Grants, Known},
@@ -142,4 +145,32 @@ async fn what_has_ended_is_collected() {
     assert_eq!(names(&local), ["g-kept"]);
     assert_eq!(local.count(clock.now()), 1);
     assert_eq!(fs::read_dir(folder.path().join("grants")).unwrap().count(), 1);
+}
+
+/// In `dev`, the files say what ended also when the manifest that ended it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_oauth_user_ended_stays_ended_after_a_restart() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let user = serde_json::json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthUser", "metadata": {"name": "off"},
+        "spec": {"endpointRef": {"name": "agents"}, "user": {"id": "local:ann"}, "notBefore": start()},
+    });
+    let user: OAuthUser = serde_json::from_value(user).unwrap();
+    let local = open(folder.path(), &clock).await;
+    let later = start() + SignedDuration::from_secs(1);
+    for (name, user, at) in [("g-old", "ann", start()), ("g-new", "ann", later), ("g-other", "bob", start())] {
+        Grants::create(&*local, grant(name, user, at)).await.unwrap();
+    }
+    let set = Arc::clone(&local);
+    tokio::task::spawn_blocking(move || set.set_users(&[user])).await.unwrap();
+    local.close().await;
+    drop(local);
+
+    let local = open(folder.path(), &clock).await;
+    let revoked = |name: &str| match Grants::find(&*local, name) {
+        Known::Here(grant) => grant.revoked,
+        Known::Gone | Known::Unknown => panic!("{name} is not there"),
+    };
+    assert_eq!(revoked("g-old"), Some(RevocationReason::UserEnded));
+    assert_eq!((revoked("g-new"), revoked("g-other")), (None, None));
 }

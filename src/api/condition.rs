@@ -30,6 +30,9 @@ pub const STALLED: &str = "Stalled";
 /// `spec.limits` fit the memory limit of the servers. Only there where they do not: large requests are refused then.
 pub const LIMITS_FIT: &str = "LimitsFit";
 
+/// Of an `OAuthUser`: every grant that it ends is revoked.
+pub const ENDED: &str = "Ended";
+
 /// What a reconcile found about one condition type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

@@ -3,7 +3,7 @@
 //! kube derives them from the types; what is here brings them into the form that Kubernetes' own tools write, so that
 //! `kubectl explain` reads well and no client is warned of formats that Kubernetes does not know.
 
-use super::{McpEndpoint, OAuthClient, OAuthGrant, Workspace, WorkspaceTemplate};
+use super::{McpEndpoint, OAuthClient, OAuthGrant, OAuthUser, Workspace, WorkspaceTemplate};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -27,7 +27,14 @@ pub enum CrdError {
 /// Every definition, in the order in which `portcullis crds` prints them.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![of::<McpEndpoint>(), of::<OAuthClient>(), of::<OAuthGrant>(), of::<WorkspaceTemplate>(), of::<Workspace>()]
+    vec![
+        of::<McpEndpoint>(),
+        of::<OAuthClient>(),
+        of::<OAuthGrant>(),
+        of::<OAuthUser>(),
+        of::<WorkspaceTemplate>(),
+        of::<Workspace>(),
+    ]
 }
 
 /// The definition of one kind.

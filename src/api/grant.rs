@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Scopes", type_ = "string", json_path = ".spec.scopes"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Last-Used", type_ = "date", json_path = ".status.lastUsed"),
+    printcolumn(name = "User-Id", type_ = "string", json_path = ".spec.user.id", priority = 1),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt", priority = 1),
     printcolumn(name = "Revoked", type_ = "string", json_path = ".spec.revoked.reason")
 )]
@@ -56,12 +57,33 @@ pub struct OAuthGrantSpec {
     /// When it ends, however much it is used.
     #[schemars(with = "Time")]
     pub expires_at: Timestamp,
+    /// When the user signed in with the session that gave it. `notBefore` of an `OAuthUser` is compared with it. Absent in
+    /// grants of older servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub signed_in_at: Option<Timestamp>,
     /// The refresh token of now; absent where the client gets none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<RefreshState>,
     /// Set when it no longer counts; it is deleted a while later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Revocation>,
+}
+
+/// How long before its grant an authorization code can have been made, at most.
+const REDEEMED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+
+impl OAuthGrant {
+    /// When the access that it stands for began: when its user signed in, else the earliest time at which its code can have
+    /// been made.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        let earliest = || {
+            let created = self.metadata.creation_timestamp.as_ref()?.0;
+            created.checked_sub(REDEEMED_WITHIN).ok()
+        };
+        self.spec.signed_in_at.or_else(earliest).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
 }
 
 /// A user.
@@ -113,6 +135,10 @@ pub enum RevocationReason {
     CodeReplayed,
     /// An old refresh token was presented again: somebody else may have it (RFC 9700 §4.14.2).
     RefreshTokenReplayed,
+    /// An `OAuthUser` disabled its user.
+    UserDisabled,
+    /// An `OAuthUser` ended what its user began before a time.
+    UserEnded,
 }
 
 /// How long a revoked grant is kept, so that people see why it ended.

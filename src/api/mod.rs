@@ -19,6 +19,7 @@ mod rules;
 pub mod scope;
 mod structural;
 pub mod template;
+pub mod user;
 pub mod validation;
 pub mod version;
 pub mod workspace;
@@ -28,6 +29,7 @@ pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};
 pub use grant::{OAuthGrant, OAuthGrantSpec};
 pub use preset::Preset;
 pub use scope::Scope;
+pub use user::{OAuthUser, OAuthUserSpec, OAuthUserStatus};
 pub use template::{WorkspaceTemplate, WorkspaceTemplateSpec};
 pub use workspace::{Workspace, WorkspaceSpec, WorkspaceStatus};
 

@@ -58,6 +58,9 @@ fn check(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Vi
             {
                 report(format!("must match {pattern}; it is {text:?}"));
             }
+            if schema.format.as_deref() == Some("date-time") && text.parse::<jiff::Timestamp>().is_err() {
+                report(format!("must be a date-time, such as 2026-11-29T06:00:00Z; it is {text:?}"));
+            }
         }
         Value::Array(items) => {
             size(items.len(), schema.min_items, schema.max_items, "entries", &mut report);

@@ -140,6 +140,10 @@ events! {
         ConsentDenied = "consent.denied" { client_id: &'a str, user: &'a str, scopes: &'a BTreeSet<Scope> }
         /// An authorization code was presented by a client that may not redeem it.
         CodeRefused = "code.refused" { client_id: &'a str, user: &'a str, grant: &'a str, reason: &'a str }
+        /// A refresh token was presented whose user an administrator ended or disabled.
+        RefreshTokenRefused = "refresh_token.refused" { client_id: &'a str, user: &'a str, grant: &'a str, reason: &'a str }
+        /// A form was sent with a session that an administrator ended, or whose user is disabled.
+        SessionRefused = "session.refused" { user: &'a str, reason: &'a str }
         /// An authorization code was presented again. Its grant is revoked.
         CodeReplayed = "code.replayed" { client_id: &'a str, user: &'a str, grant: &'a str }
         /// A refresh token was presented again. Its grant is revoked.
@@ -207,6 +211,9 @@ events! {
         GrantCollected = "grant.collected" { grant: &'a str, client_id: &'a str, user: &'a str, reason: &'a str }
         /// The operator deleted a client that had registered itself.
         RegistrationCollected = "registration.collected" { client_id: &'a str, reason: &'a str }
+        /// A grant ended because an `OAuthUser` ended or disabled its user. `reason` is the one in `spec.revoked` of the
+        /// `OAuthGrant`.
+        GrantEnded = "grant.ended" { client_id: &'a str, user: &'a str, grant: &'a str, reason: RevocationReason }
         /// A grant's file was deleted (`portcullis dev`).
         GrantDeleted = "grant.deleted" { grant: &'a str }
     }

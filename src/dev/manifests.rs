@@ -2,7 +2,7 @@
 //! of admission checked. What is wrong is said with its file, document and field.
 
 use crate::api::{
-    GROUP, McpEndpoint, OAuthClient, VERSION, WorkspaceTemplate,
+    GROUP, McpEndpoint, OAuthClient, OAuthUser, VERSION, WorkspaceTemplate,
     validation::{Violation, admit},
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -30,6 +30,8 @@ pub struct Manifests {
     pub endpoints: Vec<McpEndpoint>,
     /// Every client, of whatever endpoint.
     pub clients: Vec<OAuthClient>,
+    /// What is said of users, of whatever endpoint.
+    pub users: Vec<OAuthUser>,
     /// Every template.
     pub templates: Vec<WorkspaceTemplate>,
     /// Secrets that a client's `existingSecret` or a template's environment may name.
@@ -153,6 +155,11 @@ impl Reader {
                     self.found.clients.push(client);
                 }
             }
+            "OAuthUser" if ours => {
+                if let Some(user) = self.object(place, value, admit) {
+                    self.found.users.push(user);
+                }
+            }
             "WorkspaceTemplate" if ours => {
                 if let Some(template) = self.object(place, value, admit) {
                     self.found.templates.push(template);
@@ -163,7 +170,7 @@ impl Reader {
                     self.found.secrets.push(secret);
                 }
             }
-            "McpEndpoint" | "OAuthClient" | "WorkspaceTemplate" => {
+            "McpEndpoint" | "OAuthClient" | "OAuthUser" | "WorkspaceTemplate" => {
                 self.errors.push(format!("{place}: apiVersion: {version:?} has no {kind}; write {GROUP}/{VERSION}"));
             }
             _ => self.found.notes.push(format!("{place} is a {kind}, and is skipped: there is no cluster here")),

@@ -130,11 +130,18 @@ pub async fn run(
     .await??;
     let name = desk.outcome.endpoint.name_any();
     let state = Arc::new(state::Local::open(&desk.station.store.grants_folder(&name), Arc::clone(&clock)).await?);
+    // Before anything is served.
+    let desk = spawn_blocking({
+        let state = Arc::clone(&state);
+        move || desk.telling(state)
+    })
+    .await?;
     let server = server::Options {
         config_dir: desk.station.store.mounted_folder(&name),
         workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
         grants: Arc::clone(&state) as _,
         registrations: Arc::clone(&state) as _,
+        user_rules: Arc::clone(&state) as _,
         workloads: Arc::new(NoCluster),
         state: Arc::new(Health::local()),
         outbound: Arc::new(Outbound::new()?),
@@ -202,6 +209,8 @@ struct Desk {
     station: Station,
     /// Who is told about templates.
     workspaces: Arc<LocalWorkspaces>,
+    /// Who is told about users.
+    state: Option<Arc<state::Local>>,
     /// The last manifests that could be served.
     manifests: Manifests,
     /// What they led to.
@@ -219,7 +228,21 @@ impl Desk {
         workspaces.offer(&outcome.templates, &outcome.secrets);
         say(&notes(&manifests));
         say(&banner::welcome(&outcome, &station.store));
-        Ok(Self { due: outcome.plan.next_change, station, workspaces, manifests, outcome, complaint: String::new() })
+        Ok(Self {
+            due: outcome.plan.next_change,
+            station,
+            workspaces,
+            state: None,
+            manifests,
+            outcome,
+            complaint: String::new(),
+        })
+    }
+
+    /// Has `state` follow what the manifests say of users.
+    fn telling(self, state: Arc<state::Local>) -> Self {
+        state.set_users(&self.outcome.users);
+        Self { state: Some(state), ..self }
     }
 
     fn watch(&self) -> Result<Watch, WatchError> {
@@ -261,8 +284,13 @@ impl Desk {
 
     fn take(&mut self, outcome: Outcome, edited: bool) {
         self.workspaces.offer(&outcome.templates, &outcome.secrets);
+        if let Some(state) = &self.state {
+            state.set_users(&outcome.users);
+        }
         let news = banner::news(&self.outcome, &outcome, &self.station.store);
-        let changed = outcome.changed || outcome.templates != self.outcome.templates;
+        let changed = outcome.changed
+            || outcome.templates != self.outcome.templates
+            || outcome.users != self.outcome.users;
         if edited && changed && news.is_empty() {
             say("the manifests changed; what they say is in force\n");
         }

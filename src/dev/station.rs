@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     api::{
-        McpEndpoint, OAuthClient, WorkspaceTemplate,
+        McpEndpoint, OAuthClient, OAuthUser, WorkspaceTemplate,
         endpoint::{CorsEnforcement, Network, ServerDeployment},
         exposure::{Exposure, NoExposure},
     },
@@ -81,6 +81,8 @@ pub struct Outcome {
     pub endpoint: McpEndpoint,
     /// Its clients.
     pub clients: Vec<OAuthClient>,
+    /// What is said of its users.
+    pub users: Vec<OAuthUser>,
     /// What workspaces can be made from.
     pub templates: Vec<WorkspaceTemplate>,
     /// The Secrets of the manifests, which a template's environment may name.
@@ -109,6 +111,12 @@ impl Station {
             .filter(|client| client.spec.endpoint_ref.name == name && client.namespace() == namespace)
             .cloned()
             .collect();
+        let users: Vec<OAuthUser> = manifests
+            .users
+            .iter()
+            .filter(|user| user.spec.endpoint_ref.name == name && user.namespace() == namespace)
+            .cloned()
+            .collect();
         let templates: Vec<WorkspaceTemplate> =
             manifests.templates.iter().filter(|template| template.namespace() == namespace).cloned().collect();
         let given: Vec<Secret> =
@@ -131,7 +139,7 @@ impl Station {
         let plan = plan::plan(&inputs, &mut self.rng)?;
         let kept = local_user.as_ref().map(|user| user.secret_name.as_str());
         let changed = self.write(&name, &plan, &secrets, kept)?;
-        Ok(Outcome { endpoint, clients, templates, secrets: given, plan, local_user, changed })
+        Ok(Outcome { endpoint, clients, users, templates, secrets: given, plan, local_user, changed })
     }
 
     /// Lets the person in front of the machine sign in, where the manifest lets nobody.

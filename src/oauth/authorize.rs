@@ -248,17 +248,18 @@ impl AuthorizationServer {
     #[must_use]
     pub fn already_granted(&self, user_id: &str, client_id: &str, now: Timestamp) -> BTreeSet<Scope> {
         let grants = self.grants.of_user(user_id);
-        let active = grants.iter().filter(|grant| grant.client_id == client_id && grant.is_active(now));
+        let active = grants.iter().filter(|grant| grant.client_id == client_id && self.counts(grant, now));
         active.flat_map(|grant| grant.scopes.iter().copied()).collect()
     }
 
-    /// The user allowed `chosen`: where to send the browser, with a code that is good for [`code::LIFETIME`].
+    /// The user, who signed in at `signed_in_at`, allowed `chosen`: where to send the browser, with a code that is good for [`code::LIFETIME`].
     ///
     /// [`code::LIFETIME`]: super::code::LIFETIME
     pub fn approve(
         &self,
         request: &AuthorizationRequest,
         user: &GrantUser,
+        signed_in_at: Timestamp,
         chosen: &BTreeSet<Scope>,
         now: Timestamp,
         rng: &mut dyn CryptoRng,
@@ -275,6 +276,7 @@ impl AuthorizationServer {
             redirect_uri: request.redirect_uri.clone(),
             challenge: request.code_challenge.clone(),
             user: user.clone(),
+            signed_in_at,
             scopes: chosen.clone(),
             resource: request.resource.clone(),
         };

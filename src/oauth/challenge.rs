@@ -40,7 +40,10 @@ impl Challenges {
     pub fn bearer(&self, why: Unauthenticated, resource: &PublicUrl) -> HeaderValue {
         let error = match why {
             Unauthenticated::Missing | Unauthenticated::Unavailable => String::new(),
-            Unauthenticated::NotBearer | Unauthenticated::Rejected(_) | Unauthenticated::Foreign(_) => {
+            Unauthenticated::NotBearer
+            | Unauthenticated::Rejected(_)
+            | Unauthenticated::Foreign(_)
+            | Unauthenticated::Ended(_) => {
                 format!("error=\"invalid_token\", error_description={}, ", quoted(&why.to_string()))
             }
         };

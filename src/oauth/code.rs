@@ -26,10 +26,20 @@ pub struct Consent {
     pub challenge: String,
     /// Who consented.
     pub user: GrantUser,
+    /// When that user signed in.
+    #[serde(default = "Consent::signed_in_at_unknown")]
+    pub signed_in_at: Timestamp,
     /// To what.
     pub scopes: BTreeSet<Scope>,
     /// For which resource (RFC 8707).
     pub resource: String,
+}
+
+impl Consent {
+    /// Of a code that an older server made: any `notBefore` ends it.
+    const fn signed_in_at_unknown() -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
 }
 
 /// A code, unsealed.

@@ -8,6 +8,7 @@ use super::{
     parameters::ParameterError,
     refresh::Invalid,
     scopes::ScopeError,
+    user_rules::Ended,
     workload::WorkloadError,
 };
 use crate::api::Grant;
@@ -84,6 +85,9 @@ pub enum OAuthError {
     /// The refresh token does not count.
     #[error(transparent)]
     Refresh(#[from] Invalid),
+    /// An administrator ended the user's access.
+    #[error(transparent)]
+    AccessEnded(#[from] Ended),
     /// A token that cannot be taken back by itself.
     #[error(
         "access tokens that no user approved cannot be revoked one by one; they expire soon, and deleting the OAuthClient ends them at once"
@@ -117,7 +121,7 @@ impl OAuthError {
             Self::UnauthorizedClient(_) | Self::PublicClient => "unauthorized_client",
             Self::Scope(_) => "invalid_scope",
             Self::InvalidTarget(_) => "invalid_target",
-            Self::InvalidGrant(_) | Self::Refresh(_) => "invalid_grant",
+            Self::InvalidGrant(_) | Self::Refresh(_) | Self::AccessEnded(_) => "invalid_grant",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::Workload(why) => why.code(),
             Self::Unavailable => "temporarily_unavailable",
@@ -142,6 +146,7 @@ impl OAuthError {
             Self::PublicClient => "public_client",
             Self::InvalidGrant(reason) => reason,
             Self::Refresh(why) => why.reason(),
+            Self::AccessEnded(ended) => ended.reason(),
             Self::Workload(why) => why.reason(),
             _ => self.code(),
         }

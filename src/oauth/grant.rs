@@ -26,6 +26,8 @@ pub struct Grant {
     pub resource: String,
     /// Since when.
     pub created_at: Timestamp,
+    /// When the user signed in who gave it.
+    pub signed_in_at: Timestamp,
     /// When it ends, however much it is used.
     pub expires_at: Timestamp,
     /// What a refresh token is held against; `None` where the client gets none.

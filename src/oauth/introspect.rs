@@ -87,6 +87,9 @@ impl AuthorizationServer {
     fn about_refresh_token(&self, token: &str, now: Timestamp) -> Option<About> {
         let presented = self.refresh.read(token)?;
         let Known::Here(grant) = self.grants.find(presented.grant()) else { return None };
+        if self.ended(&grant.user.id, grant.signed_in_at).is_some() {
+            return None;
+        }
         let Decision::Rotate(_) = self.refresh.decide(&presented, &grant, now) else { return None };
         let state = grant.refresh.as_ref()?;
         let ends = self.refresh.idle_at(state).min(grant.expires_at);

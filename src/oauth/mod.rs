@@ -26,6 +26,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 pub mod token;
+pub mod user_rules;
 pub mod verify;
 pub mod workload;
 

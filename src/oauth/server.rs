@@ -5,15 +5,17 @@ use super::{
     client::Registrations,
     clients::{Directory, Published},
     external::ExternalTokens,
-    grant::Grants,
+    grant::{Grant, Grants},
     jwt::AccessTokens,
     refresh::RefreshTokens,
     seal::Sealer,
+    user_rules::{Ended, UserRules},
     verify::{FreshGrants, TokenCache},
     workload::WorkloadTokens,
 };
 use crate::api::authorization::WorkloadRule;
 use crate::config::{Clients, KeyError, ServerConfig, SigningKeys};
+use jiff::Timestamp;
 use std::sync::Arc;
 
 /// Who signs in here.
@@ -34,6 +36,8 @@ pub struct Backing {
     pub published: Arc<Published>,
     /// Who signs in.
     pub users: Arc<dyn Users>,
+    /// Whose access an administrator ended.
+    pub user_rules: Arc<dyn UserRules>,
     /// Who verifies the tokens of pods.
     pub workloads: Arc<dyn WorkloadTokens>,
     /// The authorization server, where it is not this one.
@@ -56,6 +60,7 @@ pub struct AuthorizationServer {
     pub(super) registrations: Arc<dyn Registrations>,
     pub(super) published: Arc<Published>,
     pub(super) users: Arc<dyn Users>,
+    pub(super) user_rules: Arc<dyn UserRules>,
     pub(super) workloads: Arc<dyn WorkloadTokens>,
     /// Which pods may have tokens.
     pub(super) workload_rules: Vec<WorkloadRule>,
@@ -73,7 +78,7 @@ impl AuthorizationServer {
         backing: Backing,
         cache: Arc<TokenCache>,
     ) -> Result<Self, KeyError> {
-        let Backing { grants, registrations, published, users, workloads, external } = backing;
+        let Backing { grants, registrations, published, users, user_rules, workloads, external } = backing;
         Ok(Self {
             issuer: config.url.issuer(),
             resource: config.url.resource(),
@@ -92,6 +97,7 @@ impl AuthorizationServer {
             registrations,
             published,
             users,
+            user_rules,
             workloads,
             workload_rules: config.workload_identity.clone(),
             external,
@@ -116,6 +122,18 @@ impl AuthorizationServer {
     #[must_use]
     pub fn grants(&self) -> &Arc<dyn Grants> {
         &self.grants
+    }
+
+    /// Whether an administrator ended what this user began at `since`.
+    #[must_use]
+    pub fn ended(&self, user_id: &str, since: Timestamp) -> Option<Ended> {
+        self.user_rules.ended(user_id, since)
+    }
+
+    /// Whether a grant counts at `now`: it is active, and its user's access has not ended.
+    #[must_use]
+    pub fn counts(&self, grant: &Grant, now: Timestamp) -> bool {
+        grant.is_active(now) && self.ended(&grant.user.id, grant.signed_in_at).is_none()
     }
 
     /// Where the clients are kept that registered themselves.

@@ -232,6 +232,7 @@ impl Stage {
             registrations: place.clone(),
             published,
             users: Arc::new(WhoCan(names.iter().map(|name| format!("local:{name}")).collect())),
+            user_rules: place.clone(),
             workloads: Arc::new(super::workload::NoCluster),
             external: None,
         };
@@ -256,7 +257,7 @@ impl Stage {
         let request = self.check(&query(client_id, &[])).await.unwrap();
         let chosen = scopes.iter().copied().collect();
         let mut rng = crate::ambient::rng();
-        let location = self.server.approve(&request, &ada(), &chosen, self.now(), &mut rng).unwrap();
+        let location = self.server.approve(&request, &ada(), self.now(), &chosen, self.now(), &mut rng).unwrap();
         answer(&location)["code"].clone()
     }
 

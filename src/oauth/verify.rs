@@ -9,6 +9,7 @@ use super::{
     foreign::Refusal,
     grant::{Grant, Grants, Known},
     jwt::Rejection,
+    user_rules::Ended,
     workload::Workload,
 };
 use crate::{api::Scope, chain::chain, config::OPERATOR_CLIENT_ID};
@@ -50,6 +51,9 @@ pub enum Unauthenticated {
     /// The token of an authorization server elsewhere does not count.
     #[error(transparent)]
     Foreign(Refusal),
+    /// An administrator ended the access of the token's user.
+    #[error(transparent)]
+    Ended(#[from] Ended),
     /// Whether it counts cannot be told. Nothing is wrong with the token.
     #[error("the access token cannot be checked at the moment; try again shortly")]
     Unavailable,
@@ -64,6 +68,7 @@ impl Unauthenticated {
             Self::NotBearer => "not_bearer",
             Self::Rejected(rejection) => rejection.reason(),
             Self::Foreign(refusal) => refusal.reason(),
+            Self::Ended(ended) => ended.reason(),
             Self::Unavailable => "unavailable",
         }
     }
@@ -85,7 +90,10 @@ impl AuthorizationServer {
             None => self.cache.insert(hash, self.verified(token, now).await?, now),
         };
         if caller.subject.starts_with(external::USER_PREFIX) && self.external.is_some() {
-            return Ok(caller);
+            return match self.ended(&caller.subject, caller.issued_at) {
+                Some(ended) => Err(ended.into()),
+                None => Ok(caller),
+            };
         }
         if let Some(workload) = Workload::parse(&caller.client_id) {
             let scopes = workload.scopes(&self.workload_rules);
@@ -108,7 +116,14 @@ impl AuthorizationServer {
             Known::Unknown if fresh => self.fresh.read(&*self.grants, name, now).await?,
             Known::Gone | Known::Unknown => return Err(Rejection::Revoked.into()),
         };
-        if !grant.is_active(now) || grant.client_id != caller.client_id || grant.user.id != caller.subject {
+        if grant.client_id != caller.client_id || grant.user.id != caller.subject {
+            return Err(Rejection::Revoked.into());
+        }
+        // Before the grant itself, which is marked a moment later: the client is told the reason.
+        if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
+            return Err(ended.into());
+        }
+        if !grant.is_active(now) {
             return Err(Rejection::Revoked.into());
         }
         let caller = match self.directory.standing(&caller.client_id, now) {

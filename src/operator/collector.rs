@@ -1,4 +1,4 @@
-//! Collects grants and registrations that have ended, says of registered clients that they are ready, and counts.
+//! Collects grants and registrations that have ended, reports on registered clients and on `OAuthUser`s, and counts.
 //!
 //! A task beside the reconciles, since refreshes change grants all the time and no plan depends on them. It looks at
 //! what the watches keep in memory when that changed, at most once a second, and when the next object ends.
@@ -10,6 +10,7 @@ use super::{
     queue::Queue,
     report::write_client_status,
     status,
+    users::UserReports,
     world::{EndpointKey, Guarded, key},
 };
 use crate::{
@@ -43,10 +44,11 @@ const DELETIONS: usize = 8;
 
 /// Collects for ever. An endpoint whose count is to be told anew is sent to `concerned`.
 ///
-/// Looks when endpoints, clients or grants changed, and when the next of them ends; at rest it does nothing.
+/// Looks when endpoints, clients, grants or `OAuthUser`s changed, and when the next of them ends; at rest it does nothing.
 pub async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
     let mut census = Census::default();
     let mut counted_at: Option<Timestamp> = None;
+    let mut users = UserReports::default();
     loop {
         let now = context.clock.now();
         let observed = observe(&context);
@@ -77,6 +79,7 @@ pub async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
         } else if *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) != outcome.active {
             next = next.into_iter().chain(recount_at).min();
         }
+        again |= !users.write(&context, &observed.grants, now).await;
         for client in &observed.clients {
             again |= !report_registered(&context, client, now).await;
         }

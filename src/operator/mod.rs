@@ -25,6 +25,7 @@ pub mod scope;
 pub mod servers;
 pub mod status;
 pub mod term;
+mod users;
 pub mod verify;
 pub mod wakeups;
 pub mod workspaces;

@@ -6,7 +6,7 @@
 use super::{cache::Cache, status::kept_of_pod};
 use crate::{
     api::{
-        McpEndpoint, OAuthClient, OAuthGrant, Workspace, WorkspaceTemplate,
+        McpEndpoint, OAuthClient, OAuthGrant, OAuthUser, Workspace, WorkspaceTemplate,
         labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
     },
     operator::Settings,
@@ -57,6 +57,8 @@ pub struct World {
     pub clients: Cache<Guarded<OAuthClient>>,
     /// All grants, without what refresh tokens are held against.
     pub grants: Cache<Guarded<OAuthGrant>>,
+    /// What is said of users.
+    pub users: Cache<Guarded<OAuthUser>>,
     /// The servers' pods.
     pub pods: Cache<DynamicObject>,
     /// What Ingresses can be of.
@@ -169,6 +171,7 @@ impl World {
             endpoints: Cache::new((), strip),
             clients: Cache::new((), strip).grouped_by(endpoint_of_client),
             grants: Cache::new((), strip_grant),
+            users: Cache::new((), strip),
             pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_pod).grouped_by(endpoint_of),
             ingress_classes: Cache::new((), strip),
             objects: Objects::of_kinds(kinds, endpoint_of),
@@ -230,6 +233,7 @@ impl World {
         self.endpoints.ready().await?;
         self.clients.ready().await?;
         self.grants.ready().await?;
+        self.users.ready().await?;
         self.ingress_classes.ready().await?;
         self.exec_policies.ready().await?;
         self.exec_policy_bindings.ready().await?;

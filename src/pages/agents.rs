@@ -43,7 +43,7 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, Trouble> {
     let mut grants = pages.server.grants().of_user(&user.id);
     grants.sort_by_key(|grant| std::cmp::Reverse((grant.last_used.unwrap_or(grant.created_at), grant.name.clone())));
     let clients = clients(pages, &grants, now).await;
-    let (active, ended): (Vec<_>, Vec<_>) = grants.iter().partition(|grant| grant.is_active(now));
+    let (active, ended): (Vec<_>, Vec<_>) = grants.iter().partition(|grant| pages.server.counts(grant, now));
     let client = |grant: &Grant| clients.get(&grant.client_id).and_then(Option::as_deref);
     page(
         StatusCode::OK,
@@ -53,7 +53,7 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, Trouble> {
             active: active.into_iter().map(|grant| described(grant, client(grant), now)).collect(),
             ended: ended
                 .into_iter()
-                .map(|grant| EndedGrant { client: called(grant, client(grant)), why: why(grant.revoked) })
+                .map(|grant| EndedGrant { client: called(grant, client(grant)), why: why(ended_for(grant, pages, now)) })
                 .collect(),
             resource: &pages.url.resource(),
             revoke: pages.ticket(Action::Revoke, session)?,
@@ -94,11 +94,22 @@ fn described(grant: &Grant, client: Option<&Client>, now: Timestamp) -> ActiveGr
     }
 }
 
+/// Why a grant ended. One whose user's access ended is marked a moment later.
+fn ended_for(grant: &Grant, pages: &Pages, now: Timestamp) -> Option<RevocationReason> {
+    let unmarked = || {
+        let ended = pages.server.ended(&grant.user.id, grant.signed_in_at).filter(|_| grant.is_active(now))?;
+        Some(ended.revocation())
+    };
+    grant.revoked.or_else(unmarked)
+}
+
 const fn why(revoked: Option<RevocationReason>) -> &'static str {
     match revoked {
         None => "has run out of time.",
         Some(RevocationReason::ByUser) => "– you took its access back.",
         Some(RevocationReason::ByClient) => "signed itself out.",
+        Some(RevocationReason::UserDisabled) => "ended when an administrator disabled your account.",
+        Some(RevocationReason::UserEnded) => "ended when an administrator ended your access. Connect it again if you need it.",
         Some(RevocationReason::CodeReplayed | RevocationReason::RefreshTokenReplayed) => {
             "was cut off: a credential of it was used twice, so somebody else may have had it. Connect it again if you trust it."
         }

@@ -120,7 +120,7 @@ fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form
         Some("allow") => {
             let chosen: Result<BTreeSet<Scope>, _> = form.all("scope").map(str::parse).collect();
             let chosen = chosen.map_err(|_| Trouble::bad_form(StatusCode::BAD_REQUEST, "unknown_scope"))?;
-            match pages.server.approve(request, user, &chosen, now, &mut ambient::rng()) {
+            match pages.server.approve(request, user, session.since, &chosen, now, &mut ambient::rng()) {
                 Ok(location) => {
                     Event::ConsentGiven { from, client_id, user: user_id, scopes: &chosen }.emit();
                     location

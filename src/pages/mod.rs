@@ -21,10 +21,11 @@ pub use headers::secure;
 
 use crate::{
     ambient::{self, Clock},
-    audit::{FormRefused, RequestContext},
+    api::grant::GrantUser,
+    audit::{Event, FormRefused, RequestContext},
     config::{PublicUrl, ServerConfig},
     identity::Logins,
-    oauth::{AuthorizationServer, seal::Sealer},
+    oauth::{AuthorizationServer, seal::Sealer, user_rules::Ended},
 };
 use askama::Template;
 use axum::{
@@ -34,7 +35,7 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
     routing::{get, post},
 };
-use forms::{Action, Form};
+use forms::{Action, Forged, Form};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use session::{Cookie, Session};
@@ -150,11 +151,29 @@ impl Pages {
         self.server.sealer()
     }
 
-    /// The session that a request brings, unless its user is no longer known.
+    /// The session that a request brings, unless its user is no longer known, or it was ended.
     fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
         let session = self.cookie.read(headers, self.sealer(), now)?;
         let known = session.user.as_ref().is_none_or(|user| self.logins.still_known(&user.id));
-        known.then_some(session)
+        (known && self.ended(&session).is_none()).then_some(session)
+    }
+
+    /// Whether an administrator ended this session.
+    fn ended(&self, session: &Session) -> Option<Ended> {
+        self.server.ended(&session.user.as_ref()?.id, session.since)
+    }
+
+    /// Why a form was sent without a session that counts, where the session was ended.
+    fn ended_session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Trouble> {
+        let session = self.cookie.read(headers, self.sealer(), now)?;
+        let ended = self.ended(&session)?;
+        let user = session.user?;
+        Some(Trouble { ended_session: Some(user.id.as_str().into()), ..self.user_ended(ended, &user) })
+    }
+
+    /// A page that says that a user's access was ended.
+    fn user_ended(&self, ended: Ended, user: &GrantUser) -> Trouble {
+        Trouble::user_ended(ended, &text::name(&user.name, &user.id), &user.id, &self.frame.endpoint, self.base())
     }
 
     /// The same, or a new one of nobody with the header that gives it to the browser.
@@ -187,8 +206,10 @@ impl Pages {
         session: Option<&Session>,
         now: Timestamp,
     ) -> Result<(), Trouble> {
-        form.check(action, headers, self.url.origin(), session, self.sealer(), now)
-            .map_err(|why| Trouble::forged(why, self.url.origin()))
+        form.check(action, headers, self.url.origin(), session, self.sealer(), now).map_err(|why| {
+            let ended = if why == Forged::NoSession { self.ended_session(headers, now) } else { None };
+            ended.unwrap_or_else(|| Trouble::forged(why, self.url.origin()))
+        })
     }
 
     /// A page, or one about what kept it from being made.
@@ -220,6 +241,9 @@ impl Pages {
         };
         if let Some(wait) = trouble.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+        }
+        if let Some(user) = &trouble.ended_session {
+            Event::SessionRefused { from, user, reason }.emit();
         }
         if let Some(why) = trouble.forged {
             response.extensions_mut().insert(FormRefused(why.reason()));

@@ -7,7 +7,10 @@
 use crate::{
     api::grant::GrantUser,
     config::{PublicUrl, hex},
-    oauth::seal::{Purpose, SealError, Sealer},
+    oauth::{
+        seal::{Purpose, SealError, Sealer},
+        user_rules::SESSION_LIFETIME,
+    },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, header};
@@ -17,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// How long a session lasts, however much it is used.
-pub const LIFETIME: SignedDuration = SignedDuration::from_hours(12);
+pub const LIFETIME: SignedDuration = SESSION_LIFETIME;
 
 /// One browser.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

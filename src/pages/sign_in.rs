@@ -248,8 +248,13 @@ fn signed_in(
     login: &str,
     from: &RequestContext,
 ) -> Result<Response, Trouble> {
+    let now = pages.clock.now();
+    if let Some(ended) = pages.server.ended(&user.id, now) {
+        Event::SignInRefused { from, login: Some(login), user: Some(&user.id), reason: ended.reason() }.emit();
+        return Err(pages.user_ended(ended, &user));
+    }
     Event::UserSignedIn { from, login, user: &user.id }.emit();
-    let session = Session::begin(Some(user), pages.clock.now(), &mut ambient::rng());
+    let session = Session::begin(Some(user), now, &mut ambient::rng());
     let mut response = see_other(&target.location(pages.base()))?;
     response.headers_mut().insert(header::SET_COOKIE, pages.give(&session)?);
     Ok(response)

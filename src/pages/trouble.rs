@@ -2,7 +2,11 @@
 //! request's id, which the log has too.
 
 use super::forms::Forged;
-use crate::{chain::chain, identity::SignInError, oauth::grant::GrantsError};
+use crate::{
+    chain::chain,
+    identity::SignInError,
+    oauth::{grant::GrantsError, user_rules::Ended},
+};
 use http::StatusCode;
 use std::{borrow::Cow, time::Duration};
 
@@ -36,6 +40,8 @@ pub struct Trouble {
     pub cause: Option<Box<str>>,
     /// Why a form is not believed.
     pub forged: Option<Forged>,
+    /// The user of a session that was ended, for the audit.
+    pub ended_session: Option<Box<str>>,
 }
 
 impl Trouble {
@@ -56,6 +62,7 @@ impl Trouble {
             retry_after: None,
             cause: None,
             forged: None,
+            ended_session: None,
         }
     }
 
@@ -128,6 +135,27 @@ impl Trouble {
         Self::new(StatusCode::UNAUTHORIZED, "signed_out", "Please sign in again", happened)
             .todo("If an agent sent you here, start again there. To see your agents, sign in.")
             .link(format!("{base}/login"), "Sign in")
+    }
+
+    /// A user whose access an administrator ended: `name` is the user's, `id` the one here.
+    pub fn user_ended(ended: Ended, name: &str, id: &str, endpoint: &str, base: &str) -> Self {
+        let trouble = match ended {
+            Ended::Disabled => {
+                let happened = format!(
+                    "The account {name} is disabled at this endpoint, so it cannot sign in or connect agents here. Nothing was done."
+                );
+                Self::new(StatusCode::FORBIDDEN, ended.reason(), "This account is disabled", happened).todo(format!(
+                    "If you did not expect this, ask the administrator of the endpoint {endpoint:?}. The account is {id} here."
+                ))
+            }
+            Ended::Before => {
+                let happened = format!("An administrator ended the sessions of the account {name}. Nothing was done.");
+                Self::new(StatusCode::UNAUTHORIZED, ended.reason(), "Please sign in again", happened).todo(
+                    "Sign in again. If this page comes again, ask the administrator of the endpoint when the account may be used.",
+                )
+            }
+        };
+        trouble.link(format!("{base}/login"), "Sign in")
     }
 
     /// A sign-in that did not work out.

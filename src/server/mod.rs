@@ -26,7 +26,7 @@ pub use mounted::MountedError;
 use crate::{
     ambient::Clock,
     mirror::Health,
-    oauth::{client::Registrations, grant::Grants, workload::WorkloadTokens},
+    oauth::{client::Registrations, grant::Grants, user_rules::UserRules, workload::WorkloadTokens},
     observe::metrics::Metrics,
     outbound::Outbound,
     workspaces::Workspaces,
@@ -49,9 +49,11 @@ pub struct Options {
     pub grants: Arc<dyn Grants>,
     /// Where the clients that registered themselves are kept.
     pub registrations: Arc<dyn Registrations>,
+    /// Whose access an administrator ended.
+    pub user_rules: Arc<dyn UserRules>,
     /// Who verifies the tokens of pods.
     pub workloads: Arc<dyn WorkloadTokens>,
-    /// How fresh the two are.
+    /// How fresh these are.
     pub state: Arc<Health>,
     /// How what clients publish of themselves is fetched.
     pub outbound: Arc<Outbound>,

@@ -200,6 +200,7 @@ fn prepare(
             |door| Arc::clone(door.authorization().published()),
         ),
         users: logins.clone(),
+        user_rules: Arc::clone(&options.user_rules),
         workloads: Arc::clone(&options.workloads),
         external: external(&mounted.config, &options.outbound, previous)?,
     };

@@ -21,6 +21,7 @@ use kube::ResourceExt as _;
 /// A kept grant.
 pub fn grant(object: OAuthGrant) -> Grant {
     let created_at = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let signed_in_at = object.began();
     Grant {
         name: object.name_any(),
         version: object.resource_version().unwrap_or_default(),
@@ -29,6 +30,7 @@ pub fn grant(object: OAuthGrant) -> Grant {
         scopes: object.spec.scopes.into_iter().collect(),
         resource: object.spec.resource,
         created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        signed_in_at,
         expires_at: object.spec.expires_at,
         refresh: object.spec.refresh,
         revoked: object.spec.revoked.map(|revoked| revoked.reason),
@@ -45,6 +47,7 @@ pub fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
         scopes: grant.scopes.into_iter().collect(),
         resource: grant.resource,
         expires_at: grant.expires_at,
+        signed_in_at: Some(grant.signed_in_at),
         refresh: grant.refresh,
         revoked: None,
     };

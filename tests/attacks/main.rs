@@ -40,3 +40,4 @@ mod registration;
 mod scope;
 mod size;
 mod ssrf;
+mod user;

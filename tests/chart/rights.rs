@@ -273,6 +273,12 @@ async fn what_has_ended(stage: &Stage<'_>) {
             }),
         ),
     ]);
+    stage.apply(&[object(
+        "OAuthUser",
+        "gone",
+        json!({"endpointRef": {"name": "agents"}, "user": {"id": "local:gone"}, "disabled": true}),
+    )]);
+    stage.kubectl(&["wait", "--for=condition=Ended", "oau/gone", "--timeout=60s"]);
     eventually("both are collected", async || {
         let left = stage.kubectl(&["get", "oag/g-ended", "oac/dyn-ended", "--ignore-not-found", "-o", "name"]);
         left.is_empty().then_some(())

@@ -121,7 +121,7 @@ async fn service_account(north: &Endpoint, south: &Endpoint, given: &Given) {
         let done = command.env("KUBECONFIG", &kubeconfig).output().unwrap();
         (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
     };
-    for kind in ["oauthgrants", "workspaces", "oauthclients", "workspacetemplates"] {
+    for kind in ["oauthgrants", "workspaces", "oauthclients", "oauthusers", "workspacetemplates"] {
         assert!(ask(south, &["get", kind]).0, "{kind} at home");
     }
     let pod = format!("workspace-{}-0", given.workspace);
@@ -131,6 +131,7 @@ async fn service_account(north: &Endpoint, south: &Endpoint, given: &Given) {
         &["get", "oauthgrants"][..],
         &["get", "workspaces"],
         &["get", "oauthclients"],
+        &["get", "oauthusers"],
         &["get", "workspacetemplates"],
         &["get", "secrets"],
         &["get", "configmaps"],

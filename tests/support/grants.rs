@@ -22,6 +22,7 @@ pub fn grant(name: &str, user: &str, now: Timestamp) -> Grant {
         scopes: [Scope::WorkspacesRead, Scope::FilesRead].into(),
         resource: "https://mcp.example.com/mcp".to_owned(),
         created_at: now,
+        signed_in_at: now,
         expires_at: now + SignedDuration::from_hours(720),
         refresh: Some(refresh(0, now)),
         revoked: None,

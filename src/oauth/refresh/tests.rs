@@ -25,6 +25,7 @@ fn grant(token: &RefreshToken, rotated_at: i64) -> Grant {
         scopes: BTreeSet::from([Scope::FilesRead]),
         resource: "https://h/mcp".to_owned(),
         created_at: at(0),
+        signed_in_at: at(0),
         expires_at: at(10_000),
         refresh: Some(token.state(at(rotated_at))),
         revoked: None,

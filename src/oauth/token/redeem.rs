@@ -62,6 +62,9 @@ impl AuthorizationServer {
         if !self.users.still_known(&code.consent.user.id) {
             return Err(OAuthError::InvalidGrant("the user can no longer sign in here"));
         }
+        if let Some(ended) = self.ended(&code.consent.user.id, code.consent.signed_in_at) {
+            return Err(OAuthError::AccessEnded(ended));
+        }
         Ok(())
     }
 
@@ -91,6 +94,7 @@ impl AuthorizationServer {
             scopes,
             resource: code.consent.resource.clone(),
             created_at: request.now,
+            signed_in_at: code.consent.signed_in_at,
             expires_at: request.now.saturating_add(self.grant_lifetime).unwrap_or(jiff::Timestamp::MAX),
             refresh: refresh.as_ref().map(|token| token.state(request.now)),
             revoked: None,

@@ -76,6 +76,18 @@ impl AuthorizationServer {
         if !self.users.still_known(&grant.user.id) {
             return Err(OAuthError::InvalidGrant("the user can no longer sign in here"));
         }
+        if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
+            request.is_audited();
+            Event::RefreshTokenRefused {
+                from: request.from,
+                client_id: &grant.client_id,
+                user: &grant.user.id,
+                grant: &grant.name,
+                reason: ended.reason(),
+            }
+            .emit();
+            return Err(OAuthError::AccessEnded(ended));
+        }
         let allowed = &grant.scopes & &request.client.verifier.scopes;
         Ok(scopes::granted(request.parameters.get("scope"), &allowed)?)
     }

@@ -66,6 +66,14 @@ pub const APPLY_FAILED: &str = "ApplyFailed";
 pub const INVALID: &str = "Invalid";
 /// The client's endpoint does not exist.
 pub const ENDPOINT_NOT_FOUND: &str = "EndpointNotFound";
+/// The endpoint has no login of this name.
+pub const LOGIN_NOT_FOUND: &str = "LoginNotFound";
+/// Grants of a user that must end are not revoked yet.
+pub const GRANTS_LEFT: &str = "GrantsLeft";
+/// Every grant of a user that had to end is revoked.
+pub const GRANTS_REVOKED: &str = "GrantsRevoked";
+/// No grant of a user has to end.
+pub const NO_GRANTS: &str = "NoGrants";
 /// The client registered itself.
 pub const REGISTERED: &str = "Registered";
 /// Every login can be used.

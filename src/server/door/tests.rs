@@ -37,7 +37,8 @@ fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
     let logins = Arc::new(logins);
     let backing = Backing {
         grants: state.clone(),
-        registrations: state,
+        registrations: state.clone(),
+        user_rules: state,
         published,
         users: logins.clone(),
         workloads: Arc::new(crate::oauth::workload::NoCluster),

@@ -46,14 +46,15 @@ impl Kubernetes {
         Ok(self.known.answered(kept))
     }
 
-    async fn try_revoke(&self, name: &str, revocation: &Revocation) -> Result<(), RequestError> {
+    /// Marks it as revoked. `false` if it is already, or is not there.
+    pub(super) async fn try_revoke(&self, name: &str, revocation: &Revocation) -> Result<bool, RequestError> {
         for _ in 0..REVOKE_TRIES {
-            let Some(grant) = self.read_grant(name).await? else { return Ok(()) };
+            let Some(grant) = self.read_grant(name).await? else { return Ok(false) };
             if grant.revoked.is_some() {
-                return Ok(());
+                return Ok(false);
             }
             match self.patch_grant(name, &grant.version, json!({"spec": {"revoked": revocation}})).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(true),
                 Err(error) if matches!(error.code(), Some(404 | 409)) => {}
                 Err(error) => return Err(error),
             }
@@ -106,7 +107,8 @@ impl Grants for Kubernetes {
     }
 
     async fn revoke(&self, name: &str, reason: RevocationReason, now: Timestamp) -> Result<(), GrantsError> {
-        Ok(self.try_revoke(name, &Revocation { at: now, reason }).await?)
+        self.try_revoke(name, &Revocation { at: now, reason }).await?;
+        Ok(())
     }
 
     fn used(&self, name: &str, now: Timestamp) {

@@ -10,6 +10,7 @@
 mod grants;
 mod last_use;
 mod registrations;
+mod users;
 
 use super::objects::{self, Registered};
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     },
     mirror::{Health, Index, Times, Watch, identity},
     oauth::grant::Grant,
+    state::users::UserTable,
 };
 use kube::{
     Api, Client,
@@ -28,9 +30,10 @@ use kube::{
 };
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
+use users::{Ending, UserObject};
 
 /// The kinds that are listed before the server is ready.
-pub const KINDS: usize = 2;
+pub const KINDS: usize = 3;
 
 /// How often names that were deleted long ago are forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
@@ -44,9 +47,12 @@ pub struct Kubernetes {
     new_grants: Api<OAuthGrant>,
     clients: Api<Guarded<OAuthClient>>,
     new_clients: Api<OAuthClient>,
+    user_objects: Api<UserObject>,
     endpoint: String,
     known: Index<Grant>,
     registered: Index<Registered>,
+    users: UserTable,
+    ending: Ending,
     last_uses: Times,
     health: Arc<Health>,
     clock: Arc<dyn Clock>,
@@ -61,9 +67,12 @@ impl Kubernetes {
             new_grants: Api::namespaced(client.clone(), namespace),
             clients: Api::namespaced(client.clone(), namespace),
             new_clients: Api::namespaced(client.clone(), namespace),
+            user_objects: Api::namespaced(client.clone(), namespace),
             endpoint: endpoint.to_owned(),
             known: Index::default(),
             registered: Index::default(),
+            users: UserTable::default(),
+            ending: Ending::default(),
             last_uses: Times::new("when grants were last used"),
             health,
             clock,
@@ -90,6 +99,15 @@ impl Kubernetes {
                 watch.taken_in(&self.health);
             }
         };
+        // Not by the label: people write them.
+        let mut watch = Watch::new(self.user_objects.clone(), Config::default());
+        let users = async {
+            loop {
+                let event = watch.next().await;
+                self.user_told(event);
+                watch.taken_in(&self.health);
+            }
+        };
         let forget = async {
             loop {
                 tokio::time::sleep(FORGET_EVERY).await;
@@ -103,6 +121,8 @@ impl Kubernetes {
                 () = grants => {}
                 () = clients => {}
                 () = forget => {}
+                () = users => {}
+                () = self.end_grants() => {}
                 () = self.last_uses.save(self) => {}
             }
         };
@@ -113,7 +133,7 @@ impl Kubernetes {
     async fn grant_told(&self, event: Event<Guarded<OAuthGrant>>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => match self.readable_grant(object) {
-                Ok(grant) => drop(self.known.told(grant)),
+                Ok(grant) => self.end_if_due(&self.known.told(grant)),
                 Err(name) => self.known.removed(&name, None, self.clock.now()),
             },
             Event::Delete(object) => {

@@ -11,7 +11,7 @@ use super::objects::{self, Registered};
 use crate::{
     ambient::Clock,
     api::{
-        OAuthClient, OAuthGrant,
+        OAuthClient, OAuthGrant, OAuthUser,
         grant::{OAuthGrantStatus, RefreshState, Revocation, RevocationReason},
     },
     audit,
@@ -19,7 +19,9 @@ use crate::{
     oauth::{
         client::{Client, ClientError, NewRegistration, Registrations},
         grant::{Grant, Grants, GrantsError, Known},
+        user_rules::{Ended, UserRules},
     },
+    state::users::UserTable,
 };
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -60,6 +62,7 @@ struct Inner {
     clients: Mutex<Shelf<OAuthClient>>,
     known: Index<Grant>,
     registered: Index<Registered>,
+    users: UserTable,
     on_disk: bool,
     clock: Arc<dyn Clock>,
 }
@@ -113,6 +116,14 @@ impl Local {
         }
     }
 
+    /// What the manifests say of users now. Grants that have ended are marked. Blocks where there is a folder.
+    pub fn set_users<'a>(&self, users: impl IntoIterator<Item = &'a OAuthUser>) {
+        if let Err(error) = self.inner.set_users(users) {
+            // Memory refuses them all the same.
+            tracing::error!(%error, "grants whose user was ended or disabled could not be marked as revoked");
+        }
+    }
+
     /// On a thread that may wait for the disk. Once begun it is finished, even if its caller stops waiting.
     async fn write<T: Send + 'static>(
         &self,
@@ -136,7 +147,8 @@ impl Inner {
             registered.told(client);
         }
         let on_disk = grants.on_disk();
-        Self { grants: Mutex::new(grants), clients: Mutex::new(clients), known, registered, on_disk, clock }
+        let users = UserTable::default();
+        Self { grants: Mutex::new(grants), clients: Mutex::new(clients), known, registered, users, on_disk, clock }
     }
 
     fn grants(&self) -> MutexGuard<'_, Shelf<OAuthGrant>> {
@@ -154,6 +166,32 @@ impl Inner {
             audit::Event::GrantDeleted { grant: &name }.emit();
             self.known.removed(&name, None, self.clock.now());
         }
+    }
+
+    fn set_users<'a>(&self, users: impl IntoIterator<Item = &'a OAuthUser>) -> io::Result<()> {
+        let now = self.clock.now();
+        self.users.list_begins();
+        for user in users {
+            self.users.put(&user.name_any(), &user.spec, now);
+        }
+        self.users.list_ends(now);
+        let ended = |grant: &Grant| self.users.ended(&grant.user.id, grant.signed_in_at);
+        for grant in self.known.all(|grant| grant.is_active(now) && ended(grant).is_some()) {
+            let Some(ended) = ended(&grant) else { continue };
+            let revocation = Revocation { at: now, reason: ended.revocation() };
+            self.change(&grant.name, |object| {
+                object.spec.revoked = Some(revocation);
+                true
+            })?;
+            audit::Event::GrantEnded {
+                client_id: &grant.client_id,
+                user: &grant.user.id,
+                grant: &grant.name,
+                reason: ended.revocation(),
+            }
+            .emit();
+        }
+        Ok(())
     }
 
     /// Removes what has ended.
@@ -287,6 +325,12 @@ impl Grants for Local {
         }
         // The place learns of it with the next write: a request does not wait for a disk.
         self.inner.known.amend(name, |grant| Grant { last_used: Some(now), ..grant.clone() });
+    }
+}
+
+impl UserRules for Local {
+    fn ended(&self, user_id: &str, since: Timestamp) -> Option<Ended> {
+        self.inner.users.ended(user_id, since)
     }
 }
 

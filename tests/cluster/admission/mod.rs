@@ -5,13 +5,14 @@ mod edge;
 mod exec;
 mod login;
 mod right;
+mod users;
 mod workspaces;
 mod writes;
 mod wrong;
 
 use crate::support::controlplane::ControlPlane;
 use kube::{Client, CustomResourceExt, Resource, core::Status};
-use portcullis::api::{McpEndpoint, OAuthClient, Workspace, WorkspaceTemplate, validation};
+use portcullis::api::{McpEndpoint, OAuthClient, OAuthUser, Workspace, WorkspaceTemplate, validation};
 use right::{Right, right_manifests};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ use wrong::wrong_manifests;
 enum Kind {
     Endpoint,
     Client,
+    User,
     Template,
     Workspace,
 }
@@ -36,6 +38,10 @@ impl Kind {
             Self::Client => json!({
                 "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "claude"},
                 "spec": {"endpointRef": {"name": "agents"}, "preset": "claude", "scopes": ["workspaces:read"]},
+            }),
+            Self::User => json!({
+                "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthUser", "metadata": {"name": "alice"},
+                "spec": {"endpointRef": {"name": "agents"}, "user": {"id": "local:alice"}, "disabled": true},
             }),
             Self::Template => json!({
                 "apiVersion": "portcullis.dev/v1alpha1", "kind": "WorkspaceTemplate", "metadata": {"name": "debian"},
@@ -61,6 +67,7 @@ impl Kind {
         match self {
             Self::Endpoint => "mcpendpoints",
             Self::Client => "oauthclients",
+            Self::User => "oauthusers",
             Self::Template => "workspacetemplates",
             Self::Workspace => "workspaces",
         }
@@ -88,7 +95,7 @@ async fn a_cluster_refuses_each_wrong_manifest_by_field_and_remedy() {
     let plane = ControlPlane::shared().await;
     let client = plane.client().await;
     let namespace = plane.create_namespace("admission").await;
-    for kind in [Kind::Endpoint, Kind::Client, Kind::Template, Kind::Workspace] {
+    for kind in [Kind::Endpoint, Kind::Client, Kind::User, Kind::Template, Kind::Workspace] {
         send(&client, "POST", &namespace, kind, &kind.plainest(), "").await.unwrap();
     }
     let mut wrong = Vec::new();
@@ -172,6 +179,14 @@ async fn what_may_change_may_change() {
             [json!({"type": "Confidential"}), json!({"preset": "chatgpt"}), json!({"scopes": ["files:read"]})],
         ),
         (
+            Kind::User,
+            [
+                json!({"notBefore": "2026-11-29T06:00:00Z"}),
+                json!({"disabled": false, "notBefore": "2026-11-29T06:00:00Z"}),
+                json!({"disabled": true}),
+            ],
+        ),
+        (
             Kind::Workspace,
             [json!({"running": false}), json!({"parameters": {"a": "b"}}), json!({"owner": {"name": "Alice"}})],
         ),
@@ -191,6 +206,7 @@ fn admit(kind: Kind, manifest: Value, old: Option<Value>) -> Result<Value, Vec<v
     match kind {
         Kind::Endpoint => admit_one::<McpEndpoint>(manifest, old),
         Kind::Client => admit_one::<OAuthClient>(manifest, old),
+        Kind::User => admit_one::<OAuthUser>(manifest, old),
         Kind::Template => admit_one::<WorkspaceTemplate>(manifest, old),
         Kind::Workspace => admit_one::<Workspace>(manifest, old),
     }

@@ -1,6 +1,6 @@
 //! Manifests that admission takes, and their defaults.
 
-use super::{Kind, edge, login, workspaces};
+use super::{Kind, edge, login, users, workspaces};
 use serde_json::{Value, json};
 
 /// A manifest that is right, and what its `spec` holds once the defaults are in.
@@ -15,6 +15,7 @@ pub fn right_manifests() -> Vec<Right> {
     let mut rows = plain_manifests();
     rows.extend(edge::right_manifests());
     rows.extend(login::right_manifests());
+    rows.extend(users::right_users());
     rows.extend(workspaces::right_manifests());
     rows
 }

@@ -1,6 +1,6 @@
 //! Manifests that admission refuses, each wrong in one thing.
 
-use super::{Kind, edge, login, workspaces};
+use super::{Kind, edge, login, users, workspaces};
 use serde_json::{Value, json};
 
 /// A manifest that is wrong in one thing.
@@ -103,6 +103,7 @@ pub fn wrong_manifests() -> Vec<Wrong> {
     rows.extend(login::wrong_logins());
     rows.extend(login::wrong_policies());
     rows.extend(wrong_clients());
+    rows.extend(users::wrong_users());
     rows.extend(workspaces::wrong_templates());
     rows.extend(workspaces::wrong_workspaces());
     rows

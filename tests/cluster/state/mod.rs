@@ -2,6 +2,7 @@
 
 mod away;
 mod leaks;
+mod offboarding;
 mod races;
 mod revocation;
 mod stage;

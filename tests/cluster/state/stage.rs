@@ -27,7 +27,7 @@ pub const CALLBACK: &str = "https://agent.example.com/callback";
 pub const PASSWORD: &str = "correct horse battery staple";
 pub const VERIFIER: &str = "a-code-verifier-of-a-length-that-RFC-7636-allows";
 
-/// The endpoint, with the user `ann` and the public client `claude`.
+/// The endpoint, with the users `ann` and `bob` and the public client `claude`.
 pub struct Stage<'p> {
     pub plane: &'p ControlPlane,
     pub client: Client,
@@ -61,10 +61,11 @@ impl<'p> Stage<'p> {
         let binary = Path::new(env!("CARGO_BIN_EXE_portcullis"));
         let kubelet = Kubelet::start_with(plane, &namespace, binary, url, env).await;
         let operator = operator(plane, &namespace).await;
+        let hash = bcrypt::hash(PASSWORD, 5).unwrap();
         let people: Secret = serde_json::from_value(json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": "people", "labels": {"portcullis.dev/endpoint": "agents"}},
-            "stringData": {"htpasswd": format!("ann:{}\n", bcrypt::hash(PASSWORD, 5).unwrap())},
+            "stringData": {"htpasswd": format!("ann:{hash}\nbob:{hash}\n")},
         }))
         .unwrap();
         create(&client, &namespace, &people).await;
@@ -101,7 +102,12 @@ impl<'p> Stage<'p> {
 
     /// The servers that run, when there are two.
     pub async fn servers(&self) -> [Server; 2] {
-        eventually("two servers are ready", async || {
+        self.servers_that_are(2).await.try_into().expect("there are two")
+    }
+
+    /// The servers that run, when there are so many.
+    pub async fn servers_that_are(&self, count: usize) -> Vec<Server> {
+        eventually("the servers are ready", async || {
             let pods = api::<Pod>(&self.client, &self.namespace).list(&ListParams::default()).await.unwrap();
             let running = pods.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
             let ready = running.filter(|pod| {
@@ -110,7 +116,7 @@ impl<'p> Stage<'p> {
             });
             let servers: Option<Vec<Server>> =
                 ready.map(|pod| Some(Server { pod: pod.metadata.name?, address: pod.status?.pod_ip? })).collect();
-            servers?.try_into().ok()
+            servers.filter(|servers| servers.len() == count)
         })
         .await
     }
@@ -191,8 +197,13 @@ pub fn authorize(client_id: &str) -> String {
 
 /// A browser in which ann has signed in.
 pub async fn signed_in(server: &Server) -> Browser {
+    signed_in_as(server, "ann").await
+}
+
+/// A browser in which this user has signed in.
+pub async fn signed_in_as(server: &Server, user: &str) -> Browser {
     let mut browser = server.browser();
-    let page = browser.sign_in("/login", "ann", PASSWORD).await;
+    let page = browser.sign_in("/login", user, PASSWORD).await;
     assert_eq!(page.path(), "/agents");
     browser
 }

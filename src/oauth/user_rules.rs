@@ -1,0 +1,46 @@
+//! Users whose access an administrator ended. One check, made wherever access is given or used: sign-in, sessions, consent,
+//! codes, refresh tokens, access tokens, introspection.
+
+use crate::api::grant::RevocationReason;
+use jiff::{SignedDuration, Timestamp};
+use std::fmt::Debug;
+
+/// How long a browser's session lasts at most: what ended must be remembered for that long.
+pub const SESSION_LIFETIME: SignedDuration = SignedDuration::from_hours(12);
+
+/// Why the access of a user has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The user is disabled. The message is for clients, as the other.
+    #[error("the user's account is disabled at this endpoint; ask the administrator of the endpoint")]
+    Disabled,
+    /// An administrator ended what the user began before a time.
+    #[error("an administrator ended the user's access; let the user sign in and approve again")]
+    Before,
+}
+
+impl Ended {
+    /// One word, for metrics and the audit.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Disabled => "user_disabled",
+            Self::Before => "user_ended",
+        }
+    }
+
+    /// What grants are marked with, so that they stay ended.
+    #[must_use]
+    pub const fn revocation(self) -> RevocationReason {
+        match self {
+            Self::Disabled => RevocationReason::UserDisabled,
+            Self::Before => RevocationReason::UserEnded,
+        }
+    }
+}
+
+/// Whose access has ended, from memory.
+pub trait UserRules: Debug + Send + Sync {
+    /// Whether access of `user_id` that began at `since` has ended. Called for every request: a look-up, no I/O.
+    fn ended(&self, user_id: &str, since: Timestamp) -> Option<Ended>;
+}
