@@ -113,6 +113,8 @@ pub enum RevocationReason {
     CodeReplayed,
     /// An old refresh token was presented again: somebody else may have it (RFC 9700 §4.14.2).
     RefreshTokenReplayed,
+    /// The user connected the client again, more often than one user may: this was the oldest of its grants.
+    Superseded,
 }
 
 /// What servers noticed.

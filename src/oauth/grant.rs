@@ -3,6 +3,7 @@
 //! [`Grants`] hides the place: the API server in a cluster, a folder in `portcullis dev`. Reading is from memory, which
 //! the place keeps current; writing goes there. Only hashes of refresh tokens are stored.
 
+use super::single_use::SingleUse;
 use crate::api::{
     Scope,
     grant::{GrantUser, RefreshState, RevocationReason},
@@ -60,8 +61,8 @@ pub enum Known {
 /// Why the place did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantsError {
-    /// There is one of this name: its code was redeemed before.
-    #[error("there is a grant of this name")]
+    /// There is one of this name: its code was redeemed, or its assertion presented, before.
+    #[error("there is one of this name")]
     Exists,
     /// It changed since it was read: read it again.
     #[error("the grant changed in the meantime")]
@@ -76,7 +77,7 @@ pub enum GrantsError {
 
 /// Where the grants of one endpoint are kept.
 #[async_trait]
-pub trait Grants: Debug + Send + Sync {
+pub trait Grants: SingleUse + Debug + Send + Sync {
     /// From memory; no I/O.
     fn find(&self, name: &str) -> Known;
 

@@ -3,16 +3,21 @@
 //!
 //! `prt1.GRANT.GENERATION.SECRET.MAC`. The secret of the first is random; that of each next one follows from the one
 //! before under a key of the servers, so that a client that lost an answer and tries again gets the very same token,
-//! from whichever server. The MAC says that a token was made here, even an old one: so an old one shows that somebody
-//! has a copy, and nobody can end a grant by guessing. A grant holds the generation and the hash of the newest only.
+//! from whichever server. A token without a genuine MAC is not read at all: a guess costs no look at the store and ends
+//! no grant, and an `OAuthGrant` written by hand, with a hash of its author's choice, issues nothing. An old token that is
+//! genuine shows that somebody has a copy. A grant holds the generation and the hash of the newest only.
+//!
+//! The keys are kept for as long as a grant lasts (`plan::keys`), so the rotation of keys ends no token.
 
-use super::grant::Grant;
+use super::{
+    grant::Grant,
+    mac::{Secret, hmac, of_each},
+};
 use crate::{
     api::grant::RefreshState,
     config::{KeyError, SigningKeys, hex},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use rand::CryptoRng;
 use sha2::{Digest as _, Sha256};
@@ -26,8 +31,6 @@ const PREFIX: &str = "prt1";
 /// Longer texts are not even looked at.
 const MAX_TOKEN: usize = 256;
 
-type Secret = [u8; 32];
-
 /// Makes and reads the refresh tokens of one endpoint.
 pub struct RefreshTokens {
     /// The first makes, all read.
@@ -40,13 +43,11 @@ struct Key {
     next: Secret,
 }
 
-/// A token that somebody presents, in its parts.
+/// A token that a client presents, in its parts. It was made here: its MAC was checked.
 pub struct Presented {
     grant: String,
     generation: i64,
     secret: Secret,
-    /// Whether it was made here.
-    genuine: bool,
     hash: String,
 }
 
@@ -123,10 +124,10 @@ impl Presented {
         &self.grant
     }
 
-    /// Whether it was given out for `grant` at some time, or is the one of now.
+    /// Whether it was issued for `grant`, now or earlier.
     #[must_use]
     pub fn belongs_to(&self, grant: &Grant) -> bool {
-        self.grant == grant.name && (self.genuine || grant.refresh.as_ref().is_some_and(|state| self.is(state)))
+        self.grant == grant.name
     }
 
     fn is(&self, state: &RefreshState) -> bool {
@@ -142,9 +143,7 @@ impl RefreshTokens {
             mac: hmac(bytes, &[b"portcullis refresh token mac v1"]),
             next: hmac(bytes, &[b"portcullis refresh token next v1"]),
         };
-        let keys: Vec<Key> =
-            keys.sealing.iter().map(|key| key.bytes().map(|bytes| derive(&bytes))).collect::<Result<_, _>>()?;
-        if keys.is_empty() { Err(KeyError::MissingSealing) } else { Ok(Self { keys, idle }) }
+        Ok(Self { keys: of_each(keys, derive)?, idle })
     }
 
     /// The first token of a grant.
@@ -154,7 +153,7 @@ impl RefreshTokens {
         self.keys.first().map(|key| key.token(grant, 0, &secret))
     }
 
-    /// Reads a token that somebody presents; `None` if it has not the form of one.
+    /// Reads a token that a client presents. `None` if it is malformed or was not made here.
     #[must_use]
     pub fn read(&self, text: &str) -> Option<Presented> {
         if text.len() > MAX_TOKEN {
@@ -168,7 +167,7 @@ impl RefreshTokens {
         }
         let (generation, secret, mac) = (count(generation)?, bytes(secret)?, bytes(mac)?);
         let genuine = self.keys.iter().any(|key| bool::from(hmac(&key.mac, &[message.as_bytes()]).ct_eq(&mac)));
-        Some(Presented { grant: grant.to_owned(), generation, secret, genuine, hash: hash(text) })
+        genuine.then(|| Presented { grant: grant.to_owned(), generation, secret, hash: hash(text) })
     }
 
     /// What `presented` means for `grant` at `now`.
@@ -186,7 +185,7 @@ impl RefreshTokens {
         if presented.is(state) {
             return if now >= self.idle_at(state) { Decision::Invalid(Invalid::Idle) } else { self.rotate(presented) };
         }
-        // From here on it is genuine: it was given out for this grant, but is not the newest that the grant knows of.
+        // It was issued for this grant, and is not the newest that the grant knows of.
         if presented.generation > state.generation {
             // The grant comes from a backup, or is not up to date here: then the write will tell.
             return self.rotate(presented);
@@ -251,19 +250,6 @@ fn hash(token: &str) -> String {
     hash.update(b"portcullis refresh token\0");
     hash.update(token.as_bytes());
     format!("sha256:{}", hex(&hash.finalize()))
-}
-
-fn hmac(key: &Secret, message: &[&[u8]]) -> Secret {
-    // One block holds the whole key, so it needs no hashing and cannot be refused.
-    let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
-    if let Some(begin) = block.get_mut(..key.len()) {
-        begin.copy_from_slice(key);
-    }
-    let mut mac = <Hmac<Sha256> as hmac::digest::KeyInit>::new(&block);
-    for part in message {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]

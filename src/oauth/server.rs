@@ -3,10 +3,11 @@
 
 use super::{
     client::Registrations,
-    clients::{Directory, Published},
+    clients::{Directory, Published, registrar::Registrar},
     external::ExternalTokens,
     grant::Grants,
     jwt::AccessTokens,
+    misses::Misses,
     refresh::RefreshTokens,
     seal::Sealer,
     verify::{FreshGrants, TokenCache},
@@ -62,6 +63,9 @@ pub struct AuthorizationServer {
     pub(super) external: Option<Arc<ExternalTokens>>,
     pub(super) cache: Arc<TokenCache>,
     pub(super) fresh: FreshGrants,
+    /// Grants that the store does not have.
+    pub(super) missing: Misses,
+    pub(super) registrar: Arc<Registrar>,
 }
 
 impl AuthorizationServer {
@@ -73,6 +77,7 @@ impl AuthorizationServer {
         backing: Backing,
         cache: Arc<TokenCache>,
     ) -> Result<Self, KeyError> {
+        let registrar = Arc::new(Registrar::new(keys)?);
         let Backing { grants, registrations, published, users, workloads, external } = backing;
         Ok(Self {
             issuer: config.url.issuer(),
@@ -84,6 +89,7 @@ impl AuthorizationServer {
                 config.client_policy.clone(),
                 Arc::clone(&registrations),
                 Arc::clone(&published),
+                Arc::clone(&registrar),
             ),
             tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), keys)?,
             refresh: RefreshTokens::new(keys, config.refresh_token_idle.as_duration())?,
@@ -97,6 +103,8 @@ impl AuthorizationServer {
             external,
             cache,
             fresh: FreshGrants::default(),
+            missing: Misses::default(),
+            registrar,
         })
     }
 
@@ -122,6 +130,12 @@ impl AuthorizationServer {
     #[must_use]
     pub fn registrations(&self) -> &Arc<dyn Registrations> {
         &self.registrations
+    }
+
+    /// What makes the ids of clients that register themselves.
+    #[must_use]
+    pub fn registrar(&self) -> &Registrar {
+        &self.registrar
     }
 
     /// What clients published of themselves.

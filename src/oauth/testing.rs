@@ -2,10 +2,11 @@
 //! that stands still.
 
 use super::{
-    AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, OAuthError, Users,
+    AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError, Users,
     clients::Published,
     grant::{Grant, Grants, GrantsError, Known},
     introspect::Introspection,
+    single_use::{Mark, SingleUse},
     token::TokenResponse,
 };
 use crate::{
@@ -115,6 +116,14 @@ impl Grants for Seen {
 
     fn used(&self, name: &str, now: Timestamp) {
         self.place.used(name, now);
+    }
+}
+
+#[async_trait]
+impl SingleUse for Seen {
+    async fn consume(&self, mark: &Mark) -> Result<(), GrantsError> {
+        self.reachable()?;
+        self.place.consume(mark).await
     }
 }
 
@@ -254,7 +263,8 @@ impl Stage {
         let request = self.check(&query(client_id, &[])).await.unwrap();
         let chosen = scopes.iter().copied().collect();
         let mut rng = crate::ambient::rng();
-        let location = self.server.approve(&request, &ada(), &chosen, self.now(), &mut rng).unwrap();
+        let ticket = ConsentTicket::new(&mut rng);
+        let location = self.server.approve(&request, &ada(), &chosen, &ticket, self.now(), &mut rng).unwrap();
         answer(&location)["code"].clone()
     }
 

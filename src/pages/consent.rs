@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ambient,
     api::{Scope, grant::GrantUser, scope},
-    oauth::{ApproveError, AuthorizationRequest, client::Origin, seal::Purpose},
+    oauth::{ApproveError, AuthorizationRequest, ConsentTicket, client::Origin, seal::Purpose},
 };
 use axum::{Extension, body::Body, extract::State, response::Response};
 use http::{HeaderMap, StatusCode, header};
@@ -26,6 +26,9 @@ use std::{collections::BTreeSet, sync::Arc};
 struct Asked {
     user: String,
     request: AuthorizationRequest,
+    /// Absent on pages of an older server.
+    #[serde(default)]
+    ticket: Option<ConsentTicket>,
     /// Where to go on after signing in as somebody else.
     again: String,
 }
@@ -39,7 +42,8 @@ pub fn ask(
     again: String,
     now: Timestamp,
 ) -> Result<Response, Trouble> {
-    let asked = Asked { user: user.id.clone(), request: request.clone(), again };
+    let ticket = Some(ConsentTicket::new(&mut ambient::rng()));
+    let asked = Asked { user: user.id.clone(), request: request.clone(), ticket, again };
     show(pages, session, user, &asked, false, now)
 }
 
@@ -128,7 +132,8 @@ fn decide(pages: &Pages, address: ClientAddress, headers: &HeaderMap, form: &For
         Some("allow") => {
             let chosen: Result<BTreeSet<Scope>, _> = form.all("scope").map(str::parse).collect();
             let chosen = chosen.map_err(|_| Trouble::bad_form(StatusCode::BAD_REQUEST, "unknown_scope"))?;
-            match pages.server.approve(request, user, &chosen, now, &mut ambient::rng()) {
+            let ticket = asked.ticket.clone().unwrap_or_else(|| ConsentTicket::new(&mut ambient::rng()));
+            match pages.server.approve(request, user, &chosen, &ticket, now, &mut ambient::rng()) {
                 Ok(location) => {
                     audit("consent_given", &chosen);
                     location
@@ -136,6 +141,7 @@ fn decide(pages: &Pages, address: ClientAddress, headers: &HeaderMap, form: &For
                 Err(ApproveError::Nothing) => return show(pages, &session, user, &asked, true, now),
                 // What was allowed before may have ended while the page was open.
                 Err(ApproveError::Beyond) => return Err(Trouble::stale()),
+                Err(ApproveError::Answered) => return Err(Trouble::answered(pages.base())),
                 Err(error @ ApproveError::Seal(_)) => return Err(Trouble::internal(error.to_string())),
             }
         }

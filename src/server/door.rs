@@ -208,9 +208,8 @@ impl Door {
         Problem::new(StatusCode::FORBIDDEN, "https_required", message)
     }
 
-    /// Whoever comes from nowhere shares one rate with all others who do.
     fn count_address(&self, address: Option<IpAddr>) -> Result<(), Problem> {
-        self.limiters.count_address(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+        self.limiters.count_address(known(address))
     }
 
     /// Has `answer` answer a request of a client with a token, which it finds in the request's extensions as
@@ -243,6 +242,12 @@ impl Door {
         request: &mut Request,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
+        // A signature that is wrong costs more than all else that is done for a refusal.
+        if let Err(problem) = self.limiters.check_address(known(address))
+            && !self.authorization().remembers(request.headers(), self.clock.now())
+        {
+            return self.refuse(route, problem);
+        }
         let caller = match self.authorization().caller(request.headers(), self.clock.now()).await {
             Ok(caller) => caller,
             Err(why) => return self.unauthenticated(route, address, request, why),
@@ -377,6 +382,11 @@ impl Door {
             _ => problem.into_response(route),
         }
     }
+}
+
+/// All requests whose address is not known share one rate.
+fn known(address: Option<IpAddr>) -> IpAddr {
+    address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 #[cfg(test)]

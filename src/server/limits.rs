@@ -1,6 +1,6 @@
 //! How much is admitted: connections and requests at once, and requests per second.
 
-use super::problem::Problem;
+use super::{exhausted::Exhausted, problem::Problem};
 use crate::{config::Limits, oauth::Caller};
 use governor::{
     Quota, RateLimiter, clock::MonotonicClock, middleware::NoOpMiddleware, state::keyed::DashMapStateStore,
@@ -13,7 +13,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 /// How soon a request that found every place taken may try again.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
@@ -31,6 +34,7 @@ pub struct Limiters {
     by_caller: Rate<Who>,
     by_address: Rate<IpAddr>,
     registrations: Rate<IpAddr>,
+    exhausted: Exhausted,
 }
 
 /// A client on behalf of a user: who acts for two has two rates.
@@ -70,6 +74,7 @@ impl Limiters {
             by_caller: Rate::new(limits),
             by_address: Rate::new(limits),
             registrations: Rate::of(Quota::per_minute(share(REGISTRATIONS_PER_MINUTE, limits)), MonotonicClock),
+            exhausted: Exhausted::default(),
             limits: limits.clone(),
         }
     }
@@ -106,7 +111,16 @@ impl Limiters {
 
     /// Counts a request from this address.
     pub fn count_address(&self, address: IpAddr) -> Result<(), Problem> {
-        self.by_address.count(&network(address)).map_err(|wait| self.too_many("this address", wait))
+        let network = network(address);
+        self.by_address.count(&network).map_err(|wait| {
+            self.exhausted.note(network, wait, Instant::now());
+            self.too_many("this address", wait)
+        })
+    }
+
+    /// Refuses if the rate of this address has nothing left. Counts nothing.
+    pub fn check_address(&self, address: IpAddr) -> Result<(), Problem> {
+        self.exhausted.wait(network(address), Instant::now()).map_or(Ok(()), |wait| Err(self.too_many("this address", wait)))
     }
 
     /// Counts a client that registers itself from this address.
@@ -126,6 +140,7 @@ impl Limiters {
         self.by_caller.tidy();
         self.by_address.tidy();
         self.registrations.tidy();
+        self.exhausted.tidy(Instant::now());
     }
 
     fn too_many(&self, who: &str, wait: Duration) -> Problem {
@@ -153,7 +168,7 @@ fn share(of_all: u32, limits: &Limits) -> NonZeroU32 {
 }
 
 /// What counts as one address: an IPv6 host may use every address of its network.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     const NETWORK: u128 = u128::MAX << 64;
     match address {
         IpAddr::V4(_) => address,

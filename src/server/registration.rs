@@ -41,7 +41,7 @@ impl Door {
         if !is_json(&headers) {
             return self.not_registered(&RegistrationError::NotJson);
         }
-        let client_id = registration::new_id(&mut ambient::rng());
+        let client_id = self.authorization().registrar().new_id(&mut ambient::rng());
         let registrations = self.authorization().registrations();
         match registration::register(&body, client_id, policy, &**registrations, self.now()).await {
             Ok(registered) => {

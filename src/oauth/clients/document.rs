@@ -7,7 +7,7 @@
 
 use super::{
     callbacks,
-    fetched::{FetchCache, Unusable},
+    fetched::{FetchCache, MAX_FRESH, Unusable},
     name,
 };
 use crate::{
@@ -91,7 +91,7 @@ impl Documents {
     /// None yet.
     #[must_use]
     pub fn new(outbound: Arc<Outbound>) -> Self {
-        Self { cache: FetchCache::new(outbound, MAX_BYTES) }
+        Self { cache: FetchCache::new(outbound, MAX_BYTES, MAX_FRESH) }
     }
 
     /// The client that the document at `client_id` describes.

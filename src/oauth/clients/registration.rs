@@ -7,20 +7,15 @@
 use super::{callbacks, name};
 use crate::{
     api::{Scope, authorization::DynamicRegistration, scope},
-    config::hex,
     oauth::client::{ClientError, NewRegistration, Registrations},
 };
 use http::StatusCode;
 use jiff::Timestamp;
-use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// How large a request may be.
 pub const MAX_BODY: usize = 16 << 10;
-/// What the id of a registered client begins with.
-pub const ID_PREFIX: &str = "dyn-";
-
 /// The metadata that count (RFC 7591 §2); others are left out of the answer, which says so.
 #[derive(Deserialize)]
 struct Metadata {
@@ -88,22 +83,6 @@ impl RegistrationError {
             Self::Full(_) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
-}
-
-/// A new id: 128 random bits.
-#[must_use]
-pub fn new_id(rng: &mut dyn CryptoRng) -> String {
-    let mut bytes = [0_u8; 16];
-    rng.fill_bytes(&mut bytes);
-    format!("{ID_PREFIX}{}", hex(&bytes))
-}
-
-/// Whether a text has the form of such an id. What has not is nobody's, and names nothing that could be asked for.
-#[must_use]
-pub fn is_id(text: &str) -> bool {
-    text.strip_prefix(ID_PREFIX).is_some_and(|digits| {
-        digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    })
 }
 
 /// Registers the client that `body` describes under the new id `client_id`.
@@ -175,17 +154,6 @@ mod tests {
 
     fn policy() -> DynamicRegistration {
         serde_json::from_value(json!({"scopes": ["files:read"]})).unwrap()
-    }
-
-    #[test]
-    fn ids_are_those_that_are_made_here() {
-        use rand::{SeedableRng as _, rngs::StdRng};
-        assert!(is_id(&new_id(&mut StdRng::seed_from_u64(1))));
-        for text in
-            ["", "dyn-", "agent", "dyn-0123456789ABCDEF0123456789ABCDEF", "dyn-0123456789abcdef0123456789abcde/"]
-        {
-            assert!(!is_id(text), "{text}");
-        }
     }
 
     proptest! {

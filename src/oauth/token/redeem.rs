@@ -13,6 +13,14 @@ use crate::{
 use rand::CryptoRng;
 use std::sync::Arc;
 
+/// How many grants one user may have with one client: a machine has one, and an agent that does not keep its tokens makes
+/// one each time it starts. The oldest ends when there is another.
+pub const MAX_GRANTS: usize = 20;
+
+/// How many grants beyond the limit one redemption ends. There are more where servers redeemed at the same time, or where
+/// the grants are from before there was a limit: later redemptions end those.
+const MAX_ENDED: usize = 10;
+
 /// For whatever is wrong with a code itself: who presents one need not know more.
 const INVALID: &str =
     "the authorization code is unknown, has expired or was redeemed before; let the user approve again";
@@ -109,12 +117,40 @@ impl AuthorizationServer {
                     address = request.address.map(tracing::field::display),
                     "an authorization code was redeemed"
                 );
+                self.end_surplus(request, &grant).await;
                 Ok((grant, refresh))
             }
             Err(GrantsError::Exists) => Err(self.replayed(request, code).await),
             Err(error) => {
                 tracing::warn!(error = chain(&error), "a grant could not be created");
                 Err(OAuthError::Unavailable)
+            }
+        }
+    }
+
+    /// Ends the oldest grants of this user and client beyond [`MAX_GRANTS`]. If that fails, the next redemption does it.
+    async fn end_surplus(&self, request: &TokenRequest<'_>, newest: &grant::Grant) {
+        let mut grants = self.grants.of_user(&newest.user.id);
+        grants.retain(|grant| {
+            grant.client_id == newest.client_id && grant.is_active(request.now) && grant.name != newest.name
+        });
+        let surplus = (grants.len() + 1).saturating_sub(MAX_GRANTS).min(MAX_ENDED);
+        grants.sort_by(|one, other| (one.created_at, &one.name).cmp(&(other.created_at, &other.name)));
+        for grant in grants.iter().take(surplus) {
+            match self.grants.revoke(&grant.name, RevocationReason::Superseded, request.now).await {
+                Ok(()) => tracing::info!(
+                    target: "audit",
+                    event = "grant.revoked",
+                    reason = "Superseded",
+                    client_id = grant.client_id,
+                    user = grant.user.id,
+                    grant = grant.name,
+                    address = request.address.map(tracing::field::display),
+                    "the user has more than {MAX_GRANTS} grants with this client, and the oldest ends"
+                ),
+                Err(error) => {
+                    tracing::warn!(grant = grant.name, error = chain(&error), "a grant beyond the limit could not be revoked");
+                }
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Grants and registrations on one machine: in memory, and, for `portcullis dev`, in a folder too.
 //!
-//! The folder holds `grants/NAME.json` and `clients/NAME.json`, the same custom resources that a cluster would keep.
+//! The folder holds `grants/NAME.json` and `clients/NAME.json`, the same custom resources that a cluster would keep, and
+//! `assertions/NAME.json` for each assertion that a client used.
 //! Deleting a grant's file by hand takes the consent back: a file watch notices, so that no request has to look at the
 //! disk. What has ended is collected at the next start and whenever something new is kept.
 
 mod folder;
+mod marks;
 mod shelf;
 
 use super::objects::{self, Registered};
@@ -18,12 +20,14 @@ use crate::{
     oauth::{
         client::{Client, ClientError, NewRegistration, Registrations},
         grant::{Grant, Grants, GrantsError, Known},
+        single_use::{Mark, SingleUse},
     },
 };
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use marks::Marks;
 use shelf::{Put, Shelf};
 use std::{
     fmt, io,
@@ -59,6 +63,7 @@ pub struct Local {
 struct Inner {
     grants: Mutex<Shelf<OAuthGrant>>,
     clients: Mutex<Shelf<OAuthClient>>,
+    assertions: Mutex<Marks>,
     known: Index<Grant>,
     registered: Index<Registered>,
     on_disk: bool,
@@ -69,7 +74,7 @@ impl Local {
     /// In memory only.
     #[must_use]
     pub fn memory(clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), clock)), _watcher: None }
+        Self { inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), Marks::default(), clock)), _watcher: None }
     }
 
     /// In a folder, which is made if it is not there. It belongs to one endpoint and to one process at a time.
@@ -87,7 +92,8 @@ impl Local {
         let path = folder.join("grants");
         let grants = Shelf::open(&path).map_err(failed)?;
         let clients = Shelf::open(&folder.join("clients")).map_err(failed)?;
-        let inner = Arc::new(Inner::new(grants, clients, clock));
+        let assertions = Marks::open(&folder.join("assertions")).map_err(failed)?;
+        let inner = Arc::new(Inner::new(grants, clients, assertions, clock));
         let unwatched = |error| LocalError::Watch(path.clone(), error);
         let mut watcher = notify::recommended_watcher({
             let inner = Arc::clone(&inner);
@@ -128,7 +134,12 @@ impl Local {
 }
 
 impl Inner {
-    fn new(grants: Shelf<OAuthGrant>, clients: Shelf<OAuthClient>, clock: Arc<dyn Clock>) -> Self {
+    fn new(
+        grants: Shelf<OAuthGrant>,
+        clients: Shelf<OAuthClient>,
+        assertions: Marks,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let (known, registered) = (Index::default(), Index::default());
         for object in grants.all() {
             known.told(objects::grant(object.clone()));
@@ -137,7 +148,8 @@ impl Inner {
             registered.told(client);
         }
         let on_disk = grants.on_disk();
-        Self { grants: Mutex::new(grants), clients: Mutex::new(clients), known, registered, on_disk, clock }
+        let (grants, clients, assertions) = (Mutex::new(grants), Mutex::new(clients), Mutex::new(assertions));
+        Self { grants, clients, assertions, known, registered, on_disk, clock }
     }
 
     fn grants(&self) -> MutexGuard<'_, Shelf<OAuthGrant>> {
@@ -288,6 +300,18 @@ impl Grants for Local {
         }
         // The place learns of it with the next write: a request does not wait for a disk.
         self.inner.known.amend(name, |grant| Grant { last_used: Some(now), ..grant.clone() });
+    }
+}
+
+#[async_trait]
+impl SingleUse for Local {
+    async fn consume(&self, mark: &Mark) -> Result<(), GrantsError> {
+        let Mark { name, until, .. } = mark.clone();
+        let added = self.write(move |inner| {
+            let mut assertions = inner.assertions.lock().unwrap_or_else(PoisonError::into_inner);
+            assertions.add(&name, until, inner.clock.now())
+        });
+        if added.await.map_err(unavailable)? { Ok(()) } else { Err(GrantsError::Exists) }
     }
 }
 
