@@ -10,7 +10,11 @@ use crate::api::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt::Debug,
+    sync::Arc,
+};
 
 /// One user's consent to one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +87,9 @@ pub trait Grants: SingleUse + Debug + Send + Sync {
 
     /// All of a user's, from memory, in any order; revoked and expired ones too.
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>>;
+
+    /// The clients with a grant that counts at `now`, from memory.
+    fn clients(&self, now: Timestamp) -> HashSet<String>;
 
     /// At the place itself.
     async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError>;

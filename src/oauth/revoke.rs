@@ -63,7 +63,7 @@ impl AuthorizationServer {
                 Known::Gone => None,
                 Known::Unknown => self.find_at_store(presented.grant(), now).await?,
             };
-            let Some(grant) = grant.filter(|grant| presented.belongs_to(grant)) else { return Ok(None) };
+            let Some(grant) = grant.filter(|grant| self.refresh.belongs(&presented, grant)) else { return Ok(None) };
             return if grant.client_id == client_id { Ok(Some(grant.name.clone())) } else { Err(FOREIGN) };
         }
         match self.tokens.verify(token, now) {

@@ -66,6 +66,8 @@ pub struct AuthorizationServer {
     /// Grants that the store does not have.
     pub(super) missing: Misses,
     pub(super) registrar: Arc<Registrar>,
+    /// Held while a client registers.
+    pub(super) registering: tokio::sync::Mutex<()>,
 }
 
 impl AuthorizationServer {
@@ -105,6 +107,7 @@ impl AuthorizationServer {
             fresh: FreshGrants::default(),
             missing: Misses::default(),
             registrar,
+            registering: tokio::sync::Mutex::default(),
         })
     }
 
@@ -130,12 +133,6 @@ impl AuthorizationServer {
     #[must_use]
     pub fn registrations(&self) -> &Arc<dyn Registrations> {
         &self.registrations
-    }
-
-    /// What makes the ids of clients that register themselves.
-    #[must_use]
-    pub fn registrar(&self) -> &Registrar {
-        &self.registrar
     }
 
     /// What clients published of themselves.

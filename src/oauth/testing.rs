@@ -31,7 +31,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     future::pending,
     sync::{
         Arc, LazyLock,
@@ -89,6 +89,10 @@ impl Grants for Seen {
 
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {
         self.place.of_user(user_id)
+    }
+
+    fn clients(&self, now: Timestamp) -> HashSet<String> {
+        self.place.clients(now)
     }
 
     async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError> {

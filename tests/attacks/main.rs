@@ -19,10 +19,12 @@ mod forge;
 mod log;
 mod stage;
 
+mod assertion;
 mod browser;
 mod client;
 mod code;
 mod consent;
+mod flood;
 mod header;
 mod introspection;
 mod issuer;

@@ -104,17 +104,17 @@ async fn guesses_with_the_name_of_a_grant() {
     let (secret, mac) = ("A".repeat(43), "A".repeat(43));
     let grant = &tokens.grant;
     for guess in [
-        format!("prt1.{grant}.0.{secret}.{mac}"),
-        format!("prt1.{grant}.1.{secret}.{mac}"),
-        format!("prt1.{grant}.0.{}.{}", parts[3], parts[4]),
-        format!("prt1.{grant}.2.{}.{}", parts[3], parts[4]),
-        format!("prt1.{grant}.1.{}.{mac}", parts[3]),
-        format!("prt1.{grant}.1.{secret}.{}", parts[4]),
-        format!("prt1.{grant}.-1.{}.{}", parts[3], parts[4]),
-        format!("prt1.{grant}.01.{}.{}", parts[3], parts[4]),
-        format!("prt1.{grant}.9223372036854775807.{secret}.{mac}"),
-        format!("prt1.g-000000000000000000000000.1.{}.{}", parts[3], parts[4]),
-        format!("prt1.{grant}"),
+        format!("prt2.{grant}.0.{secret}.{mac}"),
+        format!("prt2.{grant}.1.{secret}.{mac}"),
+        format!("prt2.{grant}.0.{}.{}", parts[3], parts[4]),
+        format!("prt2.{grant}.2.{}.{}", parts[3], parts[4]),
+        format!("prt2.{grant}.1.{}.{mac}", parts[3]),
+        format!("prt2.{grant}.1.{secret}.{}", parts[4]),
+        format!("prt2.{grant}.-1.{}.{}", parts[3], parts[4]),
+        format!("prt2.{grant}.01.{}.{}", parts[3], parts[4]),
+        format!("prt2.{grant}.9223372036854775807.{secret}.{mac}"),
+        format!("prt2.g-000000000000000000000000.1.{}.{}", parts[3], parts[4]),
+        format!("prt2.{grant}"),
     ] {
         assert_eq!(stage.refresh(&guess, &[]).await.error(), "invalid_grant", "{guess}");
     }
@@ -226,7 +226,7 @@ async fn a_grant_written_by_hand_with_a_chosen_hash() {
     let own = [("client_id", "backend"), ("client_secret", SECRET)];
     let honest = stage.redeem(&stage.code(&[("client_id", "backend")]).await, &own).await.tokens();
     let (name, part) = ("g-0123456789abcdef01234567", URL_SAFE_NO_PAD.encode([7; 32]));
-    let token = format!("prt1.{name}.0.{part}.{part}");
+    let token = format!("prt2.{name}.0.{part}.{part}");
     let hash = Sha256::digest(format!("portcullis refresh token\0{token}"));
     let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let model = stage.state.read(&honest.grant).await.unwrap().unwrap();
@@ -240,6 +240,25 @@ async fn a_grant_written_by_hand_with_a_chosen_hash() {
     assert_eq!(stage.post("/revoke", &form).await.status, 200);
     assert!(stage.counts(name), "a token that was not made here revokes nothing");
     assert_eq!(stage.refresh(&honest.refresh, &own).await.status, 200);
+    stage.stop().await;
+}
+
+/// Somebody writes an `OAuthGrant` of the name of their own grant and with the hash of their own refresh token, but for
+/// another user → the genuine token is refused: it is bound to its client and user.
+#[tokio::test]
+async fn a_grant_written_by_hand_for_another_user() {
+    let stage = Stage::start().await;
+    let tokens = stage.tokens().await;
+    // Another store of the same endpoint: there the grant is what its author likes.
+    let other = Stage::with(|setup| setup.config.url = stage.config.url.clone()).await;
+    let own = stage.state.read(&tokens.grant).await.unwrap().unwrap();
+    let mut forged = Grant::clone(&own);
+    forged.user.id = "local:bob".to_owned();
+    other.state.create(forged).await.unwrap();
+    assert_eq!(other.refresh(&tokens.refresh, &[]).await.error(), "invalid_grant");
+    assert!(other.counts(&tokens.grant));
+    assert_eq!(stage.refresh(&tokens.refresh, &[]).await.status, 200);
+    other.stop().await;
     stage.stop().await;
 }
 

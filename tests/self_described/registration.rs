@@ -16,7 +16,7 @@ fn policy(max_clients: u32) -> ClientPolicy {
 }
 
 fn cursor() -> Value {
-    json!({"client_name": "Cur\u{202e}sor", "token_endpoint_auth_method": "none",
+    json!({"client_name": "Cursor", "token_endpoint_auth_method": "none",
         "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
         "redirect_uris": ["cursor://anysphere.cursor-mcp/oauth/callback",
             "https://www.cursor.com/agents/mcp/oauth/callback", "http://localhost:8787/callback"]})

@@ -5,9 +5,9 @@ mod callbacks;
 pub mod document;
 mod fetched;
 mod keys;
-mod name;
 pub mod registrar;
 pub mod registration;
+pub mod room;
 
 pub use keys::ALGORITHMS;
 
@@ -31,6 +31,9 @@ use std::{
 
 /// Longer ids are nobody's: that of a metadata document is a URL.
 pub const MAX_CLIENT_ID: usize = 2048;
+
+/// As many characters as an `OAuthClient`'s `displayName` may have. What a client calls itself is cut to as many.
+const MAX_NAME: usize = 64;
 
 /// What clients publish of themselves, fetched and kept for a while. Outlives reloads of the configuration.
 pub struct Published {

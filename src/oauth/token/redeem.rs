@@ -8,6 +8,7 @@ use crate::{
         code::Code,
         grant::{self, GrantsError, Known},
         pkce,
+        refresh::Owner,
     },
 };
 use rand::CryptoRng;
@@ -91,7 +92,9 @@ impl AuthorizationServer {
         if scopes.is_empty() {
             return Err(OAuthError::InvalidGrant("the client may no longer have what the user allowed"));
         }
-        let refresh = if client.grants.contains(&Grant::RefreshToken) { self.refresh.first(&name, rng) } else { None };
+        let owner = Owner { client_id: &code.consent.client_id, user_id: &code.consent.user.id };
+        let refresh =
+            if client.grants.contains(&Grant::RefreshToken) { self.refresh.first(&name, owner, rng) } else { None };
         let grant = grant::Grant {
             name,
             client_id: code.consent.client_id.clone(),

@@ -70,7 +70,7 @@ impl AuthorizationServer {
         presented: &Presented,
         grant: &grant::Grant,
     ) -> Result<BTreeSet<Scope>, OAuthError> {
-        if grant.client_id != request.client_id() || !presented.belongs_to(grant) {
+        if grant.client_id != request.client_id() || !self.refresh.belongs(presented, grant) {
             return Err(Invalid::Unknown.into());
         }
         if !self.users.still_known(&grant.user.id) {

@@ -18,7 +18,7 @@ use crate::{
     },
     mirror::{Found, Index},
     oauth::{
-        client::{Client, ClientError, NewRegistration, Registrations},
+        client::{Client, ClientError, Held, NewRegistration, Registrations},
         grant::{Grant, Grants, GrantsError, Known},
         single_use::{Mark, SingleUse},
     },
@@ -30,6 +30,7 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use marks::Marks;
 use shelf::{Put, Shelf};
 use std::{
+    collections::HashSet,
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -243,6 +244,10 @@ impl Grants for Local {
         self.inner.known.of_user(user_id)
     }
 
+    fn clients(&self, now: Timestamp) -> HashSet<String> {
+        objects::clients(&self.inner.known, now)
+    }
+
     async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError> {
         let name = name.to_owned();
         self.write(move |inner| inner.change(&name, |_| false)).await.map_err(unavailable)
@@ -324,8 +329,8 @@ impl Registrations for Local {
         }
     }
 
-    fn count(&self, now: Timestamp) -> usize {
-        self.inner.registered.count(|registered| registered.client.counts(now))
+    fn held(&self, now: Timestamp) -> Vec<Held> {
+        objects::held(&self.inner.registered, now)
     }
 
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {
@@ -346,5 +351,15 @@ impl Registrations for Local {
             Ok(Arc::clone(&inner.registered.answered(registered).client))
         });
         created.await.map_err(|error| ClientError::Unavailable(Box::new(error)))
+    }
+
+    async fn remove(&self, client_id: &str) -> Result<(), ClientError> {
+        let name = client_id.to_owned();
+        let removed = self.write(move |inner| {
+            inner.clients().remove(&name)?;
+            inner.registered.removed(&name, None, inner.clock.now());
+            Ok(())
+        });
+        removed.await.map_err(|error| ClientError::Unavailable(Box::new(error)))
     }
 }
