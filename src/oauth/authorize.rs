@@ -269,15 +269,15 @@ impl AuthorizationServer {
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<String, ApproveError> {
-        if !matches!(self.grants.find(&ticket.grant_name()), Known::Unknown) {
-            return Err(ApproveError::Answered);
-        }
         if chosen.is_empty() {
             return Err(ApproveError::Nothing);
         }
         let shown = &request.scopes | &self.already_granted(&user.id, &request.client_id, now);
         if !chosen.is_subset(&shown) {
             return Err(ApproveError::Beyond);
+        }
+        if !matches!(self.grants.find(&ticket.grant_name()), Known::Unknown) {
+            return Err(ApproveError::Answered);
         }
         let consent = Consent {
             client_id: request.client_id.clone(),

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use jiff::Timestamp;
 use portcullis::{
+    ambient::Clock as _,
     oauth::{
         client::{Client, ClientError, Held, NewRegistration, Registrations},
         clients::registrar::Registrar,
