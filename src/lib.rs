@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod agent;
 pub mod ambient;
 pub mod api;
+pub mod audit;
 pub mod chain;
 pub mod cli;
 pub mod config;

@@ -5,6 +5,7 @@
 use portcullis::{
     ambient::{SystemClock, rng},
     api::{Preset, Scope},
+    audit,
     tools::{Definition, Effect, Registry},
     workspaces::local::{LocalOptions, LocalWorkspaces},
 };
@@ -129,6 +130,51 @@ fn every_attack_is_in_the_table() {
         fs::write(path, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
     } else {
         assert!(written == made, "docs/attacks.md is not what tests/attacks says; see the comment in it");
+    }
+}
+
+/// The tables of `docs/audit.md`, from the schema of the events.
+fn audit_events() -> String {
+    let mut text = String::new();
+    for (title, source) in [
+        ("Events of requests", audit::Source::Request),
+        ("Events of the operator and of background tasks", audit::Source::Background),
+    ] {
+        write!(text, "## {title}\n\n| Event | What happened | Fields |\n|---|---|---|\n").unwrap();
+        for event in audit::Event::SCHEMA.iter().filter(|event| event.source == source) {
+            let names = event.fields.iter().map(|field| {
+                let mark = if field.optional { "?" } else { "" };
+                format!("`{}{mark}`", field.name)
+            });
+            let (names, doc) = (names.collect::<Vec<_>>().join(", "), event.doc.concat());
+            writeln!(text, "| `{}` |{doc} | {names} |", event.name).unwrap();
+        }
+        text.push('\n');
+    }
+    text.push_str("## Fields\n\n| Field | Type | Meaning |\n|---|---|---|\n");
+    for (name, meaning) in audit::FIELDS {
+        let mut fields = audit::Event::SCHEMA.iter().flat_map(|event| event.fields);
+        let kind = fields.find(|field| field.name == *name).map_or("string", |field| field.kind);
+        writeln!(text, "| `{name}` | {kind} | {meaning} |").unwrap();
+    }
+    text.push('\n');
+    text
+}
+
+#[test]
+fn every_audit_event_is_in_the_table() {
+    const BEGIN: &str =
+        "<!-- Generated from src/audit/event.rs by: UPDATE_AUDIT=1 cargo test --test docs audit -->\n\n";
+    const END: &str = "<!-- End of the generated part -->\n";
+    let made = audit_events();
+    let document = read("docs/audit.md");
+    let (before, rest) = document.split_once(BEGIN).unwrap();
+    let (written, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE_AUDIT").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/audit.md");
+        fs::write(path, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
+    } else {
+        assert!(written == made, "docs/audit.md is not what the events say; see the comment in it");
     }
 }
 

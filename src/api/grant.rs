@@ -5,7 +5,7 @@
 //! backups leave statuses out.
 
 use super::{Scope, client::EndpointRef};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,17 @@ pub enum RevocationReason {
     RefreshTokenReplayed,
     /// The user connected the client again, more often than one user may: this was the oldest of its grants.
     Superseded,
+}
+
+/// How long a revoked grant is kept, so that people see why it ended.
+pub const KEEP_REVOKED: SignedDuration = SignedDuration::from_hours(1);
+
+impl Revocation {
+    /// Whether the grant was revoked so long ago that it is deleted.
+    #[must_use]
+    pub fn is_old(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) >= KEEP_REVOKED
+    }
 }
 
 /// What servers noticed.

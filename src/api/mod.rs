@@ -20,6 +20,7 @@ pub mod scope;
 mod structural;
 pub mod template;
 pub mod validation;
+pub mod version;
 pub mod workspace;
 
 pub use client::{ClientType, Grant, OAuthClient, OAuthClientSpec, OAuthClientStatus};

@@ -17,4 +17,5 @@ pub const ALLOWED_HEADERS: [&str; 8] = [
 ];
 
 /// The response headers that a page may read.
-pub const EXPOSED_HEADERS: [&str; 4] = ["WWW-Authenticate", "Retry-After", "Location", "Mcp-Session-Id"];
+pub const EXPOSED_HEADERS: [&str; 5] =
+    ["WWW-Authenticate", "Retry-After", "Location", "Mcp-Session-Id", "X-Request-Id"];

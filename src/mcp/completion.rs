@@ -3,6 +3,7 @@
 
 use super::prompts;
 use crate::{
+    audit::RequestContext,
     oauth::Caller,
     tools::{Call, Lookup, Registry},
 };
@@ -15,6 +16,7 @@ pub(super) async fn complete(
     request: &CompleteRequestParams,
     tools: &Registry,
     caller: &Arc<Caller>,
+    from: RequestContext,
 ) -> CompletionInfo {
     let (name, typed) = (request.argument.name.as_str(), request.argument.value.as_str());
     let known = match &request.r#ref {
@@ -23,15 +25,15 @@ pub(super) async fn complete(
         _ => false,
     };
     let mut values = match name {
-        "workspace" if known => workspaces(typed, tools, caller).await,
+        "workspace" if known => workspaces(typed, tools, caller, from).await,
         "workspaces" if known => {
             // Several, parted by commas: the last one is being typed.
             let (before, last) = typed.rsplit_once(',').map_or(("", typed), |(before, last)| (before, last));
-            let names = workspaces(last.trim_start(), tools, caller).await;
+            let names = workspaces(last.trim_start(), tools, caller, from).await;
             let separator = if before.is_empty() { "" } else { ", " };
             names.into_iter().map(|name| format!("{before}{separator}{name}")).collect()
         }
-        "template" if known => names("list_templates", json!({}), "templates", typed, tools, caller).await,
+        "template" if known => names("list_templates", json!({}), "templates", typed, tools, caller, from).await,
         _ => Vec::new(),
     };
     let more = values.len() > CompletionInfo::MAX_VALUES;
@@ -41,12 +43,12 @@ pub(super) async fn complete(
     info
 }
 
-async fn workspaces(typed: &str, tools: &Registry, caller: &Arc<Caller>) -> Vec<String> {
+async fn workspaces(typed: &str, tools: &Registry, caller: &Arc<Caller>, from: RequestContext) -> Vec<String> {
     let mut arguments = json!({"limit": CompletionInfo::MAX_VALUES});
     if !typed.is_empty() {
         arguments["query"] = typed.into();
     }
-    names("list_workspaces", arguments, "workspaces", typed, tools, caller).await
+    names("list_workspaces", arguments, "workspaces", typed, tools, caller, from).await
 }
 
 /// The names in the member `list` of what a tool answers; none where it does not.
@@ -57,13 +59,14 @@ async fn names(
     typed: &str,
     tools: &Registry,
     caller: &Arc<Caller>,
+    from: RequestContext,
 ) -> Vec<String> {
     let Lookup::Found(tool) = tools.lookup(tool, caller) else { return Vec::new() };
     let arguments = match arguments {
         Value::Object(arguments) => arguments,
         _ => Map::new(),
     };
-    let call = Call { caller: Arc::clone(caller), progress: None };
+    let call = Call { caller: Arc::clone(caller), from, progress: None };
     let Ok(answer) = tool.call(arguments, call).await else { return Vec::new() };
     let answer = answer.into_json();
     let items = answer.get(list).and_then(Value::as_array).into_iter().flatten();

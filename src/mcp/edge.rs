@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     api::Scope,
+    audit::{Event, RequestContext},
     config::{PublicUrl, ServerConfig},
     oauth::{
         Caller,
@@ -186,6 +187,15 @@ impl<O: Offer> Endpoint<O> {
             && let Some(needed) = self.offer.missing_scope(target, &caller)
         {
             let resource = Resource::of(&parts.extensions, &self.url);
+            Event::ScopeRefused {
+                from: &RequestContext::of(&parts.extensions),
+                tool: target.tool(),
+                scope: needed,
+                client_id: &caller.client_id,
+                user: &caller.subject,
+                grant: caller.grant.as_deref(),
+            }
+            .emit();
             return Err(step_up(target, needed, message.id.clone(), &caller, resource));
         }
 

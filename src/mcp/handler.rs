@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     api::Scope,
+    audit,
     config::Limits,
     oauth::Caller,
     tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError},
@@ -126,6 +127,12 @@ fn caller(context: &RequestContext<RoleServer>) -> Result<(Arc<Caller>, bool), E
     Ok((caller, events.is_some_and(|events| events.0)))
 }
 
+/// The id and the client address of the HTTP request.
+fn from(context: &RequestContext<RoleServer>) -> audit::RequestContext {
+    let parts = context.extensions.get::<http::request::Parts>();
+    parts.map_or(audit::RequestContext::UNKNOWN, |parts| audit::RequestContext::of(&parts.extensions))
+}
+
 /// A tool as `tools/list` has it.
 fn listed(definition: &Definition) -> Tool {
     Tool::new(definition.name, definition.description, Arc::clone(&definition.input_schema))
@@ -220,7 +227,8 @@ impl ServerHandler for Handler {
             return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
         };
         let token = events.then(|| context.meta.get_progress_token()).flatten();
-        let call = Call { caller, progress: token.map(|token| Notifications::to(context.peer.clone(), token)) };
+        let progress = token.map(|token| Notifications::to(context.peer.clone(), token));
+        let call = Call { caller, from: from(&context), progress };
         tokio::select! {
             outcome = tool.call(request.arguments.unwrap_or_default(), call) => Ok(result(outcome).into()),
             // The client has gone. Dropping the call ends what it started.
@@ -255,7 +263,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let (caller, _) = caller(&context)?;
-        let page = resources::list(request.and_then(|request| request.cursor), &self.tools, &caller).await?;
+        let cursor = request.and_then(|request| request.cursor);
+        let page = resources::list(cursor, &self.tools, &caller, from(&context)).await?;
         Ok(page.with_ttl_ms(NOW_MS).with_cache_scope(CacheScope::Private))
     }
 
@@ -278,7 +287,7 @@ impl ServerHandler for Handler {
     ) -> Result<ReadResourceResponse, ErrorData> {
         let (caller, _) = caller(&context)?;
         tokio::select! {
-            result = resources::read(&request.uri, &self.tools, &caller) => {
+            result = resources::read(&request.uri, &self.tools, &caller, from(&context)) => {
                 Ok(result?.with_ttl_ms(NOW_MS).with_cache_scope(CacheScope::Private).into())
             }
             () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
@@ -291,7 +300,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         let (caller, _) = caller(&context)?;
-        Ok(CompleteResult::new(completion::complete(&request, &self.tools, &caller).await))
+        Ok(CompleteResult::new(completion::complete(&request, &self.tools, &caller, from(&context)).await))
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

@@ -22,6 +22,16 @@ pub enum Target<'a> {
     Resource(&'a str),
 }
 
+impl<'a> Target<'a> {
+    /// The name of the tool. Only of use where [`Offer::missing_scope`] knows the tool: clients make up others.
+    pub(super) fn tool(self) -> Option<&'a str> {
+        match self {
+            Self::Tool(name) => Some(name),
+            Self::Prompt(_) | Self::Resource(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Target<'_> {
     /// For headers too: a URI that a client made up stays out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@ use super::refused;
 use crate::{
     agent::protocol::FailureKind,
     api::Scope,
+    audit::RequestContext,
     oauth::Caller,
     tools::{Call, Lookup, Registry, ToolError},
     workspaces,
@@ -89,6 +90,7 @@ pub(super) async fn list(
     cursor: Option<String>,
     tools: &Registry,
     caller: &Arc<Caller>,
+    from: RequestContext,
 ) -> Result<ListResourcesResult, ErrorData> {
     let (Lookup::Found(list), Lookup::Found(_)) =
         (tools.lookup(LIST_WORKSPACES, caller), tools.lookup(LIST_FILES, caller))
@@ -100,7 +102,7 @@ pub(super) async fn list(
         arguments["cursor"] = cursor.into();
     }
     let arguments = arguments.as_object().cloned().unwrap_or_default();
-    let call = Call { caller: Arc::clone(caller), progress: None };
+    let call = Call { caller: Arc::clone(caller), from, progress: None };
     let page = list.call(arguments, call).await.map_err(|error| failure(&error, ""))?.into_json();
     let home = |workspace: &Value| {
         let text = |member: &str| workspace.get(member).and_then(Value::as_str);
@@ -120,7 +122,12 @@ pub(super) async fn list(
 }
 
 /// What is there.
-pub(super) async fn read(uri: &str, tools: &Registry, caller: &Arc<Caller>) -> Result<ReadResourceResult, ErrorData> {
+pub(super) async fn read(
+    uri: &str,
+    tools: &Registry,
+    caller: &Arc<Caller>,
+    from: RequestContext,
+) -> Result<ReadResourceResult, ErrorData> {
     let unknown = || {
         let text = format!("there is no resource {uri:?}; they are {SCHEME}NAME/PATH");
         ErrorData::resource_not_found(text, Some(json!({"uri": uri})))
@@ -128,7 +135,7 @@ pub(super) async fn read(uri: &str, tools: &Registry, caller: &Arc<Caller>) -> R
     let place = Place::of(uri).ok_or_else(unknown)?;
     let Lookup::Found(tool) = tools.lookup(place.tool(), caller) else { return Err(unknown()) };
     let is_folder = place.is_folder();
-    let call = Call { caller: Arc::clone(caller), progress: None };
+    let call = Call { caller: Arc::clone(caller), from, progress: None };
     let found = tool.call(place.arguments(), call).await.map_err(|error| failure(&error, uri))?.into_json();
     let text = |member: &str| found.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
     let content = if is_folder {

@@ -2,13 +2,27 @@
 //!
 //! A watch tells of a write some time after it was made, and the answer to a write may come after the watch told of
 //! the next one. So every thing carries its version, and older news is dropped, for deleted names too.
+//!
+//! Work that grows with the number of things is done in steps, and the lock is released between two of them: a relist
+//! and the expiry of many tombstones at once do not hold up requests.
 
+use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 use tokio::sync::watch;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+/// The most entries that are visited under one hold of the write lock. Every request needs the lock.
+const STEP: usize = 256;
+/// How many expired tombstones a removal drops: more than it adds, so that their number falls.
+const EXPIRE_PER_REMOVAL: usize = 4;
 
 /// How long the name of a deleted thing is remembered: longer than any authorization code or answer is under way.
 const REMEMBER_GONE: SignedDuration = SignedDuration::from_mins(10);
@@ -47,15 +61,29 @@ pub struct Index<T> {
 
 #[derive(Debug)]
 struct Inner<T> {
-    here: HashMap<String, Slot<T>>,
+    /// Numbered, so that a sweep can be interrupted.
+    here: IndexMap<Arc<str>, Slot<T>>,
     /// By user; then by order and name.
     users: HashMap<String, BTreeMap<(String, String), Arc<T>>>,
-    /// The version of which no more is to be believed.
-    gone: HashMap<String, u64>,
-    /// In the order of deletion.
-    gone_at: VecDeque<(Timestamp, String)>,
+    gone: HashMap<Arc<str>, Tombstone>,
+    /// In the order of deletion. A name that was deleted again has an entry for each time.
+    gone_at: VecDeque<(Timestamp, Arc<str>)>,
     /// Counts lists.
     list: u64,
+    /// How many entries were visited under this hold of the lock.
+    #[cfg(test)]
+    visited: usize,
+    #[cfg(test)]
+    most_visited: usize,
+}
+
+/// The name of a deleted thing.
+#[derive(Debug)]
+struct Tombstone {
+    /// Versions up to this one are old news.
+    version: u64,
+    /// When it was last deleted.
+    at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -70,11 +98,15 @@ struct Slot<T> {
 impl<T> Default for Index<T> {
     fn default() -> Self {
         let inner = Inner {
-            here: HashMap::new(),
+            here: IndexMap::new(),
             users: HashMap::new(),
             gone: HashMap::new(),
             gone_at: VecDeque::new(),
             list: 0,
+            #[cfg(test)]
+            visited: 0,
+            #[cfg(test)]
+            most_visited: 0,
         };
         Self { inner: RwLock::new(inner), changed: watch::Sender::default() }
     }
@@ -158,20 +190,37 @@ impl<T: Entry> Index<T> {
     /// It has told of all. What it did not tell of is gone. Returns the names that only an answer told of meanwhile:
     /// whether they were made after the list or deleted before it, only the place can say.
     pub fn list_ends(&self, now: Timestamp) -> Vec<String> {
-        self.change(|inner| {
-            let list = inner.list;
-            let old: Vec<String> =
-                inner.here.iter().filter(|(_, slot)| slot.list < list).map(|(name, _)| name.clone()).collect();
-            for name in old {
-                inner.remove(&name, None, now);
-            }
-            inner.here.iter().filter(|(_, slot)| !slot.told).map(|(name, _)| name.clone()).collect()
-        })
+        let mut doubtful = Vec::new();
+        let mut next = Some(usize::MAX);
+        while let Some(end) = next {
+            next = self.change(|inner| inner.sweep(end, now, &mut doubtful));
+        }
+        doubtful
+    }
+
+    /// Forgets names that were deleted long ago. Removals do so too, but there may be none for long.
+    pub fn forget(&self, now: Timestamp) {
+        while self.hold(|inner| inner.expire(now, STEP)) {}
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut Inner<T>) -> R) -> R {
-        let result = change(&mut self.write());
+        let result = self.hold(change);
         self.changed.send_replace(());
+        result
+    }
+
+    /// One hold of the write lock.
+    fn hold<R>(&self, work: impl FnOnce(&mut Inner<T>) -> R) -> R {
+        let mut inner = self.write();
+        #[cfg(test)]
+        {
+            inner.visited = 0;
+        }
+        let result = work(&mut inner);
+        #[cfg(test)]
+        {
+            inner.most_visited = inner.most_visited.max(inner.visited);
+        }
         result
     }
 
@@ -199,12 +248,12 @@ impl<T: Entry> Inner<T> {
             self.link(&thing);
             return thing;
         }
-        if self.gone.get(name).is_some_and(|gone| thing.version() <= *gone) {
+        if self.gone.get(name).is_some_and(|gone| thing.version() <= gone.version) {
             return thing;
         }
         self.gone.remove(name);
         self.link(&thing);
-        self.here.insert(name.to_owned(), Slot { thing: Arc::clone(&thing), list: self.list, told });
+        self.here.insert(name.into(), Slot { thing: Arc::clone(&thing), list: self.list, told });
         thing
     }
 
@@ -235,168 +284,72 @@ impl<T: Entry> Inner<T> {
     }
 
     fn remove(&mut self, name: &str, version: Option<u64>, now: Timestamp) {
+        self.bury(name, version, now);
+        self.expire(now, EXPIRE_PER_REMOVAL);
+    }
+
+    fn bury(&mut self, name: &str, version: Option<u64>, now: Timestamp) {
         let known = self.here.get(name).map(|slot| slot.thing.version());
         if version.is_some_and(|version| known.is_some_and(|known| version < known)) {
             return;
         }
-        if let Some(slot) = self.here.remove(name) {
-            self.unlink(&slot.thing);
-        }
+        let name = match self.here.swap_remove_entry(name) {
+            Some((name, slot)) => {
+                self.unlink(&slot.thing);
+                name
+            }
+            None => name.into(),
+        };
         let version = version.or(known).unwrap_or_default();
-        let gone = self.gone.entry(name.to_owned()).or_default();
-        *gone = version.max(*gone);
-        self.gone_at.push_back((now, name.to_owned()));
-        while let Some((at, _)) = self.gone_at.front()
-            && now.duration_since(*at) > REMEMBER_GONE
-            && let Some((_, name)) = self.gone_at.pop_front()
-        {
-            // Deleted, made and deleted again: its later entry is still in the queue, and forgetting early would be
-            // wrong, so look whether there is one.
-            if !self.gone_at.iter().any(|(_, later)| *later == name) {
+        let gone = self.gone.entry(Arc::clone(&name)).or_insert(Tombstone { version, at: now });
+        gone.version = version.max(gone.version);
+        gone.at = now;
+        self.gone_at.push_back((now, name));
+    }
+
+    /// Drops at most `most` entries of names that were deleted long ago. Returns whether there may be more.
+    fn expire(&mut self, now: Timestamp, most: usize) -> bool {
+        for _ in 0..most {
+            #[cfg(test)]
+            {
+                self.visited += 1;
+            }
+            let is_old = |(at, _): &mut (Timestamp, _)| now.duration_since(*at) > REMEMBER_GONE;
+            let Some((at, name)) = self.gone_at.pop_front_if(is_old) else { return false };
+            // Not if it was deleted again since: a later entry stands for that.
+            if self.gone.get(&name).is_some_and(|gone| gone.at <= at) {
                 self.gone.remove(&name);
             }
         }
+        true
+    }
+
+    /// Looks at the things with the numbers from `end - STEP` to `end`: removes those that the list did not tell of, and
+    /// collects the doubtful ones. Returns where to go on; `None`: there is no more.
+    ///
+    /// From the last to the first, since a removal moves the last thing to the place of the removed one: so what was not
+    /// looked at yet stays below `end`, whatever happens between two steps.
+    fn sweep(&mut self, end: usize, now: Timestamp, doubtful: &mut Vec<String>) -> Option<usize> {
+        let end = end.min(self.here.len());
+        let begin = end.saturating_sub(STEP);
+        for index in (begin..end).rev() {
+            #[cfg(test)]
+            {
+                self.visited += 1;
+            }
+            let Some((name, slot)) = self.here.get_index(index) else { continue };
+            if slot.list < self.list {
+                let name = Arc::clone(name);
+                self.bury(&name, None, now);
+            } else if !slot.told {
+                doubtful.push((**name).to_owned());
+            }
+        }
+        self.expire(now, STEP);
+        (begin > 0).then_some(begin)
     }
 }
 
 fn place<T: Entry>(thing: &T) -> (String, String) {
     (thing.order().to_owned(), thing.name().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug)]
-    struct Thing(&'static str, u64);
-
-    impl Entry for Thing {
-        fn name(&self) -> &str {
-            self.0
-        }
-        fn version(&self) -> u64 {
-            self.1
-        }
-        fn user(&self) -> Option<&str> {
-            Some("ann")
-        }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn version(index: &Index<Thing>, name: &str) -> Result<u64, &'static str> {
-        match index.find(name) {
-            Found::Here(thing) => Ok(thing.version()),
-            Found::Gone => Err("gone"),
-            Found::Unknown => Err("unknown"),
-        }
-    }
-
-    #[test]
-    fn older_news_is_dropped_whatever_order_it_comes_in() {
-        let index = Index::default();
-        assert_eq!(version(&index, "a"), Err("unknown"));
-        index.answered(Thing("a", 10));
-        assert_eq!(index.told(Thing("a", 9)).version(), 10);
-        index.told(Thing("a", 12));
-        assert_eq!(version(&index, "a"), Ok(12));
-        index.removed("a", Some(11), at(0));
-        assert_eq!(version(&index, "a"), Ok(12), "deleted, then made again, then told of the deletion");
-        index.removed("a", Some(13), at(0));
-        assert_eq!(version(&index, "a"), Err("gone"));
-        index.answered(Thing("a", 12));
-        assert_eq!(version(&index, "a"), Err("gone"), "a late answer does not bring it back");
-        assert!(index.of_user("ann").is_empty());
-        index.told(Thing("a", 14));
-        assert_eq!(version(&index, "a"), Ok(14), "made again");
-        assert_eq!(index.of_user("ann").len(), 1);
-    }
-
-    #[test]
-    fn an_answer_that_there_is_none_is_about_what_was_known_when_it_was_asked() {
-        let index = Index::default();
-        let asked = index.version("a");
-        index.answered(Thing("a", 10));
-        index.answered_none("a", asked, at(0));
-        assert_eq!(version(&index, "a"), Ok(10), "made while the answer was on its way");
-        let asked = index.version("a");
-        index.told(Thing("a", 12));
-        index.answered_none("a", asked, at(0));
-        assert_eq!(version(&index, "a"), Ok(12), "deleted and made again");
-        index.answered_none("a", index.version("a"), at(0));
-        assert_eq!(version(&index, "a"), Err("gone"));
-        index.answered_none("b", index.version("b"), at(0));
-        assert_eq!(version(&index, "b"), Err("unknown"));
-    }
-
-    #[test]
-    fn a_list_tells_what_is_gone_and_what_is_doubtful() {
-        let index = Index::default();
-        index.list_begins();
-        for name in ["stays", "goes"] {
-            index.told(Thing(name, 1));
-        }
-        assert!(index.list_ends(at(0)).is_empty());
-
-        index.list_begins();
-        index.told(Thing("stays", 1));
-        index.answered(Thing("new", 7));
-        assert_eq!(index.list_ends(at(0)), ["new"]);
-        assert_eq!(version(&index, "goes"), Err("gone"));
-        assert_eq!((version(&index, "stays"), version(&index, "new")), (Ok(1), Ok(7)));
-    }
-
-    #[test]
-    fn things_are_in_order_wherever_they_move() {
-        #[derive(Clone, Debug)]
-        struct Named(&'static str, u64, &'static str, &'static str);
-        impl Entry for Named {
-            fn name(&self) -> &str {
-                self.0
-            }
-            fn version(&self) -> u64 {
-                self.1
-            }
-            fn user(&self) -> Option<&str> {
-                Some(self.2)
-            }
-            fn order(&self) -> &str {
-                self.3
-            }
-        }
-        let index: Index<Named> = Index::default();
-        let names = |user: &str| index.of_user(user).iter().map(|thing| thing.0).collect::<Vec<_>>();
-        let mut changes = index.changes();
-        for named in [Named("a", 1, "ann", "z"), Named("b", 2, "ann", "m"), Named("c", 3, "ann", "m")] {
-            index.told(named);
-        }
-        assert!(changes.has_changed().unwrap());
-        changes.mark_unchanged();
-        assert_eq!(names("ann"), ["b", "c", "a"]);
-        index.told(Named("a", 4, "ann", "d"));
-        index.amend("b", |thing| Named(thing.0, thing.1, thing.2, "n"));
-        assert_eq!(names("ann"), ["a", "c", "b"], "renamed");
-        index.told(Named("c", 5, "bob", "m"));
-        assert_eq!((names("ann"), names("bob")), (vec!["a", "b"], vec!["c"]), "made anew by somebody else");
-        index.removed("c", None, at(0));
-        assert!(names("bob").is_empty());
-        assert!(changes.has_changed().unwrap());
-    }
-
-    #[test]
-    fn deleted_names_are_remembered_for_a_while() {
-        let index = Index::default();
-        index.told(Thing("a", 1));
-        index.removed("a", Some(2), at(0));
-        index.removed("b", None, at(300));
-        assert_eq!(version(&index, "a"), Err("gone"), "five minutes later");
-        index.removed("a", Some(3), at(500));
-        index.removed("c", None, at(700));
-        assert_eq!(version(&index, "a"), Err("gone"), "deleted twice");
-        index.removed("d", None, at(1200));
-        assert_eq!(version(&index, "a"), Err("unknown"));
-        assert_eq!(version(&index, "c"), Err("gone"));
-    }
 }

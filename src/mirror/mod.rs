@@ -15,15 +15,10 @@ pub(crate) use request::{RequestError, request};
 pub(crate) use times::{Keeper, Times};
 pub(crate) use watch::Watch;
 
+use crate::api::version::resource_version;
 use kube::Resource;
 
-/// `resourceVersion`s are numbers that grow: Kubernetes promises it since 1.35 (KEP-5504), and did so before.
-pub(crate) fn version(text: Option<&str>) -> u64 {
-    text.and_then(|text| text.parse().ok()).unwrap_or_default()
-}
-
-/// The name and the version of an object.
-pub(crate) fn identity<K: Resource>(object: &K) -> (String, u64) {
-    let metadata = object.meta();
-    (metadata.name.clone().unwrap_or_default(), version(metadata.resource_version.as_deref()))
+/// The name and the version of an object. `None`: the version cannot be compared, so the object does not count.
+pub(crate) fn identity<K: Resource>(object: &K) -> (String, Option<u64>) {
+    (object.meta().name.clone().unwrap_or_default(), resource_version(object).ok())
 }

@@ -6,7 +6,10 @@
 //! without a second source of truth.
 
 use super::Health;
-use crate::chain::chain;
+use crate::{
+    api::version::{IncomparableVersion, resource_version},
+    chain::chain,
+};
 use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Resource,
@@ -28,6 +31,8 @@ pub struct Watch<K> {
     events: BoxStream<'static, Result<Event<K>, watcher::Error>>,
     failing: bool,
     listing: Listing,
+    /// The first list had a version that cannot be compared: the server does not start with it.
+    refused: bool,
 }
 
 /// How far the first list is.
@@ -42,7 +47,12 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
     /// Of those that `selection` selects.
     pub fn new(api: Api<K>, selection: watcher::Config) -> Self {
         let config = selection.timeout(WATCH_SECONDS);
-        Self { events: watcher(api, config).backoff(Retry::default()).boxed(), failing: false, listing: Listing::Begun }
+        Self {
+            events: watcher(api, config).backoff(Retry::default()).boxed(),
+            failing: false,
+            listing: Listing::Begun,
+            refused: false,
+        }
     }
 
     /// What happened next. Waits for ever where the API server cannot be reached for ever.
@@ -56,7 +66,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
                     if self.listing == Listing::Begun && matches!(event, Event::InitDone) {
                         self.listing = Listing::Told;
                     }
-                    return event;
+                    return self.checked(event);
                 }
                 Some(Err(error)) => {
                     if !std::mem::replace(&mut self.failing, true) {
@@ -70,9 +80,31 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
         }
     }
 
+    /// An object whose version cannot be compared does not count: with any other version in its place, later news of it,
+    /// such as a revocation, could be dropped as old.
+    fn checked(&mut self, event: Event<K>) -> Event<K> {
+        let (Event::Apply(object) | Event::InitApply(object)) = &event else { return event };
+        let Err(error) = resource_version(object) else { return event };
+        self.refuse(object, &error);
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => Event::Delete(object),
+            other => other,
+        }
+    }
+
+    fn refuse(&mut self, object: &K, error: &IncomparableVersion) {
+        let (kind, name) = (K::kind(&()), object.meta().name.as_deref().unwrap_or_default());
+        if self.listing == Listing::Begun {
+            self.refused = true;
+            tracing::error!(%kind, name, %error, "the server does not become ready");
+        } else {
+            tracing::error!(%kind, name, %error, "the object does not count");
+        }
+    }
+
     /// What [`Self::next`] told is known now.
     pub fn taken_in(&mut self, health: &Health) {
-        if self.listing == Listing::Told {
+        if self.listing == Listing::Told && !self.refused {
             self.listing = Listing::TakenIn;
             health.listed();
         }
@@ -96,5 +128,63 @@ impl Iterator for Retry {
 impl Backoff for Retry {
     fn reset(&mut self) {
         self.0 = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::SystemClock;
+    use futures::stream;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use std::sync::Arc;
+
+    fn config_map(name: &str, version: &str) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(name.to_owned());
+        object.metadata.resource_version = Some(version.to_owned());
+        object
+    }
+
+    async fn told(events: Vec<Event<ConfigMap>>) -> (Vec<String>, bool) {
+        let (count, health) = (events.len(), Health::remote(1, Arc::new(SystemClock)));
+        let events = stream::iter(events.into_iter().map(Ok)).boxed();
+        let mut watch = Watch { events, failing: false, listing: Listing::Begun, refused: false };
+        let mut told = Vec::new();
+        for _ in 0..count {
+            told.push(match watch.next().await {
+                Event::Apply(object) | Event::InitApply(object) => format!("+{}", object.metadata.name.unwrap()),
+                Event::Delete(object) => format!("-{}", object.metadata.name.unwrap()),
+                Event::Init => "begin".to_owned(),
+                Event::InitDone => "end".to_owned(),
+            });
+            watch.taken_in(&health);
+        }
+        (told, health.is_complete())
+    }
+
+    #[tokio::test]
+    async fn a_server_does_not_start_with_versions_that_cannot_be_compared() {
+        let list = |version| {
+            vec![
+                Event::Init,
+                Event::InitApply(config_map("a", "7")),
+                Event::InitApply(config_map("b", version)),
+                Event::InitDone,
+            ]
+        };
+        let expected = |b: &str| ["begin", "+a", b, "end"].map(str::to_owned).to_vec();
+        assert_eq!(told(list("8")).await, (expected("+b"), true));
+        for version in ["", "x8", "0", "9223372036854775807000"] {
+            assert_eq!(told(list(version)).await, (expected("-b"), false), "{version}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_whose_version_cannot_be_compared_stops_counting() {
+        let events =
+            vec![Event::Init, Event::InitDone, Event::Apply(config_map("a", "7")), Event::Apply(config_map("a", "x8"))];
+        let expected = ["begin", "end", "+a", "-a"].map(str::to_owned).to_vec();
+        assert_eq!(told(events).await, (expected, true));
     }
 }

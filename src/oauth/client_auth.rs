@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     api::ClientType,
+    audit::{Event, RequestContext},
     chain::chain,
     config::{ClientVerifier, SecretHash, SecretVerifier},
 };
@@ -21,7 +22,6 @@ use jiff::Timestamp;
 use std::{
     borrow::Cow,
     collections::BTreeSet,
-    net::IpAddr,
     sync::{Arc, LazyLock},
 };
 use url::form_urlencoded;
@@ -63,7 +63,7 @@ impl AuthorizationServer {
         &self,
         headers: &HeaderMap,
         parameters: &Parameters<'_>,
-        address: Option<IpAddr>,
+        from: &RequestContext,
         now: Timestamp,
     ) -> Result<Arc<Client>, OAuthError> {
         let credentials = Credentials::of(headers, parameters)?;
@@ -99,14 +99,9 @@ impl AuthorizationServer {
             (known, proof) => {
                 // An unknown id is not noted: it may be a secret in the wrong place.
                 let client_id = known.as_ref().map(|client| client.verifier.client_id.as_str());
-                tracing::info!(
-                    target: "audit",
-                    event = "client.authentication_failed",
-                    client_id,
-                    address = address.map(tracing::field::display),
-                    "a client did not prove itself"
-                );
-                proof.err().unwrap_or(OAuthError::WrongCredentials)
+                let why = proof.err().unwrap_or(OAuthError::WrongCredentials);
+                Event::ClientRefused { from, client_id, reason: why.reason() }.emit();
+                why
             }
         };
         Err(refused)

@@ -125,6 +125,28 @@ impl OAuthError {
         }
     }
 
+    /// Why, in one word, for the audit. Never the client's own words: they may be a misplaced secret.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NotAForm => "not_a_form",
+            Self::Missing(_) => "missing_parameter",
+            Self::Parameter(_) => "invalid_parameter",
+            Self::TwoCredentials => "two_credentials",
+            Self::MalformedBasic => "malformed_basic",
+            Self::NoCredentials => "no_credentials",
+            Self::NoSecret => "no_secret",
+            Self::WrongCredentials => "wrong_credentials",
+            Self::UnsupportedAssertion | Self::Assertion(_) => "invalid_assertion",
+            Self::Document(_) => "invalid_document",
+            Self::PublicClient => "public_client",
+            Self::InvalidGrant(reason) => reason,
+            Self::Refresh(why) => why.reason(),
+            Self::Workload(why) => why.reason(),
+            _ => self.code(),
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Workload(why) if why.is_passing() => StatusCode::SERVICE_UNAVAILABLE,

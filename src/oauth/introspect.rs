@@ -8,7 +8,10 @@ use super::{
     refresh::Decision,
     token::form,
 };
-use crate::api::{ClientType, scope};
+use crate::{
+    api::{ClientType, scope},
+    audit::RequestContext,
+};
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -16,7 +19,6 @@ use axum::{
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde::Serialize;
-use std::net::IpAddr;
 
 /// `token_type_hint` is not needed: the two kinds are told apart by their form.
 const NAMES: [&str; 1] = ["token"];
@@ -50,11 +52,11 @@ impl AuthorizationServer {
         &self,
         headers: &HeaderMap,
         body: &[u8],
-        address: Option<IpAddr>,
+        from: &RequestContext,
         now: Timestamp,
     ) -> Result<Introspection, OAuthError> {
         let parameters = form(headers, body, &NAMES)?;
-        let client = self.authenticate(headers, &parameters, address, now).await?;
+        let client = self.authenticate(headers, &parameters, from, now).await?;
         if client.verifier.client_type != ClientType::Confidential {
             return Err(OAuthError::PublicClient);
         }

@@ -116,6 +116,19 @@ pub enum Invalid {
     Idle,
 }
 
+impl Invalid {
+    /// One word, for the audit.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unknown => "refresh_token_unknown",
+            Self::Revoked => "grant_revoked",
+            Self::Ended => "grant_expired",
+            Self::Idle => "refresh_token_idle",
+        }
+    }
+}
+
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Presented")

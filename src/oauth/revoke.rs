@@ -2,10 +2,14 @@
 //! the grant behind them, so either ends it, and all of its tokens with it.
 
 use super::{AuthorizationServer, error::OAuthError, grant::{Grant, Known}, token::form};
-use crate::{api::grant::RevocationReason, chain::chain};
+use crate::{
+    api::grant::RevocationReason,
+    audit::{Event, RequestContext},
+    chain::chain,
+};
 use http::HeaderMap;
 use jiff::Timestamp;
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 /// `token_type_hint` is not needed: the two kinds are told apart by their form.
 const NAMES: [&str; 1] = ["token"];
@@ -16,11 +20,11 @@ impl AuthorizationServer {
         &self,
         headers: &HeaderMap,
         body: &[u8],
-        address: Option<IpAddr>,
+        from: &RequestContext,
         now: Timestamp,
     ) -> Result<(), OAuthError> {
         let parameters = form(headers, body, &NAMES)?;
-        let client = self.authenticate(headers, &parameters, address, now).await?;
+        let client = self.authenticate(headers, &parameters, from, now).await?;
         let client_id = client.verifier.client_id.as_str();
         let token = parameters.get("token").ok_or(OAuthError::Missing("token"))?;
         let Some(name) = self.grant_behind(token, client_id, now).await? else { return Ok(()) };
@@ -28,14 +32,7 @@ impl AuthorizationServer {
             tracing::warn!(grant = name, error = chain(&error), "a grant could not be revoked");
             return Err(OAuthError::Unavailable);
         }
-        tracing::info!(
-            target: "audit",
-            event = "grant.revoked",
-            client_id,
-            grant = name,
-            address = address.map(tracing::field::display),
-            "a client gave a grant back"
-        );
+        Event::GrantRevoked { from, client_id, user: None, grant: &name, reason: RevocationReason::ByClient }.emit();
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::{
         ClientType, Grant as GrantKind, Scope,
         grant::{GrantUser, RefreshState, RevocationReason},
     },
+    audit::RequestContext,
     config::{ClientVerifier, Clients, SealingKey, SecretHash, SecretVerifier, ServerConfig, SigningKeys},
     outbound::Outbound,
     state::Local,
@@ -47,6 +48,7 @@ pub const ADA: &str = "local:ada";
 pub const WEB: &str = "https://agent.example.com/cb?tenant=1";
 pub const LOOPBACK: &str = "http://localhost:4711/callback";
 
+pub const FROM: RequestContext = RequestContext::UNKNOWN;
 pub const ALLOWED: [Scope; 3] = [Scope::WorkspacesRead, Scope::WorkspacesExec, Scope::FilesRead];
 
 /// A clock that stands still until it is set.
@@ -279,7 +281,7 @@ impl Stage {
     pub async fn token_as(&self, basic: Option<&str>, form: &[(&str, &str)]) -> Result<Answer, OAuthError> {
         let body = encoded(form);
         let mut rng = crate::ambient::rng();
-        let response = self.server.token(&headers(basic), body.as_bytes(), None, self.now(), &mut rng).await?;
+        let response = self.server.token(&headers(basic), body.as_bytes(), &FROM, self.now(), &mut rng).await?;
         Ok(Answer::of(&response))
     }
 
@@ -304,12 +306,12 @@ impl Stage {
     }
 
     pub async fn revoke(&self, form: &[(&str, &str)]) -> Result<(), OAuthError> {
-        self.server.revoke(&headers(None), encoded(form).as_bytes(), None, self.now()).await
+        self.server.revoke(&headers(None), encoded(form).as_bytes(), &FROM, self.now()).await
     }
 
     pub async fn introspect(&self, form: &[(&str, &str)]) -> Result<Value, OAuthError> {
         let told: Introspection =
-            self.server.introspect(&headers(None), encoded(form).as_bytes(), None, self.now()).await?;
+            self.server.introspect(&headers(None), encoded(form).as_bytes(), &FROM, self.now()).await?;
         Ok(serde_json::to_value(told).unwrap())
     }
 

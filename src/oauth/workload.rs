@@ -60,6 +60,18 @@ impl WorkloadError {
         }
     }
 
+    /// One word, for the audit.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoCluster => "no_cluster",
+            Self::NoRules => "no_rules",
+            Self::Refused(refusal) => refusal.reason(),
+            Self::Audience(_) => "audience",
+            Self::NoRule(..) => "no_rule",
+        }
+    }
+
     /// Whether nothing is wrong with the assertion.
     #[must_use]
     pub const fn is_passing(&self) -> bool {

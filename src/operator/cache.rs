@@ -4,6 +4,7 @@
 //! was, and write it again. So answers to writes go into the store too, and older news is dropped. `resourceVersion`s
 //! are compared as numbers, which Kubernetes promises since 1.35 (KEP-5504) and did before.
 
+use crate::api::version::resource_version;
 use kube::{
     Resource, ResourceExt as _,
     runtime::{
@@ -15,9 +16,10 @@ use kube::{
     },
 };
 use std::{
+    collections::{HashMap, HashSet},
     fmt,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 /// The objects of one kind.
@@ -30,7 +32,12 @@ where
     reader: Store<K>,
     kind: K::DynamicType,
     strip: fn(&mut K),
+    group: fn(&K) -> Option<String>,
+    /// The objects of each group, by namespace and group.
+    groups: RwLock<Groups<K>>,
 }
+
+type Groups<K> = HashMap<(String, String), HashSet<ObjectRef<K>>>;
 
 /// What an event of a watch was worth.
 #[derive(Debug)]
@@ -52,7 +59,14 @@ where
     #[must_use]
     pub fn new(kind: K::DynamicType, strip: fn(&mut K)) -> Self {
         let writer = Writer::new(kind.clone());
-        Self { reader: writer.as_reader(), writer: Mutex::new(writer), kind, strip }
+        let (reader, groups) = (writer.as_reader(), RwLock::new(HashMap::new()));
+        Self { reader, writer: Mutex::new(writer), kind, strip, group: |_| None, groups }
+    }
+
+    /// Keeps the objects in groups, so that [`Self::group`] does not search all of them.
+    #[must_use]
+    pub fn grouped_by(self, group: fn(&K) -> Option<String>) -> Self {
+        Self { group, ..self }
     }
 
     /// Takes in an event of the watch.
@@ -62,6 +76,7 @@ where
             Event::Delete(_) | Event::Init | Event::InitDone => {}
         }
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = |object: &K| resource_version(object).ok();
         let known = |object: &K| self.reader.get(&self.reference(object)).as_deref().and_then(version);
         let stale = match &event {
             Event::Apply(object) => known(object).is_some_and(|known| version(object).is_some_and(|new| new <= known)),
@@ -71,7 +86,22 @@ where
         if stale {
             return News::None;
         }
+        // Held over both changes: a plan must never miss an object that is there.
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        match &event {
+            Event::Apply(object) | Event::Delete(object) => self.leave(&mut groups, &self.reference(object)),
+            Event::Init | Event::InitApply(_) | Event::InitDone => {}
+        }
         writer.apply_watcher_event(&event);
+        match &event {
+            Event::Apply(object) => self.enter(&mut groups, object),
+            Event::InitDone => {
+                groups.clear();
+                self.reader.state().iter().for_each(|object| self.enter(&mut groups, object));
+            }
+            Event::Delete(_) | Event::Init | Event::InitApply(_) => {}
+        }
+        drop(groups);
         match event {
             Event::Apply(object) | Event::Delete(object) => News::One(object),
             Event::Init | Event::InitApply(_) => News::None,
@@ -101,13 +131,40 @@ where
         self.reader.state_filter(condition)
     }
 
-    /// The objects that carry this label.
+    /// The objects of a group.
+    #[must_use]
+    pub fn group(&self, namespace: &str, group: &str) -> Vec<Arc<K>> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let members = groups.get(&(namespace.to_owned(), group.to_owned()));
+        members.into_iter().flatten().filter_map(|member| self.reader.get(member)).collect()
+    }
+
+    /// The objects that carry this label, by which they are grouped.
     #[must_use]
     pub fn labelled(&self, namespace: &str, (label, value): (&str, &str)) -> Vec<Arc<K>> {
-        self.select(|object| {
-            object.meta().namespace.as_deref() == Some(namespace)
-                && object.labels().get(label).is_some_and(|found| found == value)
-        })
+        let mut labelled = self.group(namespace, value);
+        labelled.retain(|object| object.labels().get(label).is_some_and(|found| found == value));
+        labelled
+    }
+
+    /// Takes the object that is known by this name out of its group.
+    fn leave(&self, groups: &mut Groups<K>, reference: &ObjectRef<K>) {
+        let Some(known) = self.reader.get(reference) else { return };
+        let Some(group) = (self.group)(&known) else { return };
+        let key = (known.meta().namespace.clone().unwrap_or_default(), group);
+        if let Some(members) = groups.get_mut(&key) {
+            members.remove(reference);
+            if members.is_empty() {
+                groups.remove(&key);
+            }
+        }
+    }
+
+    fn enter(&self, groups: &mut Groups<K>, object: &K) {
+        if let Some(group) = (self.group)(object) {
+            let key = (object.meta().namespace.clone().unwrap_or_default(), group);
+            groups.entry(key).or_default().insert(self.reference(object));
+        }
     }
 
     /// For what reads a kube-runtime store.
@@ -135,10 +192,6 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").field("kind", &K::kind(&self.kind)).finish_non_exhaustive()
     }
-}
-
-fn version<K: Resource>(object: &K) -> Option<u64> {
-    object.meta().resource_version.as_deref()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -181,9 +234,28 @@ mod tests {
 
     #[test]
     fn objects_are_found_by_label_and_namespace() {
-        let cache = Cache::new((), |_: &mut ConfigMap| {});
+        let of = |map: &ConfigMap| map.metadata.labels.as_ref()?.get(ENDPOINT_LABEL).cloned();
+        let cache = Cache::new((), |_: &mut ConfigMap| {}).grouped_by(of);
         cache.learn(config_map("1"));
         let count = |namespace, value| cache.labelled(namespace, (ENDPOINT_LABEL, value)).len();
-        assert_eq!((count("dev", "agents"), count("dev", "other"), count("prod", "agents")), (1, 0, 0));
+        let counts = || (count("dev", "agents"), count("dev", "other"), count("prod", "agents"));
+        assert_eq!(counts(), (1, 0, 0));
+
+        let mut moved = config_map("2");
+        moved.metadata.labels = Some([(ENDPOINT_LABEL.to_owned(), "other".to_owned())].into());
+        cache.observe(Event::Apply(moved));
+        assert_eq!(counts(), (0, 1, 0), "its label changed");
+        cache.observe(Event::Delete(config_map("3")));
+        assert_eq!(counts(), (0, 0, 0));
+        assert!(cache.groups.read().unwrap().is_empty());
+
+        for event in [Event::Init, Event::InitApply(config_map("4")), Event::InitDone] {
+            cache.observe(event);
+        }
+        assert_eq!(counts(), (1, 0, 0), "listed");
+        for event in [Event::Init, Event::InitDone] {
+            cache.observe(event);
+        }
+        assert_eq!(counts(), (0, 0, 0), "and listed again without it");
     }
 }

@@ -5,7 +5,10 @@
 //! or whose client was never seen, waits a while: a restore from backup may bring the grants first.
 
 use super::world::Guarded;
-use crate::api::{McpEndpoint, OAuthClient, OAuthGrant, grant::OAuthGrantSpec};
+use crate::api::{
+    McpEndpoint, OAuthClient, OAuthGrant,
+    grant::{KEEP_REVOKED, OAuthGrantSpec},
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -15,8 +18,6 @@ use std::{
     sync::Arc,
 };
 
-/// How long a revoked grant is kept, so that people see why it ended.
-const KEEP_REVOKED: SignedDuration = SignedDuration::from_hours(1);
 /// How long a parent that is gone is remembered.
 const FORGET: SignedDuration = SignedDuration::from_hours(1);
 /// How long one waits for a client or an endpoint that is yet to come.
@@ -69,6 +70,15 @@ pub struct Outcome {
     pub clients: Vec<(Arc<Guarded<OAuthClient>>, End)>,
     /// How many grants count.
     pub active: ActiveGrants,
+    /// When something ends that has not ended yet, if nothing changes before.
+    pub next: Option<Timestamp>,
+}
+
+impl Outcome {
+    fn ends_at(&mut self, time: Result<Timestamp, jiff::Error>) {
+        let Ok(time) = time else { return };
+        self.next = Some(self.next.map_or(time, |next| next.min(time)));
+    }
 }
 
 /// How many grants count, of each endpoint and of each client. What is not there has none.
@@ -132,7 +142,9 @@ impl Lineage {
             let ended = self.0.get(name).and_then(|seen| seen.ended);
             self.0.insert(name.clone(), Seen { uid: parent.uid.clone(), last: now, ended });
         }
-        self.0.retain(|_, seen| now.duration_since(seen.last) < FORGET);
+        // Looks can be far apart, so a parent that is missing now may have been there until a moment ago.
+        self.0
+            .retain(|_, seen| now.duration_since(seen.ended.map_or(seen.last, |ended| ended.max(seen.last))) < FORGET);
     }
 
     fn parentage(
@@ -189,6 +201,9 @@ impl Census {
             let parentage = self.endpoints.parentage(&endpoints, client.meta(), &endpoint, true);
             let end = (registration.expires_at <= now).then_some(End::Expired);
             let end = end.or_else(|| bereft("client", &name, parentage, End::EndpointGone));
+            if end.is_none() {
+                outcome.ends_at(Ok(registration.expires_at));
+            }
             outcome.clients.extend(end.map(|end| (Arc::clone(client), end)));
         }
         for grant in alive(&observed.grants) {
@@ -208,12 +223,21 @@ impl Census {
             let end = over(spec, now)
                 .or_else(|| bereft("grant", &name, of_endpoint, End::EndpointGone))
                 .or_else(|| bereft("grant", &name, of_client, End::ClientGone));
+            if end.is_none() {
+                outcome.ends_at(Ok(spec.expires_at));
+                if let Some(revoked) = &spec.revoked {
+                    outcome.ends_at(revoked.at.checked_add(KEEP_REVOKED));
+                }
+            }
             if let Some(end) = end {
                 outcome.grants.push((Arc::clone(grant), end));
             } else if spec.revoked.is_none() {
                 *outcome.active.of_endpoints.entry(endpoint).or_default() += 1;
                 *outcome.active.of_clients.entry(client).or_default() += 1;
             }
+        }
+        for since in orphans.values() {
+            outcome.ends_at(since.checked_add(WAIT_FOR_PARENT));
         }
         self.orphans = orphans;
         outcome
@@ -225,7 +249,7 @@ fn alive<K: Resource>(objects: &[Arc<K>]) -> impl Iterator<Item = &Arc<K>> {
 }
 
 fn over(spec: &OAuthGrantSpec, now: Timestamp) -> Option<End> {
-    let revoked = spec.revoked.as_ref().is_some_and(|revoked| now.duration_since(revoked.at) >= KEEP_REVOKED);
+    let revoked = spec.revoked.as_ref().is_some_and(|revoked| revoked.is_old(now));
     if spec.expires_at <= now { Some(End::Expired) } else { revoked.then_some(End::Revoked) }
 }
 
@@ -297,6 +321,32 @@ mod tests {
 
     fn ended(name: &str, end: End) -> (String, End) {
         (name.to_owned(), end)
+    }
+
+    #[test]
+    fn a_client_that_goes_after_a_long_rest_takes_its_grants_along() {
+        let mut census = Census::default();
+        let clients = vec![client("claude", "c", 0, None)];
+        let grants = vec![grant("a", "claude", 1, &json!({}))];
+        let mut observed = Observed { endpoints: vec![endpoint("e")], clients, grants };
+        assert_eq!(ends(&census.take(&observed, at(10))), []);
+        observed.clients.clear();
+        assert_eq!(ends(&census.take(&observed, at(10_000))), [ended("a", End::ClientGone)]);
+    }
+
+    #[test]
+    fn the_next_look_is_when_the_next_object_ends() {
+        let next = |grants: Vec<Arc<DeserializeGuard<OAuthGrant>>>, registered_until: i64| {
+            let clients = vec![client("claude", "c", 0, None), client("dyn-1", "d", 0, Some(registered_until))];
+            Census::default().take(&Observed { endpoints: vec![endpoint("e")], clients, grants }, at(1000)).next
+        };
+        let revoked = json!({"revoked": {"at": at(500), "reason": "ByUser"}});
+        assert_eq!(next(vec![], 9000), Some(at(9000)), "a registration");
+        assert_eq!(next(vec![grant("a", "claude", 1, &json!({"expiresAt": at(7000)}))], 9000), Some(at(7000)));
+        assert_eq!(next(vec![grant("a", "claude", 1, &revoked)], 9000), Some(at(500 + 3600)));
+        assert_eq!(next(vec![grant("a", "gone", 1, &json!({}))], 9000), Some(at(1060)), "a client may come");
+        let expired = vec![grant("a", "claude", 1, &json!({"expiresAt": at(999)}))];
+        assert_eq!(next(expired, 9000), Some(at(9000)), "what has ended is collected now");
     }
 
     #[test]

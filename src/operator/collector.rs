@@ -1,20 +1,23 @@
 //! Collects grants and registrations that have ended, says of registered clients that they are ready, and counts.
 //!
 //! A task beside the reconciles, since refreshes change grants all the time and no plan depends on them. It looks at
-//! what the watches keep in memory every second: nothing wakes it, and at rest it writes nothing.
+//! what the watches keep in memory when that changed, at most once a second, and when the next object ends.
 
 use super::{
     census::{ActiveGrants, Census, End, Observed},
     context::Context,
     metrics::Verb,
+    queue::Queue,
     report::write_client_status,
     status,
     world::{EndpointKey, Guarded, key},
 };
 use crate::{
     api::{OAuthClient, OAuthGrant},
+    audit::Event,
     chain::chain,
 };
+use futures::{StreamExt as _, future, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Resource, ResourceExt as _,
@@ -28,46 +31,84 @@ use std::{
     sync::{Arc, PoisonError},
     time::Duration,
 };
-use tokio::{sync::mpsc::UnboundedSender, time::MissedTickBehavior};
 
-/// How often it looks. So exactly is it known when a client or an endpoint went.
-const EVERY: Duration = Duration::from_secs(1);
+/// The shortest time between two looks: news comes in bursts, and what could not be done is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How often the counts in statuses may change.
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// How many objects of a kind are deleted at a look, so that counts and statuses go on while thousands expire.
+const BATCH: usize = 500;
+/// How many are deleted at once.
+const DELETIONS: usize = 8;
 
 /// Collects for ever. An endpoint whose count is to be told anew is sent to `concerned`.
-pub async fn run(context: Arc<Context>, concerned: UnboundedSender<EndpointKey>) {
+///
+/// Looks when endpoints, clients or grants changed, and when the next of them ends; at rest it does nothing.
+pub async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
     let mut census = Census::default();
-    let mut counted_at = None;
-    let mut times = tokio::time::interval(EVERY);
-    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut counted_at: Option<Timestamp> = None;
     loop {
-        times.tick().await;
         let now = context.clock.now();
         let observed = observe(&context);
         let outcome = census.take(&observed, now);
-        for (grant, end) in &outcome.grants {
-            collect(&context, grant, *end).await;
-            if let Ok(OAuthGrant { spec, .. }) = &grant.0 {
-                let (grant, reason) = (grant.name_any(), end.to_string());
-                let (client_id, user) = (&spec.client_id, &spec.user.id);
-                tracing::info!(target: "audit", event = "grant_collected", grant, client_id, user, reason);
-            }
-        }
-        for (client, end) in &outcome.clients {
-            collect(&context, client, *end).await;
-            let (client_id, reason) = (client.name_any(), end.to_string());
-            tracing::info!(target: "audit", event = "registration_collected", client_id, reason);
-        }
-        if counted_at.is_none_or(|last| now.duration_since(last) >= COUNTS_EVERY) {
+        let doomed: Vec<_> = outcome.grants.iter().take(BATCH).cloned().collect();
+        stream::iter(doomed)
+            .for_each_concurrent(DELETIONS, |(grant, end)| {
+                let context = Arc::clone(&context);
+                async move { collect_grant(&context, &grant, end).await }
+            })
+            .await;
+        let doomed: Vec<_> = outcome.clients.iter().take(BATCH).cloned().collect();
+        stream::iter(doomed)
+            .for_each_concurrent(DELETIONS, |(client, end)| {
+                let context = Arc::clone(&context);
+                async move { collect_client(&context, &client, end).await }
+            })
+            .await;
+        // A deletion can fail, and what is left of a batch is waiting.
+        let mut again = !outcome.grants.is_empty() || !outcome.clients.is_empty();
+        let mut next = outcome.next;
+        let recount_at = counted_at.and_then(|last| last.checked_add(COUNTS_EVERY).ok()).filter(|at| *at > now);
+        if recount_at.is_none() {
             for (namespace, name) in count(&context, outcome.active) {
                 counted_at = Some(now);
-                let _ = concerned.send(key(&namespace, &name));
+                concerned.send(key(&namespace, &name));
             }
+        } else if *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) != outcome.active {
+            next = next.into_iter().chain(recount_at).min();
         }
         for client in &observed.clients {
-            report_registered(&context, client, now).await;
+            again |= !report_registered(&context, client, now).await;
         }
+        tokio::time::sleep(PAUSE).await;
+        if again {
+            continue;
+        }
+        let due = async {
+            match next {
+                Some(time) => context.clock.sleep_until(time).await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = context.world.collectable.notified() => {}
+        }
+    }
+}
+
+async fn collect_grant(context: &Context, grant: &Guarded<OAuthGrant>, end: End) {
+    if collect(context, grant, end).await
+        && let Ok(OAuthGrant { spec, .. }) = &grant.0
+    {
+        let (grant, reason) = (&grant.name_any(), &end.to_string());
+        Event::GrantCollected { grant, client_id: &spec.client_id, user: &spec.user.id, reason }.emit();
+    }
+}
+
+async fn collect_client(context: &Context, client: &Guarded<OAuthClient>, end: End) {
+    if collect(context, client, end).await {
+        Event::RegistrationCollected { client_id: &client.name_any(), reason: &end.to_string() }.emit();
     }
 }
 
@@ -85,8 +126,8 @@ fn observe(context: &Context) -> Observed {
     }
 }
 
-/// Deletes what has ended, if it is as it was when that was found.
-async fn collect<K>(context: &Context, object: &Guarded<K>, end: End)
+/// Deletes what has ended, if it is as it was when that was found. Returns whether it was deleted by this call.
+async fn collect<K>(context: &Context, object: &Guarded<K>, end: End) -> bool
 where
     Guarded<K>: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
@@ -95,11 +136,15 @@ where
     let api: Api<Guarded<K>> = Api::namespaced(context.client.clone(), &namespace);
     let kind = Guarded::<K>::kind(&());
     match api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
-        Ok(_) => context.metrics.wrote(&kind, Verb::Delete),
+        Ok(_) => {
+            context.metrics.wrote(&kind, Verb::Delete);
+            true
+        }
         // It is gone, or changed: the next look tells.
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => false,
         Err(error) => {
             tracing::warn!(%kind, namespace, name, %end, error = chain(&error), "cannot be deleted; it is retried");
+            false
         }
     }
 }
@@ -123,20 +168,22 @@ fn count(context: &Context, active: ActiveGrants) -> BTreeSet<(String, String)> 
     told
 }
 
-/// Says of a client that registered itself that it is ready: nothing has to be made for it.
-async fn report_registered(context: &Context, client: &Guarded<OAuthClient>, now: Timestamp) {
-    let Ok(client) = &client.0 else { return };
+/// Says of a client that registered itself that it is ready: nothing has to be made for it. Returns whether that is done.
+async fn report_registered(context: &Context, client: &Guarded<OAuthClient>, now: Timestamp) -> bool {
+    let Ok(client) = &client.0 else { return true };
     if client.spec.registration.is_none() || client.metadata.deletion_timestamp.is_some() {
-        return;
+        return true;
     }
     let namespace = client.namespace().unwrap_or_default();
     let status = status::registered_status(client, context.active_grants_of(client), now);
-    if let Err(error) = write_client_status(context, &namespace, client, &status).await {
+    let written = write_client_status(context, &namespace, client, &status).await;
+    if let Err(error) = &written {
         tracing::warn!(
             namespace,
             client = client.name_any(),
-            error = chain(&error),
+            error = chain(error),
             "status not written; it is retried"
         );
     }
+    written.is_ok()
 }

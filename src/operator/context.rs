@@ -20,7 +20,7 @@ use kube::{
     api::{Patch, PatchParams},
     core::NamespaceResourceScope,
 };
-use rand::rngs::StdRng;
+use rand::{SeedableRng as _, rngs::StdRng};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use std::{
@@ -43,8 +43,7 @@ pub struct Context {
     pub probe: Probe,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
-    /// Makes secrets and keys.
-    pub rng: Arc<Mutex<StdRng>>,
+    rng: Arc<Mutex<StdRng>>,
     /// Reconciles at their time.
     pub wakeups: Arc<Wakeups<EndpointKey>>,
     /// How many grants count, as statuses say.
@@ -96,6 +95,13 @@ impl Context {
             active_grants: Mutex::default(),
             memories: Mutex::default(),
         }
+    }
+
+    /// A generator of its own, for secrets and keys. The shared one is locked only to seed it, so that reconciles do not
+    /// wait for each other's plans.
+    #[must_use]
+    pub fn rng(&self) -> StdRng {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork()
     }
 
     /// How many grants of an endpoint count.

@@ -2,6 +2,7 @@
 
 use super::{
     cache::{Cache, News},
+    queue::Queue,
     scope::{Merge, Watched, apis},
     status::reason,
     world::{EndpointKey, Guarded, WorkspaceKey, World, key, workspace_key},
@@ -10,6 +11,7 @@ use crate::{
     api::{
         McpEndpoint, OAuthClient, Workspace, WorkspaceTemplate,
         labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
+        version::resource_version,
     },
     chain::chain,
     plan::{
@@ -26,15 +28,15 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use std::{fmt::Debug, sync::Arc};
-use tokio::{sync::mpsc::UnboundedSender, task::JoinSet};
+use tokio::task::JoinSet;
 
-/// Where the names of those go whom news concern.
+/// The reconcile queues, one for each kind.
 #[derive(Clone, Debug)]
 pub struct Concerned {
     /// Endpoints.
-    pub endpoints: UnboundedSender<EndpointKey>,
+    pub endpoints: Queue<EndpointKey>,
     /// Workspaces.
-    pub workspaces: UnboundedSender<WorkspaceKey>,
+    pub workspaces: Queue<WorkspaceKey>,
 }
 
 /// What a watch needs in order to tell whom its news concern.
@@ -73,7 +75,8 @@ impl Follow {
         tasks.spawn(follow().run(all(), |world| &world.endpoints, Self::endpoint_changed, Self::all_changed));
         tasks.spawn(follow().run(all(), |world| &world.clients, Self::client_changed, Self::all_endpoints));
         // No plan depends on grants.
-        tasks.spawn(follow().run(all(), |world| &world.grants, |_, _| {}, |_| {}));
+        let collect = |follow: &Self| follow.world.collectable.notify_one();
+        tasks.spawn(follow().run(all(), |world| &world.grants, move |follow, _| collect(follow), collect));
         let class_changed = |follow: &Self, _: &_| follow.all_endpoints();
         tasks.spawn(follow().run(all(), |world| &world.ingress_classes, class_changed, Self::all_endpoints));
         tasks.spawn(follow().run(labelled(), |world| &world.pods, Self::object_changed, Self::all_endpoints));
@@ -131,9 +134,7 @@ impl Follow {
             .enumerate()
             .map(|(from, api)| watcher(api, config.clone()).default_backoff().map(move |event| (from, event)).boxed());
         let mut events = stream::select_all(watches);
-        // A receiver that is gone means that leadership is over, and so is this task.
-        while !self.concerned.endpoints.is_closed() {
-            let Some((from, event)) = events.next().await else { return };
+        while let Some((from, event)) = events.next().await {
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
@@ -142,6 +143,16 @@ impl Follow {
                     continue;
                 }
             };
+            if let watcher::Event::Apply(object) | watcher::Event::InitApply(object) = &event
+                && let Err(error) = resource_version(object)
+            {
+                let (namespace, name) = (object.namespace(), object.name_any());
+                tracing::error!(kind = %K::kind(cache.kind()), namespace, name, %error, "the operator does not follow this kind");
+                // Without its list nothing is planned.
+                if matches!(event, watcher::Event::InitApply(_)) {
+                    return;
+                }
+            }
             for event in merge.take(&self.namespaces, from, event, cache) {
                 match cache.observe(event) {
                     News::None => {}
@@ -153,12 +164,12 @@ impl Follow {
     }
 
     fn concern(&self, endpoint: EndpointKey) {
-        let _ = self.concerned.endpoints.send(endpoint);
+        self.concerned.endpoints.send(endpoint);
     }
 
     fn concern_workspace(&self, workspace: &Guarded<Workspace>) {
         let key = workspace_key(&workspace.namespace().unwrap_or_default(), &workspace.name_any());
-        let _ = self.concerned.workspaces.send(key);
+        self.concerned.workspaces.send(key);
     }
 
     fn all_changed(&self) {
@@ -167,6 +178,7 @@ impl Follow {
     }
 
     fn all_endpoints(&self) {
+        self.world.collectable.notify_one();
         for endpoint in self.world.endpoints.select(|_| true) {
             self.concern(key_of(&endpoint));
         }
@@ -188,6 +200,7 @@ impl Follow {
     }
 
     fn endpoint_changed(&self, endpoint: &Guarded<McpEndpoint>) {
+        self.world.collectable.notify_one();
         self.concern(key_of(endpoint));
         self.neighbours_of(endpoint);
         // Its quota may be another, and without it nobody reaches them.
@@ -216,6 +229,7 @@ impl Follow {
     }
 
     fn client_changed(&self, client: &Guarded<OAuthClient>) {
+        self.world.collectable.notify_one();
         if let Some(key) = endpoint_of_client(client) {
             self.concern(key);
         }
@@ -249,7 +263,7 @@ impl Follow {
 
     fn part_changed(&self, part: &DynamicObject) {
         if let Some((namespace, name)) = part.metadata.namespace.as_deref().zip(part.labels().get(WORKSPACE_LABEL)) {
-            let _ = self.concerned.workspaces.send(workspace_key(namespace, name));
+            self.concerned.workspaces.send(workspace_key(namespace, name));
         }
     }
 

@@ -16,6 +16,7 @@ pub mod http;
 pub mod leader;
 pub mod metrics;
 pub mod probe;
+mod queue;
 pub mod reconcile;
 mod report;
 pub mod scope;

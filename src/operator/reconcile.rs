@@ -30,7 +30,7 @@ use kube::{
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -191,15 +191,10 @@ async fn report_unreadable(
 }
 
 fn clients_of(context: &Context, namespace: &str, endpoint: &str) -> Vec<OAuthClient> {
-    let refers = |client: &Guarded<OAuthClient>| {
-        client.meta().namespace.as_deref() == Some(namespace)
-            && client
-                .0
-                .as_ref()
-                .is_ok_and(|client| client.spec.endpoint_ref.name == endpoint && client.spec.registration.is_none())
-    };
-    let clients = context.world.clients.select(refers).into_iter().filter_map(|client| client.0.clone().ok());
-    clients.filter(|client| client.metadata.deletion_timestamp.is_none()).collect()
+    let clients = context.world.clients.group(namespace, endpoint);
+    let clients = clients.iter().filter_map(|client| client.0.as_ref().ok());
+    let configured = clients.filter(|client| client.spec.registration.is_none());
+    configured.filter(|client| client.metadata.deletion_timestamp.is_none()).cloned().collect()
 }
 
 /// One reconcile of an endpoint that can be read.
@@ -296,8 +291,7 @@ impl Reconcile<'_> {
             replicas,
             now: self.context.clock.now(),
         };
-        let mut rng = self.context.rng.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(plan::plan(&inputs, &mut *rng))
+        Ok(plan::plan(&inputs, &mut self.context.rng()))
     }
 
     /// Writes and deletes. Returns what is in the way of a part of the plan.
@@ -373,10 +367,7 @@ impl Reconcile<'_> {
         if subjects.is_empty() {
             return;
         }
-        let token = {
-            let mut rng = self.context.rng.lock().unwrap_or_else(PoisonError::into_inner);
-            operator_token(&plan.config.url, &plan.signing_keys, now, &mut *rng)
-        };
+        let token = operator_token(&plan.config.url, &plan.signing_keys, now, &mut self.context.rng());
         let outcome = match &token {
             Ok(token) => {
                 let visits = subjects.iter().map(|server| verify(&self.context.probe, server, &plan.config, token));

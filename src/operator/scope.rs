@@ -8,7 +8,7 @@ use kube::{
     core::{DynamicObject, NamespaceResourceScope},
     runtime::watcher::Event,
 };
-use std::{hash::Hash, mem};
+use std::{collections::BTreeSet, hash::Hash, mem};
 
 /// A kind that the operator watches.
 pub trait Watched: Resource<DynamicType: Eq + Hash + Clone> + Clone + 'static {
@@ -113,10 +113,9 @@ where
     K: Resource + Clone + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
-    let gone = cache.select(|known| {
-        known.namespace().as_deref() == Some(namespace)
-            && !objects.iter().any(|object| object.name_any() == known.name_any())
-    });
+    let there: BTreeSet<String> = objects.iter().map(|object| object.name_any()).collect();
+    let gone =
+        cache.select(|known| known.namespace().as_deref() == Some(namespace) && !there.contains(&known.name_any()));
     let gone: Vec<_> = gone.iter().map(|known| Event::Delete((**known).clone())).collect();
     objects.into_iter().map(Event::Apply).chain(gone).collect()
 }

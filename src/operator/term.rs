@@ -6,20 +6,18 @@ use super::{
     events::Events,
     follow::{Concerned, follow},
     metrics::Metrics,
+    queue::Queue,
     reconcile, workspaces,
     world::{World, workspace_key},
 };
 use crate::chain::chain;
-use futures::{Stream, StreamExt as _, future, stream};
+use futures::{StreamExt as _, future};
 use kube::{
     Client,
     runtime::controller::{self, Config, applier},
 };
-use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{
-    sync::mpsc::{self, UnboundedReceiver},
-    task::JoinSet,
-};
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How many endpoints are worked on at once, and how many workspaces.
@@ -53,9 +51,8 @@ async fn reconcile_all(
     end: &CancellationToken,
 ) -> Result<(), kube::Error> {
     let world = Arc::new(World::new(client, settings.server_image.clone(), settings.internal.clone()).await?);
-    let (endpoints, endpoint_news) = mpsc::unbounded_channel();
-    let (workspaces, workspace_news) = mpsc::unbounded_channel();
-    let concerned = Concerned { endpoints, workspaces };
+    let concerned = Concerned { endpoints: Queue::default(), workspaces: Queue::default() };
+    let (endpoint_news, workspace_news) = (concerned.endpoints.clone(), concerned.workspaces.clone());
     let mut tasks = JoinSet::new();
     follow(&world, client, &settings.namespaces, &concerned, &mut tasks);
 
@@ -66,8 +63,8 @@ async fn reconcile_all(
     tasks.spawn({
         let (context, manager) = (Arc::clone(&context), Arc::clone(&manager));
         async move {
-            let wake_endpoint = |key| drop(concerned.endpoints.send(key));
-            let wake_workspace = |key| drop(concerned.workspaces.send(key));
+            let wake_endpoint = |key| concerned.endpoints.send(key);
+            let wake_workspace = |key| concerned.workspaces.send(key);
             let endpoints = context.wakeups.run(&*context.clock, wake_endpoint);
             tokio::join!(endpoints, manager.wakeups.run(&*context.clock, wake_workspace));
         }
@@ -86,7 +83,7 @@ async fn reconcile_all(
         reconcile::error_policy,
         Arc::clone(&context),
         world.endpoints.store(),
-        queue(endpoint_news, &over),
+        endpoint_news.into_stream().take_until(over.clone().cancelled_owned()),
         config(),
     );
     let of_endpoints = reconciles.for_each_concurrent(None, |outcome| {
@@ -102,7 +99,7 @@ async fn reconcile_all(
         workspaces::error_policy,
         Arc::clone(&manager),
         world.workspaces.all.store(),
-        queue(workspace_news, &over),
+        workspace_news.into_stream().take_until(over.clone().cancelled_owned()),
         config(),
     );
     let of_workspaces = reconciles.for_each(|outcome| {
@@ -126,13 +123,4 @@ async fn reconcile_all(
     }
     tasks.shutdown().await;
     Ok(())
-}
-
-/// Until the end, and what is under way then finishes.
-fn queue<T>(
-    news: UnboundedReceiver<T>,
-    over: &CancellationToken,
-) -> impl Stream<Item = Result<T, Infallible>> + use<T> {
-    stream::unfold(news, async |mut news| Some((Ok(news.recv().await?), news)))
-        .take_until(over.clone().cancelled_owned())
 }

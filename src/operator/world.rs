@@ -5,7 +5,10 @@
 
 use super::cache::Cache;
 use crate::{
-    api::{McpEndpoint, OAuthClient, OAuthGrant, Workspace, WorkspaceTemplate},
+    api::{
+        McpEndpoint, OAuthClient, OAuthGrant, Workspace, WorkspaceTemplate,
+        labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
+    },
     plan::{ClusterFacts, OptionalKind},
 };
 use ipnet::IpNet;
@@ -25,6 +28,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
+use tokio::sync::Notify;
 
 /// A custom resource, or why it could not be read. One that cannot must not stop the watch.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -50,6 +54,8 @@ pub struct World {
     pub ingress_classes: Cache<IngressClass>,
     /// What the plan of an endpoint may hold.
     pub objects: Objects,
+    /// Tells the collector that endpoints, clients or grants changed.
+    pub collectable: Notify,
     /// What workspaces and their agents are made from.
     pub workspaces: WorkspaceWorld,
     server_image: String,
@@ -84,8 +90,8 @@ pub struct WorkspaceWorld {
 pub struct Objects(Vec<Cache<DynamicObject>>);
 
 impl Objects {
-    fn of_kinds(kinds: Vec<ApiResource>) -> Self {
-        Self(kinds.into_iter().map(|kind| Cache::new(kind, strip)).collect())
+    fn of_kinds(kinds: Vec<ApiResource>, group: fn(&DynamicObject) -> Option<String>) -> Self {
+        Self(kinds.into_iter().map(|kind| Cache::new(kind, strip).grouped_by(group)).collect())
     }
 
     /// Each kind.
@@ -140,11 +146,12 @@ impl World {
         kinds.extend(optional.iter().map(|kind| ApiResource::from_gvk(&kind.gvk())));
         Ok(Self {
             endpoints: Cache::new((), strip),
-            clients: Cache::new((), strip),
+            clients: Cache::new((), strip).grouped_by(endpoint_of_client),
             grants: Cache::new((), strip_grant),
-            pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_pod),
+            pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_pod).grouped_by(endpoint_of),
             ingress_classes: Cache::new((), strip),
-            objects: Objects::of_kinds(kinds),
+            objects: Objects::of_kinds(kinds, endpoint_of),
+            collectable: Notify::new(),
             workspaces: WorkspaceWorld::new(server_image.clone(), internal),
             server_image,
             optional,
@@ -189,16 +196,16 @@ impl World {
 impl WorkspaceWorld {
     fn new(agent_image: String, internal: Vec<IpNet>) -> Self {
         Self {
-            all: Cache::new((), strip),
+            all: Cache::new((), strip).grouped_by(owner_of_workspace),
             templates: Cache::new((), strip),
-            objects: Objects::of_kinds(vec![
-                ApiResource::erase::<StatefulSet>(&()),
-                ApiResource::erase::<NetworkPolicy>(&()),
-            ]),
+            objects: Objects::of_kinds(
+                vec![ApiResource::erase::<StatefulSet>(&()), ApiResource::erase::<NetworkPolicy>(&())],
+                workspace_of,
+            ),
             pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_workspace_pod),
             claims: Cache::new(ApiResource::erase::<PersistentVolumeClaim>(&()), strip_claim),
-            refusals: Cache::new((), strip),
-            volume_failures: Cache::new((), strip),
+            refusals: Cache::new((), strip).grouped_by(subject_of_event),
+            volume_failures: Cache::new((), strip).grouped_by(subject_of_event),
             agent_image,
             internal,
         }
@@ -225,6 +232,27 @@ pub fn key(namespace: &str, name: &str) -> EndpointKey {
 #[must_use]
 pub fn workspace_key(namespace: &str, name: &str) -> WorkspaceKey {
     ObjectRef::new(name).within(namespace)
+}
+
+fn endpoint_of(object: &DynamicObject) -> Option<String> {
+    object.labels().get(ENDPOINT_LABEL).cloned()
+}
+
+fn workspace_of(object: &DynamicObject) -> Option<String> {
+    object.labels().get(WORKSPACE_LABEL).cloned()
+}
+
+fn endpoint_of_client(client: &Guarded<OAuthClient>) -> Option<String> {
+    Some(client.0.as_ref().ok()?.spec.endpoint_ref.name.clone())
+}
+
+fn owner_of_workspace(workspace: &Guarded<Workspace>) -> Option<String> {
+    Some(workspace.0.as_ref().ok()?.spec.owner.id.clone())
+}
+
+/// By the uid of what it is about.
+fn subject_of_event(event: &Event) -> Option<String> {
+    event.involved_object.uid.clone()
 }
 
 fn strip<K: Resource>(object: &mut K) {

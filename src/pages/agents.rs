@@ -1,7 +1,7 @@
 //! Connected agents: what a user allowed, and taking it back.
 
 use super::{
-    ClientAddress, Pages, audited,
+    Pages,
     forms::{Action, Form},
     page, paths, see_other, text,
     text::When,
@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     api::grant::RevocationReason,
+    audit::{Event, RequestContext},
     oauth::{
         client::{Client, Origin},
-        grant::Grant,
+        grant::{Grant, Known},
     },
 };
 use axum::{Extension, body::Body, extract::State, response::Response};
@@ -25,8 +26,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `GET /agents`.
-pub async fn get(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response {
-    pages.answer(list(&pages, &headers).await)
+pub async fn get(
+    State(pages): State<Arc<Pages>>,
+    Extension(from): Extension<RequestContext>,
+    headers: HeaderMap,
+) -> Response {
+    pages.answer(&from, list(&pages, &headers).await)
 }
 
 async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, Trouble> {
@@ -106,17 +111,17 @@ const fn why(revoked: Option<RevocationReason>) -> &'static str {
 /// `POST /agents/revoke`.
 pub async fn revoke(
     State(pages): State<Arc<Pages>>,
-    Extension(address): Extension<ClientAddress>,
+    Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let answered = async { take_back(&pages, address, &headers, &Form::read(&headers, body).await?).await };
-    pages.answer(answered.await)
+    let answered = async { take_back(&pages, &from, &headers, &Form::read(&headers, body).await?).await };
+    pages.answer(&from, answered.await)
 }
 
 async fn take_back(
     pages: &Pages,
-    address: ClientAddress,
+    from: &RequestContext,
     headers: &HeaderMap,
     form: &Form,
 ) -> Result<Response, Trouble> {
@@ -127,18 +132,19 @@ async fn take_back(
     let name = form.field("grant").ok_or_else(|| Trouble::bad_form(StatusCode::BAD_REQUEST, "missing_field"))?;
     // Only the user's own. One that is gone by now is as the user wants it.
     let grants = pages.server.grants();
-    if let Some(grant) = grants.of_user(&user.id).into_iter().find(|grant| grant.name == name) {
+    if let Known::Here(grant) = grants.find(name)
+        && grant.user.id == user.id
+    {
         let revoked = grants.revoke(name, RevocationReason::ByUser, now).await;
         revoked.map_err(|error| Trouble::grants(&error))?;
-        tracing::info!(
-            target: "audit",
-            event = "grant_revoked",
-            reason = "ByUser",
-            grant = grant.name,
-            client_id = grant.client_id,
-            user = user.id,
-            address = audited(address),
-        );
+        Event::GrantRevoked {
+            from,
+            client_id: &grant.client_id,
+            user: Some(&user.id),
+            grant: &grant.name,
+            reason: RevocationReason::ByUser,
+        }
+        .emit();
     }
     see_other(&format!("{}{}", pages.base(), paths::AGENTS))
 }

@@ -1,8 +1,9 @@
 //! Style sheet and icon, compiled in. Their names carry their hash, so that browsers may keep them for good.
 
 use super::Pages;
-use crate::config::hex;
+use crate::{audit::RequestContext, config::hex};
 use axum::{
+    Extension,
     extract::{Path, State},
     response::{IntoResponse as _, Response},
 };
@@ -70,9 +71,13 @@ pub fn icon() -> &'static str {
 
 /// `GET /assets/{name}`. In the middle of a rollout a page of the other version may ask for its own: it gets what there
 /// is here, and keeps it for this one page.
-pub async fn get(State(pages): State<Arc<Pages>>, Path(name): Path<String>) -> Response {
+pub async fn get(
+    State(pages): State<Arc<Pages>>,
+    Extension(from): Extension<RequestContext>,
+    Path(name): Path<String>,
+) -> Response {
     let Some(asset) = [&STYLE, &ICON].into_iter().find(|asset| asset.answers_to(&name)) else {
-        return pages.show(&super::trouble::Trouble::not_found());
+        return pages.show(&from, &super::trouble::Trouble::not_found());
     };
     let current = name == *STYLE_NAME || name == *ICON_NAME;
     let caching = if current { FOREVER } else { NOT_AT_ALL };

@@ -9,9 +9,11 @@ use super::{
 };
 use crate::{
     ambient,
+    audit::RequestContext,
     oauth::{AuthorizationRequest, AuthorizeError, Prompt, seal::Purpose},
 };
 use axum::{
+    Extension,
     body::Body,
     extract::{RawQuery, State},
     response::Response,
@@ -82,18 +84,28 @@ impl Pages {
 }
 
 /// `GET /authorize`.
-pub async fn get(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+pub async fn get(
+    State(pages): State<Arc<Pages>>,
+    Extension(from): Extension<RequestContext>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let query = query.unwrap_or_default();
-    pages.answer(ask(&pages, &query, &headers).await)
+    pages.answer(&from, ask(&pages, &query, &headers).await)
 }
 
 /// `POST /authorize`: the same as a query. The cookie does not come along from another site, but to the GET it does.
-pub async fn post(State(pages): State<Arc<Pages>>, headers: HeaderMap, body: Body) -> Response {
+pub async fn post(
+    State(pages): State<Arc<Pages>>,
+    Extension(from): Extension<RequestContext>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let redirect = async {
         let query = Form::read(&headers, body).await?.to_query();
         see_other(&Target::Authorize { query, client: String::new() }.location(pages.base()))
     };
-    pages.answer(redirect.await)
+    pages.answer(&from, redirect.await)
 }
 
 async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response, Trouble> {

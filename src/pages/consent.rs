@@ -2,7 +2,7 @@
 //! allowed before, so that a new consent adds to the old.
 
 use super::{
-    ClientAddress, Pages, audited,
+    Pages,
     forms::{self, Action, Form},
     headers, page, see_other,
     session::Session,
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     ambient,
-    api::{Scope, grant::GrantUser, scope},
+    api::{Scope, grant::GrantUser},
+    audit::{Event, RequestContext},
     oauth::{ApproveError, AuthorizationRequest, ConsentTicket, client::Origin, seal::Purpose},
 };
 use axum::{Extension, body::Body, extract::State, response::Response};
@@ -97,15 +98,15 @@ fn show(
 /// `POST /consent`.
 pub async fn post(
     State(pages): State<Arc<Pages>>,
-    Extension(address): Extension<ClientAddress>,
+    Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let answered = async { decide(&pages, address, &headers, &Form::read(&headers, body).await?) };
-    pages.answer(answered.await)
+    let answered = async { decide(&pages, &from, &headers, &Form::read(&headers, body).await?) };
+    pages.answer(&from, answered.await)
 }
 
-fn decide(pages: &Pages, address: ClientAddress, headers: &HeaderMap, form: &Form) -> Result<Response, Trouble> {
+fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form) -> Result<Response, Trouble> {
     let now = pages.clock.now();
     let session = pages.session(headers, now);
     pages.check_form(form, Action::Consent, headers, session.as_ref(), now)?;
@@ -114,19 +115,10 @@ fn decide(pages: &Pages, address: ClientAddress, headers: &HeaderMap, form: &For
     let asked = form.field("request").and_then(|sealed| pages.sealer().open(Purpose::Consent, sealed, now).ok());
     let asked: Asked = asked.filter(|asked: &Asked| asked.user == user.id).ok_or_else(Trouble::stale)?;
     let request = &asked.request;
-    let audit = |event, scopes: &BTreeSet<Scope>| {
-        tracing::info!(
-            target: "audit",
-            event,
-            client_id = request.client_id,
-            user = user.id,
-            scopes = scope::join(scopes),
-            address = audited(address),
-        );
-    };
+    let (client_id, user_id) = (&request.client_id, &user.id);
     let location = match form.field("decision") {
         Some("deny") => {
-            audit("consent_denied", &request.scopes);
+            Event::ConsentDenied { from, client_id, user: user_id, scopes: &request.scopes }.emit();
             pages.server.refuse(request, "access_denied", "the user denied the request")
         }
         Some("allow") => {
@@ -135,7 +127,7 @@ fn decide(pages: &Pages, address: ClientAddress, headers: &HeaderMap, form: &For
             let ticket = asked.ticket.clone().unwrap_or_else(|| ConsentTicket::new(&mut ambient::rng()));
             match pages.server.approve(request, user, &chosen, &ticket, now, &mut ambient::rng()) {
                 Ok(location) => {
-                    audit("consent_given", &chosen);
+                    Event::ConsentGiven { from, client_id, user: user_id, scopes: &chosen }.emit();
                     location
                 }
                 Err(ApproveError::Nothing) => return show(pages, &session, user, &asked, true, now),

@@ -66,6 +66,17 @@ pub enum Forged {
     NotForThis,
 }
 
+impl Forged {
+    /// One word, for the audit.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::OtherSite => "other_site",
+            Self::NoSession => "no_session",
+            Self::NotForThis => "not_for_this_session",
+        }
+    }
+}
+
 /// The fields of a form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Form(Vec<(String, String)>);

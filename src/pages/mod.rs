@@ -21,6 +21,7 @@ pub use headers::secure;
 
 use crate::{
     ambient::{self, Clock},
+    audit::{FormRefused, RequestContext},
     config::{PublicUrl, ServerConfig},
     identity::Logins,
     oauth::{AuthorizationServer, seal::Sealer},
@@ -36,9 +37,8 @@ use axum::{
 use forms::{Action, Form};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
-use rand::Rng as _;
 use session::{Cookie, Session};
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 use trouble::Trouble;
 use view::Frame;
 
@@ -75,10 +75,6 @@ pub mod paths {
         }
     }
 }
-
-/// From where a request comes; `None` where a proxy did not say it rightly. In the request's extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientAddress(pub Option<IpAddr>);
 
 /// The pages of one endpoint.
 pub struct Pages {
@@ -142,9 +138,9 @@ impl Pages {
 
     /// A request that was refused before it came here, as a page.
     #[must_use]
-    pub fn refused(&self, status: StatusCode, reason: &'static str, message: &str) -> Response {
+    pub fn refused(&self, from: &RequestContext, status: StatusCode, reason: &'static str, message: &str) -> Response {
         let title = if status.is_server_error() { "Not at the moment" } else { "This request was refused" };
-        headers::secure(self.show(&Trouble::new(status, reason, title, text::sentence(message))))
+        headers::secure(self.show(from, &Trouble::new(status, reason, title, text::sentence(message))))
     }
 
     fn base(&self) -> &str {
@@ -197,19 +193,19 @@ impl Pages {
     }
 
     /// A page, or one about what kept it from being made.
-    fn answer(&self, result: Result<Response, Trouble>) -> Response {
-        result.unwrap_or_else(|trouble| self.show(&trouble))
+    fn answer(&self, from: &RequestContext, result: Result<Response, Trouble>) -> Response {
+        result.unwrap_or_else(|trouble| self.show(from, &trouble))
     }
 
-    /// A page about a problem. The log gets the same reference.
-    fn show(&self, trouble: &Trouble) -> Response {
-        let reference = format!("{:08x}", ambient::rng().next_u32());
+    /// A page about a problem. Page and log have the request's id.
+    fn show(&self, from: &RequestContext, trouble: &Trouble) -> Response {
+        let request_id = from.id.as_str();
         let Trouble { status, reason, cause, .. } = trouble;
         let (code, cause) = (status.as_u16(), cause.as_deref().unwrap_or_default());
         if status.is_server_error() {
-            tracing::error!(reference, reason, status = code, cause, "a page said that something went wrong");
+            tracing::error!(request_id, reason, status = code, cause, "a page said that something went wrong");
         } else {
-            tracing::info!(reference, reason, status = code, cause, "a page said why a request was not done");
+            tracing::info!(request_id, reason, status = code, cause, "a page said why a request was not done");
         }
         let message = view::Message {
             frame: &self.frame,
@@ -217,7 +213,7 @@ impl Pages {
             happened: &trouble.happened,
             todo: trouble.todo.as_deref(),
             link: trouble.link.as_deref(),
-            reference: Some(&reference),
+            reference: Some(request_id),
         };
         let mut response = match message.render() {
             Ok(html) => (*status, Html(html)).into_response(),
@@ -225,6 +221,9 @@ impl Pages {
         };
         if let Some(wait) = trouble.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+        }
+        if let Some(why) = trouble.forged {
+            response.extensions_mut().insert(FormRefused(why.reason()));
         }
         response
     }
@@ -252,16 +251,11 @@ async fn own_forms(State(pages): State<Arc<Pages>>, request: Request, next: Next
         && !from_agents
         && let Err(why) = forms::same_origin(request.headers(), origin)
     {
-        return pages.show(&Trouble::forged(why, origin));
+        return pages.show(&RequestContext::of(request.extensions()), &Trouble::forged(why, origin));
     }
     next.run(request).await
 }
 
-async fn wrong_method(State(pages): State<Arc<Pages>>, _: Request) -> Response {
-    pages.show(&Trouble::method())
-}
-
-/// An address for the audit; empty where it is not known.
-fn audited(address: ClientAddress) -> String {
-    address.0.map(|address| address.to_string()).unwrap_or_default()
+async fn wrong_method(State(pages): State<Arc<Pages>>, request: Request) -> Response {
+    pages.show(&RequestContext::of(request.extensions()), &Trouble::method())
 }

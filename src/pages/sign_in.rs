@@ -1,7 +1,7 @@
 //! Signing in and out: by a password, or at a provider and back (RFC 6749 §4.1, seen from the other side).
 
 use super::{
-    ClientAddress, Pages, audited,
+    Pages,
     authorize::Target,
     forms::{self, Action, Form},
     page, paths, see_other,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     ambient,
     api::grant::GrantUser,
+    audit::{Event, RequestContext},
     identity::{LoginKind, Pending, SignInError},
     oauth::seal::Purpose,
 };
@@ -46,9 +47,14 @@ struct Failed<'a> {
 }
 
 /// `GET /login`.
-pub async fn get(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+pub async fn get(
+    State(pages): State<Arc<Pages>>,
+    Extension(from): Extension<RequestContext>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let query = Form::parse(query.unwrap_or_default().as_bytes());
-    pages.answer(show(&pages, &headers, query.field("continue"), None))
+    pages.answer(&from, show(&pages, &headers, query.field("continue"), None))
 }
 
 fn show(
@@ -98,20 +104,15 @@ fn show(
 /// `POST /login`: a user name and a password.
 pub async fn post(
     State(pages): State<Arc<Pages>>,
-    Extension(address): Extension<ClientAddress>,
+    Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let answered = async { password(&pages, address, &headers, &Form::read(&headers, body).await?).await };
-    pages.answer(answered.await)
+    let answered = async { password(&pages, &from, &headers, &Form::read(&headers, body).await?).await };
+    pages.answer(&from, answered.await)
 }
 
-async fn password(
-    pages: &Pages,
-    address: ClientAddress,
-    headers: &HeaderMap,
-    form: &Form,
-) -> Result<Response, Trouble> {
+async fn password(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form) -> Result<Response, Trouble> {
     let now = pages.clock.now();
     let continues = form.field("continue");
     let target = pages.open_target(continues, now);
@@ -128,13 +129,13 @@ async fn password(
     let (Some(login), Some(user), Some(password)) = fields else {
         return Err(Trouble::bad_form(StatusCode::BAD_REQUEST, "missing_field"));
     };
-    let from = address.0.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    match pages.logins.check_password(login, user, password.to_owned(), from, now).await {
-        Ok(user) => signed_in(pages, user, &target, login, address),
+    let address = from.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    match pages.logins.check_password(login, user, password.to_owned(), address, now).await {
+        Ok(user) => signed_in(pages, user, &target, login, from),
         Err(error) => {
             // A name that nobody has may be a password, typed into the wrong field.
             let id = format!("{login}:{user}");
-            failed_audit(&error, login, if pages.logins.still_known(&id) { &id } else { "" }, address);
+            refused(from, &error, login, pages.logins.still_known(&id).then_some(&*id));
             show(pages, headers, continues, Some(&Failed { login, user, error }))
         }
     }
@@ -143,12 +144,13 @@ async fn password(
 /// `GET /login/{name}`: on to the provider.
 pub async fn begin(
     State(pages): State<Arc<Pages>>,
+    Extension(from): Extension<RequestContext>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let query = Form::parse(query.unwrap_or_default().as_bytes());
-    pages.answer(leave(&pages, &name, query.field("continue"), &headers).await)
+    pages.answer(&from, leave(&pages, &name, query.field("continue"), &headers).await)
 }
 
 async fn leave(pages: &Pages, login: &str, continues: Option<&str>, headers: &HeaderMap) -> Result<Response, Trouble> {
@@ -174,17 +176,17 @@ async fn leave(pages: &Pages, login: &str, continues: Option<&str>, headers: &He
 /// `GET /login/{name}/callback`: back from the provider.
 pub async fn callback(
     State(pages): State<Arc<Pages>>,
-    Extension(address): Extension<ClientAddress>,
+    Extension(from): Extension<RequestContext>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    pages.answer(come_back(&pages, address, &name, &query.unwrap_or_default(), &headers).await)
+    pages.answer(&from, come_back(&pages, &from, &name, &query.unwrap_or_default(), &headers).await)
 }
 
 async fn come_back(
     pages: &Pages,
-    address: ClientAddress,
+    from: &RequestContext,
     login: &str,
     query: &str,
     headers: &HeaderMap,
@@ -200,7 +202,7 @@ async fn come_back(
         let happened =
             "This browser did not begin this sign-in, or began it too long ago. You are not signed in by it.";
         let known = pages.logins.list().any(|known| known.name == login);
-        failed_reason("not_begun_here", if known { login } else { "" }, "", address);
+        Event::SignInRefused { from, login: known.then_some(login), user: None, reason: "not_begun_here" }.emit();
         return Err(Trouble::new(
             StatusCode::BAD_REQUEST,
             "not_begun_here",
@@ -211,9 +213,9 @@ async fn come_back(
         .link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in"));
     };
     match pages.logins.finish(&underway.pending, query, &callback_url(pages, login), now).await {
-        Ok(user) => signed_in(pages, user, &underway.target, login, address),
+        Ok(user) => signed_in(pages, user, &underway.target, login, from),
         Err(error) => {
-            failed_audit(&error, login, "", address);
+            refused(from, &error, login, None);
             Err(another_try(pages, &error, &underway.target, now))
         }
     }
@@ -244,29 +246,25 @@ fn signed_in(
     user: GrantUser,
     target: &Target,
     login: &str,
-    address: ClientAddress,
+    from: &RequestContext,
 ) -> Result<Response, Trouble> {
-    tracing::info!(target: "audit", event = "signed_in", login, user = user.id, address = audited(address));
+    Event::UserSignedIn { from, login, user: &user.id }.emit();
     let session = Session::begin(Some(user), pages.clock.now(), &mut ambient::rng());
     let mut response = see_other(&target.location(pages.base()))?;
     response.headers_mut().insert(header::SET_COOKIE, pages.give(&session)?);
     Ok(response)
 }
 
-fn failed_audit(error: &SignInError, login: &str, user: &str, address: ClientAddress) {
-    // Of what a browser sent, only names that there are get into the audit.
-    let login = if matches!(error, SignInError::UnknownLogin) { "" } else { login };
-    failed_reason(error.reason(), login, user, address);
-}
-
-fn failed_reason(reason: &str, login: &str, user: &str, address: ClientAddress) {
-    tracing::info!(target: "audit", event = "sign_in_failed", reason, login, user, address = audited(address));
+/// Only names that exist are recorded: others may be misplaced secrets.
+fn refused(from: &RequestContext, error: &SignInError, login: &str, user: Option<&str>) {
+    let login = (!matches!(error, SignInError::UnknownLogin)).then_some(login);
+    Event::SignInRefused { from, login, user, reason: error.reason() }.emit();
 }
 
 /// `POST /logout`.
 pub async fn sign_out(
     State(pages): State<Arc<Pages>>,
-    Extension(address): Extension<ClientAddress>,
+    Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -277,7 +275,7 @@ pub async fn sign_out(
         // Who is signed out already may reload the page that says so.
         if let Some(user) = session.as_ref().and_then(|session| session.user.as_ref()) {
             pages.check_form(&form, Action::SignOut, &headers, session.as_ref(), now)?;
-            tracing::info!(target: "audit", event = "signed_out", user = user.id, address = audited(address));
+            Event::UserSignedOut { from: &from, user: &user.id }.emit();
         }
         let link =
             super::trouble::Link { href: format!("{}{}", pages.base(), paths::LOGIN), label: "Sign in again".into() };
@@ -298,5 +296,5 @@ pub async fn sign_out(
         response.headers_mut().insert(header::SET_COOKIE, cookie);
         Ok(response)
     };
-    pages.answer(answered.await)
+    pages.answer(&from, answered.await)
 }

@@ -1,5 +1,5 @@
-//! What went wrong, for the person in front of the browser: a title, what happened, what to do, and a reference that
-//! the log has too.
+//! What went wrong, for the person in front of the browser: a title, what happened, what to do, and the
+//! request's id, which the log has too.
 
 use super::forms::Forged;
 use crate::{chain::chain, identity::SignInError, oauth::grant::GrantsError};
@@ -34,6 +34,8 @@ pub struct Trouble {
     pub retry_after: Option<u32>,
     /// For the log only; never a secret.
     pub cause: Option<Box<str>>,
+    /// Why a form is not believed.
+    pub forged: Option<Forged>,
 }
 
 impl Trouble {
@@ -53,6 +55,7 @@ impl Trouble {
             link: None,
             retry_after: None,
             cause: None,
+            forged: None,
         }
     }
 
@@ -109,7 +112,7 @@ impl Trouble {
             Forged::NotForThis => trouble("The page had been open for too long, or you signed in or out since.")
                 .todo("Go back, reload the page, and try again."),
         };
-        Self { cause: Some(why.to_string().into()), ..trouble }
+        Self { cause: Some(why.to_string().into()), forged: Some(why), ..trouble }
     }
 
     /// An agent's request that was left alone for too long.

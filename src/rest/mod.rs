@@ -17,6 +17,7 @@ pub use reference::page;
 
 use crate::{
     api::Scope,
+    audit::{Event, RequestContext},
     config::{PublicUrl, ServerConfig},
     oauth::{
         Caller,
@@ -73,10 +74,11 @@ impl Api {
     /// Answers a request to a path below the endpoint's URL.
     pub async fn answer(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        self.try_answer(parts, body).await.unwrap_or_else(Problem::into_response)
+        let from = RequestContext::of(&parts.extensions);
+        self.try_answer(parts, from, body).await.unwrap_or_else(|problem| problem.into_response(&from))
     }
 
-    async fn try_answer(&self, parts: Parts, body: Body) -> Result<Response, Problem> {
+    async fn try_answer(&self, parts: Parts, from: RequestContext, body: Body) -> Result<Response, Problem> {
         let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
             tracing::error!("a request reached the HTTP interface without a verified caller");
             return Err(Problem::internal("the request has no verified caller"));
@@ -94,6 +96,15 @@ impl Api {
         let entry = match self.tools.lookup(row.tool, &caller) {
             Lookup::Found(entry) => entry,
             Lookup::NeedsScope(needed) => {
+                Event::ScopeRefused {
+                    from: &from,
+                    tool: Some(row.tool),
+                    scope: needed,
+                    client_id: &caller.client_id,
+                    user: &caller.subject,
+                    grant: caller.grant.as_deref(),
+                }
+                .emit();
                 let what = format!("the tool {}", row.tool);
                 return Err(step_up(&what, needed, &caller, resource));
             }
@@ -101,7 +112,7 @@ impl Api {
         };
         let body = if row.takes_body() { self.read(&parts.headers, body).await? } else { Bytes::new() };
         let arguments = arguments::collect(row, captured, parts.uri.query(), &body, &tool.input_schema)?;
-        let call = Call { caller: Arc::clone(&caller), progress: None };
+        let call = Call { caller: Arc::clone(&caller), from, progress: None };
         match entry.call(arguments, call).await {
             Ok(answer) => Ok(succeeded(row, answer.into_json(), resource)),
             Err(ToolError::NeedsScope { what, scope }) => Err(step_up(what, scope, &caller, resource)),

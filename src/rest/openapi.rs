@@ -54,6 +54,7 @@ fn problem() -> Value {
             "status": {"type": "integer"},
             "detail": {"type": "string", "description": "What was wrong and what to do."},
             "reason": {"type": "string", "description": "One word, for programs."},
+            "request_id": {"type": "string", "description": "The id of the request, as in X-Request-Id."},
         },
     })
 }

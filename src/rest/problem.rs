@@ -1,6 +1,6 @@
 //! Problem documents (RFC 9457), and what each failure of a tool is in HTTP.
 
-use crate::{agent::protocol::FailureKind, tools::ToolError, workspaces};
+use crate::{agent::protocol::FailureKind, audit::RequestContext, tools::ToolError, workspaces};
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -50,16 +50,17 @@ impl Problem {
         &self.detail
     }
 
-    /// The answer. The type is `about:blank`, so the title is the status' own (RFC 9457 §4.2.1); `reason` tells apart
+    /// The answer to the request `from`. The type is `about:blank`, so the title is the status' own (RFC 9457 §4.2.1); `reason` tells apart
     /// what has the same status.
     #[must_use]
-    pub fn into_response(self) -> Response {
+    pub fn into_response(self, from: &RequestContext) -> Response {
         let document = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or_default(),
             "status": self.status.as_u16(),
             "detail": self.detail,
             "reason": self.reason,
+            "request_id": from.id.as_str(),
         });
         let mut response = (self.status, Json(document)).into_response();
         let headers = response.headers_mut();

@@ -8,13 +8,15 @@ use super::{
     mounted::Mounted,
     origin::Origins,
     problem::Problem,
+    refusals::{Refusal, Refusals, What},
 };
 use crate::{
     ambient::{self, Clock},
+    audit::{RequestContext, RequestIds},
     config::KeyError,
     identity::Logins,
     oauth::{
-        AuthorizationServer, Backing, OAuthError,
+        AuthorizationServer, Backing, Caller, OAuthError,
         challenge::{Challenges, Resource},
         metadata::{INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH},
         token,
@@ -55,6 +57,8 @@ pub struct Door {
     limiters: Arc<Limiters>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
+    ids: Arc<RequestIds>,
+    refusals: Arc<Refusals>,
 }
 
 impl Door {
@@ -99,6 +103,8 @@ impl Door {
                 .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, previous.map(|door| &*door.limiters)))),
             metrics,
             clock,
+            ids: previous.map_or_else(|| Arc::new(RequestIds::new(ambient::rng())), |door| Arc::clone(&door.ids)),
+            refusals: previous.map(|door| Arc::clone(&door.refusals)).unwrap_or_default(),
             mounted,
         })
     }
@@ -136,6 +142,31 @@ impl Door {
     /// The time now.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Generates the ids of requests.
+    pub fn ids(&self) -> &RequestIds {
+        &self.ids
+    }
+
+    /// Notes a refusal in the audit trail.
+    pub fn note(
+        &self,
+        what: What,
+        route: Route,
+        from: &RequestContext,
+        reason: &'static str,
+        status: StatusCode,
+        caller: Option<Arc<Caller>>,
+    ) {
+        let refusal = Refusal { what, from: *from, route, reason, status, caller };
+        self.refusals.note(refusal, self.clock.now());
+    }
+
+    /// Forgets callers and addresses that have been away for long. To be called every few seconds.
+    pub fn tidy(&self) {
+        self.limiters.tidy();
+        self.refusals.tidy(self.clock.now());
     }
 
     /// The limits in force.
@@ -217,20 +248,20 @@ impl Door {
     pub async fn guard<A: Future<Output = Response>>(
         &self,
         route: Route,
-        address: Option<IpAddr>,
+        from: &RequestContext,
         request: &mut Request,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
         let place = match self.limiters.enter() {
             Ok(place) => place,
-            Err(problem) => return self.refuse(route, problem),
+            Err(problem) => return self.refuse(route, from, problem),
         };
         let timeout = self.mounted.config.limits.request_timeout;
         let deadline = tokio::time::Instant::now() + timeout.as_duration();
-        let answer = pin!(self.authenticated(route, address, request, answer));
+        let answer = pin!(self.authenticated(route, from, request, answer));
         let Ok(response) = tokio::time::timeout_at(deadline, answer).await else {
             let message = format!("the request took longer than {timeout}; ask for less at a time");
-            return self.refuse(route, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
+            return self.refuse(route, from, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message));
         };
         Held::until_sent(response, place, deadline)
     }
@@ -238,35 +269,39 @@ impl Door {
     async fn authenticated<A: Future<Output = Response>>(
         &self,
         route: Route,
-        address: Option<IpAddr>,
+        from: &RequestContext,
         request: &mut Request,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
         // A signature that is wrong costs more than all else that is done for a refusal.
-        if let Err(problem) = self.limiters.check_address(known(address))
+        if let Err(problem) = self.limiters.check_address(known(from.address))
             && !self.authorization().remembers(request.headers(), self.clock.now())
         {
-            return self.refuse(route, problem);
+            return self.refuse(route, from, problem);
         }
         let caller = match self.authorization().caller(request.headers(), self.clock.now()).await {
             Ok(caller) => caller,
-            Err(why) => return self.unauthenticated(route, address, request, why),
+            Err(why) => return self.unauthenticated(route, from, request, why),
         };
         if let Err(problem) = self.limiters.count_caller(&caller) {
-            return self.refuse(route, problem);
+            return self.refuse_caller(route, from, Some(caller), problem);
         }
-        request.extensions_mut().insert(caller);
-        answer(std::mem::take(request)).await
+        request.extensions_mut().insert(Arc::clone(&caller));
+        let response = answer(std::mem::take(request)).await;
+        if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            self.note(What::Request, route, from, "too_large", response.status(), Some(caller));
+        }
+        response
     }
 
     /// Answers a request to the token endpoint.
-    pub async fn issue_token(&self, address: Option<IpAddr>, request: Request) -> Response {
-        let (headers, body) = match self.form(Route::Token, address, request).await {
+    pub async fn issue_token(&self, from: &RequestContext, request: Request) -> Response {
+        let (headers, body) = match self.form(Route::Token, from, request).await {
             Ok(form) => form,
             Err(refusal) => return refusal,
         };
         let mut rng = ambient::rng();
-        match self.authorization().token(&headers, &body, address, self.clock.now(), &mut rng).await {
+        match self.authorization().token(&headers, &body, from, self.clock.now(), &mut rng).await {
             Ok(answer) => {
                 self.metrics.token_answered("issued");
                 answer.into_response()
@@ -279,22 +314,22 @@ impl Door {
     }
 
     /// Answers a request to the revocation endpoint.
-    pub async fn revoke(&self, address: Option<IpAddr>, request: Request) -> Response {
-        let (headers, body) = match self.form(Route::Revoke, address, request).await {
+    pub async fn revoke(&self, from: &RequestContext, request: Request) -> Response {
+        let (headers, body) = match self.form(Route::Revoke, from, request).await {
             Ok(form) => form,
             Err(refusal) => return refusal,
         };
-        let revoked = self.authorization().revoke(&headers, &body, address, self.clock.now()).await;
+        let revoked = self.authorization().revoke(&headers, &body, from, self.clock.now()).await;
         self.answered(revoked.map(|()| StatusCode::OK))
     }
 
     /// Answers a request to the introspection endpoint.
-    pub async fn introspect(&self, address: Option<IpAddr>, request: Request) -> Response {
-        let (headers, body) = match self.form(Route::Introspect, address, request).await {
+    pub async fn introspect(&self, from: &RequestContext, request: Request) -> Response {
+        let (headers, body) = match self.form(Route::Introspect, from, request).await {
             Ok(form) => form,
             Err(refusal) => return refusal,
         };
-        self.answered(self.authorization().introspect(&headers, &body, address, self.clock.now()).await)
+        self.answered(self.authorization().introspect(&headers, &body, from, self.clock.now()).await)
     }
 
     fn answered(&self, answer: Result<impl IntoResponse, OAuthError>) -> Response {
@@ -304,28 +339,28 @@ impl Door {
     async fn form(
         &self,
         route: Route,
-        address: Option<IpAddr>,
+        from: &RequestContext,
         request: Request,
     ) -> Result<(HeaderMap, Bytes), Response> {
-        self.body(route, address, request, token::MAX_BODY).await
+        self.body(route, from, request, token::MAX_BODY).await
     }
 
     /// The headers and the body of a client's request to the authorization server, within the rate of its address.
     pub(super) async fn body(
         &self,
         route: Route,
-        address: Option<IpAddr>,
+        from: &RequestContext,
         request: Request,
         limit: usize,
     ) -> Result<(HeaderMap, Bytes), Response> {
-        self.count_address(address).map_err(|problem| self.refuse(route, problem))?;
+        self.count_address(from.address).map_err(|problem| self.refuse(route, from, problem))?;
         let (Parts { headers, .. }, body) = request.into_parts();
         let body = tokio::time::timeout(FORM_TIMEOUT, body::collect(body, limit)).await;
         let body = body.unwrap_or_else(|_| {
             let message = "the request did not arrive in time; send it again";
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message))
         });
-        Ok((headers, body.map_err(|problem| self.refuse(route, problem))?))
+        Ok((headers, body.map_err(|problem| self.refuse(route, from, problem))?))
     }
 
     /// 401 in the protocol of the route, and for somebody who opened the endpoint's URL in a browser, a line about what
@@ -333,7 +368,7 @@ impl Door {
     fn unauthenticated(
         &self,
         route: Route,
-        address: Option<IpAddr>,
+        from: &RequestContext,
         request: &Request,
         why: Unauthenticated,
     ) -> Response {
@@ -342,11 +377,14 @@ impl Door {
             // Nothing is wrong with the token: the client must not throw it away.
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.reason(), why.to_string())
                 .retry_after(RETRY_AFTER)
-                .into_response(route);
+                .into_response(route, from);
+        }
+        if why != Unauthenticated::Missing {
+            self.note(What::AccessToken, route, from, why.reason(), StatusCode::UNAUTHORIZED, None);
         }
         // Those who have a token are not concerned: many may come from one address.
-        if let Err(problem) = self.count_address(address) {
-            return self.refuse(route, problem);
+        if let Err(problem) = self.count_address(from.address) {
+            return self.refuse(route, from, problem);
         }
         let config = &self.mounted.config;
         let accepts_html = request
@@ -371,15 +409,31 @@ impl Door {
         let message = format!("{why}; obtain one at {place}");
         Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
             .with(header::WWW_AUTHENTICATE, challenge)
-            .into_response(route)
+            .into_response(route, from)
     }
 
     /// Counts a refusal and words it.
-    pub fn refuse(&self, route: Route, problem: Problem) -> Response {
+    pub fn refuse(&self, route: Route, from: &RequestContext, problem: Problem) -> Response {
+        self.refuse_caller(route, from, None, problem)
+    }
+
+    /// The same for a request that was authenticated.
+    fn refuse_caller(
+        &self,
+        route: Route,
+        from: &RequestContext,
+        caller: Option<Arc<Caller>>,
+        problem: Problem,
+    ) -> Response {
         self.metrics.refused(problem.reason());
+        let status = problem.status();
+        // A path that does not exist and a redirect to https concern no rule.
+        if status != StatusCode::NOT_FOUND && !status.is_redirection() {
+            self.note(What::Request, route, from, problem.reason(), status, caller);
+        }
         match &self.pages {
-            Some(pages) if route.is_page() => problem.into_page(pages),
-            _ => problem.into_response(route),
+            Some(pages) if route.is_page() => problem.into_page(pages, from),
+            _ => problem.into_response(route, from),
         }
     }
 }

@@ -17,6 +17,7 @@ mod origin;
 mod private;
 mod problem;
 mod public;
+mod refusals;
 mod registration;
 mod reload;
 mod unread;

@@ -1,6 +1,6 @@
 //! How a request is refused: JSON for programs, a page for people, always with what was wrong and what to do.
 
-use crate::{observe::metrics::Route, pages::Pages, rest};
+use crate::{audit::RequestContext, observe::metrics::Route, pages::Pages, rest};
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -38,6 +38,10 @@ impl Problem {
         self
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub fn reason(&self) -> &'static str {
         self.reason
     }
@@ -48,29 +52,30 @@ impl Problem {
     }
 
     /// A page for a browser.
-    pub fn into_page(self, pages: &Pages) -> Response {
-        let mut response = pages.refused(self.status, self.reason, &self.message);
+    pub fn into_page(self, pages: &Pages, from: &RequestContext) -> Response {
+        let mut response = pages.refused(from, self.status, self.reason, &self.message);
         response.headers_mut().extend(self.headers);
         response
     }
 
     /// A JSON-RPC error where a JSON-RPC client reads it, a problem document below it, else an error in the manner of OAuth.
-    pub fn into_response(self, route: Route) -> Response {
+    pub fn into_response(self, route: Route, from: &RequestContext) -> Response {
         if route == Route::Rest {
             let problem = rest::Problem::new(self.status, self.reason, self.message);
             return self
                 .headers
                 .into_iter()
                 .fold(problem, |problem, (name, value)| problem.with(name, value))
-                .into_response();
+                .into_response(from);
         }
+        let id = from.id.as_str();
         let body = match route {
             Route::Mcp => json!({
                 "jsonrpc": "2.0",
                 "id": Value::Null,
-                "error": {"code": JSON_RPC_SERVER_ERROR, "message": self.message, "data": {"reason": self.reason}},
+                "error": {"code": JSON_RPC_SERVER_ERROR, "message": self.message, "data": {"reason": self.reason, "request_id": id}},
             }),
-            _ => json!({"error": self.reason, "error_description": self.message}),
+            _ => json!({"error": self.reason, "error_description": self.message, "request_id": id}),
         };
         let mut response = (self.status, Json(body)).into_response();
         response.headers_mut().extend(self.headers);

@@ -19,13 +19,15 @@
 //! [`Pages`]: crate::pages::Pages
 
 use super::{
-    address::Origin,
+    address::{self, Origin},
     alias::Aliases,
     door::Door,
     problem::Problem,
+    refusals::What,
     unread::{Unread, read_on_refused},
 };
 use crate::{
+    audit::{FormRefused, RequestContext, RequestId},
     config::{
         KeyError, ServerConfig,
         cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
@@ -35,8 +37,7 @@ use crate::{
         self, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
     },
     observe::metrics::Route,
-    pages::{self, ClientAddress},
-    rest,
+    pages, rest,
     tools::Registry,
 };
 use axum::{
@@ -47,10 +48,7 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, util::option_layer};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -108,11 +106,11 @@ impl Public {
         let mcp = {
             let endpoint = Arc::clone(&endpoint);
             |State(door): State<Arc<Door>>, mut request: Request| async move {
-                door.guard(Route::Mcp, address(&request), &mut request, |request| endpoint.answer(request)).await
+                door.guard(Route::Mcp, &context(&request), &mut request, |request| endpoint.answer(request)).await
             }
         };
         let rest = |State(door): State<Arc<Door>>, mut request: Request| async move {
-            door.guard(Route::Rest, address(&request), &mut request, |request| api.answer(request)).await
+            door.guard(Route::Rest, &context(&request), &mut request, |request| api.answer(request)).await
         };
         let mut guarded = Router::new()
             .without_v07_checks()
@@ -157,21 +155,22 @@ impl Public {
         self.aliases.resolve(&mut request);
         let route = door.route(request.uri().path());
         let config = &door.mounted().config;
-        let from =
-            request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(Origin::UNKNOWN, |ConnectInfo(peer)| {
-                Origin::of(peer.ip(), request.headers(), &config.access.trusted_proxies)
-            });
+        let proxies = &config.access.trusted_proxies;
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let from = peer.map_or(Origin::UNKNOWN, |peer| Origin::of(peer, request.headers(), proxies));
+        let proxied = peer.is_some_and(|peer| address::is_trusted(peer, proxies));
+        let id = proxied.then(|| RequestId::of_proxy(request.headers())).flatten();
+        let context = RequestContext { id: id.unwrap_or_else(|| door.ids().next()), address: from.client };
+        request.extensions_mut().insert(context);
         let limit = config.limits.max_body_size.bytes();
         let (mut response, close) = match door.admit(route, &request, from) {
-            Err(problem) => (door.refuse(route, problem), read_on_refused(request, limit).await),
+            Err(problem) => (door.refuse(route, &context, problem), read_on_refused(request, limit).await),
             // Agents are no pages: CORS has nothing to add to what they get.
             Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => {
-                let response =
-                    door.guard(route, from.client, &mut request, |request| self.endpoint.answer(request)).await;
+                let response = door.guard(route, &context, &mut request, |request| self.endpoint.answer(request)).await;
                 (response, read_on_refused(request, limit).await)
             }
             Ok(()) => {
-                request.extensions_mut().insert(ClientAddress(from.client));
                 let unread = Unread::of(&mut request);
                 let response = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
                 let close = match unread {
@@ -187,16 +186,22 @@ impl Public {
         if config.url.is_https() && !from.plain {
             response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
         }
+        if let Some(FormRefused(reason)) = response.extensions_mut().remove() {
+            door.note(What::Form, route, &context, reason, response.status(), None);
+        }
+        if let Some(id) = context.id.header_value() {
+            response.headers_mut().insert(RequestId::HEADER, id);
+        }
         let (status, duration) = (response.status().as_u16(), begin.elapsed());
         door.metrics().request_ends(route, status, duration);
-        tracing::debug!(?route, status, ?duration, "answered");
+        tracing::debug!(?route, status, ?duration, request_id = context.id.as_str(), "answered");
         response
     }
 }
 
-/// The client's address, as [`Public::answer`] has found it.
-fn address(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<ClientAddress>().and_then(|from| from.0)
+/// The context that [`Public::answer`] has set.
+fn context(request: &Request) -> RequestContext {
+    RequestContext::of(request.extensions())
 }
 
 /// Whether a page makes the request, or a browser asks for one.
@@ -253,41 +258,43 @@ fn reference(
 
 async fn issue_token(
     State(door): State<Arc<Door>>,
-    Extension(from): Extension<ClientAddress>,
+    Extension(from): Extension<RequestContext>,
     request: Request,
 ) -> Response {
-    door.issue_token(from.0, request).await
+    door.issue_token(&from, request).await
 }
 
 async fn revoke(
     State(door): State<Arc<Door>>,
-    Extension(from): Extension<ClientAddress>,
+    Extension(from): Extension<RequestContext>,
     request: Request,
 ) -> Response {
-    door.revoke(from.0, request).await
+    door.revoke(&from, request).await
 }
 
 async fn register(
     State(door): State<Arc<Door>>,
-    Extension(from): Extension<ClientAddress>,
+    Extension(from): Extension<RequestContext>,
     request: Request,
 ) -> Response {
-    door.register(from.0, request).await
+    door.register(&from, request).await
 }
 
 async fn introspect(
     State(door): State<Arc<Door>>,
-    Extension(from): Extension<ClientAddress>,
+    Extension(from): Extension<RequestContext>,
     request: Request,
 ) -> Response {
-    door.introspect(from.0, request).await
+    door.introspect(&from, request).await
 }
 
-async fn unknown_path(State(()): State<()>) -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path").into_response(Route::Unknown)
+async fn unknown_path(State(()): State<()>, request: Request) -> Response {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+        .into_response(Route::Unknown, &context(&request))
 }
 
-async fn unknown_method(method: Method) -> Response {
-    let message = format!("{method} is not for this path; see the header Allow");
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).into_response(Route::Unknown)
+async fn unknown_method(request: Request) -> Response {
+    let message = format!("{} is not for this path; see the header Allow", request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        .into_response(Route::Unknown, &context(&request))
 }

@@ -4,6 +4,7 @@
 use super::{door::Door, limits, problem::Problem};
 use crate::{
     ambient,
+    audit::{Event, RequestContext},
     chain::chain,
     oauth::clients::registration::{self, Applicant, RegistrationError},
     observe::metrics::Route,
@@ -24,43 +25,38 @@ const RETRY_AFTER: Duration = Duration::from_mins(1);
 
 impl Door {
     /// Registers a client, and tells it who it is.
-    pub async fn register(&self, address: Option<IpAddr>, request: Request) -> Response {
+    pub async fn register(&self, from: &RequestContext, request: Request) -> Response {
         let config = &self.mounted().config;
         let Some(policy) = &config.client_policy.dynamic_registration else {
             let message = "there is nothing at this path";
-            return self.refuse(Route::Register, Problem::new(StatusCode::NOT_FOUND, "not_found", message));
+            return self.refuse(Route::Register, from, Problem::new(StatusCode::NOT_FOUND, "not_found", message));
         };
         // All whose address is not known share one rate, and one share of the places.
-        let from = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        if let Err(problem) = self.limiters().count_registration(from) {
-            return self.refuse(Route::Register, problem);
+        let address = from.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        if let Err(problem) = self.limiters().count_registration(address) {
+            return self.refuse(Route::Register, from, problem);
         }
-        let (headers, body) = match self.body(Route::Register, address, request, registration::MAX_BODY).await {
+        let (headers, body) = match self.body(Route::Register, from, request, registration::MAX_BODY).await {
             Ok(parts) => parts,
             Err(refusal) => return refusal,
         };
         if !is_json(&headers) {
-            return self.not_registered(&RegistrationError::NotJson);
+            return self.not_registered(from, &RegistrationError::NotJson);
         }
-        let from = Applicant { address, network: limits::network(from) };
-        match self.authorization().register(&body, from, policy, self.now(), &mut ambient::rng()).await {
+        let applicant = Applicant { from, network: limits::network(address) };
+        match self.authorization().register(&body, applicant, policy, self.now(), &mut ambient::rng()).await {
             Ok(registered) => {
-                tracing::info!(
-                    target: "audit",
-                    event = "client.registered",
-                    client_id = registered.client_id,
-                    redirect_uris = registered.redirect_uris.join(" "),
-                    address = address.map(tracing::field::display),
-                    "a client registered itself"
-                );
+                let (client_id, redirect_uris) = (&registered.client_id, &registered.redirect_uris);
+                Event::ClientRegistered { from, client_id, redirect_uris }.emit();
                 (StatusCode::CREATED, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(registered))
                     .into_response()
             }
-            Err(error) => self.not_registered(&error),
+            Err(error) => self.not_registered(from, &error),
         }
     }
 
-    fn not_registered(&self, error: &RegistrationError) -> Response {
+    fn not_registered(&self, from: &RequestContext, error: &RegistrationError) -> Response {
+        Event::RegistrationRefused { from, reason: error.code() }.emit();
         if let RegistrationError::Store(source) = error {
             tracing::warn!(error = chain(source), "a client could not be registered");
         }
@@ -69,7 +65,7 @@ impl Door {
         if matches!(error.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             problem = problem.retry_after(RETRY_AFTER);
         }
-        self.refuse(Route::Register, problem)
+        self.refuse(Route::Register, from, problem)
     }
 }
 

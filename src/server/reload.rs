@@ -114,7 +114,7 @@ impl Current {
         };
         let mut seen = Some(seen);
         while stop.run_until_cancelled(next()).await.is_some() {
-            self.serving().door().limiters().tidy();
+            self.serving().door().tidy();
             match Bytes::read(&self.options.config_dir).await {
                 Ok(bytes) if seen.as_ref() == Some(&bytes) => {}
                 Ok(bytes) => {

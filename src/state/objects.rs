@@ -6,9 +6,10 @@ use crate::{
         client::{EndpointRef, Grant as GrantType, OAuthClientSpec, Registration},
         grant::{OAuthGrantSpec, OAuthGrantStatus},
         preset::Preset,
+        version::{self, resource_version},
     },
     config::ClientVerifier,
-    mirror::{Entry, Index, version},
+    mirror::{Entry, Index},
     oauth::{
         client::{Client, Held, NewRegistration, Origin},
         grant::Grant,
@@ -70,7 +71,7 @@ pub fn registered(object: &OAuthClient) -> Option<Registered> {
     };
     // Written by hand, or by a future version: a secret that is not known here cannot be asked for.
     (verifier.client_type == ClientType::Public).then(|| Registered {
-        version: version(object.resource_version().as_deref()),
+        version: resource_version(object).unwrap_or_default(),
         source: object.spec.registration.as_ref().and_then(|registration| registration.source.clone()),
         client: Client { verifier, origin: Origin::Registered { expires_at } }.into(),
     })
@@ -139,7 +140,7 @@ impl Entry for Grant {
     }
 
     fn version(&self) -> u64 {
-        version(Some(&self.version))
+        version::parse(&self.version).unwrap_or_default()
     }
 
     fn user(&self) -> Option<&str> {

@@ -1,9 +1,9 @@
-//! Who called which tool, how it went and how long it took: one event of the log target `audit` and one count for each
-//! call, whatever protocol it came by. What a tool was told and what it answered are in neither.
+//! One audit event and one count for each call of a tool, whatever the protocol. Arguments and results are in neither.
 
-use super::{Answer, ToolError};
+use super::{Answer, Call, ToolError};
 use crate::{
     agent::protocol::FailureKind,
+    audit::{Event, RequestContext},
     oauth::Caller,
     observe::metrics::ToolCalls,
     workspaces::{self as backend, check_name},
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 pub(super) struct Trail {
     tool: &'static str,
     caller: Arc<Caller>,
+    from: RequestContext,
     workspace: Option<String>,
     begun: Instant,
     counts: ToolCalls,
@@ -23,9 +24,10 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    pub fn begin(tool: &'static str, caller: &Arc<Caller>, arguments: &Map<String, Value>, counts: ToolCalls) -> Self {
+    pub fn begin(tool: &'static str, call: &Call, arguments: &Map<String, Value>, counts: ToolCalls) -> Self {
         let workspace = workspace(arguments).map(str::to_owned);
-        Self { tool, caller: Arc::clone(caller), workspace, begun: Instant::now(), counts, outcome: "cancelled" }
+        let (caller, from) = (Arc::clone(&call.caller), call.from);
+        Self { tool, caller, from, workspace, begun: Instant::now(), counts, outcome: "cancelled" }
     }
 
     pub fn end(mut self, answer: &Result<Answer, ToolError>) {
@@ -40,18 +42,17 @@ impl Drop for Trail {
     fn drop(&mut self) {
         let duration = self.begun.elapsed();
         self.counts.called(self.tool, self.outcome, duration);
-        tracing::info!(
-            target: "audit",
-            event = "tool.called",
-            tool = self.tool,
-            workspace = self.workspace,
-            outcome = self.outcome,
-            user = self.caller.subject,
-            client_id = self.caller.client_id,
-            grant = self.caller.grant,
-            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            "a tool was called"
-        );
+        Event::ToolCalled {
+            from: &self.from,
+            tool: self.tool,
+            workspace: self.workspace.as_deref(),
+            outcome: self.outcome,
+            user: &self.caller.subject,
+            client_id: &self.caller.client_id,
+            grant: self.caller.grant.as_deref(),
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        }
+        .emit();
     }
 }
 
@@ -107,7 +108,7 @@ mod tests {
     use crate::{
         config::ToolRules,
         observe::{metrics::Metrics, testing::Log},
-        tools::{Call, Effect, Entry, Lookup, Registry, Tool},
+        tools::{Effect, Entry, Lookup, Registry, Tool},
     };
     use futures::FutureExt as _;
     use schemars::JsonSchema;
@@ -170,7 +171,7 @@ mod tests {
         ] {
             let Lookup::Found(entry) = registry.lookup("tell", &caller) else { panic!("it is served") };
             let Value::Object(arguments) = arguments else { panic!("it is an object") };
-            let call = Call { caller: Arc::clone(&caller), progress: None };
+            let call = Call { caller: Arc::clone(&caller), from: RequestContext::UNKNOWN, progress: None };
             // One that waits is dropped.
             drop(entry.call(arguments, call).now_or_never());
         }

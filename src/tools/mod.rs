@@ -17,6 +17,7 @@ pub use registry::{Definition, Entry, Lookup, Registry};
 
 use crate::{
     api::Scope,
+    audit::RequestContext,
     config::Limits,
     oauth::Caller,
     workspaces::{self as backend, Owner},
@@ -197,6 +198,8 @@ pub trait Report: Send {
 pub struct Call {
     /// Who calls.
     pub caller: Arc<Caller>,
+    /// The request that makes the call, for the audit.
+    pub from: RequestContext,
     /// Where to report how it goes; `None` if the client did not ask for it.
     pub progress: Option<Progress>,
 }

@@ -188,7 +188,7 @@ impl Entry {
 
     /// Calls it, and notes that in the audit. Dropping the future ends what it started.
     pub async fn call(&self, arguments: Map<String, Value>, call: Call) -> Result<Answer, ToolError> {
-        let trail = Trail::begin(self.definition.name, &call.caller, &arguments, self.counts.clone());
+        let trail = Trail::begin(self.definition.name, &call, &arguments, self.counts.clone());
         let answer = (self.call)(arguments, call).await;
         trail.end(&answer);
         answer

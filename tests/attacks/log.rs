@@ -1,6 +1,7 @@
 //! All that is logged by all tests of this program, at the finest level and from every crate; and the secrets that must
 //! not be found in it.
 
+use portcullis::audit::{Event, Source};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -42,11 +43,30 @@ impl Log {
 
     /// The fields of the audit events of this name since.
     pub fn audit(&self, mark: usize, event: &str) -> Vec<Value> {
+        self.events(mark).into_iter().filter(|fields| fields["event"] == event).collect()
+    }
+
+    /// The fields of all audit events since.
+    fn events(&self, mark: usize) -> Vec<Value> {
         let lines = self.since(mark);
         let lines = lines.lines().filter(|line| line.contains("\"audit\""));
         let events = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let events = events.filter(|line| line["target"] == "audit" && line["fields"]["event"] == event);
-        events.map(|mut line| line["fields"].take()).collect()
+        events.filter(|line| line["target"] == "audit").map(|mut line| line["fields"].take()).collect()
+    }
+
+    /// Holds each audit event since against the schema that `docs/audit.md` is made from.
+    pub fn check_audit(&self, mark: usize) {
+        for event in self.events(mark) {
+            let schema = Event::SCHEMA.iter().find(|schema| event["event"] == schema.name);
+            let schema = schema.unwrap_or_else(|| panic!("{event} is documented nowhere"));
+            let mut unknown: BTreeSet<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
+            for field in schema.fields {
+                assert!(unknown.remove(field.name) || field.optional, "{event} lacks {}", field.name);
+            }
+            assert!(schema.source == Source::Background || unknown.remove("request_id"), "{event} names no request");
+            unknown.remove("address");
+            assert_eq!(unknown, BTreeSet::from(["event"]), "{event}");
+        }
     }
 }
 

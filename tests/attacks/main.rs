@@ -20,6 +20,7 @@ mod log;
 mod stage;
 
 mod assertion;
+mod audit;
 mod browser;
 mod client;
 mod code;

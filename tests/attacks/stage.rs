@@ -201,6 +201,7 @@ impl Stage {
             task.await.unwrap().unwrap();
         }
         assert_eq!(self.secrets.find(), None, "a secret was logged");
+        log().check_audit(self.secrets.since());
     }
 }
 

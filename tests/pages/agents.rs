@@ -40,7 +40,7 @@ async fn an_agent_is_listed_and_cut_off_alone() {
     let text = browser.get("/agents").await.text();
     assert!(text.contains("No longer connected") && text.contains("you took its access back"), "{text}");
     assert_eq!(text.matches("Revoke access of Claude").count(), 1);
-    let revoked = log().audit("grant_revoked");
+    let revoked = log().audit("grant.revoked");
     assert!(revoked.iter().any(|event| event["grant"] == grant && event["user"] == "local:ada"), "{revoked:?}");
 
     // Again, and one that never was: as the user wants it.
@@ -89,6 +89,6 @@ async fn signing_out_ends_the_session_and_not_the_agents() {
     assert_eq!(browser.get("/agents").await.path(), "/login");
     assert_eq!(stage.call(&token).await, 200);
     assert_eq!(browser.submit("/logout", &form.0).await.status, 200, "reloading the page is fine");
-    assert!(log().audit("signed_out").iter().any(|event| event["user"] == "local:ada"));
+    assert!(log().audit("user.signed_out").iter().any(|event| event["user"] == "local:ada"));
     stage.stop().await;
 }

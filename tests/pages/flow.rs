@@ -56,7 +56,7 @@ async fn a_person_signs_in_consents_and_the_agent_gets_its_token() {
     let token = stage.redeem(page.location()).await;
     assert_eq!(scopes(&token), BTreeSet::from(["workspaces:exec".to_owned()]));
 
-    let given = log().audit("consent_given");
+    let given = log().audit("consent.given");
     assert!(given.iter().any(|event| event["client_id"] == "agent"
         && event["user"] == "local:ada"
         && event["scopes"] == "workspaces:read files:read"
@@ -75,7 +75,7 @@ async fn a_denial_goes_back_to_the_agent() {
     assert_eq!(parameter(location, "error").unwrap(), "access_denied");
     assert_eq!(parameter(location, "state").unwrap(), "the client's own");
     assert_eq!(parameter(location, "code"), None);
-    assert!(log().audit("consent_denied").iter().any(|event| event["user"] == "local:ada"));
+    assert!(log().audit("consent.denied").iter().any(|event| event["user"] == "local:ada"));
     stage.stop().await;
 }
 
@@ -159,7 +159,7 @@ async fn requests_that_cannot_be_answered_are_pages_or_redirects() {
     // An error page has a reference, and the log has it too.
     let page = browser.get(&authorize(&[("client_id", "nobody")])).await;
     let reference = page.html.split_once("reference: <code>").unwrap().1.split_once('<').unwrap().0;
-    assert!(log().text().contains(&format!("\"reference\":\"{reference}\"")), "{reference}");
+    assert!(log().text().contains(&format!("\"request_id\":\"{reference}\"")), "{reference}");
     stage.stop().await;
 }
 

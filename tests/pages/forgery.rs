@@ -133,7 +133,7 @@ async fn passwords_are_asked_for_again_and_failures_are_in_the_audit() {
     let page = browser.sign_in("/login", "hunter2-is-my-password", "x").await;
     assert_eq!(page.status, 403);
 
-    let failed = log().audit("sign_in_failed");
+    let failed = log().audit("sign_in.refused");
     assert!(failed.iter().any(|event| event["user"] == "local:ada" && event["reason"] == "wrong_password"));
     let form = browser.get("/login").await.form("/login").without("login").with("login", "else");
     let page = browser.submit("/login", &form.with("user", "ada").with("password", "x").0).await;

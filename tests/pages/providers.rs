@@ -70,7 +70,7 @@ async fn a_provider_signs_in_and_the_request_goes_on() {
     assert!(back.starts_with("/authorize?"), "{back}");
     assert_ne!(browser.cookie, before, "a new session");
     assert!(browser.get(&back).await.text().contains("In your name: octocat"));
-    assert!(log().audit("signed_in").iter().any(|event| event["user"] == "hub:583231"));
+    assert!(log().audit("user.signed_in").iter().any(|event| event["user"] == "hub:583231"));
     let text = log().text();
     assert!(!text.contains("gho_secret") && !text.contains(&state) && !text.contains("github secret"));
     stage.stop().await;
@@ -137,7 +137,7 @@ async fn what_goes_wrong_at_a_provider_is_said_with_the_way_back() {
     drop(github);
     tokio::task::yield_now().await;
     assert!(
-        log().audit("sign_in_failed").iter().any(|event| event["reason"] == "not_allowed" && event["login"] == "hub")
+        log().audit("sign_in.refused").iter().any(|event| event["reason"] == "not_allowed" && event["login"] == "hub")
     );
 
     for path in ["/login/none", "/login/local", "/login/none/callback?state=x"] {

@@ -3,6 +3,7 @@
 use portcullis::{
     ambient::{SystemClock, rng},
     api::Scope,
+    audit::RequestContext,
     oauth::Caller,
     tools::{Answer, Call, Definition, Lookup, Registry},
     workspaces::local::{LocalOptions, LocalWorkspaces},
@@ -55,7 +56,7 @@ impl Stage {
     pub async fn answer(&self, who: &Arc<Caller>, tool: &str, arguments: Value) -> Result<Answer, String> {
         let Lookup::Found(entry) = self.registry.lookup(tool, who) else { panic!("{tool} may not be called") };
         let arguments: Map<String, Value> = serde_json::from_value(arguments).unwrap();
-        let call = Call { caller: Arc::clone(who), progress: None };
+        let call = Call { caller: Arc::clone(who), from: RequestContext::UNKNOWN, progress: None };
         let answer = tokio::time::timeout(Duration::from_mins(1), entry.call(arguments, call)).await;
         answer.unwrap_or_else(|_| panic!("{tool} hangs")).map_err(|error| error.explain())
     }

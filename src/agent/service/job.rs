@@ -51,10 +51,11 @@ pub(super) async fn prepare(
 }
 
 /// Why a job did not start, in words that help.
-pub(super) fn not_started(error: &io::Error, program: &OsStr, options: &Options) -> Failure {
+pub(super) async fn not_started(error: &io::Error, program: &OsStr, options: &Options) -> Failure {
+    let has_shell = tokio::fs::try_exists(&options.shell).await.unwrap_or(false);
     let program = program.display();
     let (kind, message) = match error.kind() {
-        io::ErrorKind::NotFound if options.shell.exists() => {
+        io::ErrorKind::NotFound if has_shell => {
             (FailureKind::NotFound, format!("{program} was not found, or the folder to run in has gone"))
         }
         io::ErrorKind::NotFound => (

@@ -234,9 +234,10 @@ impl Agent {
             record.begin();
         }
         let (files, program) = (job.files.clone(), job.program.clone());
-        let started = start(job, cancel.clone()).await;
-        let (Started { process_id, stdin, report }, watch) =
-            started.map_err(|error| job::not_started(&error, &program, &self.0.options))?;
+        let (Started { process_id, stdin, report }, watch) = match start(job, cancel.clone()).await {
+            Ok(started) => started,
+            Err(error) => return Err(job::not_started(&error, &program, &self.0.options).await),
+        };
         let held = self.0.output.hold(id);
         let (groups, journal, ending) =
             (Arc::clone(&self.0.groups), Arc::clone(&self.0.options.journal), Arc::clone(&record));

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     api::{Scope, authorization::DynamicRegistration, scope},
+    audit::{Event, RequestContext},
     names,
     oauth::{
         AuthorizationServer,
@@ -111,10 +112,10 @@ impl RegistrationError {
 
 /// Where a registration comes from.
 #[derive(Clone, Copy, Debug)]
-pub struct Applicant {
-    /// The address, for the audit; `None` where it is not known.
-    pub address: Option<IpAddr>,
-    /// What counts as one address: this one, or of IPv6 its network.
+pub struct Applicant<'a> {
+    /// The request, for the audit.
+    pub from: &'a RequestContext,
+    /// What counts as one address: its own, or of IPv6 its network.
     pub network: IpAddr,
 }
 
@@ -125,12 +126,12 @@ impl AuthorizationServer {
     pub async fn register(
         &self,
         body: &[u8],
-        from: Applicant,
+        applicant: Applicant<'_>,
         policy: &DynamicRegistration,
         now: Timestamp,
         rng: &mut (dyn CryptoRng + Send),
     ) -> Result<Registered, RegistrationError> {
-        let sources = self.registrar.sources(from.network);
+        let sources = self.registrar.sources(applicant.network);
         let new = NewRegistration { source: sources.first().cloned(), ..check(body, policy, now)? };
         let turn = tokio::time::timeout(PATIENCE, self.registering.lock()).await;
         let _turn = turn.map_err(|_| RegistrationError::Busy)?;
@@ -143,13 +144,7 @@ impl AuthorizationServer {
         })?;
         for client_id in &gone {
             self.registrations.remove(client_id).await.map_err(RegistrationError::Store)?;
-            tracing::info!(
-                target: "audit",
-                event = "client.evicted",
-                client_id,
-                address = from.address.map(tracing::field::display),
-                "a registration that no user had approved was deleted, since another client needed its place"
-            );
+            Event::ClientEvicted { from: applicant.from, client_id }.emit();
         }
         let client_id = self.registrar.new_id(rng);
         let client = self.registrations.create(&client_id, new.clone()).await.map_err(RegistrationError::Store)?;

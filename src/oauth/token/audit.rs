@@ -31,13 +31,15 @@ async fn the_audit_tells_what_happened_and_no_credential() {
         "grant.refreshed",
         "token.issued",
         "refresh_token.replayed",
+        "grant.revoked",
         "code.replayed",
+        "grant.revoked",
         "grant.created",
         "token.issued",
         "grant.revoked",
         "token.issued",
-        "client.authentication_failed",
-        "client.authentication_failed",
+        "client.refused",
+        "client.refused",
     ];
     assert_eq!(events, expected, "{text}");
     let created = lines.iter().find(|line| line["event"] == "grant.created").unwrap();

@@ -17,7 +17,10 @@ use super::{
     scopes,
     workload::GRANT_TYPE,
 };
-use crate::api::{ClientType, Grant, Scope, scope};
+use crate::{
+    api::{ClientType, Grant, Scope, scope},
+    audit::{Event, RequestContext},
+};
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -26,13 +29,20 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 use rand::CryptoRng;
 use serde::Serialize;
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// How large a request to an endpoint of this server may be.
 pub const MAX_BODY: usize = 64 << 10;
 
 /// The parameters that count here; others are ignored (RFC 6749 §3.2).
 const NAMES: [&str; 7] = ["grant_type", "scope", "code", "code_verifier", "redirect_uri", "refresh_token", "assertion"];
+
+/// The grant types of clients that authenticate.
+const GRANT_TYPES: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
 
 /// A successful answer (RFC 6749 §5.1).
 #[derive(Serialize)]
@@ -55,22 +65,24 @@ impl fmt::Debug for TokenResponse {
 struct TokenRequest<'a> {
     client: &'a Client,
     parameters: &'a Parameters<'a>,
-    address: Option<IpAddr>,
+    from: &'a RequestContext,
     now: Timestamp,
+    /// Whether an event more specific than `token.refused` was emitted.
+    audited: AtomicBool,
 }
 
 /// When, for which grant, and for whom a token is made, as the audit has it.
 #[derive(Clone, Copy)]
 struct Issue<'a> {
     grant_type: Option<&'a str>,
-    address: Option<IpAddr>,
+    from: &'a RequestContext,
     now: Timestamp,
 }
 
 impl<'a> From<&TokenRequest<'a>> for Issue<'a> {
     fn from(request: &TokenRequest<'a>) -> Self {
-        let TokenRequest { parameters, address, now, .. } = *request;
-        Self { grant_type: parameters.get("grant_type"), address, now }
+        let TokenRequest { parameters, from, now, .. } = *request;
+        Self { grant_type: parameters.get("grant_type"), from, now }
     }
 }
 
@@ -83,6 +95,11 @@ impl TokenRequest<'_> {
         self.parameters.get(name).ok_or(OAuthError::Missing(name))
     }
 
+    /// An event more specific than `token.refused` was emitted.
+    fn is_audited(&self) {
+        self.audited.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the client may use this grant.
     fn may_use(&self, grant: Grant) -> Result<(), OAuthError> {
         if self.client.verifier.grants.contains(&grant) { Ok(()) } else { Err(OAuthError::UnauthorizedClient(grant)) }
@@ -90,30 +107,47 @@ impl TokenRequest<'_> {
 }
 
 impl AuthorizationServer {
-    /// Answers one request to the token endpoint. `address` is for the audit.
+    /// Answers one request to the token endpoint. `from` is for the audit.
     pub async fn token(
         &self,
         headers: &HeaderMap,
         body: &[u8],
-        address: Option<IpAddr>,
+        from: &RequestContext,
         now: Timestamp,
         rng: &mut (dyn CryptoRng + Send),
     ) -> Result<TokenResponse, OAuthError> {
         let parameters = form(headers, body, &NAMES)?;
         let grant_type = parameters.get("grant_type").ok_or(OAuthError::Missing("grant_type"))?;
         if grant_type == GRANT_TYPE {
-            return self.exchange(&parameters, address, now, rng).await;
+            return self.exchange(&parameters, from, now, rng).await;
         }
         // Who makes the request is settled first, whatever it is for.
-        let client = self.authenticate(headers, &parameters, address, now).await?;
-        let request = TokenRequest { client: &client, parameters: &parameters, address, now };
-        if !parameters.are_for(&self.resources) {
+        let client = self.authenticate(headers, &parameters, from, now).await?;
+        let request =
+            TokenRequest { client: &client, parameters: &parameters, from, now, audited: AtomicBool::new(false) };
+        let result = self.token_for(&request, grant_type, rng).await;
+        if let Err(error) = &result
+            && !request.audited.load(Ordering::Relaxed)
+        {
+            let grant_type = GRANT_TYPES.into_iter().find(|known| *known == grant_type);
+            Event::TokenRefused { from, grant_type, client_id: request.client_id(), reason: error.reason() }.emit();
+        }
+        result
+    }
+
+    async fn token_for(
+        &self,
+        request: &TokenRequest<'_>,
+        grant_type: &str,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<TokenResponse, OAuthError> {
+        if !request.parameters.are_for(&self.resources) {
             return Err(OAuthError::InvalidTarget(self.resource.clone()));
         }
         match grant_type {
-            "authorization_code" => self.redeem(&request, rng).await,
-            "refresh_token" => self.renew(&request, rng).await,
-            "client_credentials" => self.client_credentials(&request, rng),
+            "authorization_code" => self.redeem(request, rng).await,
+            "refresh_token" => self.renew(request, rng).await,
+            "client_credentials" => self.client_credentials(request, rng),
             _ => Err(OAuthError::UnsupportedGrant),
         }
     }
@@ -159,23 +193,20 @@ impl AuthorizationServer {
         rng: &mut (dyn CryptoRng + Send),
     ) -> Result<TokenResponse, OAuthError> {
         let access_token = self.tokens.issue(subject, request.now, rng)?;
-        let scope = scope::join(subject.scopes);
-        tracing::info!(
-            target: "audit",
-            event = "token.issued",
-            grant_type = request.grant_type,
-            client_id = subject.client_id,
-            user = subject.grant.map(|_| subject.id.as_ref()),
-            grant = subject.grant,
-            scope,
-            address = request.address.map(tracing::field::display),
-            "an access token was issued"
-        );
+        Event::TokenIssued {
+            from: request.from,
+            grant_type: request.grant_type,
+            client_id: subject.client_id,
+            user: subject.grant.map(|_| subject.id.as_ref()),
+            grant: subject.grant,
+            scopes: subject.scopes,
+        }
+        .emit();
         Ok(TokenResponse {
             access_token,
             token_type: "Bearer",
             expires_in: self.tokens.lifetime().as_secs(),
-            scope,
+            scope: scope::join(subject.scopes),
             refresh_token: refresh.map(|token| token.as_str().to_owned()),
         })
     }

@@ -3,6 +3,7 @@
 use super::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
 use crate::{
     api::{Grant, grant::RevocationReason},
+    audit::Event,
     chain::chain,
     oauth::{
         code::Code,
@@ -37,16 +38,15 @@ impl AuthorizationServer {
             .map_err(|_| OAuthError::InvalidGrant(INVALID))?;
         // Before the code is used up: who cannot prove that it is theirs does not end it either.
         if let Err(why) = self.check_code(request, &code) {
-            tracing::info!(
-                target: "audit",
-                event = "code.refused",
-                client_id = request.client_id(),
-                user = code.consent.user.id,
-                grant = code.grant_name(),
-                address = request.address.map(tracing::field::display),
-                reason = %why,
-                "an authorization code was refused"
-            );
+            request.is_audited();
+            Event::CodeRefused {
+                from: request.from,
+                client_id: request.client_id(),
+                user: &code.consent.user.id,
+                grant: &code.grant_name(),
+                reason: why.reason(),
+            }
+            .emit();
             return Err(why);
         }
         let (grant, refresh) = self.consented(request, &code, rng).await?;
@@ -110,16 +110,14 @@ impl AuthorizationServer {
         };
         match self.grants.create(grant).await {
             Ok(grant) => {
-                tracing::info!(
-                    target: "audit",
-                    event = "grant.created",
-                    client_id = grant.client_id,
-                    user = grant.user.id,
-                    grant = grant.name,
-                    scope = crate::api::scope::join(&grant.scopes),
-                    address = request.address.map(tracing::field::display),
-                    "an authorization code was redeemed"
-                );
+                Event::GrantCreated {
+                    from: request.from,
+                    client_id: &grant.client_id,
+                    user: &grant.user.id,
+                    grant: &grant.name,
+                    scopes: &grant.scopes,
+                }
+                .emit();
                 self.end_surplus(request, &grant).await;
                 Ok((grant, refresh))
             }
@@ -141,16 +139,14 @@ impl AuthorizationServer {
         grants.sort_by(|one, other| (one.created_at, &one.name).cmp(&(other.created_at, &other.name)));
         for grant in grants.iter().take(surplus) {
             match self.grants.revoke(&grant.name, RevocationReason::Superseded, request.now).await {
-                Ok(()) => tracing::info!(
-                    target: "audit",
-                    event = "grant.revoked",
-                    reason = "Superseded",
-                    client_id = grant.client_id,
-                    user = grant.user.id,
-                    grant = grant.name,
-                    address = request.address.map(tracing::field::display),
-                    "the user has more than {MAX_GRANTS} grants with this client, and the oldest ends"
-                ),
+                Ok(()) => Event::GrantRevoked {
+                    from: request.from,
+                    client_id: &grant.client_id,
+                    user: Some(&grant.user.id),
+                    grant: &grant.name,
+                    reason: RevocationReason::Superseded,
+                }
+                .emit(),
                 Err(error) => {
                     tracing::warn!(grant = grant.name, error = chain(&error), "a grant beyond the limit could not be revoked");
                 }
@@ -166,21 +162,22 @@ impl AuthorizationServer {
 
     /// Ends a grant whose credential came twice. If that fails the presenter still gets nothing.
     pub(super) async fn end(&self, request: &TokenRequest<'_>, grant: &str, user: &str, reason: RevocationReason) {
-        let event = match reason {
-            RevocationReason::CodeReplayed => "code.replayed",
-            _ => "refresh_token.replayed",
-        };
-        tracing::info!(
-            target: "audit",
-            event,
-            client_id = request.client_id(),
-            user,
-            grant,
-            address = request.address.map(tracing::field::display),
-            "a credential was presented again, and its grant ends"
-        );
-        if let Err(error) = self.grants.revoke(grant, reason, request.now).await {
-            tracing::error!(grant, error = chain(&error), "a grant whose credential was replayed could not be revoked");
+        request.is_audited();
+        let (from, client_id) = (request.from, request.client_id());
+        match reason {
+            RevocationReason::CodeReplayed => Event::CodeReplayed { from, client_id, user, grant },
+            _ => Event::RefreshTokenReplayed { from, client_id, user, grant },
+        }
+        .emit();
+        match self.grants.revoke(grant, reason, request.now).await {
+            Ok(()) => Event::GrantRevoked { from, client_id, user: Some(user), grant, reason }.emit(),
+            Err(error) => {
+                tracing::error!(
+                    grant,
+                    error = chain(&error),
+                    "a grant whose credential was replayed could not be revoked"
+                );
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
 use crate::{
     api::{Grant, Scope, grant::RevocationReason},
+    audit::Event,
     chain::chain,
     oauth::{
         grant::{self, GrantsError, Known},
@@ -94,15 +95,13 @@ impl AuthorizationServer {
     }
 
     fn note(request: &TokenRequest<'_>, grant: &grant::Grant, outcome: &'static str) {
-        tracing::info!(
-            target: "audit",
-            event = "grant.refreshed",
+        Event::GrantRefreshed {
+            from: request.from,
+            client_id: &grant.client_id,
+            user: &grant.user.id,
+            grant: &grant.name,
             outcome,
-            client_id = grant.client_id,
-            user = grant.user.id,
-            grant = grant.name,
-            address = request.address.map(tracing::field::display),
-            "a refresh token was used"
-        );
+        }
+        .emit();
     }
 }

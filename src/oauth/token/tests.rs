@@ -3,7 +3,7 @@ use crate::{
     api::grant::RevocationReason,
     oauth::{ConsentTicket, grant::Grants as _},
     oauth::testing::{
-        ADA, ALLOWED, MACHINE, SECRET, Stage, ada, answer, changed, clients, encoded, headers, query, redemption,
+        ADA, ALLOWED, FROM, MACHINE, SECRET, Stage, ada, answer, changed, clients, encoded, headers, query, redemption,
         refused, renewal,
     },
 };
@@ -98,9 +98,9 @@ async fn requests_are_refused_by_the_right_code() {
     twice.append(header::AUTHORIZATION, http::HeaderValue::from_static("Basic YTpi"));
     let body = encoded(&[MACHINE]);
     let mut rng = crate::ambient::rng();
-    let answer = stage.server.token(&twice, body.as_bytes(), None, stage.now(), &mut rng).await;
+    let answer = stage.server.token(&twice, body.as_bytes(), &FROM, stage.now(), &mut rng).await;
     refused(answer, "invalid_request", "two headers");
-    let answer = stage.server.token(&HeaderMap::new(), body.as_bytes(), None, stage.now(), &mut rng).await;
+    let answer = stage.server.token(&HeaderMap::new(), body.as_bytes(), &FROM, stage.now(), &mut rng).await;
     refused(answer, "invalid_request", "no form");
 }
 
@@ -318,7 +318,7 @@ proptest! {
         let stage = Stage::new();
         let mut rng = crate::ambient::rng();
         for header in [None, Some(basic.as_str())] {
-            let answer = stage.server.token(&headers(header), &body, None, stage.now(), &mut rng).now_or_never();
+            let answer = stage.server.token(&headers(header), &body, &FROM, stage.now(), &mut rng).now_or_never();
             prop_assert!(answer.unwrap().is_err());
         }
     }

@@ -50,9 +50,9 @@ impl Observed {
             live: set.map(|set| live(&set, pod.as_deref())),
             pod,
             claim,
-            refusal: set_uid.and_then(|uid| newest(&its.refusals.select(|event| is_about(event, &uid)))),
+            refusal: set_uid.and_then(|uid| newest(&its.refusals.group(&namespace, &uid))),
             volume_failure: claim_uid
-                .and_then(|uid| newest(&its.volume_failures.select(|event| is_about(event, &uid))))
+                .and_then(|uid| newest(&its.volume_failures.group(&namespace, &uid)))
                 .map(|(_, message)| message),
         }
     }
@@ -83,14 +83,14 @@ fn older(world: &WorkspaceWorld, workspace: &Workspace) -> usize {
     let own = age(workspace);
     let is_older = |other: &Guarded<Workspace>| {
         other.0.as_ref().is_ok_and(|other| {
-            other.metadata.namespace == workspace.metadata.namespace
-                && other.spec.endpoint_ref == workspace.spec.endpoint_ref
-                && other.spec.owner.id == workspace.spec.owner.id
+            other.spec.endpoint_ref == workspace.spec.endpoint_ref
                 && other.metadata.deletion_timestamp.is_none()
                 && age(other) < own
         })
     };
-    world.all.select(is_older).len()
+    let namespace = workspace.namespace().unwrap_or_default();
+    let owned = world.all.group(&namespace, &workspace.spec.owner.id);
+    owned.iter().filter(|other| is_older(other)).count()
 }
 
 fn live(set: &DynamicObject, pod: Option<&DynamicObject>) -> Live {
@@ -109,10 +109,6 @@ fn live(set: &DynamicObject, pod: Option<&DynamicObject>) -> Live {
         running: containers.into_iter().flatten().any(|container| is_up(&container)),
         volume: size.map(|size| (size.to_owned(), claim["storageClassName"].as_str().map(ToOwned::to_owned))),
     }
-}
-
-fn is_about(event: &Event, uid: &str) -> bool {
-    event.involved_object.uid.as_deref() == Some(uid)
 }
 
 fn newest(events: &[Arc<Event>]) -> Option<(Timestamp, String)> {

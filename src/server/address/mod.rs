@@ -31,10 +31,10 @@ impl Origin {
 
     /// Follows the way back from the peer.
     pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let peer = peer.to_canonical();
-        if !contains(trusted, peer) {
-            return Self { client: Some(peer), plain: false };
+        if !is_trusted(peer, trusted) {
+            return Self { client: Some(peer.to_canonical()), plain: false };
         }
+        let peer = peer.to_canonical();
         Self { client: client(peer, headers, trusted), plain: is_plain(headers) }
     }
 }
@@ -42,6 +42,11 @@ impl Origin {
 /// Whether somebody at this address may come.
 pub fn admitted(client: Option<IpAddr>, rules: &AccessRules) -> bool {
     rules.allowed_cidrs.is_empty() || client.is_some_and(|address| contains(&rules.allowed_cidrs, address))
+}
+
+/// Whether the peer of a connection is a trusted proxy.
+pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    contains(trusted, peer.to_canonical())
 }
 
 fn contains(networks: &[IpNet], address: IpAddr) -> bool {

@@ -28,11 +28,14 @@ use kube::{
     core::DeserializeGuard,
     runtime::watcher::{self, Config},
 };
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// The kinds that are listed before the server is ready.
 pub const KINDS: usize = 2;
+
+/// How often names that were deleted long ago are forgotten.
+const FORGET_EVERY: Duration = Duration::from_mins(1);
 
 /// A custom resource, or why it could not be read: one that was written by a newer version must not stop the watch.
 type Guarded<K> = DeserializeGuard<K>;
@@ -93,10 +96,19 @@ impl Kubernetes {
                 watch.taken_in(&self.health);
             }
         };
+        let forget = async {
+            loop {
+                tokio::time::sleep(FORGET_EVERY).await;
+                let now = self.clock.now();
+                self.known.forget(now);
+                self.registered.forget(now);
+            }
+        };
         let following = async {
             tokio::select! {
                 () = grants => {}
                 () = clients => {}
+                () = forget => {}
                 () = self.last_uses.save(self) => {}
             }
         };
@@ -112,7 +124,7 @@ impl Kubernetes {
             },
             watcher::Event::Delete(object) => {
                 let (name, version) = identity(&object);
-                self.known.removed(&name, Some(version), self.clock.now());
+                self.known.removed(&name, version, self.clock.now());
             }
             watcher::Event::Init => self.known.list_begins(),
             watcher::Event::InitDone => {
@@ -135,7 +147,7 @@ impl Kubernetes {
             },
             watcher::Event::Delete(object) => {
                 let (name, version) = identity(&object);
-                self.registered.removed(&name, Some(version), self.clock.now());
+                self.registered.removed(&name, version, self.clock.now());
             }
             watcher::Event::Init => self.registered.list_begins(),
             watcher::Event::InitDone => {
@@ -150,8 +162,9 @@ impl Kubernetes {
 
     /// The grant, if it counts here; else its name.
     fn readable_grant(&self, object: Guarded<OAuthGrant>) -> Result<Grant, String> {
-        let (name, _) = identity(&object);
+        let (name, version) = identity(&object);
         match object.0 {
+            Ok(_) if version.is_none() => Err(name),
             Ok(object) if object.metadata.deletion_timestamp.is_some() => Err(name),
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
             Ok(object) => Ok(objects::grant(object)),
@@ -164,8 +177,9 @@ impl Kubernetes {
 
     /// The client, if it registered itself here; else its name.
     fn readable_client(&self, object: Guarded<OAuthClient>) -> Result<Registered, String> {
-        let (name, _) = identity(&object);
+        let (name, version) = identity(&object);
         match object.0 {
+            Ok(_) if version.is_none() => Err(name),
             Ok(object) if object.metadata.deletion_timestamp.is_some() => Err(name),
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
             Ok(object) => objects::registered(&object).ok_or(name),

@@ -16,6 +16,7 @@ use crate::{
         OAuthClient, OAuthGrant,
         grant::{OAuthGrantStatus, RefreshState, Revocation, RevocationReason},
     },
+    audit,
     mirror::{Found, Index},
     oauth::{
         client::{Client, ClientError, Held, NewRegistration, Registrations},
@@ -36,8 +37,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// How long a revoked grant is kept, so that people see why it ended.
-const KEEP_REVOKED: SignedDuration = SignedDuration::from_hours(1);
 /// How exact the time of the last use is.
 const LAST_USED_STEP: SignedDuration = SignedDuration::from_mins(1);
 /// What the kept objects name as their endpoint: the folder belongs to one.
@@ -165,7 +164,7 @@ impl Inner {
     fn notice_deleted(&self) {
         let mut grants = self.grants();
         for name in grants.forget_deleted() {
-            tracing::info!(target: "audit", event = "grant_deleted", grant = name, "a grant's file was deleted");
+            audit::Event::GrantDeleted { grant: &name }.emit();
             self.known.removed(&name, None, self.clock.now());
         }
     }
@@ -216,7 +215,7 @@ impl Inner {
 }
 
 fn is_over(grant: &OAuthGrant, now: Timestamp) -> bool {
-    let revoked = grant.spec.revoked.as_ref().is_some_and(|revoked| now.duration_since(revoked.at) > KEEP_REVOKED);
+    let revoked = grant.spec.revoked.as_ref().is_some_and(|revoked| revoked.is_old(now));
     revoked || grant.spec.expires_at <= now
 }
 

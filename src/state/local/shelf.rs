@@ -1,7 +1,7 @@
 //! The objects of one kind, as a very small API server keeps them: by name, each write with a version of its own.
 
 use super::folder::Folder;
-use crate::mirror::version;
+use crate::api::version::resource_version;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt as _};
@@ -37,7 +37,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf
         let objects: BTreeMap<String, K> =
             objects.into_iter().filter(|(name, object)| *name == object.name_any()).collect();
         let last_version =
-            objects.values().map(|object| version(object.resource_version().as_deref())).max().unwrap_or_default();
+            objects.values().filter_map(|object| resource_version(object).ok()).max().unwrap_or_default();
         Ok(Self { objects, folder: Some(folder), last_version })
     }
 

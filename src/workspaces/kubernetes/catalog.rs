@@ -29,6 +29,9 @@ const ACTIVITY_MANAGER: &str = "portcullis-server-activity";
 /// How long the end of a deleted workspace is waited for; only an object that somebody holds by a finalizer lasts.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
 
+/// How often names that were deleted long ago are forgotten.
+const FORGET_EVERY: Duration = Duration::from_mins(1);
+
 type Guarded<K> = DeserializeGuard<K>;
 
 /// What is known, and how it is written.
@@ -78,9 +81,18 @@ impl Catalog {
                 watch.taken_in(&self.health);
             }
         };
+        let forget = async {
+            loop {
+                tokio::time::sleep(FORGET_EVERY).await;
+                let now = self.clock.now();
+                self.workspaces.forget(now);
+                self.templates.forget(now);
+            }
+        };
         tokio::select! {
             () = workspaces => {}
             () = templates => {}
+            () = forget => {}
         }
     }
 
@@ -92,7 +104,7 @@ impl Catalog {
             },
             Event::Delete(object) => {
                 let (name, version) = identity(&object);
-                self.workspaces.removed(&name, Some(version), self.clock.now());
+                self.workspaces.removed(&name, version, self.clock.now());
             }
             Event::Init => self.workspaces.list_begins(),
             Event::InitDone => {
@@ -125,7 +137,7 @@ impl Catalog {
             }
             Event::Delete(object) => {
                 let (name, version) = identity(&object);
-                self.templates.removed(&name, Some(version), now);
+                self.templates.removed(&name, version, now);
             }
             Event::Init => self.templates.list_begins(),
             // Nothing here writes templates, so all that is known was told.
@@ -202,8 +214,9 @@ impl Catalog {
 
     /// The workspace, if it is one of this endpoint; else its name.
     fn readable(&self, object: Guarded<Object>) -> Result<Entry, String> {
-        let (name, _) = identity(&object);
+        let (name, version) = identity(&object);
         match object.0 {
+            Ok(_) if version.is_none() => Err(name),
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
             Ok(object) => Ok(Entry::of(object)),
             Err(invalid) => {

@@ -4,9 +4,10 @@
 use crate::{
     api::{
         Workspace as Object, WorkspaceTemplate, WorkspaceTemplateSpec,
+        version::resource_version,
         workspace::{Phase, WorkspaceStatus},
     },
-    mirror::{self, version},
+    mirror,
     workspaces::{Status, Template, Workspace},
 };
 use jiff::Timestamp;
@@ -55,7 +56,7 @@ impl Entry {
             uid: object.uid().unwrap_or_default(),
             pod: found.pod_name.clone().unwrap_or_else(|| format!("workspace-{}-0", object.name_any())),
             running: object.spec.running,
-            version: version(object.resource_version().as_deref()),
+            version: resource_version(&object).unwrap_or_default(),
             view: view(object, status, problem, found),
         }
     }
@@ -156,7 +157,7 @@ impl Offer {
     pub fn of(object: WorkspaceTemplate) -> Self {
         let (name, version) = mirror::identity(&object);
         let spec = object.spec;
-        Self { view: Template::of(&name, &spec), spec, version }
+        Self { view: Template::of(&name, &spec), spec, version: version.unwrap_or_default() }
     }
 }
 

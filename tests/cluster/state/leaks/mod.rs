@@ -32,14 +32,13 @@ async fn no_credential_is_in_any_object_log_or_metric_but_where_it_must_be() {
     };
     // It was logged, and in full.
     for event in [
-        "signed_in",
-        "sign_in_failed",
-        "consent_given",
+        "user.signed_in",
+        "sign_in.refused",
+        "consent.given",
         "code.refused",
         "grant.created",
         "grant.refreshed",
         "refresh_token.replayed",
-        "grant_revoked",
         "grant.revoked",
         "client.registered",
     ] {
