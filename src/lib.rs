@@ -17,6 +17,7 @@ mod fuzz;
 pub mod identity;
 pub mod mcp;
 pub mod mirror;
+pub mod names;
 pub mod oauth;
 pub mod observe;
 pub mod operator;

@@ -17,7 +17,8 @@ use portcullis::{
     },
     oauth::{
         client::{NewRegistration, Registrations},
-        grant::{Grants, Known},
+        grant::{Grants, GrantsError, Known},
+        single_use::{Mark, SingleUse as _},
     },
     state::Local,
 };
@@ -58,7 +59,9 @@ async fn what_is_kept_survives_a_restart() {
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
         scopes: [portcullis::api::Scope::FilesRead].into(),
         expires_at: start() + SignedDuration::from_hours(1),
+        source: None,
     };
+    let mark = Mark::assertion("https://h", "robot", "once", start() + SignedDuration::from_mins(5));
     let (kept, client) = {
         let local = open(folder.path(), &clock).await;
         let made = Grants::create(&*local, grant("g-1", "ann", start())).await.unwrap();
@@ -68,6 +71,7 @@ async fn what_is_kept_survives_a_restart() {
         local.revoke("g-2", RevocationReason::ByUser, start()).await.unwrap();
         local.used("g-1", start());
         let client = Registrations::create(&*local, "dyn-1", registration).await.unwrap();
+        local.consume(&mark).await.unwrap();
         local.close().await;
         (local.of_user("local:ann"), client)
     };
@@ -86,6 +90,7 @@ async fn what_is_kept_survives_a_restart() {
     assert_eq!(after[0].last_used, Some(start()));
     assert_eq!(Registrations::find(&*local, "dyn-1"), Some(client));
     assert!(!folder.path().join("grants/.new-g-3").exists());
+    assert!(matches!(local.consume(&mark).await, Err(GrantsError::Exists)), "an assertion counts once");
 
     // Versions go on where they were: an old state is not taken for a new one.
     let next = RefreshState { generation: 2, hash: "sha256:2".to_owned(), rotated_at: start() };
@@ -127,6 +132,7 @@ async fn what_has_ended_is_collected() {
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
         scopes: [portcullis::api::Scope::FilesRead].into(),
         expires_at: start() + SignedDuration::from_hours(hours),
+        source: None,
     };
     Registrations::create(&*local, "dyn-short", new(1)).await.unwrap();
 
@@ -138,12 +144,16 @@ async fn what_has_ended_is_collected() {
     clock.set(start() + SignedDuration::from_mins(30));
     Registrations::create(&*local, "dyn-long", new(9)).await.unwrap();
     assert_eq!(names(&local), ["g-kept", "g-revoked"], "people see for a while why it ended");
-    assert_eq!(local.count(clock.now()), 2);
+    assert_eq!(local.held(clock.now()).len(), 2);
 
+    let mark = |jti| Mark::assertion("https://h", "robot", jti, start() + SignedDuration::from_mins(35));
+    local.consume(&mark("short")).await.unwrap();
     clock.set(start() + SignedDuration::from_hours(2));
+    local.consume(&mark("next")).await.unwrap();
+    assert_eq!(fs::read_dir(folder.path().join("assertions")).unwrap().count(), 1, "what has expired is not kept");
     let local = open(folder.path(), &clock).await;
     assert_eq!(names(&local), ["g-kept"]);
-    assert_eq!(local.count(clock.now()), 1);
+    assert_eq!(local.held(clock.now()).len(), 1);
     assert_eq!(fs::read_dir(folder.path().join("grants")).unwrap().count(), 1);
 }
 

@@ -319,6 +319,11 @@ pub struct Registration {
     /// When the registration ends, and the operator deletes the client.
     #[schemars(with = "k8s_openapi::apimachinery::pkg::apis::meta::v1::Time")]
     pub expires_at: Timestamp,
+    /// A keyed hash of the network that the registration came from, by which one network is kept from taking all places. The
+    /// address cannot be derived from it without the endpoint's keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub source: Option<String>,
 }
 
 /// What the operator found.

@@ -139,6 +139,8 @@ pub enum RevocationReason {
     UserDisabled,
     /// An `OAuthUser` ended what its user began before a time.
     UserEnded,
+    /// The user connected the client again, more often than one user may: this was the oldest of its grants.
+    Superseded,
 }
 
 /// How long a revoked grant is kept, so that people see why it ended.

@@ -193,6 +193,8 @@ events! {
         RegistrationRefused = "registration.refused" { reason: &'a str }
         /// A client registered itself.
         ClientRegistered = "client.registered" { client_id: &'a str, redirect_uris: &'a [String] }
+        /// A registration that no user had approved was deleted: all places were taken, and another client registered.
+        ClientEvicted = "client.evicted" { client_id: &'a str }
         /// A service account's token was not exchanged for an access token.
         WorkloadRefused = "workload.refused" { client_id: Option<&'a str>, reason: &'a str }
         /// A tool was called. `cancelled` is the outcome of a call whose client went away.

@@ -7,7 +7,8 @@ use super::{
     AuthorizationServer,
     challenge::plain,
     client::{Client, ClientError, Origin},
-    code::{Code, Consent},
+    code::{Code, Consent, ConsentTicket},
+    grant::Known,
     parameters::{ParameterError, Parameters},
     pkce, redirect,
     scopes::{self, ScopeError},
@@ -107,6 +108,9 @@ pub enum ApproveError {
     /// More is allowed than was on the page.
     #[error("more was allowed than was asked for; begin again at the agent")]
     Beyond,
+    /// The agent has what came of this page. Another code would look stolen, and end it.
+    #[error("this request was answered already; begin again at the agent")]
+    Answered,
     /// The code could not be made.
     #[error("the authorization code could not be made")]
     Seal(#[from] SealError),
@@ -148,6 +152,15 @@ impl RequestError {
             Self::Interaction => "interaction_required",
         }
     }
+}
+
+/// A user who signed in.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedIn<'a> {
+    /// The user.
+    pub user: &'a GrantUser,
+    /// When the user signed in.
+    pub since: Timestamp,
 }
 
 impl AuthorizationServer {
@@ -252,15 +265,16 @@ impl AuthorizationServer {
         active.flat_map(|grant| grant.scopes.iter().copied()).collect()
     }
 
-    /// The user, who signed in at `signed_in_at`, allowed `chosen`: where to send the browser, with a code that is good for [`code::LIFETIME`].
+    /// The user allowed `chosen` on the page with this ticket: where to send the browser, with a code that is good for
+    /// [`code::LIFETIME`]. A page whose code was redeemed gives no other.
     ///
     /// [`code::LIFETIME`]: super::code::LIFETIME
     pub fn approve(
         &self,
         request: &AuthorizationRequest,
-        user: &GrantUser,
-        signed_in_at: Timestamp,
+        SignedIn { user, since }: SignedIn<'_>,
         chosen: &BTreeSet<Scope>,
+        ticket: &ConsentTicket,
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<String, ApproveError> {
@@ -271,16 +285,19 @@ impl AuthorizationServer {
         if !chosen.is_subset(&shown) {
             return Err(ApproveError::Beyond);
         }
+        if !matches!(self.grants.find(&ticket.grant_name()), Known::Unknown) {
+            return Err(ApproveError::Answered);
+        }
         let consent = Consent {
             client_id: request.client_id.clone(),
             redirect_uri: request.redirect_uri.clone(),
             challenge: request.code_challenge.clone(),
             user: user.clone(),
-            signed_in_at,
+            signed_in_at: since,
             scopes: chosen.clone(),
             resource: request.resource.clone(),
         };
-        let code = Code::seal(consent, &self.sealer, now, rng)?;
+        let code = Code::seal(ticket.clone(), consent, &self.sealer, now, rng)?;
         Ok(self.answer(&request.redirect_uri, request.state.as_deref(), &[("code", &code)]))
     }
 

@@ -69,6 +69,19 @@ pub struct NewRegistration {
     pub scopes: BTreeSet<Scope>,
     /// When the registration ends.
     pub expires_at: Timestamp,
+    /// A keyed hash of the network that it came from.
+    pub source: Option<String>,
+}
+
+/// A registration that takes a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The client.
+    pub client_id: String,
+    /// When it registered.
+    pub registered_at: Timestamp,
+    /// A keyed hash of the network that it came from; `None` for one that an older version kept.
+    pub source: Option<String>,
 }
 
 /// Where the clients that registered themselves are kept.
@@ -77,12 +90,15 @@ pub trait Registrations: Debug + Send + Sync {
     /// From memory; no I/O. One whose time is over may still be there: [`Client::counts`].
     fn find(&self, client_id: &str) -> Option<Arc<Client>>;
 
-    /// How many count at `now`, from memory.
-    fn count(&self, now: Timestamp) -> usize;
+    /// Those that count at `now`, from memory, in any order.
+    fn held(&self, now: Timestamp) -> Vec<Held>;
 
     /// At the place itself: another server may have registered it a moment ago.
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError>;
 
     /// Keeps a new public client under `client_id`, which is random.
     async fn create(&self, client_id: &str, new: NewRegistration) -> Result<Arc<Client>, ClientError>;
+
+    /// Deletes one. One that is not there is no error.
+    async fn remove(&self, client_id: &str) -> Result<(), ClientError>;
 }

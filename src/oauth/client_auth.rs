@@ -6,6 +6,7 @@ use super::{
     client::{Client, ClientError},
     clients::assertion::{self, ASSERTION_TYPE, AssertionError},
     error::OAuthError,
+    grant::GrantsError,
     metadata::TOKEN_PATH,
     parameters::Parameters,
 };
@@ -85,12 +86,14 @@ impl AuthorizationServer {
             Credentials::Id(_) if verifier.client_type == ClientType::Public => Ok(()),
             Credentials::Id(_) if known.is_some() => Err(OAuthError::NoSecret),
             Credentials::Assertion { assertion, .. } if known.is_some() => {
-                let audiences = [self.issuer.as_str(), &format!("{}{TOKEN_PATH}", self.issuer)];
-                let checked = self.published.assertions.verify(assertion, verifier, &audiences, now).await;
-                checked.map_err(OAuthError::Assertion)
+                self.prove(assertion, verifier, now).await
             }
             _ => Err(OAuthError::WrongCredentials),
         };
+        if let Err(OAuthError::Unavailable) = proof {
+            // The client may have proved itself; nothing is wrong with its assertion.
+            return Err(OAuthError::Unavailable);
+        }
         let refused = match (known, proof) {
             (Some(client), Ok(())) => return Ok(client),
             (known, proof) => {
@@ -102,6 +105,22 @@ impl AuthorizationServer {
             }
         };
         Err(refused)
+    }
+
+    /// Whether a client's assertion counts, which it does once at all servers.
+    async fn prove(&self, assertion: &str, client: &ClientVerifier, now: Timestamp) -> Result<(), OAuthError> {
+        let token_endpoint = format!("{}{TOKEN_PATH}", self.issuer);
+        let assertions = &self.published.assertions;
+        let mark = assertions.verify(assertion, client, [&self.issuer, &token_endpoint], now).await?;
+        match self.grants.consume(&mark).await {
+            Ok(()) => Ok(()),
+            Err(GrantsError::Exists) => Err(AssertionError::Used.into()),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "it is not known whether a client's assertion was used before");
+                assertions.forget(&mark);
+                Err(OAuthError::Unavailable)
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! Authorization codes (RFC 6749 §4.1.2): sealed, not stored. What makes them single-use is the grant, whose name
-//! derives from the code, and of which there can be one only.
+//! Authorization codes (RFC 6749 §4.1.2): sealed, not stored. The grant makes them single-use: its name derives from the
+//! consent page that the user answered, and there can be only one grant of a name. So however often one page is submitted,
+//! and at however many servers, one grant comes of it.
 
 use super::seal::{Purpose, SealError, Sealer};
 use crate::{
@@ -14,6 +15,27 @@ use std::{collections::BTreeSet, fmt};
 
 /// How long a client has to redeem one.
 pub const LIFETIME: SignedDuration = SignedDuration::from_secs(60);
+
+/// One showing of the consent page. All codes that come of it stand for the same grant. A user whose browser lost the
+/// answer can submit the page again: until a code of it was redeemed, each submission makes a code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConsentTicket(String);
+
+impl ConsentTicket {
+    /// A new one: 128 random bits.
+    pub fn new(rng: &mut dyn CryptoRng) -> Self {
+        let mut id = [0_u8; 16];
+        rng.fill_bytes(&mut id);
+        Self(hex(&id))
+    }
+
+    /// The name of the grant that redeeming a code of this page creates. The ticket cannot be derived from it.
+    #[must_use]
+    pub fn grant_name(&self) -> String {
+        format!("g-{}", &hex(&Sha256::digest(self.0.as_bytes()))[..24])
+    }
+}
 
 /// What a user consented to, as a code carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +67,8 @@ impl Consent {
 /// A code, unsealed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
-    /// 128 random bits.
-    id: String,
+    /// Where the user consented.
+    id: ConsentTicket,
     /// What it stands for.
     #[serde(flatten)]
     pub consent: Consent,
@@ -61,14 +83,13 @@ impl fmt::Debug for Code {
 impl Code {
     /// A new code, sealed.
     pub fn seal(
+        ticket: ConsentTicket,
         consent: Consent,
         sealer: &Sealer,
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<String, SealError> {
-        let mut id = [0_u8; 16];
-        rng.fill_bytes(&mut id);
-        let code = Self { id: hex(&id), consent };
+        let code = Self { id: ticket, consent };
         sealer.seal(Purpose::Code, &code, now.saturating_add(LIFETIME).map_err(|_| SealError::Expired)?, rng)
     }
 
@@ -77,9 +98,9 @@ impl Code {
         sealer.open(Purpose::Code, text, now)
     }
 
-    /// The name of the grant that redeeming it makes: the same each time, and nothing that the code could be told from.
+    /// The name of the grant that redeeming it creates: the same each time.
     #[must_use]
     pub fn grant_name(&self) -> String {
-        format!("g-{}", &hex(&Sha256::digest(self.id.as_bytes()))[..24])
+        self.id.grant_name()
     }
 }

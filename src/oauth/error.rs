@@ -110,6 +110,7 @@ impl OAuthError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotAForm | Self::Missing(_) | Self::Parameter(_) | Self::TwoCredentials => "invalid_request",
+            Self::Unavailable | Self::Assertion(AssertionError::Busy) => "temporarily_unavailable",
             Self::MalformedBasic
             | Self::NoCredentials
             | Self::NoSecret
@@ -124,7 +125,6 @@ impl OAuthError {
             Self::InvalidGrant(_) | Self::Refresh(_) | Self::AccessEnded(_) => "invalid_grant",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::Workload(why) => why.code(),
-            Self::Unavailable => "temporarily_unavailable",
             Self::Signing(_) => "server_error",
         }
     }
@@ -155,7 +155,7 @@ impl OAuthError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Workload(why) if why.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Assertion(AssertionError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Signing(_) => StatusCode::INTERNAL_SERVER_ERROR,
             _ if self.code() == "invalid_client" => StatusCode::UNAUTHORIZED,
             _ => StatusCode::BAD_REQUEST,

@@ -3,13 +3,18 @@
 //! [`Grants`] hides the place: the API server in a cluster, a folder in `portcullis dev`. Reading is from memory, which
 //! the place keeps current; writing goes there. Only hashes of refresh tokens are stored.
 
+use super::single_use::SingleUse;
 use crate::api::{
     Scope,
     grant::{GrantUser, RefreshState, RevocationReason},
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt::Debug,
+    sync::Arc,
+};
 
 /// One user's consent to one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +67,8 @@ pub enum Known {
 /// Why the place did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantsError {
-    /// There is one of this name: its code was redeemed before.
-    #[error("there is a grant of this name")]
+    /// There is one of this name: its code was redeemed, or its assertion presented, before.
+    #[error("there is one of this name")]
     Exists,
     /// It changed since it was read: read it again.
     #[error("the grant changed in the meantime")]
@@ -78,12 +83,15 @@ pub enum GrantsError {
 
 /// Where the grants of one endpoint are kept.
 #[async_trait]
-pub trait Grants: Debug + Send + Sync {
+pub trait Grants: SingleUse + Debug + Send + Sync {
     /// From memory; no I/O.
     fn find(&self, name: &str) -> Known;
 
     /// All of a user's, from memory, in any order; revoked and expired ones too.
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>>;
+
+    /// The clients with a grant that counts at `now`, from memory.
+    fn clients(&self, now: Timestamp) -> HashSet<String>;
 
     /// At the place itself.
     async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError>;

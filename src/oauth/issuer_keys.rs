@@ -20,8 +20,9 @@ use std::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-/// How long keys are kept without looking again. One that the issuer withdraws counts no longer than this.
-const FRESH: SignedDuration = SignedDuration::from_mins(10);
+/// How long keys are kept without looking again. One that the issuer withdraws verifies nothing after this, unless the
+/// issuer cannot be reached.
+pub(super) const FRESH: SignedDuration = SignedDuration::from_mins(5);
 /// How long after asking nobody asks again.
 const PAUSE: SignedDuration = SignedDuration::from_secs(10);
 /// How long whoever has a known key waits for news about it.

@@ -14,7 +14,9 @@ pub mod grant;
 pub mod introspect;
 pub mod issuer_keys;
 pub mod jwt;
+mod mac;
 pub mod metadata;
+mod misses;
 mod parameters;
 mod pkce;
 pub mod redirect;
@@ -23,6 +25,7 @@ mod revoke;
 mod scopes;
 pub mod seal;
 mod server;
+pub mod single_use;
 #[cfg(test)]
 mod testing;
 pub mod token;
@@ -30,7 +33,8 @@ pub mod user_rules;
 pub mod verify;
 pub mod workload;
 
-pub use authorize::{ApproveError, AuthorizationRequest, AuthorizeError, Prompt};
+pub use authorize::{ApproveError, AuthorizationRequest, AuthorizeError, Prompt, SignedIn};
+pub use code::ConsentTicket;
 pub use error::OAuthError;
 pub use server::{AuthorizationServer, Backing, Users};
 

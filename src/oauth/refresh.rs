@@ -1,18 +1,27 @@
 //! Refresh tokens: their form, how one follows from another, and what a presented one means (OAuth 2.1 §4.3,
 //! RFC 9700 §4.14.2). Pure; the token endpoint does the rest.
 //!
-//! `prt1.GRANT.GENERATION.SECRET.MAC`. The secret of the first is random; that of each next one follows from the one
+//! `prt2.GRANT.GENERATION.SECRET.MAC`. The secret of the first is random; that of each next one follows from the one
 //! before under a key of the servers, so that a client that lost an answer and tries again gets the very same token,
-//! from whichever server. The MAC says that a token was made here, even an old one: so an old one shows that somebody
-//! has a copy, and nobody can end a grant by guessing. A grant holds the generation and the hash of the newest only.
+//! from whichever server. A token without a genuine MAC is not read at all: a guess costs no look at the store and ends
+//! no grant, and an `OAuthGrant` written by hand, with a hash of its author's choice, issues nothing. An old token that is
+//! genuine shows that somebody has a copy. A grant holds the generation and the hash of the newest only.
+//!
+//! One half of the MAC is of the token alone. The other binds it to client and user: nobody can make another user's grant by
+//! writing an `OAuthGrant` of the name of their own. Tokens of the form `prt1`, of older servers, have no such half. They
+//! count until they are rotated.
+//!
+//! The keys are kept for as long as a grant lasts (`plan::keys`), so the rotation of keys ends no token.
 
-use super::grant::Grant;
+use super::{
+    grant::Grant,
+    mac::{Secret, hmac, of_each},
+};
 use crate::{
     api::grant::RefreshState,
     config::{KeyError, SigningKeys, hex},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use rand::CryptoRng;
 use sha2::{Digest as _, Sha256};
@@ -22,11 +31,13 @@ use subtle::ConstantTimeEq as _;
 /// How long after a rotation the token before still gives the same answer: for answers that were lost on their way.
 pub const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
-const PREFIX: &str = "prt1";
+const PREFIX: &str = "prt2";
+/// Of tokens that are not bound to a client and a user.
+const OLD_PREFIX: &str = "prt1";
+/// Bytes of each half of a MAC.
+const HALF: usize = 16;
 /// Longer texts are not even looked at.
 const MAX_TOKEN: usize = 256;
-
-type Secret = [u8; 32];
 
 /// Makes and reads the refresh tokens of one endpoint.
 pub struct RefreshTokens {
@@ -37,17 +48,35 @@ pub struct RefreshTokens {
 
 struct Key {
     mac: Secret,
+    bind: Secret,
     next: Secret,
 }
 
-/// A token that somebody presents, in its parts.
+/// A token that a client presents, in its parts. It was made here: its MAC was checked.
 pub struct Presented {
     grant: String,
     generation: i64,
     secret: Secret,
-    /// Whether it was made here.
-    genuine: bool,
     hash: String,
+    /// All but the MAC.
+    message: String,
+    /// What binds it to its client and user; `None` for one of an older server.
+    bound: Option<[u8; HALF]>,
+}
+
+/// The client and the user of a token.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// The client's id.
+    pub client_id: &'a str,
+    /// The user's id.
+    pub user_id: &'a str,
+}
+
+impl<'a> From<&'a Grant> for Owner<'a> {
+    fn from(grant: &'a Grant) -> Self {
+        Self { client_id: &grant.client_id, user_id: &grant.user.id }
+    }
 }
 
 /// A token to give out. Only its hash is kept.
@@ -136,12 +165,6 @@ impl Presented {
         &self.grant
     }
 
-    /// Whether it was given out for `grant` at some time, or is the one of now.
-    #[must_use]
-    pub fn belongs_to(&self, grant: &Grant) -> bool {
-        self.grant == grant.name && (self.genuine || grant.refresh.as_ref().is_some_and(|state| self.is(state)))
-    }
-
     fn is(&self, state: &RefreshState) -> bool {
         let same = self.hash.as_bytes().ct_eq(state.hash.as_bytes());
         self.generation == state.generation && bool::from(same)
@@ -153,21 +176,20 @@ impl RefreshTokens {
     pub fn new(keys: &SigningKeys, idle: Duration) -> Result<Self, KeyError> {
         let derive = |bytes: &Secret| Key {
             mac: hmac(bytes, &[b"portcullis refresh token mac v1"]),
+            bind: hmac(bytes, &[b"portcullis refresh token owner v1"]),
             next: hmac(bytes, &[b"portcullis refresh token next v1"]),
         };
-        let keys: Vec<Key> =
-            keys.sealing.iter().map(|key| key.bytes().map(|bytes| derive(&bytes))).collect::<Result<_, _>>()?;
-        if keys.is_empty() { Err(KeyError::MissingSealing) } else { Ok(Self { keys, idle }) }
+        Ok(Self { keys: of_each(keys, derive)?, idle })
     }
 
     /// The first token of a grant.
-    pub fn first(&self, grant: &str, rng: &mut dyn CryptoRng) -> Option<RefreshToken> {
+    pub fn first(&self, grant: &str, owner: Owner<'_>, rng: &mut dyn CryptoRng) -> Option<RefreshToken> {
         let mut secret = Secret::default();
         rng.fill_bytes(&mut secret);
-        self.keys.first().map(|key| key.token(grant, 0, &secret))
+        self.keys.first().map(|key| key.token(grant, owner, 0, &secret))
     }
 
-    /// Reads a token that somebody presents; `None` if it has not the form of one.
+    /// Reads a token that a client presents. `None` if it is malformed or was not made here.
     #[must_use]
     pub fn read(&self, text: &str) -> Option<Presented> {
         if text.len() > MAX_TOKEN {
@@ -176,18 +198,32 @@ impl RefreshTokens {
         let (message, mac) = text.rsplit_once('.')?;
         let mut parts = message.split('.');
         let (prefix, grant, generation, secret) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        if prefix != PREFIX || parts.next().is_some() || !is_grant_name(grant) {
+        if !matches!(prefix, PREFIX | OLD_PREFIX) || parts.next().is_some() || !is_grant_name(grant) {
             return None;
         }
         let (generation, secret, mac) = (count(generation)?, bytes(secret)?, bytes(mac)?);
-        let genuine = self.keys.iter().any(|key| bool::from(hmac(&key.mac, &[message.as_bytes()]).ct_eq(&mac)));
-        Some(Presented { grant: grant.to_owned(), generation, secret, genuine, hash: hash(text) })
+        let (own, bound) = match (prefix, mac.split_first_chunk::<HALF>()) {
+            (PREFIX, Some((own, bound))) => (own.as_slice(), Some(bound.try_into().ok()?)),
+            _ => (mac.as_slice(), None),
+        };
+        let is_of = |key: &Key| bool::from(hmac(&key.mac, &[message.as_bytes()])[..own.len()].ct_eq(own));
+        let (grant, hash, message) = (grant.to_owned(), hash(text), message.to_owned());
+        self.keys.iter().any(is_of).then_some(Presented { grant, generation, secret, hash, message, bound })
+    }
+
+    /// Whether a token was issued for `grant`, now or earlier.
+    #[must_use]
+    pub fn belongs(&self, presented: &Presented, grant: &Grant) -> bool {
+        let bound = presented.bound.as_ref().is_none_or(|bound| {
+            self.keys.iter().any(|key| bool::from(key.bound(&presented.message, grant.into()).ct_eq(bound)))
+        });
+        presented.grant == grant.name && bound
     }
 
     /// What `presented` means for `grant` at `now`.
     #[must_use]
     pub fn decide(&self, presented: &Presented, grant: &Grant, now: Timestamp) -> Decision {
-        let Some(state) = grant.refresh.as_ref().filter(|_| presented.belongs_to(grant)) else {
+        let Some(state) = grant.refresh.as_ref().filter(|_| self.belongs(presented, grant)) else {
             return Decision::Invalid(Invalid::Unknown);
         };
         if grant.revoked.is_some() {
@@ -197,18 +233,18 @@ impl RefreshTokens {
             return Decision::Invalid(Invalid::Ended);
         }
         if presented.is(state) {
-            return if now >= self.idle_at(state) { Decision::Invalid(Invalid::Idle) } else { self.rotate(presented) };
+            return if now >= self.idle_at(state) { Decision::Invalid(Invalid::Idle) } else { self.rotate(presented, grant) };
         }
-        // From here on it is genuine: it was given out for this grant, but is not the newest that the grant knows of.
+        // It was issued for this grant, and is not the newest that the grant knows of.
         if presented.generation > state.generation {
             // The grant comes from a backup, or is not up to date here: then the write will tell.
-            return self.rotate(presented);
+            return self.rotate(presented, grant);
         }
         let follows = || presented.generation.checked_add(1) == Some(state.generation);
         if follows() && now.duration_since(state.rotated_at) < GRACE {
             // Whichever key made it: keys may have been replaced since.
             let same = |token: &RefreshToken| bool::from(hash(&token.text).as_bytes().ct_eq(state.hash.as_bytes()));
-            if let Some(token) = self.keys.iter().filter_map(|key| key.after(presented)).find(same) {
+            if let Some(token) = self.keys.iter().filter_map(|key| key.after(presented, grant)).find(same) {
                 return Decision::Repeat(token);
             }
         }
@@ -224,22 +260,31 @@ impl RefreshTokens {
         state.rotated_at.saturating_add(self.idle).unwrap_or(Timestamp::MAX)
     }
 
-    fn rotate(&self, presented: &Presented) -> Decision {
-        let next = self.keys.first().and_then(|key| key.after(presented));
+    fn rotate(&self, presented: &Presented, grant: &Grant) -> Decision {
+        let next = self.keys.first().and_then(|key| key.after(presented, grant));
         next.map_or(Decision::Invalid(Invalid::Unknown), Decision::Rotate)
     }
 }
 
 impl Key {
-    fn token(&self, grant: &str, generation: i64, secret: &Secret) -> RefreshToken {
+    fn token(&self, grant: &str, owner: Owner<'_>, generation: i64, secret: &Secret) -> RefreshToken {
         let message = format!("{PREFIX}.{grant}.{generation}.{}", URL_SAFE_NO_PAD.encode(secret));
-        let mac = URL_SAFE_NO_PAD.encode(hmac(&self.mac, &[message.as_bytes()]));
+        let own = hmac(&self.mac, &[message.as_bytes()]);
+        let mac = URL_SAFE_NO_PAD.encode([&own[..HALF], &self.bound(&message, owner)].concat());
         RefreshToken { text: format!("{message}.{mac}"), generation }
     }
 
-    fn after(&self, token: &Presented) -> Option<RefreshToken> {
+    fn bound(&self, message: &str, owner: Owner<'_>) -> [u8; HALF] {
+        let length = owner.client_id.len().to_be_bytes();
+        let parts = [message.as_bytes(), &length, owner.client_id.as_bytes(), owner.user_id.as_bytes()];
+        let mut half = [0; HALF];
+        half.copy_from_slice(&hmac(&self.bind, &parts)[..HALF]);
+        half
+    }
+
+    fn after(&self, token: &Presented, grant: &Grant) -> Option<RefreshToken> {
         let secret = hmac(&self.next, &[b"next", token.grant.as_bytes(), &token.secret]);
-        Some(self.token(&token.grant, token.generation.checked_add(1)?, &secret))
+        Some(self.token(&token.grant, grant.into(), token.generation.checked_add(1)?, &secret))
     }
 }
 
@@ -264,19 +309,6 @@ fn hash(token: &str) -> String {
     hash.update(b"portcullis refresh token\0");
     hash.update(token.as_bytes());
     format!("sha256:{}", hex(&hash.finalize()))
-}
-
-fn hmac(key: &Secret, message: &[&[u8]]) -> Secret {
-    // One block holds the whole key, so it needs no hashing and cannot be refused.
-    let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
-    if let Some(begin) = block.get_mut(..key.len()) {
-        begin.copy_from_slice(key);
-    }
-    let mut mac = <Hmac<Sha256> as hmac::digest::KeyInit>::new(&block);
-    for part in message {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `POST /revoke`: a client gives back what a user allowed it (RFC 7009). A refresh token and an access token stand for
 //! the grant behind them, so either ends it, and all of its tokens with it.
 
-use super::{AuthorizationServer, error::OAuthError, grant::Known, token::form};
+use super::{AuthorizationServer, error::OAuthError, grant::{Grant, Known}, token::form};
 use crate::{
     api::grant::RevocationReason,
     audit::{Event, RequestContext},
@@ -9,6 +9,7 @@ use crate::{
 };
 use http::HeaderMap;
 use jiff::Timestamp;
+use std::sync::Arc;
 
 /// `token_type_hint` is not needed: the two kinds are told apart by their form.
 const NAMES: [&str; 1] = ["token"];
@@ -35,6 +36,21 @@ impl AuthorizationServer {
         Ok(())
     }
 
+    /// A grant that memory does not know, for a genuine refresh token: another server may have created it a moment ago.
+    pub(super) async fn find_at_store(&self, name: &str, now: Timestamp) -> Result<Option<Arc<Grant>>, OAuthError> {
+        if self.missing.has(name, now) {
+            return Ok(None);
+        }
+        let found = self.grants.read(name).await.map_err(|error| {
+            tracing::warn!(grant = name, error = chain(&error), "a grant could not be read");
+            OAuthError::Unavailable
+        })?;
+        if found.is_none() {
+            self.missing.note(name, now);
+        }
+        Ok(found)
+    }
+
     /// The grant that a token stands for; `None` if it stands for nothing any more.
     async fn grant_behind(&self, token: &str, client_id: &str, now: Timestamp) -> Result<Option<String>, OAuthError> {
         const FOREIGN: OAuthError = OAuthError::InvalidGrant("the token was issued to another client");
@@ -42,12 +58,9 @@ impl AuthorizationServer {
             let grant = match self.grants.find(presented.grant()) {
                 Known::Here(grant) => Some(grant),
                 Known::Gone => None,
-                Known::Unknown => self.grants.read(presented.grant()).await.map_err(|error| {
-                    tracing::warn!(grant = presented.grant(), error = chain(&error), "a grant could not be read");
-                    OAuthError::Unavailable
-                })?,
+                Known::Unknown => self.find_at_store(presented.grant(), now).await?,
             };
-            let Some(grant) = grant.filter(|grant| presented.belongs_to(grant)) else { return Ok(None) };
+            let Some(grant) = grant.filter(|grant| self.refresh.belongs(&presented, grant)) else { return Ok(None) };
             return if grant.client_id == client_id { Ok(Some(grant.name.clone())) } else { Err(FOREIGN) };
         }
         match self.tokens.verify(token, now) {

@@ -3,10 +3,11 @@
 
 use super::{
     client::Registrations,
-    clients::{Directory, Published},
+    clients::{Directory, Published, registrar::Registrar},
     external::ExternalTokens,
     grant::{Grant, Grants},
     jwt::AccessTokens,
+    misses::Misses,
     refresh::RefreshTokens,
     seal::Sealer,
     user_rules::{Ended, UserRules},
@@ -67,6 +68,11 @@ pub struct AuthorizationServer {
     pub(super) external: Option<Arc<ExternalTokens>>,
     pub(super) cache: Arc<TokenCache>,
     pub(super) fresh: FreshGrants,
+    /// Grants that the store does not have.
+    pub(super) missing: Misses,
+    pub(super) registrar: Arc<Registrar>,
+    /// Held while a client registers.
+    pub(super) registering: tokio::sync::Mutex<()>,
 }
 
 impl AuthorizationServer {
@@ -78,6 +84,7 @@ impl AuthorizationServer {
         backing: Backing,
         cache: Arc<TokenCache>,
     ) -> Result<Self, KeyError> {
+        let registrar = Arc::new(Registrar::new(keys)?);
         let Backing { grants, registrations, published, users, user_rules, workloads, external } = backing;
         Ok(Self {
             issuer: config.url.issuer(),
@@ -89,6 +96,7 @@ impl AuthorizationServer {
                 config.client_policy.clone(),
                 Arc::clone(&registrations),
                 Arc::clone(&published),
+                Arc::clone(&registrar),
             ),
             tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), keys)?,
             refresh: RefreshTokens::new(keys, config.refresh_token_idle.as_duration())?,
@@ -103,6 +111,9 @@ impl AuthorizationServer {
             external,
             cache,
             fresh: FreshGrants::default(),
+            missing: Misses::default(),
+            registrar,
+            registering: tokio::sync::Mutex::default(),
         })
     }
 

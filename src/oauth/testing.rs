@@ -2,10 +2,11 @@
 //! that stands still.
 
 use super::{
-    AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, OAuthError, Users,
+    AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError, Users,
     clients::Published,
     grant::{Grant, Grants, GrantsError, Known},
     introspect::Introspection,
+    single_use::{Mark, SingleUse},
     token::TokenResponse,
 };
 use crate::{
@@ -31,7 +32,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     future::pending,
     sync::{
         Arc, LazyLock,
@@ -92,6 +93,10 @@ impl Grants for Seen {
         self.place.of_user(user_id)
     }
 
+    fn clients(&self, now: Timestamp) -> HashSet<String> {
+        self.place.clients(now)
+    }
+
     async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         // So that others come while it is under way.
@@ -117,6 +122,14 @@ impl Grants for Seen {
 
     fn used(&self, name: &str, now: Timestamp) {
         self.place.used(name, now);
+    }
+}
+
+#[async_trait]
+impl SingleUse for Seen {
+    async fn consume(&self, mark: &Mark) -> Result<(), GrantsError> {
+        self.reachable()?;
+        self.place.consume(mark).await
     }
 }
 
@@ -257,7 +270,8 @@ impl Stage {
         let request = self.check(&query(client_id, &[])).await.unwrap();
         let chosen = scopes.iter().copied().collect();
         let mut rng = crate::ambient::rng();
-        let location = self.server.approve(&request, &ada(), self.now(), &chosen, self.now(), &mut rng).unwrap();
+        let ticket = ConsentTicket::new(&mut rng);
+        let location = self.server.approve(&request, SignedIn { user: &ada(), since: self.now() }, &chosen, &ticket, self.now(), &mut rng).unwrap();
         answer(&location)["code"].clone()
     }
 

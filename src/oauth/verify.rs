@@ -1,8 +1,10 @@
 //! Who makes a request: from the `Authorization` header to a [`Caller`] (RFC 6750 §2.1).
 //!
 //! A signature costs more than the whole call behind it, so a verified token is remembered by its SHA-256 until it
-//! expires. Whether its client still exists, what that client may do now, and whether the user's grant still counts,
-//! is looked up on every request, in memory: what is taken back is gone with the next one.
+//! expires. The cache is dropped when the endpoint's own keys change. Nothing announces that another issuer withdrew a
+//! key, so a token of an external issuer is verified again after [`REVERIFY`]. Whether its client still exists, what that
+//! client may do now, and whether the user's grant still counts, is looked up on every request, in memory: what is taken
+//! back is gone with the next one.
 
 use super::{
     AuthorizationServer, Caller, external,
@@ -25,6 +27,10 @@ use tokio::sync::OnceCell;
 /// How many verified tokens are remembered; beyond, the one that expires first is forgotten.
 const CAPACITY: usize = 4096;
 
+/// How long a verification of an external issuer's token counts. Then the token is verified against the keys that the
+/// issuer publishes by then, which are at most [`issuer_keys::FRESH`](super::issuer_keys::FRESH) old.
+const REVERIFY: SignedDuration = SignedDuration::from_mins(5);
+
 /// How old a token may be whose grant or client is not known here: another server may have made it a moment ago.
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
 
@@ -33,7 +39,21 @@ type TokenHash = [u8; 32];
 /// Verified tokens. Outlives a reload that leaves the keys and the URL as they were.
 #[derive(Default)]
 pub struct TokenCache {
-    callers: RwLock<HashMap<TokenHash, Arc<Caller>>>,
+    callers: RwLock<HashMap<TokenHash, Verified>>,
+}
+
+/// A caller, and when the token's signature was verified.
+#[derive(Clone)]
+struct Verified {
+    caller: Arc<Caller>,
+    at: Timestamp,
+}
+
+impl Verified {
+    /// Whether the keys must be asked again.
+    fn is_stale(&self, now: Timestamp) -> bool {
+        self.caller.subject.starts_with(external::USER_PREFIX) && now.duration_since(self.at).abs() >= REVERIFY
+    }
 }
 
 /// Why a request has no caller.
@@ -81,13 +101,21 @@ impl AuthorizationServer {
         self.bearer_of(bearer(headers)?, now).await
     }
 
+    /// Whether the token of these headers was verified a short while ago: then [`Self::caller`] checks no signature.
+    #[must_use]
+    pub fn remembers(&self, headers: &HeaderMap, now: Timestamp) -> bool {
+        let hash = |token: &str| TokenHash::from(Sha256::digest(token.as_bytes()));
+        let verified = bearer(headers).ok().and_then(|token| self.cache.get(&hash(token)));
+        verified.is_some_and(|verified| now < verified.caller.expires_at && !verified.is_stale(now))
+    }
+
     /// The caller who may present this access token.
     pub(super) async fn bearer_of(&self, token: &str, now: Timestamp) -> Result<Arc<Caller>, Unauthenticated> {
         let hash: TokenHash = Sha256::digest(token.as_bytes()).into();
         let caller = match self.cache.get(&hash) {
-            Some(caller) if now < caller.expires_at => caller,
-            Some(_) => return Err(Rejection::Expired.into()),
-            None => self.cache.insert(hash, self.verified(token, now).await?, now),
+            Some(verified) if now >= verified.caller.expires_at => return Err(Rejection::Expired.into()),
+            Some(verified) if !verified.is_stale(now) => verified.caller,
+            _ => self.cache.insert(hash, self.verified(token, now).await?, now),
         };
         if caller.subject.starts_with(external::USER_PREFIX) && self.external.is_some() {
             return match self.ended(&caller.subject, caller.issued_at) {
@@ -224,7 +252,7 @@ impl FreshGrants {
 }
 
 impl TokenCache {
-    fn get(&self, hash: &TokenHash) -> Option<Arc<Caller>> {
+    fn get(&self, hash: &TokenHash) -> Option<Verified> {
         // A poisoned map is whole: nothing panics between two writes to it.
         self.callers.read().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
     }
@@ -233,13 +261,13 @@ impl TokenCache {
         let caller = Arc::new(caller);
         let mut callers = self.callers.write().unwrap_or_else(PoisonError::into_inner);
         if callers.len() >= CAPACITY {
-            callers.retain(|_, caller| now < caller.expires_at);
+            callers.retain(|_, verified| now < verified.caller.expires_at);
         }
         if callers.len() >= CAPACITY {
-            let first = callers.iter().min_by_key(|(_, caller)| caller.expires_at).map(|(hash, _)| *hash);
+            let first = callers.iter().min_by_key(|(_, verified)| verified.caller.expires_at).map(|(hash, _)| *hash);
             first.map(|hash| callers.remove(&hash));
         }
-        callers.insert(hash, Arc::clone(&caller));
+        callers.insert(hash, Verified { caller: Arc::clone(&caller), at: now });
         caller
     }
 }

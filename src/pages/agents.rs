@@ -110,6 +110,9 @@ const fn why(revoked: Option<RevocationReason>) -> &'static str {
         Some(RevocationReason::ByClient) => "signed itself out.",
         Some(RevocationReason::UserDisabled) => "ended when an administrator disabled your account.",
         Some(RevocationReason::UserEnded) => "ended when an administrator ended your access. Connect it again if you need it.",
+        Some(RevocationReason::Superseded) => {
+            "was connected more often than it may be at one time; this was its oldest connection."
+        }
         Some(RevocationReason::CodeReplayed | RevocationReason::RefreshTokenReplayed) => {
             "was cut off: a credential of it was used twice, so somebody else may have had it. Connect it again if you trust it."
         }

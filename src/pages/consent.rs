@@ -14,7 +14,7 @@ use crate::{
     ambient,
     api::{Scope, grant::GrantUser},
     audit::{Event, RequestContext},
-    oauth::{ApproveError, AuthorizationRequest, client::Origin, seal::Purpose},
+    oauth::{ApproveError, AuthorizationRequest, ConsentTicket, client::Origin, seal::Purpose},
 };
 use axum::{Extension, body::Body, extract::State, response::Response};
 use http::{HeaderMap, StatusCode, header};
@@ -27,6 +27,9 @@ use std::{collections::BTreeSet, sync::Arc};
 struct Asked {
     user: String,
     request: AuthorizationRequest,
+    /// Absent on pages of an older server.
+    #[serde(default)]
+    ticket: Option<ConsentTicket>,
     /// Where to go on after signing in as somebody else.
     again: String,
 }
@@ -40,7 +43,8 @@ pub fn ask(
     again: String,
     now: Timestamp,
 ) -> Result<Response, Trouble> {
-    let asked = Asked { user: user.id.clone(), request: request.clone(), again };
+    let ticket = Some(ConsentTicket::new(&mut ambient::rng()));
+    let asked = Asked { user: user.id.clone(), request: request.clone(), ticket, again };
     show(pages, session, user, &asked, false, now)
 }
 
@@ -120,7 +124,9 @@ fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form
         Some("allow") => {
             let chosen: Result<BTreeSet<Scope>, _> = form.all("scope").map(str::parse).collect();
             let chosen = chosen.map_err(|_| Trouble::bad_form(StatusCode::BAD_REQUEST, "unknown_scope"))?;
-            match pages.server.approve(request, user, session.since, &chosen, now, &mut ambient::rng()) {
+            let ticket = asked.ticket.clone().unwrap_or_else(|| ConsentTicket::new(&mut ambient::rng()));
+            let who = SignedIn { user, since: session.since };
+            match pages.server.approve(request, who, &chosen, &ticket, now, &mut ambient::rng()) {
                 Ok(location) => {
                     Event::ConsentGiven { from, client_id, user: user_id, scopes: &chosen }.emit();
                     location
@@ -128,6 +134,7 @@ fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form
                 Err(ApproveError::Nothing) => return show(pages, &session, user, &asked, true, now),
                 // What was allowed before may have ended while the page was open.
                 Err(ApproveError::Beyond) => return Err(Trouble::stale()),
+                Err(ApproveError::Answered) => return Err(Trouble::answered(pages.base())),
                 Err(error @ ApproveError::Seal(_)) => return Err(Trouble::internal(error.to_string())),
             }
         }

@@ -31,12 +31,12 @@ use askama::Template;
 use axum::{
     Router,
     extract::{Request, State},
-    middleware::map_response,
+    middleware::{Next, from_fn_with_state, map_response},
     response::{Html, IntoResponse as _, Response},
     routing::{get, post},
 };
-use forms::{Action, Forged, Form};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use forms::{Action, Form};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use session::{Cookie, Session};
 use std::sync::Arc;
@@ -132,6 +132,7 @@ impl Pages {
             .route(&path("/agents/revoke"), post(agents::revoke))
             .route(&path("/assets/{name}"), get(assets::get))
             .method_not_allowed_fallback(wrong_method)
+            .layer(from_fn_with_state(Arc::clone(&self), own_forms))
             .layer(map_response(|response: Response| std::future::ready(headers::secure(response))))
             .with_state(self)
     }
@@ -263,6 +264,20 @@ fn see_other(location: &str) -> Result<Response, Trouble> {
     let location =
         HeaderValue::try_from(location).map_err(|_| Trouble::internal("a redirect to what is no header value"))?;
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
+}
+
+/// Refuses what pages of other sites send, before anything of it is looked at. An agent's page may send people to
+/// `/authorize` by a form.
+async fn own_forms(State(pages): State<Arc<Pages>>, request: Request, next: Next) -> Response {
+    let origin = pages.url.origin();
+    let from_agents = request.uri().path().strip_prefix(pages.base()) == Some(paths::AUTHORIZE);
+    if request.method() == Method::POST
+        && !from_agents
+        && let Err(why) = forms::same_origin(request.headers(), origin)
+    {
+        return pages.show(&RequestContext::of(request.extensions()), &Trouble::forged(why, origin));
+    }
+    next.run(request).await
 }
 
 async fn wrong_method(State(pages): State<Arc<Pages>>, request: Request) -> Response {

@@ -1,6 +1,6 @@
 //! The words of the pages: scopes, times and places as people say them, and names made safe to show.
 
-use crate::api::Scope;
+use crate::{api::Scope, names};
 use jiff::{SignedDuration, Timestamp};
 use url::{Host, Url};
 
@@ -34,23 +34,11 @@ pub const fn scope(scope: Scope) -> ScopeWords {
     ScopeWords { title, detail }
 }
 
-/// A name that somebody else chose, without what could disguise it: control characters, invisible ones, and those that
-/// turn the direction of the text around (Unicode TR 36 §3). `otherwise` where nothing is left.
+/// A name that somebody else chose, as one short line without what could disguise it (see [`names`]). `otherwise` where
+/// nothing is left.
 pub fn name(text: &str, otherwise: &str) -> String {
-    let disguises = |character: char| {
-        character.is_control()
-            || matches!(character,
-                '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-                | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-    };
-    let plain: String = text.chars().filter(|&character| !disguises(character)).collect();
-    let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-    match plain.char_indices().nth(MAX_NAME) {
-        None if plain.is_empty() => otherwise.to_owned(),
-        None => plain,
-        Some((end, _)) => format!("{}…", plain.get(..end).unwrap_or_default()),
-    }
+    let plain = names::plain(text, MAX_NAME);
+    if plain.is_empty() { otherwise.to_owned() } else { plain }
 }
 
 /// Where a browser goes after consent.

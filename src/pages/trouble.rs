@@ -129,6 +129,14 @@ impl Trouble {
             .todo("Go back to the agent and connect it again.")
     }
 
+    /// A consent page whose answer the agent has already used.
+    pub fn answered(base: &str) -> Self {
+        let happened = "You answered this request before, and the agent has connected. Nothing more was allowed.";
+        Self::new(StatusCode::CONFLICT, "answered_already", "This request was answered already", happened)
+            .todo("Go back to the agent. If it is not connected, connect it again there.")
+            .link(format!("{base}/agents"), "Connected agents")
+    }
+
     /// Somebody who is not signed in, or no longer.
     pub fn signed_out(base: &str) -> Self {
         let happened = "You are no longer signed in, so nothing was done.";

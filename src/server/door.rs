@@ -272,9 +272,8 @@ impl Door {
         Problem::new(StatusCode::FORBIDDEN, "https_required", message)
     }
 
-    /// Whoever comes from nowhere shares one rate with all others who do.
     fn count_address(&self, address: Option<IpAddr>) -> Result<(), Problem> {
-        self.limiters.count_address(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+        self.limiters.count_address(known(address))
     }
 
     /// Has `answer` answer a request of a client with a token, which it finds in the request's extensions as
@@ -314,6 +313,12 @@ impl Door {
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
         let begun = tokio::time::Instant::now();
+        // A signature that is wrong costs more than all else that is done for a refusal.
+        if let Err(problem) = self.limiters.check_address(known(from.address))
+            && !self.authorization().remembers(request.headers(), self.clock.now())
+        {
+            return self.refuse(route, from, problem);
+        }
         let caller = match self.authorization().caller(request.headers(), self.clock.now()).await {
             Ok(caller) => caller,
             Err(why) => return self.unauthenticated(route, from, request, why),
@@ -499,6 +504,11 @@ impl Door {
             _ => problem.into_response(route, from),
         }
     }
+}
+
+/// All requests whose address is not known share one rate.
+fn known(address: Option<IpAddr>) -> IpAddr {
+    address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 #[cfg(test)]

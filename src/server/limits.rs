@@ -1,6 +1,6 @@
 //! How much is admitted: connections, requests and their memory at once, and requests per second.
 
-use super::{connections::Connections, problem::Problem};
+use super::{connections::Connections, exhausted::Exhausted, problem::Problem};
 use crate::{
     budget::{Account, Holder, Holders, Pool, Taken, Unavailable},
     config::{
@@ -48,6 +48,7 @@ pub struct Limiters {
     by_caller: Rate<Who>,
     by_address: Rate<IpAddr>,
     registrations: Rate<IpAddr>,
+    exhausted: Exhausted,
 }
 
 /// A client on behalf of a user: who acts for two has two rates.
@@ -97,6 +98,7 @@ impl Limiters {
             by_caller: Rate::new(limits),
             by_address: Rate::new(limits),
             registrations: Rate::of(Quota::per_minute(share(REGISTRATIONS_PER_MINUTE, limits)), MonotonicClock),
+            exhausted: Exhausted::default(),
             limits: limits.clone(),
         }
     }
@@ -159,7 +161,16 @@ impl Limiters {
 
     /// Counts a request from this address.
     pub fn count_address(&self, address: IpAddr) -> Result<(), Problem> {
-        self.by_address.count(&network(address)).map_err(|wait| self.too_many("this address", wait))
+        let network = network(address);
+        self.by_address.count(&network).map_err(|wait| {
+            self.exhausted.note(network, wait, Instant::now());
+            self.too_many("this address", wait)
+        })
+    }
+
+    /// Refuses if the rate of this address has nothing left. Counts nothing.
+    pub fn check_address(&self, address: IpAddr) -> Result<(), Problem> {
+        self.exhausted.wait(network(address), Instant::now()).map_or(Ok(()), |wait| Err(self.too_many("this address", wait)))
     }
 
     /// Counts a client that registers itself from this address.
@@ -179,6 +190,7 @@ impl Limiters {
         self.by_caller.tidy();
         self.by_address.tidy();
         self.registrations.tidy();
+        self.exhausted.tidy(Instant::now());
     }
 
     fn too_many(&self, who: &str, wait: Duration) -> Problem {

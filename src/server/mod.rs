@@ -10,6 +10,7 @@ mod body;
 mod certificate;
 mod connections;
 mod door;
+mod exhausted;
 mod limits;
 mod mounted;
 mod origin;

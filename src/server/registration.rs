@@ -1,12 +1,12 @@
 //! `POST /register`, where the configuration has clients register themselves: how often an address may, and what the
 //! audit notes of it. What may be registered is [`registration`]'s business.
 
-use super::{door::Door, problem::Problem};
+use super::{door::Door, limits, problem::Problem};
 use crate::{
     ambient,
     audit::{Event, RequestContext},
     chain::chain,
-    oauth::clients::registration::{self, RegistrationError},
+    oauth::clients::registration::{self, Applicant, RegistrationError},
     observe::metrics::Route,
 };
 use axum::{
@@ -31,10 +31,9 @@ impl Door {
             let message = "there is nothing at this path";
             return self.refuse(Route::Register, from, Problem::new(StatusCode::NOT_FOUND, "not_found", message));
         };
-        // Whoever comes from nowhere shares one rate with all others who do.
-        if let Err(problem) =
-            self.limiters().count_registration(from.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
-        {
+        // All whose address is not known share one rate, and one share of the places.
+        let address = from.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        if let Err(problem) = self.limiters().count_registration(address) {
             return self.refuse(Route::Register, from, problem);
         }
         let (headers, body) = match self.body(Route::Register, from, request, registration::MAX_BODY).await {
@@ -44,9 +43,8 @@ impl Door {
         if !is_json(&headers) {
             return self.not_registered(from, &RegistrationError::NotJson);
         }
-        let client_id = registration::new_id(&mut ambient::rng());
-        let registrations = self.authorization().registrations();
-        match registration::register(&body, client_id, policy, &**registrations, self.now()).await {
+        let applicant = Applicant { from, network: limits::network(address) };
+        match self.authorization().register(&body, applicant, policy, self.now(), &mut ambient::rng()).await {
             Ok(registered) => {
                 let (client_id, redirect_uris) = (&registered.client_id, &registered.redirect_uris);
                 Event::ClientRegistered { from, client_id, redirect_uris }.emit();
@@ -64,7 +62,7 @@ impl Door {
         }
         let mut problem = Problem::new(error.status(), error.code(), error.to_string())
             .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if error.status() == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(error.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             problem = problem.retry_after(RETRY_AFTER);
         }
         self.refuse(Route::Register, from, problem)

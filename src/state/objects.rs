@@ -9,14 +9,15 @@ use crate::{
         version::{self, resource_version},
     },
     config::ClientVerifier,
-    mirror::Entry,
+    mirror::{Entry, Index},
     oauth::{
-        client::{Client, NewRegistration, Origin},
+        client::{Client, Held, NewRegistration, Origin},
         grant::Grant,
     },
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use std::collections::HashSet;
 
 /// A kept grant.
 pub fn grant(object: OAuthGrant) -> Grant {
@@ -74,6 +75,7 @@ pub fn registered(object: &OAuthClient) -> Option<Registered> {
     // Written by hand, or by a future version: a secret that is not known here cannot be asked for.
     (verifier.client_type == ClientType::Public).then(|| Registered {
         version: resource_version(object).unwrap_or_default(),
+        source: object.spec.registration.as_ref().and_then(|registration| registration.source.clone()),
         client: Client { verifier, origin: Origin::Registered { expires_at } }.into(),
     })
 }
@@ -91,7 +93,7 @@ pub fn new_registration(client_id: &str, new: NewRegistration, endpoint: &str) -
         secret: None,
         existing_secret: None,
         private_key_jwt: None,
-        registration: Some(Registration { expires_at: new.expires_at }),
+        registration: Some(Registration { expires_at: new.expires_at, source: new.source }),
     };
     OAuthClient::new(client_id, spec)
 }
@@ -102,6 +104,23 @@ pub struct Registered {
     /// The client.
     pub client: std::sync::Arc<Client>,
     version: u64,
+    source: Option<String>,
+}
+
+/// Those of the index that count at `now`.
+pub fn held(index: &Index<Registered>, now: Timestamp) -> Vec<Held> {
+    let counting = index.all(|registered| registered.client.counts(now));
+    let held = counting.iter().map(|registered| Held {
+        client_id: registered.client.verifier.client_id.clone(),
+        registered_at: registered.client.verifier.registered_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        source: registered.source.clone(),
+    });
+    held.collect()
+}
+
+/// The clients with a grant in the index that counts at `now`.
+pub fn clients(index: &Index<Grant>, now: Timestamp) -> HashSet<String> {
+    index.all(|grant| grant.is_active(now)).iter().map(|grant| grant.client_id.clone()).collect()
 }
 
 impl Entry for Registered {

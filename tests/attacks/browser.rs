@@ -83,6 +83,23 @@ async fn forged_revocation() {
     stage.stop().await;
 }
 
+/// Another site sends the sign-out form without the user's cookie, which browsers leave out → refused before anything is
+/// looked at, and no cookie is cleared.
+#[tokio::test]
+async fn a_sign_out_from_another_site_without_a_cookie() {
+    let stage = Stage::start().await;
+    let mut nobody = stage.browser();
+    for headers in CROSS_SITE {
+        for path in ["/logout", "/consent", "/login", "/agents/revoke"] {
+            let page = nobody.submit_from(path, &[], headers).await;
+            assert_eq!(page.status, 403, "{path} {headers:?}");
+            assert!(!page.headers.contains_key("set-cookie"), "{path} {headers:?}");
+        }
+    }
+    assert_eq!(nobody.submit("/logout", &[]).await.status, 200, "a page of ours may be reloaded after signing out");
+    stage.stop().await;
+}
+
 /// Somebody signs a victim in under the attacker's account, by a form of their own or of another site (login CSRF) →
 /// refused.
 #[tokio::test]

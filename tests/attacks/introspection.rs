@@ -53,7 +53,7 @@ async fn introspection_of_anothers_tokens() {
 async fn introspection_as_an_oracle() {
     let stage = Stage::start().await;
     let theirs = tokens_of_backend(&stage).await;
-    let guess = format!("prt1.{}.0.{1}.{1}", theirs.grant, "A".repeat(43));
+    let guess = format!("prt2.{}.0.{1}.{1}", theirs.grant, "A".repeat(43));
     for token in [theirs.access.as_str(), &theirs.access[..40], &guess, "x", "a.b.c"] {
         let answer = stage.post("/introspect", &[&RIVAL[..], &[("token", token)]].concat()).await;
         assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({"active": false})), "{token}");
@@ -89,9 +89,9 @@ async fn revocation_by_guessing() {
     let refresh: Vec<&str> = tokens.refresh.split('.').collect();
     let (grant, mac) = (&tokens.grant, "A".repeat(43));
     for guess in [
-        format!("prt1.{grant}.0.{mac}.{mac}"),
-        format!("prt1.{grant}.0.{}.{mac}", refresh[3]),
-        format!("prt1.{grant}.7.{}.{}", refresh[3], refresh[4]),
+        format!("prt2.{grant}.0.{mac}.{mac}"),
+        format!("prt2.{grant}.0.{}.{mac}", refresh[3]),
+        format!("prt2.{grant}.7.{}.{}", refresh[3], refresh[4]),
         tokens.access[..tokens.access.len() - 2].to_owned(),
         "nonsense".to_owned(),
     ] {

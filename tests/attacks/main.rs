@@ -24,14 +24,18 @@ mod log;
 mod pod;
 mod stage;
 
+mod assertion;
 mod audit;
 mod browser;
 mod client;
 mod code;
+mod consent;
 mod files;
+mod flood;
 mod header;
 mod hoard;
 mod introspection;
+mod issuer;
 mod jwt;
 mod leak;
 mod redirect;

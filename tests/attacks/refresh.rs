@@ -4,8 +4,13 @@ use crate::{
     agent::{Tokens, claims},
     stage::{RIVAL_SECRET, SECRET, Stage, after, start_of_time},
 };
-use portcullis::{api::grant::RevocationReason, oauth::grant::Grants as _};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use portcullis::{
+    api::grant::{RefreshState, RevocationReason},
+    oauth::grant::{Grant, Grants as _},
+};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 async fn why_revoked(stage: &Stage, tokens: &Tokens) -> Option<RevocationReason> {
     stage.state.read(&tokens.grant).await.unwrap().unwrap().revoked
@@ -99,17 +104,17 @@ async fn guesses_with_the_name_of_a_grant() {
     let (secret, mac) = ("A".repeat(43), "A".repeat(43));
     let grant = &tokens.grant;
     for guess in [
-        format!("prt1.{grant}.0.{secret}.{mac}"),
-        format!("prt1.{grant}.1.{secret}.{mac}"),
-        format!("prt1.{grant}.0.{}.{}", parts[3], parts[4]),
-        format!("prt1.{grant}.2.{}.{}", parts[3], parts[4]),
-        format!("prt1.{grant}.1.{}.{mac}", parts[3]),
-        format!("prt1.{grant}.1.{secret}.{}", parts[4]),
-        format!("prt1.{grant}.-1.{}.{}", parts[3], parts[4]),
-        format!("prt1.{grant}.01.{}.{}", parts[3], parts[4]),
-        format!("prt1.{grant}.9223372036854775807.{secret}.{mac}"),
-        format!("prt1.g-000000000000000000000000.1.{}.{}", parts[3], parts[4]),
-        format!("prt1.{grant}"),
+        format!("prt2.{grant}.0.{secret}.{mac}"),
+        format!("prt2.{grant}.1.{secret}.{mac}"),
+        format!("prt2.{grant}.0.{}.{}", parts[3], parts[4]),
+        format!("prt2.{grant}.2.{}.{}", parts[3], parts[4]),
+        format!("prt2.{grant}.1.{}.{mac}", parts[3]),
+        format!("prt2.{grant}.1.{secret}.{}", parts[4]),
+        format!("prt2.{grant}.-1.{}.{}", parts[3], parts[4]),
+        format!("prt2.{grant}.01.{}.{}", parts[3], parts[4]),
+        format!("prt2.{grant}.9223372036854775807.{secret}.{mac}"),
+        format!("prt2.g-000000000000000000000000.1.{}.{}", parts[3], parts[4]),
+        format!("prt2.{grant}"),
     ] {
         assert_eq!(stage.refresh(&guess, &[]).await.error(), "invalid_grant", "{guess}");
     }
@@ -210,6 +215,50 @@ async fn one_kind_of_token_as_the_other() {
     assert_eq!(stage.refresh(&tokens.access, &[]).await.error(), "invalid_grant");
     let call = stage.call_at(0, &tokens.access, "tools/list", json!({})).await;
     assert_eq!(call.status, 200);
+    stage.stop().await;
+}
+
+/// Somebody writes an `OAuthGrant` by hand, with the hash of a refresh token of their own making → the token is refused for
+/// renewal, ends nothing at the revocation endpoint and is inactive at introspection: its MAC is not ours.
+#[tokio::test]
+async fn a_grant_written_by_hand_with_a_chosen_hash() {
+    let stage = Stage::start().await;
+    let own = [("client_id", "backend"), ("client_secret", SECRET)];
+    let honest = stage.redeem(&stage.code(&[("client_id", "backend")]).await, &own).await.tokens();
+    let (name, part) = ("g-0123456789abcdef01234567", URL_SAFE_NO_PAD.encode([7; 32]));
+    let token = format!("prt2.{name}.0.{part}.{part}");
+    let hash = Sha256::digest(format!("portcullis refresh token\0{token}"));
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let model = stage.state.read(&honest.grant).await.unwrap().unwrap();
+    let state = RefreshState { generation: 0, hash: format!("sha256:{hash}"), rotated_at: start_of_time() };
+    let forged = Grant { name: name.to_owned(), refresh: Some(state), ..Grant::clone(&model) };
+    stage.state.create(forged).await.unwrap();
+
+    assert_eq!(stage.refresh(&token, &own).await.error(), "invalid_grant");
+    let form = [own[0], own[1], ("token", token.as_str())];
+    assert_eq!(stage.post("/introspect", &form).await.json(), json!({"active": false}));
+    assert_eq!(stage.post("/revoke", &form).await.status, 200);
+    assert!(stage.counts(name), "a token that was not made here revokes nothing");
+    assert_eq!(stage.refresh(&honest.refresh, &own).await.status, 200);
+    stage.stop().await;
+}
+
+/// Somebody writes an `OAuthGrant` of the name of their own grant and with the hash of their own refresh token, but for
+/// another user → the genuine token is refused: it is bound to its client and user.
+#[tokio::test]
+async fn a_grant_written_by_hand_for_another_user() {
+    let stage = Stage::start().await;
+    let tokens = stage.tokens().await;
+    // Another store of the same endpoint: there the grant is what its author likes.
+    let other = Stage::with(|setup| setup.config.url = stage.config.url.clone()).await;
+    let own = stage.state.read(&tokens.grant).await.unwrap().unwrap();
+    let mut forged = Grant::clone(&own);
+    forged.user.id = "local:bob".to_owned();
+    other.state.create(forged).await.unwrap();
+    assert_eq!(other.refresh(&tokens.refresh, &[]).await.error(), "invalid_grant");
+    assert!(other.counts(&tokens.grant));
+    assert_eq!(stage.refresh(&tokens.refresh, &[]).await.status, 200);
+    other.stop().await;
     stage.stop().await;
 }
 

@@ -6,11 +6,17 @@ use crate::{
     stage::{Setup, Stage, after, start_of_time},
 };
 use async_trait::async_trait;
+use futures::future::join_all;
 use jiff::Timestamp;
 use portcullis::{
-    oauth::client::{Client, ClientError, NewRegistration, Registrations},
+    ambient::Clock as _,
+    oauth::{
+        client::{Client, ClientError, Held, NewRegistration, Registrations},
+        clients::registrar::Registrar,
+    },
     state::Local,
 };
+use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
@@ -75,28 +81,56 @@ async fn hostile_callbacks() {
     stage.stop().await;
 }
 
-/// A name imitates another by markup, invisible or turning letters, or is endless → shown as plain, short text, as of
-/// somebody whom nobody checked.
+/// A name holds markup, or is endless → shown as plain, short text, as of somebody whom nobody checked.
 #[tokio::test]
 async fn a_name_with_markup() {
     let stage = Stage::with(open(100)).await;
     let mut browser = stage.signed_in("ada").await;
     let long = "x".repeat(2000);
-    for (index, name) in
-        ["Claude\u{202e}<script>alert(1)</script>", "<img src=x onerror=y>", "\u{200b}Claude\u{0}", &long]
-            .into_iter()
-            .enumerate()
-    {
+    for (index, name) in ["Claude<script>alert(1)</script>", "<img src=x onerror=y>", &long].into_iter().enumerate() {
         let answer = register(&stage, index, &metadata(&json!({"client_name": name}))).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         let id = answer.json()["client_id"].as_str().unwrap().to_owned();
         let page = browser.get(&authorize(&[("client_id", &id)])).await;
         assert_eq!(page.status, 200);
-        for markup in ["<script", "<img", "\u{202e}", "\u{200b}", "\u{0}", &"x".repeat(100)] {
+        for markup in ["<script", "<img", &"x".repeat(100)] {
             assert!(!page.html.contains(markup), "{markup:?}");
         }
         assert!(page.text().contains("nobody checked it"), "{}", page.text());
     }
+    stage.stop().await;
+}
+
+/// A name imitates another by letters of another script, or a verification by check marks, locks, or the words of the consent
+/// page; it stacks accents, or hides or turns letters → refused, and the answer says why. Honest names of one
+/// script are taken.
+#[tokio::test]
+async fn a_name_that_misleads() {
+    let stage = Stage::with(open(1000)).await;
+    let stacked = format!("Claude{}", "\u{301}".repeat(41));
+    for (index, (name, why)) in [
+        ("Claude ✔ Set up by your platform team", "symbols"),
+        ("Claude, set up by your platform team", "consent page"),
+        ("Claude (verified)", "consent page"),
+        ("🔒 Claude", "symbols"),
+        ("\u{421}laude", "scripts"),
+        ("Cl\u{430}ude Code", "scripts"),
+        (&stacked, "combining marks"),
+        ("Claude\u{202e}edoC", "direction"),
+        ("\u{200b}Claude\u{0}", "invisible"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = register(&stage, index, &metadata(&json!({"client_name": name}))).await;
+        assert_eq!((answer.status.as_u16(), answer.error().as_str()), (400, "invalid_client_metadata"), "{name}");
+        assert!(answer.text.contains(why), "{name}: {}", answer.text);
+    }
+    for (index, name) in ["Claude Code", "日本語の助手", "Русский помощник", "Клод"].into_iter().enumerate() {
+        let answer = register(&stage, 100 + index, &metadata(&json!({"client_name": name}))).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["client_name"]), (201, &json!(name)));
+    }
+    assert_eq!(stage.state.held(after(0)).len(), 4);
     stage.stop().await;
 }
 
@@ -147,21 +181,90 @@ async fn a_registration_as_an_open_redirect() {
     stage.stop().await;
 }
 
-/// Registrations are made by the thousand, from one address or from many → a rate for each address, and a most for all.
+/// Registrations are made by the thousand from one address → a rate for the address, and a tenth of all places until users
+/// approve its clients.
 #[tokio::test]
-async fn a_flood_of_registrations() {
-    let stage = Stage::with(open(15)).await;
+async fn a_flood_of_registrations_from_one_address() {
+    let stage = Stage::with(open(50)).await;
     let mut statuses = Vec::new();
     for _ in 0..12 {
         statuses.push(register(&stage, 1, &metadata(&json!({}))).await.status.as_u16());
     }
-    assert_eq!(statuses, [[201; 10].as_slice(), &[429; 2]].concat(), "ten a minute from one address");
-    for from in 2..7 {
-        assert_eq!(register(&stage, from, &metadata(&json!({}))).await.status, 201, "{from}");
+    assert_eq!(statuses, [[201; 5].as_slice(), &[429; 7]].concat(), "a share first, then ten a minute");
+    let refused = register(&stage, 1, &metadata(&json!({}))).await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(register(&stage, 2, &metadata(&json!({}))).await.status, 201, "another address has its own");
+    assert_eq!(stage.state.held(after(0)).len(), 6);
+    stage.stop().await;
+}
+
+/// Many registrations of one address come at the same instant, so that none has been counted yet → no more than its share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn registrations_at_the_same_instant() {
+    let stage = Stage::with(open(30)).await;
+    let (from, like_all) = (1, metadata(&json!({})));
+    let answers = join_all((0..9).map(|_| register(&stage, from, &like_all))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 3);
+    assert!(answers.iter().all(|answer| matches!(answer.status.as_u16(), 201 | 429)));
+    assert_eq!(stage.state.held(after(0)).len(), 3);
+    stage.stop().await;
+}
+
+/// Ten addresses take all places in a moment, to keep everybody else out for ninety days → an honest client registers at
+/// once, in the place of one of theirs, and finishes its sign-in; the audit names what was deleted.
+#[tokio::test]
+async fn ten_addresses_that_take_all_places() {
+    let stage = Stage::with(open(30)).await;
+    for from in 1..=10 {
+        for _ in 0..3 {
+            assert_eq!(register(&stage, from, &metadata(&json!({}))).await.status, 201, "{from}");
+        }
     }
-    let full = register(&stage, 7, &metadata(&json!({}))).await;
-    assert_eq!((full.status.as_u16(), full.error().as_str()), (503, "temporarily_unavailable"));
-    assert_eq!(stage.state.count(after(0)), 15);
+    let honest = register(&stage, 77, &metadata(&json!({}))).await;
+    assert_eq!(honest.status, 201, "{}", honest.text);
+    let id = honest.json()["client_id"].as_str().unwrap().to_owned();
+    // They go on: each takes its place from another of theirs.
+    for from in 1..=10 {
+        register(&stage, from, &metadata(&json!({}))).await;
+    }
+    assert_eq!(stage.state.held(after(0)).len(), 30);
+    let code = stage.code(&[("client_id", &id)]).await;
+    let tokens = stage.redeem(&code, &[("client_id", &id)]).await.tokens();
+    assert_eq!(stage.status(&tokens.access).await, 200);
+    assert!(!stage.audit("client.evicted").is_empty());
+    stage.stop().await;
+}
+
+/// All places are taken by clients that users approved, or that registered in the last ten minutes from addresses within
+/// their share → none of them is deleted; the newcomer waits, and later takes the place of the oldest that nobody approved.
+#[tokio::test]
+async fn a_client_in_use_keeps_its_place() {
+    let stage = Stage::with(open(5)).await;
+    let mut ids = Vec::new();
+    for from in 1..=4 {
+        let answer = register(&stage, from, &metadata(&json!({}))).await.json();
+        ids.push(answer["client_id"].as_str().unwrap().to_owned());
+        stage.clock.set(after(i64::try_from(from).unwrap()));
+    }
+    let approved = [("client_id", ids[0].as_str())];
+    let tokens = stage.redeem(&stage.code(&approved).await, &approved).await.tokens();
+    stage.clock.set(after(601 + 1));
+    let known = |id: &str| stage.state.held(stage.clock.now()).iter().any(|held| held.client_id == id);
+    for (from, gone) in [(5, None), (6, Some(1)), (7, Some(2))] {
+        // The first of these still finds a place.
+        stage.clock.set(after(601 + i64::try_from(from).unwrap()));
+        assert_eq!(register(&stage, from, &metadata(&json!({}))).await.status, 201, "{from}");
+        assert!(gone.is_none_or(|gone| !known(&ids[gone])), "{from}");
+        assert!(known(&ids[0]), "an approved client is never deleted");
+    }
+    assert!(known(&ids[3]));
+    assert_eq!(register(&stage, 8, &metadata(&json!({}))).await.status, 201);
+    assert!(!known(&ids[3]));
+    // All are in use now, or young.
+    let full = register(&stage, 9, &metadata(&json!({}))).await;
+    assert_eq!((full.status.as_u16(), full.error().as_str()), (503, "temporarily_unavailable"), "{}", full.text);
+    assert!(full.headers.contains_key("retry-after"));
+    assert_eq!(stage.status(&tokens.access).await, 200);
     stage.stop().await;
 }
 
@@ -196,8 +299,8 @@ impl Registrations for Asked {
         self.state.find(client_id)
     }
 
-    fn count(&self, now: Timestamp) -> usize {
-        self.state.count(now)
+    fn held(&self, now: Timestamp) -> Vec<Held> {
+        self.state.held(now)
     }
 
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {
@@ -207,6 +310,10 @@ impl Registrations for Asked {
 
     async fn create(&self, client_id: &str, new: NewRegistration) -> Result<Arc<Client>, ClientError> {
         Registrations::create(&self.state, client_id, new).await
+    }
+
+    async fn remove(&self, client_id: &str) -> Result<(), ClientError> {
+        self.state.remove(client_id).await
     }
 }
 
@@ -238,8 +345,37 @@ async fn a_path_as_the_client_id() {
         assert_eq!(browser.get(&authorize(&[("client_id", id)])).await.status, 400, "{id}");
     }
     assert_eq!(*asked.names.lock().unwrap(), [""; 0]);
-    let id = format!("dyn-{id}");
-    assert_eq!(stage.refresh("x", &[("client_id", &id)]).await.error(), "invalid_client");
-    assert_eq!(*asked.names.lock().unwrap(), [id], "one that may just have been made at another server is asked for");
+    stage.stop().await;
+}
+
+/// Ids of the form of a registered client are made up by the thousand, so that each costs a read from the API server → none
+/// is read: an id has a MAC. One that was made here and is not in memory is read once.
+#[tokio::test]
+async fn made_up_ids_of_registered_clients() {
+    let state = Local::memory(Arc::new(ManualClock::at(start_of_time())));
+    let asked = Arc::new(Asked { state, names: Mutex::default() });
+    let stage = Stage::with(|setup| {
+        open(100)(setup);
+        setup.registrations = Some(asked.clone());
+    })
+    .await;
+    let mut browser = stage.browser();
+    let registered = register(&stage, 1, &metadata(&json!({}))).await.json()["client_id"].as_str().unwrap().to_owned();
+    let changed = format!("{}{}", &registered[..35], if registered.ends_with('0') { '1' } else { '0' });
+    for id in ["dyn-0123456789abcdef0123456789abcdef", changed.as_str()] {
+        assert_eq!(stage.refresh("x", &[("client_id", id)]).await.error(), "invalid_client", "{id}");
+        assert_eq!(browser.get(&authorize(&[("client_id", id)])).await.status, 400, "{id}");
+    }
+    assert_eq!(*asked.names.lock().unwrap(), [""; 0]);
+    assert_eq!(stage.refresh("x", &[("client_id", &registered)]).await.error(), "invalid_grant", "it is known");
+
+    // The id of a registration that has ended: genuine, and not there any more.
+    let registrar = Registrar::new(&stage.keys).unwrap();
+    let ended = registrar.new_id(&mut StdRng::seed_from_u64(7));
+    for _ in 0..3 {
+        assert_eq!(stage.refresh("x", &[("client_id", &ended)]).await.error(), "invalid_client");
+        assert_eq!(browser.get(&authorize(&[("client_id", &ended)])).await.status, 400);
+    }
+    assert_eq!(*asked.names.lock().unwrap(), [ended], "it may have been made at another server, and is read once");
     stage.stop().await;
 }

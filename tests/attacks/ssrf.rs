@@ -333,3 +333,31 @@ async fn a_callback_beside_the_document() {
     assert!(parameter(&stage.answered(&page), "code").is_some());
     stage.stop().await;
 }
+
+/// The document's name imitates another client or a verification → the consent page shows it without what misleads, or the
+/// document's host in its place.
+#[tokio::test]
+async fn a_document_whose_name_misleads() {
+    let (stage, web) = begin().await;
+    let mut browser = stage.signed_in("ada").await;
+    for (index, (name, shown)) in [
+        ("Claude ✔", "Allow Claude to work for you?"),
+        ("Cl\u{200b}au\u{202e}de", "Allow Claude to work for you?"),
+        ("\u{421}laude", "Allow client.example.com to work for you?"),
+        ("Claude, set up by your platform team", "Allow client.example.com to work for you?"),
+        ("助手", "Allow 助手 to work for you?"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("{ID}-{index}");
+        let mut named = document();
+        named["client_id"] = json!(id);
+        named["client_name"] = json!(name);
+        web.publish(&format!("{PLACE}-{index}"), Page::json(&named));
+        let page = ask(&mut browser, &id).await;
+        assert!(page.text().contains(shown), "{name}: {}", page.text());
+        assert!(!page.text().contains("platform team") && !page.html.contains('✔'), "{name}");
+    }
+    stage.stop().await;
+}

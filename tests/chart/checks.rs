@@ -1,7 +1,7 @@
 //! Rights that no request names: the API server looks for them while it answers another request.
 
 use crate::{
-    stage::Stage,
+    stage::{CLIENT, Stage},
     support::{api_server::client_of, operator::eventually},
     uses::Use,
 };
@@ -9,14 +9,16 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::AttachParams};
 use serde_json::{Value, json};
 
-/// What the API server checks while it answers another request, so that the log does not tell: who is refused without.
-/// Each is proved by [`Checks`].
-pub const CHECKED: [(&str, &str, &str, &str); 5] = [
+/// What the API server checks while it answers another request, so that the log does not tell, and what servers do only
+/// after ten minutes or for clients that sign: who is refused without. Each is proved by [`Checks`].
+pub const CHECKED: [(&str, &str, &str, &str); 7] = [
     ("portcullis.dev", "mcpendpoints/finalizers", "update", "portcullis-operator"),
     ("portcullis.dev", "oauthclients/finalizers", "update", "portcullis-operator"),
     ("portcullis.dev", "workspaces/finalizers", "update", "portcullis-operator"),
     ("rbac.authorization.k8s.io", "clusterroles", "bind", "portcullis-operator"),
     ("", "pods/exec", "create", "portcullis-server-exec"),
+    ("", "events", "create", "portcullis-server"),
+    ("portcullis.dev", "oauthclients", "delete", "portcullis-server"),
 ];
 
 /// Rights that no request names.
@@ -31,6 +33,8 @@ impl Checks<'_> {
             let attempt = async |account: &str| match resource {
                 "clusterroles" => self.bind(account),
                 "pods/exec" => self.exec(account).await,
+                "events" => self.mark(account),
+                "oauthclients" => self.evict(account),
                 _ => self.own(account, resource.split('/').next().unwrap()),
             };
             let account = self.account(role, None);
@@ -99,6 +103,24 @@ impl Checks<'_> {
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "bound"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "portcullis-server"},
         }))
+    }
+
+    /// Notes that an assertion was used.
+    fn mark(&self, account: &str) -> Result<(), String> {
+        self.create(account, &json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "portcullis-assertion-checked"},
+            "involvedObject": {"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint", "name": "agents",
+                "namespace": self.stage.namespace},
+            "reason": "AssertionUsed", "type": "Normal",
+        }))
+    }
+
+    /// Deletes a client.
+    fn evict(&self, account: &str) -> Result<(), String> {
+        let account = format!("--as=system:serviceaccount:{}:{account}", self.stage.namespace);
+        let delete = ["-n", &self.stage.namespace, &account, "delete", "oac", CLIENT, "--dry-run=server"];
+        let done = self.stage.node.kubectl(&delete);
+        if done.status.success() { Ok(()) } else { Err(String::from_utf8(done.stderr).unwrap()) }
     }
 
     /// Opens the way to a workspace as servers do: over a websocket.

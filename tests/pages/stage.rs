@@ -112,6 +112,7 @@ impl Stage {
             redirect_uris: vec![redirect_uri.to_owned()],
             scopes: Scope::ALL.into(),
             expires_at: start_of_time() + jiff::SignedDuration::from_hours(24),
+            source: None,
         };
         self.state.create(client_id, new).await.unwrap();
     }

@@ -10,13 +10,14 @@ use portcullis::{
         Scope,
         authorization::{ClientPolicy, MetadataDocuments},
     },
-    config::Clients,
+    config::{Clients, SigningKeys},
     oauth::{
         client::{Client, ClientError, Origin},
-        clients::{Directory, Published, Standing},
+        clients::{Directory, Published, Standing, registrar::Registrar},
     },
     state::Local,
 };
+use rand::{SeedableRng as _, rngs::StdRng};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -42,7 +43,9 @@ fn policy() -> ClientPolicy {
 
 fn directory(web: &Web, policy: ClientPolicy) -> Directory {
     let registrations = Arc::new(Local::memory(Arc::new(crate::clock::ManualClock::at(at(0)))));
-    Directory::new(Clients::default(), policy, registrations, Arc::new(Published::new(&web.outbound())))
+    let keys = SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap();
+    let registrar = Arc::new(Registrar::new(&keys).unwrap());
+    Directory::new(Clients::default(), policy, registrations, Arc::new(Published::new(&web.outbound())), registrar)
 }
 
 async fn web() -> Web {

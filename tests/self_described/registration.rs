@@ -16,7 +16,7 @@ fn policy(max_clients: u32) -> ClientPolicy {
 }
 
 fn cursor() -> Value {
-    json!({"client_name": "Cur\u{202e}sor", "token_endpoint_auth_method": "none",
+    json!({"client_name": "Cursor", "token_endpoint_auth_method": "none",
         "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
         "redirect_uris": ["cursor://anysphere.cursor-mcp/oauth/callback",
             "https://www.cursor.com/agents/mcp/oauth/callback", "http://localhost:8787/callback"]})
@@ -27,7 +27,12 @@ async fn start(policy: ClientPolicy) -> Server {
 }
 
 async fn register(server: &Server, metadata: &Value) -> (StatusCode, Value) {
-    let response = server.http.post(server.url("/register")).json(metadata).send().await.unwrap();
+    register_from(server, "192.0.2.1", metadata).await
+}
+
+async fn register_from(server: &Server, address: &str, metadata: &Value) -> (StatusCode, Value) {
+    let request = server.http.post(server.url("/register")).header("x-forwarded-for", address).json(metadata);
+    let response = request.send().await.unwrap();
     (response.status(), response.json().await.unwrap())
 }
 
@@ -123,8 +128,8 @@ async fn metadata_that_are_wrong_in_one_thing_are_refused_with_the_code_of_the_r
 async fn there_is_a_most_of_clients_and_of_clients_per_minute() {
     let server = start(policy(3)).await;
     let mut ids = std::collections::BTreeSet::new();
-    for _ in 0..3 {
-        let (status, answer) = register(&server, &cursor()).await;
+    for address in ["198.51.100.1", "198.51.100.2", "198.51.100.3"] {
+        let (status, answer) = register_from(&server, address, &cursor()).await;
         assert_eq!(status, StatusCode::CREATED);
         assert!(ids.insert(answer["client_id"].as_str().unwrap().to_owned()));
     }
@@ -136,8 +141,16 @@ async fn there_is_a_most_of_clients_and_of_clients_per_minute() {
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
 
-    // Those whose time is over take nobody's place.
+    // The oldest that nobody approved makes room; those whose time is over take no place.
+    server.clock.set("2027-01-15T08:10:01Z".parse().unwrap());
+    assert_eq!(register_from(&server, "198.51.100.4", &cursor()).await.0, StatusCode::CREATED);
+    let ask = async |id: &str| server.token(&[("grant_type", "authorization_code"), ("client_id", id)]).await.1;
+    let known = async |id: &str| ask(id).await["error"] != json!("invalid_client");
+    let mut left = Vec::new();
+    for id in &ids {
+        left.extend(known(id).await.then_some(id));
+    }
+    assert_eq!(left.len(), 2);
     server.clock.set("2027-01-15T09:00:00Z".parse().unwrap());
-    let request = server.http.post(server.url("/register")).header("x-forwarded-for", "198.51.100.1").json(&cursor());
-    assert_eq!(request.send().await.unwrap().status(), StatusCode::CREATED);
+    assert_eq!(register_from(&server, "198.51.100.1", &cursor()).await.0, StatusCode::CREATED);
 }

@@ -7,8 +7,9 @@ use portcullis::{
         grant::{GrantUser, RefreshState, RevocationReason},
     },
     oauth::{
-        client::{NewRegistration, Origin, Registrations},
+        client::{Held, NewRegistration, Origin, Registrations},
         grant::{Grant, Grants, GrantsError, Known},
+        single_use::Mark,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -61,6 +62,8 @@ pub async fn conform(a: Arc<dyn Grants>, b: Arc<dyn Grants>, now: Timestamp) {
     revoked_for_the_first_reason(&*a, &*b, now).await;
     belonging_to_users(&*a, &*b, now).await;
     used(&*a, &*b, now).await;
+    approved_clients(&*a, &*b, now).await;
+    consumed_once(&a, &b, now).await;
     assert!(matches!(a.find("g-unheard-of"), Known::Unknown));
     assert_eq!(a.read("g-unheard-of").await.unwrap(), None);
 }
@@ -158,15 +161,44 @@ async fn used(a: &dyn Grants, b: &dyn Grants, now: Timestamp) {
     }
 }
 
+/// The clients whose grants count.
+async fn approved_clients(a: &dyn Grants, b: &dyn Grants, now: Timestamp) {
+    let approved = Grant { client_id: "approved".to_owned(), ..grant("g-approved", "ann", now) };
+    a.create(approved).await.unwrap();
+    for place in [a, b] {
+        eventually("a client with a grant", || place.clients(now).contains("approved").then_some(())).await;
+        assert!(!place.clients(now + SignedDuration::from_hours(720)).contains("approved"), "it has expired");
+    }
+    b.revoke("g-approved", RevocationReason::ByUser, now).await.unwrap();
+    for place in [a, b] {
+        eventually("a client without one", || (!place.clients(now).contains("approved")).then_some(())).await;
+    }
+}
+
+/// Of several who present the same thing one wins, wherever they do.
+async fn consumed_once(a: &Arc<dyn Grants>, b: &Arc<dyn Grants>, now: Timestamp) {
+    let mark = |jti: &str| Mark::assertion("https://mcp.example.com", "robot", jti, now + SignedDuration::from_mins(5));
+    let attempts = (0..8).map(|attempt| {
+        let (place, mark) = (Arc::clone(if attempt % 2 == 0 { a } else { b }), mark("once"));
+        tokio::spawn(async move { place.consume(&mark).await })
+    });
+    let attempts: Vec<_> = futures::future::join_all(attempts).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(attempts.iter().filter(|attempt| attempt.is_ok()).count(), 1, "{attempts:?}");
+    assert!(attempts.iter().all(|attempt| matches!(attempt, Ok(()) | Err(GrantsError::Exists))), "{attempts:?}");
+    b.consume(&mark("another")).await.unwrap();
+    assert!(matches!(a.consume(&mark("another")).await, Err(GrantsError::Exists)));
+}
+
 /// `a` and `b` keep the same registrations.
 pub async fn conform_registrations(a: &dyn Registrations, b: &dyn Registrations, now: Timestamp) {
     let expires_at = now + SignedDuration::from_hours(1);
-    let before = a.count(now);
+    let before = a.held(now).len();
     let new = NewRegistration {
         name: Some("An agent".to_owned()),
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
         scopes: [Scope::WorkspacesRead].into(),
         expires_at,
+        source: Some("0123456789abcdef".to_owned()),
     };
     let made = a.create("dyn-0123456789", new.clone()).await.unwrap();
     let verifier = &made.verifier;
@@ -179,11 +211,20 @@ pub async fn conform_registrations(a: &dyn Registrations, b: &dyn Registrations,
     for place in [a, b] {
         let seen = eventually("the registration", || place.find("dyn-0123456789")).await;
         assert_eq!(seen, made);
-        assert_eq!((place.count(now), place.count(expires_at)), (before + 1, 0));
+        assert_eq!((place.held(now).len(), place.held(expires_at).len()), (before + 1, 0));
+        let registered_at = verifier.registered_at.unwrap();
+        let held = Held { client_id: verifier.client_id.clone(), registered_at, source: new.source.clone() };
+        assert!(place.held(now).contains(&held));
         assert_eq!(place.read("dyn-0123456789").await.unwrap(), Some(Arc::clone(&made)));
         assert!(place.find("dyn-other").is_none() && place.read("dyn-other").await.unwrap().is_none());
     }
     let unnamed = NewRegistration { name: None, ..new.clone() };
     assert_eq!(b.create("dyn-unnamed", unnamed).await.unwrap().verifier.display_name, "dyn-unnamed");
     assert!(a.create("dyn-unnamed", new).await.is_err(), "a name is used once");
+    a.remove("dyn-0123456789").await.unwrap();
+    b.remove("dyn-0123456789").await.unwrap();
+    for place in [a, b] {
+        eventually("the deletion", || place.find("dyn-0123456789").is_none().then_some(())).await;
+        assert_eq!(place.held(now).len(), before + 1, "the other stays");
+    }
 }

@@ -1,8 +1,9 @@
 //! `private_key_jwt`: a client proves itself with a JWT that it signed (RFC 7521 §4.2, RFC 7523 §3), and keeps its key to
 //! itself.
 //!
-//! An assertion is from and about the client, for this authorization server, short-lived, and good once: its `jti` is
-//! remembered until it expires, by each server for itself. The keys are those that the client's own description names, in
+//! An assertion is from and about the client, for this authorization server, short-lived, and good once: its `jti` becomes a
+//! [`Mark`], which is remembered here and created in the store, so that no other server and no restart lets it count again.
+//! Tokens of service accounts (`grant_type` jwt-bearer) are another matter: they are made to be presented more than once. The keys are those that the client's own description names, in
 //! it or at its `jwks_uri`; whatever the assertion's header brings along counts for nothing.
 
 use super::{
@@ -13,16 +14,17 @@ use super::{
 use crate::{
     api::client::{JsonWebKeySet, PrivateKeyJwt},
     config::ClientVerifier,
+    oauth::single_use::Mark,
     outbound::Outbound,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// The value of `client_assertion_type`.
@@ -30,12 +32,18 @@ pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jw
 
 /// Longer ones are not read.
 const MAX_BYTES: usize = 8 << 10;
-/// How far ahead an assertion may expire: it must be remembered for so long.
-const MAX_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+/// How long an assertion may be valid: it must be remembered for so long.
+const MAX_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 /// How far ahead the client's clock may be.
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
 /// How many used ones are remembered. If there were more, new ones would be refused rather than old ones forgotten.
 const CAPACITY: usize = 1 << 16;
+/// How many of one client. Each is also an object in the store, so this limits how fast one client can fill that: to 1024 in
+/// five minutes, enough for the refreshes of 3000 users.
+const PER_CLIENT: usize = 1 << 10;
+/// How long a key set is used without looking again. A key that the client withdraws counts no longer than this, unless its
+/// server cannot be reached.
+const KEYS_FRESH: Duration = Duration::from_mins(5);
 /// The most bytes of a key set.
 const MAX_KEY_SET: usize = 64 << 10;
 /// How often, at most, a key set is fetched again because it lacks a key.
@@ -46,7 +54,14 @@ const TYPES: [&str; 3] = ["", "jwt", "client-authentication+jwt"];
 /// What verifies assertions. Outlives reloads of the configuration.
 pub struct Assertions {
     keys: FetchCache<JsonWebKeySet>,
-    used: Mutex<HashMap<[u8; 32], Timestamp>>,
+    used: Mutex<Used>,
+}
+
+/// The marks that count, by client and name, with their ends.
+#[derive(Default)]
+struct Used {
+    by_client: HashMap<String, HashMap<String, Timestamp>>,
+    count: usize,
 }
 
 /// Why an assertion does not count.
@@ -74,7 +89,7 @@ pub enum AssertionError {
     #[error("iat or nbf of client_assertion is in the future; is the client's clock right?")]
     Early,
     /// It would have to be remembered for too long.
-    #[error("exp of client_assertion must be at most 10 minutes ahead")]
+    #[error("exp of client_assertion must be at most 5 minutes ahead")]
     TooLong,
     /// It was presented before.
     #[error("client_assertion was used before; sign a new one with a jti of its own")]
@@ -92,7 +107,7 @@ pub enum AssertionError {
     #[error("the client's keys cannot be used: {0}")]
     KeySet(String),
     /// Too many are remembered.
-    #[error("too many assertions were used in the last minutes; try again shortly")]
+    #[error("too many assertions were used in the last minutes; use access tokens until they expire, and try again shortly")]
     Busy,
 }
 
@@ -124,20 +139,21 @@ impl Assertions {
     /// Nothing fetched and nothing used yet.
     #[must_use]
     pub fn new(outbound: Arc<Outbound>) -> Self {
-        Self { keys: FetchCache::new(outbound, MAX_KEY_SET), used: Mutex::default() }
+        Self { keys: FetchCache::new(outbound, MAX_KEY_SET, KEYS_FRESH), used: Mutex::default() }
     }
 
-    /// Whether `assertion` proves that `client` makes the request. `audiences` are the issuer and the token endpoint.
+    /// Whether `assertion` proves that `client` makes the request. `audiences` are the issuer and the token endpoint. The
+    /// assertion counts once the store has created the mark that this returns.
     pub async fn verify(
         &self,
         assertion: &str,
         client: &ClientVerifier,
-        audiences: &[&str],
+        audiences: [&str; 2],
         now: Timestamp,
-    ) -> Result<(), AssertionError> {
+    ) -> Result<Mark, AssertionError> {
         let (alg, kid) = header(assertion)?;
         let claims = claims(assertion).ok_or(AssertionError::Malformed)?;
-        let expires_at = claims.check(&client.client_id, audiences, now)?;
+        let expires_at = claims.check(&client.client_id, &audiences, now)?;
         let keys = client.private_key_jwt.as_ref().ok_or(AssertionError::NoKeys)?;
         let candidates = self.candidates(keys, alg, kid.as_deref(), now).await?;
         if candidates.is_empty() {
@@ -152,7 +168,14 @@ impl Assertions {
         if !candidates.iter().any(signed) {
             return Err(AssertionError::Signature);
         }
-        self.remember(&claims, expires_at, now)
+        let mark = Mark::assertion(audiences[0], &claims.sub, &claims.jti, expires_at);
+        self.used().take(&mark, now)?;
+        Ok(mark)
+    }
+
+    /// The store could not create this mark: the client may try again with the same assertion.
+    pub fn forget(&self, mark: &Mark) {
+        self.used().forget(mark);
     }
 
     async fn candidates(
@@ -179,25 +202,40 @@ impl Assertions {
         Ok(keys::candidates(&*fetch(Some(recently)).await?, alg, kid))
     }
 
-    fn remember(&self, claims: &Claims, expires_at: Timestamp, now: Timestamp) -> Result<(), AssertionError> {
-        let mut hash = Sha256::new();
-        hash.update(claims.sub.as_bytes());
-        hash.update(b"\0");
-        hash.update(claims.jti.as_bytes());
-        let hash = hash.finalize().into();
+    fn used(&self) -> MutexGuard<'_, Used> {
         // A poisoned map is whole: nothing panics between two writes to it.
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.get(&hash).is_some_and(|until| now < *until) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Used {
+    fn take(&mut self, mark: &Mark, now: Timestamp) -> Result<(), AssertionError> {
+        let known = self.by_client.get(&mark.client_id);
+        if known.and_then(|marks| marks.get(&mark.name)).is_some_and(|until| now < *until) {
             return Err(AssertionError::Used);
         }
-        if used.len() >= CAPACITY {
-            used.retain(|_, until| now < *until);
+        if known.is_some_and(|marks| marks.len() >= PER_CLIENT) || self.count >= CAPACITY {
+            self.by_client.retain(|_, marks| {
+                marks.retain(|_, until| now < *until);
+                !marks.is_empty()
+            });
+            self.count = self.by_client.values().map(HashMap::len).sum();
         }
-        if used.len() >= CAPACITY {
+        let full = self.by_client.get(&mark.client_id).is_some_and(|marks| marks.len() >= PER_CLIENT);
+        if full || self.count >= CAPACITY {
             return Err(AssertionError::Busy);
         }
-        used.insert(hash, expires_at);
+        let marks = self.by_client.entry(mark.client_id.clone()).or_default();
+        if marks.insert(mark.name.clone(), mark.until).is_none() {
+            self.count += 1;
+        }
         Ok(())
+    }
+
+    fn forget(&mut self, mark: &Mark) {
+        if self.by_client.get_mut(&mark.client_id).is_some_and(|marks| marks.remove(&mark.name).is_some()) {
+            self.count -= 1;
+        }
     }
 }
 
@@ -255,13 +293,15 @@ impl Claims {
         if now >= expires_at {
             return Err(AssertionError::Expired);
         }
-        if expires_at.duration_since(now) > MAX_LIFETIME {
-            return Err(AssertionError::TooLong);
-        }
         for begin in [self.iat, self.nbf].into_iter().flatten() {
             if time(begin)?.duration_since(now) > SKEW {
                 return Err(AssertionError::Early);
             }
+        }
+        // Five minutes by the client's clock, which may be a little ahead.
+        let begins = self.iat.map(time).transpose()?.map_or(now, |issued| issued.max(now));
+        if expires_at.duration_since(begins) > MAX_LIFETIME {
+            return Err(AssertionError::TooLong);
         }
         Ok(expires_at)
     }

@@ -6,9 +6,8 @@
 //! consent page is where the code goes. A loopback address or an app's own scheme is on the user's machine.
 
 use super::{
-    callbacks,
-    fetched::{FetchCache, Unusable},
-    name,
+    MAX_NAME, callbacks,
+    fetched::{FetchCache, MAX_FRESH, Unusable},
 };
 use crate::{
     api::{
@@ -17,6 +16,7 @@ use crate::{
         client::{JsonWebKeySet, PrivateKeyJwt},
     },
     config::ClientVerifier,
+    names,
     oauth::client::{Client, ClientError, Origin},
     outbound::{Outbound, guard},
 };
@@ -91,7 +91,7 @@ impl Documents {
     /// None yet.
     #[must_use]
     pub fn new(outbound: Arc<Outbound>) -> Self {
-        Self { cache: FetchCache::new(outbound, MAX_BYTES) }
+        Self { cache: FetchCache::new(outbound, MAX_BYTES, MAX_FRESH) }
     }
 
     /// The client that the document at `client_id` describes.
@@ -159,7 +159,7 @@ impl Document {
         if !grants.contains(&Grant::AuthorizationCode) {
             return Err("its grant_types must have authorization_code".to_owned());
         }
-        Ok(Self { name: raw.client_name.as_deref().and_then(name::cleaned), redirect_uris, grants, keys })
+        Ok(Self { name: raw.client_name.as_deref().and_then(|name| names::cleaned(name, MAX_NAME)), redirect_uris, grants, keys })
     }
 }
 

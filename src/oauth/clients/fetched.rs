@@ -1,6 +1,6 @@
 //! What clients publish, kept for a while: fetched when it is needed, by one at a time, and never more of it than fits.
 //!
-//! A good document stays in force for as long as its server says, within [`MIN_FRESH`] and [`MAX_FRESH`] (RFC 9111).
+//! A good document stays in force for as long as its server says, within [`MIN_FRESH`] and what the cache allows (RFC 9111).
 //! If it then cannot be fetched again, because nobody answers, the last good one is taken until it is [`MAX_FRESH`] old, so
 //! that another's outage does not become ours; if its server says that there is none, or a wrong one, that counts at
 //! once. Of a failure nothing is kept but that it happened, for [`PAUSE`], so that a client cannot be used to keep
@@ -38,6 +38,8 @@ const AT_ONCE: usize = 8;
 pub(super) struct FetchCache<T> {
     outbound: Arc<Outbound>,
     max_bytes: usize,
+    /// The most time for which one is taken as it is.
+    max_fresh: Duration,
     slots: Mutex<HashMap<String, Arc<Slot<T>>>>,
     uses: AtomicU64,
     places: Semaphore,
@@ -66,10 +68,10 @@ struct Good<T> {
 pub(super) struct Unusable(pub String);
 
 impl<T> FetchCache<T> {
-    /// Of documents of at most `max_bytes`.
-    pub fn new(outbound: Arc<Outbound>, max_bytes: usize) -> Self {
+    /// Of documents of at most `max_bytes`, each taken as it is for at most `max_fresh`.
+    pub fn new(outbound: Arc<Outbound>, max_bytes: usize, max_fresh: Duration) -> Self {
         let slots = Mutex::new(HashMap::new());
-        Self { outbound, max_bytes, slots, uses: AtomicU64::new(0), places: Semaphore::new(AT_ONCE) }
+        Self { outbound, max_bytes, max_fresh, slots, uses: AtomicU64::new(0), places: Semaphore::new(AT_ONCE) }
     }
 
     /// The document at `url`, which `read` makes a `T` of, or says what is wrong with it. One that was fetched before
@@ -96,7 +98,7 @@ impl<T> FetchCache<T> {
         match self.fetch(url, read).await {
             Ok((value, fresh_for)) => {
                 let value = Arc::new(value);
-                let fresh_until = after(now, fresh_for.unwrap_or(USUAL_FRESH).clamp(MIN_FRESH, MAX_FRESH));
+                let fresh_until = after(now, fresh_for.unwrap_or(USUAL_FRESH).clamp(MIN_FRESH, self.max_fresh));
                 state.good = Some(Good { value: Arc::clone(&value), fetched_at: now, fresh_until });
                 state.failed = None;
                 Ok(value)

@@ -5,12 +5,16 @@ mod callbacks;
 pub mod document;
 mod fetched;
 mod keys;
-mod name;
+pub mod registrar;
 pub mod registration;
+pub mod room;
 
 pub use keys::ALGORITHMS;
 
-use super::client::{Client, ClientError, Origin, Registrations};
+use super::{
+    client::{Client, ClientError, Origin, Registrations},
+    misses::Misses,
+};
 use crate::{
     api::{Scope, authorization::ClientPolicy},
     config::Clients,
@@ -19,6 +23,7 @@ use crate::{
 use assertion::Assertions;
 use document::Documents;
 use jiff::Timestamp;
+use registrar::Registrar;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -26,6 +31,9 @@ use std::{
 
 /// Longer ids are nobody's: that of a metadata document is a URL.
 pub const MAX_CLIENT_ID: usize = 2048;
+
+/// As many characters as an `OAuthClient`'s `displayName` may have. What a client calls itself is cut to as many.
+const MAX_NAME: usize = 64;
 
 /// What clients publish of themselves, fetched and kept for a while. Outlives reloads of the configuration.
 pub struct Published {
@@ -50,6 +58,9 @@ pub struct Directory {
     registrations: Arc<dyn Registrations>,
     published: Arc<Published>,
     document_scopes: BTreeSet<Scope>,
+    registrar: Arc<Registrar>,
+    /// Registrations that the store does not have.
+    missing: Misses,
 }
 
 /// That somebody still is a client, and the most that its tokens may be good for.
@@ -93,6 +104,7 @@ impl Directory {
         policy: ClientPolicy,
         registrations: Arc<dyn Registrations>,
         published: Arc<Published>,
+        registrar: Arc<Registrar>,
     ) -> Self {
         let configured = clients
             .clients
@@ -104,7 +116,7 @@ impl Directory {
             .collect();
         let document_scopes =
             policy.metadata_documents.iter().flat_map(|documents| documents.scopes.iter().copied()).collect();
-        Self { configured, policy, registrations, published, document_scopes }
+        Self { configured, policy, registrations, published, document_scopes, registrar, missing: Misses::default() }
     }
 
     /// The client of this id, for which other places may be asked.
@@ -121,12 +133,23 @@ impl Directory {
             return self.published.documents.find(client_id, policy, now).await;
         }
         let mut registered = self.registrations.find(client_id);
-        // Whoever asks has proved nothing: no text of theirs but a plain id becomes part of a request to the API server.
-        let may_be_new = self.policy.dynamic_registration.is_some() && registration::is_id(client_id);
-        if registered.is_none() && may_be_new {
-            registered = self.registrations.read(client_id).await?;
+        // The client has proved nothing: only an id that was made here becomes part of a request to the API server.
+        if registered.is_none() && self.policy.dynamic_registration.is_some() && self.registrar.made(client_id) {
+            registered = self.read_registration(client_id, now).await?;
         }
         registered.filter(|client| client.counts(now)).ok_or_else(unknown)
+    }
+
+    /// A registration that may have been made at another server a moment ago.
+    async fn read_registration(&self, client_id: &str, now: Timestamp) -> Result<Option<Arc<Client>>, ClientError> {
+        if self.missing.has(client_id, now) {
+            return Ok(None);
+        }
+        let found = self.registrations.read(client_id).await?;
+        if found.is_none() {
+            self.missing.note(client_id, now);
+        }
+        Ok(found)
     }
 
     /// What this client may have now, from memory: asked on every request, so without I/O and without a copy.

@@ -1,25 +1,36 @@
 //! `POST /register`: clients that register themselves (RFC 7591), where the endpoint's administrator wants that.
 //!
 //! Anybody may, so a registration is worth little: it is public and proves nothing, keeps to a rate and a number, ends
-//! by itself, and shows as an `OAuthClient`. It cannot be changed or deleted by the client: there is no management
+//! by itself or where others need its place (`room`), and shows as an `OAuthClient`. It cannot be changed or deleted by the client: there is no management
 //! protocol (RFC 7592), so no registration access token is handed out.
 
-use super::{callbacks, name};
+use super::{
+    MAX_NAME, callbacks,
+    room::{self, NoRoom},
+};
 use crate::{
     api::{Scope, authorization::DynamicRegistration, scope},
-    config::hex,
-    oauth::client::{ClientError, NewRegistration, Registrations},
+    audit::{Event, RequestContext},
+    names,
+    oauth::{
+        AuthorizationServer,
+        client::{ClientError, NewRegistration},
+    },
 };
 use http::StatusCode;
 use jiff::Timestamp;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 /// How large a request may be.
 pub const MAX_BODY: usize = 16 << 10;
-/// What the id of a registered client begins with.
-pub const ID_PREFIX: &str = "dyn-";
+/// How long a registration waits for those before it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The metadata that count (RFC 7591 §2); others are left out of the answer, which says so.
 #[derive(Deserialize)]
@@ -61,9 +72,17 @@ pub enum RegistrationError {
     Metadata(String),
     /// There are as many as there may be.
     #[error(
-        "{0} clients have registered here, as many as may; an administrator can delete some or raise spec.clients.dynamicRegistration.maxClients"
+        "{0} clients are registered here, the maximum, and each is in use or was registered in the last ten minutes; try again later, or ask an administrator to raise spec.clients.dynamicRegistration.maxClients"
     )]
     Full(u32),
+    /// One network has as many as it may.
+    #[error(
+        "this network registered {0} clients in the last ten minutes that no user has approved, a tenth of all places; approve one of them, or try again in ten minutes"
+    )]
+    Share(usize),
+    /// Others are being registered.
+    #[error("too many clients register at this moment; try again shortly")]
+    Busy,
     /// Where they are kept cannot be reached.
     #[error(transparent)]
     Store(ClientError),
@@ -76,7 +95,7 @@ impl RegistrationError {
         match self {
             Self::NotJson | Self::Metadata(_) => "invalid_client_metadata",
             Self::RedirectUri(_) => "invalid_redirect_uri",
-            Self::Full(_) | Self::Store(_) => "temporarily_unavailable",
+            Self::Full(_) | Self::Share(_) | Self::Busy | Self::Store(_) => "temporarily_unavailable",
         }
     }
 
@@ -85,51 +104,61 @@ impl RegistrationError {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::NotJson | Self::RedirectUri(_) | Self::Metadata(_) => StatusCode::BAD_REQUEST,
-            Self::Full(_) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Share(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Full(_) | Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
 
-/// A new id: 128 random bits.
-#[must_use]
-pub fn new_id(rng: &mut dyn CryptoRng) -> String {
-    let mut bytes = [0_u8; 16];
-    rng.fill_bytes(&mut bytes);
-    format!("{ID_PREFIX}{}", hex(&bytes))
+/// Where a registration comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Applicant<'a> {
+    /// The request, for the audit.
+    pub from: &'a RequestContext,
+    /// What counts as one address: its own, or of IPv6 its network.
+    pub network: IpAddr,
 }
 
-/// Whether a text has the form of such an id. What has not is nobody's, and names nothing that could be asked for.
-#[must_use]
-pub fn is_id(text: &str) -> bool {
-    text.strip_prefix(ID_PREFIX).is_some_and(|digits| {
-        digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
-/// Registers the client that `body` describes under the new id `client_id`.
-pub async fn register(
-    body: &[u8],
-    client_id: String,
-    policy: &DynamicRegistration,
-    registrations: &dyn Registrations,
-    now: Timestamp,
-) -> Result<Registered, RegistrationError> {
-    let new = check(body, policy, now)?;
-    // Other servers count for themselves: there may be a few more for a moment, not many.
-    if registrations.count(now) >= policy.max_clients as usize {
-        return Err(RegistrationError::Full(policy.max_clients));
+impl AuthorizationServer {
+    /// Registers the client that `body` describes, and deletes the registrations that have to go for it.
+    ///
+    /// One at a time at each server. Several servers may exceed the maximum, and a network's share, by one each.
+    pub async fn register(
+        &self,
+        body: &[u8],
+        applicant: Applicant<'_>,
+        policy: &DynamicRegistration,
+        now: Timestamp,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<Registered, RegistrationError> {
+        let sources = self.registrar.sources(applicant.network);
+        let new = NewRegistration { source: sources.first().cloned(), ..check(body, policy, now)? };
+        let turn = tokio::time::timeout(PATIENCE, self.registering.lock()).await;
+        let _turn = turn.map_err(|_| RegistrationError::Busy)?;
+        let held = self.registrations.held(now);
+        let approved =
+            if room::is_free(&held, &sources, policy.max_clients) { HashSet::new() } else { self.grants.clients(now) };
+        let gone = room::make(&held, &approved, &sources, policy.max_clients, now).map_err(|why| match why {
+            NoRoom::Full => RegistrationError::Full(policy.max_clients),
+            NoRoom::Share(share) => RegistrationError::Share(share),
+        })?;
+        for client_id in &gone {
+            self.registrations.remove(client_id).await.map_err(RegistrationError::Store)?;
+            Event::ClientEvicted { from: applicant.from, client_id }.emit();
+        }
+        let client_id = self.registrar.new_id(rng);
+        let client = self.registrations.create(&client_id, new.clone()).await.map_err(RegistrationError::Store)?;
+        Ok(Registered {
+            client_id: client.verifier.client_id.clone(),
+            client_id_issued_at: now.as_second(),
+            client_name: new.name,
+            redirect_uris: new.redirect_uris,
+            grant_types: ["authorization_code", "refresh_token"],
+            response_types: ["code"],
+            token_endpoint_auth_method: "none",
+            scope: scope::join(&new.scopes),
+        })
     }
-    let client = registrations.create(&client_id, new.clone()).await.map_err(RegistrationError::Store)?;
-    Ok(Registered {
-        client_id: client.verifier.client_id.clone(),
-        client_id_issued_at: now.as_second(),
-        client_name: new.name,
-        redirect_uris: new.redirect_uris,
-        grant_types: ["authorization_code", "refresh_token"],
-        response_types: ["code"],
-        token_endpoint_auth_method: "none",
-        scope: scope::join(&new.scopes),
-    })
 }
 
 fn check(body: &[u8], policy: &DynamicRegistration, now: Timestamp) -> Result<NewRegistration, RegistrationError> {
@@ -149,15 +178,12 @@ fn check(body: &[u8], policy: &DynamicRegistration, now: Timestamp) -> Result<Ne
     if !matches!(method, None | Some("none" | "client_secret_basic" | "client_secret_post")) {
         return Err(wrong("token_endpoint_auth_method must be none: clients that register themselves are public"));
     }
+    let name = metadata.client_name.as_deref().map(|name| names::check(name, MAX_NAME)).transpose();
+    let name = name.map_err(|why| RegistrationError::Metadata(format!("client_name {why}")))?.flatten();
     // What it asks for is no limit: it will ask for more when a tool needs more, and the user decides each time.
     let scopes: BTreeSet<Scope> = policy.scopes.iter().copied().collect();
     let expires_at = now.checked_add(policy.lifetime.as_duration()).unwrap_or(Timestamp::MAX);
-    Ok(NewRegistration {
-        name: metadata.client_name.as_deref().and_then(name::cleaned),
-        redirect_uris,
-        scopes,
-        expires_at,
-    })
+    Ok(NewRegistration { name, redirect_uris, scopes, expires_at, source: None })
 }
 
 #[cfg(test)]
@@ -175,17 +201,6 @@ mod tests {
 
     fn policy() -> DynamicRegistration {
         serde_json::from_value(json!({"scopes": ["files:read"]})).unwrap()
-    }
-
-    #[test]
-    fn ids_are_those_that_are_made_here() {
-        use rand::{SeedableRng as _, rngs::StdRng};
-        assert!(is_id(&new_id(&mut StdRng::seed_from_u64(1))));
-        for text in
-            ["", "dyn-", "agent", "dyn-0123456789ABCDEF0123456789ABCDEF", "dyn-0123456789abcdef0123456789abcde/"]
-        {
-            assert!(!is_id(text), "{text}");
-        }
     }
 
     proptest! {

@@ -9,10 +9,19 @@ use crate::{
         code::Code,
         grant::{self, GrantsError, Known},
         pkce,
+        refresh::Owner,
     },
 };
 use rand::CryptoRng;
 use std::sync::Arc;
+
+/// How many grants one user may have with one client: a machine has one, and an agent that does not keep its tokens makes
+/// one each time it starts. The oldest ends when there is another.
+pub const MAX_GRANTS: usize = 20;
+
+/// How many grants beyond the limit one redemption ends. There are more where servers redeemed at the same time, or where
+/// the grants are from before there was a limit: later redemptions end those.
+const MAX_ENDED: usize = 10;
 
 /// For whatever is wrong with a code itself: who presents one need not know more.
 const INVALID: &str =
@@ -86,7 +95,9 @@ impl AuthorizationServer {
         if scopes.is_empty() {
             return Err(OAuthError::InvalidGrant("the client may no longer have what the user allowed"));
         }
-        let refresh = if client.grants.contains(&Grant::RefreshToken) { self.refresh.first(&name, rng) } else { None };
+        let owner = Owner { client_id: &code.consent.client_id, user_id: &code.consent.user.id };
+        let refresh =
+            if client.grants.contains(&Grant::RefreshToken) { self.refresh.first(&name, owner, rng) } else { None };
         let grant = grant::Grant {
             name,
             client_id: code.consent.client_id.clone(),
@@ -111,12 +122,38 @@ impl AuthorizationServer {
                     scopes: &grant.scopes,
                 }
                 .emit();
+                self.end_surplus(request, &grant).await;
                 Ok((grant, refresh))
             }
             Err(GrantsError::Exists) => Err(self.replayed(request, code).await),
             Err(error) => {
                 tracing::warn!(error = chain(&error), "a grant could not be created");
                 Err(OAuthError::Unavailable)
+            }
+        }
+    }
+
+    /// Ends the oldest grants of this user and client beyond [`MAX_GRANTS`]. If that fails, the next redemption does it.
+    async fn end_surplus(&self, request: &TokenRequest<'_>, newest: &grant::Grant) {
+        let mut grants = self.grants.of_user(&newest.user.id);
+        grants.retain(|grant| {
+            grant.client_id == newest.client_id && grant.is_active(request.now) && grant.name != newest.name
+        });
+        let surplus = (grants.len() + 1).saturating_sub(MAX_GRANTS).min(MAX_ENDED);
+        grants.sort_by(|one, other| (one.created_at, &one.name).cmp(&(other.created_at, &other.name)));
+        for grant in grants.iter().take(surplus) {
+            match self.grants.revoke(&grant.name, RevocationReason::Superseded, request.now).await {
+                Ok(()) => Event::GrantRevoked {
+                    from: request.from,
+                    client_id: &grant.client_id,
+                    user: Some(&grant.user.id),
+                    grant: &grant.name,
+                    reason: RevocationReason::Superseded,
+                }
+                .emit(),
+                Err(error) => {
+                    tracing::warn!(grant = grant.name, error = chain(&error), "a grant beyond the limit could not be revoked");
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::{
         scopes,
     },
 };
+use jiff::Timestamp;
 use rand::CryptoRng;
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -29,7 +30,7 @@ impl AuthorizationServer {
         let mut grant = match self.grants.find(presented.grant()) {
             Known::Here(grant) => grant,
             Known::Gone => return Err(Invalid::Revoked.into()),
-            Known::Unknown => self.read_grant(presented.grant()).await?,
+            Known::Unknown => self.read_grant(presented.grant(), request.now).await?,
         };
         for _ in 0..ATTEMPTS {
             let scopes = self.renewable(request, &presented, &grant)?;
@@ -51,7 +52,7 @@ impl AuthorizationServer {
                     return self.issue_for(request, &grant, &scopes, Some(next), rng);
                 }
                 // Another server was quicker, or knows more: what it wrote counts.
-                Err(GrantsError::Conflict) => grant = self.read_grant(&grant.name).await?,
+                Err(GrantsError::Conflict) => grant = self.read_grant(&grant.name, request.now).await?,
                 Err(GrantsError::NotFound) => return Err(Invalid::Revoked.into()),
                 Err(error) => {
                     tracing::warn!(grant = grant.name, error = chain(&error), "a refresh token could not be rotated");
@@ -70,7 +71,7 @@ impl AuthorizationServer {
         presented: &Presented,
         grant: &grant::Grant,
     ) -> Result<BTreeSet<Scope>, OAuthError> {
-        if grant.client_id != request.client_id() || !presented.belongs_to(grant) {
+        if grant.client_id != request.client_id() || !self.refresh.belongs(presented, grant) {
             return Err(Invalid::Unknown.into());
         }
         if !self.users.still_known(&grant.user.id) {
@@ -101,14 +102,8 @@ impl AuthorizationServer {
         self.grants.rotate(grant, next.state(request.now)).await
     }
 
-    async fn read_grant(&self, name: &str) -> Result<Arc<grant::Grant>, OAuthError> {
-        match self.grants.read(name).await {
-            Ok(grant) => grant.ok_or_else(|| Invalid::Revoked.into()),
-            Err(error) => {
-                tracing::warn!(grant = name, error = chain(&error), "a grant could not be read");
-                Err(OAuthError::Unavailable)
-            }
-        }
+    async fn read_grant(&self, name: &str, now: Timestamp) -> Result<Arc<grant::Grant>, OAuthError> {
+        self.find_at_store(name, now).await?.ok_or_else(|| Invalid::Revoked.into())
     }
 
     fn note(request: &TokenRequest<'_>, grant: &grant::Grant, outcome: &'static str) {

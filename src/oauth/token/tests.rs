@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     api::grant::RevocationReason,
-    oauth::grant::Grants as _,
+    oauth::{ConsentTicket, grant::Grants as _},
     oauth::testing::{
         ADA, ALLOWED, FROM, MACHINE, SECRET, Stage, ada, answer, changed, clients, encoded, headers, query, redemption,
         refused, renewal,
@@ -12,6 +12,29 @@ use proptest::prelude::*;
 use std::sync::atomic::Ordering;
 
 const BASIC: Option<&str> = Some("agent:s%2Bc%25r+t");
+
+#[tokio::test]
+async fn a_guess_costs_no_read_and_a_grant_that_is_gone_one() {
+    let here = Stage::new();
+    let genuine = here.signed_in().await.refresh().to_owned();
+    // An endpoint with the same keys that never had the grant.
+    let elsewhere = Stage::new();
+    let reads = || elsewhere.grants.reads.load(Ordering::SeqCst);
+    let (message, mac) = genuine.rsplit_once('.').unwrap();
+    for guess in [format!("{message}.{}", "A".repeat(43)), genuine.replace(".0.", ".1."), format!("{mac}.{mac}")] {
+        refused(elsewhere.renew(&guess).await, "invalid_grant", &guess);
+        elsewhere.revoke(&[("client_id", "app"), ("token", &guess)]).await.unwrap();
+    }
+    assert_eq!(reads(), 0);
+    for _ in 0..3 {
+        refused(elsewhere.renew(&genuine).await, "invalid_grant", "of no grant");
+        elsewhere.revoke(&[("client_id", "app"), ("token", &genuine)]).await.unwrap();
+    }
+    assert_eq!(reads(), 1);
+    elsewhere.pass(600);
+    refused(elsewhere.renew(&genuine).await, "invalid_grant", "of no grant");
+    assert_eq!(reads(), 2);
+}
 
 #[tokio::test]
 async fn unattended_agents_get_tokens() {
@@ -328,7 +351,7 @@ proptest! {
             return Ok(());
         };
         let mut rng = crate::ambient::rng();
-        let Ok(location) = stage.server.approve(&request, &ada(), stage.now(), &ticked, stage.now(), &mut rng) else {
+        let Ok(location) = stage.server.approve(&request, SignedIn { user: &ada(), since: stage.now() }, &ticked, &ConsentTicket::new(&mut rng), stage.now(), &mut rng) else {
             prop_assert!(!ticked.is_subset(&(&asked & &BTreeSet::from(ALLOWED))));
             return Ok(());
         };

@@ -14,7 +14,7 @@ use kube::{
     core::DeserializeGuard,
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// How often a revocation is tried over what others write at the same time.
 const REVOKE_TRIES: usize = 10;
@@ -75,6 +75,10 @@ impl Grants for Kubernetes {
 
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {
         self.known.of_user(user_id)
+    }
+
+    fn clients(&self, now: Timestamp) -> HashSet<String> {
+        objects::clients(&self.known, now)
     }
 
     async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError> {

@@ -9,6 +9,7 @@
 
 mod grants;
 mod last_use;
+mod marks;
 mod registrations;
 mod users;
 
@@ -23,10 +24,11 @@ use crate::{
     oauth::grant::Grant,
     state::users::UserTable,
 };
+use k8s_openapi::api::core::v1::Event;
 use kube::{
     Api, Client,
     core::DeserializeGuard,
-    runtime::watcher::{Config, Event},
+    runtime::watcher::{self, Config},
 };
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +50,8 @@ pub struct Kubernetes {
     clients: Api<Guarded<OAuthClient>>,
     new_clients: Api<OAuthClient>,
     user_objects: Api<UserObject>,
+    events: Api<Event>,
+    namespace: String,
     endpoint: String,
     known: Index<Grant>,
     registered: Index<Registered>,
@@ -68,6 +72,8 @@ impl Kubernetes {
             clients: Api::namespaced(client.clone(), namespace),
             new_clients: Api::namespaced(client.clone(), namespace),
             user_objects: Api::namespaced(client.clone(), namespace),
+            events: Api::namespaced(client.clone(), namespace),
+            namespace: namespace.to_owned(),
             endpoint: endpoint.to_owned(),
             known: Index::default(),
             registered: Index::default(),
@@ -130,18 +136,18 @@ impl Kubernetes {
         self.last_uses.save_at_the_end(self).await;
     }
 
-    async fn grant_told(&self, event: Event<Guarded<OAuthGrant>>) {
+    async fn grant_told(&self, event: watcher::Event<Guarded<OAuthGrant>>) {
         match event {
-            Event::Apply(object) | Event::InitApply(object) => match self.readable_grant(object) {
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => match self.readable_grant(object) {
                 Ok(grant) => self.end_if_due(&self.known.told(grant)),
                 Err(name) => self.known.removed(&name, None, self.clock.now()),
             },
-            Event::Delete(object) => {
+            watcher::Event::Delete(object) => {
                 let (name, version) = identity(&object);
                 self.known.removed(&name, version, self.clock.now());
             }
-            Event::Init => self.known.list_begins(),
-            Event::InitDone => {
+            watcher::Event::Init => self.known.list_begins(),
+            watcher::Event::InitDone => {
                 for name in self.known.list_ends(self.clock.now()) {
                     if let Err(error) = self.read_grant(&name).await {
                         // Until it is known to be there it does not count.
@@ -153,18 +159,18 @@ impl Kubernetes {
         }
     }
 
-    async fn client_told(&self, event: Event<Guarded<OAuthClient>>) {
+    async fn client_told(&self, event: watcher::Event<Guarded<OAuthClient>>) {
         match event {
-            Event::Apply(object) | Event::InitApply(object) => match self.readable_client(object) {
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => match self.readable_client(object) {
                 Ok(client) => drop(self.registered.told(client)),
                 Err(name) => self.registered.removed(&name, None, self.clock.now()),
             },
-            Event::Delete(object) => {
+            watcher::Event::Delete(object) => {
                 let (name, version) = identity(&object);
                 self.registered.removed(&name, version, self.clock.now());
             }
-            Event::Init => self.registered.list_begins(),
-            Event::InitDone => {
+            watcher::Event::Init => self.registered.list_begins(),
+            watcher::Event::InitDone => {
                 for name in self.registered.list_ends(self.clock.now()) {
                     if self.read_client(&name).await.is_err() {
                         self.registered.removed(&name, None, self.clock.now());

@@ -4,12 +4,15 @@ use super::Kubernetes;
 use crate::{
     api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL},
     mirror::{Found, RequestError, request},
-    oauth::client::{Client, ClientError, NewRegistration, Registrations},
+    oauth::client::{Client, ClientError, Held, NewRegistration, Registrations},
     state::objects,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kube::{api::PostParams, core::DeserializeGuard};
+use kube::{
+    api::{DeleteParams, PostParams},
+    core::DeserializeGuard,
+};
 use std::sync::Arc;
 
 impl From<RequestError> for ClientError {
@@ -40,8 +43,8 @@ impl Registrations for Kubernetes {
         }
     }
 
-    fn count(&self, now: Timestamp) -> usize {
-        self.registered.count(|registered| registered.client.counts(now))
+    fn held(&self, now: Timestamp) -> Vec<Held> {
+        objects::held(&self.registered, now)
     }
 
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {
@@ -54,5 +57,15 @@ impl Registrations for Kubernetes {
         let created = request(self.new_clients.create(&PostParams::default(), &object)).await?;
         let created = self.readable_client(DeserializeGuard(Ok(created))).map_err(RequestError::Unreadable)?;
         Ok(Arc::clone(&self.registered.answered(created).client))
+    }
+
+    async fn remove(&self, client_id: &str) -> Result<(), ClientError> {
+        match request(self.clients.delete(client_id, &DeleteParams::default())).await {
+            Ok(_) => {}
+            Err(error) if error.code() == Some(404) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.registered.removed(client_id, None, self.clock.now());
+        Ok(())
     }
 }

@@ -1,10 +1,12 @@
 //! Grants and registrations on one machine: in memory, and, for `portcullis dev`, in a folder too.
 //!
-//! The folder holds `grants/NAME.json` and `clients/NAME.json`, the same custom resources that a cluster would keep.
+//! The folder holds `grants/NAME.json` and `clients/NAME.json`, the same custom resources that a cluster would keep, and
+//! `assertions/NAME.json` for each assertion that a client used.
 //! Deleting a grant's file by hand takes the consent back: a file watch notices, so that no request has to look at the
 //! disk. What has ended is collected at the next start and whenever something new is kept.
 
 mod folder;
+mod marks;
 mod shelf;
 
 use super::objects::{self, Registered};
@@ -17,9 +19,10 @@ use crate::{
     audit,
     mirror::{Found, Index},
     oauth::{
-        client::{Client, ClientError, NewRegistration, Registrations},
+        client::{Client, ClientError, Held, NewRegistration, Registrations},
         grant::{Grant, Grants, GrantsError, Known},
         user_rules::{Ended, UserRules},
+        single_use::{Mark, SingleUse},
     },
     state::users::UserTable,
 };
@@ -27,8 +30,10 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use marks::Marks;
 use shelf::{Put, Shelf};
 use std::{
+    collections::HashSet,
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -60,6 +65,7 @@ pub struct Local {
 struct Inner {
     grants: Mutex<Shelf<OAuthGrant>>,
     clients: Mutex<Shelf<OAuthClient>>,
+    assertions: Mutex<Marks>,
     known: Index<Grant>,
     registered: Index<Registered>,
     users: UserTable,
@@ -71,7 +77,7 @@ impl Local {
     /// In memory only.
     #[must_use]
     pub fn memory(clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), clock)), _watcher: None }
+        Self { inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), Marks::default(), clock)), _watcher: None }
     }
 
     /// In a folder, which is made if it is not there. It belongs to one endpoint and to one process at a time.
@@ -89,7 +95,8 @@ impl Local {
         let path = folder.join("grants");
         let grants = Shelf::open(&path).map_err(failed)?;
         let clients = Shelf::open(&folder.join("clients")).map_err(failed)?;
-        let inner = Arc::new(Inner::new(grants, clients, clock));
+        let assertions = Marks::open(&folder.join("assertions")).map_err(failed)?;
+        let inner = Arc::new(Inner::new(grants, clients, assertions, clock));
         let unwatched = |error| LocalError::Watch(path.clone(), error);
         let mut watcher = notify::recommended_watcher({
             let inner = Arc::clone(&inner);
@@ -138,7 +145,12 @@ impl Local {
 }
 
 impl Inner {
-    fn new(grants: Shelf<OAuthGrant>, clients: Shelf<OAuthClient>, clock: Arc<dyn Clock>) -> Self {
+    fn new(
+        grants: Shelf<OAuthGrant>,
+        clients: Shelf<OAuthClient>,
+        assertions: Marks,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let (known, registered) = (Index::default(), Index::default());
         for object in grants.all() {
             known.told(objects::grant(object.clone()));
@@ -148,7 +160,8 @@ impl Inner {
         }
         let on_disk = grants.on_disk();
         let users = UserTable::default();
-        Self { grants: Mutex::new(grants), clients: Mutex::new(clients), known, registered, users, on_disk, clock }
+        let (grants, clients, assertions) = (Mutex::new(grants), Mutex::new(clients), Mutex::new(assertions));
+        Self { grants, clients, assertions, known, registered, users, on_disk, clock }
     }
 
     fn grants(&self) -> MutexGuard<'_, Shelf<OAuthGrant>> {
@@ -268,6 +281,10 @@ impl Grants for Local {
         self.inner.known.of_user(user_id)
     }
 
+    fn clients(&self, now: Timestamp) -> HashSet<String> {
+        objects::clients(&self.inner.known, now)
+    }
+
     async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError> {
         let name = name.to_owned();
         self.write(move |inner| inner.change(&name, |_| false)).await.map_err(unavailable)
@@ -335,6 +352,18 @@ impl UserRules for Local {
 }
 
 #[async_trait]
+impl SingleUse for Local {
+    async fn consume(&self, mark: &Mark) -> Result<(), GrantsError> {
+        let Mark { name, until, .. } = mark.clone();
+        let added = self.write(move |inner| {
+            let mut assertions = inner.assertions.lock().unwrap_or_else(PoisonError::into_inner);
+            assertions.add(&name, until, inner.clock.now())
+        });
+        if added.await.map_err(unavailable)? { Ok(()) } else { Err(GrantsError::Exists) }
+    }
+}
+
+#[async_trait]
 impl Registrations for Local {
     fn find(&self, client_id: &str) -> Option<Arc<Client>> {
         match self.inner.registered.find(client_id) {
@@ -343,8 +372,8 @@ impl Registrations for Local {
         }
     }
 
-    fn count(&self, now: Timestamp) -> usize {
-        self.inner.registered.count(|registered| registered.client.counts(now))
+    fn held(&self, now: Timestamp) -> Vec<Held> {
+        objects::held(&self.inner.registered, now)
     }
 
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {
@@ -365,5 +394,15 @@ impl Registrations for Local {
             Ok(Arc::clone(&inner.registered.answered(registered).client))
         });
         created.await.map_err(|error| ClientError::Unavailable(Box::new(error)))
+    }
+
+    async fn remove(&self, client_id: &str) -> Result<(), ClientError> {
+        let name = client_id.to_owned();
+        let removed = self.write(move |inner| {
+            inner.clients().remove(&name)?;
+            inner.registered.removed(&name, None, inner.clock.now());
+            Ok(())
+        });
+        removed.await.map_err(|error| ClientError::Unavailable(Box::new(error)))
     }
 }

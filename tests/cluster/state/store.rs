@@ -143,6 +143,7 @@ async fn what_is_deleted_anywhere_is_gone_everywhere() {
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
         scopes: [portcullis::api::Scope::FilesRead].into(),
         expires_at: now() + SignedDuration::from_hours(1),
+        source: None,
     };
     Registrations::create(&*a.store, "dyn-1", registration).await.unwrap();
     eventually("the registration", || Registrations::find(&*b.store, "dyn-1")).await;
@@ -177,6 +178,7 @@ async fn who_asks_too_early_makes_nobody_forget_what_was_made_meanwhile() {
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
         scopes: [portcullis::api::Scope::FilesRead].into(),
         expires_at: now() + SignedDuration::from_hours(1),
+        source: None,
     };
     let (early, made) = tokio::join!(
         Registrations::read(store, "dyn-1"),

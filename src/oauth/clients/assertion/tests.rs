@@ -95,7 +95,7 @@ fn assertions() -> Assertions {
 
 async fn verify(assertions: &Assertions, assertion: &str, client: &ClientVerifier) -> Result<(), AssertionError> {
     let now = Timestamp::from_second(NOW).unwrap();
-    assertions.verify(assertion, client, &[ISSUER, TOKEN_ENDPOINT], now).await
+    assertions.verify(assertion, client, [ISSUER, TOKEN_ENDPOINT], now).await.map(drop)
 }
 
 #[tokio::test]
@@ -163,7 +163,8 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
         ("expired long ago", changed("exp", json!(-1)), Expired),
         ("no expiry", changed("exp", Value::Null), Malformed),
         ("an expiry that is no time", changed("exp", json!(1e300)), Malformed),
-        ("valid for too long", changed("exp", json!(NOW + 601)), TooLong),
+        ("valid for too long", changed("exp", json!(NOW + 301)), TooLong),
+        ("valid for too long since a while ago", ours.sign(&header, &with(with(claims("x"), "exp", json!(NOW + 301)), "iat", json!(NOW - 60))), TooLong),
         ("issued in the future", changed("iat", json!(NOW + 61)), Early),
         ("not yet valid", changed("nbf", json!(NOW + 61)), Early),
         ("no jti", changed("jti", Value::Null), Malformed),
@@ -198,7 +199,7 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
     for (name, to) in [
         ("aud", json!(TOKEN_ENDPOINT)),
         ("aud", json!(["https://a.example.com", ISSUER])),
-        ("exp", json!(NOW + 600)),
+        ("exp", json!(NOW + 300)),
         ("exp", json!(f64::from(1_800_000_060) + 0.5)),
         ("iat", json!(NOW + 60)),
     ] {
@@ -229,7 +230,39 @@ async fn an_assertion_is_good_once_until_it_expires() {
 
     let later = Timestamp::from_second(NOW + 60).unwrap();
     let next = ours.sign(&ours.header(), &with(claims("once"), "exp", json!(NOW + 120)));
-    assert_eq!(assertions.verify(&next, &agent, &[ISSUER], later).await, Ok(()), "after that it may come again");
+    let answer = assertions.verify(&next, &agent, [ISSUER, TOKEN_ENDPOINT], later).await;
+    assert!(answer.is_ok(), "after that it may come again: {answer:?}");
+    assertions.forget(&answer.unwrap());
+    let answer = assertions.verify(&next, &agent, [ISSUER, TOKEN_ENDPOINT], later).await;
+    assert!(answer.is_ok(), "the store did not keep it: {answer:?}");
+}
+
+#[tokio::test]
+async fn five_minutes_are_counted_by_a_clock_that_is_a_little_ahead() {
+    let ours = signer(Algorithm::EdDSA, "1");
+    let (agent, assertions) = (client(std::slice::from_ref(&ours.jwk)), assertions());
+    for (ahead, expires, expected) in
+        [(59, 359, Ok(())), (60, 361, Err(AssertionError::TooLong)), (61, 361, Err(AssertionError::Early))]
+    {
+        let claims = with(with(claims(&format!("{ahead}")), "iat", json!(NOW + ahead)), "exp", json!(NOW + expires));
+        assert_eq!(verify(&assertions, &ours.sign(&ours.header(), &claims), &agent).await, expected, "{ahead}");
+    }
+}
+
+#[test]
+fn one_client_cannot_fill_the_memory_of_marks() {
+    let mut used = Used::default();
+    let at = |second| Timestamp::from_second(NOW + second).unwrap();
+    let mark = |client: &str, jti: usize, until| Mark::assertion(ISSUER, client, &jti.to_string(), at(until));
+    for jti in 0..PER_CLIENT {
+        assert_eq!(used.take(&mark("busy", jti, 300), at(0)), Ok(()));
+    }
+    assert_eq!(used.take(&mark("busy", PER_CLIENT, 300), at(0)), Err(AssertionError::Busy));
+    assert_eq!(used.take(&mark("busy", 0, 300), at(299)), Err(AssertionError::Used), "none is forgotten early");
+    assert_eq!(used.take(&mark("other", 0, 300), at(0)), Ok(()), "others go on");
+    assert_eq!(used.count, PER_CLIENT + 1);
+    assert_eq!(used.take(&mark("busy", PER_CLIENT, 600), at(300)), Ok(()), "what has expired makes room");
+    assert_eq!(used.count, 1);
 }
 
 #[tokio::test]
@@ -281,7 +314,7 @@ proptest! {
         if let Some(claims) = super::claims(&text)
             && let Ok(end) = claims.check("agent", &[ISSUER, TOKEN_ENDPOINT], now)
         {
-            prop_assert!(end > now && end.duration_since(now) <= MAX_LIFETIME);
+            prop_assert!(end > now && end.duration_since(now) <= MAX_LIFETIME + SKEW);
             prop_assert_eq!((&about["iss"], &about["sub"]), (&json!("agent"), &json!("agent")));
         }
     }
