@@ -13,7 +13,10 @@ use super::{
     scopes::{self, ScopeError},
     seal::SealError,
 };
-use crate::api::{Grant, Scope, grant::GrantUser};
+use crate::api::{
+    Grant, Scope,
+    grant::{GrantUser, LoginEvidence},
+};
 use jiff::Timestamp;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -259,6 +262,7 @@ impl AuthorizationServer {
         &self,
         request: &AuthorizationRequest,
         user: &GrantUser,
+        evidence: Option<&LoginEvidence>,
         chosen: &BTreeSet<Scope>,
         now: Timestamp,
         rng: &mut dyn CryptoRng,
@@ -275,6 +279,7 @@ impl AuthorizationServer {
             redirect_uri: request.redirect_uri.clone(),
             challenge: request.code_challenge.clone(),
             user: user.clone(),
+            evidence: evidence.cloned(),
             scopes: chosen.clone(),
             resource: request.resource.clone(),
         };

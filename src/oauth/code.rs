@@ -3,7 +3,10 @@
 
 use super::seal::{Purpose, SealError, Sealer};
 use crate::{
-    api::{Scope, grant::GrantUser},
+    api::{
+        Scope,
+        grant::{GrantUser, LoginEvidence},
+    },
     config::hex,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +29,9 @@ pub struct Consent {
     pub challenge: String,
     /// Who consented.
     pub user: GrantUser,
+    /// Why the user was let in.
+    #[serde(default)]
+    pub evidence: Option<LoginEvidence>,
     /// To what.
     pub scopes: BTreeSet<Scope>,
     /// For which resource (RFC 8707).

@@ -19,6 +19,7 @@ mod parameters;
 mod pkce;
 pub mod redirect;
 mod refresh;
+mod review;
 mod revoke;
 mod scopes;
 pub mod seal;
@@ -26,12 +27,14 @@ mod server;
 #[cfg(test)]
 mod testing;
 pub mod token;
+pub mod users;
 pub mod verify;
 pub mod workload;
 
 pub use authorize::{ApproveError, AuthorizationRequest, AuthorizeError, Prompt};
 pub use error::OAuthError;
-pub use server::{AuthorizationServer, Backing, Users};
+pub use server::{AuthorizationServer, Backing};
+pub use users::{Standing, Users};
 
 use crate::api::Scope;
 use jiff::Timestamp;

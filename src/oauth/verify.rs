@@ -9,6 +9,7 @@ use super::{
     foreign::Refusal,
     grant::{Grant, Grants, Known},
     jwt::Rejection,
+    users::Standing,
     workload::Workload,
 };
 use crate::{api::Scope, chain::chain, config::OPERATOR_CLIENT_ID};
@@ -110,6 +111,11 @@ impl AuthorizationServer {
         };
         if !grant.is_active(now) || grant.client_id != caller.client_id || grant.user.id != caller.subject {
             return Err(Rejection::Revoked.into());
+        }
+        match self.users.standing(&grant.user.id, grant.evidence.as_ref()) {
+            // What cannot be told from memory is checked at the next refresh.
+            Standing::Valid | Standing::Unproven | Standing::Unavailable => {}
+            Standing::Ended(_) | Standing::Gone => return Err(Rejection::Revoked.into()),
         }
         let caller = match self.directory.standing(&caller.client_id, now) {
             Some(client) => narrowed(&caller, client.scopes(), Some(&grant.scopes)),

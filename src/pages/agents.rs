@@ -99,6 +99,8 @@ const fn why(revoked: Option<RevocationReason>) -> &'static str {
         None => "has run out of time.",
         Some(RevocationReason::ByUser) => "– you took its access back.",
         Some(RevocationReason::ByClient) => "signed itself out.",
+        Some(RevocationReason::PasswordChanged) => "was cut off: your password changed. Connect it again.",
+        Some(RevocationReason::NotAllowed) => "was cut off: you may no longer use this endpoint.",
         Some(RevocationReason::CodeReplayed | RevocationReason::RefreshTokenReplayed) => {
             "was cut off: a credential of it was used twice, so somebody else may have had it. Connect it again if you trust it."
         }

@@ -118,9 +118,13 @@ fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form
             pages.server.refuse(request, "access_denied", "the user denied the request")
         }
         Some("allow") => {
+            if let Some(login) = pages.reauthentication(&session, now) {
+                // No redirect: the page's policy would keep the form from leading to a provider.
+                return Err(Trouble::sign_in_again().link(pages.sign_in_again(&login, &asked.again), "Sign in again"));
+            }
             let chosen: Result<BTreeSet<Scope>, _> = form.all("scope").map(str::parse).collect();
             let chosen = chosen.map_err(|_| Trouble::bad_form(StatusCode::BAD_REQUEST, "unknown_scope"))?;
-            match pages.server.approve(request, user, &chosen, now, &mut ambient::rng()) {
+            match pages.server.approve(request, user, session.evidence.as_ref(), &chosen, now, &mut ambient::rng()) {
                 Ok(location) => {
                     Event::ConsentGiven { from, client_id, user: user_id, scopes: &chosen }.emit();
                     location

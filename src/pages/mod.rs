@@ -23,8 +23,8 @@ use crate::{
     ambient::{self, Clock},
     audit::{FormRefused, RequestContext},
     config::{PublicUrl, ServerConfig},
-    identity::Logins,
-    oauth::{AuthorizationServer, seal::Sealer},
+    identity::{LoginInfo, Logins},
+    oauth::{AuthorizationServer, Standing, seal::Sealer},
 };
 use askama::Template;
 use axum::{
@@ -150,11 +150,20 @@ impl Pages {
         self.server.sealer()
     }
 
-    /// The session that a request brings, unless its user is no longer known.
+    /// The session that a request brings, unless the login would no longer let its user in.
     fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
         let session = self.cookie.read(headers, self.sealer(), now)?;
-        let known = session.user.as_ref().is_none_or(|user| self.logins.still_known(&user.id));
-        known.then_some(session)
+        let valid = session
+            .user
+            .as_ref()
+            .is_none_or(|user| self.logins.standing(&user.id, session.evidence.as_ref()) == Standing::Valid);
+        valid.then_some(session)
+    }
+
+    /// The login at which the user of a session has to sign in again before approving an agent.
+    fn reauthentication(&self, session: &Session, now: Timestamp) -> Option<LoginInfo> {
+        let (login, after) = self.logins.reauthentication(&session.user.as_ref()?.id)?;
+        (now.duration_since(session.since) >= after).then_some(login)
     }
 
     /// The same, or a new one of nobody with the header that gives it to the browser.

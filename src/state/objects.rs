@@ -31,6 +31,7 @@ pub fn grant(object: OAuthGrant) -> Grant {
         created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
         expires_at: object.spec.expires_at,
         refresh: object.spec.refresh,
+        evidence: object.spec.evidence,
         revoked: object.spec.revoked.map(|revoked| revoked.reason),
         last_used: object.status.and_then(|status| status.last_used),
     }
@@ -46,6 +47,7 @@ pub fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
         resource: grant.resource,
         expires_at: grant.expires_at,
         refresh: grant.refresh,
+        evidence: grant.evidence,
         revoked: None,
     };
     let mut object = OAuthGrant::new(&grant.name, spec);

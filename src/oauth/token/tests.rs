@@ -328,7 +328,7 @@ proptest! {
             return Ok(());
         };
         let mut rng = crate::ambient::rng();
-        let Ok(location) = stage.server.approve(&request, &ada(), &ticked, stage.now(), &mut rng) else {
+        let Ok(location) = stage.server.approve(&request, &ada(), None, &ticked, stage.now(), &mut rng) else {
             prop_assert!(!ticked.is_subset(&(&asked & &BTreeSet::from(ALLOWED))));
             return Ok(());
         };
