@@ -66,7 +66,7 @@ async fn what_is_kept_survives_a_restart() {
         let local = open(folder.path(), &clock).await;
         let made = Grants::create(&*local, grant("g-1", "ann", start())).await.unwrap();
         let next = RefreshState { generation: 1, hash: "sha256:1".to_owned(), rotated_at: start() };
-        local.rotate(&made, next).await.unwrap();
+        local.rotate(&made, next, None).await.unwrap();
         Grants::create(&*local, grant("g-2", "ann", start())).await.unwrap();
         local.revoke("g-2", RevocationReason::ByUser, start()).await.unwrap();
         local.used("g-1", start());
@@ -94,7 +94,7 @@ async fn what_is_kept_survives_a_restart() {
 
     // Versions go on where they were: an old state is not taken for a new one.
     let next = RefreshState { generation: 2, hash: "sha256:2".to_owned(), rotated_at: start() };
-    let rotated = local.rotate(&after[0], next.clone()).await.unwrap();
+    let rotated = local.rotate(&after[0], next.clone(), None).await.unwrap();
     assert_eq!(rotated.refresh, Some(next));
 }
 

@@ -65,6 +65,9 @@ pub struct OAuthGrantSpec {
     /// The refresh token of now; absent where the client gets none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<RefreshState>,
+    /// Why the user was let in; absent in grants that an older version made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<LoginEvidence>,
     /// Set when it no longer counts; it is deleted a while later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Revocation>,
@@ -96,6 +99,32 @@ pub struct GrantUser {
     /// What people call the user.
     #[schemars(length(max = 256))]
     pub name: String,
+}
+
+/// Why a user was let in: what a login's rules matched when the user signed in. A grant or a session ends when the
+/// login's present rules no longer match it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoginEvidence {
+    /// A fingerprint of the password's hash, under a key of the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub password_fingerprint: Option<String>,
+    /// The groups of `allowedGroups` that the user was in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 256)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub groups: Vec<String>,
+    /// The organizations of `allowedOrganizations` that the user was in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 39)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub organizations: Vec<String>,
+    /// The teams of `allowedTeams` that the user was in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 140)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub teams: Vec<String>,
 }
 
 /// What a presented refresh token is held against.
@@ -141,6 +170,10 @@ pub enum RevocationReason {
     UserEnded,
     /// The user connected the client again, more often than one user may: this was the oldest of its grants.
     Superseded,
+    /// The user's password changed.
+    PasswordChanged,
+    /// The login's rules no longer allow the user.
+    NotAllowed,
 }
 
 /// How long a revoked grant is kept, so that people see why it ended.

@@ -1,6 +1,6 @@
 //! `spec.login` of an endpoint: who may sign in. Several ways are offered side by side.
 
-use super::rules;
+use super::{quantity::Span, rules};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,35 @@ pub struct Login {
     /// Accounts of an OpenID Connect provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oidc: Option<Oidc>,
+    /// How old a sign-in may be when its user approves an agent: 1 minute to 12 hours, default `1h`. After that the
+    /// user signs in at the provider again, or enters the password again.
+    #[serde(
+        default = "Login::default_reauthenticate_after",
+        skip_serializing_if = "Login::is_default_reauthenticate_after"
+    )]
+    #[x_kube(validation = Span::rule("1m", "12h"))]
+    pub reauthenticate_after: Span,
+}
+
+impl Login {
+    /// A login without a way to sign in yet, with all defaults.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            display_name: None,
+            passwords: None,
+            github: None,
+            oidc: None,
+            reauthenticate_after: Self::default_reauthenticate_after(),
+        }
+    }
+    fn default_reauthenticate_after() -> Span {
+        Span::from_secs(3600)
+    }
+    fn is_default_reauthenticate_after(span: &Span) -> bool {
+        *span == Self::default_reauthenticate_after()
+    }
 }
 
 /// Local users.

@@ -58,13 +58,11 @@ pub fn is_needed(endpoint: &McpEndpoint) -> bool {
 /// The login to add to the endpoint.
 pub fn login(secret_name: &str) -> Login {
     Login {
-        name: LOGIN.to_owned(),
         display_name: Some("This machine".to_owned()),
         passwords: Some(Passwords {
             secret_ref: PasswordsSecret { name: secret_name.to_owned(), key: HTPASSWD.to_owned() },
         }),
-        github: None,
-        oidc: None,
+        ..Login::named(LOGIN)
     }
 }
 

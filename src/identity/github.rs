@@ -7,14 +7,18 @@
 
 use super::{
     error::SignInError,
-    redirect::{Callback, Secrets},
+    evidence,
+    redirect::{Account, Callback, Secrets},
 };
 use crate::{
-    api::login,
+    api::{grant::LoginEvidence, login},
+    chain::chain,
+    oauth::Standing,
     outbound::{Answer, HttpClient},
 };
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};
 
 /// What is asked for.
@@ -31,8 +35,7 @@ pub(super) struct GitHub {
     api: String,
     client_id: String,
     client_secret: String,
-    organizations: Vec<String>,
-    teams: Vec<String>,
+    config: login::GitHub,
     client: HttpClient,
 }
 
@@ -81,8 +84,7 @@ impl GitHub {
             web,
             client_id: client_id.to_owned(),
             client_secret: client_secret.to_owned(),
-            organizations: github.allowed_organizations.clone(),
-            teams: github.allowed_teams.clone(),
+            config: github.clone(),
             client,
         }
     }
@@ -100,25 +102,43 @@ impl GitHub {
         format!("{}/login/oauth/authorize?{query}", self.web)
     }
 
-    /// The id and the name of who signed in, if they may.
+    /// The account that signed in, if it may come in.
     pub(super) async fn finish(
         &self,
         secrets: &Secrets,
         callback: &Callback,
         callback_url: &str,
-    ) -> Result<(String, String), SignInError> {
+    ) -> Result<Account, SignInError> {
         let code = callback.code(&self.title)?;
         let token = self.redeem(code, secrets, callback_url).await?;
-        let user: User = self.read(&format!("{}/user", self.api), &token).await?.0;
+        self.account(&token).await
+    }
+
+    /// The account of an access token, if it may come in.
+    async fn account(&self, token: &str) -> Result<Account, SignInError> {
+        let user: User = self.read(&format!("{}/user", self.api), token).await?.0;
         let mut hidden = false;
-        if self.is_member(&token, &mut hidden).await? || self.is_in_team(&token, &mut hidden).await? {
-            return Ok((user.id.to_string(), user.login));
+        let organizations = self.organizations(token, &mut hidden).await?;
+        let teams = match self.teams(token, &mut hidden).await {
+            Ok(teams) => teams,
+            // An organization suffices.
+            Err(error) if !organizations.is_empty() => {
+                tracing::warn!(provider = self.title, error = chain(&error), "the teams of a user could not be read");
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        if !organizations.is_empty() || !teams.is_empty() {
+            let (organizations, teams) = (evidence::kept(&organizations), evidence::kept(&teams));
+            let evidence = LoginEvidence { organizations, teams, ..LoginEvidence::default() };
+            return Ok(Account { id: user.id.to_string(), name: user.login, evidence });
         }
         let provider = self.title.clone();
         if hidden {
             return Err(SignInError::SingleSignOn { provider, account: user.login });
         }
-        let membership = match (self.organizations.is_empty(), self.teams.is_empty()) {
+        let rule = &self.config;
+        let membership = match (rule.allowed_organizations.is_empty(), rule.allowed_teams.is_empty()) {
             (false, true) => "organization",
             (true, _) => "team",
             (false, false) => "organization or team",
@@ -159,47 +179,56 @@ impl GitHub {
         }
     }
 
-    async fn is_member(&self, token: &str, hidden: &mut bool) -> Result<bool, SignInError> {
-        if self.organizations.is_empty() {
-            return Ok(false);
-        }
-        let allowed = |membership: &Membership| {
-            let name = &membership.organization.login;
-            membership.state == "active" && self.organizations.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
-        };
-        self.any("/user/memberships/orgs?state=active&per_page=100", token, hidden, allowed).await
+    /// Whether the organizations and teams that are allowed now still match.
+    pub(super) fn standing(&self, evidence: Option<&LoginEvidence>) -> Standing {
+        evidence::github(&self.config, evidence)
     }
 
-    async fn is_in_team(&self, token: &str, hidden: &mut bool) -> Result<bool, SignInError> {
-        if self.teams.is_empty() {
-            return Ok(false);
+    /// The evidence for an account whose memberships are not known.
+    pub(super) fn assumed_evidence(&self) -> LoginEvidence {
+        LoginEvidence {
+            organizations: evidence::kept(&self.config.allowed_organizations),
+            teams: evidence::kept(&self.config.allowed_teams),
+            ..LoginEvidence::default()
         }
-        let allowed = |team: &Team| {
-            let name = format!("{}/{}", team.organization.login, team.slug);
-            self.teams.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name))
-        };
-        self.any("/user/teams?per_page=100", token, hidden, allowed).await
     }
 
-    /// Whether any entry of a list in pages is wanted. Sets `hidden` where single sign-on keeps entries back.
-    async fn any<T: DeserializeOwned>(
+    /// The allowed organizations that have the user.
+    async fn organizations(&self, token: &str, hidden: &mut bool) -> Result<Vec<String>, SignInError> {
+        let name =
+            |membership: &Membership| (membership.state == "active").then(|| membership.organization.login.clone());
+        let path = "/user/memberships/orgs?state=active&per_page=100";
+        self.matching(path, token, hidden, &self.config.allowed_organizations, name).await
+    }
+
+    /// The allowed teams that have the user.
+    async fn teams(&self, token: &str, hidden: &mut bool) -> Result<Vec<String>, SignInError> {
+        let name = |team: &Team| Some(format!("{}/{}", team.organization.login, team.slug));
+        self.matching("/user/teams?per_page=100", token, hidden, &self.config.allowed_teams, name).await
+    }
+
+    /// Which of the allowed names are in a list in pages, read until all were found. Sets `hidden` where single sign-on
+    /// keeps entries back.
+    async fn matching<T: DeserializeOwned>(
         &self,
         path: &str,
         token: &str,
         hidden: &mut bool,
-        wanted: impl Fn(&T) -> bool,
-    ) -> Result<bool, SignInError> {
+        allowed: &[String],
+        name: impl Fn(&T) -> Option<String>,
+    ) -> Result<Vec<String>, SignInError> {
+        let mut found: BTreeSet<&String> = BTreeSet::new();
         let mut next = Some(format!("{}{path}", self.api));
         for _ in 0..MAX_PAGES {
-            let Some(url) = next else { return Ok(false) };
+            let Some(url) = next.take().filter(|_| found.len() < allowed.len()) else { break };
             let (page, headers): (Vec<T>, _) = self.read(&url, token).await?;
-            if page.iter().any(&wanted) {
-                return Ok(true);
+            for entry in page.iter().filter_map(&name) {
+                found.extend(allowed.iter().filter(|allowed| allowed.eq_ignore_ascii_case(&entry)));
             }
             *hidden |= headers.contains_key("x-github-sso");
             next = self.next_page(&headers);
         }
-        Ok(false)
+        Ok(found.into_iter().cloned().collect())
     }
 
     /// The next page (RFC 8288), if it is at the same place: the token is for no other.

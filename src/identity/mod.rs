@@ -5,6 +5,7 @@
 //! keeps [`Pending`] for it, sealed.
 
 mod error;
+mod evidence;
 mod github;
 mod oidc;
 mod passwords;
@@ -16,19 +17,24 @@ pub use error::SignInError;
 
 use crate::{
     ambient::Clock,
-    api::{grant::GrantUser, login::Login},
+    api::{
+        grant::{GrantUser, LoginEvidence},
+        login::Login,
+    },
     budget::Pool,
-    config::{LoginSecret, LoginSecrets, ServerConfig},
+    config::{KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys},
+    oauth::Standing,
     outbound::{Outbound, OutboundError},
 };
+use evidence::FingerprintKeys;
 use github::GitHub;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use oidc::Oidc;
 use passwords::{Room, Users};
 use rand::CryptoRng;
-use redirect::{Callback, Secrets};
+use redirect::{Callback, Flow, Secrets};
 use serde::{Deserialize, Serialize};
-use std::{fmt, future::Future, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, future::Future, net::IpAddr, sync::Arc};
 use throttle::Throttle;
 
 /// Longer names are nobody's.
@@ -37,6 +43,8 @@ const MAX_NAME: usize = 256;
 /// All ways to sign in at one endpoint.
 pub struct Logins {
     ways: Vec<Arc<Way>>,
+    /// The logins whose Secret is missing.
+    unavailable: Vec<String>,
     outbound: Arc<Outbound>,
     clock: Arc<dyn Clock>,
     lasting: Arc<Lasting>,
@@ -58,7 +66,11 @@ struct Way {
 }
 
 enum Kind {
-    Passwords(Users),
+    Passwords {
+        users: Users,
+        /// By user: the fingerprints of the password's hash.
+        fingerprints: BTreeMap<String, Vec<String>>,
+    },
     GitHub(GitHub),
     Oidc(Box<Oidc>),
 }
@@ -70,7 +82,27 @@ pub struct LoginsError {
     /// The login's name.
     pub login: String,
     /// What is wrong.
-    pub source: OutboundError,
+    pub source: UnusableLogin,
+}
+
+/// What is wrong with a login.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableLogin {
+    /// Its provider cannot be spoken to.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
+    /// The endpoint's keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+/// Someone who has just signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedIn {
+    /// The user.
+    pub user: GrantUser,
+    /// Why the user was let in.
+    pub evidence: LoginEvidence,
 }
 
 /// A way to sign in, for the page that offers it.
@@ -117,6 +149,9 @@ pub struct Pending {
     /// The login's name.
     login: String,
     secrets: Secrets,
+    /// How old the sign-in at the provider may be, in seconds.
+    #[serde(default)]
+    max_age: Option<i64>,
 }
 
 impl Pending {
@@ -138,11 +173,12 @@ impl Logins {
     pub fn new(
         config: &ServerConfig,
         secrets: &LoginSecrets,
+        keys: &SigningKeys,
         outbound: Arc<Outbound>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, LoginsError> {
-        let none = Self { ways: Vec::new(), outbound, clock, lasting: Arc::default() };
-        none.reloaded(config, secrets)
+        let none = Self { ways: Vec::new(), unavailable: Vec::new(), outbound, clock, lasting: Arc::default() };
+        none.reloaded(config, secrets, keys)
     }
 
     /// What checking passwords takes is charged there from now on.
@@ -152,17 +188,35 @@ impl Logins {
 
     /// The logins of another configuration. Who guessed passwords stays known, and so does what was learnt of a
     /// provider whose login did not change.
-    pub fn reloaded(&self, config: &ServerConfig, secrets: &LoginSecrets) -> Result<Self, LoginsError> {
-        let ways = config.login.iter().filter_map(|login| Some((login, secrets.logins.get(&login.name)?)));
-        let ways = ways.map(|(login, secret)| {
-            let same = self.ways.iter().find(|way| way.login == *login && way.secret == *secret);
-            match same {
-                Some(way) => Ok(Some(Arc::clone(way))),
-                None => Ok(Way::new(login, secret, &self.outbound)?.map(Arc::new)),
+    pub fn reloaded(
+        &self,
+        config: &ServerConfig,
+        secrets: &LoginSecrets,
+        keys: &SigningKeys,
+    ) -> Result<Self, LoginsError> {
+        let mut ways = Vec::new();
+        let mut unavailable = Vec::new();
+        for login in &config.login {
+            let secret = secrets.logins.get(&login.name);
+            // What a provider published is kept; fingerprints depend on the keys too.
+            let same = |way: &&Arc<Way>| {
+                way.login == *login && Some(&way.secret) == secret && way.kind() == LoginKind::Redirect
+            };
+            let way = match (self.ways.iter().find(same), secret) {
+                (Some(way), _) => Some(Arc::clone(way)),
+                (None, Some(secret)) => Way::new(login, secret, keys, &self.outbound)
+                    .map_err(|source| LoginsError { login: login.name.clone(), source })?
+                    .map(Arc::new),
+                (None, None) => None,
+            };
+            match way {
+                Some(way) => ways.push(way),
+                None => unavailable.push(login.name.clone()),
             }
-        });
+        }
         Ok(Self {
-            ways: ways.filter_map(Result::transpose).collect::<Result<_, _>>()?,
+            ways,
+            unavailable,
             outbound: Arc::clone(&self.outbound),
             clock: Arc::clone(&self.clock),
             lasting: Arc::clone(&self.lasting),
@@ -171,8 +225,9 @@ impl Logins {
 
     /// The ways that can be used, in the manifest's order.
     pub fn list(&self) -> impl Iterator<Item = LoginInfo> {
-        let offered = self.ways.iter().filter(|way| !matches!(&way.kind, Kind::Passwords(users) if users.is_empty()));
-        offered.map(|way| LoginInfo { name: way.login.name.clone(), title: way.title.clone(), kind: way.kind() })
+        let offered =
+            self.ways.iter().filter(|way| !matches!(&way.kind, Kind::Passwords { users, .. } if users.is_empty()));
+        offered.map(|way| way.info())
     }
 
     /// Signs a local user in. Slow on purpose.
@@ -183,9 +238,9 @@ impl Logins {
         password: String,
         address: IpAddr,
         now: Timestamp,
-    ) -> Result<GrantUser, SignInError> {
+    ) -> Result<SignedIn, SignInError> {
         let way = self.way(login)?;
-        let Kind::Passwords(users) = &way.kind else { return Err(SignInError::UnknownLogin) };
+        let Kind::Passwords { users, fingerprints } = &way.kind else { return Err(SignInError::UnknownLogin) };
         if user.is_empty() || user.len() > MAX_NAME {
             return Err(SignInError::WrongPassword);
         }
@@ -194,7 +249,8 @@ impl Logins {
         match users.check(room, user, password).await {
             Ok(true) => {
                 throttle.succeeded(login, user, address, now);
-                Ok(way.user(user, user))
+                let evidence = evidence::of_password(fingerprints.get(user).map_or(&[], Vec::as_slice));
+                Ok(SignedIn { user: way.user(user, user), evidence })
             }
             Ok(false) => Err(SignInError::WrongPassword),
             Err(error) => {
@@ -204,22 +260,25 @@ impl Logins {
         }
     }
 
-    /// Begins a sign-in at a provider, which will send the browser back to `callback_url`.
+    /// Begins a sign-in at a provider, which will send the browser back to `callback_url`. With `max_age`, a user who
+    /// authenticated at the provider longer ago does it again there.
     pub fn begin<'a>(
         &'a self,
         login: &'a str,
         callback_url: &'a str,
+        max_age: Option<SignedDuration>,
         rng: &mut dyn CryptoRng,
     ) -> impl Future<Output = Result<Begun, SignInError>> + Send + use<'a> {
         let secrets = Secrets::generate(rng);
+        let max_age = max_age.map(|age| age.as_secs());
         async move {
             let way = self.way(login)?;
             let location = match &way.kind {
-                Kind::Passwords(_) => return Err(SignInError::UnknownLogin),
+                Kind::Passwords { .. } => return Err(SignInError::UnknownLogin),
                 Kind::GitHub(github) => github.authorization_url(callback_url, &secrets),
-                Kind::Oidc(oidc) => oidc.authorization_url(callback_url, &secrets, self.clock.now()).await?,
+                Kind::Oidc(oidc) => oidc.authorization_url(callback_url, &secrets, max_age, self.clock.now()).await?,
             };
-            Ok(Begun { location, pending: Pending { login: login.to_owned(), secrets } })
+            Ok(Begun { location, pending: Pending { login: login.to_owned(), secrets, max_age } })
         }
     }
 
@@ -231,26 +290,58 @@ impl Logins {
         callback_query: &str,
         callback_url: &str,
         now: Timestamp,
-    ) -> Result<GrantUser, SignInError> {
+    ) -> Result<SignedIn, SignInError> {
         let way = self.way(&pending.login)?;
         let callback = Callback::parse(callback_query);
-        let (id, name) = match &way.kind {
-            Kind::Passwords(_) => return Err(SignInError::UnknownLogin),
+        let account = match &way.kind {
+            Kind::Passwords { .. } => return Err(SignInError::UnknownLogin),
             Kind::GitHub(github) => github.finish(&pending.secrets, &callback, callback_url).await?,
-            Kind::Oidc(oidc) => oidc.finish(&pending.secrets, &callback, callback_url, now).await?,
+            Kind::Oidc(oidc) => {
+                let flow = Flow { secrets: &pending.secrets, callback_url, max_age: pending.max_age };
+                oidc.finish(&flow, &callback, now).await?
+            }
         };
-        Ok(way.user(&id, &name))
+        Ok(SignedIn { user: way.user(&account.id, &account.name), evidence: account.evidence })
     }
 
-    /// Whether a user who signed in some time ago could still be one of this endpoint's: the login is there, and a local
-    /// user is among its users. Whether a provider would still let them in is not asked.
+    /// Whether a user could be one of this endpoint's: the login is there, and a local user is among its users. The
+    /// provider is not asked.
     #[must_use]
     pub fn still_known(&self, user_id: &str) -> bool {
-        let Some((login, user)) = user_id.split_once(':') else { return false };
-        self.way(login).is_ok_and(|way| match &way.kind {
-            Kind::Passwords(users) => users.has(user),
-            Kind::GitHub(_) | Kind::Oidc(_) => !user.is_empty(),
+        !matches!(self.standing(user_id, None), Standing::Gone | Standing::Unavailable)
+    }
+
+    /// How the evidence of a user who signed in some time ago compares with the present rules. The provider is not asked.
+    #[must_use]
+    pub fn standing(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> Standing {
+        let Some((login, user)) = user_id.split_once(':').filter(|(_, user)| !user.is_empty()) else {
+            return Standing::Gone;
+        };
+        match self.way(login) {
+            Ok(way) => way.standing(user, evidence),
+            Err(_) if self.unavailable.iter().any(|name| name == login) => Standing::Unavailable,
+            Err(_) => Standing::Gone,
+        }
+    }
+
+    /// The evidence that the present rules give for a user whose evidence is not known.
+    #[must_use]
+    pub fn assumed_evidence(&self, user_id: &str) -> Option<LoginEvidence> {
+        let (login, user) = user_id.split_once(':')?;
+        Some(match &self.way(login).ok()?.kind {
+            Kind::Passwords { fingerprints, .. } => evidence::of_password(fingerprints.get(user)?),
+            Kind::GitHub(github) => github.assumed_evidence(),
+            Kind::Oidc(oidc) => oidc.assumed_evidence(),
         })
+    }
+
+    /// The login of a user, and after what time consent needs another sign-in there.
+    #[must_use]
+    pub fn reauthentication(&self, user_id: &str) -> Option<(LoginInfo, SignedDuration)> {
+        let (login, _) = user_id.split_once(':')?;
+        let way = self.way(login).ok()?;
+        let after = SignedDuration::try_from(way.login.reauthenticate_after.as_duration()).ok()?;
+        Some((way.info(), after))
     }
 
     fn way(&self, login: &str) -> Result<&Way, SignInError> {
@@ -266,21 +357,28 @@ impl fmt::Debug for Logins {
 
 impl Way {
     /// `None` where login and secret are of different kinds, which no plan makes.
-    fn new(login: &Login, secret: &LoginSecret, outbound: &Outbound) -> Result<Option<Self>, LoginsError> {
-        let failed = |source| LoginsError { login: login.name.clone(), source };
+    fn new(
+        login: &Login,
+        secret: &LoginSecret,
+        keys: &SigningKeys,
+        outbound: &Outbound,
+    ) -> Result<Option<Self>, UnusableLogin> {
         let title = |otherwise: &str| login.display_name.clone().unwrap_or_else(|| otherwise.to_owned());
         let (title, kind) = match (login, secret) {
             (Login { passwords: Some(_), .. }, LoginSecret::Passwords(users)) => {
-                (title(&login.name), Kind::Passwords(Users::new(users.clone())))
+                let keys = FingerprintKeys::new(keys)?;
+                let of = |(name, hash): (&String, &String)| Ok((name.clone(), keys.of(&login.name, name, hash)?));
+                let fingerprints = users.iter().map(of).collect::<Result<_, KeyError>>()?;
+                (title(&login.name), Kind::Passwords { users: Users::new(users.clone()), fingerprints })
             }
             (Login { github: Some(github), .. }, LoginSecret::Client { client_id, client_secret }) => {
                 let title = title("GitHub");
-                let client = outbound.trusted(github.ca_bundle.as_deref()).map_err(failed)?;
+                let client = outbound.trusted(github.ca_bundle.as_deref())?;
                 (title.clone(), Kind::GitHub(GitHub::new(title, github, client_id, client_secret, client)))
             }
             (Login { oidc: Some(oidc), .. }, LoginSecret::Client { client_id, client_secret }) => {
                 let title = title(&login.name);
-                let client = outbound.trusted(oidc.ca_bundle.as_deref()).map_err(failed)?;
+                let client = outbound.trusted(oidc.ca_bundle.as_deref())?;
                 (title.clone(), Kind::Oidc(Box::new(Oidc::new(title, oidc, client_id, client_secret, client))))
             }
             _ => return Ok(None),
@@ -288,9 +386,23 @@ impl Way {
         Ok(Some(Self { login: login.clone(), secret: secret.clone(), title, kind }))
     }
 
+    fn standing(&self, user: &str, evidence: Option<&LoginEvidence>) -> Standing {
+        match &self.kind {
+            Kind::Passwords { fingerprints, .. } => {
+                fingerprints.get(user).map_or(Standing::Gone, |known| evidence::password(known, evidence))
+            }
+            Kind::GitHub(github) => github.standing(evidence),
+            Kind::Oidc(oidc) => oidc.standing(evidence),
+        }
+    }
+
+    fn info(&self) -> LoginInfo {
+        LoginInfo { name: self.login.name.clone(), title: self.title.clone(), kind: self.kind() }
+    }
+
     fn kind(&self) -> LoginKind {
         match self.kind {
-            Kind::Passwords(_) => LoginKind::Password,
+            Kind::Passwords { .. } => LoginKind::Password,
             Kind::GitHub(_) | Kind::Oidc(_) => LoginKind::Redirect,
         }
     }

@@ -2,6 +2,7 @@
 //! the query that comes back (RFC 6749 §4.1.2, RFC 9207).
 
 use super::error::SignInError;
+use crate::api::grant::LoginEvidence;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,22 @@ pub(super) struct Secrets {
     pub(super) verifier: String,
     /// What the ID token has to repeat.
     pub(super) nonce: String,
+}
+
+/// One flow that comes back from a provider.
+pub(super) struct Flow<'a> {
+    pub(super) secrets: &'a Secrets,
+    pub(super) callback_url: &'a str,
+    /// How long ago the user may have authenticated at the provider, in seconds.
+    pub(super) max_age: Option<i64>,
+}
+
+/// An account at a provider that may come in.
+pub(super) struct Account {
+    /// The provider's id of it.
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) evidence: LoginEvidence,
 }
 
 impl Secrets {

@@ -14,7 +14,10 @@ use super::{
     scopes::{self, ScopeError},
     seal::SealError,
 };
-use crate::api::{Grant, Scope, grant::GrantUser};
+use crate::api::{
+    Grant, Scope,
+    grant::{GrantUser, LoginEvidence},
+};
 use jiff::Timestamp;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -154,13 +157,15 @@ impl RequestError {
     }
 }
 
-/// A user who signed in.
+/// A user who answers a consent page.
 #[derive(Clone, Copy, Debug)]
-pub struct SignedIn<'a> {
+pub struct Approver<'a> {
     /// The user.
     pub user: &'a GrantUser,
     /// When the user signed in.
     pub since: Timestamp,
+    /// Why the user was let in.
+    pub evidence: Option<&'a LoginEvidence>,
 }
 
 impl AuthorizationServer {
@@ -272,7 +277,7 @@ impl AuthorizationServer {
     pub fn approve(
         &self,
         request: &AuthorizationRequest,
-        SignedIn { user, since }: SignedIn<'_>,
+        Approver { user, since, evidence }: Approver<'_>,
         chosen: &BTreeSet<Scope>,
         ticket: &ConsentTicket,
         now: Timestamp,
@@ -294,6 +299,7 @@ impl AuthorizationServer {
             challenge: request.code_challenge.clone(),
             user: user.clone(),
             signed_in_at: since,
+            evidence: evidence.cloned(),
             scopes: chosen.clone(),
             resource: request.resource.clone(),
         };

@@ -4,7 +4,10 @@
 
 use super::seal::{Purpose, SealError, Sealer};
 use crate::{
-    api::{Scope, grant::GrantUser},
+    api::{
+        Scope,
+        grant::{GrantUser, LoginEvidence},
+    },
     config::hex,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -51,6 +54,9 @@ pub struct Consent {
     /// When that user signed in.
     #[serde(default = "Consent::signed_in_at_unknown")]
     pub signed_in_at: Timestamp,
+    /// Why the user was let in.
+    #[serde(default)]
+    pub evidence: Option<LoginEvidence>,
     /// To what.
     pub scopes: BTreeSet<Scope>,
     /// For which resource (RFC 8707).

@@ -11,7 +11,7 @@ use super::{
     user_rules::Ended,
     workload::WorkloadError,
 };
-use crate::api::Grant;
+use crate::api::{Grant, grant::RevocationReason};
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -82,6 +82,15 @@ pub enum OAuthError {
     /// The code, the refresh token or the verifier does not count.
     #[error("{0}")]
     InvalidGrant(&'static str),
+    /// There is no such login or local user any more.
+    #[error("the user can no longer sign in here")]
+    UserGone,
+    /// The login no longer lets the user in.
+    #[error("{}; let the user sign in and approve again", ended(*.0))]
+    UserEnded(RevocationReason),
+    /// The user's login cannot be used.
+    #[error("the user's login cannot be used at the moment; the approval stays, try again shortly")]
+    LoginUnavailable,
     /// The refresh token does not count.
     #[error(transparent)]
     Refresh(#[from] Invalid),
@@ -122,9 +131,12 @@ impl OAuthError {
             Self::UnauthorizedClient(_) | Self::PublicClient => "unauthorized_client",
             Self::Scope(_) => "invalid_scope",
             Self::InvalidTarget(_) => "invalid_target",
-            Self::InvalidGrant(_) | Self::Refresh(_) | Self::AccessEnded(_) => "invalid_grant",
+            Self::InvalidGrant(_) | Self::UserGone | Self::UserEnded(_) | Self::Refresh(_) | Self::AccessEnded(_) => {
+                "invalid_grant"
+            }
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::Workload(why) => why.code(),
+            Self::Unavailable | Self::LoginUnavailable => "temporarily_unavailable",
             Self::Signing(_) => "server_error",
         }
     }
@@ -145,6 +157,9 @@ impl OAuthError {
             Self::Document(_) => "invalid_document",
             Self::PublicClient => "public_client",
             Self::InvalidGrant(reason) => reason,
+            Self::UserGone => "user_gone",
+            Self::UserEnded(_) => "user_ended",
+            Self::LoginUnavailable => "login_unavailable",
             Self::Refresh(why) => why.reason(),
             Self::AccessEnded(ended) => ended.reason(),
             Self::Workload(why) => why.reason(),
@@ -155,7 +170,9 @@ impl OAuthError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Workload(why) if why.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unavailable | Self::Assertion(AssertionError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::LoginUnavailable | Self::Assertion(AssertionError::Busy) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Signing(_) => StatusCode::INTERNAL_SERVER_ERROR,
             _ if self.code() == "invalid_client" => StatusCode::UNAUTHORIZED,
             _ => StatusCode::BAD_REQUEST,
@@ -173,6 +190,14 @@ impl OAuthError {
             _ => None,
         };
         response
+    }
+}
+
+/// Why a user's access ended.
+const fn ended(reason: RevocationReason) -> &'static str {
+    match reason {
+        RevocationReason::PasswordChanged => "the user's password was changed",
+        _ => "the login no longer allows the user",
     }
 }
 

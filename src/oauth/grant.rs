@@ -6,7 +6,7 @@
 use super::single_use::SingleUse;
 use crate::api::{
     Scope,
-    grant::{GrantUser, RefreshState, RevocationReason},
+    grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub struct Grant {
     pub expires_at: Timestamp,
     /// What a refresh token is held against; `None` where the client gets none.
     pub refresh: Option<RefreshState>,
+    /// Why the user was let in; `None` if an older version made the grant.
+    pub evidence: Option<LoginEvidence>,
     /// Why it no longer counts.
     pub revoked: Option<RevocationReason>,
     /// When it was last used, to within a few minutes.
@@ -100,8 +102,14 @@ pub trait Grants: SingleUse + Debug + Send + Sync {
     /// ignored.
     async fn create(&self, grant: Grant) -> Result<Arc<Grant>, GrantsError>;
 
-    /// Replaces the refresh state, if the grant still is as `grant` says: else [`GrantsError::Conflict`].
-    async fn rotate(&self, grant: &Grant, next: RefreshState) -> Result<Arc<Grant>, GrantsError>;
+    /// Replaces the refresh state, and the evidence if there is new evidence, if the grant still is as `grant` says: else
+    /// [`GrantsError::Conflict`].
+    async fn rotate(
+        &self,
+        grant: &Grant,
+        next: RefreshState,
+        evidence: Option<LoginEvidence>,
+    ) -> Result<Arc<Grant>, GrantsError>;
 
     /// Makes it count no longer, at every server. Doing it twice keeps the first reason. One that is not there is no
     /// error.

@@ -21,6 +21,7 @@ mod parameters;
 mod pkce;
 pub mod redirect;
 mod refresh;
+mod review;
 mod revoke;
 mod scopes;
 pub mod seal;
@@ -30,13 +31,15 @@ pub mod single_use;
 mod testing;
 pub mod token;
 pub mod user_rules;
+pub mod users;
 pub mod verify;
 pub mod workload;
 
-pub use authorize::{ApproveError, AuthorizationRequest, AuthorizeError, Prompt, SignedIn};
+pub use authorize::{ApproveError, Approver, AuthorizationRequest, AuthorizeError, Prompt};
 pub use code::ConsentTicket;
 pub use error::OAuthError;
-pub use server::{AuthorizationServer, Backing, Users};
+pub use server::{AuthorizationServer, Backing};
+pub use users::{Standing, Users};
 
 use crate::api::Scope;
 use jiff::Timestamp;

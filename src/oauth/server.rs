@@ -11,6 +11,7 @@ use super::{
     refresh::RefreshTokens,
     seal::Sealer,
     user_rules::{Ended, UserRules},
+    users::Users,
     verify::{FreshGrants, TokenCache},
     workload::WorkloadTokens,
 };
@@ -18,13 +19,6 @@ use crate::api::authorization::WorkloadRule;
 use crate::config::{Clients, KeyError, ServerConfig, SigningKeys};
 use jiff::Timestamp;
 use std::sync::Arc;
-
-/// Who signs in here.
-pub trait Users: Send + Sync {
-    /// Whether somebody who signed in some time ago still could: `user_id` is as in
-    /// [`GrantUser::id`](crate::api::grant::GrantUser).
-    fn still_known(&self, user_id: &str) -> bool;
-}
 
 /// What an authorization server reaches beyond its files.
 #[derive(Clone)]

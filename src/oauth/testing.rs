@@ -2,7 +2,7 @@
 //! that stands still.
 
 use super::{
-    AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError, Users,
+    AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError, Standing, Users,
     clients::Published,
     grant::{Grant, Grants, GrantsError, Known},
     introspect::Introspection,
@@ -13,7 +13,7 @@ use crate::{
     ambient::Clock,
     api::{
         ClientType, Grant as GrantKind, Scope,
-        grant::{GrantUser, RefreshState, RevocationReason},
+        grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
     },
     audit::RequestContext,
     config::{ClientVerifier, Clients, SealingKey, SecretHash, SecretVerifier, ServerConfig, SigningKeys},
@@ -110,9 +110,14 @@ impl Grants for Seen {
         self.place.create(grant).await
     }
 
-    async fn rotate(&self, grant: &Grant, next: RefreshState) -> Result<Arc<Grant>, GrantsError> {
+    async fn rotate(
+        &self,
+        grant: &Grant,
+        next: RefreshState,
+        evidence: Option<LoginEvidence>,
+    ) -> Result<Arc<Grant>, GrantsError> {
         self.reachable()?;
-        self.place.rotate(grant, next).await
+        self.place.rotate(grant, next, evidence).await
     }
 
     async fn revoke(&self, name: &str, reason: RevocationReason, now: Timestamp) -> Result<(), GrantsError> {
@@ -204,8 +209,12 @@ pub fn config() -> ServerConfig {
 struct WhoCan(BTreeSet<String>);
 
 impl Users for WhoCan {
-    fn still_known(&self, user_id: &str) -> bool {
-        self.0.contains(user_id)
+    fn standing(&self, user_id: &str, _: Option<&LoginEvidence>) -> Standing {
+        if self.0.contains(user_id) { Standing::Valid } else { Standing::Gone }
+    }
+
+    fn assumed_evidence(&self, _: &str) -> Option<LoginEvidence> {
+        None
     }
 }
 
@@ -271,7 +280,7 @@ impl Stage {
         let chosen = scopes.iter().copied().collect();
         let mut rng = crate::ambient::rng();
         let ticket = ConsentTicket::new(&mut rng);
-        let location = self.server.approve(&request, SignedIn { user: &ada(), since: self.now() }, &chosen, &ticket, self.now(), &mut rng).unwrap();
+        let location = self.server.approve(&request, Approver { user: &ada(), since: self.now(), evidence: None }, &chosen, &ticket, self.now(), &mut rng).unwrap();
         answer(&location)["code"].clone()
     }
 

@@ -12,6 +12,7 @@ use super::{
     grant::{Grant, Grants, Known},
     jwt::Rejection,
     user_rules::Ended,
+    users::Standing,
     workload::Workload,
 };
 use crate::{api::Scope, chain::chain, config::OPERATOR_CLIENT_ID};
@@ -153,6 +154,11 @@ impl AuthorizationServer {
         }
         if !grant.is_active(now) {
             return Err(Rejection::Revoked.into());
+        }
+        match self.users.standing(&grant.user.id, grant.evidence.as_ref()) {
+            // What cannot be told from memory is checked at the next refresh.
+            Standing::Valid | Standing::Unproven | Standing::Unavailable => {}
+            Standing::Ended(_) | Standing::Gone => return Err(Rejection::Revoked.into()),
         }
         let caller = match self.directory.standing(&caller.client_id, now) {
             Some(client) => narrowed(&caller, client.scopes(), Some(&grant.scopes)),

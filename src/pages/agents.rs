@@ -113,6 +113,8 @@ const fn why(revoked: Option<RevocationReason>) -> &'static str {
         Some(RevocationReason::Superseded) => {
             "was connected more often than it may be at one time; this was its oldest connection."
         }
+        Some(RevocationReason::PasswordChanged) => "was cut off: your password changed. Connect it again.",
+        Some(RevocationReason::NotAllowed) => "was cut off: you may no longer use this endpoint.",
         Some(RevocationReason::CodeReplayed | RevocationReason::RefreshTokenReplayed) => {
             "was cut off: a credential of it was used twice, so somebody else may have had it. Connect it again if you trust it."
         }

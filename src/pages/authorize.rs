@@ -10,6 +10,7 @@ use super::{
 use crate::{
     ambient,
     audit::RequestContext,
+    identity::{LoginInfo, LoginKind},
     oauth::{AuthorizationRequest, AuthorizeError, Prompt, seal::Purpose},
 };
 use axum::{
@@ -42,6 +43,11 @@ pub enum Target {
 }
 
 impl Target {
+    /// Whether an agent waits.
+    pub const fn is_authorize(&self) -> bool {
+        matches!(self, Self::Authorize { .. })
+    }
+
     /// The path of the place.
     pub fn location(&self, base: &str) -> String {
         match self {
@@ -66,6 +72,15 @@ impl Pages {
             None => Ok(Target::Agents),
             Some(sealed) => self.sealer().open(Purpose::Continue, sealed, now).map_err(|_| Trouble::stale()),
         }
+    }
+
+    /// Where a user signs in again, to go on with the sealed target.
+    pub(super) fn sign_in_again(&self, login: &LoginInfo, target: &str) -> String {
+        let below = match login.kind {
+            LoginKind::Password => String::new(),
+            LoginKind::Redirect => format!("/{}", login.name),
+        };
+        format!("{}{}{below}?continue={target}", self.base(), paths::LOGIN)
     }
 
     /// Nobody can sign in. A page, and not the redirect that RFC 6749 §4.1.2.1 has for it: the client would say no more
@@ -139,7 +154,10 @@ async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response
     let sign_in = matches!(request.prompt, Some(Prompt::Login | Prompt::SelectAccount));
     let session = pages.session(headers, now).filter(|_| !sign_in);
     match session.as_ref().and_then(|session| Some((session, session.user.as_ref()?))) {
-        Some((session, user)) => consent::ask(pages, session, user, &request, again, now),
+        Some((session, user)) => match pages.reauthentication(session, now) {
+            Some(login) => see_other(&pages.sign_in_again(&login, &again)),
+            None => consent::ask(pages, session, user, &request, again, now),
+        },
         None => see_other(&format!("{}{}?continue={again}", pages.base(), paths::LOGIN)),
     }
 }

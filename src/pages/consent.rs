@@ -122,10 +122,14 @@ fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form
             pages.server.refuse(request, "access_denied", "the user denied the request")
         }
         Some("allow") => {
+            if let Some(login) = pages.reauthentication(&session, now) {
+                // No redirect: the page's policy would keep the form from leading to a provider.
+                return Err(Trouble::sign_in_again().link(pages.sign_in_again(&login, &asked.again), "Sign in again"));
+            }
             let chosen: Result<BTreeSet<Scope>, _> = form.all("scope").map(str::parse).collect();
             let chosen = chosen.map_err(|_| Trouble::bad_form(StatusCode::BAD_REQUEST, "unknown_scope"))?;
             let ticket = asked.ticket.clone().unwrap_or_else(|| ConsentTicket::new(&mut ambient::rng()));
-            let who = SignedIn { user, since: session.since };
+            let who = Approver { user, since: session.since, evidence: session.evidence.as_ref() };
             match pages.server.approve(request, who, &chosen, &ticket, now, &mut ambient::rng()) {
                 Ok(location) => {
                     Event::ConsentGiven { from, client_id, user: user_id, scopes: &chosen }.emit();

@@ -24,8 +24,8 @@ use crate::{
     api::grant::GrantUser,
     audit::{Event, FormRefused, RequestContext},
     config::{PublicUrl, ServerConfig},
-    identity::Logins,
-    oauth::{AuthorizationServer, seal::Sealer, user_rules::Ended},
+    identity::{LoginInfo, Logins},
+    oauth::{AuthorizationServer, Standing, seal::Sealer, user_rules::Ended},
 };
 use askama::Template;
 use axum::{
@@ -152,11 +152,14 @@ impl Pages {
         self.server.sealer()
     }
 
-    /// The session that a request brings, unless its user is no longer known, or it was ended.
+    /// The session that a request brings, unless the login would no longer let its user in, or it was ended.
     fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
         let session = self.cookie.read(headers, self.sealer(), now)?;
-        let known = session.user.as_ref().is_none_or(|user| self.logins.still_known(&user.id));
-        (known && self.ended(&session).is_none()).then_some(session)
+        let valid = session
+            .user
+            .as_ref()
+            .is_none_or(|user| self.logins.standing(&user.id, session.evidence.as_ref()) == Standing::Valid);
+        (valid && self.ended(&session).is_none()).then_some(session)
     }
 
     /// Whether an administrator ended this session.
@@ -175,6 +178,12 @@ impl Pages {
     /// A page that says that a user's access was ended.
     fn user_ended(&self, ended: Ended, user: &GrantUser) -> Trouble {
         Trouble::user_ended(ended, &text::name(&user.name, &user.id), &user.id, &self.frame.endpoint, self.base())
+    }
+
+    /// The login at which the user of a session has to sign in again before approving an agent.
+    fn reauthentication(&self, session: &Session, now: Timestamp) -> Option<LoginInfo> {
+        let (login, after) = self.logins.reauthentication(&session.user.as_ref()?.id)?;
+        (now.duration_since(session.since) >= after).then_some(login)
     }
 
     /// The same, or a new one of nobody with the header that gives it to the browser.

@@ -5,8 +5,9 @@
 //! the browser, or as soon as the user is no longer known.
 
 use crate::{
-    api::grant::GrantUser,
+    api::grant::{GrantUser, LoginEvidence},
     config::{PublicUrl, hex},
+    identity::SignedIn,
     oauth::{
         seal::{Purpose, SealError, Sealer},
         user_rules::SESSION_LIFETIME,
@@ -31,14 +32,18 @@ pub struct Session {
     pub user: Option<GrantUser>,
     /// Since when.
     pub since: Timestamp,
+    /// Why the user was let in.
+    #[serde(default)]
+    pub evidence: Option<LoginEvidence>,
 }
 
 impl Session {
-    /// A new one, of `user` or of nobody yet.
-    pub fn begin(user: Option<GrantUser>, now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
+    /// A new one, of a user who has just signed in, or of nobody yet.
+    pub fn begin(signed_in: Option<SignedIn>, now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
         let mut id = [0_u8; 16];
         rng.fill_bytes(&mut id);
-        Self { browser: URL_SAFE_NO_PAD.encode(id), user, since: now }
+        let (user, evidence) = signed_in.map(|SignedIn { user, evidence }| (user, evidence)).unzip();
+        Self { browser: URL_SAFE_NO_PAD.encode(id), user, since: now, evidence }
     }
 }
 
@@ -117,7 +122,7 @@ mod tests {
     fn a_session_comes_back_for_twelve_hours_to_its_own_endpoint() {
         let mut rng = StdRng::seed_from_u64(1);
         let user = GrantUser { id: "local:ada".to_owned(), name: "Ada".to_owned() };
-        let session = Session::begin(Some(user), at(1000), &mut rng);
+        let session = Session::begin(Some(SignedIn { user, evidence: LoginEvidence::default() }), at(1000), &mut rng);
         let here = cookie("https://h/mcp");
         let headers = sent_back(&here.set(&session, &sealer(1), &mut rng).unwrap());
 

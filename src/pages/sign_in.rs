@@ -12,9 +12,8 @@ use super::{
 };
 use crate::{
     ambient,
-    api::grant::GrantUser,
     audit::{Event, RequestContext},
-    identity::{LoginKind, Pending, SignInError},
+    identity::{LoginKind, Pending, SignInError, SignedIn},
     oauth::seal::Purpose,
 };
 use axum::{
@@ -24,7 +23,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, StatusCode, header};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -77,11 +76,12 @@ fn show(
     let trouble = failed.map(|failed| Trouble::sign_in(&failed.error));
     let template = view::SignIn {
         frame: &pages.frame,
-        client: match target {
-            Target::Authorize { client, .. } => Some(client),
+        client: match &target {
+            Target::Authorize { client, .. } => Some(client.clone()),
             Target::Agents => None,
         },
         signed_in: session.user.as_ref().map(|user| text::name(&user.name, &user.id)),
+        again: target.is_authorize() && pages.reauthentication(&session, now).is_some(),
         problem: failed
             .map(|failed| Problem { title: failed.error.title(), message: text::sentence(&failed.error.to_string()) }),
         failed: failed.map(|failed| failed.login),
@@ -131,7 +131,7 @@ async fn password(pages: &Pages, from: &RequestContext, headers: &HeaderMap, for
     };
     let address = from.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     match pages.logins.check_password(login, user, password.to_owned(), address, now).await {
-        Ok(user) => signed_in(pages, user, &target, login, from),
+        Ok(signed_in) => welcome(pages, signed_in, &target, login, from),
         Err(error) => {
             // A name that nobody has may be a password, typed into the wrong field.
             let id = format!("{login}:{user}");
@@ -158,7 +158,9 @@ async fn leave(pages: &Pages, login: &str, continues: Option<&str>, headers: &He
     let target = pages.open_target(continues, now)?;
     let (session, cookie) = pages.any_session(headers, now)?;
     let callback = callback_url(pages, login);
-    let begun = pages.logins.begin(login, &callback, &mut ambient::rng()).await;
+    let begun =
+        pages.logins.begin(login, &callback, max_age(pages, login, &session, &target, now), &mut ambient::rng());
+    let begun = begun.await;
     let begun = begun.map_err(|error| another_try(pages, &error, &target, now))?;
     let location = {
         let underway = Underway { browser: session.browser, pending: begun.pending.clone(), target };
@@ -171,6 +173,13 @@ async fn leave(pages: &Pages, login: &str, continues: Option<&str>, headers: &He
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+/// How old the sign-in at the provider may be of a user whose session is too old for approving an agent.
+fn max_age(pages: &Pages, login: &str, session: &Session, target: &Target, now: Timestamp) -> Option<SignedDuration> {
+    let old = target.is_authorize() && pages.reauthentication(session, now)?.name == login;
+    let (_, after) = pages.logins.reauthentication(&session.user.as_ref()?.id)?;
+    old.then_some(after)
 }
 
 /// `GET /login/{name}/callback`: back from the provider.
@@ -213,7 +222,7 @@ async fn come_back(
         .link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in"));
     };
     match pages.logins.finish(&underway.pending, query, &callback_url(pages, login), now).await {
-        Ok(user) => signed_in(pages, user, &underway.target, login, from),
+        Ok(signed_in) => welcome(pages, signed_in, &underway.target, login, from),
         Err(error) => {
             refused(from, &error, login, None);
             Err(another_try(pages, &error, &underway.target, now))
@@ -241,20 +250,21 @@ fn another_try(pages: &Pages, error: &SignInError, target: &Target, now: Timesta
 }
 
 /// A new session, whatever the browser had before.
-fn signed_in(
+fn welcome(
     pages: &Pages,
-    user: GrantUser,
+    signed_in: SignedIn,
     target: &Target,
     login: &str,
     from: &RequestContext,
 ) -> Result<Response, Trouble> {
     let now = pages.clock.now();
+    let user = &signed_in.user;
     if let Some(ended) = pages.server.ended(&user.id, now) {
         Event::SignInRefused { from, login: Some(login), user: Some(&user.id), reason: ended.reason() }.emit();
-        return Err(pages.user_ended(ended, &user));
+        return Err(pages.user_ended(ended, user));
     }
     Event::UserSignedIn { from, login, user: &user.id }.emit();
-    let session = Session::begin(Some(user), now, &mut ambient::rng());
+    let session = Session::begin(Some(signed_in), now, &mut ambient::rng());
     let mut response = see_other(&target.location(pages.base()))?;
     response.headers_mut().insert(header::SET_COOKIE, pages.give(&session)?);
     Ok(response)

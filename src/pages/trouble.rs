@@ -166,6 +166,13 @@ impl Trouble {
         trouble.link(format!("{base}/login"), "Sign in")
     }
 
+    /// A sign-in that is too old for approving an agent.
+    pub fn sign_in_again() -> Self {
+        let happened = "You signed in too long ago to approve an agent, so nothing was allowed.";
+        Self::new(StatusCode::UNAUTHORIZED, "sign_in_too_old", "Please sign in again", happened)
+            .todo("Sign in again. Then you are asked once more what the agent may do.")
+    }
+
     /// A sign-in that did not work out.
     pub fn sign_in(error: &SignInError) -> Self {
         let status = match error {

@@ -40,6 +40,8 @@ pub struct SignIn<'a> {
     pub client: Option<String>,
     /// Who is signed in already.
     pub signed_in: Option<String>,
+    /// Whether that was too long ago for approving an agent.
+    pub again: bool,
     pub problem: Option<Problem>,
     /// The login with which it did not work.
     pub failed: Option<&'a str>,

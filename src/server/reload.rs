@@ -9,10 +9,11 @@ use super::{
     public::Public,
 };
 use crate::{
+    api::grant::LoginEvidence,
     chain::chain,
     config::{LoadedRevision, ServerConfig},
     identity::Logins,
-    oauth::{Backing, Users, clients::Published, external::ExternalTokens},
+    oauth::{Backing, Standing, Users, clients::Published, external::ExternalTokens},
     observe::metrics::Metrics,
     outbound::Outbound,
     tools::Registry,
@@ -172,8 +173,12 @@ impl Current {
 }
 
 impl Users for Logins {
-    fn still_known(&self, user_id: &str) -> bool {
-        Self::still_known(self, user_id)
+    fn standing(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> Standing {
+        Self::standing(self, user_id, evidence)
+    }
+
+    fn assumed_evidence(&self, user_id: &str) -> Option<LoginEvidence> {
+        Self::assumed_evidence(self, user_id)
     }
 }
 
@@ -187,10 +192,10 @@ fn prepare(
 ) -> Result<Public, MountedError> {
     let mounted = bytes.parse()?;
     let tools = Registry::new(&mounted.config, options.workspaces.clone()).counted_in(&metrics.tool_calls());
-    let (config, login) = (&mounted.config, &mounted.login);
+    let (config, login, keys) = (&mounted.config, &mounted.login, &mounted.keys);
     let logins = Arc::new(match previous {
-        Some(door) => door.logins().reloaded(config, login)?,
-        None => Logins::new(config, login, Arc::clone(&options.outbound), Arc::clone(&options.clock))?,
+        Some(door) => door.logins().reloaded(config, login, keys)?,
+        None => Logins::new(config, login, keys, Arc::clone(&options.outbound), Arc::clone(&options.clock))?,
     });
     let backing = Backing {
         grants: Arc::clone(&options.grants),

@@ -34,6 +34,7 @@ pub fn grant(object: OAuthGrant) -> Grant {
         signed_in_at,
         expires_at: object.spec.expires_at,
         refresh: object.spec.refresh,
+        evidence: object.spec.evidence,
         revoked: object.spec.revoked.map(|revoked| revoked.reason),
         last_used: object.status.and_then(|status| status.last_used),
     }
@@ -50,6 +51,7 @@ pub fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
         expires_at: grant.expires_at,
         signed_in_at: Some(grant.signed_in_at),
         refresh: grant.refresh,
+        evidence: grant.evidence,
         revoked: None,
     };
     let mut object = OAuthGrant::new(&grant.name, spec);

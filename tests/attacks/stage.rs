@@ -57,6 +57,7 @@ pub fn after(seconds: i64) -> Timestamp {
 pub struct Setup {
     pub config: ServerConfig,
     pub clients: Vec<ClientVerifier>,
+    pub logins: LoginSecrets,
     pub replicas: usize,
     /// The same seed makes the same keys.
     pub seed: u64,
@@ -82,7 +83,9 @@ pub struct Stage {
     pub keys: SigningKeys,
     pub http: reqwest::Client,
     pub secrets: Secrets,
-    _volume: Volume,
+    /// What is mounted; a test replaces it by [`Stage::mount`].
+    pub files: Files,
+    volume: Volume,
     _workspaces: TempDir,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<Result<(), ServerError>>>,
@@ -103,6 +106,7 @@ impl Stage {
         let mut setup = Setup {
             config: config(&format!("http://{}/mcp", first.local_addr().unwrap())),
             clients: clients(),
+            logins: logins(),
             replicas: 1,
             seed: 1,
             outbound: Arc::new(Outbound::new().unwrap()),
@@ -114,7 +118,7 @@ impl Stage {
         setup.clients.sort_by(|one, other| one.client_id.cmp(&other.client_id));
         let keys = SigningKeys::generate(start_of_time(), &mut StdRng::seed_from_u64(setup.seed)).unwrap();
         let mut files = Files::new(&setup.config, &Clients { clients: setup.clients }, &keys);
-        files.login = serde_json::to_vec(&logins()).unwrap();
+        files.login = serde_json::to_vec(&setup.logins).unwrap();
         let volume = Volume::new(&files);
         let clock = Arc::new(ManualClock::at(start_of_time()));
         let state = Arc::new(Local::memory(clock.clone()));
@@ -169,7 +173,8 @@ impl Stage {
             keys,
             http,
             secrets,
-            _volume: volume,
+            files,
+            volume,
             _workspaces: folder,
             shutdown,
             tasks,
@@ -194,6 +199,11 @@ impl Stage {
         if let Some((_, value)) = browser.cookie.as_deref().and_then(|pair| pair.split_once('=')) {
             self.secrets.keep(value);
         }
+    }
+
+    /// Mounts other files at every server.
+    pub fn mount(&self, files: &Files) {
+        self.volume.replace(files);
     }
 
     /// What the audit has of this name since the servers started; of other tests too.
@@ -222,7 +232,7 @@ async fn workspaces(state_dir: PathBuf, clock: Arc<ManualClock>) -> Arc<dyn Work
     Arc::new(Replaced(Arc::new(LocalWorkspaces::open(options, clock, StdRng::seed_from_u64(1)).await.unwrap())))
 }
 
-fn logins() -> LoginSecrets {
+pub fn logins() -> LoginSecrets {
     let users = ["ada", "bob"].map(|name| (name.to_owned(), bcrypt::hash(PASSWORD, 4).unwrap()));
     let passwords = LoginSecret::Passwords(users.into_iter().collect());
     let client = LoginSecret::Client { client_id: "portcullis".to_owned(), client_secret: HUB_SECRET.to_owned() };

@@ -1,6 +1,6 @@
 //! The logins of an endpoint as a whole: which are offered, local users, and a reload.
 
-use crate::relying::{begin, client, config, logins, now, secrets};
+use crate::relying::{begin, client, config, keys, logins, now, secrets};
 use portcullis::{
     config::{LoginSecret, LoginSecrets},
     identity::{LoginInfo, LoginKind, Logins},
@@ -27,7 +27,7 @@ fn address() -> IpAddr {
 
 async fn check(logins: &Logins, user: &str, password: &str) -> Result<String, &'static str> {
     let checked = logins.check_password("local", user, password.to_owned(), address(), now()).await;
-    checked.map(|user| format!("{} {}", user.id, user.name)).map_err(|error| error.reason())
+    checked.map(|it| format!("{} {}", it.user.id, it.user.name)).map_err(|error| error.reason())
 }
 
 #[test]
@@ -59,7 +59,7 @@ async fn a_local_user_signs_in_and_is_known_while_there() {
     {
         assert_eq!(endpoint.still_known(id), known, "{id}");
     }
-    let fewer = endpoint.reloaded(&config(&three()), &secrets("local", users(&["grace"]))).unwrap();
+    let fewer = endpoint.reloaded(&config(&three()), &secrets("local", users(&["grace"])), &keys()).unwrap();
     assert!(!fewer.still_known("local:ada") && fewer.still_known("local:grace"));
 }
 
@@ -69,7 +69,7 @@ async fn wrong_passwords_stay_counted_when_the_files_change() {
     for _ in 0..5 {
         assert_eq!(check(&endpoint, "ada", "wrong").await, Err("wrong_password"));
     }
-    let reloaded = endpoint.reloaded(&config(&three()), &secrets("local", users(&["ada", "grace"]))).unwrap();
+    let reloaded = endpoint.reloaded(&config(&three()), &secrets("local", users(&["ada", "grace"])), &keys()).unwrap();
     let refused = reloaded.check_password("local", "ada", "right".to_owned(), address(), now()).await.unwrap_err();
     assert_eq!(refused.reason(), "too_many_attempts");
     assert!(refused.retry_after().is_some_and(|wait| wait.as_secs() <= 1), "{refused}");
@@ -94,7 +94,7 @@ async fn a_login_is_used_only_as_what_it_is() {
     assert!(location.ends_with("&state=sealed+%2B%26%3Dstate"), "{location}");
     let shown = format!(
         "{:?} {endpoint:?}",
-        endpoint.begin("github", "http://127.0.0.1/", &mut portcullis::ambient::rng()).await
+        endpoint.begin("github", "http://127.0.0.1/", None, &mut portcullis::ambient::rng()).await
     );
     assert!(!shown.contains("verifier") && !shown.contains("secret"), "{shown}");
 }

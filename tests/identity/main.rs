@@ -8,6 +8,7 @@ mod github;
 mod logins;
 mod oidc;
 mod outbound;
+#[path = "../support/oidc.rs"]
 mod provider;
 mod relying;
 #[path = "../support/github.rs"]

@@ -3,7 +3,7 @@
 use crate::{
     clock::ManualClock,
     provider::{CLIENT_ID, CLIENT_SECRET, Provider, World},
-    relying::{begin, client, finish, logins, now, secrets, whole},
+    relying::{CALLBACK, begin, client, finish, logins, now, secrets, whole},
 };
 use jiff::SignedDuration;
 use portcullis::{
@@ -183,7 +183,8 @@ async fn nobody_is_sent_to_a_provider_that_does_not_answer() {
     let login = json!([{"name": "sso", "oidc": {"issuerUrl": provider.issuer, "clientSecretRef": {"name": "sso"}}}]);
     let outbound = Arc::new(Outbound::new().unwrap());
     let known = secrets("sso", client(CLIENT_ID, CLIENT_SECRET));
-    let logins = Logins::new(&crate::relying::config(&login), &known, outbound, clock.clone()).unwrap();
+    let logins =
+        Logins::new(&crate::relying::config(&login), &known, &crate::relying::keys(), outbound, clock.clone()).unwrap();
     let start = now();
     let down = Some((503, String::new()));
     for (second, answer, outcome) in [
@@ -220,16 +221,46 @@ async fn keys_are_fetched_anew_for_a_new_name_but_not_in_vain_again_and_again() 
 }
 
 #[tokio::test]
+async fn known_keys_stay_in_use_while_the_provider_is_down_and_one_caller_asks_for_all() {
+    let provider = Provider::start().await;
+    let logins = endpoint(&provider, &json!({}));
+    let start = now();
+    let sign_in_at = async |logins: &Logins, second: i64| {
+        let at = start + SignedDuration::from_secs(second);
+        provider.change(|world| world.now = Some(at.as_second()));
+        let (location, pending) = begin(logins, "sso").await.unwrap();
+        let finished = logins.finish(&pending, &provider.authorize(&location), CALLBACK, at).await;
+        finished.map(drop).map_err(|error| error.reason())
+    };
+    assert_eq!(sign_in_at(&logins, 0).await, Ok(()));
+    provider.change(|world| world.jwks_answer = Some((503, String::new())));
+    for (second, asked) in [(3599, 1), (3600, 2), (3609, 2), (3610, 3)] {
+        assert_eq!(sign_in_at(&logins, second).await, Ok(()), "after {second} seconds");
+        assert_eq!(provider.asked("jwks"), asked, "after {second} seconds");
+    }
+
+    let other = endpoint(&provider, &json!({}));
+    let all = futures::future::join_all((0..20).map(|_| sign_in_at(&other, 0))).await;
+    assert!(all.iter().all(|found| *found == Err("provider_unreachable")), "{all:?}");
+    assert_eq!(provider.asked("jwks"), 4, "one of them asked");
+    provider.change(|world| world.jwks_answer = None);
+    assert_eq!(sign_in_at(&other, 9).await, Err("provider_unreachable"), "a failure pauses the next");
+    assert_eq!(sign_in_at(&other, 10).await, Ok(()));
+}
+
+#[tokio::test]
 async fn what_was_learnt_of_a_provider_outlives_a_reload_that_does_not_concern_it() {
     let provider = Provider::start().await;
     let logins = endpoint(&provider, &json!({}));
     sign_in(&provider, &logins).await.unwrap();
     let same = json!([{"name": "sso", "oidc": {"issuerUrl": provider.issuer, "clientSecretRef": {"name": "sso"}, "allowedGroups": ["developers"]}}]);
     let known = secrets("sso", client(CLIENT_ID, CLIENT_SECRET));
-    let reloaded = logins.reloaded(&crate::relying::config(&same), &known).unwrap();
+    let reloaded = logins.reloaded(&crate::relying::config(&same), &known, &crate::relying::keys()).unwrap();
     sign_in(&provider, &reloaded).await.unwrap();
     assert_eq!(provider.asked("discovery"), 1);
-    let other = logins.reloaded(&crate::relying::config(&same), &secrets("sso", client(CLIENT_ID, "new"))).unwrap();
+    let other = logins
+        .reloaded(&crate::relying::config(&same), &secrets("sso", client(CLIENT_ID, "new")), &crate::relying::keys())
+        .unwrap();
     begin(&other, "sso").await.unwrap();
     assert_eq!(provider.asked("discovery"), 2);
 }

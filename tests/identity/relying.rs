@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use portcullis::{
     ambient::{self, Clock, SystemClock},
     api::grant::GrantUser,
-    config::{LoginSecret, LoginSecrets, ServerConfig},
+    config::{LoginSecret, LoginSecrets, ServerConfig, SigningKeys},
     identity::{Logins, Pending, SignInError},
     outbound::Outbound,
 };
@@ -38,7 +38,12 @@ pub fn client(client_id: &str, client_secret: &str) -> LoginSecret {
 
 pub fn logins(logins: &Value, secrets: &LoginSecrets) -> Logins {
     let outbound = Arc::new(Outbound::new().unwrap());
-    Logins::new(&config(logins), secrets, outbound, Arc::new(SystemClock)).unwrap()
+    Logins::new(&config(logins), secrets, &keys(), outbound, Arc::new(SystemClock)).unwrap()
+}
+
+/// The endpoint's keys.
+pub fn keys() -> SigningKeys {
+    SigningKeys::generate(now(), &mut ambient::rng()).unwrap()
 }
 
 pub fn now() -> Timestamp {
@@ -47,7 +52,7 @@ pub fn now() -> Timestamp {
 
 /// Begins at the login, with a `state` as a page would seal it.
 pub async fn begin(logins: &Logins, login: &str) -> Result<(String, Pending), SignInError> {
-    let begun = logins.begin(login, CALLBACK, &mut ambient::rng()).await?;
+    let begun = logins.begin(login, CALLBACK, None, &mut ambient::rng()).await?;
     let location = begun.with_state("sealed +&=state");
     // As it comes back from a sealed state.
     let pending = serde_json::from_str(&serde_json::to_string(&begun.pending).unwrap()).unwrap();
@@ -55,7 +60,7 @@ pub async fn begin(logins: &Logins, login: &str) -> Result<(String, Pending), Si
 }
 
 pub async fn finish(logins: &Logins, pending: &Pending, query: &str) -> Result<GrantUser, SignInError> {
-    logins.finish(pending, query, CALLBACK, now()).await
+    logins.finish(pending, query, CALLBACK, now()).await.map(|signed_in| signed_in.user)
 }
 
 /// An error with everything that a log would show of it.

@@ -198,7 +198,9 @@ async fn sessions_end_after_twelve_hours_and_with_their_user() {
     assert_eq!(ada.get("/agents").await.status, 200);
 
     let mut files = stage.files.clone();
-    files.login = serde_json::to_vec(&crate::stage::logins(&[("bob", PASSWORD)])).unwrap();
+    let mut logins: serde_json::Value = serde_json::from_slice(&files.login).unwrap();
+    logins["logins"]["local"]["passwords"].as_object_mut().unwrap().remove("ada").unwrap();
+    files.login = serde_json::to_vec(&logins).unwrap();
     stage.volume.replace(&files);
     for _ in 0..600 {
         if ada.get("/agents").await.status == 303 {

@@ -26,6 +26,7 @@ pub fn grant(name: &str, user: &str, now: Timestamp) -> Grant {
         signed_in_at: now,
         expires_at: now + SignedDuration::from_hours(720),
         refresh: Some(refresh(0, now)),
+        evidence: None,
         revoked: None,
         last_used: None,
         version: String::new(),
@@ -101,7 +102,7 @@ async fn rotated_by_one(a: &Arc<dyn Grants>, b: &Arc<dyn Grants>, now: Timestamp
     let attempts = (0..6).map(|attempt| {
         let (place, from) = (Arc::clone(if attempt % 2 == 0 { a } else { b }), Arc::clone(&first));
         let next = RefreshState { hash: format!("by {attempt}"), ..refresh(1, now) };
-        tokio::spawn(async move { place.rotate(&from, next).await })
+        tokio::spawn(async move { place.rotate(&from, next, None).await })
     });
     let attempts: Vec<_> = futures::future::join_all(attempts).await.into_iter().map(Result::unwrap).collect();
     let won: Vec<&Arc<Grant>> = attempts.iter().filter_map(|attempt| attempt.as_ref().ok()).collect();
@@ -110,12 +111,12 @@ async fn rotated_by_one(a: &Arc<dyn Grants>, b: &Arc<dyn Grants>, now: Timestamp
     for place in [a, b] {
         eventually("the rotation", || here(&**place, "g-rotated").filter(|seen| seen.refresh == won[0].refresh)).await;
     }
-    let second = b.rotate(won[0], refresh(2, now)).await.unwrap();
+    let second = b.rotate(won[0], refresh(2, now), None).await.unwrap();
     assert_eq!(second.refresh, Some(refresh(2, now)));
-    assert!(matches!(a.rotate(won[0], refresh(2, now)).await, Err(GrantsError::Conflict)));
+    assert!(matches!(a.rotate(won[0], refresh(2, now), None).await, Err(GrantsError::Conflict)));
     let nowhere = grant("g-nowhere", "ann", now);
     assert!(matches!(
-        a.rotate(&Grant { version: "1".to_owned(), ..nowhere }, refresh(1, now)).await,
+        a.rotate(&Grant { version: "1".to_owned(), ..nowhere }, refresh(1, now), None).await,
         Err(GrantsError::NotFound)
     ));
 }
@@ -133,7 +134,7 @@ async fn revoked_for_the_first_reason(a: &dyn Grants, b: &dyn Grants, now: Times
     // Not even a rotation that was under way makes it count again.
     let before = a.create(grant("g-racing", "ann", now)).await.unwrap();
     b.revoke("g-racing", RevocationReason::ByClient, now).await.unwrap();
-    assert!(matches!(a.rotate(&before, refresh(1, now)).await, Err(GrantsError::Conflict)));
+    assert!(matches!(a.rotate(&before, refresh(1, now), None).await, Err(GrantsError::Conflict)));
 }
 
 async fn belonging_to_users(a: &dyn Grants, b: &dyn Grants, now: Timestamp) {

@@ -4,8 +4,10 @@
 use crate::{chain::chain, identity::error::SignInError, outbound::HttpClient};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use std::sync::Arc;
-use tokio::sync::Mutex;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use url::{Host, Url};
 
 /// How long it is kept.
@@ -46,6 +48,8 @@ pub(super) struct Discovery {
     issuer: String,
     client: HttpClient,
     state: Mutex<State>,
+    /// Held by the one caller that fetches.
+    fetching: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -64,7 +68,7 @@ pub(super) enum Failure {
 
 impl Discovery {
     pub(super) fn new(provider: String, issuer: String, client: HttpClient) -> Self {
-        Self { provider, issuer, client, state: Mutex::default() }
+        Self { provider, issuer, client, state: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
     /// What the provider says of itself. One request for all who ask at once.
@@ -87,38 +91,46 @@ impl Discovery {
         fresh: SignedDuration,
         now: Timestamp,
     ) -> Result<Arc<Metadata>, (Failure, Option<Arc<Metadata>>)> {
-        let mut state = self.state.lock().await;
-        if let Some((known, since)) = &state.known
-            && now.duration_since(*since) < fresh
-        {
-            return Ok(Arc::clone(known));
+        if let Some(known) = self.fresh(fresh, now) {
+            return Ok(known);
         }
-        let failure = match &state.failed {
-            Some((failure, since)) if now.duration_since(*since) < PAUSE => failure.clone(),
-            _ => match self.fetch().await {
-                Ok(metadata) => {
-                    let metadata = Arc::new(metadata);
-                    *state = State { known: Some((Arc::clone(&metadata), now)), failed: None };
-                    return Ok(metadata);
-                }
-                Err(failure) => {
-                    state.failed = Some((failure.clone(), now));
-                    failure
-                }
-            },
+        // Those who waited find what the first one fetched, or that it failed.
+        let _fetching = self.fetching.lock().await;
+        if let Some(known) = self.fresh(fresh, now) {
+            return Ok(known);
+        }
+        let paused = self.state().failed.clone().filter(|(_, since)| now.duration_since(*since) < PAUSE);
+        let fetched = match paused {
+            Some((failure, _)) => Err(failure),
+            None => self.fetch().await.inspect_err(|failure| self.state().failed = Some((failure.clone(), now))),
         };
-        Err((failure, state.known.as_ref().map(|(known, _)| Arc::clone(known))))
+        let mut state = self.state();
+        match fetched {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                *state = State { known: Some((Arc::clone(&metadata), now)), failed: None };
+                Ok(metadata)
+            }
+            Err(failure) => Err((failure, state.known.as_ref().map(|(known, _)| Arc::clone(known)))),
+        }
+    }
+
+    /// What is known for less than `fresh`.
+    fn fresh(&self, fresh: SignedDuration, now: Timestamp) -> Option<Arc<Metadata>> {
+        let state = self.state();
+        let (known, since) = state.known.as_ref()?;
+        (now.duration_since(*since) < fresh).then(|| Arc::clone(known))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fetch(&self) -> Result<Metadata, Failure> {
         // §4.1: a slash at the end of the issuer is taken off first.
         let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
-        let failure = |error: SignInError| match error {
-            SignInError::Unreachable { source, .. } => Failure::Unreachable(chain(&*source)),
-            other => Failure::Unexpected(std::error::Error::source(&other).map_or_else(|| other.to_string(), chain)),
-        };
         let answer = self.client.send(self.client.get(&url)).await;
-        let answer = answer.map_err(|error| failure(SignInError::unanswered(&self.provider, error)))?;
+        let answer = answer.map_err(|error| Failure::of(&SignInError::unanswered(&self.provider, error)))?;
         if answer.status().is_client_error() || answer.status().is_redirection() {
             return Err(Failure::Misconfigured(format!(
                 "its issuerUrl has no /.well-known/openid-configuration ({}); correct issuerUrl of this login in the McpEndpoint",
@@ -126,7 +138,7 @@ impl Discovery {
             )));
         }
         let metadata: Metadata =
-            answer.json().map_err(|error| failure(SignInError::unusable(&self.provider, error)))?;
+            answer.json().map_err(|error| Failure::of(&SignInError::unusable(&self.provider, error)))?;
         self.accepts(&metadata).map(|()| metadata)
     }
 
@@ -164,11 +176,27 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 impl Failure {
-    fn told(self, provider: &str) -> SignInError {
+    /// The failure in `error`.
+    pub(super) fn of(error: &SignInError) -> Self {
+        match error {
+            SignInError::Unreachable { source, .. } => Self::Unreachable(chain(&**source)),
+            other => Self::Unexpected(std::error::Error::source(other).map_or_else(|| other.to_string(), chain)),
+        }
+    }
+
+    pub(super) fn told(self, provider: &str) -> SignInError {
         match self {
             Self::Unreachable(cause) => SignInError::unreachable(provider, cause),
             Self::Misconfigured(what) => SignInError::Misconfigured { provider: provider.to_owned(), what },
             Self::Unexpected(cause) => SignInError::unexpected(provider, cause),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) | Self::Misconfigured(why) | Self::Unexpected(why) => f.write_str(why),
         }
     }
 }

@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, errors::ErrorKind
 use serde_json::Value;
 
 /// How far the provider's clock and ours may be apart, in seconds.
-const LEEWAY: i64 = 60;
+pub(super) const LEEWAY: i64 = 60;
 /// Longer ones are not even tried.
 const MAX_LENGTH: usize = 64 << 10;
 

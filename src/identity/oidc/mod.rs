@@ -13,12 +13,18 @@ mod tests;
 
 use super::{
     error::SignInError,
-    redirect::{Callback, Secrets},
+    evidence,
+    redirect::{Account, Callback, Flow, Secrets},
 };
-use crate::{api::login, chain::chain, outbound::HttpClient};
+use crate::{
+    api::{grant::LoginEvidence, login},
+    chain::chain,
+    oauth::Standing,
+    outbound::HttpClient,
+};
 use claims::Claims;
 use discovery::{Discovery, Metadata};
-use id_token::Expected;
+use id_token::{Expected, LEEWAY};
 use jiff::Timestamp;
 use keys::Keys;
 use serde::Deserialize;
@@ -74,6 +80,7 @@ impl Oidc {
         &self,
         callback_url: &str,
         secrets: &Secrets,
+        max_age: Option<i64>,
         now: Timestamp,
     ) -> Result<String, SignInError> {
         let metadata = self.discovery.reachable(now).await?;
@@ -89,18 +96,20 @@ impl Oidc {
             .append_pair("nonce", &secrets.nonce)
             .append_pair("code_challenge", &secrets.challenge())
             .append_pair("code_challenge_method", "S256");
+        if let Some(seconds) = max_age {
+            url.query_pairs_mut().append_pair("max_age", &seconds.to_string());
+        }
         url.set_fragment(None);
         Ok(url.into())
     }
 
-    /// The `sub` and the name of who signed in, if they may.
+    /// The account that signed in, if it may come in.
     pub(super) async fn finish(
         &self,
-        secrets: &Secrets,
+        flow: &Flow<'_>,
         callback: &Callback,
-        callback_url: &str,
         now: Timestamp,
-    ) -> Result<(String, String), SignInError> {
+    ) -> Result<Account, SignInError> {
         let metadata = self.discovery.metadata(now).await?;
         // Before anything else that the response says, errors too.
         match &callback.issuer {
@@ -113,11 +122,20 @@ impl Oidc {
             _ => {}
         }
         let code = callback.code(&self.title)?;
-        let (access_token, id_token) = self.redeem(&metadata, code, secrets, callback_url).await?;
-        let expected = Expected { issuer: &metadata.issuer, client_id: &self.client_id, nonce: &secrets.nonce, now };
+        let (access_token, id_token) = self.redeem(&metadata, code, flow.secrets, flow.callback_url).await?;
+        let expected =
+            Expected { issuer: &metadata.issuer, client_id: &self.client_id, nonce: &flow.secrets.nonce, now };
         let mut claims = self.verified(&metadata, &id_token, &expected).await?;
         let subject =
             claims.subject().ok_or_else(|| SignInError::unexpected(&self.title, "the ID token has no sub"))?;
+
+        // Not every provider supports max_age; where it does, it says when the user authenticated (§3.1.2.1).
+        let authenticated = claims.seconds("auth_time").zip(flow.max_age);
+        if authenticated
+            .is_some_and(|(at, max_age)| at < now.as_second().saturating_sub(max_age).saturating_sub(LEEWAY))
+        {
+            return Err(SignInError::Expired);
+        }
 
         let groups_needed = !self.config.allowed_groups.is_empty() && !claims.has(&self.config.groups_claim);
         if groups_needed || !claims.has(&self.config.username_claim) {
@@ -131,10 +149,22 @@ impl Oidc {
         let name = claims.name(&self.config.username_claim).unwrap_or_else(|| subject.clone());
         let groups = claims.groups(&self.config.groups_claim);
         let allowed = &self.config.allowed_groups;
-        if !allowed.is_empty() && !allowed.iter().any(|group| groups.contains(group.as_str())) {
+        let matching: Vec<&String> = allowed.iter().filter(|group| groups.contains(group.as_str())).collect();
+        if !allowed.is_empty() && matching.is_empty() {
             return Err(SignInError::NotAllowed { provider: self.title.clone(), account: name, membership: "group" });
         }
-        Ok((subject, name))
+        let evidence = LoginEvidence { groups: evidence::kept(matching), ..LoginEvidence::default() };
+        Ok(Account { id: subject, name, evidence })
+    }
+
+    /// Whether the groups that are allowed now still match.
+    pub(super) fn standing(&self, evidence: Option<&LoginEvidence>) -> Standing {
+        evidence::oidc(&self.config, evidence)
+    }
+
+    /// The evidence for an account whose groups are not known.
+    pub(super) fn assumed_evidence(&self) -> LoginEvidence {
+        LoginEvidence { groups: evidence::kept(&self.config.allowed_groups), ..LoginEvidence::default() }
     }
 
     /// Access token and ID token for a code.

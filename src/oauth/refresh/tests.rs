@@ -28,6 +28,7 @@ fn grant(token: &RefreshToken, rotated_at: i64) -> Grant {
         signed_in_at: at(0),
         expires_at: at(10_000),
         refresh: Some(token.state(at(rotated_at))),
+        evidence: None,
         revoked: None,
         last_used: None,
         version: "1".to_owned(),

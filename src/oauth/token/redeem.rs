@@ -10,6 +10,7 @@ use crate::{
         grant::{self, GrantsError, Known},
         pkce,
         refresh::Owner,
+        users::Standing,
     },
 };
 use rand::CryptoRng;
@@ -68,8 +69,12 @@ impl AuthorizationServer {
         if code.consent.resource != self.resource {
             return Err(OAuthError::InvalidTarget(self.resource.clone()));
         }
-        if !self.users.still_known(&code.consent.user.id) {
-            return Err(OAuthError::InvalidGrant("the user can no longer sign in here"));
+        match self.users.standing(&code.consent.user.id, code.consent.evidence.as_ref()) {
+            // A code is a minute old at most: what its evidence lacks is checked at the first refresh.
+            Standing::Valid | Standing::Unproven => {}
+            Standing::Unavailable => return Err(OAuthError::LoginUnavailable),
+            Standing::Gone => return Err(OAuthError::UserGone),
+            Standing::Ended(reason) => return Err(OAuthError::UserEnded(reason)),
         }
         if let Some(ended) = self.ended(&code.consent.user.id, code.consent.signed_in_at) {
             return Err(OAuthError::AccessEnded(ended));
@@ -102,6 +107,7 @@ impl AuthorizationServer {
             name,
             client_id: code.consent.client_id.clone(),
             user: code.consent.user.clone(),
+            evidence: code.consent.evidence.clone(),
             scopes,
             resource: code.consent.resource.clone(),
             created_at: request.now,

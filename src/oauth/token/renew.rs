@@ -8,7 +8,7 @@ use crate::{
     chain::chain,
     oauth::{
         grant::{self, GrantsError, Known},
-        refresh::{Decision, Invalid, Presented, RefreshToken},
+        refresh::{Decision, Invalid, Presented},
         scopes,
     },
 };
@@ -46,7 +46,8 @@ impl AuthorizationServer {
                 }
                 Decision::Rotate(token) => token,
             };
-            match self.rotate(&grant, &next, request).await {
+            let evidence = self.review(&grant, request.from, request.now).await?;
+            match self.grants.rotate(&grant, next.state(request.now), evidence).await {
                 Ok(grant) => {
                     Self::note(request, &grant, "rotated");
                     return self.issue_for(request, &grant, &scopes, Some(next), rng);
@@ -74,9 +75,6 @@ impl AuthorizationServer {
         if grant.client_id != request.client_id() || !self.refresh.belongs(presented, grant) {
             return Err(Invalid::Unknown.into());
         }
-        if !self.users.still_known(&grant.user.id) {
-            return Err(OAuthError::InvalidGrant("the user can no longer sign in here"));
-        }
         if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
             request.is_audited();
             Event::RefreshTokenRefused {
@@ -91,15 +89,6 @@ impl AuthorizationServer {
         }
         let allowed = &grant.scopes & &request.client.verifier.scopes;
         Ok(scopes::granted(request.parameters.get("scope"), &allowed)?)
-    }
-
-    async fn rotate(
-        &self,
-        grant: &grant::Grant,
-        next: &RefreshToken,
-        request: &TokenRequest<'_>,
-    ) -> Result<Arc<grant::Grant>, GrantsError> {
-        self.grants.rotate(grant, next.state(request.now)).await
     }
 
     async fn read_grant(&self, name: &str, now: Timestamp) -> Result<Arc<grant::Grant>, OAuthError> {

@@ -351,7 +351,7 @@ proptest! {
             return Ok(());
         };
         let mut rng = crate::ambient::rng();
-        let Ok(location) = stage.server.approve(&request, SignedIn { user: &ada(), since: stage.now() }, &ticked, &ConsentTicket::new(&mut rng), stage.now(), &mut rng) else {
+        let Ok(location) = stage.server.approve(&request, Approver { user: &ada(), since: stage.now(), evidence: None }, &ticked, &ConsentTicket::new(&mut rng), stage.now(), &mut rng) else {
             prop_assert!(!ticked.is_subset(&(&asked & &BTreeSet::from(ALLOWED))));
             return Ok(());
         };

@@ -33,7 +33,7 @@ fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
     let state = Arc::new(state::Local::memory(Arc::new(SystemClock)));
     let outbound = Arc::new(Outbound::new().unwrap());
     let published = Arc::new(Published::new(&outbound));
-    let logins = Logins::new(&mounted.config, &mounted.login, outbound, Arc::new(SystemClock)).unwrap();
+    let logins = Logins::new(&mounted.config, &mounted.login, &mounted.keys, outbound, Arc::new(SystemClock)).unwrap();
     let logins = Arc::new(logins);
     let backing = Backing {
         grants: state.clone(),

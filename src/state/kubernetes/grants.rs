@@ -2,7 +2,7 @@
 
 use super::Kubernetes;
 use crate::{
-    api::grant::{RefreshState, Revocation, RevocationReason},
+    api::grant::{LoginEvidence, RefreshState, Revocation, RevocationReason},
     mirror::{Found, RequestError, request},
     oauth::grant::{Grant, Grants, GrantsError, Known},
     state::objects,
@@ -97,12 +97,24 @@ impl Grants for Kubernetes {
         Ok(self.known.answered(created))
     }
 
-    async fn rotate(&self, grant: &Grant, next: RefreshState) -> Result<Arc<Grant>, GrantsError> {
+    async fn rotate(
+        &self,
+        grant: &Grant,
+        next: RefreshState,
+        evidence: Option<LoginEvidence>,
+    ) -> Result<Arc<Grant>, GrantsError> {
         if grant.version.is_empty() {
             // The API server would take it for "whatever it is now".
             return Err(GrantsError::Conflict);
         }
-        let rotated = self.patch_grant(&grant.name, &grant.version, json!({"spec": {"refresh": next}})).await;
+        let mut spec = json!({"refresh": next});
+        if let Some(evidence) = evidence {
+            // A merge patch keeps the fields that are not in it, and the old evidence must not stay.
+            spec["evidence"] =
+                json!({"passwordFingerprint": null, "groups": null, "organizations": null, "teams": null});
+            merge(&mut spec["evidence"], json!(evidence));
+        }
+        let rotated = self.patch_grant(&grant.name, &grant.version, json!({"spec": spec})).await;
         rotated.map_err(|error| match error.code() {
             Some(404) => GrantsError::NotFound,
             Some(409) => GrantsError::Conflict,
@@ -117,5 +129,12 @@ impl Grants for Kubernetes {
 
     fn used(&self, name: &str, now: Timestamp) {
         self.note_use(name, now);
+    }
+}
+
+/// Overwrites the fields of `base` that `fields` has.
+fn merge(base: &mut Value, fields: Value) {
+    if let (Value::Object(base), Value::Object(fields)) = (base, fields) {
+        base.extend(fields);
     }
 }

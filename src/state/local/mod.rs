@@ -14,7 +14,7 @@ use crate::{
     ambient::Clock,
     api::{
         OAuthClient, OAuthGrant, OAuthUser,
-        grant::{OAuthGrantStatus, RefreshState, Revocation, RevocationReason},
+        grant::{LoginEvidence, OAuthGrantStatus, RefreshState, Revocation, RevocationReason},
     },
     audit,
     mirror::{Found, Index},
@@ -303,13 +303,21 @@ impl Grants for Local {
         created.await.map_err(unavailable)?.ok_or(GrantsError::Exists)
     }
 
-    async fn rotate(&self, grant: &Grant, next: RefreshState) -> Result<Arc<Grant>, GrantsError> {
+    async fn rotate(
+        &self,
+        grant: &Grant,
+        next: RefreshState,
+        evidence: Option<LoginEvidence>,
+    ) -> Result<Arc<Grant>, GrantsError> {
         let (name, version) = (grant.name.clone(), grant.version.clone());
         let rotated = self.write(move |inner| {
             let mut fresh = true;
             let kept = inner.change(&name, |object| {
                 fresh = object.resource_version().is_some_and(|kept| kept == version);
                 object.spec.refresh = Some(next);
+                if evidence.is_some() {
+                    object.spec.evidence = evidence;
+                }
                 fresh
             })?;
             Ok(match kept {

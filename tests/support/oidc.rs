@@ -1,6 +1,5 @@
-//! An OpenID provider that can be told to misbehave, as the real ones of `tests/sign_in` cannot.
+//! An OpenID provider in the test's process that can be told to misbehave. Real providers are in `tests/sign_in`.
 
-use super::relying::now;
 use axum::{
     Form, Json, Router,
     extract::State,
@@ -10,6 +9,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use portcullis::ambient::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
@@ -44,10 +44,14 @@ pub struct World {
     pub token_answer: Option<(u16, String)>,
     /// What discovery answers instead, if anything.
     pub discovery_answer: Option<(u16, String)>,
+    /// What the address of the keys answers instead, if anything.
+    pub jwks_answer: Option<(u16, String)>,
     /// What was asked, by path.
     pub asked: HashMap<&'static str, usize>,
     /// How the client authenticated: `basic` or `post`.
     pub authenticated: Vec<&'static str>,
+    /// The provider's time in seconds; the real time if it is not set.
+    pub now: Option<i64>,
     nonce: String,
     base: String,
 }
@@ -137,7 +141,7 @@ async fn token(State(world): State<Shared>, headers: HeaderMap, Form(form): Form
     };
     world.authenticated.push(by);
     assert_eq!(form["grant_type"], "authorization_code");
-    let now = now().as_second();
+    let now = world.now.unwrap_or_else(|| SystemClock.now().as_second());
     let claims = json!({
         "iss": world.base, "sub": "7", "aud": CLIENT_ID, "iat": now, "exp": now + 300, "nonce": world.nonce,
         "preferred_username": "alice", "groups": ["developers"],
@@ -154,13 +158,14 @@ async fn token(State(world): State<Shared>, headers: HeaderMap, Form(form): Form
     instead(world.token_answer.as_ref()).unwrap_or_else(|| Json(answer).into_response())
 }
 
-async fn jwks(State(world): State<Shared>) -> Json<Value> {
+async fn jwks(State(world): State<Shared>) -> Response {
     let mut world = world.lock().unwrap();
     *world.asked.entry("jwks").or_default() += 1;
     let mut key = keys()[world.key.0]["jwk"].clone();
     key["kid"] = json!("one");
     // One that nobody understands is no reason to understand none.
-    Json(json!({"keys": [{"kty": "AKP", "kid": "future", "alg": "ML-DSA-44"}, {"kty": 7}, key]}))
+    let keys = json!({"keys": [{"kty": "AKP", "kid": "future", "alg": "ML-DSA-44"}, {"kty": 7}, key]});
+    instead(world.jwks_answer.as_ref()).unwrap_or_else(|| Json(keys).into_response())
 }
 
 async fn user_info(State(world): State<Shared>, headers: HeaderMap) -> Json<Value> {
