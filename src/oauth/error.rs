@@ -136,7 +136,7 @@ impl OAuthError {
             }
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::Workload(why) => why.code(),
-            Self::Unavailable | Self::LoginUnavailable => "temporarily_unavailable",
+            Self::LoginUnavailable => "temporarily_unavailable",
             Self::Signing(_) => "server_error",
         }
     }

@@ -2,7 +2,7 @@
 //! that stands still.
 
 use super::{
-    AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError, Standing, Users,
+    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError, Standing, Users,
     clients::Published,
     grant::{Grant, Grants, GrantsError, Known},
     introspect::Introspection,

@@ -13,7 +13,7 @@ use crate::{
         condition::{AVAILABLE, CREDENTIALS_LOADED, READY, STALLED},
     },
     chain::chain,
-    plan::{ClientPlan, CredentialChange, KeyChange, OptionalKind, Plan, PlanError},
+    plan::{ClientPlan, CredentialChange, ENDPOINT_LABEL, KeyChange, OptionalKind, Plan, PlanError},
 };
 use jiff::Timestamp;
 use k8s_openapi::{

@@ -14,7 +14,7 @@ use crate::{
     ambient,
     api::{Scope, grant::GrantUser},
     audit::{Event, RequestContext},
-    oauth::{ApproveError, AuthorizationRequest, ConsentTicket, client::Origin, seal::Purpose},
+    oauth::{ApproveError, Approver, AuthorizationRequest, ConsentTicket, client::Origin, seal::Purpose},
 };
 use axum::{Extension, body::Body, extract::State, response::Response};
 use http::{HeaderMap, StatusCode, header};

@@ -35,7 +35,7 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
     routing::{get, post},
 };
-use forms::{Action, Form};
+use forms::{Action, Forged, Form};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use session::{Cookie, Session};

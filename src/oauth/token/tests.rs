@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     api::grant::RevocationReason,
-    oauth::{ConsentTicket, grant::Grants as _},
+    oauth::{Approver, ConsentTicket, grant::Grants as _},
     oauth::testing::{
         ADA, ALLOWED, FROM, MACHINE, SECRET, Stage, ada, answer, changed, clients, encoded, headers, query, redemption,
         refused, renewal,
