@@ -248,7 +248,7 @@ fn an_oauth_user_of_the_manifests_ends_grants_while_it_is_served() {
 
     let user = |id: &str, endpoint: &str| {
         format!(
-            "apiVersion: portcullis.dev/v1alpha1\nkind: OAuthUser\nmetadata: {{name: off}}\n\
+            "apiVersion: portcullis.dev/v1alpha1\nkind: OAuthUser\nmetadata: {{name: ended}}\n\
              spec: {{endpointRef: {{name: {endpoint}}}, user: {{id: '{id}'}}, disabled: true}}\n"
         )
     };

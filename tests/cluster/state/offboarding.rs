@@ -5,7 +5,10 @@ use crate::{
     operator::stage::{eventually, install},
     support::{controlplane::ControlPlane, pages::Browser},
 };
-use kube::{Api, api::ListParams};
+use kube::{
+    Api,
+    api::{ListParams, PostParams},
+};
 use portcullis::api::{OAuthUser, grant::RevocationReason};
 use serde_json::json;
 use std::{
@@ -78,18 +81,9 @@ async fn refusal(server: &Server, token: &str) -> Instant {
     .await
 }
 
-/// Polls until the `OAuthUser` is there; when it was.
-async fn creation(users: &Api<OAuthUser>) -> Instant {
-    eventually("the OAuthUser is there", async || {
-        for _ in 0..100 {
-            if users.get_opt("ann").await.unwrap().is_some() {
-                return Some(Instant::now());
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        None
-    })
-    .await
+fn disabled(name: &str, endpoint: &str, user: &str) -> OAuthUser {
+    let spec = json!({"endpointRef": {"name": endpoint}, "user": {"id": user}, "disabled": true});
+    OAuthUser::new(name, serde_json::from_value(spec).unwrap())
 }
 
 async fn cannot_go_on(server: &Server, browser: &Browser) {
@@ -129,13 +123,12 @@ async fn the_runbook_ends_a_users_sessions_grants_and_agents_at_every_server() {
     let waiting = code(&mut browser, "claude").await;
 
     let waits = servers.iter().flat_map(|server| tokens.iter().map(move |token| refusal(server, token)));
-    let waits = tokio::join!(creation(&users), futures::future::join_all(waits), shell.run("off-board"));
-    let (created, refused, printed) = waits;
-    let last = refused.into_iter().max().unwrap();
-    println!(
-        "from the OAuthUser's creation, as a client sees it, to the refusal of both tokens by the last of {SERVERS} servers: {:?}",
-        last.saturating_duration_since(created)
-    );
+    // It comes before the other, so servers that know the other know this one too.
+    users.create(&PostParams::default(), &disabled("elsewhere", "others", "local:bob")).await.unwrap();
+    let since = Instant::now();
+    let (refused, printed) = tokio::join!(futures::future::join_all(waits), shell.run("off-board"));
+    let last = refused.into_iter().max().unwrap().duration_since(since);
+    println!("from the start of the runbook to the refusal of both tokens by the last of {SERVERS} servers: {last:?}");
     let shown: Vec<&str> = printed.lines().last().unwrap().split_whitespace().collect();
     assert_eq!(shown[..6], ["ann", "agents", "local:ann", "true", "True", "GrantsRevoked"], "{printed}");
 
@@ -158,9 +151,22 @@ async fn the_runbook_ends_a_users_sessions_grants_and_agents_at_every_server() {
         for answer in [server.redeem(&waiting).await, server.refresh(text(&first, "refresh_token")).await] {
             assert_eq!((answer.0, text(&answer, "error")), (400, "invalid_grant"), "{answer:?}");
         }
-        assert_eq!(server.call(bob).await, 200, "others go on");
+        assert_eq!(server.call(bob).await, 200, "others go on, also where another endpoint's user has the id");
     }
     assert_eq!(stage.grants().list(&ListParams::default()).await.unwrap().items.len(), 3, "no new agent was approved");
+
+    eventually("the condition says that the endpoint is not there", async || {
+        let conditions = users.get("elsewhere").await.unwrap().status?.conditions;
+        conditions.iter().any(|one| one.status == "False" && one.reason == "EndpointNotFound").then_some(())
+    })
+    .await;
+
+    // From before the request, so that the request's own time counts too.
+    let since = Instant::now();
+    users.create(&PostParams::default(), &disabled("bob", "agents", "local:bob")).await.unwrap();
+    let refused = futures::future::join_all(servers.iter().map(|server| refusal(server, bob))).await;
+    let last = refused.into_iter().max().unwrap().duration_since(since);
+    println!("from the request that creates an OAuthUser to the refusal by the last of {SERVERS} servers: {last:?}");
 
     let account = format!("--as=system:serviceaccount:{}:portcullis-server-agents", stage.namespace);
     for (verb, may) in [("list", "yes"), ("patch", "no"), ("delete", "no"), ("create", "no")] {
