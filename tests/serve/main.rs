@@ -4,6 +4,7 @@
 #[path = "../support/clock.rs"]
 mod clock;
 #[path = "../support/hoarding.rs"]
+#[expect(dead_code, reason = "made for attacks too")]
 mod hoarding;
 #[path = "../support/mounted.rs"]
 mod mounted;

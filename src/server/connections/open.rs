@@ -82,7 +82,8 @@ impl Connections {
         let from = network(from);
         let mut state = self.state();
         let share = self.most - self.most / 4;
-        if !trusted && state.by_address.get(&from).is_some_and(|count| *count >= share) {
+        let has_share = state.by_address.get(&from).is_some_and(|count| *count >= share);
+        if !trusted && has_share && share < self.most {
             state.close_idlest(|entry| entry.from == from && !entry.trusted).ok_or(NotAdmitted::Share)?;
         } else if state.counted >= self.most {
             // The address that has the most gives way first.
