@@ -17,9 +17,8 @@ const GIVEN_BACK: u64 = 16 * 1024;
 const IMAGE: u64 = 25_000_000;
 const LARGE: usize = 16 * 1024 * 1024;
 
-/// What both processes of an agent of this program have in memory, at rest and after work, in KiB: what is no file (pages of a
-/// program that was just built count as written to, until the system has put them on the disk)
-/// and all, in which a page of the program counts by halves where both have it.
+/// What both processes of an agent of this program have in memory, at rest and after work, in KiB: what is no file, and all,
+/// in which pages of the program count once. From `/proc/ID/status`: nobody may read more of these processes.
 async fn used(program: &Path) -> [(u64, u64); 2] {
     let stage = Stage::with(&Setup { program, ..Setup::default() });
     stage.run("true").await;

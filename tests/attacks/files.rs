@@ -2,7 +2,7 @@
 
 use crate::{
     agent::{Answer, Tokens},
-    pod::Pod,
+    pod::{Pod, failure, refused},
     stage::Stage,
 };
 use futures::future::join_all;
@@ -90,14 +90,15 @@ impl Scene {
             ("remove_path", json!({"path": path, "recursive": true})),
         ];
         for (tool, arguments) in calls {
-            let refused = self.tool(tool, arguments).await.expect_err(tool);
-            assert!(refused.contains(why) && refused.contains("run_command"), "{tool} {path}: {refused}");
+            let said = self.tool(tool, arguments).await.unwrap_err();
+            assert!(said.contains(why) && said.contains("run_command"), "{tool} {path}: {said}");
         }
     }
 
     async fn end(self) {
         self.finds_what_is_there().await;
-        timeout(LONG, self.stage.stop()).await.expect("nothing keeps the server from ending");
+        // Nothing keeps the server from ending.
+        timeout(LONG, self.stage.stop()).await.unwrap();
     }
 }
 
@@ -352,12 +353,12 @@ async fn the_agents_binary_is_replaced() {
     symlink("../run", pod.home().join("link")).unwrap();
     for path in [binary.clone(), "../run/portcullis".to_owned(), "link/portcullis".to_owned()] {
         let writing = WriteFile { path: path.clone(), content: "#!/bin/sh\n".to_owned(), ..WriteFile::default() };
-        pod.refused(pod.client.write_file(&writing).await, AGENT);
+        refused(pod.client.write_file(&writing).await, AGENT);
         let moving = MovePath { from: "mine".to_owned(), to: path.clone(), overwrite: true };
-        pod.refused(pod.client.move_path(&moving).await, AGENT);
+        refused(pod.client.move_path(&moving).await, AGENT);
         let moving = MovePath { from: path.clone(), to: "taken".to_owned(), overwrite: true };
-        pod.refused(pod.client.move_path(&moving).await, AGENT);
-        pod.refused(pod.client.remove_path(&RemovePath { path, recursive: true }).await, AGENT);
+        refused(pod.client.move_path(&moving).await, AGENT);
+        refused(pod.client.remove_path(&RemovePath { path, recursive: true }).await, AGENT);
     }
     assert_eq!(fs::metadata(pod.run().join("portcullis")).unwrap().len(), before);
     assert!(pod.client.hello().await.is_ok());
@@ -371,13 +372,13 @@ async fn the_agents_socket_is_replaced() {
     let pod = Pod::start().await;
     for path in ["run/agent.sock", "run/other.sock", "run/new/folder"] {
         let writing = WriteFile { path: pod.path(path), ..WriteFile::default() };
-        pod.refused(pod.client.write_file(&writing).await, AGENT);
+        refused(pod.client.write_file(&writing).await, AGENT);
     }
     for path in ["run/agent.sock", "run"] {
         let removing = RemovePath { path: pod.path(path), recursive: true };
-        pod.refused(pod.client.remove_path(&removing).await, AGENT);
+        refused(pod.client.remove_path(&removing).await, AGENT);
         let moving = MovePath { from: pod.path(path), to: "taken".to_owned(), overwrite: false };
-        pod.refused(pod.client.move_path(&moving).await, AGENT);
+        refused(pod.client.move_path(&moving).await, AGENT);
     }
     let around = RemovePath { path: pod.path(""), recursive: true };
     assert!(pod.client.remove_path(&around).await.is_err());
@@ -395,10 +396,10 @@ async fn the_output_of_commands() {
     assert_eq!(pod.client.read_file(&read).await.unwrap().size, 100_000);
     let list = ListFiles { path: Some(pod.path("run/output")), depth: None };
     assert_eq!(pod.client.list_files(&list).await.unwrap().entries.len(), 1);
-    pod.refused(pod.client.write_file(&WriteFile { path: output.clone(), ..WriteFile::default() }).await, AGENT);
+    refused(pod.client.write_file(&WriteFile { path: output.clone(), ..WriteFile::default() }).await, AGENT);
     let edit = EditFile { path: output.clone(), old_text: "x".to_owned(), new_text: "y".to_owned(), replace_all: true };
-    pod.refused(pod.client.edit_file(&edit).await, AGENT);
-    pod.refused(pod.client.remove_path(&RemovePath { path: output, recursive: false }).await, AGENT);
+    refused(pod.client.edit_file(&edit).await, AGENT);
+    refused(pod.client.remove_path(&RemovePath { path: output, recursive: false }).await, AGENT);
     pod.stop().await;
 }
 
@@ -410,14 +411,14 @@ async fn secrets_in_the_agents_environment() {
     assert_eq!(pod.run_line("echo $TEMPLATE_SECRET").await.stdout, format!("{}\n", Pod::SECRET));
     for path in ["/proc/self/environ", "/proc/1/environ", "/proc/thread-self/environ"] {
         let read = ReadFile { path: path.to_owned(), ..ReadFile::default() };
-        pod.refused(pod.client.read_file(&read).await, KERNEL);
+        refused(pod.client.read_file(&read).await, KERNEL);
     }
     let search = SearchFiles {
         pattern: "TEMPLATE_SECRET".to_owned(),
         path: Some("/proc/self".to_owned()),
         ..SearchFiles::default()
     };
-    pod.refused(pod.client.search_files(&search).await, KERNEL);
+    refused(pod.client.search_files(&search).await, KERNEL);
     let processes = pod.processes();
     assert_eq!(processes.len(), 2, "{processes:?}");
     for id in processes {
@@ -454,7 +455,7 @@ async fn what_is_there_is_not_told() {
     let mut said = Vec::new();
     for path in ["/proc/1/environ", "/proc/4194304/environ", "/sys/none", "/dev/none"] {
         let read = ReadFile { path: path.to_owned(), ..ReadFile::default() };
-        let failure = pod.failure(pod.client.read_file(&read).await);
+        let failure = failure(pod.client.read_file(&read).await);
         assert_eq!(failure.kind, FailureKind::Denied, "{failure}");
         said.push(failure.message.replace(path, ""));
     }

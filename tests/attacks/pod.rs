@@ -113,20 +113,6 @@ impl Pod {
         [first].into_iter().chain(ids.filter(is_service)).collect()
     }
 
-    #[track_caller]
-    pub fn failure<A: std::fmt::Debug>(&self, result: Result<A, AgentError>) -> Failure {
-        match result {
-            Err(AgentError::Failed(failure)) => failure,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[track_caller]
-    pub fn refused<A: std::fmt::Debug>(&self, result: Result<A, AgentError>, why: &str) {
-        let failure = self.failure(result);
-        assert!(failure.message.contains(why) && failure.message.contains("run_command"), "{failure}");
-    }
-
     pub async fn stop(mut self) {
         nix::sys::signal::kill(
             nix::unistd::Pid::from_raw(self.init.id().unwrap().cast_signed()),
@@ -134,8 +120,24 @@ impl Pod {
         )
         .unwrap();
         let ended = tokio::time::timeout(Duration::from_mins(1), self.init.wait()).await;
-        assert!(ended.expect("it ends").unwrap().success());
+        assert!(ended.unwrap().unwrap().success());
     }
+}
+
+/// What the agent said when it refused something.
+#[track_caller]
+pub fn failure<A: std::fmt::Debug>(result: Result<A, AgentError>) -> Failure {
+    match result {
+        Err(AgentError::Failed(failure)) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The refusal names the reason, and what to use instead.
+#[track_caller]
+pub fn refused<A: std::fmt::Debug>(result: Result<A, AgentError>, why: &str) {
+    let failure = failure(result);
+    assert!(failure.message.contains(why) && failure.message.contains("run_command"), "{failure}");
 }
 
 fn is_root() -> bool {

@@ -47,7 +47,8 @@ pub(super) fn search_until(tree: &Tree, request: &SearchFiles, deadline: &Deadli
     let root = tree.follow(request.path.as_deref().unwrap_or("."), Access::Look)?;
     let failed = |error| fail::io("search", &root.path, &error);
     let is_folder = kind(&root.stat().map_err(failed)?) == FileType::Directory;
-    let mut search = Search { matcher, searcher: searcher(longest_line), limit, deadline, results: SearchResults::default() };
+    let mut search =
+        Search { matcher, searcher: searcher(longest_line), limit, deadline, results: SearchResults::default() };
     if !is_folder {
         must_be_file(&root.path, kind(&root.stat().map_err(failed)?))?;
         let name = Path::new(root.path.file_name().unwrap_or_default());

@@ -27,7 +27,6 @@ fn reading(home: &Home, path: &str) -> Result<String, Failure> {
 
 /// What each tool says to a path, by its name.
 fn all_tools(home: &Home, path: &str) -> Vec<(&'static str, Result<String, Failure>)> {
-    let said = |result: Result<String, Failure>| result;
     let path = || path.to_owned();
     let editing = EditFile { path: path(), old_text: "a".to_owned(), new_text: "b".to_owned(), replace_all: true };
     let into = MovePath { from: "mine".to_owned(), to: path(), overwrite: true };
@@ -35,10 +34,7 @@ fn all_tools(home: &Home, path: &str) -> Vec<(&'static str, Result<String, Failu
     let searching = SearchFiles { pattern: ".".to_owned(), path: Some(path()), ..SearchFiles::default() };
     vec![
         ("read", reading(home, &path())),
-        (
-            "list",
-            said(list(&home.tree, &ListFiles { path: Some(path()), depth: None }).map(|list| format!("{list:?}"))),
-        ),
+        ("list", list(&home.tree, &ListFiles { path: Some(path()), depth: None }).map(|list| format!("{list:?}"))),
         ("search", search(&home.tree, &searching).map(|found| format!("{found:?}"))),
         (
             "write",
