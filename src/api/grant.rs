@@ -113,7 +113,7 @@ pub enum RevocationReason {
     CodeReplayed,
     /// An old refresh token was presented again: somebody else may have it (RFC 9700 §4.14.2).
     RefreshTokenReplayed,
-    /// The user connected the client again, more often than one user may: this was the oldest of its grants.
+    /// The user has more grants with this client than allowed: this was the oldest.
     Superseded,
 }
 

@@ -273,7 +273,7 @@ impl Door {
         request: &mut Request,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
-        // A signature that is wrong costs more than all else that is done for a refusal.
+        // Verifying a wrong signature costs six times as much as the rest of a refusal.
         if let Err(problem) = self.limiters.check_address(known(from.address))
             && !self.authorization().remembers(request.headers(), self.clock.now())
         {
