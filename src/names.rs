@@ -25,13 +25,17 @@ const CLAIMS: [&str; 8] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misleading {
     /// Invisible characters.
-    #[error("must not have control characters, invisible characters or characters that change the direction of the text")]
+    #[error(
+        "must not have control characters, invisible characters or characters that change the direction of the text"
+    )]
     Invisible,
     /// Stacked combining marks.
     #[error("must not have more than {MAX_MARKS} combining marks on one letter")]
     Marks,
     /// Symbols that imitate a verification.
-    #[error("must not have symbols such as check marks, locks, shields, badges, stars or frames: they imitate a verification")]
+    #[error(
+        "must not have symbols such as check marks, locks, shields, badges, stars or frames: they imitate a verification"
+    )]
     Symbols,
     /// Confusable letters.
     #[error("must not mix scripts in one word, or imitate Latin letters by those of another script")]
@@ -217,7 +221,11 @@ mod tests {
             assert_eq!(cleaned(name, MOST), Some(normal), "{name}");
         }
         assert_eq!(check("  Visual \t Studio\n Code ", MOST), Ok(Some("Visual Studio Code".to_owned())));
-        assert_eq!(check("Ｃｌａｕｄｅ", MOST), Ok(Some("Claude".to_owned())), "what only looks wide is written plainly");
+        assert_eq!(
+            check("Ｃｌａｕｄｅ", MOST),
+            Ok(Some("Claude".to_owned())),
+            "what only looks wide is written plainly"
+        );
         assert_eq!(check("", MOST), Ok(None));
         assert_eq!(check("\u{fe0f}\u{200d} ", MOST), Ok(None));
     }
@@ -283,7 +291,9 @@ mod tests {
         for claim in CLAIMS.iter().filter(|claim| **claim != "verified") {
             assert!(said.contains(&folded(claim)), "{claim} is not on the page; change it there and here together");
         }
-        for line in ["Set up by your platform team.", "Registered itself; nobody checked it", "Describes itself at claude.ai"] {
+        for line in
+            ["Set up by your platform team.", "Registered itself; nobody checked it", "Describes itself at claude.ai"]
+        {
             assert_eq!(check(line, MOST), Err(Misleading::Claim), "{line}");
         }
     }

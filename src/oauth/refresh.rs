@@ -233,7 +233,11 @@ impl RefreshTokens {
             return Decision::Invalid(Invalid::Ended);
         }
         if presented.is(state) {
-            return if now >= self.idle_at(state) { Decision::Invalid(Invalid::Idle) } else { self.rotate(presented, grant) };
+            return if now >= self.idle_at(state) {
+                Decision::Invalid(Invalid::Idle)
+            } else {
+                self.rotate(presented, grant)
+            };
         }
         // It was issued for this grant, and is not the newest that the grant knows of.
         if presented.generation > state.generation {

@@ -99,9 +99,7 @@ const fn why(revoked: Option<RevocationReason>) -> &'static str {
         None => "has run out of time.",
         Some(RevocationReason::ByUser) => "– you took its access back.",
         Some(RevocationReason::ByClient) => "signed itself out.",
-        Some(RevocationReason::Superseded) => {
-            "was connected more than 20 times; this was its oldest connection."
-        }
+        Some(RevocationReason::Superseded) => "was connected more than 20 times; this was its oldest connection.",
         Some(RevocationReason::CodeReplayed | RevocationReason::RefreshTokenReplayed) => {
             "was cut off: a credential of it was used twice, so somebody else may have had it. Connect it again if you trust it."
         }

@@ -108,7 +108,11 @@ mod tests {
         assert_eq!(room(&each[..19], &[], "new", 20, 60), ids(&[]));
         assert_eq!(room(&each, &[], "new", 20, 60), ids(&["c00"]));
         assert_eq!(room(&each, &["c00", "c02"], "new", 20, 60), ids(&["c01"]), "one with a grant stays");
-        assert_eq!(room(&each, &[], "new", 20, 10), Err(NoRoom::Full), "users of the last ten minutes may be signing in");
+        assert_eq!(
+            room(&each, &[], "new", 20, 10),
+            Err(NoRoom::Full),
+            "users of the last ten minutes may be signing in"
+        );
         assert_eq!(room(&each, &[], "new", 20, 11), ids(&["c00"]));
         let all: Vec<&str> = each.iter().map(|held| held.client_id.as_str()).collect();
         assert_eq!(room(&each, &all, "new", 20, 60), Err(NoRoom::Full));
@@ -134,7 +138,11 @@ mod tests {
         assert_eq!(room(&now, &[], "new", 100, 0), ids(&["c00"]), "at once");
         assert_eq!(room(&now, &[], "n3", 100, 0), Err(NoRoom::Share(10)));
         let after: Vec<Held> = now[1..].iter().cloned().chain([held("honest", 0, "new")]).collect();
-        assert_eq!(room(&after, &[], "n0", 100, 1), ids(&["c10"]), "they delete each other's and not the honest client");
+        assert_eq!(
+            room(&after, &[], "n0", 100, 1),
+            ids(&["c10"]),
+            "they delete each other's and not the honest client"
+        );
     }
 
     proptest! {

@@ -148,7 +148,11 @@ impl AuthorizationServer {
                 }
                 .emit(),
                 Err(error) => {
-                    tracing::warn!(grant = grant.name, error = chain(&error), "a grant beyond the limit could not be revoked");
+                    tracing::warn!(
+                        grant = grant.name,
+                        error = chain(&error),
+                        "a grant beyond the limit could not be revoked"
+                    );
                 }
             }
         }
