@@ -1,5 +1,4 @@
-//! Names that people and programs chose, and that others are shown: made plain, and held against the imitations of
-//! UTS #39 (Unicode Security Mechanisms) and UTR #36.
+//! Sanitizes names that people and clients chose, and detects names that imitate others (UTS #39, UTR #36).
 
 use unicode_normalization::{UnicodeNormalization as _, char::canonical_combining_class};
 use unicode_security::{RestrictionLevel, RestrictionLevelDetection as _, skeleton};
@@ -10,7 +9,7 @@ const MAX_MARKS: usize = 2;
 /// Longer texts are cut before they are looked at: what follows is linear in them.
 const MAX_BYTES: usize = 4 << 10;
 
-/// What the consent page says about clients, and only it may. A test holds this list against the page.
+/// Phrases by which the consent page describes clients. A test compares this list with the page.
 const CLAIMS: [&str; 8] = [
     "set up by your",
     "platform team",
@@ -25,25 +24,29 @@ const CLAIMS: [&str; 8] = [
 /// Why a name misleads. The messages follow the name of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misleading {
-    /// Characters that are not seen.
-    #[error("must not have control characters, invisible characters or characters that change the direction of the text")]
+    /// Invisible characters.
+    #[error(
+        "must not have control characters, invisible characters or characters that change the direction of the text"
+    )]
     Invisible,
-    /// Marks that cover what is around them.
+    /// Stacked combining marks.
     #[error("must not have more than {MAX_MARKS} combining marks on one letter")]
     Marks,
-    /// Symbols that look like those of a page.
-    #[error("must not have symbols such as check marks, locks, shields, badges, stars or frames: they imitate a verification")]
+    /// Symbols that imitate a verification.
+    #[error(
+        "must not have symbols such as check marks, locks, shields, badges, stars or frames: they imitate a verification"
+    )]
     Symbols,
-    /// Letters that look like others.
+    /// Confusable letters.
     #[error("must not mix scripts in one word, or imitate Latin letters by those of another script")]
     Scripts,
-    /// Words of the consent page.
-    #[error("must not say what only the consent page says of clients, such as that somebody verified it")]
+    /// Claims of the consent page.
+    #[error("must not use the words by which the consent page says who set up or verified a client")]
     Claim,
 }
 
-/// One line without anything unseen, with at most [`MAX_MARKS`] marks on a letter and at most `most` characters as people
-/// count them; what is longer ends with `…`.
+/// One line without invisible characters, with at most [`MAX_MARKS`] marks per letter and `most` grapheme clusters. Longer
+/// text is truncated and ends with `…`.
 #[must_use]
 pub fn plain(text: &str, most: usize) -> String {
     let text = bounded(text);
@@ -81,20 +84,19 @@ pub fn check(name: &str, most: usize) -> Result<Option<String>, Misleading> {
     Ok((!name.is_empty()).then(|| name.to_owned()))
 }
 
-/// The same, made good where that is possible, without the characters that mislead. `None` if it misleads as a
-/// whole, or nothing is left.
+/// Like [`check`], but removes misleading characters. `None` if the rest is still misleading or empty.
 #[must_use]
 pub fn cleaned(name: &str, most: usize) -> Option<String> {
     let name: String = seen(bounded(name)).nfkc().filter(|&char| !imitates(char)).collect();
     check(&with_few_marks(&one_line(&name)), most).ok().flatten()
 }
 
-/// As much of a text as may be looked at.
+/// The text up to [`MAX_BYTES`].
 fn bounded(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_BYTES)).unwrap_or_default()
 }
 
-/// The characters that are seen, with line breaks and tabs as spaces.
+/// The visible characters, with spaces for all whitespace.
 fn seen(text: &str) -> impl Iterator<Item = char> {
     text.chars().map(|char| if char.is_whitespace() { ' ' } else { char }).filter(|&char| !unseen(char) && !joins(char))
 }
@@ -103,7 +105,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// As many whole characters as fit: `most`, and as many code points, which is how an `OAuthClient` counts.
+/// The longest prefix of whole grapheme clusters with at most `most` code points, the limit of an `OAuthClient`'s name.
 fn fit(name: &str, most: usize) -> &str {
     let mut points = 0;
     let fitting = name.grapheme_indices(true).take(most).take_while(|(_, cluster)| {
@@ -130,7 +132,7 @@ fn is_mark(char: char) -> bool {
         || matches!(char, '\u{488}' | '\u{489}' | '\u{1abe}' | '\u{20dd}'..='\u{20e0}' | '\u{20e2}'..='\u{20e4}' | '\u{a670}'..='\u{a672}')
 }
 
-/// Joiners and selectors of emoji, Persian and Indic scripts. They are left out without a word.
+/// Joiners and variation selectors of emoji, Persian and Indic scripts. They are removed silently.
 fn joins(char: char) -> bool {
     matches!(char, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
@@ -219,7 +221,11 @@ mod tests {
             assert_eq!(cleaned(name, MOST), Some(normal), "{name}");
         }
         assert_eq!(check("  Visual \t Studio\n Code ", MOST), Ok(Some("Visual Studio Code".to_owned())));
-        assert_eq!(check("Ｃｌａｕｄｅ", MOST), Ok(Some("Claude".to_owned())), "what only looks wide is written plainly");
+        assert_eq!(
+            check("Ｃｌａｕｄｅ", MOST),
+            Ok(Some("Claude".to_owned())),
+            "what only looks wide is written plainly"
+        );
         assert_eq!(check("", MOST), Ok(None));
         assert_eq!(check("\u{fe0f}\u{200d} ", MOST), Ok(None));
     }
@@ -285,7 +291,9 @@ mod tests {
         for claim in CLAIMS.iter().filter(|claim| **claim != "verified") {
             assert!(said.contains(&folded(claim)), "{claim} is not on the page; change it there and here together");
         }
-        for line in ["Set up by your platform team.", "Registered itself; nobody checked it", "Describes itself at claude.ai"] {
+        for line in
+            ["Set up by your platform team.", "Registered itself; nobody checked it", "Describes itself at claude.ai"]
+        {
             assert_eq!(check(line, MOST), Err(Misleading::Claim), "{line}");
         }
     }

@@ -168,7 +168,7 @@ pub enum RevocationReason {
     UserDisabled,
     /// An `OAuthUser` ended what its user began before a time.
     UserEnded,
-    /// The user connected the client again, more often than one user may: this was the oldest of its grants.
+    /// The user has more grants with this client than allowed: this was the oldest.
     Superseded,
     /// The user's password changed.
     PasswordChanged,

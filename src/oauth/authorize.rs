@@ -111,7 +111,7 @@ pub enum ApproveError {
     /// More is allowed than was on the page.
     #[error("more was allowed than was asked for; begin again at the agent")]
     Beyond,
-    /// The agent has what came of this page. Another code would look stolen, and end it.
+    /// A code of this page was redeemed. Redeeming another one would revoke the grant.
     #[error("this request was answered already; begin again at the agent")]
     Answered,
     /// The code could not be made.

@@ -85,9 +85,7 @@ impl AuthorizationServer {
             Credentials::Secret { secret, .. } if verifier.verifies(secret, now) => Ok(()),
             Credentials::Id(_) if verifier.client_type == ClientType::Public => Ok(()),
             Credentials::Id(_) if known.is_some() => Err(OAuthError::NoSecret),
-            Credentials::Assertion { assertion, .. } if known.is_some() => {
-                self.prove(assertion, verifier, now).await
-            }
+            Credentials::Assertion { assertion, .. } if known.is_some() => self.prove(assertion, verifier, now).await,
             _ => Err(OAuthError::WrongCredentials),
         };
         if let Err(OAuthError::Unavailable) = proof {

@@ -19,8 +19,8 @@ use std::{collections::BTreeSet, fmt};
 /// How long a client has to redeem one.
 pub const LIFETIME: SignedDuration = SignedDuration::from_secs(60);
 
-/// One showing of the consent page. All codes that come of it stand for the same grant. A user whose browser lost the
-/// answer can submit the page again: until a code of it was redeemed, each submission makes a code.
+/// Identifies one rendering of the consent page. All codes from one page lead to the same grant. A user whose browser lost the
+/// response can submit the page again: until one of its codes is redeemed, each submission returns a code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ConsentTicket(String);

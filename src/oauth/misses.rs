@@ -1,5 +1,5 @@
-//! Names that the store was asked for and does not have. A name of a grant or a registration is given out only after the
-//! object was created, and never used again, so what is not there does not come later.
+//! Negative cache of grant and registration names. A name is issued only after its object was created and is never reused, so
+//! a missing object does not appear later.
 
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -7,9 +7,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// How long a name is remembered. An object that a restore from backup brings back is found in memory, which is asked first.
+/// How long a name is cached. An object that is restored from a backup is found in memory, which is read first.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(10);
-/// How many. Only names with a genuine MAC get here, so it takes somebody who has that many to fill it.
+/// Maximum number of names. Only names with a valid MAC are cached, so a client needs that many genuine ones to fill it.
 const CAPACITY: usize = 4096;
 
 /// The names.

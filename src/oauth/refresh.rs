@@ -5,11 +5,11 @@
 //! before under a key of the servers, so that a client that lost an answer and tries again gets the very same token,
 //! from whichever server. A token without a genuine MAC is not read at all: a guess costs no look at the store and ends
 //! no grant, and an `OAuthGrant` written by hand, with a hash of its author's choice, issues nothing. An old token that is
-//! genuine shows that somebody has a copy. A grant holds the generation and the hash of the newest only.
+//! genuine shows that there is a copy. A grant holds the generation and the hash of the newest only.
 //!
-//! One half of the MAC is of the token alone. The other binds it to client and user: nobody can make another user's grant by
-//! writing an `OAuthGrant` of the name of their own. Tokens of the form `prt1`, of older servers, have no such half. They
-//! count until they are rotated.
+//! The first half of the MAC covers the token. The second half binds the token to its client and user: an `OAuthGrant` that is
+//! written by hand for another user, with the name and hash of an existing grant, issues nothing. Tokens of older servers
+//! (`prt1`) are not bound. They are accepted while their key is kept; the next token is bound.
 //!
 //! The keys are kept for as long as a grant lasts (`plan::keys`), so the rotation of keys ends no token.
 
@@ -60,7 +60,7 @@ pub struct Presented {
     hash: String,
     /// All but the MAC.
     message: String,
-    /// What binds it to its client and user; `None` for one of an older server.
+    /// The half of the MAC that binds it to client and user; `None` for a token of an older server.
     bound: Option<[u8; HALF]>,
 }
 
@@ -233,7 +233,11 @@ impl RefreshTokens {
             return Decision::Invalid(Invalid::Ended);
         }
         if presented.is(state) {
-            return if now >= self.idle_at(state) { Decision::Invalid(Invalid::Idle) } else { self.rotate(presented, grant) };
+            return if now >= self.idle_at(state) {
+                Decision::Invalid(Invalid::Idle)
+            } else {
+                self.rotate(presented, grant)
+            };
         }
         // It was issued for this grant, and is not the newest that the grant knows of.
         if presented.generation > state.generation {

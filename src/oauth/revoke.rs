@@ -1,7 +1,12 @@
 //! `POST /revoke`: a client gives back what a user allowed it (RFC 7009). A refresh token and an access token stand for
 //! the grant behind them, so either ends it, and all of its tokens with it.
 
-use super::{AuthorizationServer, error::OAuthError, grant::{Grant, Known}, token::form};
+use super::{
+    AuthorizationServer,
+    error::OAuthError,
+    grant::{Grant, Known},
+    token::form,
+};
 use crate::{
     api::grant::RevocationReason,
     audit::{Event, RequestContext},

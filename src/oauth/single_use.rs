@@ -1,7 +1,7 @@
-//! What may be presented once: the assertions by which clients prove themselves (RFC 7523 §3).
+//! Credentials that are valid once: the assertions by which clients authenticate (RFC 7523 §3).
 //!
-//! A server's own memory cannot tell: the same assertion may come to another server, or after a restart. The store decides,
-//! by creating the name of a mark once.
+//! The memory of one server is not enough: the same assertion can be presented to another server, or after a restart. The
+//! store creates a mark of a name only once, which decides.
 
 use super::grant::GrantsError;
 use async_trait::async_trait;
@@ -9,19 +9,19 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Debug;
 
-/// A mark that something was presented.
+/// Records that a credential was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Its name: what was presented cannot be derived from it.
+    /// Its name, from which the credential cannot be derived.
     pub name: String,
     /// The client that presented it.
     pub client_id: String,
-    /// From then on the thing itself counts no longer, and the mark may be deleted.
+    /// When the credential expires, and the mark can be deleted.
     pub until: Timestamp,
 }
 
 impl Mark {
-    /// That `client_id` presented the assertion with this `jti` to this issuer.
+    /// For the assertion with this `jti` that `client_id` presented to this issuer.
     #[must_use]
     pub fn assertion(issuer: &str, client_id: &str, jti: &str, until: Timestamp) -> Self {
         let mut hash = Sha256::new();

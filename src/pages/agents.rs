@@ -110,9 +110,7 @@ const fn why(revoked: Option<RevocationReason>) -> &'static str {
         Some(RevocationReason::ByClient) => "signed itself out.",
         Some(RevocationReason::UserDisabled) => "ended when an administrator disabled your account.",
         Some(RevocationReason::UserEnded) => "ended when an administrator ended your access. Connect it again if you need it.",
-        Some(RevocationReason::Superseded) => {
-            "was connected more often than it may be at one time; this was its oldest connection."
-        }
+        Some(RevocationReason::Superseded) => "was connected more than 20 times; this was its oldest connection.",
         Some(RevocationReason::PasswordChanged) => "was cut off: your password changed. Connect it again.",
         Some(RevocationReason::NotAllowed) => "was cut off: you may no longer use this endpoint.",
         Some(RevocationReason::CodeReplayed | RevocationReason::RefreshTokenReplayed) => {

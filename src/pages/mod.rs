@@ -275,8 +275,7 @@ fn see_other(location: &str) -> Result<Response, Trouble> {
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
 }
 
-/// Refuses what pages of other sites send, before anything of it is looked at. An agent's page may send people to
-/// `/authorize` by a form.
+/// Refuses forms of other sites before their content is read. Agents' pages may post to `/authorize`.
 async fn own_forms(State(pages): State<Arc<Pages>>, request: Request, next: Next) -> Response {
     let origin = pages.url.origin();
     let from_agents = request.uri().path().strip_prefix(pages.base()) == Some(paths::AUTHORIZE);

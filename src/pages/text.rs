@@ -34,8 +34,7 @@ pub const fn scope(scope: Scope) -> ScopeWords {
     ScopeWords { title, detail }
 }
 
-/// A name that somebody else chose, as one short line without what could disguise it (see [`names`]). `otherwise` where
-/// nothing is left.
+/// A name from outside, sanitized for display (see [`names`]). `otherwise` if nothing is left.
 pub fn name(text: &str, otherwise: &str) -> String {
     let plain = names::plain(text, MAX_NAME);
     if plain.is_empty() { otherwise.to_owned() } else { plain }

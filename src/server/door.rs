@@ -313,7 +313,7 @@ impl Door {
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
         let begun = tokio::time::Instant::now();
-        // A signature that is wrong costs more than all else that is done for a refusal.
+        // Verifying a wrong signature costs six times as much as the rest of a refusal.
         if let Err(problem) = self.limiters.check_address(known(from.address))
             && !self.authorization().remembers(request.headers(), self.clock.now())
         {

@@ -1,5 +1,5 @@
-//! Addresses that have used up their rate, and for how long. A request can be refused by its address before a signature is
-//! verified for it, without being counted: many who have a good token may come from one address.
+//! Addresses that have used up their rate, with the time until they have a token again. A request can be refused by its
+//! address before a signature is verified, without being counted: many clients with valid tokens can share one address.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How many are remembered. Of one that is not, signatures are verified before it is refused.
+/// Maximum number of addresses. For other addresses signatures are verified before a request is refused.
 const CAPACITY: usize = 1 << 14;
 
 /// The addresses.
@@ -17,7 +17,7 @@ const CAPACITY: usize = 1 << 14;
 pub struct Exhausted(RwLock<HashMap<IpAddr, Instant>>);
 
 impl Exhausted {
-    /// The rate of this address has nothing left for so long.
+    /// Records that the rate of `address` is used up for `wait`.
     pub fn note(&self, address: IpAddr, wait: Duration, now: Instant) {
         let mut addresses = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if addresses.len() >= CAPACITY {
@@ -28,13 +28,13 @@ impl Exhausted {
         }
     }
 
-    /// How long it is until the rate of this address has something left, if it has nothing.
+    /// The time until the rate of `address` allows a request, if it allows none now.
     pub fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let until = *self.0.read().unwrap_or_else(PoisonError::into_inner).get(&address)?;
         until.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
 
-    /// Forgets those whose time is over.
+    /// Removes expired entries.
     pub fn tidy(&self, now: Instant) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, until| now < *until);
     }

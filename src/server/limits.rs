@@ -170,7 +170,9 @@ impl Limiters {
 
     /// Refuses if the rate of this address has nothing left. Counts nothing.
     pub fn check_address(&self, address: IpAddr) -> Result<(), Problem> {
-        self.exhausted.wait(network(address), Instant::now()).map_or(Ok(()), |wait| Err(self.too_many("this address", wait)))
+        self.exhausted
+            .wait(network(address), Instant::now())
+            .map_or(Ok(()), |wait| Err(self.too_many("this address", wait)))
     }
 
     /// Counts a client that registers itself from this address.

@@ -24,14 +24,14 @@ async fn staged() -> Stage {
 
 fn assertion(stage: &Stage, jti: &str, change: impl FnOnce(&mut Value)) -> String {
     let now = start_of_time().as_second();
-    let mut claims = json!({"iss": "signer", "sub": "signer", "aud": stage.origin, "iat": now, "exp": now + 300, "jti": jti});
+    let mut claims =
+        json!({"iss": "signer", "sub": "signer", "aud": stage.origin, "iat": now, "exp": now + 300, "jti": jti});
     change(&mut claims);
     Parts { header: json!({"alg": "ES256", "kid": "1"}), claims }.signed(&other_key())
 }
 
 async fn present(stage: &Stage, replica: usize, assertion: &str) -> Answer {
-    let form =
-        [("grant_type", "client_credentials"), ("client_assertion_type", TYPE), ("client_assertion", assertion)];
+    let form = [("grant_type", "client_credentials"), ("client_assertion_type", TYPE), ("client_assertion", assertion)];
     stage.send(stage.form(replica, "/token", &form)).await
 }
 

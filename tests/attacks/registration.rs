@@ -126,7 +126,8 @@ async fn a_name_that_misleads() {
         assert_eq!((answer.status.as_u16(), answer.error().as_str()), (400, "invalid_client_metadata"), "{name}");
         assert!(answer.text.contains(why), "{name}: {}", answer.text);
     }
-    for (index, name) in ["Claude Code", "日本語の助手", "Русский помощник", "Клод"].into_iter().enumerate() {
+    for (index, name) in ["Claude Code", "日本語の助手", "Русский помощник", "Клод"].into_iter().enumerate()
+    {
         let answer = register(&stage, 100 + index, &metadata(&json!({"client_name": name}))).await;
         assert_eq!((answer.status.as_u16(), &answer.json()["client_name"]), (201, &json!(name)));
     }

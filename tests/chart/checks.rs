@@ -107,12 +107,15 @@ impl Checks<'_> {
 
     /// Notes that an assertion was used.
     fn mark(&self, account: &str) -> Result<(), String> {
-        self.create(account, &json!({
-            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "portcullis-assertion-checked"},
-            "involvedObject": {"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint", "name": "agents",
-                "namespace": self.stage.namespace},
-            "reason": "AssertionUsed", "type": "Normal",
-        }))
+        self.create(
+            account,
+            &json!({
+                "apiVersion": "v1", "kind": "Event", "metadata": {"name": "portcullis-assertion-checked"},
+                "involvedObject": {"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint", "name": "agents",
+                    "namespace": self.stage.namespace},
+                "reason": "AssertionUsed", "type": "Normal",
+            }),
+        )
     }
 
     /// Deletes a client.

@@ -107,7 +107,9 @@ pub enum AssertionError {
     #[error("the client's keys cannot be used: {0}")]
     KeySet(String),
     /// Too many are remembered.
-    #[error("too many assertions were used in the last minutes; use access tokens until they expire, and try again shortly")]
+    #[error(
+        "too many assertions were used in the last minutes; use access tokens until they expire, and try again shortly"
+    )]
     Busy,
 }
 

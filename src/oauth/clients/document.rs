@@ -159,7 +159,12 @@ impl Document {
         if !grants.contains(&Grant::AuthorizationCode) {
             return Err("its grant_types must have authorization_code".to_owned());
         }
-        Ok(Self { name: raw.client_name.as_deref().and_then(|name| names::cleaned(name, MAX_NAME)), redirect_uris, grants, keys })
+        Ok(Self {
+            name: raw.client_name.as_deref().and_then(|name| names::cleaned(name, MAX_NAME)),
+            redirect_uris,
+            grants,
+            keys,
+        })
     }
 }
 

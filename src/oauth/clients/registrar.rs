@@ -1,5 +1,4 @@
-//! What a registration carries that only an endpoint's servers can make: an id that no other can make up, and a hash of the
-//! network that it came from.
+//! Ids of registered clients, which carry a MAC, and keyed hashes of the networks that registrations come from.
 
 use crate::{
     config::{KeyError, SigningKeys, hex},
@@ -45,8 +44,8 @@ impl Registrar {
         format!("{ID_PREFIX}{random}{mac}")
     }
 
-    /// Whether an id was made here. One of an older version, or of a key that is gone, was not as far as this can tell: it
-    /// counts as long as its registration is in memory.
+    /// Whether an id has a valid MAC. Ids of older versions and of deleted keys have none: they are valid as long as their
+    /// registration is in memory.
     #[must_use]
     pub fn made(&self, id: &str) -> bool {
         let Some((random, mac)) = id.strip_prefix(ID_PREFIX).and_then(|digits| digits.split_at_checked(HALF)) else {
@@ -56,8 +55,8 @@ impl Registrar {
             && self.keys.iter().any(|key| bool::from(key.mac(random).as_bytes().ct_eq(mac.as_bytes())))
     }
 
-    /// The hashes of a network, which is an address, or of IPv6 the first 64 bits of one. The first is the one to keep; one
-    /// that was kept before the keys were rotated is another of them.
+    /// The hashes of a network (an IPv4 address or an IPv6 /64), one per key. The first is the one to store; the others match
+    /// hashes that were stored before the keys were rotated.
     #[must_use]
     pub fn sources(&self, network: IpAddr) -> Vec<String> {
         let bytes = match network {

@@ -29,7 +29,7 @@ use std::{
 
 /// How large a request may be.
 pub const MAX_BODY: usize = 16 << 10;
-/// How long a registration waits for those before it.
+/// How long a registration waits for earlier ones.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The metadata that count (RFC 7591 §2); others are left out of the answer, which says so.
@@ -75,12 +75,12 @@ pub enum RegistrationError {
         "{0} clients are registered here, the maximum, and each is in use or was registered in the last ten minutes; try again later, or ask an administrator to raise spec.clients.dynamicRegistration.maxClients"
     )]
     Full(u32),
-    /// One network has as many as it may.
+    /// The network has used up its share.
     #[error(
         "this network registered {0} clients in the last ten minutes that no user has approved, a tenth of all places; approve one of them, or try again in ten minutes"
     )]
     Share(usize),
-    /// Others are being registered.
+    /// Too many registrations are in progress.
     #[error("too many clients register at this moment; try again shortly")]
     Busy,
     /// Where they are kept cannot be reached.
@@ -120,9 +120,10 @@ pub struct Applicant<'a> {
 }
 
 impl AuthorizationServer {
-    /// Registers the client that `body` describes, and deletes the registrations that have to go for it.
+    /// Registers the client that `body` describes, and deletes registrations if the maximum is reached.
     ///
-    /// One at a time at each server. Several servers may exceed the maximum, and a network's share, by one each.
+    /// Each server registers one client at a time, so the maximum, and the share of a network, can be exceeded by one per
+    /// server.
     pub async fn register(
         &self,
         body: &[u8],

@@ -1,9 +1,9 @@
-//! Which registrations have to go so that another client may register.
+//! Selects the registrations to delete when a client registers and the maximum is reached.
 //!
-//! Clients keep their id and do not register again, so a registration is deleted only where there is no room otherwise, and
-//! never one that a user has approved. One that is younger than [`UNDERWAY`] may be waiting for its user to sign in. It is
-//! deleted only where its network has several and its whole share: so whoever fills all places from a few networks in a moment
-//! keeps nobody else out.
+//! Clients keep their id and do not register again, so a registration is deleted only when the maximum is reached, and never
+//! if a user has approved the client. A registration younger than [`UNDERWAY`] may belong to a user who is signing in. It is
+//! deleted only if its network has used up its share and has several. So a few networks that register the maximum at once do
+//! not lock other networks out.
 
 use crate::oauth::client::Held;
 use jiff::{SignedDuration, Timestamp};
@@ -12,26 +12,26 @@ use std::collections::HashSet;
 /// How long a user has to approve a client that has just registered.
 pub const UNDERWAY: SignedDuration = SignedDuration::from_mins(10);
 
-/// How many registrations one other deletes. There are more beyond the maximum where servers registered at the same time, or
-/// where the maximum was lowered: later registrations delete those.
+/// Maximum number of deletions per registration. Concurrent servers or a lowered maximum can leave more surplus
+/// registrations; later registrations delete those.
 const AT_ONCE: usize = 8;
 
-/// Why there is no room.
+/// Why a client cannot register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoom {
-    /// There is none for anybody.
+    /// The maximum is reached, and no registration can be deleted.
     Full,
-    /// This network has as many as it may that nobody has approved.
+    /// The network has used up its share, and no registration of it can be deleted.
     Share(usize),
 }
 
-/// The most registrations that no user has approved, from one network.
+/// Maximum number of unapproved registrations per network.
 #[must_use]
 pub fn share(max: u32) -> usize {
     (max as usize / 10).max(1)
 }
 
-/// Whether there is room without a look at who is approved.
+/// Whether a client can register whichever clients are approved.
 #[must_use]
 pub fn is_free(held: &[Held], from: &[String], max: u32) -> bool {
     held.len() < max as usize && held.iter().filter(|held| is_from(held, from)).count() < share(max)
@@ -41,8 +41,8 @@ fn is_from(held: &Held, hashes: &[String]) -> bool {
     held.source.as_ref().is_some_and(|source| hashes.contains(source))
 }
 
-/// Which registrations have to go for one more from the network with the hashes `from`. `approved` are the clients with a
-/// grant that counts.
+/// The registrations to delete for one more from the network with the hashes `from`. `approved` has the clients with an active
+/// grant.
 pub fn make(
     held: &[Held],
     approved: &HashSet<String>,
@@ -93,7 +93,7 @@ mod tests {
         make(held, &approved, &[from.to_owned(), "before the rotation".to_owned()], max, at(minute * 60))
     }
 
-    /// As many as `count`, a minute after each other.
+    /// `count` registrations, one per minute.
     fn many(count: i64, source: impl Fn(i64) -> String) -> Vec<Held> {
         (0..count).map(|index| held(&format!("c{index:02}"), index, &source(index))).collect()
     }
@@ -103,12 +103,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_before_it_is_full_and_then_the_oldest_that_nobody_approved() {
+    fn at_the_maximum_the_oldest_unapproved_registration_is_deleted() {
         let each = many(20, |index| format!("n{index}"));
         assert_eq!(room(&each[..19], &[], "new", 20, 60), ids(&[]));
         assert_eq!(room(&each, &[], "new", 20, 60), ids(&["c00"]));
         assert_eq!(room(&each, &["c00", "c02"], "new", 20, 60), ids(&["c01"]), "one with a grant stays");
-        assert_eq!(room(&each, &[], "new", 20, 10), Err(NoRoom::Full), "users of the last ten minutes may be signing in");
+        assert_eq!(
+            room(&each, &[], "new", 20, 10),
+            Err(NoRoom::Full),
+            "users of the last ten minutes may be signing in"
+        );
         assert_eq!(room(&each, &[], "new", 20, 11), ids(&["c00"]));
         let all: Vec<&str> = each.iter().map(|held| held.client_id.as_str()).collect();
         assert_eq!(room(&each, &all, "new", 20, 60), Err(NoRoom::Full));
@@ -117,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_a_tenth_of_what_nobody_approved() {
+    fn a_network_has_a_tenth_of_the_places_for_unapproved_clients() {
         let two = [held("a", 0, "n"), held("b", 1, "n"), held("c", 0, "m")];
         assert_eq!(room(&two, &[], "n", 20, 5), Err(NoRoom::Share(2)));
         assert_eq!(room(&two, &[], "n", 30, 5), ids(&[]));
@@ -128,13 +132,17 @@ mod tests {
     }
 
     #[test]
-    fn whoever_fills_it_from_a_few_networks_keeps_nobody_out() {
+    fn a_few_networks_cannot_lock_others_out() {
         let ten = many(100, |index| format!("n{}", index / 10));
         let now: Vec<Held> = ten.iter().map(|held| Held { registered_at: at(0), ..held.clone() }).collect();
         assert_eq!(room(&now, &[], "new", 100, 0), ids(&["c00"]), "at once");
         assert_eq!(room(&now, &[], "n3", 100, 0), Err(NoRoom::Share(10)));
         let after: Vec<Held> = now[1..].iter().cloned().chain([held("honest", 0, "new")]).collect();
-        assert_eq!(room(&after, &[], "n0", 100, 1), ids(&["c10"]), "they delete each other's and not the honest client");
+        assert_eq!(
+            room(&after, &[], "n0", 100, 1),
+            ids(&["c10"]),
+            "they delete each other's and not the honest client"
+        );
     }
 
     proptest! {

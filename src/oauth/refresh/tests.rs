@@ -119,7 +119,7 @@ fn tokens_outlive_the_rotation_of_keys() {
 }
 
 #[test]
-fn a_hash_that_somebody_chose_issues_nothing() {
+fn a_chosen_hash_issues_nothing() {
     let (ours, theirs) = (tokens(&[1]), tokens(&[2]));
     let forged = line(&theirs, 1).remove(0);
     // The grant holds the hash of exactly this token, and the key that made the token is not ours.

@@ -16,12 +16,12 @@ use crate::{
 use rand::CryptoRng;
 use std::sync::Arc;
 
-/// How many grants one user may have with one client: a machine has one, and an agent that does not keep its tokens makes
-/// one each time it starts. The oldest ends when there is another.
+/// Maximum number of active grants per user and client. A client has one per machine, and one more per start if it does not
+/// store its tokens. Another grant revokes the oldest.
 pub const MAX_GRANTS: usize = 20;
 
-/// How many grants beyond the limit one redemption ends. There are more where servers redeemed at the same time, or where
-/// the grants are from before there was a limit: later redemptions end those.
+/// Maximum number of revocations per redemption. Concurrent servers, and grants from before the limit, can leave more surplus
+/// grants; later redemptions revoke those.
 const MAX_ENDED: usize = 10;
 
 /// For whatever is wrong with a code itself: who presents one need not know more.
@@ -139,7 +139,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// Ends the oldest grants of this user and client beyond [`MAX_GRANTS`]. If that fails, the next redemption does it.
+    /// Revokes the oldest grants of this user and client beyond [`MAX_GRANTS`]. If that fails, the next redemption retries.
     async fn end_surplus(&self, request: &TokenRequest<'_>, newest: &grant::Grant) {
         let mut grants = self.grants.of_user(&newest.user.id);
         grants.retain(|grant| {
@@ -158,7 +158,11 @@ impl AuthorizationServer {
                 }
                 .emit(),
                 Err(error) => {
-                    tracing::warn!(grant = grant.name, error = chain(&error), "a grant beyond the limit could not be revoked");
+                    tracing::warn!(
+                        grant = grant.name,
+                        error = chain(&error),
+                        "a grant beyond the limit could not be revoked"
+                    );
                 }
             }
         }

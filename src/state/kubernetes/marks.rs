@@ -1,5 +1,5 @@
-//! `SingleUse` over Events: the API server creates a name once, and forgets the Event by itself, an hour later unless
-//! `--event-ttl` says otherwise. So nothing has to collect them, and servers need no right but to create.
+//! `SingleUse` over Events: the API server creates a name only once, and deletes an Event after an hour (`--event-ttl`). So
+//! no collector is needed, and servers need only the right to create.
 
 use super::Kubernetes;
 use crate::{

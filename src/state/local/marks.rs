@@ -1,4 +1,4 @@
-//! What was presented once, by name, with the time until which it must be remembered.
+//! Marks of used credentials, by name, with their expiry.
 
 use super::folder::Folder;
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// In a folder, with what is in it.
+    /// Reads the marks in a folder.
     pub fn open(path: &Path) -> io::Result<Self> {
         let (folder, marks) = Folder::open::<Timestamp>(path)?;
         Ok(Self { until: marks.into_iter().collect(), folder: Some(folder) })

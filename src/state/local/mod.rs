@@ -29,8 +29,8 @@ use crate::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use marks::Marks;
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use shelf::{Put, Shelf};
 use std::{
     collections::HashSet,
@@ -77,7 +77,10 @@ impl Local {
     /// In memory only.
     #[must_use]
     pub fn memory(clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), Marks::default(), clock)), _watcher: None }
+        Self {
+            inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), Marks::default(), clock)),
+            _watcher: None,
+        }
     }
 
     /// In a folder, which is made if it is not there. It belongs to one endpoint and to one process at a time.
@@ -145,12 +148,7 @@ impl Local {
 }
 
 impl Inner {
-    fn new(
-        grants: Shelf<OAuthGrant>,
-        clients: Shelf<OAuthClient>,
-        assertions: Marks,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    fn new(grants: Shelf<OAuthGrant>, clients: Shelf<OAuthClient>, assertions: Marks, clock: Arc<dyn Clock>) -> Self {
         let (known, registered) = (Index::default(), Index::default());
         for object in grants.all() {
             known.told(objects::grant(object.clone()));

@@ -164,7 +164,11 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
         ("no expiry", changed("exp", Value::Null), Malformed),
         ("an expiry that is no time", changed("exp", json!(1e300)), Malformed),
         ("valid for too long", changed("exp", json!(NOW + 301)), TooLong),
-        ("valid for too long since a while ago", ours.sign(&header, &with(with(claims("x"), "exp", json!(NOW + 301)), "iat", json!(NOW - 60))), TooLong),
+        (
+            "valid for too long since a while ago",
+            ours.sign(&header, &with(with(claims("x"), "exp", json!(NOW + 301)), "iat", json!(NOW - 60))),
+            TooLong,
+        ),
         ("issued in the future", changed("iat", json!(NOW + 61)), Early),
         ("not yet valid", changed("nbf", json!(NOW + 61)), Early),
         ("no jti", changed("jti", Value::Null), Malformed),
