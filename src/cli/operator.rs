@@ -4,8 +4,8 @@ use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
     ambient::{self, SystemClock},
     config::hex,
-    plan::{ExposureRules, Neighbours, Peers},
     operator::{self, OperatorError, Settings, leader::Election},
+    plan::{ExposureRules, Neighbours, Peers},
 };
 use clap::Args;
 use ipnet::IpNet;

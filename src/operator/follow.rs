@@ -88,12 +88,7 @@ impl Follow {
         let binding_changed = |follow: &Self, _: &_| follow.all_endpoints();
         tasks.spawn(follow().run(exec, |world| &world.exec_policy_bindings, binding_changed, Self::all_endpoints));
         let slice_changed = |follow: &Self, _: &_| follow.all_endpoints();
-        tasks.spawn(follow().run(
-            named(API_SERVER),
-            |world| &world.api_servers,
-            slice_changed,
-            Self::all_endpoints,
-        ));
+        tasks.spawn(follow().run(named(API_SERVER), |world| &world.api_servers, slice_changed, Self::all_endpoints));
         tasks.spawn(follow().run(labelled(), |world| &world.pods, Self::object_changed, Self::all_endpoints));
         for index in 0..self.world.objects.kinds().len() {
             tasks.spawn(follow().run(
@@ -238,9 +233,10 @@ impl Follow {
         let is_another = |other: &Guarded<McpEndpoint>| {
             (&other.meta().namespace, &other.meta().name) != (&endpoint.meta().namespace, &endpoint.meta().name)
         };
-        let neighbours = self.world.endpoints.select(|other| {
-            is_another(other) && other.0.as_ref().is_ok_and(|other| waits(other) || shares(other))
-        });
+        let neighbours = self
+            .world
+            .endpoints
+            .select(|other| is_another(other) && other.0.as_ref().is_ok_and(|other| waits(other) || shares(other)));
         for neighbour in neighbours {
             self.concern(key_of(&neighbour));
         }

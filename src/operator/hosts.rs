@@ -69,8 +69,7 @@ fn is_permitted(world: &World, endpoint: &McpEndpoint, url: &PublicUrl, default_
     let (rules, namespace) = (&world.exposure, endpoint.namespace().unwrap_or_default());
     let exposure = &endpoint.spec.exposure;
     let class = exposure.ingress.as_ref().and_then(|ingress| ingress.class_name.as_deref()).or(default_class);
-    rules.permits_host(&namespace, url.host())
-        && (exposure.gateway.is_some() || rules.permits_class(&namespace, class))
+    rules.permits_host(&namespace, url.host()) && (exposure.gateway.is_some() || rules.permits_class(&namespace, class))
 }
 
 /// The host of an endpoint.

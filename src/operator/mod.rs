@@ -31,7 +31,10 @@ pub mod wakeups;
 pub mod workspaces;
 pub mod world;
 
-use crate::{ambient::Clock, plan::{ExposureRules, Neighbours}};
+use crate::{
+    ambient::Clock,
+    plan::{ExposureRules, Neighbours},
+};
 use http::Health;
 use ipnet::IpNet;
 use kube::Client;

@@ -10,9 +10,7 @@ use crate::{
         labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
     },
     operator::Settings,
-    plan::{
-        ClusterFacts, EXEC_POLICY, ExecPolicyProblem, ExposureRules, Neighbours, OptionalKind, check_exec_policy,
-    },
+    plan::{ClusterFacts, EXEC_POLICY, ExecPolicyProblem, ExposureRules, Neighbours, OptionalKind, check_exec_policy},
 };
 use ipnet::IpNet;
 use k8s_openapi::api::{

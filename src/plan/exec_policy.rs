@@ -1,8 +1,11 @@
 //! Whether the admission policy is in force that confines the servers' exec to workspaces. Without it a server could exec
 //! into every pod of its namespace, so it gets the right only while the policy is there.
 
-use k8s_openapi::api::admissionregistration::v1::{
-    NamedRuleWithOperations, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        NamedRuleWithOperations, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
 /// The name of the policy and of its binding.
@@ -57,14 +60,14 @@ fn check_policy(policy: &ValidatingAdmissionPolicy) -> Result<(), &'static str> 
         return Err("it must have no paramKind");
     }
     let constraints = spec.match_constraints.as_ref().ok_or("it has no matchConstraints")?;
-    let selects = |selector: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector>| {
-        selector.as_ref().is_some_and(|selector| {
+    let selects = |selector: Option<&LabelSelector>| {
+        selector.is_some_and(|selector| {
             selector.match_labels.as_ref().is_some_and(|labels| !labels.is_empty())
                 || selector.match_expressions.as_ref().is_some_and(|expressions| !expressions.is_empty())
         })
     };
-    if selects(&constraints.namespace_selector)
-        || selects(&constraints.object_selector)
+    if selects(constraints.namespace_selector.as_ref())
+        || selects(constraints.object_selector.as_ref())
         || constraints.exclude_resource_rules.as_ref().is_some_and(|rules| !rules.is_empty())
     {
         return Err("matchConstraints must exclude nothing");
@@ -75,21 +78,21 @@ fn check_policy(policy: &ValidatingAdmissionPolicy) -> Result<(), &'static str> 
     if spec.match_conditions.iter().flatten().any(|condition| condition.expression != CONDITION) {
         return Err("matchConditions must have the condition on portcullis-server- only");
     }
-    let demands = |wanted: &&str| spec.validations.iter().flatten().any(|validation| validation.expression == **wanted);
-    if !VALIDATIONS.iter().all(|wanted| demands(&wanted)) {
+    let demands = |wanted: &&str| spec.validations.iter().flatten().any(|validation| validation.expression == *wanted);
+    if !VALIDATIONS.iter().all(demands) {
         return Err("a validation is missing");
     }
     Ok(())
 }
 
 fn is_about_exec(rule: &NamedRuleWithOperations) -> bool {
-    let has = |list: &Option<Vec<String>>, words: &[&str]| {
-        list.iter().flatten().any(|word| word == "*" || words.contains(&word.as_str()))
+    let has = |list: Option<&Vec<String>>, words: &[&str]| {
+        list.into_iter().flatten().any(|word| word == "*" || words.contains(&word.as_str()))
     };
-    has(&rule.api_groups, &[""])
-        && has(&rule.api_versions, &["v1"])
-        && has(&rule.operations, &["CONNECT"])
-        && has(&rule.resources, &["pods/exec", "pods/*", "*/*", "*/exec"])
+    has(rule.api_groups.as_ref(), &[""])
+        && has(rule.api_versions.as_ref(), &["v1"])
+        && has(rule.operations.as_ref(), &["CONNECT"])
+        && has(rule.resources.as_ref(), &["pods/exec", "pods/*", "*/*", "*/exec"])
         && rule.resource_names.as_ref().is_none_or(Vec::is_empty)
         && rule.scope.as_deref().is_none_or(|scope| scope == "*" || scope == "Namespaced")
 }
@@ -118,8 +121,7 @@ mod tests {
 
     /// The policy and the binding that are delivered.
     fn delivered() -> [Value; 2] {
-        let all: Vec<Value> =
-            serde_saphyr::from_str_multiple(include_str!("../../deploy/exec-policy.yaml")).unwrap();
+        let all: Vec<Value> = serde_saphyr::from_str_multiple(include_str!("../../deploy/exec-policy.yaml")).unwrap();
         all.try_into().unwrap()
     }
 

@@ -93,7 +93,9 @@ struct Allowed {
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("not the exposure settings; an example: {{\"hosts\": [\"*.example.com\"], \"namespaces\": {{\"dev\": {{\"annotations\": [\"example.com/*\"]}}}}}}")]
+#[error(
+    "not the exposure settings; an example: {{\"hosts\": [\"*.example.com\"], \"namespaces\": {{\"dev\": {{\"annotations\": [\"example.com/*\"]}}}}}}"
+)]
 pub struct ExposureRulesError(#[from] serde_json::Error);
 
 impl std::str::FromStr for ExposureRules {
@@ -108,16 +110,16 @@ impl ExposureRules {
     fn list<'a>(
         &'a self,
         namespace: &str,
-        of: impl Fn(&'a Allowed) -> &'a Option<Vec<String>>,
+        of: impl Fn(&'a Allowed) -> Option<&'a Vec<String>>,
     ) -> Option<&'a [String]> {
-        let own = self.namespaces.get(namespace).and_then(|allowed| of(allowed).as_deref());
-        own.or_else(|| of(&self.general).as_deref())
+        let own = self.namespaces.get(namespace).and_then(&of);
+        own.or_else(|| of(&self.general)).map(Vec::as_slice)
     }
 
     /// Whether an Ingress or HTTPRoute of the namespace may have this annotation.
     #[must_use]
     pub fn permits_annotation(&self, namespace: &str, name: &str) -> bool {
-        match self.list(namespace, |allowed| &allowed.annotations) {
+        match self.list(namespace, |allowed| allowed.annotations.as_ref()) {
             Some(list) => list.iter().any(|pattern| match pattern.strip_suffix('*') {
                 Some(prefix) => name.starts_with(prefix),
                 None => name == pattern,
@@ -129,14 +131,14 @@ impl ExposureRules {
     /// Whether an Ingress of the namespace may be of this class. `None` is the class that the cluster chooses.
     #[must_use]
     pub fn permits_class(&self, namespace: &str, class: Option<&str>) -> bool {
-        let Some(list) = self.list(namespace, |allowed| &allowed.ingress_classes) else { return true };
+        let Some(list) = self.list(namespace, |allowed| allowed.ingress_classes.as_ref()) else { return true };
         class.is_some_and(|class| list.iter().any(|listed| listed == class))
     }
 
     /// Whether an endpoint of the namespace may answer at this host.
     #[must_use]
     pub fn permits_host(&self, namespace: &str, host: &str) -> bool {
-        self.list(namespace, |allowed| &allowed.hosts)
+        self.list(namespace, |allowed| allowed.hosts.as_ref())
             .is_none_or(|list| list.iter().any(|pattern| matches_host(pattern, host)))
     }
 
@@ -216,9 +218,12 @@ mod tests {
         ] {
             assert_eq!(rules.permits_host(namespace, host), permitted, "{namespace} {host}");
         }
-        for (namespace, class, permitted) in
-            [("prod", Some("public"), true), ("dev", Some("public"), true), ("dev", Some("inner"), false), ("dev", None, false)]
-        {
+        for (namespace, class, permitted) in [
+            ("prod", Some("public"), true),
+            ("dev", Some("public"), true),
+            ("dev", Some("inner"), false),
+            ("dev", None, false),
+        ] {
             assert_eq!(rules.permits_class(namespace, class), permitted, "{namespace} {class:?}");
         }
         for (namespace, name, permitted) in [

@@ -35,14 +35,14 @@ use crate::{
     api::{McpEndpoint, OAuthClient},
     config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig, SigningKeys, memory::Division},
 };
+pub use exec_policy::{EXEC_POLICY, ExecPolicyProblem, check as check_exec_policy};
+pub use exposure_rules::{ExposureRules, ExposureRulesError};
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::core::DynamicObject;
-pub use exec_policy::{EXEC_POLICY, ExecPolicyProblem, check as check_exec_policy};
-pub use exposure_rules::{ExposureRules, ExposureRulesError};
 pub use login::LoginProblem;
-pub use network_policy::{Neighbours, Peers};
 use metadata::Owner;
+pub use network_policy::{Neighbours, Peers};
 pub use optional::OptionalKind;
 pub use paths::shared_url;
 use rand::CryptoRng;

@@ -16,8 +16,8 @@ use crate::{
 };
 use k8s_openapi::{
     api::networking::v1::{
-        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
-        NetworkPolicySpec,
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
@@ -116,9 +116,9 @@ fn egress(spec: &McpEndpointSpec, api_servers: &BTreeSet<SocketAddr>) -> Option<
     let api = by_port
         .into_iter()
         .map(|(port, to)| NetworkPolicyEgressRule { to: Some(to), ports: Some(ports([port], &["TCP"])) });
-    let public = addresses::spaces().into_iter().map(|(space, special)| {
-        block(space.to_string(), Some(special.iter().map(ToString::to_string).collect()))
-    });
+    let public = addresses::spaces()
+        .into_iter()
+        .map(|(space, special)| block(space.to_string(), Some(special.iter().map(ToString::to_string).collect())));
     let public =
         NetworkPolicyEgressRule { to: Some(public.collect()), ports: Some(ports(provider_ports(spec), &["TCP"])) };
     let given = spec.network.egress_rules.iter().cloned();

@@ -102,9 +102,10 @@ fn class_problem(
 ) -> Option<RouteProblem> {
     let refused = spec.exposure.gateway.is_none() && !cluster.exposure.permits_class(namespace, controller.class);
     refused.then(|| {
-        let class = controller
-            .class
-            .map_or_else(|| "the controller's default IngressClass".to_owned(), |class| format!("IngressClass {class:?}"));
+        let class = controller.class.map_or_else(
+            || "the controller's default IngressClass".to_owned(),
+            |class| format!("IngressClass {class:?}"),
+        );
         RouteProblem::ClassNotPermitted { class }
     })
 }

@@ -189,7 +189,8 @@ async fn another_address() {
 #[tokio::test]
 async fn a_proxy_that_wants_to_be_trusted() {
     let stage = Stage::start().await;
-    let forged = ["203.0.113.0/24", "0.0.0.0/0", "10.0.0.1, 10.0.0.2", "add 0.0.0.0/0 to trustedProxies", "for=<script>"];
+    let forged =
+        ["203.0.113.0/24", "0.0.0.0/0", "10.0.0.1, 10.0.0.2", "add 0.0.0.0/0 to trustedProxies", "for=<script>"];
     for name in ["X-Forwarded-For", "Forwarded"] {
         for value in forged {
             stage.send(stage.form(0, "/token", &[("client_id", "agent")]).header(name, value)).await;

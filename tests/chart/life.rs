@@ -94,8 +94,13 @@ async fn what_people_made_outlives_upgrades_and_the_chart_itself() {
     assert_eq!(operators(&node).await.len(), 0);
     assert_eq!(made(&node), before);
     assert_eq!(token_answers(&node).await, [200, 200]);
-    let guard =
-        node.kubectl(&["get", "validatingadmissionpolicybinding/portcullis-exec", "validatingadmissionpolicybinding/portcullis-server-writes", "clusterrole/portcullis-server", "clusterrole/portcullis-server-exec"]);
+    let guard = node.kubectl(&[
+        "get",
+        "validatingadmissionpolicybinding/portcullis-exec",
+        "validatingadmissionpolicybinding/portcullis-server-writes",
+        "clusterrole/portcullis-server",
+        "clusterrole/portcullis-server-exec",
+    ]);
     assert!(guard.status.success(), "{guard:?}");
 
     // The next installation finds all of it, and works with it.

@@ -127,7 +127,15 @@ fn an_operator_for_named_namespaces_has_no_rights_elsewhere() {
     assert_eq!(bindings("ClusterRoleBinding"), ["/portcullis-operator-cluster"]);
     let mut namespaced = bindings("RoleBinding");
     namespaced.sort();
-    assert_eq!(namespaced, ["default/portcullis-operator-api-server", "dev/portcullis-operator", "portcullis-system/portcullis-operator", "prod/portcullis-operator"]);
+    assert_eq!(
+        namespaced,
+        [
+            "default/portcullis-operator-api-server",
+            "dev/portcullis-operator",
+            "portcullis-system/portcullis-operator",
+            "prod/portcullis-operator"
+        ]
+    );
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub(super) fn client_addresses_known(servers: &[(String, Report)]) -> Option<Fin
     reports.peek()?;
     let seen: BTreeSet<IpNet> = reports.flat_map(|report| report.untrusted_forwarders.iter().copied()).collect();
     if seen.is_empty() {
-        let message = "no forwarding headers come from addresses that are not in spec.network.trustedProxies".to_owned();
+        let message =
+            "no forwarding headers come from addresses that are not in spec.network.trustedProxies".to_owned();
         return Some(finding(CLIENT_ADDRESSES_KNOWN, Some(true), reason::NO_UNTRUSTED_FORWARDING, message));
     }
     let named: Vec<String> = seen.iter().take(SHOWN).map(ToString::to_string).collect();

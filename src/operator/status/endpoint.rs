@@ -259,4 +259,171 @@ pub fn blocked_status(endpoint: &McpEndpoint, obstacle: &Obstacle, now: Timestam
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::{api::condition::EXPOSED, config::LoadedRevision, plan::CorsEnforcer};
+    use kube::core::DynamicObject;
+    use serde_json::json;
+
+    fn url() -> PublicUrl {
+        "https://mcp.example.com/mcp".parse().unwrap()
+    }
+
+    fn revision() -> Revision {
+        Revision::of(b"new", b"", b"", b"")
+    }
+
+    fn loaded(revision: Revision, version: &str, rejected: Option<&str>) -> LoadedRevision {
+        LoadedRevision {
+            revision,
+            version: version.to_owned(),
+            rejected: rejected.map(ToOwned::to_owned),
+            untrusted_forwarders: Vec::new(),
+        }
+    }
+
+    fn deployment(replicas: i64, ready: i64, available: &str) -> Value {
+        let conditions = [json!({"type": "Available", "status": available})];
+        json!({"spec": {"replicas": replicas}, "status": {"readyReplicas": ready, "conditions": conditions}})
+    }
+
+    fn ingress() -> DynamicObject {
+        let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
+        serde_json::from_value(json!({"metadata": {"name": "agents"}, "status": status})).unwrap()
+    }
+
+    /// The type, status and reason of each finding, but for those with files and tests of their own.
+    fn summary(findings: &[Finding]) -> Vec<(&str, Option<bool>, &str)> {
+        let elsewhere = ["ExecConfined", "ClientAddressesKnown"];
+        let findings = findings.iter().filter(|finding| !elsewhere.contains(&finding.kind));
+        findings.map(|finding| (finding.kind, finding.holds, finding.reason)).collect()
+    }
+
+    #[test]
+    fn every_part_decides_about_ready() {
+        let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b"", b""));
+        let offers = Ok(vec!["2026-07-28".to_owned()]);
+        let up = deployment(2, 2, "True");
+        let ingress = ingress();
+        let servers = [
+            ("a".to_owned(), Ok(loaded(new.clone(), "1", None))),
+            ("b".to_owned(), Ok(loaded(new.clone(), "1", None))),
+        ];
+        let good = Observed {
+            url: &url,
+            revision: &new,
+            namespace: "dev",
+            deployment: Some(&up),
+            way_in: WayIn::Ingress(Some(&ingress)),
+            notes: Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None, annotations_note: None },
+            servers: &servers,
+            verified: Some(&offers),
+            active_grants: 0,
+            logins: (0, &[]),
+            exec_problem: None,
+            obstacle: None,
+        };
+        let parts = [
+            (READY, Some(true), reason::READY),
+            (AVAILABLE, Some(true), reason::SERVERS_READY),
+            (EXPOSED, Some(true), reason::INGRESS_APPLIED),
+            (CREDENTIALS_LOADED, Some(true), reason::LOADED),
+            (VERIFIED, Some(true), reason::STEPS_SUCCEEDED),
+        ];
+        assert_eq!(summary(&endpoint_findings(&good)), parts);
+
+        let (secret, login) = ("users".to_owned(), "local".to_owned());
+        let absent = LoginProblem::SecretNotFound { login, secret, endpoint: "agents".to_owned() };
+        let some = endpoint_findings(&Observed { logins: (2, &[]), ..good.clone() });
+        let none = endpoint_findings(&Observed { logins: (2, std::slice::from_ref(&absent)), ..good.clone() });
+        assert_eq!(summary(&some[..5]), parts);
+        assert_eq!(summary(&some[5..]), [(LOGINS_READY, Some(true), reason::LOGINS_USABLE)]);
+        assert_eq!(summary(&none)[0], (READY, Some(false), reason::SECRET_NOT_FOUND));
+        assert_eq!((none[0].message.as_str(), none[5].message.as_str()), (&*absent.to_string(), &*absent.to_string()));
+        let many = endpoint_findings(&Observed { logins: (1, &vec![absent; 7]), ..good.clone() });
+        assert!(many[5].message.ends_with("; and 2 more"), "{}", many[5].message);
+
+        let (zero, starting) = (deployment(0, 0, "True"), deployment(2, 0, "False"));
+        let lagging = [servers[0].clone(), ("b".to_owned(), Ok(loaded(old.clone(), "1", None)))];
+        let refusing = [("a".to_owned(), Ok(loaded(old, "1", Some("clients.json: no JSON")))), servers[1].clone()];
+        let silent = [("a".to_owned(), Err("no connection".to_owned()))];
+        let step =
+            VerifyError::Step { server: "a".to_owned(), step: "GET /x".to_owned(), mismatch: "got 500".to_owned() };
+        let (failed, not_allowed) = (Err(step), Err(VerifyError::AddressNotAllowed { server: "a".to_owned() }));
+        let taken = Obstacle { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
+        let rows = [
+            (
+                Observed { deployment: Some(&zero), ..good.clone() },
+                AVAILABLE,
+                Some(false),
+                reason::SCALED_TO_ZERO,
+                false,
+            ),
+            (
+                Observed { deployment: Some(&starting), ..good.clone() },
+                AVAILABLE,
+                Some(false),
+                reason::SERVERS_STARTING,
+                false,
+            ),
+            (Observed { deployment: None, ..good.clone() }, AVAILABLE, Some(false), reason::SERVERS_STARTING, false),
+            (Observed { way_in: WayIn::None, ..good.clone() }, EXPOSED, Some(true), reason::CLUSTER_ONLY, true),
+            (
+                Observed { way_in: WayIn::Ingress(None), ..good.clone() },
+                EXPOSED,
+                Some(false),
+                reason::INGRESS_MISSING,
+                false,
+            ),
+            (Observed { servers: &[], ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::NO_SERVERS, false),
+            (Observed { servers: &lagging, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::LOADING, false),
+            (Observed { servers: &silent, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::LOADING, false),
+            (Observed { servers: &refusing, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::REJECTED, false),
+            (Observed { verified: None, ..good.clone() }, VERIFIED, None, reason::NO_READY_SERVER, false),
+            (Observed { verified: Some(&failed), ..good.clone() }, VERIFIED, Some(false), reason::STEP_FAILED, false),
+            (
+                Observed { verified: Some(&not_allowed), ..good.clone() },
+                VERIFIED,
+                None,
+                reason::ADDRESS_NOT_ALLOWED,
+                true,
+            ),
+        ];
+        for (observed, kind, holds, reason, ready) in rows {
+            let findings = endpoint_findings(&observed);
+            let found = findings.iter().find(|finding| finding.kind == kind).unwrap();
+            assert_eq!((found.holds, found.reason), (holds, reason));
+            assert_eq!(findings[0].holds, Some(ready), "{reason}");
+            if !ready {
+                assert_eq!((findings[0].reason, &findings[0].message), (reason, &found.message));
+            }
+        }
+        let blocked = endpoint_findings(&Observed { obstacle: Some(&taken), ..good.clone() });
+        assert_eq!((blocked[0].holds, blocked[0].reason), (Some(false), reason::NAME_TAKEN));
+        let refused = &endpoint_findings(&Observed { servers: &refusing, ..good })[3].message;
+        assert!(refused.contains("pod a refused it") && refused.contains("clients.json: no JSON"), "{refused}");
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_be_planned_keeps_what_was_known() {
+        let mut endpoint: McpEndpoint = serde_json::from_value(json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint",
+            "metadata": {"name": "agents", "generation": 2}, "spec": {"url": "https://mcp.example.com/mcp"},
+        }))
+        .unwrap();
+        let available = finding(AVAILABLE, Some(true), reason::SERVERS_READY, String::new());
+        endpoint.status = Some(McpEndpointStatus {
+            url: Some("https://mcp.example.com/mcp".to_owned()),
+            conditions: conditions(&[available], &[], Some(1), Timestamp::UNIX_EPOCH),
+            ..McpEndpointStatus::default()
+        });
+        let obstacle = Obstacle { reason: reason::INVALID, message: "no".to_owned() };
+        let once = blocked_status(&endpoint, &obstacle, Timestamp::UNIX_EPOCH);
+        assert_eq!((once.url.as_deref(), once.observed_generation), (Some("https://mcp.example.com/mcp"), Some(2)));
+        let kinds: Vec<&str> = once.conditions.iter().map(|condition| condition.type_.as_str()).collect();
+        assert_eq!(kinds, [READY, AVAILABLE]);
+        endpoint.status = Some(once.clone());
+        let later = Timestamp::from_second(1000).unwrap();
+        assert_eq!(blocked_status(&endpoint, &obstacle, later), once, "said once, it is not written again");
+    }
+}

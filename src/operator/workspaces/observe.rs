@@ -4,12 +4,15 @@ use crate::{
     api::{Workspace, WorkspaceTemplateSpec},
     operator::world::{Guarded, WorkspaceWorld, World},
     plan::workspace::{
-        CONTAINER, Inputs, Live, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, SecretAccess, Secrets, claim_name, object_name,
-        pod_name,
+        CONTAINER, Inputs, Live, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, SecretAccess, Secrets, claim_name,
+        object_name, pod_name,
     },
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::{Event, Secret}};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Event, Secret},
+};
 use kube::{ResourceExt as _, core::DynamicObject};
 use std::sync::Arc;
 

@@ -18,7 +18,8 @@ fn rules_for(policy: &Value, direction: &str, port: u16) -> Vec<Value> {
 #[test]
 fn the_private_port_is_for_the_operator_and_for_monitoring() {
     let named = |name: &str| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});
-    let spec = "url: https://mcp.example.com/mcp\nnetwork: {monitoringFrom: [{podSelector: {matchLabels: {app: scraper}}}]}";
+    let spec =
+        "url: https://mcp.example.com/mcp\nnetwork: {monitoringFrom: [{podSelector: {matchLabels: {app: scraper}}}]}";
     let policy = policy(&World::new(spec).plan());
     let private = rules_for(&policy, "ingress", 9090);
     let mut operator = named("portcullis-system");
@@ -31,7 +32,8 @@ fn the_private_port_is_for_the_operator_and_for_monitoring() {
 
 #[test]
 fn the_public_port_can_be_for_the_proxy_alone_and_the_operator_that_verifies() {
-    let spec = "url: https://mcp.example.com/mcp\nnetwork: {ingressFrom: [{podSelector: {matchLabels: {app: traefik}}}]}";
+    let spec =
+        "url: https://mcp.example.com/mcp\nnetwork: {ingressFrom: [{podSelector: {matchLabels: {app: traefik}}}]}";
     let public = rules_for(&policy(&World::new(spec).plan()), "ingress", 8080);
     let from = public[0]["from"].as_array().unwrap();
     assert_eq!((public.len(), from.len()), (1, 2));
@@ -41,7 +43,8 @@ fn the_public_port_can_be_for_the_proxy_alone_and_the_operator_that_verifies() {
 
 #[test]
 fn servers_connect_to_dns_the_api_server_and_public_providers() {
-    let login = "login: [{name: corp, oidc: {issuerUrl: 'https://idp.example.com:8443/realm', clientSecretRef: {name: a}}}]";
+    let login =
+        "login: [{name: corp, oidc: {issuerUrl: 'https://idp.example.com:8443/realm', clientSecretRef: {name: a}}}]";
     let rule = "network: {egressRules: [{to: [{ipBlock: {cidr: 10.1.0.0/16}}], ports: [{port: 8443}]}]}";
     let mut world = World::new(&format!("url: https://mcp.example.com/mcp\n{login}\n{rule}"));
     let restricted = policy(&world.plan());

@@ -121,8 +121,11 @@ fn with_an_external_issuer_servers_keep_workspaces_too() {
     let world = "url: https://mcp.example.com/mcp\nexternalIssuer: {issuerUrl: https://idp.example.com}";
     let plan = World::new(world).plan();
     let with_own = World::plain().plan();
-    for (kind, name) in [("RoleBinding", "portcullis-server-agents"),
-        ("RoleBinding", "portcullis-exec-agents"), ("Deployment", "agents")] {
+    for (kind, name) in [
+        ("RoleBinding", "portcullis-server-agents"),
+        ("RoleBinding", "portcullis-exec-agents"),
+        ("Deployment", "agents"),
+    ] {
         assert_eq!(find(&plan, kind, name).object, find(&with_own, kind, name).object);
     }
 }

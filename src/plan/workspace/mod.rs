@@ -149,7 +149,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     let live = inputs.live.cloned().unwrap_or_default();
     let fresh = fresh_recipe(inputs);
     // A pod that is made anew reads its Secrets anew, from what it was started with unless the template gives better.
-    let may_restart = live.running || fresh.is_ok() || live.recipe.as_ref().is_none_or(|kept| allowed(inputs, kept).is_ok());
+    let may_restart =
+        live.running || fresh.is_ok() || live.recipe.as_ref().is_none_or(|kept| allowed(inputs, kept).is_ok());
     let up = spec.running && (start_obstacle(inputs, &fresh).is_none() || live.scaled_up && may_restart);
     let next_start = match &fresh {
         Err(Obstacle::SecretRefused(refusal)) if up => Some(refusal.clone()),

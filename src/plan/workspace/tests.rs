@@ -327,11 +327,9 @@ fn not_shared() -> SecretRefusal {
 #[test]
 fn a_workspace_reads_secrets_that_opted_in_only() {
     let managed = SecretRefusal::Managed { secret: "tokens".to_owned() };
-    for (access, refusal) in [
-        (Some(SecretAccess::Shared), None),
-        (None, Some(not_shared())),
-        (Some(SecretAccess::Managed), Some(managed)),
-    ] {
+    for (access, refusal) in
+        [(Some(SecretAccess::Shared), None), (None, Some(not_shared())), (Some(SecretAccess::Managed), Some(managed))]
+    {
         let mut world = World::new(SECRETIVE);
         world.secrets = access.map(|access| ("tokens".to_owned(), access)).into_iter().collect();
         let plan = world.plan();
@@ -366,7 +364,8 @@ fn a_secret_that_is_withdrawn_stops_the_next_start_and_nothing_that_runs() {
 fn a_template_that_changes_to_a_secret_does_not_reach_it_by_a_crash() {
     let mut world = World::new(PLAIN);
     let before = world.apply();
-    let theft = "pod: {image: 'debian:bookworm', env: [{name: KEYS, secretKeyRef: {name: agents-signing-keys, key: keys}}]}";
+    let theft =
+        "pod: {image: 'debian:bookworm', env: [{name: KEYS, secretKeyRef: {name: agents-signing-keys, key: keys}}]}";
     world.template = Some(template(theft));
     world.secrets.insert("agents-signing-keys".to_owned(), SecretAccess::Managed);
     for running in [true, false] {

@@ -19,26 +19,38 @@ fn named(kind: &str, name: &str, spec: Value) -> Value {
 
 fn grant(name: &str, endpoint: &str) -> Value {
     let user = json!({"id": "local:alice", "name": "alice"});
-    named("OAuthGrant", name, json!({
-        "endpointRef": {"name": endpoint}, "clientId": "claude", "user": user, "scopes": ["files:read"],
-        "resource": "https://agents.example.com/mcp", "expiresAt": "2030-01-01T00:00:00Z",
-    }))
+    named(
+        "OAuthGrant",
+        name,
+        json!({
+            "endpointRef": {"name": endpoint}, "clientId": "claude", "user": user, "scopes": ["files:read"],
+            "resource": "https://agents.example.com/mcp", "expiresAt": "2030-01-01T00:00:00Z",
+        }),
+    )
 }
 
 fn workspace(name: &str, endpoint: &str) -> Value {
-    named("Workspace", name, json!({
-        "endpointRef": {"name": endpoint}, "owner": {"id": "local:alice", "name": "alice"}, "displayName": "web",
-        "templateRef": {"name": "debian"},
-    }))
+    named(
+        "Workspace",
+        name,
+        json!({
+            "endpointRef": {"name": endpoint}, "owner": {"id": "local:alice", "name": "alice"}, "displayName": "web",
+            "templateRef": {"name": "debian"},
+        }),
+    )
 }
 
 /// A client as a server registers it, with `more` merged over its spec.
 fn registered(name: &str, endpoint: &str, more: &Value) -> Value {
-    let mut client = named("OAuthClient", name, json!({
-        "endpointRef": {"name": endpoint}, "preset": "custom", "type": "Public", "scopes": ["files:read"],
-        "grants": ["authorization_code", "refresh_token"], "redirectUris": ["https://a.example.com/callback"],
-        "registration": {"expiresAt": "2030-01-01T00:00:00Z"},
-    }));
+    let mut client = named(
+        "OAuthClient",
+        name,
+        json!({
+            "endpointRef": {"name": endpoint}, "preset": "custom", "type": "Public", "scopes": ["files:read"],
+            "grants": ["authorization_code", "refresh_token"], "redirectUris": ["https://a.example.com/callback"],
+            "registration": {"expiresAt": "2030-01-01T00:00:00Z"},
+        }),
+    );
     super::merge(&mut client["spec"], more);
     client
 }
@@ -122,7 +134,8 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
 
     let endpoint = "portcullis.dev/endpoint";
     let revoked = |name| json!({"kind": "OAuthGrant", "metadata": {"name": name}, "spec": {"revoked": {"at": "2026-01-01T00:00:00Z", "reason": "ByUser"}}});
-    let moved = |kind, name, to| json!({"kind": kind, "metadata": {"name": name}, "spec": {"endpointRef": {"name": to}}});
+    let moved =
+        |kind, name, to| json!({"kind": kind, "metadata": {"name": name}, "spec": {"endpointRef": {"name": to}}});
     let stopped = |name| json!({"kind": "Workspace", "metadata": {"name": name}, "spec": {"running": false}});
     let used = |kind, name| json!({"kind": kind, "metadata": {"name": name}, "status": {}});
     let client = |more: Value| registered("dyn-3", "agents", &more);
@@ -132,8 +145,22 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
         ("its own, labelled", &agents, "POST", "", labelled(grant("g-3", "agents"), endpoint, "agents"), None),
         ("a grant of an endpoint whose name is longer", &agents, "POST", "", grant("g-3", "agents-2"), Some(OTHERS)),
         ("a grant of an endpoint whose name is shorter", &second, "POST", "", grant("g-3", "agents"), Some(OTHERS)),
-        ("a grant that another's watch selects", &second, "POST", "", labelled(grant("g-3", "agents-2"), endpoint, "agents"), Some(LABEL)),
-        ("a client that another's watch selects", &second, "POST", "", labelled(registered("dyn-3", "agents-2", &json!({})), endpoint, "agents"), Some(LABEL)),
+        (
+            "a grant that another's watch selects",
+            &second,
+            "POST",
+            "",
+            labelled(grant("g-3", "agents-2"), endpoint, "agents"),
+            Some(LABEL),
+        ),
+        (
+            "a client that another's watch selects",
+            &second,
+            "POST",
+            "",
+            labelled(registered("dyn-3", "agents-2", &json!({})), endpoint, "agents"),
+            Some(LABEL),
+        ),
         ("the revocation of its own", &agents, "PATCH", "", revoked("g-1"), None),
         ("the revocation of another's", &agents, "PATCH", "", revoked("g-2"), Some(OTHERS)),
         ("another's grant made its own", &agents, "PATCH", "", moved("OAuthGrant", "g-2", "agents"), Some(FIXED)),
@@ -151,19 +178,105 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
         ("a registration", &agents, "POST", "", client(json!({})), None),
         ("a registration elsewhere", &agents, "POST", "", registered("dyn-3", "agents-2", &json!({})), Some(OTHERS)),
         ("a registration deleted", &agents, "DELETE", "", moved("OAuthClient", "dyn-1", "agents"), None),
-        ("another's registration deleted", &agents, "DELETE", "", moved("OAuthClient", "dyn-2", "agents-2"), Some(OTHERS)),
-        ("a client that somebody wrote deleted", &agents, "DELETE", "", moved("OAuthClient", "cli", "agents"), Some(CLIENTS)),
-        ("a client that somebody wrote changed", &agents, "PATCH", "", json!({"kind": "OAuthClient", "metadata": {"name": "cli"}, "spec": {"scopes": ["workspaces:exec"]}}), Some(CLIENTS)),
-        ("a client that somebody wrote made a registration", &agents, "PATCH", "", json!({"kind": "OAuthClient", "metadata": {"name": "cli"}, "spec": {"registration": {"expiresAt": "2030-01-01T00:00:00Z"}}}), Some(CLIENTS)),
-        ("a confidential client changed", &agents, "PATCH", "", json!({"kind": "OAuthClient", "metadata": {"name": "claude"}, "spec": {"scopes": ["workspaces:exec"]}}), Some(CLIENTS)),
-        ("a confidential client", &agents, "POST", "", client(json!({"type": "Confidential", "registration": null})), Some(CLIENTS)),
-        ("an unattended client", &agents, "POST", "", client(json!({"type": "Confidential", "registration": null, "grants": ["client_credentials"]})), Some(CLIENTS)),
-        ("a client of keys", &agents, "POST", "", client(json!({"type": "Confidential", "registration": null, "privateKeyJwt": {"jwksUri": "https://a.example.com/keys"}})), Some(CLIENTS)),
-        ("a public client that nobody registered", &agents, "POST", "", client(json!({"registration": null})), Some(CLIENTS)),
-        ("a registration under a name of people's", &agents, "POST", "", registered("chatgpt", "agents", &json!({})), Some(CLIENTS)),
+        (
+            "another's registration deleted",
+            &agents,
+            "DELETE",
+            "",
+            moved("OAuthClient", "dyn-2", "agents-2"),
+            Some(OTHERS),
+        ),
+        (
+            "a client that somebody wrote deleted",
+            &agents,
+            "DELETE",
+            "",
+            moved("OAuthClient", "cli", "agents"),
+            Some(CLIENTS),
+        ),
+        (
+            "a client that somebody wrote changed",
+            &agents,
+            "PATCH",
+            "",
+            json!({"kind": "OAuthClient", "metadata": {"name": "cli"}, "spec": {"scopes": ["workspaces:exec"]}}),
+            Some(CLIENTS),
+        ),
+        (
+            "a client that somebody wrote made a registration",
+            &agents,
+            "PATCH",
+            "",
+            json!({"kind": "OAuthClient", "metadata": {"name": "cli"}, "spec": {"registration": {"expiresAt": "2030-01-01T00:00:00Z"}}}),
+            Some(CLIENTS),
+        ),
+        (
+            "a confidential client changed",
+            &agents,
+            "PATCH",
+            "",
+            json!({"kind": "OAuthClient", "metadata": {"name": "claude"}, "spec": {"scopes": ["workspaces:exec"]}}),
+            Some(CLIENTS),
+        ),
+        (
+            "a confidential client",
+            &agents,
+            "POST",
+            "",
+            client(json!({"type": "Confidential", "registration": null})),
+            Some(CLIENTS),
+        ),
+        (
+            "an unattended client",
+            &agents,
+            "POST",
+            "",
+            client(json!({"type": "Confidential", "registration": null, "grants": ["client_credentials"]})),
+            Some(CLIENTS),
+        ),
+        (
+            "a client of keys",
+            &agents,
+            "POST",
+            "",
+            client(
+                json!({"type": "Confidential", "registration": null, "privateKeyJwt": {"jwksUri": "https://a.example.com/keys"}}),
+            ),
+            Some(CLIENTS),
+        ),
+        (
+            "a public client that nobody registered",
+            &agents,
+            "POST",
+            "",
+            client(json!({"registration": null})),
+            Some(CLIENTS),
+        ),
+        (
+            "a registration under a name of people's",
+            &agents,
+            "POST",
+            "",
+            registered("chatgpt", "agents", &json!({})),
+            Some(CLIENTS),
+        ),
         ("a registration of a preset", &agents, "POST", "", client(json!({"preset": "claude"})), Some(CLIENTS)),
-        ("an endpoint", &agents, "POST", "", named("McpEndpoint", "agents", json!({"url": "https://a.example.com/mcp"})), Some(OTHERS)),
-        ("a template", &agents, "POST", "", named("WorkspaceTemplate", "t", json!({"pod": {"image": "a"}})), Some(OTHERS)),
+        (
+            "an endpoint",
+            &agents,
+            "POST",
+            "",
+            named("McpEndpoint", "agents", json!({"url": "https://a.example.com/mcp"})),
+            Some(OTHERS),
+        ),
+        (
+            "a template",
+            &agents,
+            "POST",
+            "",
+            named("WorkspaceTemplate", "t", json!({"pod": {"image": "a"}})),
+            Some(OTHERS),
+        ),
         ("what others write", &somebody, "POST", "", grant("g-3", "agents"), None),
         ("what others write of another", &somebody, "PATCH", "", revoked("g-2"), None),
     ];
@@ -172,7 +285,9 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
         let answer = dry(client, method, &namespace, object, subresource).await;
         let right = match (refused, &answer) {
             (None, Ok(())) => true,
-            (Some(says), Err(told)) => told.contains(says) && (*says == FIXED || told.contains("portcullis-server-writes")),
+            (Some(says), Err(told)) => {
+                told.contains(says) && (*says == FIXED || told.contains("portcullis-server-writes"))
+            }
             _ => false,
         };
         if !right {

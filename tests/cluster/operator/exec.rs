@@ -42,7 +42,10 @@ async fn servers_may_exec_only_while_the_policy_confines_them() {
     };
     patch("validatingadmissionpolicybinding", r#"{"spec": {"validationActions": ["Audit"]}}"#);
     let message = confined("False", "ExecPolicyChanged").await;
-    assert!(message.contains("validationActions must include Deny") && message.contains("deploy/exec-policy.yaml"), "{message}");
+    assert!(
+        message.contains("validationActions must include Deny") && message.contains("deploy/exec-policy.yaml"),
+        "{message}"
+    );
     may_exec(false).await;
     let ready = eventually("Ready says so", async || {
         let endpoint = api::<McpEndpoint>(&client, &namespace).get("agents").await.unwrap();

@@ -306,7 +306,8 @@ async fn a_namespace_gets_what_the_settings_permit_and_a_host_that_no_other_has(
     // Classes and hosts.
     create(&client, &one, &endpoint("foreign", &at("https://mcp.example.org/mcp", public()))).await;
     exposed(&client, &one, "foreign", "False", "HostNotPermitted").await;
-    create(&client, &two, &endpoint("classy", &at("https://classy.example.com/mcp", json!({"className": "inner"})))).await;
+    create(&client, &two, &endpoint("classy", &at("https://classy.example.com/mcp", json!({"className": "inner"}))))
+        .await;
     exposed(&client, &two, "classy", "False", "ClassNotPermitted").await;
     assert!(ingress(&one, "foreign").await.is_none() && ingress(&two, "classy").await.is_none());
 

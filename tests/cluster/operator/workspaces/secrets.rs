@@ -21,7 +21,12 @@ async fn a_workspace_reads_only_secrets_that_opted_in_and_never_the_operators() 
         let done = plane.kubectl(&[&["-n", namespace.as_str()], args].concat());
         assert!(done.status.success(), "{done:?}");
     };
-    create(&client, &namespace, &endpoint("agents", &json!({"deployment": {"replicas": 0}, "workspaces": {"maxPerUser": 50}}))).await;
+    create(
+        &client,
+        &namespace,
+        &endpoint("agents", &json!({"deployment": {"replicas": 0}, "workspaces": {"maxPerUser": 50}})),
+    )
+    .await;
     create(&client, &namespace, &robot("ci", "agents", &json!({}))).await;
     let made = ["agents-signing-keys", "agents-clients", "agents-login", "ci-oauth"];
     eventually("the endpoint's Secrets", async || {
