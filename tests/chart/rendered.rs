@@ -12,6 +12,7 @@ use portcullis::{
         metrics::{Outcome, Subject},
     },
 };
+use portcullis::plan::{ExposureRules, Peers};
 use regex::Regex;
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
@@ -136,6 +137,20 @@ fn an_operator_for_named_namespaces_has_no_rights_elsewhere() {
             "prod/portcullis-operator"
         ]
     );
+}
+
+#[test]
+fn the_operator_understands_the_settings_of_the_chart() {
+    let documents: Vec<Value> = serde_saphyr::from_str_multiple(&rendered(Some("everything"))).unwrap();
+    let deployment = documents.iter().find(|document| document["kind"] == "Deployment").unwrap();
+    let args = deployment.pointer("/spec/template/spec/containers/0/args").unwrap().as_array().unwrap();
+    let setting = |name: &str| args.iter().find_map(|arg| arg.as_str()?.strip_prefix(name)).unwrap();
+    let rules: ExposureRules = setting("--exposure=").parse().unwrap();
+    assert!(rules.permits_annotation("dev", "example.com/team") && !rules.permits_annotation("prod", "example.com/team"));
+    assert!(rules.permits_host("dev", "mcp.example.com") && !rules.permits_host("dev", "mcp.example.org"));
+    assert!(rules.is_shared("mcp.example.com") && !rules.permits_class("dev", Some("inner")));
+    let monitoring: Peers = setting("--monitoring-from=").parse().unwrap();
+    assert_eq!(monitoring.0.len(), 1);
 }
 
 #[test]
