@@ -11,8 +11,8 @@ use portcullis::{
         self,
         metrics::{Outcome, Subject},
     },
+    plan::{ExposureRules, Peers},
 };
-use portcullis::plan::{ExposureRules, Peers};
 use regex::Regex;
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
@@ -146,7 +146,9 @@ fn the_operator_understands_the_settings_of_the_chart() {
     let args = deployment.pointer("/spec/template/spec/containers/0/args").unwrap().as_array().unwrap();
     let setting = |name: &str| args.iter().find_map(|arg| arg.as_str()?.strip_prefix(name)).unwrap();
     let rules: ExposureRules = setting("--exposure=").parse().unwrap();
-    assert!(rules.permits_annotation("dev", "example.com/team") && !rules.permits_annotation("prod", "example.com/team"));
+    assert!(
+        rules.permits_annotation("dev", "example.com/team") && !rules.permits_annotation("prod", "example.com/team")
+    );
     assert!(rules.permits_host("dev", "mcp.example.com") && !rules.permits_host("dev", "mcp.example.org"));
     assert!(rules.is_shared("mcp.example.com") && !rules.permits_class("dev", Some("inner")));
     let monitoring: Peers = setting("--monitoring-from=").parse().unwrap();

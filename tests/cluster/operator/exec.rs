@@ -24,7 +24,7 @@ async fn servers_may_exec_only_while_the_policy_confines_them() {
     let may_exec = async |expected: bool| {
         let bindings = api::<RoleBinding>(&client, &namespace);
         let account = format!("system:serviceaccount:{namespace}:portcullis-server-agents");
-        let asked = ["-n", &namespace, "auth", "can-i", "create", "pods/exec", "--as", &account];
+        let asked = ["-n", &namespace, "auth", "can-i", "create", "pods", "--subresource=exec", "--as", &account];
         eventually(&format!("exec is allowed: {expected}"), async || {
             let bound = bindings.get_opt("portcullis-exec-agents").await.unwrap().is_some();
             (bound == expected && plane.kubectl(&asked).status.success() == expected).then_some(())
