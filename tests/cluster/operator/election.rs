@@ -41,7 +41,7 @@ async fn one_leads_and_the_other_takes_over() {
 
 async fn works(plane: &crate::support::controlplane::ControlPlane, client: &kube::Client, prefix: &str) {
     let namespace = plane.create_namespace(prefix).await;
-    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &json!({"url": format!("https://{prefix}.example.com/mcp")}))).await;
     eventually("the endpoint has its objects", async || {
         names(client, &namespace).await.contains(&"Ingress/agents".to_owned()).then_some(())
     })

@@ -1,7 +1,9 @@
 //! Killed at any point and started again, the operator comes to the same end, and no credential is lost on the way.
 
-use super::stage::{create, endpoint, eventually, names, objects, operator, operator_at, own_plane, robot, settled};
+use super::stage::{api, create, endpoint, eventually, names, objects, operator, operator_at, own_plane, robot, settled};
 use crate::support::proxy::{Proxy, Side};
+use kube::api::DeleteParams;
+use portcullis::api::McpEndpoint;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,7 +13,7 @@ async fn killed_at_any_write_it_comes_to_the_same_end() {
     let client = plane.client().await;
     let proxy = Proxy::start(&plane).await;
     let mut ends = Vec::new();
-    // An endpoint with a client takes 12 objects, 2 Events at most and 2 statuses.
+    // An endpoint with a client takes 13 objects, 2 Events at most and 2 statuses.
     for (count, side) in (0..7).map(|step| 2 * step).flat_map(|count| [(count, Side::Before), (count, Side::After)]) {
         let namespace = plane.create_namespace("killed").await;
         let stopped = proxy.stop_after(count, side);
@@ -25,7 +27,7 @@ async fn killed_at_any_write_it_comes_to_the_same_end() {
         proxy.open();
 
         let _second = operator(&plane, "one").await;
-        eventually("every object exists", async || (names(&client, &namespace).await.len() == 12).then_some(())).await;
+        eventually("every object exists", async || (names(&client, &namespace).await.len() == 13).then_some(())).await;
         let after = settled("the Secrets", async || secrets(&client, &namespace).await).await;
         for (name, data) in before {
             // The verifiers follow the clients; everything else is made once.
@@ -34,6 +36,8 @@ async fn killed_at_any_write_it_comes_to_the_same_end() {
             }
         }
         ends.push(settled("the namespace", async || end(&client, &namespace).await).await);
+        // The next one has the same host.
+        api::<McpEndpoint>(&client, &namespace).delete("agents", &DeleteParams::default()).await.unwrap();
     }
     for end in &ends {
         assert_eq!(*end, ends[0]);

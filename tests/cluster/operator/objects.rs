@@ -20,12 +20,13 @@ use portcullis::api::{McpEndpoint, OAuthClient};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-const ALL: [&str; 12] = [
+const ALL: [&str; 13] = [
     "ConfigMap/agents-config",
     "Deployment/agents",
     "Ingress/agents",
     "NetworkPolicy/agents",
     "PodDisruptionBudget/agents",
+    "RoleBinding/portcullis-exec-agents",
     "RoleBinding/portcullis-server-agents",
     "Secret/agents-clients",
     "Secret/agents-login",
@@ -53,9 +54,14 @@ async fn manifests_become_objects_and_stay_what_they_say() {
     nothing_remains_after_deletion(&plane, &client).await;
 }
 
+/// A host belongs to one namespace.
+fn at_own_host(namespace: &str) -> Value {
+    json!({"url": format!("https://{namespace}.example.com/mcp")})
+}
+
 async fn prepared(plane: &ControlPlane, client: &Client, prefix: &str) -> String {
     let namespace = plane.create_namespace(prefix).await;
-    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &at_own_host(&namespace))).await;
     create(client, &namespace, &robot("robot", "agents", &json!({}))).await;
     eventually("every object exists", async || (names(client, &namespace).await == ALL).then_some(())).await;
     settled("the namespace", async || versions(client, &namespace).await).await;
@@ -77,7 +83,7 @@ async fn every_planned_object_exists_with_its_owner(plane: &ControlPlane, client
         assert_eq!(owners, [(owner, Some(true))], "{kind}/{name}");
     }
     let status = endpoint.status.unwrap();
-    assert_eq!((status.url.as_deref(), status.clients), (Some("https://agents.example.com/mcp"), 1));
+    assert_eq!((status.url, status.clients), (Some(format!("https://{namespace}.example.com/mcp")), 1));
     assert_eq!(condition(&status.conditions, "Exposed"), Some(("True".to_owned(), "IngressApplied".to_owned())));
     assert_eq!(condition(&status.conditions, "Ready").unwrap().0, "False", "no node runs the servers here");
     let status = robot.status.unwrap();
@@ -107,7 +113,7 @@ async fn only_what_a_change_concerns_is_written(plane: &ControlPlane, client: &C
     let rows: [(Value, &[&str]); 3] = [
         (json!({"limits": {"burst": 21}}), &["patch configmaps/agents-config"]),
         (json!({"deployment": {"resources": {"requests": {"cpu": "0.1"}}}}), &["patch deployments/agents"]),
-        (json!({"exposure": {"ingress": {"annotations": {"a": "b"}}}}), &["patch ingresses/agents"]),
+        (json!({"exposure": {"ingress": {"annotations": {"cert-manager.io/duration": "2160h"}}}}), &["patch ingresses/agents"]),
     ];
     for (change, expected) in rows {
         let mark = plane.audit_mark();
@@ -196,7 +202,7 @@ async fn a_taken_name_is_left_alone(plane: &ControlPlane, client: &Client) {
         ..Secret::default()
     };
     let verifiers = create(client, &namespace, &verifiers).await;
-    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &at_own_host(&namespace))).await;
     create(client, &namespace, &robot("robot", "agents", &json!({}))).await;
     create(client, &namespace, &robot("other", "agents", &json!({}))).await;
     let reason = async |expected: &str| {
@@ -232,7 +238,7 @@ async fn a_client_without_an_endpoint_says_so(plane: &ControlPlane, client: &Cli
     };
     ready("EndpointNotFound").await;
     assert_eq!(names(client, &namespace).await, Vec::<String>::new());
-    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &at_own_host(&namespace))).await;
     ready("NoServers").await;
     eventually("every object exists", async || (names(client, &namespace).await == ALL).then_some(())).await;
 }
@@ -272,7 +278,7 @@ async fn a_refusal_is_told_and_retried(plane: &ControlPlane, client: &Client) {
         (!tried.status.success()).then_some(())
     })
     .await;
-    create(client, &namespace, &endpoint("agents", &json!({}))).await;
+    create(client, &namespace, &endpoint("agents", &at_own_host(&namespace))).await;
     let ready = async |expected: &str| {
         eventually(expected, async || {
             let endpoint = api::<McpEndpoint>(client, &namespace).get("agents").await.unwrap();

@@ -30,7 +30,7 @@ async fn a_resync_and_a_restart_write_nothing() {
         json!({
             "deployment": {"replicas": 1, "disruptionBudget": {"minAvailable": "50%"}},
             "cors": {"allowedOrigins": ["https://*.example.com"]},
-            "exposure": {"ingress": {"className": "edge", "annotations": {"a": ""}, "tls": {"secretName": "cert"}}},
+            "exposure": {"ingress": {"className": "edge", "annotations": {"cert-manager.io/duration": ""}, "tls": {"secretName": "cert"}}},
         }),
     ];
     for (number, spec) in specs.iter().cycle().take(ENDPOINTS).enumerate() {
