@@ -7,6 +7,7 @@
 use super::{
     AuthorizationServer, Caller, external,
     foreign::Refusal,
+    generations::Generations,
     grant::{Grant, Grants, Known},
     jwt::Rejection,
     workload::Workload,
@@ -21,7 +22,7 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
-/// How many verified tokens are remembered; beyond, the one that expires first is forgotten.
+/// How many verified tokens are remembered; beyond, the oldest half is forgotten.
 const CAPACITY: usize = 4096;
 
 /// How old a token may be whose grant or client is not known here: another server may have made it a moment ago.
@@ -30,9 +31,14 @@ const FRESH: SignedDuration = SignedDuration::from_secs(10);
 type TokenHash = [u8; 32];
 
 /// Verified tokens. Outlives a reload that leaves the keys and the URL as they were.
-#[derive(Default)]
 pub struct TokenCache {
-    callers: RwLock<HashMap<TokenHash, Arc<Caller>>>,
+    callers: RwLock<Generations<TokenHash, Arc<Caller>>>,
+}
+
+impl Default for TokenCache {
+    fn default() -> Self {
+        Self { callers: RwLock::new(Generations::new(CAPACITY)) }
+    }
 }
 
 /// Why a request has no caller.
@@ -82,7 +88,7 @@ impl AuthorizationServer {
         let caller = match self.cache.get(&hash) {
             Some(caller) if now < caller.expires_at => caller,
             Some(_) => return Err(Rejection::Expired.into()),
-            None => self.cache.insert(hash, self.verified(token, now).await?, now),
+            None => self.cache.insert(hash, self.verified(token, now).await?),
         };
         if caller.subject.starts_with(external::USER_PREFIX) && self.external.is_some() {
             return Ok(caller);
@@ -214,17 +220,12 @@ impl TokenCache {
         self.callers.read().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
     }
 
-    fn insert(&self, hash: TokenHash, caller: Caller, now: Timestamp) -> Arc<Caller> {
+    fn insert(&self, hash: TokenHash, caller: Caller) -> Arc<Caller> {
         let caller = Arc::new(caller);
         let mut callers = self.callers.write().unwrap_or_else(PoisonError::into_inner);
-        if callers.len() >= CAPACITY {
-            callers.retain(|_, caller| now < caller.expires_at);
-        }
-        if callers.len() >= CAPACITY {
-            let first = callers.iter().min_by_key(|(_, caller)| caller.expires_at).map(|(hash, _)| *hash);
-            first.map(|hash| callers.remove(&hash));
-        }
-        callers.insert(hash, Arc::clone(&caller));
+        let forgotten = callers.insert(hash, Arc::clone(&caller));
+        drop(callers);
+        drop(forgotten);
         caller
     }
 }
