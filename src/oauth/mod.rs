@@ -10,6 +10,7 @@ mod code;
 mod error;
 pub mod external;
 pub mod foreign;
+mod generations;
 pub mod grant;
 pub mod introspect;
 pub mod issuer_keys;

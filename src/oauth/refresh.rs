@@ -119,7 +119,7 @@ pub enum Invalid {
 impl Invalid {
     /// One word, for the audit.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub const fn reason(self) -> &'static str {
         match self {
             Self::Unknown => "refresh_token_unknown",
             Self::Revoked => "grant_revoked",

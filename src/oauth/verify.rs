@@ -9,6 +9,7 @@
 use super::{
     AuthorizationServer, Caller, external,
     foreign::Refusal,
+    generations::Generations,
     grant::{Grant, Grants, Known},
     jwt::Rejection,
     user_rules::Ended,
@@ -25,7 +26,7 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
-/// How many verified tokens are remembered; beyond, the one that expires first is forgotten.
+/// How many verified tokens are remembered; beyond, the oldest half is forgotten.
 const CAPACITY: usize = 4096;
 
 /// How long a verification of an external issuer's token counts. Then the token is verified against the keys that the
@@ -38,9 +39,14 @@ const FRESH: SignedDuration = SignedDuration::from_secs(10);
 type TokenHash = [u8; 32];
 
 /// Verified tokens. Outlives a reload that leaves the keys and the URL as they were.
-#[derive(Default)]
 pub struct TokenCache {
-    callers: RwLock<HashMap<TokenHash, Verified>>,
+    callers: RwLock<Generations<TokenHash, Verified>>,
+}
+
+impl Default for TokenCache {
+    fn default() -> Self {
+        Self { callers: RwLock::new(Generations::new(CAPACITY)) }
+    }
 }
 
 /// A caller, and when the token's signature was verified.
@@ -266,14 +272,9 @@ impl TokenCache {
     fn insert(&self, hash: TokenHash, caller: Caller, now: Timestamp) -> Arc<Caller> {
         let caller = Arc::new(caller);
         let mut callers = self.callers.write().unwrap_or_else(PoisonError::into_inner);
-        if callers.len() >= CAPACITY {
-            callers.retain(|_, verified| now < verified.caller.expires_at);
-        }
-        if callers.len() >= CAPACITY {
-            let first = callers.iter().min_by_key(|(_, verified)| verified.caller.expires_at).map(|(hash, _)| *hash);
-            first.map(|hash| callers.remove(&hash));
-        }
-        callers.insert(hash, Verified { caller: Arc::clone(&caller), at: now });
+        let forgotten = callers.insert(hash, Verified { caller: Arc::clone(&caller), at: now });
+        drop(callers);
+        drop(forgotten);
         caller
     }
 }

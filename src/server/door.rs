@@ -178,7 +178,7 @@ impl Door {
         caller: Option<Arc<Caller>>,
     ) {
         let refusal = Refusal { what, from: *from, route, reason, status, caller };
-        self.refusals.note(refusal, self.clock.now());
+        self.refusals.note(&refusal, self.clock.now());
     }
 
     /// Forgets callers and addresses that have been away for long. To be called every few seconds.

@@ -67,8 +67,8 @@ struct Seen {
 
 impl Refusals {
     /// Emits an event, or counts the refusal for the next one.
-    pub fn note(&self, refusal: Refusal, now: Timestamp) {
-        if let Some(count) = self.count(&refusal, now) {
+    pub fn note(&self, refusal: &Refusal, now: Timestamp) {
+        if let Some(count) = self.count(refusal, now) {
             refusal.emit(count);
         }
     }

@@ -96,7 +96,7 @@ impl TokenRequest<'_> {
     }
 
     /// An event more specific than `token.refused` was emitted.
-    fn is_audited(&self) {
+    fn mark_audited(&self) {
         self.audited.store(true, Ordering::Relaxed);
     }
 

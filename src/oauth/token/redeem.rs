@@ -39,7 +39,7 @@ impl AuthorizationServer {
             .map_err(|_| OAuthError::InvalidGrant(INVALID))?;
         // Before the code is used up: who cannot prove that it is theirs does not end it either.
         if let Err(why) = self.check_code(request, &code) {
-            request.is_audited();
+            request.mark_audited();
             Event::CodeRefused {
                 from: request.from,
                 client_id: request.client_id(),
@@ -176,7 +176,7 @@ impl AuthorizationServer {
 
     /// Ends a grant whose credential came twice. If that fails the presenter still gets nothing.
     pub(super) async fn end(&self, request: &TokenRequest<'_>, grant: &str, user: &str, reason: RevocationReason) {
-        request.is_audited();
+        request.mark_audited();
         let (from, client_id) = (request.from, request.client_id());
         match reason {
             RevocationReason::CodeReplayed => Event::CodeReplayed { from, client_id, user, grant },
