@@ -14,13 +14,13 @@ const MOST_BRACES: usize = 32;
 /// How deep a regular expression may be nested.
 const NEST_LIMIT: u32 = 50;
 /// What a compiled regular expression may take, in bytes.
-const SIZE_LIMIT: usize = 1 << 20;
+const SIZE_LIMIT: usize = 2 << 20;
 /// What its tables may take while it matches.
 const TABLES_LIMIT: usize = 2 << 20;
 /// The size up to which one is small, and the longest line that such a one is matched against.
-const SMALL: (usize, usize) = (SIZE_LIMIT / 8, 1 << 20);
+const SMALL: (usize, usize) = (SIZE_LIMIT / 16, 1 << 20);
 /// The longest line for all others. Matching takes time by both sizes, and the deadline is not looked at within a line.
-const LONGEST_LINE: usize = SMALL.1 / 8;
+const LONGEST_LINE: usize = SMALL.1 / 16;
 
 /// A regular expression that matches within a line.
 pub(super) struct LineRegex {

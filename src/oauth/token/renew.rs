@@ -76,7 +76,7 @@ impl AuthorizationServer {
             return Err(Invalid::Unknown.into());
         }
         if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
-            request.is_audited();
+            request.mark_audited();
             Event::RefreshTokenRefused {
                 from: request.from,
                 client_id: &grant.client_id,

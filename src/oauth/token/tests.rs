@@ -6,7 +6,6 @@ use crate::{
         ADA, ALLOWED, FROM, MACHINE, SECRET, Stage, ada, answer, changed, clients, encoded, headers, query, redemption,
         refused, renewal,
     },
-    oauth::{ConsentTicket, grant::Grants as _},
 };
 use futures::FutureExt as _;
 use proptest::prelude::*;

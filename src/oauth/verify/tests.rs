@@ -148,7 +148,7 @@ fn the_memory_of_tokens_is_bounded() {
     let hash = |number: usize| TokenHash::from(Sha256::digest(number.to_be_bytes()));
     let many = 3 * CAPACITY;
     for number in 0..many {
-        cache.insert(hash(number), verified(number + 100));
+        cache.insert(hash(number), verified(number + 100), at(0));
     }
     let known = |numbers: std::ops::Range<usize>| numbers.filter(|number| cache.get(&hash(*number)).is_some()).count();
     assert!(known(0..many) <= CAPACITY);

@@ -214,6 +214,8 @@ fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -
         verified: None,
         active_grants: 0,
         logins: (0, &[]),
+        exec_problem: None,
+        limits_problem: None,
         rotated_for: None,
         obstacle: None,
         definitions: None,
