@@ -111,7 +111,8 @@ async fn a_server_outlives_callers_who_take_all_they_can_get() {
     let (ann, bob) = (stage.sign_in("ann").await, stage.sign_in("bob").await);
     join_all([ann.make("web"), ann.make("evil"), bob.make("own")]).await;
     let line = format!("head -c {LARGEST} /dev/zero | tr '\\0' '\"' | fold -w 99 > large");
-    assert_eq!(ann.run("web", &line).await["exit_code"], 0);
+    let made = ann.call("run_command", &json!({"workspace": "web", "command": line})).await.unwrap();
+    assert_eq!(made["exit_code"], 0, "{made}");
     let script = json!({"workspace": "evil", "path": "agent.py", "content": EVIL_AGENT});
     ann.call("write_file", &script).await.unwrap();
     let line =
