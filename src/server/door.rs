@@ -300,7 +300,11 @@ impl Door {
             self.refuse(route, from, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
         });
         let mut response = Held::until(response, deadline);
-        response.extensions_mut().insert(Unsent::until(deadline, held));
+        // A refusal before the caller is known keeps nothing: while the rest of its body is read, its place would be
+        // missing to others of the same address.
+        if held.account.is_some() {
+            response.extensions_mut().insert(Unsent::until(deadline, held));
+        }
         response
     }
 
