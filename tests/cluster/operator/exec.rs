@@ -58,7 +58,7 @@ async fn servers_may_exec_only_while_the_policy_confines_them() {
     may_exec(true).await;
     patch("validatingadmissionpolicy", r#"{"spec": {"failurePolicy": "Ignore"}}"#);
     confined("False", "ExecPolicyChanged").await;
-    plane.apply(policy);
+    patch("validatingadmissionpolicy", r#"{"spec": {"failurePolicy": "Fail"}}"#);
     confined("True", "ExecPolicyInForce").await;
     for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
         let deleted = plane.kubectl(&["delete", kind, "portcullis-exec"]);
