@@ -54,7 +54,10 @@ impl Report {
         }
         writeln!(text, "| stripped binary | {:.1} MiB | | |", mebibytes(self.binary_bytes / 1024))?;
 
-        writeln!(text, "\n| | requests/s | CPU per request | p50 | p99 | memory at rest | after the load |\n|---|---|---|---|---|---|---|")?;
+        writeln!(
+            text,
+            "\n| | requests/s | CPU per request | p50 | p99 | memory at rest | after the load |\n|---|---|---|---|---|---|---|"
+        )?;
         for side in &self.sides {
             writeln!(
                 text,

@@ -29,8 +29,8 @@ pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};
 pub use grant::{OAuthGrant, OAuthGrantSpec};
 pub use preset::Preset;
 pub use scope::Scope;
-pub use user::{OAuthUser, OAuthUserSpec, OAuthUserStatus};
 pub use template::{WorkspaceTemplate, WorkspaceTemplateSpec};
+pub use user::{OAuthUser, OAuthUserSpec, OAuthUserStatus};
 pub use workspace::{Workspace, WorkspaceSpec, WorkspaceStatus};
 
 /// The API group of every kind here.

@@ -288,9 +288,8 @@ impl Desk {
             state.set_users(&outcome.users);
         }
         let news = banner::news(&self.outcome, &outcome, &self.station.store);
-        let changed = outcome.changed
-            || outcome.templates != self.outcome.templates
-            || outcome.users != self.outcome.users;
+        let changed =
+            outcome.changed || outcome.templates != self.outcome.templates || outcome.users != self.outcome.users;
         if edited && changed && news.is_empty() {
             say("the manifests changed; what they say is in force\n");
         }

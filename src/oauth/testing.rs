@@ -2,7 +2,8 @@
 //! that stands still.
 
 use super::{
-    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError, Standing, Users,
+    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError, Standing,
+    Users,
     clients::Published,
     grant::{Grant, Grants, GrantsError, Known},
     introspect::Introspection,
@@ -280,7 +281,17 @@ impl Stage {
         let chosen = scopes.iter().copied().collect();
         let mut rng = crate::ambient::rng();
         let ticket = ConsentTicket::new(&mut rng);
-        let location = self.server.approve(&request, Approver { user: &ada(), since: self.now(), evidence: None }, &chosen, &ticket, self.now(), &mut rng).unwrap();
+        let location = self
+            .server
+            .approve(
+                &request,
+                Approver { user: &ada(), since: self.now(), evidence: None },
+                &chosen,
+                &ticket,
+                self.now(),
+                &mut rng,
+            )
+            .unwrap();
         answer(&location)["code"].clone()
     }
 

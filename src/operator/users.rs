@@ -1,10 +1,6 @@
 //! Reports on `OAuthUser`s: what they end is the servers' work, what is left of it is said here.
 
-use super::{
-    context::Context,
-    status,
-    world::Guarded,
-};
+use super::{context::Context, status, world::Guarded};
 use crate::{
     api::{OAuthGrant, OAuthUser, OAuthUserStatus},
     chain::chain,

@@ -53,7 +53,10 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, Trouble> {
             active: active.into_iter().map(|grant| described(grant, client(grant), now)).collect(),
             ended: ended
                 .into_iter()
-                .map(|grant| EndedGrant { client: called(grant, client(grant)), why: why(ended_for(grant, pages, now)) })
+                .map(|grant| EndedGrant {
+                    client: called(grant, client(grant)),
+                    why: why(ended_for(grant, pages, now)),
+                })
                 .collect(),
             resource: &pages.url.resource(),
             revoke: pages.ticket(Action::Revoke, session)?,
@@ -109,7 +112,9 @@ const fn why(revoked: Option<RevocationReason>) -> &'static str {
         Some(RevocationReason::ByUser) => "– you took its access back.",
         Some(RevocationReason::ByClient) => "signed itself out.",
         Some(RevocationReason::UserDisabled) => "ended when an administrator disabled your account.",
-        Some(RevocationReason::UserEnded) => "ended when an administrator ended your access. Connect it again if you need it.",
+        Some(RevocationReason::UserEnded) => {
+            "ended when an administrator ended your access. Connect it again if you need it."
+        }
         Some(RevocationReason::Superseded) => "was connected more than 20 times; this was its oldest connection.",
         Some(RevocationReason::PasswordChanged) => "was cut off: your password changed. Connect it again.",
         Some(RevocationReason::NotAllowed) => "was cut off: you may no longer use this endpoint.",

@@ -191,7 +191,9 @@ mod tests {
     fn a_rule_is_about_exactly_one_user() {
         let table = UserTable::default();
         table.put("one", &spec(ADA, true, None), at(0));
-        for other in ["local:ad", "local:adaa", "local:Ada", "LOCAL:ada", "local:\u{e0}da", "local:a\u{301}da", "ada", ""] {
+        for other in
+            ["local:ad", "local:adaa", "local:Ada", "LOCAL:ada", "local:\u{e0}da", "local:a\u{301}da", "ada", ""]
+        {
             assert_eq!(table.ended(other, at(0)), None, "{other}");
         }
         table.put_unreadable("two", "local:bob", at(0));

@@ -13,11 +13,11 @@ mod driven;
 mod hoarding;
 #[path = "../support/mounted.rs"]
 mod mounted;
-#[path = "../support/replaced_agent.rs"]
-mod replaced_agent;
 #[expect(dead_code, reason = "made for a provider that misbehaves; see tests/identity")]
 #[path = "../support/oidc.rs"]
 mod provider;
+#[path = "../support/replaced_agent.rs"]
+mod replaced_agent;
 #[path = "../support/web.rs"]
 mod web;
 

@@ -240,8 +240,19 @@ async fn an_id_that_looks_like_anothers() {
     let stage = Stage::start().await;
     let tokens: Tokens = stage.tokens().await;
     let ids = [
-        "local:ad", "local:adaa", "local:Ada", "local:ADA", "local: ada", "local:ada ", "local:\u{430}da", "hub:ada", "ada",
-        "local:ada\u{301}", "loca:ada", "*", "local:*",
+        "local:ad",
+        "local:adaa",
+        "local:Ada",
+        "local:ADA",
+        "local: ada",
+        "local:ada ",
+        "local:\u{430}da",
+        "hub:ada",
+        "ada",
+        "local:ada\u{301}",
+        "loca:ada",
+        "*",
+        "local:*",
     ];
     let rules: Vec<OAuthUser> =
         ids.iter().enumerate().map(|(index, id)| user(&format!("u{index}"), id, &json!({"disabled": true}))).collect();

@@ -150,7 +150,17 @@ async fn an_answer_carries_code_or_refusal_with_state_and_issuer() {
     let stage = Stage::new();
     let request = stage.check(&query("agent", &[])).await.unwrap();
     let chosen = BTreeSet::from([Scope::FilesRead]);
-    let location = stage.server.approve(&request, Approver { user: &ada(), since: stage.now(), evidence: None }, &chosen, &ConsentTicket::new(&mut rng()), stage.now(), &mut rng()).unwrap();
+    let location = stage
+        .server
+        .approve(
+            &request,
+            Approver { user: &ada(), since: stage.now(), evidence: None },
+            &chosen,
+            &ConsentTicket::new(&mut rng()),
+            stage.now(),
+            &mut rng(),
+        )
+        .unwrap();
     assert!(location.starts_with(&format!("{WEB}&code=")), "{location}");
     let parts = answer(&location);
     let names: Vec<_> = parts.keys().map(String::as_str).collect();
@@ -164,7 +174,17 @@ async fn an_answer_carries_code_or_refusal_with_state_and_issuer() {
     assert!(!refused.contains_key("code"));
 
     let silent = stage.check(&query("app", &[("state", "")])).await.unwrap();
-    let location = stage.server.approve(&silent, Approver { user: &ada(), since: stage.now(), evidence: None }, &chosen, &ConsentTicket::new(&mut rng()), stage.now(), &mut rng()).unwrap();
+    let location = stage
+        .server
+        .approve(
+            &silent,
+            Approver { user: &ada(), since: stage.now(), evidence: None },
+            &chosen,
+            &ConsentTicket::new(&mut rng()),
+            stage.now(),
+            &mut rng(),
+        )
+        .unwrap();
     assert!(location.starts_with(&format!("{LOOPBACK}?code=")) && !location.contains("state="), "{location}");
 }
 
@@ -174,7 +194,17 @@ async fn only_what_was_shown_can_be_allowed() {
     let request = stage.check(&query("app", &[("scope", "files:read")])).await.unwrap();
     let approve = |scopes: &[Scope]| {
         let chosen = scopes.iter().copied().collect();
-        stage.server.approve(&request, Approver { user: &ada(), since: stage.now(), evidence: None }, &chosen, &ConsentTicket::new(&mut rng()), stage.now(), &mut rng()).map(drop)
+        stage
+            .server
+            .approve(
+                &request,
+                Approver { user: &ada(), since: stage.now(), evidence: None },
+                &chosen,
+                &ConsentTicket::new(&mut rng()),
+                stage.now(),
+                &mut rng(),
+            )
+            .map(drop)
     };
     assert_eq!(approve(&[]), Err(ApproveError::Nothing));
     assert_eq!(approve(&[Scope::FilesRead, Scope::WorkspacesExec]), Err(ApproveError::Beyond));

@@ -1,11 +1,11 @@
 use super::*;
 use crate::{
     api::grant::RevocationReason,
-    oauth::{Approver, ConsentTicket, grant::Grants as _},
     oauth::testing::{
         ADA, ALLOWED, FROM, MACHINE, SECRET, Stage, ada, answer, changed, clients, encoded, headers, query, redemption,
         refused, renewal,
     },
+    oauth::{Approver, ConsentTicket, grant::Grants as _},
 };
 use futures::FutureExt as _;
 use proptest::prelude::*;

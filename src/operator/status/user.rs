@@ -145,7 +145,11 @@ mod tests {
             let user: OAuthUser = object("OAuthUser", spec);
             let status = user_status(&user, endpoint, &grants, at(200));
             let condition = &status.conditions[0];
-            assert_eq!((condition.status.as_str(), condition.reason.as_str()), (holds, reason), "{spec}: {condition:?}");
+            assert_eq!(
+                (condition.status.as_str(), condition.reason.as_str()),
+                (holds, reason),
+                "{spec}: {condition:?}"
+            );
             assert_eq!((status.observed_generation, condition.observed_generation), (Some(2), Some(2)));
             let again = OAuthUser { status: Some(status.clone()), ..user };
             assert_eq!(user_status(&again, endpoint, &grants, at(201)), status, "nothing to write");

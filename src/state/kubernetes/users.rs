@@ -5,9 +5,7 @@
 
 use super::Kubernetes;
 use crate::{
-    api::{
-        OAuthUser, OAuthUserSpec, grant::Revocation
-    },
+    api::{OAuthUser, OAuthUserSpec, grant::Revocation},
     audit,
     chain::chain,
     mirror::{Found, RequestError},
@@ -180,7 +178,8 @@ impl Kubernetes {
         let mut failing = false;
         loop {
             self.ending.noted.notified().await;
-            let due: Vec<(String, Ended)> = self.ending.due().iter().map(|(name, ended)| (name.clone(), *ended)).collect();
+            let due: Vec<(String, Ended)> =
+                self.ending.due().iter().map(|(name, ended)| (name.clone(), *ended)).collect();
             let mut failed = None;
             for (name, ended) in due {
                 match self.end_grant(&name, ended).await {

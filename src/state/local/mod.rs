@@ -21,8 +21,8 @@ use crate::{
     oauth::{
         client::{Client, ClientError, Held, NewRegistration, Registrations},
         grant::{Grant, Grants, GrantsError, Known},
-        user_rules::{Ended, UserRules},
         single_use::{Mark, SingleUse},
+        user_rules::{Ended, UserRules},
     },
     state::users::UserTable,
 };

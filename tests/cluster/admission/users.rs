@@ -26,10 +26,29 @@ pub fn wrong_users() -> Vec<Wrong> {
         id("a login in capitals", "Local:alice"),
         id("an id that begins with a colon", ":alice"),
         id("a login with a space", "lo cal:alice"),
-        limit(User, "a date without a time", json!({"notBefore": "2026-11-29"}), "spec.notBefore", "date-time", "date-time"),
+        limit(
+            User,
+            "a date without a time",
+            json!({"notBefore": "2026-11-29"}),
+            "spec.notBefore",
+            "date-time",
+            "date-time",
+        ),
         limit(User, "an unknown field", json!({"enabled": false}), "spec.enabled", "unknown field", "unknown field"),
-        change("another endpoint", User, json!({"endpointRef": {"name": "other"}}), "spec.endpointRef", "make a new OAuthUser for the other endpoint"),
-        change("another user", User, json!({"user": {"id": "local:bob"}}), "spec.user", "make a new OAuthUser for the other user"),
+        change(
+            "another endpoint",
+            User,
+            json!({"endpointRef": {"name": "other"}}),
+            "spec.endpointRef",
+            "make a new OAuthUser for the other endpoint",
+        ),
+        change(
+            "another user",
+            User,
+            json!({"user": {"id": "local:bob"}}),
+            "spec.user",
+            "make a new OAuthUser for the other user",
+        ),
         change("enabled again without notBefore", User, json!({"disabled": false}), "spec", again),
     ]
 }

@@ -1,6 +1,8 @@
 //! Killed at any point and started again, the operator comes to the same end, and no credential is lost on the way.
 
-use super::stage::{api, create, endpoint, eventually, names, objects, operator, operator_at, own_plane, robot, settled};
+use super::stage::{
+    api, create, endpoint, eventually, names, objects, operator, operator_at, own_plane, robot, settled,
+};
 use crate::support::proxy::{Proxy, Side};
 use kube::api::DeleteParams;
 use portcullis::api::McpEndpoint;

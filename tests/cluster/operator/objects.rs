@@ -113,7 +113,10 @@ async fn only_what_a_change_concerns_is_written(plane: &ControlPlane, client: &C
     let rows: [(Value, &[&str]); 3] = [
         (json!({"limits": {"burst": 21}}), &["patch configmaps/agents-config"]),
         (json!({"deployment": {"resources": {"requests": {"cpu": "0.1"}}}}), &["patch deployments/agents"]),
-        (json!({"exposure": {"ingress": {"annotations": {"cert-manager.io/duration": "2160h"}}}}), &["patch ingresses/agents"]),
+        (
+            json!({"exposure": {"ingress": {"annotations": {"cert-manager.io/duration": "2160h"}}}}),
+            &["patch ingresses/agents"],
+        ),
     ];
     for (change, expected) in rows {
         let mark = plane.audit_mark();
