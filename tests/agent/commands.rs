@@ -35,7 +35,8 @@ async fn a_command_says_all_about_itself() {
     assert_eq!((result.stderr.as_str(), result.exit_code, result.process_id), ("bad\n", Some(3), None));
     assert_eq!(stage.client.hello().await.unwrap().version, env!("CARGO_PKG_VERSION"));
     // Nobody else may speak to it.
-    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(stage.path("run/agent.sock")).unwrap().permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(stage.path("run/agent.sock")).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
 
