@@ -135,7 +135,8 @@ impl Files<'_> {
         let mut builder = GitignoreBuilder::new(self.root);
         for line in content.trim_start_matches('\u{feff}').lines() {
             // A line that is no glob leaves the others valid, as for git.
-            if glob_problem(line).is_some() || builder.add_line(None, line).is_err() {
+            let is_comment = line.starts_with('#');
+            if !is_comment && (glob_problem(line).is_some() || builder.add_line(None, line).is_err()) {
                 self.unused += 1;
             }
         }
