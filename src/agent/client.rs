@@ -138,7 +138,7 @@ impl Client {
             let mut lines = Lines::of(body);
             let lost = loop {
                 let json = match lines.next(&self.account).await {
-                    Ok(line) => line,
+                    Ok(json) => json,
                     Err(AgentError::Lost(lost)) => break lost,
                     Err(error) => return Err(error),
                 };

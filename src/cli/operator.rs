@@ -115,7 +115,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
         election: Election { namespace: args.namespace, identity, lease_seconds: args.lease_seconds },
         listen: args.listen,
     };
-    let operate = |shutdown| operator::run(client, settings, shutdown);
+    let operate = |shutdown| Box::pin(operator::run(client, settings, shutdown));
     match until_signal(operate).await.map_err(OperatorCommandError::Signal)? {
         Some(ended) => ended.map_err(OperatorCommandError::Operator),
         None => Ok(()),

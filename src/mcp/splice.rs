@@ -99,7 +99,9 @@ pub(super) async fn splice(response: http::Response<BoxBody<Bytes, Infallible>>,
     let len: usize = pieces.iter().map(Piece::len).sum();
     let body = if len <= FRAME {
         let mut whole = Vec::with_capacity(len);
-        pieces.iter().for_each(|piece| piece.write(&mut whole));
+        for piece in &pieces {
+            piece.write(&mut whole);
+        }
         Body::from(whole)
     } else {
         Body::new(Spliced { rmcp: None, pieces })

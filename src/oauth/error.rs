@@ -119,7 +119,9 @@ impl OAuthError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotAForm | Self::Missing(_) | Self::Parameter(_) | Self::TwoCredentials => "invalid_request",
-            Self::Unavailable | Self::Assertion(AssertionError::Busy) => "temporarily_unavailable",
+            Self::Unavailable | Self::LoginUnavailable | Self::Assertion(AssertionError::Busy) => {
+                "temporarily_unavailable"
+            }
             Self::MalformedBasic
             | Self::NoCredentials
             | Self::NoSecret
@@ -136,7 +138,6 @@ impl OAuthError {
             }
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::Workload(why) => why.code(),
-            Self::LoginUnavailable => "temporarily_unavailable",
             Self::Signing(_) => "server_error",
         }
     }

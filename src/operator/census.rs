@@ -75,8 +75,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn ends_at(&mut self, time: Result<Timestamp, jiff::Error>) {
-        let Ok(time) = time else { return };
+    fn ends_at(&mut self, time: Option<Timestamp>) {
+        let Some(time) = time else { return };
         self.next = Some(self.next.map_or(time, |next| next.min(time)));
     }
 }
@@ -202,7 +202,7 @@ impl Census {
             let end = (registration.expires_at <= now).then_some(End::Expired);
             let end = end.or_else(|| bereft("client", &name, parentage, End::EndpointGone));
             if end.is_none() {
-                outcome.ends_at(Ok(registration.expires_at));
+                outcome.ends_at(Some(registration.expires_at));
             }
             outcome.clients.extend(end.map(|end| (Arc::clone(client), end)));
         }
@@ -224,9 +224,9 @@ impl Census {
                 .or_else(|| bereft("grant", &name, of_endpoint, End::EndpointGone))
                 .or_else(|| bereft("grant", &name, of_client, End::ClientGone));
             if end.is_none() {
-                outcome.ends_at(Ok(spec.expires_at));
+                outcome.ends_at(Some(spec.expires_at));
                 if let Some(revoked) = &spec.revoked {
-                    outcome.ends_at(revoked.at.checked_add(KEEP_REVOKED));
+                    outcome.ends_at(revoked.at.checked_add(KEEP_REVOKED).ok());
                 }
             }
             if let Some(end) = end {
@@ -237,7 +237,7 @@ impl Census {
             }
         }
         for since in orphans.values() {
-            outcome.ends_at(since.checked_add(WAIT_FOR_PARENT));
+            outcome.ends_at(since.checked_add(WAIT_FOR_PARENT).ok());
         }
         self.orphans = orphans;
         outcome

@@ -255,7 +255,9 @@ fn keep_declared(value: &mut Value, schema: &JSONSchemaProps) {
         }
         Value::Array(items) => {
             if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
-                items.iter_mut().for_each(|item| keep_declared(item, schema));
+                for item in items {
+                    keep_declared(item, schema);
+                }
             }
         }
         _ => {}

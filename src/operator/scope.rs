@@ -158,7 +158,7 @@ where
     K: Resource + Clone + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
-    let there: BTreeSet<String> = objects.iter().map(|object| object.name_any()).collect();
+    let there: BTreeSet<String> = objects.iter().map(kube::ResourceExt::name_any).collect();
     let gone =
         cache.select(|known| known.namespace().as_deref() == Some(namespace) && !there.contains(&known.name_any()));
     let gone: Vec<_> = gone.iter().map(|known| Event::Delete((**known).clone())).collect();

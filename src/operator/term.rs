@@ -135,7 +135,7 @@ async fn reconcile_all(
         definitions.changed_from(&served).await;
         tracing::info!("the custom resource definitions have changed; starting over");
         over.cancel();
-        future::pending().await
+        future::pending::<()>().await;
     };
     tokio::select! {
         _ = future::join(of_endpoints, of_workspaces) => {}

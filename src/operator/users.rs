@@ -41,7 +41,7 @@ impl UserReports {
                     let grants = of_users.get(known.spec.user.id.as_str()).map(Vec::as_slice).unwrap_or_default();
                     report(context, known, grants, now).await
                 }
-                Err(invalid) => self.report_unreadable(context, user, &invalid.error.to_string(), now).await,
+                Err(invalid) => self.report_unreadable(context, user, &invalid.error, now).await,
             };
         }
         complete

@@ -172,7 +172,8 @@ impl Pages {
         let session = self.cookie.read(headers, self.sealer(), now)?;
         let ended = self.ended(&session)?;
         let user = session.user?;
-        Some(Trouble { ended_session: Some(user.id.as_str().into()), ..self.user_ended(ended, &user) })
+        let trouble = self.user_ended(ended, &user);
+        Some(Trouble { ended_session: Some(Box::new(user)), ..trouble })
     }
 
     /// A page that says that a user's access was ended.
@@ -253,7 +254,7 @@ impl Pages {
             response.headers_mut().insert(header::RETRY_AFTER, wait.into());
         }
         if let Some(user) = &trouble.ended_session {
-            Event::SessionRefused { from, user, reason }.emit();
+            Event::SessionRefused { from, user: &user.id, reason }.emit();
         }
         if let Some(why) = trouble.forged {
             response.extensions_mut().insert(FormRefused(why.reason()));

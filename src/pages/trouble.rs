@@ -3,6 +3,7 @@
 
 use super::forms::Forged;
 use crate::{
+    api::grant::GrantUser,
     chain::chain,
     identity::SignInError,
     oauth::{grant::GrantsError, user_rules::Ended},
@@ -35,13 +36,13 @@ pub struct Trouble {
     /// Where to go on.
     pub link: Option<Box<Link>>,
     /// When to try again, in seconds.
-    pub retry_after: Option<u32>,
+    pub retry_after: Option<u16>,
     /// For the log only; never a secret.
     pub cause: Option<Box<str>>,
     /// Why a form is not believed.
     pub forged: Option<Forged>,
     /// The user of a session that was ended, for the audit.
-    pub ended_session: Option<Box<str>>,
+    pub ended_session: Option<Box<GrantUser>>,
 }
 
 impl Trouble {
@@ -219,7 +220,7 @@ impl Trouble {
 }
 
 /// Whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
-fn seconds(wait: Duration) -> u32 {
+fn seconds(wait: Duration) -> u16 {
     let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
-    u32::try_from(seconds).unwrap_or(u32::MAX)
+    u16::try_from(seconds).unwrap_or(u16::MAX)
 }

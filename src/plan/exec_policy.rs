@@ -160,12 +160,11 @@ mod tests {
             ("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"), "being deleted"),
         ] {
             let mut weaker = stored.clone();
-            match weaker.pointer_mut(path) {
-                Some(place) => *place = value,
-                None => {
-                    let (parent, name) = path.rsplit_once('/').unwrap();
-                    weaker.pointer_mut(parent).unwrap()[name] = value;
-                }
+            if let Some(field) = weaker.pointer_mut(path) {
+                *field = value;
+            } else {
+                let (parent, name) = path.rsplit_once('/').unwrap();
+                weaker.pointer_mut(parent).unwrap()[name] = value;
             }
             let problem = checked(&weaker, &binding).unwrap_err();
             assert!(problem.to_string().contains(says), "{path}: {problem}");

@@ -51,7 +51,7 @@ pub struct Metered {
 
 impl Metered {
     /// Charges `body` to these holders.
-    pub fn new(body: Body, memory: Arc<Pool>, holders: Holders) -> Body {
+    pub fn body(body: Body, memory: Arc<Pool>, holders: Holders) -> Body {
         Body::new(Self { body, read: 0, memory, holders, taken: None })
     }
 }
@@ -161,10 +161,10 @@ mod tests {
     #[tokio::test]
     async fn long_forms_take_memory_where_there_is_any() {
         let memory = Pool::new(LONG);
-        let long = || Metered::new(Body::from(vec![0; 9 << 10]), Arc::clone(&memory), Holders::default());
+        let long = || Metered::body(Body::from(vec![0; 9 << 10]), Arc::clone(&memory), Holders::default());
         let held = memory.try_take(1, Holders::default()).unwrap();
         assert_eq!(collect(long(), 64 << 10).await.unwrap_err().reason(), "unreadable");
-        collect(Metered::new(Body::from("short"), Arc::clone(&memory), Holders::default()), 9).await.unwrap();
+        collect(Metered::body(Body::from("short"), Arc::clone(&memory), Holders::default()), 9).await.unwrap();
         drop(held);
         assert_eq!(collect(long(), 64 << 10).await.unwrap().len(), 9 << 10);
         assert_eq!(memory.free(), LONG);

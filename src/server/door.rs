@@ -47,7 +47,7 @@ use std::{
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the response to a request that needs no token may take to be sent.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// When to try again where something could not be reached.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -360,7 +360,7 @@ impl Door {
         };
         let deadline = tokio::time::Instant::now() + OPEN_TIMEOUT;
         let (memory, holders) = (self.limiters.memory(), self.limiters.address(from.address));
-        let request = request.map(|body| Metered::new(body, Arc::clone(memory), holders));
+        let request = request.map(|body| Metered::body(body, Arc::clone(memory), holders));
         let mut response = Held::until(answer(request).await, deadline);
         response.extensions_mut().insert(Unsent::until(deadline, place));
         response

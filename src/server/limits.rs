@@ -315,6 +315,7 @@ mod tests {
         })
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the limiters take addresses that may be unknown")]
     fn address(last: u8) -> Option<IpAddr> {
         Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
     }

@@ -79,28 +79,28 @@ impl Public {
         let url = &config.url;
         let resource = metadata::protected_resource(config, url);
         let mut documents =
-            Router::new().without_v07_checks().route(&url.resource_metadata_path(), get(document(resource.clone())));
+            Router::new().without_v07_checks().route(&url.resource_metadata_path(), get(document(&resource)));
         for alias in config.path_aliases.iter().map(|path| url.at_path(path)) {
             let resource = metadata::protected_resource(config, &alias);
-            documents = documents.route(&alias.resource_metadata_path(), get(document(resource)));
+            documents = documents.route(&alias.resource_metadata_path(), get(document(&resource)));
         }
         documents = documents
-            .route(&format!("{}{}", url.path(), rest::OPENAPI_PATH), get(document(rest::document(config, tools))))
+            .route(&format!("{}{}", url.path(), rest::OPENAPI_PATH), get(document(&rest::document(config, tools))))
             .route(&format!("{}{}", url.path(), rest::REFERENCE_PATH), get(reference(config, tools)));
         let issues_tokens = config.external_issuer.is_none();
         if issues_tokens {
             documents = documents
                 .route(
                     &url.issuer_metadata_path(),
-                    get(document(metadata::authorization_server(config, &door.mounted().clients))),
+                    get(document(&metadata::authorization_server(config, &door.mounted().clients))),
                 )
                 .route(
                     &format!("{}{JWKS_PATH}", url.base_path()),
-                    get(document(metadata::jwks(&door.mounted().keys)?)),
+                    get(document(&metadata::jwks(&door.mounted().keys)?)),
                 );
         }
         if url.base_path().is_empty() {
-            documents = documents.route(ROOT_RESOURCE_METADATA, get(document(resource)));
+            documents = documents.route(ROOT_RESOURCE_METADATA, get(document(&resource)));
         }
         let public_cors =
             CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::HEAD]).allow_headers(Any);
@@ -164,8 +164,8 @@ impl Public {
             door.note_forwarding(peer, request.headers());
         }
         let from = peer.map_or(Origin::UNKNOWN, |peer| Origin::of(peer, request.headers(), proxies));
-        let proxied = peer.is_some_and(|peer| address::is_trusted(peer, proxies));
-        let id = proxied.then(|| RequestId::of_proxy(request.headers())).flatten();
+        let by_proxy = peer.is_some_and(|peer| address::is_trusted(peer, proxies));
+        let id = by_proxy.then(|| RequestId::of_proxy(request.headers())).flatten();
         let context = RequestContext { id: id.unwrap_or_else(|| door.ids().next()), address: from.client };
         request.extensions_mut().insert(context);
         let limit = config.limits.max_body_size.bytes();
@@ -239,7 +239,7 @@ fn cors(door: &Door) -> CorsLayer {
 }
 
 /// A public document, the same for everyone, and in memory once.
-fn document(content: Value) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
+fn document(content: &Value) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + use<> {
     let content = Bytes::from(content.to_string());
     move || {
         let headers = [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, DOCUMENT_CACHING)];

@@ -157,7 +157,9 @@ proptest! {
                     }
                     let old = model.here.iter().map(|(thing, _)| thing.name.clone());
                     let old: Vec<String> = old.filter(|name| !heard.contains(&name)).collect();
-                    old.iter().for_each(|name| model.remove(name, None, now));
+                    for name in &old {
+                        model.remove(name, None, now);
+                    }
                     let mut doubtful = index.list_ends(now);
                     doubtful.sort();
                     let expected = model.here.iter().filter(|(_, told)| !told).map(|(thing, _)| thing.name.clone());

@@ -43,7 +43,7 @@ fn is_from(held: &Held, hashes: &[String]) -> bool {
 
 /// The registrations to delete for one more from the network with the hashes `from`. `approved` has the clients with an active
 /// grant.
-pub fn make(
+pub(super) fn make(
     held: &[Held],
     approved: &HashSet<String>,
     from: &[String],
@@ -98,6 +98,7 @@ mod tests {
         (0..count).map(|index| held(&format!("c{index:02}"), index, &source(index))).collect()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is compared with a result")]
     fn ids(ids: &[&str]) -> Result<Vec<String>, NoRoom> {
         Ok(ids.iter().map(|id| (*id).to_owned()).collect())
     }

@@ -93,6 +93,9 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    /// Spec, endpoint, grants; then the status and the reason of the condition.
+    type Row<'a> = (&'a Value, Option<&'a McpEndpoint>, Vec<&'a OAuthGrant>, &'a str, &'a str);
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
@@ -129,7 +132,7 @@ mod tests {
         let from_90 = json!({"endpointRef": {"name": "agents"}, "user": {"id": "local:ann"}, "notBefore": at(90)});
         let (open, marked) = (grant(Some(80), false, 900), grant(Some(80), true, 900));
         let (later, expired, old) = (grant(Some(95), false, 900), grant(Some(80), false, 150), grant(None, false, 900));
-        let rows: [(&Value, Option<&McpEndpoint>, Vec<&OAuthGrant>, &str, &str); 9] = [
+        let rows: [Row<'_>; 9] = [
             (&ann, None, vec![], "False", reason::ENDPOINT_NOT_FOUND),
             (&disabled("locul:ann"), Some(&here), vec![], "False", reason::LOGIN_NOT_FOUND),
             (&disabled("local:ann"), Some(&elsewhere), vec![], "False", reason::LOGIN_NOT_FOUND),

@@ -148,14 +148,14 @@ fn of_pod(seen: &Seen<'_>, pod: &DynamicObject) -> Found {
                            where its volume can follow";
             found(Phase::Failed, reason::NODE_NOT_READY, message)
         }
-        (Value::Object(_), false) => match failed_program(&main["lastState"]["terminated"]) {
-            Some(why) => without_program(why),
-            None => {
-                let next =
-                    seen.next_start.map(|refusal| format!("; it will not start again: {refusal}")).unwrap_or_default();
-                found(Phase::Running, reason::READY, format!("commands can run{next}"))
+        (Value::Object(_), false) => {
+            if let Some(why) = failed_program(&main["lastState"]["terminated"]) {
+                return without_program(why);
             }
-        },
+            let next =
+                seen.next_start.map(|refusal| format!("; it will not start again: {refusal}")).unwrap_or_default();
+            found(Phase::Running, reason::READY, format!("commands can run{next}"))
+        }
         _ => starting("its image is being pulled, or its volume mounted"),
     }
 }

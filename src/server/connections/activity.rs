@@ -43,7 +43,7 @@ impl Default for Patience {
             first_word: Duration::from_secs(30),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(620),
-            idle_elsewhere: Duration::from_secs(120),
+            idle_elsewhere: Duration::from_mins(2),
             stall: Duration::from_secs(30),
         }
     }

@@ -143,9 +143,10 @@ pub async fn serve<S>(
             () = &mut stopped => break,
             room = room(peer, &activity, &terms) => room,
         };
-        match room {
-            Ok(room) => host.receive(stream, peer, room, activity, terms(), drain.watcher()),
-            Err(_) => tracing::debug!(%peer, "a connection was refused: its address has its share"),
+        if let Ok(room) = room {
+            host.receive(stream, peer, room, activity, terms(), drain.watcher());
+        } else {
+            tracing::debug!(%peer, "a connection was refused: its address has its share");
         }
     }
     // From here on, connecting is refused.

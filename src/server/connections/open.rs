@@ -186,7 +186,7 @@ mod tests {
     async fn the_idlest_connection_makes_room() {
         let connections = Connections::new(8);
         // Each is a second younger than the one before.
-        let mut opened = Instant::now() - Duration::from_secs(60);
+        let mut opened = Instant::now() - Duration::from_mins(1);
         let mut open = |last: u8| {
             opened += Duration::from_secs(1);
             let activity = Activity::new(opened);

@@ -43,19 +43,19 @@ impl Resource for UserObject {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
 
-    fn kind(_: &()) -> Cow<'_, str> {
+    fn kind((): &()) -> Cow<'_, str> {
         OAuthUser::kind(&())
     }
 
-    fn group(_: &()) -> Cow<'_, str> {
+    fn group((): &()) -> Cow<'_, str> {
         OAuthUser::group(&())
     }
 
-    fn version(_: &()) -> Cow<'_, str> {
+    fn version((): &()) -> Cow<'_, str> {
         OAuthUser::version(&())
     }
 
-    fn plural(_: &()) -> Cow<'_, str> {
+    fn plural((): &()) -> Cow<'_, str> {
         OAuthUser::plural(&())
     }
 
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn object(spec: Value) -> UserObject {
+    fn object(spec: &Value) -> UserObject {
         serde_json::from_value(json!({"metadata": {"name": "ada"}, "spec": spec})).unwrap()
     }
 
@@ -242,7 +242,7 @@ mod tests {
     fn an_object_that_cannot_be_read_disables_its_user() {
         let (here, there) = (json!({"name": "agents"}), json!({"name": "others"}));
         let user = json!({"id": "local:ada"});
-        let meaning = |spec: Value| match object(spec).meaning("agents") {
+        let meaning = |spec: Value| match object(&spec).meaning("agents") {
             Meaning::Rule(spec) => format!("rule of {}", spec.user.id),
             Meaning::Unreadable { user_id, .. } => format!("disables {user_id}"),
             Meaning::Nobody { .. } => "nobody".to_owned(),

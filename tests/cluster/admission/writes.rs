@@ -13,7 +13,7 @@ const CLIENTS: &str = "may write public clients that registered themselves (dyn-
 const FIXED: &str = "cannot be changed";
 const NAMESPACE: &str = "may write in its own namespace only";
 
-fn named(kind: &str, name: &str, spec: Value) -> Value {
+fn named(kind: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
 }
 
@@ -22,7 +22,7 @@ fn grant(name: &str, endpoint: &str) -> Value {
     named(
         "OAuthGrant",
         name,
-        json!({
+        &json!({
             "endpointRef": {"name": endpoint}, "clientId": "claude", "user": user, "scopes": ["files:read"],
             "resource": "https://agents.example.com/mcp", "expiresAt": "2030-01-01T00:00:00Z",
         }),
@@ -33,7 +33,7 @@ fn workspace(name: &str, endpoint: &str) -> Value {
     named(
         "Workspace",
         name,
-        json!({
+        &json!({
             "endpointRef": {"name": endpoint}, "owner": {"id": "local:alice", "name": "alice"}, "displayName": "web",
             "templateRef": {"name": "debian"},
         }),
@@ -45,7 +45,7 @@ fn registered(name: &str, endpoint: &str, more: &Value) -> Value {
     let mut client = named(
         "OAuthClient",
         name,
-        json!({
+        &json!({
             "endpointRef": {"name": endpoint}, "preset": "custom", "type": "Public", "scopes": ["files:read"],
             "grants": ["authorization_code", "refresh_token"], "redirectUris": ["https://a.example.com/callback"],
             "registration": {"expiresAt": "2030-01-01T00:00:00Z"},
@@ -266,7 +266,7 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
             &agents,
             "POST",
             "",
-            named("McpEndpoint", "agents", json!({"url": "https://a.example.com/mcp"})),
+            named("McpEndpoint", "agents", &json!({"url": "https://a.example.com/mcp"})),
             Some(OTHERS),
         ),
         (
@@ -274,7 +274,7 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
             &agents,
             "POST",
             "",
-            named("WorkspaceTemplate", "t", json!({"pod": {"image": "a"}})),
+            named("WorkspaceTemplate", "t", &json!({"pod": {"image": "a"}})),
             Some(OTHERS),
         ),
         ("what others write", &somebody, "POST", "", grant("g-3", "agents"), None),

@@ -6,7 +6,7 @@ use k8s_openapi::{
     api::events::v1::Event, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, ResourceExt as _,
+    Api,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use portcullis::api::{McpEndpoint, crds};
@@ -18,7 +18,7 @@ async fn definitions_that_are_missing_or_old_are_named_and_waited_for() {
     let client = plane.client().await;
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let all: Vec<String> =
-        definitions.list(&ListParams::default()).await.unwrap().iter().map(|one| one.name_any()).collect();
+        definitions.list(&ListParams::default()).await.unwrap().iter().map(kube::ResourceExt::name_any).collect();
     for name in &all {
         definitions.delete(name, &DeleteParams::default()).await.unwrap();
     }

@@ -58,7 +58,7 @@ impl Shell {
     }
 
     /// Runs a part of the runbook. What it prints.
-    async fn run(&self, part: &str) -> String {
+    fn run(&self, part: &str) -> String {
         let script = commands(part);
         let output = tokio::task::block_in_place(|| self.run_now(&script));
         assert!(output.status.success(), "{script}\n{output:?}");
@@ -126,7 +126,7 @@ async fn the_runbook_ends_a_users_sessions_grants_and_agents_at_every_server() {
     // It comes before the other, so servers that know the other know this one too.
     users.create(&PostParams::default(), &disabled("elsewhere", "others", "local:bob")).await.unwrap();
     let since = Instant::now();
-    let (refused, printed) = tokio::join!(futures::future::join_all(waits), shell.run("off-board"));
+    let (refused, printed) = tokio::join!(futures::future::join_all(waits), async { shell.run("off-board") });
     let last = refused.into_iter().max().unwrap().duration_since(since);
     println!("from the start of the runbook to the refusal of both tokens by the last of {SERVERS} servers: {last:?}");
     let shown: Vec<&str> = printed.lines().last().unwrap().split_whitespace().collect();
@@ -179,7 +179,7 @@ async fn the_runbook_ends_a_users_sessions_grants_and_agents_at_every_server() {
 
 /// The user is let in again, without what was ended; then ended once more, with `notBefore`.
 async fn enabled_again(stage: &Stage<'_>, shell: &Shell, servers: &[Server], old: &Browser, tokens: &[String]) {
-    shell.run("enable").await;
+    shell.run("enable");
     // `notBefore` includes its second.
     let server = &servers[2];
     let mut browser = eventually("ann may sign in", async || {
@@ -198,7 +198,7 @@ async fn enabled_again(stage: &Stage<'_>, shell: &Shell, servers: &[Server], old
         cannot_go_on(server, old).await;
     }
 
-    shell.run("end").await;
+    shell.run("end");
     for server in servers {
         refusal(server, access).await;
         cannot_go_on(server, &browser).await;
