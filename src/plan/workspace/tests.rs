@@ -280,7 +280,9 @@ fn one_that_is_made_stopped_has_nothing() {
 fn started_before(world: &mut World) {
     let live = world.live.as_mut().unwrap();
     let mut recipe = serde_json::to_value(live.recipe.as_ref().unwrap()).unwrap();
-    recipe.as_object_mut().unwrap().remove("layout").unwrap();
+    for added in ["layout", "sized"] {
+        recipe.as_object_mut().unwrap().remove(added).unwrap();
+    }
     live.recipe = Some(serde_json::from_value(recipe).unwrap());
 }
 
