@@ -79,6 +79,8 @@ async fn who_asks_without_a_token_uses_up_their_address_and_nobody_elses_token()
     })
     .await;
     let token = server.token().await;
+    // Verified once: tokens that are not, wait for the address's rate like those that are made up.
+    assert_eq!(server.call(&token, &ping()).send().await.unwrap().status(), StatusCode::OK);
     for path in ["/mcp", "/mcp/workspaces"] {
         let mut statuses = Vec::new();
         // The bucket fills up by one a second while this runs.
