@@ -237,7 +237,7 @@ async fn the_endpoint_is_a_resource_server_and_nothing_else() {
         ("another audience", wrong("aud", json!("https://mcp.example.com/other"))),
         ("another issuer", wrong("iss", json!("https://evil.example.com"))),
         ("an ID token", wrong("typ", json!("ID"))),
-        ("expired", wrong("exp", json!(SystemClock.now().as_second() - 1))),
+        ("expired", wrong("exp", json!(endpoint.clock.now().as_second() - 1))),
     ] {
         let answer = endpoint.call(&token, "ping", &json!({})).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{what}");

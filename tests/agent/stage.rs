@@ -78,7 +78,7 @@ impl Stage {
         // Other users work there too.
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         let run = folder.path().join("run");
-        fs::create_dir(&run).unwrap();
+        fs::create_dir_all(&run).unwrap();
         fs::set_permissions(&run, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         let socket = run.join("agent.sock");
         let log = fs::File::create(folder.path().join("log")).unwrap();
