@@ -292,6 +292,11 @@ async fn a_namespace_gets_what_the_settings_permit_and_a_host_that_no_other_has(
     let public = || json!({"className": "public"});
     let ingress = async |namespace: &str, name: &str| api::<Ingress>(&client, namespace).get_opt(name).await.unwrap();
 
+    plane.apply(
+        "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: public}\n\
+         spec: {controller: example.com/public}\n",
+    );
+
     // Annotations: applied, or left out and named.
     let given = json!({"className": "public", "annotations": {
         "cert-manager.io/issuer": "ca", "nginx.ingress.kubernetes.io/configuration-snippet": "return 200;",

@@ -1,6 +1,6 @@
 //! A namespace that is restored from a backup is what it was: same keys, same secrets, and tokens go on.
 
-use super::stage::{api, create, endpoint, eventually, names, operator, own_plane, robot};
+use super::stage::{api, create, endpoint, eventually, local_users, names, operator, own_plane, robot};
 use crate::support::{controlplane::ControlPlane, kubelet::Kubelet};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -36,7 +36,8 @@ async fn a_restored_namespace_goes_on_where_it_was() {
     let namespace = plane.create_namespace("restore").await;
     let kubelet = Kubelet::start(&plane, &namespace, Path::new(env!("CARGO_BIN_EXE_portcullis"))).await;
     let _operator = operator(&plane, "one").await;
-    let spec = json!({"exposure": {"none": {}}, "deployment": {"replicas": 1}});
+    let login = local_users(&client, &namespace, &["ada"]).await;
+    let spec = json!({"exposure": {"none": {}}, "deployment": {"replicas": 1}, "login": login});
     create(&client, &namespace, &endpoint("agents", &spec)).await;
     create(&client, &namespace, &robot("robot", "agents", &json!({}))).await;
     wait_ready(&plane, &namespace, &kubelet);

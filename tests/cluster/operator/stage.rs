@@ -172,3 +172,16 @@ pub fn condition(
     let found = conditions.iter().find(|condition| condition.type_ == kind)?;
     Some((found.status.clone(), found.reason.clone()))
 }
+
+/// Makes these local users, and returns the `spec.login` by which they sign in.
+pub async fn local_users(client: &Client, namespace: &str, names: &[&str]) -> Value {
+    let hash = bcrypt::hash("a password of the tests", 4).unwrap();
+    let users: Secret = serde_json::from_value(json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "people", "labels": {"portcullis.dev/endpoint": "agents"}},
+        "stringData": {"htpasswd": names.iter().map(|name| format!("{name}:{hash}\n")).collect::<String>()},
+    }))
+    .unwrap();
+    create(client, namespace, &users).await;
+    json!([{"name": "local", "passwords": {"secretRef": {"name": "people"}}}])
+}

@@ -1,7 +1,7 @@
 //! `kubectl delete oauthgrant` cuts access at every server in well under a second; and what people see of grants.
 
 use crate::{
-    operator::stage::{Operator, api, create, endpoint, eventually, operator, own_plane, robot},
+    operator::stage::{Operator, api, create, endpoint, eventually, local_users, operator, own_plane, robot},
     support::{controlplane::ControlPlane, grants::grant, kubelet::Kubelet},
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -45,6 +45,7 @@ impl Stage {
         let more = json!({
             "exposure": {"none": {}}, "deployment": {"replicas": 3},
             "limits": {"requestsPerSecond": 100_000, "burst": 100_000},
+            "login": local_users(&client, &namespace, &["ann"]).await,
         });
         create(&client, &namespace, &endpoint("agents", &more)).await;
         let public = json!({"preset": "claude-code", "grants": ["authorization_code", "refresh_token"]});
