@@ -123,8 +123,10 @@ fn restore(plane: &ControlPlane, namespace: &str, dump: &str) {
 }
 
 async fn empty(plane: &ControlPlane, client: &Client, namespace: &str) {
-    let deleted = plane.kubectl(&["-n", namespace, "delete", "mcp,oac,oag", "--all"]);
-    assert!(deleted.status.success(), "{deleted:?}");
+    for what in [&["mcp,oac,oag", "--all"], &["secret", "people"]] {
+        let deleted = plane.kubectl(&[&["-n", namespace, "delete"], &what[..]].concat());
+        assert!(deleted.status.success(), "{deleted:?}");
+    }
     eventually("the namespace is empty", async || {
         let pods = api::<Pod>(client, namespace).list(&ListParams::default()).await.unwrap().items;
         (pods.is_empty() && names(client, namespace).await.is_empty()).then_some(())
