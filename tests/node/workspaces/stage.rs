@@ -20,7 +20,7 @@ use portcullis::{
     api::{Workspace as Object, WorkspaceTemplate},
     cli::cluster,
     mirror::Health,
-    plan::workspace::{Inputs, Secrets, plan},
+    plan::workspace::{Inputs, SecretAccess, Secrets, plan},
     workspaces::{
         Owner, Purpose, Status, Workspaces as _,
         kubernetes::{KINDS, KubernetesOptions, KubernetesWorkspaces},
@@ -124,7 +124,7 @@ impl Stage {
             template: Some(&template.spec),
             has_endpoint: true,
             beyond_quota: None,
-            secrets: &Secrets::default(),
+            secrets: &Secrets::from([("template".to_owned(), SecretAccess::Shared)]),
             live: None,
             agent_image: self.node.portcullis_image().await,
             internal: &[],
