@@ -35,12 +35,6 @@ async fn what_cannot_run_is_reported_with_the_remedy() {
     assert!(message.contains("Insufficient memory") && message.contains("resources.requests"), "{message}");
     said(&stage, "Ready", "Ready").await;
 
-    // Less than a server needs.
-    resources(&stage, &json!({"requests": {"memory": "1Mi"}, "limits": {"memory": "8Mi"}}));
-    let message = said(&stage, "Stalled", "OutOfMemory").await;
-    assert!(message.contains("raise spec.deployment.resources.limits.memory"), "{message}");
-    warned(&stage, "OutOfMemory").await;
-    said(&stage, "Ready", "Ready").await;
     resources(&stage, &Value::Null);
     settled(&stage).await;
 
