@@ -1,5 +1,5 @@
 //! Grants and registrations on one machine: in memory, and in a folder that survives restarts.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may fail as tests do")]
 
 #[path = "support/clock.rs"]
 mod clock;

@@ -173,6 +173,7 @@ fn files(url: &str) -> Result<(TempDir, String), Box<dyn Error>> {
         secrets: &BTreeMap::new(),
         cluster: &ClusterFacts::default(),
         replicas: None,
+        taken: None,
         now: SystemClock.now(),
     };
     let plan = plan(&inputs, &mut ambient::rng())?;

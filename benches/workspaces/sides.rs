@@ -62,10 +62,11 @@ impl<'s> Sides<'s> {
         self.person.call("write_file", &arguments).await.unwrap();
     }
 
+    /// Reads a file in pages of 1 MiB, the most that one call gives.
     pub async fn read(&self, path: &str, size: usize) {
         let (mut start, mut read) = (json!(1), 0);
         while !start.is_null() {
-            let arguments = json!({"workspace": WORKSPACE, "path": path, "start_line": start, "max_bytes": PAGE});
+            let arguments = json!({"workspace": WORKSPACE, "path": path, "start_line": start, "max_bytes": 1 << 20});
             let mut file = self.person.call("read_file", &arguments).await.unwrap();
             read += file["content"].as_str().map_or(0, str::len);
             start = file["next_start_line"].take();

@@ -66,12 +66,15 @@ async fn a_copy_at_the_same_instant() {
     stage.stop().await;
 }
 
+/// What a row does to the claims.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 /// An assertion without a `jti`, or one that counts for longer than five minutes, so that a copy is good for long → refused.
 #[tokio::test]
 async fn an_assertion_that_lasts() {
     let stage = staged().await;
     let now = start_of_time().as_second();
-    let rows: [(&str, &dyn Fn(&mut Value)); 5] = [
+    let rows: [(&str, Change<'_>); 5] = [
         ("no jti", &|claims| claims["jti"] = Value::Null),
         ("an empty jti", &|claims| claims["jti"] = json!("")),
         ("five minutes and a second", &|claims| claims["exp"] = json!(now + 301)),
@@ -79,7 +82,7 @@ async fn an_assertion_that_lasts() {
         ("no end", &|claims| claims["exp"] = Value::Null),
     ];
     for (index, (what, change)) in rows.into_iter().enumerate() {
-        let answer = present(&stage, 0, &assertion(&stage, &index.to_string(), |claims| change(claims))).await;
+        let answer = present(&stage, 0, &assertion(&stage, &index.to_string(), change)).await;
         assert_eq!(answer.error(), "invalid_client", "{what}");
     }
     stage.stop().await;

@@ -80,11 +80,9 @@ async fn a_changed_password() {
     let late = parameter(&stage.consent(&mut ada, &[]).await, "code").unwrap();
 
     let mut changed = logins();
-    let mut users: std::collections::BTreeMap<_, _> = match serde_json::from_slice(&stage.files.login).unwrap() {
-        portcullis::config::LoginSecrets { mut logins } => match logins.remove("local").unwrap() {
-            LoginSecret::Passwords(users) => users,
-            LoginSecret::Client { .. } => panic!("local users have passwords"),
-        },
+    let mut before: portcullis::config::LoginSecrets = serde_json::from_slice(&stage.files.login).unwrap();
+    let LoginSecret::Passwords(mut users) = before.logins.remove("local").unwrap() else {
+        panic!("local users have passwords")
     };
     // The same password again, with another salt: a hash is all that servers know of it.
     users.insert("ada".to_owned(), bcrypt::hash(PASSWORD, 4).unwrap());

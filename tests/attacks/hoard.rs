@@ -66,7 +66,7 @@ async fn others_are_served(stage: &Stage, token: &str) {
         let large = stage.http.post(format!("{}/mcp", stage.origin)).bearer_auth(token).json(&message);
         assert_eq!(stage.send(large.header("Accept", "application/json")).await.status, 200);
     };
-    timeout(PATIENCE, served).await.expect("others wait for no attacker");
+    timeout(PATIENCE, served).await.unwrap();
 }
 
 /// Sixty bodies of the largest size come but for their last byte, with one token → another caller's bodies are read
@@ -149,7 +149,7 @@ async fn the_largest_reads_at_once() {
     let (answered, refused): (Vec<_>, Vec<_>) = reads.iter().partition(|read| read["isError"] == false);
     assert!(!answered.is_empty());
     let told = |read: &&Value| read["content"][0]["text"].as_str().is_some_and(|text| text.contains("try again"));
-    assert!(refused.iter().all(|read| told(read)), "{refused:?}");
+    assert!(refused.iter().all(told), "{refused:?}");
     stage.stop().await;
 }
 
@@ -312,8 +312,8 @@ async fn long_heads_that_never_end() {
     }
     let (tokens, status) = tokio::join!(timeout(PATIENCE, tokens(&stage)), stage.status(&other));
     assert!(tokens.is_ok() && status == 200);
-    let closed = timeout(PATIENCE, join_all(open.into_iter().map(first_line))).await.expect("each is closed in time");
-    assert!(closed.iter().all(|line| line.is_empty()), "{closed:?}");
+    let closed = timeout(PATIENCE, join_all(open.into_iter().map(first_line))).await.unwrap();
+    assert!(closed.iter().all(String::is_empty), "{closed:?}");
     stage.stop().await;
 }
 

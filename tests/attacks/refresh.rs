@@ -228,7 +228,7 @@ async fn a_grant_written_by_hand_with_a_chosen_hash() {
     let (name, part) = ("g-0123456789abcdef01234567", URL_SAFE_NO_PAD.encode([7; 32]));
     let token = format!("prt2.{name}.0.{part}.{part}");
     let hash = Sha256::digest(format!("portcullis refresh token\0{token}"));
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hash.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let model = stage.state.read(&honest.grant).await.unwrap().unwrap();
     let state = RefreshState { generation: 0, hash: format!("sha256:{hash}"), rotated_at: start_of_time() };
     let forged = Grant { name: name.to_owned(), refresh: Some(state), ..Grant::clone(&model) };

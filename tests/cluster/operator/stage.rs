@@ -179,7 +179,7 @@ pub async fn local_users(client: &Client, namespace: &str, names: &[&str]) -> Va
     let users: Secret = serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "people", "labels": {"portcullis.dev/endpoint": "agents"}},
-        "stringData": {"htpasswd": names.iter().map(|name| format!("{name}:{hash}\n")).collect::<String>()},
+        "stringData": {"htpasswd": names.iter().map(|name| format!("{name}:{hash}")).collect::<Vec<_>>().join("\n")},
     }))
     .unwrap();
     create(client, namespace, &users).await;
