@@ -136,7 +136,7 @@ impl Scene<'_> {
     pub fn to_processes(&self, pod: &str, command: &str, line: &str) -> String {
         let script = format!(
             r#"for p in /proc/[0-9]*; do
-            tr '\0' '\n' <$p/environ 2>/dev/null | grep -qx "HOSTNAME=$1" || continue
+            [ "$(cat $p/root/etc/hostname 2>/dev/null)" = "$1" ] || continue
             tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q "$2 *$" && {line}
             done; true"#
         );
