@@ -16,6 +16,8 @@ pub const VERIFIED: &str = "Verified";
 /// An admission policy confines the servers' exec to workspaces; where it is false they have no right to exec, and so is
 /// `Ready`.
 pub const EXEC_CONFINED: &str = "ExecConfined";
+/// An admission policy confines the writes of the servers to the objects of their own endpoint. `Ready` does not follow it.
+pub const WRITES_CONFINED: &str = "WritesConfined";
 /// No forwarding headers come from addresses that are not in `spec.network.trustedProxies`. `Ready` does not follow it: a
 /// client may have made the headers up.
 pub const CLIENT_ADDRESSES_KNOWN: &str = "ClientAddressesKnown";

@@ -6,7 +6,7 @@ use super::{
     queue::Queue,
     scope::{API_SERVER, Merge, Watched, apis},
     status::reason,
-    world::{EndpointKey, Guarded, WorkspaceKey, World, key, workspace_key},
+    world::{EndpointKey, Guarded, PolicyCache, WorkspaceKey, World, key, workspace_key},
 };
 use crate::{
     api::{
@@ -15,10 +15,7 @@ use crate::{
         version::resource_version,
     },
     chain::chain,
-    plan::{
-        EXEC_POLICY,
-        workspace::{claim_name, object_name},
-    },
+    plan::workspace::{claim_name, object_name},
 };
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Event, Secret};
@@ -82,11 +79,16 @@ impl Follow {
         let class_changed = |follow: &Self, _: &_| follow.all_endpoints();
         tasks.spawn(follow().run(all(), |world| &world.ingress_classes, class_changed, Self::all_endpoints));
         let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let exec = named(EXEC_POLICY);
-        let policy_changed = |follow: &Self, _: &_| follow.all_endpoints();
-        tasks.spawn(follow().run(exec.clone(), |world| &world.exec_policies, policy_changed, Self::all_endpoints));
-        let binding_changed = |follow: &Self, _: &_| follow.all_endpoints();
-        tasks.spawn(follow().run(exec, |world| &world.exec_policy_bindings, binding_changed, Self::all_endpoints));
+        let policies: [fn(&World) -> &PolicyCache; 2] =
+            [|world| &world.exec_policy, |world| &world.server_writes_policy];
+        for cache in policies {
+            let config = named(cache(&self.world).delivered.name);
+            let changed = |follow: &Self, _: &_| follow.all_endpoints();
+            let all = Self::all_endpoints;
+            tasks.spawn(follow().run(config.clone(), move |world| &cache(world).policies, changed, all));
+            let changed = |follow: &Self, _: &_| follow.all_endpoints();
+            tasks.spawn(follow().run(config, move |world| &cache(world).bindings, changed, all));
+        }
         let slice_changed = |follow: &Self, _: &_| follow.all_endpoints();
         tasks.spawn(follow().run(named(API_SERVER), |world| &world.api_servers, slice_changed, Self::all_endpoints));
         tasks.spawn(follow().run(labelled(), |world| &world.pods, Self::object_changed, Self::all_endpoints));

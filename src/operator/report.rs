@@ -98,7 +98,8 @@ impl Reconcile<'_> {
                 missing_class.as_ref().map_or_else(|| WayIn::Ingress(ingress.as_deref()), WayIn::NoIngressClass)
             }
         };
-        let exec_problem = world.exec_problem();
+        let exec_problem = world.exec_policy.problem();
+        let writes_problem = world.server_writes_policy.problem();
         let outdated = self.context.definitions.problem();
         let outdated = outdated.map(|message| Obstacle { reason: reason::DEFINITIONS_OUTDATED, message });
         let observed = Observed {
@@ -119,6 +120,7 @@ impl Reconcile<'_> {
             active_grants: self.context.active_grants_at(self.namespace, self.name),
             logins: (self.endpoint.spec.login.len(), &plan.login_problems),
             exec_problem: exec_problem.as_ref(),
+            writes_problem: writes_problem.as_ref(),
             rotated_for: plan.keys_rotated_for.as_deref(),
             limits_problem: plan.limits_problem.as_deref(),
             obstacle,

@@ -10,7 +10,10 @@ use crate::{
         labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
     },
     operator::Settings,
-    plan::{ClusterFacts, EXEC_POLICY, ExecPolicyProblem, ExposureRules, Neighbours, OptionalKind, check_exec_policy},
+    plan::{
+        ClusterFacts, DeliveredPolicy, EXEC_POLICY, ExposureRules, Neighbours, OptionalKind, PolicyProblem,
+        SERVER_WRITES_POLICY,
+    },
 };
 use ipnet::IpNet;
 use k8s_openapi::api::{
@@ -67,10 +70,10 @@ pub struct World {
     pub collectable: Notify,
     /// What workspaces and their agents are made from.
     pub workspaces: WorkspaceWorld,
-    /// The policy that confines the servers' exec.
-    pub exec_policies: Cache<ValidatingAdmissionPolicy>,
-    /// What puts it in force.
-    pub exec_policy_bindings: Cache<ValidatingAdmissionPolicyBinding>,
+    /// The admission policy that confines the servers' exec, and its binding.
+    pub exec_policy: PolicyCache,
+    /// The admission policy that confines the servers' writes, and its binding.
+    pub server_writes_policy: PolicyCache,
     /// Where the API server is.
     pub api_servers: Cache<EndpointSlice>,
     /// What endpoints may ask for of Ingresses and HTTPRoutes.
@@ -147,6 +150,17 @@ impl Objects {
     }
 }
 
+/// What the cluster has of one admission policy.
+#[derive(Debug)]
+pub struct PolicyCache {
+    /// The policy as it is delivered.
+    pub delivered: &'static DeliveredPolicy,
+    /// At most one.
+    pub policies: Cache<ValidatingAdmissionPolicy>,
+    /// At most one.
+    pub bindings: Cache<ValidatingAdmissionPolicyBinding>,
+}
+
 impl World {
     /// An empty world. Asks the API server which optional kinds are served.
     pub async fn new(client: &Client, settings: &Settings) -> Result<Self, kube::Error> {
@@ -175,8 +189,8 @@ impl World {
             objects: Objects::of_kinds(kinds, endpoint_of),
             collectable: Notify::new(),
             workspaces: WorkspaceWorld::new(server_image.clone(), internal),
-            exec_policies: Cache::new((), strip),
-            exec_policy_bindings: Cache::new((), strip),
+            exec_policy: PolicyCache::new(&EXEC_POLICY),
+            server_writes_policy: PolicyCache::new(&SERVER_WRITES_POLICY),
             api_servers: Cache::new((), strip),
             exposure,
             neighbours,
@@ -199,7 +213,7 @@ impl World {
                 .collect(),
             optional: self.optional.clone(),
             exposure: self.exposure.clone(),
-            exec_problem: self.exec_problem(),
+            exec_problem: self.exec_policy.problem(),
             api_servers: self.api_servers.select(|_| true).iter().flat_map(|slice| addresses(slice)).collect(),
             neighbours: self.neighbours.clone(),
         }
@@ -211,14 +225,6 @@ impl World {
         let is_default =
             |class: &IngressClass| class.annotations().get(DEFAULT_CLASS_ANNOTATION).is_some_and(|v| v == "true");
         self.ingress_classes.select(is_default).iter().map(|class| class.name_any()).min()
-    }
-
-    /// Why the servers may not exec, if they may not.
-    #[must_use]
-    pub fn exec_problem(&self) -> Option<ExecPolicyProblem> {
-        let policy = self.exec_policies.select(|policy| policy.name_any() == EXEC_POLICY).pop();
-        let binding = self.exec_policy_bindings.select(|binding| binding.name_any() == EXEC_POLICY).pop();
-        check_exec_policy(policy.as_deref(), binding.as_deref()).err()
     }
 
     /// Whether the cluster still offers the kinds that it offered at the start.
@@ -233,12 +239,32 @@ impl World {
         self.grants.ready().await?;
         self.users.ready().await?;
         self.ingress_classes.ready().await?;
-        self.exec_policies.ready().await?;
-        self.exec_policy_bindings.ready().await?;
+        self.exec_policy.ready().await?;
+        self.server_writes_policy.ready().await?;
         self.api_servers.ready().await?;
         self.pods.ready().await?;
         self.objects.ready().await?;
         self.workspaces.ready().await
+    }
+}
+
+impl PolicyCache {
+    fn new(delivered: &'static DeliveredPolicy) -> Self {
+        Self { delivered, policies: Cache::new((), strip), bindings: Cache::new((), strip) }
+    }
+
+    /// Why the policy does not confine the servers, if it does not.
+    #[must_use]
+    pub fn problem(&self) -> Option<PolicyProblem> {
+        let name = self.delivered.name;
+        let policy = self.policies.select(|policy| policy.name_any() == name).pop();
+        let binding = self.bindings.select(|binding| binding.name_any() == name).pop();
+        self.delivered.check(policy.as_deref(), binding.as_deref()).err()
+    }
+
+    async fn ready(&self) -> Result<(), WriterDropped> {
+        self.policies.ready().await?;
+        self.bindings.ready().await
     }
 }
 

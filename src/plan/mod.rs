@@ -4,6 +4,7 @@
 //! Pure: no I/O, no clock and no randomness of its own. `operator` applies what comes out; `portcullis dev` lays the
 //! same Secrets and ConfigMap out as files.
 
+mod admission_policy;
 mod autoscaling;
 mod backend;
 mod client_secret;
@@ -11,7 +12,6 @@ mod cors;
 mod credentials;
 mod deployment;
 mod disruption;
-mod exec_policy;
 mod exposure_rules;
 mod http_route;
 mod ingress;
@@ -35,7 +35,7 @@ use crate::{
     api::{McpEndpoint, OAuthClient},
     config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig, SigningKeys, memory::Division},
 };
-pub use exec_policy::{EXEC_POLICY, ExecPolicyProblem, check as check_exec_policy};
+pub use admission_policy::{DeliveredPolicy, EXEC_POLICY, PolicyProblem, SERVER_WRITES_POLICY};
 pub use exposure_rules::{ExposureRules, ExposureRulesError};
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -107,7 +107,7 @@ pub struct ClusterFacts {
     /// What endpoints may ask for of Ingresses and HTTPRoutes.
     pub exposure: ExposureRules,
     /// Why the servers may not exec, if they may not.
-    pub exec_problem: Option<ExecPolicyProblem>,
+    pub exec_problem: Option<PolicyProblem>,
     /// Where the API server is; none: that is not known.
     pub api_servers: BTreeSet<SocketAddr>,
     /// Which pods may connect to the private port of servers.

@@ -67,6 +67,16 @@ impl Node {
         }
     }
 
+    /// A second one that tests share, where no operator runs: for tests that write the status of objects themselves,
+    /// which an operator would put right.
+    pub async fn shared_without_operator() -> Option<&'static Self> {
+        static SHARED: OnceCell<Node> = OnceCell::const_new();
+        if let Some(reason) = impossible() {
+            return skip(&reason);
+        }
+        Some(SHARED.get_or_init(|| Self::start_here(&[])).await)
+    }
+
     /// Starts one with the custom resources installed, for a test that would disturb others. Takes five seconds, and
     /// a quarter of an hour where the programs are still to be built. None as above; panics where it does not start.
     pub async fn start() -> Option<Self> {

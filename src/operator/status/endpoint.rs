@@ -3,7 +3,7 @@
 use super::{
     Obstacle,
     addresses::client_addresses_known,
-    confined::exec_confined,
+    confined::{exec_confined, writes_confined},
     exposed::{Notes, WayIn, enforcer_name, exposed},
     finding, reason,
     rollout::Rollout,
@@ -18,7 +18,7 @@ use crate::{
     },
     config::{PublicUrl, Revision},
     operator::{servers::Report, verify::VerifyError},
-    plan::{ClientPlan, ExecPolicyProblem, LoginProblem},
+    plan::{ClientPlan, LoginProblem, PolicyProblem},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -53,7 +53,9 @@ pub struct Observed<'a> {
     /// How many logins the manifest has, and what keeps some from being used.
     pub logins: (usize, &'a [LoginProblem]),
     /// Why the servers may not exec, if they may not.
-    pub exec_problem: Option<&'a ExecPolicyProblem>,
+    pub exec_problem: Option<&'a PolicyProblem>,
+    /// Why the servers may write objects of other endpoints, if they may.
+    pub writes_problem: Option<&'a PolicyProblem>,
     /// The request to rotate the keys that was acted on last.
     pub rotated_for: Option<&'a str>,
     /// Why the limits do not fit the memory limit.
@@ -85,8 +87,10 @@ pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
     let limits = observed
         .limits_problem
         .map(|problem| finding(LIMITS_FIT, Some(false), reason::MEMORY_LIMIT_TOO_LOW, problem.to_owned()));
+    // Servers need their writes, so the missing policy is no part of Ready.
+    let writes = writes_confined(observed.writes_problem);
     let progress = observed.rollout.finding(observed.obstacle.or(observed.definitions));
-    [ready].into_iter().chain(parts).chain(limits).chain(beside).chain(progress).collect()
+    [ready].into_iter().chain(parts).chain([writes]).chain(limits).chain(beside).chain(progress).collect()
 }
 
 /// The conditions of an endpoint that cannot even be planned.

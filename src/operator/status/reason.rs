@@ -38,6 +38,12 @@ pub const EXEC_POLICY_IN_FORCE: &str = "ExecPolicyInForce";
 pub const EXEC_POLICY_MISSING: &str = "ExecPolicyMissing";
 /// The admission policy on exec is not the one that is delivered.
 pub const EXEC_POLICY_CHANGED: &str = "ExecPolicyChanged";
+/// The admission policy on writes is in force.
+pub const WRITES_POLICY_IN_FORCE: &str = "WritesPolicyInForce";
+/// There is no admission policy on writes, or nothing puts it in force.
+pub const WRITES_POLICY_MISSING: &str = "WritesPolicyMissing";
+/// The admission policy on writes is not the one that is delivered.
+pub const WRITES_POLICY_CHANGED: &str = "WritesPolicyChanged";
 /// No forwarding headers come from addresses that are not trusted.
 pub const NO_UNTRUSTED_FORWARDING: &str = "NoUntrustedForwarding";
 /// Forwarding headers come from addresses that are not trusted.

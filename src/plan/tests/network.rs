@@ -1,7 +1,7 @@
 //! Who may connect to servers, where they may connect to, and whether they may exec.
 
 use super::{World, find};
-use crate::plan::{ExecPolicyProblem, Plan};
+use crate::plan::{EXEC_POLICY, Plan, PolicyProblem};
 use serde_json::{Value, json};
 
 fn policy(plan: &Plan) -> Value {
@@ -77,6 +77,6 @@ fn the_right_to_exec_is_given_only_while_the_policy_confines_it() {
     };
     let mut world = World::plain();
     assert_eq!(roles(&world.plan()), ["portcullis-server", "portcullis-server-exec"]);
-    world.cluster.exec_problem = Some(ExecPolicyProblem::Missing);
+    world.cluster.exec_problem = Some(PolicyProblem::Missing(EXEC_POLICY.name));
     assert_eq!(roles(&world.plan()), ["portcullis-server"]);
 }

@@ -1,4 +1,5 @@
-//! The right to exec is there while the admission policy is, and the condition says so.
+//! The admission policies that confine servers: the right to exec is there while the one for exec is, and conditions
+//! report both.
 
 use super::stage::{api, condition, create, endpoint, eventually, operator, own_plane};
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -12,14 +13,15 @@ async fn servers_may_exec_only_while_the_policy_confines_them() {
     let namespace = plane.create_namespace("confined").await;
     let _operator = operator(&plane, "one").await;
     create(&client, &namespace, &endpoint("agents", &json!({"deployment": {"replicas": 0}}))).await;
-    let confined = async |status: &str, reason: &str| {
-        eventually(&format!("ExecConfined={status} {reason}"), async || {
+    let says = async |kind: &str, status: &str, reason: &str| {
+        eventually(&format!("{kind}={status} {reason}"), async || {
             let endpoint = api::<McpEndpoint>(&client, &namespace).get("agents").await.unwrap();
-            let found = endpoint.status?.conditions.into_iter().find(|condition| condition.type_ == "ExecConfined")?;
+            let found = endpoint.status?.conditions.into_iter().find(|condition| condition.type_ == kind)?;
             (found.status == status && found.reason == reason).then_some(found.message)
         })
         .await
     };
+    let confined = async |status: &str, reason: &str| says("ExecConfined", status, reason).await;
     // The API server hears of a binding a moment after it was written.
     let may_exec = async |expected: bool| {
         let bindings = api::<RoleBinding>(&client, &namespace);
@@ -68,5 +70,24 @@ async fn servers_may_exec_only_while_the_policy_confines_them() {
     }
     plane.apply(policy);
     confined("True", "ExecPolicyInForce").await;
+    may_exec(true).await;
+
+    says("WritesConfined", "True", "WritesPolicyInForce").await;
+    let weaker = ["patch", "validatingadmissionpolicy", "portcullis-server-writes", "--type=json", "-p"];
+    let variable = r#"[{"op": "replace", "path": "/spec/variables/1/expression", "value": "[object]"}]"#;
+    let done = plane.kubectl(&[&weaker[..], &[variable]].concat());
+    assert!(done.status.success(), "{done:?}");
+    let message = says("WritesConfined", "False", "WritesPolicyChanged").await;
+    assert!(
+        message.contains("a variable is missing") && message.contains("deploy/server-writes-policy.yaml"),
+        "{message}"
+    );
+    plane.apply(include_str!("../../../deploy/server-writes-policy.yaml"));
+    says("WritesConfined", "True", "WritesPolicyInForce").await;
+    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+        let deleted = plane.kubectl(&["delete", kind, "portcullis-server-writes"]);
+        assert!(deleted.status.success(), "{deleted:?}");
+        says("WritesConfined", "False", "WritesPolicyMissing").await;
+    }
     may_exec(true).await;
 }

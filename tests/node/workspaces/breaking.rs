@@ -29,7 +29,7 @@ async fn during_a_command(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_outlives_whatever_is_between() {
-    let Some(node) = Node::shared_of_ours().await else { return };
+    let Some(node) = Node::shared_without_operator().await else { return };
     let stage = Stage::start(node).await;
     let server = stage.server_on_the_wire().await;
     let kill = async || drop(stage.in_pod("pkill -KILL -f '[p]ortcullis agent connect'"));
@@ -59,7 +59,7 @@ async fn a_command_outlives_whatever_is_between() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_twice_is_not() {
-    let Some(node) = Node::shared_of_ours().await else { return };
+    let Some(node) = Node::shared_without_operator().await else { return };
     let stage = Stage::start(node).await;
     let server = stage.server_on_the_wire().await;
     let agent = server.agent().await;
@@ -91,7 +91,7 @@ async fn what_cannot_be_done_twice_is_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_dies_ends_its_commands_and_the_next_one_works() {
-    let Some(node) = Node::shared_of_ours().await else { return };
+    let Some(node) = Node::shared_without_operator().await else { return };
     let stage = Stage::start(node).await;
     let server = stage.server_on_the_wire().await;
     let kill = async || {
@@ -128,7 +128,7 @@ async fn a_pod_that_dies_ends_its_commands_and_the_next_one_works() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_api_server_is_away_nobody_waits_for_ever() {
-    let Some(node) = Node::shared_of_ours().await else { return };
+    let Some(node) = Node::shared_without_operator().await else { return };
     let stage = Stage::start(node).await;
     let server = stage.server_on_the_wire().await;
     assert_eq!(server.run("echo before").await.unwrap().stdout, "before\n");

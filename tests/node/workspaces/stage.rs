@@ -105,6 +105,7 @@ impl Stage {
             "spec": {
                 "pod": {
                     "image": "local/workspace:1", "imagePullPolicy": "Never",
+                    "command": ["sh", "-c", "for i in $(seq 30); do echo said $i; done; exec sleep infinity"],
                     "env": [{"name": "TEMPLATE_SECRET", "secretKeyRef": {"name": "template", "key": "value"}}],
                 },
                 "storage": {"size": "64Mi"},

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_commands_go_over_one_connection_that_stays_warm() {
-    let Some(node) = Node::shared_of_ours().await else { return };
+    let Some(node) = Node::shared_without_operator().await else { return };
     let stage = Stage::start(node).await;
     let server = stage.server(Duration::from_mins(5)).await;
     let before = stage.api::<Object>().get(WORKSPACE).await.unwrap().status.unwrap().last_activity;
@@ -81,7 +81,7 @@ fn agents_processes() -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_keeps_its_binary_and_its_environment_to_itself() {
-    let Some(node) = Node::shared_of_ours().await else { return };
+    let Some(node) = Node::shared_without_operator().await else { return };
     let stage = Stage::start(node).await;
     let server = stage.server(Duration::from_mins(5)).await;
     let agent = server.agent().await;
@@ -117,7 +117,7 @@ async fn the_agent_keeps_its_binary_and_its_environment_to_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_nobody_uses_is_closed_and_made_anew() {
-    let Some(node) = Node::shared_of_ours().await else { return };
+    let Some(node) = Node::shared_without_operator().await else { return };
     let stage = Stage::start(node).await;
     let server = stage.server(Duration::from_secs(2)).await;
     // Longer than a connection may be idle: one that works is not.
@@ -131,23 +131,20 @@ async fn a_connection_that_nobody_uses_is_closed_and_made_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_pod_says_can_be_read_also_when_there_is_none() {
-    let Some(node) = Node::shared_of_ours().await else { return };
+    let Some(node) = Node::shared_without_operator().await else { return };
     let stage = Stage::start(node).await;
     let server = stage.server(Duration::from_mins(5)).await;
-    stage.in_pod("for i in $(seq 30); do echo said $i > /proc/1/fd/1; done");
     let logs = async |lines| server.workspaces.logs(&ann(), WORKSPACE, lines).await;
-    let mut said = logs(10).await.unwrap();
-    for _ in 0..50 {
-        if said.lines.last().is_some_and(|line| line.contains("said 30")) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        said = logs(10).await.unwrap();
-    }
-    assert_eq!((said.lines.len(), said.truncated), (10, true), "{said:?}");
-    assert_eq!(said.lines[9], "said 30");
-    let all = logs(1000).await.unwrap();
-    assert!(all.lines.len() >= 30 && !all.truncated);
+    let all = eventually("the template's program has printed all", async || {
+        let all = logs(1000).await.unwrap();
+        all.lines.iter().any(|line| line == "said 30").then_some(all)
+    })
+    .await;
+    assert!(!all.truncated, "{all:?}");
+    let said: Vec<&String> = all.lines.iter().filter(|line| line.starts_with("said ")).collect();
+    assert_eq!(said, (1..=30).map(|number| format!("said {number}")).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    let last = logs(10).await.unwrap();
+    assert_eq!((last.lines.as_slice(), last.truncated), (&all.lines[all.lines.len() - 10..], true));
     stage.kubectl(&["delete", "statefulset", &format!("workspace-{WORKSPACE}")]);
     stage.kubectl(&["wait", "--for=delete", &format!("pod/{}", pod()), "--timeout=60s"]);
     let refused = logs(10).await.unwrap_err().to_string();
@@ -157,12 +154,15 @@ async fn what_a_pod_says_can_be_read_also_when_there_is_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_server_gets_into_another_pod() {
-    let Some(node) = Node::shared_of_ours().await else { return };
+    let Some(node) = Node::shared_without_operator().await else { return };
     let stage = Stage::start(node).await;
     let server = stage.server(Duration::from_mins(5)).await;
+    assert_eq!(server.run("echo open").await.unwrap().stdout, "open\n");
+    assert_eq!(stage.connections(), 1);
     // Somebody who may write the status points it elsewhere.
     stage.found(json!({"phase": "Running", "podName": "database-0"})).await;
-    // Until the server has heard of it, it still gets into the workspace.
+    // Until the server has heard of it, it still gets into the workspace. Then no open connection is used any more:
+    // a connection leads to the pod that the status names.
     let refused = eventually("it is refused", async || {
         let agent = match server.workspaces.agent(&ann(), WORKSPACE, Purpose::Work).await {
             Ok(agent) => agent,
