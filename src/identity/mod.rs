@@ -1,7 +1,7 @@
 //! Who signs in: local users with passwords, accounts of GitHub, accounts of OpenID Connect providers.
 //!
-//! What comes out is a user with an id that stays ([`GrantUser`]), or a reason for people ([`SignInError`]). A provider's
-//! tokens are used to learn who it is, and dropped. Knows neither Kubernetes nor pages; the page that begins a sign-in
+//! What comes out is a user with an id that stays ([`GrantUser`]), or a reason for people ([`SignInError`]). Of a provider's
+//! tokens only the one is kept with which it is asked again ([`ProviderToken`]): the caller stores it sealed. Knows neither Kubernetes nor pages; the page that begins a sign-in
 //! keeps [`Pending`] for it, sealed.
 
 mod error;
@@ -23,9 +23,10 @@ use crate::{
     },
     budget::Pool,
     config::{KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys},
-    oauth::Standing,
+    oauth::{ProviderToken, RecheckPolicy, Rechecked, Standing, Verdict},
     outbound::{Outbound, OutboundError},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use evidence::FingerprintKeys;
 use github::GitHub;
 use jiff::{SignedDuration, Timestamp};
@@ -34,6 +35,7 @@ use passwords::{Room, Users};
 use rand::CryptoRng;
 use redirect::{Callback, Flow, Secrets};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, fmt, future::Future, net::IpAddr, sync::Arc};
 use throttle::Throttle;
 
@@ -103,6 +105,21 @@ pub struct SignedIn {
     pub user: GrantUser,
     /// Why the user was let in.
     pub evidence: LoginEvidence,
+    /// With which the provider can be asked again.
+    pub token: Option<ProviderToken>,
+    /// A hash that names the provider's session.
+    pub session: Option<String>,
+}
+
+/// Whose sessions a provider ended (OpenID Connect Back-Channel Logout 1.0).
+#[derive(Debug, PartialEq, Eq)]
+pub struct LoggedOut {
+    /// The user's id; absent where the provider names the session only.
+    pub user_id: Option<String>,
+    /// The hash that names the session; absent where all of the user's have ended.
+    pub session: Option<String>,
+    /// Sessions that began later have not ended.
+    pub at: Timestamp,
 }
 
 /// A way to sign in, for the page that offers it.
@@ -250,7 +267,7 @@ impl Logins {
             Ok(true) => {
                 throttle.succeeded(login, user, address, now);
                 let evidence = evidence::of_password(fingerprints.get(user).map_or(&[], Vec::as_slice));
-                Ok(SignedIn { user: way.user(user, user), evidence })
+                Ok(SignedIn { user: way.user(user, user), evidence, token: None, session: None })
             }
             Ok(false) => Err(SignInError::WrongPassword),
             Err(error) => {
@@ -301,7 +318,65 @@ impl Logins {
                 oidc.finish(&flow, &callback, now).await?
             }
         };
-        Ok(SignedIn { user: way.user(&account.id, &account.name), evidence: account.evidence })
+        let token = account.token.zip(way.party()).map(|(token, (provider, client_id))| ProviderToken {
+            provider: provider.to_owned(),
+            client_id: client_id.to_owned(),
+            token,
+        });
+        let session = account.session.map(|session| session_id(&way.login.name, &session));
+        Ok(SignedIn { user: way.user(&account.id, &account.name), evidence: account.evidence, token, session })
+    }
+
+    /// Whose sessions a logout token of a login's provider ends.
+    pub async fn logged_out(&self, login: &str, token: &str, now: Timestamp) -> Result<LoggedOut, SignInError> {
+        let way = self.way(login)?;
+        let Kind::Oidc(oidc) = &way.kind else { return Err(SignInError::UnknownLogin) };
+        let ended = oidc.ended(token, now).await?;
+        Ok(LoggedOut {
+            user_id: ended.subject.map(|subject| way.user_id(&subject)),
+            session: ended.session.map(|session| session_id(&way.login.name, &session)),
+            at: ended.at,
+        })
+    }
+
+    /// How often the provider of a user is asked again; `None` for local and unknown users.
+    #[must_use]
+    pub fn recheck_policy(&self, user_id: &str) -> Option<RecheckPolicy> {
+        let (way, _) = self.way_of(user_id)?;
+        way.party()?;
+        Some(RecheckPolicy {
+            after: SignedDuration::try_from(way.login.rechecked_after().as_duration()).ok()?,
+            oldest: SignedDuration::try_from(way.login.oldest_grant().as_duration()).ok()?,
+        })
+    }
+
+    /// Whether a token is of the present provider of a user.
+    #[must_use]
+    pub fn accepts(&self, user_id: &str, token: &ProviderToken) -> bool {
+        let party = self.way_of(user_id).and_then(|(way, _)| way.party());
+        party == Some((&token.provider, &token.client_id))
+    }
+
+    /// Asks the provider of a user whether the user may still come in.
+    pub async fn recheck(&self, user_id: &str, token: &ProviderToken, now: Timestamp) -> Rechecked {
+        let Some((way, id)) = self.way_of(user_id).filter(|_| self.accepts(user_id, token)) else {
+            return Verdict::Unavailable.into();
+        };
+        match &way.kind {
+            Kind::Passwords { .. } => Verdict::Unsupported.into(),
+            Kind::GitHub(github) => github.recheck(id, &token.token).await.into(),
+            Kind::Oidc(oidc) => {
+                let refreshed = oidc.recheck(id, &token.token, now).await;
+                let token = refreshed.token.map(|next| ProviderToken { token: next, ..token.clone() });
+                Rechecked { verdict: refreshed.verdict, token }
+            }
+        }
+    }
+
+    /// The login of a user, and the user's id there.
+    fn way_of<'a>(&self, user_id: &'a str) -> Option<(&Way, &'a str)> {
+        let (login, id) = user_id.split_once(':')?;
+        Some((self.way(login).ok()?, id))
     }
 
     /// Whether a user could be one of this endpoint's: the login is there, and a local user is among its users. The
@@ -411,6 +486,29 @@ impl Way {
     fn user(&self, id: &str, name: &str) -> GrantUser {
         let name: String = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
         let name = if name.trim().is_empty() { id.to_owned() } else { name };
-        GrantUser { id: format!("{}:{id}", self.login.name), name }
+        GrantUser { id: self.user_id(id), name }
     }
+
+    fn user_id(&self, id: &str) -> String {
+        format!("{}:{id}", self.login.name)
+    }
+
+    /// The provider, and what this endpoint is called there; `None` for local users.
+    fn party(&self) -> Option<(&str, &str)> {
+        match &self.kind {
+            Kind::Passwords { .. } => None,
+            Kind::GitHub(github) => Some(github.party()),
+            Kind::Oidc(oidc) => Some(oidc.party()),
+        }
+    }
+}
+
+/// Names a session of a provider. Its `sid` cannot be derived from it.
+fn session_id(login: &str, sid: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in ["portcullis provider session", login, sid] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(hash.finalize())
 }

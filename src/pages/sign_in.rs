@@ -131,7 +131,7 @@ async fn password(pages: &Pages, from: &RequestContext, headers: &HeaderMap, for
     };
     let address = from.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     match pages.logins.check_password(login, user, password.to_owned(), address, now).await {
-        Ok(signed_in) => welcome(pages, signed_in, &target, login, from),
+        Ok(signed_in) => welcome(pages, signed_in, &target, login, from).await,
         Err(error) => {
             // A name that nobody has may be a password, typed into the wrong field.
             let id = format!("{login}:{user}");
@@ -222,7 +222,7 @@ async fn come_back(
         .link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in"));
     };
     match pages.logins.finish(&underway.pending, query, &callback_url(pages, login), now).await {
-        Ok(signed_in) => welcome(pages, signed_in, &underway.target, login, from),
+        Ok(signed_in) => welcome(pages, signed_in, &underway.target, login, from).await,
         Err(error) => {
             refused(from, &error, login, None);
             Err(another_try(pages, &error, &underway.target, now))
@@ -250,7 +250,7 @@ fn another_try(pages: &Pages, error: &SignInError, target: &Target, now: Timesta
 }
 
 /// A new session, whatever the browser had before.
-fn welcome(
+async fn welcome(
     pages: &Pages,
     signed_in: SignedIn,
     target: &Target,
@@ -263,6 +263,8 @@ fn welcome(
         Event::SignInRefused { from, login: Some(login), user: Some(&user.id), reason: ended.reason() }.emit();
         return Err(pages.user_ended(ended, user));
     }
+    let SignedIn { token, session, .. } = &signed_in;
+    pages.server.note_sign_in(user, token.as_ref(), session.as_deref(), now, &mut ambient::rng()).await;
     Event::UserSignedIn { from, login, user: &user.id }.emit();
     let session = Session::begin(Some(signed_in), now, &mut ambient::rng());
     let mut response = see_other(&target.location(pages.base()))?;

@@ -27,6 +27,7 @@ mod log;
 mod pod;
 mod stage;
 
+mod account;
 mod assertion;
 mod audit;
 mod browser;
@@ -42,6 +43,7 @@ mod introspection;
 mod issuer;
 mod jwt;
 mod leak;
+mod logout;
 mod redirect;
 mod refresh;
 mod registration;

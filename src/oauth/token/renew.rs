@@ -47,6 +47,7 @@ impl AuthorizationServer {
                 Decision::Rotate(token) => token,
             };
             let evidence = self.review(&grant, request.from, request.now).await?;
+            let evidence = self.recheck(&grant, request.from, request.now, rng).await?.or(evidence);
             match self.grants.rotate(&grant, next.state(request.now), evidence).await {
                 Ok(grant) => {
                     Self::note(request, &grant, "rotated");
