@@ -134,8 +134,8 @@ events! {
         SignInRefused = "sign_in.refused" { login: Option<&'a str>, user: Option<&'a str>, reason: &'a str }
         /// A user signed out.
         UserSignedOut = "user.signed_out" { user: &'a str }
-        /// The identity provider was asked again about a user whose agent refreshes: `allowed`, `refused`, `unavailable`, or
-        /// `unsupported`.
+        /// The identity provider was asked again about a user whose agent refreshes: `allowed`, `refused`, `unavailable`,
+        /// `unsupported`, or `superseded` where the user had signed in again when the provider refused the older token.
         UserRechecked = "user.rechecked" { user: &'a str, outcome: &'a str }
         /// The identity provider ended sessions of a user (OpenID Connect Back-Channel Logout). Browser sessions end; grants
         /// are checked at their next refresh.

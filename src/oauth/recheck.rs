@@ -253,6 +253,7 @@ impl Rechecks {
         let kept = self.keep(&leased, sealed, &verdict, next, now).await;
         let outcome = match &verdict {
             Verdict::Allowed(_) => "allowed",
+            Verdict::Refused(_) if kept == Kept::Superseded => "superseded",
             Verdict::Refused(_) => "refused",
             Verdict::Unavailable => "unavailable",
             Verdict::Unsupported => "unsupported",

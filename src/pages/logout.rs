@@ -76,7 +76,7 @@ async fn end(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(), LogoutError> {
-    if !pages.logins.list().any(|known| known.name == login) {
+    if !pages.has_login(login) {
         return Err(LogoutError::UnknownLogin);
     }
     let form = Form::read(headers, body).await.map_err(|_| LogoutError::NotAForm)?;

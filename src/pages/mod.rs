@@ -154,6 +154,17 @@ impl Pages {
         self.server.sealer()
     }
 
+    /// The ways to sign in, or the page that says that there is none.
+    fn logins_or(&self, nobody: impl FnOnce() -> Trouble) -> Result<Vec<LoginInfo>, Trouble> {
+        let logins: Vec<_> = self.logins.list().collect();
+        if logins.is_empty() { Err(nobody()) } else { Ok(logins) }
+    }
+
+    /// Whether there is a way to sign in of this name. Only names that exist are recorded.
+    fn has_login(&self, name: &str) -> bool {
+        self.logins.list().any(|login| login.name == name)
+    }
+
     /// The session that a request brings, unless the login would no longer let its user in, or an administrator
     /// or the user's provider ended it.
     fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {

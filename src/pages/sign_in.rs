@@ -64,14 +64,11 @@ fn show(
 ) -> Result<Response, Trouble> {
     let now = pages.clock.now();
     let target = pages.open_target(continues, now)?;
-    let (passwords, providers): (Vec<_>, Vec<_>) =
-        pages.logins.list().partition(|login| login.kind == LoginKind::Password);
-    if passwords.is_empty() && providers.is_empty() {
-        return Err(Trouble::nobody_signs_in(
-            &pages.frame.endpoint,
-            "This endpoint has no way for people to sign in that can be used.",
-        ));
-    }
+    let logins = pages.logins_or(|| {
+        let happened = "This endpoint has no way for people to sign in that can be used.";
+        Trouble::nobody_signs_in(&pages.frame.endpoint, happened)
+    })?;
+    let (passwords, providers) = logins.into_iter().partition(|login| login.kind == LoginKind::Password);
     let (session, cookie) = pages.any_session(headers, now)?;
     let trouble = failed.map(|failed| Trouble::sign_in(&failed.error));
     let template = view::SignIn {
@@ -210,7 +207,7 @@ async fn come_back(
     let Some(underway) = underway else {
         let happened =
             "This browser did not begin this sign-in, or began it too long ago. You are not signed in by it.";
-        let known = pages.logins.list().any(|known| known.name == login);
+        let known = pages.has_login(login);
         Event::SignInRefused { from, login: known.then_some(login), user: None, reason: "not_begun_here" }.emit();
         return Err(Trouble::new(
             StatusCode::BAD_REQUEST,

@@ -13,7 +13,6 @@ mod driven;
 mod hoarding;
 #[path = "../support/mounted.rs"]
 mod mounted;
-#[expect(dead_code, reason = "made for a provider that misbehaves; see tests/identity")]
 #[path = "../support/oidc.rs"]
 mod provider;
 #[path = "../support/replaced_agent.rs"]

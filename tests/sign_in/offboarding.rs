@@ -90,7 +90,9 @@ async fn connect(stage: &Stage, person: &mut Person) -> Client {
 /// The agent refreshes, is refused, and would have to ask its user.
 async fn must_ask(client: &mut Client) {
     let mut asked = 0;
-    let called = client.call("whoami", &json!({}), async |_| asked += 1);
+    let nothing = json!({});
+    let called = client.call("whoami", &nothing, async |_| asked += 1);
+    // It waits for an answer that does not come.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(20), called).await;
     assert_eq!(asked, 1, "the agent asks its user");
 }

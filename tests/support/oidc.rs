@@ -73,6 +73,12 @@ fn merge(mut value: Value, change: &Value) -> Value {
     value
 }
 
+/// As [`merge`], for a change that is still to be merged: what it removes stays to be removed.
+fn changed(mut value: Value, change: &Value) -> Value {
+    value.as_object_mut().unwrap().extend(change.as_object().cloned().unwrap_or_default());
+    value
+}
+
 /// Keys that are used nowhere else.
 fn keys() -> Value {
     serde_json::from_str(include_str!("../../src/identity/oidc/test_keys.json")).unwrap()
@@ -160,7 +166,7 @@ async fn token(State(world): State<Shared>, headers: HeaderMap, Form(form): Form
     } else {
         assert_eq!(form["grant_type"], "authorization_code");
     }
-    let id_token = world.sign(&merge(claims, &world.claims));
+    let id_token = world.sign(&changed(claims, &world.claims));
     let mut answer = json!({"access_token": "opaque-access-token", "token_type": "Bearer", "id_token": id_token});
     if let Some(token) = &world.refresh_token {
         answer["refresh_token"] = json!(token);
@@ -187,7 +193,7 @@ impl World {
 /// The claims that make a logout token of one, with `change` merged over them.
 pub fn logout(change: &Value) -> Value {
     let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
-    merge(json!({"jti": "once", "events": event, "sid": "one"}), change)
+    changed(json!({"jti": "once", "events": event, "sid": "one"}), change)
 }
 
 async fn jwks(State(world): State<Shared>) -> Response {
