@@ -32,7 +32,7 @@ function claims(name) {
 
 /** Rotation is a new provider in the old one's place; what it keeps is in memory that they share. */
 function provider(issuer, key) {
-  return new Provider(issuer, {
+  const made = new Provider(issuer, {
     clients: [
       {
         ...client,
@@ -50,6 +50,8 @@ function provider(issuer, key) {
     features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
     scopes: ['openid', 'profile', 'email', 'offline_access'],
     rotateRefreshToken: true,
+    // Its own refuses loopback, where logouts are told to.
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options),
     interactions: { policy, url: (_, interaction) => `/sign-in/${interaction.uid}` },
     findAccount: (_, name) => users[name] && { accountId: name, claims: () => claims(name) },
     async loadExistingGrant(ctx) {
@@ -59,6 +61,8 @@ function provider(issuer, key) {
       return grant;
     },
   });
+  made.on('backchannel.error', (_, error) => console.error(error));
+  return made;
 }
 
 async function signIn(request, response) {

@@ -146,6 +146,7 @@ async fn oidc_provider() {
     provider.restart().await;
     comes_back(&stage, &mut person, &mut client).await;
     drop(stage);
+    offboarding::signs_out(&mut provider, &mut person).await;
     offboarding::ends(&mut provider, &mut person).await;
 }
 
@@ -163,5 +164,6 @@ async fn keycloak() {
     provider.restart().await;
     comes_back(&stage, &mut person, &mut client).await;
     drop(stage);
+    offboarding::signs_out(&mut provider, &mut person).await;
     offboarding::ends(&mut provider, &mut person).await;
 }

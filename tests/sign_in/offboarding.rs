@@ -18,8 +18,10 @@ use serde_json::{Value, json};
 pub trait Directory {
     /// Its issuer, and the client that we are there.
     fn known(&self) -> (&str, Registered);
-    /// What the login needs to say besides.
-    fn login(&self) -> Value;
+    /// What the login says besides, so that the provider can be asked again.
+    fn asked_again(&self) -> Value;
+    /// What the login says besides, so that the provider tells when people sign out.
+    fn telling(&self) -> Value;
     /// Has the end of sessions told to this URL.
     async fn tell_logouts_to(&mut self, url: &str);
     /// Has a person sign out there.
@@ -34,8 +36,12 @@ impl Directory for OidcProvider {
     }
 
     /// It gives no refresh token otherwise (OpenID Connect Core §11).
-    fn login(&self) -> Value {
+    fn asked_again(&self) -> Value {
         json!({"offlineAccess": "RequestWithConsent"})
+    }
+
+    fn telling(&self) -> Value {
+        self.asked_again()
     }
 
     async fn tell_logouts_to(&mut self, url: &str) {
@@ -57,8 +63,13 @@ impl Directory for Keycloak {
         (&self.issuer, self.client)
     }
 
-    fn login(&self) -> Value {
+    fn asked_again(&self) -> Value {
         json!({})
+    }
+
+    /// An offline session is another one than the browser's, and does not end when its user signs out.
+    fn telling(&self) -> Value {
+        json!({"offlineAccess": "Never"})
     }
 
     async fn tell_logouts_to(&mut self, url: &str) {
@@ -103,13 +114,35 @@ fn why_revoked(stage: &Stage, user: &str) -> Vec<Option<RevocationReason>> {
     grants.iter().map(|grant| grant.revoked).collect()
 }
 
+/// Signing out at the provider ends the session here, and no grant.
+pub async fn signs_out(provider: &mut impl Directory, person: &mut Person) {
+    let (issuer, known) = provider.known();
+    let stage = stage(issuer, known, &provider.telling()).await;
+    provider.tell_logouts_to(&format!("{}/login/sso/backchannel-logout", stage.origin)).await;
+    let mut client = connect(&stage, person).await;
+    let user = who(&mut client).await["subject"].as_str().unwrap().to_owned();
+    assert!(is_signed_in(&stage, person).await);
+    provider.sign_out(&mut person.browser).await;
+    let told = async {
+        while stage.state.account(&user).unwrap().checked_at.is_some() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), told).await.expect("the provider tells of it");
+    assert!(!is_signed_in(&stage, person).await);
+    client.spoil().await;
+    assert_eq!(who(&mut client).await["user"], "alice");
+    let account = stage.state.account(&user).unwrap();
+    assert_eq!(account.checked_at.is_some(), account.token.is_some(), "it is asked at once, if it can be");
+    assert_eq!(why_revoked(&stage, &user), [None]);
+}
+
 /// The clock of the endpoint goes ahead of the provider's by a few minutes only: ID tokens last no longer.
 pub async fn ends(provider: &mut impl Directory, person: &mut Person) {
     let (issuer, known) = provider.known();
-    let mut login = provider.login();
+    let mut login = provider.asked_again();
     login["recheckAfter"] = json!("1m");
     let stage = stage(issuer, known, &login).await;
-    provider.tell_logouts_to(&format!("{}/login/sso/backchannel-logout", stage.origin)).await;
 
     // The provider is asked again and again, with a token that it may replace each time.
     let mut client = connect(&stage, person).await;
@@ -123,21 +156,6 @@ pub async fn ends(provider: &mut impl Directory, person: &mut Person) {
         let after = stage.state.account(&user).unwrap();
         assert!(after.checked_at > before.checked_at && after.lease.is_none(), "{after:?}");
     }
-
-    // Signing out there ends the session here. The provider is asked about the grant, and lets it be.
-    assert!(is_signed_in(&stage, person).await);
-    provider.sign_out(&mut person.browser).await;
-    let told = async {
-        while stage.state.account(&user).unwrap().checked_at.is_some() {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), told).await.expect("the provider tells of the logout");
-    assert!(!is_signed_in(&stage, person).await);
-    client.spoil().await;
-    assert_eq!(who(&mut client).await["user"], "alice");
-    assert!(stage.state.account(&user).unwrap().checked_at.is_some());
-    assert_eq!(why_revoked(&stage, &user), [None]);
 
     // The runbook's command.
     person.sign_in(&format!("{}/login", stage.origin), ALICE).await;
