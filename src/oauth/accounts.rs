@@ -103,7 +103,13 @@ impl Account {
 
     /// After a sign-in. Without a new token the old one stays: not every provider gives one at every sign-in.
     #[must_use]
-    pub fn signed_in(mut self, user: &GrantUser, token: Option<SealedToken>, session: Option<&str>, now: Timestamp) -> Self {
+    pub fn signed_in(
+        mut self,
+        user: &GrantUser,
+        token: Option<SealedToken>,
+        session: Option<&str>,
+        now: Timestamp,
+    ) -> Self {
         self.user = user.clone();
         self.signed_in_at = self.signed_in_at.max(Some(now));
         self.checked_at = self.checked_at.max(Some(now));

@@ -101,13 +101,8 @@ impl AuthorizationServer {
                     let Some(leaseable) = account else { return Err(OAuthError::Unavailable) };
                     let mut seed = [0_u8; 32];
                     rng.fill_bytes(&mut seed);
-                    let check = Check {
-                        account: leaseable,
-                        sealed,
-                        grant: grant.name.clone(),
-                        from: from.clone(),
-                        now,
-                    };
+                    let check =
+                        Check { account: leaseable, sealed, grant: grant.name.clone(), from: from.clone(), now };
                     let rng = StdRng::from_seed(seed);
                     let running = rechecks.tasks.spawn(Arc::clone(rechecks).run(check, rng));
                     match running.await.map_err(|_| OAuthError::Unavailable)? {
@@ -148,7 +143,11 @@ impl AuthorizationServer {
         let noted = self.rechecks.change(user, |account| account.signed_in(user, sealed.clone(), session, now)).await;
         if let Err(error) = noted {
             // The sign-in counts all the same: what is kept from before decides how long its grants do.
-            tracing::warn!(user = user.id, error = chain(&error), "the provider's token of a sign-in could not be kept");
+            tracing::warn!(
+                user = user.id,
+                error = chain(&error),
+                "the provider's token of a sign-in could not be kept"
+            );
         }
     }
 
@@ -290,7 +289,8 @@ impl Rechecks {
                 return Kept::Superseded;
             }
             // A logout that came meanwhile has the provider asked once more.
-            let logged_out = (&account.sessions, account.sessions_end_before) != (&leased.sessions, leased.sessions_end_before);
+            let logged_out =
+                (&account.sessions, account.sessions_end_before) != (&leased.sessions, leased.sessions_end_before);
             let outcome = match verdict {
                 Verdict::Allowed(_) if !logged_out => account.clone().allowed(next.clone(), now),
                 Verdict::Refused(reason) => account.clone().refused(*reason, now),

@@ -87,7 +87,8 @@ impl AuthorizationServer {
         cache: Arc<TokenCache>,
     ) -> Result<Self, KeyError> {
         let registrar = Arc::new(Registrar::new(keys)?);
-        let Backing { grants, registrations, published, users, accounts, checks, user_rules, workloads, external } = backing;
+        let Backing { grants, registrations, published, users, accounts, checks, user_rules, workloads, external } =
+            backing;
         let sealer = Arc::new(Sealer::new(keys)?);
         let rechecks = Rechecks {
             endpoint: config.endpoint.clone(),

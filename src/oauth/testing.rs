@@ -6,8 +6,8 @@ mod provider;
 pub use provider::{PROVIDER, Provider};
 
 use super::{
-    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError, ProviderToken,
-    RecheckPolicy, Rechecked, Standing, Users, Verdict,
+    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError,
+    ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict,
     clients::Published,
     grant::{Grant, Grants, GrantsError, Known},
     introspect::Introspection,

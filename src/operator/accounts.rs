@@ -96,7 +96,8 @@ mod tests {
     fn an_account_outlives_grants_and_sessions() {
         let signed_in = json!({"signedInAt": at(10 * HOUR)});
         let ended = json!({"signedInAt": at(10 * HOUR), "sessionsEndBefore": at(11 * HOUR)});
-        let session = json!({"signedInAt": at(10 * HOUR), "sessions": [{"id": "s", "at": at(12 * HOUR), "ended": true}]});
+        let session =
+            json!({"signedInAt": at(10 * HOUR), "sessions": [{"id": "s", "at": at(12 * HOUR), "ended": true}]});
         for (more, until) in [(signed_in, 22), (ended, 23), (session, 24), (json!({}), 1)] {
             let accounts = [account("ada", &more)];
             let before = unneeded(&accounts, &[], at(until * HOUR - 1));

@@ -27,7 +27,9 @@ pub use mounted::MountedError;
 use crate::{
     ambient::Clock,
     mirror::Health,
-    oauth::{accounts::Accounts, client::Registrations, grant::Grants, user_rules::UserRules, workload::WorkloadTokens},
+    oauth::{
+        accounts::Accounts, client::Registrations, grant::Grants, user_rules::UserRules, workload::WorkloadTokens,
+    },
     observe::metrics::Metrics,
     outbound::Outbound,
     workspaces::Workspaces,

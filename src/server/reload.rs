@@ -20,10 +20,10 @@ use crate::{
     outbound::Outbound,
     tools::Registry,
 };
-use async_trait::async_trait;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use notify::{RecursiveMode, Watcher as _};
+use async_trait::async_trait;
 use jiff::Timestamp;
+use notify::{RecursiveMode, Watcher as _};
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

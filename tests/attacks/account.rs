@@ -197,7 +197,8 @@ async fn a_reader_of_accounts() {
     provider.change(|world| world.claims = json!({"sid": "the-session-at-the-provider"}));
     connected(&stage, &provider).await;
     let kept = account(&stage);
-    let shown = format!("{kept:?} {} {}", kept.token.as_ref().unwrap().0, serde_json::to_string(&kept.sessions).unwrap());
+    let shown =
+        format!("{kept:?} {} {}", kept.token.as_ref().unwrap().0, serde_json::to_string(&kept.sessions).unwrap());
     assert!(!shown.contains(TOKEN) && !shown.contains("the-session-at-the-provider"), "{shown}");
     assert_eq!((kept.sessions.len(), kept.signed_in_at), (1, Some(after(0))));
     assert_eq!(stage.state.of_user(USER).len(), 1);

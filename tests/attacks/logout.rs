@@ -219,7 +219,12 @@ async fn what_is_no_logout() {
     let token = signed(&provider, &json!({}));
     let keys = provider.asked("jwks");
     let large = "x".repeat(20_000);
-    for form in [&[][..], &[("logout_token", &*token), ("logout_token", &*token)], &[("logout_token", &*large)], &[("other", &*token)]] {
+    for form in [
+        &[][..],
+        &[("logout_token", &*token), ("logout_token", &*token)],
+        &[("logout_token", &*large)],
+        &[("other", &*token)],
+    ] {
         let answer = stage.post(PATH, form).await;
         assert_eq!(answer.status, 400, "{}", answer.text);
     }

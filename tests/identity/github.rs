@@ -183,7 +183,9 @@ async fn what_github_answers_about_a_user_decides() {
     let instead = |status: u16, message: &str| {
         github.world.lock().unwrap().instead = Some((status, json!({"message": message}).to_string()));
     };
-    for (status, verdict) in [(401, Refused(ProviderRefused)), (403, Unavailable), (429, Unavailable), (502, Unavailable)] {
+    for (status, verdict) in
+        [(401, Refused(ProviderRefused)), (403, Unavailable), (429, Unavailable), (502, Unavailable)]
+    {
         instead(status, "as GitHub says it");
         assert_eq!(logins.recheck("github:583231", &token, now()).await.verdict, verdict, "{status}");
     }

@@ -318,7 +318,8 @@ async fn what_a_provider_answers_about_a_user_decides() {
         provider.change(|world| world.refresh_token = Some("a-refresh-token".to_owned()));
         let logins = endpoint(&provider, &json!({}));
         let (location, pending) = begin(&logins, "sso").await.unwrap();
-        let token = logins.finish(&pending, &provider.authorize(&location), CALLBACK, now()).await.unwrap().token.unwrap();
+        let token =
+            logins.finish(&pending, &provider.authorize(&location), CALLBACK, now()).await.unwrap().token.unwrap();
         provider.change(|world| world.refresh_answer = refusal);
         assert_eq!(logins.recheck("sso:7", &token, now()).await, verdict.into(), "{name}");
     }
@@ -335,10 +336,15 @@ async fn what_a_provider_answers_about_a_user_decides() {
         provider.change(|world| world.refresh_token = Some("a-refresh-token".to_owned()));
         let logins = endpoint(&provider, &json!({}));
         let (location, pending) = begin(&logins, "sso").await.unwrap();
-        let token = logins.finish(&pending, &provider.authorize(&location), CALLBACK, now()).await.unwrap().token.unwrap();
+        let token =
+            logins.finish(&pending, &provider.authorize(&location), CALLBACK, now()).await.unwrap().token.unwrap();
         provider.change(|world| world.claims = change);
         let answer = logins.recheck("sso:7", &token, now()).await;
-        assert_eq!(answer.token.map(|token| token.token).as_deref(), Some("a-refresh-token+"), "{name}: it was replaced");
+        assert_eq!(
+            answer.token.map(|token| token.token).as_deref(),
+            Some("a-refresh-token+"),
+            "{name}: it was replaced"
+        );
         match allowed {
             Ok(()) => assert!(matches!(answer.verdict, portcullis::oauth::Verdict::Allowed(_)), "{name}"),
             Err(verdict) => assert_eq!(answer.verdict, verdict, "{name}"),

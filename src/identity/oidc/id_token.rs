@@ -93,13 +93,11 @@ fn signed(token: &str, header: &Header, key: &DecodingKey) -> Result<Claims, Rej
     signature_only.validate_exp = false;
     signature_only.validate_aud = false;
     let decoded = jsonwebtoken::decode::<Claims>(token, key, &signature_only);
-    decoded
-        .map(|decoded| decoded.claims)
-        .map_err(|error| match error.kind() {
-            ErrorKind::InvalidSignature => Rejection::Signature,
-            ErrorKind::InvalidAlgorithm => Rejection::Algorithm,
-            _ => Rejection::Malformed,
-        })
+    decoded.map(|decoded| decoded.claims).map_err(|error| match error.kind() {
+        ErrorKind::InvalidSignature => Rejection::Signature,
+        ErrorKind::InvalidAlgorithm => Rejection::Algorithm,
+        _ => Rejection::Malformed,
+    })
 }
 
 fn check(claims: &Claims, expected: &Expected<'_>) -> Result<(), Rejection> {

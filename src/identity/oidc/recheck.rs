@@ -2,12 +2,7 @@
 //! rules as at a sign-in.
 
 use super::{Claims, Expected, Oidc, TokenAnswer};
-use crate::{
-    api::grant::RevocationReason,
-    chain::chain,
-    identity::error::SignInError,
-    oauth::Verdict,
-};
+use crate::{api::grant::RevocationReason, chain::chain, identity::error::SignInError, oauth::Verdict};
 use jiff::Timestamp;
 
 /// What came of it, and the refresh token that replaces the one that was used.
@@ -46,9 +41,10 @@ impl Oidc {
                 // The client may not refresh: it is registered without this grant.
                 ("unauthorized_client" | "unsupported_grant_type", _) => Ok(Verdict::Unsupported),
                 (_, Some(error)) => Err(error),
-                (_, None) => {
-                    Err(SignInError::unexpected(&self.title, format!("its token endpoint answered {}", answer.status())))
-                }
+                (_, None) => Err(SignInError::unexpected(
+                    &self.title,
+                    format!("its token endpoint answered {}", answer.status()),
+                )),
             };
         }
         let answer: TokenAnswer = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;

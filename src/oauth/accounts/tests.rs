@@ -50,7 +50,12 @@ fn what_a_refresh_does_depends_on_the_token_and_on_ages() {
         ("a lease by a clock that is wrong", ago(25), Some(with(25).leased("other", at(now + 61))), check()),
         ("a lease that does not matter", ago(1), Some(with(1).leased("other", at(now))), Due::Nothing),
         ("refused since", ago(30), Some(with(30).refused(NotAllowed, at(ago(1)))), end(NotAllowed)),
-        ("refused in the second of the sign-in", ago(1), Some(with(1).refused(NotAllowed, at(ago(1)))), end(NotAllowed)),
+        (
+            "refused in the second of the sign-in",
+            ago(1),
+            Some(with(1).refused(NotAllowed, at(ago(1)))),
+            end(NotAllowed),
+        ),
         (
             "refused before, and signed in again",
             ago(1),

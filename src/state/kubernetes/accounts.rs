@@ -141,7 +141,8 @@ mod tests {
         let fields = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties").unwrap();
         let user = serde_json::from_value(json!({"id": "sso:ada", "name": "Ada"})).unwrap();
         let patch = whole(&json!(objects::new_account(Account::new(user), "agents").spec));
-        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        let names =
+            |value: &Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
         assert_eq!(names(&patch), names(fields));
     }
 }

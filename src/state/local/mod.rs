@@ -5,6 +5,7 @@
 //! Deleting a grant's file by hand takes the consent back: a file watch notices, so that no request has to look at the
 //! disk. What has ended is collected at the next start and whenever something new is kept.
 
+mod accounts;
 mod folder;
 mod marks;
 mod shelf;
@@ -19,7 +20,6 @@ use crate::{
     audit,
     mirror::{Found, Index},
     oauth::{
-        accounts::{self, Account, Accounts},
         client::{Client, ClientError, Held, NewRegistration, Registrations},
         grant::{Grant, Grants, GrantsError, Known},
         single_use::{Mark, SingleUse},
@@ -81,13 +81,7 @@ impl Local {
     #[must_use]
     pub fn memory(clock: Arc<dyn Clock>) -> Self {
         Self {
-            inner: Arc::new(Inner::new(
-                Shelf::default(),
-                Shelf::default(),
-                Shelf::default(),
-                Marks::default(),
-                clock,
-            )),
+            inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), Shelf::default(), Marks::default(), clock)),
             _watcher: None,
         }
     }
@@ -240,7 +234,8 @@ impl Inner {
         }
         drop(clients);
         let mut accounts = self.accounts();
-        let over = |account: &OAuthAccount| account.spec.is_over(self.known.of_user(&account.spec.user.id).is_empty(), now);
+        let over =
+            |account: &OAuthAccount| account.spec.is_over(self.known.of_user(&account.spec.user.id).is_empty(), now);
         for name in accounts.names(over) {
             accounts.remove(&name)?;
             self.known_accounts.removed(&name, None, now);
@@ -379,48 +374,6 @@ impl Grants for Local {
 impl UserRules for Local {
     fn ended(&self, user_id: &str, since: Timestamp) -> Option<Ended> {
         self.inner.users.ended(user_id, since)
-    }
-}
-
-#[async_trait]
-impl Accounts for Local {
-    fn account(&self, user_id: &str) -> Option<Arc<Account>> {
-        match self.inner.known_accounts.find(&accounts::object_name(ENDPOINT, user_id)) {
-            Found::Here(kept) => Some(Arc::clone(&kept.account)),
-            Found::Gone | Found::Unknown => None,
-        }
-    }
-
-    fn users_of_session(&self, login: &str, session: &str) -> Vec<String> {
-        objects::users_of_session(&self.inner.known_accounts, login, session)
-    }
-
-    async fn read_account(&self, user_id: &str) -> Result<Option<Arc<Account>>, GrantsError> {
-        Ok(self.account(user_id))
-    }
-
-    async fn write_account(&self, account: Account) -> Result<Arc<Account>, GrantsError> {
-        let version = account.version.clone();
-        let mut object = objects::new_account(account, ENDPOINT);
-        let written = self.write(move |inner| {
-            let mut accounts = inner.accounts();
-            let present = accounts.get(&object.name_any()).map(|present| present.metadata.clone());
-            object.metadata.creation_timestamp = present.as_ref().and_then(|present| present.creation_timestamp.clone());
-            let written = match present {
-                None if version.is_empty() => match accounts.add(object, inner.clock.now())? {
-                    Put::Done(object) => object,
-                    Put::Exists => return Ok(Err(GrantsError::Exists)),
-                },
-                None => return Ok(Err(GrantsError::NotFound)),
-                Some(_) if version.is_empty() => return Ok(Err(GrantsError::Exists)),
-                Some(present) if present.resource_version.as_ref() != Some(&version) => {
-                    return Ok(Err(GrantsError::Conflict));
-                }
-                Some(_) => accounts.replace(object)?,
-            };
-            Ok(Ok(Arc::clone(&inner.known_accounts.answered(objects::account(written)).account)))
-        });
-        written.await.map_err(unavailable)?
     }
 }
 
