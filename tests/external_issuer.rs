@@ -137,6 +137,7 @@ impl Endpoint {
             workspaces: None,
             grants: state.clone(),
             registrations: state.clone(),
+            accounts: state.clone(),
             user_rules: state,
             workloads: Arc::new(NoCluster),
             state: Arc::new(Health::local()),

@@ -7,15 +7,17 @@ mod clock;
 mod grants;
 
 use clock::ManualClock;
-use grants::{conform, conform_registrations, eventually, grant};
+use grants::{conform, conform_accounts, conform_registrations, eventually, grant};
 use jiff::{SignedDuration, Timestamp};
 use portcullis::{
     ambient::Clock as _,
     api::{
         OAuthUser,
-        grant::{RefreshState, RevocationReason},
+        account::SealedToken,
+        grant::{GrantUser, RefreshState, RevocationReason},
     },
     oauth::{
+        accounts::{Account, Accounts as _},
         client::{NewRegistration, Registrations},
         grant::{Grants, GrantsError, Known},
         single_use::{Mark, SingleUse as _},
@@ -41,6 +43,7 @@ async fn memory_conforms() {
     let local = Arc::new(Local::memory(clock()));
     conform(Arc::clone(&local) as _, Arc::clone(&local) as _, start()).await;
     conform_registrations(&*local, &*local, start()).await;
+    conform_accounts(&*local, &*local, start()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +52,7 @@ async fn a_folder_conforms() {
     let local = open(folder.path(), &clock()).await;
     conform(Arc::clone(&local) as _, Arc::clone(&local) as _, start()).await;
     conform_registrations(&*local, &*local, start()).await;
+    conform_accounts(&*local, &*local, start()).await;
 }
 
 #[tokio::test]
@@ -183,4 +187,34 @@ async fn what_an_oauth_user_ended_stays_ended_after_a_restart() {
     };
     assert_eq!(revoked("g-old"), Some(RevocationReason::UserEnded));
     assert_eq!((revoked("g-new"), revoked("g-other")), (None, None));
+}
+
+#[tokio::test]
+async fn an_account_survives_a_restart_and_goes_when_nothing_needs_it() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let user = GrantUser { id: "sso:ann".to_owned(), name: "Ann".to_owned() };
+    let token = Some(SealedToken("sealed".to_owned()));
+    let kept = {
+        let local = open(folder.path(), &clock).await;
+        let account = Account::new(user.clone()).signed_in(&user, token, None, start());
+        local.write_account(account.logged_out(Some("one"), start())).await.unwrap()
+    };
+    let file = fs::read_dir(folder.path().join("accounts")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // As long as a browser session can last that has ended, or the user has a grant.
+    clock.set(start() + SignedDuration::from_hours(12) - SignedDuration::from_secs(1));
+    let local = open(folder.path(), &clock).await;
+    assert_eq!(local.account("sso:ann"), Some(Arc::clone(&kept)));
+    let mut grant = grant("g-1", "ann", start());
+    grant.user = user;
+    Grants::create(&*local, grant).await.unwrap();
+    drop(local);
+    clock.set(start() + SignedDuration::from_hours(100));
+    let local = open(folder.path(), &clock).await;
+    assert_eq!(local.account("sso:ann"), Some(kept));
+    drop(local);
+    fs::remove_file(folder.path().join("grants/g-1.json")).unwrap();
+    let local = open(folder.path(), &clock).await;
+    assert!(local.account("sso:ann").is_none() && !file.exists());
 }

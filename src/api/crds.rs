@@ -3,7 +3,7 @@
 //! kube derives them from the types; what is here brings them into the form that Kubernetes' own tools write, so that
 //! `kubectl explain` reads well and no client is warned of formats that Kubernetes does not know.
 
-use super::{McpEndpoint, OAuthClient, OAuthGrant, OAuthUser, Workspace, WorkspaceTemplate};
+use super::{McpEndpoint, OAuthAccount, OAuthClient, OAuthGrant, OAuthUser, Workspace, WorkspaceTemplate};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -32,6 +32,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         of::<OAuthClient>(),
         of::<OAuthGrant>(),
         of::<OAuthUser>(),
+        of::<OAuthAccount>(),
         of::<WorkspaceTemplate>(),
         of::<Workspace>(),
     ]

@@ -174,6 +174,10 @@ pub enum RevocationReason {
     PasswordChanged,
     /// The login's rules no longer allow the user.
     NotAllowed,
+    /// The identity provider no longer lets the user in.
+    ProviderRefused,
+    /// The provider cannot be asked again, and the user signed in longer ago than `maxGrantAge`.
+    SignInTooOld,
 }
 
 /// How long a revoked grant is kept, so that people see why it ended.

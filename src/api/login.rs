@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(
     validation = Rule::new("[has(self.passwords), has(self.github), has(self.oidc)].filter(p, p).size() == 1")
-        .message("must have exactly one of passwords, github and oidc")
+        .message("must have exactly one of passwords, github and oidc"),
+    validation = Rule::new("!has(self.passwords) || (!has(self.recheckAfter) && !has(self.maxGrantAge))")
+        .message("recheckAfter and maxGrantAge are for github and oidc: local users are looked up at every use")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Login {
@@ -38,6 +40,16 @@ pub struct Login {
     )]
     #[x_kube(validation = Span::rule("1m", "12h"))]
     pub reauthenticate_after: Span,
+    /// How long a provider's answer about a user counts: `1m` to `720h`, default `24h`. When a grant is refreshed after that,
+    /// the provider is asked again. For `github` and `oidc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Span::rule("1m", "720h"))]
+    pub recheck_after: Option<Span>,
+    /// How long after a user's last sign-in grants count where the provider cannot be asked again: `1m` to `8760h`, default
+    /// `168h`. For `github` and `oidc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Span::rule("1m", "8760h"))]
+    pub max_grant_age: Option<Span>,
 }
 
 impl Login {
@@ -51,7 +63,19 @@ impl Login {
             github: None,
             oidc: None,
             reauthenticate_after: Self::default_reauthenticate_after(),
+            recheck_after: None,
+            max_grant_age: None,
         }
+    }
+    /// `recheckAfter`, or its default.
+    #[must_use]
+    pub fn rechecked_after(&self) -> Span {
+        self.recheck_after.unwrap_or_else(|| Span::from_secs(24 * 3600))
+    }
+    /// `maxGrantAge`, or its default.
+    #[must_use]
+    pub fn oldest_grant(&self) -> Span {
+        self.max_grant_age.unwrap_or_else(|| Span::from_secs(7 * 24 * 3600))
     }
     fn default_reauthenticate_after() -> Span {
         Span::from_secs(3600)
@@ -154,6 +178,10 @@ pub struct Oidc {
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(s, s.matches('^[!#-Z^-~]+$'))")
         .message("each must be one word"))]
     pub scopes: Vec<String>,
+    /// Whether the provider is asked for a token that outlives its session (`offline_access`, OpenID Connect Core §11), with
+    /// which it is asked again whether it still lets the user in.
+    #[serde(default, skip_serializing_if = "OfflineAccess::is_default")]
+    pub offline_access: OfflineAccess,
     /// The claim that people are called by. Users are told apart by `sub`, whatever this says.
     #[serde(default = "Oidc::default_username_claim")]
     #[schemars(length(min = 1, max = 128))]
@@ -183,5 +211,24 @@ impl Oidc {
     }
     fn default_groups_claim() -> String {
         "groups".to_owned()
+    }
+}
+
+/// How a provider is asked for `offline_access`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum OfflineAccess {
+    /// Ask, unless the provider's metadata lists scopes without it.
+    #[default]
+    Request,
+    /// Ask with `prompt=consent`, for providers that give no such token otherwise. Some show a page then at every sign-in.
+    RequestWithConsent,
+    /// Do not ask: grants count for `maxGrantAge` after the user's last sign-in.
+    Never,
+}
+
+impl OfflineAccess {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }

@@ -3,6 +3,7 @@
 //! Depends on nothing else in this crate. Every rule that can be checked at admission is a CEL rule beside
 //! the field it guards; `portcullis dev` runs the same rules.
 
+pub mod account;
 pub mod authorization;
 pub mod client;
 pub mod condition;
@@ -24,6 +25,7 @@ pub mod validation;
 pub mod version;
 pub mod workspace;
 
+pub use account::{OAuthAccount, OAuthAccountSpec};
 pub use client::{ClientType, Grant, OAuthClient, OAuthClientSpec, OAuthClientStatus};
 pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};
 pub use grant::{OAuthGrant, OAuthGrantSpec};

@@ -134,6 +134,14 @@ events! {
         SignInRefused = "sign_in.refused" { login: Option<&'a str>, user: Option<&'a str>, reason: &'a str }
         /// A user signed out.
         UserSignedOut = "user.signed_out" { user: &'a str }
+        /// The identity provider was asked again about a user whose agent refreshes: `allowed`, `refused`, `unavailable`,
+        /// `unsupported`, or `superseded` where the user had signed in again when the provider refused the older token.
+        UserRechecked = "user.rechecked" { user: &'a str, outcome: &'a str }
+        /// The identity provider ended sessions of a user (OpenID Connect Back-Channel Logout). Browser sessions end; grants
+        /// are checked at their next refresh.
+        UserLoggedOut = "user.logged_out" { login: &'a str, user: &'a str }
+        /// A back-channel logout was refused.
+        LogoutRefused = "logout.refused" { login: Option<&'a str>, reason: &'a str }
         /// A user approved an agent.
         ConsentGiven = "consent.given" { client_id: &'a str, user: &'a str, scopes: &'a BTreeSet<Scope> }
         /// A user did not approve an agent.

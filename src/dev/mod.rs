@@ -141,6 +141,7 @@ pub async fn run(
         workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
         grants: Arc::clone(&state) as _,
         registrations: Arc::clone(&state) as _,
+        accounts: Arc::clone(&state) as _,
         user_rules: Arc::clone(&state) as _,
         workloads: Arc::new(NoCluster),
         state: Arc::new(Health::local()),

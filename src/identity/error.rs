@@ -163,6 +163,12 @@ impl SignInError {
         }
     }
 
+    /// Whether the provider cannot be reached at the moment.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
     pub(super) fn unexpected(provider: &str, cause: impl Into<Cause>) -> Self {
         Self::Unexpected { provider: provider.to_owned(), source: cause.into() }
     }

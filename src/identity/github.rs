@@ -11,10 +11,13 @@ use super::{
     redirect::{Account, Callback, Secrets},
 };
 use crate::{
-    api::{grant::LoginEvidence, login},
+    api::{
+        grant::{LoginEvidence, RevocationReason},
+        login,
+    },
     chain::chain,
-    oauth::Standing,
-    outbound::{Answer, HttpClient},
+    oauth::{Standing, Verdict},
+    outbound::{Answer, AnswerError, HttpClient},
 };
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -111,7 +114,32 @@ impl GitHub {
     ) -> Result<Account, SignInError> {
         let code = callback.code(&self.title)?;
         let token = self.redeem(code, secrets, callback_url).await?;
-        self.account(&token).await
+        let account = self.account(&token).await?;
+        Ok(Account { token: Some(token), ..account })
+    }
+
+    /// Where this GitHub is, and what this endpoint is called there.
+    pub(super) fn party(&self) -> (&str, &str) {
+        (&self.web, &self.client_id)
+    }
+
+    /// Whether the account of an access token, which should be `id`, may still come in.
+    pub(super) async fn recheck(&self, id: &str, token: &str) -> Verdict {
+        match self.account(token).await {
+            Ok(account) if account.id == id => Verdict::Allowed(account.evidence),
+            Ok(_) => Verdict::Refused(RevocationReason::ProviderRefused),
+            Err(SignInError::NotAllowed { .. } | SignInError::SingleSignOn { .. }) => {
+                Verdict::Refused(RevocationReason::NotAllowed)
+            }
+            // "Bad credentials": the user or an administrator revoked the token, or the account is gone.
+            Err(SignInError::Unexpected { source, .. }) if is_unauthorized(&*source) => {
+                Verdict::Refused(RevocationReason::ProviderRefused)
+            }
+            Err(error) => {
+                tracing::warn!(provider = self.title, error = chain(&error), "a user could not be checked");
+                Verdict::Unavailable
+            }
+        }
     }
 
     /// The account of an access token, if it may come in.
@@ -131,7 +159,7 @@ impl GitHub {
         if !organizations.is_empty() || !teams.is_empty() {
             let (organizations, teams) = (evidence::kept(&organizations), evidence::kept(&teams));
             let evidence = LoginEvidence { organizations, teams, ..LoginEvidence::default() };
-            return Ok(Account { id: user.id.to_string(), name: user.login, evidence });
+            return Ok(Account { id: user.id.to_string(), name: user.login, evidence, token: None, session: None });
         }
         let provider = self.title.clone();
         if hidden {
@@ -273,6 +301,10 @@ impl GitHub {
     fn misconfigured(&self, what: &str) -> SignInError {
         SignInError::Misconfigured { provider: self.title.clone(), what: what.to_owned() }
     }
+}
+
+fn is_unauthorized(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(AnswerError::Status { status: StatusCode::UNAUTHORIZED, .. }))
 }
 
 /// Where the API of a GitHub is: beside github.com and the hosts of GHE.com, below an Enterprise Server.

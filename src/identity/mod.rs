@@ -1,7 +1,7 @@
 //! Who signs in: local users with passwords, accounts of GitHub, accounts of OpenID Connect providers.
 //!
-//! What comes out is a user with an id that stays ([`GrantUser`]), or a reason for people ([`SignInError`]). A provider's
-//! tokens are used to learn who it is, and dropped. Knows neither Kubernetes nor pages; the page that begins a sign-in
+//! What comes out is a user with an id that stays ([`GrantUser`]), or a reason for people ([`SignInError`]). Of a provider's
+//! tokens only the one is kept with which it is asked again ([`ProviderToken`]): the caller stores it sealed. Knows neither Kubernetes nor pages; the page that begins a sign-in
 //! keeps [`Pending`] for it, sealed.
 
 mod error;
@@ -9,11 +9,13 @@ mod evidence;
 mod github;
 mod oidc;
 mod passwords;
+mod recheck;
 mod redirect;
 mod throttle;
 pub mod workload;
 
 pub use error::SignInError;
+pub use recheck::LoggedOut;
 
 use crate::{
     ambient::Clock,
@@ -23,7 +25,7 @@ use crate::{
     },
     budget::Pool,
     config::{KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys},
-    oauth::Standing,
+    oauth::{ProviderToken, Standing},
     outbound::{Outbound, OutboundError},
 };
 use evidence::FingerprintKeys;
@@ -103,6 +105,10 @@ pub struct SignedIn {
     pub user: GrantUser,
     /// Why the user was let in.
     pub evidence: LoginEvidence,
+    /// With which the provider can be asked again.
+    pub token: Option<ProviderToken>,
+    /// A hash that names the provider's session.
+    pub session: Option<String>,
 }
 
 /// A way to sign in, for the page that offers it.
@@ -250,7 +256,7 @@ impl Logins {
             Ok(true) => {
                 throttle.succeeded(login, user, address, now);
                 let evidence = evidence::of_password(fingerprints.get(user).map_or(&[], Vec::as_slice));
-                Ok(SignedIn { user: way.user(user, user), evidence })
+                Ok(SignedIn { user: way.user(user, user), evidence, token: None, session: None })
             }
             Ok(false) => Err(SignInError::WrongPassword),
             Err(error) => {
@@ -301,7 +307,13 @@ impl Logins {
                 oidc.finish(&flow, &callback, now).await?
             }
         };
-        Ok(SignedIn { user: way.user(&account.id, &account.name), evidence: account.evidence })
+        let token = account.token.zip(way.party()).map(|(token, (provider, client_id))| ProviderToken {
+            provider: provider.to_owned(),
+            client_id: client_id.to_owned(),
+            token,
+        });
+        let session = account.session.map(|session| recheck::session_id(&way.login.name, &session));
+        Ok(SignedIn { user: way.user(&account.id, &account.name), evidence: account.evidence, token, session })
     }
 
     /// Whether a user could be one of this endpoint's: the login is there, and a local user is among its users. The
@@ -411,6 +423,19 @@ impl Way {
     fn user(&self, id: &str, name: &str) -> GrantUser {
         let name: String = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
         let name = if name.trim().is_empty() { id.to_owned() } else { name };
-        GrantUser { id: format!("{}:{id}", self.login.name), name }
+        GrantUser { id: self.user_id(id), name }
+    }
+
+    fn user_id(&self, id: &str) -> String {
+        format!("{}:{id}", self.login.name)
+    }
+
+    /// The provider, and what this endpoint is called there; `None` for local users.
+    fn party(&self) -> Option<(&str, &str)> {
+        match &self.kind {
+            Kind::Passwords { .. } => None,
+            Kind::GitHub(github) => Some(github.party()),
+            Kind::Oidc(oidc) => Some(oidc.party()),
+        }
     }
 }

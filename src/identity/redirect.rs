@@ -32,6 +32,10 @@ pub(super) struct Account {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) evidence: LoginEvidence,
+    /// With which the provider is asked again.
+    pub(super) token: Option<String>,
+    /// The provider's session (`sid`).
+    pub(super) session: Option<String>,
 }
 
 impl Secrets {
@@ -107,9 +111,9 @@ fn refusal(provider: &str, error: &str) -> SignInError {
         "unauthorized_client" | "invalid_client" | "application_suspended" => misconfigured(
             "its client may not sign people in there (unauthorized_client); check the client in the provider's settings",
         ),
-        "invalid_scope" => {
-            misconfigured("a scope is not known there (invalid_scope); correct scopes of this login in the McpEndpoint")
-        }
+        "invalid_scope" => misconfigured(
+            "a scope is not known there (invalid_scope); correct scopes of this login in the McpEndpoint, or set offlineAccess: Never if the client may not have offline_access",
+        ),
         _ => SignInError::unexpected(provider, "the provider refused the authorization request"),
     }
 }

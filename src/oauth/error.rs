@@ -91,6 +91,11 @@ pub enum OAuthError {
     /// The user's login cannot be used.
     #[error("the user's login cannot be used at the moment; the approval stays, try again shortly")]
     LoginUnavailable,
+    /// The user's provider must be asked again, and cannot be.
+    #[error(
+        "the user's identity provider cannot be asked at the moment whether the user may still come in; the approval stays, try again shortly"
+    )]
+    ProviderUnavailable,
     /// The refresh token does not count.
     #[error(transparent)]
     Refresh(#[from] Invalid),
@@ -119,9 +124,10 @@ impl OAuthError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotAForm | Self::Missing(_) | Self::Parameter(_) | Self::TwoCredentials => "invalid_request",
-            Self::Unavailable | Self::LoginUnavailable | Self::Assertion(AssertionError::Busy) => {
-                "temporarily_unavailable"
-            }
+            Self::Unavailable
+            | Self::LoginUnavailable
+            | Self::ProviderUnavailable
+            | Self::Assertion(AssertionError::Busy) => "temporarily_unavailable",
             Self::MalformedBasic
             | Self::NoCredentials
             | Self::NoSecret
@@ -161,6 +167,7 @@ impl OAuthError {
             Self::UserGone => "user_gone",
             Self::UserEnded(_) => "user_ended",
             Self::LoginUnavailable => "login_unavailable",
+            Self::ProviderUnavailable => "provider_unavailable",
             Self::Refresh(why) => why.reason(),
             Self::AccessEnded(ended) => ended.reason(),
             Self::Workload(why) => why.reason(),
@@ -171,9 +178,10 @@ impl OAuthError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Workload(why) if why.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unavailable | Self::LoginUnavailable | Self::Assertion(AssertionError::Busy) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Unavailable
+            | Self::LoginUnavailable
+            | Self::ProviderUnavailable
+            | Self::Assertion(AssertionError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Signing(_) => StatusCode::INTERNAL_SERVER_ERROR,
             _ if self.code() == "invalid_client" => StatusCode::UNAUTHORIZED,
             _ => StatusCode::BAD_REQUEST,
@@ -198,6 +206,10 @@ impl OAuthError {
 const fn ended(reason: RevocationReason) -> &'static str {
     match reason {
         RevocationReason::PasswordChanged => "the user's password was changed",
+        RevocationReason::ProviderRefused => "the identity provider no longer lets the user in",
+        RevocationReason::SignInTooOld => {
+            "the user signed in too long ago, and the identity provider cannot be asked again"
+        }
         _ => "the login no longer allows the user",
     }
 }

@@ -1,6 +1,7 @@
 //! The authorization server and the verification of its tokens (OAuth 2.1, RFC 6749, RFC 9068). Knows neither
 //! Kubernetes nor MCP.
 
+pub mod accounts;
 pub mod authorize;
 pub mod challenge;
 pub mod client;
@@ -20,6 +21,7 @@ pub mod metadata;
 mod misses;
 mod parameters;
 mod pkce;
+mod recheck;
 pub mod redirect;
 mod refresh;
 mod review;
@@ -40,7 +42,7 @@ pub use authorize::{ApproveError, Approver, AuthorizationRequest, AuthorizeError
 pub use code::ConsentTicket;
 pub use error::OAuthError;
 pub use server::{AuthorizationServer, Backing};
-pub use users::{Standing, Users};
+pub use users::{ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict};
 
 use crate::api::Scope;
 use jiff::Timestamp;

@@ -31,7 +31,7 @@ impl AuthorizationServer {
     }
 
     /// Revokes a grant whose user may no longer use it. The refresh is refused even if the write fails.
-    async fn end_access(
+    pub(super) async fn end_access(
         &self,
         grant: &Grant,
         reason: RevocationReason,

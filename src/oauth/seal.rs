@@ -32,6 +32,8 @@ pub enum Purpose {
     Login,
     /// That a form was made for this browser.
     Form,
+    /// A token of an identity provider, in the account of a user.
+    ProviderToken,
 }
 
 impl Purpose {
@@ -43,7 +45,18 @@ impl Purpose {
             Self::Continue => b"portcullis continue v1",
             Self::Login => b"portcullis login v1",
             Self::Form => b"portcullis form v1",
+            Self::ProviderToken => b"portcullis provider token v1",
         }
+    }
+
+    /// What is authenticated besides the content.
+    fn bound_to(self, owner: &[&str]) -> Vec<u8> {
+        let mut bound = self.label().to_vec();
+        for part in owner {
+            bound.extend((part.len() as u64).to_be_bytes());
+            bound.extend(part.as_bytes());
+        }
+        bound
     }
 }
 
@@ -89,25 +102,49 @@ impl Sealer {
         expires_at: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<String, SealError> {
+        self.seal_for(purpose, &[], content, expires_at, rng)
+    }
+
+    /// The same, for an owner: it opens for no other.
+    pub fn seal_for<T: Serialize>(
+        &self,
+        purpose: Purpose,
+        owner: &[&str],
+        content: &T,
+        expires_at: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<String, SealError> {
         let mut nonce = [0_u8; NONCE];
         rng.fill_bytes(&mut nonce);
         let plain =
             serde_json::to_vec(&Sealed { e: expires_at.as_second(), c: content }).map_err(|_| SealError::Invalid)?;
         let key = self.keys.first().ok_or(SealError::Invalid)?;
-        let payload = Payload { msg: &plain, aad: purpose.label() };
+        let payload = Payload { msg: &plain, aad: &purpose.bound_to(owner) };
         let boxed = key.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Invalid)?;
         Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &boxed].concat()))
     }
 
     /// Opens what was sealed for `purpose`, if its time is not over at `now`.
     pub fn open<T: DeserializeOwned>(&self, purpose: Purpose, text: &str, now: Timestamp) -> Result<T, SealError> {
+        self.open_for(purpose, &[], text, now)
+    }
+
+    /// Opens what was sealed for this owner.
+    pub fn open_for<T: DeserializeOwned>(
+        &self,
+        purpose: Purpose,
+        owner: &[&str],
+        text: &str,
+        now: Timestamp,
+    ) -> Result<T, SealError> {
         if text.len() > MAX_SEALED {
             return Err(SealError::Invalid);
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| SealError::Invalid)?;
         let (nonce, boxed) = bytes.split_first_chunk::<NONCE>().ok_or(SealError::Invalid)?;
         let nonce = XNonce::from(*nonce);
-        let open = |key: &XChaCha20Poly1305| key.decrypt(&nonce, Payload { msg: boxed, aad: purpose.label() }).ok();
+        let aad = purpose.bound_to(owner);
+        let open = |key: &XChaCha20Poly1305| key.decrypt(&nonce, Payload { msg: boxed, aad: &aad }).ok();
         let plain = self.keys.iter().find_map(open).ok_or(SealError::Invalid)?;
         let sealed: Sealed<T> = serde_json::from_slice(&plain).map_err(|_| SealError::Invalid)?;
         if now.as_second() >= sealed.e { Err(SealError::Expired) } else { Ok(sealed.c) }
@@ -159,6 +196,20 @@ mod tests {
         let sealed = Sealer::new(&old).unwrap().seal(Purpose::Code, &1, at(60), &mut StdRng::seed_from_u64(1)).unwrap();
         rotated.sealing.extend(old.sealing);
         assert_eq!(Sealer::new(&rotated).unwrap().open(Purpose::Code, &sealed, at(0)), Ok(1));
+    }
+
+    #[test]
+    fn what_is_sealed_for_an_owner_opens_for_no_other() {
+        let sealer = Sealer::new(&keys(1)).unwrap();
+        let mut rng = StdRng::seed_from_u64(7);
+        let purpose = Purpose::ProviderToken;
+        let text = sealer.seal_for(purpose, &["agents", "sso:ada"], &"token", Timestamp::MAX, &mut rng).unwrap();
+        let open = |owner: &[&str]| sealer.open_for::<String>(purpose, owner, &text, at(1 << 37));
+        assert_eq!(open(&["agents", "sso:ada"]), Ok("token".to_owned()));
+        for other in [&[][..], &["agents"], &["agents", "sso:bob"], &["others", "sso:ada"], &["agentss", "so:ada"]] {
+            assert_eq!(open(other), Err(SealError::Invalid), "{other:?}");
+        }
+        assert!(sealer.open::<String>(purpose, &text, at(0)).is_err());
     }
 
     proptest! {

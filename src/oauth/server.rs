@@ -2,12 +2,14 @@
 //! has a file of its own: `authorize`, `token`, `revoke`, `introspect`; `verify` is for the resource.
 
 use super::{
+    accounts::Accounts,
     client::Registrations,
     clients::{Directory, Published, registrar::Registrar},
     external::ExternalTokens,
     grant::{Grant, Grants},
     jwt::AccessTokens,
     misses::Misses,
+    recheck::Rechecks,
     refresh::RefreshTokens,
     seal::Sealer,
     user_rules::{Ended, UserRules},
@@ -19,6 +21,7 @@ use crate::api::authorization::WorkloadRule;
 use crate::config::{Clients, KeyError, ServerConfig, SigningKeys};
 use jiff::Timestamp;
 use std::sync::Arc;
+use tokio_util::task::TaskTracker;
 
 /// What an authorization server reaches beyond its files.
 #[derive(Clone)]
@@ -31,6 +34,10 @@ pub struct Backing {
     pub published: Arc<Published>,
     /// Who signs in.
     pub users: Arc<dyn Users>,
+    /// What is kept about users of identity providers.
+    pub accounts: Arc<dyn Accounts>,
+    /// The checks of users that are under way. They outlive a reload of the configuration.
+    pub checks: TaskTracker,
     /// Whose access an administrator ended.
     pub user_rules: Arc<dyn UserRules>,
     /// Who verifies the tokens of pods.
@@ -50,7 +57,8 @@ pub struct AuthorizationServer {
     pub(super) directory: Directory,
     pub(super) tokens: AccessTokens,
     pub(super) refresh: RefreshTokens,
-    pub(super) sealer: Sealer,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) rechecks: Arc<Rechecks>,
     pub(super) grants: Arc<dyn Grants>,
     pub(super) registrations: Arc<dyn Registrations>,
     pub(super) published: Arc<Published>,
@@ -79,7 +87,17 @@ impl AuthorizationServer {
         cache: Arc<TokenCache>,
     ) -> Result<Self, KeyError> {
         let registrar = Arc::new(Registrar::new(keys)?);
-        let Backing { grants, registrations, published, users, user_rules, workloads, external } = backing;
+        let Backing { grants, registrations, published, users, accounts, checks, user_rules, workloads, external } =
+            backing;
+        let sealer = Arc::new(Sealer::new(keys)?);
+        let rechecks = Rechecks {
+            endpoint: config.endpoint.clone(),
+            accounts,
+            users: Arc::clone(&users),
+            grants: Arc::clone(&grants),
+            sealer: Arc::clone(&sealer),
+            tasks: checks,
+        };
         Ok(Self {
             issuer: config.url.issuer(),
             resource: config.url.resource(),
@@ -94,7 +112,8 @@ impl AuthorizationServer {
             ),
             tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), keys)?,
             refresh: RefreshTokens::new(keys, config.refresh_token_idle.as_duration())?,
-            sealer: Sealer::new(keys)?,
+            sealer,
+            rechecks: Arc::new(rechecks),
             grants,
             registrations,
             published,

@@ -1,9 +1,13 @@
 //! What the tests of the authorization server share: servers with clients and a user, on grants in memory, at a time
 //! that stands still.
 
+mod provider;
+
+pub use provider::{PROVIDER, Provider};
+
 use super::{
-    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError, Standing,
-    Users,
+    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError,
+    ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict,
     clients::Published,
     grant::{Grant, Grants, GrantsError, Known},
     introspect::Introspection,
@@ -40,6 +44,7 @@ use std::{
         atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
+use tokio_util::task::TaskTracker;
 use url::{Url, form_urlencoded};
 
 pub const VERIFIER: &str = "a-verifier-of-43-characters-or-a-few-more-than-that";
@@ -207,15 +212,34 @@ pub fn config() -> ServerConfig {
 }
 
 /// The users who can still sign in, by id.
-struct WhoCan(BTreeSet<String>);
+struct WhoCan {
+    ids: BTreeSet<String>,
+    provider: Option<Arc<Provider>>,
+}
 
+#[async_trait]
 impl Users for WhoCan {
     fn standing(&self, user_id: &str, _: Option<&LoginEvidence>) -> Standing {
-        if self.0.contains(user_id) { Standing::Valid } else { Standing::Gone }
+        if self.ids.contains(user_id) { Standing::Valid } else { Standing::Gone }
     }
 
     fn assumed_evidence(&self, _: &str) -> Option<LoginEvidence> {
         None
+    }
+
+    fn recheck_policy(&self, _: &str) -> Option<RecheckPolicy> {
+        self.provider.as_ref().map(|_| provider::POLICY)
+    }
+
+    fn accepts(&self, _: &str, token: &ProviderToken) -> bool {
+        token.provider == PROVIDER
+    }
+
+    async fn recheck(&self, _: &str, token: &ProviderToken, _: Timestamp) -> Rechecked {
+        match &self.provider {
+            Some(provider) => provider.answer(token).await,
+            None => Verdict::Unsupported.into(),
+        }
     }
 }
 
@@ -223,7 +247,20 @@ impl Stage {
     pub fn new() -> Self {
         let clock = Arc::new(Stopped::default());
         let place = Arc::new(Local::memory(clock.clone()));
-        Self::on(place, clock, clients(), &keys(&[7]), &["ada"])
+        Self::on(place, clock, clients(), &keys(&[7]), &["ada"], None)
+    }
+
+    /// Where users sign in at a provider.
+    pub fn with_provider(provider: &Arc<Provider>) -> Self {
+        let clock = Arc::new(Stopped::default());
+        let place = Arc::new(Local::memory(clock.clone()));
+        Self::on(place, clock, clients(), &keys(&[7]), &["ada"], Some(provider.clone()))
+    }
+
+    /// Another server of the same endpoint, with these keys.
+    pub fn replica_with_provider(&self, sealing: &[u64], provider: &Arc<Provider>) -> Self {
+        let (place, clock) = (self.place.clone(), self.clock.clone());
+        Self::on(place, clock, clients(), &keys(sealing), &["ada"], Some(provider.clone()))
     }
 
     /// Another server of the same endpoint.
@@ -233,7 +270,7 @@ impl Stage {
 
     /// The same endpoint after something changed.
     pub fn with(&self, clients: Vec<ClientVerifier>, sealing: &[u64], users: &[&str]) -> Self {
-        Self::on(self.place.clone(), self.clock.clone(), clients, &keys(sealing), users)
+        Self::on(self.place.clone(), self.clock.clone(), clients, &keys(sealing), users, None)
     }
 
     fn on(
@@ -242,6 +279,7 @@ impl Stage {
         clients: Vec<ClientVerifier>,
         keys: &SigningKeys,
         names: &[&str],
+        provider: Option<Arc<Provider>>,
     ) -> Self {
         let grants = Arc::new(Seen {
             place: place.clone(),
@@ -254,7 +292,9 @@ impl Stage {
             grants: grants.clone(),
             registrations: place.clone(),
             published,
-            users: Arc::new(WhoCan(names.iter().map(|name| format!("local:{name}")).collect())),
+            users: Arc::new(WhoCan { ids: names.iter().map(|name| format!("local:{name}")).collect(), provider }),
+            accounts: place.clone(),
+            checks: TaskTracker::new(),
             user_rules: place.clone(),
             workloads: Arc::new(super::workload::NoCluster),
             external: None,

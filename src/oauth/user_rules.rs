@@ -2,11 +2,10 @@
 //! codes, refresh tokens, access tokens, introspection.
 
 use crate::api::grant::RevocationReason;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::fmt::Debug;
 
-/// How long a browser's session lasts at most: what ended must be remembered for that long.
-pub const SESSION_LIFETIME: SignedDuration = SignedDuration::from_hours(12);
+pub use crate::api::account::SESSION_LIFETIME;
 
 /// Why the access of a user has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -48,6 +48,8 @@ pub enum End {
     ClientGone,
     /// Its endpoint is gone.
     EndpointGone,
+    /// Nothing needs it.
+    Unneeded,
 }
 
 impl fmt::Display for End {
@@ -57,6 +59,7 @@ impl fmt::Display for End {
             Self::Revoked => "it was revoked a while ago",
             Self::ClientGone => "its client is gone",
             Self::EndpointGone => "its endpoint is gone",
+            Self::Unneeded => "nothing needs it",
         })
     }
 }

@@ -1,9 +1,10 @@
-//! Collects grants and registrations that have ended, reports on registered clients and on `OAuthUser`s, and counts.
+//! Collects grants, registrations and accounts that have ended, reports on registered clients and on `OAuthUser`s, and counts.
 //!
 //! A task beside the reconciles, since refreshes change grants all the time and no plan depends on them. It looks at
 //! what the watches keep in memory when that changed, at most once a second, and when the next object ends.
 
 use super::{
+    accounts,
     census::{ActiveGrants, Census, End, Observed},
     context::Context,
     metrics::Verb,
@@ -67,9 +68,19 @@ pub async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
                 async move { collect_client(&context, &client, end).await }
             })
             .await;
+        let unneeded = accounts::unneeded(&context.world.accounts.select(|_| true), &observed.grants, now);
+        let doomed: Vec<_> = unneeded.accounts.iter().take(BATCH).cloned().collect();
+        stream::iter(doomed)
+            .for_each_concurrent(DELETIONS, |account| {
+                let context = Arc::clone(&context);
+                async move {
+                    collect(&context, &account, End::Unneeded).await;
+                }
+            })
+            .await;
         // A deletion can fail, and what is left of a batch is waiting.
-        let mut again = !outcome.grants.is_empty() || !outcome.clients.is_empty();
-        let mut next = outcome.next;
+        let mut again = !outcome.grants.is_empty() || !outcome.clients.is_empty() || !unneeded.accounts.is_empty();
+        let mut next = outcome.next.into_iter().chain(unneeded.next).min();
         let recount_at = counted_at.and_then(|last| last.checked_add(COUNTS_EVERY).ok()).filter(|at| *at > now);
         if recount_at.is_none() {
             for (namespace, name) in count(&context, outcome.active) {

@@ -72,9 +72,10 @@ impl Follow {
         let follow = || self.clone();
         tasks.spawn(follow().run(all(), |world| &world.endpoints, Self::endpoint_changed, Self::all_changed));
         tasks.spawn(follow().run(all(), |world| &world.clients, Self::client_changed, Self::all_endpoints));
-        // No plan depends on grants and users.
+        // No plan depends on grants, accounts and users.
         let collect = |follow: &Self| follow.world.collectable.notify_one();
         tasks.spawn(follow().run(all(), |world| &world.grants, move |follow, _| collect(follow), collect));
+        tasks.spawn(follow().run(all(), |world| &world.accounts, move |follow, _| collect(follow), collect));
         tasks.spawn(follow().run(all(), |world| &world.users, move |follow, _| collect(follow), collect));
         let class_changed = |follow: &Self, _: &_| follow.all_endpoints();
         tasks.spawn(follow().run(all(), |world| &world.ingress_classes, class_changed, Self::all_endpoints));

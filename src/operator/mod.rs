@@ -3,6 +3,7 @@
 //! One reconcile handles an endpoint and all its clients, or one workspace, from memory alone; it asks the API server for
 //! nothing but what it writes, and writes nothing where nothing differs. Of several replicas one leads.
 
+mod accounts;
 pub mod apply;
 pub mod cache;
 pub mod census;

@@ -6,7 +6,7 @@
 use super::{cache::Cache, status::kept_of_pod};
 use crate::{
     api::{
-        McpEndpoint, OAuthClient, OAuthGrant, OAuthUser, Workspace, WorkspaceTemplate,
+        McpEndpoint, OAuthAccount, OAuthClient, OAuthGrant, OAuthUser, Workspace, WorkspaceTemplate,
         labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
     },
     operator::Settings,
@@ -58,6 +58,8 @@ pub struct World {
     pub clients: Cache<Guarded<OAuthClient>>,
     /// All grants, without what refresh tokens are held against.
     pub grants: Cache<Guarded<OAuthGrant>>,
+    /// All accounts, without their tokens.
+    pub accounts: Cache<Guarded<OAuthAccount>>,
     /// What is said of users.
     pub users: Cache<Guarded<OAuthUser>>,
     /// The servers' pods.
@@ -183,6 +185,7 @@ impl World {
             endpoints: Cache::new((), strip),
             clients: Cache::new((), strip).grouped_by(endpoint_of_client),
             grants: Cache::new((), strip_grant),
+            accounts: Cache::new((), strip_account),
             users: Cache::new((), strip),
             pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_pod).grouped_by(endpoint_of),
             ingress_classes: Cache::new((), strip),
@@ -237,6 +240,7 @@ impl World {
         self.endpoints.ready().await?;
         self.clients.ready().await?;
         self.grants.ready().await?;
+        self.accounts.ready().await?;
         self.users.ready().await?;
         self.ingress_classes.ready().await?;
         self.exec_policy.ready().await?;
@@ -348,6 +352,14 @@ fn strip_grant(grant: &mut Guarded<OAuthGrant>) {
     strip(grant);
     if let Ok(grant) = &mut grant.0 {
         grant.spec.refresh = None;
+    }
+}
+
+fn strip_account(account: &mut Guarded<OAuthAccount>) {
+    strip(account);
+    if let Ok(account) = &mut account.0 {
+        account.spec.token = None;
+        account.spec.lease = None;
     }
 }
 

@@ -117,6 +117,8 @@ const fn why(revoked: Option<RevocationReason>) -> &'static str {
         }
         Some(RevocationReason::Superseded) => "was connected more than 20 times; this was its oldest connection.",
         Some(RevocationReason::PasswordChanged) => "was cut off: your password changed. Connect it again.",
+        Some(RevocationReason::ProviderRefused) => "was cut off: your account no longer lets you in. Sign in again.",
+        Some(RevocationReason::SignInTooOld) => "ended: you signed in too long ago. Connect it again.",
         Some(RevocationReason::NotAllowed) => "was cut off: you may no longer use this endpoint.",
         Some(RevocationReason::CodeReplayed | RevocationReason::RefreshTokenReplayed) => {
             "was cut off: a credential of it was used twice, so somebody else may have had it. Connect it again if you trust it."

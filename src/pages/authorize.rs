@@ -139,9 +139,7 @@ async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response
                 .todo("Go back to the agent and connect it again. If it stays so, tell whoever runs this endpoint."));
         }
     };
-    if pages.logins.list().next().is_none() {
-        return Err(pages.nobody_signs_in(&request));
-    }
+    pages.logins_or(|| pages.nobody_signs_in(&request))?;
     if query.len() > MAX_QUERY {
         let happened = "The agent's request is too long to be carried through signing in.";
         return Err(Trouble::new(StatusCode::URI_TOO_LONG, "too_long", "This request is too long", happened)

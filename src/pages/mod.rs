@@ -10,6 +10,7 @@ mod authorize;
 mod consent;
 mod forms;
 mod headers;
+mod logout;
 mod session;
 mod sign_in;
 mod text;
@@ -127,6 +128,7 @@ impl Pages {
             .route(&path(paths::LOGIN), get(sign_in::get).post(sign_in::post))
             .route(&path("/login/{name}"), get(sign_in::begin))
             .route(&path("/login/{name}/callback"), get(sign_in::callback))
+            .route(&path("/login/{name}/backchannel-logout"), post(logout::post))
             .route(&path(paths::LOGOUT), post(sign_in::sign_out))
             .route(&path(paths::AGENTS), get(agents::get))
             .route(&path("/agents/revoke"), post(agents::revoke))
@@ -152,14 +154,33 @@ impl Pages {
         self.server.sealer()
     }
 
-    /// The session that a request brings, unless the login would no longer let its user in, or it was ended.
+    /// The ways to sign in, or the page that says that there is none.
+    fn logins_or(&self, nobody: impl FnOnce() -> Trouble) -> Result<Vec<LoginInfo>, Trouble> {
+        let logins: Vec<_> = self.logins.list().collect();
+        if logins.is_empty() { Err(nobody()) } else { Ok(logins) }
+    }
+
+    /// Whether there is a way to sign in of this name. Only names that exist are recorded.
+    fn has_login(&self, name: &str) -> bool {
+        self.logins.list().any(|login| login.name == name)
+    }
+
+    /// The session that a request brings, unless the login would no longer let its user in, or an administrator
+    /// or the user's provider ended it.
     fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
         let session = self.cookie.read(headers, self.sealer(), now)?;
         let valid = session
             .user
             .as_ref()
             .is_none_or(|user| self.logins.standing(&user.id, session.evidence.as_ref()) == Standing::Valid);
-        (valid && self.ended(&session).is_none()).then_some(session)
+        (valid && self.ended(&session).is_none() && !self.logged_out(&session)).then_some(session)
+    }
+
+    /// Whether the user's identity provider ended this session, or no longer lets the user in.
+    fn logged_out(&self, session: &Session) -> bool {
+        let provider_session = session.provider_session.as_deref();
+        let ended = |user: &GrantUser| self.server.session_ended(&user.id, provider_session, session.since);
+        session.user.as_ref().is_some_and(ended)
     }
 
     /// Whether an administrator ended this session.
@@ -167,9 +188,12 @@ impl Pages {
         self.server.ended(&session.user.as_ref()?.id, session.since)
     }
 
-    /// Why a form was sent without a session that counts, where the session was ended.
+    /// Why a form was sent without a session that counts, where an administrator or the provider ended the session.
     fn ended_session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Trouble> {
         let session = self.cookie.read(headers, self.sealer(), now)?;
+        if self.logged_out(&session) {
+            return Some(Trouble::signed_out(self.base()));
+        }
         let ended = self.ended(&session)?;
         let user = session.user?;
         let trouble = self.user_ended(ended, &user);

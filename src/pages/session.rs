@@ -35,6 +35,9 @@ pub struct Session {
     /// Why the user was let in.
     #[serde(default)]
     pub evidence: Option<LoginEvidence>,
+    /// Names the provider's session in which the user signed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_session: Option<String>,
 }
 
 impl Session {
@@ -42,8 +45,13 @@ impl Session {
     pub fn begin(signed_in: Option<SignedIn>, now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
         let mut id = [0_u8; 16];
         rng.fill_bytes(&mut id);
-        let (user, evidence) = signed_in.map(|SignedIn { user, evidence }| (user, evidence)).unzip();
-        Self { browser: URL_SAFE_NO_PAD.encode(id), user, since: now, evidence }
+        let browser = URL_SAFE_NO_PAD.encode(id);
+        match signed_in {
+            Some(SignedIn { user, evidence, session, token: _ }) => {
+                Self { browser, user: Some(user), since: now, evidence: Some(evidence), provider_session: session }
+            }
+            None => Self { browser, user: None, since: now, evidence: None, provider_session: None },
+        }
     }
 }
 
@@ -122,7 +130,11 @@ mod tests {
     fn a_session_comes_back_for_twelve_hours_to_its_own_endpoint() {
         let mut rng = StdRng::seed_from_u64(1);
         let user = GrantUser { id: "local:ada".to_owned(), name: "Ada".to_owned() };
-        let session = Session::begin(Some(SignedIn { user, evidence: LoginEvidence::default() }), at(1000), &mut rng);
+        let session = Session::begin(
+            Some(SignedIn { user, evidence: LoginEvidence::default(), token: None, session: None }),
+            at(1000),
+            &mut rng,
+        );
         let here = cookie("https://h/mcp");
         let headers = sent_back(&here.set(&session, &sealer(1), &mut rng).unwrap());
 

@@ -64,14 +64,11 @@ fn show(
 ) -> Result<Response, Trouble> {
     let now = pages.clock.now();
     let target = pages.open_target(continues, now)?;
-    let (passwords, providers): (Vec<_>, Vec<_>) =
-        pages.logins.list().partition(|login| login.kind == LoginKind::Password);
-    if passwords.is_empty() && providers.is_empty() {
-        return Err(Trouble::nobody_signs_in(
-            &pages.frame.endpoint,
-            "This endpoint has no way for people to sign in that can be used.",
-        ));
-    }
+    let logins = pages.logins_or(|| {
+        let happened = "This endpoint has no way for people to sign in that can be used.";
+        Trouble::nobody_signs_in(&pages.frame.endpoint, happened)
+    })?;
+    let (passwords, providers) = logins.into_iter().partition(|login| login.kind == LoginKind::Password);
     let (session, cookie) = pages.any_session(headers, now)?;
     let trouble = failed.map(|failed| Trouble::sign_in(&failed.error));
     let template = view::SignIn {
@@ -131,7 +128,7 @@ async fn password(pages: &Pages, from: &RequestContext, headers: &HeaderMap, for
     };
     let address = from.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     match pages.logins.check_password(login, user, password.to_owned(), address, now).await {
-        Ok(signed_in) => welcome(pages, signed_in, &target, login, from),
+        Ok(signed_in) => welcome(pages, signed_in, &target, login, from).await,
         Err(error) => {
             // A name that nobody has may be a password, typed into the wrong field.
             let id = format!("{login}:{user}");
@@ -210,7 +207,7 @@ async fn come_back(
     let Some(underway) = underway else {
         let happened =
             "This browser did not begin this sign-in, or began it too long ago. You are not signed in by it.";
-        let known = pages.logins.list().any(|known| known.name == login);
+        let known = pages.has_login(login);
         Event::SignInRefused { from, login: known.then_some(login), user: None, reason: "not_begun_here" }.emit();
         return Err(Trouble::new(
             StatusCode::BAD_REQUEST,
@@ -222,7 +219,7 @@ async fn come_back(
         .link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in"));
     };
     match pages.logins.finish(&underway.pending, query, &callback_url(pages, login), now).await {
-        Ok(signed_in) => welcome(pages, signed_in, &underway.target, login, from),
+        Ok(signed_in) => welcome(pages, signed_in, &underway.target, login, from).await,
         Err(error) => {
             refused(from, &error, login, None);
             Err(another_try(pages, &error, &underway.target, now))
@@ -250,7 +247,7 @@ fn another_try(pages: &Pages, error: &SignInError, target: &Target, now: Timesta
 }
 
 /// A new session, whatever the browser had before.
-fn welcome(
+async fn welcome(
     pages: &Pages,
     signed_in: SignedIn,
     target: &Target,
@@ -263,6 +260,8 @@ fn welcome(
         Event::SignInRefused { from, login: Some(login), user: Some(&user.id), reason: ended.reason() }.emit();
         return Err(pages.user_ended(ended, user));
     }
+    let SignedIn { token, session, .. } = &signed_in;
+    pages.server.note_sign_in(user, token.as_ref(), session.as_deref(), now, &mut ambient::rng()).await;
     Event::UserSignedIn { from, login, user: &user.id }.emit();
     let session = Session::begin(Some(signed_in), now, &mut ambient::rng());
     let mut response = see_other(&target.location(pages.base()))?;

@@ -1,4 +1,4 @@
-//! What the servers may do in the cluster: keep the grants, registrations and workspaces of their own namespace, and
+//! What the servers may do in the cluster: keep the grants, accounts, registrations and workspaces of their own namespace, and
 //! reach the agents in workspaces.
 //!
 //! The rights are two ClusterRoles that the operator may bind but does not hold: `portcullis-server`, and

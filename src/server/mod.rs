@@ -27,7 +27,9 @@ pub use mounted::MountedError;
 use crate::{
     ambient::Clock,
     mirror::Health,
-    oauth::{client::Registrations, grant::Grants, user_rules::UserRules, workload::WorkloadTokens},
+    oauth::{
+        accounts::Accounts, client::Registrations, grant::Grants, user_rules::UserRules, workload::WorkloadTokens,
+    },
     observe::metrics::Metrics,
     outbound::Outbound,
     workspaces::Workspaces,
@@ -50,6 +52,8 @@ pub struct Options {
     pub grants: Arc<dyn Grants>,
     /// Where the clients that registered themselves are kept.
     pub registrations: Arc<dyn Registrations>,
+    /// What is kept about users of identity providers.
+    pub accounts: Arc<dyn Accounts>,
     /// Whose access an administrator ended.
     pub user_rules: Arc<dyn UserRules>,
     /// Who verifies the tokens of pods.
@@ -139,6 +143,7 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
     let stopping = Stopping { shutdown: &shutdown, lame_duck };
     connections::serve(listeners.public, service, || current.terms(), stopping, grace).await;
 
+    current.finish_checks().await;
     abort.cancel();
     drained.cancel();
     while let Some(ended) = tasks.join_next().await {

@@ -13,21 +13,28 @@ use crate::{
     chain::chain,
     config::{LoadedRevision, ServerConfig},
     identity::Logins,
-    oauth::{Backing, Standing, Users, clients::Published, external::ExternalTokens},
+    oauth::{
+        Backing, ProviderToken, RecheckPolicy, Rechecked, Standing, Users, clients::Published, external::ExternalTokens,
+    },
     observe::metrics::Metrics,
     outbound::Outbound,
     tools::Registry,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
+use async_trait::async_trait;
+use jiff::Timestamp;
 use notify::{RecursiveMode, Watcher as _};
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often the files are read though nothing told of a change: not every file system tells.
 const POLL: Duration = Duration::from_secs(5);
 /// How long to wait for further changes after one.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// How long the end waits for checks of users whose clients are gone.
+const CHECKS: Duration = Duration::from_secs(10);
 
 /// What is in force now.
 pub struct Current {
@@ -88,6 +95,15 @@ impl Current {
     /// Ends what clients listen to: nothing more will come, and the listener would wait for them.
     pub fn retire(&self) {
         self.serving().retire(None);
+    }
+
+    /// Completes when the checks of users are done that are under way, at the latest after [`CHECKS`].
+    pub async fn finish_checks(&self) {
+        let checks = self.serving().door().authorization().checks().clone();
+        checks.close();
+        if timeout(CHECKS, checks.wait()).await.is_err() {
+            tracing::warn!("the server ends while identity providers are asked about users");
+        }
     }
 
     /// Whether there has been no certificate to speak TLS with yet.
@@ -172,6 +188,7 @@ impl Current {
     }
 }
 
+#[async_trait]
 impl Users for Logins {
     fn standing(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> Standing {
         Self::standing(self, user_id, evidence)
@@ -179,6 +196,18 @@ impl Users for Logins {
 
     fn assumed_evidence(&self, user_id: &str) -> Option<LoginEvidence> {
         Self::assumed_evidence(self, user_id)
+    }
+
+    fn recheck_policy(&self, user_id: &str) -> Option<RecheckPolicy> {
+        Self::recheck_policy(self, user_id)
+    }
+
+    fn accepts(&self, user_id: &str, token: &ProviderToken) -> bool {
+        Self::accepts(self, user_id, token)
+    }
+
+    async fn recheck(&self, user_id: &str, token: &ProviderToken, now: Timestamp) -> Rechecked {
+        Self::recheck(self, user_id, token, now).await
     }
 }
 
@@ -205,6 +234,8 @@ fn prepare(
             |door| Arc::clone(door.authorization().published()),
         ),
         users: logins.clone(),
+        accounts: Arc::clone(&options.accounts),
+        checks: previous.map_or_else(TaskTracker::new, |door| door.authorization().checks().clone()),
         user_rules: Arc::clone(&options.user_rules),
         workloads: Arc::clone(&options.workloads),
         external: external(&mounted.config, &options.outbound, previous)?,

@@ -2,17 +2,20 @@
 
 use crate::{
     api::{
-        ClientType, OAuthClient, OAuthGrant,
+        ClientType, OAuthAccount, OAuthAccountSpec, OAuthClient, OAuthGrant,
         client::{EndpointRef, Grant as GrantType, OAuthClientSpec, Registration},
         grant::{OAuthGrantSpec, OAuthGrantStatus},
         preset::Preset,
         version::{self, resource_version},
     },
+    audit::Event,
     config::ClientVerifier,
     mirror::{Entry, Index},
     oauth::{
+        accounts::{self, Account},
         client::{Client, Held, NewRegistration, Origin},
         grant::Grant,
+        user_rules::Ended,
     },
 };
 use jiff::Timestamp;
@@ -100,6 +103,61 @@ pub fn new_registration(client_id: &str, new: NewRegistration, endpoint: &str) -
     OAuthClient::new(client_id, spec)
 }
 
+/// A kept account.
+pub fn account(object: OAuthAccount) -> KeptAccount {
+    let (name, version) = (object.name_any(), object.resource_version().unwrap_or_default());
+    let OAuthAccountSpec {
+        endpoint_ref: _,
+        user,
+        signed_in_at,
+        token,
+        checked_at,
+        lease,
+        refused,
+        sessions_end_before,
+        sessions,
+    } = object.spec;
+    let account =
+        Account { user, signed_in_at, token, checked_at, lease, refused, sessions_end_before, sessions, version };
+    KeptAccount { name, account: account.into() }
+}
+
+/// An account, to be kept.
+pub fn new_account(account: Account, endpoint: &str) -> OAuthAccount {
+    let name = accounts::object_name(endpoint, &account.user.id);
+    let Account { user, signed_in_at, token, checked_at, lease, refused, sessions_end_before, sessions, version: _ } =
+        account;
+    let spec = OAuthAccountSpec {
+        endpoint_ref: EndpointRef { name: endpoint.to_owned() },
+        user,
+        signed_in_at,
+        token,
+        checked_at,
+        lease,
+        refused,
+        sessions_end_before,
+        sessions,
+    };
+    OAuthAccount::new(&name, spec)
+}
+
+/// An account by the name of its object.
+#[derive(Clone, Debug)]
+pub struct KeptAccount {
+    name: String,
+    /// The account.
+    pub account: std::sync::Arc<Account>,
+}
+
+/// The users of `login` in the index who signed in with this session of the provider.
+pub fn users_of_session(index: &Index<KeptAccount>, login: &str, session: &str) -> Vec<String> {
+    let kept = index.all(|kept| {
+        let of_login = kept.account.user.id.split_once(':').is_some_and(|(of, _)| of == login);
+        of_login && kept.account.sessions.iter().any(|known| known.id == session)
+    });
+    kept.iter().map(|kept| kept.account.user.id.clone()).collect()
+}
+
 /// A client that registered itself, and which state of it this is.
 #[derive(Clone, Debug)]
 pub struct Registered {
@@ -107,6 +165,12 @@ pub struct Registered {
     pub client: std::sync::Arc<Client>,
     version: u64,
     source: Option<String>,
+}
+
+/// Writes to the audit trail that a grant ended with its user's access.
+pub fn note_ended(grant: &Grant, ended: Ended) {
+    let Grant { client_id, user, name, .. } = grant;
+    Event::GrantEnded { client_id, user: &user.id, grant: name, reason: ended.revocation() }.emit();
 }
 
 /// Those of the index that count at `now`.
@@ -132,6 +196,20 @@ impl Entry for Registered {
 
     fn version(&self) -> u64 {
         self.version
+    }
+
+    fn user(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Entry for KeptAccount {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> u64 {
+        version::parse(&self.account.version).unwrap_or_default()
     }
 
     fn user(&self) -> Option<&str> {

@@ -5,7 +5,7 @@ use crate::{
     driven::Browser,
     mounted::Files,
     provider::{CLIENT_ID, CLIENT_SECRET, Provider},
-    stage::{PASSWORD, Stage, after, logins, start_of_time},
+    stage::{PASSWORD, Setup, Stage, after, logins, start_of_time},
 };
 use portcullis::{
     api::{grant::RevocationReason, login::Login},
@@ -22,9 +22,15 @@ fn sso(provider: &Provider, groups: &Value) -> Login {
 }
 
 /// Servers where people sign in at `provider`.
-async fn with_provider(provider: &Provider, groups: &Value) -> Stage {
+pub async fn with_provider(provider: &Provider, groups: &Value) -> Stage {
+    with_provider_and(provider, groups, |_| {}).await
+}
+
+/// The same, with a change of what they are.
+pub async fn with_provider_and(provider: &Provider, groups: &Value, change: impl FnOnce(&mut Setup)) -> Stage {
     provider.change(|world| world.now = Some(start_of_time().as_second()));
     Stage::with(|setup| {
+        change(setup);
         setup.config.login.push(sso(provider, groups));
         let client = LoginSecret::Client { client_id: CLIENT_ID.to_owned(), client_secret: CLIENT_SECRET.to_owned() };
         setup.logins.logins.insert("sso".to_owned(), client);
@@ -33,7 +39,7 @@ async fn with_provider(provider: &Provider, groups: &Value) -> Stage {
 }
 
 /// Goes through the provider from a page that leads to it. What comes is where the browser is sent then.
-async fn through(stage: &Stage, provider: &Provider, browser: &mut Browser, page: &str) -> String {
+pub async fn through(stage: &Stage, provider: &Provider, browser: &mut Browser, page: &str) -> String {
     let location = browser.get(page).await.location().to_owned();
     let state = parameter(&location, "state").unwrap();
     let query = provider.authorize(&location);
@@ -60,7 +66,7 @@ async fn until(browser: &mut Browser, status: u16) {
     panic!("the servers did not load the new files");
 }
 
-fn reason(stage: &Stage, grant: &str) -> Option<RevocationReason> {
+pub fn reason(stage: &Stage, grant: &str) -> Option<RevocationReason> {
     match stage.state.find(grant) {
         Known::Here(grant) => grant.revoked,
         Known::Gone | Known::Unknown => None,

@@ -13,7 +13,6 @@ mod driven;
 mod hoarding;
 #[path = "../support/mounted.rs"]
 mod mounted;
-#[expect(dead_code, reason = "made for a provider that misbehaves; see tests/identity")]
 #[path = "../support/oidc.rs"]
 mod provider;
 #[path = "../support/replaced_agent.rs"]
@@ -27,6 +26,7 @@ mod log;
 mod pod;
 mod stage;
 
+mod account;
 mod assertion;
 mod audit;
 mod browser;
@@ -42,6 +42,7 @@ mod introspection;
 mod issuer;
 mod jwt;
 mod leak;
+mod logout;
 mod redirect;
 mod refresh;
 mod registration;

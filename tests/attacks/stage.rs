@@ -138,6 +138,7 @@ impl Stage {
                 workspaces: workspaces.clone(),
                 grants: state.clone(),
                 registrations: setup.registrations.clone().unwrap_or_else(|| state.clone()),
+                accounts: state.clone(),
                 user_rules: state.clone(),
                 state: Arc::new(Health::local()),
                 workloads: Arc::new(NoCluster),

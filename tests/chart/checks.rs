@@ -10,8 +10,9 @@ use kube::{Api, api::AttachParams};
 use serde_json::{Value, json};
 
 /// What the API server checks while it answers another request, so that the log does not tell, and what servers do only
-/// after ten minutes or for clients that sign: who is refused without. Each is proved by [`Checks`].
-pub const CHECKED: [(&str, &str, &str, &str); 7] = [
+/// after ten minutes, for clients that sign or for users of identity providers: who is refused without. Each is proved by
+/// [`Checks`].
+pub const CHECKED: [(&str, &str, &str, &str); 11] = [
     ("portcullis.dev", "mcpendpoints/finalizers", "update", "portcullis-operator"),
     ("portcullis.dev", "oauthclients/finalizers", "update", "portcullis-operator"),
     ("portcullis.dev", "workspaces/finalizers", "update", "portcullis-operator"),
@@ -19,6 +20,10 @@ pub const CHECKED: [(&str, &str, &str, &str); 7] = [
     ("", "pods/exec", "create", "portcullis-server-exec"),
     ("", "events", "create", "portcullis-server"),
     ("portcullis.dev", "oauthclients", "delete", "portcullis-server"),
+    ("portcullis.dev", "oauthaccounts", "get", "portcullis-server"),
+    ("portcullis.dev", "oauthaccounts", "create", "portcullis-server"),
+    ("portcullis.dev", "oauthaccounts", "patch", "portcullis-server"),
+    ("portcullis.dev", "oauthaccounts", "delete", "portcullis-operator"),
 ];
 
 /// Rights that no request names.
@@ -35,6 +40,7 @@ impl Checks<'_> {
                 "pods/exec" => self.exec(account).await,
                 "events" => self.mark(account),
                 "oauthclients" => self.evict(account),
+                "oauthaccounts" => self.keep(account, verb),
                 _ => self.own(account, resource.split('/').next().unwrap()),
             };
             let account = self.account(role, None);
@@ -123,6 +129,29 @@ impl Checks<'_> {
         let account = format!("--as=system:serviceaccount:{}:{account}", self.stage.namespace);
         let delete = ["-n", &self.stage.namespace, &account, "delete", "oac", CLIENT, "--dry-run=server"];
         let done = self.stage.node.kubectl(&delete);
+        if done.status.success() { Ok(()) } else { Err(String::from_utf8(done.stderr).unwrap()) }
+    }
+
+    /// Reads, makes, changes or deletes what is kept of a user of an identity provider.
+    fn keep(&self, account: &str, verb: &str) -> Result<(), String> {
+        let named = |name: &str| {
+            let user = json!({"id": "sso:checked", "name": "checked"});
+            json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthAccount",
+                "metadata": {"name": name, "namespace": self.stage.namespace},
+                "spec": {"endpointRef": {"name": "agents"}, "user": user}})
+        };
+        if verb == "create" {
+            return self.create(account, &named("a-new"));
+        }
+        self.stage.node.apply(&named("a-checked").to_string());
+        let account = format!("--as=system:serviceaccount:{}:{account}", self.stage.namespace);
+        let mut asked = vec!["-n", &self.stage.namespace, &account, verb, "oaa", "a-checked"];
+        match verb {
+            "patch" => asked.extend(["--dry-run=server", "--type=merge", "-p", r#"{"spec":{"token":"sealed"}}"#]),
+            "delete" => asked.push("--dry-run=server"),
+            _ => {}
+        }
+        let done = self.stage.node.kubectl(&asked);
         if done.status.success() { Ok(()) } else { Err(String::from_utf8(done.stderr).unwrap()) }
     }
 

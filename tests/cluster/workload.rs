@@ -53,6 +53,7 @@ impl Server {
             workspaces: None,
             grants: state.clone(),
             registrations: state.clone(),
+            accounts: state.clone(),
             user_rules: state,
             workloads: Arc::new(ServiceAccounts::of(client)),
             state: Arc::new(Health::local()),

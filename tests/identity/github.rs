@@ -1,7 +1,7 @@
 //! Accounts of GitHub.
 
 use crate::{
-    relying::{CALLBACK, begin, client, finish, logins, secrets, whole},
+    relying::{CALLBACK, begin, client, finish, logins, now, secrets, whole},
     stand_in::{CLIENT_ID, CLIENT_SECRET, GitHub, World},
 };
 use portcullis::{
@@ -161,4 +161,38 @@ async fn a_github_that_is_down_is_said_to_be() {
     let error = finish(&logins, &pending, &query).await.unwrap_err();
     assert_eq!(error.title(), "The sign-in provider cannot be reached");
     insta::assert_snapshot!(error, @"GitHub cannot be reached at the moment. Agents that are connected already go on working; to sign in, try again in a few minutes.");
+}
+
+/// What GitHub answers about a user who signed in, and what it means.
+#[tokio::test]
+async fn what_github_answers_about_a_user_decides() {
+    use portcullis::{
+        api::grant::RevocationReason::{NotAllowed, ProviderRefused},
+        oauth::Verdict::{Allowed, Refused, Unavailable},
+    };
+    let github = GitHub::start(CALLBACK).await;
+    github.world.lock().unwrap().organizations = vec![("acme", "active")];
+    let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["acme", "other"]}));
+    let (location, pending) = begin(&logins, "github").await.unwrap();
+    let signed_in = logins.finish(&pending, &github.authorize(&location), CALLBACK, now()).await.unwrap();
+    let token = signed_in.token.clone().unwrap();
+    assert!(!format!("{signed_in:?}").contains("gho_"));
+    assert_eq!(logins.recheck("github:583231", &token, now()).await.verdict, Allowed(signed_in.evidence));
+    assert_eq!(logins.recheck("github:7", &token, now()).await.verdict, Refused(ProviderRefused), "somebody else's");
+
+    let instead = |status: u16, message: &str| {
+        github.world.lock().unwrap().instead = Some((status, json!({"message": message}).to_string()));
+    };
+    for (status, verdict) in
+        [(401, Refused(ProviderRefused)), (403, Unavailable), (429, Unavailable), (502, Unavailable)]
+    {
+        instead(status, "as GitHub says it");
+        assert_eq!(logins.recheck("github:583231", &token, now()).await.verdict, verdict, "{status}");
+    }
+    github.world.lock().unwrap().instead = None;
+    github.world.lock().unwrap().organizations = vec![("other", "active")];
+    let moved = logins.recheck("github:583231", &token, now()).await.verdict;
+    assert!(matches!(moved, Allowed(evidence) if evidence.organizations == ["other"]), "the evidence is of now");
+    github.world.lock().unwrap().organizations = vec![("acme", "pending"), ("elsewhere", "active")];
+    assert_eq!(logins.recheck("github:583231", &token, now()).await.verdict, Refused(NotAllowed));
 }

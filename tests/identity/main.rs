@@ -8,6 +8,7 @@ mod github;
 mod logins;
 mod oidc;
 mod outbound;
+#[expect(dead_code, reason = "logouts are in tests/attacks")]
 #[path = "../support/oidc.rs"]
 mod provider;
 mod relying;

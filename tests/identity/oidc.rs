@@ -48,7 +48,7 @@ async fn a_provider_is_asked_no_more_than_needed() {
     let logins = endpoint(&provider, &json!({}));
     let (location, _) = begin(&logins, "sso").await.unwrap();
     assert!(location.contains("/authorize?tenant=a&response_type=code&"), "its own query stays: {location}");
-    assert!(location.contains("&scope=openid+email+profile&"), "{location}");
+    assert!(location.contains("&scope=openid+email+offline_access+profile&"), "{location}");
     for _ in 0..3 {
         let user = sign_in(&provider, &logins).await.unwrap();
         assert_eq!(user, GrantUser { id: "sso:7".to_owned(), name: "alice".to_owned() });
@@ -263,4 +263,106 @@ async fn what_was_learnt_of_a_provider_outlives_a_reload_that_does_not_concern_i
         .unwrap();
     begin(&other, "sso").await.unwrap();
     assert_eq!(provider.asked("discovery"), 2);
+}
+
+/// How a login asks for a token that outlives the provider's session.
+#[tokio::test]
+async fn offline_access_is_asked_for_where_it_may_be_had() {
+    let with = json!(["openid", "offline_access"]);
+    for (login, supported, scope, prompt) in [
+        (json!({}), Value::Null, true, false),
+        (json!({}), with.clone(), true, false),
+        (json!({}), json!(["openid", "email"]), false, false),
+        (json!({"offlineAccess": "RequestWithConsent"}), with.clone(), true, true),
+        (json!({"offlineAccess": "RequestWithConsent"}), json!(["openid"]), false, false),
+        (json!({"offlineAccess": "Never"}), with, false, false),
+    ] {
+        let provider = Provider::start().await;
+        provider.change(|world| {
+            world.metadata = json!({"scopes_supported": supported});
+            world.refresh_token = Some("a-refresh-token".to_owned());
+        });
+        let logins = endpoint(&provider, &login);
+        let (location, pending) = begin(&logins, "sso").await.unwrap();
+        assert_eq!(location.contains("offline_access"), scope, "{login} {supported}: {location}");
+        assert_eq!(location.contains("&prompt=consent"), prompt, "{login} {supported}: {location}");
+        let signed_in = logins.finish(&pending, &provider.authorize(&location), CALLBACK, now()).await.unwrap();
+        let token = signed_in.token.as_ref().map(|token| token.token.as_str());
+        assert_eq!(token, scope.then_some("a-refresh-token"), "one that was not asked for is dropped");
+        assert!(!format!("{signed_in:?}").contains("a-refresh-token"));
+    }
+}
+
+/// What a provider answers to a refresh, and what it means.
+#[tokio::test]
+async fn what_a_provider_answers_about_a_user_decides() {
+    use portcullis::{
+        api::grant::RevocationReason::{NotAllowed, ProviderRefused},
+        oauth::Verdict::{Refused, Unavailable, Unsupported},
+    };
+    let error = |status: u16, code: &str| Some((status, json!({"error": code}).to_string()));
+    for (name, refusal, verdict) in [
+        ("gone or disabled", error(400, "invalid_grant"), Refused(ProviderRefused)),
+        ("must do something there", error(400, "interaction_required"), Refused(ProviderRefused)),
+        ("must sign in there", error(400, "login_required"), Refused(ProviderRefused)),
+        ("the client may not refresh", error(400, "unauthorized_client"), Unsupported),
+        ("refreshes are unknown", error(400, "unsupported_grant_type"), Unsupported),
+        ("the client's secret is wrong", error(401, "invalid_client"), Unavailable),
+        ("another error", error(400, "invalid_request"), Unavailable),
+        ("no error at all", Some((403, "no".to_owned())), Unavailable),
+        ("too many requests", error(429, "invalid_grant"), Unavailable),
+        ("trouble of its own", error(503, "invalid_grant"), Unavailable),
+        ("no JSON", Some((200, "<html>".to_owned())), Unavailable),
+    ] {
+        let provider = Provider::start().await;
+        provider.change(|world| world.refresh_token = Some("a-refresh-token".to_owned()));
+        let logins = endpoint(&provider, &json!({}));
+        let (location, pending) = begin(&logins, "sso").await.unwrap();
+        let token =
+            logins.finish(&pending, &provider.authorize(&location), CALLBACK, now()).await.unwrap().token.unwrap();
+        provider.change(|world| world.refresh_answer = refusal);
+        assert_eq!(logins.recheck("sso:7", &token, now()).await, verdict.into(), "{name}");
+    }
+
+    for (name, change, allowed) in [
+        ("still there", json!({}), Ok(())),
+        ("of no allowed group any more", json!({"groups": ["others"]}), Err(Refused(NotAllowed))),
+        ("about somebody else", json!({"sub": "8"}), Err(Unavailable)),
+        ("for another client", json!({"aud": "them"}), Err(Unavailable)),
+        ("of another issuer", json!({"iss": "https://evil.test"}), Err(Unavailable)),
+        ("expired", json!({"exp": 1}), Err(Unavailable)),
+    ] {
+        let provider = Provider::start().await;
+        provider.change(|world| world.refresh_token = Some("a-refresh-token".to_owned()));
+        let logins = endpoint(&provider, &json!({}));
+        let (location, pending) = begin(&logins, "sso").await.unwrap();
+        let token =
+            logins.finish(&pending, &provider.authorize(&location), CALLBACK, now()).await.unwrap().token.unwrap();
+        provider.change(|world| world.claims = change);
+        let answer = logins.recheck("sso:7", &token, now()).await;
+        assert_eq!(
+            answer.token.map(|token| token.token).as_deref(),
+            Some("a-refresh-token+"),
+            "{name}: it was replaced"
+        );
+        match allowed {
+            Ok(()) => assert!(matches!(answer.verdict, portcullis::oauth::Verdict::Allowed(_)), "{name}"),
+            Err(verdict) => assert_eq!(answer.verdict, verdict, "{name}"),
+        }
+    }
+}
+
+/// The token goes to the provider that gave it, and to no other.
+#[tokio::test]
+async fn a_token_is_sent_to_its_own_provider_only() {
+    let (one, other) = (Provider::start().await, Provider::start().await);
+    one.change(|world| world.refresh_token = Some("a-refresh-token".to_owned()));
+    let logins = endpoint(&one, &json!({}));
+    let (location, pending) = begin(&logins, "sso").await.unwrap();
+    let token = logins.finish(&pending, &one.authorize(&location), CALLBACK, now()).await.unwrap().token.unwrap();
+    let moved = endpoint(&other, &json!({}));
+    assert!(logins.accepts("sso:7", &token) && !moved.accepts("sso:7", &token));
+    assert!(!logins.accepts("gone:7", &token));
+    assert_eq!(moved.recheck("sso:7", &token, now()).await, portcullis::oauth::Verdict::Unavailable.into());
+    assert!(other.world.lock().unwrap().refreshed.is_empty());
 }

@@ -79,6 +79,7 @@ impl Stage {
             workspaces: None,
             grants: state.clone(),
             registrations: state.clone(),
+            accounts: state.clone(),
             user_rules: state.clone(),
             state: Arc::new(Health::local()),
             workloads: Arc::new(portcullis::oauth::workload::NoCluster),

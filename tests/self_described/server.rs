@@ -72,6 +72,7 @@ impl Server {
             workspaces: None,
             grants: state.clone(),
             registrations: state.clone(),
+            accounts: state.clone(),
             user_rules: state,
             workloads: Arc::new(NoCluster),
             state: Arc::new(Health::local()),

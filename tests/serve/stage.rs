@@ -330,6 +330,7 @@ pub fn options(volume: &Volume, workspaces: Option<Arc<dyn Workspaces>>, clock: 
         workspaces,
         grants: Arc::clone(&grants) as _,
         registrations: Arc::clone(&grants) as _,
+        accounts: grants.clone(),
         user_rules: grants,
         workloads: Arc::new(NoCluster),
         state: Arc::new(mirror::Health::local()),

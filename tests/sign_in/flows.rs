@@ -6,34 +6,40 @@ use crate::{
     browser::{Browser, Page},
     clients::{Client, Identity, Kind, nobody},
     idp::{Keycloak, OidcProvider, Registered},
-    providers,
+    offboarding, providers,
     stage::{Manifests, PUBLIC, Stage},
 };
 use serde_json::{Value, json};
 
-const ALICE: [&str; 2] = ["alice", "alice-secret"];
+pub const ALICE: [&str; 2] = ["alice", "alice-secret"];
 const MALLORY: [&str; 2] = ["mallory", "mallory-secret"];
 
-/// An endpoint where people sign in at one provider only.
-async fn stage(issuer: &str, known: Registered) -> Stage {
+/// An endpoint where people sign in at one provider only, with `more` in the entry of `spec.login`.
+pub async fn stage(issuer: &str, known: Registered, more: &Value) -> Stage {
     let mut manifests = Manifests::new();
     manifests.endpoint["login"] = json!([]);
-    let login = json!({"name": "sso", "displayName": "Acme SSO", "oidc": {
+    let mut login = json!({"name": "sso", "displayName": "Acme SSO", "oidc": {
         "issuerUrl": issuer, "clientSecretRef": {"name": "sso"}, "scopes": ["profile", "email"],
         "allowedGroups": ["developers"],
     }});
+    for (name, value) in more.as_object().unwrap() {
+        match name.as_str() {
+            "offlineAccess" => login["oidc"][name] = value.clone(),
+            _ => login[name] = value.clone(),
+        }
+    }
     manifests.provider("sso", login, known.client_id, known.client_secret).start().await
 }
 
 /// A person at a provider, whose page has these labels.
-struct Person {
-    browser: Browser,
-    labels: [&'static str; 3],
+pub struct Person {
+    pub browser: Browser,
+    pub labels: [&'static str; 3],
 }
 
 impl Person {
     /// Signs in as a new visitor, from our page on.
-    async fn sign_in(&mut self, url: &str, [user, password]: [&str; 2]) {
+    pub async fn sign_in(&mut self, url: &str, [user, password]: [&str; 2]) {
         let [name_label, password_label, button] = self.labels;
         self.browser.visitor(Value::Null).await;
         let page = self.browser.open(url).await;
@@ -44,7 +50,7 @@ impl Person {
         self.browser.press(button).await;
     }
 
-    async fn allow(&mut self, url: &str) {
+    pub async fn allow(&mut self, url: &str) {
         self.sign_in(url, ALICE).await;
         let page = self.browser.find("In your name: alice").await;
         assert_eq!(page.title, "Allow Claude Code? · agents · Portcullis");
@@ -77,7 +83,7 @@ async fn goes_through(stage: &Stage, person: &mut Person) -> Client {
     client
 }
 
-async fn who(client: &mut Client) -> Value {
+pub async fn who(client: &mut Client) -> Value {
     client.call("whoami", &json!({}), nobody).await.unwrap()["structuredContent"].take()
 }
 
@@ -131,7 +137,7 @@ async fn oidc_provider() {
         "mallory": {"password": MALLORY[1], "groups": ["other"]},
     });
     let mut provider = OidcProvider::start(&users, &["http://127.0.0.1/login/sso/callback"]).await;
-    let stage = stage(&provider.issuer, provider.client).await;
+    let stage = stage(&provider.issuer, provider.client, &json!({})).await;
     let mut person = Person { browser: Browser::start().await, labels: ["User name", "Password", "Sign in"] };
     let mut client = goes_through(&stage, &mut person).await;
     assert_eq!(who(&mut client).await["subject"], "sso:alice");
@@ -139,6 +145,9 @@ async fn oidc_provider() {
     goes_on(&stage, &mut person, &mut client).await;
     provider.restart().await;
     comes_back(&stage, &mut person, &mut client).await;
+    drop(stage);
+    offboarding::signs_out(&mut provider, &mut person).await;
+    offboarding::ends(&mut provider, &mut person).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,11 +156,14 @@ async fn keycloak() {
     providers::keycloak(&provider).await;
     accounts::keycloak(&provider).await;
 
-    let stage = stage(&provider.issuer, provider.client).await;
+    let stage = stage(&provider.issuer, provider.client, &json!({})).await;
     let mut person = Person { browser: Browser::start().await, labels: ["Username or email", "Password", "Sign In"] };
     let mut client = goes_through(&stage, &mut person).await;
     provider.stop().await;
     goes_on(&stage, &mut person, &mut client).await;
     provider.restart().await;
     comes_back(&stage, &mut person, &mut client).await;
+    drop(stage);
+    offboarding::signs_out(&mut provider, &mut person).await;
+    offboarding::ends(&mut provider, &mut person).await;
 }

@@ -1,5 +1,5 @@
 //! Signing in, with the real parts around Portcullis: a browser, identity providers, MCP clients.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../support/browser.rs"]
 mod browser;
@@ -29,6 +29,7 @@ mod flows;
 mod github;
 mod life;
 mod matrix;
+mod offboarding;
 mod pages;
 mod person;
 mod providers;

@@ -47,6 +47,8 @@ pub struct Stage {
     pub url: String,
     clock: Arc<ManualClock>,
     plan: Plan,
+    /// Where grants and accounts are kept.
+    pub state: Arc<Local>,
     _web: Web,
     _state: TempDir,
     _volume: Volume,
@@ -152,7 +154,8 @@ impl Manifests {
             workspaces: Some(Arc::new(workspaces)),
             grants: kept.clone(),
             registrations: kept.clone(),
-            user_rules: kept,
+            accounts: kept.clone(),
+            user_rules: kept.clone(),
             workloads: Arc::new(NoCluster),
             state: Arc::new(Health::local()),
             outbound: web.outbound(),
@@ -163,7 +166,7 @@ impl Manifests {
         let shutdown = CancellationToken::new();
         tokio::spawn(server::run(options, Listeners { public, private: None }, shutdown.clone()));
         let running = shutdown.drop_guard();
-        Stage { origin, url, clock, plan, _web: web, _state: state, _volume: volume, _running: running }
+        Stage { origin, url, clock, plan, state: kept, _web: web, _state: state, _volume: volume, _running: running }
     }
 }
 

@@ -4,9 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis::{
     api::{
         ClientType, Scope,
+        account::SealedToken,
         grant::{GrantUser, RefreshState, RevocationReason},
     },
     oauth::{
+        accounts::{Account, Accounts},
         client::{Held, NewRegistration, Origin, Registrations},
         grant::{Grant, Grants, GrantsError, Known},
         single_use::Mark,
@@ -228,4 +230,39 @@ pub async fn conform_registrations(a: &dyn Registrations, b: &dyn Registrations,
         eventually("the deletion", || place.find("dyn-0123456789").is_none().then_some(())).await;
         assert_eq!(place.held(now).len(), before + 1, "the other stays");
     }
+}
+
+/// `a` and `b` keep the same accounts: two servers, or one twice.
+pub async fn conform_accounts(a: &dyn Accounts, b: &dyn Accounts, now: Timestamp) {
+    let user = GrantUser { id: "sso:ann".to_owned(), name: "Ann".to_owned() };
+    let id = user.id.as_str();
+    assert!(a.account(id).is_none() && a.read_account(id).await.unwrap().is_none());
+
+    let token = |text: &str| Some(SealedToken(text.to_owned()));
+    let new = Account::new(user.clone()).signed_in(&user, token("one"), Some("session"), now);
+    let made = a.write_account(new.clone()).await.unwrap();
+    assert!(!made.version.is_empty());
+    assert_eq!(Account { version: String::new(), ..Account::clone(&made) }, new, "all that went in comes back");
+    assert_eq!(a.account(id), Some(Arc::clone(&made)), "who writes sees it at once");
+    assert!(matches!(b.write_account(new).await, Err(GrantsError::Exists)), "one user has one account");
+    eventually("the account", || b.account(id)).await;
+    assert_eq!(b.read_account(id).await.unwrap(), Some(Arc::clone(&made)));
+    eventually("the session", || (b.users_of_session("sso", "session") == [id]).then_some(())).await;
+    assert!(b.users_of_session("ss", "session").is_empty() && b.users_of_session("sso", "other").is_empty());
+
+    // Of two that take the lease, one has it.
+    let one = Account::clone(&made).leased("one", now);
+    let two = Account::clone(&made).leased("two", now);
+    let (one, two) = tokio::join!(a.write_account(one), b.write_account(two));
+    let (held, refused) = if one.is_ok() { (one, two) } else { (two, one) };
+    assert!(matches!(refused, Err(GrantsError::Conflict)), "{refused:?}");
+    let held = held.unwrap();
+
+    // What is no longer there goes.
+    let refused = Account::clone(&held).refused(RevocationReason::ProviderRefused, now).logged_out(None, now);
+    let kept = b.write_account(refused.clone()).await.unwrap();
+    assert_eq!((&kept.token, &kept.lease, kept.checked_at), (&None, &None, None));
+    assert_eq!(*kept, Account { version: kept.version.clone(), ..refused });
+    eventually("the refusal", || a.account(id).filter(|known| known.refused.is_some())).await;
+    assert_eq!(a.read_account(id).await.unwrap(), Some(kept));
 }

@@ -54,6 +54,11 @@ impl OidcProvider {
         self.script.as_mut().unwrap().must("users", users.clone()).await;
     }
 
+    /// Has the end of sessions told to this URL (OpenID Connect Back-Channel Logout). The logout tokens name the user only.
+    pub async fn tell_logouts_to(&mut self, url: &str) {
+        self.script.as_mut().unwrap().must("back-channel", json!(url)).await;
+    }
+
     /// Nobody answers at the issuer any more.
     pub fn stop(&mut self) {
         self.script = None;
@@ -94,5 +99,53 @@ impl Keycloak {
     /// Starts it again after [`Self::stop`], at the same issuer, with the same keys.
     pub async fn restart(&mut self) {
         self.script.must("start", Value::Null).await;
+    }
+}
+
+impl Keycloak {
+    /// Has the end of sessions told to this URL (OpenID Connect Back-Channel Logout). The logout tokens name the session too.
+    pub async fn tell_logouts_to(&self, url: &str) {
+        let admin = self.administrator().await;
+        let found: Value = admin.get("clients?clientId=portcullis").await;
+        let mut client = found[0].clone();
+        client["attributes"]["backchannel.logout.url"] = json!(url);
+        client["attributes"]["backchannel.logout.session.required"] = json!("true");
+        admin.send(reqwest::Method::PUT, &format!("clients/{}", client["id"].as_str().unwrap()), &client).await;
+    }
+
+    /// Disables a user, as somebody does who off-boards.
+    pub async fn disable(&self, user: &str) {
+        let admin = self.administrator().await;
+        let found: Value = admin.get(&format!("users?exact=true&username={user}")).await;
+        let path = format!("users/{}", found[0]["id"].as_str().unwrap());
+        admin.send(reqwest::Method::PUT, &path, &json!({"enabled": false})).await;
+    }
+
+    async fn administrator(&self) -> Administrator {
+        let http = super::http();
+        let form = [("grant_type", "client_credentials"), ("client_id", "keeper"), ("client_secret", "keeper-of-acme")];
+        let asked = http.post(format!("{}/protocol/openid-connect/token", self.issuer)).form(&form).send().await;
+        let answer: Value = asked.unwrap().json().await.unwrap();
+        let token = answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        Administrator { http, base: self.issuer.replace("/realms/", "/admin/realms/"), token }
+    }
+}
+
+/// Keycloak's admin API.
+struct Administrator {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Administrator {
+    async fn get(&self, path: &str) -> Value {
+        let asked = self.http.get(format!("{}/{path}", self.base)).bearer_auth(&self.token).send().await;
+        asked.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str, body: &Value) {
+        let request = self.http.request(method, format!("{}/{path}", self.base)).bearer_auth(&self.token).json(body);
+        request.send().await.unwrap().error_for_status().unwrap();
     }
 }

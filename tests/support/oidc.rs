@@ -50,6 +50,12 @@ pub struct World {
     pub asked: HashMap<&'static str, usize>,
     /// How the client authenticated: `basic` or `post`.
     pub authenticated: Vec<&'static str>,
+    /// The refresh token that it gives, if any; replaced at each refresh as `TOKEN+`.
+    pub refresh_token: Option<String>,
+    /// What the token endpoint answers to a refresh instead, if anything.
+    pub refresh_answer: Option<(u16, String)>,
+    /// The refresh tokens that came back.
+    pub refreshed: Vec<String>,
     /// The provider's time in seconds; the real time if it is not set.
     pub now: Option<i64>,
     nonce: String,
@@ -64,6 +70,12 @@ fn merge(mut value: Value, change: &Value) -> Value {
             value[name] = new.clone();
         }
     }
+    value
+}
+
+/// As [`merge`], for a change that is still to be merged: what it removes stays to be removed.
+fn changed(mut value: Value, change: &Value) -> Value {
+    value.as_object_mut().unwrap().extend(change.as_object().cloned().unwrap_or_default());
     value
 }
 
@@ -140,22 +152,48 @@ async fn token(State(world): State<Shared>, headers: HeaderMap, Form(form): Form
         "post"
     };
     world.authenticated.push(by);
-    assert_eq!(form["grant_type"], "authorization_code");
-    let now = world.now.unwrap_or_else(|| SystemClock.now().as_second());
-    let claims = json!({
-        "iss": world.base, "sub": "7", "aud": CLIENT_ID, "iat": now, "exp": now + 300, "nonce": world.nonce,
-        "preferred_username": "alice", "groups": ["developers"],
-    });
-    let (name, kid) = world.key.clone();
-    let der = BASE64_STANDARD.decode(keys()[name]["der"].as_str().unwrap()).unwrap();
-    let (algorithm, key) = match name {
-        "rsa" => (Algorithm::RS256, EncodingKey::from_rsa_der(&der)),
-        _ => (Algorithm::ES256, EncodingKey::from_ec_der(&der)),
-    };
-    let header = Header { kid: Some(kid), ..Header::new(algorithm) };
-    let id_token = jsonwebtoken::encode(&header, &merge(claims, &world.claims), &key).unwrap();
-    let answer = json!({"access_token": "opaque-access-token", "token_type": "Bearer", "id_token": id_token});
-    instead(world.token_answer.as_ref()).unwrap_or_else(|| Json(answer).into_response())
+    let mut claims = json!({"nonce": world.nonce, "preferred_username": "alice", "groups": ["developers"]});
+    let mut other = world.token_answer.clone();
+    if form["grant_type"] == "refresh_token" {
+        claims["nonce"].take();
+        other.clone_from(&world.refresh_answer);
+        let presented = form["refresh_token"].clone();
+        world.refreshed.push(presented.clone());
+        if other.is_none() {
+            assert_eq!(Some(&presented), world.refresh_token.as_ref(), "a token counts once");
+            world.refresh_token = Some(format!("{presented}+"));
+        }
+    } else {
+        assert_eq!(form["grant_type"], "authorization_code");
+    }
+    let id_token = world.sign(&changed(claims, &world.claims));
+    let mut answer = json!({"access_token": "opaque-access-token", "token_type": "Bearer", "id_token": id_token});
+    if let Some(token) = &world.refresh_token {
+        answer["refresh_token"] = json!(token);
+    }
+    instead(other.as_ref()).unwrap_or_else(|| Json(answer).into_response())
+}
+
+impl World {
+    /// A token about the user, with `change` merged over its claims.
+    pub fn sign(&self, change: &Value) -> String {
+        let now = self.now.unwrap_or_else(|| SystemClock.now().as_second());
+        let claims = json!({"iss": self.base, "sub": "7", "aud": CLIENT_ID, "iat": now, "exp": now + 300});
+        let (name, kid) = self.key.clone();
+        let der = BASE64_STANDARD.decode(keys()[name]["der"].as_str().unwrap()).unwrap();
+        let (algorithm, key) = match name {
+            "rsa" => (Algorithm::RS256, EncodingKey::from_rsa_der(&der)),
+            _ => (Algorithm::ES256, EncodingKey::from_ec_der(&der)),
+        };
+        let header = Header { kid: Some(kid), ..Header::new(algorithm) };
+        jsonwebtoken::encode(&header, &merge(claims, change), &key).unwrap()
+    }
+}
+
+/// The claims that make a logout token of one, with `change` merged over them.
+pub fn logout(change: &Value) -> Value {
+    let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    changed(json!({"jti": "once", "events": event, "sid": "one"}), change)
 }
 
 async fn jwks(State(world): State<Shared>) -> Response {

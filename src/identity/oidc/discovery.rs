@@ -18,6 +18,9 @@ const ANSWERED: SignedDuration = SignedDuration::from_secs(10);
 /// How long after a failure nobody asks again: many people may be waiting for the same answer.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 
+/// The scope for a refresh token that outlives the provider's session (OpenID Connect Core §11).
+pub(super) const OFFLINE_ACCESS: &str = "offline_access";
+
 /// What a provider says of itself, as far as it matters here.
 #[derive(Debug, Deserialize)]
 pub(super) struct Metadata {
@@ -27,11 +30,17 @@ pub(super) struct Metadata {
     pub(super) jwks_uri: String,
     pub(super) userinfo_endpoint: Option<String>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    scopes_supported: Option<Vec<String>>,
     #[serde(default)]
     pub(super) authorization_response_iss_parameter_supported: bool,
 }
 
 impl Metadata {
+    /// Whether the scope `offline_access` may be asked for: it is listed, or no scopes are.
+    pub(super) fn gives_offline_access(&self) -> bool {
+        self.scopes_supported.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope == OFFLINE_ACCESS))
+    }
+
     /// Whether the client authenticates in a header, rather than in the body. Said nothing, it does.
     pub(super) fn takes_basic(&self) -> bool {
         let methods = self.token_endpoint_auth_methods_supported.as_deref();

@@ -1,4 +1,5 @@
-//! ID tokens: what must hold before one is believed (OpenID Connect Core §3.1.3.7, RFC 8725).
+//! ID tokens and logout tokens: what must hold before one is believed (OpenID Connect Core §3.1.3.7, OpenID Connect
+//! Back-Channel Logout 1.0 §2.6, RFC 8725).
 
 use super::claims::Claims;
 use jiff::Timestamp;
@@ -14,31 +15,38 @@ const MAX_LENGTH: usize = 64 << 10;
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
-    pub(super) nonce: &'a str,
+    /// The nonce of the sign-in; `None` for a token from a refresh, which need not have one (OpenID Connect Core §12.2).
+    pub(super) nonce: Option<&'a str>,
     pub(super) now: Timestamp,
 }
 
 /// Why an ID token is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Rejection {
-    #[error("the ID token is malformed")]
+    #[error("the token is malformed")]
     Malformed,
-    #[error("the ID token is not signed with an algorithm of public keys that is known here")]
+    #[error("the token is not signed with an algorithm of public keys that is known here")]
     Algorithm,
-    #[error("the signature of the ID token is wrong")]
+    #[error("the signature of the token is wrong")]
     Signature,
-    #[error("the ID token comes from another issuer (iss)")]
+    #[error("the token comes from another issuer (iss)")]
     Issuer,
-    #[error("the ID token is for another client (aud)")]
+    #[error("the token is for another client (aud)")]
     Audience,
-    #[error("the ID token is for several clients, or was given to another one (azp)")]
+    #[error("the token is for several clients, or was given to another one (azp)")]
     AuthorizedParty,
-    #[error("the ID token has expired, or does not say when it does (exp); are both clocks right?")]
+    #[error("the token has expired, or does not say when it does (exp); are both clocks right?")]
     Expired,
-    #[error("the ID token is from the future, or does not say when it was made (iat, nbf); are both clocks right?")]
+    #[error("the token is from the future, or does not say when it was made (iat, nbf); are both clocks right?")]
     TooEarly,
-    #[error("the ID token belongs to another sign-in (nonce)")]
+    #[error("the token belongs to another sign-in, or is an ID token where a logout token is expected (nonce)")]
     Nonce,
+    #[error("the token is no logout token (events)")]
+    Event,
+    #[error("the logout token has no id (jti)")]
+    Id,
+    #[error("the logout token names neither a session nor a user (sid, sub)")]
+    Nobody,
 }
 
 /// The header, if its algorithm is one of public keys: never `none`, and never HS256 and its like, for which the public
@@ -73,19 +81,23 @@ pub(super) fn verify(
     key: &DecodingKey,
     expected: &Expected<'_>,
 ) -> Result<Claims, Rejection> {
+    let claims = signed(token, header, key)?;
+    check(&claims, expected)?;
+    Ok(claims)
+}
+
+/// The claims of a token whose signature is right.
+fn signed(token: &str, header: &Header, key: &DecodingKey) -> Result<Claims, Rejection> {
     let mut signature_only = Validation::new(header.alg);
     signature_only.required_spec_claims.clear();
     signature_only.validate_exp = false;
     signature_only.validate_aud = false;
-    let claims = jsonwebtoken::decode::<Claims>(token, key, &signature_only)
-        .map_err(|error| match error.kind() {
-            ErrorKind::InvalidSignature => Rejection::Signature,
-            ErrorKind::InvalidAlgorithm => Rejection::Algorithm,
-            _ => Rejection::Malformed,
-        })?
-        .claims;
-    check(&claims, expected)?;
-    Ok(claims)
+    let decoded = jsonwebtoken::decode::<Claims>(token, key, &signature_only);
+    decoded.map(|decoded| decoded.claims).map_err(|error| match error.kind() {
+        ErrorKind::InvalidSignature => Rejection::Signature,
+        ErrorKind::InvalidAlgorithm => Rejection::Algorithm,
+        _ => Rejection::Malformed,
+    })
 }
 
 fn check(claims: &Claims, expected: &Expected<'_>) -> Result<(), Rejection> {
@@ -112,8 +124,37 @@ fn check(claims: &Claims, expected: &Expected<'_>) -> Result<(), Rejection> {
     if claims.seconds("iat").is_none_or(in_future) || claims.seconds("nbf").is_some_and(in_future) {
         return Err(Rejection::TooEarly);
     }
-    if claims.text("nonce") != Some(expected.nonce) {
+    if expected.nonce.is_some() && claims.text("nonce") != expected.nonce {
         return Err(Rejection::Nonce);
     }
     Ok(())
+}
+
+/// The member of `events` that makes a JWT a logout token (OpenID Connect Back-Channel Logout 1.0 §2.4).
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// The claims of a logout token that holds (§2.6): as those of an ID token, with the event, a `jti`, and no `nonce`, so that
+/// neither passes for the other. It names a session (`sid`), a user (`sub`) or both.
+pub(super) fn verify_logout(
+    token: &str,
+    header: &Header,
+    key: &DecodingKey,
+    expected: &Expected<'_>,
+) -> Result<Claims, Rejection> {
+    let claims = signed(token, header, key)?;
+    check(&claims, expected)?;
+    let event = claims.get("events").and_then(|events| events.get(LOGOUT_EVENT));
+    if !event.is_some_and(Value::is_object) {
+        return Err(Rejection::Event);
+    }
+    if claims.get("nonce").is_some() {
+        return Err(Rejection::Nonce);
+    }
+    if claims.text("jti").is_none() {
+        return Err(Rejection::Id);
+    }
+    if claims.subject().is_none() && claims.text("sid").is_none() {
+        return Err(Rejection::Nobody);
+    }
+    Ok(claims)
 }

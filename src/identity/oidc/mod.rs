@@ -8,6 +8,8 @@ mod claims;
 mod discovery;
 mod id_token;
 mod keys;
+mod logout;
+mod recheck;
 #[cfg(test)]
 mod tests;
 
@@ -17,13 +19,16 @@ use super::{
     redirect::{Account, Callback, Flow, Secrets},
 };
 use crate::{
-    api::{grant::LoginEvidence, login},
+    api::{
+        grant::LoginEvidence,
+        login::{self, OfflineAccess},
+    },
     chain::chain,
     oauth::Standing,
-    outbound::HttpClient,
+    outbound::{Answer, HttpClient},
 };
 use claims::Claims;
-use discovery::{Discovery, Metadata};
+use discovery::{Discovery, Metadata, OFFLINE_ACCESS};
 use id_token::{Expected, LEEWAY};
 use jiff::Timestamp;
 use keys::Keys;
@@ -48,12 +53,37 @@ pub(super) struct Oidc {
 struct TokenAnswer {
     access_token: String,
     id_token: Option<String>,
+    refresh_token: Option<String>,
 }
 
 /// RFC 6749 §5.2.
 #[derive(Deserialize)]
 struct TokenError {
     error: String,
+}
+
+/// The error codes of a token endpoint that mean something here.
+const TOKEN_ERRORS: [&str; 8] = [
+    "invalid_client",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_grant",
+    "not_allowed",
+    "interaction_required",
+    "login_required",
+    "consent_required",
+];
+
+const GOOGLE: &str = "https://accounts.google.com";
+
+/// How a refresh token is asked for that outlives the provider's session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offline {
+    /// The scope `offline_access` (OpenID Connect Core §11).
+    Scope,
+    /// The parameter `access_type`, at Google.
+    AccessType,
+    No,
 }
 
 impl Oidc {
@@ -86,7 +116,12 @@ impl Oidc {
         let metadata = self.discovery.reachable(now).await?;
         let mut url = Url::parse(&metadata.authorization_endpoint)
             .map_err(|error| SignInError::unexpected(&self.title, error))?;
-        let scopes: BTreeSet<&str> = self.config.scopes.iter().map(String::as_str).filter(|s| *s != "openid").collect();
+        let mut scopes: BTreeSet<&str> =
+            self.config.scopes.iter().map(String::as_str).filter(|scope| *scope != "openid").collect();
+        let offline = self.offline(&metadata);
+        if offline == Offline::Scope {
+            scopes.insert(OFFLINE_ACCESS);
+        }
         let scope = ["openid"].into_iter().chain(scopes).collect::<Vec<_>>().join(" ");
         url.query_pairs_mut()
             .append_pair("response_type", "code")
@@ -96,6 +131,12 @@ impl Oidc {
             .append_pair("nonce", &secrets.nonce)
             .append_pair("code_challenge", &secrets.challenge())
             .append_pair("code_challenge_method", "S256");
+        if offline == Offline::AccessType {
+            url.query_pairs_mut().append_pair("access_type", "offline");
+        }
+        if offline != Offline::No && self.config.offline_access == OfflineAccess::RequestWithConsent {
+            url.query_pairs_mut().append_pair("prompt", "consent");
+        }
         if let Some(seconds) = max_age {
             url.query_pairs_mut().append_pair("max_age", &seconds.to_string());
         }
@@ -122,10 +163,10 @@ impl Oidc {
             _ => {}
         }
         let code = callback.code(&self.title)?;
-        let (access_token, id_token) = self.redeem(&metadata, code, flow.secrets, flow.callback_url).await?;
+        let (answer, id_token) = self.redeem(&metadata, code, flow.secrets, flow.callback_url).await?;
         let expected =
-            Expected { issuer: &metadata.issuer, client_id: &self.client_id, nonce: &flow.secrets.nonce, now };
-        let mut claims = self.verified(&metadata, &id_token, &expected).await?;
+            Expected { issuer: &metadata.issuer, client_id: &self.client_id, nonce: Some(&flow.secrets.nonce), now };
+        let claims = self.verified(&metadata, &id_token, &expected).await?;
         let subject =
             claims.subject().ok_or_else(|| SignInError::unexpected(&self.title, "the ID token has no sub"))?;
 
@@ -137,9 +178,35 @@ impl Oidc {
             return Err(SignInError::Expired);
         }
 
+        let session = claims.text("sid").map(ToOwned::to_owned);
+        let account = self.account(&metadata, claims, &answer.access_token, subject).await?;
+        // A refresh token that was not asked for ends with the provider's session: it would not tell who may come in.
+        let token = answer.refresh_token.filter(|_| self.offline(&metadata) != Offline::No);
+        Ok(Account { token, session, ..account })
+    }
+
+    /// How a refresh token is asked for that outlives the provider's session.
+    fn offline(&self, metadata: &Metadata) -> Offline {
+        match self.config.offline_access {
+            OfflineAccess::Never => Offline::No,
+            // https://developers.google.com/identity/protocols/oauth2/web-server#offline
+            _ if metadata.issuer == GOOGLE => Offline::AccessType,
+            _ if metadata.gives_offline_access() => Offline::Scope,
+            _ => Offline::No,
+        }
+    }
+
+    /// The account that these claims are about, if it may come in.
+    async fn account(
+        &self,
+        metadata: &Metadata,
+        mut claims: Claims,
+        access_token: &str,
+        subject: String,
+    ) -> Result<Account, SignInError> {
         let groups_needed = !self.config.allowed_groups.is_empty() && !claims.has(&self.config.groups_claim);
         if groups_needed || !claims.has(&self.config.username_claim) {
-            match self.user_info(&metadata, &access_token, &subject).await {
+            match self.user_info(metadata, access_token, &subject).await {
                 Ok(more) => claims.complete(more),
                 Err(error) if groups_needed => return Err(error),
                 // What people are called is not worth failing for.
@@ -154,7 +221,12 @@ impl Oidc {
             return Err(SignInError::NotAllowed { provider: self.title.clone(), account: name, membership: "group" });
         }
         let evidence = LoginEvidence { groups: evidence::kept(matching), ..LoginEvidence::default() };
-        Ok(Account { id: subject, name, evidence })
+        Ok(Account { id: subject, name, evidence, token: None, session: None })
+    }
+
+    /// The provider, and what this endpoint is called there.
+    pub(super) fn party(&self) -> (&str, &str) {
+        (&self.config.issuer_url, &self.client_id)
     }
 
     /// Whether the groups that are allowed now still match.
@@ -167,20 +239,43 @@ impl Oidc {
         LoginEvidence { groups: evidence::kept(&self.config.allowed_groups), ..LoginEvidence::default() }
     }
 
-    /// Access token and ID token for a code.
+    /// The answer to a code, and its ID token.
     async fn redeem(
         &self,
         metadata: &Metadata,
         code: &str,
         secrets: &Secrets,
         callback_url: &str,
-    ) -> Result<(String, String), SignInError> {
-        let mut form = vec![
+    ) -> Result<(TokenAnswer, String), SignInError> {
+        let form = vec![
             ("grant_type", "authorization_code"),
             ("code", code),
             ("redirect_uri", callback_url),
             ("code_verifier", &secrets.verifier),
         ];
+        let answer = self.ask_for_token(metadata, form).await?;
+        if answer.status().is_client_error() {
+            return Err(match self.token_error(&answer) {
+                (_, Some(error)) => error,
+                ("invalid_grant", None) => SignInError::Expired,
+                ("not_allowed", None) => self.misconfigured(
+                    "the account may not have offline tokens (not_allowed); give it the role offline_access there, or set offlineAccess: Never for this login in the McpEndpoint",
+                ),
+                _ => SignInError::unexpected(&self.title, format!("its token endpoint answered {}", answer.status())),
+            });
+        }
+        let mut answer: TokenAnswer = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
+        let id_token = answer.id_token.take();
+        let id_token = id_token.ok_or_else(|| SignInError::unexpected(&self.title, "it gave no ID token"))?;
+        Ok((answer, id_token))
+    }
+
+    /// Sends a form to the token endpoint, as the client that the Secret describes (RFC 6749 §2.3.1).
+    async fn ask_for_token(
+        &self,
+        metadata: &Metadata,
+        mut form: Vec<(&'static str, &str)>,
+    ) -> Result<Answer, SignInError> {
         let mut request = self.client.post(&metadata.token_endpoint);
         if metadata.takes_basic() {
             // RFC 6749 §2.3.1: both are form-encoded first.
@@ -189,24 +284,23 @@ impl Oidc {
         } else {
             form.extend([("client_id", self.client_id.as_str()), ("client_secret", &self.client_secret)]);
         }
-        let answer = self.client.send(request.form(&form)).await;
-        let answer = answer.map_err(|error| SignInError::unanswered(&self.title, error))?;
-        if answer.status().is_client_error() {
-            let error = answer.json_of_any_status::<TokenError>().map(|error| error.error).unwrap_or_default();
-            return Err(match error.as_str() {
-                "invalid_client" | "unauthorized_client" => self.misconfigured(
-                    "its token endpoint refuses the client (invalid_client); correct client-id and client-secret in this login's Secret",
-                ),
-                "invalid_grant" => SignInError::Expired,
-                _ if answer.status() == http::StatusCode::UNAUTHORIZED => self.misconfigured(
-                    "its token endpoint refuses the client (401); correct client-id and client-secret in this login's Secret",
-                ),
-                _ => SignInError::unexpected(&self.title, format!("its token endpoint answered {}", answer.status())),
-            });
-        }
-        let answer: TokenAnswer = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
-        let id_token = answer.id_token.ok_or_else(|| SignInError::unexpected(&self.title, "it gave no ID token"))?;
-        Ok((answer.access_token, id_token))
+        self.client.send(request.form(&form)).await.map_err(|error| SignInError::unanswered(&self.title, error))
+    }
+
+    /// The error code of a refusal of the token endpoint (RFC 6749 §5.2), and what is wrong if it is about this client.
+    fn token_error(&self, answer: &Answer) -> (&'static str, Option<SignInError>) {
+        let error = answer.json_of_any_status::<TokenError>().map(|error| error.error).unwrap_or_default();
+        let known = TOKEN_ERRORS.into_iter().find(|known| *known == error).unwrap_or_default();
+        let what = match known {
+            "invalid_client" | "unauthorized_client" => {
+                "its token endpoint refuses the client (invalid_client); correct client-id and client-secret in this login's Secret"
+            }
+            "" if answer.status() == http::StatusCode::UNAUTHORIZED => {
+                "its token endpoint refuses the client (401); correct client-id and client-secret in this login's Secret"
+            }
+            _ => return (known, None),
+        };
+        (known, Some(self.misconfigured(what)))
     }
 
     /// The claims of an ID token that is the provider's, for us, of now, and of this very flow.

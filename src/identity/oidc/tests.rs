@@ -51,7 +51,7 @@ fn with(name: &str, value: Value) -> Value {
 
 fn verify(token: &str, key: &DecodingKey) -> Result<Claims, Rejection> {
     let now = Timestamp::from_second(NOW).unwrap();
-    let expected = Expected { issuer: "https://idp.example", client_id: "us", nonce: "n", now };
+    let expected = Expected { issuer: "https://idp.example", client_id: "us", nonce: Some("n"), now };
     let header = id_token::header(token)?;
     id_token::verify(token, &header, key, &expected)
 }

@@ -32,6 +32,8 @@ impl AuthorizationServer {
             Known::Gone => return Err(Invalid::Revoked.into()),
             Known::Unknown => self.read_grant(presented.grant(), request.now).await?,
         };
+        // What the provider said counts for each attempt: it is asked once.
+        let mut checked = None;
         for _ in 0..ATTEMPTS {
             let scopes = self.renewable(request, &presented, &grant)?;
             let next = match self.refresh.decide(&presented, &grant, request.now) {
@@ -47,6 +49,8 @@ impl AuthorizationServer {
                 Decision::Rotate(token) => token,
             };
             let evidence = self.review(&grant, request.from, request.now).await?;
+            checked = self.recheck(&grant, request.from, request.now, rng).await?.or(checked);
+            let evidence = checked.clone().or(evidence);
             match self.grants.rotate(&grant, next.state(request.now), evidence).await {
                 Ok(grant) => {
                     Self::note(request, &grant, "rotated");

@@ -9,6 +9,7 @@ use crate::{
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
+use tokio_util::task::TaskTracker;
 
 fn mounted(url: &str, burst: u32, seed: u64) -> Mounted {
     let config = json!({
@@ -38,6 +39,8 @@ fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
     let backing = Backing {
         grants: state.clone(),
         registrations: state.clone(),
+        accounts: state.clone(),
+        checks: TaskTracker::new(),
         user_rules: state,
         published,
         users: logins.clone(),

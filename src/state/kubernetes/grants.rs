@@ -133,7 +133,7 @@ impl Grants for Kubernetes {
 }
 
 /// Overwrites the fields of `base` that `fields` has.
-fn merge(base: &mut Value, fields: Value) {
+pub(super) fn merge(base: &mut Value, fields: Value) {
     if let (Value::Object(base), Value::Object(fields)) = (base, fields) {
         base.extend(fields);
     }

@@ -1,4 +1,4 @@
-//! Grants and registrations as `OAuthGrant`s and `OAuthClient`s of the endpoint's namespace.
+//! Grants, registrations and accounts as `OAuthGrant`s, `OAuthClient`s and `OAuthAccount`s of the endpoint's namespace.
 //!
 //! Every server watches them, so that a grant which is deleted or revoked anywhere is refused everywhere a moment
 //! later. What must happen once is left to the API server: it creates a name once, and writes only over the
@@ -7,17 +7,18 @@
 //! Grants have no owner reference. After a restore from backup the endpoint has another uid, and the garbage collector
 //! would delete every grant; so the operator collects the grants of endpoints and clients that are gone.
 
+mod accounts;
 mod grants;
 mod last_use;
 mod marks;
 mod registrations;
 mod users;
 
-use super::objects::{self, Registered};
+use super::objects::{self, KeptAccount, Registered};
 use crate::{
     ambient::Clock,
     api::{
-        OAuthClient, OAuthGrant,
+        OAuthAccount, OAuthClient, OAuthGrant,
         labels::{ENDPOINT_LABEL, REGISTERED_DYNAMIC, REGISTERED_LABEL},
     },
     mirror::{Health, Index, Times, Watch, identity},
@@ -35,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use users::{Ending, UserObject};
 
 /// The kinds that are listed before the server is ready.
-pub const KINDS: usize = 3;
+pub const KINDS: usize = 4;
 
 /// How often names that were deleted long ago are forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
@@ -49,12 +50,15 @@ pub struct Kubernetes {
     new_grants: Api<OAuthGrant>,
     clients: Api<Guarded<OAuthClient>>,
     new_clients: Api<OAuthClient>,
+    account_objects: Api<Guarded<OAuthAccount>>,
+    new_accounts: Api<OAuthAccount>,
     user_objects: Api<UserObject>,
     events: Api<Event>,
     namespace: String,
     endpoint: String,
     known: Index<Grant>,
     registered: Index<Registered>,
+    accounts: Index<KeptAccount>,
     users: UserTable,
     ending: Ending,
     last_uses: Times,
@@ -71,12 +75,15 @@ impl Kubernetes {
             new_grants: Api::namespaced(client.clone(), namespace),
             clients: Api::namespaced(client.clone(), namespace),
             new_clients: Api::namespaced(client.clone(), namespace),
+            account_objects: Api::namespaced(client.clone(), namespace),
+            new_accounts: Api::namespaced(client.clone(), namespace),
             user_objects: Api::namespaced(client.clone(), namespace),
             events: Api::namespaced(client.clone(), namespace),
             namespace: namespace.to_owned(),
             endpoint: endpoint.to_owned(),
             known: Index::default(),
             registered: Index::default(),
+            accounts: Index::default(),
             users: UserTable::default(),
             ending: Ending::default(),
             last_uses: Times::new("when grants were last used"),
@@ -105,6 +112,14 @@ impl Kubernetes {
                 watch.taken_in(&self.health);
             }
         };
+        let mut watch = Watch::new(self.account_objects.clone(), Config::default().labels(&of_endpoint));
+        let accounts = async {
+            loop {
+                let event = watch.next().await;
+                self.account_told(event).await;
+                watch.taken_in(&self.health);
+            }
+        };
         // Not by the label: people write them.
         let mut watch = Watch::new(self.user_objects.clone(), Config::default());
         let users = async {
@@ -120,12 +135,14 @@ impl Kubernetes {
                 let now = self.clock.now();
                 self.known.forget(now);
                 self.registered.forget(now);
+                self.accounts.forget(now);
             }
         };
         let following = async {
             tokio::select! {
                 () = grants => {}
                 () = clients => {}
+                () = accounts => {}
                 () = forget => {}
                 () = users => {}
                 () = self.end_grants() => {}

@@ -6,13 +6,13 @@
 use super::Kubernetes;
 use crate::{
     api::{OAuthUser, OAuthUserSpec, grant::Revocation},
-    audit,
     chain::chain,
     mirror::{Found, RequestError},
     oauth::{
         grant::Grant,
         user_rules::{Ended, UserRules},
     },
+    state::objects,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -211,13 +211,7 @@ impl Kubernetes {
             return Ok(());
         }
         if self.try_revoke(name, &Revocation { at: now, reason: ended.revocation() }).await? {
-            audit::Event::GrantEnded {
-                client_id: &grant.client_id,
-                user: &grant.user.id,
-                grant: &grant.name,
-                reason: ended.revocation(),
-            }
-            .emit();
+            objects::note_ended(&grant, ended);
         }
         Ok(())
     }

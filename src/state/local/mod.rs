@@ -1,19 +1,20 @@
 //! Grants and registrations on one machine: in memory, and, for `portcullis dev`, in a folder too.
 //!
-//! The folder holds `grants/NAME.json` and `clients/NAME.json`, the same custom resources that a cluster would keep, and
-//! `assertions/NAME.json` for each assertion that a client used.
+//! The folder holds `grants/NAME.json`, `clients/NAME.json` and `accounts/NAME.json`, the same custom resources that a cluster
+//! would keep, and `assertions/NAME.json` for each assertion that a client used.
 //! Deleting a grant's file by hand takes the consent back: a file watch notices, so that no request has to look at the
 //! disk. What has ended is collected at the next start and whenever something new is kept.
 
+mod accounts;
 mod folder;
 mod marks;
 mod shelf;
 
-use super::objects::{self, Registered};
+use super::objects::{self, KeptAccount, Registered};
 use crate::{
     ambient::Clock,
     api::{
-        OAuthClient, OAuthGrant, OAuthUser,
+        OAuthAccount, OAuthClient, OAuthGrant, OAuthUser,
         grant::{LoginEvidence, OAuthGrantStatus, RefreshState, Revocation, RevocationReason},
     },
     audit,
@@ -65,9 +66,11 @@ pub struct Local {
 struct Inner {
     grants: Mutex<Shelf<OAuthGrant>>,
     clients: Mutex<Shelf<OAuthClient>>,
+    accounts: Mutex<Shelf<OAuthAccount>>,
     assertions: Mutex<Marks>,
     known: Index<Grant>,
     registered: Index<Registered>,
+    known_accounts: Index<KeptAccount>,
     users: UserTable,
     on_disk: bool,
     clock: Arc<dyn Clock>,
@@ -78,7 +81,7 @@ impl Local {
     #[must_use]
     pub fn memory(clock: Arc<dyn Clock>) -> Self {
         Self {
-            inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), Marks::default(), clock)),
+            inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), Shelf::default(), Marks::default(), clock)),
             _watcher: None,
         }
     }
@@ -98,8 +101,9 @@ impl Local {
         let path = folder.join("grants");
         let grants = Shelf::open(&path).map_err(failed)?;
         let clients = Shelf::open(&folder.join("clients")).map_err(failed)?;
+        let accounts = Shelf::open(&folder.join("accounts")).map_err(failed)?;
         let assertions = Marks::open(&folder.join("assertions")).map_err(failed)?;
-        let inner = Arc::new(Inner::new(grants, clients, assertions, clock));
+        let inner = Arc::new(Inner::new(grants, clients, accounts, assertions, clock));
         let unwatched = |error| LocalError::Watch(path.clone(), error);
         let mut watcher = notify::recommended_watcher({
             let inner = Arc::clone(&inner);
@@ -148,8 +152,17 @@ impl Local {
 }
 
 impl Inner {
-    fn new(grants: Shelf<OAuthGrant>, clients: Shelf<OAuthClient>, assertions: Marks, clock: Arc<dyn Clock>) -> Self {
-        let (known, registered) = (Index::default(), Index::default());
+    fn new(
+        grants: Shelf<OAuthGrant>,
+        clients: Shelf<OAuthClient>,
+        accounts: Shelf<OAuthAccount>,
+        assertions: Marks,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (known, registered, known_accounts) = (Index::default(), Index::default(), Index::default());
+        for object in accounts.all() {
+            known_accounts.told(objects::account(object.clone()));
+        }
         for object in grants.all() {
             known.told(objects::grant(object.clone()));
         }
@@ -158,8 +171,9 @@ impl Inner {
         }
         let on_disk = grants.on_disk();
         let users = UserTable::default();
-        let (grants, clients, assertions) = (Mutex::new(grants), Mutex::new(clients), Mutex::new(assertions));
-        Self { grants, clients, assertions, known, registered, users, on_disk, clock }
+        let (grants, clients, accounts) = (Mutex::new(grants), Mutex::new(clients), Mutex::new(accounts));
+        let assertions = Mutex::new(assertions);
+        Self { grants, clients, accounts, assertions, known, registered, known_accounts, users, on_disk, clock }
     }
 
     fn grants(&self) -> MutexGuard<'_, Shelf<OAuthGrant>> {
@@ -168,6 +182,10 @@ impl Inner {
 
     fn clients(&self) -> MutexGuard<'_, Shelf<OAuthClient>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Shelf<OAuthAccount>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The index changes while the shelf is locked, so both always tell the same.
@@ -194,13 +212,7 @@ impl Inner {
                 object.spec.revoked = Some(revocation);
                 true
             })?;
-            audit::Event::GrantEnded {
-                client_id: &grant.client_id,
-                user: &grant.user.id,
-                grant: &grant.name,
-                reason: ended.revocation(),
-            }
-            .emit();
+            objects::note_ended(&grant, ended);
         }
         Ok(())
     }
@@ -219,6 +231,14 @@ impl Inner {
         for name in clients.names(ended) {
             clients.remove(&name)?;
             self.registered.removed(&name, None, now);
+        }
+        drop(clients);
+        let mut accounts = self.accounts();
+        let over =
+            |account: &OAuthAccount| account.spec.is_over(self.known.of_user(&account.spec.user.id).is_empty(), now);
+        for name in accounts.names(over) {
+            accounts.remove(&name)?;
+            self.known_accounts.removed(&name, None, now);
         }
         Ok(())
     }

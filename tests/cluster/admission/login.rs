@@ -25,6 +25,12 @@ fn oidc(change: &Value) -> Value {
     json!({"login": [{"name": "sso", "oidc": oidc}]})
 }
 
+/// With a field more beside the first login's provider.
+fn beside(mut spec: Value, field: &str, value: &str) -> Value {
+    spec["login"][0][field] = json!(value);
+    spec
+}
+
 fn workload(change: &Value) -> Value {
     let mut rule = json!({"name": "ci", "namespaces": ["ci"], "serviceAccounts": ["*"], "scopes": ["files:read"]});
     super::merge(&mut rule, change);
@@ -73,6 +79,12 @@ pub fn wrong_logins() -> Vec<Wrong> {
         endpoint("two scopes in one", oidc(&json!({"scopes": ["profile email"]})), "spec.login[0].oidc.scopes", "each must be one word"),
         endpoint("a provider's authority that is none", oidc(&json!({"caBundle": "none"})), "spec.login[0].oidc.caBundle", pem),
         endpoint("a provider's authority with its key", oidc(&json!({"caBundle": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n"})), "spec.login[0].oidc.caBundle", pem),
+        endpoint("a provider that is asked each second", beside(oidc(&json!({})), "recheckAfter", "1s"), "spec.login[0].recheckAfter", "must be a duration from 1m to 720h"),
+        endpoint("a provider that is never asked", beside(oidc(&json!({})), "recheckAfter", "721h"), "spec.login[0].recheckAfter", "must be a duration from 1m to 720h"),
+        endpoint("grants that nobody looks after", beside(github(&json!({})), "maxGrantAge", "8761h"), "spec.login[0].maxGrantAge", "must be a duration from 1m to 8760h"),
+        endpoint("local users who are checked again", beside(json!({"login": [local("a")]}), "recheckAfter", "1h"), "spec.login[0]", "recheckAfter and maxGrantAge are for github and oidc"),
+        endpoint("local users who grow old", beside(json!({"login": [local("a")]}), "maxGrantAge", "1h"), "spec.login[0]", "recheckAfter and maxGrantAge are for github and oidc"),
+        limit(Endpoint, "an offline access of another kind", oidc(&json!({"offlineAccess": "Always"})), "spec.login[0].oidc.offlineAccess", "supported values", "must be one of"),
         limit(Endpoint, "an unknown field of a provider", oidc(&json!({"issuer": "https://idp.example.com"})), "spec.login[0].oidc.issuer", "unknown field", "unknown field"),
     ]
 }
@@ -117,6 +129,8 @@ pub fn right_manifests() -> Vec<Right> {
             {"name": "sso", "oidc": {"issuerUrl": "https://idp.example.com/realms/acme", "clientSecretRef": {"name": "sso"}, "scopes": ["profile", "email"],
                 "usernameClaim": "preferred_username", "groupsClaim": "groups", "allowedGroups": ["/platform", "dev team"]}},
         ]})),
+        right("a provider that is asked every hour", Endpoint, beside(oidc(&json!({"offlineAccess": "RequestWithConsent"})), "recheckAfter", "1h"), json!({})),
+        right("a GitHub whose grants grow a year old", Endpoint, beside(github(&json!({})), "maxGrantAge", "8760h"), json!({})),
         right("a provider on this machine", Endpoint, oidc(&json!({"issuerUrl": "http://127.0.0.1:8080/realms/acme"})), json!({})),
         right("a provider with a slash at its end, and an authority", Endpoint, oidc(&json!({"issuerUrl": "https://acme.auth0.com/", "caBundle": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"})), json!({})),
         right("documents and registrations", Endpoint, json!({"clients": {"metadataDocuments": {"allowedHosts": ["claude.ai", "a-b.example.co.uk"], "scopes": ["files:read"]}, "dynamicRegistration": {}}}),

@@ -29,6 +29,11 @@ fn grant(name: &str, endpoint: &str) -> Value {
     )
 }
 
+fn account(name: &str, endpoint: &str) -> Value {
+    let user = json!({"id": "sso:alice", "name": "alice"});
+    named("OAuthAccount", name, &json!({"endpointRef": {"name": endpoint}, "user": user, "token": "sealed"}))
+}
+
 fn workspace(name: &str, endpoint: &str) -> Value {
     named(
         "Workspace",
@@ -63,6 +68,7 @@ fn labelled(mut object: Value, label: &str, value: &str) -> Value {
 fn plural(kind: &str) -> &'static str {
     match kind {
         "OAuthGrant" => "oauthgrants",
+        "OAuthAccount" => "oauthaccounts",
         "OAuthClient" => "oauthclients",
         "Workspace" => "workspaces",
         "WorkspaceTemplate" => "workspacetemplates",
@@ -115,6 +121,8 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
     let existing = [
         grant("g-1", "agents"),
         grant("g-2", "agents-2"),
+        account("a-1", "agents"),
+        account("a-2", "agents-2"),
         workspace("w-1", "agents"),
         workspace("w-2", "agents-2"),
         registered("dyn-1", "agents", &json!({})),
@@ -139,7 +147,28 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
     let stopped = |name| json!({"kind": "Workspace", "metadata": {"name": name}, "spec": {"running": false}});
     let used = |kind, name| json!({"kind": kind, "metadata": {"name": name}, "status": {}});
     let client = |more: Value| registered("dyn-3", "agents", &more);
+    let checked = |name| json!({"kind": "OAuthAccount", "metadata": {"name": name}, "spec": {"token": "other"}});
     let rows = [
+        ("its own account", &agents, "POST", "", account("a-3", "agents"), None),
+        ("an account of another endpoint", &agents, "POST", "", account("a-3", "agents-2"), Some(OTHERS)),
+        ("the token of its own account", &agents, "PATCH", "", checked("a-1"), None),
+        ("the token of another endpoint's account", &agents, "PATCH", "", checked("a-2"), Some(OTHERS)),
+        (
+            "an account that another's watch selects",
+            &agents,
+            "POST",
+            "",
+            labelled(account("a-3", "agents"), endpoint, "agents-2"),
+            Some(LABEL),
+        ),
+        (
+            "its account, made another endpoint's",
+            &agents,
+            "PATCH",
+            "",
+            moved("OAuthAccount", "a-1", "agents-2"),
+            Some(FIXED),
+        ),
         ("its own grant", &agents, "POST", "", grant("g-3", "agents"), None),
         ("the second's own grant", &second, "POST", "", grant("g-3", "agents-2"), None),
         ("its own, labelled", &agents, "POST", "", labelled(grant("g-3", "agents"), endpoint, "agents"), None),

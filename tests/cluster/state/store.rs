@@ -6,7 +6,7 @@ use crate::{
     support::{
         api_server::client_of,
         controlplane::ControlPlane,
-        grants::{conform, conform_registrations, eventually, grant},
+        grants::{conform, conform_accounts, conform_registrations, eventually, grant},
         wire::Wire,
     },
 };
@@ -96,6 +96,7 @@ async fn it_conforms() {
     let (a, b) = (Running::start(&first, &namespace).await, Running::start(&second, &namespace).await);
     conform(Arc::clone(&a.store) as _, Arc::clone(&b.store) as _, now()).await;
     conform_registrations(&*a.store, &*b.store, now()).await;
+    conform_accounts(&*a.store, &*b.store, now()).await;
     assert!(a.health.stale_seconds().is_some());
     a.end().await;
     b.end().await;
