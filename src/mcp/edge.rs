@@ -9,6 +9,7 @@ use super::{
     handler::Handler,
     message::{Message, RpcError},
     offer::{Offer, Target},
+    running::{CallId, Place, Running},
     splice::{Slot, splice},
 };
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     audit::{Event, RequestContext},
     budget::{self, Account, NoMemory, ReadError},
     config::{self, PublicUrl, ServerConfig},
+    heartbeat::{self, Sign, TOO_LONG},
     oauth::{
         Caller,
         challenge::{Resource, insufficient_scope},
@@ -30,7 +32,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
@@ -38,11 +40,16 @@ use rand::Rng as _;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What rmcp insists on; the edge is content with less and answers accordingly.
 const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+
+/// The first revision without `initialize`.
+const STATELESS: &str = "2026-07-28";
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// In a request's extensions: whether its answer may be an event stream, with progress before the result.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +61,9 @@ pub struct Endpoint<O: Offer = Handler> {
     service: StreamableHttpService<O, NeverSessionManager>,
     body_limit: usize,
     url: PublicUrl,
+    /// How long a request may take.
+    timeout: Duration,
+    running: Arc<Running>,
     /// Stands for the results of tools in what rmcp writes. No client sees it, so none can write it either.
     mark: Arc<str>,
 }
@@ -91,7 +101,9 @@ impl<O: Offer> Endpoint<O> {
         let mut mark = [0_u8; 16];
         ambient::rng().fill_bytes(&mut mark);
         let mark = config::hex(&mark).into();
-        Self { offer, service, body_limit: body_limit(config), url: config.url.clone(), mark }
+        let timeout = config.limits.request_timeout.as_duration();
+        let running = Arc::default();
+        Self { offer, service, body_limit: body_limit(config), url: config.url.clone(), timeout, running, mark }
     }
 
     /// Answers a request, which must have an `Arc<Caller>` in its extensions.
@@ -99,18 +111,34 @@ impl<O: Offer> Endpoint<O> {
         if request.method() != Method::POST {
             return method_not_allowed();
         }
-        let Admitted { request, id, slot } = match self.admit(request).await {
+        let Admitted { request, id, call } = match self.admit(request).await {
             Ok(admitted) => admitted,
             Err(refusal) => return refusal,
         };
-        let response = self.service.handle(request).await;
-        if let Some(slot) = slot.filter(|_| response.status().is_success()) {
-            return splice(response, &slot).await;
+        let Some(Called { slot, sign, place, outlasts }) = call else {
+            return in_json(self.service.handle(request).await, id).await;
+        };
+        let work = {
+            let (service, slot, id) = (self.service.clone(), Arc::clone(&slot), id.clone());
+            async move {
+                let response = service.handle(request).await;
+                if response.status().is_success() { splice(response, &slot).await } else { in_json(response, id).await }
+            }
+        };
+        let until = place.until;
+        let late = |id| move || RpcError::new(StatusCode::GATEWAY_TIMEOUT, id, -32603, TOO_LONG).into_response();
+        match outlasts {
+            None => heartbeat::answer(work, &slot.begun, sign, until, late(id)).await,
+            Some(call) => {
+                let run = self.running.run(call, place, work);
+                let ended = id.clone();
+                let work = async move {
+                    let cancelled = || RpcError::new(StatusCode::OK, ended, -32603, "the call was cancelled");
+                    run.await.unwrap_or_else(|| cancelled().into_response())
+                };
+                heartbeat::answer(work, &slot.begun, sign, until, late(id)).await
+            }
         }
-        if response.status().is_client_error() && !is_json(response.headers()) {
-            return in_json(response, id).await;
-        }
-        response.map(Body::new)
     }
 }
 
@@ -139,9 +167,13 @@ fn method_not_allowed() -> Response {
     response
 }
 
-/// Makes a JSON-RPC error of a refusal that rmcp words in plain text.
-async fn in_json(refusal: http::Response<BoxBody<Bytes, Infallible>>, id: Option<serde_json::Value>) -> Response {
-    let (parts, body) = refusal.into_parts();
+/// Makes a JSON-RPC error of a refusal or failure that rmcp words in plain text.
+async fn in_json(response: http::Response<BoxBody<Bytes, Infallible>>, id: Option<serde_json::Value>) -> Response {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) || is_json(response.headers()) {
+        return response.map(Body::new);
+    }
+    let (parts, body) = response.into_parts();
     if parts.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         // The edge has checked the type: this is what rmcp says of JSON that it cannot make a message of.
         return RpcError::invalid_request(id, "the body is no MCP message").into_response();
@@ -158,8 +190,19 @@ struct Admitted {
     request: http::Request<Full<Bytes>>,
     /// The id of its message.
     id: Option<serde_json::Value>,
-    /// Where the result of a tool will be.
-    slot: Option<Arc<Slot>>,
+    /// What is to be known where it calls a tool.
+    call: Option<Called>,
+}
+
+/// A call of a tool.
+struct Called {
+    /// Where its result will be.
+    slot: Arc<Slot>,
+    /// What its client takes for a sign of life.
+    sign: Sign,
+    place: Place,
+    /// Its name, where it outlasts its connection.
+    outlasts: Option<CallId>,
 }
 
 impl<O: Offer> Endpoint<O> {
@@ -213,18 +256,39 @@ impl<O: Offer> Endpoint<O> {
             return Err(step_up(target, needed, message.id.clone(), &caller, resource));
         }
 
+        if message.initializes() {
+            // The revision is negotiated: by what the body asks for, as no header can be right before.
+            parts.headers.remove(PROTOCOL_VERSION);
+        }
         parts.headers.insert(ACCEPT, ACCEPT_BOTH);
         parts.extensions.insert(AcceptsEvents(accepted.events));
         // They have done their work, and rmcp prints requests where its log is turned up.
         parts.headers.remove(AUTHORIZATION);
         parts.headers.remove(COOKIE);
-        let slot = message.calls_tool().then(|| Slot::new(&self.mark));
-        if let Some(slot) = &slot {
-            parts.extensions.insert(Arc::clone(slot));
+        // What rmcp keeps of a request may outlast it.
+        let place = parts.extensions.remove::<Place>();
+        let from = RequestContext::of(&parts.extensions);
+        if let Some(request) = message.cancels() {
+            self.running.cancel(&CallId::of(&caller, &from, request));
+        }
+        let call = message.calls_tool().then(|| Called {
+            slot: Slot::new(&self.mark),
+            sign: if accepted.events { Sign::Comment } else { Sign::Space },
+            place: place.unwrap_or_else(|| Place { until: Instant::now() + self.timeout, taken: Arc::new(()) }),
+            // Since 2026-07-28, whoever closes the stream of a call cancels it.
+            outlasts: message.id.as_ref().filter(|_| is_older(&parts.headers)).map(|id| CallId::of(&caller, &from, id)),
+        });
+        if let Some(call) = &call {
+            parts.extensions.insert(Arc::clone(&call.slot));
         }
         let id = message.id;
-        Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id, slot })
+        Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id, call })
     }
+}
+
+/// Whether a request is of a revision with `initialize`.
+fn is_older(headers: &HeaderMap) -> bool {
+    headers.get(PROTOCOL_VERSION).is_none_or(|version| version.as_bytes() < STATELESS.as_bytes())
 }
 
 fn unread(error: &ReadError) -> Response {

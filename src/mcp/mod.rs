@@ -12,11 +12,13 @@ mod offer;
 mod progress;
 mod prompts;
 mod resources;
+mod running;
 mod splice;
 
 pub use edge::Endpoint;
 pub use handler::Handler;
 pub use offer::{Offer, Target};
+pub use running::Place;
 
 /// What a client asked for cannot be (JSON-RPC 2.0 §5.1, -32602).
 fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> rmcp::ErrorData {
