@@ -116,9 +116,18 @@ struct Beating {
 }
 
 enum State {
-    Working { work: Work, ticks: Interval, late_at: Pin<Box<Sleep>>, late: Option<Late> },
+    Working {
+        work: Work,
+        ticks: Interval,
+        late_at: Pin<Box<Sleep>>,
+        late: Option<Late>,
+    },
     /// The answer's body, and what goes before and after it.
-    Sending { before: Bytes, body: Body, after: Bytes },
+    Sending {
+        before: Bytes,
+        body: Body,
+        after: Bytes,
+    },
 }
 
 impl State {

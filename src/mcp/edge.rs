@@ -1,11 +1,13 @@
 //! The HTTP edge in front of rmcp (MCP streamable HTTP, revisions 2025-03-26 to 2026-07-28).
 //!
-//! What it does better than rmcp alone: malformed JSON and batches get a JSON-RPC error, `Accept: application/json`
+//! What it does better than rmcp alone: malformed JSON gets a JSON-RPC error, batches are answered where the revision has
+//! them, calls that take long show signs of life and outlast their connection where the revision says so, `Accept: application/json`
 //! alone is enough, and a call of a tool that the token's scopes do not reach is answered with 403
 //! `insufficient_scope` (RFC 6750 §3.1), so that a client can step up. Tokens, origins, CORS and limits of rate are
 //! checked by whoever is in front of it; the `Host` header by rmcp, against the endpoint's own host name.
 
 use super::{
+    batch::Batch,
     handler::Handler,
     message::{Message, RpcError},
     offer::{Offer, Target},
@@ -34,6 +36,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE},
+    request::Parts,
 };
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use rand::Rng as _;
@@ -55,7 +58,12 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AcceptsEvents(pub bool);
 
+/// In a request's extensions: counts one more message of its caller, or says why there are too many.
+#[derive(Clone)]
+pub struct Rate(pub Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+
 /// One endpoint: answers the requests to its URL, whatever their method.
+#[derive(Clone)]
 pub struct Endpoint<O: Offer = Handler> {
     offer: O,
     service: StreamableHttpService<O, NeverSessionManager>,
@@ -111,7 +119,36 @@ impl<O: Offer> Endpoint<O> {
         if request.method() != Method::POST {
             return method_not_allowed();
         }
-        let Admitted { request, id, call } = match self.admit(request).await {
+        let (parts, body) = match self.receive(request).await {
+            Ok(received) => received,
+            Err(refusal) => return refusal,
+        };
+        match Batch::read(parts.headers.get(PROTOCOL_VERSION), &body) {
+            Ok(None) => self.answer_message(parts, body).await,
+            Ok(Some(batch)) => {
+                let endpoint = self.clone();
+                let each = move |message, first| endpoint.clone().answer_one_of_many(parts.clone(), message, first);
+                batch.answer(each).await
+            }
+            Err(error) => error.into_response(),
+        }
+    }
+
+    /// Answers a message of a batch. The first was counted with the request.
+    async fn answer_one_of_many(self, mut parts: Parts, message: Bytes, first: bool) -> Response {
+        if let Some(Rate(count)) = parts.extensions.get::<Rate>().filter(|_| !first)
+            && let Err(why) = count()
+        {
+            let id = Message::read(&message).ok().and_then(|message| message.id);
+            return RpcError::new(StatusCode::TOO_MANY_REQUESTS, id, -32000, why).into_response();
+        }
+        // Each answer is one JSON value.
+        parts.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        self.answer_message(parts, message).await
+    }
+
+    async fn answer_message(&self, parts: Parts, body: Bytes) -> Response {
+        let Admitted { request, id, call } = match self.admit(parts, body) {
             Ok(admitted) => admitted,
             Err(refusal) => return refusal,
         };
@@ -206,13 +243,9 @@ struct Called {
 }
 
 impl<O: Offer> Endpoint<O> {
-    /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
-    async fn admit(&self, request: Request) -> Result<Admitted, Response> {
-        let (mut parts, body) = request.into_parts();
-        let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
-            tracing::error!("a request reached the MCP endpoint without a verified caller");
-            return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
-        };
+    /// Reads a request whose answer its client can read.
+    async fn receive(&self, request: Request) -> Result<(Parts, Bytes), Response> {
+        let (parts, body) = request.into_parts();
         // Before anything is refused: what is left unread would cost the client its connection.
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
         let body = budget::read(body, self.body_limit, &account).await.map_err(|error| unread(&error))?;
@@ -225,8 +258,7 @@ impl<O: Offer> Endpoint<O> {
             )
             .into_response());
         }
-        let accepted = Accepted::of(&parts.headers);
-        if !accepted.json {
+        if !Accepted::of(&parts.headers).json {
             return Err(RpcError::new(
                 StatusCode::NOT_ACCEPTABLE,
                 None,
@@ -235,7 +267,17 @@ impl<O: Offer> Endpoint<O> {
             )
             .into_response());
         }
+        Ok((parts, body))
+    }
+
+    /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
+    fn admit(&self, mut parts: Parts, body: Bytes) -> Result<Admitted, Response> {
+        let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
+            tracing::error!("a request reached the MCP endpoint without a verified caller");
+            return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        };
         let message = Message::read(&body).map_err(RpcError::into_response)?;
+        let accepted = Accepted::of(&parts.headers);
         if message.calls_tool() && message.target().is_none() {
             let text = "params.name must be the name of a tool; tools/list has them";
             return Err(RpcError::new(StatusCode::BAD_REQUEST, message.id, -32602, text).into_response());

@@ -239,7 +239,8 @@ impl ServerHandler for Handler {
             slot.begun.tell();
         }
         let progress = token.map(|token| Notifications::to(context.peer.clone(), token));
-        let call = Call { caller, from: from(&context), progress, shows_pictures: slot.is_some(), account, begun: None };
+        let call =
+            Call { caller, from: from(&context), progress, shows_pictures: slot.is_some(), account, begun: None };
         tokio::select! {
             outcome = tool.call(request.arguments.unwrap_or_default(), call) => {
                 Ok(result(outcome, slot.as_deref()).into())

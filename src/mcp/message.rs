@@ -131,7 +131,7 @@ fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
 }
 
 fn batch() -> RpcError {
-    RpcError::invalid_request(None, "batches are not supported; send each message in a request of its own")
+    RpcError::invalid_request(None, "this revision of MCP has no batches; send each message in a request of its own")
 }
 
 /// A JSON-RPC error and the HTTP status that goes with it.

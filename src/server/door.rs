@@ -17,7 +17,7 @@ use crate::{
     budget::{Account, Taken},
     config::KeyError,
     identity::Logins,
-    mcp::Place,
+    mcp::{Place, Rate},
     oauth::{
         AuthorizationServer, Backing, Caller, OAuthError,
         challenge::{Challenges, Resource},
@@ -341,12 +341,24 @@ impl Door {
         let extensions = request.extensions_mut();
         extensions.insert(account);
         extensions.insert(Place { until, taken: taking });
+        extensions.insert(self.rate(&caller));
         extensions.insert(Arc::clone(&caller));
         let response = answer(std::mem::take(request)).await;
         if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
             self.note(What::Request, route, from, "too_large", response.status(), Some(caller));
         }
         response
+    }
+
+    /// How messages of this caller are counted that come with another one.
+    fn rate(&self, caller: &Arc<Caller>) -> Rate {
+        let (limiters, metrics, caller) = (Arc::clone(&self.limiters), Arc::clone(&self.metrics), Arc::clone(caller));
+        Rate(Arc::new(move || {
+            limiters.count_caller(&caller).map_err(|problem| {
+                metrics.refused(problem.reason());
+                problem.message().to_owned()
+            })
+        }))
     }
 
     /// Has `answer` answer a request that needs no token. It has a place of its own kind, which it keeps until the
