@@ -11,6 +11,7 @@ use http::{
 };
 use hyper::body::{Body as HttpBody, Frame};
 use std::{
+    any::Any,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,7 +23,7 @@ use tokio::{
 };
 
 /// The usual times.
-const PACE: Pace = Pace { soon: Duration::from_secs(1), every: Duration::from_secs(15) };
+const PACE: Pace = Pace { soon: Duration::from_secs(3), every: Duration::from_secs(15) };
 /// How long before its request's time is over an answer says that it will not come.
 const MARGIN: Duration = Duration::from_millis(500);
 
@@ -40,6 +41,15 @@ struct Pace {
     soon: Duration,
     /// How often there is a sign.
     every: Duration,
+}
+
+/// In a request's extensions: what it has taken of the limits, and until when it may have that.
+#[derive(Clone)]
+pub struct Place {
+    /// When its time is over.
+    pub until: Instant,
+    /// What it has taken.
+    pub taken: Arc<dyn Any + Send + Sync>,
 }
 
 /// What a sign of life is.

@@ -11,7 +11,7 @@ use super::{
     handler::Handler,
     message::{Message, RpcError},
     offer::{Offer, Target},
-    running::{CallId, Place, Running},
+    running::{CallId, Running},
     splice::{Slot, splice},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     audit::{Event, RequestContext},
     budget::{self, Account, NoMemory, ReadError},
     config::{self, PublicUrl, ServerConfig},
-    heartbeat::{self, Sign, TOO_LONG},
+    heartbeat::{self, Place, Sign, TOO_LONG},
     oauth::{
         Caller,
         challenge::{Resource, insufficient_scope},

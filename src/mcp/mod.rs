@@ -19,7 +19,6 @@ mod splice;
 pub use edge::{Endpoint, Rate};
 pub use handler::Handler;
 pub use offer::{Offer, Target};
-pub use running::Place;
 
 /// What a client asked for cannot be (JSON-RPC 2.0 §5.1, -32602).
 fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> rmcp::ErrorData {

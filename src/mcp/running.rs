@@ -4,32 +4,26 @@
 //! Without sessions, two conversations of one client cannot be told apart but by their address, and both may give a
 //! request the same id. A notification that could mean either ends neither.
 
-use crate::{audit::RequestContext, heartbeat::is_event_stream, oauth::Caller};
+use crate::{
+    audit::RequestContext,
+    heartbeat::{Place, is_event_stream},
+    oauth::Caller,
+};
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures::stream::poll_fn;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use std::{
-    any::Any,
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout_at},
+    time::timeout_at,
 };
 use tokio_util::sync::CancellationToken;
-
-/// In a request's extensions: what it has taken of the limits, and until when it may have that.
-#[derive(Clone)]
-pub struct Place {
-    /// When its time is over.
-    pub until: Instant,
-    /// What it has taken.
-    pub taken: Arc<dyn Any + Send + Sync>,
-}
 
 /// The calls that run. As many as requests may at once.
 #[derive(Default)]
@@ -136,8 +130,11 @@ mod tests {
     use super::*;
     use futures::stream;
     use http::{HeaderValue, header::CONTENT_TYPE};
-    use std::time::Duration;
-    use tokio::{sync::Notify, time::sleep};
+    use std::{any::Any, time::Duration};
+    use tokio::{
+        sync::Notify,
+        time::{Instant, sleep},
+    };
 
     fn call(address: &str, request: u64) -> CallId {
         CallId {

@@ -20,8 +20,7 @@ use crate::{
     audit::{Event, RequestContext},
     budget::{self, Account},
     config::{PublicUrl, ServerConfig},
-    heartbeat::{self, Begun, Sign, TOO_LONG},
-    mcp::Place,
+    heartbeat::{self, Begun, Place, Sign, TOO_LONG},
     oauth::{
         Caller,
         challenge::{Resource, insufficient_scope},

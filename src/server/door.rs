@@ -16,8 +16,9 @@ use crate::{
     audit::{RequestContext, RequestIds},
     budget::{Account, Taken},
     config::KeyError,
+    heartbeat::Place,
     identity::Logins,
-    mcp::{Place, Rate},
+    mcp::Rate,
     oauth::{
         AuthorizationServer, Backing, Caller, OAuthError,
         challenge::{Challenges, Resource},
