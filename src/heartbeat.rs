@@ -98,9 +98,14 @@ async fn at_pace(pace: Pace, mut work: Work, begun: &Begun, sign: Sign, until: I
         response = &mut work => return response,
         () = begun.for_a_while(pace.soon) => {}
     }
+    let late_at = until.checked_sub(MARGIN).unwrap_or(until);
+    if Instant::now() >= late_at {
+        // It is over in a moment: that has a status of its own.
+        return work.await;
+    }
     let mut ticks = interval(pace.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let late_at = Box::pin(sleep_until(until.checked_sub(MARGIN).unwrap_or(until)));
+    let late_at = Box::pin(sleep_until(late_at));
     let body = Beating { sign, state: State::Working { work, ticks, late_at, late: Some(late) } };
     let mut response = Response::new(Body::new(body));
     let (kind, caching) = match sign {

@@ -266,7 +266,6 @@ pub struct Resources {
 fn amount() -> Value {
     json!({
         "x-kubernetes-int-or-string": true,
-        "anyOf": [{"type": "integer"}, {"type": "string"}],
         "minimum": 0,
         "maxLength": 64,
         "pattern": "^([0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?|[$][(]parameters[.][A-Za-z0-9_]+[)])$",

@@ -35,15 +35,16 @@ impl Guard {
 
     /// Until `stop`, or until it makes no sense any more. That nobody reads is no failure.
     pub async fn watch(&self, stop: &CancellationToken) -> Result<(), DevError> {
-        while stop.run_until_cancelled(sleep(EVERY)).await.is_some() {
+        loop {
+            let stopped = stop.run_until_cancelled(sleep(EVERY)).await.is_none();
+            // At the end too: it may be why something else has failed.
             if identity(&self.root) != self.identity {
                 return Err(DevError::Moved(self.root.clone()));
             }
-            if self.heeds_readers && nobody_reads() {
+            if stopped || (self.heeds_readers && nobody_reads()) {
                 return Ok(());
             }
         }
-        Ok(())
     }
 }
 

@@ -208,9 +208,9 @@ pub async fn run(
     // What a call has started since.
     workspaces.shutdown().await;
     state.close().await;
+    watching?;
     serving?;
-    keeping?;
-    watching
+    keeping
 }
 
 async fn reap(workspaces: &LocalWorkspaces, alone: bool) -> Infallible {

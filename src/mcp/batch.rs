@@ -29,7 +29,16 @@ impl Batch {
         if messages.is_empty() || messages.len() > MOST {
             return Err(RpcError::invalid_request(None, format!("a batch has 1 to {MOST} messages")));
         }
-        Ok(Some(Self(messages.into_iter().map(|message| body.slice_ref(message.get().as_bytes())).collect())))
+        let messages: Vec<Bytes> =
+            messages.into_iter().map(|message| body.slice_ref(message.get().as_bytes())).collect();
+        // Input that cannot be accepted has a status that says so (2025-03-26, Transports).
+        if !messages.iter().any(|message| Message::read(message).is_ok()) {
+            return Err(RpcError::invalid_request(
+                None,
+                "the body is an array, but none of its elements is a JSON-RPC 2.0 message",
+            ));
+        }
+        Ok(Some(Self(messages)))
     }
 
     /// The answer to all of them, by `answer` to each. What is asked for nothing is answered with nothing.
@@ -75,14 +84,17 @@ mod tests {
     #[test]
     fn messages_are_taken_as_they_are_written() {
         let messages = |messages: &[&str]| Ok(Some(messages.iter().map(|&message| message.to_owned()).collect()));
-        assert_eq!(read(r#" [ {"a": 1, "a": 2},7 , "x"]"#), messages(&[r#"{"a": 1, "a": 2}"#, "7", "\"x\""]));
+        let ping = r#"{"jsonrpc":"2.0",  "id":1,"method":"ping"}"#;
+        let batch: &'static str = format!(r#" [ {{"a": 1, "a": 2}},7 , "x",{ping}]"#).leak();
+        assert_eq!(read(batch), messages(&[r#"{"a": 1, "a": 2}"#, "7", "\"x\"", ping]));
+        assert_eq!(read(r#"["2.0", "tools/call", 1, {}]"#), Err(()), "members by position");
         assert_eq!(read("{}"), Ok(None));
         assert_eq!(read("[1,"), Ok(None), "no JSON at all");
         assert_eq!(read("[]"), Err(()));
         let newer = HeaderValue::from_static("2025-06-18");
         assert!(Batch::read(Some(&newer), &Bytes::from_static(b"[{}]")).unwrap().is_none());
         for (count, fits) in [(MOST, true), (MOST + 1, false)] {
-            let body = Bytes::from(format!("[{}]", vec!["{}"; count].join(",")));
+            let body = Bytes::from(format!("[{}]", vec![ping; count].join(",")));
             assert_eq!(Batch::read(None, &body).is_ok(), fits, "{count}");
         }
     }
@@ -98,6 +110,9 @@ mod tests {
             }
         };
         let told = r#"{"jsonrpc":"2.0","method":"m"}"#;
+        // As a message is, for these tests.
+        let whole =
+            |body: &str| body.replace("TOLD", told).replace("{\"id\"", "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"id\"");
         for (body, expected) in [
             (
                 r#"[{"id":1},TOLD,7,{"id":2}]"#,
@@ -106,10 +121,10 @@ mod tests {
             (r#"[TOLD,{"id":1}]"#, r#"[{"to":{"id":1},"first":false}]"#),
             ("[TOLD,TOLD]", ""),
         ] {
-            let batch = Batch::read(None, &body.replace("TOLD", told).into()).unwrap().unwrap();
+            let batch = Batch::read(None, &whole(body).into()).unwrap().unwrap();
             let response = batch.answer(answer).await;
             assert_eq!(response.status(), if expected.is_empty() { StatusCode::ACCEPTED } else { StatusCode::OK });
-            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), expected, "{body}");
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), whole(expected), "{body}");
         }
     }
 }

@@ -124,6 +124,9 @@ fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
             RpcError::new(StatusCode::BAD_REQUEST, None, -32700, format!("the body is no valid JSON: {why}"))
         }
         Ok(Value::Array(_)) => batch(),
+        Ok(value) if !value.is_object() => {
+            RpcError::invalid_request(None, "the body is no JSON-RPC 2.0 message: that is an object")
+        }
         Ok(value) => {
             RpcError::invalid_request(value.get("id").cloned(), format!("the body is no JSON-RPC 2.0 message: {why}"))
         }

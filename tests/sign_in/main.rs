@@ -29,6 +29,7 @@ mod flows;
 mod github;
 mod life;
 mod matrix;
+mod page;
 mod pages;
 mod person;
 mod providers;
