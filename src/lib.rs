@@ -14,7 +14,9 @@ pub mod config;
 pub mod dev;
 #[cfg(test)]
 mod fuzz;
+mod heartbeat;
 pub mod identity;
+mod json;
 pub mod mcp;
 pub mod mirror;
 pub mod names;

@@ -410,3 +410,124 @@ fn several_endpoints_need_a_choice() {
     assert!(said.contains("The endpoint \"others\"") && said.contains("No OAuthClient names this endpoint"), "{said}");
     stop(decided);
 }
+
+/// Calls a tool as the quickstart's client.
+fn call_by(dev: &Dev, state: &Path, tool: &str, arguments: &Value) -> Value {
+    let (_, token) = token(&state.join("secrets/ci-agent-oauth"));
+    let message = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": tool, "arguments": arguments}});
+    let request = state.join("request.json");
+    fs::write(&request, message.to_string()).unwrap();
+    let answer = answers(&format!(
+        "curl -sS -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d @{} {}; echo",
+        path(&request),
+        dev.url()
+    ));
+    assert_eq!(answer[0]["result"]["isError"], false, "{answer:?}");
+    answer[0]["result"]["structuredContent"].clone()
+}
+
+/// The processes `sleep NUMBER`, however they came to be.
+fn sleeping(number: &str) -> Vec<u32> {
+    let line = format!("sleep\0{number}\0").into_bytes();
+    let processes =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    processes.filter(|id: &u32| fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|found| found == line)).collect()
+}
+
+/// Has an agent start processes in every way that outlives a command, each of which sleeps for `number` seconds.
+fn start_sleepers(dev: &Dev, state: &Path, number: &str, more: &str, count: usize) {
+    let run = |more: &Value| {
+        let mut arguments = serde_json::json!({"workspace": "web"});
+        arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        call_by(dev, state, "run_command", &arguments)
+    };
+    run(&serde_json::json!({"command": format!("sleep {number}"), "background": true}));
+    let line = format!(
+        "setsid sleep {number} </dev/null >/dev/null 2>&1 & (setsid nohup sleep {number} </dev/null >/dev/null 2>&1 &)\n\
+         sleep {number} </dev/null >/dev/null 2>&1 &\n{more}"
+    );
+    run(&serde_json::json!({"command": line}));
+    let all = eventually(|| Some(sleeping(number)).filter(|found| found.len() == count));
+    all.unwrap_or_else(|| panic!("{:?} sleep", sleeping(number)));
+}
+
+#[test]
+fn no_process_of_an_agent_is_left_behind() {
+    let state = tempfile::tempdir().unwrap();
+    let root = state.path().canonicalize().unwrap();
+    // No other test's.
+    let number = format!("3{:07}", std::process::id());
+    let gone = || eventually(|| sleeping(&number).is_empty().then_some(()));
+
+    let first = Dev::serve(&quickstart(), &root);
+    call_by(&first, &root, "create_workspace", &serde_json::json!({"template": "blank", "name": "web"}));
+    // One without the mark too: it is found as a descendant.
+    let unmarked = format!("env -i setsid sleep {number} </dev/null >/dev/null 2>&1 &");
+    start_sleepers(&first, &root, &number, &unmarked, 5);
+    let mut first = first;
+    kill(Pid::from_raw(first.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    assert!(first.wait_for("ending what agents have running").contains("sleep"));
+    assert!(ended(&mut first).success());
+    assert_eq!(sleeping(&number), [0_u32; 0], "as soon as it has ended");
+
+    let mut second = Dev::serve(&quickstart(), &root);
+    start_sleepers(&second, &root, &number, "", 4);
+    second.child.kill().unwrap();
+    second.child.wait().unwrap();
+    assert!(!sleeping(&number).is_empty(), "nobody could end them");
+    let third = Dev::serve(&quickstart(), &root);
+    assert!(third.wait_for(SERVED).contains("ended what an earlier run had left: "));
+    gone().expect("the next start ends what was left");
+
+    // Stopping a workspace is as thorough.
+    start_sleepers(&third, &root, &number, "", 4);
+    call_by(&third, &root, "stop_workspace", &serde_json::json!({"workspace": "web"}));
+    assert_eq!(sleeping(&number), [0_u32; 0]);
+    stop(third);
+}
+
+#[test]
+fn it_ends_when_nobody_reads_what_it_says() {
+    let state = tempfile::tempdir().unwrap();
+    let said = shell(&format!(
+        "{} dev {} --listen 127.0.0.1:0 --state-dir {} 2>{}/errors | head -n 2; cat {}/errors",
+        env!("CARGO_BIN_EXE_portcullis"),
+        path(&quickstart()),
+        path(state.path()),
+        path(state.path()),
+        path(state.path())
+    ));
+    let said = String::from_utf8(said.stdout).unwrap();
+    let (first, errors) = said.split_once("on this machine.\n").unwrap();
+    assert_eq!(first, "\nThe endpoint \"agents\" is served ");
+    assert!(errors.lines().all(|line| line.contains(" INFO ")), "quietly: {errors}");
+}
+
+#[test]
+fn a_state_directory_that_is_moved_ends_it_with_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let mut dev = Dev::serve(&quickstart(), &state);
+    fs::rename(&state, folder.path().join("elsewhere")).unwrap();
+    assert!(!ended(&mut dev).success());
+    dev.wait_for("was moved or deleted, so nothing can be kept any more; move it back, or start again");
+}
+
+#[test]
+fn it_shows_its_pages_in_a_browser() {
+    let folder = tempfile::tempdir().unwrap();
+    let (opener, opened) = (folder.path().join("xdg-open"), folder.path().join("opened"));
+    fs::write(&opener, format!("#!/bin/sh\necho \"$1\" > {0}.new && mv {0}.new {0}\n", path(&opened))).unwrap();
+    fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["dev", path(&quickstart()), "--listen", "127.0.0.1:0", "--open", "--state-dir"])
+        .arg(folder.path().join("state"))
+        .env("PATH", format!("{}:{}", path(folder.path()), std::env::var("PATH").unwrap()))
+        .spawn()
+        .unwrap();
+    let url = eventually(|| fs::read_to_string(&opened).ok()).expect("a page is opened");
+    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/agents\n"), "{url}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

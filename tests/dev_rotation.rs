@@ -78,6 +78,8 @@ fn options(state: &Path) -> Options {
         state: state.to_owned(),
         path: env::var_os("PATH").unwrap(),
         user: "tester".into(),
+        alone: false,
+        open: false,
     }
 }
 

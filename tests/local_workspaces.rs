@@ -277,8 +277,8 @@ async fn the_environment_is_clean() {
     let mut lines: Vec<&str> = result.stdout.lines().collect();
     let rest = lines.split_off(lines.iter().position(|line| *line == "from stdin").unwrap());
     assert_eq!(rest, ["from stdin", "ready"]);
-    // What a shell sets by itself, and the mark by which the agent knows the command's processes.
-    let own = ["PWD=", "OLDPWD=", "SHLVL=", "_=", "PORTCULLIS_COMMAND="];
+    // What a shell sets by itself, and the marks by which the processes of the command and the workspace are known.
+    let own = ["PWD=", "OLDPWD=", "SHLVL=", "_=", "PORTCULLIS_COMMAND=", "PORTCULLIS_WORKSPACE="];
     lines.retain(|line| !own.iter().any(|own| line.starts_with(own)));
     lines.sort_unstable();
     let (home_line, tmp_line) =

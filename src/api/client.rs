@@ -197,7 +197,7 @@ pub struct GeneratedSecret {
 
 /// A schedule for replacing a client's secret.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("duration(self.overlap) < duration(self.interval)")
+#[x_kube(validation = Span::rule_of_two("overlap", "<", "interval", "1h")
     .field_path(".overlap")
         .message("must be shorter than interval, so that at most two secrets are valid at a time"))]
 #[serde(rename_all = "camelCase")]

@@ -101,8 +101,9 @@ fn tidy(schema: &mut JSONSchemaProps) {
     }
 }
 
-/// Limits are floating-point numbers in the definition's type: `100.0` becomes `100`.
-fn whole_numbers(value: &mut Value) {
+/// Numbers without a fraction become integers, as `kubectl` and API servers take them: `100.0`, `1e3`. In definitions,
+/// limits are of a floating-point type.
+pub(super) fn whole_numbers(value: &mut Value) {
     match value {
         Value::Number(number) => {
             let whole = number.as_f64().map(|float| format!("{float:.0}").parse::<i64>());

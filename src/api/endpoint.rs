@@ -151,7 +151,7 @@ pub struct McpEndpointSpec {
 
 /// Lifetimes of tokens and of the keys that sign them.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("duration(self.refreshIdle) <= duration(self.refreshLifetime)")
+#[x_kube(validation = Span::rule_of_two("refreshIdle", "<=", "refreshLifetime", "1h")
     .field_path(".refreshIdle")
     .message("must not be longer than refreshLifetime"))]
 #[serde(rename_all = "camelCase")]

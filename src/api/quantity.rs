@@ -22,6 +22,18 @@ impl Span {
         .message(&*format!("must be a duration from {min} to {max}, in whole hours, minutes or seconds, such as 90s, 15m or 1h30m"))
     }
 
+    /// The rule of admission that the span `shorter` of an object is at most, or less than, its span `longer`. It says
+    /// nothing of spans that break their own rule, which says so by itself.
+    pub(super) fn rule_of_two(shorter: &str, comparison: &str, longer: &str, least: &str) -> Rule {
+        let valid = |field: &str| format!("self.{field} != '' && self.{field}.matches('{}')", Self::PATTERN);
+        Rule::new(format!(
+            "!({} && {}) || duration(self.{longer}) < duration('{least}') || duration(self.{shorter}) {comparison} \
+             duration(self.{longer})",
+            valid(shorter),
+            valid(longer)
+        ))
+    }
+
     /// A span of whole seconds.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {

@@ -7,7 +7,8 @@
 use super::{quantity::Span, rules};
 use k8s_openapi::api::{core::v1::Toleration, networking::v1::NetworkPolicyEgressRule};
 use kube::{CustomResource, KubeSchema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What workspaces are made from.
@@ -251,20 +252,39 @@ pub struct SecretKey {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     /// What is set aside.
-    #[serde(default)]
-    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 64}))]
-    #[x_kube(validation = amounts())]
+    #[serde(default, deserialize_with = "amounts")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = amount()))]
     pub requests: BTreeMap<String, String>,
     /// What may be used.
-    #[serde(default)]
-    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 64}))]
-    #[x_kube(validation = amounts())]
+    #[serde(default, deserialize_with = "amounts")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = amount()))]
     pub limits: BTreeMap<String, String>,
 }
 
-fn amounts() -> kube::core::Rule {
-    kube::core::Rule::new("self.all(name, self[name].matches('^([0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?|[$][(]parameters[.][A-Za-z0-9_]+[)])$'))")
-        .message("each must be an amount in quotes, such as \"500m\" or \"1Gi\", or a parameter such as $(parameters.memory)")
+/// A number, or a text such as `500m`, `1Gi` and `$(parameters.memory)`. By schema and not by a rule: the API server takes
+/// the texts of `int-or-string` to be as long as a request, too long for a rule.
+fn amount() -> Value {
+    json!({
+        "x-kubernetes-int-or-string": true,
+        "minimum": 0,
+        "maxLength": 64,
+        "pattern": "^([0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?|[$][(]parameters[.][A-Za-z0-9_]+[)])$",
+    })
+}
+
+fn amounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Amount {
+        Number(u64),
+        Text(String),
+    }
+    let amounts = BTreeMap::<String, Amount>::deserialize(deserializer)?;
+    let text = |amount| match amount {
+        Amount::Number(number) => number.to_string(),
+        Amount::Text(text) => text,
+    };
+    Ok(amounts.into_iter().map(|(name, amount)| (name, text(amount))).collect())
 }
 
 /// The volume under the home folder.

@@ -75,6 +75,7 @@ where
     let old = old.map(serde_json::to_value).transpose().map_err(whole)?;
 
     structural::drop_nulls(&mut manifest);
+    crds::whole_numbers(&mut manifest);
     let manifest = apply_defaults(&schema_json, &manifest);
     let mut found = head::<K>(&manifest);
     found.extend(structural::violations(&schema, &headless(&manifest)));

@@ -35,6 +35,9 @@ pub struct DevArgs {
     /// Allow --listen at an address that other machines reach, although there is no TLS.
     #[arg(long)]
     insecure_listen_beyond_loopback: bool,
+    /// Show its pages in your browser once it serves.
+    #[arg(long)]
+    open: bool,
 }
 
 /// Why the command ended.
@@ -61,6 +64,8 @@ pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
         state: args.state_dir,
         path: env::var_os("PATH").unwrap_or_default(),
         user: env::var_os("USER").unwrap_or_default(),
+        alone: true,
+        open: args.open,
     };
     let serve = |stop| Box::pin(dev::run(options, Arc::new(SystemClock), ambient::rng(), stop));
     match until_signal(serve).await.map_err(DevCommandError::Signals)? {

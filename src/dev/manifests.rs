@@ -8,11 +8,15 @@ use crate::api::{
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::core::Resource;
 use serde_json::Value;
+use serde_saphyr::UserMessageFormatter;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fmt, fs, io,
     path::{Path, PathBuf},
 };
+
+/// The kinds of this product that manifests have.
+const KINDS: [&str; 4] = ["McpEndpoint", "OAuthClient", "OAuthUser", "WorkspaceTemplate"];
 
 /// Where manifests come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,12 +119,22 @@ impl Reader {
 
     /// `named`: somebody asked for this very text, so that every document in it should be a manifest.
     fn text(&mut self, name: &str, text: &str, named: bool) {
+        let place = |index: usize| format!("{name}, document {}", index + 1);
+        if let Some(values) = json_stream(text) {
+            for (index, value) in values.into_iter().enumerate() {
+                self.document(&place(index), value, named);
+            }
+            return;
+        }
         let mut bytes = text.as_bytes();
         for (index, document) in serde_saphyr::read::<_, Value>(&mut bytes).enumerate() {
-            let place = format!("{name}, document {}", index + 1);
             match document {
-                Ok(value) => self.document(&place, value, named),
-                Err(error) => self.errors.push(format!("{place}: {error}")),
+                Ok(value) => self.document(&place(index), value, named),
+                Err(error) => {
+                    // Its usual wording is for those who write programs with the library.
+                    let error = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+                    self.errors.push(format!("{}: {error}", place(index)));
+                }
             }
         }
     }
@@ -138,10 +152,17 @@ impl Reader {
         }
         let ours = version == format!("{GROUP}/{VERSION}");
         match kind.as_str() {
-            "List" if version == "v1" => {
+            _ if is_list(&version, &kind) => {
                 if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
-                    for item in items {
-                        self.document(place, item, named);
+                    for (index, mut item) in items.into_iter().enumerate() {
+                        let of_list = kind.trim_end_matches("List");
+                        if let Value::Object(item) = &mut item
+                            && !of_list.is_empty()
+                        {
+                            item.entry("apiVersion").or_insert_with(|| version.clone().into());
+                            item.entry("kind").or_insert_with(|| of_list.into());
+                        }
+                        self.document(&format!("{place}, item {}", index + 1), item, named);
                     }
                 }
             }
@@ -170,8 +191,20 @@ impl Reader {
                     self.found.secrets.push(secret);
                 }
             }
-            "McpEndpoint" | "OAuthClient" | "OAuthUser" | "WorkspaceTemplate" => {
+            kind if KINDS.contains(&kind) => {
                 self.errors.push(format!("{place}: apiVersion: {version:?} has no {kind}; write {GROUP}/{VERSION}"));
+            }
+            // They are made in a cluster.
+            "OAuthGrant" | "Workspace" if ours => {
+                self.found
+                    .notes
+                    .push(format!("{place} is of kind {kind}, and is skipped: here they are made by the server"));
+            }
+            _ if ours || KINDS.iter().any(|known| known.eq_ignore_ascii_case(&kind)) => {
+                let near = KINDS.iter().find(|known| known.eq_ignore_ascii_case(&kind));
+                let remedy =
+                    near.map_or_else(|| format!("the kinds are {}", KINDS.join(", ")), |near| format!("write {near}"));
+                self.errors.push(format!("{place}: kind: there is no {kind} in {GROUP}/{VERSION}; {remedy}"));
             }
             _ => self.found.notes.push(format!("{place} is a {kind}, and is skipped: there is no cluster here")),
         }
@@ -206,6 +239,24 @@ impl Reader {
                 None
             }
         }
+    }
+}
+
+/// Several objects one after the other, as `kubectl` takes them too. `None`: it is something else, or one only.
+fn json_stream(text: &str) -> Option<Vec<Value>> {
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    let values = serde_json::Deserializer::from_str(text).into_iter().collect::<Result<Vec<Value>, _>>().ok()?;
+    (values.len() > 1).then_some(values)
+}
+
+/// Whether a kind is a list of other objects: any, or of a kind that is read here.
+fn is_list(version: &str, kind: &str) -> bool {
+    match kind.strip_suffix("List") {
+        Some("" | "Secret") => version == "v1",
+        Some(of) => version == format!("{GROUP}/{VERSION}") && KINDS.contains(&of),
+        None => false,
     }
 }
 
@@ -282,6 +333,65 @@ mod tests {
         ] {
             let error = read(&text).unwrap_err().to_string();
             assert!(error.contains(said), "{error:?} should say {said:?}");
+        }
+    }
+
+    #[test]
+    fn manifests_are_taken_as_kubectl_takes_them() {
+        let endpoint = |name: &str| {
+            serde_json::json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpEndpoint",
+                "metadata": {"name": name}, "spec": {"url": "https://h.example/mcp"}})
+        };
+        let list = "apiVersion: portcullis.dev/v1alpha1\nkind: McpEndpointList\nitems:\n- metadata: {name: a}\n  spec: \
+                    {url: 'https://h.example/mcp'}\n";
+        assert_eq!(read(list).unwrap().endpoints.len(), 1, "an item without a kind is of the list's");
+        let stream = format!("{}\n{}", endpoint("a"), endpoint("b"));
+        assert_eq!(read(&stream).unwrap().endpoints.len(), 2);
+        let floats = ENDPOINT.replace("spec: {", "spec: {limits: {requestsPerSecond: 1e3, burst: 20.0}, ");
+        let limits = read(&floats).unwrap().endpoints.remove(0).spec.limits;
+        assert_eq!((limits.requests_per_second, limits.burst), (1000, 20));
+        let amounts = "apiVersion: portcullis.dev/v1alpha1\nkind: WorkspaceTemplate\nmetadata: {name: t}\nspec: {pod: {image: \
+                       'a:1', resources: {limits: {cpu: 2, memory: 1Gi}, requests: {cpu: '$(parameters.cpu)'}}}, \
+                       parameters: [{name: cpu}]}\n";
+        let resources = read(amounts).unwrap().templates.remove(0).spec.pod.resources;
+        assert_eq!((&*resources.limits["cpu"], &*resources.limits["memory"]), ("2", "1Gi"));
+        for wrong in ["cpu: 0.5", "cpu: -1", "cpu: two", "cpu: ''"] {
+            let error = read(&amounts.replace("cpu: 2", wrong)).unwrap_err().to_string();
+            assert!(error.contains("spec.pod.resources.limits.cpu: must "), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_mistake_is_one_message_without_words_of_libraries() {
+        let client = |rotation: &str| {
+            format!(
+                "apiVersion: portcullis.dev/v1alpha1\nkind: OAuthClient\nmetadata: {{name: c}}\nspec: {{endpointRef: {{name: a}}, \
+                 preset: custom, type: Confidential, grants: [client_credentials], scopes: [files:read], secret: {{rotation: {rotation}}}}}\n"
+            )
+        };
+        assert_eq!(read(&client("{interval: 90h}")).map(|found| found.clients.len()), Ok(1));
+        let tokens = |tokens: &str| ENDPOINT.replace("spec: {", &format!("spec: {{tokens: {tokens}, "));
+        for (text, said) in [
+            (client("{interval: 90d}"), "document 1: spec.secret.rotation.interval: must be a duration from 1h"),
+            (client("{interval: 20m}"), "document 1: spec.secret.rotation.interval: must be a duration from 1h"),
+            (client("{interval: 2h, overlap: 90d}"), "document 1: spec.secret.rotation.overlap: must be a duration"),
+            (
+                client("{interval: 2h, overlap: 3h}"),
+                "document 1: spec.secret.rotation.overlap: must be shorter than interval",
+            ),
+            (tokens("{refreshLifetime: 90d}"), "refreshLifetime: must be a duration from 1h"),
+            (format!("{ENDPOINT}kind: McpEndpoint\n"), "document 1: duplicate mapping key `kind` is not allowed"),
+            (
+                ENDPOINT.replace("McpEndpoint", "MCPEndpoint"),
+                "document 1: kind: there is no MCPEndpoint in portcullis.dev/v1alpha1; write McpEndpoint",
+            ),
+            (
+                ENDPOINT.replace("McpEndpoint", "Endpoint"),
+                "there is no Endpoint in portcullis.dev/v1alpha1; the kinds are McpEndpoint, ",
+            ),
+        ] {
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.contains(said) && error.lines().count() == 1, "{error:?} should say {said:?} alone");
         }
     }
 

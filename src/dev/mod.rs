@@ -2,6 +2,8 @@
 //! become files in a state directory, and the server runs in this process, with workspaces that are local folders.
 
 mod banner;
+mod browser;
+mod guard;
 mod manifests;
 mod station;
 mod store;
@@ -23,12 +25,14 @@ use crate::{
         local::{LocalOptions, LocalWorkspaces},
     },
 };
+use guard::Guard;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use manifests::Manifests;
 use rand::{SeedableRng as _, rngs::StdRng};
 use station::{Outcome, Station, StationError};
 use std::{
+    convert::Infallible,
     ffi::OsString,
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
@@ -62,6 +66,11 @@ pub struct Options {
     pub path: OsString,
     /// The `USER` of commands in workspaces, and the name of the local user.
     pub user: OsString,
+    /// Whether this process is there for nothing else: all that it leaves running is ended, and it ends when nobody
+    /// reads what it says.
+    pub alone: bool,
+    /// Whether to show the endpoint's pages in a browser.
+    pub open: bool,
 }
 
 /// Why the endpoint is not, or no longer, served.
@@ -89,6 +98,14 @@ pub enum DevError {
     /// The manifests cannot be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// The state directory went elsewhere.
+    #[error(
+        "the state directory {} was moved or deleted, so nothing can be kept any more; move it back, or start again with --state-dir", .0.display()
+    )]
+    Moved(PathBuf),
+    /// The system does not let this process adopt others.
+    #[error("the processes of agents cannot be watched")]
+    Adopting(#[source] io::Error),
     /// The workspaces cannot be read.
     #[error("the workspaces in the state directory cannot be used")]
     Workspaces(#[from] workspaces::Error),
@@ -120,7 +137,14 @@ pub async fn run(
     let local = LocalOptions { state_dir: store.root().to_owned(), path: options.path, user: options.user };
     let workspaces = LocalWorkspaces::open(local, Arc::clone(&clock), StdRng::from_rng(&mut rng)).await?;
     let workspaces = Arc::new(workspaces);
+    if options.alone {
+        let ended = workspaces.take_charge().await.map_err(DevError::Adopting)?;
+        if !ended.is_empty() {
+            say(&format!("ended what an earlier run had left: {}\n", ended.join(", ")));
+        }
+    }
 
+    let guard = Guard::of(&store, options.alone)?;
     let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, user, rng };
     let now = clock.now();
     let desk = spawn_blocking({
@@ -150,6 +174,9 @@ pub async fn run(
         lame_duck: std::time::Duration::ZERO,
         memory_limit: MEMORY,
     };
+    if options.open {
+        browser::show(&desk.outcome.plan.config.url.issuer_url("/agents"));
+    }
     let serve = async {
         let ended = server::run(server, Listeners { public: listener, private: None }, stop.clone()).await;
         stop.cancel();
@@ -160,11 +187,38 @@ pub async fn run(
         stop.cancel();
         ended
     };
-    let (serving, keeping) = tokio::join!(serve, keep);
+    let watch = async {
+        let ended = guard.watch(&stop).await;
+        stop.cancel();
+        ended
+    };
+    // At once: calls wait for what runs in workspaces, and the server for calls.
+    let end = async {
+        stop.cancelled().await;
+        let programs = workspaces.programs().await;
+        if !programs.is_empty() {
+            say(&format!("ending what agents have running: {}\n", programs.join(", ")));
+        }
+        workspaces.shutdown().await;
+    };
+    let all = async { tokio::join!(serve, keep, watch, end) };
+    let (serving, keeping, watching, ()) = tokio::select! {
+        all = all => all,
+        never = reap(&workspaces, options.alone) => match never {},
+    };
+    // What a call has started since.
     workspaces.shutdown().await;
     state.close().await;
+    watching?;
     serving?;
     keeping
+}
+
+async fn reap(workspaces: &LocalWorkspaces, alone: bool) -> Infallible {
+    if alone {
+        workspaces.reap().await;
+    }
+    std::future::pending().await
 }
 
 /// The listener, and the origin that clients reach it by.

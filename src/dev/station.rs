@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::{
         McpEndpoint, OAuthClient, OAuthUser, WorkspaceTemplate,
-        endpoint::{CorsEnforcement, Network, ServerDeployment},
+        endpoint::{CorsEnforcement, Limits, Network, ServerDeployment},
         exposure::{Exposure, NoExposure},
     },
     config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PublicUrl, PublicUrlError},
@@ -19,6 +19,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{ResourceExt as _, core::dynamic::ParseDynamicObjectError};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What clients may ask for where the manifest leaves the limits as they are.
+const REQUESTS_PER_SECOND: u32 = 100;
+const BURST: u32 = 200;
 
 /// Why an endpoint could not be planned, or its files not be written.
 #[derive(Debug, thiserror::Error)]
@@ -230,6 +234,11 @@ fn served_here(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, Publ
     here.spec.tls = None;
     // One server, which has the endpoint's rates to itself.
     here.spec.deployment = ServerDeployment { replicas: Some(1), ..ServerDeployment::default() };
+    // One person's agents ask as fast as they can, and nobody else waits.
+    let (limits, usual) = (&mut here.spec.limits, Limits::default());
+    if limits.requests_per_second == usual.requests_per_second && limits.burst == usual.burst {
+        (limits.requests_per_second, limits.burst) = (REQUESTS_PER_SECOND, BURST);
+    }
     here.spec.cors.enforced_by = CorsEnforcement::Server;
     // Rules by address speak of the networks in front of a cluster; everything here comes from loopback.
     here.spec.network = Network { network_policy: here.spec.network.network_policy, ..Network::default() };
@@ -280,6 +289,11 @@ mod tests {
         assert_eq!(here.spec.url, "http://127.0.0.1:8080/team/mcp");
         assert_eq!(here.spec.exposure, Exposure { none: Some(NoExposure {}), ..Exposure::default() });
         assert!(here.spec.network.allowed_cidrs.is_empty());
+        assert_eq!((here.spec.limits.requests_per_second, here.spec.limits.burst), (100, 200));
+        let mut slow = endpoint("dev", "a");
+        slow.spec.limits.burst = 5;
+        let slow = served_here(&slow, "http://127.0.0.1:8080").unwrap().spec.limits;
+        assert_eq!((slow.requests_per_second, slow.burst), (10, 5), "what the manifest says counts");
         assert_eq!(here.spec.deployment.replicas, Some(1), "and nobody beside it");
     }
 }

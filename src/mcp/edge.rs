@@ -1,14 +1,17 @@
 //! The HTTP edge in front of rmcp (MCP streamable HTTP, revisions 2025-03-26 to 2026-07-28).
 //!
-//! What it does better than rmcp alone: malformed JSON and batches get a JSON-RPC error, `Accept: application/json`
+//! What it does better than rmcp alone: malformed JSON gets a JSON-RPC error, batches are answered where the revision has
+//! them, calls that take long show signs of life and outlast their connection where the revision says so, `Accept: application/json`
 //! alone is enough, and a call of a tool that the token's scopes do not reach is answered with 403
 //! `insufficient_scope` (RFC 6750 §3.1), so that a client can step up. Tokens, origins, CORS and limits of rate are
 //! checked by whoever is in front of it; the `Host` header by rmcp, against the endpoint's own host name.
 
 use super::{
+    batch::Batch,
     handler::Handler,
     message::{Message, RpcError},
     offer::{Offer, Target},
+    running::{CallId, Running},
     splice::{Slot, splice},
 };
 use crate::{
@@ -17,6 +20,7 @@ use crate::{
     audit::{Event, RequestContext},
     budget::{self, Account, NoMemory, ReadError},
     config::{self, PublicUrl, ServerConfig},
+    heartbeat::{self, Place, Sign, TOO_LONG},
     oauth::{
         Caller,
         challenge::{Resource, insufficient_scope},
@@ -30,30 +34,44 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE},
+    request::Parts,
 };
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use rand::Rng as _;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What rmcp insists on; the edge is content with less and answers accordingly.
 const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
+/// The first revision without `initialize`.
+const STATELESS: &str = "2026-07-28";
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
 /// In a request's extensions: whether its answer may be an event stream, with progress before the result.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AcceptsEvents(pub bool);
 
+/// In a request's extensions: counts one more message of its caller, or says why there are too many.
+#[derive(Clone)]
+pub struct Rate(pub Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+
 /// One endpoint: answers the requests to its URL, whatever their method.
+#[derive(Clone)]
 pub struct Endpoint<O: Offer = Handler> {
     offer: O,
     service: StreamableHttpService<O, NeverSessionManager>,
     body_limit: usize,
     url: PublicUrl,
+    /// How long a request may take.
+    timeout: Duration,
+    running: Arc<Running>,
     /// Stands for the results of tools in what rmcp writes. No client sees it, so none can write it either.
     mark: Arc<str>,
 }
@@ -91,7 +109,9 @@ impl<O: Offer> Endpoint<O> {
         let mut mark = [0_u8; 16];
         ambient::rng().fill_bytes(&mut mark);
         let mark = config::hex(&mark).into();
-        Self { offer, service, body_limit: body_limit(config), url: config.url.clone(), mark }
+        let timeout = config.limits.request_timeout.as_duration();
+        let running = Arc::default();
+        Self { offer, service, body_limit: body_limit(config), url: config.url.clone(), timeout, running, mark }
     }
 
     /// Answers a request, which must have an `Arc<Caller>` in its extensions.
@@ -99,18 +119,63 @@ impl<O: Offer> Endpoint<O> {
         if request.method() != Method::POST {
             return method_not_allowed();
         }
-        let Admitted { request, id, slot } = match self.admit(request).await {
+        let (parts, body) = match self.receive(request).await {
+            Ok(received) => received,
+            Err(refusal) => return refusal,
+        };
+        match Batch::read(parts.headers.get(PROTOCOL_VERSION), &body) {
+            Ok(None) => self.answer_message(parts, body).await,
+            Ok(Some(batch)) => {
+                let endpoint = self.clone();
+                let each = move |message, first| endpoint.clone().answer_one_of_many(parts.clone(), message, first);
+                batch.answer(each).await
+            }
+            Err(error) => error.into_response(),
+        }
+    }
+
+    /// Answers a message of a batch. The first was counted with the request.
+    async fn answer_one_of_many(self, mut parts: Parts, message: Bytes, first: bool) -> Response {
+        if let Some(Rate(count)) = parts.extensions.get::<Rate>().filter(|_| !first)
+            && let Err(why) = count()
+        {
+            let id = Message::read(&message).ok().and_then(|message| message.id);
+            return RpcError::new(StatusCode::TOO_MANY_REQUESTS, id, -32000, why).into_response();
+        }
+        // Each answer is one JSON value.
+        parts.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        self.answer_message(parts, message).await
+    }
+
+    async fn answer_message(&self, parts: Parts, body: Bytes) -> Response {
+        let Admitted { request, id, call } = match self.admit(parts, body) {
             Ok(admitted) => admitted,
             Err(refusal) => return refusal,
         };
-        let response = self.service.handle(request).await;
-        if let Some(slot) = slot.filter(|_| response.status().is_success()) {
-            return splice(response, &slot).await;
+        let Some(Called { slot, sign, place, outlasts }) = call else {
+            return in_json(self.service.handle(request).await, id).await;
+        };
+        let work = {
+            let (service, slot, id) = (self.service.clone(), Arc::clone(&slot), id.clone());
+            async move {
+                let response = service.handle(request).await;
+                if response.status().is_success() { splice(response, &slot).await } else { in_json(response, id).await }
+            }
+        };
+        let until = place.until;
+        let late = |id| move || RpcError::new(StatusCode::GATEWAY_TIMEOUT, id, -32603, TOO_LONG).into_response();
+        match outlasts {
+            None => heartbeat::answer(work, &slot.begun, sign, until, late(id)).await,
+            Some(call) => {
+                let run = self.running.run(call, place, work);
+                let ended = id.clone();
+                let work = async move {
+                    let cancelled = || RpcError::new(StatusCode::OK, ended, -32603, "the call was cancelled");
+                    run.await.unwrap_or_else(|| cancelled().into_response())
+                };
+                heartbeat::answer(work, &slot.begun, sign, until, late(id)).await
+            }
         }
-        if response.status().is_client_error() && !is_json(response.headers()) {
-            return in_json(response, id).await;
-        }
-        response.map(Body::new)
     }
 }
 
@@ -139,9 +204,13 @@ fn method_not_allowed() -> Response {
     response
 }
 
-/// Makes a JSON-RPC error of a refusal that rmcp words in plain text.
-async fn in_json(refusal: http::Response<BoxBody<Bytes, Infallible>>, id: Option<serde_json::Value>) -> Response {
-    let (parts, body) = refusal.into_parts();
+/// Makes a JSON-RPC error of a refusal or failure that rmcp words in plain text.
+async fn in_json(response: http::Response<BoxBody<Bytes, Infallible>>, id: Option<serde_json::Value>) -> Response {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) || is_json(response.headers()) {
+        return response.map(Body::new);
+    }
+    let (parts, body) = response.into_parts();
     if parts.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         // The edge has checked the type: this is what rmcp says of JSON that it cannot make a message of.
         return RpcError::invalid_request(id, "the body is no MCP message").into_response();
@@ -158,18 +227,25 @@ struct Admitted {
     request: http::Request<Full<Bytes>>,
     /// The id of its message.
     id: Option<serde_json::Value>,
-    /// Where the result of a tool will be.
-    slot: Option<Arc<Slot>>,
+    /// What is to be known where it calls a tool.
+    call: Option<Called>,
+}
+
+/// A call of a tool.
+struct Called {
+    /// Where its result will be.
+    slot: Arc<Slot>,
+    /// What its client takes for a sign of life.
+    sign: Sign,
+    place: Place,
+    /// Its name, where it outlasts its connection.
+    outlasts: Option<CallId>,
 }
 
 impl<O: Offer> Endpoint<O> {
-    /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
-    async fn admit(&self, request: Request) -> Result<Admitted, Response> {
-        let (mut parts, body) = request.into_parts();
-        let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
-            tracing::error!("a request reached the MCP endpoint without a verified caller");
-            return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
-        };
+    /// Reads a request whose answer its client can read.
+    async fn receive(&self, request: Request) -> Result<(Parts, Bytes), Response> {
+        let (parts, body) = request.into_parts();
         // Before anything is refused: what is left unread would cost the client its connection.
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
         let body = budget::read(body, self.body_limit, &account).await.map_err(|error| unread(&error))?;
@@ -182,8 +258,7 @@ impl<O: Offer> Endpoint<O> {
             )
             .into_response());
         }
-        let accepted = Accepted::of(&parts.headers);
-        if !accepted.json {
+        if !Accepted::of(&parts.headers).json {
             return Err(RpcError::new(
                 StatusCode::NOT_ACCEPTABLE,
                 None,
@@ -192,7 +267,17 @@ impl<O: Offer> Endpoint<O> {
             )
             .into_response());
         }
+        Ok((parts, body))
+    }
+
+    /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
+    fn admit(&self, mut parts: Parts, body: Bytes) -> Result<Admitted, Response> {
+        let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
+            tracing::error!("a request reached the MCP endpoint without a verified caller");
+            return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        };
         let message = Message::read(&body).map_err(RpcError::into_response)?;
+        let accepted = Accepted::of(&parts.headers);
         if message.calls_tool() && message.target().is_none() {
             let text = "params.name must be the name of a tool; tools/list has them";
             return Err(RpcError::new(StatusCode::BAD_REQUEST, message.id, -32602, text).into_response());
@@ -213,18 +298,39 @@ impl<O: Offer> Endpoint<O> {
             return Err(step_up(target, needed, message.id.clone(), &caller, resource));
         }
 
+        if message.initializes() {
+            // The revision is negotiated: by what the body asks for, as no header can be right before.
+            parts.headers.remove(PROTOCOL_VERSION);
+        }
         parts.headers.insert(ACCEPT, ACCEPT_BOTH);
         parts.extensions.insert(AcceptsEvents(accepted.events));
         // They have done their work, and rmcp prints requests where its log is turned up.
         parts.headers.remove(AUTHORIZATION);
         parts.headers.remove(COOKIE);
-        let slot = message.calls_tool().then(|| Slot::new(&self.mark));
-        if let Some(slot) = &slot {
-            parts.extensions.insert(Arc::clone(slot));
+        // What rmcp keeps of a request may outlast it.
+        let place = parts.extensions.remove::<Place>();
+        let from = RequestContext::of(&parts.extensions);
+        if let Some(request) = message.cancels() {
+            self.running.cancel(&CallId::of(&caller, &from, request));
+        }
+        let call = message.calls_tool().then(|| Called {
+            slot: Slot::new(&self.mark),
+            sign: if accepted.events { Sign::Comment } else { Sign::Space },
+            place: place.unwrap_or_else(|| Place { until: Instant::now() + self.timeout, taken: Arc::new(()) }),
+            // Since 2026-07-28, whoever closes the stream of a call cancels it.
+            outlasts: message.id.as_ref().filter(|_| is_older(&parts.headers)).map(|id| CallId::of(&caller, &from, id)),
+        });
+        if let Some(call) = &call {
+            parts.extensions.insert(Arc::clone(&call.slot));
         }
         let id = message.id;
-        Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id, slot })
+        Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id, call })
     }
+}
+
+/// Whether a request is of a revision with `initialize`.
+fn is_older(headers: &HeaderMap) -> bool {
+    headers.get(PROTOCOL_VERSION).is_none_or(|version| version.as_bytes() < STATELESS.as_bytes())
 }
 
 fn unread(error: &ReadError) -> Response {

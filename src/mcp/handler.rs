@@ -235,8 +235,12 @@ impl ServerHandler for Handler {
         };
         let token = events.then(|| context.meta.get_progress_token()).flatten();
         let (account, slot) = memory(&context);
+        if let Some(slot) = &slot {
+            slot.begun.tell();
+        }
         let progress = token.map(|token| Notifications::to(context.peer.clone(), token));
-        let call = Call { caller, from: from(&context), progress, shows_pictures: slot.is_some(), account };
+        let call =
+            Call { caller, from: from(&context), progress, shows_pictures: slot.is_some(), account, begun: None };
         tokio::select! {
             outcome = tool.call(request.arguments.unwrap_or_default(), call) => {
                 Ok(result(outcome, slot.as_deref()).into())

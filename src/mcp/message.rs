@@ -2,6 +2,7 @@
 //! (JSON-RPC 2.0 §4, §5.1).
 
 use super::offer::Target;
+use crate::json::lone_surrogate;
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -14,6 +15,10 @@ use serde::{
 use serde_json::{Value, json};
 use std::{borrow::Cow, fmt};
 
+/// The method that begins a conversation, before 2026-07-28.
+const INITIALIZE: &str = "initialize";
+/// The notification that a request need not be answered any more.
+const CANCELLED: &str = "notifications/cancelled";
 /// The method of a tool call.
 const TOOLS_CALL: &str = "tools/call";
 
@@ -37,6 +42,8 @@ struct Params<'a> {
     name: Option<Cow<'a, str>>,
     #[serde(default, borrow, deserialize_with = "text")]
     uri: Option<Cow<'a, str>>,
+    #[serde(default, rename = "requestId")]
+    request_id: Option<Value>,
 }
 
 /// By name only (JSON-RPC 2.0 §4.2, MCP): derived readers also take members by position, and two of them may count
@@ -72,10 +79,24 @@ impl<'a> Message<'a> {
         let object = body.trim_ascii_start().starts_with(b"{");
         match serde_json::from_slice::<Self>(body) {
             Ok(_) if !object => Err(batch()),
-            Ok(message) if message.jsonrpc == "2.0" => Ok(message),
+            Ok(message) if message.jsonrpc == "2.0" => match lone_surrogate(body) {
+                Some(why) => Err(RpcError::invalid_request(message.id, format!("the body is no text: {why}"))),
+                None => Ok(message),
+            },
             Ok(message) => Err(RpcError::invalid_request(message.id, "jsonrpc must be \"2.0\"")),
             Err(error) => Err(refuse(body, &error)),
         }
+    }
+
+    /// Whether it begins a conversation.
+    pub fn initializes(&self) -> bool {
+        self.method.as_deref() == Some(INITIALIZE)
+    }
+
+    /// The id of the request that it cancels.
+    pub fn cancels(&self) -> Option<&Value> {
+        let params = self.params.as_ref().filter(|_| self.method.as_deref() == Some(CANCELLED));
+        params?.request_id.as_ref()
     }
 
     /// Whether it is a tool call.
@@ -99,9 +120,13 @@ impl<'a> Message<'a> {
 fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
     match serde_json::from_slice::<Value>(body) {
         Err(error) => {
-            RpcError::new(StatusCode::BAD_REQUEST, None, -32700, format!("the body is no valid JSON: {error}"))
+            let why = lone_surrogate(body).unwrap_or_else(|| error.to_string());
+            RpcError::new(StatusCode::BAD_REQUEST, None, -32700, format!("the body is no valid JSON: {why}"))
         }
         Ok(Value::Array(_)) => batch(),
+        Ok(value) if !value.is_object() => {
+            RpcError::invalid_request(None, "the body is no JSON-RPC 2.0 message: that is an object")
+        }
         Ok(value) => {
             RpcError::invalid_request(value.get("id").cloned(), format!("the body is no JSON-RPC 2.0 message: {why}"))
         }
@@ -109,7 +134,7 @@ fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
 }
 
 fn batch() -> RpcError {
-    RpcError::invalid_request(None, "batches are not supported; send each message in a request of its own")
+    RpcError::invalid_request(None, "this revision of MCP has no batches; send each message in a request of its own")
 }
 
 /// A JSON-RPC error and the HTTP status that goes with it.

@@ -3,6 +3,7 @@
 //! [`Endpoint`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that
 //! whoever is in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
 
+mod batch;
 mod completion;
 mod edge;
 mod handler;
@@ -12,9 +13,10 @@ mod offer;
 mod progress;
 mod prompts;
 mod resources;
+mod running;
 mod splice;
 
-pub use edge::Endpoint;
+pub use edge::{Endpoint, Rate};
 pub use handler::Handler;
 pub use offer::{Offer, Target};
 

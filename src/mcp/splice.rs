@@ -4,10 +4,13 @@
 //! the handler answers with marks instead, and leaves the result in the request's [`Slot`]; the edge puts it in where the
 //! marks are. It stays in memory once: what goes out as text is escaped piece by piece, as it is sent.
 
-use crate::tools::Answer;
+use crate::{
+    heartbeat::{Begun, is_event_stream},
+    tools::Answer,
+};
 use axum::{body::Body, response::Response};
 use bytes::{Buf as _, Bytes};
-use http::{HeaderMap, header};
+use http::header;
 use http_body_util::{BodyExt as _, combinators::BoxBody};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use rmcp::model::{CallToolResult, ContentBlock};
@@ -28,6 +31,8 @@ const FRAME: usize = 16 << 10;
 pub(super) struct Slot {
     mark: Arc<str>,
     answer: OnceLock<Answer>,
+    /// Told when the tool is known and may be called: whatever comes of it is a result.
+    pub begun: Begun,
 }
 
 /// What a mark stands for: the byte behind it.
@@ -41,7 +46,7 @@ enum Place {
 impl Slot {
     /// `mark` is a text that no client knows.
     pub fn new(mark: &Arc<str>) -> Arc<Self> {
-        Arc::new(Self { mark: Arc::clone(mark), answer: OnceLock::new() })
+        Arc::new(Self { mark: Arc::clone(mark), answer: OnceLock::new(), begun: Begun::default() })
     }
 
     /// Keeps the answer, and returns a result with marks in its place.
@@ -107,11 +112,6 @@ pub(super) async fn splice(response: http::Response<BoxBody<Bytes, Infallible>>,
         Body::new(Spliced { rmcp: None, pieces })
     };
     Response::from_parts(head, body)
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
 }
 
 fn find(text: &[u8], mark: &[u8]) -> Option<usize> {

@@ -35,11 +35,11 @@ impl Challenges {
 
     /// The challenge for a request to `resource` that was not authenticated.
     ///
-    /// Without any token there is no `error`: nothing was wrong yet (RFC 6750 §3.1).
+    /// Without any token, and with another scheme, there is no `error`: nothing was wrong yet (RFC 6750 §3.1).
     #[must_use]
     pub fn bearer(&self, why: Unauthenticated, resource: &PublicUrl) -> HeaderValue {
         let error = match why {
-            Unauthenticated::Missing | Unauthenticated::Unavailable => String::new(),
+            Unauthenticated::Missing | Unauthenticated::OtherScheme | Unauthenticated::Unavailable => String::new(),
             Unauthenticated::NotBearer
             | Unauthenticated::Rejected(_)
             | Unauthenticated::Foreign(_)

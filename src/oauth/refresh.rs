@@ -28,8 +28,9 @@ use sha2::{Digest as _, Sha256};
 use std::{fmt, time::Duration};
 use subtle::ConstantTimeEq as _;
 
-/// How long after a rotation the token before still gives the same answer: for answers that were lost on their way.
-pub const GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// How long after a rotation the token before still gives the same answer, as long as its successor was not used: for
+/// answers that were lost on their way. Clients have been seen to try again after 39 seconds.
+pub const GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 const PREFIX: &str = "prt2";
 /// Of tokens that are not bound to a client and a user.
@@ -244,6 +245,7 @@ impl RefreshTokens {
             // The grant comes from a backup, or is not up to date here: then the write will tell.
             return self.rotate(presented, grant);
         }
+        // Its successor is the newest, so nobody has used that one yet.
         let follows = || presented.generation.checked_add(1) == Some(state.generation);
         if follows() && now.duration_since(state.rotated_at) < GRACE {
             // Whichever key made it: keys may have been replaced since.

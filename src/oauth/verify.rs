@@ -69,6 +69,9 @@ pub enum Unauthenticated {
     /// It presents nothing.
     #[error("this endpoint needs an access token in the Authorization header")]
     Missing,
+    /// It presents something else than a token, by another scheme.
+    #[error("this endpoint takes access tokens only: \"Bearer\" and the token in the Authorization header")]
+    OtherScheme,
     /// Something else than one Bearer token.
     #[error("the Authorization header must be \"Bearer\" and one access token")]
     NotBearer,
@@ -92,6 +95,7 @@ impl Unauthenticated {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Missing => "missing",
+            Self::OtherScheme => "other_scheme",
             Self::NotBearer => "not_bearer",
             Self::Rejected(rejection) => rejection.reason(),
             Self::Foreign(refusal) => refusal.reason(),
@@ -210,10 +214,16 @@ fn narrowed(caller: &Arc<Caller>, client: &BTreeSet<Scope>, grant: Option<&BTree
 fn bearer(headers: &HeaderMap) -> Result<&str, Unauthenticated> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Unauthenticated::Missing)?;
-    let (scheme, token) =
-        value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Unauthenticated::NotBearer)?;
+    let text = value.to_str().map_err(|_| Unauthenticated::NotBearer)?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if values.next().is_some() {
+        return Err(Unauthenticated::NotBearer);
+    }
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(Unauthenticated::OtherScheme);
+    }
     let token = token.trim_matches(' ');
-    if values.next().is_some() || !scheme.eq_ignore_ascii_case("Bearer") || token.is_empty() || token.contains(' ') {
+    if token.is_empty() || token.contains(' ') {
         return Err(Unauthenticated::NotBearer);
     }
     Ok(token)

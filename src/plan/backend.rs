@@ -1,5 +1,6 @@
 //! How what stands in front of the servers is told that they speak TLS (`spec.tls`), and how far it then checks their
-//! certificate. Without `spec.tls` nothing is said: plain HTTP is what every controller expects.
+//! certificate. Without `spec.tls` nothing is said of it: plain HTTP is what every controller expects. Also, how long it
+//! must wait for an answer.
 
 use super::{
     ClusterFacts, OptionalKind,
@@ -9,6 +10,9 @@ use crate::{api::McpEndpointSpec, config::PublicUrl};
 use kube::core::DynamicObject;
 use serde_json::json;
 use std::collections::BTreeMap;
+
+/// What is left for the way of an answer, after a request's time.
+const MARGIN: u64 = 10;
 
 const TRAEFIK: &str = "traefik.io/ingress-controller";
 const NGINX: &str = "k8s.io/ingress-nginx";
@@ -66,6 +70,10 @@ impl Backend {
         controller: &Controller<'_>,
         cluster: &ClusterFacts,
     ) -> Self {
+        Self::for_tls(owner, url, controller, cluster).with_patience(owner, controller)
+    }
+
+    fn for_tls(owner: &Owner<'_>, url: &PublicUrl, controller: &Controller<'_>, cluster: &ClusterFacts) -> Self {
         let spec = &owner.endpoint().spec;
         let Some(tls) = &spec.tls else { return Self::default() };
         if spec.exposure.none.is_some() {
@@ -129,6 +137,18 @@ impl Backend {
         Self { note: Some(note), ..Self::default() }
     }
 
+    /// Has ingress-nginx wait for as long as a request may take, instead of 60 seconds. Traefik waits anyway.
+    fn with_patience(mut self, owner: &Owner<'_>, controller: &Controller<'_>) -> Self {
+        if controller.implementation() == Implementation::IngressNginx {
+            let seconds = patience(owner).to_string();
+            for name in ["proxy-read-timeout", "proxy-send-timeout"] {
+                let name = format!("nginx.ingress.kubernetes.io/{name}");
+                self.ingress_annotations.insert(name, seconds.clone());
+            }
+        }
+        self
+    }
+
     /// The user's own annotations count.
     pub(super) fn annotate_ingress(&self, annotations: &mut BTreeMap<String, String>) {
         for (name, value) in &self.ingress_annotations {
@@ -139,6 +159,11 @@ impl Backend {
     pub(super) fn service_annotations(&self) -> Option<BTreeMap<String, String>> {
         (!self.service_annotations.is_empty()).then(|| self.service_annotations.clone())
     }
+}
+
+/// For how many seconds whoever stands in front must wait for an answer.
+pub(super) fn patience(owner: &Owner<'_>) -> u64 {
+    owner.endpoint().spec.limits.request_timeout.as_duration().as_secs().saturating_add(MARGIN)
 }
 
 fn annotation(name: &str, value: &str) -> (String, String) {

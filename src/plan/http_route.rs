@@ -1,8 +1,10 @@
 //! The HTTPRoute of the Gateway API (`gateway.networking.k8s.io/v1`): the endpoint's paths, as its Ingress would have
-//! them. No timeouts: streams stay open for as long as somebody listens, and the servers have limits of their own.
+//! them. Its timeout is a little more than the servers' own, which ends every response: some implementations have a
+//! shorter one otherwise.
 
 use super::{
     ClusterFacts, OptionalKind,
+    backend::patience,
     cors::Cors,
     metadata::{Component, Owner},
     paths::{Path, paths},
@@ -31,9 +33,10 @@ pub(super) fn http_route(
     }
     let backends = json!([{"name": owner.name(), "port": service::port(owner)}]);
     let filters = cors.filter(owner).map(|filter| json!([{"type": "CORS", "cors": filter}]));
+    let timeout = format!("{}s", patience(owner));
     let rule = |paths: &[Path]| {
         let matches: Vec<Value> = paths.iter().map(path_match).collect();
-        let mut rule = json!({"matches": matches, "backendRefs": backends});
+        let mut rule = json!({"matches": matches, "backendRefs": backends, "timeouts": {"request": timeout}});
         if let Some(filters) = &filters {
             rule["filters"] = filters.clone();
         }

@@ -4,6 +4,7 @@ use super::{
     problem::Problem,
     rows::{Row, Source},
 };
+use crate::json::lone_surrogate;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -47,7 +48,10 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(wrong("the body must be a JSON object with the arguments by their names")),
-        Err(error) => Err(wrong(format!("the body is no valid JSON: {error}"))),
+        Err(error) => {
+            let why = lone_surrogate(body).unwrap_or_else(|| error.to_string());
+            Err(wrong(format!("the body is no valid JSON: {why}")))
+        }
     }
 }
 
@@ -114,6 +118,11 @@ mod tests {
             (execute("", r#"{"workspace": "api"}"#), "workspace: it is in the path already; leave it out elsewhere"),
             (execute("", "[]"), "the body must be a JSON object with the arguments by their names"),
             (execute("", "{"), "the body is no valid JSON: EOF while parsing an object at line 1 column 1"),
+            (
+                execute("", r#"{"command": "\ud800"}"#),
+                "the body is no valid JSON: it holds a lone surrogate, \\ud800 at byte 13, which stands for no character; \
+                 send both halves of the pair, or leave it out",
+            ),
             (execute("command=ls", ""), "this takes its arguments in a JSON object in the body, and none in the query"),
             (
                 from("stop_process", &[("workspace", "web"), ("process_id", "x")], "", ""),

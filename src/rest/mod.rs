@@ -20,6 +20,7 @@ use crate::{
     audit::{Event, RequestContext},
     budget::{self, Account},
     config::{PublicUrl, ServerConfig},
+    heartbeat::{self, Begun, Place, Sign, TOO_LONG},
     oauth::{
         Caller,
         challenge::{Resource, insufficient_scope},
@@ -35,7 +36,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use rows::{Row, Verb};
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Where the OpenAPI document is, below the endpoint's URL.
@@ -48,6 +50,8 @@ pub struct Api {
     tools: Arc<Registry>,
     url: PublicUrl,
     body_limit: usize,
+    /// How long a request may take.
+    timeout: Duration,
 }
 
 /// A row whose tool the endpoint serves.
@@ -68,7 +72,8 @@ impl Api {
     #[must_use]
     pub fn new(config: &ServerConfig, tools: Arc<Registry>) -> Self {
         let body_limit = usize::try_from(config.limits.max_body_size.bytes()).unwrap_or(usize::MAX);
-        Self { tools, url: config.url.clone(), body_limit }
+        let timeout = config.limits.request_timeout.as_duration();
+        Self { tools, url: config.url.clone(), body_limit, timeout }
     }
 
     /// Answers a request to a path below the endpoint's URL.
@@ -115,11 +120,21 @@ impl Api {
         let arguments = arguments::collect(row, captured, parts.uri.query(), &body, &tool.input_schema)?;
         drop(body);
         let call = Call { account, ..Call::of(Arc::clone(&caller), from) };
-        match entry.call(arguments, call).await {
-            Ok(answer) => Ok(succeeded(row, answer, resource)),
-            Err(ToolError::NeedsScope { what, scope }) => Err(step_up(what, scope, &caller, resource)),
-            Err(error) => Err(Problem::of(&error)),
+        if !row.waits {
+            return finished(row, entry.call(arguments, call).await, &caller, resource);
         }
+        let begun = Begun::default();
+        let outcome = entry.call(arguments, Call { begun: Some(begun.clone()), ..call });
+        let work = {
+            let (row, resource): (&'static Row, _) = (row, resource.clone());
+            async move {
+                let finished = finished(row, outcome.await, &caller, &resource);
+                finished.unwrap_or_else(|problem| problem.into_response(&from))
+            }
+        };
+        let until = parts.extensions.get::<Place>().map_or_else(|| Instant::now() + self.timeout, |place| place.until);
+        let late = move || Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", TOO_LONG).into_response(&from);
+        Ok(heartbeat::answer(work, &begun, Sign::Space, until, late).await)
     }
 
     async fn read(&self, headers: &HeaderMap, body: Body, account: &Account) -> Result<Bytes, Problem> {
@@ -134,6 +149,20 @@ impl Api {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));
         }
         Ok(body)
+    }
+}
+
+/// The answer to a call that came to its end.
+fn finished(
+    row: &Row,
+    outcome: Result<Answer, ToolError>,
+    caller: &Caller,
+    resource: &PublicUrl,
+) -> Result<Response, Problem> {
+    match outcome {
+        Ok(answer) => Ok(succeeded(row, answer, resource)),
+        Err(ToolError::NeedsScope { what, scope }) => Err(step_up(what, scope, caller, resource)),
+        Err(error) => Err(Problem::of(&error)),
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Row {
     pub rest: Source,
     /// What a success is.
     pub success: StatusCode,
+    /// Whether it waits for a command, which may take long.
+    pub waits: bool,
 }
 
 /// Where the arguments come from that are not in the path.
@@ -67,7 +69,7 @@ impl Row {
 }
 
 const fn row(method: Verb, path: &'static str, tool: &'static str, rest: Source) -> Row {
-    Row { method, path, tool, rest, success: StatusCode::OK }
+    Row { method, path, tool, rest, success: StatusCode::OK, waits: false }
 }
 
 /// All operations, as the documents list them.
@@ -81,9 +83,9 @@ pub(super) static ROWS: [Row; 26] = [
     row(Post, "/workspaces/{workspace}/restart", "restart_workspace", Body),
     row(Get, "/workspaces/{workspace}/usage", "workspace_usage", Query),
     row(Get, "/workspaces/{workspace}/logs", "workspace_logs", Query),
-    row(Post, "/workspaces/{workspace}/execute", "run_command", Body),
+    Row { waits: true, ..row(Post, "/workspaces/{workspace}/execute", "run_command", Body) },
     row(Get, "/workspaces/{workspace}/processes", "list_processes", Query),
-    row(Get, "/workspaces/{workspace}/processes/{process_id}/output", "process_output", Query),
+    Row { waits: true, ..row(Get, "/workspaces/{workspace}/processes/{process_id}/output", "process_output", Query) },
     row(Post, "/workspaces/{workspace}/processes/{process_id}/input", "send_input", Body),
     row(Delete, "/workspaces/{workspace}/processes/{process_id}", "stop_process", Query),
     row(Get, "/workspaces/{workspace}/files", "list_files", Query),

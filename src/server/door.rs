@@ -16,7 +16,9 @@ use crate::{
     audit::{RequestContext, RequestIds},
     budget::{Account, Taken},
     config::KeyError,
+    heartbeat::Place,
     identity::Logins,
+    mcp::Rate,
     oauth::{
         AuthorizationServer, Backing, Caller, OAuthError,
         challenge::{Challenges, Resource},
@@ -52,11 +54,10 @@ const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
 /// When to try again where something could not be reached.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What a request has taken until its response is sent.
+/// What a request of a known caller has taken, until its response is sent and its work is done.
 struct Taking {
-    place: Taken,
-    /// Kept, not read.
-    account: Option<Account>,
+    _place: Taken,
+    _account: Account,
 }
 
 /// All that the checks need.
@@ -285,14 +286,17 @@ impl Door {
         request: &mut Request,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
-        let mut held = match self.limiters.enter(from.address) {
-            Ok(place) => Taking { place, account: None },
+        let place = match self.limiters.enter(from.address) {
+            Ok(place) => place,
             Err(problem) => return self.refuse(route, from, problem),
         };
         let timeout = self.mounted.config.limits.request_timeout;
         let deadline = tokio::time::Instant::now() + timeout.as_duration();
+        // A refusal before the caller is known keeps nothing: while the rest of its body is read, its place would be
+        // missing to others of the same address.
+        let mut held = None;
         let answered = {
-            let answer = pin!(self.authenticated(route, from, request, &mut held, answer));
+            let answer = pin!(self.authenticated(route, from, request, (place, deadline), &mut held, answer));
             tokio::time::timeout_at(deadline, answer).await
         };
         let response = answered.unwrap_or_else(|_| {
@@ -300,9 +304,7 @@ impl Door {
             self.refuse(route, from, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
         });
         let mut response = Held::until(response, deadline);
-        // A refusal before the caller is known keeps nothing: while the rest of its body is read, its place would be
-        // missing to others of the same address.
-        if held.account.is_some() {
+        if let Some(held) = held {
             response.extensions_mut().insert(Unsent::until(deadline, held));
         }
         response
@@ -313,7 +315,8 @@ impl Door {
         route: Route,
         from: &RequestContext,
         request: &mut Request,
-        held: &mut Taking,
+        (mut place, until): (Taken, tokio::time::Instant),
+        held: &mut Option<Arc<Taking>>,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
         let begun = tokio::time::Instant::now();
@@ -330,19 +333,33 @@ impl Door {
         if let Err(problem) = self.limiters.count_caller(&caller) {
             return self.refuse_caller(route, from, Some(caller), problem);
         }
-        match self.limiters.identify(&mut held.place, &caller, begun) {
-            Ok(account) => {
-                request.extensions_mut().insert(account.clone());
-                held.account = Some(account);
-            }
+        let account = match self.limiters.identify(&mut place, &caller, begun) {
+            Ok(account) => account,
             Err(problem) => return self.refuse_caller(route, from, Some(caller), problem),
-        }
-        request.extensions_mut().insert(Arc::clone(&caller));
+        };
+        let taking = Arc::new(Taking { _place: place, _account: account.clone() });
+        *held = Some(Arc::clone(&taking));
+        let extensions = request.extensions_mut();
+        extensions.insert(account);
+        extensions.insert(Place { until, taken: taking });
+        extensions.insert(self.rate(&caller));
+        extensions.insert(Arc::clone(&caller));
         let response = answer(std::mem::take(request)).await;
         if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
             self.note(What::Request, route, from, "too_large", response.status(), Some(caller));
         }
         response
+    }
+
+    /// How messages of this caller are counted that come with another one.
+    fn rate(&self, caller: &Arc<Caller>) -> Rate {
+        let (limiters, metrics, caller) = (Arc::clone(&self.limiters), Arc::clone(&self.metrics), Arc::clone(caller));
+        Rate(Arc::new(move || {
+            limiters.count_caller(&caller).map_err(|problem| {
+                metrics.refused(problem.reason());
+                problem.message().to_owned()
+            })
+        }))
     }
 
     /// Has `answer` answer a request that needs no token. It has a place of its own kind, which it keeps until the

@@ -46,7 +46,6 @@ impl Problem {
         self.reason
     }
 
-    #[cfg(test)]
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -6,7 +6,8 @@
 //!    http (308, 403), and by `Origin` (403) where it is not for a metadata document: those are public. What a refusal
 //!    left unread of the body is read.
 //! 2. CORS, where the configuration says that it is answered here and a page asks: preflights end here, and every
-//!    answer from further in, a 401 too, carries the headers. The documents allow any origin.
+//!    answer from further in, a 401 too, carries the headers. The documents allow any origin, and so does what is said of a path
+//!    that does not exist: clients look for documents that others serve.
 //! 3. For the MCP endpoint and the HTTP interface below it, [`Door::guard`]: as many at once as may be (503), each for as
 //!    long as it may take (504); the caller (401, or 429 where its address has asked without one too often) and the rate
 //!    of client and user (429), and their share of the places (503); then the MCP edge, or [`rest::Api`]. The place is
@@ -53,7 +54,7 @@ use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, util::option_layer};
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 /// How long discovery may be remembered. Short: keys rotate.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
@@ -102,8 +103,12 @@ impl Public {
         if url.base_path().is_empty() {
             documents = documents.route(ROOT_RESOURCE_METADATA, get(document(&resource)));
         }
-        let public_cors =
-            CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::HEAD]).allow_headers(Any);
+        // No wildcard: it would not cover Authorization (Fetch standard, CORS-unsafe request-header names).
+        let public_cors = CorsLayer::new()
+            .allow_origin(Any)
+            .allow_methods([Method::GET, Method::HEAD])
+            .allow_headers(AllowHeaders::mirror_request())
+            .max_age(config.cors.max_age.as_duration());
         let answered_here = config.cors.answered_here;
 
         let mcp = {
@@ -118,7 +123,6 @@ impl Public {
         let mut guarded = Router::new()
             .without_v07_checks()
             .route(url.path(), any(mcp))
-            .route(&format!("{}/", url.path()), any(rest.clone()))
             .route(&format!("{}/{{*below}}", url.path()), any(rest));
         if issues_tokens {
             guarded = guarded
@@ -129,13 +133,18 @@ impl Public {
                 guarded = guarded.route(&format!("{}{REGISTER_PATH}", url.base_path()), post(register));
             }
         }
-        let guarded = guarded.with_state(Arc::clone(door)).layer(option_layer(answered_here.then(|| cors(door))));
+        // A fallback that is set after a layer is outside of it: preflights would get there, and refusals lack its headers.
+        let guarded = guarded
+            .with_state(Arc::clone(door))
+            .method_not_allowed_fallback(unknown_method)
+            .layer(option_layer(answered_here.then(|| cors(door))));
 
         let router = documents
+            .fallback(unknown_path)
+            .method_not_allowed_fallback(unknown_method)
             .layer(option_layer(answered_here.then_some(public_cors)))
             .merge(guarded)
             .merge(door.pages().map(|pages| Arc::clone(pages).router()).unwrap_or_default())
-            .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method);
         Ok(Self { door: Arc::clone(door), endpoint, aliases: Aliases::new(config), router })
     }

@@ -21,6 +21,7 @@ use crate::{
     audit::RequestContext,
     budget::{Account, SMALL},
     config::Limits,
+    heartbeat::Begun,
     oauth::Caller,
     workspaces::{self as backend, Owner, Purpose, Workspaces},
 };
@@ -241,13 +242,15 @@ pub struct Call {
     pub shows_pictures: bool,
     /// The request's memory.
     pub account: Account,
+    /// Told when the workspace is reached and its work begins, where somebody waits for that.
+    pub begun: Option<Begun>,
 }
 
 impl Call {
     /// A call whose memory is not counted, and which reports nothing.
     #[must_use]
     pub fn of(caller: Arc<Caller>, from: RequestContext) -> Self {
-        Self { caller, from, progress: None, shows_pictures: false, account: Account::unlimited() }
+        Self { caller, from, progress: None, shows_pictures: false, account: Account::unlimited(), begun: None }
     }
 
     /// The agent of a workspace. Its answers are charged to the request.
@@ -257,8 +260,14 @@ impl Call {
         workspace: &'a str,
         purpose: Purpose,
     ) -> impl Future<Output = Result<agent::Client, backend::Error>> + Send + use<'a> {
-        let (owner, account) = (self.owner(), self.account.clone());
-        async move { Ok(backend.agent(&owner, workspace, purpose).await?.charging(account)) }
+        let (owner, account, begun) = (self.owner(), self.account.clone(), self.begun.clone());
+        async move {
+            let agent = backend.agent(&owner, workspace, purpose).await?.charging(account);
+            if let Some(begun) = begun {
+                begun.tell();
+            }
+            Ok(agent)
+        }
     }
 
     /// On whose behalf.

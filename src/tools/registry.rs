@@ -187,11 +187,18 @@ impl Entry {
     }
 
     /// Calls it, and notes that in the audit. Dropping the future ends what it started.
-    pub async fn call(&self, arguments: Map<String, Value>, call: Call) -> Result<Answer, ToolError> {
+    pub fn call(
+        &self,
+        arguments: Map<String, Value>,
+        call: Call,
+    ) -> impl Future<Output = Result<Answer, ToolError>> + Send + use<> {
         let trail = Trail::begin(self.definition.name, &call, &arguments, self.counts.clone());
-        let answer = (self.call)(arguments, call).await;
-        trail.end(&answer);
-        answer
+        let answer = (self.call)(arguments, call);
+        async move {
+            let answer = answer.await;
+            trail.end(&answer);
+            answer
+        }
     }
 }
 

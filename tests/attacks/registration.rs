@@ -147,7 +147,6 @@ async fn more_than_a_registration_gives() {
     assert_eq!(answer["scope"], "workspaces:read files:read");
     for (index, wish) in [
         json!({"grant_types": ["client_credentials"]}),
-        json!({"grant_types": ["authorization_code", "password"]}),
         json!({"response_types": ["token"]}),
         json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "http://169.254.169.254/"}),
     ]
@@ -157,6 +156,11 @@ async fn more_than_a_registration_gives() {
         let refused = register(&stage, index + 2, &metadata(&wish)).await;
         assert_eq!(refused.error(), "invalid_client_metadata", "{wish}");
     }
+    let more = json!({"grant_types": ["authorization_code", "password", "client_credentials"]});
+    let more = register(&stage, 9, &metadata(&more)).await.json();
+    assert_eq!(more["grant_types"], json!(["authorization_code", "refresh_token"]));
+    let credentials = [("grant_type", "client_credentials"), ("client_id", more["client_id"].as_str().unwrap())];
+    assert_eq!(stage.token(&credentials).await.error(), "unauthorized_client");
     let id = answer["client_id"].as_str().unwrap();
     let mut browser = stage.signed_in("ada").await;
     let page = browser.get(&authorize(&[("client_id", id), ("scope", "workspaces:exec")])).await;

@@ -93,8 +93,10 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The message; where the call took long, that of the last event.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {:?}", self.text))
+        let event = self.text.lines().filter_map(|line| line.strip_prefix("data:")).next_back();
+        serde_json::from_str(event.unwrap_or(&self.text)).unwrap_or_else(|error| panic!("{error}: {:?}", self.text))
     }
 
     /// HTTP status and the JSON-RPC error's code.

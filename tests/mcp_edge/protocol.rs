@@ -16,7 +16,7 @@ async fn what_is_no_message_gets_a_json_rpc_error() {
         ("{\"jsonrpc\"", -32700),
         ("<xml/>", -32700),
         ("[]", -32600),
-        (&format!("[{WHOAMI}]"), -32600),
+        (&format!("[{}]", vec![WHOAMI; 51].join(",")), -32600),
         ("{}", -32600),
         ("7", -32600),
         (r#"{"jsonrpc":"2.0","id":1}"#, -32600),
@@ -32,6 +32,61 @@ async fn what_is_no_message_gets_a_json_rpc_error() {
     assert_eq!(endpoint.send(&[JSON, BOTH], wrong).await.refusal().1, -32602);
     let answer = endpoint.send(&[JSON, BOTH], "{").await;
     assert_eq!(answer.json()["id"], Value::Null);
+}
+
+#[tokio::test]
+async fn batches_are_answered_where_the_revision_has_them() {
+    let endpoint = endpoint(EVERYTHING).await;
+    let batch = format!(
+        r#"[{WHOAMI}, {{"jsonrpc":"2.0","method":"notifications/initialized"}}, {{"jsonrpc":"2.0","id":2,"method":"ping"}},
+            {{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{{"name":"no_such_tool"}}}}, 7]"#
+    );
+    for headers in [&[JSON, BOTH][..], &[JSON, BOTH, ("mcp-protocol-version", "2025-03-26")]] {
+        let answer = endpoint.send(headers, batch.clone()).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers["content-type"]),
+            (200, &"application/json".parse().unwrap())
+        );
+        let answers = answer.json();
+        let ids: Vec<&Value> = answers.as_array().unwrap().iter().map(|answer| &answer["id"]).collect();
+        assert_eq!(ids, [&json!("a"), &json!(2), &json!(3), &Value::Null]);
+        assert_eq!(answers[0]["result"]["structuredContent"]["client_id"], "tester");
+        assert_eq!((&answers[2]["error"]["code"], &answers[3]["error"]["code"]), (&json!(-32602), &json!(-32600)));
+    }
+    let notes = r#"[{"jsonrpc":"2.0","method":"notifications/initialized"}]"#;
+    let answer = endpoint.send(&[JSON, BOTH], notes).await;
+    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (202, ""));
+    for revision in ["2025-06-18", "2025-11-25", STATELESS] {
+        let answer = endpoint.send(&[JSON, BOTH, ("mcp-protocol-version", revision)], batch.clone()).await;
+        assert_eq!(answer.refusal(), (400, -32600), "{revision}");
+    }
+}
+
+#[tokio::test]
+async fn half_a_surrogate_pair_is_called_by_its_name() {
+    let endpoint = endpoint(EVERYTHING).await;
+    let call = r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"write_file",
+        "arguments":{"workspace":"web","path":"f","content":"\ud800"}}}"#;
+    let answer = endpoint.send(&[JSON, BOTH], call).await;
+    assert_eq!(answer.refusal(), (400, -32600));
+    assert_eq!(answer.json()["id"], "a");
+    let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("lone surrogate, \\ud800 at byte"), "{message}");
+    let answer = endpoint.send(&[JSON, BOTH], call.replace("write_file", "\\udfff")).await;
+    assert_eq!(answer.refusal(), (400, -32700));
+    assert!(answer.text.contains("lone surrogate"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn initialize_is_about_the_revision_in_its_body() {
+    let endpoint = endpoint(EVERYTHING).await;
+    for header in ["2025-03-26", "2025-06-18", STATELESS, "2020-02-02", "nonsense"] {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+        let answer = endpoint.send(&[JSON, BOTH, ("mcp-protocol-version", header)], body.to_string()).await;
+        assert_eq!(answer.status, 200, "{header}: {}", answer.text);
+        assert_eq!(answer.json()["result"]["protocolVersion"], "2025-11-25", "{header}");
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! What the tools promise: schemas, results, errors, progress, cancellation.
 
-use crate::endpoint::{EVERYTHING, STATELESS, endpoint, message};
+use crate::endpoint::{EVERYTHING, Endpoint, LEGACY, STATELESS, endpoint, message};
 use portcullis::api::Scope;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 /// In the place of the id of the process that was started.
 const PROCESS: u32 = 1;
@@ -261,39 +261,72 @@ async fn progress_comes_to_those_who_ask_for_it() {
     }
 }
 
+/// A command that runs until it is ended, called by a client that goes away as soon as it does. Answers with the ids of
+/// its processes.
+async fn abandoned(endpoint: &Endpoint, pids: &Path, revision: &str, meta: &Value) -> Vec<u32> {
+    let line =
+        "sleep 300 & echo $$ > pids.new; echo $! >> pids.new; mv pids.new pids; while :; do echo x; sleep 0.1; done";
+    let arguments = json!({"workspace": "web", "command": line, "timeout_seconds": 50});
+    let params = json!({"name": "run_command", "arguments": arguments, "_meta": meta});
+    let call = endpoint.ask(revision, "tools/call", params);
+    let until_begun = async {
+        while !pids.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // Dropping the call closes the connection.
+    tokio::select! {
+        answer = call => panic!("it ended: {}", answer.text),
+        () = until_begun => {}
+    }
+    let begun = std::fs::read_to_string(pids).unwrap().lines().map(|pid| pid.parse().unwrap()).collect();
+    std::fs::remove_file(pids).unwrap();
+    begun
+}
+
+/// Waits until processes have ended, which they must well before the command's own timeout.
+async fn ended(processes: &[u32]) {
+    let ended = async {
+        while processes.iter().any(|pid| runs(*pid)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.expect("it still runs");
+}
+
 #[tokio::test]
 async fn a_client_that_goes_away_takes_its_command_along() {
     let endpoint = endpoint(EVERYTHING).await;
     let made = endpoint.done("create_workspace", json!({"template": "blank", "name": "web"})).await;
-    let pids = std::path::Path::new(made["home"].as_str().unwrap()).join("pids");
+    let pids = Path::new(made["home"].as_str().unwrap()).join("pids");
     assert!(pids.starts_with(endpoint.state.path().canonicalize().unwrap()));
-    for (revision, meta) in
-        [(STATELESS, json!({})), ("2025-11-25", json!({})), ("2025-11-25", json!({"progressToken": 1}))]
-    {
-        let line = "sleep 300 & echo $$ > pids.new; echo $! >> pids.new; mv pids.new pids; while :; do echo x; sleep 0.1; done";
-        let arguments = json!({"workspace": "web", "command": line, "timeout_seconds": 50});
-        let params = json!({"name": "run_command", "arguments": arguments, "_meta": meta});
-        let call = endpoint.ask(revision, "tools/call", params);
-        let until_begun = async {
-            while !pids.exists() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        // Dropping the call closes the connection.
-        tokio::select! {
-            answer = call => panic!("it ended: {}", answer.text),
-            () = until_begun => {}
+    for meta in [json!({}), json!({"progressToken": 1})] {
+        ended(&abandoned(&endpoint, &pids, STATELESS, &meta).await).await;
+    }
+}
+
+#[tokio::test]
+async fn with_an_older_revision_the_command_goes_on_until_it_is_cancelled() {
+    let endpoint = endpoint(EVERYTHING).await;
+    let made = endpoint.done("create_workspace", json!({"template": "blank", "name": "web"})).await;
+    let pids = Path::new(made["home"].as_str().unwrap()).join("pids");
+    for revision in LEGACY {
+        for meta in [json!({}), json!({"progressToken": 1})] {
+            let processes = abandoned(&endpoint, &pids, revision, &meta).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(processes.iter().all(|pid| runs(*pid)), "{revision} {meta}: a lost connection cancels nothing");
+            let cancel = async |id: u32| {
+                let (mut headers, _) = message(revision, "notifications/cancelled", json!({}));
+                let body = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
+                headers.retain(|(name, _)| *name != "mcp-method");
+                let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                endpoint.send(&headers, body.to_string()).await.status
+            };
+            assert_eq!(cancel(7).await, 202);
+            assert!(processes.iter().all(|pid| runs(*pid)), "another request is meant");
+            assert_eq!(cancel(1).await, 202);
+            ended(&processes).await;
         }
-        let ended = async {
-            let begun: Vec<u32> =
-                std::fs::read_to_string(&pids).unwrap().lines().map(|pid| pid.parse().unwrap()).collect();
-            while begun.iter().any(|pid| runs(*pid)) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        // Well before the command's own timeout.
-        tokio::time::timeout(Duration::from_secs(30), ended).await.expect("it still runs");
-        std::fs::remove_file(&pids).unwrap();
     }
 }
 

@@ -83,7 +83,6 @@ async fn what_is_refused_is_told_as_a_problem() {
     stage.send(POST, "/workspaces/down/stop", None).await;
     for (method, path, body, (status, reason, said)) in [
         (GET, "/nothing", None, (404, "not_found", "openapi.json")),
-        (GET, "/", None, (404, "not_found", "openapi.json")),
         (GET, "/workspaces/web/", None, (404, "not_found", "openapi.json")),
         (PUT, "/workspaces", None, (405, "method_not_allowed", "GET, HEAD, POST")),
         (GET, "/workspaces/web/execute", None, (405, "method_not_allowed", "POST")),

@@ -83,6 +83,7 @@ async fn metadata_that_are_wrong_in_one_thing_are_refused_with_the_code_of_the_r
         (json!({"redirect_uris": "https://agent.example.com/"}), "invalid_client_metadata"),
         (json!({"grant_types": ["client_credentials"]}), "invalid_client_metadata"),
         (json!({"grant_types": ["implicit"]}), "invalid_client_metadata"),
+        (json!({"grant_types": ["urn:ietf:params:oauth:grant-type:device_code"]}), "invalid_client_metadata"),
         (json!({"response_types": ["token"]}), "invalid_client_metadata"),
         (json!({"token_endpoint_auth_method": "private_key_jwt"}), "invalid_client_metadata"),
         (json!({"client_name": 7}), "invalid_client_metadata"),
@@ -112,10 +113,29 @@ async fn metadata_that_are_wrong_in_one_thing_are_refused_with_the_code_of_the_r
         (cursor().to_string(), "text/plain", StatusCode::BAD_REQUEST),
         ("not json".to_owned(), "application/json", StatusCode::BAD_REQUEST),
         ("[]".to_owned(), "application/json", StatusCode::BAD_REQUEST),
+        (r#"["x",["http://localhost/cb"],null,null,null]"#.to_owned(), "application/json", StatusCode::BAD_REQUEST),
         (format!("{{\"x\": \"{}\"}}", "x".repeat(16 << 10)), "application/json", StatusCode::PAYLOAD_TOO_LARGE),
     ] {
         assert_eq!(post(body, kind, "198.51.100.200").await.unwrap().status(), expected);
     }
+    let surrogate = cursor().to_string().replace("\"Cursor\"", r#""\ud800""#);
+    let answer = post(surrogate, "application/json", "198.51.100.201").await.unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["error"], json!("invalid_client_metadata"));
+    assert!(answer["error_description"].as_str().unwrap().contains("lone surrogate"), "{answer}");
+    // Of what else a client can do elsewhere, the part that is for here is registered.
+    let mut metadata = cursor();
+    metadata["grant_types"] = json!([
+        "authorization_code",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "client_credentials"
+    ]);
+    metadata["response_types"] = json!(["code", "token"]);
+    let (status, answer) = register_from(&server, "198.51.100.202", &metadata).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    assert_eq!(answer["grant_types"], json!(["authorization_code", "refresh_token"]));
+    assert_eq!(answer["response_types"], json!(["code"]));
     // Asking for a secret is answered with none.
     let mut metadata = cursor();
     metadata["token_endpoint_auth_method"] = json!("client_secret_basic");

@@ -21,5 +21,6 @@ mod limits;
 mod origins;
 mod protocol;
 mod proxy;
+mod silent;
 mod slow;
 mod tls;

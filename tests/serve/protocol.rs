@@ -104,7 +104,7 @@ async fn head_and_get_answer_sensibly() {
         }
     }
     // Below it is the HTTP interface, which asks who is there before it says what is.
-    let below = server.request(Method::GET, "/mcp/").send().await.unwrap();
+    let below = server.request(Method::GET, "/mcp/workspaces").send().await.unwrap();
     assert_eq!(
         (below.status(), header(&below, "content-type")),
         (StatusCode::UNAUTHORIZED, "application/problem+json")
@@ -113,6 +113,43 @@ async fn head_and_get_answer_sensibly() {
     assert_eq!(browser.status(), StatusCode::UNAUTHORIZED);
     assert!(header(&browser, "content-type").starts_with("text/plain"));
     assert!(browser.text().await.unwrap().contains("MCP endpoint"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_of_the_url_makes_no_other_endpoint() {
+    let server = Server::start().await;
+    let refused = server.request(Method::POST, "/mcp/").json(&ping()).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert!(header(&refused, "www-authenticate").contains("/.well-known/oauth-protected-resource/mcp\""));
+    assert!(refused.json::<Value>().await.unwrap().get("jsonrpc").is_some());
+    let metadata = server.request(Method::GET, "/.well-known/oauth-protected-resource/mcp/").send().await.unwrap();
+    assert_eq!(metadata.json::<Value>().await.unwrap()["resource"], format!("http://{}/mcp", server.address));
+
+    let form = [("grant_type", "client_credentials"), ("client_id", "agent"), ("client_secret", SECRET)];
+    let resource = format!("http://{}/mcp/", server.address);
+    let form = [&form[..], &[("resource", resource.as_str())]].concat();
+    let answer: Value = server.request(Method::POST, "/token").form(&form).send().await.unwrap().json().await.unwrap();
+    let token = answer["access_token"].as_str().unwrap();
+    let called = server.request(Method::POST, "/mcp/").bearer_auth(token).json(&ping()).send().await.unwrap();
+    assert_eq!(called.status(), StatusCode::OK);
+    assert_eq!(called.json::<Value>().await.unwrap(), json!({"jsonrpc": "2.0", "id": 1, "result": {}}));
+    let get = server.request(Method::GET, "/mcp/").bearer_auth(token).send().await.unwrap();
+    assert_eq!((get.status(), header(&get, "allow")), (StatusCode::METHOD_NOT_ALLOWED, "POST"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn another_scheme_is_no_bad_token() {
+    let server = Server::start().await;
+    for value in ["Basic abc", "Basic", "Digest username=\"a\"", "Negotiate"] {
+        let refused =
+            server.request(Method::POST, "/mcp").header("authorization", value).json(&ping()).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+        let challenge = header(&refused, "www-authenticate");
+        assert!(challenge.starts_with("Bearer ") && !challenge.contains("error"), "{value}: {challenge}");
+        assert!(challenge.contains("resource_metadata="), "{value}: {challenge}");
+    }
     server.stop().await;
 }
 

@@ -258,9 +258,11 @@ impl Server {
     pub fn tool(&self, token: &str, name: &str, arguments: &Value) -> impl Future<Output = Value> + Send + 'static {
         let params = json!({"name": name, "arguments": arguments});
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
-        let request = self.call(token, &message).header("accept", "application/json");
+        let mut request = self.call(token, &message).build().unwrap();
+        request.headers_mut().insert("accept", "application/json".parse().unwrap());
+        let http = self.http.clone();
         async move {
-            let answer: Value = request.send().await.unwrap().json().await.unwrap();
+            let answer: Value = http.execute(request).await.unwrap().json().await.unwrap();
             assert!(answer["result"]["structuredContent"].is_object(), "{answer}");
             answer["result"]["structuredContent"].clone()
         }

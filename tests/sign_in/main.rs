@@ -30,6 +30,7 @@ mod github;
 mod life;
 mod matrix;
 mod offboarding;
+mod page;
 mod pages;
 mod person;
 mod providers;

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     api::client::{JsonWebKeySet, PrivateKeyJwt},
     config::ClientVerifier,
+    json,
     oauth::single_use::Mark,
     outbound::Outbound,
 };
@@ -271,7 +272,7 @@ fn claims(assertion: &str) -> Option<Claims> {
         return None;
     }
     let payload = assertion.split('.').nth(1)?;
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+    json::object(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }
 
 impl Claims {

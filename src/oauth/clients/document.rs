@@ -16,7 +16,7 @@ use crate::{
         client::{JsonWebKeySet, PrivateKeyJwt},
     },
     config::ClientVerifier,
-    names,
+    json, names,
     oauth::client::{Client, ClientError, Origin},
     outbound::{Outbound, guard},
 };
@@ -125,7 +125,7 @@ impl Documents {
 
 impl Document {
     fn read(client_id: &str, host: &str, body: &[u8]) -> Result<Self, String> {
-        let raw: Raw = serde_json::from_slice(body)
+        let raw: Raw = json::object(body)
             .map_err(|error| format!("it is not the JSON of a client's metadata (line {})", error.line()))?;
         if raw.client_id != client_id {
             return Err("its client_id is not its own URL, letter by letter".to_owned());

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::{Scope, authorization::DynamicRegistration, scope},
     audit::{Event, RequestContext},
-    names,
+    json, names,
     oauth::{
         AuthorizationServer,
         client::{ClientError, NewRegistration},
@@ -164,15 +164,21 @@ impl AuthorizationServer {
 
 fn check(body: &[u8], policy: &DynamicRegistration, now: Timestamp) -> Result<NewRegistration, RegistrationError> {
     let wrong = |text: &str| RegistrationError::Metadata(text.to_owned());
-    let metadata: Metadata = serde_json::from_slice(body).map_err(|_| RegistrationError::NotJson)?;
+    let metadata: Metadata = json::object(body).map_err(|_| match json::lone_surrogate(body) {
+        Some(why) => RegistrationError::Metadata(format!("the metadata are no text: {why}")),
+        None => RegistrationError::NotJson,
+    })?;
     let redirect_uris = metadata.redirect_uris.unwrap_or_default();
     callbacks::check(&redirect_uris).map_err(RegistrationError::RedirectUri)?;
     let grants = metadata.grant_types.unwrap_or_default();
-    if grants.iter().any(|grant| !matches!(grant.as_str(), "authorization_code" | "refresh_token")) {
-        return Err(wrong("grant_types may have authorization_code and refresh_token"));
+    // What else a client can do it does elsewhere: the answer says what of it was registered (RFC 7591 §3.2.1).
+    let supported = |grant: &String| matches!(grant.as_str(), "authorization_code" | "refresh_token");
+    if !grants.is_empty() && !grants.iter().any(supported) {
+        return Err(wrong("grant_types must have authorization_code, the grant that can be registered here"));
     }
-    if metadata.response_types.is_some_and(|types| types.iter().any(|one| one != "code")) {
-        return Err(wrong("response_types may have code only"));
+    let responses = metadata.response_types.unwrap_or_default();
+    if !responses.is_empty() && !responses.iter().any(|one| one == "code") {
+        return Err(wrong("response_types must have code, the type that can be registered here"));
     }
     // Asking for a secret, which is also what leaving it out means, is answered with `none`, as RFC 7591 §3.2.1 allows.
     let method = metadata.token_endpoint_auth_method.as_deref();

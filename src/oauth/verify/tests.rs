@@ -116,7 +116,8 @@ async fn only_one_bearer_token_in_the_header_counts() {
     let stage = Stage::new();
     let ask = async |headers: &HeaderMap| stage.server.caller(headers, stage.now()).await;
     for (value, expected) in [
-        ("Basic YTpi", Unauthenticated::NotBearer),
+        ("Basic YTpi", Unauthenticated::OtherScheme),
+        ("Basic", Unauthenticated::OtherScheme),
         ("Bearer", Unauthenticated::NotBearer),
         ("Bearer ", Unauthenticated::NotBearer),
         ("Bearer a b", Unauthenticated::NotBearer),

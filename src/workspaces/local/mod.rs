@@ -5,6 +5,7 @@
 //! restart; processes do not.
 
 mod journal;
+mod leftovers;
 mod offer;
 mod running;
 mod store;
@@ -17,16 +18,17 @@ use crate::{agent, ambient::Clock, api::WorkspaceTemplate, config::WorkspaceRule
 use async_trait::async_trait;
 use journal::Journal;
 use k8s_openapi::api::core::v1::Secret;
+use leftovers::{Left, Leftovers};
 use offer::{Offer, Variables};
 use rand::{Rng as _, rngs::StdRng};
 use running::Running;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -56,6 +58,8 @@ pub struct LocalWorkspaces {
     entries: Entries,
     offer: Mutex<Arc<Offer>>,
     max_per_user: AtomicU32,
+    /// Whether this process has become the parent of orphans.
+    adopts: AtomicBool,
 }
 
 /// All workspaces by id. Only ever locked for a moment, never over an await.
@@ -92,7 +96,8 @@ impl LocalWorkspaces {
         let entry = |record: Record| (record.id.clone(), Arc::new(Entry::new(record, Arc::clone(&clock))));
         entries.lock().extend(records.into_iter().map(entry));
         let offer = Mutex::default();
-        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries, offer, max_per_user })
+        let adopts = AtomicBool::new(false);
+        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries, offer, max_per_user, adopts })
     }
 
     /// From now on workspaces can be made from these templates, whose environment may come from these Secrets.
@@ -105,11 +110,41 @@ impl LocalWorkspaces {
         Arc::clone(&self.offer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Has this process take care of all that agents start: what an earlier one has left is ended, and what becomes an
+    /// orphan from now on is found at the end, whatever it does. For a process that starts nothing else. Answers with the
+    /// names of the programs that were ended.
+    pub async fn take_charge(&self) -> std::io::Result<Vec<String>> {
+        let ended = self.leftovers().end().await;
+        leftovers::adopt_orphans()?;
+        self.adopts.store(true, Ordering::Relaxed);
+        Ok(names(ended))
+    }
+
+    /// Waits for orphans that have ended, for ever.
+    pub async fn reap(&self) {
+        leftovers::reap().await;
+    }
+
+    /// The names of the programs that agents have running.
+    pub async fn programs(&self) -> Vec<String> {
+        names(self.leftovers().found().await)
+    }
+
+    /// Marks a command as the user's own, so that the end of the workspaces is not its end.
+    pub fn exempt(command: &mut tokio::process::Command) {
+        command.env(leftovers::OWN, "1");
+    }
+
     /// Ends all processes of all workspaces, whose status stays as it is. For the server's shutdown.
     pub async fn shutdown(&self) {
         let entries: Vec<Arc<Entry>> = self.entries.lock().values().cloned().collect();
         let ended = entries.iter().map(|entry| async { entry.end(&mut *entry.running.lock().await).await });
         futures::future::join_all(ended).await;
+        self.leftovers().end().await;
+    }
+
+    fn leftovers(&self) -> Leftovers {
+        Leftovers::below(self.store.root(), self.adopts.load(Ordering::Relaxed))
     }
 
     /// The owner's workspaces, sorted by name.
@@ -203,6 +238,21 @@ impl LocalWorkspaces {
         *entry.applied() = Some(variables);
         Ok(running.insert(started).client())
     }
+}
+
+impl Drop for LocalWorkspaces {
+    /// The last resort: nobody waited for [`LocalWorkspaces::shutdown`].
+    fn drop(&mut self) {
+        if self.adopts.load(Ordering::Relaxed) {
+            self.leftovers().kill();
+        }
+    }
+}
+
+/// Each once, in order.
+fn names(processes: Vec<Left>) -> Vec<String> {
+    let names: BTreeSet<String> = processes.into_iter().map(|process| process.name).collect();
+    names.into_iter().collect()
 }
 
 impl Entry {

@@ -1,6 +1,11 @@
 //! What runs in one workspace: its agent, in this process, with a clean environment.
 
-use super::{LocalOptions, journal::Journal, offer::Variables};
+use super::{
+    LocalOptions,
+    journal::Journal,
+    leftovers::{self, Leftovers},
+    offer::Variables,
+};
 use crate::{
     agent::{Client, InProcess, environment, service},
     ambient::Clock,
@@ -12,6 +17,7 @@ pub(super) struct Running {
     agent: service::Agent,
     client: Client,
     journal: Journal,
+    leftovers: Leftovers,
     ending: bool,
 }
 
@@ -39,6 +45,11 @@ impl Running {
                 given.push((name.into(), value));
             }
         }
+        // Whatever else is given: by this it is found.
+        let (name, value) = leftovers::mark(&place.home);
+        given.retain(|(other, _)| *other != name);
+        given.push((name, value));
+        let leftovers = Leftovers::of_home(&place.home);
         let environment = environment(&place.home, options.user.clone(), given);
         let mut options = service::Options::new(place.home, place.output, environment, clock);
         options.confine = true;
@@ -49,7 +60,7 @@ impl Running {
         let agent = service::Agent::new(options);
         let client = Client::new(Arc::new(InProcess::new(agent.router())));
         journal.note("started");
-        Self { agent, client, journal, ending: false }
+        Self { agent, client, journal, leftovers, ending: false }
     }
 
     /// A way to it.
@@ -66,6 +77,7 @@ impl Running {
     pub async fn end(&mut self) {
         self.ending = true;
         self.agent.shutdown().await;
+        self.leftovers.end().await;
         self.journal.note("stopped");
     }
 }

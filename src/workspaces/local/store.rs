@@ -58,6 +58,11 @@ impl Store {
         .map_err(Error::io(doing))
     }
 
+    /// The folder of all workspaces.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub fn home(&self, id: &str) -> PathBuf {
         self.root.join(id).join("home")
     }

@@ -28,12 +28,12 @@ fn pod(what: &'static str, pod: Value, field: &'static str, says: &'static str) 
 pub fn wrong_templates() -> Vec<Wrong> {
     let idle = "must be a duration from 5m to 8760h, in whole hours, minutes or seconds, such as 90s, 15m or 1h30m";
     let age = "must be a duration from 1h to 87600h, in whole hours, minutes or seconds, such as 90s, 15m or 1h30m";
-    let amount = "each must be an amount in quotes, such as \"500m\" or \"1Gi\", or a parameter such as $(parameters.memory)";
     let one = "must have exactly one of value and secretKeyRef";
     let options = "are needed for type enum, and only count there";
     let least = "minimum and maximum only count for type integer; remove them";
     let path = "must be an absolute path of plain segments, such as /home/dev, and not below /proc, /sys, /dev or /run";
     let letters = "must be made of letters, digits and _, beginning with a small letter";
+    let resources = |resources: Value| json!({"pod": {"resources": resources}});
     let variable = |variable: Value| json!({"env": [variable]});
     let mount = |path: &str| json!({"storage": {"mountPath": path}});
     vec![
@@ -59,8 +59,9 @@ pub fn wrong_templates() -> Vec<Wrong> {
         pod("a variable with a dash", variable(json!({"name": "A-B", "value": ""})), "spec.pod.env[0].name", "must be made of letters, digits and _, not beginning with a digit"),
         pod("a variable without a value", variable(json!({"name": "A"})), "spec.pod.env[0]", one),
         pod("a variable with two values", variable(json!({"name": "A", "value": "", "secretKeyRef": {"name": "s", "key": "k"}})), "spec.pod.env[0]", one),
-        pod("a request in words", json!({"resources": {"requests": {"cpu": "half"}}}), "spec.pod.resources.requests", amount),
-        pod("a limit with a parameter inside", json!({"resources": {"limits": {"memory": "$(parameters.a)Gi"}}}), "spec.pod.resources.limits", amount),
+        limit(Template, "a request in words", resources(json!({"requests": {"cpu": "half"}})), "spec.pod.resources.requests.cpu", "should match", "must match"),
+        limit(Template, "a request below nothing", resources(json!({"requests": {"cpu": -1}})), "spec.pod.resources.requests.cpu", "greater than or equal to 0", "must be at least 0"),
+        limit(Template, "a limit with a parameter inside", resources(json!({"limits": {"memory": "$(parameters.a)Gi"}})), "spec.pod.resources.limits.memory", "should match", "must match"),
         template("a size in words", json!({"storage": {"size": "big"}}), "spec.storage.size", "must be a size such as 10Gi, or a parameter such as $(parameters.disk)"),
         template("a temporary size in words", json!({"storage": {"temporarySize": "much"}}), "spec.storage.temporarySize", "must be a size such as 8Gi"),
         template("a home that is relative", mount("home"), "spec.storage.mountPath", path),
@@ -117,7 +118,7 @@ pub fn right_manifests() -> Vec<Right> {
         template("a pod with everything", json!({"pod": {
             "image": "registry.example.com/$(parameters.a):1", "command": ["serve", ""],
             "env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": {"name": "s", "key": "k"}}],
-            "resources": {"requests": {"cpu": "0.5"}, "limits": {"memory": "$(parameters.memory)", "nvidia.com/gpu": "1"}},
+            "resources": {"requests": {"cpu": "0.5"}, "limits": {"cpu": 2, "memory": "$(parameters.memory)", "nvidia.com/gpu": "1"}},
             "runtimeClassName": "gvisor", "nodeSelector": {"a/b": "c"},
             "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}],
         }}), json!({})),

@@ -248,6 +248,7 @@ fn wrong_clients() -> Vec<Wrong> {
         client("a Secret that cannot be named so", json!({"secret": {"name": "Claude_Secret"}}), "spec.secret.name", "must be made of a-z, 0-9, - and ., beginning and ending with a letter or digit"),
         client("an existing Secret that cannot be named so", json!({"existingSecret": {"name": "Claude_Secret"}}), "spec.existingSecret.name", "must be made of a-z, 0-9, - and ., beginning and ending with a letter or digit"),
         client("an overlap as long as the interval", secret(json!({"interval": "24h", "overlap": "24h"})), "spec.secret.rotation.overlap", "must be shorter than interval, so that at most two secrets are valid at a time"),
+        client("a rotation in days", secret(json!({"interval": "90d"})), "spec.secret.rotation.interval", "must be a duration from 1h to 87600h"),
         client("a rotation too often", secret(json!({"interval": "59m"})), "spec.secret.rotation.interval", "must be a duration from 1h to 87600h"),
         client("an overlap that is no duration", secret(json!({"interval": "24h", "overlap": "soon"})), "spec.secret.rotation.overlap", "in whole hours, minutes or seconds, such as 90s, 15m or 1h30m"),
         limit(Client, "a rotation without an interval", secret(json!({"overlap": "1h"})), "spec.secret.rotation.interval", "Required value", "is required"),

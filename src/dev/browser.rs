@@ -1,0 +1,27 @@
+//! Shows a page in the browser of whoever sits before this machine.
+
+use super::LocalWorkspaces;
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// What opens a page: by freedesktop.org, and on macOS.
+const OPENERS: [&str; 2] = ["xdg-open", "open"];
+
+/// Opens `url`, or says that it cannot. The browser outlives this process.
+pub(super) fn show(url: &str) {
+    let opens = |opener: &&str| {
+        let mut command = Command::new(opener);
+        LocalWorkspaces::exempt(&mut command);
+        command
+            .arg(url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .is_ok()
+    };
+    if !OPENERS.iter().any(opens) {
+        super::say(&format!("there is no {} here: open {url} yourself\n", OPENERS.join(" or ")));
+    }
+}

@@ -1,0 +1,61 @@
+//! Whether it makes sense to go on: the state directory must be where it was, and somebody must read what is said.
+
+use super::{DevError, store::Store};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::{
+    fs, io,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    path::PathBuf,
+    time::Duration,
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How often to look.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Looks after both.
+pub(super) struct Guard {
+    root: PathBuf,
+    /// The directory itself, by device and number: its name may be another's by now.
+    identity: Option<(u64, u64)>,
+    /// Whether to end when standard output is a pipe that nobody reads any more, as after `| head`.
+    heeds_readers: bool,
+}
+
+impl Guard {
+    pub fn of(store: &Store, heeds_readers: bool) -> Result<Self, DevError> {
+        let root = store.root().to_owned();
+        let identity = identity(&root);
+        if identity.is_none() {
+            return Err(DevError::Moved(root));
+        }
+        Ok(Self { root, identity, heeds_readers })
+    }
+
+    /// Until `stop`, or until it makes no sense any more. That nobody reads is no failure.
+    pub async fn watch(&self, stop: &CancellationToken) -> Result<(), DevError> {
+        loop {
+            let stopped = stop.run_until_cancelled(sleep(EVERY)).await.is_none();
+            // At the end too: it may be why something else has failed.
+            if identity(&self.root) != self.identity {
+                return Err(DevError::Moved(self.root.clone()));
+            }
+            if stopped || (self.heeds_readers && nobody_reads()) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Whether standard output is a pipe whose other end is closed (POLLERR, poll(2)).
+fn nobody_reads() -> bool {
+    let stdout = io::stdout();
+    let mut look = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    poll(&mut look, PollTimeout::ZERO).is_ok()
+        && look[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR))
+}

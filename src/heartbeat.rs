@@ -1,0 +1,272 @@
+//! Answers that take long. Proxies and clients give up on a connection that is silent, many after 60 seconds, some after
+//! five. So once the work behind a response has begun, and every refusal with a status of its own is decided, its head
+//! goes out, and signs of life until the answer is there: comments of an event stream (HTML, §9.2.6), or white space
+//! before a JSON text (RFC 8259 §2).
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use hyper::body::{Body as HttpBody, Frame};
+use std::{
+    any::Any,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, Interval, MissedTickBehavior, Sleep, interval, sleep, sleep_until},
+};
+
+/// The usual times.
+const PACE: Pace = Pace { soon: Duration::from_secs(3), every: Duration::from_secs(15) };
+/// How long before its request's time is over an answer says that it will not come.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// What it says then.
+pub const TOO_LONG: &str = "the request took too long; ask for less at a time";
+/// nginx, and what reads its headers, must not keep the signs for later.
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const COMMENT: Bytes = Bytes::from_static(b": still working\n\n");
+const SPACE: Bytes = Bytes::from_static(b" ");
+
+/// When signs of life are given.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// How long work may take before its head goes out. What is ready sooner has a length, and its own status.
+    soon: Duration,
+    /// How often there is a sign.
+    every: Duration,
+}
+
+/// In a request's extensions: what it has taken of the limits, and until when it may have that.
+#[derive(Clone)]
+pub struct Place {
+    /// When its time is over.
+    pub until: Instant,
+    /// What it has taken.
+    pub taken: Arc<dyn Any + Send + Sync>,
+}
+
+/// What a sign of life is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// A comment: the answer is an event of a stream.
+    Comment,
+    /// A space: the answer is JSON.
+    Space,
+}
+
+/// Says that the work behind a response has begun.
+#[derive(Clone, Debug, Default)]
+pub struct Begun(Arc<Notify>);
+
+impl Begun {
+    /// It has.
+    pub fn tell(&self) {
+        self.0.notify_one();
+    }
+
+    async fn for_a_while(&self, time: Duration) {
+        self.0.notified().await;
+        sleep(time).await;
+    }
+}
+
+type Work = Pin<Box<dyn Future<Output = Response> + Send>>;
+type Late = Box<dyn FnOnce() -> Response + Send>;
+
+/// The response of `work`, which answers with JSON or a stream of events. If it takes long after it has `begun`, the head
+/// goes out before it, with the status 200. Shortly before `until`, `late` answers instead.
+pub async fn answer(
+    work: impl Future<Output = Response> + Send + 'static,
+    begun: &Begun,
+    sign: Sign,
+    until: Instant,
+    late: impl FnOnce() -> Response + Send + 'static,
+) -> Response {
+    at_pace(PACE, Box::pin(work), begun, sign, until, Box::new(late)).await
+}
+
+async fn at_pace(pace: Pace, mut work: Work, begun: &Begun, sign: Sign, until: Instant, late: Late) -> Response {
+    tokio::select! {
+        biased;
+        response = &mut work => return response,
+        () = begun.for_a_while(pace.soon) => {}
+    }
+    let late_at = until.checked_sub(MARGIN).unwrap_or(until);
+    if Instant::now() >= late_at {
+        // It is over in a moment: that has a status of its own.
+        return work.await;
+    }
+    let mut ticks = interval(pace.every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let late_at = Box::pin(sleep_until(late_at));
+    let body = Beating { sign, state: State::Working { work, ticks, late_at, late: Some(late) } };
+    let mut response = Response::new(Body::new(body));
+    let (kind, caching) = match sign {
+        Sign::Comment => ("text/event-stream", "no-cache"),
+        Sign::Space => ("application/json", "no-store"),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
+    headers.insert(BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+/// Whether a response is a stream of events.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
+}
+
+struct Beating {
+    sign: Sign,
+    state: State,
+}
+
+enum State {
+    Working {
+        work: Work,
+        ticks: Interval,
+        late_at: Pin<Box<Sleep>>,
+        late: Option<Late>,
+    },
+    /// The answer's body, and what goes before and after it.
+    Sending {
+        before: Bytes,
+        body: Body,
+        after: Bytes,
+    },
+}
+
+impl State {
+    fn sending(response: Response, sign: Sign) -> Self {
+        let (before, after) = match sign {
+            // JSON as it is written here is one line.
+            Sign::Comment if !is_event_stream(response.headers()) => ("data: ", "\n\n"),
+            Sign::Comment | Sign::Space => ("", ""),
+        };
+        Self::Sending { before: before.into(), body: response.into_body(), after: after.into() }
+    }
+}
+
+impl HttpBody for Beating {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let sign = self.sign;
+        loop {
+            match &mut self.state {
+                State::Working { work, ticks, late_at, late } => {
+                    if let Poll::Ready(response) = work.as_mut().poll(context) {
+                        self.state = State::sending(response, sign);
+                    } else if late_at.as_mut().poll(context).is_ready()
+                        && let Some(late) = late.take()
+                    {
+                        self.state = State::sending(late(), sign);
+                    } else {
+                        let alive = match sign {
+                            Sign::Comment => COMMENT,
+                            Sign::Space => SPACE,
+                        };
+                        return ticks.poll_tick(context).map(|_| Some(Ok(Frame::data(alive))));
+                    }
+                }
+                State::Sending { before, .. } if !before.is_empty() => {
+                    return Poll::Ready(Some(Ok(Frame::data(std::mem::take(before)))));
+                }
+                State::Sending { body, after, .. } => {
+                    let frame = std::task::ready!(Pin::new(body).poll_frame(context));
+                    if frame.is_none() && !after.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(std::mem::take(after)))));
+                    }
+                    return Poll::Ready(frame);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::StatusCode;
+    use http_body_util::BodyExt as _;
+
+    const FAST: Pace = Pace { soon: Duration::from_millis(40), every: Duration::from_millis(200) };
+
+    fn json(status: StatusCode, text: &'static str) -> Response {
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+
+    /// The response to work that has `begun`, and takes so many milliseconds of the second that it may take.
+    async fn answered(begun: bool, takes: u64, sign: Sign, response: Response) -> Response {
+        let (told, until) = (Begun::default(), Instant::now() + Duration::from_secs(1));
+        if begun {
+            told.tell();
+        }
+        let work = async move {
+            sleep(Duration::from_millis(takes)).await;
+            response
+        };
+        at_pace(FAST, Box::pin(work), &told, sign, until, Box::new(|| json(StatusCode::OK, "\"late\""))).await
+    }
+
+    async fn text(response: Response) -> String {
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_takes_long_shows_that_it_lives() {
+        for (sign, kind, expected) in [
+            (Sign::Comment, "text/event-stream", ": still working\n\n: still working\n\ndata: {}\n\n"),
+            (Sign::Space, "application/json", "  {}"),
+        ] {
+            let begin = Instant::now();
+            let mut response = answered(true, 350, sign, json(StatusCode::CREATED, "{}")).await;
+            assert!(begin.elapsed() < Duration::from_millis(350), "the head does not wait for the answer");
+            assert_eq!((response.status(), response.headers()[CONTENT_TYPE].to_str().unwrap()), (StatusCode::OK, kind));
+            let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+            assert!(begin.elapsed() < Duration::from_millis(350), "nor does the first sign");
+            let rest = text(response).await;
+            assert_eq!(format!("{}{rest}", str::from_utf8(&first).unwrap()), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_ready_soon_or_has_not_begun_is_left_alone() {
+        for (begun, takes) in [(true, 0), (false, 150)] {
+            let response = answered(begun, takes, Sign::Space, json(StatusCode::NOT_FOUND, "{}")).await;
+            assert_eq!((response.status(), text(response).await), (StatusCode::NOT_FOUND, "{}".to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_says_so_in_time() {
+        let begin = Instant::now();
+        let text = text(answered(true, 60_000, Sign::Space, json(StatusCode::OK, "{}")).await).await;
+        assert_eq!(text.trim_start(), "\"late\"");
+        assert!(begin.elapsed() < Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_stream_goes_on_as_it_is() {
+        let mut response = json(StatusCode::OK, "data: 1\n\ndata: 2\n\n");
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        let response = answered(true, 100, Sign::Comment, response).await;
+        assert_eq!(text(response).await, ": still working\n\ndata: 1\n\ndata: 2\n\n");
+    }
+}
