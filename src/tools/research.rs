@@ -36,6 +36,10 @@ const MAX_WORKSPACES: usize = 20;
 const AT_ONCE: usize = 4;
 /// How deep names of files are looked at.
 const DEPTH: u32 = 6;
+/// How many names of files are looked at.
+const MAX_NAMES: u32 = 2000;
+/// How many bytes of names, and of lines, about.
+const MAX_PAGE: u64 = 1 << 20;
 /// How many lines of a workspace's files count.
 const MAX_LINES: u32 = 300;
 /// How long the files are searched; what has not been found by then is left out.
@@ -238,8 +242,10 @@ impl Search {
         let Ok(agent) = self.backend.agent(owner, &workspace.id, Purpose::Work).await else { return Vec::new() };
         // What one workspace has answered is gone before the next ones are asked.
         let agent = agent.charging(account.separate());
-        let list = ListFiles { depth: Some(DEPTH), ..ListFiles::default() };
-        let search = SearchFiles { pattern: words.pattern(), limit: Some(MAX_LINES), ..SearchFiles::default() };
+        let max_bytes = Some(MAX_PAGE);
+        let list = ListFiles { depth: Some(DEPTH), limit: Some(MAX_NAMES), max_bytes, ..ListFiles::default() };
+        let (pattern, limit) = (words.pattern(), Some(MAX_LINES));
+        let search = SearchFiles { pattern, limit, max_bytes, ..SearchFiles::default() };
         let (listed, matched) = futures::future::join(agent.list_files(&list), agent.search_files(&search)).await;
         // A name counts twice as much as a line.
         let mut found: BTreeMap<String, (usize, BTreeSet<usize>)> = BTreeMap::new();

@@ -14,6 +14,7 @@ mod hint;
 mod ignored;
 mod limits;
 mod list;
+mod names;
 mod paths;
 mod patterns;
 mod read;

@@ -4,7 +4,7 @@ use super::{
     fail,
     folder::{Folder, kind, must_be_file},
     limits::MAX_BYTES,
-    tree::{Access, Place, Spot, Tree},
+    tree::{Access, Place, Spot, Tree, names_folder},
 };
 use crate::agent::protocol::{Encoding, Failure, FailureKind, WriteFile, Written};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -36,14 +36,14 @@ pub(super) fn write(tree: &Tree, request: &WriteFile) -> Result<Written, Failure
         ),
     };
     check_size(content.len() as u64)?;
-    if request.path.ends_with('/') {
-        return Err(fail::invalid(format!("{} names a folder: end it with the file's name", request.path)));
+    if names_folder(&request.path) {
+        return Err(fail::names_folder(&request.path));
     }
     let spot = tree.follow(&request.path, Access::Change)?;
     let path = spot.path.clone();
     let _held = tree.hold(&path);
     let created = replace(spot, &content, mode)?;
-    Ok(Written { path: path.to_string_lossy().into_owned(), size: content.len() as u64, created })
+    Ok(Written { path: tree.shown(&path), size: content.len() as u64, created })
 }
 
 /// Refuses what is too large to be written.

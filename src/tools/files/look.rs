@@ -83,7 +83,7 @@ impl Tool for ListFiles {
     async fn call(&self, arguments: ListArguments, call: Call) -> Result<FileList, ToolError> {
         let ListArguments { workspace, path, depth } = arguments;
         let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
-        let request = protocol::ListFiles { path, depth };
+        let request = protocol::ListFiles { path, depth, ..protocol::ListFiles::default() };
         Ok(agent.list_files(&request).await.map_err(Error::agent(&workspace))?)
     }
 }
@@ -114,7 +114,7 @@ impl Tool for ReadFile {
             return Err(Error::InvalidArgument { argument: "max_bytes", problem }.into());
         }
         let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
-        let mut request = protocol::ReadFile { path, start_line, end_line, start_byte, max_bytes };
+        let mut request = protocol::ReadFile { path, start_line, end_line, start_byte, max_bytes, ..protocol::ReadFile::default() };
         let mut read = agent.read_file(&request).await.map_err(Error::agent(&workspace))?;
         let cut = read.truncated && max_bytes.is_none() && read.encoding == Encoding::Base64;
         if cut && read.size <= MAX_PICTURE && PICTURES.contains(&read.mime_type.as_str()) {
@@ -138,7 +138,7 @@ impl Tool for SearchFiles {
     async fn call(&self, arguments: SearchArguments, call: Call) -> Result<SearchResults, ToolError> {
         let SearchArguments { workspace, pattern, path, glob, limit } = arguments;
         let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
-        let request = protocol::SearchFiles { pattern, path, glob, limit };
+        let request = protocol::SearchFiles { pattern, path, glob, limit, ..protocol::SearchFiles::default() };
         Ok(agent.search_files(&request).await.map_err(Error::agent(&workspace))?)
     }
 }
