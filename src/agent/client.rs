@@ -200,6 +200,11 @@ impl Client {
         self.ask("/files/write", request, Repeat::Safe, MOST_SHORT_ANSWER).await
     }
 
+    /// Adds to the end of a file. An agent that cannot do that says so: it would replace the file.
+    pub async fn append_file(&self, request: &WriteFile) -> Result<Written, AgentError> {
+        self.ask("/files/append", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await
+    }
+
     /// Replaces text in a file.
     pub async fn edit_file(&self, request: &EditFile) -> Result<Edited, AgentError> {
         self.ask("/files/edit", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await

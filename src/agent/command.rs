@@ -56,6 +56,8 @@ pub struct Job {
     pub keep_stdin: bool,
     /// When it is ended.
     pub timeout: Option<Duration>,
+    /// After the timeout it is reported, and runs on for so long, instead of being ended.
+    pub continue_for: Option<Duration>,
     /// The files for its output.
     pub files: OutputFiles,
     /// Where its output goes as it comes, beside the report.
@@ -101,6 +103,8 @@ pub struct Report {
     pub stderr: Captured,
     /// Whether something that it started still runs.
     pub lingers: bool,
+    /// Whether it runs on itself, as it took longer than its timeout.
+    pub continues: bool,
 }
 
 /// Starts a command. The future that comes with it is the watch over it: spawn it where it is tracked. It lasts until
@@ -162,7 +166,7 @@ pub async fn start(
         ended: None,
     };
     let watch = async move {
-        watch.run(job.timeout, feed).await;
+        watch.run((job.timeout, job.continue_for), feed).await;
         watch.sinks.record.ended();
         watch.stdout.has_file() || watch.stderr.has_file()
     };
@@ -217,7 +221,11 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(&mut self, timeout: Option<Duration>, feed: impl Future<Output = ()> + Send) {
+    async fn run(
+        &mut self,
+        (timeout, mut continue_for): (Option<Duration>, Option<Duration>),
+        feed: impl Future<Output = ()> + Send,
+    ) {
         let mut feed = std::pin::pin!(feed);
         let mut feeding = true;
         let mut phase = Phase::Running;
@@ -260,9 +268,16 @@ impl Watch {
                 }
                 Event::Due => match phase {
                     Phase::Running => {
-                        self.timed_out = true;
-                        phase = Phase::Terminating;
-                        due = Some(self.terminate().await);
+                        if let Some(more) = continue_for.take() {
+                            due = Some(Instant::now() + more);
+                            self.stdout.keep().await;
+                            self.stderr.keep().await;
+                            self.send_report(false).await;
+                        } else {
+                            self.timed_out = true;
+                            phase = Phase::Terminating;
+                            due = Some(self.terminate().await);
+                        }
                     }
                     Phase::Terminating => {
                         self.group.kill();
@@ -320,7 +335,9 @@ impl Watch {
         let Some(report) = self.report.take() else { return };
         let (status, duration) = self.ended.unwrap_or_else(|| (None, self.started.elapsed()));
         let (stdout, stderr) = (self.stdout.snapshot().await, self.stderr.snapshot().await);
-        if lingers {
+        // Only one that is neither ended nor being ended is reported while it runs.
+        let continues = self.ended.is_none() && !self.timed_out && !self.cancelled;
+        if lingers || continues {
             self.sinks.record.begin();
         }
         // Nobody listens after a cancellation, or to a background command.
@@ -332,6 +349,7 @@ impl Watch {
             stdout,
             stderr,
             lingers,
+            continues,
         });
         self.sinks.live = None;
     }

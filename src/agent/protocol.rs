@@ -54,6 +54,9 @@ pub struct Command {
     /// When it is ended; `None`: not before the workspace stops.
     #[serde(default)]
     pub timeout: Option<Duration>,
+    /// After `timeout` it is answered, and runs on for so long in the background, instead of being ended.
+    #[serde(default)]
+    pub continue_for: Option<Duration>,
     /// Whether to answer at once and let it run on; its standard input stays open.
     #[serde(default)]
     pub background: bool,
@@ -148,6 +151,9 @@ pub struct ProcessOutput {
     pub next_offset: u64,
     /// How many bytes between the offset that was asked for and `output` are no longer kept here.
     pub skipped_bytes: u64,
+    /// Whether there is more output already, at `next_offset`.
+    #[serde(default)]
+    pub truncated: bool,
     /// Whether any of it still runs.
     pub running: bool,
     /// The exit code, once the command itself has ended.
@@ -316,7 +322,7 @@ pub enum Encoding {
     Base64,
 }
 
-/// `POST /files/write`.
+/// `POST /files/write`; with `POST /files/append`, the content is added to the end of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteFile {
     /// The file; its folders are made.

@@ -1,6 +1,6 @@
 //! What a background process has said lately, and how it is: written by its watch, read by any number of others.
 
-use super::text::{without_cut_end, without_cut_start};
+use super::text::{from_whole_line, without_cut_end, without_cut_line, without_cut_start};
 use std::{collections::VecDeque, time::Duration};
 use tokio::{
     sync::watch,
@@ -9,6 +9,8 @@ use tokio::{
 
 /// How many bytes are kept. What came before is only in the files.
 const KEPT: usize = 64 * 1024;
+/// How many bytes of it are in one answer.
+const PART: usize = 32 * 1024;
 /// How long to wait for more once something has come: lines seldom come alone.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -39,6 +41,8 @@ pub struct Part {
     pub next_offset: u64,
     /// How many bytes between the offset that was asked for and `text` are gone.
     pub skipped: u64,
+    /// Whether there is more already.
+    pub more: bool,
 }
 
 /// How a process is.
@@ -101,7 +105,7 @@ impl Record {
         let _ = self.state.subscribe().wait_for(|state| !state.running).await;
     }
 
-    /// What came from `offset` on; without one, the last part. Waits at most `wait` for something that nobody has read
+    /// What came from `offset` on, as much as one answer has; without one, the last part. Waits at most `wait` for something that nobody has read
     /// yet, or for the end.
     pub async fn read(&self, offset: Option<u64>, wait: Duration) -> Part {
         if !wait.is_zero() {
@@ -118,26 +122,30 @@ impl Record {
             part = Some(read);
             false
         });
-        part.unwrap_or(Part { text: String::new(), next_offset: 0, skipped: 0 })
+        part.unwrap_or(Part { text: String::new(), next_offset: 0, skipped: 0, more: false })
     }
 }
 
 impl State {
     fn part(&mut self, offset: Option<u64>) -> Part {
         let start = self.end - self.bytes.len() as u64;
-        let from = offset.unwrap_or(start).clamp(start, self.end);
+        let last = self.end.saturating_sub(PART as u64);
+        let from = offset.unwrap_or(last).clamp(start, self.end);
         let skipped = offset.map_or(0, |offset| start.saturating_sub(offset));
         let kept = self.bytes.make_contiguous();
         let mut bytes = kept.split_at(usize::try_from(from - start).unwrap_or(usize::MAX).min(kept.len())).1;
         let all = bytes.len();
-        if self.running {
+        let more = all > PART;
+        if more {
+            bytes = without_cut_line(without_cut_end(bytes.split_at(PART).0));
+        } else if self.running {
             bytes = without_cut_end(bytes);
         }
         let next_offset = from + bytes.len() as u64;
-        if from == start && start > 0 && all > 0 {
-            bytes = without_cut_start(bytes);
+        if offset.is_none_or(|offset| offset < from) && from > 0 && all > 0 {
+            bytes = from_whole_line(without_cut_start(bytes));
         }
-        Part { text: String::from_utf8_lossy(bytes).into_owned(), next_offset, skipped }
+        Part { text: String::from_utf8_lossy(bytes).into_owned(), next_offset, skipped, more }
     }
 }
 
@@ -186,8 +194,31 @@ mod tests {
             let all = vec![b'a'; 2 * KEPT + 10];
             let record = record(&all.chunks(piece).collect::<Vec<_>>());
             let (text, next, skipped) = read(&record, Some(3)).await;
-            assert_eq!((text.len(), next, skipped), (KEPT, all.len() as u64, (KEPT + 7) as u64), "{piece}");
+            let middle = (all.len() - KEPT + PART) as u64;
+            assert_eq!((text.len(), next, skipped), (PART, middle, (KEPT + 7) as u64), "{piece}");
+            let (text, next, skipped) = read(&record, Some(middle)).await;
+            assert_eq!((text.len(), next, skipped), (PART, all.len() as u64, 0), "{piece}");
+            assert_eq!(read(&record, None).await, (text, next, 0), "{piece}");
         }
+    }
+
+    #[tokio::test]
+    async fn parts_end_where_lines_end() {
+        let all: String = (0..4000).map(|number| format!("line {number}\n")).collect();
+        let record = record(&[all.as_bytes()]);
+        let (mut together, mut offset) = (String::new(), 0);
+        loop {
+            let part = record.read(Some(offset), Duration::ZERO).await;
+            assert!(part.text.len() <= PART && part.text.ends_with('\n'));
+            together.push_str(&part.text);
+            offset = part.next_offset;
+            if !part.more {
+                break;
+            }
+        }
+        assert_eq!(together, all);
+        let last = record.read(None, Duration::ZERO).await;
+        assert!(last.text.starts_with("line ") && all.ends_with(&last.text) && !last.more);
     }
 
     #[tokio::test]

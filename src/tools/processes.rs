@@ -1,6 +1,6 @@
 //! What commands left running in the background: seeing it, reading it, typing to it, ending it.
 
-use super::{Call, Effect, Patience, Tool, ToolError, workspaces::WorkspaceArguments};
+use super::{Call, Effect, Patience, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
 use crate::{
     agent::protocol::{self, Input, Process, ProcessOutputRequest, Processes},
     api::Scope,
@@ -23,36 +23,42 @@ pub(super) struct StopProcess(pub Arc<dyn Workspaces>);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProcessArguments {
-    /// The workspace's name or id.
+    /// Its name or id.
     workspace: String,
-    /// The process, from run_command or list_processes.
+    /// The process.
+    #[schemars(range(max = u32::MAX))]
     process_id: u32,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OutputArguments {
-    /// The workspace's name or id.
+    /// Its name or id.
     workspace: String,
-    /// The process, from run_command or list_processes.
+    /// The process.
+    #[schemars(range(max = u32::MAX))]
     process_id: u32,
-    /// How long to wait for new output or the end, in seconds; it returns as soon as there is any. Default: 0.
+    /// How long to wait for new output or the end. Default: 0.
     #[serde(default)]
     wait_seconds: u64,
-    /// Where the part before ended: its `next_offset`. Default: the last part of the output.
+    /// next_offset of the part before. Default: the last part.
     offset: Option<u64>,
+    /// True: with the control sequences of terminals.
+    #[serde(default)]
+    raw: bool,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InputArguments {
-    /// The workspace's name or id.
+    /// Its name or id.
     workspace: String,
-    /// The process, from run_command or list_processes.
+    /// The process.
+    #[schemars(range(max = u32::MAX))]
     process_id: u32,
     /// What to type. End a line with a line feed.
     text: String,
-    /// True: that was all, its standard input ends.
+    /// True: its standard input ends after that.
     #[serde(default)]
     close: bool,
 }
@@ -62,10 +68,14 @@ impl Tool for ListProcesses {
     type Output = Processes;
     const NAME: &'static str = "list_processes";
     const TITLE: &'static str = "List processes";
-    const DESCRIPTION: &'static str = "Lists what commands left running in a workspace, and what of it has ended lately, \
-        the newest first.";
+    const DESCRIPTION: &'static str = "Lists the background processes of a workspace, also those that ended lately; the newest first.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &Processes) -> Text {
+        let lines: Vec<String> = output.processes.iter().map(text::process).collect();
+        if lines.is_empty() { "no background processes".to_owned().into() } else { lines.join("\n").into() }
+    }
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Processes, ToolError> {
         let workspace = arguments.workspace;
@@ -79,17 +89,21 @@ impl Tool for ProcessOutput {
     type Output = protocol::ProcessOutput;
     const NAME: &'static str = "process_output";
     const TITLE: &'static str = "Read a process's output";
-    const DESCRIPTION: &'static str = "Shows what a background process has said lately, and whether it still runs. To wait \
-        for a server to be ready or a job to end, give wait_seconds; to read on, pass next_offset as offset.";
+    const DESCRIPTION: &'static str = "Shows the output of a background process, and whether it still runs. wait_seconds waits \
+        for output or the end; pass next_offset as offset to read on.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &protocol::ProcessOutput) -> Text {
+        text::output(output)
+    }
 
     fn refine_input_schema(&self, schema: &mut Map<String, Value>) {
         self.1.refine(schema, "wait_seconds");
     }
 
     async fn call(&self, arguments: OutputArguments, call: Call) -> Result<protocol::ProcessOutput, ToolError> {
-        let OutputArguments { workspace, process_id, wait_seconds, offset } = arguments;
+        let OutputArguments { workspace, process_id, wait_seconds, offset, raw } = arguments;
         let max = self.1.seconds();
         if wait_seconds > max {
             let problem = format!("{wait_seconds} is out of range; give 0 to {max}, and call again to wait on");
@@ -97,7 +111,11 @@ impl Tool for ProcessOutput {
         }
         let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let request = ProcessOutputRequest { wait: Duration::from_secs(wait_seconds), offset };
-        Ok(agent.process_output(process_id, request).await.map_err(Error::agent(&workspace))?)
+        let mut said = agent.process_output(process_id, request).await.map_err(Error::agent(&workspace))?;
+        if !raw {
+            plain(&mut said.output);
+        }
+        Ok(said)
     }
 }
 
@@ -106,10 +124,13 @@ impl Tool for SendInput {
     type Output = Process;
     const NAME: &'static str = "send_input";
     const TITLE: &'static str = "Type to a process";
-    const DESCRIPTION: &'static str = "Writes to the standard input of a background process, such as an interpreter or a \
-        program that asks. process_output shows what it says to that.";
+    const DESCRIPTION: &'static str = "Writes to the standard input of a background process. process_output shows the answer.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
     const EFFECT: Effect = Effect::Anything;
+
+    fn text(output: &Process) -> Text {
+        text::process(output).into()
+    }
 
     async fn call(&self, arguments: InputArguments, call: Call) -> Result<Process, ToolError> {
         let InputArguments { workspace, process_id, text, close } = arguments;
@@ -123,10 +144,13 @@ impl Tool for StopProcess {
     type Output = Process;
     const NAME: &'static str = "stop_process";
     const TITLE: &'static str = "Stop a process";
-    const DESCRIPTION: &'static str = "Ends a background process and all that it started: politely at first, for good after \
-        two seconds.";
+    const DESCRIPTION: &'static str = "Ends a background process and all that it started: SIGTERM, then SIGKILL.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
     const EFFECT: Effect = Effect::Removes;
+
+    fn text(output: &Process) -> Text {
+        text::process(output).into()
+    }
 
     async fn call(&self, arguments: ProcessArguments, call: Call) -> Result<Process, ToolError> {
         let ProcessArguments { workspace, process_id } = arguments;

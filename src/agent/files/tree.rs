@@ -119,7 +119,7 @@ impl Tree {
                 path.display()
             )));
         }
-        let own = reach.own.iter().chain(&reach.output);
+        let own = reach.own.iter().chain(&reach.output).chain(&reach.temporary);
         if own.into_iter().any(|own| fs::canonicalize(own).is_ok_and(|own| own.starts_with(path))) {
             return spot.guard.check_change(Zone::Own, path);
         }
@@ -189,11 +189,17 @@ impl Tree {
             Access::Look => spot.guard.check_look(spot.zone, &spot.path)?,
             Access::Change => spot.guard.check_change(spot.zone, &spot.path)?,
         }
-        let in_reach =
-            !self.confined() || spot.path.starts_with(&home) || access == Access::Look && spot.zone == Zone::Output;
+        let temporary = self.shared.reach.temporary.as_deref().and_then(|folder| fs::canonicalize(folder).ok());
+        let in_reach = !self.confined()
+            || [Some(&home), temporary.as_ref()].into_iter().flatten().any(|open| spot.path.starts_with(open))
+            || access == Access::Look && spot.zone == Zone::Output;
         if !in_reach {
-            return Err(FailureKind::Denied
-                .because(format!("{path} leads out of the workspace's home folder: use paths in {}", home.display())));
+            let temporary = temporary.map(|folder| format!(", or in {}, which is $TMPDIR", folder.display()));
+            return Err(FailureKind::Denied.because(format!(
+                "{path} leads out of the workspace's home folder: use paths in {}{}",
+                home.display(),
+                temporary.unwrap_or_default()
+            )));
         }
         if names_folder(path) && spot.stat().is_ok_and(|stat| kind(&stat) != FileType::Directory) {
             let spot = spot.path.display();

@@ -44,6 +44,7 @@ pub(super) async fn prepare(
         stdin: command.stdin.clone().map(String::into_bytes),
         keep_stdin: command.background,
         timeout: command.timeout,
+        continue_for: command.continue_for,
         files,
         sinks: Sinks::default(),
     };
@@ -153,9 +154,36 @@ fn shell_syntax(line: &str) -> Option<char> {
     None
 }
 
+/// The name of the program that a line runs first, for the workspace's log: neither its arguments nor the values of
+/// variables, which may be secrets.
+pub(super) fn program_name(line: &str) -> Option<&str> {
+    let word = line.split_whitespace().find(|word| !word.contains('='))?;
+    let name = word.rsplit('/').next()?.trim_end_matches(';');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    (!name.is_empty() && name.len() <= 40 && name.bytes().all(plain)).then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_names_programs_and_nothing_else() {
+        for (line, name) in [
+            ("pip install secret", Some("pip")),
+            ("/usr/bin/git clone x", Some("git")),
+            ("TOKEN=hunter2 A=b ./deploy.sh --now", Some("deploy.sh")),
+            ("sleep 5; echo $X", Some("sleep")),
+            ("cd", Some("cd")),
+            ("TOKEN=hunter2", None),
+            ("TOKEN='a b' ls", None),
+            ("\"$(cat key)\"", None),
+            ("for i in 1", Some("for")),
+            ("", None),
+        ] {
+            assert_eq!(program_name(line), name, "{line}");
+        }
+    }
 
     #[test]
     fn what_only_a_shell_can_do_is_said() {

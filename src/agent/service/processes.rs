@@ -79,6 +79,19 @@ impl Table {
 }
 
 impl Running {
+    /// The same, whose output is kept in these files from the first byte on.
+    pub fn with(&self, files: OutputFiles) -> Self {
+        Self {
+            process_id: self.process_id,
+            line: self.line.clone(),
+            started_at: self.started_at,
+            record: Arc::clone(&self.record),
+            stdin: self.stdin.clone(),
+            files: Some(files),
+            cancel: self.cancel.clone(),
+        }
+    }
+
     pub fn view(&self) -> Process {
         let condition = self.record.condition();
         Process {
@@ -98,6 +111,7 @@ impl Running {
             output: part.text,
             next_offset: part.next_offset,
             skipped_bytes: part.skipped,
+            truncated: part.more,
             running: condition.running,
             exit_code: condition.exit_code,
             stdout_file: self.files.as_ref().map(|files| file(&files.stdout)),

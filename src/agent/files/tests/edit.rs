@@ -214,7 +214,7 @@ fn only_text_of_a_sensible_size_is_edited() {
     let message = "/home/f is no text in UTF-8: use a command to change it";
     assert_failed(&home, edit(&home.tree, &change("a", "b")), FailureKind::Conflict, message);
     home.file("f", "a".repeat(1024));
-    let message = "the file would have 17825792 bytes, and at most 16777216 can be written: make it by a command";
+    let message = "the file would have 17825792 bytes, and at most 16777216 can be written at once: write the first part, then the others with append, or make it by a command";
     assert_failed(&home, edit(&home.tree, &all("a", &"b".repeat(17 * 1024))), FailureKind::TooLarge, message);
     fs::File::create(home.at("f")).unwrap().set_len(16 * 1024 * 1024 + 1).unwrap();
     let message = "/home/f has 16777217 bytes, and at most 16777216 can be edited: use a command such as sed";

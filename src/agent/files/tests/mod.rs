@@ -38,7 +38,8 @@ impl Home {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
         std::fs::create_dir(&home).unwrap();
-        let reach = Reach { confine, own: vec![folder.path().join("own")], output: Some(folder.path().join("output")) };
+        let own = vec![folder.path().join("own")];
+        let reach = Reach { confine, temporary: None, own, output: Some(folder.path().join("output")) };
         Self { tree: Tree::new(home, reach), folder }
     }
 

@@ -3,10 +3,11 @@
 use super::{Home, assert_failed};
 use crate::agent::{
     files::{
+        Reach,
         edit::edit,
         paths::{remove, rename},
         read::read,
-        tree::Access,
+        tree::{Access, Tree},
         write::write,
     },
     protocol::{EditFile, FailureKind, MovePath, ReadFile, RemovePath, WriteFile},
@@ -99,6 +100,27 @@ fn a_confined_tree_may_have_folders_to_look_at() {
     assert!(home.tree.follow(file, Access::Look).is_ok());
     assert_eq!(home.tree.follow(file, Access::Change).unwrap_err().kind, FailureKind::Denied);
     assert_eq!(home.tree.entry(file).unwrap_err().kind, FailureKind::Denied);
+}
+
+#[test]
+fn a_confined_tree_has_its_folder_for_temporary_files() {
+    let home = Home::confined();
+    let root = home.folder.path().canonicalize().unwrap();
+    fs::create_dir(root.join("tmp")).unwrap();
+    let reach = Reach { confine: true, temporary: Some(root.join("tmp")), ..Reach::default() };
+    let tree = Tree::new(home.at(""), reach);
+    let path = root.join("tmp/made/by.txt").to_string_lossy().into_owned();
+    let request = WriteFile { path: path.clone(), content: "x".to_owned(), ..WriteFile::default() };
+    assert_eq!(write(&tree, &request).unwrap().path, path);
+    assert_eq!(read(&tree, &ReadFile { path: path.clone(), ..ReadFile::default() }).unwrap().content, "x");
+    rename(&tree, &moving(&path, "here", false)).unwrap();
+    assert_eq!(home.content("here"), "x");
+    for (path, kind) in [("/tmp/x", FailureKind::Denied), ("../home2", FailureKind::Denied)] {
+        let failure = tree.follow(path, Access::Look).unwrap_err();
+        let said = format!("or in {}/tmp, which is $TMPDIR", root.display());
+        assert!(failure.kind == kind && failure.message.ends_with(&said), "{failure}");
+    }
+    assert_eq!(remove(&tree, &removing(&root.join("tmp").to_string_lossy(), true)).unwrap_err().kind, FailureKind::Denied);
 }
 
 #[test]

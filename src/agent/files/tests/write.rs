@@ -2,7 +2,10 @@
 
 use super::{Home, assert_failed};
 use crate::agent::{
-    files::{read::read, write::write},
+    files::{
+        read::read,
+        write::{append, write},
+    },
     protocol::{Encoding, FailureKind, ReadFile, WriteFile, Written},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -37,6 +40,30 @@ proptest! {
             prop_assert_eq!(back, expected);
         }
     }
+}
+
+#[test]
+fn what_is_appended_comes_after_what_is_there() {
+    let home = Home::new();
+    let add = |content: &str| append(&home.tree, &WriteFile { mode: Some("600".to_owned()), ..text("a/log", content) });
+    assert_eq!(add("one\n").unwrap(), Written { path: "a/log".to_owned(), size: 4, created: true });
+    fs::set_permissions(home.at("a/log"), Permissions::from_mode(0o640)).unwrap();
+    symlink("a/log", home.at("link")).unwrap();
+    let encoded = WriteFile { encoding: Encoding::Base64, ..text("link", &STANDARD.encode("two\n")) };
+    assert_eq!(append(&home.tree, &encoded).unwrap(), Written { path: "a/log".to_owned(), size: 8, created: false });
+    assert_eq!(home.content("a/log"), "one\ntwo\n");
+    assert_eq!(fs::metadata(home.at("a/log")).unwrap().permissions().mode() & 0o777, 0o640);
+    mkfifo(&home.at("pipe"), Mode::S_IRWXU).unwrap();
+    for (path, kind) in [
+        ("pipe", FailureKind::Conflict),
+        ("a", FailureKind::Conflict),
+        ("a/log/", FailureKind::Invalid),
+        ("/proc/self/comm", FailureKind::Denied),
+    ] {
+        assert_eq!(append(&home.tree, &text(path, "x")).unwrap_err().kind, kind, "{path}");
+    }
+    let large = append(&home.tree, &text("a/log", &"a".repeat(16 * 1024 * 1024 + 1))).unwrap_err();
+    assert_eq!(large.kind, FailureKind::TooLarge);
 }
 
 #[test]
@@ -103,7 +130,7 @@ fn what_cannot_be_written_is_refused_by_name() {
         (
             text("x", &"a".repeat(16 * 1024 * 1024 + 1)),
             FailureKind::TooLarge,
-            "the file would have 16777217 bytes, and at most 16777216 can be written: make it by a command".to_owned(),
+            "the file would have 16777217 bytes, and at most 16777216 can be written at once: write the first part, then the others with append, or make it by a command".to_owned(),
         ),
     ];
     for (request, kind, message) in rows {
