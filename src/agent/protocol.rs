@@ -63,6 +63,18 @@ pub struct Command {
     /// Whether to send its output as it comes.
     #[serde(default)]
     pub live: bool,
+    /// A terminal of this size for its input and output, instead of pipes; what it shows is in stdout.
+    #[serde(default)]
+    pub terminal: Option<TerminalSize>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// How many lines.
+    pub rows: u16,
+    /// How many columns.
+    pub columns: u16,
 }
 
 /// One line of the answer to a [`Command`]: any number of pieces of output, then its end.
@@ -132,7 +144,7 @@ pub struct Process {
 }
 
 /// `POST /processes/ID/output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessOutputRequest {
     /// How long to wait for new output or the end; zero: not at all.
     #[serde(default)]
@@ -140,6 +152,9 @@ pub struct ProcessOutputRequest {
     /// Where the part before ended: the `next_offset` of that answer. `None`: the end of what there is.
     #[serde(default)]
     pub offset: Option<u64>,
+    /// Waits for output from `offset` on, or all that is kept, that matches this regular expression.
+    #[serde(default)]
+    pub wait_for: Option<String>,
 }
 
 /// What a background process has said.
@@ -154,6 +169,9 @@ pub struct ProcessOutput {
     /// Whether there is more output already, at `next_offset`.
     #[serde(default)]
     pub truncated: bool,
+    /// Whether the output that was waited for has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<bool>,
     /// Whether any of it still runs.
     pub running: bool,
     /// The exit code, once the command itself has ended.
@@ -175,6 +193,9 @@ pub struct Input {
     /// Whether its standard input ends after that.
     #[serde(default)]
     pub close: bool,
+    /// Whether this is for a terminal only, as the code of a key is.
+    #[serde(default)]
+    pub key: bool,
 }
 
 /// `POST /files/list`.

@@ -1,6 +1,7 @@
 //! What a background process has said lately, and how it is: written by its watch, read by any number of others.
 
 use super::text::{from_whole_line, without_cut_end, without_cut_line, without_cut_start};
+use regex::bytes::Regex;
 use std::{collections::VecDeque, time::Duration};
 use tokio::{
     sync::watch,
@@ -105,12 +106,24 @@ impl Record {
         let _ = self.state.subscribe().wait_for(|state| !state.running).await;
     }
 
+    /// Whether what came from `offset` on, or all that is kept, matches.
+    #[must_use]
+    pub fn matches(&self, offset: Option<u64>, pattern: &Regex) -> bool {
+        self.state.borrow().matches(offset, pattern)
+    }
+
     /// What came from `offset` on, as much as one answer has; without one, the last part. Waits at most `wait` for something that nobody has read
-    /// yet, or for the end.
-    pub async fn read(&self, offset: Option<u64>, wait: Duration) -> Part {
+    /// yet or, with `until`, for output that matches; or for the end.
+    pub async fn read(&self, offset: Option<u64>, wait: Duration, until: Option<&Regex>) -> Part {
         if !wait.is_zero() {
             let mut state = self.state.subscribe();
-            let news = state.wait_for(|state| !state.running || state.end > offset.unwrap_or(state.seen));
+            let news = state.wait_for(|state| {
+                !state.running
+                    || match until {
+                        Some(pattern) => state.matches(offset, pattern),
+                        None => state.end > offset.unwrap_or(state.seen),
+                    }
+            });
             if timeout(wait, async { news.await.is_ok_and(|state| state.running) }).await == Ok(true) {
                 sleep(SETTLE.min(wait)).await;
             }
@@ -127,6 +140,13 @@ impl Record {
 }
 
 impl State {
+    fn matches(&self, offset: Option<u64>, pattern: &Regex) -> bool {
+        let start = self.end - self.bytes.len() as u64;
+        let from = usize::try_from(offset.unwrap_or(start).saturating_sub(start)).unwrap_or(usize::MAX);
+        let text: Vec<u8> = self.bytes.iter().copied().skip(from).collect();
+        pattern.is_match(&text)
+    }
+
     fn part(&mut self, offset: Option<u64>) -> Part {
         let start = self.end - self.bytes.len() as u64;
         let last = self.end.saturating_sub(PART as u64);
@@ -164,7 +184,7 @@ mod tests {
     }
 
     async fn read(record: &Record, offset: Option<u64>) -> (String, u64, u64) {
-        let part = record.read(offset, Duration::ZERO).await;
+        let part = record.read(offset, Duration::ZERO, None).await;
         (part.text, part.next_offset, part.skipped)
     }
 
@@ -203,12 +223,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn output_that_is_waited_for_may_have_come_already() {
+        let record = std::sync::Arc::new(record(&[b"starting\n"]));
+        let pattern = |text: &str| Regex::new(text).unwrap();
+        let ready = pattern("(?m)^ready on [0-9]+$");
+        let short = Duration::from_millis(200);
+        assert_eq!(record.read(None, short, Some(&ready)).await.text, "starting\n");
+        assert!(!record.matches(None, &ready));
+        let writer = std::sync::Arc::clone(&record);
+        let later = tokio::spawn(async move {
+            for piece in ["rea", "dy on 80", "80\n", "more\n"] {
+                sleep(Duration::from_millis(50)).await;
+                writer.push(piece.as_bytes());
+            }
+        });
+        let begun = tokio::time::Instant::now();
+        let part = record.read(Some(9), Duration::from_secs(30), Some(&pattern("8080\n"))).await;
+        assert!(part.text.starts_with("ready on 8080\n") && begun.elapsed() < Duration::from_secs(20), "{part:?}");
+        later.await.unwrap();
+        assert!(record.matches(None, &ready) && !record.matches(Some(20), &ready));
+    }
+
+    #[tokio::test]
     async fn parts_end_where_lines_end() {
         let all: String = (0..4000).map(|number| format!("line {number}\n")).collect();
         let record = record(&[all.as_bytes()]);
         let (mut together, mut offset) = (String::new(), 0);
         loop {
-            let part = record.read(Some(offset), Duration::ZERO).await;
+            let part = record.read(Some(offset), Duration::ZERO, None).await;
             assert!(part.text.len() <= PART && part.text.ends_with('\n'));
             together.push_str(&part.text);
             offset = part.next_offset;
@@ -217,7 +259,7 @@ mod tests {
             }
         }
         assert_eq!(together, all);
-        let last = record.read(None, Duration::ZERO).await;
+        let last = record.read(None, Duration::ZERO, None).await;
         assert!(last.text.starts_with("line ") && all.ends_with(&last.text) && !last.more);
     }
 
@@ -227,9 +269,9 @@ mod tests {
         let record = std::sync::Arc::new(record(&[b"old"]));
         let started = tokio::time::Instant::now();
         // Nobody has read it yet: it is news.
-        assert_eq!(record.read(None, long).await.text, "old");
+        assert_eq!(record.read(None, long, None).await.text, "old");
         let before = tokio::time::Instant::now();
-        assert_eq!(record.read(None, short).await.text, "old");
+        assert_eq!(record.read(None, short, None).await.text, "old");
         assert!(before.elapsed() >= short);
 
         let writer = std::sync::Arc::clone(&record);
@@ -241,8 +283,8 @@ mod tests {
             writer.exited(Some(3));
             writer.ended();
         });
-        assert_eq!(record.read(Some(3), long).await.text, "newer");
-        assert_eq!(record.read(Some(8), long).await.text, "");
+        assert_eq!(record.read(Some(3), long, None).await.text, "newer");
+        assert_eq!(record.read(Some(8), long, None).await.text, "");
         assert!(started.elapsed() < long);
         assert_eq!(record.condition(), Condition { running: false, exit_code: Some(3) });
         later.await.unwrap();

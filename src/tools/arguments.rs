@@ -50,11 +50,18 @@ pub(super) fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) ->
     let lower = wanted.to_lowercase();
     let alike = |name: &str| {
         let within = lower.len() >= 3 && name.contains(&lower) || name.len() >= 3 && lower.contains(name);
-        // A name within the other is a better sign than letters in common.
-        if within { 1.0 } else { jaro_winkler(&lower, name) }
+        // A name within the other, or shortened to some of its letters, is a better sign than letters in common.
+        if within || shortens(&lower, name) { 1.0 } else { jaro_winkler(&lower, name) }
     };
     let scored = known.map(|name| (alike(name), name)).filter(|(score, _)| *score >= ALIKE);
     scored.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name)
+}
+
+/// Whether a word is another one without some of its letters, but with the first and the last one: `cmd`, `dir`.
+fn shortens(short: &str, long: &str) -> bool {
+    let mut rest = long.chars();
+    let ends = short.chars().next() == long.chars().next() && short.chars().last() == long.chars().last();
+    short.len() >= 3 && ends && short.chars().all(|wanted| rest.any(|letter| letter == wanted))
 }
 
 fn value_of(name: &str, schema: &Value, value: Value) -> Result<Value, String> {
@@ -175,7 +182,7 @@ mod tests {
             (json!({"workspace": "a", "timeout_seconds": -1}), "timeout_seconds must be at least 1, not -1"),
             (json!({"workspace": "a", "offset": -1.0}), "offset must be at least 0, not -1"),
             (json!({"workspace": "a", "timeout_seconds": 5e9}), "timeout_seconds must be at most 55, not 5000000000"),
-            (json!({"workspace": "a", "timeout_seconds": 1e300}), "timeout_seconds must be a whole number, not 1e300"),
+            (json!({"workspace": "a", "timeout_seconds": 1e300}), "timeout_seconds must be a whole number, not 1e+300"),
             (json!({"workspace": "a", "timeout_seconds": u64::MAX}), "must be at most 55, not 18446744073709551615"),
             (json!({"workspace": "a", "wait": "yes"}), "wait must be true or false, not text"),
             (json!({"workspace": "a", "status": "asleep"}), "status must be one of running, stopped, not \"asleep\""),
@@ -199,6 +206,7 @@ mod tests {
             ("runCommand", Some("run_command")),
             ("readfile", Some("read_file")),
             ("list_file", Some("list_files")),
+            ("ftch", Some("fetch")),
             ("workspaces.run_command", Some("run_command")),
             ("zzz", None),
             ("", None),

@@ -2,7 +2,7 @@
 
 use super::{Call, Effect, Patience, Progress, Text, Tool, ToolError, plain::plain, text};
 use crate::{
-    agent::protocol::{Command, CommandResult},
+    agent::protocol::{Command, CommandResult, TerminalSize},
     ambient,
     api::Scope,
     config,
@@ -20,6 +20,10 @@ use tokio::{
 
 /// How long a command is waited for if nothing is said: many clients give up after a minute.
 const DEFAULT_WAIT: u64 = 45;
+/// The same for one in a terminal: it waits for input sooner or later.
+const DEFAULT_WAIT_IN_TERMINAL: u64 = 3;
+/// The size of a terminal if nothing is said.
+const TERMINAL: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 /// How long a command may run in the background that was not meant to.
 const CONTINUE_FOR: Duration = Duration::from_hours(1);
 /// How often live output is sent.
@@ -44,7 +48,7 @@ pub(super) struct Arguments {
     env: BTreeMap<String, String>,
     /// Its standard input.
     stdin: Option<String>,
-    /// After this, on_timeout counts. Default: 45, and then it runs on in the background.
+    /// After this, on_timeout counts. Default: 45 (3 with tty), and then it runs on in the background.
     #[schemars(range(min = 1))]
     timeout_seconds: Option<u64>,
     /// With timeout_seconds: end it (default), or let it run on.
@@ -52,6 +56,15 @@ pub(super) struct Arguments {
     /// True: return at once, for servers and watchers.
     #[serde(default)]
     background: bool,
+    /// True: in a terminal, for programs that ask or show prompts; send_input types to it.
+    #[serde(default)]
+    tty: bool,
+    /// The terminal's lines. Default: 24.
+    #[schemars(range(min = 1, max = 1000))]
+    rows: Option<u16>,
+    /// The terminal's columns. Default: 80.
+    #[schemars(range(min = 1, max = 1000))]
+    columns: Option<u16>,
     /// True: output with the control sequences of terminals.
     #[serde(default)]
     raw: bool,
@@ -74,7 +87,7 @@ impl Tool for RunCommand {
     const NAME: &'static str = "run_command";
     const TITLE: &'static str = "Run a command";
     const DESCRIPTION: &'static str = "Runs a shell command in a running workspace and returns its exit code and output. A \
-        failing command is no error. Use flags such as --yes: nothing can be typed in. Long output is shortened in the \
+        failing command is no error. Nothing can be typed in without tty: use flags such as --yes. Long output is shortened in the \
         middle; the result names the file with all of it. What runs on in the background has a process_id for \
         process_output, send_input and stop_process: do not run it again.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
@@ -105,9 +118,11 @@ impl Tool for RunCommand {
             None if arguments.on_timeout == Some(OnTimeout::End) => Some(DEFAULT_WAIT.min(max)),
             None => {
                 continue_for = Some(CONTINUE_FOR);
-                Some(DEFAULT_WAIT.min(max))
+                Some(if arguments.tty { DEFAULT_WAIT_IN_TERMINAL } else { DEFAULT_WAIT }.min(max))
             }
         };
+        let rows = arguments.rows.unwrap_or(TERMINAL.rows);
+        let terminal = TerminalSize { rows, columns: arguments.columns.unwrap_or(TERMINAL.columns) };
         let workspace = arguments.workspace;
         let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let command = Command {
@@ -119,6 +134,7 @@ impl Tool for RunCommand {
             continue_for: continue_for.filter(|_| !arguments.background),
             background: arguments.background,
             live: call.progress.is_some(),
+            terminal: arguments.tty.then_some(terminal),
         };
         let id = new_id();
         let result = match call.progress {

@@ -182,6 +182,16 @@ impl Patience {
         self.0.as_secs()
     }
 
+    /// The seconds that were asked for, which must be no more.
+    fn wait(self, seconds: u64) -> Result<Duration, backend::Error> {
+        let max = self.seconds();
+        if seconds <= max {
+            return Ok(Duration::from_secs(seconds));
+        }
+        let problem = format!("{seconds} is out of range; give 0 to {max}, and call again to wait on");
+        Err(backend::Error::InvalidArgument { argument: "wait_seconds", problem })
+    }
+
     /// Writes the most that can be waited into the schema of an argument.
     fn refine(self, schema: &mut Map<String, Value>, argument: &str) {
         let argument = schema.get_mut("properties").and_then(|properties| properties.get_mut(argument));

@@ -91,7 +91,7 @@ impl Registry {
                 Entry::new(commands::RunCommand(backend(), patience)),
                 Entry::new(processes::ListProcesses(backend())),
                 Entry::new(processes::ProcessOutput(backend(), patience)),
-                Entry::new(processes::SendInput(backend())),
+                Entry::new(processes::SendInput(backend(), patience)),
                 Entry::new(processes::StopProcess(backend())),
                 Entry::new(files::ListFiles(backend())),
                 Entry::new(files::ReadFile(backend())),

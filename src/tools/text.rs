@@ -152,7 +152,11 @@ pub(super) fn output(output: &ProcessOutput) -> Text {
         (false, Some(code)) => format!("ended with exit code {code}"),
         (false, None) => "ended".to_owned(),
     };
-    let more = if output.truncated { "; there is more" } else { "" };
+    let more = match (output.truncated, output.matched) {
+        (_, Some(false)) => "; what was waited for has not come",
+        (true, _) => "; there is more",
+        _ => "",
+    };
     text.line(&format!("[{state}{more}; next_offset {}]", output.next_offset));
     for (stream, file) in [("stdout", &output.stdout_file), ("stderr", &output.stderr_file)] {
         if let Some(file) = file {
@@ -274,6 +278,19 @@ pub(super) fn process(process: &Process) -> String {
         (false, None) => "ended".to_owned(),
     };
     format!("process {}: {state}, since {}: {}", process.process_id, process.started_at, process.command)
+}
+
+/// What a process said to what was typed.
+pub(super) fn answered(process: &Process, said: &str, next_offset: u64) -> Text {
+    let mut text = Pieces::default();
+    text.member("output", said);
+    let state = match (process.running, process.exit_code) {
+        (true, _) => "running".to_owned(),
+        (false, Some(code)) => format!("ended with exit code {code}"),
+        (false, None) => "ended".to_owned(),
+    };
+    text.line(&format!("[{state}; next_offset {next_offset}]"));
+    text.done()
 }
 
 pub(super) fn usage(usage: &Usage) -> Text {

@@ -42,7 +42,8 @@ pub(super) async fn prepare(
         cwd,
         env: environment(options, command),
         stdin: command.stdin.clone().map(String::into_bytes),
-        keep_stdin: command.background,
+        keep_stdin: command.background || command.terminal.is_some(),
+        terminal: command.terminal,
         timeout: command.timeout,
         continue_for: command.continue_for,
         files,
@@ -93,6 +94,9 @@ fn check(command: &Command) -> Result<(), Failure> {
     if nul(&command.command) || command.cwd.as_ref().is_some_and(nul) {
         return Err(invalid("command and cwd must not contain NUL characters"));
     }
+    if command.terminal.is_some_and(|size| size.rows == 0 || size.columns == 0) {
+        return Err(invalid("a terminal has at least one row and one column"));
+    }
     if command.env.iter().any(|(name, value)| name.is_empty() || name.contains('=') || nul(name) || nul(value)) {
         return Err(invalid(
             "env: names must not be empty or contain =, and neither names nor values may contain NUL characters",
@@ -120,7 +124,9 @@ async fn folder(options: &Options, cwd: Option<&str>) -> Result<PathBuf, Failure
 
 fn environment(options: &Options, command: &Command) -> Vec<(OsString, OsString)> {
     let brought = command.env.iter().map(|(name, value)| (name.into(), value.into()));
-    options.env.iter().cloned().chain(brought).collect()
+    // Programs believe that a terminal can do no more than its name says.
+    let terminal = command.terminal.map(|_| ("TERM".into(), "xterm-256color".into()));
+    options.env.iter().cloned().chain(terminal).chain(brought).collect()
 }
 
 /// The words of a line that only a shell could do more with.

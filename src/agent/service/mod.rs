@@ -286,7 +286,8 @@ impl Agent {
         let started_at = self.0.options.clock.now();
         let line = command.command.clone();
         let files = command.background.then_some(files);
-        let running = Arc::new(Running { process_id, line, started_at, record, stdin, files, cancel });
+        let terminal = command.terminal.is_some();
+        let running = Arc::new(Running { process_id, line, started_at, record, stdin, terminal, files, cancel });
         if command.background {
             self.0.processes.insert(Arc::clone(&running));
         }
@@ -361,12 +362,14 @@ async fn process_output(
     Asked(request): Asked<ProcessOutputRequest>,
 ) -> Answer<ProcessOutput> {
     let running = agent.0.processes.get(id)?;
+    let pattern = request.wait_for.as_deref().map(processes::pattern).transpose()?;
     // A stop of the workspace does not wait for those who wait.
     let part = tokio::select! {
-        part = running.record.read(request.offset, request.wait) => part,
-        () = agent.0.stop.cancelled() => running.record.read(request.offset, Duration::ZERO).await,
+        part = running.record.read(request.offset, request.wait, pattern.as_ref()) => part,
+        () = agent.0.stop.cancelled() => running.record.read(request.offset, Duration::ZERO, None).await,
     };
-    Ok(Json(running.said(part)))
+    let matched = pattern.map(|pattern| running.record.matches(request.offset, &pattern));
+    Ok(Json(running.said(part, matched)))
 }
 
 async fn input(State(agent): State<Agent>, Path(id): Path<u32>, Asked(input): Asked<Input>) -> Answer<Process> {
