@@ -115,7 +115,8 @@ impl Capture {
         };
         let tail = self.tail.make_contiguous();
         let text = if truncated {
-            let (head, tail) = (without_cut_line(without_cut_end(&self.head)), from_whole_line(without_cut_start(tail)));
+            let (head, tail) =
+                (without_cut_line(without_cut_end(&self.head)), from_whole_line(without_cut_start(tail)));
             let left_out = self.total - (head.len() + tail.len()) as u64;
             let mut text = String::from_utf8_lossy(head).into_owned();
             let line_end = if text.ends_with('\n') { "" } else { "\n" };

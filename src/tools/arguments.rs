@@ -189,7 +189,10 @@ mod tests {
             (json!({"workspace": "a", "env": [1]}), "env must be an object of names and values, not a list"),
             (json!({"workspace": "a", "env": {"A": 1}}), "env.A must be text, not the number 1"),
             (json!({"cmd": "ls", "wait": 1}), "there is no argument \"cmd\"; did you mean command?; wait must be"),
-            (json!({"workspace": "a", "timeout": 1}), "there is no argument \"timeout\"; did you mean timeout_seconds?"),
+            (
+                json!({"workspace": "a", "timeout": 1}),
+                "there is no argument \"timeout\"; did you mean timeout_seconds?",
+            ),
             (json!({"workspace": "a", "Workspace": 1}), "there is no argument \"Workspace\"; did you mean workspace?"),
             (json!({"workspace": "a", "xyz": 1}), "there is no argument \"xyz\""),
         ] {

@@ -142,7 +142,8 @@ impl Tool for ListProcesses {
     type Output = Processes;
     const NAME: &'static str = "list_processes";
     const TITLE: &'static str = "List processes";
-    const DESCRIPTION: &'static str = "Lists the background processes of a workspace, also those that ended lately; the newest first.";
+    const DESCRIPTION: &'static str =
+        "Lists the background processes of a workspace, also those that ended lately; the newest first.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
     const EFFECT: Effect = Effect::Reads;
 

@@ -369,7 +369,8 @@ impl Tool for Fetch {
     type Output = Document;
     const NAME: &'static str = "fetch";
     const TITLE: &'static str = "Fetch a document";
-    const DESCRIPTION: &'static str = "Returns what an id of search leads to: a workspace, a template, or the text of a file.";
+    const DESCRIPTION: &'static str =
+        "Returns what an id of search leads to: a workspace, a template, or the text of a file.";
     const SCOPE: Option<Scope> = None;
     const EFFECT: Effect = Effect::Reads;
 

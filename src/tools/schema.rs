@@ -222,6 +222,9 @@ mod tests {
         let output = published_output(&schema);
         assert_eq!(output["properties"]["choice"], json!({"type": "string", "enum": ["one", "two"]}));
         assert_eq!(output["properties"]["map"], json!({"type": "object", "additionalProperties": {"type": "string"}}));
-        assert_eq!(expected(&schema), "choice (string), date (string), format (string), map (object), number (integer, required)");
+        assert_eq!(
+            expected(&schema),
+            "choice (string), date (string), format (string), map (object), number (integer, required)"
+        );
     }
 }

@@ -32,8 +32,7 @@ impl Tool for ListTemplates {
     type Output = Templates;
     const NAME: &'static str = "list_templates";
     const TITLE: &'static str = "List templates";
-    const DESCRIPTION: &'static str =
-        "Lists the templates for create_workspace, with their parameters.";
+    const DESCRIPTION: &'static str = "Lists the templates for create_workspace, with their parameters.";
     const SCOPE: Option<Scope> = Some(Scope::TemplatesRead);
     const EFFECT: Effect = Effect::Reads;
 
@@ -52,8 +51,7 @@ impl Tool for GetTemplate {
     type Output = Template;
     const NAME: &'static str = "get_template";
     const TITLE: &'static str = "Get a template";
-    const DESCRIPTION: &'static str =
-        "Shows one template: its use, and its parameters for create_workspace.";
+    const DESCRIPTION: &'static str = "Shows one template: its use, and its parameters for create_workspace.";
     const SCOPE: Option<Scope> = Some(Scope::TemplatesRead);
     const EFFECT: Effect = Effect::Reads;
 

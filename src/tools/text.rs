@@ -3,8 +3,8 @@
 
 use crate::{
     agent::protocol::{
-        Amount, CommandResult, Edited, Encoding, FileContent, FileKind, FileList, Moved, Process, ProcessOutput, Removed,
-        SearchResults, Usage, Written,
+        Amount, CommandResult, Edited, Encoding, FileContent, FileKind, FileList, Moved, Process, ProcessOutput,
+        Removed, SearchResults, Usage, Written,
     },
     workspaces::{Template, TemplateParameter, Workspace, WorkspaceLogs},
 };
@@ -295,14 +295,12 @@ pub(super) fn answered(process: &Process, said: &str, next_offset: u64) -> Text 
 
 pub(super) fn usage(usage: &Usage) -> Text {
     let line = |name: &str, unit: &str, amount: Amount| {
-        let number = |number: Option<f64>, none: &str| number.map_or_else(|| none.to_owned(), |number| number.to_string());
+        let number =
+            |number: Option<f64>, none: &str| number.map_or_else(|| none.to_owned(), |number| number.to_string());
         format!("{name}: {} of {} {unit}", number(amount.used, "unknown"), number(amount.limit, "unlimited"))
     };
-    let lines = [
-        line("cpu", "cores", usage.cpu),
-        line("memory", "bytes", usage.memory),
-        line("disk", "bytes", usage.disk),
-    ];
+    let lines =
+        [line("cpu", "cores", usage.cpu), line("memory", "bytes", usage.memory), line("disk", "bytes", usage.disk)];
     lines.join("\n").into()
 }
 

@@ -80,8 +80,7 @@ impl Tool for ListWorkspaces {
     type Output = WorkspacePage;
     const NAME: &'static str = "list_workspaces";
     const TITLE: &'static str = "List workspaces";
-    const DESCRIPTION: &'static str =
-        "Lists your workspaces by name, with their status.";
+    const DESCRIPTION: &'static str = "Lists your workspaces by name, with their status.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
     const EFFECT: Effect = Effect::Reads;
 
@@ -166,7 +165,8 @@ impl Tool for StopWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "stop_workspace";
     const TITLE: &'static str = "Stop a workspace";
-    const DESCRIPTION: &'static str = "Ends all that runs in a workspace. Its files stay; start_workspace starts it again.";
+    const DESCRIPTION: &'static str =
+        "Ends all that runs in a workspace. Its files stay; start_workspace starts it again.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Removes;
 
@@ -203,8 +203,7 @@ impl Tool for DeleteWorkspace {
     type Output = Deleted;
     const NAME: &'static str = "delete_workspace";
     const TITLE: &'static str = "Delete a workspace";
-    const DESCRIPTION: &'static str =
-        "Deletes a workspace with all its files, for good.";
+    const DESCRIPTION: &'static str = "Deletes a workspace with all its files, for good.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Removes;
 

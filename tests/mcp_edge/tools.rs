@@ -171,7 +171,8 @@ async fn results_are_text_for_models_and_json_for_programs() {
         assert!(text.ends_with(&format!("read on with start_line {next}]")), "{}", &text[content.len()..]);
     }
     assert_eq!(read, content);
-    let found = endpoint.call("search_files", json!({"workspace": "web", "pattern": "line 4999$", "path": "big"})).await;
+    let found =
+        endpoint.call("search_files", json!({"workspace": "web", "pattern": "line 4999$", "path": "big"})).await;
     assert_eq!(found["content"][0]["text"], "big/d0/f:4999:line 4999\n");
     let usage = endpoint.done("workspace_usage", json!({"workspace": "web"})).await;
     assert!(usage["memory"]["used"].is_u64() && usage["disk"]["limit"].is_u64(), "{usage}");
@@ -187,7 +188,8 @@ async fn a_command_that_takes_longer_runs_on_where_that_is_wanted() {
     let (text, result) = (ran["content"][0]["text"].as_str().unwrap(), &ran["structuredContent"]);
     assert_eq!((&result["stdout"], result.get("exit_code")), (&json!("begun\n"), None), "{result}");
     let id = &result["process_id"];
-    let said = format!("still running as process {id}, for an hour at most; do not run it again; process_output has the rest");
+    let said =
+        format!("still running as process {id}, for an hour at most; do not run it again; process_output has the rest");
     assert!(text.contains(&said), "{text}");
     let mut rest = String::new();
     loop {
@@ -284,13 +286,13 @@ async fn whoami_says_what_the_token_says() {
 async fn failures_are_results_that_help() {
     let endpoint = endpoint(EVERYTHING).await;
     for (tool, arguments, said) in [
-        (
-            "whoami",
-            json!({"verbose": true}),
-            "whoami: there is no argument \"verbose\". Expected arguments: none",
-        ),
+        ("whoami", json!({"verbose": true}), "whoami: there is no argument \"verbose\". Expected arguments: none"),
         ("get_workspace", json!({}), "workspace is missing. Expected arguments: workspace (string, required)"),
-        ("get_workspace", json!({"workspace": 7}), "workspace must be text, not the number 7. Expected arguments: workspace"),
+        (
+            "get_workspace",
+            json!({"workspace": 7}),
+            "workspace must be text, not the number 7. Expected arguments: workspace",
+        ),
         ("get_workspace", json!({"workspace": "web"}), "you have none yet: call create_workspace"),
         (
             "list_workspaces",
@@ -324,7 +326,9 @@ async fn failures_are_results_that_help() {
 #[tokio::test]
 async fn null_and_empty_text_are_absence_and_the_nearest_name_is_said() {
     let endpoint = endpoint(EVERYTHING).await;
-    endpoint.done("create_workspace", json!({"template": "blank", "name": "web", "parameters": null, "wait": null})).await;
+    endpoint
+        .done("create_workspace", json!({"template": "blank", "name": "web", "parameters": null, "wait": null}))
+        .await;
     let listed = endpoint.ask("2025-11-25", "tools/list", json!({})).await.json();
     for tool in listed["result"]["tools"].as_array().unwrap() {
         let (name, schema) = (tool["name"].as_str().unwrap(), &tool["inputSchema"]);
@@ -332,16 +336,22 @@ async fn null_and_empty_text_are_absence_and_the_nearest_name_is_said() {
         for nothing in [json!(null), json!("")] {
             let mut arguments = json!({});
             for argument in schema["properties"].as_object().unwrap().keys() {
-                arguments[argument] = if required.contains(&&json!(argument)) { json!({"never": 1}) } else { nothing.clone() };
+                arguments[argument] =
+                    if required.contains(&&json!(argument)) { json!({"never": 1}) } else { nothing.clone() };
             }
             let result = endpoint.call(name, arguments).await;
             let text = result["content"][0]["text"].as_str().unwrap();
             // Only what is required is complained of.
             let complaints = text.matches(" must be ").count();
-            assert_eq!((complaints, result["isError"] == true), (required.len(), !required.is_empty()), "{name}: {text}");
+            assert_eq!(
+                (complaints, result["isError"] == true),
+                (required.len(), !required.is_empty()),
+                "{name}: {text}"
+            );
         }
     }
-    let found = endpoint.done("list_workspaces", json!({"status": "", "query": "", "limit": 10.0, "cursor": null})).await;
+    let found =
+        endpoint.done("list_workspaces", json!({"status": "", "query": "", "limit": 10.0, "cursor": null})).await;
     assert_eq!(found["workspaces"].as_array().unwrap().len(), 1);
     let answer = endpoint.ask("2025-11-25", "tools/call", json!({"name": "run_comand", "arguments": {}})).await.json();
     assert_eq!(answer["error"]["message"], "there is no tool \"run_comand\"; did you mean run_command?");

@@ -81,8 +81,8 @@ fn decoded(request: &WriteFile) -> Result<Cow<'_, [u8]>, Failure> {
         Encoding::Utf8 => Ok(request.content.as_bytes().into()),
         Encoding::Base64 => {
             let bytes = STANDARD.decode(request.content.trim_ascii());
-            let bytes = bytes
-                .map_err(|error| fail::invalid(format!("content is not in base64 (RFC 4648 §4): {error}")))?;
+            let bytes =
+                bytes.map_err(|error| fail::invalid(format!("content is not in base64 (RFC 4648 §4): {error}")))?;
             Ok(bytes.into())
         }
     }

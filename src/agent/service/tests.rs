@@ -216,7 +216,8 @@ async fn input_that_is_not_read_is_said_to_be_left() {
     let fixture = fixture(|_| {});
     let started = fixture.client.run("a", &Command { background: true, ..shell("sleep 60") }, None).await.unwrap();
     let text = "x".repeat(100_000);
-    let refused = fixture.client.send_input(started.process_id.unwrap(), &Input { text, close: false, key: false }).await;
+    let refused =
+        fixture.client.send_input(started.process_id.unwrap(), &Input { text, close: false, key: false }).await;
     let Err(AgentError::Failed(failure)) = refused else { panic!("{refused:?}") };
     assert!(failure.message.contains("took 65536 of 100000 bytes"), "{failure}");
 }

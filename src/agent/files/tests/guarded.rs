@@ -34,7 +34,10 @@ fn all_tools(home: &Home, path: &str) -> Vec<(&'static str, Result<String, Failu
     let searching = SearchFiles { pattern: ".".to_owned(), path: Some(path()), ..SearchFiles::default() };
     vec![
         ("read", reading(home, &path())),
-        ("list", list(&home.tree, &ListFiles { path: Some(path()), ..ListFiles::default() }).map(|list| format!("{list:?}"))),
+        (
+            "list",
+            list(&home.tree, &ListFiles { path: Some(path()), ..ListFiles::default() }).map(|list| format!("{list:?}")),
+        ),
         ("search", search(&home.tree, &searching).map(|found| format!("{found:?}"))),
         (
             "write",
@@ -96,14 +99,25 @@ fn nothing_of_the_kernels_is_reached_by_any_tool() {
     }
     for folder in ["/proc", "/sys", "/dev"] {
         for request in [folder, &format!("{folder}/."), &format!("//{folder}/")] {
-            let listed = list(&home.tree, &ListFiles { path: Some(request.to_owned()), ..ListFiles::default() }).unwrap_err();
+            let listed =
+                list(&home.tree, &ListFiles { path: Some(request.to_owned()), ..ListFiles::default() }).unwrap_err();
             assert!(listed.message.contains(KERNEL), "{listed}");
             let gone = remove(&home.tree, &RemovePath { path: request.to_owned(), recursive: true }).unwrap_err();
             assert!(gone.message.contains(KERNEL), "{gone}");
         }
     }
     // Their names are no secret.
-    let root = list(&home.tree, &ListFiles { path: Some("/".to_owned()), depth: Some(2), limit: Some(2000), max_bytes: Some(1 << 20), ..ListFiles::default() }).unwrap();
+    let root = list(
+        &home.tree,
+        &ListFiles {
+            path: Some("/".to_owned()),
+            depth: Some(2),
+            limit: Some(2000),
+            max_bytes: Some(1 << 20),
+            ..ListFiles::default()
+        },
+    )
+    .unwrap();
     let names: Vec<_> = root.entries.iter().map(|entry| entry.path.as_str()).collect();
     assert!(names.contains(&"/proc") && !names.iter().any(|name| name.starts_with("/proc/")));
 }

@@ -203,7 +203,11 @@ fn a_search_ends_at_its_limit_or_its_time() {
         [(None, 100, true), (Some(1), 1, true), (Some(60), 60, true), (Some(119), 119, true), (Some(120), 120, false)]
     {
         let results = search::search(&home.tree, &limited(limit)).unwrap();
-        assert_eq!((results.matches.len(), results.truncated, results.total), (count, truncated, Some(120)), "{limit:?}");
+        assert_eq!(
+            (results.matches.len(), results.truncated, results.total),
+            (count, truncated, Some(120)),
+            "{limit:?}"
+        );
         assert_eq!(results.next_offset, truncated.then_some(count as u64), "{limit:?}");
     }
     let all = found(&search::search(&home.tree, &limited(Some(120))).unwrap());
@@ -222,7 +226,11 @@ fn a_search_ends_at_its_limit_or_its_time() {
     }
     home.file("c", "x\n".repeat(20_000));
     let results = search::search(&home.tree, &limited(None)).unwrap();
-    assert_eq!((results.matches.len(), results.total, results.next_offset), (100, None, Some(100)), "not all are counted");
+    assert_eq!(
+        (results.matches.len(), results.total, results.next_offset),
+        (100, None, Some(100)),
+        "not all are counted"
+    );
     fs::remove_file(home.at("c")).unwrap();
     let results = search::search_until(&home.tree, &pattern("x"), &Deadline::after(Duration::ZERO)).unwrap();
     assert_eq!((results.matches.len(), results.truncated), (0, true));

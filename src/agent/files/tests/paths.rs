@@ -120,7 +120,10 @@ fn a_confined_tree_has_its_folder_for_temporary_files() {
         let said = format!("or in {}/tmp, which is $TMPDIR", root.display());
         assert!(failure.kind == kind && failure.message.ends_with(&said), "{failure}");
     }
-    assert_eq!(remove(&tree, &removing(&root.join("tmp").to_string_lossy(), true)).unwrap_err().kind, FailureKind::Denied);
+    assert_eq!(
+        remove(&tree, &removing(&root.join("tmp").to_string_lossy(), true)).unwrap_err().kind,
+        FailureKind::Denied
+    );
 }
 
 #[test]
@@ -257,10 +260,19 @@ fn a_path_that_ends_with_a_slash_names_a_folder() {
     for path in ["file.txt/", "file.txt//", "file.txt/."] {
         let said = format!("{path} names a folder, but /home/file.txt is not one: leave the slash out");
         let new = || WriteFile { path: path.to_owned(), content: "new".to_owned(), ..WriteFile::default() };
-        let change =
-            EditFile { path: path.to_owned(), old_text: "old".to_owned(), new_text: "new".to_owned(), replace_all: false };
+        let change = EditFile {
+            path: path.to_owned(),
+            old_text: "old".to_owned(),
+            new_text: "new".to_owned(),
+            replace_all: false,
+        };
         let conflict = FailureKind::Conflict;
-        assert_failed(&home, read(&home.tree, &ReadFile { path: path.to_owned(), ..ReadFile::default() }), conflict, &said);
+        assert_failed(
+            &home,
+            read(&home.tree, &ReadFile { path: path.to_owned(), ..ReadFile::default() }),
+            conflict,
+            &said,
+        );
         assert_failed(&home, edit(&home.tree, &change), conflict, &said);
         assert_failed(&home, remove(&home.tree, &removing(path, true)), conflict, &said);
         assert_failed(&home, rename(&home.tree, &moving(path, "moved", false)), conflict, &said);
@@ -290,7 +302,8 @@ fn a_name_that_is_not_utf8_is_moved_and_removed() {
             "remove" => assert_eq!(remove(&home.tree, &removing("caf%E9.txt", false)).unwrap().path, "caf%E9.txt"),
             "move" => assert_eq!(rename(&home.tree, &moving("caf%E9.txt", "b", false)).unwrap().from, "caf%E9.txt"),
             _ => {
-                let new = WriteFile { path: "caf%E9.txt".to_owned(), content: "new".to_owned(), ..WriteFile::default() };
+                let new =
+                    WriteFile { path: "caf%E9.txt".to_owned(), content: "new".to_owned(), ..WriteFile::default() };
                 assert!(!write(&home.tree, &new).unwrap().created);
                 assert_eq!(fs::read(home.at("").join(name)).unwrap(), b"new");
                 continue;
