@@ -54,6 +54,10 @@ impl<Q: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<Q> {
                 FailureKind::Invalid.because("the request's body did not arrive whole")
             }
         })?;
+        // serde reads an array as a struct, too.
+        if body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(FailureKind::Invalid.because("the request must be a JSON object, not an array"));
+        }
         serde_json::from_slice(&body)
             .map(Self)
             .map_err(|error| FailureKind::Invalid.because(format!("the request cannot be read: {error}")))

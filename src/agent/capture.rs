@@ -1,6 +1,6 @@
 //! One output stream of a command: its beginning and end in memory, all of it in a file once that is not everything.
 
-use super::text::{without_cut_end, without_cut_start};
+use super::text::{from_whole_line, without_cut_end, without_cut_line, without_cut_start};
 use std::{
     collections::VecDeque,
     fmt::Write as _,
@@ -9,7 +9,7 @@ use std::{
 use tokio::{fs::File, io::AsyncWriteExt as _};
 
 /// How many bytes of the beginning are shown.
-const HEAD: usize = 16 * 1024;
+const HEAD: usize = 8 * 1024;
 /// How many bytes of the end are shown.
 const TAIL: usize = 16 * 1024;
 /// How many bytes a file keeps.
@@ -74,6 +74,13 @@ impl Capture {
         capture
     }
 
+    /// Writes to the file from now on, with what came before.
+    pub async fn keep(&mut self) {
+        if matches!(self.file, FileState::NotNeeded) {
+            self.open().await;
+        }
+    }
+
     /// Takes the next bytes. Never fails: output that cannot be kept is said to be lost.
     pub async fn push(&mut self, bytes: &[u8]) {
         let overflows = self.head.len() + self.tail.len() + bytes.len() > HEAD + TAIL;
@@ -98,8 +105,7 @@ impl Capture {
         {
             self.file = FileState::Failed(error.to_string());
         }
-        let shown = (self.head.len() + self.tail.len()) as u64;
-        let truncated = self.total > shown;
+        let truncated = self.total > (self.head.len() + self.tail.len()) as u64;
         let kept = match &self.file {
             FileState::NotNeeded => Kept::InText,
             FileState::Open { written, .. } => {
@@ -109,10 +115,14 @@ impl Capture {
         };
         let tail = self.tail.make_contiguous();
         let text = if truncated {
-            let mut text = String::from_utf8_lossy(without_cut_end(&self.head)).into_owned();
+            let (head, tail) =
+                (without_cut_line(without_cut_end(&self.head)), from_whole_line(without_cut_start(tail)));
+            let left_out = self.total - (head.len() + tail.len()) as u64;
+            let mut text = String::from_utf8_lossy(head).into_owned();
+            let line_end = if text.ends_with('\n') { "" } else { "\n" };
             // Writing to a String cannot fail.
-            let _ = write!(text, "\n[… {} bytes left out …]\n", self.total - shown);
-            text.push_str(&String::from_utf8_lossy(without_cut_start(tail)));
+            let _ = write!(text, "{line_end}[… {left_out} bytes left out …]\n");
+            text.push_str(&String::from_utf8_lossy(tail));
             text
         } else {
             let mut all = self.head.clone();
@@ -199,11 +209,35 @@ mod tests {
             let text = result.text.as_bytes();
             assert_eq!(&text[..HEAD], &all[..HEAD], "{chunk}");
             assert_eq!(&text[text.len() - TAIL..], &all[all.len() - TAIL..], "{chunk}");
-            assert!(result.text.contains("67232 bytes left out"), "{chunk}");
+            assert!(result.text.contains("75424 bytes left out"), "{chunk}");
             let path = folder.path().join("output/1.stdout");
             assert_eq!(std::fs::read(&path).unwrap(), all, "{chunk}");
             assert_eq!(result.kept, Kept::InFile { path, complete: true }, "{chunk}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_cut_falls_between_lines() {
+        let all: String = (0..10_000).map(|number| format!("line {number}\n")).collect();
+        let (result, _folder) = captured(&[all.as_bytes()]).await;
+        let (head, tail) = result.text.split_once("[… ").unwrap();
+        let (left_out, tail) = tail.split_once(" bytes left out …]\n").unwrap();
+        assert!(all.starts_with(head) && head.ends_with('\n') && all.ends_with(tail) && tail.starts_with("line "));
+        assert_eq!(left_out.parse::<usize>().unwrap(), all.len() - head.len() - tail.len());
+    }
+
+    #[tokio::test]
+    async fn output_is_kept_from_the_moment_that_it_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("output/1.stdout");
+        let mut capture = Capture::new(path.clone());
+        capture.push(b"before ").await;
+        capture.keep().await;
+        capture.push(b"after").await;
+        let result = capture.snapshot().await;
+        assert_eq!((result.text.as_str(), result.truncated), ("before after", false));
+        assert_eq!(result.kept, Kept::InFile { path: path.clone(), complete: true });
+        assert_eq!(std::fs::read(path).unwrap(), b"before after");
     }
 
     #[tokio::test]

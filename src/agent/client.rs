@@ -6,7 +6,7 @@ use super::{
         ListFiles, MOST_ANSWER, MOST_SHORT_ANSWER, MovePath, Moved, Process, ProcessOutput, ProcessOutputRequest,
         Processes, ReadFile, RemovePath, Removed, SearchFiles, SearchResults, Usage, WriteFile, Written,
     },
-    reading::{self, Lines},
+    reading::{self, COPIES, LIST_COPIES, Lines},
 };
 use crate::budget::{Account, NoMemory};
 use async_trait::async_trait;
@@ -187,7 +187,7 @@ impl Client {
 
     /// What is in a folder.
     pub async fn list_files(&self, request: &ListFiles) -> Result<FileList, AgentError> {
-        self.post("/files/list", request, Repeat::Safe).await
+        self.list("/files/list", request).await
     }
 
     /// A file, or a part of it.
@@ -200,6 +200,11 @@ impl Client {
         self.ask("/files/write", request, Repeat::Safe, MOST_SHORT_ANSWER).await
     }
 
+    /// Adds to the end of a file. An agent that cannot do that says so: it would replace the file.
+    pub async fn append_file(&self, request: &WriteFile) -> Result<Written, AgentError> {
+        self.ask("/files/append", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await
+    }
+
     /// Replaces text in a file.
     pub async fn edit_file(&self, request: &EditFile) -> Result<Edited, AgentError> {
         self.ask("/files/edit", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await
@@ -207,7 +212,7 @@ impl Client {
 
     /// Looks for lines in files.
     pub async fn search_files(&self, request: &SearchFiles) -> Result<SearchResults, AgentError> {
-        self.post("/files/search", request, Repeat::Safe).await
+        self.list("/files/search", request).await
     }
 
     /// Moves a file or folder.
@@ -227,7 +232,7 @@ impl Client {
 
     async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, AgentError> {
         let body = self.send::<()>(Method::GET, path, None, Repeat::Safe).await?;
-        parse(&reading::whole(body, MOST_ANSWER, &self.account).await?)
+        parse(&reading::whole(body, (MOST_ANSWER, LIST_COPIES), &self.account).await?)
     }
 
     async fn post<A: DeserializeOwned>(
@@ -239,6 +244,11 @@ impl Client {
         self.ask(path, request, repeat, MOST_ANSWER).await
     }
 
+    async fn list<A: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<A, AgentError> {
+        let body = self.send(Method::POST, path, Some(request), Repeat::Safe).await?;
+        parse(&reading::whole(body, (MOST_ANSWER, LIST_COPIES), &self.account).await?)
+    }
+
     async fn ask<A: DeserializeOwned>(
         &self,
         path: &str,
@@ -247,7 +257,7 @@ impl Client {
         most: u64,
     ) -> Result<A, AgentError> {
         let body = self.send(Method::POST, path, Some(request), repeat).await?;
-        parse(&reading::whole(body, most, &self.account).await?)
+        parse(&reading::whole(body, (most, COPIES), &self.account).await?)
     }
 
     /// The body of a good answer.
@@ -271,7 +281,7 @@ impl Client {
             return Ok(response.into_body());
         }
         let status = response.status();
-        let text = reading::whole(response.into_body(), MOST_SHORT_ANSWER, &self.account).await?;
+        let text = reading::whole(response.into_body(), (MOST_SHORT_ANSWER, COPIES), &self.account).await?;
         Err(serde_json::from_slice::<Failure>(&text)
             .map_or_else(|_| AgentError::Unreadable(format!("status {status}")), AgentError::Failed))
     }

@@ -4,6 +4,7 @@
 use super::{
     capture::{Capture, Captured},
     group::Group,
+    protocol::TerminalSize,
     strays::Strays,
     stream::{Sinks, Stream, Which},
 };
@@ -17,8 +18,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::AsyncWriteExt as _,
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    process::{Child, Command},
     sync::{Mutex, oneshot},
     time::{Instant, sleep, sleep_until},
 };
@@ -36,7 +37,11 @@ const LOOK: Duration = Duration::from_millis(50);
 const LOOK_SELDOM: Duration = Duration::from_millis(500);
 
 /// The open standard input of a command; `None` once it is closed.
-pub type OpenStdin = Arc<Mutex<Option<ChildStdin>>>;
+pub type OpenStdin = Arc<Mutex<Option<Writing>>>;
+/// A pipe or terminal that is written to.
+type Writing = Box<dyn AsyncWrite + Send + Sync + Unpin>;
+/// One that is read.
+type Reading = Box<dyn AsyncRead + Send + Sync + Unpin>;
 
 /// A command to start.
 pub struct Job {
@@ -54,8 +59,12 @@ pub struct Job {
     pub stdin: Option<Vec<u8>>,
     /// Whether its standard input stays open after that.
     pub keep_stdin: bool,
+    /// A terminal of this size instead of pipes.
+    pub terminal: Option<TerminalSize>,
     /// When it is ended.
     pub timeout: Option<Duration>,
+    /// After the timeout it is reported, and runs on for so long, instead of being ended.
+    pub continue_for: Option<Duration>,
     /// The files for its output.
     pub files: OutputFiles,
     /// Where its output goes as it comes, beside the report.
@@ -74,7 +83,6 @@ pub struct OutputFiles {
 }
 
 /// A command that runs.
-#[derive(Debug)]
 pub struct Started {
     /// The process, and the group that it leads.
     pub process_id: u32,
@@ -101,6 +109,8 @@ pub struct Report {
     pub stderr: Captured,
     /// Whether something that it started still runs.
     pub lingers: bool,
+    /// Whether it runs on itself, as it took longer than its timeout.
+    pub continues: bool,
 }
 
 /// Starts a command. The future that comes with it is the watch over it: spawn it where it is tracked. It lasts until
@@ -117,23 +127,18 @@ pub async fn start(
     };
     let strays = Strays::of(&job.id);
     let (mark, id) = strays.mark();
-    let mut child = Command::new(&job.program)
-        .args(&job.args)
-        .current_dir(&job.cwd)
-        .env_clear()
-        .envs(job.env)
-        .env(mark, id)
-        .stdin(if job.stdin.is_some() || job.keep_stdin { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        // Only the last resort: the runtime is going away with the watch unfinished.
-        .kill_on_drop(true)
-        .spawn()?;
+    let mut command = Command::new(&job.program);
+    command.args(&job.args).current_dir(&job.cwd).env_clear().envs(job.env).env(mark, id);
+    // Only the last resort: the runtime is going away with the watch unfinished.
+    command.kill_on_drop(true);
+    let Spawned { child, stdin, output, errors } = match job.terminal {
+        Some(size) => spawn_in_terminal(command, size)?,
+        None => spawn(command, job.stdin.is_some() || job.keep_stdin)?,
+    };
     let process_id = child.id().ok_or_else(|| io::Error::other("the process ended before it had begun"))?;
     let group = Group::led_by(process_id).ok_or_else(|| io::Error::other("the process has no group of its own"))?;
 
-    let stdin = OpenStdin::new(Mutex::new(child.stdin.take()));
+    let stdin = OpenStdin::new(Mutex::new(stdin));
     let kept = job.keep_stdin.then(|| Arc::clone(&stdin));
     // Taken before anybody else can: what is typed in later comes after it.
     let mut pipe = Arc::clone(&stdin).lock_owned().await;
@@ -148,8 +153,8 @@ pub async fn start(
     };
     let (sender, report) = oneshot::channel();
     let mut watch = Watch {
-        stdout: Stream::new(Which::Stdout, child.stdout.take(), stdout),
-        stderr: Stream::new(Which::Stderr, child.stderr.take(), stderr),
+        stdout: Stream::new(Which::Stdout, output, stdout),
+        stderr: Stream::new(Which::Stderr, errors, stderr),
         child,
         group,
         strays,
@@ -162,11 +167,47 @@ pub async fn start(
         ended: None,
     };
     let watch = async move {
-        watch.run(job.timeout, feed).await;
+        watch.run((job.timeout, job.continue_for), feed).await;
         watch.sinks.record.ended();
         watch.stdout.has_file() || watch.stderr.has_file()
     };
     Ok((Started { process_id, stdin: kept, report }, watch))
+}
+
+/// A process, and the ends of its pipes or terminal.
+struct Spawned {
+    child: Child,
+    stdin: Option<Writing>,
+    output: Option<Reading>,
+    errors: Option<Reading>,
+}
+
+/// Starts a command with pipes, in a process group of its own.
+fn spawn(mut command: Command, with_stdin: bool) -> io::Result<Spawned> {
+    let mut child = command
+        .stdin(if with_stdin { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let stdin = child.stdin.take().map(|stdin| Box::new(stdin) as Writing);
+    let output = child.stdout.take().map(|stdout| Box::new(stdout) as Reading);
+    let errors = child.stderr.take().map(|stderr| Box::new(stderr) as Reading);
+    Ok(Spawned { child, stdin, output, errors })
+}
+
+/// Starts a command in a terminal (pty(7)), as the leader of a session and of its process group.
+fn spawn_in_terminal(command: Command, size: TerminalSize) -> io::Result<Spawned> {
+    let failed = |error| match error {
+        pty_process::Error::Io(error) => error,
+        pty_process::Error::Rustix(error) => error.into(),
+        other => io::Error::other(other),
+    };
+    let (terminal, inside) = pty_process::open().map_err(failed)?;
+    terminal.resize(pty_process::Size::new(size.rows, size.columns)).map_err(failed)?;
+    let child = pty_process::Command::from(command).spawn(inside).map_err(failed)?;
+    let (output, stdin) = terminal.into_split();
+    Ok(Spawned { child, stdin: Some(Box::new(stdin)), output: Some(Box::new(output)), errors: None })
 }
 
 /// As shells have it: 128 and the signal's number where a signal ended it.
@@ -206,8 +247,8 @@ struct Watch {
     strays: Strays,
     cancel: CancellationToken,
     started: Instant,
-    stdout: Stream<ChildStdout>,
-    stderr: Stream<ChildStderr>,
+    stdout: Stream<Reading>,
+    stderr: Stream<Reading>,
     sinks: Sinks,
     report: Option<oneshot::Sender<Report>>,
     timed_out: bool,
@@ -217,7 +258,11 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(&mut self, timeout: Option<Duration>, feed: impl Future<Output = ()> + Send) {
+    async fn run(
+        &mut self,
+        (timeout, mut continue_for): (Option<Duration>, Option<Duration>),
+        feed: impl Future<Output = ()> + Send,
+    ) {
         let mut feed = std::pin::pin!(feed);
         let mut feeding = true;
         let mut phase = Phase::Running;
@@ -260,9 +305,16 @@ impl Watch {
                 }
                 Event::Due => match phase {
                     Phase::Running => {
-                        self.timed_out = true;
-                        phase = Phase::Terminating;
-                        due = Some(self.terminate().await);
+                        if let Some(more) = continue_for.take() {
+                            due = Some(Instant::now() + more);
+                            self.stdout.keep().await;
+                            self.stderr.keep().await;
+                            self.send_report(false).await;
+                        } else {
+                            self.timed_out = true;
+                            phase = Phase::Terminating;
+                            due = Some(self.terminate().await);
+                        }
                     }
                     Phase::Terminating => {
                         self.group.kill();
@@ -320,7 +372,9 @@ impl Watch {
         let Some(report) = self.report.take() else { return };
         let (status, duration) = self.ended.unwrap_or_else(|| (None, self.started.elapsed()));
         let (stdout, stderr) = (self.stdout.snapshot().await, self.stderr.snapshot().await);
-        if lingers {
+        // Only one that is neither ended nor being ended is reported while it runs.
+        let continues = self.ended.is_none() && !self.timed_out && !self.cancelled;
+        if lingers || continues {
             self.sinks.record.begin();
         }
         // Nobody listens after a cancellation, or to a background command.
@@ -332,6 +386,7 @@ impl Watch {
             stdout,
             stderr,
             lingers,
+            continues,
         });
         self.sinks.live = None;
     }

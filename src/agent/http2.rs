@@ -249,7 +249,7 @@ mod tests {
         let pair = pair(near, far).await;
         let waits = Command { background: true, ..shell("sleep 60") };
         let id = pair.client.run("a", &waits, None).await.unwrap().process_id.unwrap();
-        let ask = ProcessOutputRequest { wait: Duration::from_secs(30), offset: None };
+        let ask = ProcessOutputRequest { wait: Duration::from_secs(30), ..ProcessOutputRequest::default() };
         let (waiting, ()) = tokio::join!(pair.client.process_output(id, ask), async {
             tokio::time::sleep(Duration::from_millis(100)).await;
             pair.cut.cancel();

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::{collections::BTreeMap, time::Duration};
 
 /// The largest answer of a route of which nothing else is said, in bytes.
@@ -17,6 +17,8 @@ pub const MOST_SHORT_ANSWER: u64 = 1 << 20;
 pub const MOST_COMMAND_EVENT: u64 = 1 << 20;
 /// How much of a file is read if nothing is said.
 pub const USUAL_READ: u64 = 256 * 1024;
+/// How large a page of a list is, about, if nothing is said: in bytes of JSON.
+pub const USUAL_PAGE: u64 = 48 * 1024;
 
 /// Who the agent is: the answer of `GET /hello`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,12 +54,27 @@ pub struct Command {
     /// When it is ended; `None`: not before the workspace stops.
     #[serde(default)]
     pub timeout: Option<Duration>,
+    /// After `timeout` it is answered, and runs on for so long in the background, instead of being ended.
+    #[serde(default)]
+    pub continue_for: Option<Duration>,
     /// Whether to answer at once and let it run on; its standard input stays open.
     #[serde(default)]
     pub background: bool,
     /// Whether to send its output as it comes.
     #[serde(default)]
     pub live: bool,
+    /// A terminal of this size for its input and output, instead of pipes; what it shows is in stdout.
+    #[serde(default)]
+    pub terminal: Option<TerminalSize>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// How many lines.
+    pub rows: u16,
+    /// How many columns.
+    pub columns: u16,
 }
 
 /// One line of the answer to a [`Command`]: any number of pieces of output, then its end.
@@ -75,7 +92,8 @@ pub enum CommandEvent {
 /// How a command went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandResult {
-    /// The exit code; 128 and the signal's number if a signal ended it; null while it runs in the background.
+    /// The exit code; 128 and the signal's number if a signal ended it. Left out while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// Standard output; only its beginning and end if `truncated`.
     pub stdout: String,
@@ -87,13 +105,17 @@ pub struct CommandResult {
     pub truncated: bool,
     /// Whether it was ended because its time was up.
     pub timed_out: bool,
-    /// What still runs of it, for process_output, send_input and stop_process. Null if everything has ended.
+    /// What still runs of it, for process_output, send_input and stop_process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_id: Option<u32>,
     /// The file in the workspace with all of stdout, where it is not all shown here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout_file: Option<String>,
     /// The file in the workspace with all of stderr, where it is not all shown here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr_file: Option<String>,
     /// What else to know, such as what to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
@@ -114,6 +136,7 @@ pub struct Process {
     /// Whether any of it still runs.
     pub running: bool,
     /// The exit code, once the command itself has ended; 128 and the signal's number if a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// When it was started.
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -121,7 +144,7 @@ pub struct Process {
 }
 
 /// `POST /processes/ID/output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessOutputRequest {
     /// How long to wait for new output or the end; zero: not at all.
     #[serde(default)]
@@ -129,6 +152,9 @@ pub struct ProcessOutputRequest {
     /// Where the part before ended: the `next_offset` of that answer. `None`: the end of what there is.
     #[serde(default)]
     pub offset: Option<u64>,
+    /// Waits for output from `offset` on, or all that is kept, that matches this regular expression.
+    #[serde(default)]
+    pub wait_for: Option<String>,
 }
 
 /// What a background process has said.
@@ -140,13 +166,22 @@ pub struct ProcessOutput {
     pub next_offset: u64,
     /// How many bytes between the offset that was asked for and `output` are no longer kept here.
     pub skipped_bytes: u64,
+    /// Whether there is more output already, at `next_offset`.
+    #[serde(default)]
+    pub truncated: bool,
+    /// Whether the output that was waited for has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<bool>,
     /// Whether any of it still runs.
     pub running: bool,
     /// The exit code, once the command itself has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// The file in the workspace with all of stdout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout_file: Option<String>,
     /// The file in the workspace with all of stderr.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr_file: Option<String>,
 }
 
@@ -158,6 +193,9 @@ pub struct Input {
     /// Whether its standard input ends after that.
     #[serde(default)]
     pub close: bool,
+    /// Whether this is for a terminal only, as the code of a key is.
+    #[serde(default)]
+    pub key: bool,
 }
 
 /// `POST /files/list`.
@@ -170,29 +208,46 @@ pub struct ListFiles {
     /// unless `path` leads there.
     #[serde(default)]
     pub depth: Option<u32>,
+    /// How many entries to skip: the `next_offset` of the page before.
+    #[serde(default)]
+    pub offset: Option<u64>,
+    /// At most so many entries: 1000 if null, and at most 2000.
+    #[serde(default)]
+    pub limit: Option<u32>,
+    /// About so many bytes of JSON at most; [`USUAL_PAGE`] if null.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
 }
 
 /// What is in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileList {
-    /// The folder, absolute.
+    /// The folder.
     pub path: String,
     /// Sorted by path; folders before what is in them.
     pub entries: Vec<FileEntry>,
-    /// Whether there are more than are listed: name a smaller folder or depth.
+    /// Whether there are more than are listed.
     pub truncated: bool,
+    /// How many entries there are on all pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Pass it as `offset` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_offset: Option<u64>,
 }
 
 /// One entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileEntry {
-    /// Relative to the folder that was asked for.
+    /// Its path, for the other tools.
     pub path: String,
     /// What it is.
     pub kind: FileKind,
     /// Its size in bytes, for files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// When its content last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub modified_at: Option<Timestamp>,
 }
@@ -230,6 +285,9 @@ pub struct ReadFile {
     /// At most so many bytes of it; 262144 if null, and at most 16777216. At least one character is given.
     #[serde(default)]
     pub max_bytes: Option<u64>,
+    /// At most so many lines, where lines are read.
+    #[serde(default)]
+    pub max_lines: Option<u64>,
 }
 
 impl ReadFile {
@@ -244,7 +302,7 @@ impl ReadFile {
 /// A file, or a part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileContent {
-    /// The file, absolute.
+    /// The file.
     pub path: String,
     /// The text, or its bytes in base64. Empty where it is a picture that is shown beside this.
     pub content: String,
@@ -254,17 +312,22 @@ pub struct FileContent {
     pub mime_type: String,
     /// The size of the whole file in bytes.
     pub size: u64,
-    /// The first line that `content` has, from 1; null where it was read by bytes, and for an empty file.
+    /// The first line that `content` has, from 1, where lines were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_line: Option<u64>,
     /// The last line that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_line: Option<u64>,
+    /// How many lines the file has, where it is text of at most 16 MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_lines: Option<u64>,
     /// Whether the file goes on after `content`.
     pub truncated: bool,
     /// Pass it as start_line for what follows, where that starts with a line.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start_line: Option<u64>,
     /// Pass it as start_byte for what follows, where that starts within a line, or the file is read by bytes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start_byte: Option<u64>,
 }
 
@@ -280,7 +343,7 @@ pub enum Encoding {
     Base64,
 }
 
-/// `POST /files/write`.
+/// `POST /files/write`; with `POST /files/append`, the content is added to the end of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteFile {
     /// The file; its folders are made.
@@ -298,7 +361,7 @@ pub struct WriteFile {
 /// A file that was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Written {
-    /// The file, absolute.
+    /// The file.
     pub path: String,
     /// Its size in bytes.
     pub size: u64,
@@ -324,7 +387,7 @@ pub struct EditFile {
 /// A file that was edited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Edited {
-    /// The file, absolute.
+    /// The file.
     pub path: String,
     /// How many places were changed.
     pub replacements: u64,
@@ -347,6 +410,12 @@ pub struct SearchFiles {
     /// At most so many matches: 100 if null, and at most 1000.
     #[serde(default)]
     pub limit: Option<u32>,
+    /// How many matches to skip: the `next_offset` of the page before.
+    #[serde(default)]
+    pub offset: Option<u64>,
+    /// About so many bytes of JSON at most; [`USUAL_PAGE`] if null.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
 }
 
 /// What a search found.
@@ -354,17 +423,23 @@ pub struct SearchFiles {
 pub struct SearchResults {
     /// Sorted by path and line.
     pub matches: Vec<SearchMatch>,
-    /// Whether there may be more: narrow the pattern, path or glob.
+    /// Whether there may be more.
     pub truncated: bool,
+    /// How many matches there are on all pages, where all were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Pass it as `offset` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_offset: Option<u64>,
     /// What else to know, such as why it stopped early.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
 /// A line that matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SearchMatch {
-    /// The file, relative to the folder that was searched.
+    /// The file.
     pub path: String,
     /// The line's number, from 1.
     pub line: u64,
@@ -387,9 +462,9 @@ pub struct MovePath {
 /// What was moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Moved {
-    /// Where it was, absolute.
+    /// Where it was.
     pub from: String,
-    /// Where it is, absolute.
+    /// Where it is.
     pub to: String,
 }
 
@@ -406,11 +481,11 @@ pub struct RemovePath {
 /// What was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Removed {
-    /// Where it was, absolute.
+    /// Where it was.
     pub path: String,
 }
 
-/// The answer of `GET /usage`: what the workspace uses now, and what it may use. What cannot be measured is null.
+/// The answer of `GET /usage`: what the workspace uses now, and what it may use. What cannot be measured is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// CPU, in cores.
@@ -425,9 +500,23 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Amount {
     /// What is used.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "number")]
     pub used: Option<f64>,
-    /// What may be used; null: no limit is set.
+    /// What may be used, where there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "number")]
     pub limit: Option<f64>,
+}
+
+/// Writes a whole number as one.
+#[expect(clippy::ref_option, reason = "what serde passes")]
+#[expect(clippy::cast_possible_truncation, reason = "it is whole and far below the border")]
+fn number<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    /// Up to there every whole number has a value of its own.
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    match *number {
+        Some(whole) if whole.fract() == 0.0 && whole.abs() < MOST => serializer.serialize_i64(whole as i64),
+        other => other.serialize(serializer),
+    }
 }
 
 /// Why the agent refused or failed: the body of every answer that is no success.

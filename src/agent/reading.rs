@@ -11,19 +11,25 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
 /// How often an answer is in memory at once: as it came, and as it was parsed.
-const COPIES: u64 = 2;
+pub(super) const COPIES: u64 = 2;
+/// The same for a list, which is written as text, too.
+pub(super) const LIST_COPIES: u64 = 3;
 /// A line up to this size charges nothing: most results of commands.
 const SHORT_LINE: u64 = 2 * SMALL;
 
-/// Reads a whole answer of at most `most` bytes.
-pub(super) async fn whole(mut body: AnswerBody, most: u64, account: &Account) -> Result<Bytes, AgentError> {
+/// Reads a whole answer of at most `most` bytes, which will be in memory so many times.
+pub(super) async fn whole(
+    mut body: AnswerBody,
+    (most, copies): (u64, u64),
+    account: &Account,
+) -> Result<Bytes, AgentError> {
     let size = body.size_hint();
     if size.lower() > most {
         return Err(AgentError::TooLong { most });
     }
     let mut charged = size.exact().is_some();
     if let Some(size) = size.exact().filter(|size| *size > SMALL) {
-        account.charge(size * COPIES).await?;
+        account.charge(size * copies).await?;
     }
     let mut parts = Parts::default();
     while let Some(frame) = body.frame().await {
@@ -34,7 +40,7 @@ pub(super) async fn whole(mut body: AnswerBody, most: u64, account: &Account) ->
         }
         if !charged && read > SMALL {
             // How much will come is not known.
-            account.charge(most * COPIES).await?;
+            account.charge(most * copies).await?;
             charged = true;
         }
         parts.push(data);
@@ -107,11 +113,11 @@ mod tests {
     async fn an_answer_without_end_is_cut_off() {
         let pool = Pool::new(10 << 20);
         let account = account(&pool);
-        let cut = whole(endless(&[b'x'; 1000]), 1 << 20, &account).await.unwrap_err();
+        let cut = whole(endless(&[b'x'; 1000]), (1 << 20, COPIES), &account).await.unwrap_err();
         assert!(cut.to_string().contains("more than the 1048576 bytes"), "{cut}");
         let cut = Lines::of(endless(&[b'x'; 1000])).next(&account).await.unwrap_err();
         assert!(matches!(cut, AgentError::TooLong { most: MOST_COMMAND_EVENT }), "{cut}");
-        let declared = whole(answer(Body::from(vec![0; 1 << 20])), 1000, &account).await.unwrap_err();
+        let declared = whole(answer(Body::from(vec![0; 1 << 20])), (1000, COPIES), &account).await.unwrap_err();
         assert!(matches!(declared, AgentError::TooLong { most: 1000 }), "{declared}");
     }
 
@@ -119,11 +125,12 @@ mod tests {
     async fn answers_are_charged_before_they_are_read() {
         let pool = Pool::new(1 << 20);
         let read = account(&pool);
-        whole(answer(Body::from(vec![0; 20 << 10])), 1 << 20, &read).await.unwrap();
+        whole(answer(Body::from(vec![0; 20 << 10])), (1 << 20, COPIES), &read).await.unwrap();
         assert_eq!(read.bytes(), 0, "small ones are the place's");
-        whole(answer(Body::from(vec![0; 200 << 10])), 1 << 20, &read).await.unwrap();
+        whole(answer(Body::from(vec![0; 200 << 10])), (1 << 20, COPIES), &read).await.unwrap();
         assert_eq!(read.bytes(), 400 << 10);
-        let other = whole(answer(Body::from(vec![0; 400 << 10])), 1 << 20, &account(&pool)).await.unwrap_err();
+        let other =
+            whole(answer(Body::from(vec![0; 400 << 10])), (1 << 20, COPIES), &account(&pool)).await.unwrap_err();
         assert!(matches!(other, AgentError::NoMemory(_)), "{other}");
         drop(read);
 

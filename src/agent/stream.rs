@@ -73,6 +73,11 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         self.capture.push(bytes).await;
     }
 
+    /// Keeps all of it in the file from now on, with what came before.
+    pub async fn keep(&mut self) {
+        self.capture.keep().await;
+    }
+
     pub async fn snapshot(&mut self) -> Captured {
         self.capture.snapshot().await
     }

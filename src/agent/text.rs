@@ -24,6 +24,22 @@ pub(super) fn without_cut_start(bytes: &[u8]) -> &[u8] {
     bytes.split_at(cut).1
 }
 
+/// Leaves out the line that was cut at the end, unless it is most of the text.
+pub(super) fn without_cut_line(bytes: &[u8]) -> &[u8] {
+    match bytes.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) if end >= bytes.len() / 2 => bytes.split_at(end + 1).0,
+        _ => bytes,
+    }
+}
+
+/// Leaves out the line that was cut at the start, unless it is most of the text.
+pub(super) fn from_whole_line(bytes: &[u8]) -> &[u8] {
+    match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(end) if end < bytes.len() / 2 => bytes.split_at(end + 1).1,
+        _ => bytes,
+    }
+}
+
 /// Turns bytes that come in pieces into text that comes in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {

@@ -15,7 +15,9 @@ const STALL: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// It is larger than the limit.
-    #[error("the body is larger than the {0} bytes that this endpoint accepts")]
+    #[error(
+        "the body is larger than the {0} bytes that this endpoint accepts; a large file is written in parts, by write_file with append: true"
+    )]
     TooLarge(usize),
     /// There is no memory for it.
     #[error(transparent)]

@@ -137,9 +137,9 @@ fn from(context: &RequestContext<RoleServer>) -> audit::RequestContext {
 
 /// A tool as `tools/list` has it.
 fn listed(definition: &Definition) -> Tool {
-    Tool::new(definition.name, definition.description, Arc::clone(&definition.input_schema))
+    Tool::new(definition.name, definition.description, Arc::clone(&definition.published_input))
         .with_title(definition.title)
-        .with_raw_output_schema(Arc::clone(&definition.output_schema))
+        .with_raw_output_schema(Arc::clone(&definition.published_output))
         .with_annotations(annotations(definition.effect))
 }
 
@@ -165,7 +165,12 @@ fn result(outcome: Result<Answer, ToolError>, slot: Option<&Slot>) -> CallToolRe
     match (outcome, slot) {
         (Ok(answer), Some(slot)) => slot.fill(answer),
         // Not through the edge.
-        (Ok(answer), None) => CallToolResult::structured(answer.into_json()),
+        (Ok(answer), None) => {
+            let text = ContentBlock::text(answer.text());
+            let mut result = CallToolResult::structured(answer.into_json());
+            result.content = vec![text];
+            result
+        }
         (Err(error), _) => CallToolResult::error(vec![ContentBlock::text(error.explain())]),
     }
 }
@@ -231,7 +236,7 @@ impl ServerHandler for Handler {
         let (caller, events) = caller(&context)?;
         // The edge has answered calls that lack a scope; what gets here without it is as unknown as the rest.
         let Lookup::Found(tool) = self.tools.lookup(&request.name, &caller) else {
-            return Err(ErrorData::invalid_params(format!("Unknown tool: {}", request.name), None));
+            return Err(ErrorData::invalid_params(self.tools.unknown(&request.name, &caller), None));
         };
         let token = events.then(|| context.meta.get_progress_token()).flatten();
         let (account, slot) = memory(&context);

@@ -1,6 +1,6 @@
 //! Results of tools, put into the responses that rmcp writes.
 //!
-//! A result is in a response twice, as structured content and as text. rmcp would copy it several times on the way. So
+//! A result is in a response twice, as structured content and as text, whose long parts are the same. rmcp would copy it several times on the way. So
 //! the handler answers with marks instead, and leaves the result in the request's [`Slot`]; the edge puts it in where the
 //! marks are. It stays in memory once: what goes out as text is escaped piece by piece, as it is sent.
 
@@ -69,22 +69,30 @@ impl Slot {
         let Some(answer) = self.answer.get() else { return VecDeque::from([Piece::Plain(rest)]) };
         while let Some(at) = find(&rest, self.mark.as_bytes()) {
             let end = at + self.mark.len();
-            let (before, after, piece) = match rest.get(end).copied() {
-                Some(b't') => (at, end + 1, Piece::escaped(answer.json.clone())),
+            let (before, after, inserted) = match rest.get(end).copied() {
+                Some(b't') => (at, end + 1, text(answer)),
                 // Its quotation marks go too.
-                Some(b's') => (at.saturating_sub(1), end + 2, Piece::Plain(answer.json.clone())),
+                Some(b's') => (at.saturating_sub(1), end + 2, vec![Piece::Plain(answer.json.clone())]),
                 Some(b'p') => {
                     let data = answer.picture.as_ref().map(|picture| picture.data.clone());
-                    (at, end + 1, Piece::Plain(data.unwrap_or_default()))
+                    (at, end + 1, vec![Piece::Plain(data.unwrap_or_default())])
                 }
                 _ => break,
             };
             pieces.push_back(Piece::Plain(rest.split_to(before)));
             rest.advance((after - before).min(rest.len()));
-            pieces.push_back(piece);
+            pieces.extend(inserted);
         }
         pieces.push_back(Piece::Plain(rest));
         pieces
+    }
+}
+
+/// The text of an answer. Its pieces are written as a JSON string has them already.
+fn text(answer: &Answer) -> Vec<Piece> {
+    match &answer.text {
+        Some(pieces) => pieces.iter().cloned().map(Piece::Plain).collect(),
+        None => vec![Piece::escaped(answer.json.clone())],
     }
 }
 
@@ -254,7 +262,7 @@ mod tests {
         let mark: Arc<str> = "5c0ffee5".into();
         for length in [1, 100_000] {
             let output = json!({"content": "\u{1}\"\\ü\n".repeat(length), "n": 1, "empty": {}});
-            let answer = Answer { json: output.to_string().into(), picture: None };
+            let answer = Answer { json: output.to_string().into(), text: None, picture: None };
             for kind in ["application/json", "text/event-stream"] {
                 let slot = Slot::new(&mark);
                 let (size, text) = spliced(kind, written(&slot, answer.clone()), &slot).await;
@@ -271,11 +279,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn text_of_its_own_is_put_in_as_it_is_written() {
+        let json = Bytes::from(json!({"content": "\"é\n".repeat(30_000)}).to_string());
+        let content = json.slice(12..json.len() - 2);
+        let text = Some(vec![Bytes::from_static(b"[a]\\n"), content.clone(), Bytes::from_static(b"\\n[end]")]);
+        let answer = Answer { json, text, picture: None };
+        let expected = format!("[a]\n{}\n[end]", "\"é\n".repeat(30_000));
+        assert_eq!(answer.text(), expected);
+        for kind in ["application/json", "text/event-stream"] {
+            let slot = Slot::new(&"5c0ffee5".into());
+            let (_, response) = spliced(kind, written(&slot, answer.clone()), &slot).await;
+            let response: Value = serde_json::from_str(&response).unwrap();
+            assert_eq!(response["result"]["content"], json!([{"type": "text", "text": expected}]));
+        }
+    }
+
+    #[tokio::test]
     async fn a_picture_is_shown_beside_its_result() {
         let slot = Slot::new(&"5c0ffee5".into());
         let data = Bytes::from("iVBO".repeat(20_000));
         let picture = Some(Image { data: data.clone(), mime_type: "image/png".to_owned() });
-        let body = written(&slot, Answer { json: r#"{"content":""}"#.into(), picture });
+        let body = written(&slot, Answer { json: r#"{"content":""}"#.into(), text: None, picture });
         let (_, text) = spliced("application/json", body, &slot).await;
         let content = &serde_json::from_str::<Value>(&text).unwrap()["result"]["content"];
         assert_eq!(content[0]["text"], r#"{"content":""}"#);

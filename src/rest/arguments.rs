@@ -62,8 +62,12 @@ fn typed(schema: &Map<String, Value>, name: &str, text: &str) -> Result<Value, P
     // What can be a text is one: nothing else is meant by `12` then.
     if property.is_none() || is("string") {
         Ok(Value::String(text.to_owned()))
+    } else if text.is_empty() {
+        // Absence, as everywhere.
+        Ok(Value::Null)
     } else if is("integer") {
-        text.parse::<i64>().map(Value::from).map_err(|_| expected("no whole number"))
+        let number = serde_json::from_str::<serde_json::Number>(text);
+        number.map(Value::Number).map_err(|_| expected("not a whole number"))
     } else if is("boolean") {
         text.parse::<bool>().map(Value::from).map_err(|_| expected("neither true nor false"))
     } else {
@@ -105,13 +109,15 @@ mod tests {
         let list = |query| from("list_workspaces", &[], query, "ignored");
         assert_eq!(list("limit=7&query=7&status=running"), Ok(json!({"limit": 7, "query": "7", "status": "running"})));
         assert_eq!(list("query=a+b%26c&wait=true"), Ok(json!({"query": "a b&c", "wait": true})));
+        assert_eq!(list("limit=7.0"), Ok(json!({"limit": 7.0})), "the tool says whether it is whole");
+        assert_eq!(list("limit="), Ok(json!({"limit": null})));
         assert_eq!(list("unknown=1"), Ok(json!({"unknown": "1"})), "the tool says what there is");
         assert_eq!(list("list=[1]"), Ok(json!({"list": [1]})));
         let execute = |query, body| from("run_command", &[("workspace", "web")], query, body);
         assert_eq!(execute("", r#"{"command": "ls"}"#), Ok(json!({"workspace": "web", "command": "ls"})));
         assert_eq!(execute("", ""), Ok(json!({"workspace": "web"})));
         for (outcome, said) in [
-            (list("limit=many"), "limit: \"many\" is no whole number"),
+            (list("limit=many"), "limit: \"many\" is not a whole number"),
             (list("wait=yes"), "wait: \"yes\" is neither true nor false"),
             (list("list=["), "list: \"[\" is no valid JSON"),
             (list("query=a&query=b"), "query: it is in the query more than once"),
@@ -126,7 +132,7 @@ mod tests {
             (execute("command=ls", ""), "this takes its arguments in a JSON object in the body, and none in the query"),
             (
                 from("stop_process", &[("workspace", "web"), ("process_id", "x")], "", ""),
-                "process_id: \"x\" is no whole number",
+                "process_id: \"x\" is not a whole number",
             ),
         ] {
             assert_eq!(outcome, Err(said.to_owned()));

@@ -93,7 +93,7 @@ fn operation(Served { row, tool }: &Served<'_>) -> Value {
     let in_path: Vec<&str> = row.in_path().collect();
     let mut success = json!({
         "description": "Done.",
-        "content": {"application/json": {"schema": without_dialect(&tool.output_schema)}},
+        "content": {"application/json": {"schema": *tool.output_schema}},
     });
     if row.success == StatusCode::CREATED {
         let location = json!({"description": "Its URL.", "schema": {"type": "string", "format": "uri"}});
@@ -129,7 +129,7 @@ fn parameters(tool: &Definition, in_path: &[&str], has_body: bool) -> Vec<Value>
         if has_body && !in_path {
             return None;
         }
-        let mut property = in_a_url(property);
+        let mut property = property.clone();
         let description = property.as_object_mut().and_then(|property| property.remove("description"));
         if in_path && property["type"] == "string" {
             property["minLength"] = json!(1);
@@ -153,7 +153,7 @@ fn parameters(tool: &Definition, in_path: &[&str], has_body: bool) -> Vec<Value>
 }
 
 fn body(tool: &Definition, in_path: &[&str]) -> Value {
-    let mut schema = without_dialect(&tool.input_schema);
+    let mut schema = Value::Object(Map::clone(&tool.input_schema));
     let needed: Vec<&str> = required(&tool.input_schema).filter(|name| !in_path.contains(name)).collect();
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.retain(|name, _| !in_path.contains(&name.as_str()));
@@ -165,43 +165,4 @@ fn body(tool: &Definition, in_path: &[&str]) -> Value {
         schema.remove("required");
     }
     json!({"required": required, "content": {"application/json": {"schema": schema}}})
-}
-
-fn without_dialect(schema: &Map<String, Value>) -> Value {
-    let mut schema = schema.clone();
-    schema.remove("$schema");
-    Value::Object(schema)
-}
-
-/// A schema without null: what is not given in a URL is left out of it.
-fn in_a_url(schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    let null = json!({"type": "null"});
-    if schema.get("default") == Some(&Value::Null)
-        && let Some(schema) = schema.as_object_mut()
-    {
-        schema.remove("default");
-    }
-    if let Some(kinds) = schema.get_mut("type").and_then(Value::as_array_mut) {
-        kinds.retain(|kind| kind != "null");
-        if let [kind] = &**kinds {
-            schema["type"] = kind.clone();
-        }
-    }
-    if let Some(kinds) = schema.get_mut("enum").and_then(Value::as_array_mut) {
-        kinds.retain(|kind| !kind.is_null());
-    }
-    for keyword in ["anyOf", "oneOf"] {
-        let Some(choices) = schema.get_mut(keyword).and_then(Value::as_array_mut) else { continue };
-        choices.retain(|choice| *choice != null);
-        if let [Value::Object(only)] = &**choices
-            && let (only, Some(schema)) = (only.clone(), schema.as_object_mut())
-        {
-            schema.remove(keyword);
-            for (name, value) in only {
-                schema.entry(name).or_insert(value);
-            }
-        }
-    }
-    schema
 }

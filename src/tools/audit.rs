@@ -111,7 +111,7 @@ mod tests {
     use crate::{
         config::ToolRules,
         observe::{metrics::Metrics, testing::Log},
-        tools::{Effect, Entry, Lookup, Registry, Tool},
+        tools::{Effect, Entry, Lookup, Registry, Text, Tool},
     };
     use futures::FutureExt as _;
     use schemars::JsonSchema;
@@ -142,6 +142,10 @@ mod tests {
         const DESCRIPTION: &'static str = "Tells.";
         const SCOPE: Option<crate::api::Scope> = None;
         const EFFECT: Effect = Effect::Reads;
+
+        fn text(output: &Said) -> Text {
+            output.said.clone().into()
+        }
 
         async fn call(&self, told: Told, _call: Call) -> Result<Said, ToolError> {
             if told.wait {

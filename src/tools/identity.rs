@@ -1,6 +1,6 @@
 //! Who the caller is.
 
-use super::{Call, Effect, NoArguments, Tool, ToolError};
+use super::{Call, Effect, NoArguments, Text, Tool, ToolError};
 use crate::{api::Scope, config::PublicUrl};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -43,9 +43,17 @@ impl Tool for WhoAmI {
     const NAME: &'static str = "whoami";
     const TITLE: &'static str = "Who am I";
     const DESCRIPTION: &'static str =
-        "Tells on whose behalf you act here, as which client, what you may do (scopes) and until when.";
+        "Shows on whose behalf you act, as which client, with which scopes, and until when.";
     const SCOPE: Option<Scope> = None;
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &Identity) -> Text {
+        let Identity { subject, user, client_id, scopes, endpoint, expires_at } = output;
+        let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+        let user = user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
+        let scopes = scopes.join(" ");
+        format!("{subject}{user}, by client {client_id}, at {endpoint} until {expires_at}\nscopes: {scopes}").into()
+    }
 
     async fn call(&self, _arguments: NoArguments, call: Call) -> Result<Identity, ToolError> {
         Ok(Identity {

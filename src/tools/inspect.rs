@@ -1,6 +1,6 @@
 //! What a workspace uses and says.
 
-use super::{Call, Effect, Tool, ToolError, workspaces::WorkspaceArguments};
+use super::{Call, Effect, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
 use crate::{
     agent::protocol::Usage,
     api::Scope,
@@ -23,11 +23,14 @@ pub(super) struct WorkspaceLogs(pub Arc<dyn Workspaces>);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsArguments {
-    /// The workspace's name or id.
+    /// Its name or id.
     workspace: String,
     /// How many of the last lines to show.
     #[schemars(range(min = 1, max = MAX_LINES), extend("default" = DEFAULT_LINES))]
     lines: Option<u32>,
+    /// True: with the control sequences of terminals.
+    #[serde(default)]
+    raw: bool,
 }
 
 impl Tool for WorkspaceUsage {
@@ -35,10 +38,13 @@ impl Tool for WorkspaceUsage {
     type Output = Usage;
     const NAME: &'static str = "workspace_usage";
     const TITLE: &'static str = "Show what a workspace uses";
-    const DESCRIPTION: &'static str = "Shows the CPU, memory and disk that a running workspace uses, and how much it may \
-        use. What cannot be measured is null.";
+    const DESCRIPTION: &'static str = "Shows the CPU, memory and disk that a running workspace uses, and the limits.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &Usage) -> Text {
+        text::usage(output)
+    }
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Usage, ToolError> {
         let workspace = arguments.workspace;
@@ -52,11 +58,14 @@ impl Tool for WorkspaceLogs {
     type Output = backend::WorkspaceLogs;
     const NAME: &'static str = "workspace_logs";
     const TITLE: &'static str = "Show a workspace's log";
-    const DESCRIPTION: &'static str = "Shows the last lines that a workspace itself has written: its main process, if it \
-        has one, when it started and stopped, and when commands ended. Look here if it does not start or commands are \
-        cut off. The output of commands is in their own results.";
+    const DESCRIPTION: &'static str = "Shows the last lines of a workspace's own log: output of its main process, starts and \
+        stops, which commands ended and how. Look here if it does not start or commands are cut off.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &backend::WorkspaceLogs) -> Text {
+        text::logs(output)
+    }
 
     async fn call(&self, arguments: LogsArguments, call: Call) -> Result<backend::WorkspaceLogs, ToolError> {
         let lines = arguments.lines.unwrap_or(DEFAULT_LINES);
@@ -64,6 +73,10 @@ impl Tool for WorkspaceLogs {
             let problem = format!("{lines} is out of range; give 1 to {MAX_LINES}");
             return Err(Error::InvalidArgument { argument: "lines", problem }.into());
         }
-        Ok(self.0.logs(&call.owner(), &arguments.workspace, lines).await?)
+        let mut logs = self.0.logs(&call.owner(), &arguments.workspace, lines).await?;
+        if !arguments.raw {
+            logs.lines.iter_mut().for_each(plain);
+        }
+        Ok(logs)
     }
 }

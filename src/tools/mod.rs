@@ -2,18 +2,23 @@
 //!
 //! `mcp` serves them as MCP tools and `rest` as HTTP: names, arguments, scopes and results are the same.
 
+mod arguments;
 mod audit;
 mod commands;
 mod files;
 mod identity;
 mod inspect;
+mod plain;
 mod processes;
 mod registry;
 mod research;
+mod schema;
 mod templates;
+mod text;
 mod workspaces;
 
 pub use registry::{Definition, Entry, Lookup, Registry};
+pub use text::{Piece, Text};
 
 use crate::{
     agent,
@@ -53,6 +58,9 @@ pub trait Tool: Send + Sync + 'static {
     /// Adjusts the schema of the arguments to the endpoint, beyond what the type says.
     fn refine_input_schema(&self, _schema: &mut Map<String, Value>) {}
 
+    /// The result as models read it, beside the JSON.
+    fn text(output: &Self::Output) -> Text;
+
     /// Takes a picture out of the result, for those who can look at one. What is left of it in the result is empty.
     fn take_picture(_output: &mut Self::Output) -> Option<Image> {
         None
@@ -80,11 +88,13 @@ pub struct Image {
     pub mime_type: String,
 }
 
-/// What a tool answered: one JSON object, which fits the output schema, and is in memory once.
+/// What a tool answered: one JSON object, which fits the output schema, and its text. It is in memory once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The object.
     pub json: Bytes,
+    /// The text, in pieces of what a JSON string holds; `None`: the JSON is the text. Long pieces are parts of `json`.
+    pub text: Option<Vec<Bytes>>,
     /// Its picture, where the caller shows pictures.
     pub picture: Option<Image>,
 }
@@ -95,6 +105,15 @@ impl Answer {
     pub fn into_json(self) -> Value {
         // It was written by serde.
         serde_json::from_slice(&self.json).unwrap_or_default()
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Some(pieces) = &self.text else { return String::from_utf8_lossy(&self.json).into_owned() };
+        let quoted = [b"\"", &*pieces.concat(), b"\""].concat();
+        // It was written by serde.
+        serde_json::from_slice(&quoted).unwrap_or_default()
     }
 }
 
@@ -162,6 +181,16 @@ impl Patience {
 
     fn seconds(self) -> u64 {
         self.0.as_secs()
+    }
+
+    /// The seconds that were asked for, which must be no more.
+    fn wait(self, seconds: u64) -> Result<Duration, backend::Error> {
+        let max = self.seconds();
+        if seconds <= max {
+            return Ok(Duration::from_secs(seconds));
+        }
+        let problem = format!("{seconds} is out of range; give 0 to {max}, and call again to wait on");
+        Err(backend::Error::InvalidArgument { argument: "wait_seconds", problem })
     }
 
     /// Writes the most that can be waited into the schema of an argument.
@@ -288,7 +317,7 @@ pub enum ToolError {
         /// The tool's name.
         tool: &'static str,
         /// What is wrong with them.
-        problem: serde_json::Error,
+        problem: String,
         /// What would be right.
         expected: Arc<str>,
     },

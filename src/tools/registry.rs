@@ -1,8 +1,8 @@
 //! The tools of one endpoint, prepared once: schemas, the lists of names that may be served, the scopes they need.
 
 use super::{
-    Answer, Call, Effect, Patience, Tool, ToolError, audit::Trail, commands, files, identity, inspect, processes,
-    research, templates, to_json, workspaces,
+    Answer, Call, Effect, Patience, Tool, ToolError, arguments, audit::Trail, commands, files, identity, inspect,
+    processes, research, schema, templates, to_json, workspaces,
 };
 use crate::{
     api::Scope,
@@ -11,11 +11,12 @@ use crate::{
     observe::metrics::ToolCalls,
     workspaces::Workspaces,
 };
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
+use schemars::generate::SchemaSettings;
 use serde::Deserialize as _;
-use serde_json::{Map, Value, json};
-use std::{collections::HashMap, error::Error as _, fmt::Write as _, sync::Arc};
+use serde_json::{Map, Value};
+use std::{collections::HashMap, error::Error as _, sync::Arc};
 
 /// The tools that an endpoint serves.
 pub struct Registry {
@@ -57,6 +58,10 @@ pub struct Definition {
     pub input_schema: Arc<Map<String, Value>>,
     /// The JSON Schema of its result.
     pub output_schema: Arc<Map<String, Value>>,
+    /// The schema of its arguments as `tools/list` publishes it.
+    pub published_input: Arc<Map<String, Value>>,
+    /// The same for its result.
+    pub published_output: Arc<Map<String, Value>>,
     /// What a token must be good for; `None`: any token will do.
     pub scope: Option<Scope>,
     /// How it acts.
@@ -86,7 +91,7 @@ impl Registry {
                 Entry::new(commands::RunCommand(backend(), patience)),
                 Entry::new(processes::ListProcesses(backend())),
                 Entry::new(processes::ProcessOutput(backend(), patience)),
-                Entry::new(processes::SendInput(backend())),
+                Entry::new(processes::SendInput(backend(), patience)),
                 Entry::new(processes::StopProcess(backend())),
                 Entry::new(files::ListFiles(backend())),
                 Entry::new(files::ReadFile(backend())),
@@ -142,6 +147,12 @@ impl Registry {
         self.definitions().filter(|definition| definition.scope.is_none_or(|scope| caller.scopes.contains(&scope)))
     }
 
+    /// What to say of a name that this caller cannot call.
+    #[must_use]
+    pub fn unknown(&self, name: &str, caller: &Caller) -> String {
+        arguments::unknown("tool", name, self.visible_to(caller).map(|tool| tool.name))
+    }
+
     /// Whether there is a backend behind the tools.
     #[must_use]
     pub fn has_workspaces(&self) -> bool {
@@ -153,24 +164,27 @@ impl Entry {
     /// Prepares a tool.
     #[must_use]
     pub fn new<T: Tool>(tool: T) -> Self {
-        let mut input = schema::<T::Arguments>(SchemaSettings::draft2020_12());
+        let mut input = schema::of::<T::Arguments>(SchemaSettings::draft2020_12());
         tool.refine_input_schema(&mut input);
-        let expected: Arc<str> = expected(&input).into();
-        let output = schema::<T::Output>(SchemaSettings::draft2020_12().for_serialize());
+        let input = Arc::new(input);
+        let expected: Arc<str> = schema::expected(&input).into();
+        let output = schema::of::<T::Output>(SchemaSettings::draft2020_12().for_serialize());
         let definition = Definition {
             name: T::NAME,
             title: T::TITLE,
             description: T::DESCRIPTION,
-            input_schema: Arc::new(input),
+            input_schema: Arc::clone(&input),
+            published_input: Arc::new(schema::published_input(&input)),
+            published_output: Arc::new(schema::published_output(&output)),
             output_schema: Arc::new(output),
             scope: T::SCOPE,
             effect: T::EFFECT,
         };
         let tool = Arc::new(tool);
         let call = move |arguments: Map<String, Value>, call: Call| -> BoxFuture<'static, Result<Answer, ToolError>> {
-            let (tool, expected) = (Arc::clone(&tool), Arc::clone(&expected));
+            let (tool, schema, expected) = (Arc::clone(&tool), Arc::clone(&input), Arc::clone(&expected));
             Box::pin(async move {
-                run(&*tool, arguments, call, expected).await.inspect_err(|error| {
+                run(&*tool, arguments, call, (&schema, expected)).await.inspect_err(|error| {
                     if error.source().is_some() {
                         tracing::warn!(tool = T::NAME, error = error.explain(), "a tool failed");
                     }
@@ -204,73 +218,32 @@ impl Entry {
 
 async fn run<T: Tool>(
     tool: &T,
-    arguments: Map<String, Value>,
+    given: Map<String, Value>,
     call: Call,
-    expected: Arc<str>,
+    (schema, expected): (&Map<String, Value>, Arc<str>),
 ) -> Result<Answer, ToolError> {
-    let arguments = T::Arguments::deserialize(Value::Object(arguments)).map_err(|problem| ToolError::Arguments {
-        tool: T::NAME,
-        problem,
-        expected,
-    })?;
+    let arguments = arguments::fit(schema, given).and_then(|arguments| {
+        // What fits the schema can be read.
+        let read = T::Arguments::deserialize(Value::Object(arguments));
+        read.map_err(|_| "a value is out of range".to_owned())
+    });
+    let arguments = arguments.map_err(|problem| ToolError::Arguments { tool: T::NAME, problem, expected })?;
     let (account, shows_pictures) = (call.account.clone(), call.shows_pictures);
     let mut output = tool.call(arguments, call).await?;
     let picture = if shows_pictures { T::take_picture(&mut output) } else { None };
+    let text = T::text(&output);
     let json = to_json(&output).map_err(ToolError::Output)?;
     drop(output);
-    let shown = picture.as_ref().map_or(0, |picture| picture.data.len());
-    account.settle((json.len() + shown) as u64);
-    Ok(Answer { json, picture })
+    let text = text.written(&json);
+    let beside = text.iter().flatten().filter(|piece| !lies_in(piece, &json)).map(Bytes::len).sum::<usize>()
+        + picture.as_ref().map_or(0, |picture| picture.data.len());
+    account.settle((json.len() + beside) as u64);
+    Ok(Answer { json, text, picture })
 }
 
-/// `uint32` and its like are formats of OpenAPI, not of JSON Schema: the official TypeScript clients warn of each.
-fn without_integer_format(schema: &mut Schema) {
-    if schema
-        .get("format")
-        .and_then(Value::as_str)
-        .is_some_and(|format| format.trim_start_matches('u').starts_with("int"))
-    {
-        schema.remove("format");
-    }
-}
-
-/// A type's schema, in one piece: some clients do not follow `$ref`.
-fn schema<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
-    let settings = settings
-        .with(|settings| settings.inline_subschemas = true)
-        .with_transform(RecursiveTransform(without_integer_format));
-    let mut schema = match settings.into_generator().into_root_schema_for::<T>().to_value() {
-        Value::Object(schema) => schema,
-        // A type that accepts anything.
-        _ => Map::new(),
-    };
-    // The Rust type's name and documentation say nothing to an agent.
-    schema.remove("title");
-    schema.remove("description");
-    schema.insert("type".to_owned(), json!("object"));
-    // Some clients insist on it, even where there are none.
-    schema.entry("properties").or_insert_with(|| json!({}));
-    schema
-}
-
-/// `workspace (string, required), cwd (string)`: what to write instead of wrong arguments.
-fn expected(schema: &Map<String, Value>) -> String {
-    let required: Vec<&str> =
-        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
-    let mut text = String::new();
-    for (name, property) in properties {
-        let kind = match property.get("type") {
-            Some(Value::String(kind)) => kind.as_str(),
-            Some(Value::Array(kinds)) => kinds.iter().find_map(Value::as_str).unwrap_or("any"),
-            _ => "any",
-        };
-        let comma = if text.is_empty() { "" } else { ", " };
-        let needed = if required.contains(&name.as_str()) { ", required" } else { "" };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{comma}{name} ({kind}{needed})");
-    }
-    if text.is_empty() { "none".to_owned() } else { text }
+/// Whether these bytes are a part of those.
+fn lies_in(part: &Bytes, whole: &Bytes) -> bool {
+    whole.as_ptr_range().contains(&part.as_ptr())
 }
 
 fn is_served(rules: &ToolRules, name: &str) -> bool {

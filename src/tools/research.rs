@@ -4,7 +4,7 @@
 //! An id is `workspace:NAME`, `template:NAME` or `file:WORKSPACE/PATH`, and leads back to what was found. What a
 //! token's scopes do not reach, and what the endpoint's tools leave out, is neither found nor fetched.
 
-use super::{Call, Effect, Patience, Tool, ToolError, templates};
+use super::{Call, Effect, Patience, Text, Tool, ToolError, templates};
 use crate::{
     agent::protocol::{Encoding, ListFiles, ReadFile, SearchFiles},
     api::Scope,
@@ -13,6 +13,7 @@ use crate::{
     oauth::Caller,
     workspaces::{Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, Workspaces},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::{StreamExt as _, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,10 @@ const MAX_WORKSPACES: usize = 20;
 const AT_ONCE: usize = 4;
 /// How deep names of files are looked at.
 const DEPTH: u32 = 6;
+/// How many names of files are looked at.
+const MAX_NAMES: u32 = 2000;
+/// How many bytes of names, and of lines, about.
+const MAX_PAGE: u64 = 1 << 20;
 /// How many lines of a workspace's files count.
 const MAX_LINES: u32 = 300;
 /// How long the files are searched; what has not been found by then is left out.
@@ -155,14 +160,14 @@ pub(super) struct Fetch {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SearchArguments {
-    /// What to look for: a few words. Whatever has more of them comes first.
+    /// A few words that must be there, not a question.
     query: String,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FetchArguments {
-    /// The id of a result of search: `workspace:NAME`, `template:NAME` or `file:WORKSPACE/PATH`.
+    /// workspace:NAME, template:NAME or file:WORKSPACE/PATH.
     id: String,
 }
 
@@ -238,8 +243,10 @@ impl Search {
         let Ok(agent) = self.backend.agent(owner, &workspace.id, Purpose::Work).await else { return Vec::new() };
         // What one workspace has answered is gone before the next ones are asked.
         let agent = agent.charging(account.separate());
-        let list = ListFiles { depth: Some(DEPTH), ..ListFiles::default() };
-        let search = SearchFiles { pattern: words.pattern(), limit: Some(MAX_LINES), ..SearchFiles::default() };
+        let max_bytes = Some(MAX_PAGE);
+        let list = ListFiles { depth: Some(DEPTH), limit: Some(MAX_NAMES), max_bytes, ..ListFiles::default() };
+        let (pattern, limit) = (words.pattern(), Some(MAX_LINES));
+        let search = SearchFiles { pattern, limit, max_bytes, ..SearchFiles::default() };
         let (listed, matched) = futures::future::join(agent.list_files(&list), agent.search_files(&search)).await;
         // A name counts twice as much as a line.
         let mut found: BTreeMap<String, (usize, BTreeSet<usize>)> = BTreeMap::new();
@@ -278,11 +285,14 @@ impl Tool for Search {
     type Output = Found;
     const NAME: &'static str = "search";
     const TITLE: &'static str = "Search everything";
-    const DESCRIPTION: &'static str = "Searches your workspaces, the templates, and the names and lines of the files in \
-        running workspaces for a few words, and returns ids for fetch. Write the words that must be there, not a \
-        question. In one workspace, search_files finds more.";
+    const DESCRIPTION: &'static str = "Searches workspaces, templates, and names and lines of files in running workspaces for a \
+        few words, and returns ids for fetch. In one workspace, search_files finds more.";
     const SCOPE: Option<Scope> = None;
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(_output: &Found) -> Text {
+        Text::Json
+    }
 
     async fn call(&self, arguments: SearchArguments, call: Call) -> Result<Found, ToolError> {
         let (owner, caller) = (call.owner(), &call.caller);
@@ -333,14 +343,24 @@ impl Fetch {
         let agent = self.backend.agent(owner, workspace, Purpose::Work).await?.charging(account.clone());
         let request = ReadFile { path: path.to_owned(), max_bytes: Some(MAX_TEXT), ..ReadFile::default() };
         let file = agent.read_file(&request).await.map_err(Error::agent(workspace))?;
-        if file.encoding != Encoding::Utf8 {
-            let problem = format!("{path} is no text but {}; read_file shows it", file.mime_type);
-            return Err(Error::InvalidArgument { argument: "id", problem });
-        }
-        let metadata =
-            [("mime_type", file.mime_type), ("size", file.size.to_string()), ("truncated", file.truncated.to_string())];
+        let (text, charset) = match file.encoding {
+            Encoding::Utf8 => (file.content, "utf-8"),
+            Encoding::Base64 => match latin_1(&file.mime_type, &file.content) {
+                Some(text) => (text, "iso-8859-1"),
+                None => {
+                    let problem = format!("{path} is not text but {}; read_file shows it", file.mime_type);
+                    return Err(Error::InvalidArgument { argument: "id", problem });
+                }
+            },
+        };
+        let metadata = [
+            ("mime_type", file.mime_type),
+            ("charset", charset.to_owned()),
+            ("size", file.size.to_string()),
+            ("truncated", file.truncated.to_string()),
+        ];
         let metadata = metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Ok((format!("{path} in {workspace}"), file.content, metadata))
+        Ok((format!("{path} in {workspace}"), text, metadata))
     }
 }
 
@@ -349,10 +369,14 @@ impl Tool for Fetch {
     type Output = Document;
     const NAME: &'static str = "fetch";
     const TITLE: &'static str = "Fetch a document";
-    const DESCRIPTION: &'static str = "Returns what an id of search leads to: the state of a workspace, a template with \
-        its parameters, or the text of a file.";
+    const DESCRIPTION: &'static str =
+        "Returns what an id of search leads to: a workspace, a template, or the text of a file.";
     const SCOPE: Option<Scope> = None;
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(_output: &Document) -> Text {
+        Text::Json
+    }
 
     async fn call(&self, arguments: FetchArguments, call: Call) -> Result<Document, ToolError> {
         let owner = call.owner();
@@ -378,6 +402,12 @@ impl Tool for Fetch {
 
 fn pretty(value: &impl Serialize) -> Result<String, ToolError> {
     serde_json::to_string_pretty(value).map_err(ToolError::Output)
+}
+
+/// Text that is not in UTF-8, read as Latin-1 (ISO/IEC 8859-1): each byte is a character.
+fn latin_1(mime_type: &str, base64: &str) -> Option<String> {
+    let bytes = STANDARD.decode(base64).ok().filter(|bytes| !bytes.contains(&0))?;
+    mime_type.starts_with("text/").then(|| bytes.into_iter().map(char::from).collect())
 }
 
 fn invalid_id() -> Error {

@@ -1,6 +1,6 @@
 //! What workspaces can be made from.
 
-use super::{Call, Effect, NoArguments, Tool, ToolError};
+use super::{Call, Effect, NoArguments, Text, Tool, ToolError, text};
 use crate::{
     api::Scope,
     workspaces::{Error, Template, Workspaces},
@@ -32,10 +32,14 @@ impl Tool for ListTemplates {
     type Output = Templates;
     const NAME: &'static str = "list_templates";
     const TITLE: &'static str = "List templates";
-    const DESCRIPTION: &'static str =
-        "Lists the templates that create_workspace can use, with the parameters that each one takes.";
+    const DESCRIPTION: &'static str = "Lists the templates for create_workspace, with their parameters.";
     const SCOPE: Option<Scope> = Some(Scope::TemplatesRead);
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &Templates) -> Text {
+        let lines: Vec<String> = output.templates.iter().map(text::template).collect();
+        if lines.is_empty() { "there are none".to_owned().into() } else { lines.join("\n").into() }
+    }
 
     async fn call(&self, _arguments: NoArguments, call: Call) -> Result<Templates, ToolError> {
         Ok(Templates { templates: self.0.templates(&call.owner()).await? })
@@ -47,10 +51,13 @@ impl Tool for GetTemplate {
     type Output = Template;
     const NAME: &'static str = "get_template";
     const TITLE: &'static str = "Get a template";
-    const DESCRIPTION: &'static str =
-        "Shows one template: what it is good for, and the parameters that create_workspace takes for it.";
+    const DESCRIPTION: &'static str = "Shows one template: its use, and its parameters for create_workspace.";
     const SCOPE: Option<Scope> = Some(Scope::TemplatesRead);
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &Template) -> Text {
+        text::template(output).into()
+    }
 
     async fn call(&self, arguments: TemplateArguments, call: Call) -> Result<Template, ToolError> {
         Ok(find(self.0.templates(&call.owner()).await?, arguments.template)?)

@@ -1,6 +1,6 @@
 //! Workspaces: finding, making, starting, stopping and deleting them.
 
-use super::{Call, Effect, Patience, Tool, ToolError};
+use super::{Call, Effect, Patience, Text, Tool, ToolError, text};
 use crate::{
     api::Scope,
     workspaces::{self as backend, Status, Workspace, WorkspaceFilter, WorkspacePage, Workspaces},
@@ -27,23 +27,23 @@ pub(super) struct DeleteWorkspace(pub Arc<dyn Workspaces>);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListArguments {
-    /// Only workspaces whose name contains this.
+    /// Part of the name.
     query: Option<String>,
-    /// Only workspaces with this status.
+    /// The status.
     status: Option<Status>,
-    /// Only workspaces made from this template.
+    /// The template's name.
     template: Option<String>,
-    /// At most this many.
+    /// At most so many.
     #[schemars(range(min = 1, max = WorkspaceFilter::MAX_LIMIT), extend("default" = WorkspaceFilter::DEFAULT_LIMIT))]
     limit: Option<u32>,
-    /// The `next_cursor` of the page before.
+    /// next_cursor of the page before.
     cursor: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkspaceArguments {
-    /// The workspace's name or id.
+    /// Its name or id.
     pub workspace: String,
 }
 
@@ -52,13 +52,13 @@ pub(super) struct WorkspaceArguments {
 pub(super) struct CreateArguments {
     /// The template's name, from list_templates.
     template: String,
-    /// A new name: 1 to 40 of a-z, 0-9 and -, beginning with a letter.
+    /// A new name: a-z, 0-9 and -, beginning with a letter.
     #[schemars(length(min = 1, max = 40))]
     name: String,
-    /// Values for the template's parameters, by name; all are written as text.
+    /// Values for the template's parameters by name, as text.
     #[serde(default)]
     parameters: BTreeMap<String, String>,
-    /// Whether to wait until commands can run in it, for as long as a call may take. Default: true.
+    /// Whether to wait until commands can run. Default: true.
     #[serde(default = "CreateArguments::wait_by_default")]
     wait: bool,
 }
@@ -80,10 +80,20 @@ impl Tool for ListWorkspaces {
     type Output = WorkspacePage;
     const NAME: &'static str = "list_workspaces";
     const TITLE: &'static str = "List workspaces";
-    const DESCRIPTION: &'static str =
-        "Lists your workspaces, sorted by name, with their status. Filter by part of the name, status or template.";
+    const DESCRIPTION: &'static str = "Lists your workspaces by name, with their status.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &WorkspacePage) -> Text {
+        let mut lines: Vec<String> = output.workspaces.iter().map(text::workspace).collect();
+        if lines.is_empty() {
+            lines.push("no workspaces".to_owned());
+        }
+        if let Some(cursor) = &output.next_cursor {
+            lines.push(format!("[there are more: cursor {cursor}]"));
+        }
+        lines.join("\n").into()
+    }
 
     async fn call(&self, arguments: ListArguments, call: Call) -> Result<WorkspacePage, ToolError> {
         let ListArguments { query, status, template, limit, cursor } = arguments;
@@ -97,9 +107,13 @@ impl Tool for GetWorkspace {
     const NAME: &'static str = "get_workspace";
     const TITLE: &'static str = "Get a workspace";
     const DESCRIPTION: &'static str =
-        "Shows one of your workspaces: status and, if commands cannot run, why; template, parameters, home folder.";
+        "Shows a workspace: its status and, if commands cannot run, why; template, parameters, home folder.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
     const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &Workspace) -> Text {
+        text::workspace(output).into()
+    }
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
         Ok(self.0.get(&call.owner(), &arguments.workspace).await?)
@@ -111,11 +125,14 @@ impl Tool for CreateWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "create_workspace";
     const TITLE: &'static str = "Create a workspace";
-    const DESCRIPTION: &'static str = "Makes a workspace from a template and starts it. Work in it with run_command and \
-        the tools for files; delete it when it is done. If its status is still starting, look again with \
-        get_workspace; `problem` says why it cannot start, and what to do.";
+    const DESCRIPTION: &'static str = "Makes a workspace from a template and starts it. If its status is still starting, \
+        call get_workspace; `problem` says why it cannot start, and what to do.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Adds;
+
+    fn text(output: &Workspace) -> Text {
+        text::workspace(output).into()
+    }
 
     async fn call(&self, arguments: CreateArguments, call: Call) -> Result<Workspace, ToolError> {
         let CreateArguments { template, name, parameters, wait } = arguments;
@@ -130,9 +147,13 @@ impl Tool for StartWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "start_workspace";
     const TITLE: &'static str = "Start a workspace";
-    const DESCRIPTION: &'static str = "Starts a stopped workspace, with the files that it had, and waits until commands can run. Does nothing to one that runs.";
+    const DESCRIPTION: &'static str = "Starts a stopped workspace with its files, and waits until commands can run.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Ensures;
+
+    fn text(output: &Workspace) -> Text {
+        text::workspace(output).into()
+    }
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
         Ok(self.0.start(&call.owner(), &arguments.workspace, Some(self.1.0)).await?)
@@ -144,9 +165,14 @@ impl Tool for StopWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "stop_workspace";
     const TITLE: &'static str = "Stop a workspace";
-    const DESCRIPTION: &'static str = "Ends everything that runs in a workspace, in the background too. Its files stay; start_workspace brings it back.";
+    const DESCRIPTION: &'static str =
+        "Ends all that runs in a workspace. Its files stay; start_workspace starts it again.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Removes;
+
+    fn text(output: &Workspace) -> Text {
+        text::workspace(output).into()
+    }
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
         Ok(self.0.stop(&call.owner(), &arguments.workspace).await?)
@@ -158,10 +184,14 @@ impl Tool for RestartWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "restart_workspace";
     const TITLE: &'static str = "Restart a workspace";
-    const DESCRIPTION: &'static str = "Ends everything that runs in a workspace and starts it again, by what its template says now. Its files stay. For one \
-        that is outdated, or that has got stuck.";
+    const DESCRIPTION: &'static str = "Ends all that runs in a workspace and starts it again, as its template is now. Its files stay. For one \
+        that is outdated or stuck.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Removes;
+
+    fn text(output: &Workspace) -> Text {
+        text::workspace(output).into()
+    }
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Workspace, ToolError> {
         Ok(self.0.restart(&call.owner(), &arguments.workspace, Some(self.1.0)).await?)
@@ -173,10 +203,13 @@ impl Tool for DeleteWorkspace {
     type Output = Deleted;
     const NAME: &'static str = "delete_workspace";
     const TITLE: &'static str = "Delete a workspace";
-    const DESCRIPTION: &'static str =
-        "Stops a workspace and deletes it with all its files, for good. Save what you need elsewhere first.";
+    const DESCRIPTION: &'static str = "Deletes a workspace with all its files, for good.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Removes;
+
+    fn text(output: &Deleted) -> Text {
+        format!("deleted {}", text::workspace(&output.deleted)).into()
+    }
 
     async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Deleted, ToolError> {
         Ok(Deleted { deleted: self.0.delete(&call.owner(), &arguments.workspace).await? })

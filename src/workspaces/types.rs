@@ -54,12 +54,16 @@ pub struct TemplateParameter {
     /// The values that it can have, where it is an enum.
     pub options: Vec<String>,
     /// The regular expression that a string must match as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
     /// The least value of an integer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<i64>,
     /// The greatest value of an integer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum: Option<i64>,
     /// The value if none is given; a parameter without a default must be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
 }
 
@@ -114,7 +118,8 @@ pub struct Workspace {
     pub template: String,
     /// Whether commands can run.
     pub status: Status,
-    /// Why commands cannot run, and what to do; null if they can.
+    /// Why commands cannot run, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// Whose it is: the name of a person, or of an agent that acts for itself.
     pub owner: String,
@@ -127,10 +132,12 @@ pub struct Workspace {
     /// When it was made.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub created_at: Timestamp,
-    /// When it was last worked in, to the minute; null if never.
+    /// When it was last worked in, to the minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub last_activity: Option<Timestamp>,
-    /// When it will be deleted for its age; null if it will not.
+    /// When it will be deleted for its age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub expires_at: Option<Timestamp>,
 }
@@ -171,7 +178,8 @@ impl WorkspaceFilter {
 pub struct WorkspacePage {
     /// Sorted by name.
     pub workspaces: Vec<Workspace>,
-    /// Pass it as `cursor` for the next page; null on the last one.
+    /// Pass it as `cursor` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 

@@ -104,9 +104,9 @@ async fn a_background_process_outlives_the_tunnel() {
     let line = background("while read line; do echo got $line; done; echo end; sleep 1000");
     let id = stage.client.run("a", &line, None).await.unwrap().process_id.unwrap();
     stage.tunnels.cut().await;
-    stage.client.send_input(id, &Input { text: "it\n".to_owned(), close: true }).await.unwrap();
+    stage.client.send_input(id, &Input { text: "it\n".to_owned(), close: true, key: false }).await.unwrap();
     let mut said = String::new();
-    let mut ask = ProcessOutputRequest { wait: LONG, offset: Some(0) };
+    let mut ask = ProcessOutputRequest { wait: LONG, offset: Some(0), wait_for: None };
     while !said.ends_with("end\n") {
         let part = stage.client.process_output(id, ask).await.unwrap();
         said += &part.output;

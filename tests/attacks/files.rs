@@ -394,7 +394,7 @@ async fn the_output_of_commands() {
     let output = ran.stdout_file.unwrap();
     let read = ReadFile { path: output.clone(), ..ReadFile::default() };
     assert_eq!(pod.client.read_file(&read).await.unwrap().size, 100_000);
-    let list = ListFiles { path: Some(pod.path("run/output")), depth: None };
+    let list = ListFiles { path: Some(pod.path("run/output")), depth: None, ..ListFiles::default() };
     assert_eq!(pod.client.list_files(&list).await.unwrap().entries.len(), 1);
     refused(pod.client.write_file(&WriteFile { path: output.clone(), ..WriteFile::default() }).await, AGENT);
     let edit = EditFile { path: output.clone(), old_text: "x".to_owned(), new_text: "y".to_owned(), replace_all: true };

@@ -6,4 +6,5 @@
 mod beside_tools;
 mod endpoint;
 mod protocol;
+mod session;
 mod tools;

@@ -89,9 +89,9 @@ async fn what_is_refused_is_told_as_a_problem() {
         (GET, "/workspaces/api", None, (404, "not_found", "\"web\"")),
         (GET, "/workspaces/..%2Fweb", None, (404, "not_found", "there is no workspace")),
         (GET, "/workspaces?limit=many", None, (400, "invalid_arguments", "limit: \"many\"")),
-        (GET, "/workspaces?colour=red", None, (400, "invalid_arguments", "unknown field `colour`")),
+        (GET, "/workspaces?colour=red", None, (400, "invalid_arguments", "there is no argument \"colour\"")),
         (POST, "/workspaces", Some(json!([])), (400, "invalid_arguments", "a JSON object")),
-        (POST, "/workspaces", Some(json!({"template": "blank"})), (400, "invalid_arguments", "missing field `name`")),
+        (POST, "/workspaces", Some(json!({"template": "blank"})), (400, "invalid_arguments", "name is missing")),
         (
             POST,
             "/workspaces",

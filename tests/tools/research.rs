@@ -78,7 +78,7 @@ async fn what_is_found_can_be_fetched() {
             let fetched = stage.call(&ann, "fetch", json!({"id": hit["id"]})).await;
             if hit["id"] == "file:shop/retry.png" {
                 let refused = fetched.unwrap_err();
-                assert!(refused.contains("is no text but image/png; read_file shows it"), "{refused}");
+                assert!(refused.contains("is not text but image/png; read_file shows it"), "{refused}");
                 continue;
             }
             let fetched = fetched.unwrap();

@@ -18,6 +18,11 @@ pub(super) fn conflict(message: impl Into<String>) -> Failure {
     FailureKind::Conflict.because(message)
 }
 
+/// A path that names a folder, where a file is made.
+pub(super) fn names_folder(path: &str) -> Failure {
+    invalid(format!("{path} names a folder: end it with the file's name"))
+}
+
 /// Folders are nested more deeply than is worked on.
 pub(super) fn too_deep() -> io::Error {
     io::Error::other(FailureKind::TooLarge.because(format!(

@@ -47,6 +47,8 @@ const KERNEL_FILE_SYSTEMS: [u64; 20] = [
 pub struct Reach {
     /// Whether paths outside of the home folder are refused.
     pub confine: bool,
+    /// Where paths may lead too where they are confined: the folder for temporary files.
+    pub temporary: Option<PathBuf>,
     /// The agent's own folders, such as that of its socket.
     pub own: Vec<PathBuf>,
     /// The folder with the output of commands, which can be read but not changed, wherever it is.

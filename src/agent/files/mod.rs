@@ -14,6 +14,7 @@ mod hint;
 mod ignored;
 mod limits;
 mod list;
+mod names;
 mod paths;
 mod patterns;
 mod read;
@@ -64,6 +65,7 @@ impl Files {
             .route("/files/list", route(list::list))
             .route("/files/read", route(read::read))
             .route("/files/write", route(write::write))
+            .route("/files/append", route(write::append))
             .route("/files/edit", route(edit::edit))
             .route("/files/search", route(search::search))
             .route("/files/move", route(paths::rename))

@@ -6,7 +6,7 @@ use super::{
     folder::{Folder, kind},
     limits::{CHANGE_PATIENCE, Deadline},
     remove::all_of,
-    tree::{Place, Spot, Tree},
+    tree::{Place, Spot, Tree, names_folder},
     write::Unfinished,
 };
 use crate::agent::protocol::{Failure, FailureKind, MovePath, Moved, RemovePath, Removed};
@@ -45,6 +45,9 @@ pub(super) fn rename(tree: &Tree, request: &MovePath) -> Result<Moved, Failure> 
             return Err(fail::conflict(format!("{to} is a file, and a folder cannot replace it: remove it first")));
         }
     }
+    if !is_folder && names_folder(&request.to) {
+        return Err(fail::names_folder(&request.to));
+    }
     let target = to.path.clone();
     let gone = || fail::conflict(format!("{} is a folder", target.display()));
     let to = to.into_place()?.ok_or_else(gone)?;
@@ -54,7 +57,7 @@ pub(super) fn rename(tree: &Tree, request: &MovePath) -> Result<Moved, Failure> 
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(fail::io("move to", &to.path, &error)),
         result => result.map_err(failed)?,
     }
-    Ok(Moved { from: from.path.to_string_lossy().into_owned(), to: to.path.to_string_lossy().into_owned() })
+    Ok(Moved { from: tree.shown(&from.path), to: tree.shown(&to.path) })
 }
 
 /// Renames; never over something that has come to be there in the meantime, unless that is wanted.
@@ -105,7 +108,7 @@ pub(super) fn remove(tree: &Tree, request: &RemovePath) -> Result<Removed, Failu
     } else {
         all_of(&spot.folder, name, Some((&spot.guard, spot.zone))).map_err(|error| not_all(path, is_folder, &error))?;
     }
-    Ok(Removed { path: path.to_string_lossy().into_owned() })
+    Ok(Removed { path: tree.shown(path) })
 }
 
 /// Why something could not be removed, or not all of it.

@@ -24,6 +24,7 @@ pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failu
     let max = within("max_bytes", request.max_bytes, USUAL_READ, &(1..=MAX_BYTES))?;
     let max = usize::try_from(max).unwrap_or(usize::MAX);
     let first = within("start_line", request.start_line, 1, &(1..=u64::MAX))?;
+    let most_lines = within("max_lines", request.max_lines, u64::MAX, &(1..=u64::MAX))?;
     let last = request.end_line.unwrap_or(u64::MAX);
     let by_lines = request.start_line.is_some() || request.end_line.is_some();
     if last < first {
@@ -32,6 +33,7 @@ pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failu
     if by_lines && request.start_byte.is_some() {
         return Err(fail::invalid("start_byte goes without start_line and end_line: leave out either"));
     }
+    let last = last.min(first.saturating_add(most_lines - 1));
     let spot = tree.follow(&request.path, Access::Look)?;
     let (file, metadata) = spot.open()?;
     let path = spot.path;
@@ -66,6 +68,14 @@ pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failu
             }
         },
     };
+    let total_lines = match (part.lines, part.next_line) {
+        (Some((_, last)), None) if part.next_byte.is_none() => Some(last),
+        (Some(_), _) if metadata.len() <= MAX_BYTES => {
+            source.seek(SeekFrom::Start(0)).map_err(failed)?;
+            Some(count_lines(&mut source).map_err(failed)?)
+        }
+        _ => None,
+    };
     let (content, encoding, mime_type) = match part.content {
         Content::Text(text) => (text, Encoding::Utf8, text_type(&path)),
         Content::Bytes(bytes) => {
@@ -74,13 +84,14 @@ pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failu
         }
     };
     Ok(FileContent {
-        path: path.to_string_lossy().into_owned(),
+        path: tree.shown(&path),
         content,
         encoding,
         mime_type,
         size: metadata.len(),
         start_line: part.lines.map(|(first, _)| first),
         end_line: part.lines.map(|(_, last)| last),
+        total_lines,
         truncated: part.next_line.is_some() || part.next_byte.is_some(),
         next_start_line: part.next_line,
         next_start_byte: part.next_byte,
@@ -195,6 +206,14 @@ fn lines(source: &mut Source, first: u64, last: u64, max: usize) -> io::Result<F
             next_byte: None,
         })
     }))
+}
+
+fn count_lines(source: &mut Source) -> io::Result<u64> {
+    let mut lines = 0;
+    while skip_line(source)?.bytes > 0 {
+        lines += 1;
+    }
+    Ok(lines)
 }
 
 struct Skipped {

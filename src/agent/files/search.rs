@@ -10,11 +10,12 @@ use super::{
     guard::Zone,
     ignored::Rules,
     limits::{Deadline, PATIENCE, Timed, within},
+    names,
     patterns::{Glob, LineRegex, regex},
     tree::{Access, Spot, Tree},
     walk::Walk,
 };
-use crate::agent::protocol::{Failure, SearchFiles, SearchMatch, SearchResults};
+use crate::agent::protocol::{Failure, SearchFiles, SearchMatch, SearchResults, USUAL_PAGE};
 use grep_matcher::{LineTerminator, Matcher as _};
 use grep_regex::RegexMatcher;
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
@@ -24,11 +25,19 @@ use std::{
     io::{self, ErrorKind},
     ops::ControlFlow,
     path::Path,
+    time::Duration,
 };
 
 /// How many matches are shown unless it is said, and at most.
 const USUAL: u32 = 100;
 const MOST: u32 = 1000;
+/// The most bytes of a page.
+const MOST_BYTES: u64 = 1 << 20;
+/// How many bytes a match takes in JSON, beside its path and text.
+const MATCH: u64 = 40;
+/// How many matches are counted, and for how long once the page is full.
+const COUNTED: u64 = 10_000;
+const COUNT_FOR: Duration = Duration::from_secs(1);
 /// How much of a line is shown, in bytes.
 const SHOWN: usize = 400;
 /// How much of that comes before the match.
@@ -42,29 +51,38 @@ pub(super) fn search(tree: &Tree, request: &SearchFiles) -> Result<SearchResults
 pub(super) fn search_until(tree: &Tree, request: &SearchFiles, deadline: &Deadline) -> Result<SearchResults, Failure> {
     let limit = within("limit", request.limit, USUAL, &(1..=MOST))? as usize;
     let LineRegex { matcher, longest_line } = regex(&request.pattern)?;
+    let max_bytes = within("max_bytes", request.max_bytes, USUAL_PAGE, &(1..=MOST_BYTES))?;
     let glob = request.glob.as_deref().map(Glob::new).transpose()?;
     let wanted = |path: &Path| glob.as_ref().is_none_or(|glob| glob.fits(path));
     let root = tree.follow(request.path.as_deref().unwrap_or("."), Access::Look)?;
     let failed = |error| fail::io("search", &root.path, &error);
     let is_folder = kind(&root.stat().map_err(failed)?) == FileType::Directory;
-    let mut search =
-        Search { matcher, searcher: searcher(longest_line), limit, deadline, results: SearchResults::default() };
+    let mut search = Search {
+        matcher,
+        searcher: searcher(longest_line),
+        page: Page { skip: request.offset.unwrap_or(0), limit, bytes: max_bytes, full: false },
+        seen: 0,
+        counting: None,
+        deadline,
+        results: SearchResults::default(),
+    };
     if !is_folder {
         must_be_file(&root.path, kind(&root.stat().map_err(failed)?))?;
         let name = Path::new(root.path.file_name().unwrap_or_default());
         if !wanted(name) {
-            return Ok(search.results);
+            return Ok(search.end(&ControlFlow::Continue(Read::All), 0, 0));
         }
-        let found = search.file(name, root.open()?.0);
+        let found = search.file(&tree.shown(&root.path), root.open()?.0);
         return Ok(search.end(&found, 0, 0));
     }
+    let home = tree.home()?;
     let rules = rules_above(tree, &root)?;
     let folder = root.folder.child(".").map_err(failed)?;
     let mut walk = Walk::new(&root.path, folder, root.zone, &root.guard, rules, deadline).map_err(failed)?;
     let mut unread = 0;
     let mut ended = ControlFlow::Continue(());
     while let Some((path, file)) = walk.next_file(wanted) {
-        match search.file(&path, file) {
+        match search.file(&names::shown(&home, &root.path.join(&path)), file) {
             ControlFlow::Continue(Read::All) => {}
             ControlFlow::Continue(Read::Not) => unread += 1,
             ControlFlow::Break(end) => {
@@ -93,29 +111,70 @@ enum End {
     OutOfTime,
 }
 
+/// What of the matches is answered.
+#[derive(Clone)]
+struct Page {
+    /// How many matches come before it.
+    skip: u64,
+    /// How many more fit.
+    limit: usize,
+    /// How many more bytes fit.
+    bytes: u64,
+    /// Whether a match did not fit.
+    full: bool,
+}
+
+impl Page {
+    /// Whether the next match is on it.
+    fn takes(&mut self, path: &str, text: &str) -> bool {
+        self.full = self.limit == 0 || self.bytes == 0;
+        if !self.full {
+            self.limit -= 1;
+            self.bytes = self.bytes.saturating_sub(path.len() as u64 + text.len() as u64 + MATCH);
+        }
+        !self.full
+    }
+}
+
 /// One search, and what it has found.
 struct Search<'a> {
     matcher: RegexMatcher,
     searcher: Searcher,
-    limit: usize,
+    page: Page,
+    /// How many matches there were so far.
+    seen: u64,
+    /// Until when the matches beyond the page are counted.
+    counting: Option<Deadline>,
     deadline: &'a Deadline,
     results: SearchResults,
 }
 
 impl Search<'_> {
-    fn file(&mut self, path: &Path, file: File) -> ControlFlow<End, Read> {
-        let shown = path.to_string_lossy();
-        let room = self.limit - self.results.matches.len();
-        let mut lines =
-            Lines { matcher: &self.matcher, path: &shown, room, found: Vec::new(), more: false, binary: false };
+    /// Searches one file. `path` is as it is shown.
+    fn file(&mut self, path: &str, file: File) -> ControlFlow<End, Read> {
+        let mut lines = Lines {
+            matcher: &self.matcher,
+            path,
+            page: self.page.clone(),
+            found: Vec::new(),
+            seen: self.seen,
+            most: COUNTED.max(self.page.skip.saturating_add(u64::from(MOST))),
+            enough: false,
+            binary: false,
+        };
         let timed = Timed { inner: file, deadline: self.deadline.clone() };
         let outcome = self.searcher.search_reader(&self.matcher, timed, &mut lines);
         if !lines.binary {
             self.results.matches.append(&mut lines.found);
-            self.results.truncated |= lines.more;
+            (self.page, self.seen) = (lines.page, lines.seen);
+        }
+        if self.page.full && self.counting.is_none() {
+            self.counting = Some(Deadline::after(COUNT_FOR));
         }
         match outcome {
-            Ok(()) if self.results.truncated => ControlFlow::Break(End::Enough),
+            Ok(()) if lines.enough || self.counting.as_ref().is_some_and(Deadline::passed) => {
+                ControlFlow::Break(End::Enough)
+            }
             Ok(()) => ControlFlow::Continue(Read::All),
             Err(error) if error.kind() == ErrorKind::TimedOut => ControlFlow::Break(End::OutOfTime),
             Err(_) => ControlFlow::Continue(Read::Not),
@@ -126,6 +185,9 @@ impl Search<'_> {
     fn end(self, ended: &ControlFlow<End, Read>, mut unread: u32, unused_rules: u32) -> SearchResults {
         let mut notes = Vec::new();
         let mut results = self.results;
+        let end = self.page.skip + results.matches.len() as u64;
+        results.next_offset = self.page.full.then_some(end);
+        results.truncated = self.page.full;
         match ended {
             ControlFlow::Break(End::Enough) => return results,
             ControlFlow::Break(End::OutOfTime) => {
@@ -134,8 +196,10 @@ impl Search<'_> {
                 notes.push(format!("stopped after {seconds} seconds: search a smaller folder, or with a glob"));
                 unread = 0;
             }
-            ControlFlow::Continue(Read::All) => {}
-            ControlFlow::Continue(Read::Not) => unread += 1,
+            ControlFlow::Continue(read) => {
+                results.total = Some(self.seen);
+                unread += u32::from(matches!(read, Read::Not));
+            }
         }
         if unread > 0 {
             notes.push(format!("{unread} files or folders could not be read, or have lines that are too long"));
@@ -189,9 +253,13 @@ fn rules_above(tree: &Tree, root: &Spot) -> Result<Rules, Failure> {
 struct Lines<'a> {
     matcher: &'a RegexMatcher,
     path: &'a str,
-    room: usize,
+    page: Page,
     found: Vec<SearchMatch>,
-    more: bool,
+    /// How many matches there were so far, in the files before too.
+    seen: u64,
+    /// How many are counted at most.
+    most: u64,
+    enough: bool,
     binary: bool,
 }
 
@@ -199,19 +267,22 @@ impl Sink for Lines<'_> {
     type Error = io::Error;
 
     fn matched(&mut self, _: &Searcher, line: &SinkMatch<'_>) -> io::Result<bool> {
-        if self.found.len() == self.room {
-            self.more = true;
-            return Ok(false);
+        self.seen += 1;
+        if self.seen <= self.page.skip {
+            return Ok(true);
         }
-        let text = line.bytes().strip_suffix(b"\n").unwrap_or(line.bytes());
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-        let at = self.matcher.find(text).ok().flatten().map_or(0, |found| found.start());
-        self.found.push(SearchMatch {
-            path: self.path.to_owned(),
-            line: line.line_number().unwrap_or_default(),
-            text: around(text, at),
-        });
-        Ok(true)
+        if !self.page.full {
+            let text = line.bytes().strip_suffix(b"\n").unwrap_or(line.bytes());
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            let at = self.matcher.find(text).ok().flatten().map_or(0, |found| found.start());
+            let text = around(text, at);
+            if self.page.takes(self.path, &text) {
+                let line = line.line_number().unwrap_or_default();
+                self.found.push(SearchMatch { path: self.path.to_owned(), line, text });
+            }
+        }
+        self.enough = self.page.full && self.seen >= self.most;
+        Ok(!self.enough)
     }
 
     fn binary_data(&mut self, _: &Searcher, _: u64) -> io::Result<bool> {

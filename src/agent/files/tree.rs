@@ -8,6 +8,7 @@ use super::{
     folder::{Folder, Id, kind, must_be_file},
     guard::{Guard, Reach, Zone, check_length},
     limits::{Cancel, Deadline},
+    names,
 };
 use crate::agent::protocol::{Failure, FailureKind};
 use nix::errno::Errno;
@@ -88,6 +89,12 @@ impl Tree {
         fs::canonicalize(home).map_err(|error| fail::io("find the home folder", home, &error))
     }
 
+    /// A path as answers have it.
+    pub fn shown(&self, path: &Path) -> String {
+        // Without its home folder nothing is relative to it.
+        names::shown(&self.home().unwrap_or_else(|_| self.shared.home.clone()), path)
+    }
+
     /// Whether paths outside of home are refused.
     pub fn confined(&self) -> bool {
         self.shared.reach.confine
@@ -112,7 +119,7 @@ impl Tree {
                 path.display()
             )));
         }
-        let own = reach.own.iter().chain(&reach.output);
+        let own = reach.own.iter().chain(&reach.output).chain(&reach.temporary);
         if own.into_iter().any(|own| fs::canonicalize(own).is_ok_and(|own| own.starts_with(path))) {
             return spot.guard.check_change(Zone::Own, path);
         }
@@ -182,11 +189,21 @@ impl Tree {
             Access::Look => spot.guard.check_look(spot.zone, &spot.path)?,
             Access::Change => spot.guard.check_change(spot.zone, &spot.path)?,
         }
-        let in_reach =
-            !self.confined() || spot.path.starts_with(&home) || access == Access::Look && spot.zone == Zone::Output;
+        let temporary = self.shared.reach.temporary.as_deref().and_then(|folder| fs::canonicalize(folder).ok());
+        let in_reach = !self.confined()
+            || [Some(&home), temporary.as_ref()].into_iter().flatten().any(|open| spot.path.starts_with(open))
+            || access == Access::Look && spot.zone == Zone::Output;
         if !in_reach {
-            return Err(FailureKind::Denied
-                .because(format!("{path} leads out of the workspace's home folder: use paths in {}", home.display())));
+            let temporary = temporary.map(|folder| format!(", or in {}, which is $TMPDIR", folder.display()));
+            return Err(FailureKind::Denied.because(format!(
+                "{path} leads out of the workspace's home folder: use paths in {}{}",
+                home.display(),
+                temporary.unwrap_or_default()
+            )));
+        }
+        if names_folder(path) && spot.stat().is_ok_and(|stat| kind(&stat) != FileType::Directory) {
+            let spot = spot.path.display();
+            return Err(fail::conflict(format!("{path} names a folder, but {spot} is not one: leave the slash out")));
         }
         Ok(spot)
     }
@@ -301,7 +318,7 @@ impl Walk {
     }
 
     fn step(&mut self, name: OsString, follow: bool) -> io::Result<Option<PathBuf>> {
-        let kind = if self.rest.is_empty() { self.kind_of(&name)? } else { None };
+        let (name, kind) = if self.rest.is_empty() { self.find(name)? } else { (name, None) };
         match kind {
             Some(FileType::Directory) if follow => {
                 let next = self.folder.child(&name)?;
@@ -317,6 +334,18 @@ impl Walk {
             }
         }
         Ok(None)
+    }
+
+    /// The type of what has this name, or of what is shown by it.
+    fn find(&self, name: OsString) -> io::Result<(OsString, Option<FileType>)> {
+        let kind = self.kind_of(&name)?;
+        if kind.is_none()
+            && let Some(other) = names::decoded(&name)
+            && let Some(kind) = self.kind_of(&other)?
+        {
+            return Ok((other, Some(kind)));
+        }
+        Ok((name, kind))
     }
 
     fn kind_of(&self, name: &OsStr) -> io::Result<Option<FileType>> {
@@ -351,6 +380,11 @@ impl Walk {
 
 fn moved() -> io::Error {
     io::Error::other("a folder on the way was moved just now: try again")
+}
+
+/// Whether a path names a folder, whatever is there (POSIX.1-2024, Base Definitions §4.16).
+pub(super) fn names_folder(path: &str) -> bool {
+    path.ends_with('/') || path.ends_with("/.")
 }
 
 /// The parts of a path, the last one first; `None` is the folder above.

@@ -1,10 +1,10 @@
-//! Writing a whole file: it is there as it was or as it is to be, and never half of either.
+//! Writing a whole file: it is there as it was or as it is to be, and never half of either. Adding to a file's end.
 
 use super::{
     fail,
-    folder::{Folder, kind, must_be_file},
+    folder::{Folder, Id, kind, must_be_file},
     limits::MAX_BYTES,
-    tree::{Access, Place, Spot, Tree},
+    tree::{Access, Place, Spot, Tree, names_folder},
 };
 use crate::agent::protocol::{Encoding, Failure, FailureKind, WriteFile, Written};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -27,23 +27,65 @@ pub(super) const UNFINISHED: &str = ".portcullis-";
 /// `POST /files/write`.
 pub(super) fn write(tree: &Tree, request: &WriteFile) -> Result<Written, Failure> {
     let mode = request.mode.as_deref().map(permissions).transpose()?;
-    let content = match request.encoding {
-        Encoding::Utf8 => Cow::from(request.content.as_bytes()),
-        Encoding::Base64 => Cow::from(
-            STANDARD
-                .decode(request.content.trim_ascii())
-                .map_err(|error| fail::invalid(format!("content is not in base64 (RFC 4648 §4): {error}")))?,
-        ),
-    };
+    let content = decoded(request)?;
     check_size(content.len() as u64)?;
-    if request.path.ends_with('/') {
-        return Err(fail::invalid(format!("{} names a folder: end it with the file's name", request.path)));
+    if names_folder(&request.path) {
+        return Err(fail::names_folder(&request.path));
     }
     let spot = tree.follow(&request.path, Access::Change)?;
     let path = spot.path.clone();
     let _held = tree.hold(&path);
     let created = replace(spot, &content, mode)?;
-    Ok(Written { path: path.to_string_lossy().into_owned(), size: content.len() as u64, created })
+    Ok(Written { path: tree.shown(&path), size: content.len() as u64, created })
+}
+
+/// `POST /files/append`. What was added in part is taken back; a file that is not there is made.
+pub(super) fn append(tree: &Tree, request: &WriteFile) -> Result<Written, Failure> {
+    let mode = request.mode.as_deref().map(permissions).transpose()?;
+    let content = decoded(request)?;
+    check_size(content.len() as u64)?;
+    if names_folder(&request.path) {
+        return Err(fail::names_folder(&request.path));
+    }
+    let spot = tree.follow(&request.path, Access::Change)?;
+    let path = spot.path.clone();
+    let _held = tree.hold(&path);
+    let failed = |error| fail::io("append to", &path, &error);
+    let Some(old) = existing(&spot)? else {
+        replace(spot, &content, mode)?;
+        return Ok(Written { path: tree.shown(&path), size: content.len() as u64, created: true });
+    };
+    let name = spot.rest.first().map(OsString::as_os_str).unwrap_or_default();
+    let mut file = spot.folder.append(name).map_err(failed)?;
+    // Neither a device nor a pipe that came in its place.
+    let now = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
+    if Id::of(&now) != Id::of(&old) {
+        return Err(fail::conflict(format!("{} was replaced just now: try again", path.display())));
+    }
+    let zone = spot.guard.zone(&file, Id::of(&now), spot.folder.id, spot.zone).map_err(failed)?;
+    spot.guard.check_change(zone, &path)?;
+    let size = file.metadata().map_err(failed)?.len();
+    if let Err(error) = file.write_all(&content).and_then(|()| file.sync_data()) {
+        // What cannot even be shortened is left as it is; the error says that it failed.
+        let _ = file.set_len(size);
+        return Err(failed(error));
+    }
+    if let Some(mode) = mode {
+        file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
+    }
+    Ok(Written { path: tree.shown(&path), size: size + content.len() as u64, created: false })
+}
+
+fn decoded(request: &WriteFile) -> Result<Cow<'_, [u8]>, Failure> {
+    match request.encoding {
+        Encoding::Utf8 => Ok(request.content.as_bytes().into()),
+        Encoding::Base64 => {
+            let bytes = STANDARD.decode(request.content.trim_ascii());
+            let bytes =
+                bytes.map_err(|error| fail::invalid(format!("content is not in base64 (RFC 4648 §4): {error}")))?;
+            Ok(bytes.into())
+        }
+    }
 }
 
 /// Refuses what is too large to be written.
@@ -52,7 +94,8 @@ pub(super) fn check_size(bytes: u64) -> Result<(), Failure> {
         return Ok(());
     }
     Err(FailureKind::TooLarge.because(format!(
-        "the file would have {bytes} bytes, and at most {MAX_BYTES} can be written: make it by a command"
+        "the file would have {bytes} bytes, and at most {MAX_BYTES} can be written at once: write the first part, then \
+         the others with append, or make it by a command"
     )))
 }
 

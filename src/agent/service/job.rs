@@ -42,8 +42,10 @@ pub(super) async fn prepare(
         cwd,
         env: environment(options, command),
         stdin: command.stdin.clone().map(String::into_bytes),
-        keep_stdin: command.background,
+        keep_stdin: command.background || command.terminal.is_some(),
+        terminal: command.terminal,
         timeout: command.timeout,
+        continue_for: command.continue_for,
         files,
         sinks: Sinks::default(),
     };
@@ -92,6 +94,9 @@ fn check(command: &Command) -> Result<(), Failure> {
     if nul(&command.command) || command.cwd.as_ref().is_some_and(nul) {
         return Err(invalid("command and cwd must not contain NUL characters"));
     }
+    if command.terminal.is_some_and(|size| size.rows == 0 || size.columns == 0) {
+        return Err(invalid("a terminal has at least one row and one column"));
+    }
     if command.env.iter().any(|(name, value)| name.is_empty() || name.contains('=') || nul(name) || nul(value)) {
         return Err(invalid(
             "env: names must not be empty or contain =, and neither names nor values may contain NUL characters",
@@ -119,7 +124,9 @@ async fn folder(options: &Options, cwd: Option<&str>) -> Result<PathBuf, Failure
 
 fn environment(options: &Options, command: &Command) -> Vec<(OsString, OsString)> {
     let brought = command.env.iter().map(|(name, value)| (name.into(), value.into()));
-    options.env.iter().cloned().chain(brought).collect()
+    // Programs believe that a terminal can do no more than its name says.
+    let terminal = command.terminal.map(|_| ("TERM".into(), "xterm-256color".into()));
+    options.env.iter().cloned().chain(terminal).chain(brought).collect()
 }
 
 /// The words of a line that only a shell could do more with.
@@ -153,9 +160,36 @@ fn shell_syntax(line: &str) -> Option<char> {
     None
 }
 
+/// The name of the program that a line runs first, for the workspace's log: neither its arguments nor the values of
+/// variables, which may be secrets.
+pub(super) fn program_name(line: &str) -> Option<&str> {
+    let word = line.split_whitespace().find(|word| !word.contains('='))?;
+    let name = word.rsplit('/').next()?.trim_end_matches(';');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    (!name.is_empty() && name.len() <= 40 && name.bytes().all(plain)).then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_names_programs_and_nothing_else() {
+        for (line, name) in [
+            ("pip install secret", Some("pip")),
+            ("/usr/bin/git clone x", Some("git")),
+            ("TOKEN=hunter2 A=b ./deploy.sh --now", Some("deploy.sh")),
+            ("sleep 5; echo $X", Some("sleep")),
+            ("cd", Some("cd")),
+            ("TOKEN=hunter2", None),
+            ("TOKEN='a b' ls", None),
+            ("\"$(cat key)\"", None),
+            ("for i in 1", Some("for")),
+            ("", None),
+        ] {
+            assert_eq!(program_name(line), name, "{line}");
+        }
+    }
 
     #[test]
     fn what_only_a_shell_can_do_is_said() {

@@ -56,6 +56,8 @@ pub struct Options {
     pub output: PathBuf,
     /// The whole environment of commands, but for what each brings.
     pub env: Vec<(OsString, OsString)>,
+    /// The folder for temporary files, which paths may lead to where they are confined.
+    pub temporary: Option<PathBuf>,
     /// The agent's own folders, which the file tools keep away from.
     pub own: Vec<PathBuf>,
     /// Whether this machine is shared with others than the workspace: then paths of files may not leave the home folder,
@@ -69,7 +71,8 @@ pub struct Options {
     pub most_commands: usize,
     /// When processes were started.
     pub clock: Arc<dyn Clock>,
-    /// Takes a line for the workspace's own log at each command's end: never what the command was, nor what it said.
+    /// Takes a line for the workspace's own log at each command's end: which program it was, never its arguments, nor what
+    /// it said.
     pub journal: Journal,
 }
 
@@ -87,6 +90,7 @@ impl Options {
             home,
             output,
             env,
+            temporary: None,
             own,
             confine: false,
             shell: "/bin/sh".into(),
@@ -136,8 +140,9 @@ impl Agent {
 
     /// Its service.
     pub fn router(&self) -> Router {
-        let Options { home, output, confine, own, .. } = &self.0.options;
-        let reach = Reach { confine: *confine, own: own.clone(), output: Some(output.clone()) };
+        let Options { home, output, confine, own, temporary, .. } = &self.0.options;
+        let (own, temporary) = (own.clone(), temporary.clone());
+        let reach = Reach { confine: *confine, temporary, own, output: Some(output.clone()) };
         let groups = Arc::clone(&self.0.groups);
         let scope = if *confine {
             usage::Scope::Groups(Arc::new(move || groups.lock().unwrap_or_else(PoisonError::into_inner).clone()))
@@ -222,6 +227,10 @@ impl Agent {
         }
         let report = self.attend(entry, report).await;
         match report {
+            Some(report) if report.continues => {
+                self.0.processes.insert(Arc::new(running.with(files)));
+                Ok(result::continues(running.view().process_id, report, prepared.note))
+            }
             Some(report) if !report.cancelled => {
                 if report.lingers {
                     self.0.processes.insert(running.clone());
@@ -257,6 +266,7 @@ impl Agent {
             Ok(started) => started,
             Err(error) => return Err(job::not_started(&error, &program, &self.0.options).await),
         };
+        let name = job::program_name(&command.command).map(|name| format!(" ({name})")).unwrap_or_default();
         let held = self.0.output.hold(id);
         let (groups, journal, ending) =
             (Arc::clone(&self.0.groups), Arc::clone(&self.0.options.journal), Arc::clone(&record));
@@ -268,7 +278,7 @@ impl Agent {
                 .condition()
                 .exit_code
                 .map_or("could not be ended".to_owned(), |code| format!("ended with exit code {code}"));
-            journal(&format!("process {process_id} {how}"));
+            journal(&format!("process {process_id}{name} {how}"));
             groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&process_id);
             drop(place);
             held.release(has_files).await;
@@ -276,7 +286,8 @@ impl Agent {
         let started_at = self.0.options.clock.now();
         let line = command.command.clone();
         let files = command.background.then_some(files);
-        let running = Arc::new(Running { process_id, line, started_at, record, stdin, files, cancel });
+        let terminal = command.terminal.is_some();
+        let running = Arc::new(Running { process_id, line, started_at, record, stdin, terminal, files, cancel });
         if command.background {
             self.0.processes.insert(Arc::clone(&running));
         }
@@ -351,12 +362,14 @@ async fn process_output(
     Asked(request): Asked<ProcessOutputRequest>,
 ) -> Answer<ProcessOutput> {
     let running = agent.0.processes.get(id)?;
+    let pattern = request.wait_for.as_deref().map(processes::pattern).transpose()?;
     // A stop of the workspace does not wait for those who wait.
     let part = tokio::select! {
-        part = running.record.read(request.offset, request.wait) => part,
-        () = agent.0.stop.cancelled() => running.record.read(request.offset, Duration::ZERO).await,
+        part = running.record.read(request.offset, request.wait, pattern.as_ref()) => part,
+        () = agent.0.stop.cancelled() => running.record.read(request.offset, Duration::ZERO, None).await,
     };
-    Ok(Json(running.said(part)))
+    let matched = pattern.map(|pattern| running.record.matches(request.offset, &pattern));
+    Ok(Json(running.said(part, matched)))
 }
 
 async fn input(State(agent): State<Agent>, Path(id): Path<u32>, Asked(input): Asked<Input>) -> Answer<Process> {

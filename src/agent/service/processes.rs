@@ -6,6 +6,7 @@ use crate::agent::{
     record::Part,
 };
 use jiff::Timestamp;
+use regex::bytes::{Regex, RegexBuilder};
 use std::{
     io,
     path::Path,
@@ -34,6 +35,8 @@ pub(super) struct Running {
     pub started_at: Timestamp,
     pub record: Arc<Record>,
     pub stdin: Option<OpenStdin>,
+    /// Whether it has a terminal.
+    pub terminal: bool,
     /// Where all of its output is, if that is kept from the first byte on.
     pub files: Option<OutputFiles>,
     /// Ends all of it.
@@ -78,7 +81,36 @@ impl Table {
     }
 }
 
+/// What output is waited for. It is matched against all that is kept, so it is bounded as patterns for files are.
+pub(super) fn pattern(text: &str) -> Result<Regex, Failure> {
+    /// The longest regular expression, in bytes.
+    const LONGEST: usize = 1000;
+    /// What it may take when it is compiled, and its tables, in bytes.
+    const SIZE_LIMIT: usize = 1 << 17;
+    let invalid = |why: String| FailureKind::Invalid.because(format!("wait_for {why}"));
+    if text.len() > LONGEST {
+        return Err(invalid(format!("has {} bytes; it may have at most {LONGEST}", text.len())));
+    }
+    let mut builder = RegexBuilder::new(text);
+    builder.multi_line(true).crlf(true).nest_limit(50).size_limit(SIZE_LIMIT).dfa_size_limit(SIZE_LIMIT);
+    builder.build().map_err(|error| invalid(format!("is not a valid regular expression: {error}")))
+}
+
 impl Running {
+    /// The same, whose output is kept in these files from the first byte on.
+    pub fn with(&self, files: OutputFiles) -> Self {
+        Self {
+            process_id: self.process_id,
+            line: self.line.clone(),
+            started_at: self.started_at,
+            record: Arc::clone(&self.record),
+            stdin: self.stdin.clone(),
+            terminal: self.terminal,
+            files: Some(files),
+            cancel: self.cancel.clone(),
+        }
+    }
+
     pub fn view(&self) -> Process {
         let condition = self.record.condition();
         Process {
@@ -91,13 +123,15 @@ impl Running {
     }
 
     /// An answer with this part of its output.
-    pub fn said(&self, part: Part) -> ProcessOutput {
+    pub fn said(&self, part: Part, matched: Option<bool>) -> ProcessOutput {
         let condition = self.record.condition();
         let file = |path: &Path| path.to_string_lossy().into_owned();
         ProcessOutput {
             output: part.text,
             next_offset: part.next_offset,
             skipped_bytes: part.skipped,
+            truncated: part.more,
+            matched,
             running: condition.running,
             exit_code: condition.exit_code,
             stdout_file: self.files.as_ref().map(|files| file(&files.stdout)),
@@ -111,8 +145,18 @@ impl Running {
         let refuse = |message: String| FailureKind::Conflict.because(message);
         let closed = || refuse(format!("the standard input of process {id} is closed"));
         let Some(stdin) = &self.stdin else { return Err(closed()) };
+        if input.key && !self.terminal {
+            return Err(refuse(format!(
+                "process {id} has no terminal, so it knows no keys: start it with tty: true; stop_process ends it"
+            )));
+        }
+        let mut text = input.text.clone();
+        if input.close && self.terminal {
+            // A terminal is not closed: this tells its reader of the end (POSIX.1-2024, General Terminal Interface §11.1.9).
+            text.push('\u{4}');
+        }
         let deadline = Instant::now() + INPUT_TIME;
-        let mut left = input.text.as_bytes();
+        let mut left = text.as_bytes();
         let written = timeout_at(deadline, async {
             let mut pipe = stdin.lock().await;
             let open = pipe.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
@@ -120,7 +164,7 @@ impl Running {
                 let count = open.write(left).await?;
                 left = left.split_at(count).1;
             }
-            if input.close {
+            if input.close && !self.terminal {
                 *pipe = None;
             }
             Ok::<(), io::Error>(())
@@ -129,7 +173,7 @@ impl Running {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(closed()),
             Err(_) => {
-                let (taken, all) = (input.text.len() - left.len(), input.text.len());
+                let (taken, all) = (text.len() - left.len(), text.len());
                 let seconds = INPUT_TIME.as_secs();
                 Err(refuse(format!(
                     "process {id} does not read its standard input: it took {taken} of {all} bytes in {seconds} s; send the rest when it reads again"

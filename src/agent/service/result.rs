@@ -19,13 +19,34 @@ pub(super) fn in_background(process_id: u32, files: &OutputFiles, note: Option<S
     }
 }
 
+/// The answer for a command that takes longer than it is waited for.
+pub(super) fn continues(process_id: u32, report: Report, note: Option<String>) -> CommandResult {
+    let mut notes: Vec<String> = note.into_iter().collect();
+    notes.push(format!(
+        "still running as process {process_id}, for an hour at most; do not run it again; process_output has the rest, and stop_process ends it"
+    ));
+    let stdout_file = kept("stdout", &report.stdout, &mut notes);
+    let stderr_file = kept("stderr", &report.stderr, &mut notes);
+    CommandResult {
+        duration_ms: u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
+        truncated: report.stdout.truncated || report.stderr.truncated,
+        process_id: Some(process_id),
+        stdout: report.stdout.text,
+        stderr: report.stderr.text,
+        stdout_file,
+        stderr_file,
+        note: Some(notes.join("; ")),
+        ..CommandResult::default()
+    }
+}
+
 /// The answer for a command that has ended. `starved`: whether something was killed meanwhile because the workspace's
 /// memory was used up, where that is known.
 pub(super) fn finished(process_id: u32, report: Report, starved: Option<bool>, note: Option<String>) -> CommandResult {
     let mut notes: Vec<String> = note.into_iter().collect();
     if report.timed_out {
         notes.push(
-            "it was ended because its time was up: give a larger timeout_seconds, or run it with background: true"
+            "it was ended because its time was up: give a larger timeout_seconds, or run it with on_timeout: background or background: true"
                 .to_owned(),
         );
     } else if let Some(signal) = report.status.and_then(|status| status.signal()) {

@@ -189,10 +189,10 @@ async fn a_background_process_is_heard_fed_and_stopped() {
     };
     let started = fixture.client.run("a", &command, None).await.unwrap();
     let id = started.process_id.unwrap();
-    let ask = |offset| ProcessOutputRequest { wait: 10 * SECOND, offset };
+    let ask = |offset| ProcessOutputRequest { wait: 10 * SECOND, offset, wait_for: None };
     let said = fixture.client.process_output(id, ask(None)).await.unwrap();
     assert_eq!((said.output.as_str(), said.next_offset, said.running), ("got first\n", 10, true));
-    let input = |text: &str, close| Input { text: text.to_owned(), close };
+    let input = |text: &str, close| Input { text: text.to_owned(), close, key: false };
     fixture.client.send_input(id, &input("second\n", false)).await.unwrap();
     let said = fixture.client.process_output(id, ask(Some(10))).await.unwrap();
     assert_eq!((said.output.as_str(), said.next_offset), ("got second\n", 21));
@@ -216,7 +216,8 @@ async fn input_that_is_not_read_is_said_to_be_left() {
     let fixture = fixture(|_| {});
     let started = fixture.client.run("a", &Command { background: true, ..shell("sleep 60") }, None).await.unwrap();
     let text = "x".repeat(100_000);
-    let refused = fixture.client.send_input(started.process_id.unwrap(), &Input { text, close: false }).await;
+    let refused =
+        fixture.client.send_input(started.process_id.unwrap(), &Input { text, close: false, key: false }).await;
     let Err(AgentError::Failed(failure)) = refused else { panic!("{refused:?}") };
     assert!(failure.message.contains("took 65536 of 100000 bytes"), "{failure}");
 }
@@ -227,7 +228,7 @@ async fn what_a_command_leaves_running_becomes_a_process() {
     let result = fixture.client.run("a", &shell("(sleep 0.5; echo late; sleep 60) & echo now"), None).await.unwrap();
     assert_eq!((result.stdout.as_str(), result.exit_code), ("now\n", Some(0)));
     let id = result.process_id.unwrap();
-    let ask = ProcessOutputRequest { wait: 10 * SECOND, offset: None };
+    let ask = ProcessOutputRequest { wait: 10 * SECOND, ..ProcessOutputRequest::default() };
     let said = fixture.client.process_output(id, ask).await.unwrap();
     assert_eq!((said.output.as_str(), said.running, said.exit_code), ("late\n", true, Some(0)));
     assert!(!fixture.client.stop_process(id).await.unwrap().running);

@@ -4,7 +4,7 @@ use super::MAX_BYTES;
 use crate::{
     agent::protocol::{self, Edited, Encoding, Moved, Removed, Written},
     api::Scope,
-    tools::{Call, Effect, Tool, ToolError},
+    tools::{Call, Effect, Text, Tool, ToolError, text},
     workspaces::{Error, Purpose, Workspaces},
 };
 use schemars::JsonSchema;
@@ -23,31 +23,34 @@ pub(in crate::tools) struct RemovePath(pub Arc<dyn Workspaces>);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct WriteArguments {
-    /// The workspace's name or id.
+    /// Its name or id.
     workspace: String,
-    /// The file; a relative path starts at the home folder. Its folders are made.
+    /// The file, from the home folder. Its folders are made.
     path: String,
-    /// All that the file is to hold.
+    /// All of the file; with append, what is added.
     content: String,
-    /// How `content` is written. Default: utf8.
+    /// How content is written. Default: utf8.
     #[serde(default)]
     encoding: Encoding,
-    /// Its permissions, such as 755. Default: those that it has, or 644.
+    /// Permissions, such as 755. Default: those that it has, or 644.
     mode: Option<String>,
+    /// True: add content to the end of the file.
+    #[serde(default)]
+    append: bool,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct EditArguments {
-    /// The workspace's name or id.
+    /// Its name or id.
     workspace: String,
-    /// The file; a relative path starts at the home folder.
+    /// The file, from the home folder.
     path: String,
-    /// What is there, to the letter. It must be there exactly once, unless replace_all.
+    /// The exact text that is there, once unless replace_all.
     old_text: String,
-    /// What is to be there instead.
+    /// What to put there.
     new_text: String,
-    /// True: replace it wherever it is.
+    /// True: replace every occurrence.
     #[serde(default)]
     replace_all: bool,
 }
@@ -55,11 +58,11 @@ pub(in crate::tools) struct EditArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct MoveArguments {
-    /// The workspace's name or id.
+    /// Its name or id.
     workspace: String,
-    /// What to move; a relative path starts at the home folder.
+    /// What to move, from the home folder.
     from: String,
-    /// Its new path; folders on the way are made.
+    /// Its new path. Its folders are made.
     to: String,
     /// True: replace a file that is there.
     #[serde(default)]
@@ -69,11 +72,11 @@ pub(in crate::tools) struct MoveArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::tools) struct RemoveArguments {
-    /// The workspace's name or id.
+    /// Its name or id.
     workspace: String,
-    /// What to remove; a relative path starts at the home folder.
+    /// What to remove, from the home folder.
     path: String,
-    /// True: a folder goes with all that is in it.
+    /// True: a folder with all that is in it.
     #[serde(default)]
     recursive: bool,
 }
@@ -83,24 +86,28 @@ impl Tool for WriteFile {
     type Output = Written;
     const NAME: &'static str = "write_file";
     const TITLE: &'static str = "Write a file";
-    const DESCRIPTION: &'static str = "Writes a whole file in a running workspace, in one step, and makes the folders on \
-        the way. To change some of a file use edit_file.";
+    const DESCRIPTION: &'static str = "Writes a whole file, or adds to its end. To change a part use edit_file.";
     const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
     const EFFECT: Effect = Effect::Removes;
 
+    fn text(output: &Written) -> Text {
+        text::written(output)
+    }
+
     async fn call(&self, arguments: WriteArguments, call: Call) -> Result<Written, ToolError> {
-        let WriteArguments { workspace, path, content, encoding, mode } = arguments;
+        let WriteArguments { workspace, path, content, encoding, mode, append } = arguments;
         let bytes = content.len() as u64;
         let bytes = if encoding == Encoding::Base64 { bytes / 4 * 3 } else { bytes };
         if bytes > MAX_BYTES {
             let problem = format!(
-                "it has {bytes} bytes, and {MAX_BYTES} is the most at once; fetch it within the workspace by run_command, or write it in parts"
+                "it has {bytes} bytes, and {MAX_BYTES} is the most at once; write the first part, then the others with append: true, or fetch the file within the workspace by run_command"
             );
             return Err(Error::InvalidArgument { argument: "content", problem }.into());
         }
         let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let request = protocol::WriteFile { path, content, encoding, mode };
-        Ok(agent.write_file(&request).await.map_err(Error::agent(&workspace))?)
+        let written = if append { agent.append_file(&request).await } else { agent.write_file(&request).await };
+        Ok(written.map_err(Error::agent(&workspace))?)
     }
 }
 
@@ -109,10 +116,14 @@ impl Tool for EditFile {
     type Output = Edited;
     const NAME: &'static str = "edit_file";
     const TITLE: &'static str = "Edit a file";
-    const DESCRIPTION: &'static str = "Replaces a piece of text in a file of a running workspace, and returns the \
-        difference. old_text must be in it exactly once: take in enough of the lines around it.";
+    const DESCRIPTION: &'static str = "Replaces text in a file and returns the difference. Take enough lines around old_text \
+        for it to be there once.";
     const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
     const EFFECT: Effect = Effect::Changes;
+
+    fn text(output: &Edited) -> Text {
+        text::edited(output)
+    }
 
     async fn call(&self, arguments: EditArguments, call: Call) -> Result<Edited, ToolError> {
         let EditArguments { workspace, path, old_text, new_text, replace_all } = arguments;
@@ -127,9 +138,13 @@ impl Tool for MovePath {
     type Output = Moved;
     const NAME: &'static str = "move_path";
     const TITLE: &'static str = "Move or rename";
-    const DESCRIPTION: &'static str = "Moves or renames a file or folder in a running workspace.";
+    const DESCRIPTION: &'static str = "Moves or renames a file or folder.";
     const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
     const EFFECT: Effect = Effect::Changes;
+
+    fn text(output: &Moved) -> Text {
+        text::moved(output)
+    }
 
     async fn call(&self, arguments: MoveArguments, call: Call) -> Result<Moved, ToolError> {
         let MoveArguments { workspace, from, to, overwrite } = arguments;
@@ -144,10 +159,13 @@ impl Tool for RemovePath {
     type Output = Removed;
     const NAME: &'static str = "remove_path";
     const TITLE: &'static str = "Remove a file or folder";
-    const DESCRIPTION: &'static str =
-        "Removes a file of a running workspace, or a folder with recursive: true, for good.";
+    const DESCRIPTION: &'static str = "Removes a file, or a folder with recursive: true, for good.";
     const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
     const EFFECT: Effect = Effect::Removes;
+
+    fn text(output: &Removed) -> Text {
+        text::removed(output)
+    }
 
     async fn call(&self, arguments: RemoveArguments, call: Call) -> Result<Removed, ToolError> {
         let RemoveArguments { workspace, path, recursive } = arguments;

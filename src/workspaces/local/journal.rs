@@ -1,5 +1,5 @@
-//! What a workspace has to say of itself: when it started and stopped, and which commands ended how. Never what they
-//! were or said. It begins anew with this process.
+//! What a workspace has to say of itself: when it started and stopped, and which programs ended how. Never their
+//! arguments, nor what they said. It begins anew with this process.
 
 use crate::{ambient::Clock, workspaces::WorkspaceLogs};
 use std::{

@@ -38,7 +38,7 @@ impl Running {
         journal: Journal,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let own = [("PATH", options.path.clone()), ("TMPDIR", place.tmp.into())];
+        let own = [("PATH", options.path.clone()), ("TMPDIR", place.tmp.clone().into())];
         let mut given = variables.clone();
         for (name, value) in own {
             if !given.iter().any(|(other, _)| other == name) {
@@ -53,6 +53,7 @@ impl Running {
         let environment = environment(&place.home, options.user.clone(), given);
         let mut options = service::Options::new(place.home, place.output, environment, clock);
         options.confine = true;
+        options.temporary = Some(place.tmp);
         options.journal = {
             let journal = journal.clone();
             Arc::new(move |line: &str| journal.note(line))

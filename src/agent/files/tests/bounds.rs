@@ -155,7 +155,7 @@ fn rules_count_in_the_order_of_their_folders() {
     assert_eq!(paths(&results), ["kept.log", "other/a.log", "x/back.log", "x/only-here", "x/other"]);
     // A folder in the repository counts the rules above it.
     let at = SearchFiles { path: Some("x".to_owned()), ..needle() };
-    assert_eq!(paths(&search(&home.tree, &at).unwrap()), ["back.log", "only-here", "other"]);
+    assert_eq!(paths(&search(&home.tree, &at).unwrap()), ["x/back.log", "x/only-here", "x/other"]);
 }
 
 #[test]

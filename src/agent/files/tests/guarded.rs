@@ -34,7 +34,10 @@ fn all_tools(home: &Home, path: &str) -> Vec<(&'static str, Result<String, Failu
     let searching = SearchFiles { pattern: ".".to_owned(), path: Some(path()), ..SearchFiles::default() };
     vec![
         ("read", reading(home, &path())),
-        ("list", list(&home.tree, &ListFiles { path: Some(path()), depth: None }).map(|list| format!("{list:?}"))),
+        (
+            "list",
+            list(&home.tree, &ListFiles { path: Some(path()), ..ListFiles::default() }).map(|list| format!("{list:?}")),
+        ),
         ("search", search(&home.tree, &searching).map(|found| format!("{found:?}"))),
         (
             "write",
@@ -96,16 +99,27 @@ fn nothing_of_the_kernels_is_reached_by_any_tool() {
     }
     for folder in ["/proc", "/sys", "/dev"] {
         for request in [folder, &format!("{folder}/."), &format!("//{folder}/")] {
-            let listed = list(&home.tree, &ListFiles { path: Some(request.to_owned()), depth: None }).unwrap_err();
+            let listed =
+                list(&home.tree, &ListFiles { path: Some(request.to_owned()), ..ListFiles::default() }).unwrap_err();
             assert!(listed.message.contains(KERNEL), "{listed}");
             let gone = remove(&home.tree, &RemovePath { path: request.to_owned(), recursive: true }).unwrap_err();
             assert!(gone.message.contains(KERNEL), "{gone}");
         }
     }
     // Their names are no secret.
-    let root = list(&home.tree, &ListFiles { path: Some("/".to_owned()), depth: Some(2) }).unwrap();
+    let root = list(
+        &home.tree,
+        &ListFiles {
+            path: Some("/".to_owned()),
+            depth: Some(2),
+            limit: Some(2000),
+            max_bytes: Some(1 << 20),
+            ..ListFiles::default()
+        },
+    )
+    .unwrap();
     let names: Vec<_> = root.entries.iter().map(|entry| entry.path.as_str()).collect();
-    assert!(names.contains(&"proc") && !names.iter().any(|name| name.starts_with("proc/")));
+    assert!(names.contains(&"/proc") && !names.iter().any(|name| name.starts_with("/proc/")));
 }
 
 #[test]
@@ -131,7 +145,7 @@ fn the_agents_folders_are_its_own_and_output_can_be_read() {
             _ => assert!(result.unwrap_err().message.contains(AGENT), "{tool}"),
         }
     }
-    let listed = list(&home.tree, &ListFiles { path: Some(at("output")), depth: None }).unwrap();
+    let listed = list(&home.tree, &ListFiles { path: Some(at("output")), ..ListFiles::default() }).unwrap();
     assert_eq!(listed.entries.len(), 1);
     // Neither whole, nor with what is around them.
     for path in [at("own"), at("output"), at("link")] {

@@ -38,7 +38,8 @@ impl Home {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
         std::fs::create_dir(&home).unwrap();
-        let reach = Reach { confine, own: vec![folder.path().join("own")], output: Some(folder.path().join("output")) };
+        let own = vec![folder.path().join("own")];
+        let reach = Reach { confine, temporary: None, own, output: Some(folder.path().join("output")) };
         Self { tree: Tree::new(home, reach), folder }
     }
 
@@ -96,9 +97,9 @@ async fn every_route_does_its_work() {
         ("/files/read", json!({"path": "src/a.txt", "start_line": 2}), "/content", json!("two\n")),
         ("/files/edit", json!({"path": "src/a.txt", "old_text": "two", "new_text": "2"}), "/replacements", json!(1)),
         ("/files/search", json!({"pattern": "^2$"}), "/matches/0/path", json!("src/a.txt")),
-        ("/files/move", json!({"from": "src/a.txt", "to": "b/c.txt"}), "/to", json!(home.at("b/c.txt"))),
+        ("/files/move", json!({"from": "src/a.txt", "to": "b/c.txt"}), "/to", json!("b/c.txt")),
         ("/files/list", json!({"depth": 2}), "/entries/1/path", json!("b/c.txt")),
-        ("/files/remove", json!({"path": "b", "recursive": true}), "/path", json!(home.at("b"))),
+        ("/files/remove", json!({"path": "b", "recursive": true}), "/path", json!("b")),
     ];
     for (route, request, pointer, expected) in rows {
         let (status, answer) = post(&files, route, request.to_string()).await;
@@ -116,6 +117,7 @@ async fn failures_have_a_status_and_say_why() {
     let large = "a".repeat(34 * 1024 * 1024);
     let rows = [
         ("/files/read", "{".to_owned(), 400, "the request cannot be read: EOF while parsing an object"),
+        ("/files/read", json!(["a"]).to_string(), 400, "the request must be a JSON object, not an array"),
         ("/files/read", json!({"path": ""}).to_string(), 400, "the path is empty"),
         ("/files/read", json!({"path": "../x"}).to_string(), 403, "leads out of the workspace's home folder"),
         ("/files/read", json!({"path": "x"}).to_string(), 404, "there is no such file or folder"),

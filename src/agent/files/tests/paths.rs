@@ -3,16 +3,20 @@
 use super::{Home, assert_failed};
 use crate::agent::{
     files::{
+        Reach,
+        edit::edit,
         paths::{remove, rename},
-        tree::Access,
+        read::read,
+        tree::{Access, Tree},
         write::write,
     },
-    protocol::{FailureKind, MovePath, RemovePath, WriteFile},
+    protocol::{EditFile, FailureKind, MovePath, ReadFile, RemovePath, WriteFile},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::fs::symlink,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
     path::{Path, PathBuf},
 };
 
@@ -96,6 +100,30 @@ fn a_confined_tree_may_have_folders_to_look_at() {
     assert!(home.tree.follow(file, Access::Look).is_ok());
     assert_eq!(home.tree.follow(file, Access::Change).unwrap_err().kind, FailureKind::Denied);
     assert_eq!(home.tree.entry(file).unwrap_err().kind, FailureKind::Denied);
+}
+
+#[test]
+fn a_confined_tree_has_its_folder_for_temporary_files() {
+    let home = Home::confined();
+    let root = home.folder.path().canonicalize().unwrap();
+    fs::create_dir(root.join("tmp")).unwrap();
+    let reach = Reach { confine: true, temporary: Some(root.join("tmp")), ..Reach::default() };
+    let tree = Tree::new(home.at(""), reach);
+    let path = root.join("tmp/made/by.txt").to_string_lossy().into_owned();
+    let request = WriteFile { path: path.clone(), content: "x".to_owned(), ..WriteFile::default() };
+    assert_eq!(write(&tree, &request).unwrap().path, path);
+    assert_eq!(read(&tree, &ReadFile { path: path.clone(), ..ReadFile::default() }).unwrap().content, "x");
+    rename(&tree, &moving(&path, "here", false)).unwrap();
+    assert_eq!(home.content("here"), "x");
+    for (path, kind) in [("/tmp/x", FailureKind::Denied), ("../home2", FailureKind::Denied)] {
+        let failure = tree.follow(path, Access::Look).unwrap_err();
+        let said = format!("or in {}/tmp, which is $TMPDIR", root.display());
+        assert!(failure.kind == kind && failure.message.ends_with(&said), "{failure}");
+    }
+    assert_eq!(
+        remove(&tree, &removing(&root.join("tmp").to_string_lossy(), true)).unwrap_err().kind,
+        FailureKind::Denied
+    );
 }
 
 #[test]
@@ -221,6 +249,68 @@ fn moving_says_what_is_in_the_way() {
         assert_failed(&home, rename(&home.tree, &request), kind, message);
     }
     assert_eq!(home.names(), ["file", "folder", "other"]);
+}
+
+#[test]
+fn a_path_that_ends_with_a_slash_names_a_folder() {
+    let home = Home::new();
+    home.file("file.txt", "old");
+    home.file("folder/x", "");
+    symlink("folder", home.at("link")).unwrap();
+    for path in ["file.txt/", "file.txt//", "file.txt/."] {
+        let said = format!("{path} names a folder, but /home/file.txt is not one: leave the slash out");
+        let new = || WriteFile { path: path.to_owned(), content: "new".to_owned(), ..WriteFile::default() };
+        let change = EditFile {
+            path: path.to_owned(),
+            old_text: "old".to_owned(),
+            new_text: "new".to_owned(),
+            replace_all: false,
+        };
+        let conflict = FailureKind::Conflict;
+        assert_failed(
+            &home,
+            read(&home.tree, &ReadFile { path: path.to_owned(), ..ReadFile::default() }),
+            conflict,
+            &said,
+        );
+        assert_failed(&home, edit(&home.tree, &change), conflict, &said);
+        assert_failed(&home, remove(&home.tree, &removing(path, true)), conflict, &said);
+        assert_failed(&home, rename(&home.tree, &moving(path, "moved", false)), conflict, &said);
+        assert_failed(&home, rename(&home.tree, &moving("folder/x", path, true)), conflict, &said);
+        let said = format!("{path} names a folder: end it with the file's name");
+        assert_failed(&home, write(&home.tree, &new()), FailureKind::Invalid, &said);
+    }
+    for path in ["archive/", "archive/."] {
+        let said = format!("{path} names a folder: end it with the file's name");
+        assert_failed(&home, rename(&home.tree, &moving("file.txt", path, false)), FailureKind::Invalid, &said);
+    }
+    // A link is not the folder that it leads to.
+    assert_eq!(remove(&home.tree, &removing("link/", true)).unwrap_err().kind, FailureKind::Conflict);
+    assert_eq!(home.names(), ["file.txt", "folder", "link"]);
+    rename(&home.tree, &moving("folder/", "renamed/", false)).unwrap();
+    remove(&home.tree, &removing("renamed/", true)).unwrap();
+    assert_eq!(home.names(), ["file.txt", "link"]);
+}
+
+#[test]
+fn a_name_that_is_not_utf8_is_moved_and_removed() {
+    let home = Home::new();
+    let name = OsStr::from_bytes(b"caf\xe9.txt");
+    for operation in ["remove", "move", "write"] {
+        fs::write(home.at("").join(name), "old").unwrap();
+        match operation {
+            "remove" => assert_eq!(remove(&home.tree, &removing("caf%E9.txt", false)).unwrap().path, "caf%E9.txt"),
+            "move" => assert_eq!(rename(&home.tree, &moving("caf%E9.txt", "b", false)).unwrap().from, "caf%E9.txt"),
+            _ => {
+                let new =
+                    WriteFile { path: "caf%E9.txt".to_owned(), content: "new".to_owned(), ..WriteFile::default() };
+                assert!(!write(&home.tree, &new).unwrap().created);
+                assert_eq!(fs::read(home.at("").join(name)).unwrap(), b"new");
+                continue;
+            }
+        }
+        assert!(!home.at("").join(name).exists(), "{operation}");
+    }
 }
 
 #[test]

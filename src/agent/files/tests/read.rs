@@ -124,6 +124,15 @@ fn a_long_file_is_cut_after_a_line() {
     assert_eq!(part.content.len(), 262_144 / line.len() * line.len());
     assert_eq!((part.start_line, part.end_line, part.next_start_line), (Some(1), Some(2647), Some(2648)));
     assert_eq!((part.truncated, part.next_start_byte, part.size), (true, None, 990_000));
+    assert_eq!((part.path.as_str(), part.total_lines), ("f", Some(10_000)));
+    let lines = |start_line, max_lines| ReadFile { start_line, max_lines, ..whole("f") };
+    let part = read(&home.tree, &lines(None, Some(20))).unwrap();
+    assert_eq!((part.end_line, part.next_start_line, part.total_lines), (Some(20), Some(21), Some(10_000)));
+    let part = read(&home.tree, &lines(Some(9_990), Some(20))).unwrap();
+    assert_eq!((part.end_line, part.next_start_line, part.total_lines), (Some(10_000), None, Some(10_000)));
+    home.file("bytes", b"\0\xff".repeat(30));
+    let bytes = read(&home.tree, &ReadFile { max_lines: Some(1), ..whole("bytes") }).unwrap();
+    assert_eq!((bytes.encoding, bytes.truncated, bytes.total_lines), (Encoding::Base64, false, None));
 }
 
 #[test]

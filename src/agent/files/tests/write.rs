@@ -2,7 +2,10 @@
 
 use super::{Home, assert_failed};
 use crate::agent::{
-    files::{read::read, write::write},
+    files::{
+        read::read,
+        write::{append, write},
+    },
     protocol::{Encoding, FailureKind, ReadFile, WriteFile, Written},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -40,6 +43,30 @@ proptest! {
 }
 
 #[test]
+fn what_is_appended_comes_after_what_is_there() {
+    let home = Home::new();
+    let add = |content: &str| append(&home.tree, &WriteFile { mode: Some("600".to_owned()), ..text("a/log", content) });
+    assert_eq!(add("one\n").unwrap(), Written { path: "a/log".to_owned(), size: 4, created: true });
+    fs::set_permissions(home.at("a/log"), Permissions::from_mode(0o640)).unwrap();
+    symlink("a/log", home.at("link")).unwrap();
+    let encoded = WriteFile { encoding: Encoding::Base64, ..text("link", &STANDARD.encode("two\n")) };
+    assert_eq!(append(&home.tree, &encoded).unwrap(), Written { path: "a/log".to_owned(), size: 8, created: false });
+    assert_eq!(home.content("a/log"), "one\ntwo\n");
+    assert_eq!(fs::metadata(home.at("a/log")).unwrap().permissions().mode() & 0o777, 0o640);
+    mkfifo(&home.at("pipe"), Mode::S_IRWXU).unwrap();
+    for (path, kind) in [
+        ("pipe", FailureKind::Conflict),
+        ("a", FailureKind::Conflict),
+        ("a/log/", FailureKind::Invalid),
+        ("/proc/self/comm", FailureKind::Denied),
+    ] {
+        assert_eq!(append(&home.tree, &text(path, "x")).unwrap_err().kind, kind, "{path}");
+    }
+    let large = append(&home.tree, &text("a/log", &"a".repeat(16 * 1024 * 1024 + 1))).unwrap_err();
+    assert_eq!(large.kind, FailureKind::TooLarge);
+}
+
+#[test]
 fn a_file_keeps_its_mode_and_its_links() {
     let home = Home::new();
     let mode = |path: &str| fs::metadata(home.at(path)).unwrap().permissions().mode() & 0o7777;
@@ -49,8 +76,7 @@ fn a_file_keeps_its_mode_and_its_links() {
     symlink("deep/new", home.at("dangling")).unwrap();
 
     let written = write(&home.tree, &text("link", "new")).unwrap();
-    let real = home.at("").canonicalize().unwrap();
-    let expected = Written { path: real.join("script").display().to_string(), size: 3, created: false };
+    let expected = Written { path: "script".to_owned(), size: 3, created: false };
     assert_eq!(written, expected);
     assert!(home.at("link").is_symlink());
     assert_eq!((home.content("script").as_str(), mode("script")), ("new", 0o750));
@@ -80,7 +106,7 @@ fn what_cannot_be_written_is_refused_by_name() {
             FailureKind::Conflict,
             "/home is a folder, not a file: list_files shows what is in it".to_owned(),
         ),
-        (text("/.", ""), FailureKind::Conflict, "/ is a folder, not a file: list_files shows what is in it".to_owned()),
+        (text("/.", ""), FailureKind::Invalid, "/. names a folder: end it with the file's name".to_owned()),
         (
             text("pipe", ""),
             FailureKind::Conflict,
@@ -104,7 +130,7 @@ fn what_cannot_be_written_is_refused_by_name() {
         (
             text("x", &"a".repeat(16 * 1024 * 1024 + 1)),
             FailureKind::TooLarge,
-            "the file would have 16777217 bytes, and at most 16777216 can be written: make it by a command".to_owned(),
+            "the file would have 16777217 bytes, and at most 16777216 can be written at once: write the first part, then the others with append, or make it by a command".to_owned(),
         ),
     ];
     for (request, kind, message) in rows {
