@@ -121,7 +121,7 @@ impl Capture {
             let mut text = String::from_utf8_lossy(head).into_owned();
             let line_end = if text.ends_with('\n') { "" } else { "\n" };
             // Writing to a String cannot fail.
-            let _ = write!(text, "{line_end}[… {left_out} bytes left out …]\n");
+            let _ = writeln!(text, "{line_end}[… {left_out} bytes left out …]");
             text.push_str(&String::from_utf8_lossy(tail));
             text
         } else {
@@ -218,7 +218,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_falls_between_lines() {
-        let all: String = (0..10_000).map(|number| format!("line {number}\n")).collect();
+        let all: String =
+            (0..10_000).flat_map(|number| ["line ".to_owned(), number.to_string(), "\n".to_owned()]).collect();
         let (result, _folder) = captured(&[all.as_bytes()]).await;
         let (head, tail) = result.text.split_once("[… ").unwrap();
         let (left_out, tail) = tail.split_once(" bytes left out …]\n").unwrap();

@@ -94,6 +94,7 @@ pub struct Started {
 
 /// How a command went.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each can be so whatever the others are")]
 pub struct Report {
     /// How it ended; `None` if even SIGKILL did not end it in time.
     pub status: Option<ExitStatus>,

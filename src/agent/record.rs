@@ -246,7 +246,8 @@ mod tests {
 
     #[tokio::test]
     async fn parts_end_where_lines_end() {
-        let all: String = (0..4000).map(|number| format!("line {number}\n")).collect();
+        let all: String =
+            (0..4000).flat_map(|number| ["line ".to_owned(), number.to_string(), "\n".to_owned()]).collect();
         let record = record(&[all.as_bytes()]);
         let (mut together, mut offset) = (String::new(), 0);
         loop {

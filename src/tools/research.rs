@@ -345,13 +345,13 @@ impl Fetch {
         let file = agent.read_file(&request).await.map_err(Error::agent(workspace))?;
         let (text, charset) = match file.encoding {
             Encoding::Utf8 => (file.content, "utf-8"),
-            Encoding::Base64 => match latin_1(&file.mime_type, &file.content) {
-                Some(text) => (text, "iso-8859-1"),
-                None => {
+            Encoding::Base64 => {
+                let Some(text) = latin_1(&file.mime_type, &file.content) else {
                     let problem = format!("{path} is not text but {}; read_file shows it", file.mime_type);
                     return Err(Error::InvalidArgument { argument: "id", problem });
-                }
-            },
+                };
+                (text, "iso-8859-1")
+            }
         };
         let metadata = [
             ("mime_type", file.mime_type),

@@ -75,7 +75,7 @@ fn member(json: &Bytes, name: &str) -> Bytes {
 /// Collects pieces.
 #[derive(Default)]
 struct Pieces {
-    pieces: Vec<Piece>,
+    finished: Vec<Piece>,
     literal: String,
     /// Whether the line has begun in the last piece.
     begun: bool,
@@ -97,14 +97,14 @@ impl Pieces {
             return;
         }
         self.line("");
-        self.pieces.push(Piece::Literal(std::mem::take(&mut self.literal)));
-        self.pieces.push(Piece::Member(name));
+        self.finished.push(Piece::Literal(std::mem::take(&mut self.literal)));
+        self.finished.push(Piece::Member(name));
         self.begun = !text.ends_with('\n');
     }
 
     fn done(mut self) -> Text {
-        self.pieces.push(Piece::Literal(self.literal));
-        Text::Pieces(self.pieces)
+        self.finished.push(Piece::Literal(self.literal));
+        Text::Pieces(self.finished)
     }
 }
 

@@ -108,7 +108,7 @@ async fn a_background_process_outlives_the_tunnel() {
     let mut said = String::new();
     let mut ask = ProcessOutputRequest { wait: LONG, offset: Some(0), wait_for: None };
     while !said.ends_with("end\n") {
-        let part = stage.client.process_output(id, ask).await.unwrap();
+        let part = stage.client.process_output(id, ask.clone()).await.unwrap();
         said += &part.output;
         ask.offset = Some(part.next_offset);
     }

@@ -96,8 +96,7 @@ async fn a_session_on_a_repository_fits_a_models_context() {
     assert_eq!(path, "shop/shop/cart.py");
     let read = agent.step("read_file", json!({"path": path})).await.0;
     assert_eq!(read, FILES[3].1);
-    let installed =
-        agent.run("python3 -m pip install -q --no-index --no-build-isolation --target lib . 2>&1").await;
+    let installed = agent.run("python3 -m pip install -q --no-index --no-build-isolation --target lib . 2>&1").await;
     assert!(installed.starts_with("exit code 0"), "{installed}");
     let failed = agent.run("python3 -m unittest 2>&1").await;
     assert!(failed.starts_with("exit code 1") && failed.contains("110.0 != 90"), "{failed}");

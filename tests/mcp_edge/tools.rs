@@ -149,7 +149,7 @@ async fn results_are_text_for_models_and_json_for_programs() {
     let raw = endpoint.done("run_command", json!({"workspace": "web", "command": line, "raw": true})).await;
     assert_eq!(raw["stdout"], "one\n\u{1b}[31mred\u{1b}[0m\n10%\r100%\n");
 
-    let content = (1..=5000).map(|number| format!("line {number}\n")).collect::<String>();
+    let content = (1..=5000).fold(String::new(), |text, number| text + "line " + &number.to_string() + "\n");
     let file = |content: &str, append: bool| json!({"workspace": "web", "path": "big/d0/f", "content": content, "append": append});
     let (first, rest) = content.split_at(30_000);
     endpoint.done("write_file", file(first, false)).await;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod converters;
 mod isolation;
 #[path = "../support/probing.rs"]
 mod probing;

@@ -91,6 +91,11 @@ async fn what_is_found_can_be_fetched() {
     let text = async |id: &str| stage.done(&ann, "fetch", json!({"id": id})).await;
     assert_eq!(text("file:shop/src/main.rs").await["text"], "mod retry;\n");
     assert_eq!(text("file:shop/a b#c.md").await["url"], "workspace://shop/a%20b%23c.md");
+    let line = r#"printf 'caf\351\n' > "$(printf 'caf\351.txt')""#;
+    stage.done(&ann, "run_command", json!({"workspace": "shop", "command": line})).await;
+    let latin = text("file:shop/caf%E9.txt").await;
+    assert_eq!((&latin["text"], &latin["metadata"]["charset"]), (&json!("caf\u{e9}\n"), &json!("iso-8859-1")));
+    assert_eq!(latin["url"], "workspace://shop/caf%25E9.txt");
     let shop = text("workspace:shop").await;
     assert_eq!(shop["url"], format!("{URL}/workspaces/shop"));
     assert!(shop["text"].as_str().unwrap().contains("\"status\": \"running\""));

@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    agent::{AgentError, Client, InProcess, protocol::ReadFile},
+    agent::{
+        AgentError, Client, InProcess,
+        protocol::{ReadFile, TerminalSize},
+    },
     ambient::SystemClock,
 };
 use tokio::sync::mpsc;
@@ -284,4 +287,60 @@ async fn files_and_usage_are_served_beside() {
     assert!(usage.memory.used.is_some_and(|bytes| bytes > 0.0) && usage.memory.limit.is_none(), "{usage:?}");
     fixture.client.stop_process(started.process_id.unwrap()).await.unwrap();
     assert!(fixture.agent.0.groups.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_terminal_has_its_size_shows_what_is_typed_and_knows_keys() {
+    let fixture = fixture(|_| {});
+    let terminal = Some(TerminalSize { rows: 33, columns: 101 });
+    let command =
+        Command { background: true, terminal, ..shell("stty size; echo $TERM; test -t 2 && echo ready; cat") };
+    let started = fixture.client.run("a", &command, None).await.unwrap();
+    let id = started.process_id.unwrap();
+    let wait_for =
+        |text: &str| ProcessOutputRequest { wait: 10 * SECOND, offset: None, wait_for: Some(text.to_owned()) };
+    let said = fixture.client.process_output(id, wait_for("ready")).await.unwrap();
+    assert_eq!((said.output.as_str(), said.matched), ("33 101\r\nxterm-256color\r\nready\r\n", Some(true)));
+    let input = |text: &str, key| Input { text: text.to_owned(), close: false, key };
+    fixture.client.send_input(id, &input("typed\n", false)).await.unwrap();
+    // The echo, and what `cat` makes of it.
+    let said = fixture.client.process_output(id, wait_for("typed\r\ntyped")).await.unwrap();
+    assert_eq!(said.matched, Some(true), "{}", said.output);
+    fixture.client.send_input(id, &input("\u{3}", true)).await.unwrap();
+    let said = fixture.client.process_output(id, wait_for("never")).await.unwrap();
+    assert_eq!((said.running, said.exit_code, said.matched), (false, Some(130), Some(false)));
+
+    let started = fixture.client.run("b", &Command { background: true, ..shell("cat") }, None).await.unwrap();
+    let refused = fixture.client.send_input(started.process_id.unwrap(), &input("\u{3}", true)).await;
+    let Err(AgentError::Failed(failure)) = refused else { panic!("{refused:?}") };
+    assert!(failure.message.contains("has no terminal"), "{failure}");
+    for (pattern, said) in [("(", "is not a valid regular expression"), (&*"a".repeat(1001), "may have at most 1000")] {
+        let refused = fixture.client.process_output(id, wait_for(pattern)).await;
+        let Err(AgentError::Failed(failure)) = refused else { panic!("{refused:?}") };
+        assert!(failure.kind == FailureKind::Invalid && failure.message.contains(said), "{failure}");
+    }
+    fixture.agent.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_command_that_runs_on_is_nobodys_to_wait_for_and_ends_at_last() {
+    let fixture = fixture(|options| options.patience = Duration::ZERO);
+    let continue_for = Some(2 * SECOND);
+    let line = "echo begun; sleep 1; echo later; sleep 60";
+    let command = Command { timeout: Some(SECOND / 2), continue_for, ..shell(line) };
+    let begun = Instant::now();
+    let result = fixture.client.run("a", &command, None).await.unwrap();
+    assert!(begun.elapsed() < 2 * SECOND, "{:?}", begun.elapsed());
+    assert_eq!((result.exit_code, result.stdout.as_str(), result.timed_out), (None, "begun\n", false));
+    let id = result.process_id.unwrap();
+    assert!(result.note.unwrap().contains(&format!("still running as process {id}, for")));
+    let wait = ProcessOutputRequest { wait: 10 * SECOND, offset: None, wait_for: Some("never".to_owned()) };
+    let said = fixture.client.process_output(id, wait).await.unwrap();
+    assert_eq!((said.output.as_str(), said.running, said.exit_code), ("later\n", false, Some(143)));
+    assert_eq!(std::fs::read_to_string(said.stdout_file.unwrap()).unwrap(), "begun\nlater\n");
+
+    // One that ends in its time is as any other.
+    let command = Command { timeout: Some(10 * SECOND), continue_for, ..shell("exit 4") };
+    let result = fixture.client.run("b", &command, None).await.unwrap();
+    assert_eq!((result.exit_code, result.process_id, result.note), (Some(4), None, None));
 }

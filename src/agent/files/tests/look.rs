@@ -79,7 +79,7 @@ fn a_long_listing_comes_in_pages_that_are_all_of_it() {
     {
         let (mut paths, mut pages, mut offset) = (Vec::new(), Vec::new(), None);
         loop {
-            let page = list(&home.tree, &ListFiles { limit, max_bytes, offset, ..request.clone() }).unwrap();
+            let page = list(&home.tree, &ListFiles { offset, limit, max_bytes, ..request.clone() }).unwrap();
             assert_eq!((page.total, page.truncated), (Some(2031), page.next_offset.is_some()));
             assert!(serde_json::to_vec(&page).unwrap().len() <= usize::try_from(max_bytes.unwrap_or(50_000)).unwrap());
             pages.push(page.entries.len());
