@@ -103,7 +103,7 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
     let plane = ControlPlane::shared().await;
     install(plane);
     let [namespace, elsewhere] = [plane.create_namespace("writes").await, plane.create_namespace("elsewhere").await];
-    let account = async |name: &str| {
+    let client_as = async |name: &str| {
         let member = format!("--serviceaccount={namespace}:{name}");
         let made = plane.kubectl(&["-n", &namespace, "create", "serviceaccount", name]);
         assert!(made.status.success(), "{made:?}");
@@ -115,9 +115,9 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
         client_of(&plane.kubeconfig_for_service_account(&namespace, name).await).await.unwrap()
     };
     // The name of one endpoint is the beginning of the other's.
-    let agents = account("portcullis-server-agents").await;
-    let second = account("portcullis-server-agents-2").await;
-    let somebody = account("somebody").await;
+    let agents = client_as("portcullis-server-agents").await;
+    let second = client_as("portcullis-server-agents-2").await;
+    let somebody = client_as("somebody").await;
     let existing = [
         grant("g-1", "agents"),
         grant("g-2", "agents-2"),
