@@ -84,7 +84,7 @@ impl AuthorizationServer {
         let user_id = &grant.user.id;
         let Some(policy) = self.users.recheck_policy(user_id) else { return Ok(None) };
         let rechecks = &self.rechecks;
-        let mut account = rechecks.known(user_id).await.map_err(unreadable)?;
+        let mut account = rechecks.known(user_id).await.map_err(|error| unreadable(&error))?;
         let (mut looks, mut attempts) = (0..LOOKS, 0..ATTEMPTS);
         loop {
             let usable = |token: &SealedToken| rechecks.open(user_id, token, now).is_some();
@@ -94,15 +94,14 @@ impl AuthorizationServer {
                 Due::Wait => {
                     looks.next().ok_or(OAuthError::ProviderUnavailable)?;
                     tokio::time::sleep(BETWEEN_LOOKS).await;
-                    account = rechecks.known(user_id).await.map_err(unreadable)?;
+                    account = rechecks.known(user_id).await.map_err(|error| unreadable(&error))?;
                 }
                 Due::Check(sealed) => {
                     attempts.next().ok_or(OAuthError::Unavailable)?;
                     let Some(leaseable) = account else { return Err(OAuthError::Unavailable) };
                     let mut seed = [0_u8; 32];
                     rng.fill_bytes(&mut seed);
-                    let check =
-                        Check { account: leaseable, sealed, grant: grant.name.clone(), from: from.clone(), now };
+                    let check = Check { account: leaseable, sealed, grant: grant.name.clone(), from: *from, now };
                     let rng = StdRng::from_seed(seed);
                     let running = rechecks.tasks.spawn(Arc::clone(rechecks).run(check, rng));
                     match running.await.map_err(|_| OAuthError::Unavailable)? {
@@ -111,7 +110,7 @@ impl AuthorizationServer {
                         Outcome::Unavailable => return Err(OAuthError::ProviderUnavailable),
                         Outcome::Unsupported => {
                             // As if the provider had given no token.
-                            let without = rechecks.known(user_id).await.map_err(unreadable)?;
+                            let without = rechecks.known(user_id).await.map_err(|error| unreadable(&error))?;
                             let due = due(&policy, grant.signed_in_at, without.as_deref(), |_| false, now);
                             return match due {
                                 Due::End(reason) => Err(self.end_access(grant, reason, from, now).await),
@@ -119,7 +118,8 @@ impl AuthorizationServer {
                             };
                         }
                         Outcome::Superseded => {
-                            account = rechecks.accounts.read_account(user_id).await.map_err(unreadable)?;
+                            account =
+                                rechecks.accounts.read_account(user_id).await.map_err(|error| unreadable(&error))?;
                         }
                     }
                 }
@@ -357,8 +357,8 @@ enum Kept {
     Lost,
 }
 
-fn unreadable(error: GrantsError) -> OAuthError {
-    tracing::warn!(error = chain(&error), "a user's account could not be read");
+fn unreadable(error: &GrantsError) -> OAuthError {
+    tracing::warn!(error = chain(error), "a user's account could not be read");
     OAuthError::Unavailable
 }
 

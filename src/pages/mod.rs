@@ -178,8 +178,8 @@ impl Pages {
 
     /// Whether the user's identity provider ended this session, or no longer lets the user in.
     fn logged_out(&self, session: &Session) -> bool {
-        let provider_session = session.provider_session.as_deref();
-        let ended = |user: &GrantUser| self.server.session_ended(&user.id, provider_session, session.since);
+        let sid = session.provider_sid.as_deref();
+        let ended = |user: &GrantUser| self.server.session_ended(&user.id, sid, session.since);
         session.user.as_ref().is_some_and(ended)
     }
 

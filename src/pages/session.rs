@@ -35,9 +35,9 @@ pub struct Session {
     /// Why the user was let in.
     #[serde(default)]
     pub evidence: Option<LoginEvidence>,
-    /// Names the provider's session in which the user signed in.
+    /// A hash of the `sid` of the provider's session in which the user signed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider_session: Option<String>,
+    pub provider_sid: Option<String>,
 }
 
 impl Session {
@@ -48,9 +48,9 @@ impl Session {
         let browser = URL_SAFE_NO_PAD.encode(id);
         match signed_in {
             Some(SignedIn { user, evidence, session, token: _ }) => {
-                Self { browser, user: Some(user), since: now, evidence: Some(evidence), provider_session: session }
+                Self { browser, user: Some(user), since: now, evidence: Some(evidence), provider_sid: session }
             }
-            None => Self { browser, user: None, since: now, evidence: None, provider_session: None },
+            None => Self { browser, user: None, since: now, evidence: None, provider_sid: None },
         }
     }
 }

@@ -50,6 +50,7 @@ pub(super) struct Oidc {
 
 /// The answer to a code (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "as the RFC names them")]
 struct TokenAnswer {
     access_token: String,
     id_token: Option<String>,

@@ -5,8 +5,8 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
 /// Signs Ada in at the provider, and lets an agent in.
-async fn signed_in(stage: &Stage, provider: &Provider, token: Option<&str>) -> Answer {
-    let token = token.map(|token| provider.token(token));
+async fn signed_in(stage: &Stage, token: Option<&str>) -> Answer {
+    let token = token.map(Provider::token);
     let mut rng = crate::ambient::rng();
     stage.server.note_sign_in(&ada(), token.as_ref(), Some("session"), stage.now(), &mut rng).await;
     stage.signed_in().await
@@ -25,7 +25,7 @@ async fn a_provider_is_asked_at_most_every_recheck_after() {
     let provider = Arc::new(Provider::that_allows());
     let stage = Stage::with_provider(&provider);
     stage.pass(DAY);
-    let mut tokens = signed_in(&stage, &provider, Some("secret-token")).await;
+    let mut tokens = signed_in(&stage, Some("secret-token")).await;
     assert!(!format!("{:?}", account(&stage)).contains("secret-token"));
     assert!(!account(&stage).token.unwrap().0.contains("secret-token"));
     for (passes, asked) in [(DAY - 1, 0), (1, 1), (DAY - 1, 1), (1, 2)] {
@@ -42,7 +42,7 @@ async fn a_provider_is_asked_at_most_every_recheck_after() {
 async fn a_rotated_token_is_stored_before_it_counts() {
     let provider = Arc::new(Provider { rotates: true, ..Provider::that_allows() });
     let stage = Stage::with_provider(&provider);
-    let mut tokens = signed_in(&stage, &provider, Some("t")).await;
+    let mut tokens = signed_in(&stage, Some("t")).await;
     for _ in 0..2 {
         stage.pass(DAY);
         tokens = stage.renew(tokens.refresh()).await.unwrap();
@@ -58,7 +58,7 @@ async fn a_rotated_token_is_stored_before_it_counts() {
 async fn a_provider_that_cannot_be_asked_is_no_refusal() {
     let provider = Arc::new(Provider::that(Verdict::Unavailable));
     let stage = Stage::with_provider(&provider);
-    let tokens = signed_in(&stage, &provider, Some("t")).await;
+    let tokens = signed_in(&stage, Some("t")).await;
     stage.pass(DAY);
     let before = stage.grant();
     refused(stage.renew(tokens.refresh()).await, "temporarily_unavailable", "down");
@@ -72,7 +72,7 @@ async fn a_refusal_ends_every_grant_and_session_from_before() {
     for reason in [RevocationReason::ProviderRefused, RevocationReason::NotAllowed] {
         let provider = Arc::new(Provider::that(Verdict::Refused(reason)));
         let stage = Stage::with_provider(&provider);
-        let first = signed_in(&stage, &provider, Some("t")).await;
+        let first = signed_in(&stage, Some("t")).await;
         let second = stage.signed_in().await;
         stage.pass(DAY);
         refused(stage.renew(first.refresh()).await, "invalid_grant", "the provider says no");
@@ -87,7 +87,7 @@ async fn a_refusal_ends_every_grant_and_session_from_before() {
 
         stage.pass(1);
         provider.says(Verdict::Allowed(LoginEvidence::default()));
-        let again = signed_in(&stage, &provider, Some("new")).await;
+        let again = signed_in(&stage, Some("new")).await;
         stage.renew(again.refresh()).await.unwrap();
         assert!(!stage.server.session_ended(ADA, Some("another"), stage.now()));
     }
@@ -97,7 +97,7 @@ async fn a_refusal_ends_every_grant_and_session_from_before() {
 async fn a_grant_that_could_not_be_revoked_is_refused_all_the_same() {
     let provider = Arc::new(Provider::that_allows());
     let stage = Stage::with_provider(&provider);
-    let tokens = signed_in(&stage, &provider, Some("t")).await;
+    let tokens = signed_in(&stage, Some("t")).await;
     stage.pass(HOUR);
     let refusal = account(&stage).refused(RevocationReason::ProviderRefused, stage.now());
     stage.place.write_account(refusal).await.unwrap();
@@ -110,7 +110,7 @@ async fn without_a_token_a_grant_counts_for_max_grant_age() {
     for token in [None, Some("t")] {
         let provider = Arc::new(Provider::that(Verdict::Unsupported));
         let stage = Stage::with_provider(&provider);
-        let mut tokens = signed_in(&stage, &provider, token).await;
+        let mut tokens = signed_in(&stage, token).await;
         stage.pass(6 * DAY);
         tokens = stage.renew(tokens.refresh()).await.unwrap();
         stage.pass(DAY);
@@ -150,7 +150,7 @@ async fn one_server_at_a_time_uses_the_token() {
     let provider = Arc::new(Provider { answers: tokio::sync::Semaphore::new(0), ..Provider::that_allows() });
     let one = Stage::with_provider(&provider);
     let two = one.replica_with_provider(&[7], &provider);
-    let first = signed_in(&one, &provider, Some("t")).await;
+    let first = signed_in(&one, Some("t")).await;
     let second = two.signed_in().await;
     one.pass(DAY);
     let asking = async { tokio::join!(one.renew(first.refresh()), two.renew(second.refresh())) };
@@ -182,7 +182,7 @@ async fn a_check_goes_on_when_its_client_is_gone() {
     let answers = tokio::sync::Semaphore::new(0);
     let provider = Arc::new(Provider { rotates: true, answers, ..Provider::that_allows() });
     let stage = Stage::with_provider(&provider);
-    let tokens = signed_in(&stage, &provider, Some("t")).await;
+    let tokens = signed_in(&stage, Some("t")).await;
     stage.pass(DAY);
     let gone = tokio::time::timeout(Duration::from_millis(100), stage.renew(tokens.refresh())).await;
     assert!(gone.is_err());
@@ -200,14 +200,14 @@ async fn a_newer_sign_in_makes_a_refusal_of_the_older_token_void() {
     let refusal = Verdict::Refused(RevocationReason::ProviderRefused);
     let provider = Arc::new(Provider { answers, ..Provider::that(refusal) });
     let stage = Stage::with_provider(&provider);
-    let tokens = signed_in(&stage, &provider, Some("old")).await;
+    let tokens = signed_in(&stage, Some("old")).await;
     stage.pass(DAY);
     let again = async {
         while provider.asked().is_empty() {
             tokio::task::yield_now().await;
         }
         let mut rng = crate::ambient::rng();
-        stage.server.note_sign_in(&ada(), Some(&provider.token("new")), None, stage.now(), &mut rng).await;
+        stage.server.note_sign_in(&ada(), Some(&Provider::token("new")), None, stage.now(), &mut rng).await;
         provider.answers.add_permits(1);
     };
     let (renewed, ()) = tokio::join!(stage.renew(tokens.refresh()), again);
@@ -219,7 +219,7 @@ async fn a_newer_sign_in_makes_a_refusal_of_the_older_token_void() {
 async fn a_logout_has_the_provider_asked_at_the_next_refresh() {
     let provider = Arc::new(Provider::that_allows());
     let stage = Stage::with_provider(&provider);
-    let tokens = signed_in(&stage, &provider, Some("t")).await;
+    let tokens = signed_in(&stage, Some("t")).await;
     let users = stage.server.note_logout("local", None, Some("session"), stage.now()).await.unwrap();
     assert_eq!(users, [ADA]);
     assert!(stage.server.session_ended(ADA, Some("session"), stage.now()));
@@ -235,27 +235,27 @@ async fn a_logout_has_the_provider_asked_at_the_next_refresh() {
 async fn a_sealed_token_counts_for_its_user_its_provider_and_its_keys_only() {
     let provider = Arc::new(Provider::that_allows());
     let stage = Stage::with_provider(&provider);
-    let tokens = signed_in(&stage, &provider, Some("t")).await;
+    let tokens = signed_in(&stage, Some("t")).await;
     let rechecks = &stage.server.rechecks;
     let mut rng = crate::ambient::rng();
-    let elsewhere = ProviderToken { provider: format!("{PROVIDER}/other"), ..provider.token("t") };
-    let of_bob = rechecks.seal("local:bob", &provider.token("t"), &mut rng).unwrap();
+    let elsewhere = ProviderToken { provider: format!("{PROVIDER}/other"), ..Provider::token("t") };
+    let of_bob = rechecks.seal("local:bob", &Provider::token("t"), &mut rng).unwrap();
     let of_other_provider = rechecks.seal(ADA, &elsewhere, &mut rng).unwrap();
     let other_keys = stage.replica_with_provider(&[8], &provider);
-    let of_other_endpoint = other_keys.server.rechecks.seal(ADA, &provider.token("t"), &mut rng).unwrap();
+    let of_other_endpoint = other_keys.server.rechecks.seal(ADA, &Provider::token("t"), &mut rng).unwrap();
     for (name, sealed) in [("user", of_bob), ("provider", of_other_provider), ("endpoint", of_other_endpoint)] {
         assert!(rechecks.open(ADA, &sealed, stage.now()).is_none(), "of another {name}");
     }
-    let long = provider.token(&"x".repeat(MAX_TOKEN + 1));
+    let long = Provider::token(&"x".repeat(MAX_TOKEN + 1));
     assert!(rechecks.seal(ADA, &long, &mut rng).is_none());
 
     // The longest that is kept can be opened again.
-    let longest = provider.token(&"x".repeat(MAX_TOKEN));
+    let longest = Provider::token(&"x".repeat(MAX_TOKEN));
     let sealed = rechecks.seal(ADA, &longest, &mut rng).unwrap();
     assert_eq!(rechecks.open(ADA, &sealed, stage.now()), Some(longest));
 
     // Moved into the account of another user: it is as none.
-    let moved = rechecks.seal("local:bob", &provider.token("t"), &mut rng);
+    let moved = rechecks.seal("local:bob", &Provider::token("t"), &mut rng);
     stage.place.write_account(Account { token: moved, ..account(&stage) }).await.unwrap();
     stage.pass(6 * DAY);
     let tokens = stage.renew(tokens.refresh()).await.unwrap();
@@ -268,7 +268,7 @@ async fn a_sealed_token_counts_for_its_user_its_provider_and_its_keys_only() {
 async fn a_rotated_key_still_opens_and_each_check_seals_anew() {
     let provider = Arc::new(Provider::that_allows());
     let old = Stage::with_provider(&provider);
-    let tokens = signed_in(&old, &provider, Some("t")).await;
+    let tokens = signed_in(&old, Some("t")).await;
     let both = old.replica_with_provider(&[8, 7], &provider);
     old.pass(DAY);
     let tokens = both.renew(tokens.refresh()).await.unwrap();

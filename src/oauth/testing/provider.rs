@@ -49,7 +49,7 @@ impl Provider {
         Rechecked { verdict: self.verdict.lock().unwrap().clone(), token: next }
     }
 
-    pub fn token(&self, token: &str) -> ProviderToken {
+    pub fn token(token: &str) -> ProviderToken {
         let (provider, client_id) = (PROVIDER.to_owned(), "us".to_owned());
         ProviderToken { provider, client_id, token: token.to_owned() }
     }
