@@ -29,7 +29,7 @@ fn grant(name: &str, endpoint: &str) -> Value {
     )
 }
 
-fn account(name: &str, endpoint: &str) -> Value {
+fn of_provider(name: &str, endpoint: &str) -> Value {
     let user = json!({"id": "sso:alice", "name": "alice"});
     named("OAuthAccount", name, &json!({"endpointRef": {"name": endpoint}, "user": user, "token": "sealed"}))
 }
@@ -121,8 +121,8 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
     let existing = [
         grant("g-1", "agents"),
         grant("g-2", "agents-2"),
-        account("a-1", "agents"),
-        account("a-2", "agents-2"),
+        of_provider("a-1", "agents"),
+        of_provider("a-2", "agents-2"),
         workspace("w-1", "agents"),
         workspace("w-2", "agents-2"),
         registered("dyn-1", "agents", &json!({})),
@@ -149,8 +149,8 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
     let client = |more: Value| registered("dyn-3", "agents", &more);
     let checked = |name| json!({"kind": "OAuthAccount", "metadata": {"name": name}, "spec": {"token": "other"}});
     let rows = [
-        ("its own account", &agents, "POST", "", account("a-3", "agents"), None),
-        ("an account of another endpoint", &agents, "POST", "", account("a-3", "agents-2"), Some(OTHERS)),
+        ("its own account", &agents, "POST", "", of_provider("a-3", "agents"), None),
+        ("an account of another endpoint", &agents, "POST", "", of_provider("a-3", "agents-2"), Some(OTHERS)),
         ("the token of its own account", &agents, "PATCH", "", checked("a-1"), None),
         ("the token of another endpoint's account", &agents, "PATCH", "", checked("a-2"), Some(OTHERS)),
         (
@@ -158,7 +158,7 @@ async fn servers_write_the_objects_of_their_endpoint_only() {
             &agents,
             "POST",
             "",
-            labelled(account("a-3", "agents"), endpoint, "agents-2"),
+            labelled(of_provider("a-3", "agents"), endpoint, "agents-2"),
             Some(LABEL),
         ),
         (
