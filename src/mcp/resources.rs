@@ -10,7 +10,7 @@ use crate::{
     audit::RequestContext,
     budget::Account,
     oauth::Caller,
-    tools::{Call, Lookup, Registry, ToolError},
+    tools::{Answer, Call, Lookup, Registry, ToolError},
     workspaces,
 };
 use percent_encoding::percent_decode_str;
@@ -25,6 +25,8 @@ const SCHEME: &str = "workspace://";
 const LIST_WORKSPACES: &str = "list_workspaces";
 const LIST_FILES: &str = "list_files";
 const READ_FILE: &str = "read_file";
+/// The largest text that is a resource, in bytes: more than a model reads of a file by itself.
+const LARGEST: u64 = 256 * 1024;
 
 /// A resource's URI, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,12 +51,12 @@ impl Place {
         if self.is_folder() { LIST_FILES } else { READ_FILE }
     }
 
-    fn arguments(self) -> Map<String, Value> {
+    fn arguments(&self) -> Map<String, Value> {
         let mut arguments = Map::new();
         if !self.path.is_empty() {
-            arguments.insert("path".to_owned(), self.path.into());
+            arguments.insert("path".to_owned(), self.path.as_str().into());
         }
-        arguments.insert("workspace".to_owned(), self.workspace.into());
+        arguments.insert("workspace".to_owned(), self.workspace.as_str().into());
         arguments
     }
 }
@@ -136,8 +138,14 @@ pub(super) async fn read(
     let place = Place::of(uri).ok_or_else(unknown)?;
     let Lookup::Found(tool) = tools.lookup(place.tool(), caller) else { return Err(unknown()) };
     let is_folder = place.is_folder();
-    let call = Call { account, ..Call::of(Arc::clone(caller), from) };
-    let found = tool.call(place.arguments(), call).await.map_err(|error| failure(&error, uri))?.into_json();
+    let call = || Call { account: account.clone(), ..Call::of(Arc::clone(caller), from) };
+    let read = |answer: Result<Answer, ToolError>| answer.map(Answer::into_json).map_err(|error| failure(&error, uri));
+    let mut found = read(tool.call(place.arguments(), call()).await)?;
+    if !is_folder && found.get("truncated") == Some(&Value::Bool(true)) {
+        let mut arguments = place.arguments();
+        arguments.insert("max_bytes".to_owned(), LARGEST.into());
+        found = read(tool.call(arguments, call()).await)?;
+    }
     let text = |member: &str| found.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
     let content = if is_folder {
         ResourceContents::text(found.to_string(), uri).with_mime_type("application/json")

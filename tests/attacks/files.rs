@@ -164,7 +164,7 @@ async fn a_pipe_as_another_ignore_file() {
     fs::write(scene.at("deep/file"), "pin").unwrap();
     scene.finds_what_is_there().await;
     let found = scene.search(json!({"pattern": "pin", "path": "deep"})).await.unwrap();
-    assert_eq!(found["matches"][0]["path"], "file", "{found}");
+    assert_eq!(found["matches"][0]["path"], "deep/file", "{found}");
     scene.end().await;
 }
 

@@ -12,6 +12,8 @@ async fn files_of_workspaces_are_resources() {
     endpoint.done("write_file", json!({"workspace": "web", "path": "src/a b.txt", "content": "text\n"})).await;
     let bytes = json!({"workspace": "web", "path": "raw", "content": "AP8A", "encoding": "base64"});
     endpoint.done("write_file", bytes).await;
+    let line = "seq 1 15000 > long; seq 1 60000 > longest";
+    endpoint.done("run_command", json!({"workspace": "web", "command": line})).await;
     for revision in ["2025-11-25", STATELESS] {
         let listed = endpoint.ask(revision, "resources/list", json!({})).await.json();
         let listed = &listed["result"]["resources"];
@@ -27,6 +29,11 @@ async fn files_of_workspaces_are_resources() {
         let content = &text["result"]["contents"][0];
         assert_eq!((&content["text"], &content["mimeType"]), (&json!("text\n"), &json!("text/plain")), "{text}");
         assert_eq!(read("workspace://web/raw").await["result"]["contents"][0]["blob"], "AP8A");
+        // More than read_file gives by itself, and more than a resource may have.
+        let long = read("workspace://web/long").await;
+        assert_eq!(long["result"]["contents"][0]["text"].as_str().map(str::len), Some(78_894), "{revision}");
+        let longest = read("workspace://web/longest").await;
+        assert!(longest["error"]["message"].as_str().unwrap().contains("too large for a resource"), "{longest}");
         let folder = read(&home).await;
         let entries: Value = serde_json::from_str(folder["result"]["contents"][0]["text"].as_str().unwrap()).unwrap();
         assert!(entries["entries"].as_array().unwrap().len() >= 2, "{entries}");

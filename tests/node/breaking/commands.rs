@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 const BOMB: &str = "#include <stdlib.h>\n#include <unistd.h>\n\
     int main(int count, char **words) { for (;;) if (fork() < 0) usleep(atoi(words[1])); }\n";
 /// How much more memory a server or an agent may take for a gigabyte that passes through: the windows of HTTP/2 are 4
-/// MiB, twice 16 KiB of each stream are shown, and the agent's file is written in small pieces. The rest is for what
+/// MiB, 8 and 16 KiB of each stream are shown, and the agent's file is written in small pieces. The rest is for what
 /// else the server does meanwhile.
 const FLAT_KIB: u64 = 24 * 1024;
 
