@@ -517,16 +517,16 @@ fn a_state_directory_that_is_moved_ends_it_with_a_word() {
 #[test]
 fn it_shows_its_pages_in_a_browser() {
     let folder = tempfile::tempdir().unwrap();
-    let (opener, opened) = (folder.path().join("xdg-open"), folder.path().join("opened"));
-    fs::write(&opener, format!("#!/bin/sh\necho \"$1\" > {0}.new && mv {0}.new {0}\n", path(&opened))).unwrap();
-    fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
+    let (script, shown) = (folder.path().join("xdg-open"), folder.path().join("opened"));
+    fs::write(&script, format!("#!/bin/sh\necho \"$1\" > {0}.new && mv {0}.new {0}\n", path(&shown))).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(["dev", path(&quickstart()), "--listen", "127.0.0.1:0", "--open", "--state-dir"])
         .arg(folder.path().join("state"))
         .env("PATH", format!("{}:{}", path(folder.path()), std::env::var("PATH").unwrap()))
         .spawn()
         .unwrap();
-    let url = eventually(|| fs::read_to_string(&opened).ok()).expect("a page is opened");
+    let url = eventually(|| fs::read_to_string(&shown).ok()).expect("a page is opened");
     assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/agents\n"), "{url}");
     child.kill().unwrap();
     child.wait().unwrap();

@@ -150,7 +150,7 @@ impl<O: Offer> Endpoint<O> {
     async fn answer_message(&self, parts: Parts, body: Bytes) -> Response {
         let Admitted { request, id, call } = match self.admit(parts, body) {
             Ok(admitted) => admitted,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let Some(Called { slot, sign, place, outlasts }) = call else {
             return in_json(self.service.handle(request).await, id).await;
@@ -271,16 +271,17 @@ impl<O: Offer> Endpoint<O> {
     }
 
     /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
-    fn admit(&self, mut parts: Parts, body: Bytes) -> Result<Admitted, Response> {
+    fn admit(&self, mut parts: Parts, body: Bytes) -> Result<Admitted, Box<Response>> {
         let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
             tracing::error!("a request reached the MCP endpoint without a verified caller");
-            return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+            return Err(Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response()));
         };
-        let message = Message::read(&body).map_err(RpcError::into_response)?;
+        let message = Message::read(&body).map_err(|error| Box::new(error.into_response()))?;
         let accepted = Accepted::of(&parts.headers);
         if message.calls_tool() && message.target().is_none() {
             let text = "params.name must be the name of a tool; tools/list has them";
-            return Err(RpcError::new(StatusCode::BAD_REQUEST, message.id, -32602, text).into_response());
+            let refusal = RpcError::new(StatusCode::BAD_REQUEST, message.id, -32602, text);
+            return Err(Box::new(refusal.into_response()));
         }
         if let Some(target) = message.target()
             && let Some(needed) = self.offer.missing_scope(target, &caller)
@@ -295,7 +296,7 @@ impl<O: Offer> Endpoint<O> {
                 grant: caller.grant.as_deref(),
             }
             .emit();
-            return Err(step_up(target, needed, message.id.clone(), &caller, resource));
+            return Err(Box::new(step_up(target, needed, message.id.clone(), &caller, resource)));
         }
 
         if message.initializes() {

@@ -21,7 +21,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout_at,
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -87,7 +87,8 @@ impl Running {
         }
     }
 
-    /// Has `work` go on to its end, or that of its time, whoever waits for it. `None`: it was ended.
+    /// Has `work` go on to its end, or that of its time, whoever waits for it. `None`: it was ended. At the end of its
+    /// time, which its waiter has too, there is no answer.
     pub fn run(
         self: &Arc<Self>,
         id: CallId,
@@ -104,7 +105,13 @@ impl Running {
             let work = ended.run_until_cancelled(async { hand_over(work.await, sender).await });
             let _ = timeout_at(place.until, work).await;
         });
-        async move { receiver.await.ok() }
+        async move {
+            match receiver.await {
+                Ok(response) => Some(response),
+                Err(_) if Instant::now() >= place.until => std::future::pending().await,
+                Err(_) => None,
+            }
+        }
     }
 }
 
@@ -131,10 +138,7 @@ mod tests {
     use futures::stream;
     use http::{HeaderValue, header::CONTENT_TYPE};
     use std::{any::Any, time::Duration};
-    use tokio::{
-        sync::Notify,
-        time::{Instant, sleep},
-    };
+    use tokio::{sync::Notify, time::sleep};
 
     fn call(address: &str, request: u64) -> CallId {
         CallId {
@@ -221,6 +225,10 @@ mod tests {
     async fn a_call_ends_with_its_time() {
         let running = Arc::new(Running::default());
         let place = Place { until: Instant::now() + Duration::from_millis(50), ..place() };
-        assert!(running.run(call("192.0.2.1", 1), place, std::future::pending()).await.is_none());
+        let answer = running.run(call("192.0.2.1", 1), place.clone(), std::future::pending());
+        until_free(&place.taken).await;
+        assert!(Instant::now() >= place.until && running.calls().is_empty());
+        let answer = tokio::time::timeout(Duration::from_millis(20), answer).await;
+        assert!(answer.is_err(), "its waiter has the same time, and says what that means");
     }
 }

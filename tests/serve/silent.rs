@@ -94,8 +94,8 @@ async fn a_silent_command_ends_well_behind_an_impatient_proxy() {
     );
     for text in [streamed, newest] {
         assert!(text.lines().filter(|line| line.starts_with(':')).count() >= 7, "{text}");
-        let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
-        let answer: Value = data.map(|data| serde_json::from_str(data).unwrap()).last().unwrap();
+        let mut data = text.lines().filter_map(|line| line.strip_prefix("data:"));
+        let answer: Value = serde_json::from_str(data.next_back().unwrap()).unwrap();
         assert_eq!(answer["result"]["structuredContent"]["stdout"], "well\n", "{text}");
     }
     assert!(plain.starts_with(&" ".repeat(7)) && rest.starts_with(&" ".repeat(7)), "{plain} {rest}");

@@ -40,7 +40,7 @@ const BEGIN: &str = r#"(async (endpoint) => {
 })"#;
 
 /// What it does when the person is back.
-const END: &str = r#"(async (endpoint) => {
+const END: &str = r"(async (endpoint) => {
     const json = async (response) => { if (!response.ok) throw new Error(await response.text()); return response.json(); };
     const { server, client, callback, verifier, resource } = JSON.parse(sessionStorage.memory);
     const answer = new URL(location.href).searchParams;
@@ -71,7 +71,7 @@ const END: &str = r#"(async (endpoint) => {
     return { revision: begun.result.protocolVersion, tools: tools.result.tools.length, api: api.openapi, keys: keys.keys.length,
         users: [old, current].map((answer) => answer.result.structuredContent.user).concat(rest.user),
         basic: basic.status, revoked: revoked.status };
-})"#;
+})";
 
 /// A page, and its origin.
 async fn page() -> String {

@@ -169,6 +169,24 @@ async fn a_cluster_and_dev_take_right_manifests_with_the_same_defaults() {
     }
 }
 
+/// A cluster stores an amount as it is written, and what is read from it is a text.
+#[tokio::test]
+async fn amounts_may_be_numbers() {
+    let plane = ControlPlane::shared().await;
+    let client = plane.client().await;
+    let namespace = plane.create_namespace("admission").await;
+    let mut manifest = Kind::Template.plainest();
+    manifest["spec"]["pod"]["resources"] = json!({"limits": {"cpu": 2}, "requests": {"cpu": "500m"}});
+    let by_server = send(&client, "POST", &namespace, Kind::Template, &manifest, "?dryRun=All&fieldValidation=Strict");
+    let by_server = by_server.await.unwrap();
+    assert_eq!(by_server["spec"]["pod"]["resources"]["limits"]["cpu"], 2);
+    let read: WorkspaceTemplate = serde_json::from_value(by_server).unwrap();
+    let admitted: WorkspaceTemplate = validation::admit(manifest).unwrap();
+    for template in [read, admitted] {
+        assert_eq!(template.spec.pod.resources.limits["cpu"], "2");
+    }
+}
+
 #[tokio::test]
 async fn what_may_change_may_change() {
     let plane = ControlPlane::shared().await;

@@ -118,7 +118,7 @@ pub fn right_manifests() -> Vec<Right> {
         template("a pod with everything", json!({"pod": {
             "image": "registry.example.com/$(parameters.a):1", "command": ["serve", ""],
             "env": [{"name": "A", "value": ""}, {"name": "B", "secretKeyRef": {"name": "s", "key": "k"}}],
-            "resources": {"requests": {"cpu": "0.5"}, "limits": {"cpu": 2, "memory": "$(parameters.memory)", "nvidia.com/gpu": "1"}},
+            "resources": {"requests": {"cpu": "0.5"}, "limits": {"memory": "$(parameters.memory)", "nvidia.com/gpu": "1"}},
             "runtimeClassName": "gvisor", "nodeSelector": {"a/b": "c"},
             "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}],
         }}), json!({})),
