@@ -216,11 +216,11 @@ impl Tool for SendInput {
         let InputArguments { workspace, process_id, mut text, key, close, wait_seconds, raw } = arguments;
         let wait = self.1.wait(wait_seconds)?;
         text.push_str(key.map_or("", Key::code));
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         if text.is_empty() && !close {
             let problem = "give text, key or close: there is nothing to type".to_owned();
             return Err(Error::InvalidArgument { argument: "text", problem }.into());
         }
-        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         let failed = || Error::agent(&workspace);
         let input = Input { text, close, key: key.is_some() };
         if wait.is_zero() {

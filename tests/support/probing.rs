@@ -54,5 +54,7 @@ fn required(tool: &str, schema: &Value, target: &Target<'_>) -> Value {
         _ => panic!("{tool}: say here what to give for {name}"),
     };
     let names = names.iter().filter_map(Value::as_str);
+    // What is typed may also be a key.
+    let names = names.chain((tool == "send_input").then_some("text"));
     Value::Object(names.map(|name| (name.to_owned(), value(name))).collect::<Map<_, _>>())
 }
