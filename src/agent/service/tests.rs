@@ -6,8 +6,11 @@ use crate::{
     },
     ambient::SystemClock,
 };
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::Instant,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -291,6 +294,9 @@ async fn files_and_usage_are_served_beside() {
 
 #[tokio::test]
 async fn a_terminal_has_its_size_shows_what_is_typed_and_knows_keys() {
+    // As in the agent and in `portcullis dev`: a signal that is ignored, as in tests that run in the background, stays so in
+    // children; one that is handled does not.
+    let _handled = signal(SignalKind::interrupt()).unwrap();
     let fixture = fixture(|_| {});
     let terminal = Some(TerminalSize { rows: 33, columns: 101 });
     let command =
