@@ -78,14 +78,14 @@ pub struct OAuthClientSpec {
             .message("must have no wildcard; list each URI in full (RFC 9700)"),
         validation = Rule::new("self.all(u, !u.contains('#'))")
             .message("must have no fragment (RFC 6749); remove everything from #"),
+        validation = Rule::new("self.all(u, !u.matches('[\\\\s\\\\\\\\]') && !u.contains('/../') && !u.endsWith('/..'))")
+            .message("must have no white space, backslash or .. segment"),
         validation = Rule::new("self.all(u, u.matches('^([a-z][a-z0-9+.-]*://[^/?@]+([/?].*)?|[a-z][a-z0-9-]*([.][a-z0-9-]+)+:/[^/].*)$'))")
             .message("each must be an absolute URI without user information, such as https://agent.example.com/callback"),
         validation = Rule::new("self.all(u, !u.startsWith('http://') || u.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]{1,5})?([/?].*)?$'))")
             .message("plain http is for localhost, 127.0.0.1 and [::1] only; use https"),
         validation = Rule::new("self.all(u, !u.matches('^(javascript|data|vbscript|file|ftp|blob|about|ws|wss):'))")
-            .message("javascript, data, vbscript, file, ftp, blob, about, ws and wss are no callbacks; use https or the app's own scheme"),
-        validation = Rule::new("self.all(u, !u.matches('[\\\\s\\\\\\\\]') && !u.contains('/../') && !u.endsWith('/..'))")
-            .message("must have no white space, backslash or .. segment")
+            .message("javascript, data, vbscript, file, ftp, blob, about, ws and wss are no callbacks; use https or the app's own scheme")
     )]
     pub redirect_uris: Vec<String>,
     /// Whether the client can keep a secret; omitted: as the preset says. `custom` is Confidential.

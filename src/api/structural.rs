@@ -67,15 +67,6 @@ fn check(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Vi
             if let Some(twice) = repeated(schema, items) {
                 report(twice);
             }
-            let keys = schema.x_kubernetes_list_map_keys.as_deref().unwrap_or_default();
-            let named =
-                |item: &Value| keys.iter().map(|key| format!("{key} {}", item[key])).collect::<Vec<_>>().join(", ");
-            let mut seen = HashSet::new();
-            if !keys.is_empty()
-                && let Some(twice) = items.iter().map(named).find(|item| !seen.insert(item.clone()))
-            {
-                report(format!("must have each entry once; the one with {twice} is there twice"));
-            }
             if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
                 for (index, item) in items.iter().enumerate() {
                     check(schema, item, &format!("{path}[{index}]"), found);

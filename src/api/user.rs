@@ -32,10 +32,10 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
-    validation = Rule::new("self.disabled || has(self.notBefore)")
-        .message("must have notBefore, disabled: true, or both; to lift both, delete the OAuthUser"),
     validation = Rule::new("!oldSelf.disabled || self.disabled || (has(self.notBefore) && (!has(oldSelf.notBefore) || timestamp(self.notBefore) > timestamp(oldSelf.notBefore)))")
-        .message("to enable the user again, set notBefore to the present time together with disabled: false, so that sessions from before stay ended")
+        .message("to enable the user again, set notBefore to the present time together with disabled: false, so that sessions from before stay ended"),
+    validation = Rule::new("self.disabled || has(self.notBefore)")
+        .message("must have notBefore, disabled: true, or both; to lift both, delete the OAuthUser")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct OAuthUserSpec {

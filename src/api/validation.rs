@@ -13,7 +13,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// One thing that is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,10 @@ where
         return Err(found);
     }
     Validator::new().validate(&schema_json, &manifest, old.as_ref()).map_err(|broken| {
-        broken.into_iter().map(|rule| Violation::of_rule(&rule.field_path, &rule.message)).collect::<Vec<_>>()
+        // One mistake often breaks several rules of a field: the first one, which is the most basic, names it.
+        let mut fields = HashSet::new();
+        let found = broken.into_iter().map(|rule| Violation::of_rule(&rule.field_path, &rule.message));
+        found.filter(|violation| fields.insert(violation.field.clone())).collect::<Vec<_>>()
     })?;
     serde_json::from_value(manifest).map_err(whole)
 }

@@ -299,8 +299,9 @@ impl<O: Offer> Endpoint<O> {
             return Err(Box::new(step_up(target, needed, message.id.clone(), &caller, resource)));
         }
 
-        if message.initializes() {
-            // The revision is negotiated: by what the body asks for, as no header can be right before.
+        if message.initializes() && (is_older(&parts.headers) || message.asks_for_revision_before(STATELESS)) {
+            // The revision is negotiated by what the body asks for, as no header can be right before. Where both name a
+            // revision without `initialize`, there is no such method.
             parts.headers.remove(PROTOCOL_VERSION);
         }
         parts.headers.insert(ACCEPT, ACCEPT_BOTH);

@@ -44,6 +44,8 @@ struct Params<'a> {
     uri: Option<Cow<'a, str>>,
     #[serde(default, rename = "requestId")]
     request_id: Option<Value>,
+    #[serde(default, borrow, rename = "protocolVersion", deserialize_with = "text")]
+    protocol_version: Option<Cow<'a, str>>,
 }
 
 /// By name only (JSON-RPC 2.0 §4.2, MCP): derived readers also take members by position, and two of them may count
@@ -91,6 +93,11 @@ impl<'a> Message<'a> {
     /// Whether it begins a conversation.
     pub fn initializes(&self) -> bool {
         self.method.as_deref() == Some(INITIALIZE)
+    }
+
+    /// Whether its parameters ask for a revision of MCP, and for one before `revision`.
+    pub fn asks_for_revision_before(&self, revision: &str) -> bool {
+        self.params.as_ref().and_then(|params| params.protocol_version.as_deref()).is_some_and(|asked| asked < revision)
     }
 
     /// The id of the request that it cancels.

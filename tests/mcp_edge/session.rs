@@ -3,6 +3,7 @@
 use crate::endpoint::{EVERYTHING, Endpoint, endpoint};
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The most that a model reads, in bytes of text.
 const MOST_TEXT: usize = 60 * 1024;
@@ -78,6 +79,8 @@ impl Agent {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_on_a_repository_fits_a_models_context() {
+    // As in the agent: a signal that is ignored, as in tests that run in the background, stays so in children.
+    let _handled = signal(SignalKind::interrupt()).unwrap();
     let origin = tempfile::tempdir().unwrap();
     repository(origin.path());
     let mut agent = Agent { endpoint: endpoint(EVERYTHING).await, steps: 0, text: 0, wire: 0 };

@@ -10,8 +10,12 @@ unset "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}" "${!CARGO_CRATE_@}" "${!CARGO_BIN
 # With --target, the flag holds for what is built to run there only, and all of it lands in a folder of its own: the
 # usual build is not disturbed. At a fixed address the program has nothing to relocate: a position-independent one writes
 # to all of its tables in every process, and each workspace has two. Stack, heap and kernel pages stay random.
-cargo build --locked --profile "$profile" --bin portcullis --target "$triple" \
-  --config "target.$triple.rustflags=['-C', 'target-feature=+crt-static', '-C', 'relocation-model=static']" >&2
+# Functions of the same machine code are there once, where the linker is LLVM's, as rustc's own is.
+fold=()
+[ "$triple" != x86_64-unknown-linux-gnu ] || fold=(-C link-arg=-Wl,--icf=all)
+cargo rustc --locked --profile "$profile" --bin portcullis --target "$triple" \
+  --config "target.$triple.rustflags=['-C', 'target-feature=+crt-static', '-C', 'relocation-model=static']" \
+  -- "${fold[@]}" >&2
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 folder=$profile
 [ "$profile" != dev ] || folder=debug

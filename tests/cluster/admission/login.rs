@@ -60,7 +60,7 @@ pub fn wrong_logins() -> Vec<Wrong> {
         endpoint("a login named like clients", named("client"), "spec.login[0].name", name),
         endpoint("a login named like workloads", named("workload"), "spec.login[0].name", name),
         limit(Endpoint, "a login without a name", json!({"login": [{"passwords": {"secretRef": {"name": "users"}}}]}), "spec.login[0].name", "Required value", "is required"),
-        limit(Endpoint, "two logins of one name", json!({"login": [local("a"), local("a")]}), "spec.login", "Duplicate value", "must have each entry once"),
+        limit(Endpoint, "two logins of one name", json!({"login": [local("a"), local("a")]}), "spec.login", "Duplicate value", "must have each name once"),
         limit(Endpoint, "nine logins", json!({"login": (0..9).map(|n| local(&format!("l{n}"))).collect::<Vec<_>>()}), "spec.login", "must have at most 8 items", "must have at most 8 entries"),
         limit(Endpoint, "users without a Secret", json!({"login": [{"name": "local", "passwords": {}}]}), "spec.login[0].passwords.secretRef", "Required value", "is required"),
         endpoint("users in a Secret that cannot be named so", json!({"login": [{"name": "local", "passwords": {"secretRef": {"name": "My Users"}}}]}), "spec.login[0].passwords.secretRef.name", "must be made of a-z, 0-9, - and ."),
@@ -109,7 +109,7 @@ pub fn wrong_policies() -> Vec<Wrong> {
         endpoint("an issuer elsewhere beside workloads", external(&workload(&json!({}))), "spec.externalIssuer", built_in),
         endpoint("an issuer elsewhere over plain http", json!({"externalIssuer": {"issuerUrl": "http://login.example.com"}}), "spec.externalIssuer.issuerUrl", "must be an https:// URL"),
         endpoint("workloads of every namespace", workload(&json!({"namespaces": ["*"]})), "spec.workloadIdentity.rules[0].namespaces", "each must be the name of a namespace; there are no wildcards"),
-        limit(Endpoint, "two workload rules of one name", json!({"workloadIdentity": {"rules": [workload(&json!({}))["workloadIdentity"]["rules"][0], workload(&json!({}))["workloadIdentity"]["rules"][0]]}}), "spec.workloadIdentity.rules", "Duplicate value", "must have each entry once"),
+        limit(Endpoint, "two workload rules of one name", json!({"workloadIdentity": {"rules": [workload(&json!({}))["workloadIdentity"]["rules"][0], workload(&json!({}))["workloadIdentity"]["rules"][0]]}}), "spec.workloadIdentity.rules", "Duplicate value", "must have each name once"),
         client("a name on two lines", json!({"displayName": "Claude\nand more"}), "spec.displayName", "must have no control characters"),
     ]
 }

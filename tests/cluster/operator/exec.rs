@@ -82,7 +82,9 @@ async fn servers_may_exec_only_while_the_policy_confines_them() {
         message.contains("a variable is missing") && message.contains("deploy/server-writes-policy.yaml"),
         "{message}"
     );
-    plane.apply(include_str!("../../../deploy/server-writes-policy.yaml"));
+    let delivered = variable.replace("[object]", "[object, oldObject].filter(one, one != null)");
+    let done = plane.kubectl(&[&weaker[..], &[&delivered]].concat());
+    assert!(done.status.success(), "{done:?}");
     says("WritesConfined", "True", "WritesPolicyInForce").await;
     for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
         let deleted = plane.kubectl(&["delete", kind, "portcullis-server-writes"]);
