@@ -12,7 +12,7 @@ unset "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}" "${!CARGO_CRATE_@}" "${!CARGO_BIN
 # to all of its tables in every process, and each workspace has two. Stack, heap and kernel pages stay random.
 # Functions of the same machine code are there once, where the linker is LLVM's, as rustc's own is.
 fold=()
-[ "$triple" != x86_64-unknown-linux-gnu ] || fold=(-C link-arg=-Wl,--icf=all)
+[ "$triple" != x86_64-unknown-linux-gnu ] || fold=(-C 'link-arg=-Wl,--icf=all')
 cargo rustc --locked --profile "$profile" --bin portcullis --target "$triple" \
   --config "target.$triple.rustflags=['-C', 'target-feature=+crt-static', '-C', 'relocation-model=static']" \
   -- "${fold[@]}" >&2
