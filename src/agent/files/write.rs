@@ -24,8 +24,14 @@ const NEW: u32 = 0o644;
 /// How the files are called that are being written.
 pub(super) const UNFINISHED: &str = ".portcullis-";
 
-/// `POST /files/write`.
-pub(super) fn write(tree: &Tree, request: &WriteFile) -> Result<Written, Failure> {
+/// A request that was checked, before the file is touched.
+struct Prepared<'a> {
+    mode: Option<u32>,
+    content: Cow<'a, [u8]>,
+    spot: Spot,
+}
+
+fn prepare<'a>(tree: &Tree, request: &'a WriteFile) -> Result<Prepared<'a>, Failure> {
     let mode = request.mode.as_deref().map(permissions).transpose()?;
     let content = decoded(request)?;
     check_size(content.len() as u64)?;
@@ -33,6 +39,12 @@ pub(super) fn write(tree: &Tree, request: &WriteFile) -> Result<Written, Failure
         return Err(fail::names_folder(&request.path));
     }
     let spot = tree.follow(&request.path, Access::Change)?;
+    Ok(Prepared { mode, content, spot })
+}
+
+/// `POST /files/write`.
+pub(super) fn write(tree: &Tree, request: &WriteFile) -> Result<Written, Failure> {
+    let Prepared { mode, content, spot } = prepare(tree, request)?;
     let path = spot.path.clone();
     let _held = tree.hold(&path);
     let created = replace(spot, &content, mode)?;
@@ -41,13 +53,7 @@ pub(super) fn write(tree: &Tree, request: &WriteFile) -> Result<Written, Failure
 
 /// `POST /files/append`. What was added in part is taken back; a file that is not there is made.
 pub(super) fn append(tree: &Tree, request: &WriteFile) -> Result<Written, Failure> {
-    let mode = request.mode.as_deref().map(permissions).transpose()?;
-    let content = decoded(request)?;
-    check_size(content.len() as u64)?;
-    if names_folder(&request.path) {
-        return Err(fail::names_folder(&request.path));
-    }
-    let spot = tree.follow(&request.path, Access::Change)?;
+    let Prepared { mode, content, spot } = prepare(tree, request)?;
     let path = spot.path.clone();
     let _held = tree.hold(&path);
     let failed = |error| fail::io("append to", &path, &error);

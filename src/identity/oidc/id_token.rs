@@ -141,8 +141,7 @@ pub(super) fn verify_logout(
     key: &DecodingKey,
     expected: &Expected<'_>,
 ) -> Result<Claims, Rejection> {
-    let claims = signed(token, header, key)?;
-    check(&claims, expected)?;
+    let claims = verify(token, header, key, expected)?;
     let event = claims.get("events").and_then(|events| events.get(LOGOUT_EVENT));
     if !event.is_some_and(Value::is_object) {
         return Err(Rejection::Event);
