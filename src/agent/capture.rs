@@ -100,11 +100,7 @@ impl Capture {
 
     /// What there is so far. The file holds it when this returns.
     pub async fn snapshot(&mut self) -> Captured {
-        if let FileState::Open { file, .. } = &mut self.file
-            && let Err(error) = file.flush().await
-        {
-            self.file = FileState::Failed(error.to_string());
-        }
+        self.flush().await;
         let truncated = self.total > (self.head.len() + self.tail.len()) as u64;
         let kept = match &self.file {
             FileState::NotNeeded => Kept::InText,
@@ -130,6 +126,15 @@ impl Capture {
             String::from_utf8(all).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
         };
         Captured { text, truncated, kept }
+    }
+
+    /// Waits until the file, if there is one, holds every byte so far: tokio writes it in the background.
+    pub async fn flush(&mut self) {
+        if let FileState::Open { file, .. } = &mut self.file
+            && let Err(error) = file.flush().await
+        {
+            self.file = FileState::Failed(error.to_string());
+        }
     }
 
     /// Whether there is a file.

@@ -169,6 +169,9 @@ pub async fn start(
     };
     let watch = async move {
         watch.run((job.timeout, job.continue_for), feed).await;
+        // Readers of the files begin when the record says that nothing runs.
+        watch.stdout.flush().await;
+        watch.stderr.flush().await;
         watch.sinks.record.ended();
         watch.stdout.has_file() || watch.stderr.has_file()
     };

@@ -82,6 +82,10 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         self.capture.snapshot().await
     }
 
+    pub async fn flush(&mut self) {
+        self.capture.flush().await;
+    }
+
     pub fn has_file(&self) -> bool {
         self.capture.has_file()
     }

@@ -8,8 +8,9 @@
 
 use super::{
     batch::Batch,
+    direct,
     handler::Handler,
-    message::{Message, RpcError},
+    message::{Message, RpcError, cancelled},
     offer::{Offer, Target},
     running::{CallId, Running},
     splice::{Slot, splice},
@@ -33,6 +34,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -58,9 +60,9 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AcceptsEvents(pub bool);
 
-/// In a request's extensions: counts one more message of its caller, or says why there are too many.
+/// In a request's extensions: counts one more message of a caller, or says why there are too many.
 #[derive(Clone)]
-pub struct Rate(pub Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+pub struct Rate(pub Arc<dyn Fn(&Arc<Caller>) -> Result<(), String> + Send + Sync>);
 
 /// One endpoint: answers the requests to its URL, whatever their method.
 #[derive(Clone)]
@@ -74,6 +76,9 @@ pub struct Endpoint<O: Offer = Handler> {
     running: Arc<Running>,
     /// Stands for the results of tools in what rmcp writes. No client sees it, so none can write it either.
     mark: Arc<str>,
+    /// The names that a request's `Host` may have.
+    hosts: Arc<[String]>,
+    abort: CancellationToken,
 }
 
 impl Endpoint {
@@ -96,22 +101,24 @@ impl<O: Offer> Endpoint<O> {
     #[must_use]
     pub fn offering(config: &ServerConfig, offer: O, abort: CancellationToken) -> Self {
         let handler = offer.clone();
+        let hosts: Arc<[String]> = host_names(&config.url).into();
         let service = StreamableHttpService::new(
             move || Ok(handler.clone()),
             Arc::new(NeverSessionManager::default()),
             StreamableHttpServerConfig::default()
                 .with_legacy_session_mode(false)
                 .with_json_response(true)
-                .with_allowed_hosts(host_names(&config.url))
+                .with_allowed_hosts(hosts.to_vec())
                 .with_max_request_body_bytes(body_limit(config))
-                .with_cancellation_token(abort),
+                .with_cancellation_token(abort.clone()),
         );
         let mut mark = [0_u8; 16];
         ambient::rng().fill_bytes(&mut mark);
         let mark = config::hex(&mark).into();
         let timeout = config.limits.request_timeout.as_duration();
         let running = Arc::default();
-        Self { offer, service, body_limit: body_limit(config), url: config.url.clone(), timeout, running, mark }
+        let (body_limit, url) = (body_limit(config), config.url.clone());
+        Self { offer, service, body_limit, url, timeout, running, mark, hosts, abort }
     }
 
     /// Answers a request, which must have an `Arc<Caller>` in its extensions.
@@ -136,8 +143,9 @@ impl<O: Offer> Endpoint<O> {
 
     /// Answers a message of a batch. The first was counted with the request.
     async fn answer_one_of_many(self, mut parts: Parts, message: Bytes, first: bool) -> Response {
-        if let Some(Rate(count)) = parts.extensions.get::<Rate>().filter(|_| !first)
-            && let Err(why) = count()
+        if let (Some(Rate(count)), Some(caller)) = (parts.extensions.get(), parts.extensions.get::<Arc<Caller>>())
+            && !first
+            && let Err(why) = count(caller)
         {
             let id = Message::read(&message).ok().and_then(|message| message.id);
             return RpcError::new(StatusCode::TOO_MANY_REQUESTS, id, -32000, why).into_response();
@@ -152,16 +160,16 @@ impl<O: Offer> Endpoint<O> {
             Ok(admitted) => admitted,
             Err(refusal) => return *refusal,
         };
-        let Some(Called { slot, sign, place, outlasts }) = call else {
+        let Some(Called { slot, sign, place, outlasts, direct }) = call else {
             return in_json(self.service.handle(request).await, id).await;
         };
-        let work = {
+        let work = direct.unwrap_or_else(|| {
             let (service, slot, id) = (self.service.clone(), Arc::clone(&slot), id.clone());
-            async move {
+            Box::pin(async move {
                 let response = service.handle(request).await;
                 if response.status().is_success() { splice(response, &slot).await } else { in_json(response, id).await }
-            }
-        };
+            })
+        });
         let until = place.until;
         let late = |id| move || RpcError::new(StatusCode::GATEWAY_TIMEOUT, id, -32603, TOO_LONG).into_response();
         match outlasts {
@@ -169,10 +177,7 @@ impl<O: Offer> Endpoint<O> {
             Some(call) => {
                 let run = self.running.run(call, place, work);
                 let ended = id.clone();
-                let work = async move {
-                    let cancelled = || RpcError::new(StatusCode::OK, ended, -32603, "the call was cancelled");
-                    run.await.unwrap_or_else(|| cancelled().into_response())
-                };
+                let work = async move { run.await.unwrap_or_else(|| cancelled(ended)) };
                 heartbeat::answer(work, &slot.begun, sign, until, late(id)).await
             }
         }
@@ -240,6 +245,8 @@ struct Called {
     place: Place,
     /// Its name, where it outlasts its connection.
     outlasts: Option<CallId>,
+    /// Its work, where rmcp is not needed for it.
+    direct: Option<BoxFuture<'static, Response>>,
 }
 
 impl<O: Offer> Endpoint<O> {
@@ -315,12 +322,21 @@ impl<O: Offer> Endpoint<O> {
         if let Some(request) = message.cancels() {
             self.running.cancel(&CallId::of(&caller, &from, request));
         }
-        let call = message.calls_tool().then(|| Called {
-            slot: Slot::new(&self.mark),
-            sign: if accepted.events { Sign::Comment } else { Sign::Space },
-            place: place.unwrap_or_else(|| Place { until: Instant::now() + self.timeout, taken: Arc::new(()) }),
-            // Since 2026-07-28, whoever closes the stream of a call cancels it.
-            outlasts: message.id.as_ref().filter(|_| is_older(&parts.headers)).map(|id| CallId::of(&caller, &from, id)),
+        let call = message.calls_tool().then(|| {
+            let slot = Slot::new(&self.mark);
+            let whose = (&caller, &slot, accepted.events);
+            Called {
+                sign: if accepted.events { Sign::Comment } else { Sign::Space },
+                place: place.unwrap_or_else(|| Place { until: Instant::now() + self.timeout, taken: Arc::new(()) }),
+                // Since 2026-07-28, whoever closes the stream of a call cancels it.
+                outlasts: message
+                    .id
+                    .as_ref()
+                    .filter(|_| is_older(&parts.headers))
+                    .map(|id| CallId::of(&caller, &from, id)),
+                direct: direct::call(&self.offer, &self.hosts, (&parts, &body), whose, &self.abort),
+                slot,
+            }
         });
         if let Some(call) = &call {
             parts.extensions.insert(Arc::clone(&call.slot));

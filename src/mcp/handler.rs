@@ -4,7 +4,7 @@ use super::{
     PROTOCOL_VERSIONS, completion,
     edge::AcceptsEvents,
     listening::Listening,
-    offer::{Offer, Target},
+    offer::{Offer, Requested, Target},
     progress::Notifications,
     prompts, refused, resources,
     splice::Slot,
@@ -17,6 +17,7 @@ use crate::{
     oauth::Caller,
     tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError},
 };
+use futures::future::BoxFuture;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -116,6 +117,15 @@ impl Offer for Handler {
             Target::Prompt(name) => prompts::missing_scope(name, &self.tools, caller),
             Target::Resource(uri) => resources::missing_scope(uri, &self.tools, caller),
         }
+    }
+
+    fn call(&self, requested: Requested<'_>) -> Option<BoxFuture<'static, CallToolResult>> {
+        let Requested { name, arguments, caller, from, account, slot } = requested;
+        let Lookup::Found(tool) = self.tools.lookup(name, &caller) else { return None };
+        slot.begun.tell();
+        let call = Call { caller, from, progress: None, shows_pictures: true, account, begun: None };
+        let outcome = tool.call(arguments, call);
+        Some(Box::pin(async move { result(outcome.await, Some(&slot)) }))
     }
 }
 

@@ -144,6 +144,11 @@ fn batch() -> RpcError {
     RpcError::invalid_request(None, "this revision of MCP has no batches; send each message in a request of its own")
 }
 
+/// The answer to a call that was cancelled.
+pub(super) fn cancelled(id: Option<Value>) -> Response {
+    RpcError::new(StatusCode::OK, id, -32603, "the call was cancelled").into_response()
+}
+
 /// A JSON-RPC error and the HTTP status that goes with it.
 #[derive(Debug)]
 pub(super) struct RpcError {

@@ -5,6 +5,7 @@
 
 mod batch;
 mod completion;
+mod direct;
 mod edge;
 mod handler;
 mod listening;
@@ -18,7 +19,8 @@ mod splice;
 
 pub use edge::{Endpoint, Rate};
 pub use handler::Handler;
-pub use offer::{Offer, Target};
+pub use offer::{Offer, Requested, Target};
+pub use splice::Slot;
 
 /// What a client asked for cannot be (JSON-RPC 2.0 §5.1, -32602).
 fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> rmcp::ErrorData {

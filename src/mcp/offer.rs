@@ -1,14 +1,41 @@
 //! The seam between the edge and what an endpoint offers.
 
-use crate::{api::Scope, oauth::Caller};
-use rmcp::ServerHandler;
-use std::fmt;
+use super::splice::Slot;
+use crate::{api::Scope, audit::RequestContext, budget::Account, oauth::Caller};
+use futures::future::BoxFuture;
+use rmcp::{
+    ServerHandler,
+    model::{CallToolResult, JsonObject},
+};
+use std::{fmt, sync::Arc};
 
 /// What an endpoint offers: an rmcp handler, and what the edge asks before it lets a request through to it.
 pub trait Offer: ServerHandler + Clone {
     /// The scope that `target` needs and `caller` does not have. `None` where it may pass, and where there is no such
     /// thing: that is for the handler to say.
     fn missing_scope(&self, target: Target<'_>, caller: &Caller) -> Option<Scope>;
+
+    /// Calls a tool of its own accord, with the result that its handler would give. `None`: that is for the handler.
+    /// Dropping the future ends what the tool started.
+    fn call(&self, _requested: Requested<'_>) -> Option<BoxFuture<'static, CallToolResult>> {
+        None
+    }
+}
+
+/// A call of a tool.
+pub struct Requested<'a> {
+    /// The name of the tool.
+    pub name: &'a str,
+    /// Its arguments.
+    pub arguments: JsonObject,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// The request that makes the call, for the audit.
+    pub from: RequestContext,
+    /// The request's memory.
+    pub account: Account,
+    /// Where the result goes.
+    pub slot: Arc<Slot>,
 }
 
 /// What a request is about.

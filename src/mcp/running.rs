@@ -11,19 +11,22 @@ use crate::{
 };
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use futures::stream::poll_fn;
-use http_body_util::BodyExt as _;
+use hyper::body::{Body as HttpBody, Frame};
 use serde_json::Value;
 use std::{
     collections::HashMap,
+    future::poll_fn,
+    hash::{Hash, Hasher},
     net::IpAddr,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    runtime::Handle,
     time::{Instant, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// The calls that run. As many as requests may at once.
 #[derive(Default)]
@@ -34,23 +37,39 @@ pub(super) struct Running {
 /// What a client can name a call by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CallId {
-    client_id: String,
-    subject: String,
-    grant: Option<String>,
+    caller: SameCaller,
     address: Option<IpAddr>,
-    /// The request's id, as JSON.
-    request: String,
+    /// The request's id.
+    request: Value,
 }
 
 impl CallId {
-    pub fn of(caller: &Caller, from: &RequestContext, request: &Value) -> Self {
-        Self {
-            client_id: caller.client_id.clone(),
-            subject: caller.subject.clone(),
-            grant: caller.grant.clone(),
-            address: from.address,
-            request: request.to_string(),
-        }
+    pub fn of(caller: &Arc<Caller>, from: &RequestContext, request: &Value) -> Self {
+        Self { caller: SameCaller(Arc::clone(caller)), address: from.address, request: request.clone() }
+    }
+}
+
+/// A caller, equal to another one of the same client, user and grant.
+#[derive(Clone, Debug)]
+struct SameCaller(Arc<Caller>);
+
+impl SameCaller {
+    fn key(&self) -> (&str, &str, Option<&str>) {
+        (&self.0.client_id, &self.0.subject, self.0.grant.as_deref())
+    }
+}
+
+impl PartialEq for SameCaller {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for SameCaller {}
+
+impl Hash for SameCaller {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
     }
 }
 
@@ -87,8 +106,9 @@ impl Running {
         }
     }
 
-    /// Has `work` go on to its end, or that of its time, whoever waits for it. `None`: it was ended. At the end of its
-    /// time, which its waiter has too, there is no answer.
+    /// Runs `work` until it ends, until its time is over, or until its client cancels it: then the result is `None`. It is
+    /// polled by its caller, and goes on in a task of its own where the caller drops it: the connection is lost. At the
+    /// end of its time, which its caller has too, there is no result.
     pub fn run(
         self: &Arc<Self>,
         id: CallId,
@@ -98,37 +118,103 @@ impl Running {
         let ended = CancellationToken::new();
         self.calls().entry(id.clone()).or_default().push(ended.clone());
         let call = Call { running: Arc::clone(self), id, ended: ended.clone() };
-        let (sender, receiver) = oneshot::channel();
-        // Ended by the end of its time, by its client, and by that of the server, when `work` is given up.
-        tokio::spawn(async move {
-            let _held = (call, place.taken);
-            let work = ended.run_until_cancelled(async { hand_over(work.await, sender).await });
-            let _ = timeout_at(place.until, work).await;
+        let run = Detachable::new(async move {
+            let held = (call, place.taken);
+            let response = timeout_at(place.until, ended.run_until_cancelled(work)).await.ok()?;
+            Some(response.map(|response| outlasting(response, ended, place.until, held)))
         });
         async move {
-            match receiver.await {
-                Ok(response) => Some(response),
-                Err(_) if Instant::now() >= place.until => std::future::pending().await,
-                Err(_) => None,
+            match run.await {
+                Some(outcome) => outcome,
+                None => std::future::pending().await,
             }
         }
     }
 }
 
-/// Gives the response to whoever waits for it. A stream goes on when nobody does: whatever writes it ends with it.
-async fn hand_over(response: Response, to: oneshot::Sender<Response>) {
-    if !is_event_stream(response.headers()) {
-        let _ = to.send(response);
-        return;
+/// A future that goes on in a task of its own when it is dropped before its end.
+struct Detachable<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Detachable<T> {
+    fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(future)))
     }
-    let (head, mut body) = response.into_parts();
-    let (sender, mut receiver) = mpsc::channel::<Result<Bytes, axum::Error>>(1);
-    let rest = Body::from_stream(poll_fn(move |context| receiver.poll_recv(context)));
-    let _ = to.send(Response::from_parts(head, rest));
-    while let Some(frame) = body.frame().await {
-        if let Some(data) = frame.map(|frame| frame.into_data().ok()).transpose() {
-            let _ = sender.send(data).await;
+}
+
+impl<T: Send + 'static> Future for Detachable<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let output = ready!(future.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<T: Send + 'static> Drop for Detachable<T> {
+    fn drop(&mut self) {
+        if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(future);
         }
+    }
+}
+
+/// The response, with a stream of events that is read to its end although its client has gone: reading it is what
+/// drives the call. `held` is kept until then.
+fn outlasting(response: Response, ended: CancellationToken, until: Instant, held: impl Send + 'static) -> Response {
+    if !is_event_stream(response.headers()) {
+        return response;
+    }
+    let ended = Box::pin(ended.cancelled_owned());
+    response.map(|body| Body::new(Outlasting(Some(Stream { body, ended, until, _held: Box::new(held) }))))
+}
+
+/// The body of such a response.
+struct Outlasting(Option<Stream>);
+
+struct Stream {
+    body: Body,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    until: Instant,
+    _held: Box<dyn Send>,
+}
+
+impl Stream {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.ended.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+}
+
+impl HttpBody for Outlasting {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(stream) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = ready!(stream.poll_frame(context));
+        if frame.is_none() {
+            self.0 = None;
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl Drop for Outlasting {
+    fn drop(&mut self) {
+        let (Some(mut stream), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };
+        runtime.spawn(async move {
+            let until = stream.until;
+            let read = async { while poll_fn(|context| stream.poll_frame(context)).await.is_some() {} };
+            // At the end of its time it is given up.
+            let _ = timeout_at(until, read).await;
+        });
     }
 }
 
@@ -137,17 +223,25 @@ mod tests {
     use super::*;
     use futures::stream;
     use http::{HeaderValue, header::CONTENT_TYPE};
-    use std::{any::Any, time::Duration};
+    use jiff::Timestamp;
+    use std::{any::Any, collections::BTreeSet, time::Duration};
     use tokio::{sync::Notify, time::sleep};
 
-    fn call(address: &str, request: u64) -> CallId {
-        CallId {
+    fn caller() -> Arc<Caller> {
+        Arc::new(Caller {
             client_id: "claude".to_owned(),
             subject: "local:ada".to_owned(),
+            user_name: None,
             grant: None,
-            address: address.parse().ok(),
-            request: request.to_string(),
-        }
+            scopes: BTreeSet::new(),
+            issued_at: Timestamp::UNIX_EPOCH,
+            expires_at: Timestamp::MAX,
+        })
+    }
+
+    fn call(address: &str, request: u64) -> CallId {
+        let from = RequestContext { address: address.parse().ok(), ..RequestContext::UNKNOWN };
+        CallId::of(&caller(), &from, &request.into())
     }
 
     fn place() -> Place {

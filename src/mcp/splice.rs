@@ -28,11 +28,11 @@ const FRAME: usize = 16 << 10;
 
 /// Where the handler leaves the result of one request.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub struct Slot {
     mark: Arc<str>,
     answer: OnceLock<Answer>,
     /// Told when the tool is known and may be called: whatever comes of it is a result.
-    pub begun: Begun,
+    pub(super) begun: Begun,
 }
 
 /// What a mark stands for: the byte behind it.
@@ -45,12 +45,12 @@ enum Place {
 
 impl Slot {
     /// `mark` is a text that no client knows.
-    pub fn new(mark: &Arc<str>) -> Arc<Self> {
+    pub(super) fn new(mark: &Arc<str>) -> Arc<Self> {
         Arc::new(Self { mark: Arc::clone(mark), answer: OnceLock::new(), begun: Begun::default() })
     }
 
     /// Keeps the answer, and returns a result with marks in its place.
-    pub fn fill(&self, answer: Answer) -> CallToolResult {
+    pub(super) fn fill(&self, answer: Answer) -> CallToolResult {
         let marked = |place: Place| format!("{}{}", self.mark, char::from(place as u8));
         let mut result = CallToolResult::structured(Value::String(marked(Place::Structured)));
         result.content = vec![ContentBlock::text(marked(Place::Text))];
@@ -60,6 +60,20 @@ impl Slot {
         // A request has one result.
         let _ = self.answer.set(answer);
         result
+    }
+
+    /// What rmcp wrote, with the answer in its places.
+    pub(super) fn splice(&self, written: &Bytes) -> Body {
+        let pieces = self.pieces(written);
+        let len: usize = pieces.iter().map(Piece::len).sum();
+        if len > FRAME {
+            return Body::new(Spliced { rmcp: None, pieces });
+        }
+        let mut whole = Vec::with_capacity(len);
+        for piece in &pieces {
+            piece.write(&mut whole);
+        }
+        Body::from(whole)
     }
 
     /// The pieces of what rmcp wrote, with the answer in its places.
@@ -107,19 +121,8 @@ pub(super) async fn splice(response: http::Response<BoxBody<Bytes, Infallible>>,
         Ok(written) => written.to_bytes(),
         Err(never) => match never {},
     };
-    let pieces = slot.pieces(&written);
     head.headers.remove(header::CONTENT_LENGTH);
-    let len: usize = pieces.iter().map(Piece::len).sum();
-    let body = if len <= FRAME {
-        let mut whole = Vec::with_capacity(len);
-        for piece in &pieces {
-            piece.write(&mut whole);
-        }
-        Body::from(whole)
-    } else {
-        Body::new(Spliced { rmcp: None, pieces })
-    };
-    Response::from_parts(head, body)
+    Response::from_parts(head, slot.splice(&written))
 }
 
 fn find(text: &[u8], mark: &[u8]) -> Option<usize> {

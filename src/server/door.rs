@@ -74,6 +74,7 @@ pub struct Door {
     clock: Arc<dyn Clock>,
     ids: Arc<RequestIds>,
     refusals: Arc<Refusals>,
+    rate: Rate,
 }
 
 impl Door {
@@ -112,6 +113,7 @@ impl Door {
         let limiters = limiters
             .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, memory, previous.map(|door| &*door.limiters))));
         logins.charge(limiters.memory());
+        let rate = rate(&limiters, &metrics);
         Ok(Self {
             origins: Origins::new(config.url.origin(), &config.cors.allowed_origins),
             challenges: Challenges::new(config),
@@ -124,6 +126,7 @@ impl Door {
             clock,
             ids: previous.map_or_else(|| Arc::new(RequestIds::new(ambient::rng())), |door| Arc::clone(&door.ids)),
             refusals: previous.map(|door| Arc::clone(&door.refusals)).unwrap_or_default(),
+            rate,
             mounted,
         })
     }
@@ -342,24 +345,13 @@ impl Door {
         let extensions = request.extensions_mut();
         extensions.insert(account);
         extensions.insert(Place { until, taken: taking });
-        extensions.insert(self.rate(&caller));
+        extensions.insert(self.rate.clone());
         extensions.insert(Arc::clone(&caller));
         let response = answer(std::mem::take(request)).await;
         if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
             self.note(What::Request, route, from, "too_large", response.status(), Some(caller));
         }
         response
-    }
-
-    /// How messages of this caller are counted that come with another one.
-    fn rate(&self, caller: &Arc<Caller>) -> Rate {
-        let (limiters, metrics, caller) = (Arc::clone(&self.limiters), Arc::clone(&self.metrics), Arc::clone(caller));
-        Rate(Arc::new(move || {
-            limiters.count_caller(&caller).map_err(|problem| {
-                metrics.refused(problem.reason());
-                problem.message().to_owned()
-            })
-        }))
     }
 
     /// Has `answer` answer a request that needs no token. It has a place of its own kind, which it keeps until the
@@ -525,6 +517,17 @@ impl Door {
             _ => problem.into_response(route, from),
         }
     }
+}
+
+/// How messages are counted that come with another one.
+fn rate(limiters: &Arc<Limiters>, metrics: &Arc<Metrics>) -> Rate {
+    let (limiters, metrics) = (Arc::clone(limiters), Arc::clone(metrics));
+    Rate(Arc::new(move |caller| {
+        limiters.count_caller(caller).map_err(|problem| {
+            metrics.refused(problem.reason());
+            problem.message().to_owned()
+        })
+    }))
 }
 
 /// All requests whose address is not known share one rate.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod beside_tools;
+mod direct;
 mod endpoint;
 mod protocol;
 mod session;
