@@ -2,13 +2,10 @@
 //!
 //! `docs/architecture.md` has the plan of the house; the modules below are its rooms.
 
-pub mod addresses;
 pub mod agent;
-pub mod ambient;
 pub mod api;
 pub mod audit;
 pub mod budget;
-pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod dev;
@@ -16,10 +13,8 @@ pub mod dev;
 mod fuzz;
 mod heartbeat;
 pub mod identity;
-mod json;
 pub mod mcp;
 pub mod mirror;
-pub mod names;
 pub mod oauth;
 pub mod observe;
 pub mod operator;

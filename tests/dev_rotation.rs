@@ -7,10 +7,8 @@ mod clock;
 
 use clock::ManualClock;
 use jiff::{SignedDuration, Timestamp};
-use portcullis::{
-    ambient::{self, Clock as _},
-    dev::{self, Options, Source},
-};
+use portcullis::dev::{self, Options, Source};
+use portcullis_core::{clock::Clock as _, rng};
 use std::{env, fs, path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 

@@ -17,7 +17,6 @@ use p256::{
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _},
 };
 use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
     config::{ClientVerifier, Clients, LoadedRevision, OPERATOR_CLIENT_ID, ServerConfig, SigningKey, SigningKeys},
     mirror::Health,
     oauth::{
@@ -26,6 +25,10 @@ use portcullis::{
     },
     server::{self, Listeners, Options},
     state::Local,
+};
+use portcullis_core::{
+    clock::{Clock as _, SystemClock},
+    rng,
 };
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};

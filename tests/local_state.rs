@@ -10,12 +10,7 @@ use clock::ManualClock;
 use grants::{conform, conform_accounts, conform_registrations, eventually, grant};
 use jiff::{SignedDuration, Timestamp};
 use portcullis::{
-    ambient::Clock as _,
-    api::{
-        OAuthUser,
-        account::SealedToken,
-        grant::{GrantUser, RefreshState, RevocationReason},
-    },
+    api::OAuthUser,
     oauth::{
         accounts::{Account, Accounts as _},
         client::{NewRegistration, Registrations},
@@ -23,6 +18,11 @@ use portcullis::{
         single_use::{Mark, SingleUse as _},
     },
     state::Local,
+};
+use portcullis_core::{
+    account::SealedToken,
+    clock::Clock as _,
+    grant::{GrantUser, RefreshState, RevocationReason},
 };
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
@@ -61,7 +61,7 @@ async fn what_is_kept_survives_a_restart() {
     let registration = NewRegistration {
         name: None,
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
-        scopes: [portcullis::api::Scope::FilesRead].into(),
+        scopes: [portcullis_core::Scope::FilesRead].into(),
         expires_at: start() + SignedDuration::from_hours(1),
         source: None,
     };
@@ -134,7 +134,7 @@ async fn what_has_ended_is_collected() {
     let new = |hours| NewRegistration {
         name: None,
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
-        scopes: [portcullis::api::Scope::FilesRead].into(),
+        scopes: [portcullis_core::Scope::FilesRead].into(),
         expires_at: start() + SignedDuration::from_hours(hours),
         source: None,
     };

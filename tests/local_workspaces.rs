@@ -10,12 +10,12 @@ use portcullis::{
         AgentError, Client, LiveOutput,
         protocol::{Command, CommandResult, FailureKind},
     },
-    ambient::{Clock, rng},
     workspaces::{
         CreateWorkspace, Error, Owner, Purpose, Status, Workspace, WorkspaceFilter, WorkspaceLogs, Workspaces as _,
         local::{LocalOptions, LocalWorkspaces},
     },
 };
+use portcullis_core::{clock::Clock, rng::rng};
 use serde_json::json;
 use std::{
     collections::BTreeMap,

@@ -14,9 +14,12 @@ use k8s_openapi::{
 };
 use kube::core::DynamicObject;
 use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
     api::{McpEndpoint, OAuthClient, validation::admit},
     plan::{ClusterFacts, Inputs, Plan, plan},
+};
+use portcullis_core::{
+    clock::{Clock as _, SystemClock},
+    rng,
 };
 use serde_json::{Value, json};
 use std::{

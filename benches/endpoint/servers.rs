@@ -1,10 +1,13 @@
 //! The servers, as processes of their own.
 
 use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
     api::{McpEndpoint, OAuthClient, validation::admit},
     config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE},
     plan::{ClusterFacts, Inputs, plan},
+};
+use portcullis_core::{
+    clock::{Clock as _, SystemClock},
+    rng,
 };
 use serde_json::{Value, json};
 use std::{

@@ -112,7 +112,10 @@ impl Connection {
 }
 
 fn lost(error: &hyper::Error, maybe_done: bool) -> Lost {
-    Lost { why: format!("the connection to the workspace's agent broke: {}", crate::chain::chain(error)), maybe_done }
+    Lost {
+        why: format!("the connection to the workspace's agent broke: {}", portcullis_core::report::chain(error)),
+        maybe_done,
+    }
 }
 
 /// Answers the requests that come over `io`, until it ends; once `stop` fires, only those that are under way.
@@ -141,15 +144,13 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        agent::{
-            AgentError, Client, Repeat, Transport,
-            protocol::{Command, ProcessOutputRequest},
-            service::{Agent, Options},
-        },
-        ambient::SystemClock,
+    use crate::agent::{
+        AgentError, Client, Repeat, Transport,
+        protocol::{Command, ProcessOutputRequest},
+        service::{Agent, Options},
     };
     use async_trait::async_trait;
+    use portcullis_core::clock::SystemClock;
     use std::sync::Arc;
     use tokio::net::UnixStream;
 

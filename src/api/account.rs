@@ -3,15 +3,15 @@
 //!
 //! It is in the spec and not in the status: it cannot be observed again, and backups leave statuses out.
 
-use super::{
-    client::EndpointRef,
-    grant::{GrantUser, RevocationReason},
-};
-use jiff::{SignedDuration, Timestamp};
+use super::client::EndpointRef;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
+use portcullis_core::{
+    account::{CheckLease, ProviderRefusal, ProviderSession, SESSION_LIFETIME, SealedToken},
+    grant::GrantUser,
+};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// A user's account at an identity provider, as the servers of an endpoint know it. Deleting it forgets the token, and which
 /// of the user's browser sessions the provider ended.
@@ -74,9 +74,6 @@ pub struct OAuthAccountSpec {
     pub sessions: Vec<ProviderSession>,
 }
 
-/// How long a browser session lasts at most: what ended must be remembered for that long.
-pub const SESSION_LIFETIME: SignedDuration = SignedDuration::from_hours(12);
-
 impl OAuthAccountSpec {
     /// When the account was last written for a reason.
     #[must_use]
@@ -91,51 +88,4 @@ impl OAuthAccountSpec {
     pub fn is_over(&self, no_grants: bool, now: Timestamp) -> bool {
         no_grants && self.last_news().is_none_or(|last| now.duration_since(last) >= SESSION_LIFETIME)
     }
-}
-
-/// A sealed token. Shown to nobody.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(transparent)]
-pub struct SealedToken(pub String);
-
-impl fmt::Debug for SealedToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SealedToken")
-    }
-}
-
-/// The right to use the token, for a short time.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckLease {
-    /// Random; who knows it holds the lease.
-    #[schemars(length(min = 1, max = 64))]
-    pub holder: String,
-    /// Until when, if it is not given back before.
-    #[schemars(with = "Time")]
-    pub until: Timestamp,
-}
-
-/// That the provider no longer lets the user in.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProviderRefusal {
-    /// Since when.
-    #[schemars(with = "Time")]
-    pub at: Timestamp,
-    /// What the user's grants are revoked with.
-    pub reason: RevocationReason,
-}
-
-/// A session of the user at the provider.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ProviderSession {
-    /// A hash of its `sid`.
-    #[schemars(length(min = 1, max = 64))]
-    pub id: String,
-    /// When it was last heard of.
-    #[schemars(with = "Time")]
-    pub at: Timestamp,
-    /// Whether it has ended.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ended: bool,
 }

@@ -1,10 +1,11 @@
 //! `OAuthClient`: an agent that may ask for tokens at one endpoint, and its credentials.
 
-use super::{preset::Preset, quantity::Span, rules, scope::Scope};
+use super::{preset::Preset, rules};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use portcullis_core::client::{ClientType, Grant, PrivateKeyJwt};
+use portcullis_core::{quantity::Span, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// An OAuth client (RFC 6749 §2) of an endpoint in the same namespace. Its client id is its name; the operator makes
@@ -148,39 +149,6 @@ pub struct EndpointRef {
     pub name: String,
 }
 
-/// Whether a client can keep a secret (RFC 6749 §2.1). Omitted in a manifest: as the preset says; `custom` is Confidential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ClientType {
-    /// It authenticates with its secret.
-    Confidential,
-    /// It runs where people can read it, and proves itself by PKCE only.
-    Public,
-}
-
-/// How a client obtains tokens (RFC 6749 §1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Grant {
-    /// A person signs in and approves.
-    AuthorizationCode,
-    /// It renews what a person approved.
-    RefreshToken,
-    /// It acts for itself, unattended.
-    ClientCredentials,
-}
-
-impl Grant {
-    /// The spelling of `grant_type`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AuthorizationCode => "authorization_code",
-            Self::RefreshToken => "refresh_token",
-            Self::ClientCredentials => "client_credentials",
-        }
-    }
-}
-
 /// The Secret that the operator makes for a client, with `client-id`, `client-secret`, `url` and `token-url`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -197,17 +165,17 @@ pub struct GeneratedSecret {
 
 /// A schedule for replacing a client's secret.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = Span::rule_of_two("overlap", "<", "interval", "1h")
+#[x_kube(validation = rules::two_spans("overlap", "<", "interval", "1h")
     .field_path(".overlap")
         .message("must be shorter than interval, so that at most two secrets are valid at a time"))]
 #[serde(rename_all = "camelCase")]
 pub struct Rotation {
     /// The age at which a secret is replaced: at least 1 hour.
-    #[x_kube(validation = Span::rule("1h", "87600h"))]
+    #[x_kube(validation = rules::span("1h", "87600h"))]
     pub interval: Span,
     /// How long the old secret stays valid beside the new one.
     #[serde(default = "Rotation::default_overlap")]
-    #[x_kube(validation = Span::rule("0s", "87600h"))]
+    #[x_kube(validation = rules::span("0s", "87600h"))]
     pub overlap: Span,
 }
 
@@ -236,80 +204,6 @@ impl ExistingSecret {
     fn default_key() -> String {
         "client-secret".to_owned()
     }
-}
-
-/// The public keys of a client: exactly one of `jwks` and `jwksUri`.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("has(self.jwks) != has(self.jwksUri)")
-    .message("must have exactly one of jwks and jwksUri"))]
-#[serde(rename_all = "camelCase")]
-pub struct PrivateKeyJwt {
-    /// The keys themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwks: Option<JsonWebKeySet>,
-    /// Where they are published; fetched when needed, and not from private addresses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048))]
-    #[x_kube(validation = Rule::new("self.matches('^https://([a-z0-9]([a-z0-9-]*[a-z0-9])?[.])+[a-z][a-z0-9-]*[a-z0-9](/[^#]*)?$')")
-        .message("must be an https:// URL of a host by its full name, without port, fragment or user information"))]
-    pub jwks_uri: Option<String>,
-}
-
-/// A JSON Web Key Set (RFC 7517) of public keys.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JsonWebKeySet {
-    /// ES256, EdDSA, RS256 or PS256 keys.
-    #[schemars(length(min = 1, max = 16))]
-    pub keys: Vec<JsonWebKey>,
-}
-
-/// A public key (RFC 7517), of the kinds EC, OKP and RSA.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(
-    validation = Rule::new("self.kty != 'EC' || (has(self.crv) && self.crv in ['P-256', 'P-384'] && has(self.x) && has(self.y))")
-        .message("an EC key must have x, y and crv, P-256 or P-384"),
-    validation = Rule::new("self.kty != 'OKP' || (has(self.crv) && self.crv == 'Ed25519' && has(self.x))")
-        .message("an OKP key must have x and crv, Ed25519"),
-    validation = Rule::new("self.kty != 'RSA' || (has(self.n) && has(self.e))")
-        .message("an RSA key must have n and e")
-)]
-pub struct JsonWebKey {
-    /// `EC`, `OKP` or `RSA`.
-    #[schemars(length(max = 8))]
-    #[x_kube(validation = Rule::new("self in ['EC', 'OKP', 'RSA']").message("must be EC, OKP or RSA"))]
-    pub kty: String,
-    /// Names the key in the header of assertions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub kid: Option<String>,
-    /// The curve of an EC or OKP key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub crv: Option<String>,
-    /// The x coordinate of an EC or OKP key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub x: Option<String>,
-    /// The y coordinate of an EC key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub y: Option<String>,
-    /// The modulus of an RSA key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048))]
-    pub n: Option<String>,
-    /// The exponent of an RSA key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub e: Option<String>,
-    /// The algorithm that the key is for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub alg: Option<String>,
-    /// `sig`.
-    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 8))]
-    pub usage: Option<String>,
 }
 
 /// That a client registered itself.

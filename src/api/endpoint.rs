@@ -1,12 +1,6 @@
 //! `McpEndpoint`: one guarded MCP endpoint, and all that stands around it.
 
-use super::{
-    authorization::{ClientPolicy, ExternalIssuer, WorkloadIdentity},
-    exposure::Exposure,
-    login::Login,
-    quantity::{ByteSize, Span},
-    rules,
-};
+use super::{exposure::Exposure, rules};
 use k8s_openapi::{
     api::{
         core::v1::ResourceRequirements,
@@ -15,6 +9,13 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::Condition, util::intstr::IntOrString},
 };
 use kube::{CustomResource, KubeSchema};
+use portcullis_core::limits::DEFAULT_MAX_CONNECTIONS;
+use portcullis_core::workspace::{AuthorizationMode, WorkspaceLimits};
+use portcullis_core::{
+    authorization::{ClientPolicy, ExternalIssuer, WorkloadIdentity},
+    login::Login,
+    quantity::{ByteSize, Span},
+};
 use serde::{Deserialize, Serialize};
 
 /// An OAuth-protected MCP endpoint. The operator turns it into a Deployment with its configuration, credentials,
@@ -151,26 +152,26 @@ pub struct McpEndpointSpec {
 
 /// Lifetimes of tokens and of the keys that sign them.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = Span::rule_of_two("refreshIdle", "<=", "refreshLifetime", "1h")
+#[x_kube(validation = rules::two_spans("refreshIdle", "<=", "refreshLifetime", "1h")
     .field_path(".refreshIdle")
     .message("must not be longer than refreshLifetime"))]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
     /// How long an access token is good for: 1 minute to 1 hour.
     #[serde(default = "Tokens::default_access_lifetime")]
-    #[x_kube(validation = Span::rule("1m", "1h"))]
+    #[x_kube(validation = rules::span("1m", "1h"))]
     pub access_lifetime: Span,
     /// How long a user's consent lasts, however much it is used: 1 hour to 1 year.
     #[serde(default = "Tokens::default_refresh_lifetime")]
-    #[x_kube(validation = Span::rule("1h", "8760h"))]
+    #[x_kube(validation = rules::span("1h", "8760h"))]
     pub refresh_lifetime: Span,
     /// How long a refresh token is good for if it is not used: 1 hour to 1 year.
     #[serde(default = "Tokens::default_refresh_idle")]
-    #[x_kube(validation = Span::rule("1h", "8760h"))]
+    #[x_kube(validation = rules::span("1h", "8760h"))]
     pub refresh_idle: Span,
     /// The age at which the key that signs access tokens is replaced: 1 day to 10 years. Nobody is cut off by it.
     #[serde(default = "Tokens::default_key_rotation")]
-    #[x_kube(validation = Span::rule("24h", "87600h"))]
+    #[x_kube(validation = rules::span("24h", "87600h"))]
     pub key_rotation: Span,
 }
 
@@ -207,39 +208,6 @@ pub struct Authorization {
     /// Who decides.
     #[serde(default)]
     pub mode: AuthorizationMode,
-}
-
-/// Who decides who may reach a workspace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub enum AuthorizationMode {
-    /// Its owner reaches it, and nobody else.
-    #[default]
-    Owner,
-    /// Its owner reaches it, and whom Kubernetes' RBAC allows the verb on `workspaces`, or `create` on
-    /// `workspaces/exec`: subject `portcullis:ENDPOINT:USER`, with the user's id as in `whoami`.
-    Kubernetes,
-}
-
-/// The workspaces that agents make.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkspaceLimits {
-    /// How many one user may have, stopped ones too.
-    #[serde(default = "WorkspaceLimits::default_max_per_user")]
-    #[schemars(range(min = 0, max = 10_000))]
-    pub max_per_user: u32,
-}
-
-impl WorkspaceLimits {
-    fn default_max_per_user() -> u32 {
-        5
-    }
-}
-
-impl Default for WorkspaceLimits {
-    fn default() -> Self {
-        Self { max_per_user: Self::default_max_per_user() }
-    }
 }
 
 /// Which tools are served: those that `allow` matches and `deny` does not.
@@ -285,7 +253,7 @@ pub struct Cors {
     pub allowed_origins: Vec<String>,
     /// How long a browser may remember a preflight's answer: at most 24 hours.
     #[serde(default = "Cors::default_max_age")]
-    #[x_kube(validation = Span::rule("0s", "24h"))]
+    #[x_kube(validation = rules::span("0s", "24h"))]
     pub max_age: Span,
     /// Who answers preflights and adds the headers.
     #[serde(default)]
@@ -323,7 +291,7 @@ pub enum CorsEnforcement {
 pub struct Limits {
     /// How long one request may take: 1 second to 1 hour.
     #[serde(default = "Limits::default_request_timeout")]
-    #[x_kube(validation = Span::rule("1s", "1h"))]
+    #[x_kube(validation = rules::span("1s", "1h"))]
     pub request_timeout: Span,
     /// How many requests one server works on at once. One client has at most half of them for a user.
     #[serde(default = "Limits::default_max_concurrent_requests")]
@@ -364,9 +332,8 @@ impl Limits {
     fn default_max_body_size() -> ByteSize {
         ByteSize::from_mebibytes(4)
     }
-    /// Also what a server keeps that is told nothing.
-    pub(crate) fn default_max_connections() -> u32 {
-        1000
+    fn default_max_connections() -> u32 {
+        DEFAULT_MAX_CONNECTIONS
     }
 }
 

@@ -4,7 +4,6 @@
 //! the field it guards; `portcullis dev` runs the same rules.
 
 pub mod account;
-pub mod authorization;
 pub mod client;
 pub mod condition;
 pub mod crds;
@@ -12,12 +11,9 @@ pub mod endpoint;
 pub mod exposure;
 pub mod grant;
 pub mod labels;
-pub mod login;
 pub mod parameters;
 pub mod preset;
-pub mod quantity;
 mod rules;
-pub mod scope;
 mod structural;
 pub mod template;
 pub mod user;
@@ -26,11 +22,10 @@ pub mod version;
 pub mod workspace;
 
 pub use account::{OAuthAccount, OAuthAccountSpec};
-pub use client::{ClientType, Grant, OAuthClient, OAuthClientSpec, OAuthClientStatus};
+pub use client::{OAuthClient, OAuthClientSpec, OAuthClientStatus};
 pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};
 pub use grant::{OAuthGrant, OAuthGrantSpec};
 pub use preset::Preset;
-pub use scope::Scope;
 pub use template::{WorkspaceTemplate, WorkspaceTemplateSpec};
 pub use user::{OAuthUser, OAuthUserSpec, OAuthUserStatus};
 pub use workspace::{Workspace, WorkspaceSpec, WorkspaceStatus};

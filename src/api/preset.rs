@@ -2,7 +2,7 @@
 //!
 //! Facts and their sources: the clients' own documentation and issue trackers, as listed in `docs/clients.md`.
 
-use super::client::{ClientType, Grant};
+use portcullis_core::client::{ClientType, Grant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

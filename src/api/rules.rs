@@ -1,21 +1,23 @@
-//! CEL rules that several fields share.
+//! CEL rules that several fields share, for the derive macro of kube.
 
 use kube::core::Rule;
+use portcullis_core::{quantity::Span, schema};
+
+fn rule(rule: schema::Rule) -> Rule {
+    Rule::new(rule.rule).message(&*rule.message)
+}
 
 /// A name as nearly every Kubernetes object has it (RFC 1123 subdomain).
 pub(super) fn object_name() -> Rule {
-    Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')")
-        .message("must be made of a-z, 0-9, - and ., beginning and ending with a letter or digit")
+    rule(schema::object_name())
 }
 
-/// The URL of an identity provider or authorization server.
-pub(super) fn provider_url() -> Rule {
-    Rule::new("self.matches('^(https://[^/?#@]+|http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]{1,5})?)(/[^?#@]*)?$')")
-        .message("must be an https:// URL without query, fragment or user information (plain http is for localhost, 127.0.0.1 and [::1] only)")
+/// A duration from `min` to `max`.
+pub(super) fn span(min: &str, max: &str) -> Rule {
+    rule(Span::rule(min, max))
 }
 
-/// Certificates in PEM.
-pub(super) fn certificates() -> Rule {
-    Rule::new("self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')")
-        .message("must be certificates in PEM, and no private key")
+/// That the duration `shorter` of an object is at most, or less than, its duration `longer`.
+pub(super) fn two_spans(shorter: &str, comparison: &str, longer: &str, least: &str) -> Rule {
+    Rule::new(Span::comparison(shorter, comparison, longer, least))
 }

@@ -4,9 +4,10 @@
 //! `$(parameters.NAME)` stands for a parameter's value in `pod.image`, `pod.command`, the values of `pod.env`, the
 //! amounts of `pod.resources` and `storage.size`.
 
-use super::{quantity::Span, rules};
+use super::rules;
 use k8s_openapi::api::{core::v1::Toleration, networking::v1::NetworkPolicyEgressRule};
 use kube::{CustomResource, KubeSchema};
+use portcullis_core::quantity::Span;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -55,11 +56,11 @@ pub struct WorkspaceTemplateSpec {
     pub storage: Storage,
     /// Stops a workspace that nobody has worked in for so long: 5 minutes to 1 year. Omitted: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Span::rule("5m", "8760h"))]
+    #[x_kube(validation = rules::span("5m", "8760h"))]
     pub idle_stop: Option<Span>,
     /// Deletes a workspace at that age: 1 hour to 10 years. Omitted: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Span::rule("1h", "87600h"))]
+    #[x_kube(validation = rules::span("1h", "87600h"))]
     pub time_to_live: Option<Span>,
     /// Where workspaces may connect to.
     #[serde(default)]

@@ -2,11 +2,11 @@
 //! `kubectl apply`; the operator runs it.
 
 use super::client::EndpointRef;
-use super::grant::GrantUser;
 use super::rules;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
+use portcullis_core::grant::GrantUser;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Every event of the audit trail, and the schema that documents them.
 
 use super::{field::Field, request::RequestContext};
-use crate::api::{Scope, grant::RevocationReason};
+use portcullis_core::{Scope, grant::RevocationReason};
 use std::collections::BTreeSet;
 
 /// What an event stems from.

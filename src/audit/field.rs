@@ -1,6 +1,6 @@
 //! How the values of fields appear in the log.
 
-use crate::api::{Scope, grant::RevocationReason};
+use portcullis_core::{Scope, grant::RevocationReason};
 use std::{collections::BTreeSet, fmt};
 use tracing::Value;
 

@@ -1,21 +1,19 @@
 //! `portcullis agent`: what runs inside a workspace.
 
-use crate::{
-    agent::{
-        connect::connect,
-        environment,
-        failed_program::{AT_ONCE, Report},
-        handover::{self, Variables},
-        init,
-        install::install,
-        listen,
-        place::{HOME_VARIABLE, OUTPUT_DIR, SOCKET, TERMINATION_LOG},
-        service::{Agent, Options},
-    },
-    ambient::SystemClock,
+use crate::agent::{
+    connect::connect,
+    environment,
+    failed_program::{AT_ONCE, Report},
+    handover::{self, Variables},
+    init,
+    install::install,
+    listen,
+    place::{HOME_VARIABLE, OUTPUT_DIR, SOCKET, TERMINATION_LOG},
+    service::{Agent, Options},
 };
 use clap::{Args, Subcommand};
 use nix::unistd::{User, getuid};
+use portcullis_core::clock::SystemClock;
 use std::{
     env,
     ffi::{OsStr, OsString},

@@ -1,11 +1,9 @@
 //! `portcullis dev`: serves manifests on this machine.
 
 use super::signals::until_signal;
-use crate::{
-    ambient::{self, SystemClock},
-    dev::{self, DevError, Options, Source},
-};
+use crate::dev::{self, DevError, Options, Source};
 use clap::Args;
+use portcullis_core::{clock::SystemClock, rng};
 use std::{
     env,
     io::{self, Read as _},
@@ -67,7 +65,7 @@ pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
         alone: true,
         open: args.open,
     };
-    let serve = |stop| Box::pin(dev::run(options, Arc::new(SystemClock), ambient::rng(), stop));
+    let serve = |stop| Box::pin(dev::run(options, Arc::new(SystemClock), rng::rng(), stop));
     match until_signal(serve).await.map_err(DevCommandError::Signals)? {
         Some(ended) => Ok(ended?),
         None => Ok(()),

@@ -2,14 +2,13 @@
 
 use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
-    ambient::{self, SystemClock},
-    config::hex,
     operator::{self, OperatorError, Settings, leader::Election},
     plan::{ExposureRules, Neighbours, Peers},
 };
 use clap::Args;
 use ipnet::IpNet;
 use kube::Config;
+use portcullis_core::{clock::SystemClock, hex, rng};
 use rand::Rng as _;
 use std::{
     io,
@@ -95,7 +94,7 @@ pub enum OperatorCommandError {
 pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
     let config = Config::infer().await.map_err(OperatorCommandError::Config)?;
     let client = cluster::client(config, || {}).map_err(OperatorCommandError::Client)?;
-    let mut rng = ambient::rng();
+    let mut rng = rng::rng();
     let identity = args.identity.unwrap_or_else(|| {
         let mut bytes = [0_u8; 8];
         rng.fill_bytes(&mut bytes);

@@ -2,7 +2,6 @@
 
 use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
-    ambient::{Clock, SystemClock},
     config::{LAME_DUCK_SECONDS, PRIVATE_PORT, PUBLIC_PORT, memory::WITHOUT_LIMIT},
     identity::workload::ServiceAccounts,
     mirror::Health,
@@ -10,10 +9,14 @@ use crate::{
     outbound::{Outbound, OutboundError},
     server::{self, Listeners, Options, ServerError},
     state::{Kubernetes, Local, kubernetes},
-    workspaces::kubernetes::{self as cluster_workspaces, KubernetesOptions, KubernetesWorkspaces},
+    workspaces::{
+        kubernetes as cluster_workspaces,
+        kubernetes::{KubernetesOptions, KubernetesWorkspaces},
+    },
 };
 use clap::ValueEnum;
 use kube::{Config, config::InferConfigError};
+use portcullis_core::clock::{Clock, SystemClock};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},

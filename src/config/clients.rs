@@ -1,8 +1,11 @@
 //! `clients.json`: who may ask for tokens. Holds hashes of the secrets, never the secrets.
 
-use super::hex;
-use crate::api::{ClientType, Grant, Scope, client::PrivateKeyJwt};
 use jiff::Timestamp;
+use portcullis_core::hex;
+use portcullis_core::{
+    Scope,
+    client::{ClientType, Grant, PrivateKeyJwt},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;

@@ -1,7 +1,6 @@
 //! `signing-keys.json`: the keys that sign access tokens (ES256, RFC 7518 §3.4), and those that seal what only the
 //! servers themselves may read.
 
-use super::hex;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use p256::{
@@ -9,6 +8,7 @@ use p256::{
     elliptic_curve::sec1::ToEncodedPoint as _,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding},
 };
+use portcullis_core::hex;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -79,7 +79,7 @@ impl Division {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::quantity::{ByteSize, Span};
+    use portcullis_core::quantity::{ByteSize, Span};
 
     fn limits(requests: u32, body: u64) -> Limits {
         Limits {

@@ -13,12 +13,12 @@ mod server;
 pub use clients::{ClientVerifier, Clients, OPERATOR_CLIENT_ID, SecretHash, SecretVerifier};
 pub use keys::{KeyError, SealingKey, SigningKey, SigningKeys};
 pub use login::{LoginSecret, LoginSecrets};
-pub use server::{AccessRules, CorsRules, Limits, PublicUrl, PublicUrlError, ServerConfig, ToolRules, WorkspaceRules};
+pub use server::{AccessRules, CorsRules, Limits, ServerConfig, ToolRules, WorkspaceRules};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// [`ServerConfig`] as JSON, from the endpoint's ConfigMap.
 pub const CONFIG_FILE: &str = "config.json";
@@ -58,7 +58,7 @@ impl Revision {
             hash.update((file.len() as u64).to_be_bytes());
             hash.update(file);
         }
-        Self(hex(&hash.finalize()[..8]))
+        Self(portcullis_core::hex(&hash.finalize()[..8]))
     }
 
     /// Sixteen hexadecimal digits.
@@ -88,15 +88,6 @@ pub struct LoadedRevision {
     /// Addresses that forwarding headers came from of late although they are not trusted. Few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untrusted_forwarders: Vec<IpNet>,
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use super::{station::Outcome, store::Store, user};
 use crate::{
-    api::{Grant, OAuthClient, Scope, preset::Preset, scope},
+    api::{OAuthClient, preset::Preset},
     plan::{ClientPlan, CredentialChange},
 };
 use kube::ResourceExt;
+use portcullis_core::{Scope, client::Grant, scope};
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 /// What is said once, when the endpoint is served.

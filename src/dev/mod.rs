@@ -13,8 +13,6 @@ mod watch;
 pub use manifests::Source;
 
 use crate::{
-    ambient::Clock,
-    chain::chain,
     mirror::Health,
     oauth::workload::NoCluster,
     outbound::{Outbound, OutboundError},
@@ -29,6 +27,7 @@ use guard::Guard;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use manifests::Manifests;
+use portcullis_core::{clock::Clock, report::chain};
 use rand::{SeedableRng as _, rngs::StdRng};
 use station::{Outcome, Station, StationError};
 use std::{

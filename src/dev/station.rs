@@ -11,12 +11,13 @@ use crate::{
         endpoint::{CorsEnforcement, Limits, Network, ServerDeployment},
         exposure::{Exposure, NoExposure},
     },
-    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE, PublicUrl, PublicUrlError},
+    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE},
     plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{ResourceExt as _, core::dynamic::ParseDynamicObjectError};
+use portcullis_core::{PublicUrl, public_url::PublicUrlError};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
 

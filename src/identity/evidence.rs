@@ -1,15 +1,15 @@
 //! Why a user was let in, and whether the present rules of the login still match that.
 
 use crate::{
-    api::{
-        grant::{LoginEvidence, RevocationReason},
-        login,
-    },
     config::{KeyError, SigningKeys},
     oauth::Standing,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _};
+use portcullis_core::{
+    grant::{LoginEvidence, RevocationReason},
+    login,
+};
 use sha2::Sha256;
 
 /// How many bytes of names are kept for each list: sessions are cookies, whose size browsers limit. A user who matches

@@ -11,15 +11,15 @@ use super::{
     redirect::{Account, Callback, Secrets},
 };
 use crate::{
-    api::{
-        grant::{LoginEvidence, RevocationReason},
-        login,
-    },
-    chain::chain,
     oauth::{Standing, Verdict},
     outbound::{Answer, AnswerError, HttpClient},
 };
 use http::{HeaderMap, StatusCode, header};
+use portcullis_core::{
+    grant::{LoginEvidence, RevocationReason},
+    login,
+    report::chain,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};

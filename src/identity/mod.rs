@@ -18,11 +18,6 @@ pub use error::SignInError;
 pub use recheck::LoggedOut;
 
 use crate::{
-    ambient::Clock,
-    api::{
-        grant::{GrantUser, LoginEvidence},
-        login::Login,
-    },
     budget::Pool,
     config::{KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys},
     oauth::{ProviderToken, Standing},
@@ -33,6 +28,11 @@ use github::GitHub;
 use jiff::{SignedDuration, Timestamp};
 use oidc::Oidc;
 use passwords::{Room, Users};
+use portcullis_core::{
+    clock::Clock,
+    grant::{GrantUser, LoginEvidence},
+    login::Login,
+};
 use rand::CryptoRng;
 use redirect::{Callback, Flow, Secrets};
 use serde::{Deserialize, Serialize};

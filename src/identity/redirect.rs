@@ -2,8 +2,8 @@
 //! the query that comes back (RFC 6749 §4.1.2, RFC 9207).
 
 use super::error::SignInError;
-use crate::api::grant::LoginEvidence;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use portcullis_core::grant::LoginEvidence;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

@@ -16,11 +16,9 @@ use super::{
     splice::{Slot, splice},
 };
 use crate::{
-    ambient,
-    api::Scope,
     audit::{Event, RequestContext},
     budget::{self, Account, NoMemory, ReadError},
-    config::{self, PublicUrl, ServerConfig},
+    config::ServerConfig,
     heartbeat::{self, Place, Sign, TOO_LONG},
     oauth::{
         Caller,
@@ -41,6 +39,7 @@ use http::{
     request::Parts,
 };
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use portcullis_core::{PublicUrl, Scope, rng};
 use rand::Rng as _;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
@@ -113,8 +112,8 @@ impl<O: Offer> Endpoint<O> {
                 .with_cancellation_token(abort.clone()),
         );
         let mut mark = [0_u8; 16];
-        ambient::rng().fill_bytes(&mut mark);
-        let mark = config::hex(&mark).into();
+        rng::rng().fill_bytes(&mut mark);
+        let mark = portcullis_core::hex(&mark).into();
         let timeout = config.limits.request_timeout.as_duration();
         let running = Arc::default();
         let (body_limit, url) = (body_limit(config), config.url.clone());

@@ -10,7 +10,6 @@ use super::{
     splice::Slot,
 };
 use crate::{
-    api::Scope,
     audit,
     budget::Account,
     config::Limits,
@@ -18,6 +17,7 @@ use crate::{
     tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError},
 };
 use futures::future::BoxFuture;
+use portcullis_core::Scope;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{

@@ -2,12 +2,12 @@
 //! (JSON-RPC 2.0 §4, §5.1).
 
 use super::offer::Target;
-use crate::json::lone_surrogate;
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
+use portcullis_core::json::lone_surrogate;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},

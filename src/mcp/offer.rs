@@ -1,8 +1,9 @@
 //! The seam between the edge and what an endpoint offers.
 
 use super::splice::Slot;
-use crate::{api::Scope, audit::RequestContext, budget::Account, oauth::Caller};
+use crate::{audit::RequestContext, budget::Account, oauth::Caller};
 use futures::future::BoxFuture;
+use portcullis_core::Scope;
 use rmcp::{
     ServerHandler,
     model::{CallToolResult, JsonObject},

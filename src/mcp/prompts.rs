@@ -3,10 +3,10 @@
 
 use super::refused;
 use crate::{
-    api::Scope,
     oauth::Caller,
     tools::{Lookup, Registry},
 };
+use portcullis_core::Scope;
 use rmcp::{
     ErrorData,
     model::{GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role},

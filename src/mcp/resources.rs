@@ -6,7 +6,6 @@
 use super::refused;
 use crate::{
     agent::protocol::FailureKind,
-    api::Scope,
     audit::RequestContext,
     budget::Account,
     oauth::Caller,
@@ -14,6 +13,7 @@ use crate::{
     workspaces,
 };
 use percent_encoding::percent_decode_str;
+use portcullis_core::Scope;
 use rmcp::{
     ErrorData,
     model::{ListResourcesResult, ReadResourceResult, Resource, ResourceContents, ResourceTemplate},

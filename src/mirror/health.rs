@@ -1,7 +1,7 @@
 //! How fresh what memory knows is: whether it was ever complete, and when the place was last heard of.
 
-use crate::ambient::Clock;
 use jiff::Timestamp;
+use portcullis_core::clock::Clock;
 use std::sync::{
     Arc,
     atomic::{AtomicI64, AtomicUsize, Ordering},

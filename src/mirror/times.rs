@@ -2,8 +2,8 @@
 //! workspace was last worked in.
 
 use super::RequestError;
-use crate::chain::chain;
 use jiff::Timestamp;
+use portcullis_core::report::chain;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},

@@ -6,10 +6,7 @@
 //! without a second source of truth.
 
 use super::Health;
-use crate::{
-    api::version::{IncomparableVersion, resource_version},
-    chain::chain,
-};
+use crate::api::version::{IncomparableVersion, resource_version};
 use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Resource,
@@ -19,6 +16,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
+use portcullis_core::report::chain;
 use serde::de::DeserializeOwned;
 use std::{fmt::Debug, time::Duration};
 
@@ -134,9 +132,9 @@ impl Backoff for Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ambient::SystemClock;
     use futures::stream;
     use k8s_openapi::api::core::v1::ConfigMap;
+    use portcullis_core::clock::SystemClock;
     use std::sync::Arc;
 
     fn config_map(name: &str, version: &str) -> ConfigMap {

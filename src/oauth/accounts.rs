@@ -5,12 +5,12 @@
 //! returns the account to store in place of the present one.
 
 use super::{grant::GrantsError, users::RecheckPolicy};
-use crate::api::{
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use portcullis_core::{
     account::{CheckLease, ProviderRefusal, ProviderSession, SealedToken},
     grant::{GrantUser, RevocationReason},
 };
-use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
 use std::{fmt::Debug, sync::Arc};
 
 /// Maximum number of provider sessions that are kept for one user.
@@ -81,7 +81,7 @@ pub fn object_name(endpoint: &str, user_id: &str) -> String {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    format!("a-{}", crate::config::hex(&hash.finalize()).chars().take(40).collect::<String>())
+    format!("a-{}", portcullis_core::hex(&hash.finalize()).chars().take(40).collect::<String>())
 }
 
 impl Account {

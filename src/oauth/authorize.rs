@@ -14,11 +14,12 @@ use super::{
     scopes::{self, ScopeError},
     seal::SealError,
 };
-use crate::api::{
-    Grant, Scope,
+use jiff::Timestamp;
+use portcullis_core::{
+    Scope,
+    client::Grant,
     grant::{GrantUser, LoginEvidence},
 };
-use jiff::Timestamp;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

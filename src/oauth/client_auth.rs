@@ -11,14 +11,13 @@ use super::{
     parameters::Parameters,
 };
 use crate::{
-    api::ClientType,
     audit::{Event, RequestContext},
-    chain::chain,
     config::{ClientVerifier, SecretHash, SecretVerifier},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jiff::Timestamp;
+use portcullis_core::{client::ClientType, report::chain};
 use std::{
     borrow::Cow,
     collections::BTreeSet,

@@ -3,14 +3,12 @@
 //! and at however many servers, one grant comes of it.
 
 use super::seal::{Purpose, SealError, Sealer};
-use crate::{
-    api::{
-        Scope,
-        grant::{GrantUser, LoginEvidence},
-    },
-    config::hex,
-};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::{
+    Scope,
+    grant::{GrantUser, LoginEvidence},
+    hex,
+};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

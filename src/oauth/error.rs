@@ -11,12 +11,12 @@ use super::{
     user_rules::Ended,
     workload::WorkloadError,
 };
-use crate::api::{Grant, grant::RevocationReason};
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use portcullis_core::{client::Grant, grant::RevocationReason};
 use serde_json::json;
 
 /// When to try again where something could not be reached.

@@ -4,12 +4,12 @@
 //! the place keeps current; writing goes there. Only hashes of refresh tokens are stored.
 
 use super::single_use::SingleUse;
-use crate::api::{
+use async_trait::async_trait;
+use jiff::Timestamp;
+use portcullis_core::{
     Scope,
     grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
 };
-use async_trait::async_trait;
-use jiff::Timestamp;
 use std::{
     collections::{BTreeSet, HashSet},
     fmt::Debug,

@@ -8,16 +8,14 @@ use super::{
     refresh::Decision,
     token::form,
 };
-use crate::{
-    api::{ClientType, scope},
-    audit::RequestContext,
-};
+use crate::audit::RequestContext;
 use axum::{
     Json,
     response::{IntoResponse, Response},
 };
 use http::HeaderMap;
 use jiff::Timestamp;
+use portcullis_core::{client::ClientType, scope};
 use serde::Serialize;
 
 /// `token_type_hint` is not needed: the two kinds are told apart by their form.

@@ -4,13 +4,13 @@
 //! While the issuer cannot be reached the known keys go on. Asking is limited, so that tokens with made-up keys cannot
 //! be used to flood the issuer.
 
-use crate::chain::chain;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Header,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse},
 };
+use portcullis_core::report::chain;
 use serde_json::Value;
 use std::{
     error::Error,

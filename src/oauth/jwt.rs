@@ -4,16 +4,14 @@
 //! keys that the endpoint holds. The time is the caller's.
 
 use super::Caller;
-use crate::{
-    api::{Scope, scope},
-    config::{KeyError, PublicUrl, SigningKeys, hex},
-};
+use crate::config::{KeyError, SigningKeys};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use p256::{
     SecretKey,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _},
 };
+use portcullis_core::{PublicUrl, Scope, hex, scope};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeSet, time::Duration};

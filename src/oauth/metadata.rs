@@ -2,10 +2,8 @@
 //! (RFC 7517). Lists exactly what is served.
 
 use super::{clients::ALGORITHMS, pkce, workload};
-use crate::{
-    api::{ClientType, Scope},
-    config::{Clients, KeyError, OPERATOR_CLIENT_ID, PublicUrl, ServerConfig, SigningKeys},
-};
+use crate::config::{Clients, KeyError, OPERATOR_CLIENT_ID, ServerConfig, SigningKeys};
+use portcullis_core::{PublicUrl, Scope, client::ClientType};
 use serde_json::{Value, json};
 
 /// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
@@ -117,12 +115,12 @@ pub fn jwks(keys: &SigningKeys) -> Result<Value, KeyError> {
 mod tests {
     use super::*;
     use crate::{
-        api::authorization::{ClientPolicy, DynamicRegistration, MetadataDocuments},
         config::ClientVerifier,
         oauth::testing::{client, config},
     };
+    use portcullis_core::authorization::{ClientPolicy, DynamicRegistration, MetadataDocuments};
 
-    fn login() -> crate::api::login::Login {
+    fn login() -> portcullis_core::login::Login {
         serde_json::from_value(json!({"name": "local", "passwords": {"secretRef": {"name": "users"}}})).unwrap()
     }
 

@@ -44,8 +44,8 @@ pub use error::OAuthError;
 pub use server::{AuthorizationServer, Backing};
 pub use users::{ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict};
 
-use crate::api::Scope;
 use jiff::Timestamp;
+use portcullis_core::Scope;
 use std::collections::BTreeSet;
 
 /// Who makes a request, as its verified access token says. In the request's extensions as `Arc<Caller>`.

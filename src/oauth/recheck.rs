@@ -13,16 +13,14 @@ use super::{
     seal::{Purpose, Sealer},
     users::{ProviderToken, Rechecked, Users, Verdict},
 };
-use crate::{
-    api::{
-        account::SealedToken,
-        grant::{GrantUser, LoginEvidence, RevocationReason},
-    },
-    audit::{Event, RequestContext},
-    chain::chain,
-    config::hex,
-};
+use crate::audit::{Event, RequestContext};
 use jiff::Timestamp;
+use portcullis_core::{
+    account::SealedToken,
+    grant::{GrantUser, LoginEvidence, RevocationReason},
+    hex,
+    report::chain,
+};
 use rand::{CryptoRng, Rng as _, SeedableRng as _, rngs::StdRng};
 use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;

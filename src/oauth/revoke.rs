@@ -7,13 +7,10 @@ use super::{
     grant::{Grant, Known},
     token::form,
 };
-use crate::{
-    api::grant::RevocationReason,
-    audit::{Event, RequestContext},
-    chain::chain,
-};
+use crate::audit::{Event, RequestContext};
 use http::HeaderMap;
 use jiff::Timestamp;
+use portcullis_core::{grant::RevocationReason, report::chain};
 use std::sync::Arc;
 
 /// `token_type_hint` is not needed: the two kinds are told apart by their form.

@@ -1,6 +1,6 @@
 //! What is granted of what is asked for (RFC 6749 §3.3).
 
-use crate::api::{Scope, scope};
+use portcullis_core::{Scope, scope};
 use std::collections::BTreeSet;
 
 /// Words of OpenID Connect that clients add unasked. They grant nothing here: a refresh token is given or not by the

@@ -17,9 +17,9 @@ use super::{
     verify::{FreshGrants, TokenCache},
     workload::WorkloadTokens,
 };
-use crate::api::authorization::WorkloadRule;
 use crate::config::{Clients, KeyError, ServerConfig, SigningKeys};
 use jiff::Timestamp;
+use portcullis_core::authorization::WorkloadRule;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 

@@ -29,7 +29,7 @@ impl Mark {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
-        let name = crate::config::hex(&hash.finalize()).chars().take(40).collect();
+        let name = portcullis_core::hex(&hash.finalize()).chars().take(40).collect();
         Self { name, client_id: client_id.to_owned(), until }
     }
 }

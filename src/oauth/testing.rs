@@ -15,11 +15,6 @@ use super::{
     token::TokenResponse,
 };
 use crate::{
-    ambient::Clock,
-    api::{
-        ClientType, Grant as GrantKind, Scope,
-        grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
-    },
     audit::RequestContext,
     config::{ClientVerifier, Clients, SealingKey, SecretHash, SecretVerifier, ServerConfig, SigningKeys},
     outbound::Outbound,
@@ -33,6 +28,12 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use jiff::Timestamp;
+use portcullis_core::{
+    Scope,
+    client::{ClientType, Grant as GrantKind},
+    clock::Clock,
+    grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -319,7 +320,7 @@ impl Stage {
     pub async fn code(&self, client_id: &str, scopes: &[Scope]) -> String {
         let request = self.check(&query(client_id, &[])).await.unwrap();
         let chosen = scopes.iter().copied().collect();
-        let mut rng = crate::ambient::rng();
+        let mut rng = portcullis_core::rng::rng();
         let ticket = ConsentTicket::new(&mut rng);
         let location = self
             .server
@@ -341,7 +342,7 @@ impl Stage {
 
     pub async fn token_as(&self, basic: Option<&str>, form: &[(&str, &str)]) -> Result<Answer, OAuthError> {
         let body = encoded(form);
-        let mut rng = crate::ambient::rng();
+        let mut rng = portcullis_core::rng::rng();
         let response = self.server.token(&headers(basic), body.as_bytes(), &FROM, self.now(), &mut rng).await?;
         Ok(Answer::of(&response))
     }

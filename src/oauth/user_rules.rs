@@ -1,11 +1,11 @@
 //! Users whose access an administrator ended. One check, made wherever access is given or used: sign-in, sessions, consent,
 //! codes, refresh tokens, access tokens, introspection.
 
-use crate::api::grant::RevocationReason;
 use jiff::Timestamp;
+use portcullis_core::grant::RevocationReason;
 use std::fmt::Debug;
 
-pub use crate::api::account::SESSION_LIFETIME;
+pub use portcullis_core::account::SESSION_LIFETIME;
 
 /// Why the access of a user has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

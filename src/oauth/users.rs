@@ -1,9 +1,9 @@
 //! The users of an endpoint, as the authorization server sees them: whether the reason for which one was let in still
 //! holds, and what the user's identity provider says of it now. `identity` implements it.
 
-use crate::api::grant::{LoginEvidence, RevocationReason};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::grant::{LoginEvidence, RevocationReason};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -77,7 +77,7 @@ impl From<Verdict> for Rechecked {
     }
 }
 
-/// Who signs in here. `user_id` is as in [`GrantUser::id`](crate::api::grant::GrantUser).
+/// Who signs in here. `user_id` is as in [`GrantUser::id`](portcullis_core::grant::GrantUser).
 #[async_trait]
 pub trait Users: Send + Sync {
     /// Whether a user who was let in for the reason in `evidence` would still be let in. In memory.

@@ -16,9 +16,10 @@ use super::{
     users::Standing,
     workload::Workload,
 };
-use crate::{api::Scope, chain::chain, config::OPERATOR_CLIENT_ID};
+use crate::config::OPERATOR_CLIENT_ID;
 use http::{HeaderMap, header::AUTHORIZATION};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::{Scope, report::chain};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeSet, HashMap},

@@ -4,9 +4,9 @@
 //! away takes the access away. Who verifies the tokens is behind [`WorkloadTokens`].
 
 use super::foreign::Refusal;
-use crate::api::{Scope, authorization::WorkloadRule};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use portcullis_core::{Scope, authorization::WorkloadRule};
 use std::{collections::BTreeSet, fmt::Debug};
 
 /// The `grant_type`.

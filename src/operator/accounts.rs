@@ -4,8 +4,9 @@
 //! account of an endpoint that is gone follows the grants.
 
 use super::world::Guarded;
-use crate::api::{OAuthAccount, OAuthGrant, account::SESSION_LIFETIME};
+use crate::api::{OAuthAccount, OAuthGrant};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::account::SESSION_LIFETIME;
 use std::{collections::HashSet, sync::Arc};
 
 /// How old an object must be: a restore from backup may bring the accounts before the grants.

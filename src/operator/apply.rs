@@ -9,16 +9,14 @@ use super::{
     metrics::{Metrics, Verb},
     world::Objects,
 };
-use crate::{
-    chain::chain,
-    plan::{MANAGED_BY, PlanError, PlannedObject},
-};
+use crate::plan::{MANAGED_BY, PlanError, PlannedObject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::DynamicObject,
 };
+use portcullis_core::report::chain;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

@@ -17,7 +17,6 @@ use super::{
 use crate::{
     api::{OAuthClient, OAuthGrant},
     audit::Event,
-    chain::chain,
 };
 use futures::{StreamExt as _, future, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +25,7 @@ use kube::{
     api::{DeleteParams, Preconditions},
     core::NamespaceResourceScope,
 };
+use portcullis_core::report::chain;
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeSet,

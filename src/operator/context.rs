@@ -14,13 +14,14 @@ use super::{
     wakeups::Wakeups,
     world::{EndpointKey, Guarded, World},
 };
-use crate::{ambient::Clock, api::OAuthClient, config::Revision};
+use crate::{api::OAuthClient, config::Revision};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{Patch, PatchParams},
     core::NamespaceResourceScope,
 };
+use portcullis_core::clock::Clock;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;

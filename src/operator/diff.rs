@@ -3,8 +3,8 @@
 //! A desired object holds only the fields that the plan owns (server-side apply); the API server adds defaults and
 //! other people their own fields. So the question is whether the live object *covers* the desired one.
 
-use crate::config::hex;
 use kube::core::DynamicObject;
+use portcullis_core::hex;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 

@@ -1,11 +1,11 @@
 //! Kubernetes Events: what the operator did or found that a person may want to know. Only on changes, bounded reasons.
 
-use crate::chain::chain;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use portcullis_core::report::chain;
 
 /// Publishes events.
 #[derive(Clone)]

@@ -14,7 +14,6 @@ use crate::{
         labels::{ENDPOINT_LABEL, SHARED, WORKSPACE_LABEL, WORKSPACES_LABEL},
         version::resource_version,
     },
-    chain::chain,
     plan::workspace::{claim_name, object_name},
 };
 use futures::{StreamExt as _, stream};
@@ -24,6 +23,7 @@ use kube::{
     core::{DynamicObject, PartialObjectMeta},
     runtime::{WatchStreamExt as _, watcher},
 };
+use portcullis_core::report::chain;
 use serde::de::DeserializeOwned;
 use std::{fmt::Debug, sync::Arc};
 use tokio::task::JoinSet;

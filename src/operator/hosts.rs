@@ -7,12 +7,12 @@
 use super::world::World;
 use crate::{
     api::McpEndpoint,
-    config::PublicUrl,
     plan::{OptionalKind, RouteProblem, shared_url},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::{Resource as _, ResourceExt as _, core::DynamicObject};
+use portcullis_core::PublicUrl;
 
 /// What the order of endpoints is by: those with a route first, then by age, then by name.
 type Rank = (bool, Option<Timestamp>, String, String);

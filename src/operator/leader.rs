@@ -3,9 +3,9 @@
 //! A leader that cannot renew its Lease stops before the Lease ends: each request about it may take a part of the
 //! grace period only, and the first one that fails ends the term.
 
-use crate::chain::chain;
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError, LeaseParams};
+use portcullis_core::report::chain;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tower::{service_fn, timeout::Timeout};

@@ -32,14 +32,12 @@ pub mod wakeups;
 pub mod workspaces;
 pub mod world;
 
-use crate::{
-    ambient::Clock,
-    plan::{ExposureRules, Neighbours},
-};
+use crate::plan::{ExposureRules, Neighbours};
 use http::Health;
 use ipnet::IpNet;
 use kube::Client;
 use leader::{Election, ElectionError};
+use portcullis_core::clock::Clock;
 use rand::rngs::StdRng;
 use std::{
     future::IntoFuture as _,

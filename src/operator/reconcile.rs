@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     api::{McpEndpoint, OAuthClient, condition::conditions},
-    chain::chain,
     plan::{self, ENDPOINT_LABEL, Inputs, Plan, PlanError},
 };
 use futures::future::try_join_all;
@@ -28,6 +27,7 @@ use kube::{
     core::{TypeMeta, dynamic::ParseDynamicObjectError},
     runtime::controller::Action,
 };
+use portcullis_core::report::chain;
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},

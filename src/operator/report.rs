@@ -12,7 +12,6 @@ use crate::{
         McpEndpointStatus, OAuthClient, OAuthClientStatus,
         condition::{AVAILABLE, CREDENTIALS_LOADED, READY, STALLED},
     },
-    chain::chain,
     plan::{ClientPlan, CredentialChange, ENDPOINT_LABEL, KeyChange, OptionalKind, Plan, PlanError},
 };
 use jiff::Timestamp;
@@ -21,6 +20,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::ResourceExt as _;
+use portcullis_core::report::chain;
 
 /// The reasons of `Ready` that call for a person.
 const WARNINGS: [&str; 20] = [

@@ -10,7 +10,6 @@ use super::{
     world::World,
 };
 use crate::{
-    chain::chain,
     config::{LoadedRevision, PRIVATE_PORT, Revision},
     plan::{ENDPOINT_LABEL, REVISION_ANNOTATION},
 };
@@ -23,6 +22,7 @@ use kube::{
     api::{Patch, PatchParams},
     core::DynamicObject,
 };
+use portcullis_core::report::chain;
 use serde_json::json;
 use std::{
     collections::HashMap,

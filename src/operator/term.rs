@@ -11,12 +11,12 @@ use super::{
     reconcile, workspaces,
     world::{World, workspace_key},
 };
-use crate::chain::chain;
 use futures::{StreamExt as _, future};
 use kube::{
     Client,
     runtime::controller::{self, Config, applier},
 };
+use portcullis_core::report::chain;
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

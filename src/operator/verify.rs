@@ -10,14 +10,14 @@ use super::{
     servers::Server,
 };
 use crate::{
-    chain::chain,
-    config::{OPERATOR_CLIENT_ID, PUBLIC_PORT, PublicUrl, ServerConfig, SigningKeys},
+    config::{OPERATOR_CLIENT_ID, PUBLIC_PORT, ServerConfig, SigningKeys},
     oauth::jwt::{AccessTokens, Subject},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
 use jiff::Timestamp;
+use portcullis_core::{PublicUrl, report::chain};
 use rand::CryptoRng;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};

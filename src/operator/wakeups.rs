@@ -1,8 +1,8 @@
 //! Reconciles at their time: rotations, ends of overlaps, repeated verification. By the [`Clock`] that was passed in.
 
-use crate::ambient::Clock;
 use futures::future;
 use jiff::Timestamp;
+use portcullis_core::clock::Clock;
 use std::{
     collections::HashMap,
     hash::Hash,

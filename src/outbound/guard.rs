@@ -5,7 +5,7 @@
 //! address that its host has against what is public. Who connects must connect to an address that was checked, and must
 //! not look the name up a second time.
 
-pub use crate::addresses::is_public;
+pub use portcullis_core::ip_ranges::is_public;
 use url::{Host, Url};
 
 /// The most characters of a URL that is fetched.

@@ -9,7 +9,6 @@ use super::{
     view::{self, ActiveGrant, EndedGrant},
 };
 use crate::{
-    api::grant::RevocationReason,
     audit::{Event, RequestContext},
     oauth::{
         client::{Client, Origin},
@@ -20,6 +19,7 @@ use axum::{Extension, body::Body, extract::State, response::Response};
 use futures::future::join_all;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use portcullis_core::grant::RevocationReason;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How long finding out what clients are called may take: some of them say it elsewhere.

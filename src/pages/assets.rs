@@ -1,13 +1,14 @@
 //! Style sheet and icon, compiled in. Their names carry their hash, so that browsers may keep them for good.
 
 use super::Pages;
-use crate::{audit::RequestContext, config::hex};
+use crate::audit::RequestContext;
 use axum::{
     Extension,
     extract::{Path, State},
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderValue, StatusCode, header};
+use portcullis_core::hex;
 use sha2::{Digest as _, Sha256};
 use std::sync::{Arc, LazyLock};
 

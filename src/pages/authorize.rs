@@ -8,7 +8,6 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    ambient,
     audit::RequestContext,
     identity::{LoginInfo, LoginKind},
     oauth::{AuthorizationRequest, AuthorizeError, Prompt, seal::Purpose},
@@ -21,6 +20,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use portcullis_core::rng;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::form_urlencoded;
@@ -62,7 +62,7 @@ impl Pages {
     pub(super) fn seal_target(&self, target: &Target, now: Timestamp) -> Result<String, Trouble> {
         let end = now.checked_add(forms::PATIENCE).map_err(|error| Trouble::internal(error.to_string()))?;
         self.sealer()
-            .seal(Purpose::Continue, target, end, &mut ambient::rng())
+            .seal(Purpose::Continue, target, end, &mut rng::rng())
             .map_err(|error| Trouble::internal(error.to_string()))
     }
 

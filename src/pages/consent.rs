@@ -11,14 +11,13 @@ use super::{
     view::{self, Provenance, ScopeLine},
 };
 use crate::{
-    ambient,
-    api::{Scope, grant::GrantUser},
     audit::{Event, RequestContext},
     oauth::{ApproveError, Approver, AuthorizationRequest, ConsentTicket, client::Origin, seal::Purpose},
 };
 use axum::{Extension, body::Body, extract::State, response::Response};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
+use portcullis_core::{Scope, grant::GrantUser, rng};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -43,7 +42,7 @@ pub fn ask(
     again: String,
     now: Timestamp,
 ) -> Result<Response, Trouble> {
-    let ticket = Some(ConsentTicket::new(&mut ambient::rng()));
+    let ticket = Some(ConsentTicket::new(&mut rng::rng()));
     let asked = Asked { user: user.id.clone(), request: request.clone(), ticket, again };
     show(pages, session, user, &asked, false, now)
 }
@@ -65,7 +64,7 @@ fn show(
         before: before.contains(&scope),
     };
     let end = request.created_at.checked_add(forms::PATIENCE).map_err(|error| Trouble::internal(error.to_string()))?;
-    let sealed = pages.sealer().seal(Purpose::Consent, asked, end, &mut ambient::rng());
+    let sealed = pages.sealer().seal(Purpose::Consent, asked, end, &mut rng::rng());
     let template = view::Consent {
         frame: &pages.frame,
         client: text::name(&request.client_name, &request.client_id),
@@ -128,9 +127,9 @@ fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form
             }
             let chosen: Result<BTreeSet<Scope>, _> = form.all("scope").map(str::parse).collect();
             let chosen = chosen.map_err(|_| Trouble::bad_form(StatusCode::BAD_REQUEST, "unknown_scope"))?;
-            let ticket = asked.ticket.clone().unwrap_or_else(|| ConsentTicket::new(&mut ambient::rng()));
+            let ticket = asked.ticket.clone().unwrap_or_else(|| ConsentTicket::new(&mut rng::rng()));
             let who = Approver { user, since: session.since, evidence: session.evidence.as_ref() };
-            match pages.server.approve(request, who, &chosen, &ticket, now, &mut ambient::rng()) {
+            match pages.server.approve(request, who, &chosen, &ticket, now, &mut rng::rng()) {
                 Ok(location) => {
                     Event::ConsentGiven { from, client_id, user: user_id, scopes: &chosen }.emit();
                     location

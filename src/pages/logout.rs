@@ -4,7 +4,6 @@
 use super::{Pages, forms::Form};
 use crate::{
     audit::{Event, RequestContext},
-    chain::chain,
     identity::{LoggedOut, SignInError},
 };
 use axum::{
@@ -14,6 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use portcullis_core::report::chain;
 use serde_json::json;
 use std::sync::Arc;
 

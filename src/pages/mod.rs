@@ -21,10 +21,8 @@ pub use assets::style_sheet;
 pub use headers::secure;
 
 use crate::{
-    ambient::{self, Clock},
-    api::grant::GrantUser,
     audit::{Event, FormRefused, RequestContext},
-    config::{PublicUrl, ServerConfig},
+    config::ServerConfig,
     identity::{LoginInfo, Logins},
     oauth::{AuthorizationServer, Standing, seal::Sealer, user_rules::Ended},
 };
@@ -39,6 +37,7 @@ use axum::{
 use forms::{Action, Forged, Form};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::{PublicUrl, clock::Clock, grant::GrantUser, rng};
 use session::{Cookie, Session};
 use std::sync::Arc;
 use trouble::Trouble;
@@ -216,19 +215,17 @@ impl Pages {
         if let Some(session) = self.session(headers, now) {
             return Ok((session, None));
         }
-        let session = Session::begin(None, now, &mut ambient::rng());
+        let session = Session::begin(None, now, &mut rng::rng());
         let cookie = self.give(&session)?;
         Ok((session, Some(cookie)))
     }
 
     fn give(&self, session: &Session) -> Result<HeaderValue, Trouble> {
-        self.cookie
-            .set(session, self.sealer(), &mut ambient::rng())
-            .map_err(|error| Trouble::internal(error.to_string()))
+        self.cookie.set(session, self.sealer(), &mut rng::rng()).map_err(|error| Trouble::internal(error.to_string()))
     }
 
     fn ticket(&self, action: Action, session: &Session) -> Result<String, Trouble> {
-        forms::ticket(action, session, self.sealer(), &mut ambient::rng())
+        forms::ticket(action, session, self.sealer(), &mut rng::rng())
             .map_err(|error| Trouble::internal(error.to_string()))
     }
 

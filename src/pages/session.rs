@@ -5,8 +5,6 @@
 //! the browser, or as soon as the user is no longer known.
 
 use crate::{
-    api::grant::{GrantUser, LoginEvidence},
-    config::{PublicUrl, hex},
     identity::SignedIn,
     oauth::{
         seal::{Purpose, SealError, Sealer},
@@ -16,6 +14,11 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, header};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::{
+    PublicUrl,
+    grant::{GrantUser, LoginEvidence},
+    hex,
+};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

@@ -11,7 +11,6 @@ use super::{
     view::{self, Problem},
 };
 use crate::{
-    ambient,
     audit::{Event, RequestContext},
     identity::{LoginKind, Pending, SignInError, SignedIn},
     oauth::seal::Purpose,
@@ -24,6 +23,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::rng;
 use serde::{Deserialize, Serialize};
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -155,14 +155,13 @@ async fn leave(pages: &Pages, login: &str, continues: Option<&str>, headers: &He
     let target = pages.open_target(continues, now)?;
     let (session, cookie) = pages.any_session(headers, now)?;
     let callback = callback_url(pages, login);
-    let begun =
-        pages.logins.begin(login, &callback, max_age(pages, login, &session, &target, now), &mut ambient::rng());
+    let begun = pages.logins.begin(login, &callback, max_age(pages, login, &session, &target, now), &mut rng::rng());
     let begun = begun.await;
     let begun = begun.map_err(|error| another_try(pages, &error, &target, now))?;
     let location = {
         let underway = Underway { browser: session.browser, pending: begun.pending.clone(), target };
         let end = now.checked_add(forms::PATIENCE).map_err(|error| Trouble::internal(error.to_string()))?;
-        let state = pages.sealer().seal(Purpose::Login, &underway, end, &mut ambient::rng());
+        let state = pages.sealer().seal(Purpose::Login, &underway, end, &mut rng::rng());
         begun.with_state(&state.map_err(|error| Trouble::internal(error.to_string()))?)
     };
     let mut response = see_other(&location)?;
@@ -261,9 +260,9 @@ async fn welcome(
         return Err(pages.user_ended(ended, user));
     }
     let SignedIn { token, session, .. } = &signed_in;
-    pages.server.note_sign_in(user, token.as_ref(), session.as_deref(), now, &mut ambient::rng()).await;
+    pages.server.note_sign_in(user, token.as_ref(), session.as_deref(), now, &mut rng::rng()).await;
     Event::UserSignedIn { from, login, user: &user.id }.emit();
-    let session = Session::begin(Some(signed_in), now, &mut ambient::rng());
+    let session = Session::begin(Some(signed_in), now, &mut rng::rng());
     let mut response = see_other(&target.location(pages.base()))?;
     response.headers_mut().insert(header::SET_COOKIE, pages.give(&session)?);
     Ok(response)

@@ -1,7 +1,7 @@
 //! The words of the pages: scopes, times and places as people say them, and names made safe to show.
 
-use crate::{api::Scope, names};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::{Scope, names};
 use url::{Host, Url};
 
 /// Longer names are cut: a name must not push the rest of a page out of sight.

@@ -3,12 +3,11 @@
 
 use super::forms::Forged;
 use crate::{
-    api::grant::GrantUser,
-    chain::chain,
     identity::SignInError,
     oauth::{grant::GrantsError, user_rules::Ended},
 };
 use http::StatusCode;
+use portcullis_core::{grant::GrantUser, report::chain};
 use std::{borrow::Cow, time::Duration};
 
 /// A way on.

@@ -4,8 +4,9 @@ use super::{
     text::{Destination, ScopeWords, When},
     trouble::Link,
 };
-use crate::{api::Scope, identity::LoginInfo};
+use crate::identity::LoginInfo;
 use askama::Template;
+use portcullis_core::Scope;
 
 /// What is around every page.
 #[derive(Clone, Debug)]

@@ -6,8 +6,9 @@ use super::{
     ClusterFacts, OptionalKind,
     metadata::{Component, Owner},
 };
-use crate::{api::McpEndpointSpec, config::PublicUrl};
+use crate::api::McpEndpointSpec;
 use kube::core::DynamicObject;
+use portcullis_core::PublicUrl;
 use serde_json::json;
 use std::collections::BTreeMap;
 

@@ -9,13 +9,14 @@ use super::{
     metadata::Owner,
 };
 use crate::{
-    api::{OAuthClient, client::Rotation, quantity::Span},
-    config::{PublicUrl, SecretHash, SecretVerifier},
+    api::{OAuthClient, client::Rotation},
+    config::{SecretHash, SecretVerifier},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::ResourceExt as _;
+use portcullis_core::{PublicUrl, quantity::Span};
 use rand::CryptoRng;
 
 const CLIENT_ID: &str = "client-id";

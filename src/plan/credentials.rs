@@ -9,14 +9,15 @@ use super::{
 };
 use crate::{
     api::{
-        ClientType, OAuthClient,
+        OAuthClient,
         client::{ExistingSecret, GeneratedSecret},
     },
-    config::{CLIENTS_FILE, ClientVerifier, Clients, PublicUrl, SecretHash, SecretVerifier},
+    config::{CLIENTS_FILE, ClientVerifier, Clients, SecretHash, SecretVerifier},
 };
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::ResourceExt as _;
+use portcullis_core::{PublicUrl, client::ClientType};
 use rand::CryptoRng;
 use std::collections::BTreeSet;
 

@@ -11,8 +11,9 @@ use super::{
     route::Route,
     service,
 };
-use crate::{api::exposure::ParentRef, config::PublicUrl};
+use crate::api::exposure::ParentRef;
 use kube::core::DynamicObject;
+use portcullis_core::PublicUrl;
 use serde_json::{Value, json};
 
 /// A rule takes 64 matches since version 1.2 of the API, and 8 before. There are at most 16 rules, which is more than

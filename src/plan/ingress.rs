@@ -8,14 +8,12 @@ use super::{
     route::Route,
     service,
 };
-use crate::{
-    api::exposure::{IngressExposure, IngressTls, IssuerRef},
-    config::PublicUrl,
-};
+use crate::api::exposure::{IngressExposure, IngressTls, IssuerRef};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
     IngressTLS, ServiceBackendPort,
 };
+use portcullis_core::PublicUrl;
 use std::collections::BTreeMap;
 
 const CERT_MANAGER: &str = "cert-manager.io";

@@ -4,13 +4,11 @@ use super::{
     Inputs,
     metadata::{Component, Owner},
 };
-use crate::{
-    api::login::{ClientSecretRef, Login, PasswordsSecret},
-    config::{LOGIN_FILE, LoginSecret, LoginSecrets},
-};
+use crate::config::{LOGIN_FILE, LoginSecret, LoginSecrets};
 use argon2::{Params, PasswordHash};
 use bcrypt::HashParts;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use portcullis_core::login::{ClientSecretRef, Login, PasswordsSecret};
 use std::collections::BTreeMap;
 
 /// The suffix of the Secret's name.

@@ -33,7 +33,7 @@ pub mod workspace;
 
 use crate::{
     api::{McpEndpoint, OAuthClient},
-    config::{KeyError, PublicUrl, PublicUrlError, Revision, ServerConfig, SigningKeys, memory::Division},
+    config::{KeyError, Revision, ServerConfig, SigningKeys, memory::Division},
 };
 pub use admission_policy::{DeliveredPolicy, EXEC_POLICY, PolicyProblem, SERVER_WRITES_POLICY};
 pub use exposure_rules::{ExposureRules, ExposureRulesError};
@@ -45,6 +45,7 @@ use metadata::Owner;
 pub use network_policy::{Neighbours, Peers};
 pub use optional::OptionalKind;
 pub use paths::shared_url;
+use portcullis_core::{PublicUrl, public_url::PublicUrlError};
 use rand::CryptoRng;
 pub use rights::{EXEC_ROLE, SERVER_ROLE};
 pub use route::RouteProblem;

@@ -10,7 +10,6 @@ use super::{
     metadata::{Component, Owner},
 };
 use crate::{
-    addresses,
     api::{McpEndpointSpec, endpoint::ServerEgress},
     config::{PRIVATE_PORT, PUBLIC_PORT},
 };
@@ -21,6 +20,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
+use portcullis_core::ip_ranges;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -116,7 +116,7 @@ fn egress(spec: &McpEndpointSpec, api_servers: &BTreeSet<SocketAddr>) -> Option<
     let api = by_port
         .into_iter()
         .map(|(port, to)| NetworkPolicyEgressRule { to: Some(to), ports: Some(ports([port], &["TCP"])) });
-    let public = addresses::spaces()
+    let public = ip_ranges::spaces()
         .into_iter()
         .map(|(space, special)| block(space.to_string(), Some(special.iter().map(ToString::to_string).collect())));
     let public =

@@ -1,9 +1,7 @@
 //! The paths of an endpoint from outside: its own and no others, so that several endpoints can share a host.
 
-use crate::{
-    api::McpEndpoint,
-    config::{PublicUrl, PublicUrlError},
-};
+use crate::api::McpEndpoint;
+use portcullis_core::{PublicUrl, public_url::PublicUrlError};
 use std::collections::BTreeSet;
 
 /// Where clients of the 2025-06-18 revision look for the metadata when the 401 did not say.

@@ -2,7 +2,8 @@
 //! another endpoint holds already.
 
 use super::{ClusterFacts, backend::Controller, metadata::Owner};
-use crate::{api::McpEndpointSpec, config::PublicUrl};
+use crate::api::McpEndpointSpec;
+use portcullis_core::PublicUrl;
 use std::collections::BTreeMap;
 
 /// How many names of annotations a message has.

@@ -4,8 +4,8 @@ use super::{
     problem::Problem,
     rows::{Row, Source},
 };
-use crate::json::lone_surrogate;
 use http::StatusCode;
+use portcullis_core::json::lone_surrogate;
 use serde_json::{Map, Value};
 
 /// Puts them together. What is in a path or a query is text; `schema`, that of the arguments, says what is meant by it.

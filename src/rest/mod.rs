@@ -16,10 +16,9 @@ pub use problem::Problem;
 pub use reference::page;
 
 use crate::{
-    api::Scope,
     audit::{Event, RequestContext},
     budget::{self, Account},
-    config::{PublicUrl, ServerConfig},
+    config::ServerConfig,
     heartbeat::{self, Begun, Place, Sign, TOO_LONG},
     oauth::{
         Caller,
@@ -34,6 +33,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use portcullis_core::{PublicUrl, Scope};
 use rows::{Row, Verb};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};

@@ -3,12 +3,12 @@
 
 use super::{Served, served};
 use crate::{
-    api::Scope,
     config::ServerConfig,
     oauth::metadata::{AUTHORIZE_PATH, TOKEN_PATH},
     tools::{Definition, Registry},
 };
 use http::StatusCode;
+use portcullis_core::Scope;
 use serde_json::{Map, Value, json};
 
 /// The name of the one way to be let in.

@@ -55,7 +55,7 @@ fn operation(Served { row, tool }: Served<'_>) -> Operation {
         path: row.path,
         title: tool.title,
         description: tool.description,
-        scope: tool.scope.map(crate::api::Scope::as_str),
+        scope: tool.scope.map(portcullis_core::Scope::as_str),
         arguments,
     }
 }

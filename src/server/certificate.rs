@@ -87,7 +87,7 @@ mod tests {
         ] {
             let error = files.server().unwrap_err();
             assert!(error.to_string().contains(expected), "{error}, not {expected}");
-            let told = format!("{error:?} {}", crate::chain::chain(&error));
+            let told = format!("{error:?} {}", portcullis_core::report::chain(&error));
             assert!(!told.contains("hush") && !key.lines().skip(1).any(|line| told.contains(line)), "{told}");
         }
     }

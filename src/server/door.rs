@@ -12,7 +12,6 @@ use super::{
     refusals::{Refusal, Refusals, What},
 };
 use crate::{
-    ambient::{self, Clock},
     audit::{RequestContext, RequestIds},
     budget::{Account, Taken},
     config::KeyError,
@@ -38,6 +37,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use ipnet::IpNet;
 use jiff::Timestamp;
+use portcullis_core::{clock::Clock, rng};
 use std::{
     net::{IpAddr, Ipv4Addr},
     pin::pin,
@@ -124,7 +124,7 @@ impl Door {
             untrusted: previous.map(|door| Arc::clone(&door.untrusted)).unwrap_or_default(),
             metrics,
             clock,
-            ids: previous.map_or_else(|| Arc::new(RequestIds::new(ambient::rng())), |door| Arc::clone(&door.ids)),
+            ids: previous.map_or_else(|| Arc::new(RequestIds::new(rng::rng())), |door| Arc::clone(&door.ids)),
             refusals: previous.map(|door| Arc::clone(&door.refusals)).unwrap_or_default(),
             rate,
             mounted,
@@ -381,7 +381,7 @@ impl Door {
             Ok(form) => form,
             Err(refusal) => return refusal,
         };
-        let mut rng = ambient::rng();
+        let mut rng = rng::rng();
         match self.authorization().token(&headers, &body, from, self.clock.now(), &mut rng).await {
             Ok(answer) => {
                 self.metrics.token_answered("issued");

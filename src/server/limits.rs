@@ -267,9 +267,9 @@ impl<K: Hash + Eq + Clone, C: governor::clock::Clock> Rate<K, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::quantity::{ByteSize, Span};
     use governor::clock::FakeRelativeClock;
     use jiff::Timestamp;
+    use portcullis_core::quantity::{ByteSize, Span};
     use std::collections::BTreeSet;
 
     fn limits() -> Limits {

@@ -25,7 +25,6 @@ mod unread;
 pub use mounted::MountedError;
 
 use crate::{
-    ambient::Clock,
     mirror::Health,
     oauth::{
         accounts::Accounts, client::Registrations, grant::Grants, user_rules::UserRules, workload::WorkloadTokens,
@@ -36,6 +35,7 @@ use crate::{
 };
 use axum::extract::Request;
 use connections::{Stopping, Terms};
+use portcullis_core::clock::Clock;
 use reload::Current;
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};

@@ -3,9 +3,7 @@
 
 use super::{door::Door, limits, problem::Problem};
 use crate::{
-    ambient,
     audit::{Event, RequestContext},
-    chain::chain,
     oauth::clients::registration::{self, Applicant, RegistrationError},
     observe::metrics::Route,
 };
@@ -15,6 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use portcullis_core::{report::chain, rng};
 use std::{
     net::{IpAddr, Ipv4Addr},
     time::Duration,
@@ -44,7 +43,7 @@ impl Door {
             return self.not_registered(from, &RegistrationError::NotJson);
         }
         let applicant = Applicant { from, network: limits::network(address) };
-        match self.authorization().register(&body, applicant, policy, self.now(), &mut ambient::rng()).await {
+        match self.authorization().register(&body, applicant, policy, self.now(), &mut rng::rng()).await {
             Ok(registered) => {
                 let (client_id, redirect_uris) = (&registered.client_id, &registered.redirect_uris);
                 Event::ClientRegistered { from, client_id, redirect_uris }.emit();

@@ -9,8 +9,6 @@ use super::{
     public::Public,
 };
 use crate::{
-    api::grant::LoginEvidence,
-    chain::chain,
     config::{LoadedRevision, ServerConfig},
     identity::Logins,
     oauth::{
@@ -24,6 +22,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use notify::{RecursiveMode, Watcher as _};
+use portcullis_core::{grant::LoginEvidence, report::chain};
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

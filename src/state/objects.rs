@@ -2,8 +2,8 @@
 
 use crate::{
     api::{
-        ClientType, OAuthAccount, OAuthAccountSpec, OAuthClient, OAuthGrant,
-        client::{EndpointRef, Grant as GrantType, OAuthClientSpec, Registration},
+        OAuthAccount, OAuthAccountSpec, OAuthClient, OAuthGrant,
+        client::{EndpointRef, OAuthClientSpec, Registration},
         grant::{OAuthGrantSpec, OAuthGrantStatus},
         preset::Preset,
         version::{self, resource_version},
@@ -20,6 +20,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use portcullis_core::client::{ClientType, Grant as GrantType};
 use std::collections::HashSet;
 
 /// A kept grant.

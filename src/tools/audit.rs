@@ -6,7 +6,8 @@ use crate::{
     audit::{Event, RequestContext},
     oauth::Caller,
     observe::metrics::ToolCalls,
-    workspaces::{self as backend, check_name},
+    workspaces as backend,
+    workspaces::check_name,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -140,7 +141,7 @@ mod tests {
         const NAME: &'static str = "tell";
         const TITLE: &'static str = "Tell";
         const DESCRIPTION: &'static str = "Tells.";
-        const SCOPE: Option<crate::api::Scope> = None;
+        const SCOPE: Option<portcullis_core::Scope> = None;
         const EFFECT: Effect = Effect::Reads;
 
         fn text(output: &Said) -> Text {

@@ -3,11 +3,9 @@
 use super::{Call, Effect, Patience, Progress, Text, Tool, ToolError, plain::plain, text};
 use crate::{
     agent::protocol::{Command, CommandResult, TerminalSize},
-    ambient,
-    api::Scope,
-    config,
     workspaces::{Error, Purpose, Workspaces},
 };
+use portcullis_core::{Scope, rng};
 use rand::Rng as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -162,8 +160,8 @@ impl Tool for RunCommand {
 /// Thirty-two hexadecimal digits, never used before.
 fn new_id() -> String {
     let mut bytes = [0_u8; 16];
-    ambient::rng().fill_bytes(&mut bytes);
-    config::hex(&bytes)
+    rng::rng().fill_bytes(&mut bytes);
+    portcullis_core::hex(&bytes)
 }
 
 /// Sends what comes as progress, several pieces at a time.

@@ -1,8 +1,8 @@
 //! Who the caller is.
 
 use super::{Call, Effect, NoArguments, Text, Tool, ToolError};
-use crate::{api::Scope, config::PublicUrl};
 use jiff::Timestamp;
+use portcullis_core::{PublicUrl, Scope};
 use schemars::JsonSchema;
 use serde::Serialize;
 

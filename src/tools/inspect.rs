@@ -3,9 +3,10 @@
 use super::{Call, Effect, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
 use crate::{
     agent::protocol::Usage,
-    api::Scope,
-    workspaces::{self as backend, Error, Purpose, Workspaces},
+    workspaces as backend,
+    workspaces::{Error, Purpose, Workspaces},
 };
+use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;

@@ -22,16 +22,17 @@ pub use text::{Piece, Text};
 
 use crate::{
     agent,
-    api::Scope,
     audit::RequestContext,
     budget::{Account, SMALL},
     config::Limits,
     heartbeat::Begun,
     oauth::Caller,
-    workspaces::{self as backend, Owner, Purpose, Workspaces},
+    workspaces as backend,
+    workspaces::{Owner, Purpose, Workspaces},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
+use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};

@@ -3,9 +3,9 @@
 use super::{Call, Effect, Patience, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
 use crate::{
     agent::protocol::{self, Input, Process, ProcessOutputRequest, Processes},
-    api::Scope,
     workspaces::{Error, Purpose, Workspaces},
 };
+use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

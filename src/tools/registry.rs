@@ -5,7 +5,6 @@ use super::{
     processes, research, schema, templates, to_json, workspaces,
 };
 use crate::{
-    api::Scope,
     config::{ServerConfig, ToolRules},
     oauth::Caller,
     observe::metrics::ToolCalls,
@@ -13,6 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use portcullis_core::Scope;
 use schemars::generate::SchemaSettings;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};

@@ -7,7 +7,6 @@
 use super::{Call, Effect, Patience, Text, Tool, ToolError, templates};
 use crate::{
     agent::protocol::{Encoding, ListFiles, ReadFile, SearchFiles},
-    api::Scope,
     budget::Account,
     config::ServerConfig,
     oauth::Caller,
@@ -15,6 +14,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::{StreamExt as _, stream};
+use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{

@@ -1,10 +1,8 @@
 //! What workspaces can be made from.
 
 use super::{Call, Effect, NoArguments, Text, Tool, ToolError, text};
-use crate::{
-    api::Scope,
-    workspaces::{Error, Template, Workspaces},
-};
+use crate::workspaces::{Error, Template, Workspaces};
+use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

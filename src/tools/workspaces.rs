@@ -2,9 +2,10 @@
 
 use super::{Call, Effect, Patience, Text, Tool, ToolError, text};
 use crate::{
-    api::Scope,
-    workspaces::{self as backend, Status, Workspace, WorkspaceFilter, WorkspacePage, Workspaces},
+    workspaces as backend,
+    workspaces::{Status, Workspace, WorkspaceFilter, WorkspacePage, Workspaces},
 };
+use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};

@@ -6,13 +6,11 @@ use crate::{
     provider::Provider,
     stage::{Stage, after},
 };
-use portcullis::{
-    api::{account::SealedToken, grant::RevocationReason},
-    oauth::{
-        accounts::{Account, Accounts as _},
-        grant::Grants as _,
-    },
+use portcullis::oauth::{
+    accounts::{Account, Accounts as _},
+    grant::Grants as _,
 };
+use portcullis_core::{account::SealedToken, grant::RevocationReason};
 use serde_json::json;
 
 pub const USER: &str = "sso:7";

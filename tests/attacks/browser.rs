@@ -5,7 +5,7 @@ use crate::{
     driven::Fields,
     stage::{CALLBACK, PASSWORD, Stage, after},
 };
-use portcullis::api::login::Login;
+use portcullis_core::login::Login;
 use serde_json::json;
 
 /// What a browser says of a form that another site sent.

@@ -4,7 +4,8 @@ use crate::{
     agent::{VERIFIER, authorize, challenge, parameter},
     stage::{CALLBACK, RIVAL_SECRET, SECRET, Stage, after, start_of_time},
 };
-use portcullis::{api::grant::RevocationReason, oauth::grant::Grants as _};
+use portcullis::oauth::grant::Grants as _;
+use portcullis_core::grant::RevocationReason;
 
 /// A code is redeemed a second time → the second gets nothing, and the tokens of the first end.
 #[tokio::test]

@@ -8,10 +8,10 @@ use crate::{
     stage::{PASSWORD, Setup, Stage, after, logins, start_of_time},
 };
 use portcullis::{
-    api::{grant::RevocationReason, login::Login},
     config::LoginSecret,
     oauth::grant::{Grants as _, Known},
 };
+use portcullis_core::{grant::RevocationReason, login::Login};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use crate::{
     stage::{RIVAL_SECRET, SECRET, Stage},
 };
 use futures::future::join_all;
-use portcullis::api::quantity::Span;
+use portcullis_core::quantity::Span;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{io::AsyncWriteExt as _, time::timeout};

@@ -7,7 +7,8 @@ use crate::{
 use axum::{Json, Router, extract::State, routing::get};
 use jiff::SignedDuration;
 use p256::{ecdsa, pkcs8::DecodePrivateKey as _};
-use portcullis::{ambient, config::SigningKey};
+use portcullis::config::SigningKey;
+use portcullis_core::rng;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tokio::{net::TcpListener, task::JoinHandle};

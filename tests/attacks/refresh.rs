@@ -5,10 +5,8 @@ use crate::{
     stage::{RIVAL_SECRET, SECRET, Stage, after, start_of_time},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use portcullis::{
-    api::grant::{RefreshState, RevocationReason},
-    oauth::grant::{Grant, Grants as _},
-};
+use portcullis::oauth::grant::{Grant, Grants as _};
+use portcullis_core::grant::{RefreshState, RevocationReason};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 

@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use jiff::Timestamp;
 use portcullis::{
-    ambient::Clock as _,
     oauth::{
         client::{Client, ClientError, Held, NewRegistration, Registrations},
         clients::registrar::Registrar,
     },
     state::Local,
 };
+use portcullis_core::clock::Clock as _;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};

@@ -9,8 +9,6 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use portcullis::{
-    ambient::Clock as _,
-    api::{ClientType, Grant, Scope},
     config::{
         ClientVerifier, Clients, LoginSecret, LoginSecrets, SecretHash, SecretVerifier, ServerConfig, SigningKeys,
     },
@@ -27,6 +25,11 @@ use portcullis::{
         Workspaces,
         local::{LocalOptions, LocalWorkspaces},
     },
+};
+use portcullis_core::{
+    Scope,
+    client::{ClientType, Grant},
+    clock::Clock as _,
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};

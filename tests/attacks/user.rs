@@ -5,10 +5,8 @@ use crate::{
     driven::Browser,
     stage::{PASSWORD, SECRET, Stage, after},
 };
-use portcullis::{
-    api::{OAuthUser, grant::RevocationReason},
-    oauth::grant::Grants as _,
-};
+use portcullis::{api::OAuthUser, oauth::grant::Grants as _};
+use portcullis_core::grant::RevocationReason;
 use serde_json::{Value, json};
 
 const BACKEND: [(&str, &str); 2] = [("client_id", "backend"), ("client_secret", SECRET)];

@@ -15,9 +15,10 @@ use crate::{
     uses::{self, Use, uses},
 };
 use jiff::SignedDuration;
-use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
-    operator::{self, Settings, leader::Election},
+use portcullis::operator::{self, Settings, leader::Election};
+use portcullis_core::{
+    clock::{Clock as _, SystemClock},
+    rng,
 };
 use serde_json::{Value, json};
 use std::{

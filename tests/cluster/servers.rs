@@ -16,10 +16,13 @@ use kube::{
     runtime::wait::{await_condition, conditions},
 };
 use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
     api::{McpEndpoint, OAuthClient, validation},
     config::{LoadedRevision, PRIVATE_PORT},
     plan::{ClusterFacts, Inputs, Plan, REVISION_ANNOTATION, plan},
+};
+use portcullis_core::{
+    clock::{Clock as _, SystemClock},
+    rng,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};

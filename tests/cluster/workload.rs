@@ -16,13 +16,16 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
     config::{Clients, ServerConfig, SigningKeys},
     identity::workload::ServiceAccounts,
     mirror::Health,
     oauth::workload::GRANT_TYPE,
     server::{self, Listeners, Options},
     state::Local,
+};
+use portcullis_core::{
+    clock::{Clock as _, SystemClock},
+    rng,
 };
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -8,10 +8,10 @@ use crate::{
     tables::{self, IMAGE},
 };
 use portcullis::{
-    api::Scope,
     mcp::{Offer, PROTOCOL_VERSIONS, Target},
     oauth::Caller,
 };
+use portcullis_core::Scope;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::*,

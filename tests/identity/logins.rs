@@ -94,7 +94,7 @@ async fn a_login_is_used_only_as_what_it_is() {
     assert!(location.ends_with("&state=sealed+%2B%26%3Dstate"), "{location}");
     let shown = format!(
         "{:?} {endpoint:?}",
-        endpoint.begin("github", "http://127.0.0.1/", None, &mut portcullis::ambient::rng()).await
+        endpoint.begin("github", "http://127.0.0.1/", None, &mut portcullis_core::rng::rng()).await
     );
     assert!(!shown.contains("verifier") && !shown.contains("secret"), "{shown}");
 }

@@ -7,10 +7,10 @@ use crate::{
 };
 use jiff::SignedDuration;
 use portcullis::{
-    api::grant::GrantUser,
     identity::{Logins, SignInError},
     outbound::Outbound,
 };
+use portcullis_core::grant::GrantUser;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -296,10 +296,8 @@ async fn offline_access_is_asked_for_where_it_may_be_had() {
 /// What a provider answers to a refresh, and what it means.
 #[tokio::test]
 async fn what_a_provider_answers_about_a_user_decides() {
-    use portcullis::{
-        api::grant::RevocationReason::{NotAllowed, ProviderRefused},
-        oauth::Verdict::{Refused, Unavailable, Unsupported},
-    };
+    use portcullis::oauth::Verdict::{Refused, Unavailable, Unsupported};
+    use portcullis_core::grant::RevocationReason::{NotAllowed, ProviderRefused};
     let error = |status: u16, code: &str| Some((status, json!({"error": code}).to_string()));
     for (name, refusal, verdict) in [
         ("gone or disabled", error(400, "invalid_grant"), Refused(ProviderRefused)),

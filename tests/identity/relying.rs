@@ -2,11 +2,14 @@
 
 use jiff::Timestamp;
 use portcullis::{
-    ambient::{self, Clock, SystemClock},
-    api::grant::GrantUser,
     config::{LoginSecret, LoginSecrets, ServerConfig, SigningKeys},
     identity::{Logins, Pending, SignInError},
     outbound::Outbound,
+};
+use portcullis_core::{
+    clock::{Clock, SystemClock},
+    grant::GrantUser,
+    rng,
 };
 use serde_json::{Value, json};
 use std::{error::Error, sync::Arc};

@@ -1,7 +1,7 @@
 //! Prompts, resources, completion and subscriptions.
 
 use crate::endpoint::{EVERYTHING, STATELESS, config, endpoint, endpoint_with};
-use portcullis::api::Scope;
+use portcullis_core::Scope;
 use serde_json::{Value, json};
 
 #[tokio::test]

@@ -3,8 +3,6 @@
 use axum::{Extension, Router, extract::Request, routing::any};
 use http::{HeaderMap, StatusCode};
 use portcullis::{
-    ambient::{SystemClock, rng},
-    api::Scope,
     config::ServerConfig,
     mcp,
     oauth::Caller,
@@ -14,6 +12,7 @@ use portcullis::{
         local::{LocalOptions, LocalWorkspaces},
     },
 };
+use portcullis_core::{Scope, clock::SystemClock, rng::rng};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 use tempfile::TempDir;

@@ -3,7 +3,8 @@
 use crate::endpoint::{
     BOTH, EVERYTHING, Endpoint, JSON, LEGACY, STATELESS, WHOAMI, config, endpoint, endpoint_with, message,
 };
-use portcullis::{api::Scope, mcp, tools::Registry};
+use portcullis::{mcp, tools::Registry};
+use portcullis_core::Scope;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

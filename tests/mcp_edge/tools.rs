@@ -1,7 +1,7 @@
 //! What the tools promise: schemas, results, errors, progress, cancellation.
 
 use crate::endpoint::{EVERYTHING, Endpoint, LEGACY, STATELESS, endpoint, message};
-use portcullis::api::Scope;
+use portcullis_core::Scope;
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 

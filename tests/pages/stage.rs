@@ -8,10 +8,6 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use portcullis::{
-    api::{
-        ClientType, Grant, Scope,
-        quantity::{ByteSize, Span},
-    },
     config::{
         AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoginSecret, LoginSecrets, ServerConfig, SigningKeys,
         ToolRules,
@@ -20,6 +16,11 @@ use portcullis::{
     oauth::client::{NewRegistration, Registrations as _},
     server::{self, Listeners, Options, ServerError},
     state::Local,
+};
+use portcullis_core::{
+    Scope,
+    client::{ClientType, Grant},
+    quantity::{ByteSize, Span},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
@@ -180,7 +181,7 @@ fn config(address: SocketAddr) -> ServerConfig {
         refresh_token_lifetime: Span::from_secs(30 * 24 * 3600),
         refresh_token_idle: Span::from_secs(7 * 24 * 3600),
         login: serde_json::from_value(login).unwrap(),
-        client_policy: portcullis::api::authorization::ClientPolicy::default(),
+        client_policy: portcullis_core::authorization::ClientPolicy::default(),
         workload_identity: Vec::new(),
         external_issuer: None,
         workspaces: portcullis::config::WorkspaceRules::default(),

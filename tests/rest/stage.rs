@@ -2,7 +2,7 @@
 
 use crate::dev::Dev;
 use http::{Method, StatusCode};
-use portcullis::api::Scope;
+use portcullis_core::Scope;
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 use tempfile::TempDir;

@@ -6,16 +6,16 @@ use crate::{
 };
 use jiff::Timestamp;
 use portcullis::{
-    api::{
-        Scope,
-        authorization::{ClientPolicy, MetadataDocuments},
-    },
     config::{Clients, SigningKeys},
     oauth::{
         client::{Client, ClientError, Origin},
         clients::{Directory, Published, Standing, registrar::Registrar},
     },
     state::Local,
+};
+use portcullis_core::{
+    Scope,
+    authorization::{ClientPolicy, MetadataDocuments},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use reqwest::StatusCode;

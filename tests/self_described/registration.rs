@@ -1,7 +1,7 @@
 //! `POST /register` (RFC 7591) at a real server.
 
 use crate::{server::Server, web::Web};
-use portcullis::api::{
+use portcullis_core::{
     Scope,
     authorization::{ClientPolicy, DynamicRegistration},
     quantity::Span,

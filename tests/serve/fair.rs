@@ -9,7 +9,7 @@ use crate::{
     hoarding::{ELSEWHERE, call_and_never_read, connect, head, tool, withhold_the_last_byte},
     stage::{OTHERS, Server, Setup, builder},
 };
-use portcullis::api::quantity::{ByteSize, Span};
+use portcullis_core::quantity::{ByteSize, Span};
 use reqwest::Client;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};

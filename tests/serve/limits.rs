@@ -4,7 +4,7 @@ use crate::{
     hoarding,
     stage::{Server, header, ping},
 };
-use portcullis::api::quantity::Span;
+use portcullis_core::quantity::Span;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;

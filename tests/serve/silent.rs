@@ -1,7 +1,7 @@
 //! Calls that take long and say nothing, through a proxy that gives up on what is silent.
 
 use crate::stage::Server;
-use portcullis::api::quantity::Span;
+use portcullis_core::quantity::Span;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};

@@ -7,10 +7,6 @@ use crate::{
 };
 use jiff::Timestamp;
 use portcullis::{
-    api::{
-        ClientType, Grant, Scope,
-        quantity::{ByteSize, Span},
-    },
     config::{
         AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoadedRevision, SecretHash, SecretVerifier,
         ServerConfig, SigningKeys, ToolRules,
@@ -24,6 +20,11 @@ use portcullis::{
         Workspaces,
         local::{LocalOptions, LocalWorkspaces},
     },
+};
+use portcullis_core::{
+    Scope,
+    client::{ClientType, Grant},
+    quantity::{ByteSize, Span},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
@@ -81,7 +82,7 @@ pub fn config(address: SocketAddr) -> ServerConfig {
         refresh_token_lifetime: Span::from_secs(30 * 24 * 3600),
         refresh_token_idle: Span::from_secs(7 * 24 * 3600),
         login: Vec::new(),
-        client_policy: portcullis::api::authorization::ClientPolicy::default(),
+        client_policy: portcullis_core::authorization::ClientPolicy::default(),
         workload_identity: Vec::new(),
         external_issuer: None,
         workspaces: portcullis::config::WorkspaceRules::default(),

@@ -5,10 +5,8 @@ use crate::{
     idp::{Keycloak, OidcProvider, Registered},
     relying::{CALLBACK, begin, client, finish, logins, secrets, whole},
 };
-use portcullis::{
-    api::grant::GrantUser,
-    identity::{Logins, SignInError},
-};
+use portcullis::identity::{Logins, SignInError};
+use portcullis_core::grant::GrantUser;
 use serde_json::{Value, json};
 use url::Url;
 

@@ -9,9 +9,10 @@ use crate::{
     stage::{PUBLIC, Stage},
 };
 use portcullis::{
-    api::{OAuthUser, grant::RevocationReason},
+    api::OAuthUser,
     oauth::{accounts::Accounts as _, grant::Grants as _},
 };
+use portcullis_core::grant::RevocationReason;
 use serde_json::{Value, json};
 
 /// A provider in the hands of its administrator.

@@ -12,7 +12,6 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
 };
 use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
     api::{McpEndpoint, OAuthClient, validation::admit},
     config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE},
     mirror::Health,
@@ -21,6 +20,10 @@ use portcullis::{
     server::{self, Listeners, Options},
     state::Local,
     workspaces::local::{LocalOptions, LocalWorkspaces},
+};
+use portcullis_core::{
+    clock::{Clock as _, SystemClock},
+    rng,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};

@@ -2,7 +2,7 @@
 
 use futures::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
-use portcullis::ambient::Clock;
+use portcullis_core::clock::Clock;
 use tokio::sync::watch;
 
 pub struct ManualClock(watch::Sender<Timestamp>);

@@ -1,18 +1,17 @@
 //! What every place that keeps grants and registrations must do.
 
 use jiff::{SignedDuration, Timestamp};
-use portcullis::{
-    api::{
-        ClientType, Scope,
-        account::SealedToken,
-        grant::{GrantUser, RefreshState, RevocationReason},
-    },
-    oauth::{
-        accounts::{Account, Accounts},
-        client::{Held, NewRegistration, Origin, Registrations},
-        grant::{Grant, Grants, GrantsError, Known},
-        single_use::Mark,
-    },
+use portcullis::oauth::{
+    accounts::{Account, Accounts},
+    client::{Held, NewRegistration, Origin, Registrations},
+    grant::{Grant, Grants, GrantsError, Known},
+    single_use::Mark,
+};
+use portcullis_core::{
+    Scope,
+    account::SealedToken,
+    client::ClientType,
+    grant::{GrantUser, RefreshState, RevocationReason},
 };
 use std::{sync::Arc, time::Duration};
 

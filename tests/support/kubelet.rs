@@ -20,7 +20,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     runtime::watcher::{self, Event, watcher},
 };
-use portcullis::ambient::{Clock as _, SystemClock};
+use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -9,7 +9,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use portcullis::ambient::{Clock as _, SystemClock};
+use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,

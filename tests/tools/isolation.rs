@@ -5,7 +5,7 @@ use crate::{
     probing::{NOTHING, Target, names_a_workspace, probes},
     stage::{Stage, caller},
 };
-use portcullis::api::Scope;
+use portcullis_core::Scope;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]

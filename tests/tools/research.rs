@@ -1,7 +1,7 @@
 //! `search` and `fetch` in the form that ChatGPT's research mode expects (<https://platform.openai.com/docs/mcp>).
 
 use crate::stage::{Stage, URL, caller};
-use portcullis::api::Scope;
+use portcullis_core::Scope;
 use serde_json::{Value, json};
 
 fn assert_form(schema: &Value, answer: &Value) {

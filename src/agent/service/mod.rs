@@ -19,7 +19,6 @@ use super::{
     },
     usage,
 };
-use crate::ambient::Clock;
 use axum::{
     Json, Router,
     body::Body,
@@ -29,6 +28,7 @@ use axum::{
 };
 use commands::{Commands, Entry};
 use http::{StatusCode, header::CONTENT_TYPE};
+use portcullis_core::clock::Clock;
 use processes::{Running, Table};
 use serde::Deserialize;
 use std::{

@@ -1,11 +1,9 @@
 use super::*;
-use crate::{
-    agent::{
-        AgentError, Client, InProcess,
-        protocol::{ReadFile, TerminalSize},
-    },
-    ambient::SystemClock,
+use crate::agent::{
+    AgentError, Client, InProcess,
+    protocol::{ReadFile, TerminalSize},
 };
+use portcullis_core::clock::SystemClock;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,

@@ -19,11 +19,6 @@ use super::{
     redirect::{Account, Callback, Flow, Secrets},
 };
 use crate::{
-    api::{
-        grant::LoginEvidence,
-        login::{self, OfflineAccess},
-    },
-    chain::chain,
     oauth::Standing,
     outbound::{Answer, HttpClient},
 };
@@ -32,6 +27,11 @@ use discovery::{Discovery, Metadata, OFFLINE_ACCESS};
 use id_token::{Expected, LEEWAY};
 use jiff::Timestamp;
 use keys::Keys;
+use portcullis_core::{
+    grant::LoginEvidence,
+    login::{self, OfflineAccess},
+    report::chain,
+};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};

@@ -2,8 +2,9 @@
 //! rules as at a sign-in.
 
 use super::{Claims, Expected, Oidc, TokenAnswer};
-use crate::{api::grant::RevocationReason, chain::chain, identity::error::SignInError, oauth::Verdict};
+use crate::{identity::error::SignInError, oauth::Verdict};
 use jiff::Timestamp;
+use portcullis_core::{grant::RevocationReason, report::chain};
 
 /// What came of it, and the refresh token that replaces the one that was used.
 pub(in crate::identity) struct Refreshed {

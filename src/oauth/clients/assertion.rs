@@ -11,16 +11,14 @@ use super::{
     fetched::{FetchCache, Unusable},
     keys,
 };
-use crate::{
-    api::client::{JsonWebKeySet, PrivateKeyJwt},
-    config::ClientVerifier,
-    json,
-    oauth::single_use::Mark,
-    outbound::Outbound,
-};
+use crate::{config::ClientVerifier, oauth::single_use::Mark, outbound::Outbound};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
+use portcullis_core::{
+    client::{JsonWebKeySet, PrivateKeyJwt},
+    json,
+};
 use serde::Deserialize;
 use std::{
     collections::HashMap,

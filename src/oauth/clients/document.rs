@@ -10,17 +10,16 @@ use super::{
     fetched::{FetchCache, MAX_FRESH, Unusable},
 };
 use crate::{
-    api::{
-        ClientType, Grant,
-        authorization::MetadataDocuments,
-        client::{JsonWebKeySet, PrivateKeyJwt},
-    },
     config::ClientVerifier,
-    json, names,
     oauth::client::{Client, ClientError, Origin},
     outbound::{Outbound, guard},
 };
 use jiff::Timestamp;
+use portcullis_core::{
+    authorization::MetadataDocuments,
+    client::{ClientType, Grant, JsonWebKeySet, PrivateKeyJwt},
+    json, names,
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use std::sync::Arc;
@@ -207,7 +206,7 @@ pub(super) fn public_keys(set: &Value) -> Result<JsonWebKeySet, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Scope;
+    use portcullis_core::Scope;
     use proptest::prelude::*;
     use serde_json::json;
 

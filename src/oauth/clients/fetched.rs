@@ -6,11 +6,9 @@
 //! once. Of a failure nothing is kept but that it happened, for [`PAUSE`], so that a client cannot be used to keep
 //! another's server busy.
 
-use crate::{
-    chain::chain,
-    outbound::{Outbound, public_only::FetchError},
-};
+use crate::outbound::{Outbound, public_only::FetchError};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::report::chain;
 use std::{
     collections::HashMap,
     sync::{

@@ -1,9 +1,9 @@
 //! The public keys of clients (RFC 7517), as verifiers: each for exactly the algorithms that its kind is good for, so
 //! that no header can choose another (RFC 8725 §3.1).
 
-use crate::api::client::{JsonWebKey, JsonWebKeySet};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use portcullis_core::client::{JsonWebKey, JsonWebKeySet};
 
 /// The algorithms that assertions may be signed with, as metadata list them.
 pub const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "EdDSA", "RS256", "PS256"];

@@ -15,14 +15,11 @@ use super::{
     client::{Client, ClientError, Origin, Registrations},
     misses::Misses,
 };
-use crate::{
-    api::{Scope, authorization::ClientPolicy},
-    config::Clients,
-    outbound::Outbound,
-};
+use crate::{config::Clients, outbound::Outbound};
 use assertion::Assertions;
 use document::Documents;
 use jiff::Timestamp;
+use portcullis_core::{Scope, authorization::ClientPolicy};
 use registrar::Registrar;
 use std::{
     collections::{BTreeSet, HashMap},

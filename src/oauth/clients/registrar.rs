@@ -1,9 +1,10 @@
 //! Ids of registered clients, which carry a MAC, and keyed hashes of the networks that registrations come from.
 
 use crate::{
-    config::{KeyError, SigningKeys, hex},
+    config::{KeyError, SigningKeys},
     oauth::mac::{Secret, hmac, of_each},
 };
+use portcullis_core::hex;
 use rand::CryptoRng;
 use std::net::IpAddr;
 use subtle::ConstantTimeEq as _;

@@ -9,9 +9,7 @@ use super::{
     room::{self, NoRoom},
 };
 use crate::{
-    api::{Scope, authorization::DynamicRegistration, scope},
     audit::{Event, RequestContext},
-    json, names,
     oauth::{
         AuthorizationServer,
         client::{ClientError, NewRegistration},
@@ -19,6 +17,7 @@ use crate::{
 };
 use http::StatusCode;
 use jiff::Timestamp;
+use portcullis_core::{Scope, authorization::DynamicRegistration, json, names, scope};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use std::{

@@ -82,7 +82,7 @@ async fn what_a_token_must_say() {
     let caller = verify(Some("JWT"), &claims()).await.unwrap();
     assert_eq!((caller.client_id.as_str(), caller.subject.as_str()), ("claude", "external:7"));
     assert_eq!(caller.user_name.as_deref(), Some("ada"));
-    assert_eq!(crate::api::scope::join(&caller.scopes), "files:read");
+    assert_eq!(portcullis_core::scope::join(&caller.scopes), "files:read");
 
     let without = Value::Null;
     let rows = [

@@ -1,10 +1,8 @@
-use crate::{
-    api::{Scope, grant::RevocationReason},
-    oauth::{
-        grant::Grants as _,
-        testing::{ADA, SECRET, Stage, changed, redemption, refused, renewal},
-    },
+use crate::oauth::{
+    grant::Grants as _,
+    testing::{ADA, SECRET, Stage, changed, redemption, refused, renewal},
 };
+use portcullis_core::{Scope, grant::RevocationReason};
 
 #[tokio::test]
 async fn only_confidential_clients_are_told_of_their_own_tokens() {

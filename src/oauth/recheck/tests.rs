@@ -7,7 +7,7 @@ const DAY: i64 = 24 * HOUR;
 /// Signs Ada in at the provider, and lets an agent in.
 async fn signed_in(stage: &Stage, token: Option<&str>) -> Answer {
     let token = token.map(Provider::token);
-    let mut rng = crate::ambient::rng();
+    let mut rng = portcullis_core::rng::rng();
     stage.server.note_sign_in(&ada(), token.as_ref(), Some("session"), stage.now(), &mut rng).await;
     stage.signed_in().await
 }
@@ -206,7 +206,7 @@ async fn a_newer_sign_in_makes_a_refusal_of_the_older_token_void() {
         while provider.asked().is_empty() {
             tokio::task::yield_now().await;
         }
-        let mut rng = crate::ambient::rng();
+        let mut rng = portcullis_core::rng::rng();
         stage.server.note_sign_in(&ada(), Some(&Provider::token("new")), None, stage.now(), &mut rng).await;
         provider.answers.add_permits(1);
     };
@@ -237,7 +237,7 @@ async fn a_sealed_token_counts_for_its_user_its_provider_and_its_keys_only() {
     let stage = Stage::with_provider(&provider);
     let tokens = signed_in(&stage, Some("t")).await;
     let rechecks = &stage.server.rechecks;
-    let mut rng = crate::ambient::rng();
+    let mut rng = portcullis_core::rng::rng();
     let elsewhere = ProviderToken { provider: format!("{PROVIDER}/other"), ..Provider::token("t") };
     let of_bob = rechecks.seal("local:bob", &Provider::token("t"), &mut rng).unwrap();
     let of_other_provider = rechecks.seal(ADA, &elsewhere, &mut rng).unwrap();
@@ -285,7 +285,7 @@ async fn concurrent_notes_lose_nothing() {
     let one = Stage::with_provider(&provider);
     let two = one.replica_with_provider(&[7], &provider);
     let sign_in = async |stage: &Stage, session: &str| {
-        let mut rng = crate::ambient::rng();
+        let mut rng = portcullis_core::rng::rng();
         stage.server.note_sign_in(&ada(), None, Some(session), stage.now(), &mut rng).await;
     };
     tokio::join!(sign_in(&one, "a"), sign_in(&two, "b"));

@@ -1,10 +1,8 @@
 use super::*;
-use crate::{
-    api::{
-        Scope,
-        grant::{GrantUser, RevocationReason},
-    },
-    oauth::testing::{at, keys},
+use crate::oauth::testing::{at, keys};
+use portcullis_core::{
+    Scope,
+    grant::{GrantUser, RevocationReason},
 };
 use proptest::prelude::*;
 use rand::{SeedableRng as _, rngs::StdRng};

@@ -1,10 +1,8 @@
 //! An identity provider that answers what a test says, and notes what it was asked with.
 
-use crate::{
-    api::grant::LoginEvidence,
-    oauth::{ProviderToken, RecheckPolicy, Rechecked, Verdict},
-};
+use crate::oauth::{ProviderToken, RecheckPolicy, Rechecked, Verdict};
 use jiff::SignedDuration;
+use portcullis_core::grant::LoginEvidence;
 use std::sync::Mutex;
 use tokio::sync::Semaphore;
 

@@ -17,16 +17,18 @@ use super::{
     scopes,
     workload::GRANT_TYPE,
 };
-use crate::{
-    api::{ClientType, Grant, Scope, scope},
-    audit::{Event, RequestContext},
-};
+use crate::audit::{Event, RequestContext};
 use axum::{
     Json,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, header};
 use jiff::Timestamp;
+use portcullis_core::{
+    Scope,
+    client::{ClientType, Grant},
+    scope,
+};
 use rand::CryptoRng;
 use serde::Serialize;
 use std::{

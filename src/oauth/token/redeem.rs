@@ -2,9 +2,7 @@
 
 use super::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
 use crate::{
-    api::{Grant, grant::RevocationReason},
     audit::Event,
-    chain::chain,
     oauth::{
         code::Code,
         grant::{self, GrantsError, Known},
@@ -13,6 +11,7 @@ use crate::{
         users::Standing,
     },
 };
+use portcullis_core::{client::Grant, grant::RevocationReason, report::chain};
 use rand::CryptoRng;
 use std::sync::Arc;
 

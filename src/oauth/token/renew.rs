@@ -3,9 +3,7 @@
 
 use super::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
 use crate::{
-    api::{Grant, Scope, grant::RevocationReason},
     audit::Event,
-    chain::chain,
     oauth::{
         grant::{self, GrantsError, Known},
         refresh::{Decision, Invalid, Presented},
@@ -13,6 +11,7 @@ use crate::{
     },
 };
 use jiff::Timestamp;
+use portcullis_core::{Scope, client::Grant, grant::RevocationReason, report::chain};
 use rand::CryptoRng;
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,13 +1,14 @@
 use super::*;
-use crate::{
-    api::grant::RevocationReason,
-    oauth::testing::{
+use crate::oauth::{
+    Approver, ConsentTicket,
+    grant::Grants as _,
+    testing::{
         ADA, ALLOWED, FROM, MACHINE, SECRET, Stage, ada, answer, changed, clients, encoded, headers, query, redemption,
         refused, renewal,
     },
-    oauth::{Approver, ConsentTicket, grant::Grants as _},
 };
 use futures::FutureExt as _;
+use portcullis_core::grant::RevocationReason;
 use proptest::prelude::*;
 use std::sync::atomic::Ordering;
 
@@ -97,7 +98,7 @@ async fn requests_are_refused_by_the_right_code() {
     let mut twice = headers(BASIC);
     twice.append(header::AUTHORIZATION, http::HeaderValue::from_static("Basic YTpi"));
     let body = encoded(&[MACHINE]);
-    let mut rng = crate::ambient::rng();
+    let mut rng = portcullis_core::rng::rng();
     let answer = stage.server.token(&twice, body.as_bytes(), &FROM, stage.now(), &mut rng).await;
     refused(answer, "invalid_request", "two headers");
     let answer = stage.server.token(&HeaderMap::new(), body.as_bytes(), &FROM, stage.now(), &mut rng).await;
@@ -316,7 +317,7 @@ proptest! {
     #[test]
     fn no_form_and_no_header_panics(body in prop::collection::vec(any::<u8>(), 0..200), basic in "\\PC{0,40}") {
         let stage = Stage::new();
-        let mut rng = crate::ambient::rng();
+        let mut rng = portcullis_core::rng::rng();
         for header in [None, Some(basic.as_str())] {
             let answer = stage.server.token(&headers(header), &body, &FROM, stage.now(), &mut rng).now_or_never();
             prop_assert!(answer.unwrap().is_err());
@@ -350,7 +351,7 @@ proptest! {
             prop_assert!(asked.is_disjoint(&BTreeSet::from(ALLOWED)));
             return Ok(());
         };
-        let mut rng = crate::ambient::rng();
+        let mut rng = portcullis_core::rng::rng();
         let Ok(location) = stage.server.approve(&request, Approver { user: &ada(), since: stage.now(), evidence: None }, &ticked, &ConsentTicket::new(&mut rng), stage.now(), &mut rng) else {
             prop_assert!(!ticked.is_subset(&(&asked & &BTreeSet::from(ALLOWED))));
             return Ok(());

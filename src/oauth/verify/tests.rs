@@ -1,10 +1,8 @@
 use super::*;
-use crate::{
-    api::grant::RevocationReason,
-    oauth::testing::{ADA, ALLOWED, MACHINE, Stage, at, clients},
-};
+use crate::oauth::testing::{ADA, ALLOWED, MACHINE, Stage, at, clients};
 use futures::FutureExt as _;
 use http::HeaderValue;
+use portcullis_core::grant::RevocationReason;
 use proptest::prelude::*;
 use std::sync::atomic::Ordering;
 

@@ -1,7 +1,7 @@
 //! What the operator asks of a server's certificate (RFC 5280, RFC 6125): that it is for the endpoint's host, for servers
 //! and for now, and that the server has its key. Not who issued it: whom clients trust, the operator does not know.
 
-use crate::ambient::Clock;
+use portcullis_core::clock::Clock;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -158,12 +158,12 @@ fn concerns_everybody(why: &CertificateError) -> bool {
 mod tests {
     use super::super::{Answer, Probe, ProbeError};
     use super::*;
-    use crate::ambient::SystemClock;
     use bytes::Bytes;
     use futures::future::BoxFuture;
     use http::Request;
     use http_body_util::Full;
     use jiff::Timestamp;
+    use portcullis_core::clock::SystemClock;
     use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
     use rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
     use tokio::{

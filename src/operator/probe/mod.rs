@@ -4,12 +4,12 @@ mod certificate;
 
 pub use certificate::CertificateProblem;
 
-use crate::ambient::Clock;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use portcullis_core::clock::Clock;
 use rustls::pki_types::ServerName;
 use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{

@@ -16,12 +16,13 @@ use crate::{
             conditions,
         },
     },
-    config::{PublicUrl, Revision},
+    config::Revision,
     operator::{servers::Report, verify::VerifyError},
     plan::{ClientPlan, LoginProblem, PolicyProblem},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use portcullis_core::PublicUrl;
 use serde_json::Value;
 
 /// How many problems of logins a message names.

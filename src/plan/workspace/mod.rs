@@ -16,13 +16,13 @@ use crate::api::{
     Workspace, WorkspaceTemplateSpec,
     labels::{WORKSPACE_LABEL, WORKSPACE_OF_LABEL},
     parameters::Listed,
-    quantity::Span,
     workspace::WorkspaceSpec,
 };
 use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
+use portcullis_core::quantity::Span;
 pub use recipe::{Layout, Recipe};
 pub use secrets::{SecretAccess, SecretRefusal, Secrets};
 use std::collections::BTreeMap;

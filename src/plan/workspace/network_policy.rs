@@ -4,10 +4,7 @@
 //! what is for special purposes in them, so never a private network, a node's link-local address or a cloud's metadata.
 
 use super::{Recipe, metadata, selector};
-use crate::{
-    addresses,
-    api::{Workspace, template::Egress},
-};
+use crate::api::{Workspace, template::Egress};
 use ipnet::IpNet;
 use k8s_openapi::{
     api::networking::v1::{
@@ -15,6 +12,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
+use portcullis_core::ip_ranges;
 
 pub(super) fn network_policy(workspace: &Workspace, recipe: &Recipe, internal: &[IpNet]) -> NetworkPolicy {
     let egress = match recipe.egress {
@@ -70,5 +68,5 @@ fn internet(internal: &[IpNet]) -> NetworkPolicyEgressRule {
         let ip_block = IPBlock { cidr: space.to_string(), except: Some(except) };
         Some(NetworkPolicyPeer { ip_block: Some(ip_block), ..NetworkPolicyPeer::default() })
     };
-    NetworkPolicyEgressRule { to: Some(addresses::spaces().into_iter().filter_map(block).collect()), ports: None }
+    NetworkPolicyEgressRule { to: Some(ip_ranges::spaces().into_iter().filter_map(block).collect()), ports: None }
 }

@@ -3,10 +3,10 @@
 use crate::api::{
     WorkspaceTemplateSpec,
     parameters::{ParameterProblem, Values, fill, resolve, substitute},
-    quantity::Span,
     template::{Egress, Storage, WorkspacePod},
 };
 use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
+use portcullis_core::quantity::Span;
 use serde::{Deserialize, Serialize};
 
 /// What a workspace is made by. What is left of a template that changed, or is gone.

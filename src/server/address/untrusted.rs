@@ -3,10 +3,10 @@
 //! only peers with private addresses are named: a proxy of the cluster has one, a stranger on the internet has not.
 
 use super::{FORWARDED_FOR, contains};
-use crate::addresses::is_public;
 use http::{HeaderMap, header};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::ip_ranges::is_public;
 use std::{
     net::IpAddr,
     sync::{Mutex, PoisonError},

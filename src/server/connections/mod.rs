@@ -11,7 +11,6 @@ pub use activity::{Patience, Unsent};
 pub use open::Connections;
 pub use proxy::ProxyError;
 
-use crate::chain::chain;
 use activity::{Activity, Sending};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -27,6 +26,7 @@ use hyper_util::{
 use ipnet::IpNet;
 use open::{NotAdmitted, Room};
 use patient::Patient;
+use portcullis_core::report::chain;
 use socket2::SockRef;
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use streams::TrackedExecutor;

@@ -1,12 +1,12 @@
 use super::*;
 use crate::server::public::Public;
 use crate::{
-    ambient::SystemClock,
     config::{Clients, LoginSecrets, Revision, SigningKeys},
     oauth::clients::Published,
     outbound::Outbound,
     state,
 };
+use portcullis_core::clock::SystemClock;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 use tokio_util::task::TaskTracker;

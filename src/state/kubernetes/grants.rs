@@ -2,7 +2,7 @@
 
 use super::Kubernetes;
 use crate::{
-    api::grant::{LoginEvidence, RefreshState, Revocation, RevocationReason},
+    api::grant::Revocation,
     mirror::{Found, RequestError, request},
     oauth::grant::{Grant, Grants, GrantsError, Known},
     state::objects,
@@ -13,6 +13,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     core::DeserializeGuard,
 };
+use portcullis_core::grant::{LoginEvidence, RefreshState, RevocationReason};
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Arc};
 

@@ -16,7 +16,6 @@ mod users;
 
 use super::objects::{self, KeptAccount, Registered};
 use crate::{
-    ambient::Clock,
     api::{
         OAuthAccount, OAuthClient, OAuthGrant,
         labels::{ENDPOINT_LABEL, REGISTERED_DYNAMIC, REGISTERED_LABEL},
@@ -31,6 +30,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::watcher::{self, Config},
 };
+use portcullis_core::clock::Clock;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use users::{Ending, UserObject};

@@ -6,7 +6,6 @@
 use super::Kubernetes;
 use crate::{
     api::{OAuthUser, OAuthUserSpec, grant::Revocation},
-    chain::chain,
     mirror::{Found, RequestError},
     oauth::{
         grant::Grant,
@@ -17,6 +16,7 @@ use crate::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _, core::NamespaceResourceScope, runtime::watcher::Event};
+use portcullis_core::report::chain;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{

@@ -12,10 +12,9 @@ mod shelf;
 
 use super::objects::{self, KeptAccount, Registered};
 use crate::{
-    ambient::Clock,
     api::{
         OAuthAccount, OAuthClient, OAuthGrant, OAuthUser,
-        grant::{LoginEvidence, OAuthGrantStatus, RefreshState, Revocation, RevocationReason},
+        grant::{OAuthGrantStatus, Revocation},
     },
     audit,
     mirror::{Found, Index},
@@ -32,6 +31,10 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use marks::Marks;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use portcullis_core::{
+    clock::Clock,
+    grant::{LoginEvidence, RefreshState, RevocationReason},
+};
 use shelf::{Put, Shelf};
 use std::{
     collections::HashSet,

@@ -3,10 +3,10 @@
 use super::MAX_BYTES;
 use crate::{
     agent::protocol::{self, Edited, Encoding, Moved, Removed, Written},
-    api::Scope,
     tools::{Call, Effect, Text, Tool, ToolError, text},
     workspaces::{Error, Purpose, Workspaces},
 };
+use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;

@@ -3,10 +3,10 @@
 use super::MAX_READ;
 use crate::{
     agent::protocol::{self, Encoding, FileContent, FileList, SearchResults},
-    api::Scope,
     tools::{Call, Effect, Image, Text, Tool, ToolError, text},
     workspaces::{Error, Purpose, Workspaces},
 };
+use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;

@@ -10,11 +10,11 @@ use super::{
     reviews::{ReviewError, Reviews, Verb},
 };
 use crate::{
-    api::endpoint::AuthorizationMode,
     mirror::Found,
     workspaces::{Error, Owner, paging::Pager},
 };
 use futures::{StreamExt as _, stream};
+use portcullis_core::workspace::AuthorizationMode;
 use std::sync::Arc;
 
 /// How many workspaces of others are asked about at once, for a list.

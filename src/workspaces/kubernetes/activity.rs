@@ -2,11 +2,9 @@
 //! written to `status.lastActivity` at most once a minute for each.
 
 use super::{catalog::Catalog, entry::Entry};
-use crate::{
-    ambient::Clock,
-    mirror::{Found, Times},
-};
+use crate::mirror::{Found, Times};
 use jiff::SignedDuration;
+use portcullis_core::clock::Clock;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -7,7 +7,6 @@ use super::{
     lifecycle::object_name,
 };
 use crate::{
-    ambient::Clock,
     api::{Workspace as Object, WorkspaceTemplate},
     mirror::{Found, Health, Index, Keeper, RequestError, Watch, identity, request},
     workspaces::{Owner, check_name},
@@ -19,6 +18,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::watcher::{Config, Event},
 };
+use portcullis_core::clock::Clock;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 

@@ -3,13 +3,11 @@
 
 use super::{catalog::Catalog, entry::Entry};
 use crate::{
-    api::{
-        Workspace as Object, WorkspaceSpec, client::EndpointRef, grant::GrantUser, parameters, workspace::TemplateRef,
-    },
-    config::hex,
+    api::{Workspace as Object, WorkspaceSpec, client::EndpointRef, parameters, workspace::TemplateRef},
     mirror::{Found, RequestError},
     workspaces::{CreateWorkspace, Error, Owner, Status, check_name},
 };
+use portcullis_core::{grant::GrantUser, hex};
 use sha2::{Digest as _, Sha256};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -152,7 +150,7 @@ async fn start_when_stopped(catalog: &Catalog, stopping: &Entry, stop: &Cancella
         return;
     }
     if let Err(error) = catalog.set_running(entry, true).await {
-        let (workspace, error) = (&entry.view.id, crate::chain::chain(&error));
+        let (workspace, error) = (&entry.view.id, portcullis_core::report::chain(&error));
         tracing::error!(workspace, error, "a workspace was stopped to be restarted, and could not be started");
     }
 }

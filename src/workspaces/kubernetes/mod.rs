@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     agent,
-    ambient::Clock,
     config::WorkspaceRules,
     mirror::{Found, Health},
 };
@@ -34,6 +33,7 @@ use entry::Entry;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use lifecycle::Lifecycle;
+use portcullis_core::clock::Clock;
 use reviews::Reviews;
 use std::{
     collections::HashMap,

@@ -1,7 +1,8 @@
 //! What a workspace has to say of itself: when it started and stopped, and which programs ended how. Never their
 //! arguments, nor what they said. It begins anew with this process.
 
-use crate::{ambient::Clock, workspaces::WorkspaceLogs};
+use crate::workspaces::WorkspaceLogs;
+use portcullis_core::clock::Clock;
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
@@ -54,7 +55,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ambient::SystemClock;
+    use portcullis_core::clock::SystemClock;
 
     #[test]
     fn the_last_lines_are_kept() {

@@ -14,12 +14,13 @@ use super::{
     CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
     Workspaces, check_name, paging::Pager,
 };
-use crate::{agent, ambient::Clock, api::WorkspaceTemplate, config::WorkspaceRules};
+use crate::{agent, api::WorkspaceTemplate, config::WorkspaceRules};
 use async_trait::async_trait;
 use journal::Journal;
 use k8s_openapi::api::core::v1::Secret;
 use leftovers::{Left, Leftovers};
 use offer::{Offer, Variables};
+use portcullis_core::clock::Clock;
 use rand::{Rng as _, rngs::StdRng};
 use running::Running;
 use std::{
@@ -182,7 +183,7 @@ impl LocalWorkspaces {
     fn unique(&self) -> String {
         let mut bytes = [0_u8; 8];
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
-        crate::config::hex(&bytes)
+        portcullis_core::hex(&bytes)
     }
 
     fn view(&self, entry: &Entry) -> Workspace {

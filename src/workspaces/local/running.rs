@@ -6,10 +6,8 @@ use super::{
     leftovers::{self, Leftovers},
     offer::Variables,
 };
-use crate::{
-    agent::{Client, InProcess, environment, service},
-    ambient::Clock,
-};
+use crate::agent::{Client, InProcess, environment, service};
+use portcullis_core::clock::Clock;
 use std::{path::PathBuf, sync::Arc};
 
 /// An agent that runs.

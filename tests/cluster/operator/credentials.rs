@@ -9,7 +9,8 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use portcullis::{ambient::Clock, api::OAuthClient, config::Clients, operator};
+use portcullis::{api::OAuthClient, config::Clients, operator};
+use portcullis_core::clock::Clock;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::watch;

@@ -7,10 +7,8 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use portcullis::{
-    ambient::{Clock as _, SystemClock},
-    api::{McpEndpoint, OAuthClient, OAuthGrant},
-};
+use portcullis::api::{McpEndpoint, OAuthClient, OAuthGrant};
+use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 fn grant(name: &str, client: &str, expires_at: Timestamp, revoked: &Value) -> OAuthGrant {

@@ -12,11 +12,11 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 use portcullis::{
-    ambient::{Clock as _, SystemClock},
     api::{McpEndpoint, OAuthClient},
     oauth::workload::GRANT_TYPE,
     operator,
 };
+use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;

@@ -6,11 +6,15 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Client, ResourceExt as _, api::ListParams};
 use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
-    api::{OAuthClient, OAuthGrant, Scope},
+    api::{OAuthClient, OAuthGrant},
     config::SigningKeys,
     oauth::jwt::{AccessTokens, Subject},
     plan::ENDPOINT_LABEL,
+};
+use portcullis_core::{
+    Scope,
+    clock::{Clock as _, SystemClock},
+    rng,
 };
 use serde_json::{Value, json};
 use std::{

@@ -18,11 +18,11 @@ use kube::{
     discovery::ApiResource,
 };
 use portcullis::{
-    ambient::{self, Clock},
     api::{McpEndpoint, OAuthClient},
     operator::{Settings, leader::Election},
     plan::ENDPOINT_LABEL,
 };
+use portcullis_core::{clock::Clock, rng};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{

@@ -9,7 +9,8 @@ use kube::{
     Api,
     api::{ListParams, PostParams},
 };
-use portcullis::api::{OAuthUser, grant::RevocationReason};
+use portcullis::api::OAuthUser;
+use portcullis_core::grant::RevocationReason;
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},

@@ -6,7 +6,7 @@ use crate::{
     support::controlplane::ControlPlane,
 };
 use kube::api::ListParams;
-use portcullis::api::grant::RevocationReason;
+use portcullis_core::grant::RevocationReason;
 use serde_json::json;
 
 const TRIES: usize = 20;

@@ -10,10 +10,14 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use portcullis::{
-    ambient::{self, Clock as _, SystemClock},
-    api::{OAuthGrant, Scope},
-    config::{PUBLIC_PORT, PublicUrl, SigningKeys},
+    api::OAuthGrant,
+    config::{PUBLIC_PORT, SigningKeys},
     oauth::jwt::{AccessTokens, Subject},
+};
+use portcullis_core::{
+    PublicUrl, Scope,
+    clock::{Clock as _, SystemClock},
+    rng,
 };
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};

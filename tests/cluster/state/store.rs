@@ -16,7 +16,6 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use portcullis::{
-    ambient::{Clock as _, SystemClock},
     api::{OAuthClient, OAuthGrant},
     mirror::Health,
     oauth::{
@@ -25,6 +24,7 @@ use portcullis::{
     },
     state::{Kubernetes, kubernetes::KINDS},
 };
+use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::{task::JoinHandle, time::Instant};
@@ -142,7 +142,7 @@ async fn what_is_deleted_anywhere_is_gone_everywhere() {
     let registration = NewRegistration {
         name: None,
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
-        scopes: [portcullis::api::Scope::FilesRead].into(),
+        scopes: [portcullis_core::Scope::FilesRead].into(),
         expires_at: now() + SignedDuration::from_hours(1),
         source: None,
     };
@@ -177,7 +177,7 @@ async fn who_asks_too_early_makes_nobody_forget_what_was_made_meanwhile() {
     let registration = NewRegistration {
         name: None,
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
-        scopes: [portcullis::api::Scope::FilesRead].into(),
+        scopes: [portcullis_core::Scope::FilesRead].into(),
         expires_at: now() + SignedDuration::from_hours(1),
         source: None,
     };

@@ -2,10 +2,8 @@
 
 use super::stage::{Server, Stage, new, owner};
 use crate::operator::stage::eventually;
-use portcullis::{
-    api::endpoint::AuthorizationMode,
-    workspaces::{Error, Owner, Purpose, Status, WorkspaceFilter, Workspaces as _},
-};
+use portcullis::workspaces::{Error, Owner, Purpose, Status, WorkspaceFilter, Workspaces as _};
+use portcullis_core::workspace::AuthorizationMode;
 use tokio::time::Instant;
 
 /// What one user is told by every operation on a workspace; `None`: it is done.

@@ -9,8 +9,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use portcullis::{
-    ambient::SystemClock,
-    api::{Workspace as Object, WorkspaceTemplate, endpoint::AuthorizationMode},
+    api::{Workspace as Object, WorkspaceTemplate},
     config::WorkspaceRules,
     mirror::Health,
     workspaces::{
@@ -18,6 +17,7 @@ use portcullis::{
         kubernetes::{KINDS, KubernetesOptions, KubernetesWorkspaces},
     },
 };
+use portcullis_core::{clock::SystemClock, workspace::AuthorizationMode};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::task::JoinHandle;

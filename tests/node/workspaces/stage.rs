@@ -16,7 +16,6 @@ use portcullis::{
         self, AgentError,
         protocol::{Command, CommandResult},
     },
-    ambient::{Clock as _, SystemClock},
     api::{Workspace as Object, WorkspaceTemplate},
     cli::cluster,
     mirror::Health,
@@ -26,6 +25,7 @@ use portcullis::{
         kubernetes::{KINDS, KubernetesOptions, KubernetesWorkspaces},
     },
 };
+use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use std::{
     path::Path,

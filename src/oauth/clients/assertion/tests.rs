@@ -2,9 +2,9 @@
 //! are fetched in `tests/self_described`.
 
 use super::*;
-use crate::api::ClientType;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{EncodingKey, Header};
+use portcullis_core::client::ClientType;
 use proptest::prelude::*;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData as _};
 use rsa::{RsaPrivateKey, pkcs1::DecodeRsaPrivateKey as _, traits::PublicKeyParts as _};

@@ -8,10 +8,10 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use portcullis::{
-    ambient::{Clock as _, SystemClock},
     api::{Workspace, workspace::Phase},
     operator,
 };
+use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::json;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

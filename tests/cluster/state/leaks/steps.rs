@@ -9,11 +9,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, Header};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, ListParams};
-use portcullis::{
-    ambient::{Clock as _, SystemClock},
-    config::Clients,
-    oauth::workload::GRANT_TYPE,
-};
+use portcullis::{config::Clients, oauth::workload::GRANT_TYPE};
+use portcullis_core::clock::{Clock as _, SystemClock};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,12 +1,16 @@
 //! Whom an endpoint takes tokens from and whom it gives them to, besides its `OAuthClient`s: clients that describe
 //! themselves, pods of the cluster, and an authorization server elsewhere.
 
-use super::{Scope, quantity::Span, rules};
-use kube::KubeSchema;
+use crate::{
+    quantity::Span,
+    schema::{self, Rule},
+    scope::Scope,
+};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Clients that nobody made an `OAuthClient` for.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientPolicy {
     /// Clients whose id is the URL of a document that describes them (OAuth Client ID Metadata Documents). Omitted: none.
@@ -18,28 +22,27 @@ pub struct ClientPolicy {
 }
 
 /// Which client metadata documents are fetched.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MetadataDocuments {
     /// Hosts that documents may come from, such as `claude.ai`, exactly; no addresses and no wildcards.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(h, h.matches('^([a-z0-9]([a-z0-9-]*[a-z0-9])?[.])+[a-z][a-z0-9-]*[a-z0-9]$'))")
-        .message("each must be the full name of a host in lower case, such as claude.ai; no address, port, wildcard or path"))]
+    #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(h, h.matches('^([a-z0-9]([a-z0-9-]*[a-z0-9])?[.])+[a-z][a-z0-9-]*[a-z0-9]$'))", "each must be the full name of a host in lower case, such as claude.ai; no address, port, wildcard or path")]))]
     pub allowed_hosts: Vec<String>,
     /// The most that tokens of such clients may be good for; omitted: everything. The user decides each time.
     #[serde(default = "every_scope")]
     #[schemars(length(min = 1, max = 6))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub scopes: Vec<Scope>,
 }
 
 /// How clients may register themselves. Each one becomes an `OAuthClient`.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DynamicRegistration {
     /// How long a registration lasts: 1 hour to 1 year.
     #[serde(default = "DynamicRegistration::default_lifetime")]
-    #[x_kube(validation = Span::rule("1h", "8760h"))]
+    #[schemars(extend("x-kubernetes-validations" = [Span::rule("1h", "8760h")]))]
     pub lifetime: Span,
     /// How many there may be at a time.
     #[serde(default = "DynamicRegistration::default_max_clients")]
@@ -48,7 +51,7 @@ pub struct DynamicRegistration {
     /// The most that tokens of such clients may be good for; omitted: everything. The user decides each time.
     #[serde(default = "every_scope")]
     #[schemars(length(min = 1, max = 6))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub scopes: Vec<Scope>,
 }
 
@@ -66,12 +69,12 @@ fn every_scope() -> Vec<Scope> {
 }
 
 /// An authorization server elsewhere, instead of the built-in one: the endpoint only verifies its tokens (RFC 9068).
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalIssuer {
     /// Its issuer, exactly as its metadata has it.
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = rules::provider_url())]
+    #[schemars(extend("x-kubernetes-validations" = [schema::provider_url()]))]
     pub issuer_url: String,
     /// What tokens for this endpoint have in `aud`; omitted: the endpoint's URL (RFC 8707).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +87,7 @@ pub struct ExternalIssuer {
     /// Certificates (PEM) of a private authority that signs the issuer's; omitted: the public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65_536))]
-    #[x_kube(validation = rules::certificates())]
+    #[schemars(extend("x-kubernetes-validations" = [schema::certificates()]))]
     pub ca_bundle: Option<String>,
 }
 
@@ -95,17 +98,17 @@ impl ExternalIssuer {
 }
 
 /// Pods of the cluster that obtain tokens with the token of their service account (RFC 7523), and no secret.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadIdentity {
     /// Who may; a pod that several rules name gets the scopes of all of them.
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub rules: Vec<WorkloadRule>,
 }
 
 /// Service accounts, and what they may do.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadRule {
     /// Names the rule in logs.
@@ -113,16 +116,14 @@ pub struct WorkloadRule {
     pub name: String,
     /// The namespaces of the service accounts, by name.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 63)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'))")
-        .message("each must be the name of a namespace; there are no wildcards"))]
+    #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(n, n.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'))", "each must be the name of a namespace; there are no wildcards")]))]
     pub namespaces: Vec<String>,
     /// The service accounts, by name; `*` for every one of those namespaces.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(n, n == '*' || n.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$'))")
-        .message("each must be the name of a service account, or * for all"))]
+    #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(n, n == '*' || n.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$'))", "each must be the name of a service account, or * for all")]))]
     pub service_accounts: Vec<String>,
     /// What their tokens are good for.
     #[schemars(length(min = 1, max = 6))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub scopes: Vec<Scope>,
 }

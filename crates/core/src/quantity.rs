@@ -1,6 +1,6 @@
 //! Durations and sizes as people write them in manifests: `15m`, `720h`, `4Mi`.
 
-use kube::core::Rule;
+use crate::schema::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
@@ -14,24 +14,29 @@ impl Span {
     const PATTERN: &'static str = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$";
 
     /// The rule of admission for a field that holds a span from `min` to `max`. Every such field has one.
-    pub(super) fn rule(min: &str, max: &str) -> Rule {
+    pub fn rule(min: &str, max: &str) -> Rule {
         let pattern = Self::PATTERN;
-        Rule::new(format!(
-            "self != '' && self.matches('{pattern}') && duration(self) >= duration('{min}') && duration(self) <= duration('{max}')"
-        ))
-        .message(&*format!("must be a duration from {min} to {max}, in whole hours, minutes or seconds, such as 90s, 15m or 1h30m"))
+        Rule::new(
+            format!(
+                "self != '' && self.matches('{pattern}') && duration(self) >= duration('{min}') && duration(self) <= duration('{max}')"
+            ),
+            format!(
+                "must be a duration from {min} to {max}, in whole hours, minutes or seconds, such as 90s, 15m or 1h30m"
+            ),
+        )
     }
 
-    /// The rule of admission that the span `shorter` of an object is at most, or less than, its span `longer`. It says
-    /// nothing of spans that break their own rule, which says so by itself.
-    pub(super) fn rule_of_two(shorter: &str, comparison: &str, longer: &str, least: &str) -> Rule {
+    /// The expression that the span `shorter` of an object is at most, or less than, its span `longer`. It is true for spans
+    /// that break their own rule, which says so by itself.
+    #[must_use]
+    pub fn comparison(shorter: &str, comparison: &str, longer: &str, least: &str) -> String {
         let valid = |field: &str| format!("self.{field} != '' && self.{field}.matches('{}')", Self::PATTERN);
-        Rule::new(format!(
+        format!(
             "!({} && {}) || duration(self.{longer}) < duration('{least}') || duration(self.{shorter}) {comparison} \
              duration(self.{longer})",
             valid(shorter),
             valid(longer)
-        ))
+        )
     }
 
     /// A span of whole seconds.

@@ -1,11 +1,8 @@
-//! The one door to the ambient clock and to randomness (decision 14 of docs/architecture.md).
-//!
-//! Everything else is handed a [`Clock`] and a generator, so that every test of tokens, rotation and
-//! expiry is exact. `clippy.toml` bans the ambient ones elsewhere.
+//! The clock. Everything else is handed a [`Clock`], so that tests of tokens, rotation and expiry are exact; `clippy.toml`
+//! bans the system's clock elsewhere.
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use rand::rngs::StdRng;
 
 /// Wall-clock time, and waiting by it.
 pub trait Clock: Send + Sync + 'static {
@@ -21,7 +18,7 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this module is the door")]
+    #[expect(clippy::disallowed_methods, reason = "this module is the one place")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -40,11 +37,4 @@ impl Clock for SystemClock {
             }
         })
     }
-}
-
-/// A cryptographic generator, seeded by the operating system.
-#[must_use]
-#[expect(clippy::disallowed_methods, reason = "this module is the door")]
-pub fn rng() -> StdRng {
-    rand::make_rng()
 }

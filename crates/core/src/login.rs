@@ -1,23 +1,20 @@
 //! `spec.login` of an endpoint: who may sign in. Several ways are offered side by side.
 
-use super::{quantity::Span, rules};
-use kube::KubeSchema;
+use crate::{
+    quantity::Span,
+    schema::{self, Rule},
+};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One way for people to sign in: exactly one of `passwords`, `github` and `oidc`.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(
-    validation = Rule::new("[has(self.passwords), has(self.github), has(self.oidc)].filter(p, p).size() == 1")
-        .message("must have exactly one of passwords, github and oidc"),
-    validation = Rule::new("!has(self.passwords) || (!has(self.recheckAfter) && !has(self.maxGrantAge))")
-        .message("recheckAfter and maxGrantAge are for github and oidc: local users are looked up at every use")
-)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new("[has(self.passwords), has(self.github), has(self.oidc)].filter(p, p).size() == 1", "must have exactly one of passwords, github and oidc"), Rule::new("!has(self.passwords) || (!has(self.recheckAfter) && !has(self.maxGrantAge))", "recheckAfter and maxGrantAge are for github and oidc: local users are looked up at every use")]))]
 #[serde(rename_all = "camelCase")]
 pub struct Login {
     /// Names this way in URLs, logs and the ids of users; renaming it makes other users of the same people.
     #[schemars(length(min = 1, max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$') && self != 'client' && self != 'workload'")
-        .message("must be made of a-z, 0-9 and -, beginning with a letter; client and workload are taken"))]
+    #[schemars(extend("x-kubernetes-validations" = [Rule::new("self.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$') && self != 'client' && self != 'workload'", "must be made of a-z, 0-9 and -, beginning with a letter; client and workload are taken")]))]
     pub name: String,
     /// What the sign-in page calls it; omitted: `GitHub`, or the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,17 +35,17 @@ pub struct Login {
         default = "Login::default_reauthenticate_after",
         skip_serializing_if = "Login::is_default_reauthenticate_after"
     )]
-    #[x_kube(validation = Span::rule("1m", "12h"))]
+    #[schemars(extend("x-kubernetes-validations" = [Span::rule("1m", "12h")]))]
     pub reauthenticate_after: Span,
     /// How long a provider's answer about a user counts: `1m` to `720h`, default `24h`. When a grant is refreshed after that,
     /// the provider is asked again. For `github` and `oidc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Span::rule("1m", "720h"))]
+    #[schemars(extend("x-kubernetes-validations" = [Span::rule("1m", "720h")]))]
     pub recheck_after: Option<Span>,
     /// How long after a user's last sign-in grants count where the provider cannot be asked again: `1m` to `8760h`, default
     /// `168h`. For `github` and `oidc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Span::rule("1m", "8760h"))]
+    #[schemars(extend("x-kubernetes-validations" = [Span::rule("1m", "8760h")]))]
     pub max_grant_age: Option<Span>,
 }
 
@@ -86,7 +83,7 @@ impl Login {
 }
 
 /// Local users.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Passwords {
     /// The Secret with lines of `name:hash`, as `htpasswd -B` writes them: bcrypt or argon2.
@@ -94,12 +91,12 @@ pub struct Passwords {
 }
 
 /// A Secret with an htpasswd file. It carries the label `portcullis.dev/endpoint` with the endpoint's name.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PasswordsSecret {
     /// The Secret's name.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = rules::object_name())]
+    #[schemars(extend("x-kubernetes-validations" = [schema::object_name()]))]
     pub name: String,
     /// The key that holds the file.
     #[serde(default = "PasswordsSecret::default_key")]
@@ -115,43 +112,40 @@ impl PasswordsSecret {
 
 /// The Secret with what a provider gave us when it registered this endpoint: `client-id` and `client-secret`. It carries
 /// the label `portcullis.dev/endpoint` with the endpoint's name.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSecretRef {
     /// The Secret's name.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = rules::object_name())]
+    #[schemars(extend("x-kubernetes-validations" = [schema::object_name()]))]
     pub name: String,
 }
 
 /// An OAuth app of GitHub. Its callback is the issuer, `/login/`, the name of this login and `/callback`.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("self.allowedOrganizations.size() + self.allowedTeams.size() > 0")
-    .message("allowedOrganizations or allowedTeams must name at least one, since anyone can have a GitHub account"))]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(extend("x-kubernetes-validations" = [Rule::new("self.allowedOrganizations.size() + self.allowedTeams.size() > 0", "allowedOrganizations or allowedTeams must name at least one, since anyone can have a GitHub account")]))]
 #[serde(rename_all = "camelCase")]
 pub struct GitHub {
     /// Where GitHub is; another than `https://github.com` is an Enterprise Server.
     #[serde(default = "GitHub::default_url")]
     #[schemars(length(max = 512))]
-    #[x_kube(validation = rules::provider_url())]
+    #[schemars(extend("x-kubernetes-validations" = [schema::provider_url()]))]
     pub url: String,
     /// The Secret with the app's `client-id` and `client-secret`.
     pub client_secret_ref: ClientSecretRef,
     /// Members of any of these may sign in.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(min = 1, max = 39)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(o, o.matches('^[A-Za-z0-9][A-Za-z0-9-]*$'))")
-        .message("each must be the name of an organization, as in its URL"))]
+    #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(o, o.matches('^[A-Za-z0-9][A-Za-z0-9-]*$'))", "each must be the name of an organization, as in its URL")]))]
     pub allowed_organizations: Vec<String>,
     /// Members of any of these may sign in: `organization/team`, both as in the team's URL.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(min = 3, max = 140)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9_.-]+$'))")
-        .message("each must be organization/team, both as in the team's URL"))]
+    #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(t, t.matches('^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9_.-]+$'))", "each must be organization/team, both as in the team's URL")]))]
     pub allowed_teams: Vec<String>,
     /// Certificates (PEM) of a private authority that signs an Enterprise Server's; omitted: the public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65_536))]
-    #[x_kube(validation = rules::certificates())]
+    #[schemars(extend("x-kubernetes-validations" = [schema::certificates()]))]
     pub ca_bundle: Option<String>,
 }
 
@@ -163,20 +157,19 @@ impl GitHub {
 
 /// An OpenID Connect provider. The callback to register there is the issuer, `/login/`, the name of this login and
 /// `/callback`.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Oidc {
     /// The provider's issuer, exactly as its discovery document has it.
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = rules::provider_url())]
+    #[schemars(extend("x-kubernetes-validations" = [schema::provider_url()]))]
     pub issuer_url: String,
     /// The Secret with this endpoint's `client-id` and `client-secret` there.
     pub client_secret_ref: ClientSecretRef,
     /// What is asked for besides `openid`.
     #[serde(default = "Oidc::default_scopes")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(s, s.matches('^[!#-Z^-~]+$'))")
-        .message("each must be one word"))]
+    #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(s, s.matches('^[!#-Z^-~]+$'))", "each must be one word")]))]
     pub scopes: Vec<String>,
     /// Whether the provider is asked for a token that outlives its session (`offline_access`, OpenID Connect Core §11), with
     /// which it is asked again whether it still lets the user in.
@@ -193,12 +186,12 @@ pub struct Oidc {
     /// Members of any of these groups may sign in; empty: whoever the provider lets in.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub allowed_groups: Vec<String>,
     /// Certificates (PEM) of a private authority that signs the provider's; omitted: the public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65_536))]
-    #[x_kube(validation = rules::certificates())]
+    #[schemars(extend("x-kubernetes-validations" = [schema::certificates()]))]
     pub ca_bundle: Option<String>,
 }
 
@@ -215,7 +208,7 @@ impl Oidc {
 }
 
 /// How a provider is asked for `offline_access`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OfflineAccess {
     /// Ask, unless the provider's metadata lists scopes without it.
     #[default]

@@ -1,0 +1,25 @@
+//! What every other crate builds on: words that custom resources, configuration and servers share, the clock, randomness,
+//! and pure helpers. It knows neither Kubernetes nor HTTP.
+
+pub mod account;
+pub mod authorization;
+pub mod client;
+pub mod clock;
+pub mod grant;
+mod hex;
+pub mod ip_ranges;
+pub mod json;
+pub mod limits;
+pub mod login;
+pub mod names;
+pub mod public_url;
+pub mod quantity;
+pub mod report;
+pub mod rng;
+pub mod schema;
+pub mod scope;
+pub mod workspace;
+
+pub use hex::hex;
+pub use public_url::PublicUrl;
+pub use scope::Scope;
