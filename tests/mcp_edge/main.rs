@@ -5,6 +5,7 @@
 
 mod beside_tools;
 mod endpoint;
+mod old_agent;
 mod protocol;
 mod session;
 mod tools;
