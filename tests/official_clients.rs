@@ -1,5 +1,5 @@
 //! The official MCP clients as judges: the TypeScript ones, 1.x and 2.x, and the Python one, in both eras of the
-//! protocol, each with its own way of obtaining a token by `client_credentials`.
+//! protocol, each with its own way of obtaining a token by `client_credentials`; and the Inspector on schemas.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 #[path = "support/dev.rs"]
