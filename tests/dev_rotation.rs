@@ -87,7 +87,7 @@ async fn a_signing_key_is_replaced_when_its_time_has_come() {
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let clock = Arc::new(ManualClock::at(start));
     let stop = CancellationToken::new();
-    let dev = dev::run(options(state.path()), Arc::clone(&clock) as Arc<_>, ambient::rng(), stop.clone());
+    let dev = dev::run(options(state.path()), Arc::clone(&clock) as Arc<_>, rng::rng(), stop.clone());
     let story = async {
         let token_url = read(state.path(), "token-url").await;
         answers(&token_url, &read(state.path(), "client-secret").await, 200).await;
@@ -115,7 +115,7 @@ async fn a_secret_is_rotated_when_its_time_has_come() {
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let clock = Arc::new(ManualClock::at(start));
     let stop = CancellationToken::new();
-    let dev = dev::run(options(state.path()), Arc::clone(&clock) as Arc<_>, ambient::rng(), stop.clone());
+    let dev = dev::run(options(state.path()), Arc::clone(&clock) as Arc<_>, rng::rng(), stop.clone());
     let story = async {
         let url = read(state.path(), "token-url").await;
         let old = read(state.path(), "client-secret").await;

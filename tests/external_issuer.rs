@@ -90,7 +90,7 @@ impl Issuer {
 }
 
 fn key() -> SigningKey {
-    SigningKey::generate(SystemClock.now(), &mut ambient::rng()).unwrap()
+    SigningKey::generate(SystemClock.now(), &mut rng::rng()).unwrap()
 }
 
 fn serve(listener: TcpListener, keys: Arc<Mutex<Vec<SigningKey>>>) -> JoinHandle<()> {
@@ -129,7 +129,7 @@ impl Endpoint {
             "access": {"allowedCidrs": [], "trustedProxies": []},
         });
         let config: ServerConfig = serde_json::from_value(config).unwrap();
-        let keys = SigningKeys::generate(SystemClock.now(), &mut ambient::rng()).unwrap();
+        let keys = SigningKeys::generate(SystemClock.now(), &mut rng::rng()).unwrap();
         let clients = Clients { clients: vec![ClientVerifier::operator()] };
         let files = Files::new(&config, &clients, &keys);
         let volume = Volume::new(&files);
@@ -253,7 +253,7 @@ async fn the_endpoint_is_a_resource_server_and_nothing_else() {
     let own = AccessTokens::new(&RESOURCE.parse().unwrap(), std::time::Duration::from_mins(5), &endpoint.keys).unwrap();
     let (now, scopes) = (endpoint.clock.now(), BTreeSet::new());
     for (client, status) in [(OPERATOR_CLIENT_ID, StatusCode::OK), ("claude", StatusCode::UNAUTHORIZED)] {
-        let token = own.issue(&Subject::client(client, &scopes), now, &mut ambient::rng()).unwrap();
+        let token = own.issue(&Subject::client(client, &scopes), now, &mut rng::rng()).unwrap();
         assert_eq!(endpoint.ping(&token).await, status, "{client}");
     }
     endpoint.stop().await;

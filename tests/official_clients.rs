@@ -1,5 +1,5 @@
 //! The official MCP clients as judges: the TypeScript ones, 1.x and 2.x, and the Python one, in both eras of the
-//! protocol, each with its own way of obtaining a token by `client_credentials`.
+//! protocol, each with its own way of obtaining a token by `client_credentials`; and the Inspector on schemas.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 #[path = "support/dev.rs"]
@@ -110,7 +110,7 @@ fn planned(url: &str) -> Plan {
         replicas: None,
         now: SystemClock.now(),
     };
-    plan(&inputs, &mut ambient::rng()).unwrap()
+    plan(&inputs, &mut rng::rng()).unwrap()
 }
 
 fn named<'a>(plan: &'a Plan, kind: &str, name: &str) -> &'a DynamicObject {
@@ -197,18 +197,20 @@ fn serve_on_the_planned_files() {
     }
 }
 
+/// The quickstart's endpoint, as `dev` serves it with its state in `state`.
+fn of_dev(dev: &Dev, state: &Path) -> Target {
+    let text = |key: &str| fs::read_to_string(state.join("secrets/ci-agent-oauth").join(key)).unwrap();
+    let (url, client_id, client_secret) = (dev.url(), text("client-id"), text("client-secret"));
+    let issuer = url.strip_suffix("/mcp").unwrap().to_owned();
+    Target { url, issuer, client_id, client_secret }
+}
+
 #[test]
 fn dev_and_its_workspaces() {
     let state = tempfile::tempdir().unwrap();
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml");
     let dev = Dev::serve(&manifests, state.path());
-    let text = |key: &str| fs::read_to_string(state.path().join("secrets/ci-agent-oauth").join(key)).unwrap();
-    let target = Target {
-        url: dev.url(),
-        issuer: dev.url().strip_suffix("/mcp").unwrap().to_owned(),
-        client_id: text("client-id"),
-        client_secret: text("client-secret"),
-    };
+    let target = of_dev(&dev, state.path());
 
     for (index, (script, revision)) in CLIENTS.into_iter().enumerate() {
         let name = format!("workspace-{index}");
@@ -229,5 +231,19 @@ fn dev_and_its_workspaces() {
         assert_eq!(saw["prompts"], json!(prompts), "{script}");
         let homes: Vec<String> = (0..=index).map(|index| format!("workspace-{index}")).collect();
         assert_eq!(saw["resources"], json!(homes), "{script}");
+    }
+}
+
+/// What the Inspector finds are keywords that clients and models' providers refuse, or read each in a way of their own.
+#[test]
+fn the_inspector_finds_no_fault_with_schemas() {
+    let state = tempfile::tempdir().unwrap();
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml");
+    let dev = Dev::serve(&manifests, state.path());
+    let target = of_dev(&dev, state.path());
+    for revision in ["2025-11-25", "2026-07-28"] {
+        let saw = run("inspector-strict.mjs", revision, &target, &json!([]));
+        assert!(saw["tools"].as_array().unwrap().len() >= 20, "{revision}: {saw}");
+        assert_eq!((&saw["code"], &saw["findings"]), (&json!(0), &json!([])), "{revision}: {}", saw["said"]);
     }
 }

@@ -179,7 +179,7 @@ fn files(url: &str) -> Result<(TempDir, String), Box<dyn Error>> {
         taken: None,
         now: SystemClock.now(),
     };
-    let plan = plan(&inputs, &mut ambient::rng())?;
+    let plan = plan(&inputs, &mut rng::rng())?;
     let folder = tempfile::tempdir()?;
     let mut client_secret = String::new();
     for object in plan.objects.into_iter().map(|planned| planned.object) {

@@ -519,6 +519,9 @@ fn number<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S
     }
 }
 
+/// The message of the failure with which an agent answers a route that it does not have.
+pub const UNKNOWN_ROUTE: &str = "the agent of this workspace cannot do that";
+
 /// Why the agent refused or failed: the body of every answer that is no success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]

@@ -144,7 +144,8 @@ impl GitHub {
 
     /// The account of an access token, if it may come in.
     async fn account(&self, token: &str) -> Result<Account, SignInError> {
-        let user: User = self.read(&format!("{}/user", self.api), token).await?.0;
+        let user = self.read(&format!("{}/user", self.api), token).await?;
+        let user: User = user.object().map_err(|error| SignInError::unusable(&self.title, error))?;
         let mut hidden = false;
         let organizations = self.organizations(token, &mut hidden).await?;
         let teams = match self.teams(token, &mut hidden).await {
@@ -189,7 +190,7 @@ impl GitHub {
         if answer.status() == StatusCode::NOT_FOUND {
             return Err(self.misconfigured("it does not know the client id; check client-id in this login's Secret"));
         }
-        let answer: TokenAnswer = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
+        let answer: TokenAnswer = answer.object().map_err(|error| SignInError::unusable(&self.title, error))?;
         match (answer.access_token, answer.error.as_deref()) {
             (Some(token), None) => Ok(token),
             (_, Some("bad_verification_code")) => Err(SignInError::Expired),
@@ -249,12 +250,13 @@ impl GitHub {
         let mut next = Some(format!("{}{path}", self.api));
         for _ in 0..MAX_PAGES {
             let Some(url) = next.take().filter(|_| found.len() < allowed.len()) else { break };
-            let (page, headers): (Vec<T>, _) = self.read(&url, token).await?;
+            let answer = self.read(&url, token).await?;
+            let page: Vec<T> = answer.list().map_err(|error| SignInError::unusable(&self.title, error))?;
             for entry in page.iter().filter_map(&name) {
                 found.extend(allowed.iter().filter(|allowed| allowed.eq_ignore_ascii_case(&entry)));
             }
-            *hidden |= headers.contains_key("x-github-sso");
-            next = self.next_page(&headers);
+            *hidden |= answer.headers().contains_key("x-github-sso");
+            next = self.next_page(answer.headers());
         }
         Ok(found.into_iter().cloned().collect())
     }
@@ -269,14 +271,10 @@ impl GitHub {
         (Url::parse(url).ok()?.origin() == here).then(|| url.to_owned())
     }
 
-    async fn read<T: DeserializeOwned>(&self, url: &str, token: &str) -> Result<(T, HeaderMap), SignInError> {
+    async fn read(&self, url: &str, token: &str) -> Result<Answer, SignInError> {
         let request = self.client.get(url).bearer_auth(token).header("x-github-api-version", API_VERSION);
         let answer = self.client.send(request).await.map_err(|error| SignInError::unanswered(&self.title, error))?;
-        if let Some(refusal) = self.refusal(&answer) {
-            return Err(refusal);
-        }
-        let content = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
-        Ok((content, answer.headers().clone()))
+        self.refusal(&answer).map_or(Ok(answer), Err)
     }
 
     /// What a refusal of the API means.

@@ -5,10 +5,13 @@
 //! pod or service account was deleted before. So only tokens count that were made for a day at most; pods' own live an
 //! hour unless their manifest says otherwise.
 
-use crate::oauth::{
-    foreign::{Refusal, Signed},
-    issuer_keys::{IssuerKeys, KeySource, Published},
-    workload::{Workload, WorkloadError, WorkloadTokens},
+use crate::{
+    json::ByName,
+    oauth::{
+        foreign::{Refusal, Signed},
+        issuer_keys::{IssuerKeys, KeySource, Published},
+        workload::{Workload, WorkloadError, WorkloadTokens},
+    },
 };
 use async_trait::async_trait;
 use http::Request;
@@ -59,8 +62,8 @@ struct KeySet {
 #[async_trait]
 impl KeySource for ApiServer {
     async fn fetch(&self) -> Result<Published, Box<dyn Error + Send + Sync>> {
-        let Discovery { issuer } = self.0.request(Request::get(DISCOVERY).body(Vec::new())?).await?;
-        let KeySet { keys } = self.0.request(Request::get(KEYS).body(Vec::new())?).await?;
+        let ByName(Discovery { issuer }) = self.0.request(Request::get(DISCOVERY).body(Vec::new())?).await?;
+        let ByName(KeySet { keys }) = self.0.request(Request::get(KEYS).body(Vec::new())?).await?;
         Ok(Published { issuer, keys })
     }
 }

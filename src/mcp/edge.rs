@@ -88,6 +88,12 @@ impl Endpoint {
         Self::offering(config, Handler::new(tools, &config.limits), abort)
     }
 
+    /// The same endpoint, which takes the place of `previous`: a client can cancel a call that began there.
+    #[must_use]
+    pub fn succeeding(self, previous: &Self) -> Self {
+        Self { running: Arc::clone(&previous.running), ..self }
+    }
+
     /// Ends what clients listen to, and tells them where `next`, which is in its place now, has other tools. `None`:
     /// there is no more to be told.
     pub fn retire(&self, next: Option<&Self>) {

@@ -7,13 +7,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
-use portcullis_core::json::lone_surrogate;
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use portcullis_core::json::{ByName, lone_surrogate};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 /// The method that begins a conversation, before 2026-07-28.
 const INITIALIZE: &str = "initialize";
@@ -32,8 +29,9 @@ pub(super) struct Message<'a> {
     /// The request's id.
     #[serde(default)]
     pub id: Option<Value>,
-    #[serde(default, borrow, deserialize_with = "members")]
-    params: Option<Params<'a>>,
+    /// By name only (MCP): two readers may count members by position differently.
+    #[serde(default, borrow)]
+    params: Option<ByName<Params<'a>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,25 +44,6 @@ struct Params<'a> {
     request_id: Option<Value>,
     #[serde(default, borrow, rename = "protocolVersion", deserialize_with = "text")]
     protocol_version: Option<Cow<'a, str>>,
-}
-
-/// By name only (JSON-RPC 2.0 §4.2, MCP): derived readers also take members by position, and two of them may count
-/// differently.
-fn members<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Params<'de>>, D::Error> {
-    struct ByName;
-    impl<'de> Visitor<'de> for ByName {
-        type Value = Option<Params<'de>>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("params as an object")
-        }
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-            Params::deserialize(MapAccessDeserializer::new(map)).map(Some)
-        }
-    }
-    deserializer.deserialize_any(ByName)
 }
 
 /// Borrows where it can; serde by itself would copy what is in an `Option`.
@@ -90,6 +69,10 @@ impl<'a> Message<'a> {
         }
     }
 
+    fn params(&self) -> Option<&Params<'a>> {
+        self.params.as_ref().map(|ByName(params)| params)
+    }
+
     /// Whether it begins a conversation.
     pub fn initializes(&self) -> bool {
         self.method.as_deref() == Some(INITIALIZE)
@@ -97,12 +80,12 @@ impl<'a> Message<'a> {
 
     /// Whether its parameters ask for a revision of MCP, and for one before `revision`.
     pub fn asks_for_revision_before(&self, revision: &str) -> bool {
-        self.params.as_ref().and_then(|params| params.protocol_version.as_deref()).is_some_and(|asked| asked < revision)
+        self.params().and_then(|params| params.protocol_version.as_deref()).is_some_and(|asked| asked < revision)
     }
 
     /// The id of the request that it cancels.
     pub fn cancels(&self) -> Option<&Value> {
-        let params = self.params.as_ref().filter(|_| self.method.as_deref() == Some(CANCELLED));
+        let params = self.params().filter(|_| self.method.as_deref() == Some(CANCELLED));
         params?.request_id.as_ref()
     }
 
@@ -113,7 +96,7 @@ impl<'a> Message<'a> {
 
     /// What it is about, if scopes can depend on it and it says what it is.
     pub fn target(&self) -> Option<Target<'_>> {
-        let params = self.params.as_ref()?;
+        let params = self.params()?;
         match self.method.as_deref()? {
             TOOLS_CALL => params.name.as_deref().map(Target::Tool),
             "prompts/get" => params.name.as_deref().map(Target::Prompt),
@@ -134,10 +117,22 @@ fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
         Ok(value) if !value.is_object() => {
             RpcError::invalid_request(None, "the body is no JSON-RPC 2.0 message: that is an object")
         }
+        Ok(value) if counts_by_position(&value) => RpcError::new(
+            StatusCode::BAD_REQUEST,
+            value.get("id").cloned(),
+            -32602,
+            "params must be an object: MCP names each parameter, and has none by position",
+        ),
         Ok(value) => {
             RpcError::invalid_request(value.get("id").cloned(), format!("the body is no JSON-RPC 2.0 message: {why}"))
         }
     }
+}
+
+/// Whether it is a message but for parameters without names, which JSON-RPC 2.0 §4.2 has and MCP does not.
+fn counts_by_position(value: &Value) -> bool {
+    let params = value.get("params").is_some_and(|params| !params.is_object() && !params.is_null());
+    params && value["jsonrpc"] == "2.0" && value["method"].is_string()
 }
 
 fn batch() -> RpcError {
@@ -227,7 +222,12 @@ mod tests {
             ("{\"id\":{}}", -32600, None),
             ("{\"jsonrpc\":\"1.0\",\"id\":7,\"method\":\"ping\"}", -32600, Some(json!(7))),
             ("{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"method\":7}", -32600, Some(json!("x"))),
-            ("{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\",\"params\":[1]}", -32600, Some(json!(7))),
+            ("{\"jsonrpc\":\"1.0\",\"id\":7,\"method\":\"ping\",\"params\":[1]}", -32600, Some(json!(7))),
+            ("{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{},\"params\":[1]}", -32600, Some(json!(7))),
+            ("{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\",\"params\":[1]}", -32602, Some(json!(7))),
+            ("{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\",\"params\":[]}", -32602, Some(json!(7))),
+            ("{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\",\"params\":\"x\"}", -32602, Some(json!(7))),
+            ("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":[7]}", -32602, None),
             // A second name, which a reader behind the edge might believe instead of the first.
             (&format!("{call},\"params\":{{\"name\":\"run_command\"}}}}"), -32600, Some(json!(7))),
             (&format!("{call},\"method\":\"ping\"}}"), -32600, Some(json!(7))),

@@ -223,6 +223,7 @@ mod tests {
     use super::*;
     use futures::stream;
     use http::{HeaderValue, header::CONTENT_TYPE};
+    use http_body_util::BodyExt as _;
     use jiff::Timestamp;
     use std::{any::Any, collections::BTreeSet, time::Duration};
     use tokio::{sync::Notify, time::sleep};

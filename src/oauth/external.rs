@@ -130,7 +130,7 @@ impl Discovery {
         for place in &places {
             let answer = self.client.send(self.client.get(place)).await?;
             if !answer.status().is_client_error() && !answer.status().is_redirection() {
-                return Ok(answer.json()?);
+                return Ok(answer.object()?);
             }
         }
         Err(DiscoveryError::NotFound(places.join(", ")).into())
@@ -148,7 +148,7 @@ impl KeySource for Discovery {
         if jwks_uri.starts_with("http://") && !issuer.starts_with("http://") {
             return Err(DiscoveryError::PlainKeys.into());
         }
-        let KeySet { keys } = self.client.send(self.client.get(&jwks_uri)).await?.json()?;
+        let KeySet { keys } = self.client.send(self.client.get(&jwks_uri)).await?.object()?;
         Ok(Published { issuer, keys })
     }
 }

@@ -1,5 +1,6 @@
 //! An answer, read whole: status, headers, and a body that is JSON or of no use.
 
+use portcullis_core::json::ByName;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -58,16 +59,32 @@ impl Answer {
         &self.body
     }
 
-    /// Its body as JSON, if it is a success.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
-        if !self.status.is_success() {
-            return Err(AnswerError::Status { host: self.host.clone(), status: self.status });
-        }
-        self.json_of_any_status()
+    /// The JSON object that is its body, if it is a success. An array is none, whatever reads it.
+    pub fn object<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
+        self.check_status()?;
+        self.object_of_any_status()
     }
 
-    /// Its body as JSON, even if it is an error, as OAuth's are.
-    pub fn json_of_any_status<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
+    /// The list of JSON objects that is its body, if it is a success.
+    pub fn list<T: DeserializeOwned>(&self) -> Result<Vec<T>, AnswerError> {
+        self.check_status()?;
+        self.read::<Vec<ByName<T>>>().map(|list| list.into_iter().map(|ByName(value)| value).collect())
+    }
+
+    /// The JSON object that is its body, even if it is an error, as OAuth's are.
+    pub fn object_of_any_status<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
+        self.read().map(|ByName(value)| value)
+    }
+
+    fn check_status(&self) -> Result<(), AnswerError> {
+        if self.status.is_success() {
+            Ok(())
+        } else {
+            Err(AnswerError::Status { host: self.host.clone(), status: self.status })
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
         serde_json::from_slice(&self.body).map_err(|error| AnswerError::Json {
             host: self.host.clone(),
             line: error.line(),
@@ -79,5 +96,45 @@ impl Answer {
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer").field("host", &self.host).field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct User {
+        id: u64,
+        login: String,
+    }
+
+    fn answer(status: StatusCode, body: &str) -> Answer {
+        Answer::new("idp.example".to_owned(), status, HeaderMap::new(), body.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn members_come_by_name() {
+        let ada = || User { id: 7, login: "ada".to_owned() };
+        for (body, object, list) in [
+            (r#"{"login": "ada", "id": 7, "more": [1]}"#, Some(ada()), None),
+            (r#"[7, "ada"]"#, None, None),
+            (r#"[{"login": "ada", "id": 7}]"#, None, Some(vec![ada()])),
+            (r#"[[7, "ada"]]"#, None, None),
+            ("[]", None, Some(vec![])),
+            ("null", None, None),
+            (r#"{"id": 7, "login": "ada"} []"#, None, None),
+        ] {
+            let answer = answer(StatusCode::OK, body);
+            assert_eq!(answer.object::<User>().ok(), object, "{body}");
+            assert_eq!(answer.object_of_any_status::<User>().ok(), object, "{body}");
+            assert_eq!(answer.list::<User>().ok(), list, "{body}");
+        }
+        let failed = answer(StatusCode::BAD_REQUEST, r#"{"login": "ada", "id": 7}"#);
+        assert_eq!(failed.object_of_any_status::<User>().unwrap(), ada());
+        for error in [failed.object::<User>().unwrap_err(), failed.list::<User>().unwrap_err()] {
+            assert_eq!(error.to_string(), "idp.example answered 400 Bad Request");
+        }
     }
 }

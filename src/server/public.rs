@@ -72,10 +72,19 @@ pub struct Public {
 }
 
 impl Public {
-    /// The routes, with these tools behind the door. For `abort` see [`mcp::Endpoint::new`].
-    pub fn new(door: &Arc<Door>, tools: &Arc<Registry>, abort: CancellationToken) -> Result<Self, KeyError> {
+    /// The routes, with these tools behind the door, in the place of `previous`. For `abort` see [`mcp::Endpoint::new`].
+    pub fn new(
+        door: &Arc<Door>,
+        tools: &Arc<Registry>,
+        previous: Option<&Self>,
+        abort: CancellationToken,
+    ) -> Result<Self, KeyError> {
         let config = &door.mounted().config;
-        let endpoint = Arc::new(mcp::Endpoint::new(config, Arc::clone(tools), abort));
+        let endpoint = mcp::Endpoint::new(config, Arc::clone(tools), abort);
+        let endpoint = Arc::new(match previous {
+            Some(previous) => endpoint.succeeding(&previous.endpoint),
+            None => endpoint,
+        });
         let api = Arc::new(rest::Api::new(config, Arc::clone(tools)));
         let url = &config.url;
         let resource = metadata::protected_resource(config, url);

@@ -161,7 +161,7 @@ impl Current {
 
     fn reconfigure(&self, bytes: &Bytes) -> Result<(), MountedError> {
         let previous = self.serving.load_full();
-        let serving = prepare(bytes, Some(previous.door()), &self.options, &self.metrics, &self.abort)?;
+        let serving = prepare(bytes, Some(&previous), &self.options, &self.metrics, &self.abort)?;
         tracing::info!(revision = %serving.door().mounted().revision, "configuration replaced");
         let serving = Arc::new(serving);
         self.serving.store(Arc::clone(&serving));
@@ -213,12 +213,13 @@ impl Users for Logins {
 /// Checks one set of files, and makes of it what answers.
 fn prepare(
     bytes: &Bytes,
-    previous: Option<&Door>,
+    in_force: Option<&Public>,
     options: &Options,
     metrics: &Arc<Metrics>,
     abort: &CancellationToken,
 ) -> Result<Public, MountedError> {
     let mounted = bytes.parse()?;
+    let previous = in_force.map(Public::door);
     let tools = Registry::new(&mounted.config, options.workspaces.clone()).counted_in(&metrics.tool_calls());
     let (config, login, keys) = (&mounted.config, &mounted.login, &mounted.keys);
     let logins = Arc::new(match previous {
@@ -241,7 +242,7 @@ fn prepare(
     };
     let (metrics, clock) = (Arc::clone(metrics), Arc::clone(&options.clock));
     let door = Arc::new(Door::new(mounted, backing, logins, previous, metrics, clock, options.memory_limit)?);
-    let public = Public::new(&door, &Arc::new(tools), abort.clone())?;
+    let public = Public::new(&door, &Arc::new(tools), in_force, abort.clone())?;
     if let Some(workspaces) = &options.workspaces {
         workspaces.apply(&door.mounted().config.workspaces);
     }

@@ -3,7 +3,7 @@
 use crate::{
     agent::{
         AgentError,
-        protocol::{Failure, FailureKind},
+        protocol::{Failure, FailureKind, UNKNOWN_ROUTE},
     },
     api::parameters::{Listed, ParameterProblem},
     budget::NoMemory,
@@ -200,6 +200,11 @@ impl Error {
             AgentError::Failed(failure) if failure.kind == FailureKind::Interrupted => {
                 Self::Interrupted { workspace, why: failure.message }
             }
+            AgentError::Failed(failure) if failure.message == UNKNOWN_ROUTE => {
+                let message = "the workspace's agent is of an older version, which cannot do that; call \
+                               restart_workspace for one of this version: it ends what runs there, and keeps the files";
+                Self::Agent(Failure { kind: FailureKind::Conflict, message: message.to_owned() })
+            }
             AgentError::Failed(failure) => Self::Agent(failure),
             AgentError::Lost(lost) if lost.maybe_done => {
                 let why = format!("{lost}; it may have been done all the same: look before you do it again");
@@ -243,10 +248,12 @@ mod tests {
     #[test]
     fn what_an_agent_did_not_do_says_what_to_do() {
         let failure = |kind| AgentError::Failed(Failure { kind, message: "there is no a.txt".to_owned() });
+        let unknown = Failure { kind: FailureKind::NotFound, message: UNKNOWN_ROUTE.to_owned() };
         let lost = |maybe_done| AgentError::Lost(Lost { why: "the connection broke".to_owned(), maybe_done });
         for (error, said) in [
             (failure(FailureKind::NotFound), "there is no a.txt"),
             (failure(FailureKind::Interrupted), "workspace \"web\": there is no a.txt"),
+            (AgentError::Failed(unknown), "is of an older version, which cannot do that; call restart_workspace"),
             (lost(false), "workspace \"web\" could not be reached: the connection broke; nothing was done: try again"),
             (lost(true), "the connection broke; it may have been done all the same: look before you do it again"),
             (AgentError::Unreadable("status 418".to_owned()), "answered with status 418; restart the workspace"),

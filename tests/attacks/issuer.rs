@@ -20,7 +20,7 @@ struct Issuer {
 }
 
 fn key() -> SigningKey {
-    SigningKey::generate(start_of_time(), &mut ambient::rng()).unwrap()
+    SigningKey::generate(start_of_time(), &mut rng::rng()).unwrap()
 }
 
 impl Issuer {

@@ -297,7 +297,7 @@ async fn what_is_idle_or_old(stage: &Stage<'_>) {
     let election = Election { namespace: NAMESPACE.to_owned(), identity: "test".to_owned(), lease_seconds: 15 };
     let settings = Settings {
         clock: Arc::<ManualClock>::clone(&clock),
-        rng: Arc::new(Mutex::new(ambient::rng())),
+        rng: Arc::new(Mutex::new(rng::rng())),
         server_image: PINNED.to_owned(),
         internal: Vec::new(),
         exposure: portcullis::plan::ExposureRules::default(),

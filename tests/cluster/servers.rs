@@ -122,7 +122,7 @@ async fn planned(client: &Client, endpoint: &McpEndpoint, robot: &OAuthClient) -
         replicas: None,
         now: SystemClock.now(),
     };
-    plan(&inputs, &mut ambient::rng()).unwrap()
+    plan(&inputs, &mut rng::rng()).unwrap()
 }
 
 async fn apply(client: &Client, plan: &Plan) {

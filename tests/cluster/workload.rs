@@ -46,7 +46,7 @@ struct Server {
 
 impl Server {
     async fn start(client: Client, rules: &Value) -> Self {
-        let keys = SigningKeys::generate(SystemClock.now(), &mut ambient::rng()).unwrap();
+        let keys = SigningKeys::generate(SystemClock.now(), &mut rng::rng()).unwrap();
         let files = Files::new(&config(rules), &Clients::default(), &keys);
         let volume = Volume::new(&files);
         let clock = Arc::new(ManualClock::at(SystemClock.now()));

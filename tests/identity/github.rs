@@ -136,6 +136,15 @@ async fn trouble_at_github_is_said_as_such() {
 }
 
 #[tokio::test]
+async fn a_user_has_names_not_positions() {
+    let github = GitHub::start(CALLBACK).await;
+    github.world.lock().unwrap().instead = Some((200, r#"[583231, "octocat"]"#.to_owned()));
+    let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["acme"]}));
+    assert_eq!(sign_in(&github, &logins).await.unwrap_err().reason(), "provider_unexpected");
+    assert_eq!(github.world.lock().unwrap().asked, ["/user"], "whose organizations they would be is not known");
+}
+
+#[tokio::test]
 async fn the_token_goes_nowhere_else() {
     let elsewhere = GitHub::start(CALLBACK).await;
     let next = format!("{}/api/v3/user/memberships/orgs?per_page=100&page=2", elsewhere.url);

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::ManualClock,
-    provider::{CLIENT_ID, CLIENT_SECRET, Provider, World},
+    provider::{CLIENT_ID, CLIENT_SECRET, Provider, World, public_key},
     relying::{CALLBACK, begin, client, finish, logins, now, secrets, whole},
 };
 use jiff::SignedDuration;
@@ -122,6 +122,45 @@ async fn an_id_token_that_does_not_hold_lets_nobody_in() {
     let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiI3In0.";
     let unsigned = answer(json!({"access_token": "a", "id_token": unsigned}));
     assert_eq!(outcome(unsigned).await, Err("provider_unexpected"));
+}
+
+#[tokio::test]
+async fn answers_have_names_not_positions() {
+    let provider = Provider::start().await;
+    let at = |path: &str| format!("{}{path}", provider.issuer);
+    let metadata =
+        json!([provider.issuer, at("/authorize"), at("/token"), at("/jwks"), at("/userinfo"), null, null, false]);
+    provider.change(|world| world.discovery_answer = Some((200, metadata.to_string())));
+    let begun = begin(&endpoint(&provider, &json!({})), "sso").await;
+    assert_eq!(begun.map(drop).map_err(|error| error.reason()), Err("provider_unexpected"), "discovery");
+    provider.change(|world| world.discovery_answer = None);
+
+    // Each array has in its places what lets somebody in where it has names.
+    let alice = json!({"preferred_username": "alice", "groups": ["developers"]});
+    for (named, outcome) in [(true, Ok(())), (false, Err("provider_unexpected"))] {
+        let logins = endpoint(&provider, &json!({}));
+        let (location, pending) = begin(&logins, "sso").await.unwrap();
+        let query = provider.authorize(&location);
+        provider.change(|world| {
+            let mut claims = alice.clone();
+            claims["nonce"] =
+                json!(url::Url::parse(&location).unwrap().query_pairs().find(|(name, _)| name == "nonce").unwrap().1);
+            let id_token = world.sign(&claims);
+            let answer = if named {
+                json!({"access_token": "opaque-access-token", "id_token": id_token})
+            } else {
+                json!(["opaque-access-token", id_token, null])
+            };
+            world.token_answer = Some((200, answer.to_string()));
+        });
+        let finished = finish(&logins, &pending, &query).await;
+        assert_eq!(finished.map(drop).map_err(|error| error.reason()), outcome, "token endpoint");
+    }
+    let keys = json!([[public_key("p256")]]);
+    let found = outcome(|world| world.jwks_answer = Some((200, keys.to_string()))).await;
+    assert_eq!(found, Err("provider_unexpected"), "keys");
+    let refused = outcome(|world| world.token_answer = Some((400, r#"["invalid_grant"]"#.to_owned()))).await;
+    assert_eq!(refused, Err("provider_unexpected"), "an error");
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn a_redirect_is_an_answer_like_any_other() {
     let url = serve(Router::new().route("/here", get(away)).route("/there", get(async || "arrived"))).await;
     let answer = ask(&format!("{url}/here")).await.unwrap();
     assert_eq!((answer.status(), answer.body()), (StatusCode::FOUND, b"".as_slice()));
-    assert_eq!(answer.json::<serde_json::Value>().unwrap_err().to_string(), "127.0.0.1 answered 302 Found");
+    assert_eq!(answer.object::<serde_json::Value>().unwrap_err().to_string(), "127.0.0.1 answered 302 Found");
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn nobody_is_waited_for_for_ever() {
 async fn errors_quote_neither_bodies_nor_urls() {
     let url = serve(Router::new().route("/text", get(async || "gho_token in a page"))).await;
     let answer = ask(&format!("{url}/text?code=secret")).await.unwrap();
-    let said = format!("{answer:?} {:?}", answer.json::<serde_json::Value>().unwrap_err());
+    let said = format!("{answer:?} {:?}", answer.object::<serde_json::Value>().unwrap_err());
     assert!(!said.contains("gho_") && !said.contains("secret"), "{said}");
     let gone = ask("http://127.0.0.1:9/x?code=secret").await.unwrap_err();
     assert!(matches!(gone, RequestError::Unreachable { .. }), "{gone:?}");

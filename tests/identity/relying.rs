@@ -46,7 +46,7 @@ pub fn logins(logins: &Value, secrets: &LoginSecrets) -> Logins {
 
 /// The endpoint's keys.
 pub fn keys() -> SigningKeys {
-    SigningKeys::generate(now(), &mut ambient::rng()).unwrap()
+    SigningKeys::generate(now(), &mut rng::rng()).unwrap()
 }
 
 pub fn now() -> Timestamp {
@@ -55,7 +55,7 @@ pub fn now() -> Timestamp {
 
 /// Begins at the login, with a `state` as a page would seal it.
 pub async fn begin(logins: &Logins, login: &str) -> Result<(String, Pending), SignInError> {
-    let begun = logins.begin(login, CALLBACK, None, &mut ambient::rng()).await?;
+    let begun = logins.begin(login, CALLBACK, None, &mut rng::rng()).await?;
     let location = begun.with_state("sealed +&=state");
     // As it comes back from a sealed state.
     let pending = serde_json::from_str(&serde_json::to_string(&begun.pending).unwrap()).unwrap();

@@ -55,11 +55,20 @@ pub fn config(change: impl FnOnce(&mut Value)) -> ServerConfig {
 }
 
 pub async fn endpoint_with(config: ServerConfig, scopes: &[Scope], with_workspaces: bool) -> Endpoint {
+    endpoint_behind(config, scopes, |local| with_workspaces.then_some(local)).await
+}
+
+/// An endpoint whose workspaces `choose` makes of local ones.
+pub async fn endpoint_behind(
+    config: ServerConfig,
+    scopes: &[Scope],
+    choose: impl FnOnce(Arc<dyn Workspaces>) -> Option<Arc<dyn Workspaces>>,
+) -> Endpoint {
     let state = tempfile::tempdir().unwrap();
     let options =
         LocalOptions { state_dir: state.path().to_owned(), path: "/usr/bin:/bin".into(), user: "nobody".into() };
     let backend = LocalWorkspaces::open(options, Arc::new(SystemClock), rng()).await.unwrap();
-    let backend = with_workspaces.then(|| Arc::new(backend) as Arc<dyn Workspaces>);
+    let backend = choose(Arc::new(backend));
     let caller = Caller {
         client_id: "tester".to_owned(),
         subject: "client:tester".to_owned(),

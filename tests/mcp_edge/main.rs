@@ -6,6 +6,7 @@
 mod beside_tools;
 mod direct;
 mod endpoint;
+mod old_agent;
 mod protocol;
 mod session;
 mod tools;

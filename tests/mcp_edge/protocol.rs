@@ -36,6 +36,49 @@ async fn what_is_no_message_gets_a_json_rpc_error() {
 }
 
 #[tokio::test]
+async fn parameters_have_names_in_every_method() {
+    let endpoint = endpoint(EVERYTHING).await;
+    let methods = [
+        ("initialize", json!(["2025-11-25", {}, {"name": "tester", "version": "1"}])),
+        ("ping", json!([])),
+        ("tools/list", json!([null])),
+        ("tools/call", json!(["whoami", {}])),
+        ("tools/call", json!([null, "whoami", {}, null])),
+        ("tools/call", json!([{"name": "whoami"}])),
+        ("tools/call", json!("whoami")),
+        ("prompts/list", json!([])),
+        ("prompts/get", json!(["start_project", {}])),
+        ("resources/list", json!([])),
+        ("resources/templates/list", json!([])),
+        ("resources/read", json!(["workspace://web/"])),
+        ("resources/subscribe", json!(["workspace://web/"])),
+        ("completion/complete", json!([{"type": "ref/prompt", "name": "start_project"}, ["goal", ""]])),
+        ("server/discover", json!([])),
+        ("subscriptions/listen", json!([{}])),
+        ("notifications/initialized", json!([])),
+        ("notifications/cancelled", json!([1, "why"])),
+        ("no/such/method", json!([])),
+    ];
+    for revision in LEGACY.into_iter().chain([STATELESS]) {
+        for (method, params) in &methods {
+            let (headers, mut body) = message(revision, method, json!({}));
+            body["params"] = params.clone();
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let answer = endpoint.send(&headers, body.to_string()).await;
+            assert_eq!(answer.refusal(), (400, -32602), "{revision} {method} {params}");
+            let answer = answer.json();
+            assert_eq!(answer["id"], 1, "{revision} {method} {params}");
+            let said = answer["error"]["message"].as_str().unwrap();
+            assert!(said.starts_with("params must be an object"), "{said}");
+        }
+    }
+    let batch = format!(r#"[{WHOAMI}, {{"jsonrpc":"2.0","id":2,"method":"tools/call","params":["whoami", {{}}]}}]"#);
+    let answers = endpoint.send(&[JSON, BOTH], batch).await.json();
+    assert_eq!(answers[0]["result"]["structuredContent"]["client_id"], "tester");
+    assert_eq!((&answers[1]["id"], &answers[1]["error"]["code"]), (&json!(2), &json!(-32602)));
+}
+
+#[tokio::test]
 async fn batches_are_answered_where_the_revision_has_them() {
     let endpoint = endpoint(EVERYTHING).await;
     let batch = format!(

@@ -3,7 +3,7 @@
 use crate::{
     clock::ManualClock,
     mounted::{Files, Volume},
-    stage::{SECRET, Server, config, header, keys, options, ping, secret, start_of_time},
+    stage::{PATIENCE, SECRET, Server, config, header, keys, options, ping, secret, start_of_time},
 };
 use jiff::SignedDuration;
 use portcullis::{
@@ -11,8 +11,8 @@ use portcullis::{
     server::{self, Listeners},
 };
 use reqwest::StatusCode;
-use serde_json::Value;
-use std::sync::Arc;
+use serde_json::{Value, json};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +35,34 @@ async fn a_replaced_secret_is_live_without_a_restart() {
     assert_eq!(refused.json::<Value>().await.unwrap()["error"], "invalid_client");
     let called = server.call(&token, &ping()).send().await.unwrap();
     assert_eq!(called.status(), StatusCode::OK, "tokens given before live on");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_from_before_a_reload_can_be_cancelled() {
+    let server = Server::start().await;
+    let token = server.token().await;
+    let workspace = server.tool(&token, "create_workspace", &json!({"template": "blank", "name": "web"})).await;
+    let begun = Path::new(workspace["home"].as_str().unwrap()).join("begun");
+    let params = json!({"name": "run_command", "arguments": {"workspace": "web", "command": "touch begun; sleep 600"}});
+    let call = json!({"jsonrpc": "2.0", "id": "long", "method": "tools/call", "params": params});
+    let call = server.call(&token, &call).header("accept", "application/json");
+    let call = tokio::spawn(async move { call.send().await.unwrap().text().await.unwrap() });
+    let wait = async {
+        while !begun.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the command begins");
+
+    server
+        .replace(&server.files(vec![secret("another secret of more than thirty-two characters"), secret(SECRET)]))
+        .await;
+    let params = json!({"requestId": "long", "reason": "it takes too long"});
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+    assert_eq!(server.call(&token, &cancel).send().await.unwrap().status(), StatusCode::ACCEPTED);
+    let answer = tokio::time::timeout(PATIENCE, call).await.expect("the call ends").unwrap();
+    assert!(answer.contains("the call was cancelled"), "{answer}");
     server.stop().await;
 }
 

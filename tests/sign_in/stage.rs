@@ -129,7 +129,7 @@ impl Manifests {
             replicas: None,
             now: SystemClock.now(),
         };
-        let plan = plan(&inputs, &mut ambient::rng()).unwrap();
+        let plan = plan(&inputs, &mut rng::rng()).unwrap();
         assert!(plan.login_problems.is_empty(), "{:?}", plan.login_problems);
         plan
     }
@@ -150,7 +150,7 @@ impl Manifests {
         let state = tempfile::tempdir().unwrap();
         let local =
             LocalOptions { state_dir: state.path().to_owned(), path: "/usr/bin:/bin".into(), user: USER.into() };
-        let workspaces = LocalWorkspaces::open(local, clock.clone(), ambient::rng()).await.unwrap();
+        let workspaces = LocalWorkspaces::open(local, clock.clone(), rng::rng()).await.unwrap();
         let kept = Arc::new(Local::memory(clock.clone()));
         let options = Options {
             config_dir: volume.path(),

@@ -99,7 +99,7 @@ impl ControlPlane {
             ]),
         )?;
 
-        let key = SigningKey::generate(Timestamp::UNIX_EPOCH, &mut ambient::rng())?;
+        let key = SigningKey::generate(Timestamp::UNIX_EPOCH, &mut rng::rng())?;
         let public_key = SecretKey::from_pkcs8_pem(&key.pem)?.public_key().to_public_key_pem(LineEnding::LF)?;
         let token = "admin-of-the-tests";
         fs::write(folder.join("service-accounts.key"), key.pem)?;

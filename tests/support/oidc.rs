@@ -196,11 +196,17 @@ pub fn logout(change: &Value) -> Value {
     changed(json!({"jti": "once", "events": event, "sid": "one"}), change)
 }
 
+/// A key as it is published: `p256`, the one that signs at first, or another.
+pub fn public_key(name: &str) -> Value {
+    let mut key = keys()[name]["jwk"].clone();
+    key["kid"] = json!("one");
+    key
+}
+
 async fn jwks(State(world): State<Shared>) -> Response {
     let mut world = world.lock().unwrap();
     *world.asked.entry("jwks").or_default() += 1;
-    let mut key = keys()[world.key.0]["jwk"].clone();
-    key["kid"] = json!("one");
+    let key = public_key(world.key.0);
     // One that nobody understands is no reason to understand none.
     let keys = json!({"keys": [{"kty": "AKP", "kid": "future", "alg": "ML-DSA-44"}, {"kty": 7}, key]});
     instead(world.jwks_answer.as_ref()).unwrap_or_else(|| Json(keys).into_response())

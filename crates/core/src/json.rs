@@ -7,26 +7,29 @@ use serde::{
 };
 use std::{fmt, marker::PhantomData};
 
-/// Reads an object. Derived readers also take an array, whose members count by their position.
+/// Reads an object, never an array.
 pub fn object<'de, T: Deserialize<'de>>(text: &'de [u8]) -> serde_json::Result<T> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = by_name(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(value)
+    serde_json::from_slice(text).map(|ByName(value)| value)
 }
 
-fn by_name<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    struct ByName<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for ByName<T> {
-        type Value = T;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a JSON object")
+/// A value that is read from an object. Derived readers also take an array, whose elements count by their position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByName<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByName<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = ByName<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(ByName)
+            }
         }
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map))
-        }
+        deserializer.deserialize_map(Members(PhantomData))
     }
-    deserializer.deserialize_map(ByName(PhantomData))
 }
 
 /// What is wrong with `text` where an escape in it is half of a UTF-16 surrogate pair. The grammar of JSON lets these

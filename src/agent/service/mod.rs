@@ -15,7 +15,7 @@ use super::{
     files::{Files, Reach},
     protocol::{
         Command, CommandEvent, CommandResult, Failure, FailureKind, Hello, Input, Process, ProcessOutput,
-        ProcessOutputRequest, Processes,
+        ProcessOutputRequest, Processes, UNKNOWN_ROUTE,
     },
     usage,
 };
@@ -160,7 +160,7 @@ impl Agent {
             .layer(DefaultBodyLimit::max(MOST_INPUT))
             .merge(Files::new(home.clone(), reach).router())
             .merge(usage::router(home.clone(), scope))
-            .fallback(|| async { FailureKind::NotFound.because("the agent of this workspace cannot do that") })
+            .fallback(|| async { FailureKind::NotFound.because(UNKNOWN_ROUTE) })
     }
 
     /// Ends every command and process, and returns when they have ended. New ones are refused from now on.

@@ -148,7 +148,7 @@ impl Discovery {
             )));
         }
         let metadata: Metadata =
-            answer.json().map_err(|error| Failure::of(&SignInError::unusable(&self.provider, error)))?;
+            answer.object().map_err(|error| Failure::of(&SignInError::unusable(&self.provider, error)))?;
         self.accepts(&metadata).map(|()| metadata)
     }
 

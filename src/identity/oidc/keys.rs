@@ -93,7 +93,7 @@ impl Keys {
     async fn download(&self, url: &str) -> Result<Vec<Jwk>, SignInError> {
         let answer = self.client.send(self.client.get(url)).await;
         let answer = answer.map_err(|error| SignInError::unanswered(&self.provider, error))?;
-        let set: KeySet = answer.json().map_err(|error| SignInError::unusable(&self.provider, error))?;
+        let set: KeySet = answer.object().map_err(|error| SignInError::unusable(&self.provider, error))?;
         // RFC 7517 §5: keys that cannot be understood are ignored.
         Ok(set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
     }

@@ -265,7 +265,7 @@ impl Oidc {
                 _ => SignInError::unexpected(&self.title, format!("its token endpoint answered {}", answer.status())),
             });
         }
-        let mut answer: TokenAnswer = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
+        let mut answer: TokenAnswer = answer.object().map_err(|error| SignInError::unusable(&self.title, error))?;
         let id_token = answer.id_token.take();
         let id_token = id_token.ok_or_else(|| SignInError::unexpected(&self.title, "it gave no ID token"))?;
         Ok((answer, id_token))
@@ -290,7 +290,7 @@ impl Oidc {
 
     /// The error code of a refusal of the token endpoint (RFC 6749 §5.2), and what is wrong if it is about this client.
     fn token_error(&self, answer: &Answer) -> (&'static str, Option<SignInError>) {
-        let error = answer.json_of_any_status::<TokenError>().map(|error| error.error).unwrap_or_default();
+        let error = answer.object_of_any_status::<TokenError>().map(|error| error.error).unwrap_or_default();
         let known = TOKEN_ERRORS.into_iter().find(|known| *known == error).unwrap_or_default();
         let what = match known {
             "invalid_client" | "unauthorized_client" => {
@@ -327,7 +327,7 @@ impl Oidc {
         };
         let answer = self.client.send(self.client.get(url).bearer_auth(token)).await;
         let answer = answer.map_err(|error| SignInError::unanswered(&self.title, error))?;
-        let claims: Claims = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
+        let claims: Claims = answer.object().map_err(|error| SignInError::unusable(&self.title, error))?;
         // §5.3.2: else the answer may be about somebody else.
         if claims.subject().as_deref() != Some(subject) {
             return Err(SignInError::unexpected(&self.title, "its userinfo is about somebody else (sub)"));

@@ -48,7 +48,7 @@ impl Oidc {
                 )),
             };
         }
-        let answer: TokenAnswer = answer.json().map_err(|error| SignInError::unusable(&self.title, error))?;
+        let answer: TokenAnswer = answer.object().map_err(|error| SignInError::unusable(&self.title, error))?;
         let TokenAnswer { access_token, id_token, refresh_token } = answer;
         *next = refresh_token;
         let claims = match &id_token {

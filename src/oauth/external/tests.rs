@@ -1,7 +1,7 @@
 //! What an external issuer's tokens must say, whatever signs them; and what happens while the issuer is down.
 
 use super::*;
-use crate::config::SigningKey;
+use crate::{config::SigningKey, outbound::Outbound};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use p256::{
     SecretKey,
@@ -181,6 +181,30 @@ async fn known_keys_go_on_while_the_issuer_is_down_and_unknown_ones_are_asked_fo
     issuer.publishes(&[&new]);
     assert_eq!(verify(&by_new, 5040).await, Ok(()));
     assert_eq!(verify(&by_old, 5041).await, Err(Refusal::Key), "withdrawn");
+}
+
+/// Metadata and keys that have all that is needed, in arrays instead of objects.
+#[tokio::test]
+async fn an_issuers_documents_have_names_not_positions() {
+    use axum::{Router, routing::get};
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let key = key(1).public_jwk().unwrap();
+    for (metadata_by_name, keys_by_name, good) in [(true, true, true), (false, true, false), (true, false, false)] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let jwks_uri = format!("{issuer}/keys");
+        let metadata =
+            if metadata_by_name { json!({"issuer": issuer, "jwks_uri": jwks_uri}) } else { json!([issuer, jwks_uri]) };
+        let keys = if keys_by_name { json!({"keys": [key]}) } else { json!([[key]]) };
+        let router = Router::new()
+            .route("/.well-known/oauth-authorization-server", get(async move || metadata.to_string()))
+            .route("/keys", get(async move || keys.to_string()));
+        let served = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let client = Outbound::new().unwrap().trusted(None).unwrap();
+        let fetched = Discovery { issuer, client }.fetch().await;
+        assert_eq!(fetched.is_ok(), good, "{:?}", fetched.map(|published| published.keys));
+        served.abort();
+    }
 }
 
 proptest! {

@@ -97,6 +97,6 @@ fn every_path_of_the_url_can_be_routed() {
             assert_eq!(door.route(&path), route, "{path}");
         }
         let tools = Arc::new(crate::tools::Registry::new(&door.mounted.config, None));
-        drop(Public::new(&door, &tools, tokio_util::sync::CancellationToken::new()).unwrap());
+        drop(Public::new(&door, &tools, None, tokio_util::sync::CancellationToken::new()).unwrap());
     }
 }

@@ -170,7 +170,7 @@ impl Held {
             grant: Some(grant),
             ..Subject::client("robot", &scopes)
         };
-        tokens.issue(&subject, SystemClock.now(), &mut ambient::rng()).unwrap()
+        tokens.issue(&subject, SystemClock.now(), &mut rng::rng()).unwrap()
     }
 
     async fn find(client: &Client, namespace: &str) -> Option<Self> {

@@ -47,7 +47,7 @@ pub async fn own_plane() -> ControlPlane {
 pub fn settings(clock: Arc<dyn Clock>) -> Settings {
     Settings {
         clock,
-        rng: Arc::new(Mutex::new(ambient::rng())),
+        rng: Arc::new(Mutex::new(rng::rng())),
         server_image: "example.com/portcullis".to_owned(),
         internal: Vec::new(),
         exposure: portcullis::plan::ExposureRules::default(),

@@ -95,7 +95,7 @@ impl Stage {
             grant: Some(name),
             scopes: &scopes,
         };
-        self.tokens.issue(&subject, now, &mut ambient::rng()).unwrap()
+        self.tokens.issue(&subject, now, &mut rng::rng()).unwrap()
     }
 
     /// The status that a server answers a call with.
