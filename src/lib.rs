@@ -2,23 +2,13 @@
 //!
 //! `docs/architecture.md` has the plan of the house; the modules below are its rooms.
 
-pub mod agent;
-pub mod api;
-pub mod audit;
-pub mod budget;
 pub mod cli;
-pub mod config;
 pub mod dev;
-#[cfg(test)]
-mod fuzz;
 mod heartbeat;
 pub mod identity;
 pub mod mcp;
-pub mod mirror;
 pub mod oauth;
-pub mod observe;
 pub mod operator;
-pub mod outbound;
 pub mod pages;
 pub mod plan;
 pub mod rest;

@@ -3,12 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 use portcullis::{
-    api::Preset,
-    audit,
     tools::{Definition, Effect, Registry},
     workspaces::local::{LocalOptions, LocalWorkspaces},
 };
+use portcullis_api::Preset;
 use portcullis_core::{Scope, clock::SystemClock, rng::rng};
+use portcullis_telemetry::audit;
 use regex::Regex;
 use serde_json::json;
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, sync::Arc};

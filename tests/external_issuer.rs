@@ -17,8 +17,6 @@ use p256::{
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _},
 };
 use portcullis::{
-    config::{ClientVerifier, Clients, LoadedRevision, OPERATOR_CLIENT_ID, ServerConfig, SigningKey, SigningKeys},
-    mirror::Health,
     oauth::{
         jwt::{AccessTokens, Subject},
         workload::NoCluster,
@@ -26,10 +24,14 @@ use portcullis::{
     server::{self, Listeners, Options},
     state::Local,
 };
+use portcullis_config::{
+    ClientVerifier, Clients, LoadedRevision, OPERATOR_CLIENT_ID, ServerConfig, SigningKey, SigningKeys,
+};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_reflector::Health;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use std::{
@@ -144,7 +146,7 @@ impl Endpoint {
             user_rules: state,
             workloads: Arc::new(NoCluster),
             state: Arc::new(Health::local()),
-            outbound: Arc::new(portcullis::outbound::Outbound::new().unwrap()),
+            outbound: Arc::new(portcullis_outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
             lame_duck: std::time::Duration::ZERO,
             memory_limit: 512 << 20,

@@ -10,7 +10,6 @@ use clock::ManualClock;
 use grants::{conform, conform_accounts, conform_registrations, eventually, grant};
 use jiff::{SignedDuration, Timestamp};
 use portcullis::{
-    api::OAuthUser,
     oauth::{
         accounts::{Account, Accounts as _},
         client::{NewRegistration, Registrations},
@@ -19,6 +18,7 @@ use portcullis::{
     },
     state::Local,
 };
+use portcullis_api::OAuthUser;
 use portcullis_core::{
     account::SealedToken,
     clock::Clock as _,

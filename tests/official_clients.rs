@@ -13,10 +13,8 @@ use k8s_openapi::{
     },
 };
 use kube::core::DynamicObject;
-use portcullis::{
-    api::{McpEndpoint, OAuthClient, validation::admit},
-    plan::{ClusterFacts, Inputs, Plan, plan},
-};
+use portcullis::plan::{ClusterFacts, Inputs, Plan, plan};
+use portcullis_api::{McpEndpoint, OAuthClient, validation::admit};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,

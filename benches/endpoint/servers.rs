@@ -1,10 +1,8 @@
 //! The servers, as processes of their own.
 
-use portcullis::{
-    api::{McpEndpoint, OAuthClient, validation::admit},
-    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE},
-    plan::{ClusterFacts, Inputs, plan},
-};
+use portcullis::plan::{ClusterFacts, Inputs, plan};
+use portcullis_api::{McpEndpoint, OAuthClient, validation::admit};
+use portcullis_config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,

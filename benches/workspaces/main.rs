@@ -22,7 +22,7 @@ mod support;
 use futures::{StreamExt as _, future::join_all, stream};
 use kube::api::PostParams;
 use node::Node;
-use portcullis::api::Workspace;
+use portcullis_api::Workspace;
 use report::{Row, Times};
 use serde_json::json;
 use sides::{Sides, WORKSPACE};

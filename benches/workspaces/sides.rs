@@ -7,7 +7,8 @@ use kube::{
     api::{AttachParams, ListParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use portcullis::{api::Workspace, cli::cluster};
+use portcullis::cli::cluster;
+use portcullis_api::Workspace;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::io::{copy, sink};

@@ -1,6 +1,8 @@
 //! `portcullis agent`: what runs inside a workspace.
 
-use crate::agent::{
+use clap::{Args, Subcommand};
+use nix::unistd::{User, getuid};
+use portcullis_agent::{
     connect::connect,
     environment,
     failed_program::{AT_ONCE, Report},
@@ -8,11 +10,9 @@ use crate::agent::{
     init,
     install::install,
     listen,
-    place::{HOME_VARIABLE, OUTPUT_DIR, SOCKET, TERMINATION_LOG},
     service::{Agent, Options},
 };
-use clap::{Args, Subcommand};
-use nix::unistd::{User, getuid};
+use portcullis_core::agent_paths::{HOME_VARIABLE, OUTPUT_DIR, SOCKET, TERMINATION_LOG};
 use portcullis_core::clock::SystemClock;
 use std::{
     env,

@@ -1,7 +1,7 @@
 //! `portcullis crds`: prints the CustomResourceDefinitions, or writes them into a folder.
 
-use crate::api::crds::{self, CrdError};
 use clap::Args;
+use portcullis_api::crds::{self, CrdError};
 use std::{
     fs, io,
     io::Write as _,

@@ -8,9 +8,9 @@ pub mod operator;
 pub mod serve;
 mod signals;
 
-use crate::observe::logs::{self, LogFormat};
 use clap::{Args, Parser, Subcommand};
 use portcullis_core::report::chain;
+use portcullis_telemetry::logs::{self, LogFormat};
 use std::{error::Error, io, process::ExitCode, time::Duration};
 
 /// How long threads may go on with what they do when everything else has ended.

@@ -2,11 +2,8 @@
 
 use super::{LogOptions, cluster, signals::until_signal};
 use crate::{
-    config::{LAME_DUCK_SECONDS, PRIVATE_PORT, PUBLIC_PORT, memory::WITHOUT_LIMIT},
     identity::workload::ServiceAccounts,
-    mirror::Health,
     oauth::workload::NoCluster,
-    outbound::{Outbound, OutboundError},
     server::{self, Listeners, Options, ServerError},
     state::{Kubernetes, Local, kubernetes},
     workspaces::{
@@ -16,7 +13,10 @@ use crate::{
 };
 use clap::ValueEnum;
 use kube::{Config, config::InferConfigError};
+use portcullis_config::{LAME_DUCK_SECONDS, PRIVATE_PORT, PUBLIC_PORT, memory::WITHOUT_LIMIT};
 use portcullis_core::clock::{Clock, SystemClock};
+use portcullis_outbound::{Outbound, OutboundError};
+use portcullis_reflector::Health;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},

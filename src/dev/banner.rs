@@ -1,11 +1,9 @@
 //! What `portcullis dev` tells the person in front of it: where the endpoint is, and command lines that can be pasted.
 
 use super::{station::Outcome, store::Store, user};
-use crate::{
-    api::{OAuthClient, preset::Preset},
-    plan::{ClientPlan, CredentialChange},
-};
+use crate::plan::{ClientPlan, CredentialChange};
 use kube::ResourceExt;
+use portcullis_api::{OAuthClient, preset::Preset};
 use portcullis_core::{Scope, client::Grant, scope};
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 

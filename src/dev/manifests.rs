@@ -1,12 +1,12 @@
 //! Reads manifests as `kubectl apply` would: files, folders or standard input, with several documents each, every rule
 //! of admission checked. What is wrong is said with its file, document and field.
 
-use crate::api::{
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::core::Resource;
+use portcullis_api::{
     GROUP, McpEndpoint, OAuthClient, OAuthUser, VERSION, WorkspaceTemplate,
     validation::{Violation, admit},
 };
-use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::core::Resource;
 use serde_json::Value;
 use serde_saphyr::UserMessageFormatter;
 use std::{

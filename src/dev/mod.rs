@@ -13,9 +13,7 @@ mod watch;
 pub use manifests::Source;
 
 use crate::{
-    mirror::Health,
     oauth::workload::NoCluster,
-    outbound::{Outbound, OutboundError},
     server::{self, Listeners, ServerError},
     state,
     workspaces::{
@@ -28,6 +26,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use manifests::Manifests;
 use portcullis_core::{clock::Clock, report::chain};
+use portcullis_outbound::{Outbound, OutboundError};
+use portcullis_reflector::Health;
 use rand::{SeedableRng as _, rngs::StdRng};
 use station::{Outcome, Station, StationError};
 use std::{

@@ -5,18 +5,16 @@ use super::{
     store::{Store, StoreError},
     user::{self, LocalUser, LocalUserError},
 };
-use crate::{
-    api::{
-        McpEndpoint, OAuthClient, OAuthUser, WorkspaceTemplate,
-        endpoint::{CorsEnforcement, Limits, Network, ServerDeployment},
-        exposure::{Exposure, NoExposure},
-    },
-    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE},
-    plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError},
-};
+use crate::plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{ResourceExt as _, core::dynamic::ParseDynamicObjectError};
+use portcullis_api::{
+    McpEndpoint, OAuthClient, OAuthUser, WorkspaceTemplate,
+    endpoint::{CorsEnforcement, Limits, Network, ServerDeployment},
+    exposure::{Exposure, NoExposure},
+};
+use portcullis_config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE};
 use portcullis_core::{PublicUrl, public_url::PublicUrlError};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -249,7 +247,7 @@ fn served_here(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, Publ
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::McpEndpointSpec;
+    use portcullis_api::McpEndpointSpec;
 
     fn endpoint(namespace: &str, name: &str) -> McpEndpoint {
         let spec: McpEndpointSpec = serde_json::from_value(serde_json::json!({

@@ -8,8 +8,8 @@
 //! STATE/workspaces/                 the workspaces' own folders
 //! ```
 
-use crate::config::Revision;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use portcullis_config::Revision;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},

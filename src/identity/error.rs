@@ -3,7 +3,7 @@
 //! A message says what happened and what to do. It names the account that was used, and never a password, a code, a
 //! token, or what a provider's answer held.
 
-use crate::outbound::{AnswerError, RequestError};
+use portcullis_outbound::{AnswerError, RequestError};
 use std::{error::Error, time::Duration};
 
 /// Whatever led to it; for the log.

@@ -1,11 +1,9 @@
 //! Why a user was let in, and whether the present rules of the login still match that.
 
-use crate::{
-    config::{KeyError, SigningKeys},
-    oauth::Standing,
-};
+use crate::oauth::Standing;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _};
+use portcullis_config::{KeyError, SigningKeys};
 use portcullis_core::{
     grant::{LoginEvidence, RevocationReason},
     login,
@@ -99,8 +97,8 @@ pub(super) fn kept<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SealingKey;
     use jiff::Timestamp;
+    use portcullis_config::SealingKey;
     use rand::{SeedableRng as _, rngs::StdRng};
     use serde_json::{Value, json};
 

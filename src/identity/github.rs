@@ -10,16 +10,14 @@ use super::{
     evidence,
     redirect::{Account, Callback, Secrets},
 };
-use crate::{
-    oauth::{Standing, Verdict},
-    outbound::{Answer, AnswerError, HttpClient},
-};
+use crate::oauth::{Standing, Verdict};
 use http::{HeaderMap, StatusCode, header};
 use portcullis_core::{
     grant::{LoginEvidence, RevocationReason},
     login,
     report::chain,
 };
+use portcullis_outbound::{Answer, AnswerError, HttpClient};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};
@@ -332,7 +330,7 @@ mod tests {
 
     fn github() -> GitHub {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = crate::outbound::Outbound::new().unwrap().trusted(None).unwrap();
+        let client = portcullis_outbound::Outbound::new().unwrap().trusted(None).unwrap();
         let github = serde_json::json!({"clientSecretRef": {"name": "github"}, "allowedOrganizations": ["acme"]});
         GitHub::new("GitHub".to_owned(), &serde_json::from_value(github).unwrap(), "id", "secret", client)
     }
@@ -350,7 +348,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_github_answers_is_read_or_refused(answer in crate::fuzz::changed(
+        fn whatever_github_answers_is_read_or_refused(answer in portcullis_testing::fuzz::changed(
             serde_json::json!({"id": 7, "login": "ada", "state": "active", "slug": "core", "organization": {"login": "acme"}}),
             &["id", "login", "state", "slug", "organization", "access_token", "error"],
         )) {

@@ -17,22 +17,20 @@ pub mod workload;
 pub use error::SignInError;
 pub use recheck::LoggedOut;
 
-use crate::{
-    budget::Pool,
-    config::{KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys},
-    oauth::{ProviderToken, Standing},
-    outbound::{Outbound, OutboundError},
-};
+use crate::oauth::{ProviderToken, Standing};
 use evidence::FingerprintKeys;
 use github::GitHub;
 use jiff::{SignedDuration, Timestamp};
 use oidc::Oidc;
 use passwords::{Room, Users};
+use portcullis_budget::Pool;
+use portcullis_config::{KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys};
 use portcullis_core::{
     clock::Clock,
     grant::{GrantUser, LoginEvidence},
     login::Login,
 };
+use portcullis_outbound::{Outbound, OutboundError};
 use rand::CryptoRng;
 use redirect::{Callback, Flow, Secrets};
 use serde::{Deserialize, Serialize};

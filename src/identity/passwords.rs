@@ -5,9 +5,9 @@
 //! somebody has: its password is held against some user's hash, and the outcome ignored.
 
 use super::error::SignInError;
-use crate::budget::{Holders, Pool};
 use arc_swap::ArcSwapOption;
 use argon2::{Argon2, PasswordHash, PasswordVerifier as _};
+use portcullis_budget::{Holders, Pool};
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};

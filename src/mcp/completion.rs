@@ -3,10 +3,10 @@
 
 use super::prompts;
 use crate::{
-    audit::RequestContext,
     oauth::Caller,
     tools::{Call, Lookup, Registry},
 };
+use portcullis_telemetry::audit::RequestContext;
 use rmcp::model::{CompleteRequestParams, CompletionInfo, Reference};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;

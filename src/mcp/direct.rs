@@ -8,7 +8,7 @@ use super::{
     offer::{Offer, Requested},
     splice::Slot,
 };
-use crate::{audit::RequestContext, budget::Account, oauth::Caller};
+use crate::oauth::Caller;
 use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use http::{
@@ -16,6 +16,8 @@ use http::{
     header::{CONTENT_TYPE, HOST},
     request::Parts,
 };
+use portcullis_budget::Account;
+use portcullis_telemetry::audit::RequestContext;
 use rmcp::model::{CallToolResult, JsonObject, RequestId, ServerJsonRpcMessage, ServerResult};
 use serde::{Deserialize, de::IgnoredAny};
 use std::{borrow::Cow, collections::HashMap, sync::Arc};

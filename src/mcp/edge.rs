@@ -16,9 +16,6 @@ use super::{
     splice::{Slot, splice},
 };
 use crate::{
-    audit::{Event, RequestContext},
-    budget::{self, Account, NoMemory, ReadError},
-    config::ServerConfig,
     heartbeat::{self, Place, Sign, TOO_LONG},
     oauth::{
         Caller,
@@ -39,7 +36,10 @@ use http::{
     request::Parts,
 };
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use portcullis_budget::{self, Account, NoMemory, ReadError};
+use portcullis_config::ServerConfig;
 use portcullis_core::{PublicUrl, Scope, rng};
+use portcullis_telemetry::audit::{Event, RequestContext};
 use rand::Rng as _;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,

@@ -10,14 +10,14 @@ use super::{
     splice::Slot,
 };
 use crate::{
-    audit,
-    budget::Account,
-    config::Limits,
     oauth::Caller,
     tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError},
 };
 use futures::future::BoxFuture;
+use portcullis_budget::Account;
+use portcullis_config::Limits;
 use portcullis_core::Scope;
+use portcullis_telemetry::audit;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{

@@ -6,7 +6,7 @@
 //! the protocol has it, before the time of a request is over, when new files are loaded, and when the server shuts down.
 //! A client that wants to know more listens again.
 
-use crate::config::Limits;
+use portcullis_config::Limits;
 use rmcp::{
     ErrorData,
     service::{SubscriptionContext, SubscriptionSendError},

@@ -1,9 +1,11 @@
 //! The seam between the edge and what an endpoint offers.
 
 use super::splice::Slot;
-use crate::{audit::RequestContext, budget::Account, oauth::Caller};
+use crate::oauth::Caller;
 use futures::future::BoxFuture;
+use portcullis_budget::Account;
 use portcullis_core::Scope;
+use portcullis_telemetry::audit::RequestContext;
 use rmcp::{
     ServerHandler,
     model::{CallToolResult, JsonObject},

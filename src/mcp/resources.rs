@@ -5,15 +5,15 @@
 
 use super::refused;
 use crate::{
-    agent::protocol::FailureKind,
-    audit::RequestContext,
-    budget::Account,
     oauth::Caller,
     tools::{Answer, Call, Lookup, Registry, ToolError},
     workspaces,
 };
 use percent_encoding::percent_decode_str;
+use portcullis_agent::protocol::FailureKind;
+use portcullis_budget::Account;
 use portcullis_core::Scope;
+use portcullis_telemetry::audit::RequestContext;
 use rmcp::{
     ErrorData,
     model::{ListResourcesResult, ReadResourceResult, Resource, ResourceContents, ResourceTemplate},

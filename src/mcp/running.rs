@@ -5,13 +5,13 @@
 //! request the same id. A notification that could mean either ends neither.
 
 use crate::{
-    audit::RequestContext,
     heartbeat::{Place, is_event_stream},
     oauth::Caller,
 };
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame};
+use portcullis_telemetry::audit::RequestContext;
 use serde_json::Value;
 use std::{
     collections::HashMap,

@@ -1,8 +1,8 @@
 //! `WWW-Authenticate`: what a client without a good token is told (RFC 6750 §3, RFC 9728 §5.1).
 
 use super::{Caller, verify::Unauthenticated};
-use crate::config::ServerConfig;
 use http::{Extensions, HeaderValue};
+use portcullis_config::ServerConfig;
 use portcullis_core::{PublicUrl, Scope, scope};
 
 /// In a request's extensions: the URL by which its client knows the endpoint, where that is an alias.

@@ -1,9 +1,9 @@
 //! The clients that may ask for something, wherever they are described: an `OAuthClient`, a metadata document
 //! (OAuth Client ID Metadata Documents), or a registration of their own (RFC 7591).
 
-use crate::config::ClientVerifier;
 use async_trait::async_trait;
 use jiff::Timestamp;
+use portcullis_config::ClientVerifier;
 use portcullis_core::Scope;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};

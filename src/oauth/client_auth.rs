@@ -10,14 +10,12 @@ use super::{
     metadata::TOKEN_PATH,
     parameters::Parameters,
 };
-use crate::{
-    audit::{Event, RequestContext},
-    config::{ClientVerifier, SecretHash, SecretVerifier},
-};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jiff::Timestamp;
+use portcullis_config::{ClientVerifier, SecretHash, SecretVerifier};
 use portcullis_core::{client::ClientType, report::chain};
+use portcullis_telemetry::audit::{Event, RequestContext};
 use std::{
     borrow::Cow,
     collections::BTreeSet,

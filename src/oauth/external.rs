@@ -9,10 +9,10 @@ use super::{
     foreign::{Refusal, Signed},
     issuer_keys::{IssuerKeys, KeySource, Published},
 };
-use crate::outbound::HttpClient;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use portcullis_core::authorization::ExternalIssuer;
+use portcullis_outbound::HttpClient;
 use serde::Deserialize;
 use serde_json::Value;
 use std::{collections::BTreeSet, error::Error};

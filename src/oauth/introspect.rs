@@ -8,7 +8,6 @@ use super::{
     refresh::Decision,
     token::form,
 };
-use crate::audit::RequestContext;
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -16,6 +15,7 @@ use axum::{
 use http::HeaderMap;
 use jiff::Timestamp;
 use portcullis_core::{client::ClientType, scope};
+use portcullis_telemetry::audit::RequestContext;
 use serde::Serialize;
 
 /// `token_type_hint` is not needed: the two kinds are told apart by their form.

@@ -4,13 +4,13 @@
 //! keys that the endpoint holds. The time is the caller's.
 
 use super::Caller;
-use crate::config::{KeyError, SigningKeys};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use p256::{
     SecretKey,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _},
 };
+use portcullis_config::{KeyError, SigningKeys};
 use portcullis_core::{PublicUrl, Scope, hex, scope};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -262,8 +262,8 @@ impl AccessTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SealingKey, SigningKey};
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use portcullis_config::{SealingKey, SigningKey};
     use proptest::prelude::*;
     use rand::{SeedableRng as _, rngs::StdRng};
     use serde_json::{Value, json};
@@ -409,14 +409,14 @@ mod tests {
     fn any_header() -> impl Strategy<Value = Value> {
         let kid = &keys(&[1]).keys[0].kid;
         let names = &["alg", "typ", "kid", "crit", "jwk", "jku", "x5c", "x5u", "b64", "zip"];
-        crate::fuzz::changed(json!({"alg": "ES256", "typ": "at+jwt", "kid": kid}), names)
+        portcullis_testing::fuzz::changed(json!({"alg": "ES256", "typ": "at+jwt", "kid": kid}), names)
     }
 
     fn any_claims() -> impl Strategy<Value = Value> {
         let url: PublicUrl = "https://h/mcp".parse().unwrap();
         let base = json!({"iss": url.issuer(), "aud": url.resource(), "exp": 200, "iat": 100, "sub": "local:ada",
             "client_id": "a", "jti": "1", "scope": "files:read"});
-        crate::fuzz::changed(
+        portcullis_testing::fuzz::changed(
             base,
             &["iss", "aud", "exp", "iat", "nbf", "sub", "client_id", "jti", "scope", "name", "grant"],
         )

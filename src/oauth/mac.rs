@@ -1,7 +1,7 @@
 //! Message authentication codes (RFC 2104) under keys that all servers of an endpoint share, one key for each purpose.
 
-use crate::config::{KeyError, SigningKeys};
 use hmac::{Hmac, Mac as _};
+use portcullis_config::{KeyError, SigningKeys};
 use sha2::Sha256;
 
 /// A key, or a code.

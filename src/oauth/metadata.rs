@@ -2,7 +2,7 @@
 //! (RFC 7517). Lists exactly what is served.
 
 use super::{clients::ALGORITHMS, pkce, workload};
-use crate::config::{Clients, KeyError, OPERATOR_CLIENT_ID, ServerConfig, SigningKeys};
+use portcullis_config::{Clients, KeyError, OPERATOR_CLIENT_ID, ServerConfig, SigningKeys};
 use portcullis_core::{PublicUrl, Scope, client::ClientType};
 use serde_json::{Value, json};
 
@@ -107,17 +107,15 @@ fn grant_types(config: &ServerConfig) -> Vec<&'static str> {
 
 /// The public keys.
 pub fn jwks(keys: &SigningKeys) -> Result<Value, KeyError> {
-    let keys: Vec<Value> = keys.keys.iter().map(crate::config::SigningKey::public_jwk).collect::<Result<_, _>>()?;
+    let keys: Vec<Value> = keys.keys.iter().map(portcullis_config::SigningKey::public_jwk).collect::<Result<_, _>>()?;
     Ok(json!({"keys": keys}))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::ClientVerifier,
-        oauth::testing::{client, config},
-    };
+    use crate::oauth::testing::{client, config};
+    use portcullis_config::ClientVerifier;
     use portcullis_core::authorization::{ClientPolicy, DynamicRegistration, MetadataDocuments};
 
     fn login() -> portcullis_core::login::Login {

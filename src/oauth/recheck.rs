@@ -13,7 +13,6 @@ use super::{
     seal::{Purpose, Sealer},
     users::{ProviderToken, Rechecked, Users, Verdict},
 };
-use crate::audit::{Event, RequestContext};
 use jiff::Timestamp;
 use portcullis_core::{
     account::SealedToken,
@@ -21,6 +20,7 @@ use portcullis_core::{
     hex,
     report::chain,
 };
+use portcullis_telemetry::audit::{Event, RequestContext};
 use rand::{CryptoRng, Rng as _, SeedableRng as _, rngs::StdRng};
 use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;

@@ -17,9 +17,9 @@ use super::{
     grant::Grant,
     mac::{Secret, hmac, of_each},
 };
-use crate::config::{KeyError, SigningKeys};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_config::{KeyError, SigningKeys};
 use portcullis_core::{grant::RefreshState, hex};
 use rand::CryptoRng;
 use sha2::{Digest as _, Sha256};

@@ -1,12 +1,12 @@
 //! Whether a grant's user may still use it: checked at each refresh against the login's present rules.
 
 use super::{AuthorizationServer, OAuthError, grant::Grant, users::Standing};
-use crate::audit::{Event, RequestContext};
 use jiff::Timestamp;
 use portcullis_core::{
     grant::{LoginEvidence, RevocationReason},
     report::chain,
 };
+use portcullis_telemetry::audit::{Event, RequestContext};
 
 impl AuthorizationServer {
     /// Checks the user of a grant that is about to be refreshed. Returns new evidence where the grant should keep it.

@@ -7,10 +7,10 @@ use super::{
     grant::{Grant, Known},
     token::form,
 };
-use crate::audit::{Event, RequestContext};
 use http::HeaderMap;
 use jiff::Timestamp;
 use portcullis_core::{grant::RevocationReason, report::chain};
+use portcullis_telemetry::audit::{Event, RequestContext};
 use std::sync::Arc;
 
 /// `token_type_hint` is not needed: the two kinds are told apart by their form.

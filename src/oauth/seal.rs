@@ -3,13 +3,13 @@
 //! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under keys that all servers of the endpoint share. The purpose is part
 //! of what is authenticated, so that a thing sealed for one cannot be passed off as another.
 
-use crate::config::{KeyError, SigningKeys};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
     aead::{Aead as _, Payload},
 };
 use jiff::Timestamp;
+use portcullis_config::{KeyError, SigningKeys};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

@@ -17,8 +17,8 @@ use super::{
     verify::{FreshGrants, TokenCache},
     workload::WorkloadTokens,
 };
-use crate::config::{Clients, KeyError, ServerConfig, SigningKeys};
 use jiff::Timestamp;
+use portcullis_config::{Clients, KeyError, ServerConfig, SigningKeys};
 use portcullis_core::authorization::WorkloadRule;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;

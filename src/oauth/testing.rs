@@ -14,12 +14,7 @@ use super::{
     single_use::{Mark, SingleUse},
     token::TokenResponse,
 };
-use crate::{
-    audit::RequestContext,
-    config::{ClientVerifier, Clients, SealingKey, SecretHash, SecretVerifier, ServerConfig, SigningKeys},
-    outbound::Outbound,
-    state::Local,
-};
+use crate::state::Local;
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::BoxFuture;
@@ -28,12 +23,15 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use jiff::Timestamp;
+use portcullis_config::{ClientVerifier, Clients, SealingKey, SecretHash, SecretVerifier, ServerConfig, SigningKeys};
 use portcullis_core::{
     Scope,
     client::{ClientType, Grant as GrantKind},
     clock::Clock,
     grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
 };
+use portcullis_outbound::Outbound;
+use portcullis_telemetry::audit::RequestContext;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

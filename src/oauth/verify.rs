@@ -16,9 +16,9 @@ use super::{
     users::Standing,
     workload::Workload,
 };
-use crate::config::OPERATOR_CLIENT_ID;
 use http::{HeaderMap, header::AUTHORIZATION};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_config::OPERATOR_CLIENT_ID;
 use portcullis_core::{Scope, report::chain};
 use sha2::{Digest as _, Sha256};
 use std::{

@@ -4,8 +4,8 @@
 //! account of an endpoint that is gone follows the grants.
 
 use super::world::Guarded;
-use crate::api::{OAuthAccount, OAuthGrant};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_api::{OAuthAccount, OAuthGrant};
 use portcullis_core::account::SESSION_LIFETIME;
 use std::{collections::HashSet, sync::Arc};
 

@@ -4,7 +4,6 @@
 //! was, and write it again. So answers to writes go into the store too, and older news is dropped. `resourceVersion`s
 //! are compared as numbers, which Kubernetes promises since 1.35 (KEP-5504) and did before.
 
-use crate::api::version::resource_version;
 use kube::{
     Resource, ResourceExt as _,
     runtime::{
@@ -15,6 +14,7 @@ use kube::{
         watcher::Event,
     },
 };
+use portcullis_api::version::resource_version;
 use std::{
     collections::{HashMap, HashSet},
     fmt,

@@ -5,13 +5,13 @@
 //! or whose client was never seen, waits a while: a restore from backup may bring the grants first.
 
 use super::world::Guarded;
-use crate::api::{
-    McpEndpoint, OAuthClient, OAuthGrant,
-    grant::{KEEP_REVOKED, OAuthGrantSpec},
-};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use portcullis_api::{
+    McpEndpoint, OAuthClient, OAuthGrant,
+    grant::{KEEP_REVOKED, OAuthGrantSpec},
+};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,

@@ -14,10 +14,6 @@ use super::{
     users::UserReports,
     world::{EndpointKey, Guarded, key},
 };
-use crate::{
-    api::{OAuthClient, OAuthGrant},
-    audit::Event,
-};
 use futures::{StreamExt as _, future, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::{
@@ -25,7 +21,9 @@ use kube::{
     api::{DeleteParams, Preconditions},
     core::NamespaceResourceScope,
 };
+use portcullis_api::{OAuthClient, OAuthGrant};
 use portcullis_core::report::chain;
+use portcullis_telemetry::audit::Event;
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeSet,

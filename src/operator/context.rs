@@ -14,13 +14,14 @@ use super::{
     wakeups::Wakeups,
     world::{EndpointKey, Guarded, World},
 };
-use crate::{api::OAuthClient, config::Revision};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{Patch, PatchParams},
     core::NamespaceResourceScope,
 };
+use portcullis_api::OAuthClient;
+use portcullis_config::Revision;
 use portcullis_core::clock::Clock;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde::{Serialize, de::DeserializeOwned};

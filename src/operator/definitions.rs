@@ -3,12 +3,12 @@
 //! An API server refuses a status with a field that it does not know, and answers "404 page not found" for a kind that it
 //! does not know. So the definitions are held against those of this build: at the start, and again while it runs.
 
-use crate::api::crds;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray,
     JSONSchemaPropsOrBool,
 };
 use kube::{Api, Client, ResourceExt as _};
+use portcullis_api::crds;
 use portcullis_core::report::chain;
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
@@ -268,7 +268,7 @@ fn keep_declared(value: &mut Value, schema: &JSONSchemaProps) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::McpEndpoint;
+    use portcullis_api::McpEndpoint;
     use serde_json::json;
 
     /// The definition of endpoints, changed.

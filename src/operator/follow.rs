@@ -8,20 +8,18 @@ use super::{
     status::reason,
     world::{EndpointKey, Guarded, PolicyCache, WorkspaceKey, World, key, workspace_key},
 };
-use crate::{
-    api::{
-        McpEndpoint, OAuthClient, Workspace, WorkspaceTemplate,
-        labels::{ENDPOINT_LABEL, SHARED, WORKSPACE_LABEL, WORKSPACES_LABEL},
-        version::resource_version,
-    },
-    plan::workspace::{claim_name, object_name},
-};
+use crate::plan::workspace::{claim_name, object_name};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::{
     Client, Resource as _, ResourceExt as _,
     core::{DynamicObject, PartialObjectMeta},
     runtime::{WatchStreamExt as _, watcher},
+};
+use portcullis_api::{
+    McpEndpoint, OAuthClient, Workspace, WorkspaceTemplate,
+    labels::{ENDPOINT_LABEL, SHARED, WORKSPACE_LABEL, WORKSPACES_LABEL},
+    version::resource_version,
 };
 use portcullis_core::report::chain;
 use serde::de::DeserializeOwned;

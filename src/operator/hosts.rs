@@ -5,13 +5,11 @@
 //! without a route, the one whose endpoint is the oldest.
 
 use super::world::World;
-use crate::{
-    api::McpEndpoint,
-    plan::{OptionalKind, RouteProblem, shared_url},
-};
+use crate::plan::{OptionalKind, RouteProblem, shared_url};
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::{Resource as _, ResourceExt as _, core::DynamicObject};
+use portcullis_api::McpEndpoint;
 use portcullis_core::PublicUrl;
 
 /// What the order of endpoints is by: those with a route first, then by age, then by name.

@@ -12,10 +12,7 @@ use super::{
     verify::{common, operator_token, verify},
     world::{EndpointKey, Guarded, key},
 };
-use crate::{
-    api::{McpEndpoint, OAuthClient, condition::conditions},
-    plan::{self, ENDPOINT_LABEL, Inputs, Plan, PlanError},
-};
+use crate::plan::{self, ENDPOINT_LABEL, Inputs, Plan, PlanError};
 use futures::future::try_join_all;
 use jiff::SignedDuration;
 use k8s_openapi::{
@@ -27,6 +24,7 @@ use kube::{
     core::{TypeMeta, dynamic::ParseDynamicObjectError},
     runtime::controller::Action,
 };
+use portcullis_api::{McpEndpoint, OAuthClient, condition::conditions};
 use portcullis_core::report::chain;
 use serde_json::json;
 use std::{

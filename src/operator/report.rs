@@ -7,19 +7,17 @@ use super::{
     servers::Report,
     status::{self, Notes, Observed, Obstacle, Rollout, WayIn, reason},
 };
-use crate::{
-    api::{
-        McpEndpointStatus, OAuthClient, OAuthClientStatus,
-        condition::{AVAILABLE, CREDENTIALS_LOADED, READY, STALLED},
-    },
-    plan::{ClientPlan, CredentialChange, ENDPOINT_LABEL, KeyChange, OptionalKind, Plan, PlanError},
-};
+use crate::plan::{ClientPlan, CredentialChange, ENDPOINT_LABEL, KeyChange, OptionalKind, Plan, PlanError};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{apps::v1::Deployment, networking::v1::Ingress},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::ResourceExt as _;
+use portcullis_api::{
+    McpEndpointStatus, OAuthClient, OAuthClientStatus,
+    condition::{AVAILABLE, CREDENTIALS_LOADED, READY, STALLED},
+};
 use portcullis_core::report::chain;
 
 /// The reasons of `Ready` that call for a person.

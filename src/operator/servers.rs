@@ -9,10 +9,7 @@ use super::{
     probe::{Probe, ProbeError},
     world::World,
 };
-use crate::{
-    config::{LoadedRevision, PRIVATE_PORT, Revision},
-    plan::{ENDPOINT_LABEL, REVISION_ANNOTATION},
-};
+use crate::plan::{ENDPOINT_LABEL, REVISION_ANNOTATION};
 use futures::future::join_all;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
@@ -22,6 +19,7 @@ use kube::{
     api::{Patch, PatchParams},
     core::DynamicObject,
 };
+use portcullis_config::{LoadedRevision, PRIVATE_PORT, Revision};
 use portcullis_core::report::chain;
 use serde_json::json;
 use std::{

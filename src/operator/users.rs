@@ -1,9 +1,9 @@
 //! Reports on `OAuthUser`s: what they end is the servers' work, what is left of it is said here.
 
 use super::{context::Context, status, world::Guarded};
-use crate::api::{OAuthGrant, OAuthUser, OAuthUserStatus};
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
+use portcullis_api::{OAuthGrant, OAuthUser, OAuthUserStatus};
 use portcullis_core::report::chain;
 use std::{
     collections::{BTreeSet, HashMap},

@@ -9,14 +9,12 @@ use super::{
     probe::{Answer, Probe},
     servers::Server,
 };
-use crate::{
-    config::{OPERATOR_CLIENT_ID, PUBLIC_PORT, ServerConfig, SigningKeys},
-    oauth::jwt::{AccessTokens, Subject},
-};
+use crate::oauth::jwt::{AccessTokens, Subject};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
 use jiff::Timestamp;
+use portcullis_config::{OPERATOR_CLIENT_ID, PUBLIC_PORT, ServerConfig, SigningKeys};
 use portcullis_core::{PublicUrl, report::chain};
 use rand::CryptoRng;
 use rustls::pki_types::ServerName;

@@ -5,10 +5,6 @@
 
 use super::{cache::Cache, status::kept_of_pod};
 use crate::{
-    api::{
-        McpEndpoint, OAuthAccount, OAuthClient, OAuthGrant, OAuthUser, Workspace, WorkspaceTemplate,
-        labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
-    },
     operator::Settings,
     plan::{
         ClusterFacts, DeliveredPolicy, EXEC_POLICY, ExposureRules, Neighbours, OptionalKind, PolicyProblem,
@@ -31,6 +27,10 @@ use kube::{
     core::{DeserializeGuard, DynamicObject, PartialObjectMeta, TypeMeta},
     discovery::ApiResource,
     runtime::reflector::{ObjectRef, store::WriterDropped},
+};
+use portcullis_api::{
+    McpEndpoint, OAuthAccount, OAuthClient, OAuthGrant, OAuthUser, Workspace, WorkspaceTemplate,
+    labels::{ENDPOINT_LABEL, WORKSPACE_LABEL},
 };
 use serde_json::{Value, json};
 use std::{

@@ -8,18 +8,16 @@ use super::{
     trouble::Trouble,
     view::{self, ActiveGrant, EndedGrant},
 };
-use crate::{
-    audit::{Event, RequestContext},
-    oauth::{
-        client::{Client, Origin},
-        grant::{Grant, Known},
-    },
+use crate::oauth::{
+    client::{Client, Origin},
+    grant::{Grant, Known},
 };
 use axum::{Extension, body::Body, extract::State, response::Response};
 use futures::future::join_all;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use portcullis_core::grant::RevocationReason;
+use portcullis_telemetry::audit::{Event, RequestContext};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How long finding out what clients are called may take: some of them say it elsewhere.

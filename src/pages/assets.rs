@@ -1,7 +1,6 @@
 //! Style sheet and icon, compiled in. Their names carry their hash, so that browsers may keep them for good.
 
 use super::Pages;
-use crate::audit::RequestContext;
 use axum::{
     Extension,
     extract::{Path, State},
@@ -9,6 +8,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use portcullis_core::hex;
+use portcullis_telemetry::audit::RequestContext;
 use sha2::{Digest as _, Sha256};
 use std::sync::{Arc, LazyLock};
 

@@ -8,7 +8,6 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    audit::RequestContext,
     identity::{LoginInfo, LoginKind},
     oauth::{AuthorizationRequest, AuthorizeError, Prompt, seal::Purpose},
 };
@@ -21,6 +20,7 @@ use axum::{
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use portcullis_core::rng;
+use portcullis_telemetry::audit::RequestContext;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::form_urlencoded;

@@ -10,14 +10,12 @@ use super::{
     trouble::Trouble,
     view::{self, Provenance, ScopeLine},
 };
-use crate::{
-    audit::{Event, RequestContext},
-    oauth::{ApproveError, Approver, AuthorizationRequest, ConsentTicket, client::Origin, seal::Purpose},
-};
+use crate::oauth::{ApproveError, Approver, AuthorizationRequest, ConsentTicket, client::Origin, seal::Purpose};
 use axum::{Extension, body::Body, extract::State, response::Response};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use portcullis_core::{Scope, grant::GrantUser, rng};
+use portcullis_telemetry::audit::{Event, RequestContext};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -163,8 +163,8 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SigningKeys;
     use http::{HeaderName, HeaderValue};
+    use portcullis_config::SigningKeys;
     use proptest::prelude::*;
     use rand::{SeedableRng as _, rngs::StdRng};
 

@@ -2,10 +2,7 @@
 //! §2.5). A program asks, so it gets JSON and no page. The rate of its address is checked before, as for every page.
 
 use super::{Pages, forms::Form};
-use crate::{
-    audit::{Event, RequestContext},
-    identity::{LoggedOut, SignInError},
-};
+use crate::identity::{LoggedOut, SignInError};
 use axum::{
     Extension, Json,
     body::Body,
@@ -14,6 +11,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use portcullis_core::report::chain;
+use portcullis_telemetry::audit::{Event, RequestContext};
 use serde_json::json;
 use std::sync::Arc;
 

@@ -21,8 +21,6 @@ pub use assets::style_sheet;
 pub use headers::secure;
 
 use crate::{
-    audit::{Event, FormRefused, RequestContext},
-    config::ServerConfig,
     identity::{LoginInfo, Logins},
     oauth::{AuthorizationServer, Standing, seal::Sealer, user_rules::Ended},
 };
@@ -37,7 +35,9 @@ use axum::{
 use forms::{Action, Forged, Form};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
+use portcullis_config::ServerConfig;
 use portcullis_core::{PublicUrl, clock::Clock, grant::GrantUser, rng};
+use portcullis_telemetry::audit::{Event, FormRefused, RequestContext};
 use session::{Cookie, Session};
 use std::sync::Arc;
 use trouble::Trouble;
@@ -45,7 +45,7 @@ use view::Frame;
 
 /// The paths, after the issuer. The server counts requests by them, and an Ingress lists them.
 pub mod paths {
-    use crate::observe::metrics::Route;
+    use portcullis_telemetry::metrics::Route;
 
     /// Where agents send people.
     pub use crate::oauth::metadata::AUTHORIZE_PATH as AUTHORIZE;

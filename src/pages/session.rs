@@ -107,7 +107,7 @@ impl Cookie {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SigningKeys;
+    use portcullis_config::SigningKeys;
     use proptest::prelude::*;
     use rand::{SeedableRng as _, rngs::StdRng};
 

@@ -11,7 +11,6 @@ use super::{
     view::{self, Problem},
 };
 use crate::{
-    audit::{Event, RequestContext},
     identity::{LoginKind, Pending, SignInError, SignedIn},
     oauth::seal::Purpose,
 };
@@ -24,6 +23,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::rng;
+use portcullis_telemetry::audit::{Event, RequestContext};
 use serde::{Deserialize, Serialize};
 use std::{
     net::{IpAddr, Ipv4Addr},

@@ -6,8 +6,8 @@ use super::{
     ClusterFacts, OptionalKind,
     metadata::{Component, Owner},
 };
-use crate::api::McpEndpointSpec;
 use kube::core::DynamicObject;
+use portcullis_api::McpEndpointSpec;
 use portcullis_core::PublicUrl;
 use serde_json::json;
 use std::collections::BTreeMap;

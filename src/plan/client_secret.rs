@@ -8,14 +8,12 @@ use super::{
     CredentialChange, PREVIOUS_EXPIRES_ANNOTATION, PREVIOUS_HASH_ANNOTATION, ROTATE_ANNOTATION, ROTATED_AT_ANNOTATION,
     metadata::Owner,
 };
-use crate::{
-    api::{OAuthClient, client::Rotation},
-    config::{SecretHash, SecretVerifier},
-};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::ResourceExt as _;
+use portcullis_api::{OAuthClient, client::Rotation};
+use portcullis_config::{SecretHash, SecretVerifier};
 use portcullis_core::{PublicUrl, quantity::Span};
 use rand::CryptoRng;
 

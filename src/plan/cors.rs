@@ -8,11 +8,9 @@ use super::{
     backend::{Controller, Implementation},
     metadata::{Component, Owner},
 };
-use crate::{
-    api::{McpEndpointSpec, endpoint::CorsEnforcement},
-    config::cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
-};
 use kube::core::DynamicObject;
+use portcullis_api::{McpEndpointSpec, endpoint::CorsEnforcement};
+use portcullis_config::cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -7,16 +7,14 @@ use super::{
     metadata::{Component, Owner},
     rotation_request,
 };
-use crate::{
-    api::{
-        OAuthClient,
-        client::{ExistingSecret, GeneratedSecret},
-    },
-    config::{CLIENTS_FILE, ClientVerifier, Clients, SecretHash, SecretVerifier},
-};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::ResourceExt as _;
+use portcullis_api::{
+    OAuthClient,
+    client::{ExistingSecret, GeneratedSecret},
+};
+use portcullis_config::{CLIENTS_FILE, ClientVerifier, Clients, SecretHash, SecretVerifier};
 use portcullis_core::{PublicUrl, client::ClientType};
 use rand::CryptoRng;
 use std::collections::BTreeSet;

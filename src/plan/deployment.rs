@@ -8,10 +8,6 @@ use super::{
     metadata::{Component, Owner},
     quantity, rights, server_config, service,
 };
-use crate::config::{
-    CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LAME_DUCK_SECONDS, LOGIN_FILE,
-    PRIVATE_PORT, PUBLIC_PORT,
-};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -23,6 +19,10 @@ use k8s_openapi::{
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use portcullis_config::{
+    CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LAME_DUCK_SECONDS, LOGIN_FILE,
+    PRIVATE_PORT, PUBLIC_PORT,
 };
 
 const PRIVATE: &str = "private";

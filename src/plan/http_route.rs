@@ -11,8 +11,8 @@ use super::{
     route::Route,
     service,
 };
-use crate::api::exposure::ParentRef;
 use kube::core::DynamicObject;
+use portcullis_api::exposure::ParentRef;
 use portcullis_core::PublicUrl;
 use serde_json::{Value, json};
 

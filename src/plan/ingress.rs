@@ -8,11 +8,11 @@ use super::{
     route::Route,
     service,
 };
-use crate::api::exposure::{IngressExposure, IngressTls, IssuerRef};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
     IngressTLS, ServiceBackendPort,
 };
+use portcullis_api::exposure::{IngressExposure, IngressTls, IssuerRef};
 use portcullis_core::PublicUrl;
 use std::collections::BTreeMap;
 

@@ -5,8 +5,8 @@
 //! when it has been for [`PUBLISH_AHEAD`]. One with an end was the first before, and is kept for what was made with it.
 
 use super::client_secret::whole_seconds;
-use crate::config::{SealingKey, SigningKey};
 use jiff::Timestamp;
+use portcullis_config::{SealingKey, SigningKey};
 use std::time::Duration;
 
 /// How long a key is published before it is used: twice what documents with keys may be remembered, which in turn is

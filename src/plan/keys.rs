@@ -7,12 +7,10 @@ use super::{
     metadata::{Component, Owner},
     rotation_request,
 };
-use crate::{
-    api::endpoint::Tokens,
-    config::{KEYS_FILE, SealingKey, SigningKey, SigningKeys},
-};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use portcullis_api::endpoint::Tokens;
+use portcullis_config::{KEYS_FILE, SealingKey, SigningKey, SigningKeys};
 use rand::CryptoRng;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

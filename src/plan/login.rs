@@ -4,10 +4,10 @@ use super::{
     Inputs,
     metadata::{Component, Owner},
 };
-use crate::config::{LOGIN_FILE, LoginSecret, LoginSecrets};
 use argon2::{Params, PasswordHash};
 use bcrypt::HashParts;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use portcullis_config::{LOGIN_FILE, LoginSecret, LoginSecrets};
 use portcullis_core::login::{ClientSecretRef, Login, PasswordsSecret};
 use std::collections::BTreeMap;
 

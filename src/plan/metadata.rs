@@ -1,12 +1,12 @@
 //! What every planned object has in common: its name, its labels and its owner.
 
 use super::{CLIENT_LABEL, ENDPOINT_LABEL, MANAGED_BY, PlanError, PlannedObject};
-use crate::api::{McpEndpoint, OAuthClient};
 use k8s_openapi::{
     api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
 };
 use kube::{Resource, ResourceExt as _, core::DynamicObject};
+use portcullis_api::{McpEndpoint, OAuthClient};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -31,10 +31,6 @@ mod service;
 mod tests;
 pub mod workspace;
 
-use crate::{
-    api::{McpEndpoint, OAuthClient},
-    config::{KeyError, Revision, ServerConfig, SigningKeys, memory::Division},
-};
 pub use admission_policy::{DeliveredPolicy, EXEC_POLICY, PolicyProblem, SERVER_WRITES_POLICY};
 pub use exposure_rules::{ExposureRules, ExposureRulesError};
 use jiff::Timestamp;
@@ -45,6 +41,8 @@ use metadata::Owner;
 pub use network_policy::{Neighbours, Peers};
 pub use optional::OptionalKind;
 pub use paths::shared_url;
+use portcullis_api::{McpEndpoint, OAuthClient};
+use portcullis_config::{KeyError, Revision, ServerConfig, SigningKeys, memory::Division};
 use portcullis_core::{PublicUrl, public_url::PublicUrlError};
 use rand::CryptoRng;
 pub use rights::{EXEC_ROLE, SERVER_ROLE};
@@ -55,7 +53,7 @@ use std::{
     net::SocketAddr,
 };
 
-pub use crate::api::labels::ENDPOINT_LABEL;
+pub use portcullis_api::labels::ENDPOINT_LABEL;
 /// The label of a client's Secret, with the client's name.
 pub const CLIENT_LABEL: &str = "portcullis.dev/client";
 /// `app.kubernetes.io/managed-by` of every planned object.

@@ -9,10 +9,6 @@ use super::{
     ClusterFacts,
     metadata::{Component, Owner},
 };
-use crate::{
-    api::{McpEndpointSpec, endpoint::ServerEgress},
-    config::{PRIVATE_PORT, PUBLIC_PORT},
-};
 use k8s_openapi::{
     api::networking::v1::{
         IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
@@ -20,6 +16,8 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
+use portcullis_api::{McpEndpointSpec, endpoint::ServerEgress};
+use portcullis_config::{PRIVATE_PORT, PUBLIC_PORT};
 use portcullis_core::ip_ranges;
 use serde::Deserialize;
 use std::{

@@ -1,6 +1,6 @@
 //! The paths of an endpoint from outside: its own and no others, so that several endpoints can share a host.
 
-use crate::api::McpEndpoint;
+use portcullis_api::McpEndpoint;
 use portcullis_core::{PublicUrl, public_url::PublicUrlError};
 use std::collections::BTreeSet;
 

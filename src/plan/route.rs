@@ -2,7 +2,7 @@
 //! another endpoint holds already.
 
 use super::{ClusterFacts, backend::Controller, metadata::Owner};
-use crate::api::McpEndpointSpec;
+use portcullis_api::McpEndpointSpec;
 use portcullis_core::PublicUrl;
 use std::collections::BTreeMap;
 

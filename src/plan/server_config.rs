@@ -4,9 +4,9 @@ use super::{
     CorsEnforcer, PlanError,
     metadata::{Component, Owner},
 };
-use crate::config::{AccessRules, CONFIG_FILE, CorsRules, Limits, ServerConfig, ToolRules, WorkspaceRules};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ConfigMap;
+use portcullis_config::{AccessRules, CONFIG_FILE, CorsRules, Limits, ServerConfig, ToolRules, WorkspaceRules};
 use portcullis_core::PublicUrl;
 
 /// The suffix of the ConfigMap's name.

@@ -16,9 +16,6 @@ pub use problem::Problem;
 pub use reference::page;
 
 use crate::{
-    audit::{Event, RequestContext},
-    budget::{self, Account},
-    config::ServerConfig,
     heartbeat::{self, Begun, Place, Sign, TOO_LONG},
     oauth::{
         Caller,
@@ -33,7 +30,10 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use portcullis_budget::{self, Account};
+use portcullis_config::ServerConfig;
 use portcullis_core::{PublicUrl, Scope};
+use portcullis_telemetry::audit::{Event, RequestContext};
 use rows::{Row, Verb};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};

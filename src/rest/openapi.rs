@@ -3,11 +3,11 @@
 
 use super::{Served, served};
 use crate::{
-    config::ServerConfig,
     oauth::metadata::{AUTHORIZE_PATH, TOKEN_PATH},
     tools::{Definition, Registry},
 };
 use http::StatusCode;
+use portcullis_config::ServerConfig;
 use portcullis_core::Scope;
 use serde_json::{Map, Value, json};
 

@@ -1,17 +1,14 @@
 //! Problem documents (RFC 9457), and what each failure of a tool is in HTTP.
 
-use crate::{
-    agent::protocol::FailureKind,
-    audit::RequestContext,
-    budget::{NoMemory, ReadError},
-    tools::ToolError,
-    workspaces,
-};
+use crate::{tools::ToolError, workspaces};
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use portcullis_agent::protocol::FailureKind;
+use portcullis_budget::{NoMemory, ReadError};
+use portcullis_telemetry::audit::RequestContext;
 use serde_json::json;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");

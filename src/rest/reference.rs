@@ -2,9 +2,10 @@
 //! without scripts: its style is in it, under a policy that allows this style and nothing else.
 
 use super::{OPENAPI_PATH, Served, openapi::required, served};
-use crate::{config::ServerConfig, tools::Registry};
+use crate::tools::Registry;
 use askama::Template;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use portcullis_config::ServerConfig;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 

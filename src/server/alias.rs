@@ -4,12 +4,10 @@
 //!
 //! A slash at the end of an endpoint's path, which people add and clients keep, makes no other endpoint.
 
-use crate::{
-    config::ServerConfig,
-    oauth::{challenge::Resource, metadata::ROOT_RESOURCE_METADATA},
-};
+use crate::oauth::{challenge::Resource, metadata::ROOT_RESOURCE_METADATA};
 use axum::extract::Request;
 use http::{Uri, uri::PathAndQuery};
+use portcullis_config::ServerConfig;
 use portcullis_core::PublicUrl;
 
 /// The aliases of one endpoint.

@@ -1,12 +1,12 @@
 //! Bodies: a request's is read up to a limit, a streamed response ends at its request's deadline.
 
 use super::problem::Problem;
-use crate::budget::{Holders, Pool, Taken};
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use portcullis_budget::{Holders, Pool, Taken};
 use std::{
     io,
     pin::Pin,

@@ -1,7 +1,7 @@
 //! The servers' own certificate, for TLS 1.2 and 1.3 (RFC 8446): read from its two mounted files, and checked before it
 //! is used.
 
-use crate::config::{CERTIFICATE_FILE, CERTIFICATE_KEY_FILE};
+use portcullis_config::{CERTIFICATE_FILE, CERTIFICATE_KEY_FILE};
 use rustls::{
     ServerConfig,
     crypto::ring,

@@ -12,9 +12,6 @@ use super::{
     refusals::{Refusal, Refusals, What},
 };
 use crate::{
-    audit::{RequestContext, RequestIds},
-    budget::{Account, Taken},
-    config::KeyError,
     heartbeat::Place,
     identity::Logins,
     mcp::Rate,
@@ -25,7 +22,6 @@ use crate::{
         token,
         verify::Unauthenticated,
     },
-    observe::metrics::{Metrics, Route},
     pages::{Pages, paths},
     rest,
 };
@@ -37,7 +33,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use ipnet::IpNet;
 use jiff::Timestamp;
+use portcullis_budget::{Account, Taken};
+use portcullis_config::KeyError;
 use portcullis_core::{clock::Clock, rng};
+use portcullis_telemetry::{
+    audit::{RequestContext, RequestIds},
+    metrics::{Metrics, Route},
+};
 use std::{
     net::{IpAddr, Ipv4Addr},
     pin::pin,

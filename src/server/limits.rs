@@ -1,18 +1,16 @@
 //! How much is admitted: connections, requests and their memory at once, and requests per second.
 
 use super::{connections::Connections, exhausted::Exhausted, problem::Problem};
-use crate::{
-    budget::{Account, Holder, Holders, Pool, Taken, Unavailable},
-    config::{
-        Limits,
-        memory::{Division, open_requests},
-    },
-    oauth::Caller,
-};
+use crate::oauth::Caller;
 use governor::{
     Quota, RateLimiter, clock::MonotonicClock, middleware::NoOpMiddleware, state::keyed::DashMapStateStore,
 };
 use http::StatusCode;
+use portcullis_budget::{Account, Holder, Holders, Pool, Taken, Unavailable};
+use portcullis_config::{
+    Limits,
+    memory::{Division, open_requests},
+};
 use std::{
     hash::{BuildHasher as _, Hash, Hasher, RandomState},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

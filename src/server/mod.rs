@@ -25,17 +25,17 @@ mod unread;
 pub use mounted::MountedError;
 
 use crate::{
-    mirror::Health,
     oauth::{
         accounts::Accounts, client::Registrations, grant::Grants, user_rules::UserRules, workload::WorkloadTokens,
     },
-    observe::metrics::Metrics,
-    outbound::Outbound,
     workspaces::Workspaces,
 };
 use axum::extract::Request;
 use connections::{Stopping, Terms};
 use portcullis_core::clock::Clock;
+use portcullis_outbound::Outbound;
+use portcullis_reflector::Health;
+use portcullis_telemetry::metrics::Metrics;
 use reload::Current;
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -44,7 +44,7 @@ use tower::service_fn;
 
 /// What a server is made of.
 pub struct Options {
-    /// The folder with the mounted files (see [`crate::config`]).
+    /// The folder with the mounted files (see [`portcullis_config`]).
     pub config_dir: PathBuf,
     /// The workspaces that tools work on; `None` where there is no backend.
     pub workspaces: Option<Arc<dyn Workspaces>>,

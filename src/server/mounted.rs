@@ -6,15 +6,15 @@
 
 use super::certificate::{CertificateError, CertificateFiles};
 use crate::{
-    config::{
-        CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE,
-        LoginSecrets, Revision, ServerConfig, SigningKeys,
-    },
     identity::LoginsError,
     oauth::metadata::{INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, TOKEN_PATH},
-    outbound::OutboundError,
     pages::paths,
 };
+use portcullis_config::{
+    CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE,
+    LoginSecrets, Revision, ServerConfig, SigningKeys,
+};
+use portcullis_outbound::OutboundError;
 use serde::de::DeserializeOwned;
 use std::{io, path::Path, time::Duration};
 
@@ -196,8 +196,8 @@ fn invalid(message: &str) -> MountedError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SealingKey, SigningKey};
     use jiff::Timestamp;
+    use portcullis_config::{SealingKey, SigningKey};
     use rand::{SeedableRng as _, rngs::StdRng};
     use serde_json::{Value, json};
 

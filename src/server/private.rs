@@ -1,13 +1,11 @@
 //! The private listener, for kubelets, Prometheus and the operator. Not for clients: nothing here needs a token.
 
 use super::reload::Current;
-use crate::{
-    config::LoadedRevision,
-    mirror::Health,
-    observe::metrics::{self, Metrics},
-};
 use axum::{Json, Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header};
+use portcullis_config::LoadedRevision;
+use portcullis_reflector::Health;
+use portcullis_telemetry::metrics::{self, Metrics};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 

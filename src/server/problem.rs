@@ -1,11 +1,12 @@
 //! How a request is refused: JSON for programs, a page for people, always with what was wrong and what to do.
 
-use crate::{audit::RequestContext, observe::metrics::Route, pages::Pages, rest};
+use crate::{pages::Pages, rest};
 use axum::{
     Json,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
+use portcullis_telemetry::{audit::RequestContext, metrics::Route};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -29,16 +29,10 @@ use super::{
     unread::{Unread, read_on_refused},
 };
 use crate::{
-    audit::{FormRefused, RequestContext, RequestId},
-    config::{
-        KeyError, ServerConfig,
-        cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
-    },
     mcp,
     oauth::metadata::{
         self, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
     },
-    observe::metrics::Route,
     pages, rest,
     tools::Registry,
 };
@@ -50,6 +44,14 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use portcullis_config::{
+    KeyError, ServerConfig,
+    cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
+};
+use portcullis_telemetry::{
+    audit::{FormRefused, RequestContext, RequestId},
+    metrics::Route,
+};
 use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;

@@ -2,13 +2,13 @@
 //! minute with a count. A flood of refusals neither fills the log nor memory.
 
 use super::limits::network;
-use crate::{
-    audit::{Event, RequestContext},
-    oauth::Caller,
-    observe::metrics::Route,
-};
+use crate::oauth::Caller;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use portcullis_telemetry::{
+    audit::{Event, RequestContext},
+    metrics::Route,
+};
 use std::{
     collections::HashMap,
     net::IpAddr,

@@ -2,11 +2,7 @@
 //! audit notes of it. What may be registered is [`registration`]'s business.
 
 use super::{door::Door, limits, problem::Problem};
-use crate::{
-    audit::{Event, RequestContext},
-    oauth::clients::registration::{self, Applicant, RegistrationError},
-    observe::metrics::Route,
-};
+use crate::oauth::clients::registration::{self, Applicant, RegistrationError};
 use axum::{
     Json,
     extract::Request,
@@ -14,6 +10,10 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use portcullis_core::{report::chain, rng};
+use portcullis_telemetry::{
+    audit::{Event, RequestContext},
+    metrics::Route,
+};
 use std::{
     net::{IpAddr, Ipv4Addr},
     time::Duration,

@@ -9,20 +9,20 @@ use super::{
     public::Public,
 };
 use crate::{
-    config::{LoadedRevision, ServerConfig},
     identity::Logins,
     oauth::{
         Backing, ProviderToken, RecheckPolicy, Rechecked, Standing, Users, clients::Published, external::ExternalTokens,
     },
-    observe::metrics::Metrics,
-    outbound::Outbound,
     tools::Registry,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use notify::{RecursiveMode, Watcher as _};
+use portcullis_config::{LoadedRevision, ServerConfig};
 use portcullis_core::{grant::LoginEvidence, report::chain};
+use portcullis_outbound::Outbound;
+use portcullis_telemetry::metrics::Metrics;
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

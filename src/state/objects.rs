@@ -1,26 +1,24 @@
 //! Between what `oauth` works with and the custom resources that are kept.
 
-use crate::{
-    api::{
-        OAuthAccount, OAuthAccountSpec, OAuthClient, OAuthGrant,
-        client::{EndpointRef, OAuthClientSpec, Registration},
-        grant::{OAuthGrantSpec, OAuthGrantStatus},
-        preset::Preset,
-        version::{self, resource_version},
-    },
-    audit::Event,
-    config::ClientVerifier,
-    mirror::{Entry, Index},
-    oauth::{
-        accounts::{self, Account},
-        client::{Client, Held, NewRegistration, Origin},
-        grant::Grant,
-        user_rules::Ended,
-    },
+use crate::oauth::{
+    accounts::{self, Account},
+    client::{Client, Held, NewRegistration, Origin},
+    grant::Grant,
+    user_rules::Ended,
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use portcullis_api::{
+    OAuthAccount, OAuthAccountSpec, OAuthClient, OAuthGrant,
+    client::{EndpointRef, OAuthClientSpec, Registration},
+    grant::{OAuthGrantSpec, OAuthGrantStatus},
+    preset::Preset,
+    version::{self, resource_version},
+};
+use portcullis_config::ClientVerifier;
 use portcullis_core::client::{ClientType, Grant as GrantType};
+use portcullis_reflector::{Entry, Index};
+use portcullis_telemetry::audit::Event;
 use std::collections::HashSet;
 
 /// A kept grant.

@@ -3,11 +3,9 @@
 //! The strictest rule of a user counts. When a rule is lifted, what it ended stays ended for as long as a session can last:
 //! grants are marked as revoked, but sessions are cookies, and nothing else remembers that they ended.
 
-use crate::{
-    api::OAuthUserSpec,
-    oauth::user_rules::{Ended, SESSION_LIFETIME, UserRules},
-};
+use crate::oauth::user_rules::{Ended, SESSION_LIFETIME, UserRules};
 use jiff::Timestamp;
+use portcullis_api::OAuthUserSpec;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},

@@ -1,13 +1,11 @@
 //! One audit event and one count for each call of a tool, whatever the protocol. Arguments and results are in neither.
 
 use super::{Answer, Call, ToolError};
-use crate::{
-    agent::protocol::FailureKind,
+use crate::{oauth::Caller, workspaces as backend, workspaces::check_name};
+use portcullis_agent::protocol::FailureKind;
+use portcullis_telemetry::{
     audit::{Event, RequestContext},
-    oauth::Caller,
-    observe::metrics::ToolCalls,
-    workspaces as backend,
-    workspaces::check_name,
+    metrics::ToolCalls,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -109,12 +107,11 @@ fn outcome(error: &ToolError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::ToolRules,
-        observe::{metrics::Metrics, testing::Log},
-        tools::{Effect, Entry, Lookup, Registry, Text, Tool},
-    };
+    use crate::tools::{Effect, Entry, Lookup, Registry, Text, Tool};
     use futures::FutureExt as _;
+    use portcullis_config::ToolRules;
+    use portcullis_telemetry::metrics::Metrics;
+    use portcullis_testing::log::Log;
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
     use serde_json::json;

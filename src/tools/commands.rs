@@ -1,10 +1,8 @@
 //! Running commands.
 
 use super::{Call, Effect, Patience, Progress, Text, Tool, ToolError, plain::plain, text};
-use crate::{
-    agent::protocol::{Command, CommandResult, TerminalSize},
-    workspaces::{Error, Purpose, Workspaces},
-};
+use crate::workspaces::{Error, Purpose, Workspaces};
+use portcullis_agent::protocol::{Command, CommandResult, TerminalSize};
 use portcullis_core::{Scope, rng};
 use rand::Rng as _;
 use schemars::JsonSchema;

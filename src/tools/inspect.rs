@@ -2,10 +2,10 @@
 
 use super::{Call, Effect, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
 use crate::{
-    agent::protocol::Usage,
     workspaces as backend,
     workspaces::{Error, Purpose, Workspaces},
 };
+use portcullis_agent::protocol::Usage;
 use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -21,10 +21,6 @@ pub use registry::{Definition, Entry, Lookup, Registry};
 pub use text::{Piece, Text};
 
 use crate::{
-    agent,
-    audit::RequestContext,
-    budget::{Account, SMALL},
-    config::Limits,
     heartbeat::Begun,
     oauth::Caller,
     workspaces as backend,
@@ -32,7 +28,11 @@ use crate::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
+use portcullis_agent;
+use portcullis_budget::{Account, SMALL};
+use portcullis_config::Limits;
 use portcullis_core::Scope;
+use portcullis_telemetry::audit::RequestContext;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};

@@ -1,10 +1,8 @@
 //! What commands left running in the background: seeing it, reading it, typing to it, ending it.
 
 use super::{Call, Effect, Patience, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
-use crate::{
-    agent::protocol::{self, Input, Process, ProcessOutputRequest, Processes},
-    workspaces::{Error, Purpose, Workspaces},
-};
+use crate::workspaces::{Error, Purpose, Workspaces};
+use portcullis_agent::protocol::{self, Input, Process, ProcessOutputRequest, Processes};
 use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

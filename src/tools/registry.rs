@@ -4,15 +4,12 @@ use super::{
     Answer, Call, Effect, Patience, Tool, ToolError, arguments, audit::Trail, commands, files, identity, inspect,
     processes, research, schema, templates, to_json, workspaces,
 };
-use crate::{
-    config::{ServerConfig, ToolRules},
-    oauth::Caller,
-    observe::metrics::ToolCalls,
-    workspaces::Workspaces,
-};
+use crate::{oauth::Caller, workspaces::Workspaces};
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use portcullis_config::{ServerConfig, ToolRules};
 use portcullis_core::Scope;
+use portcullis_telemetry::metrics::ToolCalls;
 use schemars::generate::SchemaSettings;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};

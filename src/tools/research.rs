@@ -6,14 +6,14 @@
 
 use super::{Call, Effect, Patience, Text, Tool, ToolError, templates};
 use crate::{
-    agent::protocol::{Encoding, ListFiles, ReadFile, SearchFiles},
-    budget::Account,
-    config::ServerConfig,
     oauth::Caller,
     workspaces::{Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, Workspaces},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::{StreamExt as _, stream};
+use portcullis_agent::protocol::{Encoding, ListFiles, ReadFile, SearchFiles};
+use portcullis_budget::Account;
+use portcullis_config::ServerConfig;
 use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,14 +1,12 @@
 //! Results as models read them: compact text beside the JSON, for clients that show only that. A long text of a result
 //! is not copied: it is a part of the JSON, where it is written as the content of a JSON string too.
 
-use crate::{
-    agent::protocol::{
-        Amount, CommandResult, Edited, Encoding, FileContent, FileKind, FileList, Moved, Process, ProcessOutput,
-        Removed, SearchResults, Usage, Written,
-    },
-    workspaces::{Template, TemplateParameter, Workspace, WorkspaceLogs},
-};
+use crate::workspaces::{Template, TemplateParameter, Workspace, WorkspaceLogs};
 use bytes::Bytes;
+use portcullis_agent::protocol::{
+    Amount, CommandResult, Edited, Encoding, FileContent, FileKind, FileList, Moved, Process, ProcessOutput, Removed,
+    SearchResults, Usage, Written,
+};
 use std::fmt::Write as _;
 
 /// The text of a result.

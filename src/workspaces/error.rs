@@ -1,13 +1,11 @@
 //! Why an operation on a workspace failed. Agents read these messages: each says what exists and what to do next.
 
-use crate::{
-    agent::{
-        AgentError,
-        protocol::{Failure, FailureKind, UNKNOWN_ROUTE},
-    },
-    api::parameters::{Listed, ParameterProblem},
-    budget::NoMemory,
+use portcullis_agent::{
+    AgentError,
+    protocol::{Failure, FailureKind, UNKNOWN_ROUTE},
 };
+use portcullis_api::parameters::{Listed, ParameterProblem};
+use portcullis_budget::NoMemory;
 use std::{fmt, io};
 
 /// Why an operation failed.
@@ -243,7 +241,7 @@ impl fmt::Display for Existing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::Lost;
+    use portcullis_agent::Lost;
 
     #[test]
     fn what_an_agent_did_not_do_says_what_to_do() {

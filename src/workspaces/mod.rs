@@ -16,8 +16,9 @@ pub use types::{
     WorkspaceLogs, WorkspacePage, check_name,
 };
 
-use crate::{agent, config::WorkspaceRules};
 use async_trait::async_trait;
+use portcullis_agent;
+use portcullis_config::WorkspaceRules;
 use std::time::Duration;
 
 /// Where agents work. `workspace` arguments are a workspace's id or its name.

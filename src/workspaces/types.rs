@@ -2,9 +2,9 @@
 //! schemas, so they speak to an agent.
 
 use super::Error;
-pub use crate::api::template::ParameterType;
-use crate::api::template::{Parameter, WorkspaceTemplateSpec};
 use jiff::Timestamp;
+pub use portcullis_api::template::ParameterType;
+use portcullis_api::template::{Parameter, WorkspaceTemplateSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use portcullis::agent::{
+use portcullis_agent::{
     AgentError, AnswerBody, Client, Lost, Repeat, Transport,
     protocol::{Command, Failure, FailureKind, Input, ProcessOutputRequest},
 };

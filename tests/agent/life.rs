@@ -5,7 +5,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use portcullis::agent::{
+use portcullis_agent::{
     AgentError,
     protocol::{Failure, FailureKind},
 };

@@ -3,7 +3,7 @@
 use crate::stage::{BINARY, Setup, Stage, memory, until};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::future::join_all;
-use portcullis::agent::protocol::{Encoding, ReadFile, WriteFile};
+use portcullis_agent::protocol::{Encoding, ReadFile, WriteFile};
 use std::{env, fs, path::Path, process::Command};
 
 /// 8 MB in KiB: the goal for what the first process and the service together have of their own.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use portcullis::agent::{
+use portcullis_agent::{
     AnswerBody, Client, Lost, Repeat, Transport,
     http2::{Connection, handshake},
     protocol::{Command, CommandResult},

@@ -4,7 +4,7 @@ use crate::{
     agent::{Answer, authorize},
     stage::{CALLBACK, PASSWORD, SECRET, Setup, Stage, after},
 };
-use portcullis::audit::Event;
+use portcullis_telemetry::audit::Event;
 use serde_json::{Value, json};
 
 /// Looks like a line of the audit, in JSON and in text, with colours of a terminal.

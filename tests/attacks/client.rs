@@ -42,7 +42,7 @@ async fn the_secret_of_another_client() {
 #[tokio::test]
 async fn a_hash_as_the_secret() {
     let stage = Stage::start().await;
-    let hash = serde_json::to_value(portcullis::config::SecretHash::of("backend", SECRET)).unwrap();
+    let hash = serde_json::to_value(portcullis_config::SecretHash::of("backend", SECRET)).unwrap();
     let hash = hash.as_str().unwrap();
     assert_eq!(with_secret(&stage, "backend", hash).await.error(), "invalid_client");
     assert_eq!(with_secret(&stage, "backend", hash.rsplit(':').next().unwrap()).await.error(), "invalid_client");

@@ -7,10 +7,8 @@ use crate::{
     provider::{CLIENT_ID, CLIENT_SECRET, Provider},
     stage::{PASSWORD, Setup, Stage, after, logins, start_of_time},
 };
-use portcullis::{
-    config::LoginSecret,
-    oauth::grant::{Grants as _, Known},
-};
+use portcullis::oauth::grant::{Grants as _, Known};
+use portcullis_config::LoginSecret;
 use portcullis_core::{grant::RevocationReason, login::Login};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -86,7 +84,7 @@ async fn a_changed_password() {
     let late = parameter(&stage.consent(&mut ada, &[]).await, "code").unwrap();
 
     let mut changed = logins();
-    let mut before: portcullis::config::LoginSecrets = serde_json::from_slice(&stage.files.login).unwrap();
+    let mut before: portcullis_config::LoginSecrets = serde_json::from_slice(&stage.files.login).unwrap();
     let LoginSecret::Passwords(mut users) = before.logins.remove("local").unwrap() else {
         panic!("local users have passwords")
     };

@@ -7,7 +7,7 @@ use crate::{
 };
 use futures::future::join_all;
 use nix::{sys::stat::Mode, unistd::mkfifo};
-use portcullis::agent::protocol::{
+use portcullis_agent::protocol::{
     EditFile, FailureKind, ListFiles, MovePath, ReadFile, RemovePath, SearchFiles, WriteFile,
 };
 use serde_json::{Value, json};

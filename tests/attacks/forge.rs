@@ -6,7 +6,7 @@ use p256::{
     ecdsa::{Signature, SigningKey, signature::Signer as _},
     pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding},
 };
-use portcullis::config::SigningKeys;
+use portcullis_config::SigningKeys;
 use serde_json::{Value, json};
 use sha2::Sha256;
 

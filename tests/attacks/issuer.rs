@@ -7,7 +7,7 @@ use crate::{
 use axum::{Json, Router, extract::State, routing::get};
 use jiff::SignedDuration;
 use p256::{ecdsa, pkcs8::DecodePrivateKey as _};
-use portcullis::config::SigningKey;
+use portcullis_config::SigningKey;
 use portcullis_core::rng;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 //! All that is logged by all tests of this program, at the finest level and from every crate; and the secrets that must
 //! not be found in it.
 
-use portcullis::audit::{Event, Source};
+use portcullis_telemetry::audit::{Event, Source};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -24,7 +24,7 @@ pub fn log() -> &'static Log {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let log = Log::default();
         // What `RUST_LOG=trace` makes of it.
-        let filter = portcullis::observe::logs::filter("trace").unwrap();
+        let filter = portcullis_telemetry::logs::filter("trace").unwrap();
         tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(log.clone()).init();
         log
     })

@@ -9,16 +9,11 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use portcullis::{
-    config::{
-        ClientVerifier, Clients, LoginSecret, LoginSecrets, SecretHash, SecretVerifier, ServerConfig, SigningKeys,
-    },
-    mirror::Health,
     oauth::{
         client,
         grant::{Grants as _, Known},
         workload::NoCluster,
     },
-    outbound::Outbound,
     server::{self, Listeners, Options, ServerError},
     state::Local,
     workspaces::{
@@ -26,11 +21,16 @@ use portcullis::{
         local::{LocalOptions, LocalWorkspaces},
     },
 };
+use portcullis_config::{
+    ClientVerifier, Clients, LoginSecret, LoginSecrets, SecretHash, SecretVerifier, ServerConfig, SigningKeys,
+};
 use portcullis_core::{
     Scope,
     client::{ClientType, Grant},
     clock::Clock as _,
 };
+use portcullis_outbound::Outbound;
+use portcullis_reflector::Health;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{path::PathBuf, sync::Arc};

@@ -5,7 +5,8 @@ use crate::{
     driven::Browser,
     stage::{PASSWORD, SECRET, Stage, after},
 };
-use portcullis::{api::OAuthUser, oauth::grant::Grants as _};
+use portcullis::oauth::grant::Grants as _;
+use portcullis_api::OAuthUser;
 use portcullis_core::grant::RevocationReason;
 use serde_json::{Value, json};
 

@@ -6,13 +6,13 @@ use crate::{
     tools::{CHART, feed, rendered, template, tool},
 };
 use portcullis::{
-    observe::{self, metrics::Route},
     operator::{
         self,
         metrics::{Outcome, Subject},
     },
     plan::{ExposureRules, Peers},
 };
+use portcullis_telemetry::{self, metrics::Route};
 use regex::Regex;
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};

@@ -15,11 +15,9 @@ use kube::{
     discovery,
     runtime::wait::{await_condition, conditions},
 };
-use portcullis::{
-    api::{McpEndpoint, OAuthClient, validation},
-    config::{LoadedRevision, PRIVATE_PORT},
-    plan::{ClusterFacts, Inputs, Plan, REVISION_ANNOTATION, plan},
-};
+use portcullis::plan::{ClusterFacts, Inputs, Plan, REVISION_ANNOTATION, plan};
+use portcullis_api::{McpEndpoint, OAuthClient, validation};
+use portcullis_config::{LoadedRevision, PRIVATE_PORT};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,

@@ -16,17 +16,17 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use portcullis::{
-    config::{Clients, ServerConfig, SigningKeys},
     identity::workload::ServiceAccounts,
-    mirror::Health,
     oauth::workload::GRANT_TYPE,
     server::{self, Listeners, Options},
     state::Local,
 };
+use portcullis_config::{Clients, ServerConfig, SigningKeys};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_reflector::Health;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -60,7 +60,7 @@ impl Server {
             user_rules: state,
             workloads: Arc::new(ServiceAccounts::of(client)),
             state: Arc::new(Health::local()),
-            outbound: Arc::new(portcullis::outbound::Outbound::new().unwrap()),
+            outbound: Arc::new(portcullis_outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
             lame_duck: std::time::Duration::ZERO,
             memory_limit: 512 << 20,

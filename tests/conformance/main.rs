@@ -12,7 +12,8 @@ mod tables;
 
 use axum::{Extension, Router, extract::Request, routing::any};
 use fixture::Fixture;
-use portcullis::{config::ServerConfig, mcp, oauth::Caller};
+use portcullis::{mcp, oauth::Caller};
+use portcullis_config::ServerConfig;
 use script::Script;
 use serde_json::json;
 use std::{

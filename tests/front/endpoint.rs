@@ -10,7 +10,7 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, Client, api::ListParams, core::NamespaceResourceScope};
-use portcullis::config::PUBLIC_PORT;
+use portcullis_config::PUBLIC_PORT;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@ use crate::{
     front::Front,
     support::operator::eventually,
 };
-use portcullis::api::McpEndpoint;
+use portcullis_api::McpEndpoint;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;

@@ -8,10 +8,8 @@ use crate::{
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use portcullis::{
-    api::{OAuthClient, condition::CREDENTIALS_LOADED},
-    config::{LoadedRevision, PRIVATE_PORT},
-};
+use portcullis_api::{OAuthClient, condition::CREDENTIALS_LOADED};
+use portcullis_config::{LoadedRevision, PRIVATE_PORT};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::{select, time::Instant};

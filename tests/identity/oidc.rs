@@ -6,11 +6,9 @@ use crate::{
     relying::{CALLBACK, begin, client, finish, logins, now, secrets, whole},
 };
 use jiff::SignedDuration;
-use portcullis::{
-    identity::{Logins, SignInError},
-    outbound::Outbound,
-};
+use portcullis::identity::{Logins, SignInError};
 use portcullis_core::grant::GrantUser;
+use portcullis_outbound::Outbound;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The HTTPS client: what it does not follow, not read and not wait for.
 
 use axum::{Router, body::Body, http::StatusCode, response::IntoResponse as _, routing::get};
-use portcullis::outbound::{Answer, Outbound, RequestError};
+use portcullis_outbound::{Answer, Outbound, RequestError};
 use std::{convert::Infallible, time::Duration};
 use tokio::net::TcpListener;
 

@@ -1,16 +1,14 @@
 //! An endpoint as far as signing in goes: its logins, and the way there and back.
 
 use jiff::Timestamp;
-use portcullis::{
-    config::{LoginSecret, LoginSecrets, ServerConfig, SigningKeys},
-    identity::{Logins, Pending, SignInError},
-    outbound::Outbound,
-};
+use portcullis::identity::{Logins, Pending, SignInError};
+use portcullis_config::{LoginSecret, LoginSecrets, ServerConfig, SigningKeys};
 use portcullis_core::{
     clock::{Clock, SystemClock},
     grant::GrantUser,
     rng,
 };
+use portcullis_outbound::Outbound;
 use serde_json::{Value, json};
 use std::{error::Error, sync::Arc};
 

@@ -3,7 +3,6 @@
 use axum::{Extension, Router, extract::Request, routing::any};
 use http::{HeaderMap, StatusCode};
 use portcullis::{
-    config::ServerConfig,
     mcp,
     oauth::Caller,
     tools::Registry,
@@ -12,6 +11,7 @@ use portcullis::{
         local::{LocalOptions, LocalWorkspaces},
     },
 };
+use portcullis_config::ServerConfig;
 use portcullis_core::{Scope, clock::SystemClock, rng::rng};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};

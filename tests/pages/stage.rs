@@ -8,20 +8,20 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use portcullis::{
-    config::{
-        AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoginSecret, LoginSecrets, ServerConfig, SigningKeys,
-        ToolRules,
-    },
-    mirror::Health,
     oauth::client::{NewRegistration, Registrations as _},
     server::{self, Listeners, Options, ServerError},
     state::Local,
+};
+use portcullis_config::{
+    AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoginSecret, LoginSecrets, ServerConfig, SigningKeys,
+    ToolRules,
 };
 use portcullis_core::{
     Scope,
     client::{ClientType, Grant},
     quantity::{ByteSize, Span},
 };
+use portcullis_reflector::Health;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -84,7 +84,7 @@ impl Stage {
             user_rules: state.clone(),
             state: Arc::new(Health::local()),
             workloads: Arc::new(portcullis::oauth::workload::NoCluster),
-            outbound: Arc::new(portcullis::outbound::Outbound::new().unwrap()),
+            outbound: Arc::new(portcullis_outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
             lame_duck: std::time::Duration::ZERO,
             memory_limit: 512 << 20,
@@ -184,7 +184,7 @@ fn config(address: SocketAddr) -> ServerConfig {
         client_policy: portcullis_core::authorization::ClientPolicy::default(),
         workload_identity: Vec::new(),
         external_issuer: None,
-        workspaces: portcullis::config::WorkspaceRules::default(),
+        workspaces: portcullis_config::WorkspaceRules::default(),
         tools: ToolRules { allow: vec!["*".to_owned()], deny: Vec::new() },
         cors: CorsRules {
             allowed_origins: vec!["https://*.example.com".to_owned()],

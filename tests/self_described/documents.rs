@@ -6,13 +6,13 @@ use crate::{
 };
 use jiff::Timestamp;
 use portcullis::{
-    config::{Clients, SigningKeys},
     oauth::{
         client::{Client, ClientError, Origin},
         clients::{Directory, Published, Standing, registrar::Registrar},
     },
     state::Local,
 };
+use portcullis_config::{Clients, SigningKeys};
 use portcullis_core::{
     Scope,
     authorization::{ClientPolicy, MetadataDocuments},

@@ -9,17 +9,17 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use portcullis::{
-    config::{ClientVerifier, Clients, ServerConfig, SigningKeys},
-    mirror::Health,
     oauth::workload::NoCluster,
     server::{self, Listeners, Options},
     state::Local,
 };
+use portcullis_config::{ClientVerifier, Clients, ServerConfig, SigningKeys};
 use portcullis_core::{
     Scope,
     authorization::ClientPolicy,
     client::{ClientType, Grant},
 };
+use portcullis_reflector::Health;
 use rand::{SeedableRng as _, rngs::StdRng};
 use rcgen::{KeyPair, PublicKeyData as _};
 use reqwest::StatusCode;

@@ -6,10 +6,8 @@ use crate::{
     stage::{PATIENCE, SECRET, Server, config, header, keys, options, ping, secret, start_of_time},
 };
 use jiff::SignedDuration;
-use portcullis::{
-    config::{Clients, SecretVerifier},
-    server::{self, Listeners},
-};
+use portcullis::server::{self, Listeners};
+use portcullis_config::{Clients, SecretVerifier};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc, time::Duration};

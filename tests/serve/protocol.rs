@@ -5,7 +5,7 @@ use crate::{
     stage::{PATIENCE, SECRET, Server, clients, header, keys, ping, secret, start_of_time},
 };
 use jiff::SignedDuration;
-use portcullis::config::Clients;
+use portcullis_config::Clients;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The PROXY protocol: who is believed, and what becomes of those who do not speak it.
 
 use crate::stage::{Server, answer_to};
-use portcullis::config::ServerConfig;
+use portcullis_config::ServerConfig;
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpStream;
 

@@ -7,13 +7,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use portcullis::{
-    config::{
-        AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoadedRevision, SecretHash, SecretVerifier,
-        ServerConfig, SigningKeys, ToolRules,
-    },
-    mirror,
     oauth::workload::NoCluster,
-    outbound::Outbound,
     server::{self, Listeners, Options, ServerError},
     state,
     workspaces::{
@@ -21,11 +15,17 @@ use portcullis::{
         local::{LocalOptions, LocalWorkspaces},
     },
 };
+use portcullis_config::{
+    AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoadedRevision, SecretHash, SecretVerifier, ServerConfig,
+    SigningKeys, ToolRules,
+};
 use portcullis_core::{
     Scope,
     client::{ClientType, Grant},
     quantity::{ByteSize, Span},
 };
+use portcullis_outbound::Outbound;
+use portcullis_reflector;
 use rand::{SeedableRng as _, rngs::StdRng};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -85,7 +85,7 @@ pub fn config(address: SocketAddr) -> ServerConfig {
         client_policy: portcullis_core::authorization::ClientPolicy::default(),
         workload_identity: Vec::new(),
         external_issuer: None,
-        workspaces: portcullis::config::WorkspaceRules::default(),
+        workspaces: portcullis_config::WorkspaceRules::default(),
         tools: ToolRules { allow: vec!["*".to_owned()], deny: Vec::new() },
         cors: CorsRules {
             allowed_origins: vec!["https://*.example.com".to_owned()],

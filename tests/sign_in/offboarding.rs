@@ -8,10 +8,8 @@ use crate::{
     idp::{Keycloak, OidcProvider, Registered},
     stage::{PUBLIC, Stage},
 };
-use portcullis::{
-    api::OAuthUser,
-    oauth::{accounts::Accounts as _, grant::Grants as _},
-};
+use portcullis::oauth::{accounts::Accounts as _, grant::Grants as _};
+use portcullis_api::OAuthUser;
 use portcullis_core::grant::RevocationReason;
 use serde_json::{Value, json};
 

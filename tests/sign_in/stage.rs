@@ -12,19 +12,19 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
 };
 use portcullis::{
-    api::{McpEndpoint, OAuthClient, validation::admit},
-    config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE},
-    mirror::Health,
     oauth::workload::NoCluster,
     plan::{ClusterFacts, Inputs, Plan, plan},
     server::{self, Listeners, Options},
     state::Local,
     workspaces::local::{LocalOptions, LocalWorkspaces},
 };
+use portcullis_api::{McpEndpoint, OAuthClient, validation::admit};
+use portcullis_config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_reflector::Health;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 use tempfile::TempDir;

@@ -14,7 +14,8 @@ use p256::{
     SecretKey,
     pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding},
 };
-use portcullis::{api::crds, config::SigningKey};
+use portcullis_api::crds;
+use portcullis_config::SigningKey;
 use portcullis_core::rng;
 use serde_json::json;
 use std::{

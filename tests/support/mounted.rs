@@ -1,7 +1,7 @@
 //! Mounted files, laid out and replaced as a kubelet does it: a folder of its own for each set, and the link `..data`
 //! swapped by a rename.
 
-use portcullis::config::{
+use portcullis_config::{
     CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, LOGIN_FILE, LoginSecrets,
     Revision, ServerConfig, SigningKeys,
 };

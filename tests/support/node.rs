@@ -7,7 +7,7 @@ use crate::support::{
     process::{Janitor, Process, run_at_end},
 };
 use k8s_openapi::{List, api::core::v1::Pod};
-use portcullis::api::crds;
+use portcullis_api::crds;
 use std::{
     env, fs,
     io::Write as _,

@@ -2,7 +2,7 @@
 //! fetched from it passes the product's own rules; only looking up and dialling are the test's.
 
 use async_trait::async_trait;
-use portcullis::outbound::{Outbound, public_only::Network};
+use portcullis_outbound::{Outbound, public_only::Network};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{RootCertStore, ServerConfig, pki_types::PrivatePkcs8KeyDer};
 use serde_json::Value;

@@ -1,12 +1,12 @@
 //! A registry over the local backend, and callers.
 
 use portcullis::{
-    audit::RequestContext,
     oauth::Caller,
     tools::{Answer, Call, Definition, Lookup, Registry},
     workspaces::local::{LocalOptions, LocalWorkspaces},
 };
 use portcullis_core::{Scope, clock::SystemClock, rng::rng};
+use portcullis_telemetry::audit::RequestContext;
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;

@@ -2,6 +2,7 @@
 //! and pure helpers. It knows neither Kubernetes nor HTTP.
 
 pub mod account;
+pub mod agent_paths;
 pub mod authorization;
 pub mod client;
 pub mod clock;

@@ -1,9 +1,10 @@
 //! The provider's own description of itself (OpenID Connect Discovery 1.0 §4): fetched when it is needed, kept for a
 //! while, and kept longer where a newer one cannot be had.
 
-use crate::{identity::error::SignInError, outbound::HttpClient};
+use crate::identity::error::SignInError;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::report::chain;
+use portcullis_outbound::HttpClient;
 use serde::Deserialize;
 use std::{
     fmt,

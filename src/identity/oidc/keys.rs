@@ -5,13 +5,14 @@
 //! a failed fetch pauses all fetches.
 
 use super::discovery::Failure;
-use crate::{identity::error::SignInError, outbound::HttpClient};
+use crate::identity::error::SignInError;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Header,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
 };
+use portcullis_outbound::HttpClient;
 use serde::Deserialize;
 use serde_json::Value;
 use std::{

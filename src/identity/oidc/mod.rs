@@ -18,10 +18,7 @@ use super::{
     evidence,
     redirect::{Account, Callback, Flow, Secrets},
 };
-use crate::{
-    oauth::Standing,
-    outbound::{Answer, HttpClient},
-};
+use crate::oauth::Standing;
 use claims::Claims;
 use discovery::{Discovery, Metadata, OFFLINE_ACCESS};
 use id_token::{Expected, LEEWAY};
@@ -32,6 +29,7 @@ use portcullis_core::{
     login::{self, OfflineAccess},
     report::chain,
 };
+use portcullis_outbound::{Answer, HttpClient};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};

@@ -204,12 +204,12 @@ fn people_are_called_by_the_first_claim_that_there_is() {
 }
 
 fn any_claims() -> impl Strategy<Value = Value> {
-    crate::fuzz::changed(claims(), &["iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "groups"])
+    portcullis_testing::fuzz::changed(claims(), &["iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "groups"])
 }
 
 fn any_key() -> impl Strategy<Value = Value> {
     let names = &["kty", "crv", "x", "y", "n", "e", "kid", "use", "alg", "k", "key_ops"];
-    crate::fuzz::changed(test_keys()["p256"]["jwk"].clone(), names)
+    portcullis_testing::fuzz::changed(test_keys()["p256"]["jwk"].clone(), names)
 }
 
 proptest! {
@@ -238,13 +238,13 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_provider_says_of_itself_its_endpoints_are_safe(document in crate::fuzz::changed(json!({
+    fn whatever_a_provider_says_of_itself_its_endpoints_are_safe(document in portcullis_testing::fuzz::changed(json!({
         "issuer": "https://idp.example", "authorization_endpoint": "https://idp.example/authorize",
         "token_endpoint": "https://idp.example/token", "jwks_uri": "https://idp.example/jwks",
     }), &["issuer", "authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint",
         "token_endpoint_auth_methods_supported"])) {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = crate::outbound::Outbound::new().unwrap().trusted(None).unwrap();
+        let client = portcullis_outbound::Outbound::new().unwrap().trusted(None).unwrap();
         let discovery = Discovery::new("IdP".to_owned(), "https://idp.example".to_owned(), client);
         if let Ok(metadata) = serde_json::from_value::<Metadata>(document)
             && discovery.accepts(&metadata).is_ok()

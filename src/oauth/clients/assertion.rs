@@ -11,14 +11,16 @@ use super::{
     fetched::{FetchCache, Unusable},
     keys,
 };
-use crate::{config::ClientVerifier, oauth::single_use::Mark, outbound::Outbound};
+use crate::oauth::single_use::Mark;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
+use portcullis_config::ClientVerifier;
 use portcullis_core::{
     client::{JsonWebKeySet, PrivateKeyJwt},
     json,
 };
+use portcullis_outbound::Outbound;
 use serde::Deserialize;
 use std::{
     collections::HashMap,

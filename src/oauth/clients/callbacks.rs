@@ -1,10 +1,8 @@
 //! Where a client that describes itself may be called back: what [`redirect::check`] takes, and admission takes in an
 //! `OAuthClient`, so that what is taken here can be stored.
 
-use crate::{
-    api::{OAuthClient, validation},
-    oauth::redirect,
-};
+use crate::oauth::redirect;
+use portcullis_api::{OAuthClient, validation};
 use serde_json::json;
 
 /// As many as an `OAuthClient` may have besides its preset's.

@@ -9,17 +9,15 @@ use super::{
     MAX_NAME, callbacks,
     fetched::{FetchCache, MAX_FRESH, Unusable},
 };
-use crate::{
-    config::ClientVerifier,
-    oauth::client::{Client, ClientError, Origin},
-    outbound::{Outbound, guard},
-};
+use crate::oauth::client::{Client, ClientError, Origin};
 use jiff::Timestamp;
+use portcullis_config::ClientVerifier;
 use portcullis_core::{
     authorization::MetadataDocuments,
     client::{ClientType, Grant, JsonWebKeySet, PrivateKeyJwt},
     json, names,
 };
+use portcullis_outbound::{Outbound, guard};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use std::sync::Arc;
@@ -336,7 +334,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_document_says_its_callbacks_are_its_own(document in crate::fuzz::changed(document(), &[
+        fn whatever_a_document_says_its_callbacks_are_its_own(document in portcullis_testing::fuzz::changed(document(), &[
             "client_id", "client_name", "redirect_uris", "grant_types", "response_types", "token_endpoint_auth_method",
             "jwks", "jwks_uri", "client_secret",
         ])) {

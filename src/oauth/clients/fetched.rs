@@ -6,9 +6,9 @@
 //! once. Of a failure nothing is kept but that it happened, for [`PAUSE`], so that a client cannot be used to keep
 //! another's server busy.
 
-use crate::outbound::{Outbound, public_only::FetchError};
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::report::chain;
+use portcullis_outbound::{Outbound, public_only::FetchError};
 use std::{
     collections::HashMap,
     sync::{

@@ -15,11 +15,12 @@ use super::{
     client::{Client, ClientError, Origin, Registrations},
     misses::Misses,
 };
-use crate::{config::Clients, outbound::Outbound};
 use assertion::Assertions;
 use document::Documents;
 use jiff::Timestamp;
+use portcullis_config::Clients;
 use portcullis_core::{Scope, authorization::ClientPolicy};
+use portcullis_outbound::Outbound;
 use registrar::Registrar;
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,9 +1,7 @@
 //! Ids of registered clients, which carry a MAC, and keyed hashes of the networks that registrations come from.
 
-use crate::{
-    config::{KeyError, SigningKeys},
-    oauth::mac::{Secret, hmac, of_each},
-};
+use crate::oauth::mac::{Secret, hmac, of_each};
+use portcullis_config::{KeyError, SigningKeys};
 use portcullis_core::hex;
 use rand::CryptoRng;
 use std::net::IpAddr;

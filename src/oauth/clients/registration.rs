@@ -8,16 +8,14 @@ use super::{
     MAX_NAME, callbacks,
     room::{self, NoRoom},
 };
-use crate::{
-    audit::{Event, RequestContext},
-    oauth::{
-        AuthorizationServer,
-        client::{ClientError, NewRegistration},
-    },
+use crate::oauth::{
+    AuthorizationServer,
+    client::{ClientError, NewRegistration},
 };
 use http::StatusCode;
 use jiff::Timestamp;
 use portcullis_core::{Scope, authorization::DynamicRegistration, json, names, scope};
+use portcullis_telemetry::audit::{Event, RequestContext};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -202,7 +200,7 @@ mod tests {
         let base = json!({"client_name": "Cursor", "redirect_uris": ["cursor://anysphere.cursor-mcp/oauth/callback"]});
         let names =
             &["client_name", "redirect_uris", "grant_types", "response_types", "token_endpoint_auth_method", "scope"];
-        crate::fuzz::changed(base, names)
+        portcullis_testing::fuzz::changed(base, names)
     }
 
     fn policy() -> DynamicRegistration {

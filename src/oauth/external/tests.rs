@@ -1,12 +1,13 @@
 //! What an external issuer's tokens must say, whatever signs them; and what happens while the issuer is down.
 
 use super::*;
-use crate::{config::SigningKey, outbound::Outbound};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use p256::{
     SecretKey,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _},
 };
+use portcullis_config::SigningKey;
+use portcullis_outbound::Outbound;
 use proptest::prelude::*;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
@@ -210,7 +211,7 @@ async fn an_issuers_documents_have_names_not_positions() {
 proptest! {
     /// Even with the issuer's own signature.
     #[test]
-    fn whatever_an_issuer_elsewhere_signs_must_be_for_us_and_now(claims in crate::fuzz::changed(claims(), &[
+    fn whatever_an_issuer_elsewhere_signs_must_be_for_us_and_now(claims in portcullis_testing::fuzz::changed(claims(), &[
         "iss", "aud", "sub", "azp", "client_id", "scope", "scp", "exp", "iat", "nbf", "typ", "preferred_username",
     ])) {
         let (issuer, key) = (Issuer::default(), key(1));

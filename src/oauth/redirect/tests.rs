@@ -176,7 +176,7 @@ fn what_no_callback_is_never_counts_even_if_registered() {
 
 #[test]
 fn every_preset_registers_usable_callbacks() {
-    use crate::api::Preset::{Chatgpt, Claude, ClaudeCode, Cursor, GeminiCli, Vscode};
+    use portcullis_api::Preset::{Chatgpt, Claude, ClaudeCode, Cursor, GeminiCli, Vscode};
     for preset in [Claude, Chatgpt, ClaudeCode, Cursor, GeminiCli, Vscode] {
         for uri in preset.redirect_uris() {
             let presented = uri.replace("{id}", "abc");

@@ -1,9 +1,7 @@
 //! What the audit says of a whole story, and that it holds no credential.
 
-use crate::{
-    oauth::testing::{ALLOWED, MACHINE, SECRET, Stage, VERIFIER},
-    observe::testing::Log,
-};
+use crate::oauth::testing::{ALLOWED, MACHINE, SECRET, Stage, VERIFIER};
+use portcullis_testing::log::Log;
 
 #[tokio::test]
 async fn the_audit_tells_what_happened_and_no_credential() {

@@ -17,7 +17,6 @@ use super::{
     scopes,
     workload::GRANT_TYPE,
 };
-use crate::audit::{Event, RequestContext};
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -29,6 +28,7 @@ use portcullis_core::{
     client::{ClientType, Grant},
     scope,
 };
+use portcullis_telemetry::audit::{Event, RequestContext};
 use rand::CryptoRng;
 use serde::Serialize;
 use std::{

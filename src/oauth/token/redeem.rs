@@ -1,17 +1,15 @@
 //! The grant `authorization_code` (RFC 6749 §4.1.3, RFC 7636 §4.6): a code becomes a grant, once.
 
 use super::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
-use crate::{
-    audit::Event,
-    oauth::{
-        code::Code,
-        grant::{self, GrantsError, Known},
-        pkce,
-        refresh::Owner,
-        users::Standing,
-    },
+use crate::oauth::{
+    code::Code,
+    grant::{self, GrantsError, Known},
+    pkce,
+    refresh::Owner,
+    users::Standing,
 };
 use portcullis_core::{client::Grant, grant::RevocationReason, report::chain};
+use portcullis_telemetry::audit::Event;
 use rand::CryptoRng;
 use std::sync::Arc;
 

@@ -2,16 +2,14 @@
 //! grant (RFC 9700 §4.14.2).
 
 use super::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
-use crate::{
-    audit::Event,
-    oauth::{
-        grant::{self, GrantsError, Known},
-        refresh::{Decision, Invalid, Presented},
-        scopes,
-    },
+use crate::oauth::{
+    grant::{self, GrantsError, Known},
+    refresh::{Decision, Invalid, Presented},
+    scopes,
 };
 use jiff::Timestamp;
 use portcullis_core::{Scope, client::Grant, grant::RevocationReason, report::chain};
+use portcullis_telemetry::audit::Event;
 use rand::CryptoRng;
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,18 +1,16 @@
 //! The grant `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523): a pod's service account token for an access token.
 
 use super::{Issue, TokenResponse};
-use crate::{
-    audit::{Event, RequestContext},
-    oauth::{
-        AuthorizationServer,
-        error::OAuthError,
-        jwt::Subject,
-        parameters::Parameters,
-        scopes,
-        workload::{GRANT_TYPE, WorkloadError},
-    },
+use crate::oauth::{
+    AuthorizationServer,
+    error::OAuthError,
+    jwt::Subject,
+    parameters::Parameters,
+    scopes,
+    workload::{GRANT_TYPE, WorkloadError},
 };
 use jiff::Timestamp;
+use portcullis_telemetry::audit::{Event, RequestContext};
 use rand::CryptoRng;
 
 impl AuthorizationServer {

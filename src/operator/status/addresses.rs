@@ -2,11 +2,9 @@
 //! all clients share the proxy's address, and what one of them does counts against all.
 
 use super::{finding, reason};
-use crate::{
-    api::condition::{CLIENT_ADDRESSES_KNOWN, Finding},
-    operator::servers::Report,
-};
+use crate::operator::servers::Report;
 use ipnet::IpNet;
+use portcullis_api::condition::{CLIENT_ADDRESSES_KNOWN, Finding};
 use std::collections::BTreeSet;
 
 /// How many networks a message names.
@@ -35,7 +33,7 @@ pub(super) fn client_addresses_known(servers: &[(String, Report)]) -> Option<Fin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{LoadedRevision, Revision};
+    use portcullis_config::{LoadedRevision, Revision};
 
     fn server(networks: &[&str]) -> (String, Report) {
         let report = LoadedRevision {

@@ -1,14 +1,12 @@
 //! The conditions and the status of a client.
 
 use super::{Obstacle, finding, reason};
-use crate::{
-    api::{
-        OAuthClient, OAuthClientStatus,
-        condition::{CREDENTIALS_LOADED, Finding, READY, conditions},
-    },
-    plan::{ClientPlan, ClientProblem, ROTATE_ANNOTATION},
-};
+use crate::plan::{ClientPlan, ClientProblem, ROTATE_ANNOTATION};
 use jiff::Timestamp;
+use portcullis_api::{
+    OAuthClient, OAuthClientStatus,
+    condition::{CREDENTIALS_LOADED, Finding, READY, conditions},
+};
 
 /// The status of a planned client. `loaded` is the endpoint's `CredentialsLoaded`.
 #[must_use]

@@ -2,10 +2,8 @@
 //! while the one for exec is in force.
 
 use super::{finding, reason};
-use crate::{
-    api::condition::{EXEC_CONFINED, Finding, WRITES_CONFINED},
-    plan::PolicyProblem,
-};
+use crate::plan::PolicyProblem;
+use portcullis_api::condition::{EXEC_CONFINED, Finding, WRITES_CONFINED};
 
 /// The condition on exec.
 pub(super) fn exec_confined(problem: Option<&PolicyProblem>) -> Finding {

@@ -9,19 +9,19 @@ use super::{
     rollout::Rollout,
 };
 use crate::{
-    api::{
-        McpEndpoint, McpEndpointStatus,
-        condition::{
-            AVAILABLE, CREDENTIALS_LOADED, Finding, LIMITS_FIT, LOGINS_READY, READY, RECONCILING, STALLED, VERIFIED,
-            conditions,
-        },
-    },
-    config::Revision,
     operator::{servers::Report, verify::VerifyError},
     plan::{ClientPlan, LoginProblem, PolicyProblem},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use portcullis_api::{
+    McpEndpoint, McpEndpointStatus,
+    condition::{
+        AVAILABLE, CREDENTIALS_LOADED, Finding, LIMITS_FIT, LOGINS_READY, READY, RECONCILING, STALLED, VERIFIED,
+        conditions,
+    },
+};
+use portcullis_config::Revision;
 use portcullis_core::PublicUrl;
 use serde_json::Value;
 

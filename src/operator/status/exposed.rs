@@ -1,14 +1,12 @@
 //! The condition `Exposed`: whether there is a way in from outside the cluster, and who looks after CORS and TLS on it.
 
 use super::{Obstacle, finding, reason};
-use crate::{
-    api::{
-        condition::{EXPOSED, Finding},
-        exposure::ParentRef,
-    },
-    plan::{CorsEnforcer, RouteProblem},
-};
+use crate::plan::{CorsEnforcer, RouteProblem};
 use kube::core::DynamicObject;
+use portcullis_api::{
+    condition::{EXPOSED, Finding},
+    exposure::ParentRef,
+};
 use serde_json::Value;
 
 /// What leads to the endpoint.

@@ -1,8 +1,9 @@
 //! Whether a controller can act on the endpoint's Ingress: its class must exist.
 
 use super::{Obstacle, reason};
-use crate::{api::exposure::IngressExposure, plan::ClusterFacts};
+use crate::plan::ClusterFacts;
 use kube::core::DynamicObject;
+use portcullis_api::exposure::IngressExposure;
 
 /// The annotation that named the class before `spec.ingressClassName` (Kubernetes 1.18). Some controllers read only it.
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";

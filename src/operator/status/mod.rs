@@ -21,7 +21,7 @@ pub(super) use rollout::kept_of_pod;
 pub use rollout::{Progress, Rollout};
 pub use user::{unreadable_user_status, user_status};
 
-use crate::api::condition::Finding;
+use portcullis_api::condition::Finding;
 
 /// What keeps the operator from doing its work on an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,10 @@
 //! Old servers go on serving while new ones cannot start, so `Ready` does not tell.
 
 use super::{Obstacle, finding, pull, reason};
-use crate::api::condition::{Finding, RECONCILING, STALLED};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{ResourceExt as _, core::DynamicObject};
+use portcullis_api::condition::{Finding, RECONCILING, STALLED};
 use serde_json::Value;
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
 //! The condition of an `OAuthUser`: whether every grant that it ends is marked as revoked.
 
 use super::{finding, reason};
-use crate::api::{
+use jiff::Timestamp;
+use portcullis_api::{
     McpEndpoint, OAuthGrant, OAuthUser, OAuthUserSpec, OAuthUserStatus,
     condition::{ENDED, Finding, conditions},
 };
-use jiff::Timestamp;
 
 /// What users of an external issuer begin with.
 const EXTERNAL: &str = "external";

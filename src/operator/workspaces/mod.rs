@@ -15,20 +15,18 @@ use super::{
     wakeups::Wakeups,
     world::{Guarded, WorkspaceKey, workspace_key},
 };
-use crate::{
-    api::{
-        Workspace, WorkspaceStatus,
-        condition::{READY, conditions},
-        labels::WORKSPACE_LABEL,
-    },
-    plan::workspace::{Plan, plan},
-};
+use crate::plan::workspace::{Plan, plan};
 use kube::{
     Api, Resource as _, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
     runtime::controller::Action,
 };
 use observe::Observed;
+use portcullis_api::{
+    Workspace, WorkspaceStatus,
+    condition::{READY, conditions},
+    labels::WORKSPACE_LABEL,
+};
 use serde_json::json;
 use status::{Problem, Seen};
 use std::{

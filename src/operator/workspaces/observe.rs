@@ -1,7 +1,6 @@
 //! What the world knows of one workspace.
 
 use crate::{
-    api::{Workspace, WorkspaceTemplateSpec},
     operator::world::{Guarded, WorkspaceWorld, World},
     plan::workspace::{
         CONTAINER, Inputs, Live, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, SecretAccess, Secrets, claim_name,
@@ -14,6 +13,7 @@ use k8s_openapi::api::{
     core::v1::{Event, Secret},
 };
 use kube::{ResourceExt as _, core::DynamicObject};
+use portcullis_api::{Workspace, WorkspaceTemplateSpec};
 use std::sync::Arc;
 
 /// What was observed of one workspace.

@@ -4,16 +4,16 @@
 
 use super::reason;
 use crate::{
-    agent::place::FAILED_PROGRAM,
-    api::{
-        condition::{Finding, READY, RECONCILING, STALLED},
-        workspace::Phase,
-    },
     operator::status::pull,
     plan::workspace::{CONTAINER, INSTALLER, Obstacle, SecretRefusal},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::DynamicObject;
+use portcullis_api::{
+    condition::{Finding, READY, RECONCILING, STALLED},
+    workspace::Phase,
+};
+use portcullis_core::agent_paths::FAILED_PROGRAM;
 use serde_json::Value;
 
 /// How much of what the cluster says is repeated.

@@ -1,7 +1,6 @@
 //! Clients' secrets over time: made, kept, rotated, healed, refused.
 
 use super::{NoRandomness, World, verifiers};
-use crate::config::OPERATOR_CLIENT_ID;
 use crate::plan::{
     ClientPlan, ClientProblem, CredentialChange, PREVIOUS_EXPIRES_ANNOTATION, PREVIOUS_HASH_ANNOTATION, Plan,
     PlanError, PlannedObject, ROTATE_ANNOTATION, ROTATED_AT_ANNOTATION,
@@ -13,6 +12,7 @@ use k8s_openapi::{
     api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
 };
+use portcullis_config::OPERATOR_CLIENT_ID;
 
 const ROTATING: &str = "scopes: [workspaces:read]
 grants: [client_credentials]
@@ -313,7 +313,7 @@ fn signing_keys_are_kept_byte_for_byte_and_healed_when_damaged() {
         let plan = world.plan();
         let healed = find(&plan, "Secret", "agents-signing-keys");
         assert!(healed.generated && healed.replaces.is_some(), "{damage}");
-        serde_json::from_slice::<crate::config::SigningKeys>(&keys_file(healed)).unwrap().validate().unwrap();
+        serde_json::from_slice::<portcullis_config::SigningKeys>(&keys_file(healed)).unwrap().validate().unwrap();
     }
 
     world.secret("agents-signing-keys").metadata.owner_references.as_mut().unwrap()[0].uid = "other".to_owned();

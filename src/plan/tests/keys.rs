@@ -1,12 +1,10 @@
 //! The endpoint's keys over time: made, announced, used, kept, gone; healed and upgraded.
 
 use super::{NoRandomness, World, find};
-use crate::{
-    config::{KEYS_FILE, SealingKey, SigningKeys},
-    plan::{KeyChange, Plan, ROTATE_ANNOTATION},
-};
+use crate::plan::{KeyChange, Plan, ROTATE_ANNOTATION};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
+use portcullis_config::{KEYS_FILE, SealingKey, SigningKeys};
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 use std::collections::BTreeMap;
 

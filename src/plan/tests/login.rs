@@ -1,11 +1,9 @@
 //! What signing in needs: gathered from Secrets that somebody else keeps.
 
 use super::{World, find, typed};
-use crate::{
-    config::{LOGIN_FILE, LoginSecret, LoginSecrets},
-    plan::Plan,
-};
+use crate::plan::Plan;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use portcullis_config::{LOGIN_FILE, LoginSecret, LoginSecrets};
 use proptest::prelude::*;
 
 const LOGINS: &str = "

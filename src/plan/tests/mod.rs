@@ -11,11 +11,11 @@ mod snapshots;
 use super::{
     ClusterFacts, Inputs, Neighbours, OptionalKind, Peers, Plan, PlanError, PlannedObject, RouteProblem, plan,
 };
-use crate::api::{McpEndpoint, OAuthClient};
-use crate::config::{CLIENTS_FILE, Clients};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
+use portcullis_api::{McpEndpoint, OAuthClient};
+use portcullis_config::{CLIENTS_FILE, Clients};
 use rand::{CryptoRng, SeedableRng as _, TryCryptoRng, TryRng, rngs::StdRng};
 use std::{collections::BTreeMap, convert::Infallible};
 

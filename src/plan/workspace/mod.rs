@@ -12,16 +12,16 @@ mod stateful_set;
 mod tests;
 
 use super::{MANAGED_BY, PlanError, PlannedObject};
-use crate::api::{
+use ipnet::IpNet;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kube::{Resource as _, ResourceExt as _};
+use portcullis_api::{
     Workspace, WorkspaceTemplateSpec,
     labels::{WORKSPACE_LABEL, WORKSPACE_OF_LABEL},
     parameters::Listed,
     workspace::WorkspaceSpec,
 };
-use ipnet::IpNet;
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
-use kube::{Resource as _, ResourceExt as _};
 use portcullis_core::quantity::Span;
 pub use recipe::{Layout, Recipe};
 pub use secrets::{SecretAccess, SecretRefusal, Secrets};

@@ -4,7 +4,6 @@
 //! what is for special purposes in them, so never a private network, a node's link-local address or a cloud's metadata.
 
 use super::{Recipe, metadata, selector};
-use crate::api::{Workspace, template::Egress};
 use ipnet::IpNet;
 use k8s_openapi::{
     api::networking::v1::{
@@ -12,6 +11,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
+use portcullis_api::{Workspace, template::Egress};
 use portcullis_core::ip_ranges;
 
 pub(super) fn network_policy(workspace: &Workspace, recipe: &Recipe, internal: &[IpNet]) -> NetworkPolicy {

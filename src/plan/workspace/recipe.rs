@@ -1,11 +1,11 @@
 //! What a workspace is made by: its template with the parameters filled in, and the agent's image.
 
-use crate::api::{
+use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
+use portcullis_api::{
     WorkspaceTemplateSpec,
     parameters::{ParameterProblem, Values, fill, resolve, substitute},
     template::{Egress, Storage, WorkspacePod},
 };
-use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
 use portcullis_core::quantity::Span;
 use serde::{Deserialize, Serialize};
 

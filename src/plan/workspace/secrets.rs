@@ -2,11 +2,9 @@
 //! label, and the operator's own are refused even with the label: a signing key makes tokens for every user.
 
 use super::Recipe;
-use crate::{
-    api::labels::{SHARED, WORKSPACES_LABEL},
-    plan::{CLIENT_LABEL, ENDPOINT_LABEL, MANAGED_BY},
-};
+use crate::plan::{CLIENT_LABEL, ENDPOINT_LABEL, MANAGED_BY};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use portcullis_api::labels::{SHARED, WORKSPACES_LABEL};
 use std::collections::BTreeMap;
 
 /// What the labels of a Secret allow.

@@ -4,14 +4,7 @@
 use super::{
     CONTAINER, INSTALLER, Layout, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, labels, metadata, selector,
 };
-use crate::{
-    agent::place,
-    api::{
-        Workspace,
-        template::{EnvVariable, OnDelete, PullPolicy, Resources},
-    },
-    plan::{PlanError, client_secret::whole_seconds, quantity},
-};
+use crate::plan::{PlanError, client_secret::whole_seconds, quantity};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -25,6 +18,11 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
+use portcullis_api::{
+    Workspace,
+    template::{EnvVariable, OnDelete, PullPolicy, Resources},
+};
+use portcullis_core::agent_paths;
 use std::collections::BTreeMap;
 
 /// The volume with the home folder.

@@ -1,9 +1,9 @@
 //! The plan of a workspace from outside: rendered objects in full, and what follows from what.
 
 use super::{Inputs, Live, Obstacle, Plan, Recipe, SecretAccess, SecretRefusal, Secrets, plan};
-use crate::api::{Workspace, WorkspaceTemplateSpec};
 use insta::assert_yaml_snapshot;
 use jiff::Timestamp;
+use portcullis_api::{Workspace, WorkspaceTemplateSpec};
 use serde_json::{Value, json};
 
 const PLAIN: &str = "pod: {image: 'debian:bookworm'}";
@@ -308,9 +308,13 @@ fn one_that_was_started_by_an_older_operator_keeps_its_pod_until_it_starts_again
 #[test]
 fn the_policy_on_exec_names_the_binary_that_all_workspaces_have() {
     let policy = include_str!("../../../deploy/exec-policy.yaml");
-    let command = format!("['{}', 'agent', 'connect']", crate::agent::place::BINARY);
+    let command = format!("['{}', 'agent', 'connect']", portcullis_core::agent_paths::BINARY);
     assert!(policy.contains(&command));
-    assert_eq!(crate::agent::place::BINARY, "/run/portcullis/portcullis", "that of workspaces that run already");
+    assert_eq!(
+        portcullis_core::agent_paths::BINARY,
+        "/run/portcullis/portcullis",
+        "that of workspaces that run already"
+    );
 }
 
 #[test]

@@ -9,9 +9,9 @@ mod forwarded;
 mod tests;
 mod untrusted;
 
-use crate::config::AccessRules;
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
+use portcullis_config::AccessRules;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub use untrusted::{Sender, Untrusted};
 

@@ -1,12 +1,9 @@
 use super::*;
 use crate::server::public::Public;
-use crate::{
-    config::{Clients, LoginSecrets, Revision, SigningKeys},
-    oauth::clients::Published,
-    outbound::Outbound,
-    state,
-};
+use crate::{oauth::clients::Published, state};
+use portcullis_config::{Clients, LoginSecrets, Revision, SigningKeys};
 use portcullis_core::clock::SystemClock;
+use portcullis_outbound::Outbound;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 use tokio_util::task::TaskTracker;

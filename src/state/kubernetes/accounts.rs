@@ -3,8 +3,6 @@
 
 use super::{Guarded, Kubernetes};
 use crate::{
-    api::OAuthAccount,
-    mirror::{Found, RequestError, identity, request},
     oauth::{
         accounts::{self, Account, Accounts},
         grant::GrantsError,
@@ -17,6 +15,8 @@ use kube::{
     core::DeserializeGuard,
     runtime::watcher::Event,
 };
+use portcullis_api::OAuthAccount;
+use portcullis_reflector::{Found, RequestError, identity, request};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -132,7 +132,8 @@ fn whole(spec: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::crds, oauth::accounts::Account};
+    use crate::oauth::accounts::Account;
+    use portcullis_api::crds;
 
     /// A field that the patch forgets would keep its old value, such as a lease that was given back.
     #[test]

@@ -2,8 +2,6 @@
 
 use super::Kubernetes;
 use crate::{
-    api::grant::Revocation,
-    mirror::{Found, RequestError, request},
     oauth::grant::{Grant, Grants, GrantsError, Known},
     state::objects,
 };
@@ -13,7 +11,9 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     core::DeserializeGuard,
 };
+use portcullis_api::grant::Revocation;
 use portcullis_core::grant::{LoginEvidence, RefreshState, RevocationReason};
+use portcullis_reflector::{Found, RequestError, request};
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Arc};
 

@@ -1,12 +1,10 @@
 //! When grants were last used: noted in memory at every use, written at most every few minutes for each.
 
 use super::Kubernetes;
-use crate::{
-    mirror::{Found, Keeper, RequestError, request},
-    oauth::grant::Grant,
-};
+use crate::oauth::grant::Grant;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
+use portcullis_reflector::{Found, Keeper, RequestError, request};
 use serde_json::json;
 
 /// How exact the time is. Other servers' writes count, so a grant that all of them use is written as often.

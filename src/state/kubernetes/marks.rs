@@ -2,13 +2,9 @@
 //! no collector is needed, and servers need only the right to create.
 
 use super::Kubernetes;
-use crate::{
-    api::McpEndpoint,
-    mirror::request,
-    oauth::{
-        grant::GrantsError,
-        single_use::{Mark, SingleUse},
-    },
+use crate::oauth::{
+    grant::GrantsError,
+    single_use::{Mark, SingleUse},
 };
 use async_trait::async_trait;
 use k8s_openapi::{
@@ -16,6 +12,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::{Resource as _, api::PostParams};
+use portcullis_api::McpEndpoint;
+use portcullis_reflector::request;
 
 /// An id that is a URL may be long; a message may not.
 const MAX_ID: usize = 256;

@@ -15,22 +15,19 @@ mod registrations;
 mod users;
 
 use super::objects::{self, KeptAccount, Registered};
-use crate::{
-    api::{
-        OAuthAccount, OAuthClient, OAuthGrant,
-        labels::{ENDPOINT_LABEL, REGISTERED_DYNAMIC, REGISTERED_LABEL},
-    },
-    mirror::{Health, Index, Times, Watch, identity},
-    oauth::grant::Grant,
-    state::users::UserTable,
-};
+use crate::{oauth::grant::Grant, state::users::UserTable};
 use k8s_openapi::api::core::v1::Event;
 use kube::{
     Api, Client,
     core::DeserializeGuard,
     runtime::watcher::{self, Config},
 };
+use portcullis_api::{
+    OAuthAccount, OAuthClient, OAuthGrant,
+    labels::{ENDPOINT_LABEL, REGISTERED_DYNAMIC, REGISTERED_LABEL},
+};
 use portcullis_core::clock::Clock;
+use portcullis_reflector::{Health, Index, Times, Watch, identity};
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use users::{Ending, UserObject};

@@ -2,8 +2,6 @@
 
 use super::Kubernetes;
 use crate::{
-    api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL},
-    mirror::{Found, RequestError, request},
     oauth::client::{Client, ClientError, Held, NewRegistration, Registrations},
     state::objects,
 };
@@ -13,6 +11,8 @@ use kube::{
     api::{DeleteParams, PostParams},
     core::DeserializeGuard,
 };
+use portcullis_api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL};
+use portcullis_reflector::{Found, RequestError, request};
 use std::sync::Arc;
 
 impl From<RequestError> for ClientError {

@@ -5,8 +5,6 @@
 
 use super::Kubernetes;
 use crate::{
-    api::{OAuthUser, OAuthUserSpec, grant::Revocation},
-    mirror::{Found, RequestError},
     oauth::{
         grant::Grant,
         user_rules::{Ended, UserRules},
@@ -16,7 +14,9 @@ use crate::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _, core::NamespaceResourceScope, runtime::watcher::Event};
+use portcullis_api::{OAuthUser, OAuthUserSpec, grant::Revocation};
 use portcullis_core::report::chain;
+use portcullis_reflector::{Found, RequestError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{

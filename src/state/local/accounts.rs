@@ -2,7 +2,6 @@
 
 use super::{ENDPOINT, Local, shelf::Put, unavailable};
 use crate::{
-    mirror::Found,
     oauth::{
         accounts::{self, Account, Accounts},
         grant::GrantsError,
@@ -11,6 +10,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use kube::ResourceExt as _;
+use portcullis_reflector::Found;
 use std::sync::Arc;
 
 #[async_trait]

@@ -12,12 +12,6 @@ mod shelf;
 
 use super::objects::{self, KeptAccount, Registered};
 use crate::{
-    api::{
-        OAuthAccount, OAuthClient, OAuthGrant, OAuthUser,
-        grant::{OAuthGrantStatus, Revocation},
-    },
-    audit,
-    mirror::{Found, Index},
     oauth::{
         client::{Client, ClientError, Held, NewRegistration, Registrations},
         grant::{Grant, Grants, GrantsError, Known},
@@ -31,10 +25,16 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use marks::Marks;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use portcullis_api::{
+    OAuthAccount, OAuthClient, OAuthGrant, OAuthUser,
+    grant::{OAuthGrantStatus, Revocation},
+};
 use portcullis_core::{
     clock::Clock,
     grant::{LoginEvidence, RefreshState, RevocationReason},
 };
+use portcullis_reflector::{Found, Index};
+use portcullis_telemetry::audit;
 use shelf::{Put, Shelf};
 use std::{
     collections::HashSet,

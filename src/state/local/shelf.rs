@@ -1,10 +1,10 @@
 //! The objects of one kind, as a very small API server keeps them: by name, each write with a version of its own.
 
 use super::folder::Folder;
-use crate::api::version::resource_version;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt as _};
+use portcullis_api::version::resource_version;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, io, path::Path};
 

@@ -2,10 +2,10 @@
 
 use super::MAX_BYTES;
 use crate::{
-    agent::protocol::{self, Edited, Encoding, Moved, Removed, Written},
     tools::{Call, Effect, Text, Tool, ToolError, text},
     workspaces::{Error, Purpose, Workspaces},
 };
+use portcullis_agent::protocol::{self, Edited, Encoding, Moved, Removed, Written};
 use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::Deserialize;

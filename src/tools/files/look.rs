@@ -2,10 +2,10 @@
 
 use super::MAX_READ;
 use crate::{
-    agent::protocol::{self, Encoding, FileContent, FileList, SearchResults},
     tools::{Call, Effect, Image, Text, Tool, ToolError, text},
     workspaces::{Error, Purpose, Workspaces},
 };
+use portcullis_agent::protocol::{self, Encoding, FileContent, FileList, SearchResults};
 use portcullis_core::Scope;
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -9,12 +9,10 @@ use super::{
     entry::Entry,
     reviews::{ReviewError, Reviews, Verb},
 };
-use crate::{
-    mirror::Found,
-    workspaces::{Error, Owner, paging::Pager},
-};
+use crate::workspaces::{Error, Owner, paging::Pager};
 use futures::{StreamExt as _, stream};
 use portcullis_core::workspace::AuthorizationMode;
+use portcullis_reflector::Found;
 use std::sync::Arc;
 
 /// How many workspaces of others are asked about at once, for a list.

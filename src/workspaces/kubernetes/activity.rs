@@ -2,9 +2,9 @@
 //! written to `status.lastActivity` at most once a minute for each.
 
 use super::{catalog::Catalog, entry::Entry};
-use crate::mirror::{Found, Times};
 use jiff::SignedDuration;
 use portcullis_core::clock::Clock;
+use portcullis_reflector::{Found, Times};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -6,11 +6,7 @@ use super::{
     entry::{Entry, Offer},
     lifecycle::object_name,
 };
-use crate::{
-    api::{Workspace as Object, WorkspaceTemplate},
-    mirror::{Found, Health, Index, Keeper, RequestError, Watch, identity, request},
-    workspaces::{Owner, check_name},
-};
+use crate::workspaces::{Owner, check_name};
 use jiff::Timestamp;
 use kube::{
     Api, Client,
@@ -18,7 +14,9 @@ use kube::{
     core::DeserializeGuard,
     runtime::watcher::{Config, Event},
 };
+use portcullis_api::{Workspace as Object, WorkspaceTemplate};
 use portcullis_core::clock::Clock;
+use portcullis_reflector::{Found, Health, Index, Keeper, RequestError, Watch, identity, request};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 

@@ -1,18 +1,16 @@
 //! What an agent is told of a `Workspace` and of a `WorkspaceTemplate`: made once when the watch tells of it, so that
 //! requests only copy it.
 
-use crate::{
-    api::{
-        Workspace as Object, WorkspaceTemplate, WorkspaceTemplateSpec,
-        version::resource_version,
-        workspace::{Phase, WorkspaceStatus},
-    },
-    mirror,
-    workspaces::{Status, Template, Workspace},
-};
+use crate::workspaces::{Status, Template, Workspace};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
+use portcullis_api::{
+    Workspace as Object, WorkspaceTemplate, WorkspaceTemplateSpec,
+    version::resource_version,
+    workspace::{Phase, WorkspaceStatus},
+};
+use portcullis_reflector;
 
 /// Why a workspace is not ready, where that may pass without anybody's doing.
 const PASSING: [&str; 5] = ["Starting", "Stopping", "Stopped", "Unschedulable", "VolumePending"];

@@ -1,12 +1,12 @@
 //! One `pods/exec` stream to the agent of a workspace, and in plain words why there is none.
 
-use crate::agent::place;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::{
     Api,
     api::{AttachParams, AttachedProcess},
     client::UpgradeConnectionError,
 };
+use portcullis_core::agent_paths;
 use portcullis_core::report::chain;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -2,12 +2,10 @@
 //! them.
 
 use super::{catalog::Catalog, entry::Entry};
-use crate::{
-    api::{Workspace as Object, WorkspaceSpec, client::EndpointRef, parameters, workspace::TemplateRef},
-    mirror::{Found, RequestError},
-    workspaces::{CreateWorkspace, Error, Owner, Status, check_name},
-};
+use crate::workspaces::{CreateWorkspace, Error, Owner, Status, check_name};
+use portcullis_api::{Workspace as Object, WorkspaceSpec, client::EndpointRef, parameters, workspace::TemplateRef};
 use portcullis_core::{grant::GrantUser, hex};
+use portcullis_reflector::{Found, RequestError};
 use sha2::{Digest as _, Sha256};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

@@ -19,11 +19,6 @@ use super::{
     CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
     Workspaces, paging::Pager,
 };
-use crate::{
-    agent,
-    config::WorkspaceRules,
-    mirror::{Found, Health},
-};
 use access::{Access, Act};
 use activity::Activity;
 use arc_swap::ArcSwap;
@@ -33,7 +28,10 @@ use entry::Entry;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use lifecycle::Lifecycle;
+use portcullis_agent;
+use portcullis_config::WorkspaceRules;
 use portcullis_core::clock::Clock;
+use portcullis_reflector::{Found, Health};
 use reviews::Reviews;
 use std::{
     collections::HashMap,

@@ -2,12 +2,12 @@
 //!
 //! One question is asked once, however many want to know; and only so many are asked at the same time.
 
-use crate::mirror::{RequestError, request};
 use k8s_openapi::api::authorization::v1::{LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec};
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
+use portcullis_reflector::{RequestError, request};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -106,7 +106,7 @@ impl Reviews {
                 user: Some(format!("portcullis:{}:{}", self.endpoint, question.user)),
                 resource_attributes: Some(ResourceAttributes {
                     namespace: Some(self.namespace.clone()),
-                    group: Some(crate::api::GROUP.to_owned()),
+                    group: Some(portcullis_api::GROUP.to_owned()),
                     resource: Some("workspaces".to_owned()),
                     subresource,
                     verb: Some(verb.to_owned()),

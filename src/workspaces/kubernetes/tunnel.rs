@@ -8,20 +8,18 @@ use super::{
     catalog::Catalog,
     exec::{self, NoStream},
 };
-use crate::{
-    agent::{
-        AnswerBody, Lost, Repeat, Transport,
-        http2::{self, Connection},
-    },
-    mirror::Found,
-    workspaces::Status,
-};
+use crate::workspaces::Status;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::AttachedProcess};
+use portcullis_agent::{
+    AnswerBody, Lost, Repeat, Transport,
+    http2::{self, Connection},
+};
+use portcullis_reflector::Found;
 use std::{
     pin::pin,
     sync::{Arc, Mutex, PoisonError},

@@ -14,12 +14,14 @@ use super::{
     CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
     Workspaces, check_name, paging::Pager,
 };
-use crate::{agent, api::WorkspaceTemplate, config::WorkspaceRules};
 use async_trait::async_trait;
 use journal::Journal;
 use k8s_openapi::api::core::v1::Secret;
 use leftovers::{Left, Leftovers};
 use offer::{Offer, Variables};
+use portcullis_agent;
+use portcullis_api::WorkspaceTemplate;
+use portcullis_config::WorkspaceRules;
 use portcullis_core::clock::Clock;
 use rand::{Rng as _, rngs::StdRng};
 use running::Running;

@@ -1,15 +1,13 @@
 //! What workspaces can be made from here: the templates of the manifests, and `blank` always. Of a template count its
 //! parameters and the environment; the image, resources and egress are a cluster's.
 
-use crate::{
-    api::{
-        WorkspaceTemplate, WorkspaceTemplateSpec,
-        parameters::{self, Values},
-        template::EnvVariable,
-    },
-    workspaces::{Error, Template},
-};
+use crate::workspaces::{Error, Template};
 use k8s_openapi::api::core::v1::Secret;
+use portcullis_api::{
+    WorkspaceTemplate, WorkspaceTemplateSpec,
+    parameters::{self, Values},
+    template::EnvVariable,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,

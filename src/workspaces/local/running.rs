@@ -6,7 +6,7 @@ use super::{
     leftovers::{self, Leftovers},
     offer::Variables,
 };
-use crate::agent::{Client, InProcess, environment, service};
+use portcullis_agent::{Client, InProcess, environment, service};
 use portcullis_core::clock::Clock;
 use std::{path::PathBuf, sync::Arc};
 

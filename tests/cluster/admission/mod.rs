@@ -1,5 +1,5 @@
 //! What admission refuses and what it takes, and that `portcullis dev` and a cluster agree on it: every manifest here
-//! is put to the real API server and to [`portcullis::api::validation`].
+//! is put to the real API server and to [`portcullis_api::validation`].
 
 mod edge;
 mod exec;
@@ -12,7 +12,7 @@ mod wrong;
 
 use crate::support::controlplane::ControlPlane;
 use kube::{Client, CustomResourceExt, Resource, core::Status};
-use portcullis::api::{McpEndpoint, OAuthClient, OAuthUser, Workspace, WorkspaceTemplate, validation};
+use portcullis_api::{McpEndpoint, OAuthClient, OAuthUser, Workspace, WorkspaceTemplate, validation};
 use right::{Right, right_manifests};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};

@@ -15,7 +15,7 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use portcullis::api::McpEndpoint;
+use portcullis_api::McpEndpoint;
 use serde_json::{Value, json};
 use std::path::Path;
 

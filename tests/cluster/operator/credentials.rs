@@ -9,7 +9,9 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use portcullis::{api::OAuthClient, config::Clients, operator};
+use portcullis::operator;
+use portcullis_api::OAuthClient;
+use portcullis_config::Clients;
 use portcullis_core::clock::Clock;
 use serde_json::json;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use portcullis::api::{McpEndpoint, crds};
+use portcullis_api::{McpEndpoint, crds};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

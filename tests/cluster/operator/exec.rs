@@ -3,7 +3,7 @@
 
 use super::stage::{api, condition, create, endpoint, eventually, operator, own_plane};
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use portcullis::api::McpEndpoint;
+use portcullis_api::McpEndpoint;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,8 @@ use kube::{
     core::{DynamicObject, WatchEvent},
     discovery::ApiResource,
 };
-use portcullis::{api::McpEndpoint, plan::OptionalKind};
+use portcullis::plan::OptionalKind;
+use portcullis_api::McpEndpoint;
 use serde_json::{Value, json};
 use std::{process::Command, time::Duration};
 

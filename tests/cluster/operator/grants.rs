@@ -7,7 +7,7 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use portcullis::api::{McpEndpoint, OAuthClient, OAuthGrant};
+use portcullis_api::{McpEndpoint, OAuthClient, OAuthGrant};
 use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 

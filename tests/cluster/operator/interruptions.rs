@@ -5,7 +5,7 @@ use super::stage::{
 };
 use crate::support::proxy::{Proxy, Side};
 use kube::api::DeleteParams;
-use portcullis::api::McpEndpoint;
+use portcullis_api::McpEndpoint;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 

@@ -11,11 +11,8 @@ use kube::{
     Client,
     api::{DeleteParams, ListParams},
 };
-use portcullis::{
-    api::{McpEndpoint, OAuthClient},
-    oauth::workload::GRANT_TYPE,
-    operator,
-};
+use portcullis::{oauth::workload::GRANT_TYPE, operator};
+use portcullis_api::{McpEndpoint, OAuthClient};
 use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc, time::Duration};

@@ -7,7 +7,8 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use portcullis::{api::McpEndpoint, config::LoginSecrets};
+use portcullis_api::McpEndpoint;
+use portcullis_config::LoginSecrets;
 use serde_json::{Value, json};
 
 const HASH: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";

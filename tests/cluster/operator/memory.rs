@@ -4,7 +4,7 @@ use super::stage::{api, create, endpoint, eventually, operator, own_plane};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::PostParams, core::ObjectMeta};
-use portcullis::api::McpEndpoint;
+use portcullis_api::McpEndpoint;
 use serde_json::json;
 
 const SECRETS: usize = 200;

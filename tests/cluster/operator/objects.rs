@@ -16,7 +16,7 @@ use kube::{
     Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams},
 };
-use portcullis::api::{McpEndpoint, OAuthClient};
+use portcullis_api::{McpEndpoint, OAuthClient};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

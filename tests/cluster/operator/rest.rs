@@ -5,7 +5,7 @@ use kube::{
     Api,
     api::{ListParams, PostParams},
 };
-use portcullis::api::{McpEndpoint, OAuthClient};
+use portcullis_api::{McpEndpoint, OAuthClient};
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
 

@@ -6,11 +6,11 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Client, ResourceExt as _, api::ListParams};
 use portcullis::{
-    api::{OAuthClient, OAuthGrant},
-    config::SigningKeys,
     oauth::jwt::{AccessTokens, Subject},
     plan::ENDPOINT_LABEL,
 };
+use portcullis_api::{OAuthClient, OAuthGrant};
+use portcullis_config::SigningKeys;
 use portcullis_core::{
     Scope,
     clock::{Clock as _, SystemClock},

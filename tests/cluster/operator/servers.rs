@@ -7,7 +7,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use portcullis::api::{McpEndpoint, OAuthClient};
+use portcullis_api::{McpEndpoint, OAuthClient};
 use serde_json::json;
 use std::{path::Path, time::Duration};
 use tokio::time::Instant;

@@ -18,10 +18,10 @@ use kube::{
     discovery::ApiResource,
 };
 use portcullis::{
-    api::{McpEndpoint, OAuthClient},
     operator::{Settings, leader::Election},
     plan::ENDPOINT_LABEL,
 };
+use portcullis_api::{McpEndpoint, OAuthClient};
 use portcullis_core::{clock::Clock, rng};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};

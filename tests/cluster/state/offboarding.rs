@@ -9,7 +9,7 @@ use kube::{
     Api,
     api::{ListParams, PostParams},
 };
-use portcullis::api::OAuthUser;
+use portcullis_api::OAuthUser;
 use portcullis_core::grant::RevocationReason;
 use serde_json::json;
 use std::{

@@ -9,11 +9,9 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, PostParams},
 };
-use portcullis::{
-    api::OAuthGrant,
-    config::{PUBLIC_PORT, SigningKeys},
-    oauth::jwt::{AccessTokens, Subject},
-};
+use portcullis::oauth::jwt::{AccessTokens, Subject};
+use portcullis_api::OAuthGrant;
+use portcullis_config::{PUBLIC_PORT, SigningKeys};
 use portcullis_core::{
     PublicUrl, Scope,
     clock::{Clock as _, SystemClock},

@@ -11,11 +11,9 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, Client, api::ListParams};
-use portcullis::{
-    api::OAuthGrant,
-    config::{PRIVATE_PORT, PUBLIC_PORT},
-    observe::logs::DEFAULT_FILTER,
-};
+use portcullis_api::OAuthGrant;
+use portcullis_config::{PRIVATE_PORT, PUBLIC_PORT};
+use portcullis_telemetry::logs::DEFAULT_FILTER;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

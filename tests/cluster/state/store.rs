@@ -16,15 +16,15 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use portcullis::{
-    api::{OAuthClient, OAuthGrant},
-    mirror::Health,
     oauth::{
         client::{NewRegistration, Registrations},
         grant::{Grants, Known},
     },
     state::{Kubernetes, kubernetes::KINDS},
 };
+use portcullis_api::{OAuthClient, OAuthGrant};
 use portcullis_core::clock::{Clock as _, SystemClock};
+use portcullis_reflector::Health;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::{task::JoinHandle, time::Instant};

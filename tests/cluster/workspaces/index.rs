@@ -7,10 +7,8 @@ use kube::{
     Client,
     api::{Patch, PatchParams, PostParams},
 };
-use portcullis::{
-    api::Workspace as Object,
-    workspaces::{Status, WorkspaceFilter, Workspaces as _},
-};
+use portcullis::workspaces::{Status, WorkspaceFilter, Workspaces as _};
+use portcullis_api::Workspace as Object;
 use serde_json::json;
 use std::{
     sync::{

@@ -8,10 +8,8 @@ use crate::{
 };
 use futures::future::join_all;
 use kube::api::{Patch, PatchParams, PostParams};
-use portcullis::{
-    api::Workspace as Object,
-    workspaces::{CreateWorkspace, Error, Purpose, Status, WorkspaceFilter, Workspaces as _},
-};
+use portcullis::workspaces::{CreateWorkspace, Error, Purpose, Status, WorkspaceFilter, Workspaces as _};
+use portcullis_api::Workspace as Object;
 use portcullis_core::workspace::AuthorizationMode;
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};

@@ -3,7 +3,7 @@
 use super::scene::{Said, Scene};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use portcullis::config::PUBLIC_PORT;
+use portcullis_config::PUBLIC_PORT;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};

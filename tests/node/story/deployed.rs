@@ -4,7 +4,7 @@ use crate::{
     stage::{Stage, template},
     support::operator::eventually,
 };
-use portcullis::api::McpEndpoint;
+use portcullis_api::McpEndpoint;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

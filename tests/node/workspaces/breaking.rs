@@ -2,7 +2,7 @@
 
 use super::stage::{Server, Stage, WORKSPACE, pod};
 use crate::node::Node;
-use portcullis::agent::{
+use portcullis_agent::{
     AgentError, Lost,
     protocol::{CommandResult, EditFile, WriteFile},
 };

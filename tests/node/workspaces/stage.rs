@@ -12,20 +12,20 @@ use kube::{
     core::discovery::ApiResource,
 };
 use portcullis::{
-    agent::{
-        self, AgentError,
-        protocol::{Command, CommandResult},
-    },
-    api::{Workspace as Object, WorkspaceTemplate},
     cli::cluster,
-    mirror::Health,
     plan::workspace::{Inputs, SecretAccess, Secrets, plan},
     workspaces::{
         Owner, Purpose, Status, Workspaces as _,
         kubernetes::{KINDS, KubernetesOptions, KubernetesWorkspaces},
     },
 };
+use portcullis_agent::{
+    self, AgentError,
+    protocol::{Command, CommandResult},
+};
+use portcullis_api::{Workspace as Object, WorkspaceTemplate};
 use portcullis_core::clock::{Clock as _, SystemClock};
+use portcullis_reflector::Health;
 use serde_json::{Value, json};
 use std::{
     path::Path,

@@ -1,8 +1,10 @@
 //! The conditions of an endpoint, from what may be observed of it.
 
 use super::*;
-use crate::{api::condition::EXPOSED, config::LoadedRevision, operator::status::Progress, plan::CorsEnforcer};
+use crate::{operator::status::Progress, plan::CorsEnforcer};
 use kube::core::DynamicObject;
+use portcullis_api::condition::EXPOSED;
+use portcullis_config::LoadedRevision;
 use serde_json::json;
 
 fn url() -> PublicUrl {

@@ -1,15 +1,13 @@
 //! Statuses of Deployments and pods as controllers and kubelets write them, and what is said of them.
 
 use super::{Progress, Rollout};
-use crate::{
-    api::condition::{RECONCILING, STALLED, conditions},
-    operator::{
-        status::{Obstacle, finding, reason},
-        world::strip_pod,
-    },
+use crate::operator::{
+    status::{Obstacle, finding, reason},
+    world::strip_pod,
 };
 use jiff::Timestamp;
 use kube::core::DynamicObject;
+use portcullis_api::condition::{RECONCILING, STALLED, conditions};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -1,16 +1,13 @@
 //! Statuses of pods as kubelets and controllers write them, and what is said of them.
 
 use super::{Found, Problem, Seen, find};
-use crate::{
-    api::{
-        condition::{READY, RECONCILING, STALLED, conditions},
-        workspace::Phase::{self, Failed, Running, Starting, Stopped, Stopping},
-    },
-    operator::workspaces::reason,
-    plan::workspace::Obstacle,
-};
+use crate::{operator::workspaces::reason, plan::workspace::Obstacle};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
+use portcullis_api::{
+    condition::{READY, RECONCILING, STALLED, conditions},
+    workspace::Phase::{self, Failed, Running, Starting, Stopped, Stopping},
+};
 use serde_json::{Value, json};
 
 const NOTHING: Seen<'_> = Seen {
@@ -83,7 +80,7 @@ fn pods() -> Vec<Row> {
     let mut lost = with_main(&running);
     lost.data["status"]["conditions"] = json!([{"type": "Ready", "status": "False", "reason": "NodeNotReady"}]);
     let mut ending = with_main(&running);
-    ending.metadata.deletion_timestamp = Some(crate::api::condition::whole_seconds(Timestamp::UNIX_EPOCH));
+    ending.metadata.deletion_timestamp = Some(portcullis_api::condition::whole_seconds(Timestamp::UNIX_EPOCH));
     let back_off = "Back-off pulling image \"debian:bokworm\": ErrImagePull: failed to pull and unpack image: failed to \
                     resolve reference \"docker.io/library/debian:bokworm\": docker.io/library/debian:bokworm: not found";
     vec![

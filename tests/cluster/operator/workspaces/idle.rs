@@ -7,10 +7,8 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
-use portcullis::{
-    api::{Workspace, workspace::Phase},
-    operator,
-};
+use portcullis::operator;
+use portcullis_api::{Workspace, workspace::Phase};
 use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::json;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use crate::{
     operator::stage::{create, endpoint, operator, operator_at, own_plane, planned, settled},
     support::proxy::{Proxy, Side},
 };
-use portcullis::api::workspace::Phase;
+use portcullis_api::workspace::Phase;
 use serde_json::json;
 use std::time::Duration;
 

@@ -14,10 +14,8 @@ use kube::{
     Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams},
 };
-use portcullis::{
-    api::{McpEndpoint, Workspace, WorkspaceTemplate, workspace::Phase},
-    plan::workspace::RECIPE_ANNOTATION,
-};
+use portcullis::plan::workspace::RECIPE_ANNOTATION;
+use portcullis_api::{McpEndpoint, Workspace, WorkspaceTemplate, workspace::Phase};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

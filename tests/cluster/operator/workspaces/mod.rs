@@ -19,7 +19,7 @@ use kube::{
     Client, ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
 };
-use portcullis::api::{
+use portcullis_api::{
     Workspace, WorkspaceTemplate,
     labels::WORKSPACE_LABEL,
     workspace::{Phase, WorkspaceStatus},

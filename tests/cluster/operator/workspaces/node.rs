@@ -8,7 +8,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::watcher::{self, Event, watcher},
 };
-use portcullis::api::labels::WORKSPACE_LABEL;
+use portcullis_api::labels::WORKSPACE_LABEL;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 

@@ -2,7 +2,7 @@
 
 use super::{Scene, message, node::Node, template};
 use crate::operator::stage::{create, endpoint, operator, own_plane};
-use portcullis::api::workspace::Phase;
+use portcullis_api::workspace::Phase;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

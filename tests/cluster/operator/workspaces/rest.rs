@@ -3,7 +3,7 @@
 use super::{Scene, node::Node, template};
 use crate::operator::stage::{OPERATOR, api, create, endpoint, eventually, operator, own_plane};
 use kube::api::{ListParams, Patch, PatchParams};
-use portcullis::api::{Workspace, WorkspaceTemplate};
+use portcullis_api::{Workspace, WorkspaceTemplate};
 use serde_json::json;
 use std::time::Duration;
 

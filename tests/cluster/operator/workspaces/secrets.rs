@@ -2,7 +2,7 @@
 
 use super::{Scene, message, node::Node, template};
 use crate::operator::stage::{create, endpoint, eventually, operator, own_plane, robot};
-use portcullis::api::workspace::Phase;
+use portcullis_api::workspace::Phase;
 use serde_json::{Value, json};
 
 fn reads(secret: &str) -> Value {

@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::EncodingKey;
 use k8s_openapi::api::core::v1::Secret;
 use p256::pkcs8::DecodePrivateKey as _;
-use portcullis::config::SigningKeys;
+use portcullis_config::SigningKeys;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use regex::Regex;
 use serde_json::{Value, json};

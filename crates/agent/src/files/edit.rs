@@ -1,0 +1,254 @@
+//! Replacing text in a file, where it is certain what is meant.
+
+use crate::files::{
+    fail, hint,
+    limits::MAX_BYTES,
+    tree::{Access, Spot, Tree},
+    write,
+};
+use crate::protocol::{EditFile, Edited, Failure, FailureKind};
+use similar::{ChangeTag, TextDiff};
+use std::{borrow::Cow, fmt::Write as _, io::Read as _, path::Path, time::Duration};
+
+const CRLF: &str = "\r\n";
+/// How many places are counted where one is wanted.
+const COUNTED: usize = 100;
+/// How many of them are named.
+const NAMED: usize = 5;
+/// How many lines of a diff are shown.
+const DIFF_LINES: usize = 200;
+/// How many lines a file may have for a diff: each takes memory, however short it is.
+const DIFFED_LINES: usize = 100_000;
+/// How many bytes of each of them.
+const DIFF_WIDTH: usize = 500;
+/// How long the shortest diff is looked for; what is found by then is as true, only longer.
+const DIFF_PATIENCE: Duration = Duration::from_millis(500);
+
+/// `POST /files/edit`.
+pub(super) fn edit(tree: &Tree, request: &EditFile) -> Result<Edited, Failure> {
+    let spot = tree.follow(&request.path, Access::Change)?;
+    let path = spot.path.clone();
+    let _held = tree.hold(&path);
+    let text = load(&spot)?;
+    let change = Change::in_text(&text, &request.old_text, &request.new_text);
+    let replacements = change.places(request, &path)?;
+    let mut size = 0;
+    change.apply(request.replace_all, |piece| size += piece.len());
+    write::check_size(size as u64)?;
+    let mut edited = String::with_capacity(size);
+    change.apply(request.replace_all, |piece| edited.push_str(piece));
+    write::replace(spot, edited.as_bytes(), None)?;
+    let path = tree.shown(&path);
+    Ok(Edited { diff: diff(&path, &text, &edited), path, replacements })
+}
+
+fn load(spot: &Spot) -> Result<String, Failure> {
+    let (file, metadata) = spot.open()?;
+    let path = spot.path.as_path();
+    if metadata.len() > MAX_BYTES {
+        return Err(FailureKind::TooLarge.because(format!(
+            "{} has {} bytes, and at most {MAX_BYTES} can be edited: use a command such as sed",
+            path.display(),
+            metadata.len()
+        )));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|error| fail::io("read", path, &error))?;
+    String::from_utf8(bytes)
+        .map_err(|_| fail::conflict(format!("{} is no text in UTF-8: use a command to change it", path.display())))
+}
+
+/// What is to be replaced by what.
+struct Change<'a> {
+    text: &'a str,
+    /// The text in which `old` is looked for: lines are the same whatever ends them, unless `old` has carriage returns.
+    lines: Cow<'a, str>,
+    old: &'a str,
+    new: &'a str,
+}
+
+impl<'a> Change<'a> {
+    fn in_text(text: &'a str, old: &'a str, new: &'a str) -> Self {
+        let exact = old.contains('\r') || !text.contains(CRLF);
+        let lines = if exact { Cow::Borrowed(text) } else { text.replace(CRLF, "\n").into() };
+        Self { text, lines, old, new }
+    }
+
+    /// Hands out the edited text piece by piece.
+    fn apply(&self, all: bool, mut take: impl FnMut(&str)) {
+        let by_lines = matches!(self.lines, Cow::Owned(_));
+        let mut cursor = Cursor { text: self.text, by_lines, in_lines: 0, in_text: 0 };
+        let mut ends = LineEnds { text: self.text, next: None };
+        let mut last = 0;
+        for (place, _) in self.lines.match_indices(self.old).take(if all { usize::MAX } else { 1 }) {
+            let (start, end) = (cursor.advance(place), cursor.advance(place + self.old.len()));
+            take(self.text.get(last..start).unwrap_or_default());
+            if by_lines && !self.new.contains('\r') {
+                let mut own = line_ends(self.text.get(start..end).unwrap_or_default());
+                let mut line_end = None;
+                for line in self.new.split_inclusive('\n') {
+                    take(line.trim_end_matches('\n'));
+                    if line.ends_with('\n') {
+                        line_end = own.next().or(line_end);
+                        take(line_end.unwrap_or_else(|| ends.after(end)));
+                    }
+                }
+            } else {
+                take(self.new);
+            }
+            last = end;
+        }
+        take(self.text.get(last..).unwrap_or_default());
+    }
+
+    /// How many places will be changed; a failure that helps where that is not what was meant.
+    fn places(&self, request: &EditFile, path: &Path) -> Result<u64, Failure> {
+        let path = path.display();
+        if self.old.is_empty() {
+            return Err(fail::invalid("old_text is empty: say what is to be replaced; write_file writes a whole file"));
+        }
+        if self.old == self.new {
+            return Err(fail::invalid("old_text and new_text are the same: nothing would change"));
+        }
+        let places = places(&self.lines, self.old);
+        let Some((first, rest)) = places.split_first() else {
+            let hint = hint::nearest(self.text, self.old);
+            return Err(fail::conflict(format!("old_text is not in {path}: {hint}")));
+        };
+        if request.replace_all {
+            return Ok(self.lines.matches(self.old).count() as u64);
+        }
+        if rest.is_empty() {
+            return Ok(1);
+        }
+        let mut lines = String::new();
+        for place in std::iter::once(first).chain(rest).take(NAMED) {
+            let separator = if lines.is_empty() { "" } else { ", " };
+            // Writing to a String cannot fail.
+            let _ = write!(lines, "{separator}{}", hint::line_at(&self.lines, *place));
+        }
+        let count = if places.len() == COUNTED { format!("at least {COUNTED}") } else { places.len().to_string() };
+        let more = if places.len() > NAMED { ", …" } else { "" };
+        Err(fail::conflict(format!(
+            "old_text is {count} times in {path}, at the lines {lines}{more}: add lines around it until it is there \
+             once, or set replace_all"
+        )))
+    }
+}
+
+/// Leads from places in the text of lines to those in the file's.
+struct Cursor<'a> {
+    text: &'a str,
+    by_lines: bool,
+    in_lines: usize,
+    in_text: usize,
+}
+
+impl Cursor<'_> {
+    /// The place in the file. Places come in their order.
+    fn advance(&mut self, place: usize) -> usize {
+        if !self.by_lines {
+            return place;
+        }
+        let mut rest = self.text.as_bytes().get(self.in_text..).unwrap_or_default();
+        while self.in_lines < place && !rest.is_empty() {
+            let step = if rest.starts_with(CRLF.as_bytes()) { CRLF.len() } else { 1 };
+            rest = rest.get(step..).unwrap_or_default();
+            self.in_text += step;
+            self.in_lines += 1;
+        }
+        self.in_text
+    }
+}
+
+/// The line ends of a text.
+fn line_ends(text: &str) -> impl Iterator<Item = &'static str> {
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(line_end)
+}
+
+fn line_end(line: &str) -> &'static str {
+    if line.ends_with(CRLF) { CRLF } else { "\n" }
+}
+
+/// Finds the line end that follows a place, and remembers it: text without one is searched once.
+struct LineEnds<'a> {
+    text: &'a str,
+    next: Option<(usize, &'static str)>,
+}
+
+impl LineEnds<'_> {
+    /// The end of the line that a place is in; of the last line, that of the one before.
+    fn after(&mut self, place: usize) -> &'static str {
+        if let Some((_, end)) = self.next.filter(|(at, _)| *at > place) {
+            return end;
+        }
+        let found = self.text.get(place..).and_then(|rest| rest.find('\n')).map(|at| place + at + 1);
+        let before = || self.text.rfind('\n').map_or(0, |at| at + 1);
+        let end = line_end(self.text.get(..found.unwrap_or_else(before)).unwrap_or_default());
+        self.next = Some((found.unwrap_or(usize::MAX), end));
+        end
+    }
+}
+
+/// Where `old` begins; places that overlap count too, as either could be meant.
+fn places(text: &str, old: &str) -> Vec<usize> {
+    let step = old.chars().next().map_or(1, char::len_utf8);
+    let mut places = Vec::new();
+    let mut from = 0;
+    while let Some(found) = text.get(from..).and_then(|rest| rest.find(old)).filter(|_| places.len() < COUNTED) {
+        places.push(from + found);
+        from += found + step;
+    }
+    places
+}
+
+/// A unified diff, shortened where it is long.
+fn diff(path: &str, before: &str, after: &str) -> String {
+    let name = path.trim_start_matches('/');
+    let mut text = format!("--- a/{name}\n+++ b/{name}\n");
+    if [before, after].iter().any(|side| side.split_inclusive('\n').nth(DIFFED_LINES).is_some()) {
+        text.push_str("[… the file has too many lines for a diff …]\n");
+        return text;
+    }
+    // Lines end with a line feed and nothing else, as for `patch`.
+    let (before, after): (Vec<_>, Vec<_>) =
+        (before.split_inclusive('\n').collect(), after.split_inclusive('\n').collect());
+    let diff = TextDiff::configure().timeout(DIFF_PATIENCE).diff_slices(&before, &after);
+    let (mut shown, mut left_out) = (0, 0);
+    for hunk in diff.unified_diff().iter_hunks() {
+        if shown < DIFF_LINES {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{}", hunk.header());
+        }
+        for change in hunk.iter_changes() {
+            if shown >= DIFF_LINES {
+                left_out += 1;
+                continue;
+            }
+            shown += 1;
+            text.push(match change.tag() {
+                ChangeTag::Equal => ' ',
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+            });
+            push_line(&mut text, change.value());
+        }
+    }
+    if left_out > 0 {
+        let _ = writeln!(text, "[… {left_out} more lines of the diff are left out …]");
+    }
+    text
+}
+
+fn push_line(text: &mut String, line: &str) {
+    if line.len() > DIFF_WIDTH {
+        let shown = line.get(..line.floor_char_boundary(DIFF_WIDTH)).unwrap_or_default();
+        text.push_str(shown);
+        let _ = writeln!(text, "[… {} more bytes …]", line.len() - shown.len());
+        return;
+    }
+    text.push_str(line);
+    if !line.ends_with('\n') {
+        text.push_str("\n\\ No newline at end of file\n");
+    }
+}

@@ -1,0 +1,67 @@
+//! What the system's errors mean to whoever asked.
+
+use crate::files::folder::MAX_DEPTH;
+use crate::protocol::{Failure, FailureKind};
+use nix::errno::Errno;
+use std::{
+    io::{self, ErrorKind},
+    path::Path,
+};
+
+/// An argument that cannot be.
+pub(super) fn invalid(message: impl Into<String>) -> Failure {
+    FailureKind::Invalid.because(message)
+}
+
+/// Something is in the way.
+pub(super) fn conflict(message: impl Into<String>) -> Failure {
+    FailureKind::Conflict.because(message)
+}
+
+/// A path that names a folder, where a file is made.
+pub(super) fn names_folder(path: &str) -> Failure {
+    invalid(format!("{path} names a folder: end it with the file's name"))
+}
+
+/// Folders are nested more deeply than is worked on.
+pub(super) fn too_deep() -> io::Error {
+    io::Error::other(FailureKind::TooLarge.because(format!(
+        "folders are nested more than {MAX_DEPTH} levels deep there: name a folder further down first, or use run_command"
+    )))
+}
+
+/// `doing` something to `path` failed.
+pub(super) fn io(doing: &str, path: &Path, error: &io::Error) -> Failure {
+    if let Some(failure) = error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>()) {
+        return failure.clone();
+    }
+    let (kind, why) = reason(error);
+    kind.because(format!("cannot {doing} {}: {why}", path.display()))
+}
+
+/// What kind of failure it is, and what to do about it.
+fn reason(error: &io::Error) -> (FailureKind, String) {
+    let (kind, why) = match error.kind() {
+        ErrorKind::NotFound => (FailureKind::NotFound, "there is no such file or folder"),
+        ErrorKind::PermissionDenied => (FailureKind::Denied, "the workspace's user may not; see its owner and mode"),
+        ErrorKind::ReadOnlyFilesystem => (FailureKind::Denied, "it is on a file system that is read-only"),
+        ErrorKind::NotADirectory => (FailureKind::Conflict, "a part of the path is a file where a folder is needed"),
+        ErrorKind::IsADirectory => (FailureKind::Conflict, "it is a folder"),
+        ErrorKind::AlreadyExists => (FailureKind::Conflict, "something of that name is there already"),
+        ErrorKind::DirectoryNotEmpty => (FailureKind::Conflict, "the folder is not empty"),
+        ErrorKind::ResourceBusy | ErrorKind::ExecutableFileBusy => {
+            (FailureKind::Conflict, "it is in use, or something is mounted there")
+        }
+        ErrorKind::StorageFull => (FailureKind::Exhausted, "the disk is full: remove what is not needed"),
+        ErrorKind::QuotaExceeded => (FailureKind::Exhausted, "the disk quota is used up: remove what is not needed"),
+        ErrorKind::FileTooLarge => (FailureKind::TooLarge, "it would be larger than the file system allows"),
+        ErrorKind::InvalidFilename => (FailureKind::Invalid, "the name is too long"),
+        ErrorKind::TimedOut => (FailureKind::TooLarge, "it took too long; use a command for files of this size"),
+        _ => match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ELOOP) => (FailureKind::Invalid, "its links lead in a circle"),
+            Some(Errno::EMFILE | Errno::ENFILE) => (FailureKind::Exhausted, "too many files are open"),
+            _ => return (FailureKind::Internal, error.to_string()),
+        },
+    };
+    (kind, why.to_owned())
+}

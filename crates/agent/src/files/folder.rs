@@ -1,0 +1,158 @@
+//! Folders by their descriptors: what is in one is opened relative to it (openat(2)), never through a link, so that a
+//! path that changes meanwhile leads nowhere else.
+
+use crate::files::{
+    fail,
+    guard::{Guard, Zone},
+};
+use crate::protocol::Failure;
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, readlinkat, renameat, statat, unlinkat},
+    io::Errno,
+};
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{File, Metadata},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStringExt as _,
+    },
+    path::{Path, PathBuf},
+};
+
+/// How deep a tree of folders may be that is searched, copied or removed. Each level holds a descriptor.
+pub(super) const MAX_DEPTH: usize = 100;
+
+/// Enough to name entries and to pass through; no permission to read is needed.
+const PASS: OFlags = OFlags::PATH;
+
+/// What tells a file or folder from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Id {
+    pub device: u64,
+    inode: u64,
+}
+
+impl Id {
+    pub fn of(stat: &Stat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
+    }
+}
+
+/// The type of what `stat` describes.
+pub(super) fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// An open folder.
+#[derive(Debug)]
+pub(super) struct Folder {
+    fd: OwnedFd,
+    pub id: Id,
+}
+
+impl Folder {
+    /// The root of the file system.
+    pub fn root() -> io::Result<Self> {
+        Self::new(rustix::fs::open("/", PASS | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    fn new(fd: OwnedFd) -> io::Result<Self> {
+        let id = Id::of(&fstat(&fd)?);
+        Ok(Self { fd, id })
+    }
+
+    /// The folder of this name in it; `..` is the one above. A link is refused.
+    pub fn child(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        let flags = PASS | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Self::new(openat(&self.fd, name.as_ref(), flags, Mode::empty())?)
+    }
+
+    /// The folder of this name, made if it is not there.
+    pub fn child_or_new(&self, name: &OsStr) -> io::Result<Self> {
+        match mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.child(name).map_err(|error| match error.kind() {
+            io::ErrorKind::NotADirectory => io::ErrorKind::AlreadyExists.into(),
+            _ => error,
+        })
+    }
+
+    /// What is of this name in it; a link itself.
+    pub fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
+        Ok(statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Where a link leads.
+    pub fn link(&self, name: &OsStr) -> io::Result<PathBuf> {
+        let target = readlinkat(&self.fd, name, Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()).into())
+    }
+
+    /// Opens a regular file to read it. Never waits for the other end of a pipe, and never touches a device: what it is
+    /// is looked at before and after it is opened.
+    pub fn read(&self, name: &OsStr, path: &Path, guard: &Guard, zone: Zone) -> Result<(File, Metadata), Failure> {
+        let failed = |error| fail::io("read", path, &error);
+        must_be_file(path, kind(&self.stat(name).map_err(failed)?))?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat(&self.fd, name, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let stat = fstat(&file).map_err(|error| failed(error.into()))?;
+        must_be_file(path, kind(&stat))?;
+        let zone = guard.zone(&file, Id::of(&stat), self.id, zone).map_err(failed)?;
+        guard.check_look(zone, path)?;
+        let file = File::from(file);
+        let metadata = file.metadata().map_err(failed)?;
+        Ok((file, metadata))
+    }
+
+    /// Makes a new file.
+    pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&self.fd, name, flags, Mode::from_raw_mode(mode))?.into())
+    }
+
+    /// Opens a file to add to its end.
+    pub fn append(&self, name: &OsStr) -> io::Result<File> {
+        let flags =
+            OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(openat(&self.fd, name, flags, Mode::empty())?.into())
+    }
+
+    /// Its entries, and a descriptor to reach them by.
+    pub fn entries(&self) -> io::Result<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(Dir::new(openat(&self.fd, ".", flags, Mode::empty())?)?)
+    }
+
+    /// Gives something in it another name, here too, over what has that name.
+    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(renameat(&self.fd, from, &self.fd, to)?)
+    }
+
+    /// Removes a file or link.
+    pub fn unlink(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.fd, name, AtFlags::empty())?)
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Refuses what is no regular file, by its name.
+pub(super) fn must_be_file(path: &Path, kind: FileType) -> Result<(), Failure> {
+    let what = match kind {
+        FileType::RegularFile => return Ok(()),
+        FileType::Directory => "a folder, not a file: list_files shows what is in it",
+        FileType::Fifo => "a named pipe, not a file: use it by a command",
+        FileType::Socket => "a socket, not a file: use it by a command",
+        FileType::Symlink => "a link that was made just now: try again",
+        _ => "a device, not a file: use it by a command",
+    };
+    Err(fail::conflict(format!("{} is {what}", path.display())))
+}

@@ -1,0 +1,112 @@
+//! What somebody may have meant whose text is not in a file.
+
+use crate::files::limits::Deadline;
+use std::time::Duration;
+
+/// How long that is looked for: text that repeats itself comes near in very many places.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How many lines are looked at: each takes memory, however short it is.
+const MOST_LINES: usize = 500_000;
+/// How much of a line is quoted.
+const QUOTED: usize = 120;
+
+/// The number of the line that the byte at `place` is in, from 1.
+pub(super) fn line_at(text: &str, place: usize) -> usize {
+    text.bytes().take(place).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// Where `text` comes nearest to `wanted`, which it does not have, and what to do.
+pub(super) fn nearest(text: &str, wanted: &str) -> String {
+    let lines: Vec<&str> = text.lines().take(MOST_LINES).collect();
+    let wanted: Vec<&str> = wanted.lines().skip_while(|line| line.trim().is_empty()).take(MOST_LINES).collect();
+    let length = wanted.iter().rposition(|line| !line.trim().is_empty()).map_or(0, |last| last + 1);
+    let wanted = wanted.get(..length).unwrap_or_default();
+    if wanted.is_empty() {
+        return "it is nothing but white space, and must be there exactly as it is written".to_owned();
+    }
+    let deadline = Deadline::after(PATIENCE);
+    let like_white = longest(&lines, wanted, same_but_white, &deadline);
+    if let Some((line, _)) = like_white.filter(|(_, agree)| *agree == wanted.len()) {
+        return format!(
+            "it differs in white space only from the text at line {}. Copy that as it stands, with its indentation: {}",
+            line + 1,
+            quote(lines.get(line).copied().unwrap_or_default())
+        );
+    }
+    if let Some((line, _)) =
+        longest(&lines, wanted, same_but_case, &deadline).filter(|(_, agree)| *agree == wanted.len())
+    {
+        return format!("it differs in upper and lower case only from the text at line {}", line + 1);
+    }
+    if let Some((line, agree)) = like_white
+        && let Some(expected) = wanted.get(agree)
+    {
+        let there = lines.get(line + agree).map_or_else(|| "nothing more".to_owned(), |line| quote(line));
+        return format!(
+            "it begins like line {}, but where it goes on with {}, line {} has {there}",
+            line + 1,
+            quote(expected),
+            line + agree + 1
+        );
+    }
+    "nothing in it is like its first line. Read the file again: it may have changed".to_owned()
+}
+
+/// The line from which on most lines are as wanted, and how many; `None` where not even one is. The first line wanted
+/// may be the end of a line, and the last one the start of one.
+fn longest(
+    lines: &[&str],
+    wanted: &[&str],
+    same: fn(&str, &str, Place) -> bool,
+    deadline: &Deadline,
+) -> Option<(usize, usize)> {
+    let agree = |start: usize| {
+        let pairs = lines.iter().skip(start).zip(wanted).enumerate();
+        let place = |index| Place { first: index == 0, last: index + 1 == wanted.len() };
+        pairs.take_while(|(index, (line, wanted))| same(line, wanted, place(*index))).count()
+    };
+    let mut best = None;
+    for start in 0..lines.len() {
+        let agree = agree(start);
+        if agree > best.map_or(0, |(_, agree)| agree) {
+            best = Some((start, agree));
+        }
+        if agree == wanted.len() || deadline.passed() {
+            break;
+        }
+    }
+    best
+}
+
+/// Whether a line is the first or the last one of those that are wanted.
+#[derive(Clone, Copy)]
+struct Place {
+    first: bool,
+    last: bool,
+}
+
+impl Place {
+    fn fits(self, line: &str, wanted: &str) -> bool {
+        match (self.first, self.last) {
+            (true, true) => line.contains(wanted),
+            (true, false) => line.ends_with(wanted),
+            (false, true) => line.starts_with(wanted),
+            (false, false) => line == wanted,
+        }
+    }
+}
+
+fn same_but_white(line: &str, wanted: &str, place: Place) -> bool {
+    let packed = |text: &str| text.split_whitespace().collect::<String>();
+    place.fits(&packed(line), &packed(wanted))
+}
+
+fn same_but_case(line: &str, wanted: &str, place: Place) -> bool {
+    place.fits(&line.to_lowercase(), &wanted.to_lowercase())
+}
+
+fn quote(line: &str) -> String {
+    let end = line.floor_char_boundary(QUOTED);
+    let more = if end < line.len() { "…" } else { "" };
+    format!("`{}{more}`", line.get(..end).unwrap_or_default())
+}

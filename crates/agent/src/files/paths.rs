@@ -1,0 +1,129 @@
+//! Moving and removing files and folders. A link is moved or removed itself, never what it leads to.
+
+use crate::files::{
+    copy::{Source, copy},
+    fail,
+    folder::{Folder, kind},
+    limits::{CHANGE_PATIENCE, Deadline},
+    remove::all_of,
+    tree::{Place, Spot, Tree, names_folder},
+    write::Unfinished,
+};
+use crate::protocol::{Failure, FailureKind, MovePath, Moved, RemovePath, Removed};
+use rustix::{
+    fs::{AtFlags, FileType, RenameFlags, renameat, renameat_with, unlinkat},
+    io::Errno,
+};
+use std::{
+    ffi::OsStr,
+    io::{self, ErrorKind},
+    path::Path,
+};
+
+/// `POST /files/move`.
+pub(super) fn rename(tree: &Tree, request: &MovePath) -> Result<Moved, Failure> {
+    let from = tree.entry(&request.from)?;
+    let to = tree.entry(&request.to)?;
+    tree.must_not_hold_what_stays(&from, "moved")?;
+    let failed = |error| fail::io("move", &from.path, &error);
+    let is_folder = kind(&from.stat().map_err(failed)?) == FileType::Directory;
+    if to.path == from.path {
+        return Err(fail::invalid(format!("{} is there already: `from` and `to` are the same", from.path.display())));
+    }
+    if to.path.starts_with(&from.path) {
+        return Err(fail::invalid(format!("{} cannot be moved into itself", from.path.display())));
+    }
+    if let Ok(there) = to.stat() {
+        let to = to.path.display();
+        if kind(&there) == FileType::Directory {
+            return Err(fail::conflict(format!("{to} is a folder: name the new path in it, or remove it first")));
+        }
+        if !request.overwrite {
+            return Err(fail::conflict(format!("{to} is there already: set overwrite to replace it")));
+        }
+        if is_folder {
+            return Err(fail::conflict(format!("{to} is a file, and a folder cannot replace it: remove it first")));
+        }
+    }
+    if !is_folder && names_folder(&request.to) {
+        return Err(fail::names_folder(&request.to));
+    }
+    let target = to.path.clone();
+    let gone = || fail::conflict(format!("{} is a folder", target.display()));
+    let to = to.into_place()?.ok_or_else(gone)?;
+    let name = from.rest.first().map(AsRef::as_ref).unwrap_or_default();
+    match give_name((&from.folder, name), &to, request.overwrite) {
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => across(&from, name, &to, request.overwrite)?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(fail::io("move to", &to.path, &error)),
+        result => result.map_err(failed)?,
+    }
+    Ok(Moved { from: tree.shown(&from.path), to: tree.shown(&to.path) })
+}
+
+/// Renames; never over something that has come to be there in the meantime, unless that is wanted.
+fn give_name((folder, name): (&Folder, &OsStr), to: &Place, overwrite: bool) -> io::Result<()> {
+    let plainly = || Ok(renameat(folder, name, &to.folder, &to.name)?);
+    if overwrite {
+        return plainly();
+    }
+    match renameat_with(folder, name, &to.folder, &to.name, RenameFlags::NOREPLACE) {
+        // Some network file systems cannot do that; then what was just seen must do.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => plainly(),
+        result => Ok(result?),
+    }
+}
+
+/// Moves to another file system: all is copied beside its new place before it gets its name, and the old one goes last.
+fn across(from: &Spot, name: &OsStr, to: &Place, overwrite: bool) -> Result<(), Failure> {
+    let failed = |error| fail::io("copy to another file system", &from.path, &error);
+    let (_beside, folder) = Unfinished::folder(&to.folder)
+        .map_err(|error| fail::io("make a folder in", to.path.parent().unwrap_or(&to.path), &error))?;
+    let source = Source { folder: &from.folder, name, path: &from.path, zone: from.zone };
+    let copied = OsStr::new("copy");
+    copy(source, (&folder, copied), &from.guard, &Deadline::after(CHANGE_PATIENCE)).map_err(failed)?;
+    give_name((&folder, copied), to, overwrite).map_err(|error| fail::io("move to", &to.path, &error))?;
+    all_of(&from.folder, name, Some((&from.guard, from.zone))).map_err(|error| {
+        let failure = fail::io("remove", &from.path, &error);
+        let (from, to) = (from.path.display(), to.path.display());
+        Failure { message: format!("{from} was copied to {to}, but: {failure}"), ..failure }
+    })
+}
+
+/// `POST /files/remove`.
+pub(super) fn remove(tree: &Tree, request: &RemovePath) -> Result<Removed, Failure> {
+    let spot = tree.entry(&request.path)?;
+    tree.must_not_hold_what_stays(&spot, "removed")?;
+    let path = spot.path.as_path();
+    let failed = |error| fail::io("remove", path, &error);
+    let is_folder = kind(&spot.stat().map_err(failed)?) == FileType::Directory;
+    let name: &OsStr = spot.rest.first().map(AsRef::as_ref).unwrap_or_default();
+    if is_folder && !request.recursive {
+        unlinkat(&spot.folder, name, AtFlags::REMOVEDIR).map_err(io::Error::from).map_err(|error| {
+            if error.kind() == ErrorKind::DirectoryNotEmpty {
+                fail::conflict(format!("{} is a folder with something in it: set recursive", path.display()))
+            } else {
+                failed(error)
+            }
+        })?;
+    } else {
+        all_of(&spot.folder, name, Some((&spot.guard, spot.zone))).map_err(|error| not_all(path, is_folder, &error))?;
+    }
+    Ok(Removed { path: tree.shown(path) })
+}
+
+/// Why something could not be removed, or not all of it.
+fn not_all(path: &Path, is_folder: bool, error: &io::Error) -> Failure {
+    let failure = fail::io("remove", path, error);
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::PermissionDenied if is_folder => FailureKind::Denied.because(format!(
+            "cannot remove all of {path}: the workspace's user may not change some folder in it. If that is its own, \
+             `chmod -R u+w {path}` helps. Some of it may be gone"
+        )),
+        ErrorKind::TimedOut => FailureKind::TooLarge.because(format!(
+            "{path} is large: after {} seconds some of it is left. Remove it again to go on, or use run_command",
+            CHANGE_PATIENCE.as_secs()
+        )),
+        _ => failure,
+    }
+}

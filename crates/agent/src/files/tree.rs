@@ -1,0 +1,398 @@
+//! Where paths lead: a request's path is walked from folder to folder, each opened in the one before, links followed by
+//! hand. What comes out is an open folder and the names that follow it, so that nothing is looked up by a path again.
+//!
+//! A confined tree is a rail, not a wall: commands in the workspace are not confined at all (`workspaces::local`).
+
+use crate::files::{
+    fail,
+    folder::{Folder, Id, kind, must_be_file},
+    guard::{Guard, Reach, Zone, check_length},
+    limits::{Cancel, Deadline},
+    names,
+};
+use crate::protocol::{Failure, FailureKind};
+use nix::errno::Errno;
+use rustix::fs::FileType;
+use std::{
+    collections::hash_map::DefaultHasher,
+    ffi::{OsStr, OsString},
+    fs::{self, File, Metadata},
+    hash::{Hash as _, Hasher as _},
+    io::{self, ErrorKind},
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// As many links as Linux follows on the way of one path.
+const MAX_LINKS: u32 = 40;
+/// How many files can be written at once without waiting for each other.
+const WRITERS: usize = 32;
+
+/// What is to be done with a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Only looked at.
+    Look,
+    /// Changed.
+    Change,
+}
+
+/// The files that requests may name.
+#[derive(Clone)]
+pub(super) struct Tree {
+    shared: Arc<Shared>,
+    cancel: Cancel,
+}
+
+struct Shared {
+    home: PathBuf,
+    reach: Reach,
+    writing: [Mutex<()>; WRITERS],
+}
+
+/// What a path leads to.
+#[derive(Debug)]
+pub(super) struct Spot {
+    /// Its path, absolute and without links.
+    pub path: PathBuf,
+    /// The last folder on the way that is there.
+    pub folder: Folder,
+    /// The zone of that folder.
+    pub zone: Zone,
+    /// What follows: nothing where the folder itself is meant, one name for something in it; more of them where
+    /// folders are missing.
+    pub rest: Vec<OsString>,
+    pub guard: Guard,
+}
+
+impl Tree {
+    /// Relative paths start at `home`.
+    pub fn new(home: PathBuf, reach: Reach) -> Self {
+        let writing = std::array::from_fn(|_| Mutex::new(()));
+        Self { shared: Arc::new(Shared { home, reach, writing }), cancel: Cancel::default() }
+    }
+
+    /// The same for one request, which can be cancelled.
+    pub fn until_cancelled(&self, cancel: Cancel) -> Self {
+        Self { shared: Arc::clone(&self.shared), cancel }
+    }
+
+    /// When a request that only looks ends: after this time, or when it is cancelled.
+    pub fn deadline(&self, patience: Duration) -> Deadline {
+        Deadline::after(patience).or(&self.cancel)
+    }
+
+    /// The home folder, absolute and without links.
+    pub fn home(&self) -> Result<PathBuf, Failure> {
+        let home = &self.shared.home;
+        fs::canonicalize(home).map_err(|error| fail::io("find the home folder", home, &error))
+    }
+
+    /// A path as answers have it.
+    pub fn shown(&self, path: &Path) -> String {
+        // Without its home folder nothing is relative to it.
+        names::shown(&self.home().unwrap_or_else(|_| self.shared.home.clone()), path)
+    }
+
+    /// Whether paths outside of home are refused.
+    pub fn confined(&self) -> bool {
+        self.shared.reach.confine
+    }
+
+    /// What `path` leads to, through all links. It need not be there, nor need the folders above it.
+    pub fn follow(&self, path: &str, access: Access) -> Result<Spot, Failure> {
+        self.resolve(path, access, Last::Follow)
+    }
+
+    /// The entry that `path` names: a link itself, and not what it leads to. To be moved or removed.
+    pub fn entry(&self, path: &str) -> Result<Spot, Failure> {
+        self.resolve(path, Access::Change, Last::Keep)
+    }
+
+    /// Refuses to move or remove what holds the home folder, or what the file tools may not change.
+    pub fn must_not_hold_what_stays(&self, spot: &Spot, done: &str) -> Result<(), Failure> {
+        let (path, reach) = (spot.path.as_path(), &self.shared.reach);
+        if self.home()?.starts_with(path) {
+            return Err(FailureKind::Denied.because(format!(
+                "{} is or holds the workspace's home folder, which cannot be {done}: name what is in it",
+                path.display()
+            )));
+        }
+        let own = reach.own.iter().chain(&reach.output).chain(&reach.temporary);
+        if own.into_iter().any(|own| fs::canonicalize(own).is_ok_and(|own| own.starts_with(path))) {
+            return spot.guard.check_change(Zone::Own, path);
+        }
+        // What has another file system mounted on it is a folder of that.
+        if let [name] = spot.rest.as_slice()
+            && spot.folder.stat(name).is_ok_and(|stat| kind(&stat) == FileType::Directory)
+        {
+            let failed = |error| fail::io("open", path, &error);
+            let folder = spot.folder.child(name).map_err(failed)?;
+            let zone = spot.guard.zone(&folder, folder.id, spot.folder.id, spot.zone).map_err(failed)?;
+            spot.guard.check_change(zone, path)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps others from writing the file until it is dropped.
+    pub fn hold(&self, path: &Path) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        let writing = &self.shared.writing;
+        let index = usize::try_from(hasher.finish() % WRITERS as u64).unwrap_or_default();
+        // It guards no data that a panic could have left half changed.
+        writing.get(index).unwrap_or(&writing[0]).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resolve(&self, path: &str, access: Access, last: Last) -> Result<Spot, Failure> {
+        if path.is_empty() {
+            return Err(fail::invalid("the path is empty: name a file or folder; `.` is the home folder"));
+        }
+        if path.contains('\0') {
+            return Err(fail::invalid("the path has a NUL character, which no file's name can have: leave it out"));
+        }
+        check_length(path)?;
+        let home = self.home()?;
+        let named = match path.strip_prefix('~') {
+            Some("") => home.clone(),
+            Some(rest) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
+            _ => home.join(path),
+        };
+        let guard = Guard::new(&home, &self.shared.reach);
+        let failed = |error| fail::io("follow the path", &named, &error);
+        let mut walk = Walk::new(guard).map_err(failed)?;
+        let mut ahead = parts(&named);
+        while let Some(part) = ahead.pop() {
+            let follow = last == Last::Follow || !ahead.is_empty();
+            match part {
+                None => walk.up().map_err(failed)?,
+                Some(name) => {
+                    if let Some(target) = walk.down(name, follow, &named).map_err(failed)? {
+                        walk.links += 1;
+                        if walk.links > MAX_LINKS {
+                            return Err(failed(Errno::ELOOP.into()));
+                        }
+                        if target.is_absolute() {
+                            walk.restart().map_err(failed)?;
+                        }
+                        ahead.extend(parts(&target));
+                    }
+                }
+            }
+        }
+        let spot = match last {
+            Last::Follow => walk.end(),
+            Last::Keep => walk.end_above().map_err(failed)?,
+        };
+        match access {
+            Access::Look => spot.guard.check_look(spot.zone, &spot.path)?,
+            Access::Change => spot.guard.check_change(spot.zone, &spot.path)?,
+        }
+        let temporary = self.shared.reach.temporary.as_deref().and_then(|folder| fs::canonicalize(folder).ok());
+        let in_reach = !self.confined()
+            || [Some(&home), temporary.as_ref()].into_iter().flatten().any(|open| spot.path.starts_with(open))
+            || access == Access::Look && spot.zone == Zone::Output;
+        if !in_reach {
+            let temporary = temporary.map(|folder| format!(", or in {}, which is $TMPDIR", folder.display()));
+            return Err(FailureKind::Denied.because(format!(
+                "{path} leads out of the workspace's home folder: use paths in {}{}",
+                home.display(),
+                temporary.unwrap_or_default()
+            )));
+        }
+        if names_folder(path) && spot.stat().is_ok_and(|stat| kind(&stat) != FileType::Directory) {
+            let spot = spot.path.display();
+            return Err(fail::conflict(format!("{path} names a folder, but {spot} is not one: leave the slash out")));
+        }
+        Ok(spot)
+    }
+}
+
+impl Spot {
+    /// What is there, a link itself.
+    pub fn stat(&self) -> io::Result<rustix::fs::Stat> {
+        match self.rest.as_slice() {
+            [] => Ok(rustix::fs::fstat(&self.folder)?),
+            [name] => self.folder.stat(name),
+            // A missing folder, or a file where a folder is needed.
+            [first, ..] => match self.folder.stat(first) {
+                Ok(_) => Err(ErrorKind::NotADirectory.into()),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Opens a regular file to read it.
+    pub fn open(&self) -> Result<(File, Metadata), Failure> {
+        let stat = self.stat().map_err(|error| fail::io("read", &self.path, &error))?;
+        must_be_file(&self.path, kind(&stat))?;
+        let name = self.rest.first().map(OsString::as_os_str).unwrap_or_default();
+        self.folder.read(name, &self.path, &self.guard, self.zone)
+    }
+
+    /// The folder that it is in, made if it is not there, and its own name there; `None` for the root.
+    pub fn into_place(self) -> Result<Option<Place>, Failure> {
+        let Self { path, mut folder, mut zone, rest, guard } = self;
+        let Some((name, above)) = rest.split_last() else { return Ok(None) };
+        let depth = path.components().count() - rest.len();
+        for (index, missing) in above.iter().enumerate() {
+            let at: PathBuf = path.components().take(depth + index + 1).collect();
+            let failed = |error| fail::io("make the folder", &at, &error);
+            let next = folder.child_or_new(missing).map_err(failed)?;
+            zone = guard.zone(&next, next.id, folder.id, zone).map_err(failed)?;
+            guard.check_change(zone, &at)?;
+            folder = next;
+        }
+        Ok(Some(Place { name: name.clone(), path, folder }))
+    }
+}
+
+/// A name in an open folder.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub path: PathBuf,
+    pub folder: Folder,
+    pub name: OsString,
+}
+
+/// What to do with a link in the last place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Follow,
+    Keep,
+}
+
+/// One way through the file system.
+struct Walk {
+    guard: Guard,
+    path: PathBuf,
+    folder: Folder,
+    /// The folders from the root to `folder`.
+    above: Vec<(Id, Zone)>,
+    rest: Vec<OsString>,
+    links: u32,
+}
+
+impl Walk {
+    fn new(guard: Guard) -> io::Result<Self> {
+        let folder = Folder::root()?;
+        let above = vec![(folder.id, Zone::Open)];
+        Ok(Self { guard, path: "/".into(), folder, above, rest: Vec::new(), links: 0 })
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.folder = Folder::root()?;
+        self.above.truncate(1);
+        self.rest.clear();
+        self.path = "/".into();
+        Ok(())
+    }
+
+    fn zone(&self) -> Zone {
+        self.above.last().map_or(Zone::Open, |(_, zone)| *zone)
+    }
+
+    /// To the folder above. At the root that is the root itself.
+    fn up(&mut self) -> io::Result<()> {
+        self.path.pop();
+        if self.rest.pop().is_some() || self.above.len() == 1 {
+            return Ok(());
+        }
+        self.above.pop();
+        self.folder = self.folder.child("..")?;
+        if self.above.last().is_none_or(|(id, _)| *id != self.folder.id) {
+            return Err(moved());
+        }
+        Ok(())
+    }
+
+    /// To this name; where it is a link to be followed, where that leads. `named` is the whole path, for messages.
+    fn down(&mut self, name: OsString, follow: bool, named: &Path) -> io::Result<Option<PathBuf>> {
+        let refusal = self.guard.check_look(self.zone(), named);
+        match (refusal, self.step(name, follow)) {
+            // Links of the kernel's lead to what other processes have open.
+            (Err(refusal), Ok(Some(_)) | Err(_)) => Err(io::Error::other(refusal)),
+            (_, result) => result,
+        }
+    }
+
+    fn step(&mut self, name: OsString, follow: bool) -> io::Result<Option<PathBuf>> {
+        let (name, kind) = if self.rest.is_empty() { self.find(name)? } else { (name, None) };
+        match kind {
+            Some(FileType::Directory) if follow => {
+                let next = self.folder.child(&name)?;
+                let zone = self.guard.zone(&next, next.id, self.folder.id, self.zone())?;
+                self.above.push((next.id, zone));
+                self.folder = next;
+                self.path.push(name);
+            }
+            Some(FileType::Symlink) if follow => return self.folder.link(&name).map(Some),
+            _ => {
+                self.path.push(&name);
+                self.rest.push(name);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The type of what has this name, or of what is shown by it.
+    fn find(&self, name: OsString) -> io::Result<(OsString, Option<FileType>)> {
+        let kind = self.kind_of(&name)?;
+        if kind.is_none()
+            && let Some(other) = names::decoded(&name)
+            && let Some(kind) = self.kind_of(&other)?
+        {
+            return Ok((other, Some(kind)));
+        }
+        Ok((name, kind))
+    }
+
+    fn kind_of(&self, name: &OsStr) -> io::Result<Option<FileType>> {
+        match self.folder.stat(name) {
+            Ok(stat) => Ok(Some(kind(&stat))),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn end(self) -> Spot {
+        let zone = self.zone();
+        Spot { path: self.path, folder: self.folder, zone, rest: self.rest, guard: self.guard }
+    }
+
+    /// In the folder above, where the way ended in a folder, as with `a/..`: an entry is a name in another folder.
+    fn end_above(mut self) -> io::Result<Spot> {
+        if self.rest.is_empty()
+            && let Some(name) = self.path.file_name().map(OsStr::to_owned)
+        {
+            let (path, id) = (self.path.clone(), self.folder.id);
+            self.up()?;
+            if Id::of(&self.folder.stat(&name)?) != id {
+                return Err(moved());
+            }
+            self.path = path;
+            self.rest.push(name);
+        }
+        Ok(self.end())
+    }
+}
+
+fn moved() -> io::Error {
+    io::Error::other("a folder on the way was moved just now: try again")
+}
+
+/// Whether a path names a folder, whatever is there (POSIX.1-2024, Base Definitions §4.16).
+pub(super) fn names_folder(path: &str) -> bool {
+    path.ends_with('/') || path.ends_with("/.")
+}
+
+/// The parts of a path, the last one first; `None` is the folder above.
+fn parts(path: &Path) -> Vec<Option<OsString>> {
+    let part = |component| match component {
+        Component::Normal(name) => Some(Some(name.to_owned())),
+        Component::ParentDir => Some(None),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(part).collect()
+}

@@ -1,0 +1,393 @@
+//! The agent of one workspace: its commands and processes as an HTTP service (RFC 9110), whatever carries it.
+//!
+//! The routes are those of [`protocol`](super::protocol).
+
+mod commands;
+mod follow;
+mod job;
+mod processes;
+mod result;
+
+use crate::{
+    Live, OutputFolder,
+    answer::{Answer, Asked},
+    command::{Report, Started, start},
+    files::{Files, Reach},
+    protocol::{
+        Command, CommandEvent, CommandResult, Failure, FailureKind, Hello, Input, Process, ProcessOutput,
+        ProcessOutputRequest, Processes, UNKNOWN_ROUTE,
+    },
+    usage,
+};
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Path, Query, State},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use commands::{Commands, Entry};
+use http::{StatusCode, header::CONTENT_TYPE};
+use portcullis_core::clock::Clock;
+use processes::{Running, Table};
+use serde::Deserialize;
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long a request about commands may be, with all that a command is to read.
+const MOST_INPUT: usize = 33 * 1024 * 1024;
+
+/// What an agent is to be.
+#[derive(Clone)]
+pub struct Options {
+    /// The home folder, absolute: where commands run and relative paths start.
+    pub home: PathBuf,
+    /// The folder for output that is too long to show; made when it is needed.
+    pub output: PathBuf,
+    /// The whole environment of commands, but for what each brings.
+    pub env: Vec<(OsString, OsString)>,
+    /// The folder for temporary files, which paths may lead to where they are confined.
+    pub temporary: Option<PathBuf>,
+    /// The agent's own folders, which the file tools keep away from.
+    pub own: Vec<PathBuf>,
+    /// Whether this machine is shared with others than the workspace: then paths of files may not leave the home folder,
+    /// and what is used is what the commands use.
+    pub confine: bool,
+    /// What runs command lines. Where it is not there, lines without shell syntax run all the same.
+    pub shell: PathBuf,
+    /// How long a command goes on when its stream was lost, for whoever takes it up again.
+    pub patience: Duration,
+    /// How many commands may run at once, those in the background with them.
+    pub most_commands: usize,
+    /// When processes were started.
+    pub clock: Arc<dyn Clock>,
+    /// Takes a line for the workspace's own log at each command's end: which program it was, never its arguments, nor what
+    /// it said.
+    pub journal: Journal,
+}
+
+/// See [`Options::journal`].
+pub type Journal = Arc<dyn Fn(&str) + Send + Sync>;
+
+impl Options {
+    /// The usual choices.
+    #[must_use]
+    pub fn new(home: PathBuf, output: PathBuf, env: Vec<(OsString, OsString)>, clock: Arc<dyn Clock>) -> Self {
+        let (patience, most_commands) = (Duration::from_secs(15), 256);
+        let journal = Arc::new(|_: &str| {});
+        let own = Vec::new();
+        Self {
+            home,
+            output,
+            env,
+            temporary: None,
+            own,
+            confine: false,
+            shell: "/bin/sh".into(),
+            patience,
+            most_commands,
+            clock,
+            journal,
+        }
+    }
+}
+
+/// An agent. Clones are the same one.
+#[derive(Clone)]
+pub struct Agent(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    output: Arc<OutputFolder>,
+    commands: Commands,
+    processes: Table,
+    places: Arc<Semaphore>,
+    /// The process groups of what runs.
+    groups: Arc<Mutex<BTreeSet<u32>>>,
+    /// What the memory's end has killed, where the memory is the workspace's own.
+    kills: Option<usage::Kills>,
+    tasks: TaskTracker,
+    /// Ends every command.
+    stop: CancellationToken,
+}
+
+impl Agent {
+    /// An agent that runs nothing yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(Inner {
+            kills: if options.confine { None } else { usage::Kills::of_container() },
+            output: Arc::new(OutputFolder::new(options.output.clone())),
+            places: Arc::new(Semaphore::new(options.most_commands)),
+            options,
+            groups: Arc::default(),
+            commands: Commands::default(),
+            processes: Table::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// Its service.
+    pub fn router(&self) -> Router {
+        let Options { home, output, confine, own, temporary, .. } = &self.0.options;
+        let (own, temporary) = (own.clone(), temporary.clone());
+        let reach = Reach { confine: *confine, temporary, own, output: Some(output.clone()) };
+        let groups = Arc::clone(&self.0.groups);
+        let scope = if *confine {
+            usage::Scope::Groups(Arc::new(move || groups.lock().unwrap_or_else(PoisonError::into_inner).clone()))
+        } else {
+            usage::Scope::Container
+        };
+        Router::new()
+            .route("/hello", get(hello))
+            .route("/commands/{id}", put(command).delete(end))
+            .route("/processes", get(processes))
+            .route("/processes/{id}/output", post(process_output))
+            .route("/processes/{id}/input", post(input))
+            .route("/processes/{id}/stop", post(stop))
+            .with_state(self.clone())
+            .layer(DefaultBodyLimit::max(MOST_INPUT))
+            .merge(Files::new(home.clone(), reach).router())
+            .merge(usage::router(home.clone(), scope))
+            .fallback(|| async { FailureKind::NotFound.because(UNKNOWN_ROUTE) })
+    }
+
+    /// Ends every command and process, and returns when they have ended. New ones are refused from now on.
+    pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Runs a program in the background for as long as it likes, with its output also in this process's own. Returns it,
+    /// and what brings its exit code when it has ended.
+    pub async fn start_main(&self, program: Vec<String>) -> Result<(Process, oneshot::Receiver<Option<i32>>), Failure> {
+        let mut words = program.iter();
+        let name = words.next().ok_or_else(|| FailureKind::Invalid.because("name a program"))?;
+        let line = shlex::try_join(program.iter().map(String::as_str));
+        let command = Command {
+            command: line.map_err(|error| FailureKind::Invalid.because(error.to_string()))?,
+            background: true,
+            ..Command::default()
+        };
+        let mut job = job::prepare(&self.0.options, "main", &command, self.0.output.files("main", true)).await?.job;
+        (job.program, job.args, job.sinks.echo) = (name.into(), words.map(Into::into).collect(), true);
+        let running = self.launch("main", &command, job, self.0.stop.child_token(), self.place()?).await?.0;
+        let view = running.view();
+        let (sender, ended) = oneshot::channel();
+        self.0.tasks.spawn(async move {
+            running.record.until_ended().await;
+            let exit_code = running.record.condition().exit_code;
+            tracing::info!(exit_code, "the workspace's program has ended");
+            // Whoever does not wait for it does not care.
+            let _ = sender.send(exit_code);
+        });
+        Ok((view, ended))
+    }
+
+    /// Takes up the command with this id, or starts it.
+    fn take_up(&self, id: &str, command: Command, begun: bool) -> Result<Arc<Entry>, Failure> {
+        if self.0.stop.is_cancelled() {
+            return Err(stopping());
+        }
+        self.0.commands.take_up(id, begun, self.0.stop.child_token(), |entry| {
+            let (agent, id, entry) = (self.clone(), id.to_owned(), Arc::clone(entry));
+            self.0.tasks.spawn(async move {
+                let outcome = agent.run(&id, &entry, &command).await;
+                let event = outcome.map_or_else(CommandEvent::Failure, CommandEvent::Result);
+                agent.0.commands.end(&id, &entry, event);
+            });
+        })
+    }
+
+    /// Runs a command, to its end unless it is for the background.
+    async fn run(&self, id: &str, entry: &Arc<Entry>, command: &Command) -> Result<CommandResult, Failure> {
+        let place = self.place()?;
+        let files = self.0.output.files(id, command.background);
+        let mut prepared = job::prepare(&self.0.options, id, command, files.clone()).await?;
+        if command.live {
+            let entry = Arc::clone(entry);
+            prepared.job.sinks.live = Some(Arc::new(move |text: &str| entry.say(text)) as Live);
+        }
+        let killed_before = self.killed().await;
+        let (running, report) = self.launch(id, command, prepared.job, entry.cancel.clone(), place).await?;
+        if command.background {
+            return Ok(result::in_background(running.view().process_id, &files, prepared.note));
+        }
+        let report = self.attend(entry, report).await;
+        match report {
+            Some(report) if report.continues => {
+                self.0.processes.insert(Arc::new(running.with(files)));
+                Ok(result::continues(running.view().process_id, report, prepared.note))
+            }
+            Some(report) if !report.cancelled => {
+                if report.lingers {
+                    self.0.processes.insert(running.clone());
+                }
+                let starved = killed_before.zip(self.killed().await).map(|(before, now)| now > before);
+                Ok(result::finished(running.view().process_id, report, starved, prepared.note))
+            }
+            _ if self.0.stop.is_cancelled() => Err(stopping()),
+            _ => Err(FailureKind::Interrupted.because("the command was ended because nobody waited for it")),
+        }
+    }
+
+    /// How many processes were killed so far because the workspace's memory was used up.
+    async fn killed(&self) -> Option<f64> {
+        self.0.kills.as_ref()?.count().await
+    }
+
+    /// Starts a job, and sees to its watch.
+    async fn launch(
+        &self,
+        id: &str,
+        command: &Command,
+        job: super::Job,
+        cancel: CancellationToken,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(Arc<Running>, tokio::sync::oneshot::Receiver<Report>), Failure> {
+        let record = Arc::clone(&job.sinks.record);
+        if command.background {
+            record.begin();
+        }
+        let (files, program) = (job.files.clone(), job.program.clone());
+        let (Started { process_id, stdin, report }, watch) = match start(job, cancel.clone()).await {
+            Ok(started) => started,
+            Err(error) => return Err(job::not_started(&error, &program, &self.0.options).await),
+        };
+        let name = job::program_name(&command.command).map(|name| format!(" ({name})")).unwrap_or_default();
+        let held = self.0.output.hold(id);
+        let (groups, journal, ending) =
+            (Arc::clone(&self.0.groups), Arc::clone(&self.0.options.journal), Arc::clone(&record));
+        // Never left half changed.
+        groups.lock().unwrap_or_else(PoisonError::into_inner).insert(process_id);
+        self.0.tasks.spawn(async move {
+            let has_files = watch.await;
+            let how = ending
+                .condition()
+                .exit_code
+                .map_or("could not be ended".to_owned(), |code| format!("ended with exit code {code}"));
+            journal(&format!("process {process_id}{name} {how}"));
+            groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&process_id);
+            drop(place);
+            held.release(has_files).await;
+        });
+        let started_at = self.0.options.clock.now();
+        let line = command.command.clone();
+        let files = command.background.then_some(files);
+        let terminal = command.terminal.is_some();
+        let running = Arc::new(Running { process_id, line, started_at, record, stdin, terminal, files, cancel });
+        if command.background {
+            self.0.processes.insert(Arc::clone(&running));
+        }
+        Ok((running, report))
+    }
+
+    /// Waits for the report of a command, which is ended where nobody follows it for too long.
+    async fn attend(&self, entry: &Entry, mut report: tokio::sync::oneshot::Receiver<Report>) -> Option<Report> {
+        tokio::select! {
+            report = &mut report => return report.ok(),
+            () = entry.until_alone_for(self.0.options.patience) => entry.cancel.cancel(),
+        }
+        report.await.ok()
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| {
+            let most = self.0.options.most_commands;
+            let message = format!(
+                "{most} commands run in this workspace, which is as many as may; wait until one has ended, or end one of list_processes by stop_process"
+            );
+            FailureKind::Exhausted.because(message)
+        })
+    }
+}
+
+fn stopping() -> Failure {
+    FailureKind::Interrupted.because(
+        "the command was ended because the workspace stops; where nobody has stopped it, it comes back by itself: see get_workspace, and look at what the command has done before you run it again",
+    )
+}
+
+async fn hello(State(agent): State<Agent>) -> Json<Hello> {
+    let home = agent.0.options.home.to_string_lossy().into_owned();
+    Json(Hello { version: env!("CARGO_PKG_VERSION").to_owned(), home })
+}
+
+#[derive(Deserialize)]
+struct TakeUp {
+    #[serde(default)]
+    begun: bool,
+}
+
+async fn command(
+    State(agent): State<Agent>,
+    Path(id): Path<String>,
+    Query(TakeUp { begun }): Query<TakeUp>,
+    Asked(command): Asked<Command>,
+) -> Result<Response, Failure> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !(1..=64).contains(&id.len()) || !id.bytes().all(fits) {
+        let message = "the id of a command is 1 to 64 letters, digits, - and _";
+        return Err(FailureKind::Invalid.because(message));
+    }
+    let live = command.live;
+    let entry = agent.take_up(&id, command, begun)?;
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(follow::follow(entry, live))).into_response())
+}
+
+async fn end(State(agent): State<Agent>, Path(id): Path<String>) -> StatusCode {
+    agent.0.commands.abandon(&id);
+    StatusCode::NO_CONTENT
+}
+
+async fn processes(State(agent): State<Agent>) -> Json<Processes> {
+    Json(agent.0.processes.list())
+}
+
+async fn process_output(
+    State(agent): State<Agent>,
+    Path(id): Path<u32>,
+    Asked(request): Asked<ProcessOutputRequest>,
+) -> Answer<ProcessOutput> {
+    let running = agent.0.processes.get(id)?;
+    let pattern = request.wait_for.as_deref().map(processes::pattern).transpose()?;
+    // A stop of the workspace does not wait for those who wait.
+    let part = tokio::select! {
+        part = running.record.read(request.offset, request.wait, pattern.as_ref()) => part,
+        () = agent.0.stop.cancelled() => running.record.read(request.offset, Duration::ZERO, None).await,
+    };
+    let matched = pattern.map(|pattern| running.record.matches(request.offset, &pattern));
+    Ok(Json(running.said(part, matched)))
+}
+
+async fn input(State(agent): State<Agent>, Path(id): Path<u32>, Asked(input): Asked<Input>) -> Answer<Process> {
+    let running = agent.0.processes.get(id)?;
+    running.write(&input).await?;
+    Ok(Json(running.view()))
+}
+
+async fn stop(State(agent): State<Agent>, Path(id): Path<u32>) -> Answer<Process> {
+    let running = agent.0.processes.get(id)?;
+    running.cancel.cancel();
+    tokio::select! {
+        () = running.record.until_ended() => Ok(Json(running.view())),
+        // SIGTERM and SIGKILL have had their time.
+        () = sleep(Duration::from_secs(6)) => Err(FailureKind::Internal.because(format!("process {id} could not be ended: it waits for the kernel; restart the workspace if it stays"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

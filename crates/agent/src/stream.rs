@@ -1,0 +1,109 @@
+//! One output pipe of a command, and where what comes out of it goes.
+
+use crate::{
+    capture::{Capture, Captured},
+    record::Record,
+    text::Decoder,
+};
+use std::{io, os::fd::AsFd as _, sync::Arc};
+use tokio::{
+    fs::File,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+};
+
+/// Takes output as it comes. Must not block.
+pub type Live = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Where output goes as it comes.
+#[derive(Clone, Default)]
+pub struct Sinks {
+    /// Whoever follows the command.
+    pub live: Option<Live>,
+    /// What it has said lately.
+    pub record: Arc<Record>,
+    /// Whether it goes to this process's own output too.
+    pub echo: bool,
+}
+
+/// Which pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    Stdout,
+    Stderr,
+}
+
+/// A pipe and what came out of it.
+pub(super) struct Stream<R> {
+    which: Which,
+    pipe: Option<R>,
+    buffer: Vec<u8>,
+    capture: Capture,
+    decoder: Decoder,
+}
+
+impl<R: AsyncRead + Unpin> Stream<R> {
+    pub fn new(which: Which, pipe: Option<R>, capture: Capture) -> Self {
+        Self { which, pipe, buffer: vec![0; 16 * 1024], capture, decoder: Decoder::default() }
+    }
+
+    /// How many bytes came; 0 at the end. Pending forever after that. May be dropped half way.
+    pub async fn read(&mut self) -> usize {
+        match &mut self.pipe {
+            // An error on a pipe says no more than its end does.
+            Some(pipe) => pipe.read(&mut self.buffer).await.unwrap_or(0),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Keeps what [`Self::read`] brought.
+    pub async fn take(&mut self, count: usize, sinks: &Sinks) {
+        let Some(bytes) = self.buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+            self.pipe = None;
+            self.buffer = Vec::new();
+            return;
+        };
+        sinks.record.push(bytes);
+        if let Some(live) = &sinks.live {
+            live(&self.decoder.decode(bytes));
+        }
+        if sinks.echo {
+            // Nobody reads the log: that is no reason to end the command.
+            let _ = self.which.echo(bytes).await;
+        }
+        self.capture.push(bytes).await;
+    }
+
+    /// Keeps all of it in the file from now on, with what came before.
+    pub async fn keep(&mut self) {
+        self.capture.keep().await;
+    }
+
+    pub async fn snapshot(&mut self) -> Captured {
+        self.capture.snapshot().await
+    }
+
+    pub async fn flush(&mut self) {
+        self.capture.flush().await;
+    }
+
+    pub fn has_file(&self) -> bool {
+        self.capture.has_file()
+    }
+
+    pub fn at_end(&self) -> bool {
+        self.pipe.is_none()
+    }
+}
+
+impl Which {
+    /// Writes to this process's own pipe of the same name.
+    async fn echo(self, bytes: &[u8]) -> io::Result<()> {
+        let own = match self {
+            Self::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
+            Self::Stderr => io::stderr().as_fd().try_clone_to_owned()?,
+        };
+        let mut own = File::from_std(own.into());
+        own.write_all(bytes).await?;
+        own.flush().await
+    }
+}

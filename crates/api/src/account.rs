@@ -1,0 +1,91 @@
+//! `OAuthAccount`: what the servers of an endpoint keep about one user of a GitHub or OpenID Connect login: the sealed token
+//! with which they ask the provider again, and the provider's sessions that have ended. Servers write it.
+//!
+//! It is in the spec and not in the status: it cannot be observed again, and backups leave statuses out.
+
+use crate::client::EndpointRef;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use portcullis_core::{
+    account::{CheckLease, ProviderRefusal, ProviderSession, SESSION_LIFETIME, SealedToken},
+    grant::GrantUser,
+};
+use serde::{Deserialize, Serialize};
+
+/// A user's account at an identity provider, as the servers of an endpoint know it. Deleting it forgets the token, and which
+/// of the user's browser sessions the provider ended.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::duplicated_attributes, reason = "each printcolumn has a type and a path of its own")]
+#[kube(
+    group = "portcullis.dev",
+    version = "v1alpha1",
+    kind = "OAuthAccount",
+    plural = "oauthaccounts",
+    namespaced,
+    shortname = "oaa",
+    category = "portcullis",
+    cel,
+    derive = "PartialEq",
+    selectable = ".spec.endpointRef.name",
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.endpointRef.name"),
+    printcolumn(name = "User", type_ = "string", json_path = ".spec.user.name"),
+    printcolumn(name = "Signed-In", type_ = "date", json_path = ".spec.signedInAt"),
+    printcolumn(name = "Checked", type_ = "date", json_path = ".spec.checkedAt"),
+    printcolumn(name = "Refused", type_ = "string", json_path = ".spec.refused.reason"),
+    printcolumn(name = "User-Id", type_ = "string", json_path = ".spec.user.id", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct OAuthAccountSpec {
+    /// The endpoint, in the same namespace.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("cannot be changed"))]
+    pub endpoint_ref: EndpointRef,
+    /// The user.
+    #[x_kube(validation = Rule::new("self.id == oldSelf.id").message("cannot be changed"))]
+    pub user: GrantUser,
+    /// When the user last signed in; absent where only the provider has spoken of the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub signed_in_at: Option<Timestamp>,
+    /// The provider's token, sealed with the endpoint's keys for this endpoint and user; absent where the provider gave none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16_384))]
+    pub token: Option<SealedToken>,
+    /// When the provider last let the user in: at a sign-in, or when it was asked again. Absent where it must be asked at the
+    /// next refresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub checked_at: Option<Timestamp>,
+    /// The server that uses the token now: it may count once only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<CheckLease>,
+    /// Set when the provider no longer lets the user in: sessions and grants from before end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<ProviderRefusal>,
+    /// Browser sessions that began before or in this second have ended at the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub sessions_end_before: Option<Timestamp>,
+    /// The provider's sessions in which the user signed in recently, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub sessions: Vec<ProviderSession>,
+}
+
+impl OAuthAccountSpec {
+    /// When the account was last written for a reason.
+    #[must_use]
+    pub fn last_news(&self) -> Option<Timestamp> {
+        let times = [self.signed_in_at, self.checked_at, self.refused.as_ref().map(|refused| refused.at)];
+        let sessions = self.sessions.iter().map(|session| Some(session.at));
+        times.into_iter().chain([self.sessions_end_before]).chain(sessions).flatten().max()
+    }
+
+    /// Whether nothing needs it any more: the user has no grant, and every browser session from before has expired.
+    #[must_use]
+    pub fn is_over(&self, no_grants: bool, now: Timestamp) -> bool {
+        no_grants && self.last_news().is_none_or(|last| now.duration_since(last) >= SESSION_LIFETIME)
+    }
+}

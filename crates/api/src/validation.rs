@@ -1,0 +1,143 @@
+//! Admission without an API server, for `portcullis dev`: the same schema, defaults and CEL rules.
+//!
+//! What is refused here is refused by a cluster, and the other way round: the tests put every manifest to both.
+
+use crate::{GROUP, VERSION, crds, structural};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    CustomResourceExt,
+    core::{
+        Resource,
+        cel::{Validator, apply_defaults},
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{collections::HashSet, fmt};
+
+/// One thing that is wrong with a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Where, such as `spec.redirectUris[0]`; empty: the manifest as a whole.
+    pub field: String,
+    /// What is wrong and what to do, as the end of a sentence that begins with the field.
+    pub message: String,
+}
+
+impl Violation {
+    fn new(field: &str, message: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), message: message.into() }
+    }
+
+    /// A rule about metadata can have no path in Kubernetes, so that its message begins with the field.
+    fn of_rule(path: &str, message: &str) -> Self {
+        match message.split_once(": ") {
+            Some((field, message)) if path.is_empty() => Self::new(field, message),
+            _ => Self::new(path, message),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// What an API server would store of a new manifest, or everything that it would refuse.
+pub fn admit<K>(manifest: Value) -> Result<K, Vec<Violation>>
+where
+    K: CustomResourceExt + Resource<DynamicType = ()> + Serialize + DeserializeOwned,
+{
+    admit_any(manifest, None::<&K>)
+}
+
+/// The same for a manifest that changes `old`.
+pub fn admit_update<K>(manifest: Value, old: &K) -> Result<K, Vec<Violation>>
+where
+    K: CustomResourceExt + Resource<DynamicType = ()> + Serialize + DeserializeOwned,
+{
+    admit_any(manifest, Some(old))
+}
+
+fn admit_any<K>(mut manifest: Value, old: Option<&K>) -> Result<K, Vec<Violation>>
+where
+    K: CustomResourceExt + Resource<DynamicType = ()> + Serialize + DeserializeOwned,
+{
+    let whole = |error: serde_json::Error| vec![Violation::new("", error.to_string())];
+    let crd = crds::of::<K>();
+    let schema = crd.spec.versions.into_iter().find_map(|version| version.schema?.open_api_v3_schema);
+    let schema = schema.ok_or_else(|| vec![Violation::new("kind", "has no schema")])?;
+    let schema_json = serde_json::to_value(&schema).map_err(whole)?;
+    let old = old.map(serde_json::to_value).transpose().map_err(whole)?;
+
+    structural::drop_nulls(&mut manifest);
+    crds::whole_numbers(&mut manifest);
+    let manifest = apply_defaults(&schema_json, &manifest);
+    let mut found = head::<K>(&manifest);
+    found.extend(structural::violations(&schema, &headless(&manifest)));
+    // Like an API server: rules are written for values of the right shape.
+    if !found.is_empty() {
+        return Err(found);
+    }
+    Validator::new().validate(&schema_json, &manifest, old.as_ref()).map_err(|broken| {
+        // One mistake often breaks several rules of a field: the first one, which is the most basic, names it.
+        let mut fields = HashSet::new();
+        let found = broken.into_iter().map(|rule| Violation::of_rule(&rule.field_path, &rule.message));
+        found.filter(|violation| fields.insert(violation.field.clone())).collect::<Vec<_>>()
+    })?;
+    serde_json::from_value(manifest).map_err(whole)
+}
+
+/// What is wrong with the part that every Kubernetes object has.
+fn head<K: Resource<DynamicType = ()>>(manifest: &Value) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
+    let (version, kind) = (format!("{GROUP}/{VERSION}"), K::kind(&()));
+    if text("/apiVersion") != Some(&version) {
+        found.push(Violation::new("apiVersion", format!("must be {version}")));
+    }
+    if text("/kind") != Some(&kind) {
+        found.push(Violation::new("kind", format!("must be {kind}")));
+    }
+    if !text("/metadata/name").is_some_and(is_subdomain) {
+        found.push(Violation::new(
+            "metadata.name",
+            "is required and must be made of a-z, 0-9, - and ., beginning and ending with a letter or digit",
+        ));
+    }
+    let mut unknown = Vec::new();
+    if let Some(metadata) = manifest.get("metadata") {
+        let metadata: Result<ObjectMeta, _> =
+            serde_ignored::deserialize(metadata, |path| unknown.push(path.to_string()));
+        if let Err(error) = metadata {
+            found.push(Violation::new("metadata", error.to_string()));
+        }
+    }
+    let unknown = unknown.iter().map(|field| Violation::new(&format!("metadata.{field}"), "unknown field; remove it"));
+    found.extend(unknown);
+    found
+}
+
+/// The rest, which is what the schema speaks of.
+fn headless(manifest: &Value) -> Value {
+    let mut rest = manifest.clone();
+    if let Value::Object(fields) = &mut rest {
+        fields.retain(|name, _| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+    }
+    rest
+}
+
+/// RFC 1123, as Kubernetes has it for names of objects.
+fn is_subdomain(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}

@@ -1,0 +1,110 @@
+//! How a server's memory is divided: limits that add up.
+//!
+//! What is fixed comes first: the program, its places for requests and its connections. The rest, less a tenth for the
+//! allocator, is the budget that large bodies, answers of agents and unsent responses share.
+
+use crate::Limits;
+
+/// What the program takes before the first request: code, caches, watched objects.
+pub const BASE: u64 = 40 << 20;
+/// What one request takes at most that charges nothing to the budget: a small body and answer in each of their copies.
+pub const PER_REQUEST: u64 = 192 << 10;
+/// The same for a request that needs no token: pages, documents, the token endpoint.
+pub const PER_OPEN_REQUEST: u64 = 32 << 10;
+/// What one open connection takes while nothing is read or written on it.
+pub const PER_CONNECTION: u64 = 16 << 10;
+/// The most that is budgeted, however much memory there is.
+pub const MOST: u64 = 512 << 20;
+/// What is assumed of a process without a memory limit.
+pub const WITHOUT_LIMIT: u64 = 512 << 20;
+/// How many requests that need no token are answered at once.
+#[must_use]
+pub fn open_requests(limits: &Limits) -> u32 {
+    limits.max_concurrent_requests.saturating_mul(4).max(64)
+}
+
+/// How a memory limit is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// The limit.
+    pub memory: u64,
+    /// What is set aside for the program, requests and connections.
+    pub fixed: u64,
+    /// What large bodies, answers and unsent responses share.
+    pub budget: u64,
+    /// What the largest body that `maxBodySize` allows would take of it.
+    pub largest_body: u64,
+}
+
+impl Division {
+    /// Divides `memory` bytes.
+    #[must_use]
+    pub fn of(limits: &Limits, memory: u64) -> Self {
+        let requests = u64::from(limits.max_concurrent_requests) * PER_REQUEST;
+        let open = u64::from(open_requests(limits)) * PER_OPEN_REQUEST;
+        let connections = u64::from(limits.max_connections) * PER_CONNECTION;
+        let fixed = BASE + requests + open + connections;
+        let budget = (memory - memory / 10).saturating_sub(fixed).min(MOST);
+        let largest_body = limits.max_body_size.bytes().saturating_mul(BODY_COPIES);
+        Self { memory, fixed, budget, largest_body }
+    }
+
+    /// What does not fit, and which values to change. `None` if the limits add up.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        if self.largest_body <= self.budget {
+            return None;
+        }
+        let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+        let needed = (self.fixed + self.largest_body).saturating_mul(10).div_ceil(9);
+        Some(format!(
+            "spec.limits need more than the memory limit of {} MiB: {} MiB are set aside for maxConcurrentRequests and \
+             maxConnections, which leaves {} MiB for bodies, and one of maxBodySize takes {} MiB; raise \
+             spec.deployment.resources.limits.memory to {}Mi, or lower maxConcurrentRequests, maxConnections or \
+             maxBodySize in spec.limits",
+            mebibytes(self.memory),
+            mebibytes(self.fixed),
+            self.budget >> 20,
+            mebibytes(self.largest_body),
+            mebibytes(needed),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_core::quantity::{ByteSize, Span};
+
+    fn limits(requests: u32, body: u64) -> Limits {
+        Limits {
+            request_timeout: Span::from_secs(120),
+            max_concurrent_requests: requests,
+            requests_per_second: 10,
+            burst: 20,
+            max_body_size: ByteSize::from_mebibytes(body),
+            max_connections: 1000,
+            servers: 1,
+        }
+    }
+
+    #[test]
+    fn the_defaults_fit_the_default_memory_limit() {
+        let division = Division::of(&limits(100, 4), 128 << 20);
+        assert_eq!(division.problem(), None);
+        assert!(division.fixed + division.budget <= 128 << 20, "{division:?}");
+        assert!(division.budget >= 2 * division.largest_body, "two callers can send the largest body: {division:?}");
+    }
+
+    #[test]
+    fn limits_that_do_not_fit_say_which_values_to_change() {
+        for (requests, body) in [(1000, 4), (100, 64)] {
+            let division = Division::of(&limits(requests, body), 128 << 20);
+            let problem = division.problem().unwrap();
+            assert!(problem.contains("memory limit of 128 MiB") && problem.contains("maxBodySize"), "{problem}");
+            let raised = problem.split("limits.memory to ").nth(1).unwrap().split("Mi").next().unwrap();
+            let memory = raised.parse::<u64>().unwrap() << 20;
+            assert_eq!(Division::of(&limits(requests, body), memory).problem(), None, "{problem}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Times that are noted in memory at every use, and written in the background: when a grant was last used, when a
+//! workspace was last worked in.
+
+use crate::RequestError;
+use jiff::Timestamp;
+use portcullis_core::report::chain;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// Uses come in bursts.
+const GATHER: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_secs(30);
+const AT_THE_END: Duration = Duration::from_secs(5);
+
+/// Where times are kept.
+pub trait Keeper {
+    /// Writes one.
+    fn write(&self, name: &str, at: Timestamp) -> impl Future<Output = Result<(), RequestError>> + Send;
+}
+
+/// What is to be written, by the object's name.
+pub struct Times {
+    /// For the log, such as `when grants were last used`.
+    what: &'static str,
+    unsaved: Mutex<BTreeMap<String, Timestamp>>,
+    /// The name whose write failed last: the next pass begins after it, so that it does not hold up the others.
+    failed: Mutex<Option<String>>,
+    noted: Notify,
+}
+
+impl Times {
+    /// Nothing yet.
+    pub fn new(what: &'static str) -> Self {
+        Self { what, unsaved: Mutex::default(), failed: Mutex::default(), noted: Notify::new() }
+    }
+
+    /// To be written soon.
+    pub fn note(&self, name: &str, at: Timestamp) {
+        self.unsaved().insert(name.to_owned(), at);
+        self.noted.notify_one();
+    }
+
+    /// Writes for ever what is noted.
+    pub async fn save(&self, keeper: &impl Keeper) {
+        loop {
+            self.noted.notified().await;
+            tokio::time::sleep(GATHER).await;
+            if let Err(error) = self.save_noted(keeper).await {
+                let (what, error) = (self.what, chain(&error));
+                tracing::warn!(error, "{what} could not be written; it is retried");
+                tokio::time::sleep(RETRY).await;
+                self.noted.notify_one();
+            }
+        }
+    }
+
+    /// Writes what is noted, before the server ends.
+    pub async fn save_at_the_end(&self, keeper: &impl Keeper) {
+        if !matches!(tokio::time::timeout(AT_THE_END, self.save_noted(keeper)).await, Ok(Ok(()))) {
+            tracing::warn!("{} could not be written for all", self.what);
+        }
+    }
+
+    /// One pass over everything that is noted. A write that the API server refuses concerns one name, and the pass goes
+    /// on; one that it does not answer ends the pass, and the next pass begins after that name.
+    async fn save_noted(&self, keeper: &impl Keeper) -> Result<(), RequestError> {
+        let mut refused = None;
+        for (name, at) in self.pass() {
+            // Taken out when written: if this future is dropped, nothing is lost.
+            match keeper.write(&name, at).await {
+                Ok(()) => {}
+                Err(error) if error.code() == Some(404) => {}
+                Err(error) if error.code().is_some_and(|code| (400..500).contains(&code) && code != 429) => {
+                    refused = Some(error);
+                    continue;
+                }
+                Err(error) => {
+                    *self.failed() = Some(name);
+                    return Err(error);
+                }
+            }
+            let mut unsaved = self.unsaved();
+            if unsaved.get(&name) == Some(&at) {
+                unsaved.remove(&name);
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// What is noted, beginning after the name that failed last.
+    fn pass(&self) -> Vec<(String, Timestamp)> {
+        let failed = self.failed().take();
+        let mut noted: Vec<_> = self.unsaved().iter().map(|(name, at)| (name.clone(), *at)).collect();
+        if let Some(failed) = failed {
+            let first = noted.partition_point(|(name, _)| *name <= failed);
+            noted.rotate_left(first);
+        }
+        noted
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<String>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsaved(&self) -> MutexGuard<'_, BTreeMap<String, Timestamp>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    /// Writes every name but `b`, which fails in this way.
+    struct Failing<F> {
+        error: F,
+        written: Mutex<Vec<String>>,
+    }
+
+    impl<F: Fn() -> RequestError + Sync> Keeper for Failing<F> {
+        async fn write(&self, name: &str, _: Timestamp) -> Result<(), RequestError> {
+            if name == "b" {
+                return Err((self.error)());
+            }
+            self.written.lock().unwrap().push(name.to_owned());
+            Ok(())
+        }
+    }
+
+    fn noted() -> Times {
+        let times = Times::new("times");
+        for name in ["a", "b", "c", "d"] {
+            times.note(name, Timestamp::UNIX_EPOCH);
+        }
+        times
+    }
+
+    fn refusal(code: u16) -> RequestError {
+        RequestError::Api(kube::Error::Api(Box::new(Status { code, ..Status::default() })))
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_refused_does_not_hold_up_the_others() {
+        let (times, keeper) = (noted(), Failing { error: || refusal(422), written: Mutex::default() });
+        assert_eq!(times.save_noted(&keeper).await.unwrap_err().code(), Some(422));
+        assert_eq!(*keeper.written.lock().unwrap(), ["a", "c", "d"]);
+        assert_eq!(times.unsaved().keys().collect::<Vec<_>>(), ["b"], "and is tried again");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_gets_no_answer_comes_last_in_the_next_pass() {
+        for error in [|| RequestError::Timeout, || refusal(500), || refusal(429)] {
+            let (times, keeper) = (noted(), Failing { error, written: Mutex::default() });
+            times.save_noted(&keeper).await.unwrap_err();
+            assert_eq!(*keeper.written.lock().unwrap(), ["a"], "an API server that is away is not asked for each name");
+            times.note("a", Timestamp::MAX);
+            times.save_noted(&keeper).await.unwrap_err();
+            assert_eq!(*keeper.written.lock().unwrap(), ["a", "c", "d", "a"]);
+            assert_eq!(times.unsaved().keys().collect::<Vec<_>>(), ["b"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_gone_is_dropped() {
+        let (times, keeper) = (noted(), Failing { error: || refusal(404), written: Mutex::default() });
+        times.save_noted(&keeper).await.unwrap();
+        assert!(times.unsaved().is_empty());
+    }
+}
