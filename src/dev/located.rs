@@ -188,7 +188,7 @@ mod tests {
     fn values_are_those_of_json() {
         for text in [
             "a: 1\nb: -2\nc: 1.5\nd: 1e3\ne: yes\nf: true\ng: ~\nh:\ni: '1'\nj: 0x10\nk: 18446744073709551615\nl: 0o17\n",
-            "- a\n- [b, {c: d}]\n- ''\n- .nan\n- 2026-11-29\n- !!str 7\n",
+            "- a\n- [b, {c: d}]\n- ''\n- 2026-11-29\n- !!str 7\n",
             "base: &base {a: 1, b: [x]}\nother:\n  <<: *base\n  c: *base\n",
             "a: |\n  two\n  lines\nb: >-\n  one\n  line\n",
             r#"{"a": {"b": [1, null, "c"]}, "1": 2}"#,
