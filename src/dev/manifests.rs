@@ -507,7 +507,7 @@ mod tests {
             ),
             (
                 format!("{ENDPOINT}{}", client("agent", "default")),
-                ":14: spec.endpointRef.name: there is no McpEndpoint \"agent\" in namespace \"default\"; did you mean agents?",
+                ":15: spec.endpointRef.name: there is no McpEndpoint \"agent\" in namespace \"default\"; did you mean agents?",
             ),
             (
                 format!("{ENDPOINT}{}", client("agents", "dev")),
