@@ -1,11 +1,11 @@
 //! The names of tools in `spec.tools` of an `McpEndpoint`: patterns in which `*` stands for any run of characters.
 //!
-//! Admission refuses a pattern that matches no tool. An object from before a tool was removed keeps its patterns (the API
-//! server ratchets validation); the operator reports those in a condition.
+//! Admission refuses the name of a tool that there is not. An object from before a tool was removed keeps its names (the API
+//! server ratchets validation); the operator reports those, and patterns that match nothing, in a condition.
 
 use super::endpoint::ToolFilter;
 use crate::nearest::suggestion;
-use kube::core::{Message, Rule};
+use kube::core::Rule;
 use std::fmt;
 
 /// Every tool, in the order in which they are listed.
@@ -38,8 +38,8 @@ pub const TOOLS: [&str; 26] = [
     "fetch",
 ];
 
-/// The begin of the message with which admission refuses a pattern.
-pub const NO_MATCH: &str = "no tool matches ";
+/// How the message begins with which admission refuses a list.
+pub const NOT_TOOLS: &str = "each must be the name of a tool";
 
 /// A pattern that matches no tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl fmt::Display for UnknownTool<'_> {
         let near = suggestion(self.pattern, TOOLS);
         let near = if near.is_empty() { format!("; the tools are {}", TOOLS.join(", ")) } else { near };
         if self.pattern.contains('*') {
-            write!(f, "{NO_MATCH}{:?}{near}", self.pattern)
+            write!(f, "no tool matches {:?}{near}", self.pattern)
         } else {
             write!(f, "there is no tool {:?}{near}", self.pattern)
         }
@@ -93,13 +93,13 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The rule of admission for a list of patterns. Patterns of other characters are refused by a rule of their own.
+/// The rule of admission for a list of patterns: each without `*` is a tool. Those with `*` are left to the condition, as
+/// older API servers cannot estimate the cost of an expression made from the value. Patterns of other characters are
+/// refused by a rule of their own.
 pub(super) fn rule() -> Rule {
     let names = TOOLS.map(|tool| format!("'{tool}'")).join(", ");
-    let known =
-        format!("!t.matches('^[a-z0-9_*]+$') || [{names}].exists(n, n.matches('^' + t.replace('*', '.*') + '$'))");
-    let message = format!("'{NO_MATCH}' + self.filter(t, !({known}))[0] + '; the tools are {}'", TOOLS.join(", "));
-    Rule::new(format!("self.all(t, {known})")).message(Message::Expression(message))
+    let message = format!("{NOT_TOOLS}, or have the wildcard *; the tools are {}", TOOLS.join(", "));
+    Rule::new(format!("self.all(t, !t.matches('^[a-z0-9_]+$') || t in [{names}])")).message(message.as_str())
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl From<Spanned<Tree>> for Located {
     fn from(root: Spanned<Tree>) -> Self {
         let mut lines = Lines::default();
         lines.0.insert(String::new(), line(&root));
-        let value = root.value.into_value(String::new(), &mut lines);
+        let value = root.value.into_value("", &mut lines);
         Self { value, lines }
     }
 }
@@ -59,22 +59,25 @@ pub enum Tree {
 }
 
 impl Tree {
-    fn into_value(self, path: String, lines: &mut Lines) -> Value {
+    fn into_value(self, path: &str, lines: &mut Lines) -> Value {
         match self {
             Self::Scalar(value) => value,
             Self::List(items) => {
                 let values = items.into_iter().enumerate().map(|(index, item)| {
                     let path = format!("{path}[{index}]");
-                    lines.0.insert(path.clone(), line(&item));
-                    item.value.into_value(path, lines)
+                    let line = line(&item);
+                    let value = item.value.into_value(&path, lines);
+                    lines.0.insert(path, line);
+                    value
                 });
                 Value::Array(values.collect())
             }
             Self::Fields(fields) => {
                 let values = fields.into_iter().map(|(name, line, field)| {
                     let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                    lines.0.insert(path.clone(), line);
-                    (name, field.into_value(path, lines))
+                    let value = field.into_value(&path, lines);
+                    lines.0.insert(path, line);
+                    (name, value)
                 });
                 Value::Object(values.collect::<Map<_, _>>())
             }

@@ -210,7 +210,8 @@ impl Reader {
         } else {
             references::to_endpoints(&found.clients, &found.users, endpoints)
         };
-        for (key, violation) in faults.chain(dangling) {
+        let tools = references::to_tools(&found.endpoints);
+        for (key, violation) in faults.chain(dangling).chain(tools) {
             let place = seen.get(&key).map(|place| place.at(&violation.field)).unwrap_or_default();
             errors.push(format!("{place}: {violation}"));
         }
@@ -504,6 +505,10 @@ mod tests {
             (
                 ENDPOINT.lines().take(3).map(|line| format!("{line}\n")).collect::<String>() + tools,
                 ":6: spec.tools.deny[1]: there is no tool \"run_comand\"; did you mean run_command?",
+            ),
+            (
+                ENDPOINT.replace("spec: {", "spec: {tools: {allow: ['*', 'delet_*']}, "),
+                ":4: spec.tools.allow[1]: no tool matches \"delet_*\"; did you mean delete_workspace?",
             ),
             (
                 format!("{ENDPOINT}{}", client("agent", "default")),

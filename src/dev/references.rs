@@ -4,7 +4,7 @@
 use super::manifests::Key;
 use crate::{
     api::{
-        OAuthClient, OAuthUser, WorkspaceTemplate, WorkspaceTemplateSpec,
+        McpEndpoint, OAuthClient, OAuthUser, WorkspaceTemplate, WorkspaceTemplateSpec,
         endpoint::ToolFilter,
         faults::{Fault, faults},
         tools,
@@ -70,17 +70,28 @@ fn missing_endpoint(namespace: &str, name: &str, endpoints: &BTreeSet<(String, S
     Some(format!("there is no McpEndpoint {name:?} in namespace {namespace:?}{remedy}"))
 }
 
-/// The same violations, but for a list of `spec.tools` each entry that matches no tool, with the name that was meant.
+/// The violations of an endpoint that admission refuses, but for `spec.tools` each entry that matches no tool, with the name
+/// that was meant.
 pub(super) fn with_tools_named(violations: Vec<Violation>, tools: Value) -> Vec<Violation> {
     let Ok(filter) = serde_json::from_value::<ToolFilter>(tools) else { return violations };
-    let unknown = tools::unknown(&filter);
-    let named = |violation: Violation| {
-        let entries = unknown.iter().filter(|entry| {
-            violation.message.starts_with(tools::NO_MATCH) && violation.field == format!("spec.tools.{}", entry.list)
-        });
-        let entries: Vec<_> =
-            entries.map(|entry| Violation { field: entry.field(), message: entry.to_string() }).collect();
-        if entries.is_empty() { vec![violation] } else { entries }
+    let (lists, others): (Vec<_>, Vec<_>) =
+        violations.into_iter().partition(|violation| violation.message.starts_with(tools::NOT_TOOLS));
+    let is_refused = |violation: &Violation| {
+        lists.iter().any(|list| violation.field.strip_prefix(&list.field).is_some_and(|rest| rest.starts_with('[')))
     };
-    violations.into_iter().flat_map(named).collect()
+    others.into_iter().chain(unknown_tools(&filter).into_iter().filter(is_refused)).collect()
+}
+
+/// Every unknown tool of endpoints that admission takes.
+pub(super) fn to_tools(endpoints: &[McpEndpoint]) -> Vec<(Key, Violation)> {
+    let of_one = |endpoint: &McpEndpoint| {
+        let key = key(endpoint);
+        unknown_tools(&endpoint.spec.tools).into_iter().map(|violation| (key.clone(), violation)).collect::<Vec<_>>()
+    };
+    endpoints.iter().flat_map(of_one).collect()
+}
+
+fn unknown_tools(filter: &ToolFilter) -> Vec<Violation> {
+    let violation = |entry: &tools::UnknownTool<'_>| Violation { field: entry.field(), message: entry.to_string() };
+    tools::unknown(filter).iter().map(violation).collect()
 }
