@@ -540,13 +540,13 @@ mod tests {
                 ":12: spec.pod.env[0].value: there is no parameter \"zon\"; did you mean zone?",
             ),
             (
-                template("  idleStop: 1d\n  pod: {image: 'a:$(parameters.zon)'}\n"),
+                template("  idleStop: 1m\n  pod: {image: 'a:$(parameters.zon)'}\n"),
                 ":8: spec.pod.image: there is no parameter \"zon\"; the template has none: add it to spec.parameters",
             ),
         ] {
             let error = read(&text).unwrap_err().to_string();
             assert!(error.contains(said) && error.starts_with("standard input:"), "{error:?} should say {said:?}");
-            assert_eq!(error.lines().count(), if text.contains("1d") { 2 } else { 1 }, "{error}");
+            assert_eq!(error.lines().count(), if text.contains("idleStop") { 2 } else { 1 }, "{error}");
         }
         // An endpoint that is wrong itself is there; a document that cannot be read may hold one.
         let wrong = ENDPOINT.replace("https", "http");
