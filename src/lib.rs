@@ -20,6 +20,7 @@ mod json;
 pub mod mcp;
 pub mod mirror;
 pub mod names;
+mod nearest;
 pub mod oauth;
 pub mod observe;
 pub mod operator;

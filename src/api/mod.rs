@@ -1,6 +1,6 @@
 //! What users write: the custom resources of `portcullis.dev/v1alpha1`, after the Kubernetes API conventions.
 //!
-//! Depends on nothing else in this crate. Every rule that can be checked at admission is a CEL rule beside
+//! Depends on nothing else in this crate but `nearest`. Every rule that can be checked at admission is a CEL rule beside
 //! the field it guards; `portcullis dev` runs the same rules.
 
 pub mod account;
@@ -10,6 +10,7 @@ pub mod condition;
 pub mod crds;
 pub mod endpoint;
 pub mod exposure;
+pub mod faults;
 pub mod grant;
 pub mod labels;
 pub mod login;
@@ -20,6 +21,7 @@ mod rules;
 pub mod scope;
 mod structural;
 pub mod template;
+pub mod tools;
 pub mod user;
 pub mod validation;
 pub mod version;
@@ -31,7 +33,7 @@ pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};
 pub use grant::{OAuthGrant, OAuthGrantSpec};
 pub use preset::Preset;
 pub use scope::Scope;
-pub use template::{WorkspaceTemplate, WorkspaceTemplateSpec};
+pub use template::{WorkspaceTemplate, WorkspaceTemplateSpec, WorkspaceTemplateStatus};
 pub use user::{OAuthUser, OAuthUserSpec, OAuthUserStatus};
 pub use workspace::{Workspace, WorkspaceSpec, WorkspaceStatus};
 

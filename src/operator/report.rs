@@ -11,6 +11,7 @@ use crate::{
     api::{
         McpEndpointStatus, OAuthClient, OAuthClientStatus,
         condition::{AVAILABLE, CREDENTIALS_LOADED, READY, STALLED},
+        tools,
     },
     chain::chain,
     plan::{ClientPlan, CredentialChange, ENDPOINT_LABEL, KeyChange, OptionalKind, Plan, PlanError},
@@ -123,6 +124,7 @@ impl Reconcile<'_> {
             writes_problem: writes_problem.as_ref(),
             rotated_for: plan.keys_rotated_for.as_deref(),
             limits_problem: plan.limits_problem.as_deref(),
+            unknown_tools: &tools::unknown(&self.endpoint.spec.tools),
             obstacle,
             definitions: outdated.as_ref(),
         };
