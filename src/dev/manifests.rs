@@ -503,7 +503,7 @@ mod tests {
         let tools = "spec: {url: 'https://h.example/mcp', tools: {deny: [\n fetch,\n run_comand]}}\n";
         for (text, said) in [
             (
-                ENDPOINT.lines().take(3).map(|line| format!("{line}\n")).collect::<String>() + tools,
+                ENDPOINT.split_inclusive('\n').take(3).collect::<String>() + tools,
                 ":6: spec.tools.deny[1]: there is no tool \"run_comand\"; did you mean run_command?",
             ),
             (

@@ -62,7 +62,9 @@ pub(super) struct AcceptsEvents(pub bool);
 
 /// In a request's extensions: counts one more message of a caller, or says why there are too many.
 #[derive(Clone)]
-pub struct Rate(pub Arc<dyn Fn(&Arc<Caller>) -> Result<(), String> + Send + Sync>);
+pub struct Rate(pub Arc<CountMessage>);
+
+type CountMessage = dyn Fn(&Arc<Caller>) -> Result<(), String> + Send + Sync;
 
 /// One endpoint: answers the requests to its URL, whatever their method.
 #[derive(Clone)]

@@ -14,8 +14,14 @@ async fn both_ways(endpoint: &Endpoint, headers: &[(&'static str, &'static str)]
 #[tokio::test]
 async fn a_plain_call_is_answered_as_rmcp_answers_it() {
     let endpoint = endpoint(EVERYTHING).await;
-    endpoint.ask("2025-11-25", "tools/call", json!({"name": "create_workspace",
-        "arguments": {"template": "blank", "name": "web"}})).await;
+    endpoint
+        .ask(
+            "2025-11-25",
+            "tools/call",
+            json!({"name": "create_workspace",
+        "arguments": {"template": "blank", "name": "web"}}),
+        )
+        .await;
     let file = "\u{1F980} \"quoted\\\" \u{1} line\n".repeat(1000);
     for call in [
         json!({"name": "write_file", "arguments": {"workspace": "web", "path": "a.txt", "content": file}}),
@@ -59,7 +65,9 @@ async fn what_rmcp_refuses_is_refused() {
         let [plain, by_rmcp] = both_ways(&endpoint, &[BOTH, ("mcp-protocol-version", revision)], &call).await;
         assert_eq!((plain.status, plain.text), (by_rmcp.status, by_rmcp.text), "{revision}");
     }
-    for host in ["evil.example", "localhost", "LOCALHOST:80", "localhost:99999", "localhost:", "localhostx", "[::1]:1", ""] {
+    for host in
+        ["evil.example", "localhost", "LOCALHOST:80", "localhost:99999", "localhost:", "localhostx", "[::1]:1", ""]
+    {
         let [plain, by_rmcp] = both_ways(&endpoint, &[BOTH, ("host", host)], &call).await;
         assert_eq!((plain.status, plain.text), (by_rmcp.status, by_rmcp.text), "{host}");
     }

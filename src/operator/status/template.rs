@@ -84,7 +84,7 @@ mod tests {
         let good = template_status(&template(&json!({"pod": {"image": "debian"}})), at(1));
         assert_eq!((words(&good), good.observed_generation), (vec![("Ready", "True", "Ready")], Some(3)));
 
-        let image: String = (0..7).map(|number| format!("$(parameters.p{number})")).collect();
+        let image: String = (0..7).fold(String::new(), |image, number| image + &format!("$(parameters.p{number})"));
         let mut broken = template(&json!({"pod": {"image": image}}));
         let bad = template_status(&broken, at(2));
         assert_eq!(words(&bad), [("Ready", "False", "Invalid"), ("Stalled", "True", "Invalid")]);
