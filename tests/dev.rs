@@ -203,11 +203,9 @@ fn good_edits_are_live_and_bad_ones_change_nothing() {
 
     fs::write(manifests.join("endpoint.yaml"), ENDPOINT.replace("https", "http")).unwrap();
     fs::write(manifests.join("first.yaml"), client("first").replace("workspaces:read", "everything")).unwrap();
-    for complaint in [
-        "endpoint.yaml, document 1: spec.url",
-        "first.yaml, document 1: spec.scopes[0]",
-        "The last good manifests stay in force.",
-    ] {
+    for complaint in
+        ["endpoint.yaml:4: spec.url", "first.yaml:4: spec.scopes[0]", "The last good manifests stay in force."]
+    {
         dev.wait_for(complaint);
     }
     assert!(works("first-oauth") && works("second-oauth"));
@@ -254,7 +252,7 @@ fn an_oauth_user_of_the_manifests_ends_grants_while_it_is_served() {
     };
     let manifest = manifests.join("user.yaml");
     fs::write(&manifest, user("ada", "agents")).unwrap();
-    dev.wait_for("user.yaml, document 1: spec.user.id: must be LOGIN:ID");
+    dev.wait_for("user.yaml:4: spec.user.id: must be LOGIN:ID");
     fs::write(&manifest, user("local:ada", "agents")).unwrap();
     eventually(|| kept("g-ada").contains("UserDisabled").then_some(())).expect("the grant is revoked");
     assert!(!kept("g-bob").contains("revoked"), "{}", kept("g-bob"));
@@ -394,6 +392,36 @@ fn what_cannot_be_read_or_listened_at_is_named() {
         assert_eq!(ended(&mut dev).code(), Some(1));
         dev.wait_for(&said);
     }
+}
+
+#[test]
+fn misspelt_names_are_said_with_file_line_and_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (manifests, state) = (folder.path().join("manifests"), folder.path().join("state"));
+    fs::create_dir(&manifests).unwrap();
+    let denying = ENDPOINT.replace("spec: {", "spec:\n  tools:\n    deny:\n    - run_comand\n  url: ");
+    let denying = denying.replace("url: url: ", "url: ").replace("mcp}", "mcp");
+    fs::write(manifests.join("endpoint.yaml"), &denying).unwrap();
+    fs::write(manifests.join("client.yaml"), client("robot").replace("name: agents}", "name: agent}")).unwrap();
+    let template = "apiVersion: portcullis.dev/v1alpha1\nkind: WorkspaceTemplate\nmetadata: {name: debian}\nspec:\n  parameters:\n  \
+                    - name: zone\n    pattern: '[a-z'\n  pod:\n    image: debian\n    env:\n    - name: TZ\n      value: $(parameters.tz)\n";
+    fs::write(manifests.join("template.yaml"), template).unwrap();
+    let start = || Dev::start(&[path(&manifests), "--listen", "127.0.0.1:0", "--state-dir", path(&state)], "");
+    let mut dev = start();
+    assert_eq!(ended(&mut dev).code(), Some(1));
+    for said in [
+        "endpoint.yaml:7: spec.tools.deny[0]: there is no tool \"run_comand\"; did you mean run_command?",
+        "client.yaml:4: spec.endpointRef.name: there is no McpEndpoint \"agent\" in namespace \"default\"; did you mean agents?",
+        "template.yaml:7: spec.parameters[0].pattern: \"[a-z\" is not a regular expression: unclosed character class; correct the \
+         expression",
+        "template.yaml:12: spec.pod.env[0].value: there is no parameter \"tz\"; add it to spec.parameters, or use one of zone",
+    ] {
+        dev.wait_for(said);
+    }
+    fs::write(manifests.join("endpoint.yaml"), ENDPOINT.replace("McpEndpoint", "MCPEndpoint")).unwrap();
+    let mut dev = start();
+    assert_eq!(ended(&mut dev).code(), Some(1));
+    dev.wait_for("endpoint.yaml:2: kind: there is no MCPEndpoint in portcullis.dev/v1alpha1; write McpEndpoint");
 }
 
 #[test]

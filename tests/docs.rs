@@ -194,6 +194,8 @@ async fn tools() -> String {
         "access": {"allowedCidrs": [], "trustedProxies": []}
     });
     let registry = Registry::new(&serde_json::from_value(config).unwrap(), Some(Arc::new(backend)));
+    let names: Vec<&str> = registry.definitions().map(|definition| definition.name).collect();
+    assert_eq!(names, portcullis::api::tools::TOOLS, "admission knows every tool");
     let mut table = "| Tool | Arguments | Scope | Effect | What it is for |\n|---|---|---|---|---|\n".to_owned();
     for definition in registry.definitions() {
         let scope = definition.scope.as_ref().map_or("any", |scope| Scope::as_str(*scope));

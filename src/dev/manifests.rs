@@ -1,6 +1,10 @@
 //! Reads manifests as `kubectl apply` would: files, folders or standard input, with several documents each, every rule
 //! of admission checked. What is wrong is said with its file, document and field.
 
+use super::{
+    located::{Lines, Located, Tree},
+    references,
+};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::core::Resource;
 use portcullis_api::{
@@ -8,11 +12,12 @@ use portcullis_api::{
     validation::{Violation, admit},
 };
 use serde_json::Value;
-use serde_saphyr::UserMessageFormatter;
+use serde_saphyr::{Spanned, UserMessageFormatter};
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt, fs, io,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 /// The kinds of this product that manifests have.
@@ -65,8 +70,46 @@ pub fn load(sources: &[Source], state: &Path) -> Result<Manifests, ManifestError
             Source::Path(path) => reader.path(path, state),
         }
     }
+    reader.check_references();
     if reader.errors.is_empty() { Ok(reader.found) } else { Err(ManifestErrors(reader.errors)) }
 }
+
+/// Where an object stands.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The file.
+    name: Rc<str>,
+    /// Which of its documents, from 1.
+    document: usize,
+    /// The path of the object in a list, such as `items[0]`.
+    inside: String,
+    /// Empty where the document was not read as YAML.
+    lines: Rc<Lines>,
+}
+
+impl Place {
+    /// File and line of a field of the object.
+    fn at(&self, field: &str) -> String {
+        let path = [self.inside.as_str(), field].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>();
+        self.lines.of(&path.join(".")).map_or_else(|| self.to_string(), |line| format!("{}:{line}", self.name))
+    }
+
+    fn item(&self, index: usize) -> Self {
+        let inside = format!("items[{index}]");
+        let inside = if self.inside.is_empty() { inside } else { format!("{}.{inside}", self.inside) };
+        Self { inside, ..self.clone() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, document {}", self.name, self.document)?;
+        if self.inside.is_empty() { Ok(()) } else { write!(f, ", {}", self.inside) }
+    }
+}
+
+/// Kind, namespace and name of an object.
+pub(super) type Key = (String, String, String);
 
 /// Every file that `path` stands for, sorted: itself, or the manifests below it.
 fn files(path: &Path, state: &Path) -> io::Result<Vec<PathBuf>> {
@@ -96,15 +139,19 @@ fn files(path: &Path, state: &Path) -> io::Result<Vec<PathBuf>> {
 struct Reader {
     found: Manifests,
     errors: Vec<String>,
-    /// (kind, namespace, name) -> where it stands.
-    seen: BTreeMap<(String, String, String), String>,
+    /// Every valid object.
+    seen: BTreeMap<Key, Place>,
+    /// Namespace and name of every endpoint, valid or not.
+    endpoints: BTreeSet<(String, String)>,
+    /// Whether a document, and thus perhaps an endpoint, could not be read.
+    incomplete: bool,
 }
 
 impl Reader {
     fn path(&mut self, path: &Path, state: &Path) {
         let files = match files(path, state) {
             Ok(files) => files,
-            Err(error) => return self.errors.push(format!("{}: {error}", path.display())),
+            Err(error) => return self.unreadable(format!("{}: {error}", path.display())),
         };
         if files.is_empty() {
             self.errors.push(format!("{}: the folder has no .yaml, .yml or .json file", path.display()));
@@ -112,39 +159,70 @@ impl Reader {
         for file in files {
             match fs::read_to_string(&file) {
                 Ok(text) => self.text(&file.display().to_string(), &text, file == path),
-                Err(error) => self.errors.push(format!("{}: {error}", file.display())),
+                Err(error) => self.unreadable(format!("{}: {error}", file.display())),
             }
         }
     }
 
+    fn unreadable(&mut self, error: String) {
+        self.errors.push(error);
+        self.incomplete = true;
+    }
+
     /// `named`: somebody asked for this very text, so that every document in it should be a manifest.
     fn text(&mut self, name: &str, text: &str, named: bool) {
-        let place = |index: usize| format!("{name}, document {}", index + 1);
+        let name: Rc<str> = name.into();
+        let place = |index: usize, lines: Lines| Place {
+            name: Rc::clone(&name),
+            document: index + 1,
+            inside: String::new(),
+            lines: Rc::new(lines),
+        };
         if let Some(values) = json_stream(text) {
             for (index, value) in values.into_iter().enumerate() {
-                self.document(&place(index), value, named);
+                self.document(&place(index, Lines::default()), value, named);
             }
             return;
         }
         let mut bytes = text.as_bytes();
-        for (index, document) in serde_saphyr::read::<_, Value>(&mut bytes).enumerate() {
+        for (index, document) in serde_saphyr::read::<_, Spanned<Tree>>(&mut bytes).enumerate() {
             match document {
-                Ok(value) => self.document(&place(index), value, named),
+                Ok(document) => {
+                    let Located { value, lines } = document.into();
+                    self.document(&place(index, lines), value, named);
+                }
                 Err(error) => {
                     // Its usual wording is for those who write programs with the library.
                     let error = error.without_snippet().render_with_formatter(&UserMessageFormatter);
-                    self.errors.push(format!("{}: {error}", place(index)));
+                    self.unreadable(format!("{}: {error}", place(index, Lines::default())));
                 }
             }
         }
     }
 
-    fn document(&mut self, place: &str, mut value: Value, named: bool) {
+    /// What admission in a cluster cannot check, or says with fewer words.
+    fn check_references(&mut self) {
+        let Self { found, errors, seen, endpoints, incomplete } = self;
+        let faults = references::of_templates(&found.templates).into_iter();
+        // Without one of the documents, or without any endpoint, there is another error.
+        let dangling = if *incomplete || endpoints.is_empty() {
+            Vec::new()
+        } else {
+            references::to_endpoints(&found.clients, &found.users, endpoints)
+        };
+        let tools = references::to_tools(&found.endpoints);
+        for (key, violation) in faults.chain(dangling).chain(tools) {
+            let place = seen.get(&key).map(|place| place.at(&violation.field)).unwrap_or_default();
+            errors.push(format!("{place}: {violation}"));
+        }
+    }
+
+    fn document(&mut self, place: &Place, mut value: Value, named: bool) {
         let word = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (word("apiVersion"), word("kind"));
         if version.is_empty() || kind.is_empty() {
             if named {
-                self.errors.push(format!("{place}: every manifest begins with apiVersion and kind; add them"));
+                self.errors.push(format!("{}: every manifest begins with apiVersion and kind; add them", place.at("")));
             } else {
                 self.found.notes.push(format!("{place} is no manifest, and is skipped"));
             }
@@ -162,12 +240,13 @@ impl Reader {
                             item.entry("apiVersion").or_insert_with(|| version.clone().into());
                             item.entry("kind").or_insert_with(|| of_list.into());
                         }
-                        self.document(&format!("{place}, item {}", index + 1), item, named);
+                        self.document(&place.item(index), item, named);
                     }
                 }
             }
             "McpEndpoint" if ours => {
-                if let Some(endpoint) = self.object(place, value, admit) {
+                self.endpoints.extend(name_of(&value));
+                if let Some(endpoint) = self.object(place, value, admit_endpoint) {
                     self.found.endpoints.push(endpoint);
                 }
             }
@@ -182,7 +261,7 @@ impl Reader {
                 }
             }
             "WorkspaceTemplate" if ours => {
-                if let Some(template) = self.object(place, value, admit) {
+                if let Some(template) = self.object(place, value, admit_template) {
                     self.found.templates.push(template);
                 }
             }
@@ -192,6 +271,7 @@ impl Reader {
                 }
             }
             kind if KINDS.contains(&kind) => {
+                let place = place.at("apiVersion");
                 self.errors.push(format!("{place}: apiVersion: {version:?} has no {kind}; write {GROUP}/{VERSION}"));
             }
             // They are made in a cluster.
@@ -204,6 +284,7 @@ impl Reader {
                 let near = KINDS.iter().find(|known| known.eq_ignore_ascii_case(&kind));
                 let remedy =
                     near.map_or_else(|| format!("the kinds are {}", KINDS.join(", ")), |near| format!("write {near}"));
+                let place = place.at("kind");
                 self.errors.push(format!("{place}: kind: there is no {kind} in {GROUP}/{VERSION}; {remedy}"));
             }
             _ => self.found.notes.push(format!("{place} is a {kind}, and is skipped: there is no cluster here")),
@@ -213,14 +294,15 @@ impl Reader {
     /// One object that passes admission, in its namespace; `None` where errors were noted instead.
     fn object<T: Resource<DynamicType = ()>>(
         &mut self,
-        place: &str,
+        place: &Place,
         value: Value,
         admit: impl FnOnce(Value) -> Result<T, Vec<Violation>>,
     ) -> Option<T> {
         let mut object = match admit(value) {
             Ok(object) => object,
             Err(violations) => {
-                self.errors.extend(violations.iter().map(|violation| format!("{place}: {violation}")));
+                let located = |violation: &Violation| format!("{}: {violation}", place.at(&violation.field));
+                self.errors.extend(violations.iter().map(located));
                 return None;
             }
         };
@@ -228,11 +310,12 @@ impl Reader {
         let key = (T::kind(&()).into_owned(), namespace, object.meta().name.clone().unwrap_or_default());
         match self.seen.entry(key) {
             Entry::Vacant(free) => {
-                free.insert(place.to_owned());
+                free.insert(place.clone());
                 Some(object)
             }
             Entry::Occupied(taken) => {
                 let ((kind, namespace, name), first) = (taken.key(), taken.get());
+                let (place, first) = (place.at("metadata.name"), first.at("metadata.name"));
                 self.errors.push(format!(
                     "{place}: {kind} {name:?} of namespace {namespace:?} is in {first} already; remove one of them"
                 ));
@@ -258,6 +341,24 @@ fn is_list(version: &str, kind: &str) -> bool {
         Some(of) => version == format!("{GROUP}/{VERSION}") && KINDS.contains(&of),
         None => false,
     }
+}
+
+/// Namespace and name, if the manifest has a name.
+fn name_of(value: &Value) -> Option<(String, String)> {
+    let text = |field: &str| value["metadata"][field].as_str().map(ToOwned::to_owned);
+    Some((text("namespace").unwrap_or_else(|| "default".to_owned()), text("name")?))
+}
+
+/// An endpoint; an unknown tool is named with the one that was meant.
+fn admit_endpoint(value: Value) -> Result<McpEndpoint, Vec<Violation>> {
+    let tools = value["spec"]["tools"].clone();
+    admit(value).map_err(|violations| references::with_tools_named(violations, tools))
+}
+
+/// A template, with all its faults where it is refused.
+fn admit_template(value: Value) -> Result<WorkspaceTemplate, Vec<Violation>> {
+    let spec = value["spec"].clone();
+    admit(value).map_err(|violations| references::with_faults(violations, spec))
 }
 
 /// A Secret, its `stringData` moved into `data`, as an API server does.
@@ -315,19 +416,16 @@ mod tests {
     fn what_is_wrong_is_named_with_its_place() {
         let url = |from: &str| ENDPOINT.replace("https://h.example/mcp", from);
         for (text, said) in [
-            (
-                "kind: McpEndpoint".to_owned(),
-                "standard input, document 1: every manifest begins with apiVersion and kind",
-            ),
-            (ENDPOINT.replace("v1alpha1", "v1"), "document 1: apiVersion: \"portcullis.dev/v1\" has no McpEndpoint"),
-            (url("http://h.example/mcp"), "document 1: spec.url: must begin with https://"),
-            (ENDPOINT.replace("spec: {", "spec: {colour: red, "), "document 1: spec.colour: "),
-            (ENDPOINT.replace("spec: {", "spec: {tools: {allow: 7}, "), "document 1: spec.tools.allow: "),
-            (ENDPOINT.replace("agents", "../../etc"), "document 1: metadata.name: "),
-            (ENDPOINT.replace("name: agents", ""), "document 1: metadata.name: "),
+            ("kind: McpEndpoint".to_owned(), "standard input:1: every manifest begins with apiVersion and kind"),
+            (ENDPOINT.replace("v1alpha1", "v1"), ":1: apiVersion: \"portcullis.dev/v1\" has no McpEndpoint"),
+            (url("http://h.example/mcp"), ":4: spec.url: must begin with https://"),
+            (ENDPOINT.replace("spec: {", "spec: {colour: red, "), ":4: spec.colour: "),
+            (ENDPOINT.replace("spec: {", "spec: {tools: {allow: 7}, "), ":4: spec.tools.allow: "),
+            (ENDPOINT.replace("agents", "../../etc"), ":3: metadata.name: "),
+            (ENDPOINT.replace("name: agents", ""), ":3: metadata.name: "),
             (
                 format!("{ENDPOINT}---\n{ENDPOINT}"),
-                "document 2: McpEndpoint \"agents\" of namespace \"default\" is in standard input, document 1 already",
+                ":8: McpEndpoint \"agents\" of namespace \"default\" is in standard input:3 already",
             ),
             (format!("{ENDPOINT}---\na: [\n"), "document 2: "),
         ] {
@@ -372,18 +470,15 @@ mod tests {
         assert_eq!(read(&client("{interval: 90h}")).map(|found| found.clients.len()), Ok(1));
         let tokens = |tokens: &str| ENDPOINT.replace("spec: {", &format!("spec: {{tokens: {tokens}, "));
         for (text, said) in [
-            (client("{interval: 90d}"), "document 1: spec.secret.rotation.interval: must be a duration from 1h"),
-            (client("{interval: 20m}"), "document 1: spec.secret.rotation.interval: must be a duration from 1h"),
-            (client("{interval: 2h, overlap: 90d}"), "document 1: spec.secret.rotation.overlap: must be a duration"),
-            (
-                client("{interval: 2h, overlap: 3h}"),
-                "document 1: spec.secret.rotation.overlap: must be shorter than interval",
-            ),
+            (client("{interval: 90d}"), ":4: spec.secret.rotation.interval: must be a duration from 1h"),
+            (client("{interval: 20m}"), ":4: spec.secret.rotation.interval: must be a duration from 1h"),
+            (client("{interval: 2h, overlap: 90d}"), ":4: spec.secret.rotation.overlap: must be a duration"),
+            (client("{interval: 2h, overlap: 3h}"), ":4: spec.secret.rotation.overlap: must be shorter than interval"),
             (tokens("{refreshLifetime: 90d}"), "refreshLifetime: must be a duration from 1h"),
             (format!("{ENDPOINT}kind: McpEndpoint\n"), "document 1: duplicate mapping key `kind` is not allowed"),
             (
                 ENDPOINT.replace("McpEndpoint", "MCPEndpoint"),
-                "document 1: kind: there is no MCPEndpoint in portcullis.dev/v1alpha1; write McpEndpoint",
+                "standard input:2: kind: there is no MCPEndpoint in portcullis.dev/v1alpha1; write McpEndpoint",
             ),
             (
                 ENDPOINT.replace("McpEndpoint", "Endpoint"),
@@ -396,10 +491,78 @@ mod tests {
     }
 
     #[test]
+    fn names_of_things_that_are_not_there_are_said_with_line_and_remedy() {
+        let object = |kind: &str, rest: &str| {
+            format!("---\napiVersion: portcullis.dev/v1alpha1\nkind: {kind}\nmetadata:\n  name: x\n{rest}")
+        };
+        let client = |endpoint: &str, namespace: &str| {
+            let spec = "spec:\n  preset: claude\n  scopes: [files:read]\n  endpointRef:\n    name: ";
+            object("OAuthClient", &format!("  namespace: {namespace}\n{spec}{endpoint}\n"))
+        };
+        let template = |spec: &str| object("WorkspaceTemplate", &format!("spec:\n{spec}"));
+        let tools = "spec: {url: 'https://h.example/mcp', tools: {deny: [\n fetch,\n run_comand]}}\n";
+        for (text, said) in [
+            (
+                ENDPOINT.split_inclusive('\n').take(3).collect::<String>() + tools,
+                ":6: spec.tools.deny[1]: there is no tool \"run_comand\"; did you mean run_command?",
+            ),
+            (
+                ENDPOINT.replace("spec: {", "spec: {tools: {allow: ['*', 'delet_*']}, "),
+                ":4: spec.tools.allow[1]: no tool matches \"delet_*\"; did you mean delete_workspace?",
+            ),
+            (
+                format!("{ENDPOINT}{}", client("agent", "default")),
+                ":15: spec.endpointRef.name: there is no McpEndpoint \"agent\" in namespace \"default\"; did you mean agents?",
+            ),
+            (
+                format!("{ENDPOINT}{}", client("agents", "dev")),
+                "in namespace \"dev\"; the one of namespace \"default\" needs metadata.namespace: default here",
+            ),
+            (
+                format!("{ENDPOINT}{}", client("zzz", "default")),
+                "there is no McpEndpoint \"zzz\" in namespace \"default\"; add it, or use one of agents",
+            ),
+            (
+                format!(
+                    "{ENDPOINT}{}",
+                    object("OAuthUser", "spec: {endpointRef: {name: agenst}, user: {id: 'local:a'}, disabled: true}\n")
+                ),
+                ":10: spec.endpointRef.name: there is no McpEndpoint \"agenst\"",
+            ),
+            (
+                template("  parameters:\n  - name: tz\n    pattern: '[a-z'\n  pod: {image: debian}\n"),
+                ":9: spec.parameters[0].pattern: \"[a-z\" is not a regular expression: unclosed character class; correct",
+            ),
+            (
+                template(
+                    "  parameters: [{name: zone}]\n  pod:\n    image: debian\n    env:\n    - name: TZ\n      value: $(parameters.zon)\n",
+                ),
+                ":12: spec.pod.env[0].value: there is no parameter \"zon\"; did you mean zone?",
+            ),
+            (
+                template("  idleStop: 1m\n  pod: {image: 'a:$(parameters.zon)'}\n"),
+                ":8: spec.pod.image: there is no parameter \"zon\"; the template has none: add it to spec.parameters",
+            ),
+        ] {
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.contains(said) && error.starts_with("standard input:"), "{error:?} should say {said:?}");
+            assert_eq!(error.lines().count(), if text.contains("idleStop") { 2 } else { 1 }, "{error}");
+        }
+        // An endpoint that is wrong itself is there; a document that cannot be read may hold one.
+        let wrong = ENDPOINT.replace("https", "http");
+        for text in
+            [format!("{wrong}{}", client("agents", "default")), format!("{}---\na: [\n", client("agents", "default"))]
+        {
+            let error = read(&text).unwrap_err().to_string();
+            assert!(!error.contains("endpointRef"), "{error}");
+        }
+    }
+
+    #[test]
     fn everything_wrong_is_said_at_once() {
         let wrong = ENDPOINT.replace("https", "http");
         let error = read(&format!("{wrong}---\n{}", wrong.replace("agents", "others"))).unwrap_err().to_string();
-        assert!(error.contains("document 1: ") && error.contains("document 2: "), "{error}");
+        assert!(error.contains(":4: spec.url") && error.contains(":9: spec.url"), "{error}");
     }
 
     #[test]

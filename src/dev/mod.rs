@@ -4,7 +4,9 @@
 mod banner;
 mod browser;
 mod guard;
+mod located;
 mod manifests;
+mod references;
 mod station;
 mod store;
 mod user;

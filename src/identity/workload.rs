@@ -5,18 +5,16 @@
 //! pod or service account was deleted before. So only tokens count that were made for a day at most; pods' own live an
 //! hour unless their manifest says otherwise.
 
-use crate::{
-    json::ByName,
-    oauth::{
-        foreign::{Refusal, Signed},
-        issuer_keys::{IssuerKeys, KeySource, Published},
-        workload::{Workload, WorkloadError, WorkloadTokens},
-    },
+use crate::oauth::{
+    foreign::{Refusal, Signed},
+    issuer_keys::{IssuerKeys, KeySource, Published},
+    workload::{Workload, WorkloadError, WorkloadTokens},
 };
 use async_trait::async_trait;
 use http::Request;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use portcullis_core::json::ByName;
 use serde::Deserialize;
 use serde_json::Value;
 use std::{error::Error, fmt};

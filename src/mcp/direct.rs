@@ -20,6 +20,7 @@ use portcullis_budget::Account;
 use portcullis_telemetry::audit::RequestContext;
 use rmcp::model::{CallToolResult, JsonObject, RequestId, ServerJsonRpcMessage, ServerResult};
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +49,7 @@ struct Params<'a> {
     #[serde(default)]
     arguments: Option<JsonObject>,
     #[serde(default, borrow, rename = "_meta")]
-    meta: Option<HashMap<Cow<'a, str>, IgnoredAny>>,
+    meta: Option<HashMap<Cow<'a, str>, &'a RawValue>>,
 }
 
 impl Params<'_> {

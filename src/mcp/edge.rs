@@ -61,7 +61,9 @@ pub(super) struct AcceptsEvents(pub bool);
 
 /// In a request's extensions: counts one more message of a caller, or says why there are too many.
 #[derive(Clone)]
-pub struct Rate(pub Arc<dyn Fn(&Arc<Caller>) -> Result<(), String> + Send + Sync>);
+pub struct Rate(pub Arc<CountMessage>);
+
+type CountMessage = dyn Fn(&Arc<Caller>) -> Result<(), String> + Send + Sync;
 
 /// One endpoint: answers the requests to its URL, whatever their method.
 #[derive(Clone)]
@@ -260,7 +262,7 @@ impl<O: Offer> Endpoint<O> {
         let (parts, body) = request.into_parts();
         // Before anything is refused: what is left unread would cost the client its connection.
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
-        let body = budget::read(body, self.body_limit, &account).await.map_err(|error| unread(&error))?;
+        let body = portcullis_budget::read(body, self.body_limit, &account).await.map_err(|error| unread(&error))?;
         if !is_json(&parts.headers) {
             return Err(RpcError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

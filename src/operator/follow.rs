@@ -113,7 +113,12 @@ impl Follow {
         let every = Self::all_workspaces;
         let follow = || self.clone();
         tasks.spawn(follow().run(all(), |world| &world.workspaces.all, Self::workspace_changed, every));
-        tasks.spawn(follow().run(all(), |world| &world.workspaces.templates, Self::template_changed, every));
+        tasks.spawn(follow().run(
+            all(),
+            |world| &world.workspaces.templates,
+            Self::template_changed,
+            Self::all_templates,
+        ));
         tasks.spawn(follow().run(labelled(), |world| &world.workspaces.pods, Self::part_changed, every));
         tasks.spawn(follow().run(labelled(), |world| &world.workspaces.claims, Self::part_changed, every));
         for index in 0..self.world.workspaces.objects.kinds().len() {
@@ -270,7 +275,13 @@ impl Follow {
         }
     }
 
+    fn all_templates(&self) {
+        self.world.workspaces.templates_changed.notify_one();
+        self.all_workspaces();
+    }
+
     fn template_changed(&self, template: &Guarded<WorkspaceTemplate>) {
+        self.world.workspaces.templates_changed.notify_one();
         self.workspaces_where(|workspace| {
             workspace.namespace() == template.namespace() && workspace.spec.template_ref.name == template.name_any()
         });

@@ -25,6 +25,7 @@ mod report;
 pub mod scope;
 pub mod servers;
 pub mod status;
+mod templates;
 pub mod term;
 mod users;
 pub mod verify;

@@ -17,6 +17,7 @@ use kube::ResourceExt as _;
 use portcullis_api::{
     McpEndpointStatus, OAuthClient, OAuthClientStatus,
     condition::{AVAILABLE, CREDENTIALS_LOADED, READY, STALLED},
+    tools,
 };
 use portcullis_core::report::chain;
 
@@ -121,6 +122,7 @@ impl Reconcile<'_> {
             writes_problem: writes_problem.as_ref(),
             rotated_for: plan.keys_rotated_for.as_deref(),
             limits_problem: plan.limits_problem.as_deref(),
+            unknown_tools: &tools::unknown(&self.endpoint.spec.tools),
             obstacle,
             definitions: outdated.as_ref(),
         };

@@ -8,7 +8,7 @@ use super::{
     follow::{Concerned, follow},
     metrics::Metrics,
     queue::Queue,
-    reconcile, workspaces,
+    reconcile, templates, workspaces,
     world::{World, workspace_key},
 };
 use futures::{StreamExt as _, future};
@@ -91,6 +91,7 @@ async fn reconcile_all(
     }
     collector::count_first(&context);
     tasks.spawn(collector::run(Arc::clone(&context), counted));
+    tasks.spawn(templates::run(Arc::clone(&context)));
     let config = || Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY);
     let reconciles = applier(
         |endpoint, context| Box::pin(reconcile::reconcile(endpoint, context)),

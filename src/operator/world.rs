@@ -92,6 +92,8 @@ pub struct WorkspaceWorld {
     pub all: Cache<Guarded<Workspace>>,
     /// All templates.
     pub templates: Cache<Guarded<WorkspaceTemplate>>,
+    /// Notified when a template changed.
+    pub templates_changed: Notify,
     /// What the plan of a workspace may hold.
     pub objects: Objects,
     /// Their pods.
@@ -277,6 +279,7 @@ impl WorkspaceWorld {
         Self {
             all: Cache::new((), strip).grouped_by(owner_of_workspace),
             templates: Cache::new((), strip),
+            templates_changed: Notify::new(),
             objects: Objects::of_kinds(
                 vec![ApiResource::erase::<StatefulSet>(&()), ApiResource::erase::<NetworkPolicy>(&())],
                 workspace_of,

@@ -138,7 +138,8 @@ impl Api {
     }
 
     async fn read(&self, headers: &HeaderMap, body: Body, account: &Account) -> Result<Bytes, Problem> {
-        let body = budget::read(body, self.body_limit, account).await.map_err(|error| Problem::unread(&error))?;
+        let body =
+            portcullis_budget::read(body, self.body_limit, account).await.map_err(|error| Problem::unread(&error))?;
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str);
         let is_json = |kind: &str| {
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))

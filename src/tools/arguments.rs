@@ -2,11 +2,9 @@
 //! refuses, in words that do not come from a parser. A whole number is an integer however it is written (JSON Schema
 //! 2020-12, Core §4.2.3). `null` or an empty string for an optional argument is absence.
 
+use portcullis_core::nearest::suggestion;
 use serde_json::{Map, Value};
-use strsim::jaro_winkler;
 
-/// How alike two names must be, from 0 to 1, for one to be meant by the other.
-const ALIKE: f64 = 0.75;
 /// Up to there every whole number is a float of its own.
 const MOST_WHOLE: f64 = 9_007_199_254_740_992.0;
 
@@ -41,27 +39,7 @@ pub(super) fn fit(schema: &Map<String, Value>, given: Map<String, Value>) -> Res
 
 /// What to say of a name that there is not: with the one that was meant, where that can be told.
 pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let near = nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    format!("there is no {kind} {name:?}{near}")
-}
-
-/// The name that is most like `wanted`.
-pub(super) fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = wanted.to_lowercase();
-    let alike = |name: &str| {
-        let within = lower.len() >= 3 && name.contains(&lower) || name.len() >= 3 && lower.contains(name);
-        // A name within the other, or shortened to some of its letters, is a better sign than letters in common.
-        if within || shortens(&lower, name) { 1.0 } else { jaro_winkler(&lower, name) }
-    };
-    let scored = known.map(|name| (alike(name), name)).filter(|(score, _)| *score >= ALIKE);
-    scored.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name)
-}
-
-/// Whether a word is another one without some of its letters, but with the first and the last one: `cmd`, `dir`.
-fn shortens(short: &str, long: &str) -> bool {
-    let mut rest = long.chars();
-    let ends = short.chars().next() == long.chars().next() && short.chars().last() == long.chars().last();
-    short.len() >= 3 && ends && short.chars().all(|wanted| rest.any(|letter| letter == wanted))
+    format!("there is no {kind} {name:?}{}", suggestion(name, known))
 }
 
 fn value_of(name: &str, schema: &Value, value: Value) -> Result<Value, String> {
@@ -198,23 +176,6 @@ mod tests {
         ] {
             let problem = fitted(given.clone()).unwrap_err();
             assert!(problem.contains(said), "{given}: {problem}");
-        }
-    }
-
-    #[test]
-    fn the_nearest_name_is_found_where_there_is_one() {
-        let tools = ["run_command", "read_file", "list_files", "list_processes", "fetch"];
-        for (wanted, near) in [
-            ("run_comand", Some("run_command")),
-            ("runCommand", Some("run_command")),
-            ("readfile", Some("read_file")),
-            ("list_file", Some("list_files")),
-            ("ftch", Some("fetch")),
-            ("workspaces.run_command", Some("run_command")),
-            ("zzz", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(wanted, tools.into_iter()), near, "{wanted}");
         }
     }
 }

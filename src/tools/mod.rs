@@ -28,7 +28,6 @@ use crate::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use portcullis_agent;
 use portcullis_budget::{Account, SMALL};
 use portcullis_config::Limits;
 use portcullis_core::Scope;
@@ -289,7 +288,7 @@ impl Call {
         backend: &'a Arc<dyn Workspaces>,
         workspace: &'a str,
         purpose: Purpose,
-    ) -> impl Future<Output = Result<agent::Client, backend::Error>> + Send + use<'a> {
+    ) -> impl Future<Output = Result<portcullis_agent::Client, backend::Error>> + Send + use<'a> {
         let (owner, account, begun) = (self.owner(), self.account.clone(), self.begun.clone());
         async move {
             let agent = backend.agent(&owner, workspace, purpose).await?.charging(account);

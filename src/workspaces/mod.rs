@@ -17,7 +17,6 @@ pub use types::{
 };
 
 use async_trait::async_trait;
-use portcullis_agent;
 use portcullis_config::WorkspaceRules;
 use std::time::Duration;
 
@@ -57,5 +56,5 @@ pub trait Workspaces: Send + Sync + 'static {
     async fn logs(&self, owner: &Owner, workspace: &str, lines: u32) -> Result<WorkspaceLogs, Error>;
 
     /// A way to the agent of a running workspace.
-    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<agent::Client, Error>;
+    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error>;
 }

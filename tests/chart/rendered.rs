@@ -157,7 +157,7 @@ fn the_operator_understands_the_settings_of_the_chart() {
 
 #[test]
 fn alerts_are_about_metrics_that_exist() {
-    let (operator, server) = (operator::metrics::Metrics::default(), observe::metrics::Metrics::default());
+    let (operator, server) = (operator::metrics::Metrics::default(), portcullis_telemetry::metrics::Metrics::default());
     operator.reconciled(Subject::Workspace, Outcome::Done, Duration::ZERO);
     operator.set_leader(true);
     server.request_ends(Route::Mcp, 200, Duration::ZERO);

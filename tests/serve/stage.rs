@@ -25,7 +25,6 @@ use portcullis_core::{
     quantity::{ByteSize, Span},
 };
 use portcullis_outbound::Outbound;
-use portcullis_reflector;
 use rand::{SeedableRng as _, rngs::StdRng};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -336,7 +335,7 @@ pub fn options(volume: &Volume, workspaces: Option<Arc<dyn Workspaces>>, clock: 
         accounts: grants.clone(),
         user_rules: grants,
         workloads: Arc::new(NoCluster),
-        state: Arc::new(mirror::Health::local()),
+        state: Arc::new(portcullis_reflector::Health::local()),
         outbound: Arc::new(Outbound::new().unwrap()),
         clock,
         lame_duck: Duration::ZERO,

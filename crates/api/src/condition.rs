@@ -32,6 +32,10 @@ pub const STALLED: &str = "Stalled";
 /// `spec.limits` fit the memory limit of the servers. Only there where they do not: large requests are refused then.
 pub const LIMITS_FIT: &str = "LimitsFit";
 
+/// Every pattern of `spec.tools` matches a tool. Only there where one does not: one with `*`, or one that was stored
+/// before admission refused it.
+pub const TOOLS_KNOWN: &str = "ToolsKnown";
+
 /// Of an `OAuthUser`: every grant that it ends is revoked.
 pub const ENDED: &str = "Ended";
 

@@ -1,6 +1,6 @@
 //! `McpEndpoint`: one guarded MCP endpoint, and all that stands around it.
 
-use crate::{exposure::Exposure, rules};
+use crate::{exposure::Exposure, rules, tools};
 use k8s_openapi::{
     api::{
         core::v1::ResourceRequirements,
@@ -9,12 +9,12 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::Condition, util::intstr::IntOrString},
 };
 use kube::{CustomResource, KubeSchema};
-use portcullis_core::limits::DEFAULT_MAX_CONNECTIONS;
-use portcullis_core::workspace::{AuthorizationMode, WorkspaceLimits};
 use portcullis_core::{
     authorization::{ClientPolicy, ExternalIssuer, WorkloadIdentity},
+    limits::DEFAULT_MAX_CONNECTIONS,
     login::Login,
     quantity::{ByteSize, Span},
+    workspace::{AuthorizationMode, WorkspaceLimits},
 };
 use serde::{Deserialize, Serialize};
 
@@ -218,13 +218,13 @@ pub struct ToolFilter {
     #[serde(default = "ToolFilter::default_allow")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
-        .message("tool names are made of a-z, 0-9, _ and the wildcard *"))]
+        .message("tool names are made of a-z, 0-9, _ and the wildcard *"), validation = tools::rule())]
     pub allow: Vec<String>,
     /// Tool names to leave out; it wins over `allow`.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
-        .message("tool names are made of a-z, 0-9, _ and the wildcard *"))]
+        .message("tool names are made of a-z, 0-9, _ and the wildcard *"), validation = tools::rule())]
     pub deny: Vec<String>,
 }
 
@@ -533,7 +533,8 @@ pub struct McpEndpointStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protocol_versions: Vec<String>,
     /// `Ready`, `Available`, `Exposed`, `CredentialsLoaded`, `Verified`; `LoginsReady` too where there are logins;
-    /// `LimitsFit` where the memory limit is too low for `limits`; `Reconciling` or `Stalled` only while true.
+    /// `LimitsFit` where the memory limit is too low for `limits`; `ToolsKnown` where `tools` names one that there is not;
+    /// `Reconciling` or `Stalled` only while true.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,

@@ -1,6 +1,6 @@
 //! What users write: the custom resources of `portcullis.dev/v1alpha1`, after the Kubernetes API conventions.
 //!
-//! Depends on nothing else in this crate. Every rule that can be checked at admission is a CEL rule beside
+//! Depends on nothing else in this crate but `nearest`. Every rule that can be checked at admission is a CEL rule beside
 //! the field it guards; `portcullis dev` runs the same rules.
 
 pub mod account;
@@ -9,6 +9,7 @@ pub mod condition;
 pub mod crds;
 pub mod endpoint;
 pub mod exposure;
+pub mod faults;
 pub mod grant;
 pub mod labels;
 pub mod parameters;
@@ -16,6 +17,7 @@ pub mod preset;
 mod rules;
 mod structural;
 pub mod template;
+pub mod tools;
 pub mod user;
 pub mod validation;
 pub mod version;
@@ -26,7 +28,7 @@ pub use client::{OAuthClient, OAuthClientSpec, OAuthClientStatus};
 pub use endpoint::{McpEndpoint, McpEndpointSpec, McpEndpointStatus};
 pub use grant::{OAuthGrant, OAuthGrantSpec};
 pub use preset::Preset;
-pub use template::{WorkspaceTemplate, WorkspaceTemplateSpec};
+pub use template::{WorkspaceTemplate, WorkspaceTemplateSpec, WorkspaceTemplateStatus};
 pub use user::{OAuthUser, OAuthUserSpec, OAuthUserStatus};
 pub use workspace::{Workspace, WorkspaceSpec, WorkspaceStatus};
 

@@ -2,10 +2,10 @@
 //! `$(parameters.NAME)`. Pure; the operator, the servers and `portcullis dev` go by the same rules.
 
 use crate::template::{Parameter, ParameterType, WorkspaceTemplateSpec};
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 use std::{collections::BTreeMap, fmt};
 
-const OPEN: &str = "$(parameters.";
+pub(super) const OPEN: &str = "$(parameters.";
 const LONGEST: usize = 512;
 /// What a pattern may take in memory: enough for any that is meant well.
 const PATTERN_MEMORY: usize = 1 << 20;
@@ -151,7 +151,7 @@ pub fn resolve(parameters: &[Parameter], given: &Values) -> Result<Values, Vec<P
     if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
-fn check(parameter: &Parameter, value: &str) -> Result<(), ParameterProblem> {
+pub(super) fn check(parameter: &Parameter, value: &str) -> Result<(), ParameterProblem> {
     let (name, value_given) = (parameter.name.clone(), value.to_owned());
     if value.chars().count() > LONGEST || value.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
         return Err(ParameterProblem::Unfit { name });
@@ -159,13 +159,8 @@ fn check(parameter: &Parameter, value: &str) -> Result<(), ParameterProblem> {
     match parameter.kind {
         ParameterType::String => {
             let Some(pattern) = &parameter.pattern else { return Ok(()) };
-            let mut builder = RegexBuilder::new(&format!(r"\A(?:{pattern})\z"));
-            builder.size_limit(PATTERN_MEMORY).dfa_size_limit(PATTERN_MEMORY).nest_limit(PATTERN_NESTING);
-            let whole = if pattern.len() <= LONGEST_PATTERN { builder.build().ok() } else { None };
-            let whole = whole.ok_or_else(|| {
-                ParameterProblem::Template(format!(
-                    "the pattern of parameter {name:?} is no regular expression, or one that takes too much memory"
-                ))
+            let whole = compile(pattern).map_err(|problem| {
+                ParameterProblem::Template(format!("the pattern of parameter {name:?}: {problem}"))
             })?;
             if whole.is_match(value) {
                 return Ok(());
@@ -189,6 +184,45 @@ fn check(parameter: &Parameter, value: &str) -> Result<(), ParameterProblem> {
         ParameterType::Boolean if matches!(value, "true" | "false") => Ok(()),
         ParameterType::Boolean => Err(ParameterProblem::NotABoolean { name, value: value_given }),
     }
+}
+
+/// Why a pattern cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PatternProblem {
+    /// Its syntax is wrong.
+    #[error("{pattern:?} is not a regular expression: {reason}")]
+    Syntax {
+        /// The pattern.
+        pattern: String,
+        /// What the parser said, on one line.
+        reason: String,
+    },
+    /// It is longer than admission allows, or compiles to too large a program.
+    #[error("{0:?} takes too much memory as a regular expression")]
+    TooLarge(String),
+}
+
+/// The regular expression of a pattern, which must match a value as a whole.
+pub(super) fn compile(pattern: &str) -> Result<Regex, PatternProblem> {
+    if pattern.len() > LONGEST_PATTERN {
+        return Err(PatternProblem::TooLarge(pattern.chars().take(64).chain(['…']).collect()));
+    }
+    let build = |text: &str| {
+        let mut builder = RegexBuilder::new(text);
+        builder.size_limit(PATTERN_MEMORY).dfa_size_limit(PATTERN_MEMORY).nest_limit(PATTERN_NESTING);
+        builder.build()
+    };
+    // By itself first: `a)|(b` is an expression only within a group.
+    let whole = build(pattern).and_then(|_| build(&format!(r"\A(?:{pattern})\z")));
+    whole.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => PatternProblem::TooLarge(pattern.to_owned()),
+        // The last line has the reason; those before show the place.
+        error => {
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
+            PatternProblem::Syntax { pattern: pattern.to_owned(), reason }
+        }
+    })
 }
 
 /// The text with values in place of `$(parameters.NAME)`.
@@ -262,7 +296,7 @@ impl Filling<'_> {
     }
 }
 
-fn is_image(text: &str) -> bool {
+pub(super) fn is_image(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
@@ -405,7 +439,7 @@ mod tests {
             ),
             (
                 template(&json!({"parameters": [{"name": "team", "pattern": "("}, {"name": "memory"}]})),
-                r#"the template is wrong: the pattern of parameter "team" is no regular expression, or one that takes too much memory; tell the platform's engineers, or use another template"#,
+                r#"the template is wrong: the pattern of parameter "team": "(" is not a regular expression: unclosed group; tell the platform's engineers, or use another template"#,
             ),
         ] {
             assert_eq!(Listed(&fill(&template, &team).unwrap_err()).to_string(), expected);

@@ -5,7 +5,10 @@
 //! amounts of `pod.resources` and `storage.size`.
 
 use crate::rules;
-use k8s_openapi::api::{core::v1::Toleration, networking::v1::NetworkPolicyEgressRule};
+use k8s_openapi::{
+    api::{core::v1::Toleration, networking::v1::NetworkPolicyEgressRule},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
 use kube::{CustomResource, KubeSchema};
 use portcullis_core::quantity::Span;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -21,12 +24,15 @@ use std::collections::BTreeMap;
     kind = "WorkspaceTemplate",
     plural = "workspacetemplates",
     namespaced,
+    status = "WorkspaceTemplateStatus",
     shortname = "wst",
     category = "portcullis",
     cel,
     derive = "PartialEq",
     printcolumn(name = "Display-Name", type_ = "string", json_path = ".spec.displayName"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.pod.image"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
@@ -116,6 +122,8 @@ pub struct Parameter {
     /// What a string must match as a whole: a regular expression (RE2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    // An expression that does not compile is an error of the rule's evaluation, which refuses the manifest.
+    #[x_kube(validation = Rule::new("''.matches(self) in [true, false]").message("must be a regular expression (RE2)"))]
     pub pattern: Option<String>,
     /// The least value of an integer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -365,4 +373,17 @@ pub enum Egress {
     Internet,
     /// Where `egressRules` say.
     Custom,
+}
+
+/// What the operator found.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceTemplateStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: whether workspaces can be made from the template; `Stalled` only where they cannot.
+    #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
+    pub conditions: Vec<Condition>,
 }

@@ -8,7 +8,7 @@ use kube::{
     CustomResourceExt,
     core::{
         Resource,
-        cel::{Validator, apply_defaults},
+        cel::{ErrorKind, Validator, apply_defaults},
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -86,10 +86,27 @@ where
     Validator::new().validate(&schema_json, &manifest, old.as_ref()).map_err(|broken| {
         // One mistake often breaks several rules of a field: the first one, which is the most basic, names it.
         let mut fields = HashSet::new();
-        let found = broken.into_iter().map(|rule| Violation::of_rule(&rule.field_path, &rule.message));
+        let found = broken.into_iter().map(|broken| {
+            let failed = broken.kind == ErrorKind::EvaluationError;
+            // An API server refuses the manifest with the rule's own message, too.
+            let own = if failed { message_of(&schema_json, &broken.rule) } else { None };
+            Violation::of_rule(&broken.field_path, own.unwrap_or(&broken.message))
+        });
         found.filter(|violation| fields.insert(violation.field.clone())).collect::<Vec<_>>()
     })?;
     serde_json::from_value(manifest).map_err(whole)
+}
+
+/// The message of a rule, wherever it stands in the schema.
+fn message_of<'a>(schema: &'a Value, rule: &str) -> Option<&'a str> {
+    match schema {
+        Value::Object(fields) if fields.get("rule").and_then(Value::as_str) == Some(rule) => {
+            fields.get("message").and_then(Value::as_str)
+        }
+        Value::Object(fields) => fields.values().find_map(|field| message_of(field, rule)),
+        Value::Array(items) => items.iter().find_map(|item| message_of(item, rule)),
+        _ => None,
+    }
 }
 
 /// What is wrong with the part that every Kubernetes object has.

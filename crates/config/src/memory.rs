@@ -4,6 +4,7 @@
 //! allocator, is the budget that large bodies, answers of agents and unsent responses share.
 
 use crate::Limits;
+use portcullis_core::limits::BODY_COPIES;
 
 /// What the program takes before the first request: code, caches, watched objects.
 pub const BASE: u64 = 40 << 20;

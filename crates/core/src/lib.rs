@@ -13,6 +13,7 @@ pub mod json;
 pub mod limits;
 pub mod login;
 pub mod names;
+pub mod nearest;
 pub mod public_url;
 pub mod quantity;
 pub mod report;

@@ -17,9 +17,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use portcullis_api::{
     McpEndpoint, McpEndpointStatus,
     condition::{
-        AVAILABLE, CREDENTIALS_LOADED, Finding, LIMITS_FIT, LOGINS_READY, READY, RECONCILING, STALLED, VERIFIED,
-        conditions,
+        AVAILABLE, CREDENTIALS_LOADED, Finding, LIMITS_FIT, LOGINS_READY, READY, RECONCILING, STALLED, TOOLS_KNOWN,
+        VERIFIED, conditions,
     },
+    tools::UnknownTool,
 };
 use portcullis_config::Revision;
 use portcullis_core::PublicUrl;
@@ -61,6 +62,8 @@ pub struct Observed<'a> {
     pub rotated_for: Option<&'a str>,
     /// Why the limits do not fit the memory limit.
     pub limits_problem: Option<&'a str>,
+    /// The entries of `spec.tools` that match no tool.
+    pub unknown_tools: &'a [UnknownTool<'a>],
     /// What is in the way.
     pub obstacle: Option<&'a Obstacle>,
     /// What is wrong with the custom resource definitions.
@@ -88,10 +91,11 @@ pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
     let limits = observed
         .limits_problem
         .map(|problem| finding(LIMITS_FIT, Some(false), reason::MEMORY_LIMIT_TOO_LOW, problem.to_owned()));
+    let tools = tools_known(observed.unknown_tools);
     // Servers need their writes, so the missing policy is no part of Ready.
     let writes = writes_confined(observed.writes_problem);
     let progress = observed.rollout.finding(observed.obstacle.or(observed.definitions));
-    [ready].into_iter().chain(parts).chain([writes]).chain(limits).chain(beside).chain(progress).collect()
+    [ready].into_iter().chain(parts).chain([writes]).chain(limits).chain(tools).chain(beside).chain(progress).collect()
 }
 
 /// The conditions of an endpoint that cannot even be planned.
@@ -181,6 +185,19 @@ fn verified(observed: &Observed<'_>) -> Finding {
             finding(VERIFIED, Some(false), reason::STEP_FAILED, error.to_string())
         }
     }
+}
+
+/// The other entries count, so this is no part of `Ready`.
+fn tools_known(unknown: &[UnknownTool<'_>]) -> Option<Finding> {
+    if unknown.is_empty() {
+        return None;
+    }
+    let shown: Vec<String> =
+        unknown.iter().take(SHOWN_PROBLEMS).map(|entry| format!("{}: {entry}", entry.field())).collect();
+    let more = unknown.len().saturating_sub(SHOWN_PROBLEMS);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let message = format!("{}{more}", shown.join("; "));
+    Some(finding(TOOLS_KNOWN, Some(false), reason::UNKNOWN_TOOL, message))
 }
 
 fn logins_ready(observed: &Observed<'_>) -> Option<Finding> {

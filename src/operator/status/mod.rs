@@ -9,6 +9,7 @@ mod ingress_class;
 pub mod pull;
 pub mod reason;
 mod rollout;
+mod template;
 mod user;
 
 pub use client::{client_status, registered_status, stranded_status};
@@ -19,6 +20,7 @@ pub use exposed::{Notes, WayIn};
 pub use ingress_class::missing_class;
 pub(super) use rollout::kept_of_pod;
 pub use rollout::{Progress, Rollout};
+pub use template::{template_status, unreadable_template_status};
 pub use user::{unreadable_user_status, user_status};
 
 use portcullis_api::condition::Finding;

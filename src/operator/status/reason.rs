@@ -120,3 +120,5 @@ pub const POD_REFUSED: &str = "PodRefused";
 pub const DEFINITIONS_OUTDATED: &str = "DefinitionsOutdated";
 /// The limits of the endpoint need more memory than its servers may use.
 pub const MEMORY_LIMIT_TOO_LOW: &str = "MemoryLimitTooLow";
+/// An entry of `spec.tools` matches no tool.
+pub const UNKNOWN_TOOL: &str = "UnknownTool";

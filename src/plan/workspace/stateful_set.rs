@@ -179,13 +179,13 @@ fn mount(name: &str, path: &str) -> VolumeMount {
 /// What the workspace's container has of the agent.
 fn agent_mounts(recipe: &Recipe) -> Vec<VolumeMount> {
     match recipe.layout {
-        Layout::Shared => vec![mount(AGENT, place::INSTALL_DIR)],
+        Layout::Shared => vec![mount(AGENT, agent_paths::INSTALL_DIR)],
         Layout::ReadOnly => vec![
-            mount(RUN, place::INSTALL_DIR),
+            mount(RUN, agent_paths::INSTALL_DIR),
             VolumeMount {
-                sub_path: Some(place::BINARY_NAME.to_owned()),
+                sub_path: Some(agent_paths::BINARY_NAME.to_owned()),
                 read_only: Some(true),
-                ..mount(AGENT, place::BINARY)
+                ..mount(AGENT, agent_paths::BINARY)
             },
         ],
     }
@@ -200,14 +200,14 @@ fn installer(recipe: &Recipe) -> Container {
         name: INSTALLER.to_owned(),
         image: Some(recipe.agent_image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        args: Some(["agent", "install", place::INSTALL_DIR].map(ToOwned::to_owned).into()),
+        args: Some(["agent", "install", agent_paths::INSTALL_DIR].map(ToOwned::to_owned).into()),
         resources: Some(ResourceRequirements {
             requests: list([("cpu", "10m"), ("memory", "16Mi")]),
             limits: list([("cpu", "500m"), ("memory", "64Mi")]),
             claims: None,
         }),
         security_context: Some(SecurityContext { read_only_root_filesystem: Some(true), ..security() }),
-        volume_mounts: Some(vec![mount(AGENT, place::INSTALL_DIR)]),
+        volume_mounts: Some(vec![mount(AGENT, agent_paths::INSTALL_DIR)]),
         ..Container::default()
     }
 }
@@ -216,13 +216,13 @@ fn container(recipe: &Recipe) -> Container {
     let pod = &recipe.pod;
     let home = recipe.storage.mount_path.as_str();
     let temporary = has_temporary(recipe).then(|| mount(TEMPORARY, TEMPORARY_DIR));
-    let own = EnvVar { name: place::HOME_VARIABLE.to_owned(), value: Some(home.to_owned()), value_from: None };
-    let others = pod.env.iter().filter(|variable| variable.name != place::HOME_VARIABLE);
+    let own = EnvVar { name: agent_paths::HOME_VARIABLE.to_owned(), value: Some(home.to_owned()), value_from: None };
+    let others = pod.env.iter().filter(|variable| variable.name != agent_paths::HOME_VARIABLE);
     Container {
         name: CONTAINER.to_owned(),
         image: Some(pod.image.clone()),
         image_pull_policy: Some(pull_policy(pod.image_pull_policy).to_owned()),
-        command: Some([place::BINARY, "agent", "run"].map(ToOwned::to_owned).into()),
+        command: Some([agent_paths::BINARY, "agent", "run"].map(ToOwned::to_owned).into()),
         args: some(pod.command.clone(), Vec::is_empty).map(|command| [vec!["--".to_owned()], command].concat()),
         working_dir: Some(home.to_owned()),
         env: Some([own].into_iter().chain(others.map(variable)).collect()),

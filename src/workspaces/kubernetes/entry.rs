@@ -10,7 +10,6 @@ use portcullis_api::{
     version::resource_version,
     workspace::{Phase, WorkspaceStatus},
 };
-use portcullis_reflector;
 
 /// Why a workspace is not ready, where that may pass without anybody's doing.
 const PASSING: [&str; 5] = ["Starting", "Stopping", "Stopped", "Unschedulable", "VolumePending"];
@@ -121,7 +120,7 @@ fn problem(status: Status, deleting: bool, ready: Option<&Condition>) -> Option<
     Some(said.to_owned())
 }
 
-impl mirror::Entry for Entry {
+impl portcullis_reflector::Entry for Entry {
     #[expect(clippy::misnamed_getters, reason = "the object's name is what agents call the id")]
     fn name(&self) -> &str {
         &self.view.id
@@ -153,13 +152,13 @@ pub struct Offer {
 impl Offer {
     /// What is told of `object`.
     pub fn of(object: WorkspaceTemplate) -> Self {
-        let (name, version) = mirror::identity(&object);
+        let (name, version) = portcullis_reflector::identity(&object);
         let spec = object.spec;
         Self { view: Template::of(&name, &spec), spec, version: version.unwrap_or_default() }
     }
 }
 
-impl mirror::Entry for Offer {
+impl portcullis_reflector::Entry for Offer {
     fn name(&self) -> &str {
         &self.view.name
     }

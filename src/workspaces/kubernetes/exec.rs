@@ -37,7 +37,7 @@ pub async fn connect(
     pods: &Api<Pod>,
     pod: &str,
 ) -> Result<(AttachedProcess, impl AsyncRead + AsyncWrite + Send + Unpin + 'static), NoStream> {
-    let command = [place::BINARY, "agent", "connect"];
+    let command = [agent_paths::BINARY, "agent", "connect"];
     let params = AttachParams {
         container: Some(CONTAINER.to_owned()),
         stdin: true,

@@ -28,7 +28,6 @@ use entry::Entry;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use lifecycle::Lifecycle;
-use portcullis_agent;
 use portcullis_config::WorkspaceRules;
 use portcullis_core::clock::Clock;
 use portcullis_reflector::{Found, Health};
@@ -210,7 +209,7 @@ impl Workspaces for KubernetesWorkspaces {
         logs::read(&self.pods, &*self.find(owner, workspace, Act::See).await?, lines).await
     }
 
-    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<agent::Client, Error> {
+    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error> {
         let act = if purpose == Purpose::Work { Act::Work } else { Act::See };
         let mut entry = self.find(owner, workspace, act).await?;
         if purpose == Purpose::Work && entry.view.status == Status::Starting {
@@ -225,7 +224,10 @@ impl Workspaces for KubernetesWorkspaces {
                 return Err(Error::NotRunning { workspace: name, status: word(status).to_owned(), problem });
             }
         }
-        Ok(agent::Client::new(Arc::new(Way { tunnel: self.tunnel(&entry), is_work: purpose == Purpose::Work })))
+        Ok(portcullis_agent::Client::new(Arc::new(Way {
+            tunnel: self.tunnel(&entry),
+            is_work: purpose == Purpose::Work,
+        })))
     }
 }
 

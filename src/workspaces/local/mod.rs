@@ -19,7 +19,6 @@ use journal::Journal;
 use k8s_openapi::api::core::v1::Secret;
 use leftovers::{Left, Leftovers};
 use offer::{Offer, Variables};
-use portcullis_agent;
 use portcullis_api::WorkspaceTemplate;
 use portcullis_config::WorkspaceRules;
 use portcullis_core::clock::Clock;
@@ -222,7 +221,7 @@ impl LocalWorkspaces {
     }
 
     /// The agent of a workspace that is meant to run.
-    async fn agent_of(&self, entry: &Entry, running: &mut Option<Running>) -> Result<agent::Client, Error> {
+    async fn agent_of(&self, entry: &Entry, running: &mut Option<Running>) -> Result<portcullis_agent::Client, Error> {
         if running.as_ref().is_some_and(Running::is_ending) {
             // Whoever wanted the end did not wait for it.
             entry.end(running).await;
@@ -382,7 +381,7 @@ impl Workspaces for LocalWorkspaces {
         Ok(self.find(owner, workspace)?.journal.tail(lines))
     }
 
-    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<agent::Client, Error> {
+    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error> {
         let (entry, mut running) = self.change(owner, workspace).await?;
         if entry.record().status == Status::Stopped {
             return Err(Error::Stopped { workspace: entry.name.clone() });

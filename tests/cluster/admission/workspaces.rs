@@ -50,6 +50,8 @@ pub fn wrong_templates() -> Vec<Wrong> {
         parameter("an enum without options", &json!({"type": "enum"}), "spec.parameters[0].options", options),
         parameter("options of no enum", &json!({"options": ["a"]}), "spec.parameters[0].options", options),
         parameter("a default that is no option", &json!({"type": "enum", "options": ["a"], "default": "b"}), "spec.parameters[0].default", "must be one of the options"),
+        limit(Template, "a pattern that is no expression", json!({"parameters": [{"name": "tz", "pattern": "[a-z"}]}), "spec.parameters[0].pattern", "must be a regular expression (RE2)", "must be a regular expression (RE2)"),
+        limit(Template, "a pattern with a group that nothing opens", json!({"parameters": [{"name": "tz", "pattern": "a)|(b"}]}), "spec.parameters[0].pattern", "must be a regular expression (RE2)", "must be a regular expression (RE2)"),
         parameter("a pattern of a number", &json!({"type": "integer", "pattern": "[0-9]"}), "spec.parameters[0].pattern", "only counts for type string; remove it"),
         parameter("a minimum of a string", &json!({"minimum": 1}), "spec.parameters[0]", least),
         parameter("a range that is empty", &json!({"type": "integer", "minimum": 2, "maximum": 1}), "spec.parameters[0]", "minimum must not be above maximum"),

@@ -184,6 +184,8 @@ fn wrong_endpoints() -> Vec<Wrong> {
         limit(Endpoint, "an unknown enforcer", json!({"cors": {"enforcedBy": "Nginx"}}), "spec.cors.enforcedBy", r#"supported values: "Auto", "Server", "Gateway""#, r#"must be one of "Auto", "Server", "Gateway""#),
         endpoint("a tool that cannot be", json!({"tools": {"allow": ["Run Command"]}}), "spec.tools.allow", "tool names are made of a-z, 0-9, _ and the wildcard *"),
         endpoint("a tool that cannot be, to leave out", json!({"tools": {"deny": ["delete-workspace"]}}), "spec.tools.deny", "tool names are made of a-z, 0-9, _ and the wildcard *"),
+        endpoint("a tool that there is not, to leave out", json!({"tools": {"deny": ["fetch", "run_comand"]}}), "spec.tools.deny", "each must be the name of a tool, or have the wildcard *; the tools are whoami, list_templates, "),
+        endpoint("a tool that there is not", json!({"tools": {"allow": ["whoamI", "read_fil"]}}), "spec.tools.allow", "tool names are made of a-z, 0-9, _ and the wildcard *"),
         limit(Endpoint, "no tools", json!({"tools": {"allow": []}}), "spec.tools.allow", "should have at least 1 items", "must have at least 1 entries"),
         endpoint("replicas and a scaler", json!({"deployment": {"replicas": 2, "autoscaling": {"min": 1, "max": 3}}}), "spec.deployment", "replicas and autoscaling exclude each other; remove autoscaling to set a number, as kubectl scale does, or change its min and max"),
         endpoint("fewest above most", json!({"deployment": {"autoscaling": {"min": 4, "max": 3}}}), "spec.deployment.autoscaling", "min must not be above max"),

@@ -16,4 +16,6 @@ mod rest;
 mod restore;
 mod servers;
 pub mod stage;
+mod templates;
+mod tools;
 mod workspaces;

@@ -221,7 +221,7 @@ impl Server {
         panic!("the workspace does not run");
     }
 
-    pub async fn agent(&self) -> agent::Client {
+    pub async fn agent(&self) -> portcullis_agent::Client {
         self.workspaces.agent(&ann(), WORKSPACE, Purpose::Work).await.unwrap()
     }
 

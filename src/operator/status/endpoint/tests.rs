@@ -74,6 +74,12 @@ fn every_part_decides_about_ready() {
     assert_eq!(large.first().unwrap().holds, Some(true), "small requests go on");
     let limits = large.iter().find(|finding| finding.kind == LIMITS_FIT).unwrap();
     assert_eq!((limits.holds, limits.message.as_str()), (Some(false), "raise it"));
+    let unknown = [UnknownTool { list: "deny", index: 1, pattern: "run_comand" }];
+    let misspelt = endpoint_findings(&Observed { unknown_tools: &unknown, ..good.clone() });
+    assert_eq!(misspelt.first().unwrap().holds, Some(true), "the other entries count");
+    let tools = misspelt.iter().find(|finding| finding.kind == TOOLS_KNOWN).unwrap();
+    assert_eq!((tools.holds, tools.reason), (Some(false), reason::UNKNOWN_TOOL));
+    assert_eq!(tools.message, "spec.tools.deny[1]: there is no tool \"run_comand\"; did you mean run_command?");
     let many = endpoint_findings(&Observed { logins: (1, &vec![absent; 7]), ..good.clone() });
     assert!(many[5].message.ends_with("; and 2 more"), "{}", many[5].message);
 
@@ -208,6 +214,7 @@ fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -
         exec_problem: None,
         writes_problem: None,
         limits_problem: None,
+        unknown_tools: &[],
         rotated_for: None,
         obstacle: None,
         definitions: None,
