@@ -4,15 +4,3 @@
 
 pub mod cli;
 pub mod dev;
-mod heartbeat;
-pub mod identity;
-pub mod mcp;
-pub mod oauth;
-pub mod operator;
-pub mod pages;
-pub mod plan;
-pub mod rest;
-pub mod server;
-pub mod state;
-pub mod tools;
-pub mod workspaces;

@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
-use portcullis::{
-    tools::{Definition, Effect, Registry},
-    workspaces::local::{LocalOptions, LocalWorkspaces},
-};
 use portcullis_api::Preset;
 use portcullis_core::{Scope, clock::SystemClock, rng::rng};
 use portcullis_telemetry::audit;
+use portcullis_tools::{Definition, Effect, Registry};
+use portcullis_workspaces::local::{LocalOptions, LocalWorkspaces};
 use regex::Regex;
 use serde_json::json;
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, sync::Arc};
@@ -195,7 +193,7 @@ async fn tools() -> String {
     });
     let registry = Registry::new(&serde_json::from_value(config).unwrap(), Some(Arc::new(backend)));
     let names: Vec<&str> = registry.definitions().map(|definition| definition.name).collect();
-    assert_eq!(names, portcullis::api::tools::TOOLS, "admission knows every tool");
+    assert_eq!(names, portcullis_api::tools::TOOLS, "admission knows every tool");
     let mut table = "| Tool | Arguments | Scope | Effect | What it is for |\n|---|---|---|---|---|\n".to_owned();
     for definition in registry.definitions() {
         let scope = definition.scope.as_ref().map_or("any", |scope| Scope::as_str(*scope));

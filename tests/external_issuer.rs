@@ -16,14 +16,6 @@ use p256::{
     SecretKey,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _},
 };
-use portcullis::{
-    oauth::{
-        jwt::{AccessTokens, Subject},
-        workload::NoCluster,
-    },
-    server::{self, Listeners, Options},
-    state::Local,
-};
 use portcullis_config::{
     ClientVerifier, Clients, LoadedRevision, OPERATOR_CLIENT_ID, ServerConfig, SigningKey, SigningKeys,
 };
@@ -31,7 +23,13 @@ use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_oauth::{
+    jwt::{AccessTokens, Subject},
+    workload::NoCluster,
+};
 use portcullis_reflector::Health;
+use portcullis_server::{self, Listeners, Options};
+use portcullis_state::Local;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use std::{
@@ -114,7 +112,7 @@ struct Endpoint {
     keys: SigningKeys,
     clock: Arc<ManualClock>,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), server::ServerError>>,
+    task: JoinHandle<Result<(), portcullis_server::ServerError>>,
     _volume: Volume,
 }
 
@@ -155,7 +153,8 @@ impl Endpoint {
             (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
         let (address, private_address) = (public.local_addr().unwrap(), private.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let task = tokio::spawn(server::run(options, Listeners { public, private: Some(private) }, stop.clone()));
+        let task =
+            tokio::spawn(portcullis_server::run(options, Listeners { public, private: Some(private) }, stop.clone()));
         let loaded = reqwest::get(format!("http://{private_address}/revision")).await.unwrap();
         assert_eq!(loaded.json::<LoadedRevision>().await.unwrap().revision, files.revision());
         Self { address, keys, clock, stop, task, _volume: volume }

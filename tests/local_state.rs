@@ -9,21 +9,19 @@ mod grants;
 use clock::ManualClock;
 use grants::{conform, conform_accounts, conform_registrations, eventually, grant};
 use jiff::{SignedDuration, Timestamp};
-use portcullis::{
-    oauth::{
-        accounts::{Account, Accounts as _},
-        client::{NewRegistration, Registrations},
-        grant::{Grants, GrantsError, Known},
-        single_use::{Mark, SingleUse as _},
-    },
-    state::Local,
-};
 use portcullis_api::OAuthUser;
 use portcullis_core::{
     account::SealedToken,
     clock::Clock as _,
     grant::{GrantUser, RefreshState, RevocationReason},
 };
+use portcullis_oauth::{
+    accounts::{Account, Accounts as _},
+    client::{NewRegistration, Registrations},
+    grant::{Grants, GrantsError, Known},
+    single_use::{Mark, SingleUse as _},
+};
+use portcullis_state::Local;
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 fn start() -> Timestamp {

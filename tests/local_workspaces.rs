@@ -5,15 +5,15 @@
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use portcullis::workspaces::{
-    CreateWorkspace, Error, Owner, Purpose, Status, Workspace, WorkspaceFilter, WorkspaceLogs, Workspaces as _,
-    local::{LocalOptions, LocalWorkspaces},
-};
 use portcullis_agent::{
     AgentError, Client, LiveOutput,
     protocol::{Command, CommandResult, FailureKind},
 };
 use portcullis_core::{clock::Clock, rng::rng};
+use portcullis_workspaces::{
+    CreateWorkspace, Error, Owner, Purpose, Status, Workspace, WorkspaceFilter, WorkspaceLogs, Workspaces as _,
+    local::{LocalOptions, LocalWorkspaces},
+};
 use serde_json::json;
 use std::{
     collections::BTreeMap,

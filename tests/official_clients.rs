@@ -13,12 +13,12 @@ use k8s_openapi::{
     },
 };
 use kube::core::DynamicObject;
-use portcullis::plan::{ClusterFacts, Inputs, Plan, plan};
 use portcullis_api::{McpEndpoint, OAuthClient, validation::admit};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_plan::{ClusterFacts, Inputs, Plan, plan};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

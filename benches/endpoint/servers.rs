@@ -1,12 +1,12 @@
 //! The servers, as processes of their own.
 
-use portcullis::plan::{ClusterFacts, Inputs, plan};
 use portcullis_api::{McpEndpoint, OAuthClient, validation::admit};
 use portcullis_config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_plan::{ClusterFacts, Inputs, plan};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

@@ -1,14 +1,12 @@
 //! `portcullis operator`: reconciles the custom resources of the cluster.
 
 use super::{LogOptions, cluster, signals::until_signal};
-use crate::{
-    operator::{self, OperatorError, Settings, leader::Election},
-    plan::{ExposureRules, Neighbours, Peers},
-};
 use clap::Args;
 use ipnet::IpNet;
 use kube::Config;
 use portcullis_core::{clock::SystemClock, hex, rng};
+use portcullis_operator::{self, OperatorError, Settings, leader::Election};
+use portcullis_plan::{ExposureRules, Neighbours, Peers};
 use rand::Rng as _;
 use std::{
     io,
@@ -114,7 +112,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
         election: Election { namespace: args.namespace, identity, lease_seconds: args.lease_seconds },
         listen: args.listen,
     };
-    let operate = |shutdown| Box::pin(operator::run(client, settings, shutdown));
+    let operate = |shutdown| Box::pin(portcullis_operator::run(client, settings, shutdown));
     match until_signal(operate).await.map_err(OperatorCommandError::Signal)? {
         Some(ended) => ended.map_err(OperatorCommandError::Operator),
         None => Ok(()),

@@ -1,22 +1,20 @@
 //! `portcullis serve`: the endpoint, from mounted files.
 
 use super::{LogOptions, cluster, signals::until_signal};
-use crate::{
-    identity::workload::ServiceAccounts,
-    oauth::workload::NoCluster,
-    server::{self, Listeners, Options, ServerError},
-    state::{Kubernetes, Local, kubernetes},
-    workspaces::{
-        kubernetes as cluster_workspaces,
-        kubernetes::{KubernetesOptions, KubernetesWorkspaces},
-    },
-};
 use clap::ValueEnum;
 use kube::{Config, config::InferConfigError};
 use portcullis_config::{LAME_DUCK_SECONDS, PRIVATE_PORT, PUBLIC_PORT, memory::WITHOUT_LIMIT};
 use portcullis_core::clock::{Clock, SystemClock};
+use portcullis_identity::workload::ServiceAccounts;
+use portcullis_oauth::workload::NoCluster;
 use portcullis_outbound::{Outbound, OutboundError};
 use portcullis_reflector::Health;
+use portcullis_server::{self, Listeners, Options, ServerError};
+use portcullis_state::{Kubernetes, Local, kubernetes};
+use portcullis_workspaces::{
+    kubernetes as cluster_workspaces,
+    kubernetes::{KubernetesOptions, KubernetesWorkspaces},
+};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -180,7 +178,7 @@ async fn serve<Beside: Future<Output = ()>>(
     let beside = beside(ended.clone());
     let serving = |shutdown| async move {
         let serve = async {
-            let result = server::run(options, listeners, shutdown).await;
+            let result = portcullis_server::run(options, listeners, shutdown).await;
             ended.cancel();
             result
         };

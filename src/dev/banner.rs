@@ -1,10 +1,10 @@
 //! What `portcullis dev` tells the person in front of it: where the endpoint is, and command lines that can be pasted.
 
 use super::{station::Outcome, store::Store, user};
-use crate::plan::{ClientPlan, CredentialChange};
 use kube::ResourceExt;
 use portcullis_api::{OAuthClient, preset::Preset};
 use portcullis_core::{Scope, client::Grant, scope};
+use portcullis_plan::{ClientPlan, CredentialChange};
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 /// What is said once, when the endpoint is served.

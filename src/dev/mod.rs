@@ -14,22 +14,19 @@ mod watch;
 
 pub use manifests::Source;
 
-use crate::{
-    oauth::workload::NoCluster,
-    server::{self, Listeners, ServerError},
-    state,
-    workspaces::{
-        self, Workspaces,
-        local::{LocalOptions, LocalWorkspaces},
-    },
-};
 use guard::Guard;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use manifests::Manifests;
 use portcullis_core::{clock::Clock, report::chain};
+use portcullis_oauth::workload::NoCluster;
 use portcullis_outbound::{Outbound, OutboundError};
 use portcullis_reflector::Health;
+use portcullis_server::{self, Listeners, ServerError};
+use portcullis_workspaces::{
+    self, Workspaces,
+    local::{LocalOptions, LocalWorkspaces},
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 use station::{Outcome, Station, StationError};
 use std::{
@@ -109,10 +106,10 @@ pub enum DevError {
     Adopting(#[source] io::Error),
     /// The workspaces cannot be read.
     #[error("the workspaces in the state directory cannot be used")]
-    Workspaces(#[from] workspaces::Error),
+    Workspaces(#[from] portcullis_workspaces::Error),
     /// The grants cannot be read.
     #[error(transparent)]
-    State(#[from] state::local::LocalError),
+    State(#[from] portcullis_state::local::LocalError),
     /// The client for what other servers are asked could not be made.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
@@ -154,14 +151,15 @@ pub async fn run(
     })
     .await??;
     let name = desk.outcome.endpoint.name_any();
-    let state = Arc::new(state::Local::open(&desk.station.store.grants_folder(&name), Arc::clone(&clock)).await?);
+    let state =
+        Arc::new(portcullis_state::Local::open(&desk.station.store.grants_folder(&name), Arc::clone(&clock)).await?);
     // Before anything is served.
     let desk = spawn_blocking({
         let state = Arc::clone(&state);
         move || desk.telling(state)
     })
     .await?;
-    let server = server::Options {
+    let server = portcullis_server::Options {
         config_dir: desk.station.store.mounted_folder(&name),
         workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
         grants: Arc::clone(&state) as _,
@@ -179,7 +177,7 @@ pub async fn run(
         browser::show(&desk.outcome.plan.config.url.issuer_url("/agents"));
     }
     let serve = async {
-        let ended = server::run(server, Listeners { public: listener, private: None }, stop.clone()).await;
+        let ended = portcullis_server::run(server, Listeners { public: listener, private: None }, stop.clone()).await;
         stop.cancel();
         ended
     };
@@ -266,7 +264,7 @@ struct Desk {
     /// Who is told about templates.
     workspaces: Arc<LocalWorkspaces>,
     /// Who is told about users.
-    state: Option<Arc<state::Local>>,
+    state: Option<Arc<portcullis_state::Local>>,
     /// The last manifests that could be served.
     manifests: Manifests,
     /// What they led to.
@@ -296,7 +294,7 @@ impl Desk {
     }
 
     /// Has `state` follow what the manifests say of users.
-    fn telling(self, state: Arc<state::Local>) -> Self {
+    fn telling(self, state: Arc<portcullis_state::Local>) -> Self {
         state.set_users(&self.outcome.users);
         Self { state: Some(state), ..self }
     }

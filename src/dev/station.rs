@@ -5,7 +5,6 @@ use super::{
     store::{Store, StoreError},
     user::{self, LocalUser, LocalUserError},
 };
-use crate::plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{ResourceExt as _, core::dynamic::ParseDynamicObjectError};
@@ -16,6 +15,7 @@ use portcullis_api::{
 };
 use portcullis_config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE};
 use portcullis_core::{PublicUrl, public_url::PublicUrlError};
+use portcullis_plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -130,7 +130,7 @@ impl Station {
         secrets.retain(|_, secret| secret.labels().get(ENDPOINT_LABEL) == Some(&name));
 
         let local_user = self.local_user(&mut endpoint, &mut secrets)?;
-        let inputs = plan::Inputs {
+        let inputs = portcullis_plan::Inputs {
             endpoint: &endpoint,
             clients: &clients.iter().collect::<Vec<_>>(),
             secrets: &secrets,
@@ -139,7 +139,7 @@ impl Station {
             replicas: None,
             now,
         };
-        let plan = plan::plan(&inputs, &mut self.rng)?;
+        let plan = portcullis_plan::plan(&inputs, &mut self.rng)?;
         let kept = local_user.as_ref().map(|user| user.secret_name.as_str());
         let changed = self.write(&name, &plan, &secrets, kept)?;
         Ok(Outcome { endpoint, clients, users, templates, secrets: given, plan, local_user, changed })

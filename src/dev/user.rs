@@ -3,10 +3,10 @@
 //!
 //! Name and password lie in the state directory for their owner to read. Whoever writes another password there has it.
 
-use crate::plan::ENDPOINT_LABEL;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use portcullis_api::McpEndpoint;
 use portcullis_core::login::{Login, Passwords, PasswordsSecret};
+use portcullis_plan::ENDPOINT_LABEL;
 use rand::{Rng as _, rngs::StdRng};
 use std::collections::BTreeMap;
 

@@ -6,11 +6,11 @@ use crate::{
     provider::Provider,
     stage::{Stage, after},
 };
-use portcullis::oauth::{
+use portcullis_core::{account::SealedToken, grant::RevocationReason};
+use portcullis_oauth::{
     accounts::{Account, Accounts as _},
     grant::Grants as _,
 };
-use portcullis_core::{account::SealedToken, grant::RevocationReason};
 use serde_json::json;
 
 pub const USER: &str = "sso:7";

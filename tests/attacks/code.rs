@@ -4,8 +4,8 @@ use crate::{
     agent::{VERIFIER, authorize, challenge, parameter},
     stage::{CALLBACK, RIVAL_SECRET, SECRET, Stage, after, start_of_time},
 };
-use portcullis::oauth::grant::Grants as _;
 use portcullis_core::grant::RevocationReason;
+use portcullis_oauth::grant::Grants as _;
 
 /// A code is redeemed a second time → the second gets nothing, and the tokens of the first end.
 #[tokio::test]

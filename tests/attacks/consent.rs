@@ -6,8 +6,8 @@ use crate::{
     stage::{Stage, after},
 };
 use futures::{StreamExt as _, stream};
-use portcullis::oauth::grant::{Grant, Grants as _};
 use portcullis_core::{clock::Clock as _, grant::RevocationReason};
+use portcullis_oauth::grant::{Grant, Grants as _};
 use reqwest::Method;
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -7,9 +7,9 @@ use crate::{
     provider::{CLIENT_ID, CLIENT_SECRET, Provider},
     stage::{PASSWORD, Setup, Stage, after, logins, start_of_time},
 };
-use portcullis::oauth::grant::{Grants as _, Known};
 use portcullis_config::LoginSecret;
 use portcullis_core::{grant::RevocationReason, login::Login};
+use portcullis_oauth::grant::{Grants as _, Known};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use crate::{
     stage::{Stage, after},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use portcullis::oauth::{accounts::Accounts as _, grant::Grants as _};
+use portcullis_oauth::{accounts::Accounts as _, grant::Grants as _};
 use serde_json::{Value, json};
 
 const PATH: &str = "/login/sso/backchannel-logout";

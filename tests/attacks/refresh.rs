@@ -5,8 +5,8 @@ use crate::{
     stage::{RIVAL_SECRET, SECRET, Stage, after, start_of_time},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use portcullis::oauth::grant::{Grant, Grants as _};
 use portcullis_core::grant::{RefreshState, RevocationReason};
+use portcullis_oauth::grant::{Grant, Grants as _};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 

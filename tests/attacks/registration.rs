@@ -8,14 +8,12 @@ use crate::{
 use async_trait::async_trait;
 use futures::future::join_all;
 use jiff::Timestamp;
-use portcullis::{
-    oauth::{
-        client::{Client, ClientError, Held, NewRegistration, Registrations},
-        clients::registrar::Registrar,
-    },
-    state::Local,
-};
 use portcullis_core::clock::Clock as _;
+use portcullis_oauth::{
+    client::{Client, ClientError, Held, NewRegistration, Registrations},
+    clients::registrar::Registrar,
+};
+use portcullis_state::Local;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};

@@ -8,19 +8,6 @@ use crate::{
     replaced_agent::Replaced,
 };
 use jiff::{SignedDuration, Timestamp};
-use portcullis::{
-    oauth::{
-        client,
-        grant::{Grants as _, Known},
-        workload::NoCluster,
-    },
-    server::{self, Listeners, Options, ServerError},
-    state::Local,
-    workspaces::{
-        Workspaces,
-        local::{LocalOptions, LocalWorkspaces},
-    },
-};
 use portcullis_config::{
     ClientVerifier, Clients, LoginSecret, LoginSecrets, SecretHash, SecretVerifier, ServerConfig, SigningKeys,
 };
@@ -29,8 +16,19 @@ use portcullis_core::{
     client::{ClientType, Grant},
     clock::Clock as _,
 };
+use portcullis_oauth::{
+    client,
+    grant::{Grants as _, Known},
+    workload::NoCluster,
+};
 use portcullis_outbound::Outbound;
 use portcullis_reflector::Health;
+use portcullis_server::{self, Listeners, Options, ServerError};
+use portcullis_state::Local;
+use portcullis_workspaces::{
+    Workspaces,
+    local::{LocalOptions, LocalWorkspaces},
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{path::PathBuf, sync::Arc};
@@ -153,7 +151,7 @@ impl Stage {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             private.push(format!("http://{}", listener.local_addr().unwrap()));
             let listeners = Listeners { public, private: Some(listener) };
-            tasks.push(tokio::spawn(server::run(options, listeners, shutdown.clone())));
+            tasks.push(tokio::spawn(portcullis_server::run(options, listeners, shutdown.clone())));
         }
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         for secret in [PASSWORD, SECRET, RIVAL_SECRET, OLD_SECRET, NEW_SECRET, HUB_SECRET] {

@@ -5,9 +5,9 @@ use crate::{
     driven::Browser,
     stage::{PASSWORD, SECRET, Stage, after},
 };
-use portcullis::oauth::grant::Grants as _;
 use portcullis_api::OAuthUser;
 use portcullis_core::grant::RevocationReason;
+use portcullis_oauth::grant::Grants as _;
 use serde_json::{Value, json};
 
 const BACKEND: [(&str, &str); 2] = [("client_id", "backend"), ("client_secret", SECRET)];

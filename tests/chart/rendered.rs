@@ -5,13 +5,11 @@ use crate::{
     support::controlplane::ControlPlane,
     tools::{CHART, feed, rendered, template, tool},
 };
-use portcullis::{
-    operator::{
-        self,
-        metrics::{Outcome, Subject},
-    },
-    plan::{ExposureRules, Peers},
+use portcullis_operator::{
+    self,
+    metrics::{Outcome, Subject},
 };
+use portcullis_plan::{ExposureRules, Peers};
 use portcullis_telemetry::{self, metrics::Route};
 use regex::Regex;
 use serde_json::Value;
@@ -157,7 +155,8 @@ fn the_operator_understands_the_settings_of_the_chart() {
 
 #[test]
 fn alerts_are_about_metrics_that_exist() {
-    let (operator, server) = (operator::metrics::Metrics::default(), portcullis_telemetry::metrics::Metrics::default());
+    let (operator, server) =
+        (portcullis_operator::metrics::Metrics::default(), portcullis_telemetry::metrics::Metrics::default());
     operator.reconciled(Subject::Workspace, Outcome::Done, Duration::ZERO);
     operator.set_leader(true);
     server.request_ends(Route::Mcp, 200, Duration::ZERO);

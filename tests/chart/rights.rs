@@ -15,11 +15,11 @@ use crate::{
     uses::{self, Use, uses},
 };
 use jiff::SignedDuration;
-use portcullis::operator::{self, Settings, leader::Election};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_operator::{self, Settings, leader::Election};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -300,14 +300,14 @@ async fn what_is_idle_or_old(stage: &Stage<'_>) {
         rng: Arc::new(Mutex::new(rng::rng())),
         server_image: PINNED.to_owned(),
         internal: Vec::new(),
-        exposure: portcullis::plan::ExposureRules::default(),
-        neighbours: portcullis::plan::Neighbours::default(),
+        exposure: portcullis_plan::ExposureRules::default(),
+        neighbours: portcullis_plan::Neighbours::default(),
         namespaces: Vec::new(),
         election,
         listen: "127.0.0.1:0".parse().unwrap(),
     };
     let end = CancellationToken::new();
-    let running = tokio::spawn(operator::run(client_of(&kubeconfig).await.unwrap(), settings, end.clone()));
+    let running = tokio::spawn(portcullis_operator::run(client_of(&kubeconfig).await.unwrap(), settings, end.clone()));
 
     let mut template = crate::stage::template();
     template["metadata"]["name"] = json!("brief");

@@ -15,13 +15,13 @@ use kube::{
     discovery,
     runtime::wait::{await_condition, conditions},
 };
-use portcullis::plan::{ClusterFacts, Inputs, Plan, REVISION_ANNOTATION, plan};
 use portcullis_api::{McpEndpoint, OAuthClient, validation};
 use portcullis_config::{LoadedRevision, PRIVATE_PORT};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_plan::{ClusterFacts, Inputs, Plan, REVISION_ANNOTATION, plan};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Debug, path::Path, time::Duration};

@@ -15,18 +15,16 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use portcullis::{
-    identity::workload::ServiceAccounts,
-    oauth::workload::GRANT_TYPE,
-    server::{self, Listeners, Options},
-    state::Local,
-};
 use portcullis_config::{Clients, ServerConfig, SigningKeys};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_identity::workload::ServiceAccounts;
+use portcullis_oauth::workload::GRANT_TYPE;
 use portcullis_reflector::Health;
+use portcullis_server::{self, Listeners, Options};
+use portcullis_state::Local;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -41,7 +39,7 @@ struct Server {
     files: Files,
     clock: Arc<ManualClock>,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), server::ServerError>>,
+    task: JoinHandle<Result<(), portcullis_server::ServerError>>,
 }
 
 impl Server {
@@ -68,7 +66,7 @@ impl Server {
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = public.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(server::run(options, Listeners { public, private: None }, stop.clone()));
+        let task = tokio::spawn(portcullis_server::run(options, Listeners { public, private: None }, stop.clone()));
         Self { address, volume, files, clock, stop, task }
     }
 

@@ -7,11 +7,9 @@ use crate::{
     rounds,
     tables::{self, IMAGE},
 };
-use portcullis::{
-    mcp::{Offer, PROTOCOL_VERSIONS, Target},
-    oauth::Caller,
-};
 use portcullis_core::Scope;
+use portcullis_mcp::{Offer, PROTOCOL_VERSIONS, Target};
+use portcullis_oauth::Caller;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::*,

@@ -12,8 +12,8 @@ mod tables;
 
 use axum::{Extension, Router, extract::Request, routing::any};
 use fixture::Fixture;
-use portcullis::{mcp, oauth::Caller};
 use portcullis_config::ServerConfig;
+use portcullis_oauth::Caller;
 use script::Script;
 use serde_json::json;
 use std::{
@@ -50,7 +50,7 @@ async fn serve_fixture() -> String {
         issued_at: "2030-01-02T02:49:05Z".parse().unwrap(),
         expires_at: "2030-01-02T03:04:05Z".parse().unwrap(),
     };
-    let endpoint = Arc::new(mcp::Endpoint::offering(&config, Fixture::default(), CancellationToken::new()));
+    let endpoint = Arc::new(portcullis_mcp::Endpoint::offering(&config, Fixture::default(), CancellationToken::new()));
     let answer = move |request: Request| async move { endpoint.answer(request).await };
     let router: Router = Router::new().route("/mcp", any(answer)).layer(Extension(Arc::new(caller)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,8 +4,8 @@ use crate::{
     relying::{CALLBACK, begin, client, finish, logins, now, secrets, whole},
     stand_in::{CLIENT_ID, CLIENT_SECRET, GitHub, World},
 };
-use portcullis::identity::{Logins, SignInError};
 use portcullis_core::grant::GrantUser;
+use portcullis_identity::{Logins, SignInError};
 use serde_json::{Value, json};
 
 fn endpoint(github: &GitHub, secret: &str, allowed: &Value) -> Logins {
@@ -173,8 +173,8 @@ async fn a_github_that_is_down_is_said_to_be() {
 /// What GitHub answers about a user who signed in, and what it means.
 #[tokio::test]
 async fn what_github_answers_about_a_user_decides() {
-    use portcullis::oauth::Verdict::{Allowed, Refused, Unavailable};
     use portcullis_core::grant::RevocationReason::{NotAllowed, ProviderRefused};
+    use portcullis_oauth::Verdict::{Allowed, Refused, Unavailable};
     let github = GitHub::start(CALLBACK).await;
     github.world.lock().unwrap().organizations = vec![("acme", "active")];
     let logins = endpoint(&github, CLIENT_SECRET, &json!({"allowedOrganizations": ["acme", "other"]}));

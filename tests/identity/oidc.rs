@@ -6,8 +6,8 @@ use crate::{
     relying::{CALLBACK, begin, client, finish, logins, now, secrets, whole},
 };
 use jiff::SignedDuration;
-use portcullis::identity::{Logins, SignInError};
 use portcullis_core::grant::GrantUser;
+use portcullis_identity::{Logins, SignInError};
 use portcullis_outbound::Outbound;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -333,8 +333,8 @@ async fn offline_access_is_asked_for_where_it_may_be_had() {
 /// What a provider answers to a refresh, and what it means.
 #[tokio::test]
 async fn what_a_provider_answers_about_a_user_decides() {
-    use portcullis::oauth::Verdict::{Refused, Unavailable, Unsupported};
     use portcullis_core::grant::RevocationReason::{NotAllowed, ProviderRefused};
+    use portcullis_oauth::Verdict::{Refused, Unavailable, Unsupported};
     let error = |status: u16, code: &str| Some((status, json!({"error": code}).to_string()));
     for (name, refusal, verdict) in [
         ("gone or disabled", error(400, "invalid_grant"), Refused(ProviderRefused)),
@@ -381,7 +381,7 @@ async fn what_a_provider_answers_about_a_user_decides() {
             "{name}: it was replaced"
         );
         match allowed {
-            Ok(()) => assert!(matches!(answer.verdict, portcullis::oauth::Verdict::Allowed(_)), "{name}"),
+            Ok(()) => assert!(matches!(answer.verdict, portcullis_oauth::Verdict::Allowed(_)), "{name}"),
             Err(verdict) => assert_eq!(answer.verdict, verdict, "{name}"),
         }
     }
@@ -398,6 +398,6 @@ async fn a_token_is_sent_to_its_own_provider_only() {
     let moved = endpoint(&other, &json!({}));
     assert!(logins.accepts("sso:7", &token) && !moved.accepts("sso:7", &token));
     assert!(!logins.accepts("gone:7", &token));
-    assert_eq!(moved.recheck("sso:7", &token, now()).await, portcullis::oauth::Verdict::Unavailable.into());
+    assert_eq!(moved.recheck("sso:7", &token, now()).await, portcullis_oauth::Verdict::Unavailable.into());
     assert!(other.world.lock().unwrap().refreshed.is_empty());
 }

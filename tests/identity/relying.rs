@@ -1,13 +1,13 @@
 //! An endpoint as far as signing in goes: its logins, and the way there and back.
 
 use jiff::Timestamp;
-use portcullis::identity::{Logins, Pending, SignInError};
 use portcullis_config::{LoginSecret, LoginSecrets, ServerConfig, SigningKeys};
 use portcullis_core::{
     clock::{Clock, SystemClock},
     grant::GrantUser,
     rng,
 };
+use portcullis_identity::{Logins, Pending, SignInError};
 use portcullis_outbound::Outbound;
 use serde_json::{Value, json};
 use std::{error::Error, sync::Arc};

@@ -2,17 +2,14 @@
 
 use axum::{Extension, Router, extract::Request, routing::any};
 use http::{HeaderMap, StatusCode};
-use portcullis::{
-    mcp,
-    oauth::Caller,
-    tools::Registry,
-    workspaces::{
-        Workspaces,
-        local::{LocalOptions, LocalWorkspaces},
-    },
-};
 use portcullis_config::ServerConfig;
 use portcullis_core::{Scope, clock::SystemClock, rng::rng};
+use portcullis_oauth::Caller;
+use portcullis_tools::Registry;
+use portcullis_workspaces::{
+    Workspaces,
+    local::{LocalOptions, LocalWorkspaces},
+};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 use tempfile::TempDir;
@@ -79,7 +76,7 @@ pub async fn endpoint_behind(
         expires_at: "2030-01-02T03:04:05Z".parse().unwrap(),
     };
     let tools = Arc::new(Registry::new(&config, backend));
-    let endpoint = Arc::new(mcp::Endpoint::new(&config, tools, CancellationToken::new()));
+    let endpoint = Arc::new(portcullis_mcp::Endpoint::new(&config, tools, CancellationToken::new()));
     let answer = move |request: Request| async move { endpoint.answer(request).await };
     let router: Router = Router::new().route("/mcp", any(answer)).layer(Extension(Arc::new(caller)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -9,15 +9,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use portcullis::workspaces::{
-    CreateWorkspace, Error, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
-    Workspaces,
-};
 use portcullis_agent::{
     AnswerBody, Client, Lost, Repeat, Transport,
     http2::{Connection, handshake},
 };
 use portcullis_config::WorkspaceRules;
+use portcullis_workspaces::{
+    CreateWorkspace, Error, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
+    Workspaces,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{

@@ -3,8 +3,8 @@
 use crate::endpoint::{
     BOTH, EVERYTHING, Endpoint, JSON, LEGACY, STATELESS, WHOAMI, config, endpoint, endpoint_with, message,
 };
-use portcullis::{mcp, tools::Registry};
 use portcullis_core::Scope;
+use portcullis_tools::Registry;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -209,7 +209,7 @@ async fn the_three_older_revisions_are_spoken() {
 async fn the_stateless_revision_is_spoken() {
     let endpoint = endpoint(EVERYTHING).await;
     let discovered = endpoint.ask(STATELESS, "server/discover", json!({})).await.json();
-    assert_eq!(discovered["result"]["supportedVersions"], json!(mcp::PROTOCOL_VERSIONS));
+    assert_eq!(discovered["result"]["supportedVersions"], json!(portcullis_mcp::PROTOCOL_VERSIONS));
     assert_eq!(discovered["result"]["resultType"], "complete");
     assert_eq!(discovered["result"]["cacheScope"], "private");
 
@@ -314,7 +314,7 @@ async fn a_missing_scope_hides_a_tool_and_asks_for_it_when_called() {
 async fn nobody_is_served_without_a_caller() {
     let config = config(|_| {});
     let tools = Arc::new(Registry::new(&config, None));
-    let endpoint = mcp::Endpoint::new(&config, tools, CancellationToken::new());
+    let endpoint = portcullis_mcp::Endpoint::new(&config, tools, CancellationToken::new());
     let request = axum::extract::Request::post("/mcp")
         .header("host", "localhost")
         .header("content-type", "application/json")

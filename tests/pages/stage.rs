@@ -7,11 +7,6 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use portcullis::{
-    oauth::client::{NewRegistration, Registrations as _},
-    server::{self, Listeners, Options, ServerError},
-    state::Local,
-};
 use portcullis_config::{
     AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoginSecret, LoginSecrets, ServerConfig, SigningKeys,
     ToolRules,
@@ -21,7 +16,10 @@ use portcullis_core::{
     client::{ClientType, Grant},
     quantity::{ByteSize, Span},
 };
+use portcullis_oauth::client::{NewRegistration, Registrations as _};
 use portcullis_reflector::Health;
+use portcullis_server::{self, Listeners, Options, ServerError};
+use portcullis_state::Local;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -83,14 +81,14 @@ impl Stage {
             accounts: state.clone(),
             user_rules: state.clone(),
             state: Arc::new(Health::local()),
-            workloads: Arc::new(portcullis::oauth::workload::NoCluster),
+            workloads: Arc::new(portcullis_oauth::workload::NoCluster),
             outbound: Arc::new(portcullis_outbound::Outbound::new().unwrap()),
             clock: clock.clone(),
             lame_duck: std::time::Duration::ZERO,
             memory_limit: 512 << 20,
         };
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(server::run(options, Listeners { public, private: None }, shutdown.clone()));
+        let task = tokio::spawn(portcullis_server::run(options, Listeners { public, private: None }, shutdown.clone()));
         let origin = config.url.origin().to_owned();
         Self { origin, clock, state, volume, files, config, shutdown, task }
     }

@@ -5,18 +5,16 @@ use crate::{
     web::{Page, Web},
 };
 use jiff::Timestamp;
-use portcullis::{
-    oauth::{
-        client::{Client, ClientError, Origin},
-        clients::{Directory, Published, Standing, registrar::Registrar},
-    },
-    state::Local,
-};
 use portcullis_config::{Clients, SigningKeys};
 use portcullis_core::{
     Scope,
     authorization::{ClientPolicy, MetadataDocuments},
 };
+use portcullis_oauth::{
+    client::{Client, ClientError, Origin},
+    clients::{Directory, Published, Standing, registrar::Registrar},
+};
+use portcullis_state::Local;
 use rand::{SeedableRng as _, rngs::StdRng};
 use reqwest::StatusCode;
 use serde_json::{Value, json};

@@ -8,18 +8,16 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey};
-use portcullis::{
-    oauth::workload::NoCluster,
-    server::{self, Listeners, Options},
-    state::Local,
-};
 use portcullis_config::{ClientVerifier, Clients, ServerConfig, SigningKeys};
 use portcullis_core::{
     Scope,
     authorization::ClientPolicy,
     client::{ClientType, Grant},
 };
+use portcullis_oauth::workload::NoCluster;
 use portcullis_reflector::Health;
+use portcullis_server::{self, Listeners, Options};
+use portcullis_state::Local;
 use rand::{SeedableRng as _, rngs::StdRng};
 use rcgen::{KeyPair, PublicKeyData as _};
 use reqwest::StatusCode;
@@ -86,7 +84,7 @@ impl Server {
             memory_limit: 512 << 20,
         };
         let shutdown = CancellationToken::new();
-        tokio::spawn(server::run(options, Listeners { public, private: None }, shutdown.clone()));
+        tokio::spawn(portcullis_server::run(options, Listeners { public, private: None }, shutdown.clone()));
         // A process has one; whoever is first installs it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

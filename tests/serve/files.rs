@@ -6,8 +6,8 @@ use crate::{
     stage::{PATIENCE, SECRET, Server, config, header, keys, options, ping, secret, start_of_time},
 };
 use jiff::SignedDuration;
-use portcullis::server::{self, Listeners};
 use portcullis_config::{Clients, SecretVerifier};
+use portcullis_server::{self, Listeners};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -117,7 +117,7 @@ async fn at_the_start_wrong_files_are_fatal() {
     let volume = Volume::new(&files);
     let options = options(&volume, None, Arc::new(ManualClock::at(start_of_time())));
     let listeners = Listeners { public: TcpListener::bind("127.0.0.1:0").await.unwrap(), private: None };
-    let error = server::run(options, listeners, CancellationToken::new()).await.unwrap_err();
+    let error = portcullis_server::run(options, listeners, CancellationToken::new()).await.unwrap_err();
     let reason = std::error::Error::source(&error).unwrap().to_string();
     assert!(reason.contains("signing-keys.json"), "{reason}");
 }

@@ -6,15 +6,6 @@ use crate::{
     replaced_agent::Replaced,
 };
 use jiff::Timestamp;
-use portcullis::{
-    oauth::workload::NoCluster,
-    server::{self, Listeners, Options, ServerError},
-    state,
-    workspaces::{
-        Workspaces,
-        local::{LocalOptions, LocalWorkspaces},
-    },
-};
 use portcullis_config::{
     AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoadedRevision, SecretHash, SecretVerifier, ServerConfig,
     SigningKeys, ToolRules,
@@ -24,7 +15,13 @@ use portcullis_core::{
     client::{ClientType, Grant},
     quantity::{ByteSize, Span},
 };
+use portcullis_oauth::workload::NoCluster;
 use portcullis_outbound::Outbound;
+use portcullis_server::{self, Listeners, Options, ServerError};
+use portcullis_workspaces::{
+    Workspaces,
+    local::{LocalOptions, LocalWorkspaces},
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -163,7 +160,7 @@ impl Server {
         let options = options(&volume, Some(Arc::new(workspaces)), clock.clone());
         let options = Options { lame_duck, memory_limit: memory, ..options };
         let listeners = Listeners { public, private: Some(private) };
-        let task = tokio::spawn(server::run(options, listeners, shutdown.clone()));
+        let task = tokio::spawn(portcullis_server::run(options, listeners, shutdown.clone()));
         let http = client();
         Self { http, address, private: private_address, config, volume, _state: state, clock, shutdown, task }
     }
@@ -326,7 +323,7 @@ pub fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 }
 
 pub fn options(volume: &Volume, workspaces: Option<Arc<dyn Workspaces>>, clock: Arc<ManualClock>) -> Options {
-    let grants = Arc::new(state::Local::memory(Arc::clone(&clock) as _));
+    let grants = Arc::new(portcullis_state::Local::memory(Arc::clone(&clock) as _));
     Options {
         config_dir: volume.path(),
         workspaces,

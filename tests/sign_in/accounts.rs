@@ -5,8 +5,8 @@ use crate::{
     idp::{Keycloak, OidcProvider, Registered},
     relying::{CALLBACK, begin, client, finish, logins, secrets, whole},
 };
-use portcullis::identity::{Logins, SignInError};
 use portcullis_core::grant::GrantUser;
+use portcullis_identity::{Logins, SignInError};
 use serde_json::{Value, json};
 use url::Url;
 

@@ -8,9 +8,9 @@ use crate::{
     idp::{Keycloak, OidcProvider, Registered},
     stage::{PUBLIC, Stage},
 };
-use portcullis::oauth::{accounts::Accounts as _, grant::Grants as _};
 use portcullis_api::OAuthUser;
 use portcullis_core::grant::RevocationReason;
+use portcullis_oauth::{accounts::Accounts as _, grant::Grants as _};
 use serde_json::{Value, json};
 
 /// A provider in the hands of its administrator.

@@ -11,20 +11,18 @@ use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Secret},
 };
-use portcullis::{
-    oauth::workload::NoCluster,
-    plan::{ClusterFacts, Inputs, Plan, plan},
-    server::{self, Listeners, Options},
-    state::Local,
-    workspaces::local::{LocalOptions, LocalWorkspaces},
-};
 use portcullis_api::{McpEndpoint, OAuthClient, validation::admit};
 use portcullis_config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE};
 use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_oauth::workload::NoCluster;
+use portcullis_plan::{ClusterFacts, Inputs, Plan, plan};
 use portcullis_reflector::Health;
+use portcullis_server::{self, Listeners, Options};
+use portcullis_state::Local;
+use portcullis_workspaces::local::{LocalOptions, LocalWorkspaces};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 use tempfile::TempDir;
@@ -167,7 +165,7 @@ impl Manifests {
             memory_limit: 512 << 20,
         };
         let shutdown = CancellationToken::new();
-        tokio::spawn(server::run(options, Listeners { public, private: None }, shutdown.clone()));
+        tokio::spawn(portcullis_server::run(options, Listeners { public, private: None }, shutdown.clone()));
         let running = shutdown.drop_guard();
         Stage { origin, url, clock, plan, state: kept, _web: web, _state: state, _volume: volume, _running: running }
     }

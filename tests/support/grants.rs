@@ -1,17 +1,17 @@
 //! What every place that keeps grants and registrations must do.
 
 use jiff::{SignedDuration, Timestamp};
-use portcullis::oauth::{
-    accounts::{Account, Accounts},
-    client::{Held, NewRegistration, Origin, Registrations},
-    grant::{Grant, Grants, GrantsError, Known},
-    single_use::Mark,
-};
 use portcullis_core::{
     Scope,
     account::SealedToken,
     client::ClientType,
     grant::{GrantUser, RefreshState, RevocationReason},
+};
+use portcullis_oauth::{
+    accounts::{Account, Accounts},
+    client::{Held, NewRegistration, Origin, Registrations},
+    grant::{Grant, Grants, GrantsError, Known},
+    single_use::Mark,
 };
 use std::{sync::Arc, time::Duration};
 

@@ -81,7 +81,7 @@ fn changed(mut value: Value, change: &Value) -> Value {
 
 /// Keys that are used nowhere else.
 fn keys() -> Value {
-    serde_json::from_str(include_str!("../../src/identity/oidc/test_keys.json")).unwrap()
+    serde_json::from_str(include_str!("../../crates/identity/src/oidc/test_keys.json")).unwrap()
 }
 
 impl Provider {

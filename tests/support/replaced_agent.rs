@@ -6,12 +6,12 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http::{Request, Response, header::CONTENT_LENGTH};
 use http_body_util::{BodyExt as _, Full};
-use portcullis::workspaces::{
+use portcullis_agent::{AnswerBody, Client, Lost, Repeat, Transport};
+use portcullis_config::WorkspaceRules;
+use portcullis_workspaces::{
     CreateWorkspace, Error, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
     Workspaces,
 };
-use portcullis_agent::{AnswerBody, Client, Lost, Repeat, Transport};
-use portcullis_config::WorkspaceRules;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 /// Hands on all but the agents.

@@ -1,12 +1,10 @@
 //! A registry over the local backend, and callers.
 
-use portcullis::{
-    oauth::Caller,
-    tools::{Answer, Call, Definition, Lookup, Registry},
-    workspaces::local::{LocalOptions, LocalWorkspaces},
-};
 use portcullis_core::{Scope, clock::SystemClock, rng::rng};
+use portcullis_oauth::Caller;
 use portcullis_telemetry::audit::RequestContext;
+use portcullis_tools::{Answer, Call, Definition, Lookup, Registry};
+use portcullis_workspaces::local::{LocalOptions, LocalWorkspaces};
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;

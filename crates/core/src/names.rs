@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_the_consent_page_says_is_for_no_name() {
-        let page = include_str!("../../../src/pages/templates/consent.html");
+        let page = include_str!("../../pages/src/templates/consent.html");
         let said = folded(page);
         for claim in CLAIMS.iter().filter(|claim| **claim != "verified") {
             assert!(said.contains(&folded(claim)), "{claim} is not on the page; change it there and here together");

@@ -9,7 +9,6 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use portcullis::operator;
 use portcullis_api::OAuthClient;
 use portcullis_config::Clients;
 use portcullis_core::clock::Clock;
@@ -112,7 +111,7 @@ async fn rotation_happens_at_its_time_and_both_secrets_count_in_the_overlap() {
     let clock = Arc::new(ManualClock(watch::Sender::new(at("2026-01-01T00:00:00Z"))));
     let shutdown = CancellationToken::new();
     let settings = settings(Arc::<ManualClock>::clone(&clock));
-    let running = tokio::spawn(operator::run(plane.client().await, settings, shutdown.clone()));
+    let running = tokio::spawn(portcullis_operator::run(plane.client().await, settings, shutdown.clone()));
 
     let namespace = plane.create_namespace("rotate").await;
     create(&client, &namespace, &endpoint("agents", &json!({}))).await;

@@ -16,8 +16,8 @@ use kube::{
     core::{DynamicObject, WatchEvent},
     discovery::ApiResource,
 };
-use portcullis::plan::OptionalKind;
 use portcullis_api::McpEndpoint;
+use portcullis_plan::OptionalKind;
 use serde_json::{Value, json};
 use std::{process::Command, time::Duration};
 

@@ -11,9 +11,9 @@ use kube::{
     Client,
     api::{DeleteParams, ListParams},
 };
-use portcullis::{oauth::workload::GRANT_TYPE, operator};
 use portcullis_api::{McpEndpoint, OAuthClient};
 use portcullis_core::clock::{Clock as _, SystemClock};
+use portcullis_oauth::workload::GRANT_TYPE;
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ async fn tokens_survive_the_rotation_of_keys_and_a_rollout() {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     let shutdown = CancellationToken::new();
     let settings = settings(Arc::<ManualClock>::clone(&clock));
-    let running = tokio::spawn(operator::run(plane.client().await, settings, shutdown.clone()));
+    let running = tokio::spawn(portcullis_operator::run(plane.client().await, settings, shutdown.clone()));
     let namespace = plane.create_namespace("keys").await;
     let kubelet = Kubelet::start(&plane, &namespace, Path::new(env!("CARGO_BIN_EXE_portcullis"))).await;
     let spec = json!({"exposure": {"none": {}}, "deployment": {"replicas": 2}, "tokens": {"keyRotation": "24h"}});

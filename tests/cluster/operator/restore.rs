@@ -5,10 +5,6 @@ use crate::support::{controlplane::ControlPlane, kubelet::Kubelet};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Client, ResourceExt as _, api::ListParams};
-use portcullis::{
-    oauth::jwt::{AccessTokens, Subject},
-    plan::ENDPOINT_LABEL,
-};
 use portcullis_api::{OAuthClient, OAuthGrant};
 use portcullis_config::SigningKeys;
 use portcullis_core::{
@@ -16,6 +12,8 @@ use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_oauth::jwt::{AccessTokens, Subject};
+use portcullis_plan::ENDPOINT_LABEL;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -17,12 +17,10 @@ use kube::{
     core::{DynamicObject, NamespaceResourceScope},
     discovery::ApiResource,
 };
-use portcullis::{
-    operator::{Settings, leader::Election},
-    plan::ENDPOINT_LABEL,
-};
 use portcullis_api::{McpEndpoint, OAuthClient};
 use portcullis_core::{clock::Clock, rng};
+use portcullis_operator::{Settings, leader::Election};
+use portcullis_plan::ENDPOINT_LABEL;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{
@@ -50,8 +48,8 @@ pub fn settings(clock: Arc<dyn Clock>) -> Settings {
         rng: Arc::new(Mutex::new(rng::rng())),
         server_image: "example.com/portcullis".to_owned(),
         internal: Vec::new(),
-        exposure: portcullis::plan::ExposureRules::default(),
-        neighbours: portcullis::plan::Neighbours::default(),
+        exposure: portcullis_plan::ExposureRules::default(),
+        neighbours: portcullis_plan::Neighbours::default(),
         namespaces: Vec::new(),
         election: Election { namespace: "portcullis-system".to_owned(), identity: "one".to_owned(), lease_seconds: 15 },
         listen: "127.0.0.1:0".parse().unwrap(),

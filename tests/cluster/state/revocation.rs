@@ -9,7 +9,6 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, PostParams},
 };
-use portcullis::oauth::jwt::{AccessTokens, Subject};
 use portcullis_api::OAuthGrant;
 use portcullis_config::{PUBLIC_PORT, SigningKeys};
 use portcullis_core::{
@@ -17,6 +16,7 @@ use portcullis_core::{
     clock::{Clock as _, SystemClock},
     rng,
 };
+use portcullis_oauth::jwt::{AccessTokens, Subject};
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};

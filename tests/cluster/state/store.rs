@@ -15,16 +15,14 @@ use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
-use portcullis::{
-    oauth::{
-        client::{NewRegistration, Registrations},
-        grant::{Grants, Known},
-    },
-    state::{Kubernetes, kubernetes::KINDS},
-};
 use portcullis_api::{OAuthClient, OAuthGrant};
 use portcullis_core::clock::{Clock as _, SystemClock};
+use portcullis_oauth::{
+    client::{NewRegistration, Registrations},
+    grant::{Grants, Known},
+};
 use portcullis_reflector::Health;
+use portcullis_state::{Kubernetes, kubernetes::KINDS};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::{task::JoinHandle, time::Instant};

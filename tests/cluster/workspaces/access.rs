@@ -2,8 +2,8 @@
 
 use super::stage::{Server, Stage, new, owner};
 use crate::operator::stage::eventually;
-use portcullis::workspaces::{Error, Owner, Purpose, Status, WorkspaceFilter, Workspaces as _};
 use portcullis_core::workspace::AuthorizationMode;
+use portcullis_workspaces::{Error, Owner, Purpose, Status, WorkspaceFilter, Workspaces as _};
 use tokio::time::Instant;
 
 /// What one user is told by every operation on a workspace; `None`: it is done.

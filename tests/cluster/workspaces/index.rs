@@ -7,8 +7,8 @@ use kube::{
     Client,
     api::{Patch, PatchParams, PostParams},
 };
-use portcullis::workspaces::{Status, WorkspaceFilter, Workspaces as _};
 use portcullis_api::Workspace as Object;
+use portcullis_workspaces::{Status, WorkspaceFilter, Workspaces as _};
 use serde_json::json;
 use std::{
     sync::{

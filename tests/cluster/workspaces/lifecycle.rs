@@ -8,9 +8,9 @@ use crate::{
 };
 use futures::future::join_all;
 use kube::api::{Patch, PatchParams, PostParams};
-use portcullis::workspaces::{CreateWorkspace, Error, Purpose, Status, WorkspaceFilter, Workspaces as _};
 use portcullis_api::Workspace as Object;
 use portcullis_core::workspace::AuthorizationMode;
+use portcullis_workspaces::{CreateWorkspace, Error, Purpose, Status, WorkspaceFilter, Workspaces as _};
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;

@@ -8,14 +8,14 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
-use portcullis::workspaces::{
-    CreateWorkspace, Owner, Workspaces as _,
-    kubernetes::{KINDS, KubernetesOptions, KubernetesWorkspaces},
-};
 use portcullis_api::{Workspace as Object, WorkspaceTemplate};
 use portcullis_config::WorkspaceRules;
 use portcullis_core::{clock::SystemClock, workspace::AuthorizationMode};
 use portcullis_reflector::Health;
+use portcullis_workspaces::{
+    CreateWorkspace, Owner, Workspaces as _,
+    kubernetes::{KINDS, KubernetesOptions, KubernetesWorkspaces},
+};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::task::JoinHandle;

@@ -11,21 +11,19 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::discovery::ApiResource,
 };
-use portcullis::{
-    cli::cluster,
-    plan::workspace::{Inputs, SecretAccess, Secrets, plan},
-    workspaces::{
-        Owner, Purpose, Status, Workspaces as _,
-        kubernetes::{KINDS, KubernetesOptions, KubernetesWorkspaces},
-    },
-};
+use portcullis::cli::cluster;
 use portcullis_agent::{
     self, AgentError,
     protocol::{Command, CommandResult},
 };
 use portcullis_api::{Workspace as Object, WorkspaceTemplate};
 use portcullis_core::clock::{Clock as _, SystemClock};
+use portcullis_plan::workspace::{Inputs, SecretAccess, Secrets, plan};
 use portcullis_reflector::Health;
+use portcullis_workspaces::{
+    Owner, Purpose, Status, Workspaces as _,
+    kubernetes::{KINDS, KubernetesOptions, KubernetesWorkspaces},
+};
 use serde_json::{Value, json};
 use std::{
     path::Path,

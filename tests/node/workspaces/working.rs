@@ -3,9 +3,9 @@
 use super::stage::{Stage, WORKSPACE, ann, pod};
 use crate::{node::Node, support::operator::eventually};
 use futures::future::join_all;
-use portcullis::workspaces::{Purpose, Workspaces as _};
 use portcullis_agent::protocol::{ReadFile, WriteFile};
 use portcullis_api::Workspace as Object;
+use portcullis_workspaces::{Purpose, Workspaces as _};
 use serde_json::json;
 use std::{fs, path::PathBuf, time::Duration};
 use tokio::time::Instant;

@@ -7,7 +7,6 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
-use portcullis::operator;
 use portcullis_api::{Workspace, workspace::Phase};
 use portcullis_core::clock::{Clock as _, SystemClock};
 use serde_json::json;
@@ -21,7 +20,7 @@ async fn one_that_nobody_works_in_is_stopped_and_an_old_one_is_deleted() {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     let shutdown = CancellationToken::new();
     let settings = settings(Arc::<ManualClock>::clone(&clock));
-    let running = tokio::spawn(operator::run(plane.client().await, settings, shutdown.clone()));
+    let running = tokio::spawn(portcullis_operator::run(plane.client().await, settings, shutdown.clone()));
     let namespace = plane.create_namespace("idle").await;
     let _kubelet = Node::start(client.clone(), &namespace);
     let scene = Scene { client: &client, namespace: &namespace };

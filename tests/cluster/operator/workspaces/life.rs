@@ -14,8 +14,8 @@ use kube::{
     Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams},
 };
-use portcullis::plan::workspace::RECIPE_ANNOTATION;
 use portcullis_api::{McpEndpoint, Workspace, WorkspaceTemplate, workspace::Phase};
+use portcullis_plan::workspace::RECIPE_ANNOTATION;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,9 +9,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, Header};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, ListParams};
-use portcullis::oauth::workload::GRANT_TYPE;
 use portcullis_config::Clients;
 use portcullis_core::clock::{Clock as _, SystemClock};
+use portcullis_oauth::workload::GRANT_TYPE;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,0 +1,213 @@
+//! The provider's own description of itself (OpenID Connect Discovery 1.0 §4): fetched when it is needed, kept for a
+//! while, and kept longer where a newer one cannot be had.
+
+use crate::error::SignInError;
+use jiff::{SignedDuration, Timestamp};
+use portcullis_core::report::chain;
+use portcullis_outbound::HttpClient;
+use serde::Deserialize;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use url::{Host, Url};
+
+/// How long it is kept.
+const FRESH: SignedDuration = SignedDuration::from_hours(1);
+/// How recently a provider must have answered before somebody is sent to it. Otherwise all that people saw of an outage
+/// would be their browser's words for it.
+const ANSWERED: SignedDuration = SignedDuration::from_secs(10);
+/// How long after a failure nobody asks again: many people may be waiting for the same answer.
+const PAUSE: SignedDuration = SignedDuration::from_secs(5);
+
+/// The scope for a refresh token that outlives the provider's session (OpenID Connect Core §11).
+pub(super) const OFFLINE_ACCESS: &str = "offline_access";
+
+/// What a provider says of itself, as far as it matters here.
+#[derive(Debug, Deserialize)]
+pub(super) struct Metadata {
+    pub(super) issuer: String,
+    pub(super) authorization_endpoint: String,
+    pub(super) token_endpoint: String,
+    pub(super) jwks_uri: String,
+    pub(super) userinfo_endpoint: Option<String>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    scopes_supported: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) authorization_response_iss_parameter_supported: bool,
+}
+
+impl Metadata {
+    /// Whether the scope `offline_access` may be asked for: it is listed, or no scopes are.
+    pub(super) fn gives_offline_access(&self) -> bool {
+        self.scopes_supported.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope == OFFLINE_ACCESS))
+    }
+
+    /// Whether the client authenticates in a header, rather than in the body. Said nothing, it does.
+    pub(super) fn takes_basic(&self) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.as_deref();
+        methods.is_none_or(|methods| {
+            let has = |wanted: &str| methods.iter().any(|method| method == wanted);
+            has("client_secret_basic") || !has("client_secret_post")
+        })
+    }
+}
+
+/// Fetches and keeps it.
+pub(super) struct Discovery {
+    provider: String,
+    issuer: String,
+    client: HttpClient,
+    state: Mutex<State>,
+    /// Held by the one caller that fetches.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    known: Option<(Arc<Metadata>, Timestamp)>,
+    failed: Option<(Failure, Timestamp)>,
+}
+
+/// Why it could not be had, to be told again to those who ask soon after.
+#[derive(Clone)]
+pub(super) enum Failure {
+    Unreachable(String),
+    Misconfigured(String),
+    Unexpected(String),
+}
+
+impl Discovery {
+    pub(super) fn new(provider: String, issuer: String, client: HttpClient) -> Self {
+        Self { provider, issuer, client, state: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+    }
+
+    /// What the provider says of itself. One request for all who ask at once.
+    pub(super) async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, SignInError> {
+        self.known_for(FRESH, now).await.or_else(|(failure, old)| old.ok_or_else(|| failure.told(&self.provider)))
+    }
+
+    /// The same, of a provider that answers: somebody is about to be sent to it.
+    pub(super) async fn reachable(&self, now: Timestamp) -> Result<Arc<Metadata>, SignInError> {
+        self.known_for(ANSWERED, now).await.or_else(|(failure, old)| match (failure, old) {
+            (Failure::Misconfigured(_) | Failure::Unexpected(_), Some(old)) => Ok(old),
+            (failure, _) => Err(failure.told(&self.provider)),
+        })
+    }
+
+    /// What is known for less than `fresh`, or news. The error has what is known for longer: it is better than nothing,
+    /// since the endpoints of a provider hardly ever move.
+    async fn known_for(
+        &self,
+        fresh: SignedDuration,
+        now: Timestamp,
+    ) -> Result<Arc<Metadata>, (Failure, Option<Arc<Metadata>>)> {
+        if let Some(known) = self.fresh(fresh, now) {
+            return Ok(known);
+        }
+        // Those who waited find what the first one fetched, or that it failed.
+        let _fetching = self.fetching.lock().await;
+        if let Some(known) = self.fresh(fresh, now) {
+            return Ok(known);
+        }
+        let paused = self.state().failed.clone().filter(|(_, since)| now.duration_since(*since) < PAUSE);
+        let fetched = match paused {
+            Some((failure, _)) => Err(failure),
+            None => self.fetch().await.inspect_err(|failure| self.state().failed = Some((failure.clone(), now))),
+        };
+        let mut state = self.state();
+        match fetched {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                *state = State { known: Some((Arc::clone(&metadata), now)), failed: None };
+                Ok(metadata)
+            }
+            Err(failure) => Err((failure, state.known.as_ref().map(|(known, _)| Arc::clone(known)))),
+        }
+    }
+
+    /// What is known for less than `fresh`.
+    fn fresh(&self, fresh: SignedDuration, now: Timestamp) -> Option<Arc<Metadata>> {
+        let state = self.state();
+        let (known, since) = state.known.as_ref()?;
+        (now.duration_since(*since) < fresh).then(|| Arc::clone(known))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fetch(&self) -> Result<Metadata, Failure> {
+        // §4.1: a slash at the end of the issuer is taken off first.
+        let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
+        let answer = self.client.send(self.client.get(&url)).await;
+        let answer = answer.map_err(|error| Failure::of(&SignInError::unanswered(&self.provider, error)))?;
+        if answer.status().is_client_error() || answer.status().is_redirection() {
+            return Err(Failure::Misconfigured(format!(
+                "its issuerUrl has no /.well-known/openid-configuration ({}); correct issuerUrl of this login in the McpEndpoint",
+                answer.status()
+            )));
+        }
+        let metadata: Metadata =
+            answer.object().map_err(|error| Failure::of(&SignInError::unusable(&self.provider, error)))?;
+        self.accepts(&metadata).map(|()| metadata)
+    }
+
+    /// Whether a document is this issuer's, and names places that a secret may be sent to.
+    pub(super) fn accepts(&self, metadata: &Metadata) -> Result<(), Failure> {
+        // §4.3. Anything else could be another provider's document (RFC 8414 §3.3).
+        if metadata.issuer != self.issuer {
+            return Err(Failure::Misconfigured(
+                "its discovery document names another issuer; write issuerUrl of this login in the McpEndpoint exactly as the document has it, a slash at the end included".to_owned(),
+            ));
+        }
+        let endpoints = [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri];
+        if !endpoints.into_iter().chain(&metadata.userinfo_endpoint).all(|endpoint| self.is_safe(endpoint)) {
+            return Err(Failure::Misconfigured("one of its endpoints is not https".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// https; or http, where all is on this machine.
+    fn is_safe(&self, endpoint: &str) -> bool {
+        Url::parse(endpoint).is_ok_and(|endpoint| {
+            endpoint.scheme() == "https"
+                || (endpoint.scheme() == "http" && is_loopback(&endpoint) && self.issuer.starts_with("http://"))
+        })
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+impl Failure {
+    /// The failure in `error`.
+    pub(super) fn of(error: &SignInError) -> Self {
+        match error {
+            SignInError::Unreachable { source, .. } => Self::Unreachable(chain(&**source)),
+            other => Self::Unexpected(std::error::Error::source(other).map_or_else(|| other.to_string(), chain)),
+        }
+    }
+
+    pub(super) fn told(self, provider: &str) -> SignInError {
+        match self {
+            Self::Unreachable(cause) => SignInError::unreachable(provider, cause),
+            Self::Misconfigured(what) => SignInError::Misconfigured { provider: provider.to_owned(), what },
+            Self::Unexpected(cause) => SignInError::unexpected(provider, cause),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) | Self::Misconfigured(why) | Self::Unexpected(why) => f.write_str(why),
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Accounts of an OpenID Connect provider: the code flow (OpenID Connect Core §3.1) with PKCE, nonce and the issuer of
+//! the response (RFC 9207).
+//!
+//! Written on `jsonwebtoken`, which verifies our own tokens too: the flow is two requests, and what must be right are
+//! the checks, which take the clock as an argument here.
+
+mod claims;
+mod discovery;
+mod id_token;
+mod keys;
+mod logout;
+mod recheck;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    error::SignInError,
+    evidence,
+    redirect::{Account, Callback, Flow, Secrets},
+};
+use claims::Claims;
+use discovery::{Discovery, Metadata, OFFLINE_ACCESS};
+use id_token::{Expected, LEEWAY};
+use jiff::Timestamp;
+use keys::Keys;
+use portcullis_core::{
+    grant::LoginEvidence,
+    login::{self, OfflineAccess},
+    report::chain,
+};
+use portcullis_oauth::Standing;
+use portcullis_outbound::{Answer, HttpClient};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use url::{Url, form_urlencoded};
+
+/// One provider, and who of it may come in.
+pub(super) struct Oidc {
+    /// What the page calls it.
+    title: String,
+    config: login::Oidc,
+    client_id: String,
+    client_secret: String,
+    client: HttpClient,
+    discovery: Discovery,
+    keys: Keys,
+}
+
+/// The answer to a code (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+#[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "as the RFC names them")]
+struct TokenAnswer {
+    access_token: String,
+    id_token: Option<String>,
+    refresh_token: Option<String>,
+}
+
+/// RFC 6749 §5.2.
+#[derive(Deserialize)]
+struct TokenError {
+    error: String,
+}
+
+/// The error codes of a token endpoint that mean something here.
+const TOKEN_ERRORS: [&str; 8] = [
+    "invalid_client",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_grant",
+    "not_allowed",
+    "interaction_required",
+    "login_required",
+    "consent_required",
+];
+
+const GOOGLE: &str = "https://accounts.google.com";
+
+/// How a refresh token is asked for that outlives the provider's session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offline {
+    /// The scope `offline_access` (OpenID Connect Core §11).
+    Scope,
+    /// The parameter `access_type`, at Google.
+    AccessType,
+    No,
+}
+
+impl Oidc {
+    pub(super) fn new(
+        title: String,
+        config: &login::Oidc,
+        client_id: &str,
+        client_secret: &str,
+        client: HttpClient,
+    ) -> Self {
+        Self {
+            discovery: Discovery::new(title.clone(), config.issuer_url.clone(), client.clone()),
+            keys: Keys::new(title.clone(), client.clone()),
+            title,
+            config: config.clone(),
+            client_id: client_id.to_owned(),
+            client_secret: client_secret.to_owned(),
+            client,
+        }
+    }
+
+    /// Where to send the browser, but for `state`.
+    pub(super) async fn authorization_url(
+        &self,
+        callback_url: &str,
+        secrets: &Secrets,
+        max_age: Option<i64>,
+        now: Timestamp,
+    ) -> Result<String, SignInError> {
+        let metadata = self.discovery.reachable(now).await?;
+        let mut url = Url::parse(&metadata.authorization_endpoint)
+            .map_err(|error| SignInError::unexpected(&self.title, error))?;
+        let mut scopes: BTreeSet<&str> =
+            self.config.scopes.iter().map(String::as_str).filter(|scope| *scope != "openid").collect();
+        let offline = self.offline(&metadata);
+        if offline == Offline::Scope {
+            scopes.insert(OFFLINE_ACCESS);
+        }
+        let scope = ["openid"].into_iter().chain(scopes).collect::<Vec<_>>().join(" ");
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.client_id)
+            .append_pair("redirect_uri", callback_url)
+            .append_pair("scope", &scope)
+            .append_pair("nonce", &secrets.nonce)
+            .append_pair("code_challenge", &secrets.challenge())
+            .append_pair("code_challenge_method", "S256");
+        if offline == Offline::AccessType {
+            url.query_pairs_mut().append_pair("access_type", "offline");
+        }
+        if offline != Offline::No && self.config.offline_access == OfflineAccess::RequestWithConsent {
+            url.query_pairs_mut().append_pair("prompt", "consent");
+        }
+        if let Some(seconds) = max_age {
+            url.query_pairs_mut().append_pair("max_age", &seconds.to_string());
+        }
+        url.set_fragment(None);
+        Ok(url.into())
+    }
+
+    /// The account that signed in, if it may come in.
+    pub(super) async fn finish(
+        &self,
+        flow: &Flow<'_>,
+        callback: &Callback,
+        now: Timestamp,
+    ) -> Result<Account, SignInError> {
+        let metadata = self.discovery.metadata(now).await?;
+        // Before anything else that the response says, errors too.
+        match &callback.issuer {
+            Some(issuer) if *issuer != metadata.issuer => {
+                return Err(SignInError::mismatch(&self.title, "the response comes from another issuer (iss)"));
+            }
+            None if metadata.authorization_response_iss_parameter_supported => {
+                return Err(SignInError::mismatch(&self.title, "the response does not say whom it comes from (iss)"));
+            }
+            _ => {}
+        }
+        let code = callback.code(&self.title)?;
+        let (answer, id_token) = self.redeem(&metadata, code, flow.secrets, flow.callback_url).await?;
+        let expected =
+            Expected { issuer: &metadata.issuer, client_id: &self.client_id, nonce: Some(&flow.secrets.nonce), now };
+        let claims = self.verified(&metadata, &id_token, &expected).await?;
+        let subject =
+            claims.subject().ok_or_else(|| SignInError::unexpected(&self.title, "the ID token has no sub"))?;
+
+        // Not every provider supports max_age; where it does, it says when the user authenticated (§3.1.2.1).
+        let authenticated = claims.seconds("auth_time").zip(flow.max_age);
+        if authenticated
+            .is_some_and(|(at, max_age)| at < now.as_second().saturating_sub(max_age).saturating_sub(LEEWAY))
+        {
+            return Err(SignInError::Expired);
+        }
+
+        let session = claims.text("sid").map(ToOwned::to_owned);
+        let account = self.account(&metadata, claims, &answer.access_token, subject).await?;
+        // A refresh token that was not asked for ends with the provider's session: it would not tell who may come in.
+        let token = answer.refresh_token.filter(|_| self.offline(&metadata) != Offline::No);
+        Ok(Account { token, session, ..account })
+    }
+
+    /// How a refresh token is asked for that outlives the provider's session.
+    fn offline(&self, metadata: &Metadata) -> Offline {
+        match self.config.offline_access {
+            OfflineAccess::Never => Offline::No,
+            // https://developers.google.com/identity/protocols/oauth2/web-server#offline
+            _ if metadata.issuer == GOOGLE => Offline::AccessType,
+            _ if metadata.gives_offline_access() => Offline::Scope,
+            _ => Offline::No,
+        }
+    }
+
+    /// The account that these claims are about, if it may come in.
+    async fn account(
+        &self,
+        metadata: &Metadata,
+        mut claims: Claims,
+        access_token: &str,
+        subject: String,
+    ) -> Result<Account, SignInError> {
+        let groups_needed = !self.config.allowed_groups.is_empty() && !claims.has(&self.config.groups_claim);
+        if groups_needed || !claims.has(&self.config.username_claim) {
+            match self.user_info(metadata, access_token, &subject).await {
+                Ok(more) => claims.complete(more),
+                Err(error) if groups_needed => return Err(error),
+                // What people are called is not worth failing for.
+                Err(error) => tracing::warn!(provider = self.title, error = chain(&error), "userinfo was of no use"),
+            }
+        }
+        let name = claims.name(&self.config.username_claim).unwrap_or_else(|| subject.clone());
+        let groups = claims.groups(&self.config.groups_claim);
+        let allowed = &self.config.allowed_groups;
+        let matching: Vec<&String> = allowed.iter().filter(|group| groups.contains(group.as_str())).collect();
+        if !allowed.is_empty() && matching.is_empty() {
+            return Err(SignInError::NotAllowed { provider: self.title.clone(), account: name, membership: "group" });
+        }
+        let evidence = LoginEvidence { groups: evidence::kept(matching), ..LoginEvidence::default() };
+        Ok(Account { id: subject, name, evidence, token: None, session: None })
+    }
+
+    /// The provider, and what this endpoint is called there.
+    pub(super) fn party(&self) -> (&str, &str) {
+        (&self.config.issuer_url, &self.client_id)
+    }
+
+    /// Whether the groups that are allowed now still match.
+    pub(super) fn standing(&self, evidence: Option<&LoginEvidence>) -> Standing {
+        evidence::oidc(&self.config, evidence)
+    }
+
+    /// The evidence for an account whose groups are not known.
+    pub(super) fn assumed_evidence(&self) -> LoginEvidence {
+        LoginEvidence { groups: evidence::kept(&self.config.allowed_groups), ..LoginEvidence::default() }
+    }
+
+    /// The answer to a code, and its ID token.
+    async fn redeem(
+        &self,
+        metadata: &Metadata,
+        code: &str,
+        secrets: &Secrets,
+        callback_url: &str,
+    ) -> Result<(TokenAnswer, String), SignInError> {
+        let form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", callback_url),
+            ("code_verifier", &secrets.verifier),
+        ];
+        let answer = self.ask_for_token(metadata, form).await?;
+        if answer.status().is_client_error() {
+            return Err(match self.token_error(&answer) {
+                (_, Some(error)) => error,
+                ("invalid_grant", None) => SignInError::Expired,
+                ("not_allowed", None) => self.misconfigured(
+                    "the account may not have offline tokens (not_allowed); give it the role offline_access there, or set offlineAccess: Never for this login in the McpEndpoint",
+                ),
+                _ => SignInError::unexpected(&self.title, format!("its token endpoint answered {}", answer.status())),
+            });
+        }
+        let mut answer: TokenAnswer = answer.object().map_err(|error| SignInError::unusable(&self.title, error))?;
+        let id_token = answer.id_token.take();
+        let id_token = id_token.ok_or_else(|| SignInError::unexpected(&self.title, "it gave no ID token"))?;
+        Ok((answer, id_token))
+    }
+
+    /// Sends a form to the token endpoint, as the client that the Secret describes (RFC 6749 §2.3.1).
+    async fn ask_for_token(
+        &self,
+        metadata: &Metadata,
+        mut form: Vec<(&'static str, &str)>,
+    ) -> Result<Answer, SignInError> {
+        let mut request = self.client.post(&metadata.token_endpoint);
+        if metadata.takes_basic() {
+            // RFC 6749 §2.3.1: both are form-encoded first.
+            let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            request = request.basic_auth(encoded(&self.client_id), Some(encoded(&self.client_secret)));
+        } else {
+            form.extend([("client_id", self.client_id.as_str()), ("client_secret", &self.client_secret)]);
+        }
+        self.client.send(request.form(&form)).await.map_err(|error| SignInError::unanswered(&self.title, error))
+    }
+
+    /// The error code of a refusal of the token endpoint (RFC 6749 §5.2), and what is wrong if it is about this client.
+    fn token_error(&self, answer: &Answer) -> (&'static str, Option<SignInError>) {
+        let error = answer.object_of_any_status::<TokenError>().map(|error| error.error).unwrap_or_default();
+        let known = TOKEN_ERRORS.into_iter().find(|known| *known == error).unwrap_or_default();
+        let what = match known {
+            "invalid_client" | "unauthorized_client" => {
+                "its token endpoint refuses the client (invalid_client); correct client-id and client-secret in this login's Secret"
+            }
+            "" if answer.status() == http::StatusCode::UNAUTHORIZED => {
+                "its token endpoint refuses the client (401); correct client-id and client-secret in this login's Secret"
+            }
+            _ => return (known, None),
+        };
+        (known, Some(self.misconfigured(what)))
+    }
+
+    /// The claims of an ID token that is the provider's, for us, of now, and of this very flow.
+    async fn verified(
+        &self,
+        metadata: &Metadata,
+        id_token: &str,
+        expected: &Expected<'_>,
+    ) -> Result<Claims, SignInError> {
+        let refused = |rejection| SignInError::unexpected(&self.title, rejection);
+        let header = id_token::header(id_token).map_err(refused)?;
+        let key = self.keys.find(&metadata.jwks_uri, &header, expected.now).await?;
+        id_token::verify(id_token, &header, &key, expected).map_err(refused)
+    }
+
+    /// OpenID Connect Core §5.3.
+    async fn user_info(&self, metadata: &Metadata, token: &str, subject: &str) -> Result<Claims, SignInError> {
+        let Some(url) = &metadata.userinfo_endpoint else {
+            return Err(self.misconfigured(&format!(
+                "neither its ID token nor a userinfo endpoint has the claim {:?}; correct groupsClaim or scopes of this login in the McpEndpoint, or have the provider send it",
+                self.config.groups_claim
+            )));
+        };
+        let answer = self.client.send(self.client.get(url).bearer_auth(token)).await;
+        let answer = answer.map_err(|error| SignInError::unanswered(&self.title, error))?;
+        let claims: Claims = answer.object().map_err(|error| SignInError::unusable(&self.title, error))?;
+        // §5.3.2: else the answer may be about somebody else.
+        if claims.subject().as_deref() != Some(subject) {
+            return Err(SignInError::unexpected(&self.title, "its userinfo is about somebody else (sub)"));
+        }
+        Ok(claims)
+    }
+
+    fn misconfigured(&self, what: &str) -> SignInError {
+        SignInError::Misconfigured { provider: self.title.clone(), what: what.to_owned() }
+    }
+}

@@ -1,0 +1,233 @@
+//! Local users: the bcrypt and argon2 hashes of an htpasswd file.
+//!
+//! Hashing is slow on purpose, so it happens off the async threads, and only so many at once: a flood of tries can
+//! neither take all processors nor the memory that argon2 asks for. A name that nobody has costs as much as one that
+//! somebody has: its password is held against some user's hash, and the outcome ignored.
+
+use crate::error::SignInError;
+use arc_swap::ArcSwapOption;
+use argon2::{Argon2, PasswordHash, PasswordVerifier as _};
+use portcullis_budget::{Holders, Pool};
+use sha2::{Digest as _, Sha256};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+
+/// Longer ones are wrong without looking: nobody types them, and hashing them costs.
+const MAX_PASSWORD: usize = 1024;
+/// How many are hashed at once.
+const AT_ONCE: u32 = 2;
+/// An argon2 hash that takes more memory than this (in KiB) is checked alone.
+const HEAVY: u32 = 32 * 1024;
+/// How long a try waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Room for hashing: one for all logins, however often they are loaded.
+#[derive(Debug)]
+pub(super) struct Room {
+    places: Arc<Semaphore>,
+    patience: Duration,
+    /// The memory that hashing shares with requests.
+    memory: ArcSwapOption<Pool>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        let places = Arc::new(Semaphore::new(AT_ONCE as usize));
+        Self { places, patience: PATIENCE, memory: ArcSwapOption::empty() }
+    }
+}
+
+impl Room {
+    /// What hashes take is charged there from now on.
+    pub(super) fn charge(&self, memory: &Arc<Pool>) {
+        self.memory.store(Some(Arc::clone(memory)));
+    }
+}
+
+/// The users of one login.
+pub(super) struct Users {
+    hashes: BTreeMap<String, String>,
+    /// What decides whose hash stands in for nobody's: secret, and the same while the users are.
+    stand_in: [u8; 32],
+}
+
+impl Users {
+    pub(super) fn new(hashes: BTreeMap<String, String>) -> Self {
+        let mut digest = Sha256::new();
+        for (name, hash) in &hashes {
+            digest.update((name.len() as u64).to_be_bytes());
+            digest.update(name);
+            digest.update(hash);
+        }
+        Self { hashes, stand_in: digest.finalize().into() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.hashes.contains_key(name)
+    }
+
+    /// Whether this is the user's password.
+    pub(super) async fn check(&self, room: &Room, name: &str, password: String) -> Result<bool, SignInError> {
+        let known = self.has(name);
+        let Some(hash) = self.hashes.get(name).or_else(|| self.hash_for_nobody(name)).cloned() else {
+            return Ok(false);
+        };
+        if password.len() > MAX_PASSWORD {
+            return Ok(false);
+        }
+        let places = Arc::clone(&room.places).acquire_many_owned(weight(&hash));
+        let place = timeout(room.patience, places).await.map_err(|_| SignInError::Busy { wait: PATIENCE })?;
+        let place = place.map_err(|error| SignInError::Internal(error.into()))?;
+        let memory = match room.memory.load_full() {
+            Some(pool) => {
+                // One that takes more than there is takes all of it: whether it is too costly, the operator says.
+                let taken = pool.take(memory(&hash).min(pool.total()), Holders::default());
+                Some(timeout(room.patience, taken).await.map_err(|_| SignInError::Busy { wait: PATIENCE })?)
+            }
+            None => None,
+        };
+        let right = spawn_blocking(move || {
+            let right = verify(&hash, password.as_bytes());
+            drop((place, memory));
+            right
+        });
+        Ok(right.await.map_err(|error| SignInError::Internal(error.into()))? && known)
+    }
+
+    /// The same user's for the same name, so that two tries do not differ; as likely to be costly as a real one.
+    fn hash_for_nobody(&self, name: &str) -> Option<&String> {
+        let digest: [u8; 32] = Sha256::new().chain_update(self.stand_in).chain_update(name).finalize().into();
+        let number =
+            digest.iter().fold(0_usize, |number, byte| number.wrapping_mul(256).wrapping_add(usize::from(*byte)));
+        self.hashes.values().nth(number.checked_rem(self.hashes.len())?)
+    }
+}
+
+/// How many places a hash takes.
+fn weight(hash: &str) -> u32 {
+    if memory(hash) > u64::from(HEAVY) << 10 { AT_ONCE } else { 1 }
+}
+
+/// How much memory checking a hash takes, in bytes.
+fn memory(hash: &str) -> u64 {
+    let kibibytes = PasswordHash::new(hash).ok().and_then(|hash| hash.params.get_decimal("m"));
+    kibibytes.map_or(0, |kibibytes| u64::from(kibibytes) << 10)
+}
+
+/// A hash that cannot be read matches nothing.
+fn verify(hash: &str, password: &[u8]) -> bool {
+    if hash.starts_with("$argon2") {
+        // The hash says which of argon2i, argon2d and argon2id it is, and at which cost.
+        return PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok());
+    }
+    // Cut off after 72 bytes, as `htpasswd -B` does.
+    bcrypt::verify(password, hash).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use argon2::{Algorithm, Params, PasswordHasher as _, Version, password_hash::SaltString};
+
+    fn bcrypted(password: &str) -> String {
+        bcrypt::hash_with_salt(password, 4, [7; 16]).unwrap().to_string()
+    }
+
+    fn argon2ed(algorithm: Algorithm, memory: u32, password: &str) -> String {
+        let argon2 = Argon2::new(algorithm, Version::V0x13, Params::new(memory, 1, 1, None).unwrap());
+        let salt = SaltString::encode_b64(&[7; 16]).unwrap();
+        argon2.hash_password(password.as_bytes(), &salt).unwrap().to_string()
+    }
+
+    fn users(hashes: &[(&str, String)]) -> Users {
+        Users::new(hashes.iter().map(|(name, hash)| ((*name).to_owned(), hash.clone())).collect())
+    }
+
+    async fn check(users: &Users, name: &str, password: &str) -> bool {
+        users.check(&Room::default(), name, password.to_owned()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_hash_knows_its_password() {
+        let bcrypt = bcrypted("right");
+        let kinds = [
+            ("htpasswd", bcrypt.replacen("$2b$", "$2y$", 1)),
+            ("old", bcrypt.replacen("$2b$", "$2a$", 1)),
+            ("bcrypt", bcrypt),
+            ("argon2i", argon2ed(Algorithm::Argon2i, 64, "right")),
+            ("argon2d", argon2ed(Algorithm::Argon2d, 64, "right")),
+            ("argon2id", argon2ed(Algorithm::Argon2id, 64, "right")),
+        ];
+        let users = users(&kinds);
+        for (name, hash) in &kinds {
+            assert!(check(&users, name, "right").await, "{hash}");
+            for wrong in ["wrong", "", "right ", "Right"] {
+                assert!(!check(&users, name, wrong).await, "{hash} {wrong:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_let_in_by_a_name_a_damaged_hash_or_a_long_password() {
+        let users = users(&[
+            ("ada", bcrypted("right")),
+            ("broken", "$2y$05$short".to_owned()),
+            ("odd", "$argon2id$?".to_owned()),
+        ]);
+        let long = "x".repeat(MAX_PASSWORD + 1);
+        // Somebody's password is nobody's at another name.
+        for (name, password) in [("grace", "right"), ("ADA", "right"), ("broken", ""), ("odd", "right"), ("ada", &long)]
+        {
+            assert!(!check(&users, name, password).await, "{name}");
+        }
+        assert!(!check(&Users::new(BTreeMap::new()), "ada", "right").await);
+    }
+
+    #[test]
+    fn nobody_costs_what_somebody_costs() {
+        let kinds: Vec<(String, String)> = (4..8)
+            .map(|cost| (format!("user-{cost}"), bcrypt::hash_with_salt("x", cost, [1; 16]).unwrap().to_string()))
+            .collect();
+        let users = Users::new(kinds.iter().cloned().collect());
+        let stand_in = |name: &str| users.hash_for_nobody(name).unwrap().clone();
+        let drawn: std::collections::BTreeSet<String> = (0..200).map(|n| stand_in(&format!("nobody-{n}"))).collect();
+        assert_eq!(drawn.len(), 4, "each user stands in for somebody");
+        assert_eq!(stand_in("grace"), stand_in("grace"), "always the same one");
+    }
+
+    #[test]
+    fn heavy_hashes_are_checked_alone() {
+        assert_eq!(weight(&bcrypted("x")), 1);
+        assert_eq!(weight("$argon2id$v=19$m=32768,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"), 1);
+        assert_eq!(weight("$argon2id$v=19$m=65536,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo"), AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_room_is_told_to_come_back() {
+        let users = users(&[("ada", bcrypted("right"))]);
+        let room = Room { patience: Duration::from_millis(1), ..Room::default() };
+        let all = room.places.acquire_many(AT_ONCE).await.unwrap();
+        let refused = users.check(&room, "ada", "right".to_owned()).await.unwrap_err();
+        assert_eq!(refused.retry_after(), Some(PATIENCE));
+        drop(all);
+        assert!(users.check(&room, "ada", "right".to_owned()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn hashes_take_their_memory_of_the_budget() {
+        let users = users(&[("ada", argon2ed(Algorithm::Argon2id, 1024, "right"))]);
+        let room = Room { patience: Duration::from_millis(1), ..Room::default() };
+        let pool = Pool::new(2 << 20);
+        room.charge(&pool);
+        let all = pool.try_take((1 << 20) + 1, Holders::default()).unwrap();
+        let refused = users.check(&room, "ada", "right".to_owned()).await.unwrap_err();
+        assert_eq!(refused.retry_after(), Some(PATIENCE));
+        drop(all);
+        assert!(users.check(&room, "ada", "right".to_owned()).await.unwrap());
+        assert_eq!(pool.free(), 2 << 20);
+    }
+}

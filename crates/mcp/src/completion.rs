@@ -1,0 +1,73 @@
+//! Completion of what a person types for a prompt or a resource (MCP `completion/complete`): names of workspaces and
+//! templates, by the tools that list them, so as far as the caller may see them.
+
+use crate::prompts;
+use portcullis_oauth::Caller;
+use portcullis_telemetry::audit::RequestContext;
+use portcullis_tools::{Call, Lookup, Registry};
+use rmcp::model::{CompleteRequestParams, CompletionInfo, Reference};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// What fits what was typed so far.
+pub(super) async fn complete(
+    request: &CompleteRequestParams,
+    tools: &Registry,
+    caller: &Arc<Caller>,
+    from: RequestContext,
+) -> CompletionInfo {
+    let (name, typed) = (request.argument.name.as_str(), request.argument.value.as_str());
+    let known = match &request.r#ref {
+        Reference::Prompt(prompt) => prompts::takes_argument(&prompt.name, name),
+        Reference::Resource(template) => template.uri.contains(&format!("{{{name}}}")),
+        _ => false,
+    };
+    let mut values = match name {
+        "workspace" if known => workspaces(typed, tools, caller, from).await,
+        "workspaces" if known => {
+            // Several, parted by commas: the last one is being typed.
+            let (before, last) = typed.rsplit_once(',').map_or(("", typed), |(before, last)| (before, last));
+            let names = workspaces(last.trim_start(), tools, caller, from).await;
+            let separator = if before.is_empty() { "" } else { ", " };
+            names.into_iter().map(|name| format!("{before}{separator}{name}")).collect()
+        }
+        "template" if known => names("list_templates", json!({}), "templates", typed, tools, caller, from).await,
+        _ => Vec::new(),
+    };
+    let more = values.len() > CompletionInfo::MAX_VALUES;
+    values.truncate(CompletionInfo::MAX_VALUES);
+    let mut info = CompletionInfo::new(values).unwrap_or_default();
+    info.has_more = Some(more);
+    info
+}
+
+async fn workspaces(typed: &str, tools: &Registry, caller: &Arc<Caller>, from: RequestContext) -> Vec<String> {
+    let mut arguments = json!({"limit": CompletionInfo::MAX_VALUES});
+    if !typed.is_empty() {
+        arguments["query"] = typed.into();
+    }
+    names("list_workspaces", arguments, "workspaces", typed, tools, caller, from).await
+}
+
+/// The names in the member `list` of what a tool answers; none where it does not.
+async fn names(
+    tool: &str,
+    arguments: Value,
+    list: &str,
+    typed: &str,
+    tools: &Registry,
+    caller: &Arc<Caller>,
+    from: RequestContext,
+) -> Vec<String> {
+    let Lookup::Found(tool) = tools.lookup(tool, caller) else { return Vec::new() };
+    let arguments = match arguments {
+        Value::Object(arguments) => arguments,
+        _ => Map::new(),
+    };
+    let call = Call::of(Arc::clone(caller), from);
+    let Ok(answer) = tool.call(arguments, call).await else { return Vec::new() };
+    let answer = answer.into_json();
+    let items = answer.get(list).and_then(Value::as_array).into_iter().flatten();
+    let names = items.filter_map(|item| item.get("name")?.as_str());
+    names.filter(|name| name.starts_with(typed)).map(ToOwned::to_owned).collect()
+}

@@ -1,0 +1,130 @@
+//! Tool calls that are answered without rmcp's transport, which starts two tasks for each request and reads and writes
+//! its message twice more. These are the calls in the revisions with `initialize` that report no progress: all that such
+//! a call needs of the protocol is its id. What is not plain is left to rmcp, errors of the protocol too. The answer has
+//! the same bytes by both ways: see the tests of `mcp_edge`.
+
+use crate::{
+    message::cancelled,
+    offer::{Offer, Requested},
+    splice::Slot,
+};
+use axum::response::{IntoResponse as _, Response};
+use futures::future::BoxFuture;
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, HOST},
+    request::Parts,
+};
+use portcullis_budget::Account;
+use portcullis_oauth::Caller;
+use portcullis_telemetry::audit::RequestContext;
+use rmcp::model::{CallToolResult, JsonObject, RequestId, ServerJsonRpcMessage, ServerResult};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use tokio_util::sync::CancellationToken;
+
+/// The revisions whose calls may be plain.
+const REVISIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A plain call as it is sent. Anything beside these members makes a call one for rmcp.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainCall<'a> {
+    #[serde(rename = "jsonrpc")]
+    _jsonrpc: IgnoredAny,
+    #[serde(rename = "method")]
+    _method: IgnoredAny,
+    id: RequestId,
+    #[serde(borrow)]
+    params: Params<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(default)]
+    arguments: Option<JsonObject>,
+    #[serde(default, borrow, rename = "_meta")]
+    meta: Option<HashMap<Cow<'a, str>, &'a RawValue>>,
+}
+
+impl Params<'_> {
+    /// Whether rmcp or the handler reads anything of `_meta`.
+    fn has_meaningful_meta(&self, accepts_events: bool) -> bool {
+        let meaningful =
+            |name: &str| name.starts_with("io.modelcontextprotocol/") || (accepts_events && name == "progressToken");
+        self.meta.as_ref().is_some_and(|meta| meta.keys().any(|name| meaningful(name)))
+    }
+}
+
+/// The call of a tool whose message is in `body`, if it is a plain one. The future writes the response; `aborted` ends it.
+pub(super) fn call(
+    offer: &impl Offer,
+    hosts: &[String],
+    (parts, body): (&Parts, &[u8]),
+    (caller, slot, accepts_events): (&Arc<Caller>, &Arc<Slot>, bool),
+    aborted: &CancellationToken,
+) -> Option<BoxFuture<'static, Response>> {
+    if !is_plain(&parts.headers, hosts) {
+        return None;
+    }
+    let PlainCall { id, params, .. } = serde_json::from_slice(body).ok()?;
+    if params.has_meaningful_meta(accepts_events) {
+        return None;
+    }
+    let requested = Requested {
+        name: &params.name,
+        arguments: params.arguments.unwrap_or_default(),
+        caller: Arc::clone(caller),
+        from: RequestContext::of(&parts.extensions),
+        account: parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited),
+        slot: Arc::clone(slot),
+    };
+    let result = offer.call(requested)?;
+    let (slot, aborted) = (Arc::clone(slot), aborted.clone());
+    Some(Box::pin(async move {
+        tokio::select! {
+            biased;
+            result = result => written(result, id, &slot),
+            () = aborted.cancelled() => cancelled(serde_json::to_value(id).ok()),
+        }
+    }))
+}
+
+/// Whether the headers ask nothing of rmcp: the host is the endpoint's, the revision has plain calls.
+fn is_plain(headers: &HeaderMap, hosts: &[String]) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let ours = host.is_some_and(|host| hosts.iter().any(|name| is_at(host, name)));
+    ours && match headers.get("mcp-protocol-version") {
+        Some(revision) => REVISIONS.iter().any(|known| revision.as_bytes() == known.as_bytes()),
+        None => true,
+    }
+}
+
+/// Whether `host` is the name, with a port or without.
+fn is_at(host: &str, name: &str) -> bool {
+    let (Some(start), Some(rest)) = (host.get(..name.len()), host.get(name.len()..)) else { return false };
+    let port = rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    start.eq_ignore_ascii_case(name) && (rest.is_empty() || port)
+}
+
+/// The response as rmcp writes it, with the answer in its places.
+fn written(mut result: CallToolResult, id: RequestId, slot: &Slot) -> Response {
+    // Since 2026-07-28 only.
+    result.result_type = None;
+    let message = ServerJsonRpcMessage::response(ServerResult::CallToolResult(result), id);
+    let body = match serde_json::to_vec(&message) {
+        Ok(written) => slot.splice(&written.into()),
+        Err(error) => {
+            tracing::error!(%error, "the result of a tool could not be written");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}

@@ -1,0 +1,462 @@
+//! The HTTP edge in front of rmcp (MCP streamable HTTP, revisions 2025-03-26 to 2026-07-28).
+//!
+//! What it does better than rmcp alone: malformed JSON gets a JSON-RPC error, batches are answered where the revision has
+//! them, calls that take long show signs of life and outlast their connection where the revision says so, `Accept: application/json`
+//! alone is enough, and a call of a tool that the token's scopes do not reach is answered with 403
+//! `insufficient_scope` (RFC 6750 §3.1), so that a client can step up. Tokens, origins, CORS and limits of rate are
+//! checked by whoever is in front of it; the `Host` header by rmcp, against the endpoint's own host name.
+
+use crate::{
+    batch::Batch,
+    direct,
+    handler::Handler,
+    message::{Message, RpcError, cancelled},
+    offer::{Offer, Target},
+    running::{CallId, Running},
+    splice::{Slot, splice},
+};
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE},
+    request::Parts,
+};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use portcullis_budget::{self, Account, NoMemory, ReadError};
+use portcullis_config::ServerConfig;
+use portcullis_core::{PublicUrl, Scope, rng};
+use portcullis_oauth::{
+    Caller,
+    challenge::{Resource, insufficient_scope},
+};
+use portcullis_telemetry::audit::{Event, RequestContext};
+use portcullis_tools::{
+    Registry,
+    heartbeat::{self, Place, Sign, TOO_LONG},
+};
+use rand::Rng as _;
+use rmcp::transport::streamable_http_server::{
+    StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
+};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What rmcp insists on; the edge is content with less and answers accordingly.
+const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+
+/// The first revision without `initialize`.
+const STATELESS: &str = "2026-07-28";
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// In a request's extensions: whether its answer may be an event stream, with progress before the result.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AcceptsEvents(pub bool);
+
+/// In a request's extensions: counts one more message of a caller, or says why there are too many.
+#[derive(Clone)]
+pub struct Rate(pub Arc<CountMessage>);
+
+type CountMessage = dyn Fn(&Arc<Caller>) -> Result<(), String> + Send + Sync;
+
+/// One endpoint: answers the requests to its URL, whatever their method.
+#[derive(Clone)]
+pub struct Endpoint<O: Offer = Handler> {
+    offer: O,
+    service: StreamableHttpService<O, NeverSessionManager>,
+    body_limit: usize,
+    url: PublicUrl,
+    /// How long a request may take.
+    timeout: Duration,
+    running: Arc<Running>,
+    /// Stands for the results of tools in what rmcp writes. No client sees it, so none can write it either.
+    mark: Arc<str>,
+    /// The names that a request's `Host` may have.
+    hosts: Arc<[String]>,
+    abort: CancellationToken,
+}
+
+impl Endpoint {
+    /// An endpoint with these tools, and what follows from them. When `abort` fires, what is still running is given
+    /// up: cancel it after the drain, not before.
+    #[must_use]
+    pub fn new(config: &ServerConfig, tools: Arc<Registry>, abort: CancellationToken) -> Self {
+        Self::offering(config, Handler::new(tools, &config.limits), abort)
+    }
+
+    /// The same endpoint, which takes the place of `previous`: a client can cancel a call that began there.
+    #[must_use]
+    pub fn succeeding(self, previous: &Self) -> Self {
+        Self { running: Arc::clone(&previous.running), ..self }
+    }
+
+    /// Ends what clients listen to, and tells them where `next`, which is in its place now, has other tools. `None`:
+    /// there is no more to be told.
+    pub fn retire(&self, next: Option<&Self>) {
+        self.offer.retire(next.map(|next| &next.offer));
+    }
+}
+
+impl<O: Offer> Endpoint<O> {
+    /// An endpoint that offers something else.
+    #[must_use]
+    pub fn offering(config: &ServerConfig, offer: O, abort: CancellationToken) -> Self {
+        let handler = offer.clone();
+        let hosts: Arc<[String]> = host_names(&config.url).into();
+        let service = StreamableHttpService::new(
+            move || Ok(handler.clone()),
+            Arc::new(NeverSessionManager::default()),
+            StreamableHttpServerConfig::default()
+                .with_legacy_session_mode(false)
+                .with_json_response(true)
+                .with_allowed_hosts(hosts.to_vec())
+                .with_max_request_body_bytes(body_limit(config))
+                .with_cancellation_token(abort.clone()),
+        );
+        let mut mark = [0_u8; 16];
+        rng::rng().fill_bytes(&mut mark);
+        let mark = portcullis_core::hex(&mark).into();
+        let timeout = config.limits.request_timeout.as_duration();
+        let running = Arc::default();
+        let (body_limit, url) = (body_limit(config), config.url.clone());
+        Self { offer, service, body_limit, url, timeout, running, mark, hosts, abort }
+    }
+
+    /// Answers a request, which must have an `Arc<Caller>` in its extensions.
+    pub async fn answer(&self, request: Request) -> Response {
+        if request.method() != Method::POST {
+            return method_not_allowed();
+        }
+        let (parts, body) = match self.receive(request).await {
+            Ok(received) => received,
+            Err(refusal) => return refusal,
+        };
+        match Batch::read(parts.headers.get(PROTOCOL_VERSION), &body) {
+            Ok(None) => self.answer_message(parts, body).await,
+            Ok(Some(batch)) => {
+                let endpoint = self.clone();
+                let each = move |message, first| endpoint.clone().answer_one_of_many(parts.clone(), message, first);
+                batch.answer(each).await
+            }
+            Err(error) => error.into_response(),
+        }
+    }
+
+    /// Answers a message of a batch. The first was counted with the request.
+    async fn answer_one_of_many(self, mut parts: Parts, message: Bytes, first: bool) -> Response {
+        if let (Some(Rate(count)), Some(caller)) = (parts.extensions.get(), parts.extensions.get::<Arc<Caller>>())
+            && !first
+            && let Err(why) = count(caller)
+        {
+            let id = Message::read(&message).ok().and_then(|message| message.id);
+            return RpcError::new(StatusCode::TOO_MANY_REQUESTS, id, -32000, why).into_response();
+        }
+        // Each answer is one JSON value.
+        parts.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        self.answer_message(parts, message).await
+    }
+
+    async fn answer_message(&self, parts: Parts, body: Bytes) -> Response {
+        let Admitted { request, id, call } = match self.admit(parts, body) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return *refusal,
+        };
+        let Some(Called { slot, sign, place, outlasts, direct }) = call else {
+            return in_json(self.service.handle(request).await, id).await;
+        };
+        let work = direct.unwrap_or_else(|| {
+            let (service, slot, id) = (self.service.clone(), Arc::clone(&slot), id.clone());
+            Box::pin(async move {
+                let response = service.handle(request).await;
+                if response.status().is_success() { splice(response, &slot).await } else { in_json(response, id).await }
+            })
+        });
+        let until = place.until;
+        let late = |id| move || RpcError::new(StatusCode::GATEWAY_TIMEOUT, id, -32603, TOO_LONG).into_response();
+        match outlasts {
+            None => heartbeat::answer(work, &slot.begun, sign, until, late(id)).await,
+            Some(call) => {
+                let run = self.running.run(call, place, work);
+                let ended = id.clone();
+                let work = async move { run.await.unwrap_or_else(|| cancelled(ended)) };
+                heartbeat::answer(work, &slot.begun, sign, until, late(id)).await
+            }
+        }
+    }
+}
+
+fn body_limit(config: &ServerConfig) -> usize {
+    usize::try_from(config.limits.max_body_size.bytes()).unwrap_or(usize::MAX)
+}
+
+/// The names that `Host` may have, at any port: in front of a pod stand proxies and port-forwards. An endpoint on this
+/// machine answers to every name of it.
+fn host_names(url: &PublicUrl) -> Vec<String> {
+    let host = http::uri::Authority::try_from(url.authority())
+        .map_or_else(|_| url.authority().to_owned(), |authority| authority.host().to_owned());
+    let loopback = ["localhost", "127.0.0.1", "[::1]"];
+    if loopback.contains(&host.as_str()) { loopback.map(str::to_owned).to_vec() } else { vec![host] }
+}
+
+fn method_not_allowed() -> Response {
+    let refusal = RpcError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        None,
+        -32600,
+        "this is an MCP endpoint without sessions: send each JSON-RPC message in a POST",
+    );
+    let mut response = refusal.into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+/// Makes a JSON-RPC error of a refusal or failure that rmcp words in plain text.
+async fn in_json(response: http::Response<BoxBody<Bytes, Infallible>>, id: Option<serde_json::Value>) -> Response {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) || is_json(response.headers()) {
+        return response.map(Body::new);
+    }
+    let (parts, body) = response.into_parts();
+    if parts.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        // The edge has checked the type: this is what rmcp says of JSON that it cannot make a message of.
+        return RpcError::invalid_request(id, "the body is no MCP message").into_response();
+    }
+    let text = match body.collect().await {
+        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        Err(never) => match never {},
+    };
+    RpcError::new(parts.status, id, -32600, text).into_response()
+}
+
+/// A request that rmcp accepts.
+struct Admitted {
+    request: http::Request<Full<Bytes>>,
+    /// The id of its message.
+    id: Option<serde_json::Value>,
+    /// What is to be known where it calls a tool.
+    call: Option<Called>,
+}
+
+/// A call of a tool.
+struct Called {
+    /// Where its result will be.
+    slot: Arc<Slot>,
+    /// What its client takes for a sign of life.
+    sign: Sign,
+    place: Place,
+    /// Its name, where it outlasts its connection.
+    outlasts: Option<CallId>,
+    /// Its work, where rmcp is not needed for it.
+    direct: Option<BoxFuture<'static, Response>>,
+}
+
+impl<O: Offer> Endpoint<O> {
+    /// Reads a request whose answer its client can read.
+    async fn receive(&self, request: Request) -> Result<(Parts, Bytes), Response> {
+        let (parts, body) = request.into_parts();
+        // Before anything is refused: what is left unread would cost the client its connection.
+        let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
+        let body = portcullis_budget::read(body, self.body_limit, &account).await.map_err(|error| unread(&error))?;
+        if !is_json(&parts.headers) {
+            return Err(RpcError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                None,
+                -32600,
+                "Content-Type must be application/json",
+            )
+            .into_response());
+        }
+        if !Accepted::of(&parts.headers).json {
+            return Err(RpcError::new(
+                StatusCode::NOT_ACCEPTABLE,
+                None,
+                -32600,
+                "Accept must allow application/json, best together with text/event-stream",
+            )
+            .into_response());
+        }
+        Ok((parts, body))
+    }
+
+    /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
+    fn admit(&self, mut parts: Parts, body: Bytes) -> Result<Admitted, Box<Response>> {
+        let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
+            tracing::error!("a request reached the MCP endpoint without a verified caller");
+            return Err(Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response()));
+        };
+        let message = Message::read(&body).map_err(|error| Box::new(error.into_response()))?;
+        let accepted = Accepted::of(&parts.headers);
+        if message.calls_tool() && message.target().is_none() {
+            let text = "params.name must be the name of a tool; tools/list has them";
+            let refusal = RpcError::new(StatusCode::BAD_REQUEST, message.id, -32602, text);
+            return Err(Box::new(refusal.into_response()));
+        }
+        if let Some(target) = message.target()
+            && let Some(needed) = self.offer.missing_scope(target, &caller)
+        {
+            let resource = Resource::of(&parts.extensions, &self.url);
+            Event::ScopeRefused {
+                from: &RequestContext::of(&parts.extensions),
+                tool: target.tool(),
+                scope: needed,
+                client_id: &caller.client_id,
+                user: &caller.subject,
+                grant: caller.grant.as_deref(),
+            }
+            .emit();
+            return Err(Box::new(step_up(target, needed, message.id.clone(), &caller, resource)));
+        }
+
+        if message.initializes() && (is_older(&parts.headers) || message.asks_for_revision_before(STATELESS)) {
+            // The revision is negotiated by what the body asks for, as no header can be right before. Where both name a
+            // revision without `initialize`, there is no such method.
+            parts.headers.remove(PROTOCOL_VERSION);
+        }
+        parts.headers.insert(ACCEPT, ACCEPT_BOTH);
+        parts.extensions.insert(AcceptsEvents(accepted.events));
+        // They have done their work, and rmcp prints requests where its log is turned up.
+        parts.headers.remove(AUTHORIZATION);
+        parts.headers.remove(COOKIE);
+        // What rmcp keeps of a request may outlast it.
+        let place = parts.extensions.remove::<Place>();
+        let from = RequestContext::of(&parts.extensions);
+        if let Some(request) = message.cancels() {
+            self.running.cancel(&CallId::of(&caller, &from, request));
+        }
+        let call = message.calls_tool().then(|| {
+            let slot = Slot::new(&self.mark);
+            let whose = (&caller, &slot, accepted.events);
+            Called {
+                sign: if accepted.events { Sign::Comment } else { Sign::Space },
+                place: place.unwrap_or_else(|| Place { until: Instant::now() + self.timeout, taken: Arc::new(()) }),
+                // Since 2026-07-28, whoever closes the stream of a call cancels it.
+                outlasts: message
+                    .id
+                    .as_ref()
+                    .filter(|_| is_older(&parts.headers))
+                    .map(|id| CallId::of(&caller, &from, id)),
+                direct: direct::call(&self.offer, &self.hosts, (&parts, &body), whose, &self.abort),
+                slot,
+            }
+        });
+        if let Some(call) = &call {
+            parts.extensions.insert(Arc::clone(&call.slot));
+        }
+        let id = message.id;
+        Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id, call })
+    }
+}
+
+/// Whether a request is of a revision with `initialize`.
+fn is_older(headers: &HeaderMap) -> bool {
+    headers.get(PROTOCOL_VERSION).is_none_or(|version| version.as_bytes() < STATELESS.as_bytes())
+}
+
+fn unread(error: &ReadError) -> Response {
+    let status = match error {
+        ReadError::TooLarge(_) | ReadError::NoMemory(NoMemory::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+        ReadError::NoMemory(NoMemory::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+        ReadError::Stalled => StatusCode::REQUEST_TIMEOUT,
+        ReadError::Broken => StatusCode::BAD_REQUEST,
+    };
+    let mut response = RpcError::new(status, None, -32600, error.to_string()).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// The answer to a request that needs a scope which its token has not.
+fn step_up(
+    target: Target<'_>,
+    needed: Scope,
+    id: Option<serde_json::Value>,
+    caller: &Caller,
+    resource: &PublicUrl,
+) -> Response {
+    let text = format!("{target} needs the scope {needed}, which this access token does not have");
+    let challenge = insufficient_scope(needed, caller, &text, resource);
+    let mut response = RpcError::new(StatusCode::FORBIDDEN, id, -32600, text).into_response();
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| essence(value).eq_ignore_ascii_case("application/json"))
+}
+
+/// A media type without its parameters.
+fn essence(value: &str) -> &str {
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// What the client can read, by its `Accept` headers (RFC 9110 §12.5.1). None at all: anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Accepted {
+    json: bool,
+    events: bool,
+}
+
+impl Accepted {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+        if values.peek().is_none() {
+            // An old or simple client: it gets the simple kind of answer.
+            return Self { json: true, events: false };
+        }
+        let mut accepted = Self { json: false, events: false };
+        for range in values.flat_map(|value| value.split(',')).filter(|range| !is_refused(range)) {
+            let is = |kind: &str| essence(range).eq_ignore_ascii_case(kind);
+            accepted.json |= is("application/json") || is("application/*") || is("*/*");
+            accepted.events |= is("text/event-stream");
+        }
+        accepted
+    }
+}
+
+/// Whether a media range has the weight zero.
+fn is_refused(range: &str) -> bool {
+    range.split(';').skip(1).any(|parameter| {
+        let weight = parameter.trim().strip_prefix("q=").or_else(|| parameter.trim().strip_prefix("Q="));
+        weight.is_some_and(|weight| weight.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_is_read_as_clients_mean_it() {
+        for (accept, json, events) in [
+            (&[][..], true, false),
+            (&["application/json"], true, false),
+            (&["*/*"], true, false),
+            (&["application/json, text/event-stream"], true, true),
+            (&["text/event-stream;q=0.5", "application/json;q=0.9"], true, true),
+            (&["Application/JSON;charset=utf-8"], true, false),
+            (&["text/event-stream"], false, true),
+            (&["text/html"], false, false),
+            (&["application/json;q=0"], false, false),
+            (&["application/json, text/event-stream;q=0.0"], true, false),
+        ] {
+            let headers = accept.iter().map(|value| (ACCEPT, HeaderValue::from_static(value))).collect();
+            assert_eq!(Accepted::of(&headers), Accepted { json, events }, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_follow_from_the_url() {
+        let names = |url: &str| host_names(&url.parse().unwrap());
+        assert_eq!(names("https://mcp.example.com/mcp"), ["mcp.example.com"]);
+        assert_eq!(names("https://mcp.example.com:8443/mcp"), ["mcp.example.com"]);
+        assert_eq!(names("http://127.0.0.1:8080/mcp"), ["localhost", "127.0.0.1", "[::1]"]);
+    }
+}

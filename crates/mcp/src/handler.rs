@@ -1,0 +1,355 @@
+//! The server as rmcp sees it: who it is, which tools a caller sees, and calling one.
+
+use crate::{
+    PROTOCOL_VERSIONS, completion,
+    edge::AcceptsEvents,
+    listening::Listening,
+    offer::{Offer, Requested, Target},
+    progress::Notifications,
+    prompts, refused, resources,
+    splice::Slot,
+};
+use futures::future::BoxFuture;
+use portcullis_budget::Account;
+use portcullis_config::Limits;
+use portcullis_core::Scope;
+use portcullis_oauth::Caller;
+use portcullis_telemetry::audit;
+use portcullis_tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError};
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
+        ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorCode, GetPromptRequestParams,
+        GetPromptResponse, Implementation, InitializeRequestParams, InitializeResult, JsonObject, ListPromptsResult,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, PromptsCapability,
+        ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ResourcesCapability, ServerCapabilities,
+        SubscriptionFilter, Tool, ToolAnnotations,
+    },
+    service::{RequestContext, SubscriptionContext},
+};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
+
+/// What agents read first.
+const INSTRUCTIONS: &str = "Workspaces are computers to work in: list_workspaces shows yours, create_workspace makes \
+one from a template of list_templates, run_command runs a shell command in it. Name a workspace by its name or id. \
+Files stay when a workspace stops. Errors say what exists and what to do next.";
+
+/// The methods that are served.
+const SERVED: [&str; 12] = [
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/list",
+    "tools/call",
+    "prompts/list",
+    "prompts/get",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "completion/complete",
+    "subscriptions/listen",
+];
+
+/// How long a client may keep a list that changes with the endpoint's manifest only.
+const TTL_MS: u64 = 60_000;
+/// How long a client may keep what it read, or which workspaces there were: they change all the time.
+const NOW_MS: u64 = 0;
+
+static VERSIONS: LazyLock<[ProtocolVersion; 4]> = LazyLock::new(|| {
+    let versions = [
+        ProtocolVersion::V_2025_03_26,
+        ProtocolVersion::V_2025_06_18,
+        ProtocolVersion::V_2025_11_25,
+        ProtocolVersion::V_2026_07_28,
+    ];
+    debug_assert!(versions.iter().zip(PROTOCOL_VERSIONS).all(|(version, name)| version.as_str() == name));
+    versions
+});
+
+/// What the product offers. One per endpoint; a clone per request.
+#[derive(Clone)]
+pub struct Handler {
+    tools: Arc<Registry>,
+    info: Arc<InitializeResult>,
+    listening: Arc<Listening>,
+}
+
+impl Handler {
+    pub(super) fn new(tools: Arc<Registry>, limits: &Limits) -> Self {
+        let mut capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
+        if tools.has_workspaces() {
+            let mut prompts = PromptsCapability::default();
+            prompts.list_changed = Some(true);
+            capabilities.prompts = Some(prompts);
+            capabilities.completions = Some(JsonObject::new());
+        }
+        if resources::are_served(&tools) {
+            capabilities.resources = Some(ResourcesCapability::default());
+        }
+        let mut info = InitializeResult::new(capabilities)
+            .with_server_info(Implementation::new("portcullis", env!("CARGO_PKG_VERSION")));
+        if tools.has_workspaces() {
+            info = info.with_instructions(INSTRUCTIONS);
+        }
+        Self { tools, info: Arc::new(info), listening: Arc::new(Listening::new(limits)) }
+    }
+
+    /// Ends the subscriptions: `next` is in its place now, or nothing.
+    pub(super) fn retire(&self, next: Option<&Self>) {
+        let same = |next: &Self| self.tools.definitions().eq(next.tools.definitions());
+        self.listening.retire(next.is_some_and(|next| !same(next)));
+    }
+}
+
+impl Offer for Handler {
+    fn missing_scope(&self, target: Target<'_>, caller: &Caller) -> Option<Scope> {
+        match target {
+            Target::Tool(name) => match self.tools.lookup(name, caller) {
+                Lookup::NeedsScope(needed) => Some(needed),
+                Lookup::Found(_) | Lookup::Unknown => None,
+            },
+            Target::Prompt(name) => prompts::missing_scope(name, &self.tools, caller),
+            Target::Resource(uri) => resources::missing_scope(uri, &self.tools, caller),
+        }
+    }
+
+    fn call(&self, requested: Requested<'_>) -> Option<BoxFuture<'static, CallToolResult>> {
+        let Requested { name, arguments, caller, from, account, slot } = requested;
+        let Lookup::Found(tool) = self.tools.lookup(name, &caller) else { return None };
+        slot.begun.tell();
+        let call = Call { caller, from, progress: None, shows_pictures: true, account, begun: None };
+        let outcome = tool.call(arguments, call);
+        Some(Box::pin(async move { result(outcome.await, Some(&slot)) }))
+    }
+}
+
+/// The verified caller, whom the edge has made sure of.
+fn caller(context: &RequestContext<RoleServer>) -> Result<(Arc<Caller>, bool), ErrorData> {
+    let parts = context.extensions.get::<http::request::Parts>();
+    let extensions = parts.map(|parts| &parts.extensions);
+    let caller = extensions.and_then(|extensions| extensions.get::<Arc<Caller>>()).cloned();
+    let events = extensions.and_then(|extensions| extensions.get::<AcceptsEvents>());
+    let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no verified caller", None))?;
+    Ok((caller, events.is_some_and(|events| events.0)))
+}
+
+/// The id and the client address of the HTTP request.
+fn from(context: &RequestContext<RoleServer>) -> audit::RequestContext {
+    let parts = context.extensions.get::<http::request::Parts>();
+    parts.map_or(audit::RequestContext::UNKNOWN, |parts| audit::RequestContext::of(&parts.extensions))
+}
+
+/// A tool as `tools/list` has it.
+fn listed(definition: &Definition) -> Tool {
+    Tool::new(definition.name, definition.description, Arc::clone(&definition.published_input))
+        .with_title(definition.title)
+        .with_raw_output_schema(Arc::clone(&definition.published_output))
+        .with_annotations(annotations(definition.effect))
+}
+
+fn annotations(effect: Effect) -> ToolAnnotations {
+    let hints = effect.hints();
+    ToolAnnotations::new()
+        .read_only(hints.read_only)
+        .destructive(hints.destructive)
+        .idempotent(hints.idempotent)
+        .open_world(hints.open_world)
+}
+
+/// The account of the request's memory, and where its result goes.
+fn memory(context: &RequestContext<RoleServer>) -> (Account, Option<Arc<Slot>>) {
+    let extensions = context.extensions.get::<http::request::Parts>().map(|parts| &parts.extensions);
+    let account = extensions.and_then(|extensions| extensions.get::<Account>().cloned());
+    let slot = extensions.and_then(|extensions| extensions.get::<Arc<Slot>>().cloned());
+    (account.unwrap_or_else(Account::unlimited), slot)
+}
+
+/// Failures are results, so that agents read them.
+fn result(outcome: Result<Answer, ToolError>, slot: Option<&Slot>) -> CallToolResult {
+    match (outcome, slot) {
+        (Ok(answer), Some(slot)) => slot.fill(answer),
+        // Not through the edge.
+        (Ok(answer), None) => {
+            let text = ContentBlock::text(answer.text());
+            let mut result = CallToolResult::structured(answer.into_json());
+            result.content = vec![text];
+            result
+        }
+        (Err(error), _) => CallToolResult::error(vec![ContentBlock::text(error.explain())]),
+    }
+}
+
+/// Nothing here has more pages than one, but the resources.
+fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
+    match request.and_then(|request| request.cursor) {
+        Some(_) => Err(refused("there is one page only: leave cursor out")),
+        None => Ok(()),
+    }
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> InitializeResult {
+        InitializeResult::clone(&self.info)
+    }
+
+    /// Revisions with `initialize` are told of changes on a stream that there is none of without sessions.
+    fn negotiate_initialize(&self, request: &InitializeRequestParams) -> Result<InitializeResult, ErrorData> {
+        let mut info = self.get_info();
+        let supported = self.supported_protocol_versions();
+        let asked = &request.protocol_version;
+        // The newest that has `initialize`, where the client's own is not known.
+        let with_initialize = |version: &&ProtocolVersion| **version != ProtocolVersion::V_2026_07_28;
+        let known = supported.iter().filter(with_initialize).find(|version| *version == asked);
+        info.protocol_version = known.unwrap_or(&ProtocolVersion::V_2025_11_25).clone();
+        if let Some(tools) = &mut info.capabilities.tools {
+            tools.list_changed = None;
+        }
+        if let Some(prompts) = &mut info.capabilities.prompts {
+            prompts.list_changed = None;
+        }
+        Ok(info)
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(&*VERSIONS)
+    }
+
+    async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        Ok(DiscoverResult::from_server_info(versions, self.get_info())
+            .with_ttl_ms(TTL_MS)
+            .with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        one_page(request)?;
+        let (caller, _) = caller(&context)?;
+        let visible = self.tools.visible_to(&caller).map(listed).collect();
+        Ok(ListToolsResult::with_all_items(visible).with_ttl_ms(TTL_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let (caller, events) = caller(&context)?;
+        // The edge has answered calls that lack a scope; what gets here without it is as unknown as the rest.
+        let Lookup::Found(tool) = self.tools.lookup(&request.name, &caller) else {
+            return Err(ErrorData::invalid_params(self.tools.unknown(&request.name, &caller), None));
+        };
+        let token = events.then(|| context.meta.get_progress_token()).flatten();
+        let (account, slot) = memory(&context);
+        if let Some(slot) = &slot {
+            slot.begun.tell();
+        }
+        let progress = token.map(|token| Notifications::to(context.peer.clone(), token));
+        let call =
+            Call { caller, from: from(&context), progress, shows_pictures: slot.is_some(), account, begun: None };
+        tokio::select! {
+            outcome = tool.call(request.arguments.unwrap_or_default(), call) => {
+                Ok(result(outcome, slot.as_deref()).into())
+            }
+            // The client has gone. Dropping the call ends what it started.
+            () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
+        }
+    }
+
+    async fn list_prompts(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        one_page(request)?;
+        let (caller, _) = caller(&context)?;
+        let visible = prompts::visible_to(&self.tools, &caller);
+        Ok(ListPromptsResult::with_all_items(visible).with_ttl_ms(TTL_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let (caller, _) = caller(&context)?;
+        let arguments = request.arguments.unwrap_or_default();
+        Ok(prompts::get(&request.name, &arguments, &self.tools, &caller)?.into())
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let (caller, _) = caller(&context)?;
+        let cursor = request.and_then(|request| request.cursor);
+        let page = resources::list(cursor, &self.tools, &caller, from(&context)).await?;
+        Ok(page.with_ttl_ms(NOW_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        one_page(request)?;
+        let (caller, _) = caller(&context)?;
+        let templates = resources::templates(&self.tools, &caller);
+        let result = ListResourceTemplatesResult::with_all_items(templates);
+        Ok(result.with_ttl_ms(TTL_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let (caller, _) = caller(&context)?;
+        let (account, _) = memory(&context);
+        tokio::select! {
+            result = resources::read(&request.uri, &self.tools, &caller, (from(&context), account)) => {
+                Ok(result?.with_ttl_ms(NOW_MS).with_cache_scope(CacheScope::Private).into())
+            }
+            () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
+        }
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let (caller, _) = caller(&context)?;
+        Ok(CompleteResult::new(completion::complete(&request, &self.tools, &caller, from(&context)).await))
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        // What the capabilities do not say is taken out of it by rmcp.
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        self.listening.listen(&context).await
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        // A method that is served gets here if its parameters cannot be read.
+        if SERVED.contains(&request.method.as_str()) {
+            let message = format!("the params of {} are not as MCP has them", request.method);
+            return Err(ErrorData::invalid_params(message, None));
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method {}", request.method), None))
+    }
+}

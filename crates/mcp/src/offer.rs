@@ -1,0 +1,74 @@
+//! The seam between the edge and what an endpoint offers.
+
+use crate::splice::Slot;
+use futures::future::BoxFuture;
+use portcullis_budget::Account;
+use portcullis_core::Scope;
+use portcullis_oauth::Caller;
+use portcullis_telemetry::audit::RequestContext;
+use rmcp::{
+    ServerHandler,
+    model::{CallToolResult, JsonObject},
+};
+use std::{fmt, sync::Arc};
+
+/// What an endpoint offers: an rmcp handler, and what the edge asks before it lets a request through to it.
+pub trait Offer: ServerHandler + Clone {
+    /// The scope that `target` needs and `caller` does not have. `None` where it may pass, and where there is no such
+    /// thing: that is for the handler to say.
+    fn missing_scope(&self, target: Target<'_>, caller: &Caller) -> Option<Scope>;
+
+    /// Calls a tool of its own accord, with the result that its handler would give. `None`: that is for the handler.
+    /// Dropping the future ends what the tool started.
+    fn call(&self, _requested: Requested<'_>) -> Option<BoxFuture<'static, CallToolResult>> {
+        None
+    }
+}
+
+/// A call of a tool.
+pub struct Requested<'a> {
+    /// The name of the tool.
+    pub name: &'a str,
+    /// Its arguments.
+    pub arguments: JsonObject,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// The request that makes the call, for the audit.
+    pub from: RequestContext,
+    /// The request's memory.
+    pub account: Account,
+    /// Where the result goes.
+    pub slot: Arc<Slot>,
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// `tools/call` of a tool.
+    Tool(&'a str),
+    /// `prompts/get` of a prompt.
+    Prompt(&'a str),
+    /// `resources/read` of a URI.
+    Resource(&'a str),
+}
+
+impl<'a> Target<'a> {
+    /// The name of the tool. Only of use where [`Offer::missing_scope`] knows the tool: clients make up others.
+    pub(super) fn tool(self) -> Option<&'a str> {
+        match self {
+            Self::Tool(name) => Some(name),
+            Self::Prompt(_) | Self::Resource(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Target<'_> {
+    /// For headers too: a URI that a client made up stays out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tool(name) => write!(f, "the tool {name}"),
+            Self::Prompt(name) => write!(f, "the prompt {name}"),
+            Self::Resource(_) => f.write_str("reading a resource"),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Prompts: stories that a person can pick from a menu (MCP `prompts/list`, `prompts/get`). Each is a text that tells an
+//! agent what to do with the tools; one whose tools are left out of the endpoint is not there either.
+
+use crate::refused;
+use portcullis_core::Scope;
+use portcullis_oauth::Caller;
+use portcullis_tools::{Lookup, Registry};
+use rmcp::{
+    ErrorData,
+    model::{GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role},
+};
+use std::fmt::Write as _;
+
+/// One prompt.
+struct Story {
+    name: &'static str,
+    title: &'static str,
+    description: &'static str,
+    arguments: &'static [Argument],
+    /// The tools that it speaks of.
+    tools: &'static [&'static str],
+    /// What the agent is told. What the person chose follows it.
+    text: &'static str,
+}
+
+struct Argument {
+    name: &'static str,
+    description: &'static str,
+    required: bool,
+}
+
+const fn needs(name: &'static str, description: &'static str) -> Argument {
+    Argument { name, description, required: true }
+}
+
+const fn takes(name: &'static str, description: &'static str) -> Argument {
+    Argument { name, description, required: false }
+}
+
+static STORIES: [Story; 3] = [
+    Story {
+        name: "start_project",
+        title: "Start a project",
+        description: "Makes a workspace and sets a new project up in it, until it builds and runs.",
+        arguments: &[
+            needs("project", "What is to be built, and with what: \"a React app with TypeScript and Tailwind CSS\"."),
+            takes("template", "The template of the workspace. Default: the one that fits best."),
+            takes("workspace", "The new workspace's name. Default: one that fits the project."),
+        ],
+        tools: &["list_templates", "create_workspace", "run_command"],
+        text: "Start a new project in a workspace of its own.\n\
+            1. Choose a template with list_templates, and make the workspace with create_workspace.\n\
+            2. Set the project up with run_command: its tools, its structure, its dependencies. Commands cannot be \
+            answered while they run, so pass flags such as --yes.\n\
+            3. Build it and run its tests. What fails, mend and run again.\n\
+            4. Say what is where, and how to build, test and start it.",
+    },
+    Story {
+        name: "work_across_workspaces",
+        title: "Work across workspaces",
+        description: "Does a task that concerns several workspaces, such as a frontend and its backend, and checks that \
+            they fit together.",
+        arguments: &[
+            needs("task", "What is to be done: \"deploy the frontend, and document the API's new endpoints\"."),
+            takes("workspaces", "The workspaces, parted by commas. Default: those that the task is about."),
+        ],
+        tools: &["list_workspaces", "start_workspace", "run_command"],
+        text: "Do a task that concerns several workspaces.\n\
+            1. Find them with list_workspaces, and start with start_workspace those that are stopped.\n\
+            2. Look at each before you change anything: what it holds, how it is built, what is not committed.\n\
+            3. Do what the task asks for in one workspace after the other, with run_command. Keep in mind what one needs \
+            of another.\n\
+            4. Check each by itself, then that they work together.\n\
+            5. Say what you did in which workspace, and what is left.",
+    },
+    Story {
+        name: "review_resource_use",
+        title: "Review resource use",
+        description: "Looks at what all workspaces use, and says what could be stopped, deleted or made smaller.",
+        arguments: &[takes("workspaces", "The workspaces, parted by commas. Default: all.")],
+        tools: &["list_workspaces", "workspace_usage"],
+        text: "Review what the workspaces use.\n\
+            1. List them with list_workspaces, with their status and when they were last worked in.\n\
+            2. Ask workspace_usage of each that runs: CPU, memory and disk, used and allowed.\n\
+            3. Show a table of them: status, last activity, use against limits.\n\
+            4. Say which are idle, which hardly use what they may, which are near a limit, and what you would stop, delete \
+            or make larger. Change nothing before you have been told to.",
+    },
+];
+
+/// What a story needs of the endpoint and the caller.
+enum Access {
+    Open,
+    NeedsScope(Scope),
+    NotServed,
+}
+
+impl Story {
+    fn access(&self, tools: &Registry, caller: &Caller) -> Access {
+        let mut access = Access::Open;
+        for tool in self.tools {
+            match tools.lookup(tool, caller) {
+                Lookup::Found(_) => {}
+                Lookup::NeedsScope(scope) => access = Access::NeedsScope(scope),
+                Lookup::Unknown => return Access::NotServed,
+            }
+        }
+        access
+    }
+
+    fn listed(&self) -> Prompt {
+        let argument = |argument: &Argument| {
+            PromptArgument::new(argument.name).with_description(argument.description).with_required(argument.required)
+        };
+        Prompt::new(self.name, Some(self.description), Some(self.arguments.iter().map(argument).collect()))
+            .with_title(self.title)
+    }
+
+    fn told(&self, arguments: &JsonObject) -> Result<String, ErrorData> {
+        let expected: Vec<&str> = self.arguments.iter().map(|argument| argument.name).collect();
+        if let Some(unknown) = arguments.keys().find(|name| !expected.contains(&name.as_str())) {
+            return Err(refused(format!(
+                "the prompt {} has no argument {unknown:?}, but {}",
+                self.name,
+                expected.join(", ")
+            )));
+        }
+        let mut text = self.text.to_owned();
+        for argument in self.arguments {
+            let given = match arguments.get(argument.name) {
+                None => "",
+                Some(value) => value.as_str().ok_or_else(|| refused(format!("{} must be a text", argument.name)))?,
+            };
+            if !given.trim().is_empty() {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\n\n{}: {}", argument.name, given.trim());
+            } else if argument.required {
+                return Err(refused(format!("the prompt {} needs the argument {}", self.name, argument.name)));
+            }
+        }
+        Ok(text)
+    }
+}
+
+fn find(name: &str) -> Option<&'static Story> {
+    STORIES.iter().find(|story| story.name == name)
+}
+
+/// The prompts that this caller can use.
+pub(super) fn visible_to(tools: &Registry, caller: &Caller) -> Vec<Prompt> {
+    let usable = |story: &&Story| matches!(story.access(tools, caller), Access::Open);
+    STORIES.iter().filter(usable).map(Story::listed).collect()
+}
+
+/// The scope that keeps this caller from a prompt.
+pub(super) fn missing_scope(name: &str, tools: &Registry, caller: &Caller) -> Option<Scope> {
+    match find(name)?.access(tools, caller) {
+        Access::NeedsScope(scope) => Some(scope),
+        Access::Open | Access::NotServed => None,
+    }
+}
+
+/// The text of a prompt.
+pub(super) fn get(
+    name: &str,
+    arguments: &JsonObject,
+    tools: &Registry,
+    caller: &Caller,
+) -> Result<GetPromptResult, ErrorData> {
+    let story = find(name).filter(|story| matches!(story.access(tools, caller), Access::Open));
+    let story = story.ok_or_else(|| refused(format!("there is no prompt {name:?}; prompts/list has them")))?;
+    let message = PromptMessage::new_text(Role::User, story.told(arguments)?);
+    Ok(GetPromptResult::new(vec![message]).with_description(story.description))
+}
+
+/// Whether a prompt has an argument of this name.
+pub(super) fn takes_argument(name: &str, argument: &str) -> bool {
+    find(name).is_some_and(|story| story.arguments.iter().any(|known| known.name == argument))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_chosen_is_told_and_what_is_wrong_is_refused() {
+        let told = |arguments: serde_json::Value| {
+            let story = find("start_project").unwrap();
+            story.told(arguments.as_object().unwrap()).map_err(|error| error.message.into_owned())
+        };
+        let text = told(json!({"project": " a shop ", "workspace": "shop", "template": ""})).unwrap();
+        assert!(text.ends_with("and start it.\n\nproject: a shop\n\nworkspace: shop"), "{text}");
+        for (arguments, said) in [
+            (json!({}), "the prompt start_project needs the argument project"),
+            (json!({"project": " "}), "the prompt start_project needs the argument project"),
+            (json!({"project": 7}), "project must be a text"),
+            (
+                json!({"projects": "x"}),
+                "the prompt start_project has no argument \"projects\", but project, template, workspace",
+            ),
+        ] {
+            assert_eq!(told(arguments), Err(said.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Calls of tools in the revisions with `initialize`: a lost connection does not end one (MCP 2025-11-25, Transports,
+//! Sending Messages), `notifications/cancelled` does (Utilities, Cancellation).
+//!
+//! Without sessions, two conversations of one client cannot be told apart but by their address, and both may give a
+//! request the same id. A notification that could mean either ends neither.
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame};
+use portcullis_oauth::Caller;
+use portcullis_telemetry::audit::RequestContext;
+use portcullis_tools::heartbeat::{Place, is_event_stream};
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    hash::{Hash, Hasher},
+    net::IpAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// The calls that run. As many as requests may at once.
+#[derive(Default)]
+pub(super) struct Running {
+    calls: Mutex<HashMap<CallId, Vec<CancellationToken>>>,
+}
+
+/// What a client can name a call by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct CallId {
+    caller: SameCaller,
+    address: Option<IpAddr>,
+    /// The request's id.
+    request: Value,
+}
+
+impl CallId {
+    pub fn of(caller: &Arc<Caller>, from: &RequestContext, request: &Value) -> Self {
+        Self { caller: SameCaller(Arc::clone(caller)), address: from.address, request: request.clone() }
+    }
+}
+
+/// A caller, equal to another one of the same client, user and grant.
+#[derive(Clone, Debug)]
+struct SameCaller(Arc<Caller>);
+
+impl SameCaller {
+    fn key(&self) -> (&str, &str, Option<&str>) {
+        (&self.0.client_id, &self.0.subject, self.0.grant.as_deref())
+    }
+}
+
+impl PartialEq for SameCaller {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for SameCaller {}
+
+impl Hash for SameCaller {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+/// A call, until it is dropped.
+struct Call {
+    running: Arc<Running>,
+    id: CallId,
+    ended: CancellationToken,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // Marked, so that this one is known among those of its name.
+        self.ended.cancel();
+        let mut calls = self.running.calls();
+        if let Some(same) = calls.get_mut(&self.id) {
+            same.retain(|call| !call.is_cancelled());
+            if same.is_empty() {
+                calls.remove(&self.id);
+            }
+        }
+    }
+}
+
+impl Running {
+    fn calls(&self) -> MutexGuard<'_, HashMap<CallId, Vec<CancellationToken>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the call of this name, if there is one only.
+    pub fn cancel(&self, id: &CallId) {
+        if let Some([call]) = self.calls().get(id).map(Vec::as_slice) {
+            call.cancel();
+        }
+    }
+
+    /// Runs `work` until it ends, until its time is over, or until its client cancels it: then the result is `None`. It is
+    /// polled by its caller, and goes on in a task of its own where the caller drops it: the connection is lost. At the
+    /// end of its time, which its caller has too, there is no result.
+    pub fn run(
+        self: &Arc<Self>,
+        id: CallId,
+        place: Place,
+        work: impl Future<Output = Response> + Send + 'static,
+    ) -> impl Future<Output = Option<Response>> + Send + 'static {
+        let ended = CancellationToken::new();
+        self.calls().entry(id.clone()).or_default().push(ended.clone());
+        let call = Call { running: Arc::clone(self), id, ended: ended.clone() };
+        let run = Detachable::new(async move {
+            let held = (call, place.taken);
+            let response = timeout_at(place.until, ended.run_until_cancelled(work)).await.ok()?;
+            Some(response.map(|response| outlasting(response, ended, place.until, held)))
+        });
+        async move {
+            match run.await {
+                Some(outcome) => outcome,
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// A future that goes on in a task of its own when it is dropped before its end.
+struct Detachable<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Detachable<T> {
+    fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(future)))
+    }
+}
+
+impl<T: Send + 'static> Future for Detachable<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let output = ready!(future.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<T: Send + 'static> Drop for Detachable<T> {
+    fn drop(&mut self) {
+        if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(future);
+        }
+    }
+}
+
+/// The response, with a stream of events that is read to its end although its client has gone: reading it is what
+/// drives the call. `held` is kept until then.
+fn outlasting(response: Response, ended: CancellationToken, until: Instant, held: impl Send + 'static) -> Response {
+    if !is_event_stream(response.headers()) {
+        return response;
+    }
+    let ended = Box::pin(ended.cancelled_owned());
+    response.map(|body| Body::new(Outlasting(Some(Stream { body, ended, until, _held: Box::new(held) }))))
+}
+
+/// The body of such a response.
+struct Outlasting(Option<Stream>);
+
+struct Stream {
+    body: Body,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    until: Instant,
+    _held: Box<dyn Send>,
+}
+
+impl Stream {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.ended.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+}
+
+impl HttpBody for Outlasting {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(stream) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = ready!(stream.poll_frame(context));
+        if frame.is_none() {
+            self.0 = None;
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl Drop for Outlasting {
+    fn drop(&mut self) {
+        let (Some(mut stream), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };
+        runtime.spawn(async move {
+            let until = stream.until;
+            let read = async { while poll_fn(|context| stream.poll_frame(context)).await.is_some() {} };
+            // At the end of its time it is given up.
+            let _ = timeout_at(until, read).await;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+    use http::{HeaderValue, header::CONTENT_TYPE};
+    use http_body_util::BodyExt as _;
+    use jiff::Timestamp;
+    use std::{any::Any, collections::BTreeSet, time::Duration};
+    use tokio::{sync::Notify, time::sleep};
+
+    fn caller() -> Arc<Caller> {
+        Arc::new(Caller {
+            client_id: "claude".to_owned(),
+            subject: "local:ada".to_owned(),
+            user_name: None,
+            grant: None,
+            scopes: BTreeSet::new(),
+            issued_at: Timestamp::UNIX_EPOCH,
+            expires_at: Timestamp::MAX,
+        })
+    }
+
+    fn call(address: &str, request: u64) -> CallId {
+        let from = RequestContext { address: address.parse().ok(), ..RequestContext::UNKNOWN };
+        CallId::of(&caller(), &from, &request.into())
+    }
+
+    fn place() -> Place {
+        Place { until: Instant::now() + Duration::from_mins(1), taken: Arc::new(()) }
+    }
+
+    async fn until_free(place: &Arc<dyn Any + Send + Sync>) {
+        while Arc::strong_count(place) > 1 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_outlasts_its_connection_and_keeps_its_place() {
+        let (running, place, go_on) = (Arc::new(Running::default()), place(), Arc::new(Notify::new()));
+        let work = {
+            let go_on = Arc::clone(&go_on);
+            async move {
+                go_on.notified().await;
+                Response::default()
+            }
+        };
+        drop(running.run(call("192.0.2.1", 1), place.clone(), work));
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(Arc::strong_count(&place.taken), 2, "it still runs");
+        go_on.notify_one();
+        until_free(&place.taken).await;
+        assert!(running.calls().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_stream_goes_on_without_a_reader() {
+        let (running, place, written) = (Arc::new(Running::default()), place(), Arc::new(Notify::new()));
+        let events = {
+            let written = Arc::clone(&written);
+            stream::unfold(0, move |count| {
+                let written = Arc::clone(&written);
+                async move {
+                    if count == 20 {
+                        written.notify_one();
+                        return None;
+                    }
+                    Some((Ok::<_, axum::Error>(Bytes::from_static(b"data: 1\n\n")), count + 1))
+                }
+            })
+        };
+        let work = async move {
+            let mut response = Response::new(Body::from_stream(events));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            response
+        };
+        let mut body = running.run(call("192.0.2.1", 1), place.clone(), work).await.unwrap().into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data: 1\n\n");
+        drop(body);
+        written.notified().await;
+        until_free(&place.taken).await;
+    }
+
+    #[tokio::test]
+    async fn only_a_call_that_is_meant_without_doubt_is_ended() {
+        let running = Arc::new(Running::default());
+        let endless = |id: CallId| running.run(id, place(), std::future::pending::<Response>());
+        let (one, other) = (endless(call("192.0.2.1", 1)), endless(call("192.0.2.2", 1)));
+        let (twice, again) = (endless(call("192.0.2.1", 2)), endless(call("192.0.2.1", 2)));
+        running.cancel(&call("192.0.2.1", 2));
+        running.cancel(&call("192.0.2.1", 3));
+        running.cancel(&call("192.0.2.1", 1));
+        assert!(one.await.is_none());
+        for left in [other, twice, again] {
+            assert!(tokio::time::timeout(Duration::from_millis(20), left).await.is_err(), "it still runs");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_with_its_time() {
+        let running = Arc::new(Running::default());
+        let place = Place { until: Instant::now() + Duration::from_millis(50), ..place() };
+        let answer = running.run(call("192.0.2.1", 1), place.clone(), std::future::pending());
+        until_free(&place.taken).await;
+        assert!(Instant::now() >= place.until && running.calls().is_empty());
+        let answer = tokio::time::timeout(Duration::from_millis(20), answer).await;
+        assert!(answer.is_err(), "its waiter has the same time, and says what that means");
+    }
+}

@@ -1,0 +1,229 @@
+//! What is kept about users of an identity provider: the sealed token with which the provider is asked again, when it was
+//! asked, and which of its sessions have ended (OpenID Connect Back-Channel Logout 1.0).
+//!
+//! [`Accounts`] hides the store, as [`Grants`](super::grant::Grants) does. The functions on [`Account`] are pure: each
+//! returns the account to store in place of the present one.
+
+use crate::{grant::GrantsError, users::RecheckPolicy};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use portcullis_core::{
+    account::{CheckLease, ProviderRefusal, ProviderSession, SealedToken},
+    grant::{GrantUser, RevocationReason},
+};
+use std::{fmt::Debug, sync::Arc};
+
+/// Maximum number of provider sessions that are kept for one user.
+pub const MAX_SESSIONS: usize = 32;
+
+/// How long a server may use the token before another server may: longer than the requests to a provider can take together.
+const LEASE: SignedDuration = SignedDuration::from_secs(60);
+
+/// One user's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user.
+    pub user: GrantUser,
+    /// When the user last signed in.
+    pub signed_in_at: Option<Timestamp>,
+    /// The provider's token.
+    pub token: Option<SealedToken>,
+    /// When the provider last let the user in; `None` where it must be asked at the next refresh.
+    pub checked_at: Option<Timestamp>,
+    /// Who uses the token now.
+    pub lease: Option<CheckLease>,
+    /// Set when the provider no longer lets the user in.
+    pub refused: Option<ProviderRefusal>,
+    /// Sessions that began before or in this second have ended.
+    pub sessions_end_before: Option<Timestamp>,
+    /// The provider's sessions, the latest last.
+    pub sessions: Vec<ProviderSession>,
+    /// Opaque store version, for optimistic locking; empty where it is not stored yet.
+    pub version: String,
+}
+
+/// What a refresh of a grant does about the user's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The last answer of the provider still counts.
+    Nothing,
+    /// The provider must be asked again, with this token.
+    Check(SealedToken),
+    /// Another server asks it.
+    Wait,
+    /// The grant ends.
+    End(RevocationReason),
+}
+
+/// Where the accounts of one endpoint are kept.
+#[async_trait]
+pub trait Accounts: Debug + Send + Sync {
+    /// From memory; no I/O.
+    fn account(&self, user_id: &str) -> Option<Arc<Account>>;
+
+    /// The users of `login` who signed in with this session of the provider, from memory.
+    fn users_of_session(&self, login: &str, session: &str) -> Vec<String>;
+
+    /// From the store.
+    async fn read_account(&self, user_id: &str) -> Result<Option<Arc<Account>>, GrantsError>;
+
+    /// Stores a new account, or replaces the one of this version. [`GrantsError::Exists`], [`GrantsError::Conflict`] or
+    /// [`GrantsError::NotFound`] where another write came first.
+    async fn write_account(&self, account: Account) -> Result<Arc<Account>, GrantsError>;
+}
+
+/// The object name of a user's account: the same at every server, so that two of them cannot make two.
+#[must_use]
+pub fn object_name(endpoint: &str, user_id: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    let mut hash = Sha256::new();
+    for part in ["portcullis account", endpoint, user_id] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    format!("a-{}", portcullis_core::hex(&hash.finalize()).chars().take(40).collect::<String>())
+}
+
+impl Account {
+    /// Of a user of whom nothing is kept yet.
+    #[must_use]
+    pub fn new(user: GrantUser) -> Self {
+        Self {
+            user,
+            signed_in_at: None,
+            token: None,
+            checked_at: None,
+            lease: None,
+            refused: None,
+            sessions_end_before: None,
+            sessions: Vec::new(),
+            version: String::new(),
+        }
+    }
+
+    /// After a sign-in. Without a new token the old one stays: not every provider gives one at every sign-in.
+    #[must_use]
+    pub fn signed_in(
+        mut self,
+        user: &GrantUser,
+        token: Option<SealedToken>,
+        session: Option<&str>,
+        now: Timestamp,
+    ) -> Self {
+        self.user = user.clone();
+        self.signed_in_at = self.signed_in_at.max(Some(now));
+        self.checked_at = self.checked_at.max(Some(now));
+        if token.is_some() {
+            // Who holds the lease asks with the old token, and finds that this one is newer.
+            self.token = token;
+            self.lease = None;
+        }
+        if let Some(session) = session {
+            self.note_session(session, false, now);
+        }
+        self
+    }
+
+    /// After the provider ended one session, or all that began until `at`. Grants are checked at their next refresh.
+    #[must_use]
+    pub fn logged_out(mut self, session: Option<&str>, at: Timestamp) -> Self {
+        match session {
+            Some(session) => self.note_session(session, true, at),
+            None => self.sessions_end_before = self.sessions_end_before.max(Some(at)),
+        }
+        self.checked_at = None;
+        self
+    }
+
+    fn note_session(&mut self, id: &str, ended: bool, at: Timestamp) {
+        let known = self.sessions.iter().position(|known| known.id == id).map(|index| self.sessions.remove(index));
+        let ended = ended || known.is_some_and(|known| known.ended);
+        self.sessions.push(ProviderSession { id: id.to_owned(), at, ended });
+        let surplus = self.sessions.len().saturating_sub(MAX_SESSIONS);
+        // An ended session that is dropped must not count again, so it ends what began until it was last heard of.
+        let ended_at = self.sessions.drain(..surplus).filter(|dropped| dropped.ended).map(|dropped| dropped.at).max();
+        self.sessions_end_before = self.sessions_end_before.max(ended_at);
+    }
+
+    /// Whether a browser session that began at `since`, in this session of the provider, has ended.
+    #[must_use]
+    pub fn session_ended(&self, session: Option<&str>, since: Timestamp) -> bool {
+        let until = |bound: Option<Timestamp>| bound.is_some_and(|bound| since.as_second() <= bound.as_second());
+        until(self.sessions_end_before)
+            || until(self.refused.as_ref().map(|refused| refused.at))
+            || session.is_some_and(|id| self.sessions.iter().any(|known| known.ended && known.id == id))
+    }
+
+    /// Why a grant whose user signed in at `since` has ended at the provider.
+    #[must_use]
+    pub fn refusal(&self, since: Timestamp) -> Option<RevocationReason> {
+        let refused = self.refused.as_ref()?;
+        (since.as_second() <= refused.at.as_second()).then_some(refused.reason)
+    }
+
+    /// For `holder`, who is about to ask the provider.
+    #[must_use]
+    pub fn leased(mut self, holder: &str, now: Timestamp) -> Self {
+        let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
+        self.lease = Some(CheckLease { holder: holder.to_owned(), until });
+        self
+    }
+
+    /// The lease is given back, with the token that the provider gave in place of the old one.
+    #[must_use]
+    pub fn released(mut self, token: Option<SealedToken>) -> Self {
+        self.lease = None;
+        if token.is_some() {
+            self.token = token;
+        }
+        self
+    }
+
+    /// The provider still lets the user in.
+    #[must_use]
+    pub fn allowed(mut self, token: Option<SealedToken>, now: Timestamp) -> Self {
+        self.checked_at = Some(now);
+        self.released(token)
+    }
+
+    /// The provider no longer lets the user in. Its token is of no use any more.
+    #[must_use]
+    pub fn refused(mut self, reason: RevocationReason, now: Timestamp) -> Self {
+        self.refused = Some(ProviderRefusal { at: now, reason });
+        self.checked_at = None;
+        self.token = None;
+        self.released(None)
+    }
+}
+
+/// What a refresh at `now` does for a grant whose user signed in at `since`. `usable`: whether the account's token can be
+/// opened.
+#[must_use]
+pub fn due(
+    policy: &RecheckPolicy,
+    since: Timestamp,
+    account: Option<&Account>,
+    usable: impl FnOnce(&SealedToken) -> bool,
+    now: Timestamp,
+) -> Due {
+    if let Some(reason) = account.and_then(|account| account.refusal(since)) {
+        return Due::End(reason);
+    }
+    let age = |at: Timestamp| now.duration_since(at);
+    if let Some((account, token)) = account.and_then(|account| Some((account, account.token.as_ref()?)))
+        && usable(token)
+    {
+        // What was checked in the future was checked by another clock, and says nothing for longer than that.
+        let fresh = account.checked_at.is_some_and(|at| age(at).abs() < policy.after);
+        return match &account.lease {
+            _ if fresh => Due::Nothing,
+            Some(lease) if lease.until > now && age(lease.until).abs() <= LEASE => Due::Wait,
+            _ => Due::Check(token.clone()),
+        };
+    }
+    let last = account.and_then(|account| account.signed_in_at).map_or(since, |at| at.max(since));
+    if age(last) < policy.oldest { Due::Nothing } else { Due::End(RevocationReason::SignInTooOld) }
+}
+
+#[cfg(test)]
+mod tests;

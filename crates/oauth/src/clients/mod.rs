@@ -1,0 +1,167 @@
+//! Which clients there are, wherever they are described, and what a client that describes itself may say.
+
+pub mod assertion;
+mod callbacks;
+pub mod document;
+mod fetched;
+mod keys;
+pub mod registrar;
+pub mod registration;
+pub mod room;
+
+pub use keys::ALGORITHMS;
+
+use crate::{
+    client::{Client, ClientError, Origin, Registrations},
+    misses::Misses,
+};
+use assertion::Assertions;
+use document::Documents;
+use jiff::Timestamp;
+use portcullis_config::Clients;
+use portcullis_core::{Scope, authorization::ClientPolicy};
+use portcullis_outbound::Outbound;
+use registrar::Registrar;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+/// Longer ids are nobody's: that of a metadata document is a URL.
+pub const MAX_CLIENT_ID: usize = 2048;
+
+/// As many characters as an `OAuthClient`'s `displayName` may have. What a client calls itself is cut to as many.
+const MAX_NAME: usize = 64;
+
+/// What clients publish of themselves, fetched and kept for a while. Outlives reloads of the configuration.
+pub struct Published {
+    /// Their metadata.
+    pub documents: Documents,
+    /// Their keys, and the assertions that they signed with them.
+    pub assertions: Assertions,
+}
+
+impl Published {
+    /// Nothing fetched yet.
+    #[must_use]
+    pub fn new(outbound: &Arc<Outbound>) -> Self {
+        Self { documents: Documents::new(Arc::clone(outbound)), assertions: Assertions::new(Arc::clone(outbound)) }
+    }
+}
+
+/// The clients of one endpoint, by id.
+pub struct Directory {
+    configured: HashMap<String, Arc<Client>>,
+    policy: ClientPolicy,
+    registrations: Arc<dyn Registrations>,
+    published: Arc<Published>,
+    document_scopes: BTreeSet<Scope>,
+    registrar: Arc<Registrar>,
+    /// Registrations that the store does not have.
+    missing: Misses,
+}
+
+/// That somebody still is a client, and the most that its tokens may be good for.
+#[derive(Debug)]
+pub enum Standing<'a> {
+    /// An `OAuthClient` that a platform engineer wrote.
+    Configured(&'a Client),
+    /// One that registered itself.
+    Registered(Arc<Client>),
+    /// One with a document at a host that is allowed, and the most that tokens of such clients may be good for.
+    Document(&'a BTreeSet<Scope>),
+}
+
+impl Standing<'_> {
+    /// The most that its tokens may be good for.
+    #[must_use]
+    pub fn scopes(&self) -> &BTreeSet<Scope> {
+        match self {
+            Self::Configured(client) => &client.verifier.scopes,
+            Self::Registered(client) => &client.verifier.scopes,
+            Self::Document(scopes) => scopes,
+        }
+    }
+
+    /// Since when it is this client, and not a namesake that is gone.
+    #[must_use]
+    pub fn registered_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Configured(client) => client.verifier.registered_at,
+            Self::Registered(client) => client.verifier.registered_at,
+            Self::Document(_) => None,
+        }
+    }
+}
+
+impl Directory {
+    /// These clients, and those that `policy` admits besides.
+    #[must_use]
+    pub fn new(
+        clients: Clients,
+        policy: ClientPolicy,
+        registrations: Arc<dyn Registrations>,
+        published: Arc<Published>,
+        registrar: Arc<Registrar>,
+    ) -> Self {
+        let configured = clients
+            .clients
+            .into_iter()
+            .map(|verifier| {
+                let id = verifier.client_id.clone();
+                (id, Arc::new(Client { verifier, origin: Origin::Configured }))
+            })
+            .collect();
+        let document_scopes =
+            policy.metadata_documents.iter().flat_map(|documents| documents.scopes.iter().copied()).collect();
+        Self { configured, policy, registrations, published, document_scopes, registrar, missing: Misses::default() }
+    }
+
+    /// The client of this id, for which other places may be asked.
+    pub async fn find(&self, client_id: &str, now: Timestamp) -> Result<Arc<Client>, ClientError> {
+        if let Some(client) = self.configured.get(client_id) {
+            return Ok(Arc::clone(client));
+        }
+        let unknown = || ClientError::Unknown(client_id.chars().take(128).collect());
+        if client_id.len() > MAX_CLIENT_ID {
+            return Err(unknown());
+        }
+        if document::is_document(client_id) {
+            let policy = self.policy.metadata_documents.as_ref().ok_or_else(unknown)?;
+            return self.published.documents.find(client_id, policy, now).await;
+        }
+        let mut registered = self.registrations.find(client_id);
+        // The client has proved nothing: only an id that was made here becomes part of a request to the API server.
+        if registered.is_none() && self.policy.dynamic_registration.is_some() && self.registrar.made(client_id) {
+            registered = self.read_registration(client_id, now).await?;
+        }
+        registered.filter(|client| client.counts(now)).ok_or_else(unknown)
+    }
+
+    /// A registration that may have been made at another server a moment ago.
+    async fn read_registration(&self, client_id: &str, now: Timestamp) -> Result<Option<Arc<Client>>, ClientError> {
+        if self.missing.has(client_id, now) {
+            return Ok(None);
+        }
+        let found = self.registrations.read(client_id).await?;
+        if found.is_none() {
+            self.missing.note(client_id, now);
+        }
+        Ok(found)
+    }
+
+    /// What this client may have now, from memory: asked on every request, so without I/O and without a copy.
+    #[must_use]
+    pub fn standing(&self, client_id: &str, now: Timestamp) -> Option<Standing<'_>> {
+        if let Some(client) = self.configured.get(client_id) {
+            return Some(Standing::Configured(client));
+        }
+        if document::is_document(client_id) {
+            // The document itself was read when the user consented; what counts from then on is the grant.
+            let policy = self.policy.metadata_documents.as_ref()?;
+            document::allowed_host(client_id, policy).ok()?;
+            return Some(Standing::Document(&self.document_scopes));
+        }
+        self.registrations.find(client_id).filter(|client| client.counts(now)).map(Standing::Registered)
+    }
+}

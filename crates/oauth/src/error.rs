@@ -1,0 +1,223 @@
+//! Why an endpoint that clients call themselves refuses: `/token`, `/revoke` and `/introspect` (RFC 6749 §5.2,
+//! RFC 7009 §2.2.1, RFC 8707 §2).
+
+use crate::{
+    challenge::{Challenges, plain},
+    clients::assertion::AssertionError,
+    jwt::SigningError,
+    parameters::ParameterError,
+    refresh::Invalid,
+    scopes::ScopeError,
+    user_rules::Ended,
+    workload::WorkloadError,
+};
+use axum::{
+    Json,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use portcullis_core::{client::Grant, grant::RevocationReason};
+use serde_json::json;
+
+/// When to try again where something could not be reached.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// A refusal. The messages are for whoever sets the client up.
+#[derive(Debug, thiserror::Error)]
+pub enum OAuthError {
+    /// Another content type.
+    #[error("send the parameters as application/x-www-form-urlencoded")]
+    NotAForm,
+    /// A parameter is not there.
+    #[error("the parameter {0} is missing")]
+    Missing(&'static str),
+    /// A parameter is there twice, or malformed.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// Several ways of client authentication at once, or two ids.
+    #[error("present the client's credentials once: either in the Authorization header or in the body")]
+    TwoCredentials,
+    /// The header is not what RFC 6749 §2.3.1 says.
+    #[error("the Authorization header must be Basic with the client id and secret, form-urlencoded, joined by a colon")]
+    MalformedBasic,
+    /// Neither an id nor a secret anywhere.
+    #[error(
+        "the client must say who it is: its id and secret in the Authorization header or in the body, or a public client its client_id"
+    )]
+    NoCredentials,
+    /// A confidential client without a proof.
+    #[error(
+        "this client is confidential: it must present its secret, in the Authorization header or in the body, or a client_assertion"
+    )]
+    NoSecret,
+    /// Unknown client or wrong secret: not told apart.
+    #[error("the client is unknown or its secret is wrong; the secret may have been rotated: read it again")]
+    WrongCredentials,
+    /// An assertion of a kind that is not known.
+    #[error("client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer")]
+    UnsupportedAssertion,
+    /// The client's assertion does not count.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
+    /// The client's metadata document cannot be used.
+    #[error("{0}")]
+    Document(String),
+    /// Another grant.
+    #[error(
+        "the grant type must be authorization_code, refresh_token, client_credentials, or jwt-bearer for a service account"
+    )]
+    UnsupportedGrant,
+    /// The client may not use this grant.
+    #[error("the client may not use the grant {}; add it to spec.grants of its OAuthClient", .0.as_str())]
+    UnauthorizedClient(Grant),
+    /// A public client asks what only a confidential one is told.
+    #[error("tokens are introspected for confidential clients only")]
+    PublicClient,
+    /// An unknown scope, or none that may be had.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    /// Another resource.
+    #[error("the resource must be {0}")]
+    InvalidTarget(String),
+    /// The code, the refresh token or the verifier does not count.
+    #[error("{0}")]
+    InvalidGrant(&'static str),
+    /// There is no such login or local user any more.
+    #[error("the user can no longer sign in here")]
+    UserGone,
+    /// The login no longer lets the user in.
+    #[error("{}; let the user sign in and approve again", ended(*.0))]
+    UserEnded(RevocationReason),
+    /// The user's login cannot be used.
+    #[error("the user's login cannot be used at the moment; the approval stays, try again shortly")]
+    LoginUnavailable,
+    /// The user's provider must be asked again, and cannot be.
+    #[error(
+        "the user's identity provider cannot be asked at the moment whether the user may still come in; the approval stays, try again shortly"
+    )]
+    ProviderUnavailable,
+    /// The refresh token does not count.
+    #[error(transparent)]
+    Refresh(#[from] Invalid),
+    /// An administrator ended the user's access.
+    #[error(transparent)]
+    AccessEnded(#[from] Ended),
+    /// A token that cannot be taken back by itself.
+    #[error(
+        "access tokens that no user approved cannot be revoked one by one; they expire soon, and deleting the OAuthClient ends them at once"
+    )]
+    UnsupportedTokenType,
+    /// The token of a service account does not count.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// Something that is needed cannot be reached.
+    #[error("grants or clients cannot be reached at the moment; try again shortly")]
+    Unavailable,
+    /// A token could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+}
+
+impl OAuthError {
+    /// The error code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotAForm | Self::Missing(_) | Self::Parameter(_) | Self::TwoCredentials => "invalid_request",
+            Self::Unavailable
+            | Self::LoginUnavailable
+            | Self::ProviderUnavailable
+            | Self::Assertion(AssertionError::Busy) => "temporarily_unavailable",
+            Self::MalformedBasic
+            | Self::NoCredentials
+            | Self::NoSecret
+            | Self::WrongCredentials
+            | Self::UnsupportedAssertion
+            | Self::Assertion(_)
+            | Self::Document(_) => "invalid_client",
+            Self::UnsupportedGrant => "unsupported_grant_type",
+            Self::UnauthorizedClient(_) | Self::PublicClient => "unauthorized_client",
+            Self::Scope(_) => "invalid_scope",
+            Self::InvalidTarget(_) => "invalid_target",
+            Self::InvalidGrant(_) | Self::UserGone | Self::UserEnded(_) | Self::Refresh(_) | Self::AccessEnded(_) => {
+                "invalid_grant"
+            }
+            Self::UnsupportedTokenType => "unsupported_token_type",
+            Self::Workload(why) => why.code(),
+            Self::Signing(_) => "server_error",
+        }
+    }
+
+    /// Why, in one word, for the audit. Never the client's own words: they may be a misplaced secret.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NotAForm => "not_a_form",
+            Self::Missing(_) => "missing_parameter",
+            Self::Parameter(_) => "invalid_parameter",
+            Self::TwoCredentials => "two_credentials",
+            Self::MalformedBasic => "malformed_basic",
+            Self::NoCredentials => "no_credentials",
+            Self::NoSecret => "no_secret",
+            Self::WrongCredentials => "wrong_credentials",
+            Self::UnsupportedAssertion | Self::Assertion(_) => "invalid_assertion",
+            Self::Document(_) => "invalid_document",
+            Self::PublicClient => "public_client",
+            Self::InvalidGrant(reason) => reason,
+            Self::UserGone => "user_gone",
+            Self::UserEnded(_) => "user_ended",
+            Self::LoginUnavailable => "login_unavailable",
+            Self::ProviderUnavailable => "provider_unavailable",
+            Self::Refresh(why) => why.reason(),
+            Self::AccessEnded(ended) => ended.reason(),
+            Self::Workload(why) => why.reason(),
+            _ => self.code(),
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Workload(why) if why.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable
+            | Self::LoginUnavailable
+            | Self::ProviderUnavailable
+            | Self::Assertion(AssertionError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Signing(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            _ if self.code() == "invalid_client" => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The answer over HTTP. A 401 needs a challenge (RFC 9110 §15.5.2).
+    #[must_use]
+    pub fn into_response(self, challenges: &Challenges) -> Response {
+        let body = Json(json!({"error": self.code(), "error_description": plain(&self.to_string())}));
+        let mut response = (self.status(), no_store(), body).into_response();
+        match response.status() {
+            StatusCode::UNAUTHORIZED => response.headers_mut().insert(header::WWW_AUTHENTICATE, challenges.basic()),
+            StatusCode::SERVICE_UNAVAILABLE => response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER),
+            _ => None,
+        };
+        response
+    }
+}
+
+/// Why a user's access ended.
+const fn ended(reason: RevocationReason) -> &'static str {
+    match reason {
+        RevocationReason::PasswordChanged => "the user's password was changed",
+        RevocationReason::ProviderRefused => "the identity provider no longer lets the user in",
+        RevocationReason::SignInTooOld => {
+            "the user signed in too long ago, and the identity provider cannot be asked again"
+        }
+        _ => "the login no longer allows the user",
+    }
+}
+
+/// What every answer that may hold a credential says to caches (RFC 6749 §5.1).
+pub(super) fn no_store() -> [(HeaderName, HeaderValue); 2] {
+    [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::PRAGMA, HeaderValue::from_static("no-cache")),
+    ]
+}

@@ -1,0 +1,157 @@
+//! Access tokens of an authorization server elsewhere (RFC 9068, and what servers really send): the endpoint is a
+//! resource server only.
+//!
+//! While the issuer cannot be reached, tokens with known keys go on. One with a key that is not known is then answered
+//! with 503 and not with 401: a client would take a 401 as a reason to sign its user in again, at an issuer that is down.
+
+use crate::{
+    Caller,
+    foreign::{Refusal, Signed},
+    issuer_keys::{IssuerKeys, KeySource, Published},
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use portcullis_core::authorization::ExternalIssuer;
+use portcullis_outbound::HttpClient;
+use serde::Deserialize;
+use serde_json::Value;
+use std::{collections::BTreeSet, error::Error};
+use url::Url;
+
+/// What users of such an issuer begin with, where those of a login begin with the login's name.
+pub(super) const USER_PREFIX: &str = "external:";
+
+/// Verifies the tokens of one issuer for one endpoint.
+#[derive(Debug)]
+pub struct ExternalTokens {
+    audience: String,
+    username_claim: String,
+    keys: IssuerKeys,
+}
+
+impl ExternalTokens {
+    /// Of `issuer`, for the endpoint at `resource`. Asks nothing yet.
+    #[must_use]
+    pub fn new(issuer: &ExternalIssuer, resource: String, client: HttpClient) -> Self {
+        Self {
+            audience: issuer.audience.clone().unwrap_or(resource),
+            username_claim: issuer.username_claim.clone(),
+            keys: IssuerKeys::new(Discovery { issuer: issuer.issuer_url.clone(), client }),
+        }
+    }
+
+    /// Reads a token that somebody presents.
+    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Refusal> {
+        let signed = Signed::read(token, &self.keys, now).await?;
+        signed.is_for(&self.audience)?;
+        self.caller(&signed, now)
+    }
+
+    fn caller(&self, signed: &Signed, now: Timestamp) -> Result<Caller, Refusal> {
+        // Keycloak and others send access tokens as plain JWTs, as ID tokens are too: those have other claims.
+        let is_id_token = || {
+            let kind = signed.text("typ").is_some_and(|kind| !kind.eq_ignore_ascii_case("Bearer"));
+            kind || ["at_hash", "c_hash", "s_hash"].iter().any(|claim| signed.claim(claim).is_some())
+        };
+        match signed.typ.as_str() {
+            "at+jwt" => {}
+            "jwt" if !is_id_token() => {}
+            _ => return Err(Refusal::Type),
+        }
+        let words: Vec<&str> = match signed.claim("scope").or_else(|| signed.claim("scp")) {
+            Some(Value::String(words)) => words.split_ascii_whitespace().collect(),
+            Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).collect(),
+            _ => return Err(Refusal::Type),
+        };
+        let client = signed.text("client_id").or_else(|| signed.text("azp"));
+        let subject = signed.text("sub").ok_or(Refusal::Claim("it has no sub"))?;
+        Ok(Caller {
+            client_id: client.ok_or(Refusal::Claim("it has neither client_id nor azp"))?.to_owned(),
+            subject: format!("{USER_PREFIX}{subject}"),
+            user_name: signed.text(&self.username_claim).map(ToOwned::to_owned),
+            grant: None,
+            // A word that is no scope here grants nothing.
+            scopes: words.into_iter().filter_map(|word| word.parse().ok()).collect::<BTreeSet<_>>(),
+            issued_at: signed.time("iat").unwrap_or(now),
+            expires_at: signed.time("exp").ok_or(Refusal::Claim("it has no exp"))?,
+        })
+    }
+}
+
+/// The issuer's metadata and keys, over HTTPS.
+#[derive(Debug)]
+struct Discovery {
+    issuer: String,
+    client: HttpClient,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    jwks_uri: String,
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<Value>,
+}
+
+/// Why an issuer's keys are not to be had, though it answered.
+#[derive(Debug, thiserror::Error)]
+enum DiscoveryError {
+    #[error("issuerUrl is no URL")]
+    Url(#[from] url::ParseError),
+    #[error("no metadata at {0}; is issuerUrl right?")]
+    NotFound(String),
+    #[error("the metadata names the issuer {found:?} and not {wanted:?}; write issuerUrl exactly as it does")]
+    OtherIssuer { found: String, wanted: String },
+    #[error("the keys are not served over https")]
+    PlainKeys,
+}
+
+impl Discovery {
+    /// Where the metadata may be, in the order of the MCP specification: RFC 8414 §3.1, then OpenID Connect Discovery
+    /// inserted like that, then appended as it has always been (§4).
+    fn places(&self) -> Result<Vec<String>, url::ParseError> {
+        let url = Url::parse(&self.issuer)?;
+        let origin = url.origin().ascii_serialization();
+        let path = url.path().trim_end_matches('/');
+        let mut places = vec![
+            format!("{origin}/.well-known/oauth-authorization-server{path}"),
+            format!("{origin}/.well-known/openid-configuration{path}"),
+            format!("{origin}{path}/.well-known/openid-configuration"),
+        ];
+        places.dedup();
+        Ok(places)
+    }
+
+    async fn metadata(&self) -> Result<Metadata, Box<dyn Error + Send + Sync>> {
+        let places = self.places().map_err(DiscoveryError::Url)?;
+        for place in &places {
+            let answer = self.client.send(self.client.get(place)).await?;
+            if !answer.status().is_client_error() && !answer.status().is_redirection() {
+                return Ok(answer.object()?);
+            }
+        }
+        Err(DiscoveryError::NotFound(places.join(", ")).into())
+    }
+}
+
+#[async_trait]
+impl KeySource for Discovery {
+    async fn fetch(&self) -> Result<Published, Box<dyn Error + Send + Sync>> {
+        let Metadata { issuer, jwks_uri } = self.metadata().await?;
+        if issuer != self.issuer {
+            // Anything else could be another issuer's document (RFC 8414 §3.3).
+            return Err(DiscoveryError::OtherIssuer { found: issuer, wanted: self.issuer.clone() }.into());
+        }
+        if jwks_uri.starts_with("http://") && !issuer.starts_with("http://") {
+            return Err(DiscoveryError::PlainKeys.into());
+        }
+        let KeySet { keys } = self.client.send(self.client.get(&jwks_uri)).await?.object()?;
+        Ok(Published { issuer, keys })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! The authorization server of one endpoint, for one set of mounted files: what all its endpoints share. Each of them
+//! has a file of its own: `authorize`, `token`, `revoke`, `introspect`; `verify` is for the resource.
+
+use crate::{
+    accounts::Accounts,
+    client::Registrations,
+    clients::{Directory, Published, registrar::Registrar},
+    external::ExternalTokens,
+    grant::{Grant, Grants},
+    jwt::AccessTokens,
+    misses::Misses,
+    recheck::Rechecks,
+    refresh::RefreshTokens,
+    seal::Sealer,
+    user_rules::{Ended, UserRules},
+    users::Users,
+    verify::{FreshGrants, TokenCache},
+    workload::WorkloadTokens,
+};
+use jiff::Timestamp;
+use portcullis_config::{Clients, KeyError, ServerConfig, SigningKeys};
+use portcullis_core::authorization::WorkloadRule;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+/// What an authorization server reaches beyond its files.
+#[derive(Clone)]
+pub struct Backing {
+    /// Where grants are kept.
+    pub grants: Arc<dyn Grants>,
+    /// Where the clients are kept that registered themselves.
+    pub registrations: Arc<dyn Registrations>,
+    /// What clients publish of themselves.
+    pub published: Arc<Published>,
+    /// Who signs in.
+    pub users: Arc<dyn Users>,
+    /// What is kept about users of identity providers.
+    pub accounts: Arc<dyn Accounts>,
+    /// The checks of users that are under way. They outlive a reload of the configuration.
+    pub checks: TaskTracker,
+    /// Whose access an administrator ended.
+    pub user_rules: Arc<dyn UserRules>,
+    /// Who verifies the tokens of pods.
+    pub workloads: Arc<dyn WorkloadTokens>,
+    /// The authorization server, where it is not this one.
+    pub external: Option<Arc<ExternalTokens>>,
+}
+
+/// See the module.
+pub struct AuthorizationServer {
+    pub(super) issuer: String,
+    pub(super) resource: String,
+    /// What clients may call it: the resource, and its aliases.
+    pub(super) resources: Vec<String>,
+    /// How long a consent lasts.
+    pub(super) grant_lifetime: std::time::Duration,
+    pub(super) directory: Directory,
+    pub(super) tokens: AccessTokens,
+    pub(super) refresh: RefreshTokens,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) rechecks: Arc<Rechecks>,
+    pub(super) grants: Arc<dyn Grants>,
+    pub(super) registrations: Arc<dyn Registrations>,
+    pub(super) published: Arc<Published>,
+    pub(super) users: Arc<dyn Users>,
+    pub(super) user_rules: Arc<dyn UserRules>,
+    pub(super) workloads: Arc<dyn WorkloadTokens>,
+    /// Which pods may have tokens.
+    pub(super) workload_rules: Vec<WorkloadRule>,
+    pub(super) external: Option<Arc<ExternalTokens>>,
+    pub(super) cache: Arc<TokenCache>,
+    pub(super) fresh: FreshGrants,
+    /// Grants that the store does not have.
+    pub(super) missing: Misses,
+    pub(super) registrar: Arc<Registrar>,
+    /// Held while a client registers.
+    pub(super) registering: tokio::sync::Mutex<()>,
+}
+
+impl AuthorizationServer {
+    /// Prepares keys and clients. `cache` holds nothing but tokens of these keys and this URL.
+    pub fn new(
+        config: &ServerConfig,
+        clients: &Clients,
+        keys: &SigningKeys,
+        backing: Backing,
+        cache: Arc<TokenCache>,
+    ) -> Result<Self, KeyError> {
+        let registrar = Arc::new(Registrar::new(keys)?);
+        let Backing { grants, registrations, published, users, accounts, checks, user_rules, workloads, external } =
+            backing;
+        let sealer = Arc::new(Sealer::new(keys)?);
+        let rechecks = Rechecks {
+            endpoint: config.endpoint.clone(),
+            accounts,
+            users: Arc::clone(&users),
+            grants: Arc::clone(&grants),
+            sealer: Arc::clone(&sealer),
+            tasks: checks,
+        };
+        Ok(Self {
+            issuer: config.url.issuer(),
+            resource: config.url.resource(),
+            resources: resources(config),
+            grant_lifetime: config.refresh_token_lifetime.as_duration(),
+            directory: Directory::new(
+                clients.clone(),
+                config.client_policy.clone(),
+                Arc::clone(&registrations),
+                Arc::clone(&published),
+                Arc::clone(&registrar),
+            ),
+            tokens: AccessTokens::new(&config.url, config.access_token_lifetime.as_duration(), keys)?,
+            refresh: RefreshTokens::new(keys, config.refresh_token_idle.as_duration())?,
+            sealer,
+            rechecks: Arc::new(rechecks),
+            grants,
+            registrations,
+            published,
+            users,
+            user_rules,
+            workloads,
+            workload_rules: config.workload_identity.clone(),
+            external,
+            cache,
+            fresh: FreshGrants::default(),
+            missing: Misses::default(),
+            registrar,
+            registering: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The clients.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Seals what goes out to be brought back.
+    #[must_use]
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Where the grants are kept.
+    #[must_use]
+    pub fn grants(&self) -> &Arc<dyn Grants> {
+        &self.grants
+    }
+
+    /// Whether an administrator ended what this user began at `since`.
+    #[must_use]
+    pub fn ended(&self, user_id: &str, since: Timestamp) -> Option<Ended> {
+        self.user_rules.ended(user_id, since)
+    }
+
+    /// Whether a grant counts at `now`: it is active, and its user's access has not ended.
+    #[must_use]
+    pub fn counts(&self, grant: &Grant, now: Timestamp) -> bool {
+        grant.is_active(now) && self.ended(&grant.user.id, grant.signed_in_at).is_none()
+    }
+
+    /// Where the clients are kept that registered themselves.
+    #[must_use]
+    pub fn registrations(&self) -> &Arc<dyn Registrations> {
+        &self.registrations
+    }
+
+    /// What clients published of themselves.
+    #[must_use]
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    /// The authorization server, where it is not this one.
+    #[must_use]
+    pub fn external(&self) -> Option<&Arc<ExternalTokens>> {
+        self.external.as_ref()
+    }
+
+    /// The tokens that were verified already.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<TokenCache> {
+        &self.cache
+    }
+}
+
+fn resources(config: &ServerConfig) -> Vec<String> {
+    let aliases = config.path_aliases.iter().map(|path| config.url.at_path(path).resource());
+    std::iter::once(config.url.resource()).chain(aliases).collect()
+}

@@ -1,0 +1,486 @@
+//! What the tests of the authorization server share: servers with clients and a user, on grants in memory, at a time
+//! that stands still.
+
+mod provider;
+mod store;
+
+pub use provider::{PROVIDER, Provider};
+pub use store::Memory;
+
+use crate::{
+    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError,
+    ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict,
+    clients::Published,
+    grant::{Grant, Grants, GrantsError, Known},
+    introspect::Introspection,
+    single_use::{Mark, SingleUse},
+    token::TokenResponse,
+};
+use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures::future::BoxFuture;
+use http::{
+    HeaderMap, HeaderValue,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+use jiff::Timestamp;
+use portcullis_config::{ClientVerifier, Clients, SealingKey, SecretHash, SecretVerifier, ServerConfig, SigningKeys};
+use portcullis_core::{
+    Scope,
+    client::{ClientType, Grant as GrantKind},
+    clock::Clock,
+    grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
+};
+use portcullis_outbound::Outbound;
+use portcullis_telemetry::audit::RequestContext;
+use rand::{SeedableRng as _, rngs::StdRng};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    future::pending,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
+};
+use tokio_util::task::TaskTracker;
+use url::{Url, form_urlencoded};
+
+pub const VERIFIER: &str = "a-verifier-of-43-characters-or-a-few-more-than-that";
+pub const MACHINE: (&str, &str) = ("grant_type", "client_credentials");
+pub const SECRET: &str = "s+c%r t";
+pub const ADA: &str = "local:ada";
+pub const WEB: &str = "https://agent.example.com/cb?tenant=1";
+pub const LOOPBACK: &str = "http://localhost:4711/callback";
+
+pub const FROM: RequestContext = RequestContext::UNKNOWN;
+pub const ALLOWED: [Scope; 3] = [Scope::WorkspacesRead, Scope::WorkspacesExec, Scope::FilesRead];
+
+/// A clock that stands still until it is set.
+#[derive(Default)]
+pub struct Stopped(AtomicI64);
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        at(self.0.load(Ordering::SeqCst))
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(pending())
+    }
+}
+
+pub fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+pub fn ada() -> GrantUser {
+    GrantUser { id: ADA.to_owned(), name: "Ada".to_owned() }
+}
+
+/// The grants as a server sees them whose watch may lag behind, or whose place may not answer.
+#[derive(Debug)]
+pub struct Seen {
+    place: Arc<Memory>,
+    /// It has heard of nothing.
+    pub lags: AtomicBool,
+    pub unreachable: AtomicBool,
+    pub reads: AtomicUsize,
+}
+
+#[async_trait]
+impl Grants for Seen {
+    fn find(&self, name: &str) -> Known {
+        if self.lags.load(Ordering::SeqCst) { Known::Unknown } else { self.place.find(name) }
+    }
+
+    fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {
+        self.place.of_user(user_id)
+    }
+
+    fn clients(&self, now: Timestamp) -> HashSet<String> {
+        self.place.clients(now)
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        // So that others come while it is under way.
+        tokio::task::yield_now().await;
+        self.reachable()?;
+        self.place.read(name).await
+    }
+
+    async fn create(&self, grant: Grant) -> Result<Arc<Grant>, GrantsError> {
+        self.reachable()?;
+        self.place.create(grant).await
+    }
+
+    async fn rotate(
+        &self,
+        grant: &Grant,
+        next: RefreshState,
+        evidence: Option<LoginEvidence>,
+    ) -> Result<Arc<Grant>, GrantsError> {
+        self.reachable()?;
+        self.place.rotate(grant, next, evidence).await
+    }
+
+    async fn revoke(&self, name: &str, reason: RevocationReason, now: Timestamp) -> Result<(), GrantsError> {
+        self.reachable()?;
+        self.place.revoke(name, reason, now).await
+    }
+
+    fn used(&self, name: &str, now: Timestamp) {
+        self.place.used(name, now);
+    }
+}
+
+#[async_trait]
+impl SingleUse for Seen {
+    async fn consume(&self, mark: &Mark) -> Result<(), GrantsError> {
+        self.reachable()?;
+        self.place.consume(mark).await
+    }
+}
+
+impl Seen {
+    fn reachable(&self) -> Result<(), GrantsError> {
+        let gone = self.unreachable.load(Ordering::SeqCst);
+        if gone { Err(GrantsError::Unavailable("no route".into())) } else { Ok(()) }
+    }
+}
+
+/// One server, and the place that it shares with others.
+pub struct Stage {
+    pub server: AuthorizationServer,
+    pub grants: Arc<Seen>,
+    pub place: Arc<Memory>,
+    clock: Arc<Stopped>,
+}
+
+pub fn keys(sealing: &[u64]) -> SigningKeys {
+    // Made once: it takes a while.
+    static KEYS: LazyLock<SigningKeys> =
+        LazyLock::new(|| SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap());
+    let mut keys = KEYS.clone();
+    let key = |seed: &u64| SealingKey::generate(at(0), &mut StdRng::seed_from_u64(*seed));
+    keys.sealing = sealing.iter().map(key).collect();
+    keys
+}
+
+pub fn client(id: &str, client_type: ClientType, grants: &[GrantKind], redirect_uris: &[&str]) -> ClientVerifier {
+    let secret = || SecretVerifier { hash: SecretHash::of(id, SECRET), expires_at: None };
+    let old = || SecretVerifier { hash: SecretHash::of(id, "old"), expires_at: Some(at(500)) };
+    ClientVerifier {
+        client_id: id.to_owned(),
+        display_name: id.to_uppercase(),
+        client_type,
+        grants: grants.to_vec(),
+        scopes: BTreeSet::from(ALLOWED),
+        registered_at: None,
+        redirect_uris: redirect_uris.iter().map(|&uri| uri.to_owned()).collect(),
+        secrets: if client_type == ClientType::Public { Vec::new() } else { vec![secret(), old()] },
+        private_key_jwt: None,
+    }
+}
+
+pub fn clients() -> Vec<ClientVerifier> {
+    use ClientType::{Confidential, Public};
+    use GrantKind::{AuthorizationCode, ClientCredentials, RefreshToken};
+    let user = [AuthorizationCode, RefreshToken];
+    vec![
+        client("agent", Confidential, &[AuthorizationCode, RefreshToken, ClientCredentials], &[WEB]),
+        client("app", Public, &user, &["http://localhost/callback"]),
+        client("brief", Public, &[AuthorizationCode], &["http://localhost/callback"]),
+        client("other", Confidential, &user, &[WEB]),
+        client("robot", Confidential, &[ClientCredentials], &[WEB]),
+    ]
+}
+
+pub fn config() -> ServerConfig {
+    let config = json!({
+        "endpoint": "agents", "url": "https://h.example.com/team/mcp", "accessTokenLifetime": "15m",
+        "refreshTokenLifetime": "720h", "refreshTokenIdle": "168h",
+        "tools": {"allow": ["*"], "deny": []},
+        "cors": {"allowedOrigins": [], "maxAge": "2h", "answeredHere": true},
+        "limits": {"requestTimeout": "2m", "maxConcurrentRequests": 100, "requestsPerSecond": 10, "burst": 20,
+            "maxBodySize": "4Mi"},
+        "access": {"allowedCidrs": [], "trustedProxies": []},
+    });
+    serde_json::from_value(config).unwrap()
+}
+
+/// The users who can still sign in, by id.
+struct WhoCan {
+    ids: BTreeSet<String>,
+    provider: Option<Arc<Provider>>,
+}
+
+#[async_trait]
+impl Users for WhoCan {
+    fn standing(&self, user_id: &str, _: Option<&LoginEvidence>) -> Standing {
+        if self.ids.contains(user_id) { Standing::Valid } else { Standing::Gone }
+    }
+
+    fn assumed_evidence(&self, _: &str) -> Option<LoginEvidence> {
+        None
+    }
+
+    fn recheck_policy(&self, _: &str) -> Option<RecheckPolicy> {
+        self.provider.as_ref().map(|_| provider::POLICY)
+    }
+
+    fn accepts(&self, _: &str, token: &ProviderToken) -> bool {
+        token.provider == PROVIDER
+    }
+
+    async fn recheck(&self, _: &str, token: &ProviderToken, _: Timestamp) -> Rechecked {
+        match &self.provider {
+            Some(provider) => provider.answer(token).await,
+            None => Verdict::Unsupported.into(),
+        }
+    }
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let clock = Arc::new(Stopped::default());
+        let place = Arc::new(Memory::new(clock.clone()));
+        Self::on(place, clock, clients(), &keys(&[7]), &["ada"], None)
+    }
+
+    /// Where users sign in at a provider.
+    pub fn with_provider(provider: &Arc<Provider>) -> Self {
+        let clock = Arc::new(Stopped::default());
+        let place = Arc::new(Memory::new(clock.clone()));
+        Self::on(place, clock, clients(), &keys(&[7]), &["ada"], Some(provider.clone()))
+    }
+
+    /// Another server of the same endpoint, with these keys.
+    pub fn replica_with_provider(&self, sealing: &[u64], provider: &Arc<Provider>) -> Self {
+        let (place, clock) = (self.place.clone(), self.clock.clone());
+        Self::on(place, clock, clients(), &keys(sealing), &["ada"], Some(provider.clone()))
+    }
+
+    /// Another server of the same endpoint.
+    pub fn replica(&self) -> Self {
+        self.with(clients(), &[7], &["ada"])
+    }
+
+    /// The same endpoint after something changed.
+    pub fn with(&self, clients: Vec<ClientVerifier>, sealing: &[u64], users: &[&str]) -> Self {
+        Self::on(self.place.clone(), self.clock.clone(), clients, &keys(sealing), users, None)
+    }
+
+    fn on(
+        place: Arc<Memory>,
+        clock: Arc<Stopped>,
+        clients: Vec<ClientVerifier>,
+        keys: &SigningKeys,
+        names: &[&str],
+        provider: Option<Arc<Provider>>,
+    ) -> Self {
+        let grants = Arc::new(Seen {
+            place: place.clone(),
+            lags: AtomicBool::default(),
+            unreachable: AtomicBool::default(),
+            reads: AtomicUsize::default(),
+        });
+        let published = Arc::new(Published::new(&Arc::new(Outbound::new().unwrap())));
+        let backing = Backing {
+            grants: grants.clone(),
+            registrations: place.clone(),
+            published,
+            users: Arc::new(WhoCan { ids: names.iter().map(|name| format!("local:{name}")).collect(), provider }),
+            accounts: place.clone(),
+            checks: TaskTracker::new(),
+            user_rules: place.clone(),
+            workloads: Arc::new(super::workload::NoCluster),
+            external: None,
+        };
+        let server = AuthorizationServer::new(&config(), &Clients { clients }, keys, backing, Arc::default()).unwrap();
+        Self { server, grants, place, clock }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn pass(&self, seconds: i64) {
+        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub async fn check(&self, query: &str) -> Result<AuthorizationRequest, AuthorizeError> {
+        self.server.check(query, self.now()).await
+    }
+
+    /// What the user allowed becomes a code.
+    pub async fn code(&self, client_id: &str, scopes: &[Scope]) -> String {
+        let request = self.check(&query(client_id, &[])).await.unwrap();
+        let chosen = scopes.iter().copied().collect();
+        let mut rng = portcullis_core::rng::rng();
+        let ticket = ConsentTicket::new(&mut rng);
+        let location = self
+            .server
+            .approve(
+                &request,
+                Approver { user: &ada(), since: self.now(), evidence: None },
+                &chosen,
+                &ticket,
+                self.now(),
+                &mut rng,
+            )
+            .unwrap();
+        answer(&location)["code"].clone()
+    }
+
+    pub async fn token(&self, form: &[(&str, &str)]) -> Result<Answer, OAuthError> {
+        self.token_as(None, form).await
+    }
+
+    pub async fn token_as(&self, basic: Option<&str>, form: &[(&str, &str)]) -> Result<Answer, OAuthError> {
+        let body = encoded(form);
+        let mut rng = portcullis_core::rng::rng();
+        let response = self.server.token(&headers(basic), body.as_bytes(), &FROM, self.now(), &mut rng).await?;
+        Ok(Answer::of(&response))
+    }
+
+    /// Redeems a code of the public client `app`.
+    pub async fn redeem(&self, code: &str) -> Result<Answer, OAuthError> {
+        self.token(&redemption("app", code)).await
+    }
+
+    pub async fn renew(&self, refresh_token: &str) -> Result<Answer, OAuthError> {
+        self.token(&renewal("app", refresh_token)).await
+    }
+
+    /// What the public client `app` has after a whole flow.
+    pub async fn signed_in(&self) -> Answer {
+        let code = self.code("app", &ALLOWED).await;
+        self.redeem(&code).await.unwrap()
+    }
+
+    pub async fn caller(&self, token: &str) -> Result<Arc<super::Caller>, super::verify::Unauthenticated> {
+        let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+        self.server.caller(&HeaderMap::from_iter([(AUTHORIZATION, value)]), self.now()).await
+    }
+
+    pub async fn revoke(&self, form: &[(&str, &str)]) -> Result<(), OAuthError> {
+        self.server.revoke(&headers(None), encoded(form).as_bytes(), &FROM, self.now()).await
+    }
+
+    pub async fn introspect(&self, form: &[(&str, &str)]) -> Result<Value, OAuthError> {
+        let told: Introspection =
+            self.server.introspect(&headers(None), encoded(form).as_bytes(), &FROM, self.now()).await?;
+        Ok(serde_json::to_value(told).unwrap())
+    }
+
+    /// The one grant that there is.
+    pub fn grant(&self) -> Arc<Grant> {
+        let mut grants = self.place.of_user(ADA);
+        assert_eq!(grants.len(), 1);
+        grants.remove(0)
+    }
+}
+
+/// An answer of the token endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub access: String,
+    pub refresh: Option<String>,
+    pub scope: String,
+    pub expires_in: u64,
+}
+
+impl Answer {
+    pub fn of(response: &TokenResponse) -> Self {
+        let value = serde_json::to_value(response).unwrap();
+        let text = |name: &str| value[name].as_str().map(str::to_owned);
+        assert_eq!(value["token_type"], "Bearer");
+        Self {
+            access: text("access_token").unwrap(),
+            refresh: text("refresh_token"),
+            scope: text("scope").unwrap(),
+            expires_in: value["expires_in"].as_u64().unwrap(),
+        }
+    }
+
+    pub fn refresh(&self) -> &str {
+        self.refresh.as_deref().unwrap()
+    }
+}
+
+pub fn headers(basic: Option<&str>) -> HeaderMap {
+    let form = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
+    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, form)]);
+    if let Some(joined) = basic {
+        let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(joined));
+        headers.insert(AUTHORIZATION, HeaderValue::try_from(value).unwrap());
+    }
+    headers
+}
+
+pub fn encoded(pairs: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+pub fn challenge() -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER))
+}
+
+pub fn redirect_uri(client_id: &str) -> &'static str {
+    if matches!(client_id, "app" | "brief") { LOOPBACK } else { WEB }
+}
+
+/// A good request to `/authorize`, with some parameters replaced, added, or, where empty, left out.
+pub fn query(client_id: &str, changes: &[(&str, &str)]) -> String {
+    let challenge = challenge();
+    let usual = [
+        ("response_type", "code"),
+        ("client_id", client_id),
+        ("redirect_uri", redirect_uri(client_id)),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+        ("state", "x y&z"),
+        ("resource", "https://h.example.com/team/mcp"),
+    ];
+    let kept = usual.into_iter().filter(|(name, _)| !changes.iter().any(|(other, _)| other == name));
+    encoded(&kept.chain(changes.iter().copied()).collect::<Vec<_>>())
+}
+
+pub fn redemption<'a>(client_id: &'a str, code: &'a str) -> [(&'a str, &'a str); 5] {
+    [
+        ("grant_type", "authorization_code"),
+        ("client_id", client_id),
+        ("code", code),
+        ("code_verifier", VERIFIER),
+        ("redirect_uri", redirect_uri(client_id)),
+    ]
+}
+
+pub fn renewal<'a>(client_id: &'a str, refresh_token: &'a str) -> [(&'a str, &'a str); 3] {
+    [("grant_type", "refresh_token"), ("client_id", client_id), ("refresh_token", refresh_token)]
+}
+
+/// The parameters of a redirect, each once.
+pub fn answer(location: &str) -> BTreeMap<String, String> {
+    let url = Url::parse(location).unwrap();
+    let pairs: Vec<_> = url.query_pairs().into_owned().collect();
+    let map: BTreeMap<_, _> = pairs.iter().cloned().collect();
+    assert_eq!(map.len(), pairs.len(), "{location}");
+    map
+}
+
+/// That a request was refused with this code, and that the message tells no credential.
+pub fn refused<T: std::fmt::Debug>(result: Result<T, OAuthError>, code: &str, name: &str) {
+    let error = result.expect_err(name);
+    assert_eq!(error.code(), code, "{name}: {error}");
+    assert!(!error.to_string().contains(SECRET) && !error.to_string().contains(VERIFIER), "{name}");
+}
+
+/// With some parameters replaced or, where empty, left out.
+pub fn changed<'a>(form: &[(&'a str, &'a str)], changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let kept = form.iter().filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+    kept.chain(changes).copied().collect()
+}

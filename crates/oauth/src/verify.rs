@@ -1,0 +1,294 @@
+//! Who makes a request: from the `Authorization` header to a [`Caller`] (RFC 6750 §2.1).
+//!
+//! A signature costs more than the whole call behind it, so a verified token is remembered by its SHA-256 until it
+//! expires. The cache is dropped when the endpoint's own keys change. Nothing announces that another issuer withdrew a
+//! key, so a token of an external issuer is verified again after [`REVERIFY`]. Whether its client still exists, what that
+//! client may do now, and whether the user's grant still counts, is looked up on every request, in memory: what is taken
+//! back is gone with the next one.
+
+use crate::{
+    AuthorizationServer, Caller, external,
+    foreign::Refusal,
+    generations::Generations,
+    grant::{Grant, Grants, Known},
+    jwt::Rejection,
+    user_rules::Ended,
+    users::Standing,
+    workload::Workload,
+};
+use http::{HeaderMap, header::AUTHORIZATION};
+use jiff::{SignedDuration, Timestamp};
+use portcullis_config::OPERATOR_CLIENT_ID;
+use portcullis_core::{Scope, report::chain};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+use tokio::sync::OnceCell;
+
+/// How many verified tokens are remembered; beyond, the oldest half is forgotten.
+const CAPACITY: usize = 4096;
+
+/// How long a verification of an external issuer's token counts. Then the token is verified against the keys that the
+/// issuer publishes by then, which are at most [`issuer_keys::FRESH`](super::issuer_keys::FRESH) old.
+const REVERIFY: SignedDuration = SignedDuration::from_mins(5);
+
+/// How old a token may be whose grant or client is not known here: another server may have made it a moment ago.
+const FRESH: SignedDuration = SignedDuration::from_secs(10);
+
+type TokenHash = [u8; 32];
+
+/// Verified tokens. Outlives a reload that leaves the keys and the URL as they were.
+pub struct TokenCache {
+    callers: RwLock<Generations<TokenHash, Verified>>,
+}
+
+impl Default for TokenCache {
+    fn default() -> Self {
+        Self { callers: RwLock::new(Generations::new(CAPACITY)) }
+    }
+}
+
+/// A caller, and when the token's signature was verified.
+#[derive(Clone)]
+struct Verified {
+    caller: Arc<Caller>,
+    at: Timestamp,
+}
+
+impl Verified {
+    /// Whether the keys must be asked again.
+    fn is_stale(&self, now: Timestamp) -> bool {
+        self.caller.subject.starts_with(external::USER_PREFIX) && now.duration_since(self.at).abs() >= REVERIFY
+    }
+}
+
+/// Why a request has no caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthenticated {
+    /// It presents nothing.
+    #[error("this endpoint needs an access token in the Authorization header")]
+    Missing,
+    /// It presents something else than a token, by another scheme.
+    #[error("this endpoint takes access tokens only: \"Bearer\" and the token in the Authorization header")]
+    OtherScheme,
+    /// Something else than one Bearer token.
+    #[error("the Authorization header must be \"Bearer\" and one access token")]
+    NotBearer,
+    /// The token does not count.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The token of an authorization server elsewhere does not count.
+    #[error(transparent)]
+    Foreign(Refusal),
+    /// An administrator ended the access of the token's user.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+    /// Whether it counts cannot be told. Nothing is wrong with the token.
+    #[error("the access token cannot be checked at the moment; try again shortly")]
+    Unavailable,
+}
+
+impl Unauthenticated {
+    /// One word, for metrics.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::OtherScheme => "other_scheme",
+            Self::NotBearer => "not_bearer",
+            Self::Rejected(rejection) => rejection.reason(),
+            Self::Foreign(refusal) => refusal.reason(),
+            Self::Ended(ended) => ended.reason(),
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl AuthorizationServer {
+    /// The caller of a request with these headers. Waits for nothing, but for a grant or a client that another server
+    /// may have made a moment ago.
+    pub async fn caller(&self, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Caller>, Unauthenticated> {
+        self.bearer_of(bearer(headers)?, now).await
+    }
+
+    /// Whether the token of these headers was verified a short while ago: then [`Self::caller`] checks no signature.
+    #[must_use]
+    pub fn remembers(&self, headers: &HeaderMap, now: Timestamp) -> bool {
+        let hash = |token: &str| TokenHash::from(Sha256::digest(token.as_bytes()));
+        let verified = bearer(headers).ok().and_then(|token| self.cache.get(&hash(token)));
+        verified.is_some_and(|verified| now < verified.caller.expires_at && !verified.is_stale(now))
+    }
+
+    /// The caller who may present this access token.
+    pub(super) async fn bearer_of(&self, token: &str, now: Timestamp) -> Result<Arc<Caller>, Unauthenticated> {
+        let hash: TokenHash = Sha256::digest(token.as_bytes()).into();
+        let caller = match self.cache.get(&hash) {
+            Some(verified) if now >= verified.caller.expires_at => return Err(Rejection::Expired.into()),
+            Some(verified) if !verified.is_stale(now) => verified.caller,
+            _ => self.cache.insert(hash, self.verified(token, now).await?, now),
+        };
+        if caller.subject.starts_with(external::USER_PREFIX) && self.external.is_some() {
+            return match self.ended(&caller.subject, caller.issued_at) {
+                Some(ended) => Err(ended.into()),
+                None => Ok(caller),
+            };
+        }
+        if let Some(workload) = Workload::parse(&caller.client_id) {
+            let scopes = workload.scopes(&self.workload_rules);
+            return if scopes.is_empty() {
+                Err(Rejection::Client.into())
+            } else {
+                Ok(narrowed(&caller, &scopes, None))
+            };
+        }
+        let fresh = now.duration_since(caller.issued_at) < FRESH;
+        let Some(name) = caller.grant.as_deref() else {
+            let client = self.directory.standing(&caller.client_id, now).ok_or(Rejection::Client)?;
+            if client.registered_at().is_some_and(|since| caller.issued_at < since) {
+                return Err(Rejection::Client.into());
+            }
+            return Ok(narrowed(&caller, client.scopes(), None));
+        };
+        let grant = match self.grants.find(name) {
+            Known::Here(grant) => grant,
+            Known::Unknown if fresh => self.fresh.read(&*self.grants, name, now).await?,
+            Known::Gone | Known::Unknown => return Err(Rejection::Revoked.into()),
+        };
+        if grant.client_id != caller.client_id || grant.user.id != caller.subject {
+            return Err(Rejection::Revoked.into());
+        }
+        // Before the grant itself, which is marked a moment later: the client is told the reason.
+        if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
+            return Err(ended.into());
+        }
+        if !grant.is_active(now) {
+            return Err(Rejection::Revoked.into());
+        }
+        match self.users.standing(&grant.user.id, grant.evidence.as_ref()) {
+            // What cannot be told from memory is checked at the next refresh.
+            Standing::Valid | Standing::Unproven | Standing::Unavailable => {}
+            Standing::Ended(_) | Standing::Gone => return Err(Rejection::Revoked.into()),
+        }
+        let caller = match self.directory.standing(&caller.client_id, now) {
+            Some(client) => narrowed(&caller, client.scopes(), Some(&grant.scopes)),
+            None if fresh => {
+                let client = self.directory.find(&caller.client_id, now).await.map_err(|_| Rejection::Client)?;
+                narrowed(&caller, &client.verifier.scopes, Some(&grant.scopes))
+            }
+            None => return Err(Rejection::Client.into()),
+        };
+        self.grants.used(name, now);
+        Ok(caller)
+    }
+}
+
+impl AuthorizationServer {
+    /// What a token says that was not seen before.
+    async fn verified(&self, token: &str, now: Timestamp) -> Result<Caller, Unauthenticated> {
+        let Some(external) = &self.external else { return Ok(self.tokens.verify(token, now)?) };
+        // The operator's own tokens, by which it verifies the servers, are all that is still made here.
+        match self.tokens.verify(token, now) {
+            Ok(caller) if caller.client_id == OPERATOR_CLIENT_ID => Ok(caller),
+            _ => Ok(external.verify(token, now).await?),
+        }
+    }
+}
+
+impl From<Refusal> for Unauthenticated {
+    fn from(refusal: Refusal) -> Self {
+        if refusal == Refusal::Unavailable { Self::Unavailable } else { Self::Foreign(refusal) }
+    }
+}
+
+/// The caller with no more than what its client may have now, and what the user allows now.
+fn narrowed(caller: &Arc<Caller>, client: &BTreeSet<Scope>, grant: Option<&BTreeSet<Scope>>) -> Arc<Caller> {
+    let allowed = |scope: &Scope| client.contains(scope) && grant.is_none_or(|grant| grant.contains(scope));
+    if caller.scopes.iter().all(allowed) {
+        return Arc::clone(caller);
+    }
+    let scopes = caller.scopes.iter().copied().filter(allowed).collect();
+    Arc::new(Caller { scopes, ..Caller::clone(caller) })
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Unauthenticated> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or(Unauthenticated::Missing)?;
+    let text = value.to_str().map_err(|_| Unauthenticated::NotBearer)?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if values.next().is_some() {
+        return Err(Unauthenticated::NotBearer);
+    }
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(Unauthenticated::OtherScheme);
+    }
+    let token = token.trim_matches(' ');
+    if token.is_empty() || token.contains(' ') {
+        return Err(Unauthenticated::NotBearer);
+    }
+    Ok(token)
+}
+
+/// Reads of grants that are not known here yet: one at a time of each, however many requests wait for it, and never
+/// again of one that is not there.
+#[derive(Default)]
+pub(super) struct FreshGrants {
+    reads: Mutex<HashMap<String, (Timestamp, Arc<FreshRead>)>>,
+}
+
+/// What a read told.
+type FreshRead = OnceCell<Result<Arc<Grant>, Unauthenticated>>;
+
+impl FreshGrants {
+    async fn read(&self, grants: &dyn Grants, name: &str, now: Timestamp) -> Result<Arc<Grant>, Unauthenticated> {
+        let read = self.begin(name, now);
+        let told = read.get_or_init(async || match grants.read(name).await {
+            Ok(Some(grant)) => Ok(grant),
+            Ok(None) => Err(Rejection::Revoked.into()),
+            Err(error) => {
+                tracing::warn!(grant = name, error = chain(&error), "a grant could not be read");
+                Err(Unauthenticated::Unavailable)
+            }
+        });
+        let told = told.await.clone();
+        // That it is not there is true for ever: no two grants have one name. Anything else may be otherwise by now.
+        if told != Err(Rejection::Revoked.into()) {
+            self.end(name, &read);
+        }
+        told
+    }
+
+    fn begin(&self, name: &str, now: Timestamp) -> Arc<FreshRead> {
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        reads.retain(|_, (since, _)| now.duration_since(*since) < FRESH);
+        let (_, read) = reads.entry(name.to_owned()).or_insert_with(|| (now, Arc::default()));
+        Arc::clone(read)
+    }
+
+    fn end(&self, name: &str, read: &Arc<FreshRead>) {
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        if reads.get(name).is_some_and(|(_, known)| Arc::ptr_eq(known, read)) {
+            reads.remove(name);
+        }
+    }
+}
+
+impl TokenCache {
+    fn get(&self, hash: &TokenHash) -> Option<Verified> {
+        // A poisoned map is whole: nothing panics between two writes to it.
+        self.callers.read().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
+    }
+
+    fn insert(&self, hash: TokenHash, caller: Caller, now: Timestamp) -> Arc<Caller> {
+        let caller = Arc::new(caller);
+        let mut callers = self.callers.write().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = callers.insert(hash, Verified { caller: Arc::clone(&caller), at: now });
+        drop(callers);
+        drop(forgotten);
+        caller
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Workload identity: a pod shows the token of its service account and gets an access token (RFC 7523 §2.1).
+//!
+//! Who may is said by rules that name service accounts; they are looked up anew on every request, so that taking a rule
+//! away takes the access away. Who verifies the tokens is behind [`WorkloadTokens`].
+
+use crate::foreign::Refusal;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use portcullis_core::{Scope, authorization::WorkloadRule};
+use std::{collections::BTreeSet, fmt::Debug};
+
+/// The `grant_type`.
+pub const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const PREFIX: &str = "workload:";
+
+/// A service account, which speaks for the pods that run as it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub service_account: String,
+}
+
+/// Why an assertion does not count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorkloadError {
+    /// There is no cluster whose tokens could be verified.
+    #[error("workload identity needs a Kubernetes cluster; this server runs without one")]
+    NoCluster,
+    /// The endpoint has no rules.
+    #[error("this endpoint takes no tokens of service accounts; its manifest has no spec.workloadIdentity")]
+    NoRules,
+    /// It is no service account's token that counts.
+    #[error("assertion: {0}")]
+    Refused(#[from] Refusal),
+    /// It is for something else, such as the API server.
+    #[error("assertion: it is not for this endpoint; project a service account token with the audience {0}")]
+    Audience(String),
+    /// No rule names the service account.
+    #[error("no rule of spec.workloadIdentity names the service account {1} of the namespace {0}")]
+    NoRule(String, String),
+}
+
+/// Verifies tokens of service accounts.
+#[async_trait]
+pub trait WorkloadTokens: Debug + Send + Sync {
+    /// Whose token it is, if it is good for `audience` at `now`.
+    async fn verify(&self, token: &str, audience: &str, now: Timestamp) -> Result<Workload, WorkloadError>;
+}
+
+impl WorkloadError {
+    /// The error code at the token endpoint (RFC 6749 §5.2, RFC 7523 §3.1).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoCluster | Self::NoRules => "unsupported_grant_type",
+            Self::Refused(Refusal::Unavailable) => "temporarily_unavailable",
+            Self::Refused(_) | Self::Audience(_) | Self::NoRule(..) => "invalid_grant",
+        }
+    }
+
+    /// One word, for the audit.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoCluster => "no_cluster",
+            Self::NoRules => "no_rules",
+            Self::Refused(refusal) => refusal.reason(),
+            Self::Audience(_) => "audience",
+            Self::NoRule(..) => "no_rule",
+        }
+    }
+
+    /// Whether nothing is wrong with the assertion.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Unavailable))
+    }
+}
+
+/// Where there is no cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct NoCluster;
+
+#[async_trait]
+impl WorkloadTokens for NoCluster {
+    async fn verify(&self, _: &str, _: &str, _: Timestamp) -> Result<Workload, WorkloadError> {
+        Err(WorkloadError::NoCluster)
+    }
+}
+
+impl Workload {
+    /// What its tokens have as `client_id` and as `sub`. No `OAuthClient` can have such a name.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{PREFIX}{}:{}", self.namespace, self.service_account)
+    }
+
+    /// The service account that a `client_id` names.
+    #[must_use]
+    pub fn parse(id: &str) -> Option<Self> {
+        let (namespace, account) = id.strip_prefix(PREFIX)?.split_once(':')?;
+        Some(Self { namespace: namespace.to_owned(), service_account: account.to_owned() })
+    }
+
+    /// What the rules let it have: the scopes of all that name it. Empty: it may nothing.
+    #[must_use]
+    pub fn scopes(&self, rules: &[WorkloadRule]) -> BTreeSet<Scope> {
+        let names = |rule: &&WorkloadRule| {
+            rule.namespaces.contains(&self.namespace)
+                && rule.service_accounts.iter().any(|name| name == "*" || *name == self.service_account)
+        };
+        rules.iter().filter(names).flat_map(|rule| rule.scopes.iter().copied()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_name_service_accounts_and_add_up() {
+        let rule = |name: &str, namespaces: &[&str], accounts: &[&str], scopes: &[Scope]| WorkloadRule {
+            name: name.to_owned(),
+            namespaces: namespaces.iter().map(ToString::to_string).collect(),
+            service_accounts: accounts.iter().map(ToString::to_string).collect(),
+            scopes: scopes.to_vec(),
+        };
+        let rules = [
+            rule("ci", &["ci", "build"], &["runner"], &[Scope::FilesRead]),
+            rule("all", &["build"], &["*"], &[Scope::WorkspacesRead]),
+        ];
+        for (id, expected) in [
+            ("workload:ci:runner", vec![Scope::FilesRead]),
+            ("workload:build:runner", vec![Scope::WorkspacesRead, Scope::FilesRead]),
+            ("workload:build:default", vec![Scope::WorkspacesRead]),
+            ("workload:ci:default", vec![]),
+            ("workload:*:runner", vec![]),
+            ("workload:ci:*", vec![]),
+        ] {
+            let workload = Workload::parse(id).unwrap();
+            assert_eq!(workload.id(), id);
+            assert_eq!(workload.scopes(&rules), expected.into_iter().collect(), "{id}");
+        }
+        for none in ["robot", "workload:", "workload:ci", "client:ci:runner"] {
+            assert_eq!(Workload::parse(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What the operator knows of one kind: a kube-runtime store that is never older than the operator's own writes.
+//!
+//! A watch tells of a write some time after it was made. A reconcile that began in between would see the object as it
+//! was, and write it again. So answers to writes go into the store too, and older news is dropped. `resourceVersion`s
+//! are compared as numbers, which Kubernetes promises since 1.35 (KEP-5504) and did before.
+
+use kube::{
+    Resource, ResourceExt as _,
+    runtime::{
+        reflector::{
+            ObjectRef,
+            store::{Store, Writer, WriterDropped},
+        },
+        watcher::Event,
+    },
+};
+use portcullis_api::version::resource_version;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+/// The objects of one kind.
+pub struct Cache<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    writer: Mutex<Writer<K>>,
+    reader: Store<K>,
+    kind: K::DynamicType,
+    strip: fn(&mut K),
+    group: fn(&K) -> Option<String>,
+    /// The objects of each group, by namespace and group.
+    groups: RwLock<Groups<K>>,
+}
+
+type Groups<K> = HashMap<(String, String), HashSet<ObjectRef<K>>>;
+
+/// What an event of a watch was worth.
+#[derive(Debug)]
+pub enum News<K> {
+    /// Nothing that was not known.
+    None,
+    /// One object came, changed or went.
+    One(K),
+    /// The list was read anew: anything may have changed.
+    All,
+}
+
+impl<K> Cache<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    /// An empty cache. `strip` removes from every object what nobody here reads.
+    #[must_use]
+    pub fn new(kind: K::DynamicType, strip: fn(&mut K)) -> Self {
+        let writer = Writer::new(kind.clone());
+        let (reader, groups) = (writer.as_reader(), RwLock::new(HashMap::new()));
+        Self { reader, writer: Mutex::new(writer), kind, strip, group: |_| None, groups }
+    }
+
+    /// Keeps the objects in groups, so that [`Self::group`] does not search all of them.
+    #[must_use]
+    pub fn grouped_by(self, group: fn(&K) -> Option<String>) -> Self {
+        Self { group, ..self }
+    }
+
+    /// Takes in an event of the watch.
+    pub fn observe(&self, mut event: Event<K>) -> News<K> {
+        match &mut event {
+            Event::Apply(object) | Event::InitApply(object) => (self.strip)(object),
+            Event::Delete(_) | Event::Init | Event::InitDone => {}
+        }
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = |object: &K| resource_version(object).ok();
+        let known = |object: &K| self.reader.get(&self.reference(object)).as_deref().and_then(version);
+        let stale = match &event {
+            Event::Apply(object) => known(object).is_some_and(|known| version(object).is_some_and(|new| new <= known)),
+            Event::Delete(object) => known(object).is_some_and(|known| version(object).is_some_and(|new| new < known)),
+            Event::Init | Event::InitApply(_) | Event::InitDone => false,
+        };
+        if stale {
+            return News::None;
+        }
+        // Held over both changes: a plan must never miss an object that is there.
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        match &event {
+            Event::Apply(object) | Event::Delete(object) => self.leave(&mut groups, &self.reference(object)),
+            Event::Init | Event::InitApply(_) | Event::InitDone => {}
+        }
+        writer.apply_watcher_event(&event);
+        match &event {
+            Event::Apply(object) => self.enter(&mut groups, object),
+            Event::InitDone => {
+                groups.clear();
+                self.reader.state().iter().for_each(|object| self.enter(&mut groups, object));
+            }
+            Event::Delete(_) | Event::Init | Event::InitApply(_) => {}
+        }
+        drop(groups);
+        match event {
+            Event::Apply(object) | Event::Delete(object) => News::One(object),
+            Event::Init | Event::InitApply(_) => News::None,
+            Event::InitDone => News::All,
+        }
+    }
+
+    /// Takes in the API server's answer to a write or to a live read.
+    pub fn learn(&self, object: K) {
+        drop(self.observe(Event::Apply(object)));
+    }
+
+    /// Completes once the kind has been listed.
+    pub async fn ready(&self) -> Result<(), WriterDropped> {
+        self.reader.wait_until_ready().await
+    }
+
+    /// The object with this name.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.reader.get(&ObjectRef::new_with(name, self.kind.clone()).within(namespace))
+    }
+
+    /// Every object that meets the condition.
+    #[must_use]
+    pub fn select(&self, condition: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        self.reader.state_filter(condition)
+    }
+
+    /// The objects of a group.
+    #[must_use]
+    pub fn group(&self, namespace: &str, group: &str) -> Vec<Arc<K>> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let members = groups.get(&(namespace.to_owned(), group.to_owned()));
+        members.into_iter().flatten().filter_map(|member| self.reader.get(member)).collect()
+    }
+
+    /// The objects that carry this label, by which they are grouped.
+    #[must_use]
+    pub fn labelled(&self, namespace: &str, (label, value): (&str, &str)) -> Vec<Arc<K>> {
+        let mut labelled = self.group(namespace, value);
+        labelled.retain(|object| object.labels().get(label).is_some_and(|found| found == value));
+        labelled
+    }
+
+    /// Takes the object that is known by this name out of its group.
+    fn leave(&self, groups: &mut Groups<K>, reference: &ObjectRef<K>) {
+        let Some(known) = self.reader.get(reference) else { return };
+        let Some(group) = (self.group)(&known) else { return };
+        let key = (known.meta().namespace.clone().unwrap_or_default(), group);
+        if let Some(members) = groups.get_mut(&key) {
+            members.remove(reference);
+            if members.is_empty() {
+                groups.remove(&key);
+            }
+        }
+    }
+
+    fn enter(&self, groups: &mut Groups<K>, object: &K) {
+        if let Some(group) = (self.group)(object) {
+            let key = (object.meta().namespace.clone().unwrap_or_default(), group);
+            groups.entry(key).or_default().insert(self.reference(object));
+        }
+    }
+
+    /// For what reads a kube-runtime store.
+    #[must_use]
+    pub fn store(&self) -> Store<K> {
+        self.reader.clone()
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> &K::DynamicType {
+        &self.kind
+    }
+
+    fn reference(&self, object: &K) -> ObjectRef<K> {
+        ObjectRef::from_obj_with(object, self.kind.clone())
+    }
+}
+
+impl<K> fmt::Debug for Cache<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("kind", &K::kind(&self.kind)).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use portcullis_plan::ENDPOINT_LABEL;
+
+    fn config_map(version: &str) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("agents".to_owned());
+        object.metadata.namespace = Some("dev".to_owned());
+        object.metadata.resource_version = Some(version.to_owned());
+        object.metadata.labels = Some([(ENDPOINT_LABEL.to_owned(), "agents".to_owned())].into());
+        object
+    }
+
+    fn held(cache: &Cache<ConfigMap>) -> Option<String> {
+        cache.get("dev", "agents")?.resource_version()
+    }
+
+    #[test]
+    fn an_own_write_is_seen_at_once_and_older_news_is_dropped() {
+        let cache = Cache::new((), |_: &mut ConfigMap| {});
+        cache.observe(Event::Init);
+        cache.observe(Event::InitApply(config_map("9")));
+        assert!(matches!(cache.observe(Event::InitDone), News::All));
+
+        cache.learn(config_map("11"));
+        assert_eq!(held(&cache).as_deref(), Some("11"));
+        assert!(matches!(cache.observe(Event::Apply(config_map("10"))), News::None), "older than the own write");
+        assert!(matches!(cache.observe(Event::Apply(config_map("11"))), News::None), "the own write's echo");
+        assert!(matches!(cache.observe(Event::Delete(config_map("10"))), News::None), "deleted, then made again");
+        assert_eq!(held(&cache).as_deref(), Some("11"));
+
+        assert!(matches!(cache.observe(Event::Apply(config_map("12"))), News::One(_)));
+        assert!(matches!(cache.observe(Event::Delete(config_map("13"))), News::One(_)));
+        assert_eq!(held(&cache), None);
+    }
+
+    #[test]
+    fn objects_are_found_by_label_and_namespace() {
+        let of = |map: &ConfigMap| map.metadata.labels.as_ref()?.get(ENDPOINT_LABEL).cloned();
+        let cache = Cache::new((), |_: &mut ConfigMap| {}).grouped_by(of);
+        cache.learn(config_map("1"));
+        let count = |namespace, value| cache.labelled(namespace, (ENDPOINT_LABEL, value)).len();
+        let counts = || (count("dev", "agents"), count("dev", "other"), count("prod", "agents"));
+        assert_eq!(counts(), (1, 0, 0));
+
+        let mut moved = config_map("2");
+        moved.metadata.labels = Some([(ENDPOINT_LABEL.to_owned(), "other".to_owned())].into());
+        cache.observe(Event::Apply(moved));
+        assert_eq!(counts(), (0, 1, 0), "its label changed");
+        cache.observe(Event::Delete(config_map("3")));
+        assert_eq!(counts(), (0, 0, 0));
+        assert!(cache.groups.read().unwrap().is_empty());
+
+        for event in [Event::Init, Event::InitApply(config_map("4")), Event::InitDone] {
+            cache.observe(event);
+        }
+        assert_eq!(counts(), (1, 0, 0), "listed");
+        for event in [Event::Init, Event::InitDone] {
+            cache.observe(event);
+        }
+        assert_eq!(counts(), (0, 0, 0), "and listed again without it");
+    }
+}

@@ -1,0 +1,201 @@
+//! Collects grants, registrations and accounts that have ended, reports on registered clients and on `OAuthUser`s, and counts.
+//!
+//! A task beside the reconciles, since refreshes change grants all the time and no plan depends on them. It looks at
+//! what the watches keep in memory when that changed, at most once a second, and when the next object ends.
+
+use crate::{
+    accounts,
+    census::{ActiveGrants, Census, End, Observed},
+    context::Context,
+    metrics::Verb,
+    queue::Queue,
+    report::write_client_status,
+    status,
+    users::UserReports,
+    world::{EndpointKey, Guarded, key},
+};
+use futures::{StreamExt as _, future, stream};
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::{DeleteParams, Preconditions},
+    core::NamespaceResourceScope,
+};
+use portcullis_api::{OAuthClient, OAuthGrant};
+use portcullis_core::report::chain;
+use portcullis_telemetry::audit::Event;
+use serde::de::DeserializeOwned;
+use std::{
+    collections::BTreeSet,
+    fmt::Debug,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+/// The shortest time between two looks: news comes in bursts, and what could not be done is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often the counts in statuses may change.
+const COUNTS_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// How many objects of a kind are deleted at a look, so that counts and statuses go on while thousands expire.
+const BATCH: usize = 500;
+/// How many are deleted at once.
+const DELETIONS: usize = 8;
+
+/// Collects for ever. An endpoint whose count is to be told anew is sent to `concerned`.
+///
+/// Looks when endpoints, clients, grants or `OAuthUser`s changed, and when the next of them ends; at rest it does nothing.
+pub async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
+    let mut census = Census::default();
+    let mut counted_at: Option<Timestamp> = None;
+    let mut users = UserReports::default();
+    loop {
+        let now = context.clock.now();
+        let observed = observe(&context);
+        let outcome = census.take(&observed, now);
+        let doomed: Vec<_> = outcome.grants.iter().take(BATCH).cloned().collect();
+        stream::iter(doomed)
+            .for_each_concurrent(DELETIONS, |(grant, end)| {
+                let context = Arc::clone(&context);
+                async move { collect_grant(&context, &grant, end).await }
+            })
+            .await;
+        let doomed: Vec<_> = outcome.clients.iter().take(BATCH).cloned().collect();
+        stream::iter(doomed)
+            .for_each_concurrent(DELETIONS, |(client, end)| {
+                let context = Arc::clone(&context);
+                async move { collect_client(&context, &client, end).await }
+            })
+            .await;
+        let unneeded = accounts::unneeded(&context.world.accounts.select(|_| true), &observed.grants, now);
+        let doomed: Vec<_> = unneeded.accounts.iter().take(BATCH).cloned().collect();
+        stream::iter(doomed)
+            .for_each_concurrent(DELETIONS, |account| {
+                let context = Arc::clone(&context);
+                async move {
+                    collect(&context, &account, End::Unneeded).await;
+                }
+            })
+            .await;
+        // A deletion can fail, and what is left of a batch is waiting.
+        let mut again = !outcome.grants.is_empty() || !outcome.clients.is_empty() || !unneeded.accounts.is_empty();
+        let mut next = outcome.next.into_iter().chain(unneeded.next).min();
+        let recount_at = counted_at.and_then(|last| last.checked_add(COUNTS_EVERY).ok()).filter(|at| *at > now);
+        if recount_at.is_none() {
+            for (namespace, name) in count(&context, outcome.active) {
+                counted_at = Some(now);
+                concerned.send(key(&namespace, &name));
+            }
+        } else if *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) != outcome.active {
+            next = next.into_iter().chain(recount_at).min();
+        }
+        again |= !users.write(&context, &observed.grants, now).await;
+        for client in &observed.clients {
+            again |= !report_registered(&context, client, now).await;
+        }
+        tokio::time::sleep(PAUSE).await;
+        if again {
+            continue;
+        }
+        let due = async {
+            match next {
+                Some(time) => context.clock.sleep_until(time).await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = context.world.collectable.notified() => {}
+        }
+    }
+}
+
+async fn collect_grant(context: &Context, grant: &Guarded<OAuthGrant>, end: End) {
+    if collect(context, grant, end).await
+        && let Ok(OAuthGrant { spec, .. }) = &grant.0
+    {
+        let (grant, reason) = (&grant.name_any(), &end.to_string());
+        Event::GrantCollected { grant, client_id: &spec.client_id, user: &spec.user.id, reason }.emit();
+    }
+}
+
+async fn collect_client(context: &Context, client: &Guarded<OAuthClient>, end: End) {
+    if collect(context, client, end).await {
+        Event::RegistrationCollected { client_id: &client.name_any(), reason: &end.to_string() }.emit();
+    }
+}
+
+/// Counts before anything is reported.
+pub fn count_first(context: &Context) {
+    let outcome = Census::default().take(&observe(context), context.clock.now());
+    *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) = outcome.active;
+}
+
+fn observe(context: &Context) -> Observed {
+    Observed {
+        endpoints: context.world.endpoints.select(|_| true),
+        clients: context.world.clients.select(|_| true),
+        grants: context.world.grants.select(|_| true),
+    }
+}
+
+/// Deletes what has ended, if it is as it was when that was found. Returns whether it was deleted by this call.
+async fn collect<K>(context: &Context, object: &Guarded<K>, end: End) -> bool
+where
+    Guarded<K>: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let preconditions = Some(Preconditions { uid: object.uid(), resource_version: object.resource_version() });
+    let api: Api<Guarded<K>> = Api::namespaced(context.client.clone(), &namespace);
+    let kind = Guarded::<K>::kind(&());
+    match api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+        Ok(_) => {
+            context.metrics.wrote(&kind, Verb::Delete);
+            true
+        }
+        // It is gone, or changed: the next look tells.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => false,
+        Err(error) => {
+            tracing::warn!(%kind, namespace, name, %end, error = chain(&error), "cannot be deleted; it is retried");
+            false
+        }
+    }
+}
+
+/// Keeps the counts. Returns the endpoints whose status, or whose clients' status, says otherwise.
+fn count(context: &Context, active: ActiveGrants) -> BTreeSet<(String, String)> {
+    let mut counts = context.active_grants.lock().unwrap_or_else(PoisonError::into_inner);
+    if *counts == active {
+        return BTreeSet::new();
+    }
+    let endpoints = counts.of_endpoints.keys().chain(active.of_endpoints.keys()).cloned();
+    let changed = endpoints.filter(|name| counts.of_endpoints.get(name) != active.of_endpoints.get(name));
+    let clients = counts.of_clients.keys().chain(active.of_clients.keys());
+    let of_clients = clients.filter(|name| counts.of_clients.get(*name) != active.of_clients.get(*name));
+    let of_clients = of_clients.filter_map(|(namespace, name)| {
+        let client = context.world.clients.get(namespace, name)?;
+        Some((namespace.clone(), client.0.as_ref().ok()?.spec.endpoint_ref.name.clone()))
+    });
+    let told = changed.chain(of_clients).collect();
+    *counts = active;
+    told
+}
+
+/// Says of a client that registered itself that it is ready: nothing has to be made for it. Returns whether that is done.
+async fn report_registered(context: &Context, client: &Guarded<OAuthClient>, now: Timestamp) -> bool {
+    let Ok(client) = &client.0 else { return true };
+    if client.spec.registration.is_none() || client.metadata.deletion_timestamp.is_some() {
+        return true;
+    }
+    let namespace = client.namespace().unwrap_or_default();
+    let status = status::registered_status(client, context.active_grants_of(client), now);
+    let written = write_client_status(context, &namespace, client, &status).await;
+    if let Err(error) = &written {
+        tracing::warn!(
+            namespace,
+            client = client.name_any(),
+            error = chain(error),
+            "status not written; it is retried"
+        );
+    }
+    written.is_ok()
+}

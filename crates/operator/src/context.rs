@@ -1,0 +1,187 @@
+//! What every reconcile is handed, and what it remembers of each endpoint between two of them.
+
+use crate::{
+    Settings,
+    apply::FIELD_MANAGER,
+    cache::Cache,
+    census::ActiveGrants,
+    definitions::Definitions,
+    events::Events,
+    metrics::{Metrics, Verb},
+    probe::Probe,
+    servers::{Incarnation, Known},
+    verify::VerifyError,
+    wakeups::Wakeups,
+    world::{EndpointKey, Guarded, World},
+};
+use jiff::Timestamp;
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{Patch, PatchParams},
+    core::NamespaceResourceScope,
+};
+use portcullis_api::OAuthClient;
+use portcullis_config::Revision;
+use portcullis_core::clock::Clock;
+use rand::{SeedableRng as _, rngs::StdRng};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// What every reconcile is handed.
+pub struct Context {
+    /// For writes.
+    pub client: Client,
+    /// For reads.
+    pub world: Arc<World>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// What the cluster serves of the custom resources.
+    pub definitions: Arc<Definitions>,
+    /// Publishes Events.
+    pub events: Events,
+    /// Asks servers.
+    pub probe: Probe,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    rng: Arc<Mutex<StdRng>>,
+    /// Reconciles at their time.
+    pub wakeups: Arc<Wakeups<EndpointKey>>,
+    /// How many grants count, as statuses say.
+    pub active_grants: Mutex<ActiveGrants>,
+    memories: Mutex<HashMap<EndpointKey, Memory>>,
+}
+
+/// How the operator reports.
+#[derive(Debug)]
+pub struct Reports {
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Which fields of a status the cluster knows.
+    pub definitions: Arc<Definitions>,
+    /// Publishes Events.
+    pub events: Events,
+}
+
+/// What is remembered of an endpoint. All of it can be lost: it saves requests, and spaces retries out.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Reconciles in a row that failed.
+    pub failures: u32,
+    /// Reconciles in a row that ended with something on its way.
+    pub waits: u32,
+    /// Names of Secrets that belong to somebody else and carry no label, so that no watch tells of them.
+    pub foreign_secrets: BTreeSet<String>,
+    /// The last report of every server that runs.
+    pub loaded: Known,
+    /// The last verification that came to a conclusion.
+    pub verified: Option<Verification>,
+    /// The generation of a manifest that cannot be read, once its status says so.
+    pub unreadable: Option<i64>,
+}
+
+/// A verification that came to a conclusion.
+#[derive(Clone, Debug)]
+pub struct Verification {
+    /// The revision and the servers that were verified.
+    pub subject: (Revision, Vec<Incarnation>),
+    /// When.
+    pub at: Timestamp,
+    /// The MCP revisions that every server offers, or what went wrong.
+    pub outcome: Result<Vec<String>, VerifyError>,
+}
+
+impl Context {
+    /// With nothing remembered.
+    #[must_use]
+    pub fn new(client: Client, world: Arc<World>, reports: Reports, settings: &Settings) -> Self {
+        let Reports { metrics, definitions, events } = reports;
+        Self {
+            client,
+            world,
+            metrics,
+            definitions,
+            events,
+            probe: Probe::new(Arc::clone(&settings.clock)),
+            clock: Arc::clone(&settings.clock),
+            rng: Arc::clone(&settings.rng),
+            wakeups: Arc::default(),
+            active_grants: Mutex::default(),
+            memories: Mutex::default(),
+        }
+    }
+
+    /// A generator of its own, for secrets and keys. The shared one is locked only to seed it, so that reconciles do not
+    /// wait for each other's plans.
+    #[must_use]
+    pub fn rng(&self) -> StdRng {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork()
+    }
+
+    /// How many grants of an endpoint count.
+    #[must_use]
+    pub fn active_grants_at(&self, namespace: &str, endpoint: &str) -> i32 {
+        let counts = self.active_grants.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.of_endpoints.get(&(namespace.to_owned(), endpoint.to_owned())).copied().unwrap_or_default()
+    }
+
+    /// How many grants of a client count.
+    #[must_use]
+    pub fn active_grants_of(&self, client: &OAuthClient) -> i32 {
+        let counts = self.active_grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = (client.namespace().unwrap_or_default(), client.name_any());
+        counts.of_clients.get(&name).copied().unwrap_or_default()
+    }
+
+    /// What is remembered of an endpoint.
+    #[must_use]
+    pub fn recall(&self, key: &EndpointKey) -> Memory {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
+    }
+
+    /// Remembers for the next reconcile of the endpoint.
+    pub fn remember(&self, key: EndpointKey, memory: Memory) {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).insert(key, memory);
+    }
+
+    /// The endpoint is gone.
+    pub fn forget(&self, key: &EndpointKey) {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.wakeups.set(key, None);
+    }
+
+    /// Writes the status of a custom resource. One that is gone needs none.
+    pub async fn write_status<K>(
+        &self,
+        cache: &Cache<Guarded<K>>,
+        namespace: &str,
+        name: &str,
+        status: &impl Serialize,
+    ) -> Result<(), kube::Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
+    {
+        let api: Api<Guarded<K>> = Api::namespaced(self.client.clone(), namespace);
+        let kind = K::kind(&());
+        let status = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
+        let patch = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": name},
+            "status": self.definitions.reduced(&kind, status),
+        });
+        match api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await {
+            Ok(written) => {
+                self.metrics.wrote(&K::kind(&()), Verb::Status);
+                cache.learn(written);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Hands the number of servers over to an autoscaler, once: where `spec.deployment.replicas` becomes `autoscaling`.
+//!
+//! Whoever gives up a field that nobody else owns removes it (server-side apply), and a Deployment without `replicas` has
+//! one. So before the operator gives it up, another field manager takes the number as it is. The autoscaler's first
+//! change makes it the autoscaler's.
+
+use crate::{
+    apply::{ApplyError, describe},
+    metrics::Verb,
+    reconcile::Reconcile,
+};
+use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use portcullis_plan::PlannedObject;
+use serde_json::json;
+
+const SCALE_MANAGER: &str = "portcullis-scale";
+
+impl Reconcile<'_> {
+    /// Must precede the apply of the Deployment.
+    pub(super) async fn hand_over_replicas(&self, planned: &PlannedObject) -> Result<(), ApplyError> {
+        let objects = &self.context.world.objects;
+        let is_scaled = objects.get::<HorizontalPodAutoscaler>(self.namespace, self.name).is_some();
+        let gives_up = planned.kind() == "Deployment" && planned.object.data["spec"].get("replicas").is_none();
+        if is_scaled || !gives_up {
+            return Ok(());
+        }
+        let Some(live) = objects.get::<Deployment>(self.namespace, self.name) else { return Ok(()) };
+        let Some(replicas) = live.data["spec"]["replicas"].as_i64() else { return Ok(()) };
+        let patch = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": self.name, "uid": live.metadata.uid},
+            "spec": {"replicas": replicas},
+        });
+        let api: Api<Deployment> = Api::namespaced(self.context.client.clone(), self.namespace);
+        match api.patch(self.name, &PatchParams::apply(SCALE_MANAGER).force(), &Patch::Apply(&patch)).await {
+            Ok(_) => {
+                self.context.metrics.wrote("Deployment", Verb::Apply);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() => Err(ApplyError::Stale(describe(&planned.object))),
+            Err(source) => {
+                Err(ApplyError::Api { object: describe(&planned.object), what: "written", source: Box::new(source) })
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Watch -> plan -> server-side apply -> status: the controller of endpoints with their clients, and of workspaces.
+//!
+//! One reconcile handles an endpoint and all its clients, or one workspace, from memory alone; it asks the API server for
+//! nothing but what it writes, and writes nothing where nothing differs. Of several replicas one leads.
+
+mod accounts;
+pub mod apply;
+pub mod cache;
+pub mod census;
+mod collector;
+pub mod context;
+pub mod definitions;
+pub mod diff;
+pub mod events;
+mod follow;
+mod handover;
+mod hosts;
+pub mod http;
+pub mod leader;
+pub mod metrics;
+pub mod probe;
+mod queue;
+pub mod reconcile;
+mod report;
+pub mod scope;
+pub mod servers;
+pub mod status;
+mod templates;
+pub mod term;
+mod users;
+pub mod verify;
+pub mod wakeups;
+pub mod workspaces;
+pub mod world;
+
+use http::Health;
+use ipnet::IpNet;
+use kube::Client;
+use leader::{Election, ElectionError};
+use portcullis_core::clock::Clock;
+use portcullis_plan::{ExposureRules, Neighbours};
+use rand::rngs::StdRng;
+use std::{
+    future::IntoFuture as _,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, atomic::Ordering},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// What the operator is told at its start.
+#[derive(Clone)]
+pub struct Settings {
+    /// Wall-clock time: rotations and repeated verification follow it.
+    pub clock: Arc<dyn Clock>,
+    /// Makes secrets and keys.
+    pub rng: Arc<Mutex<StdRng>>,
+    /// The image of the servers and of the agents in workspaces: the operator's own.
+    pub server_image: String,
+    /// Networks of the cluster that have public addresses: no workspace may connect to them.
+    pub internal: Vec<IpNet>,
+    /// What endpoints may ask for of Ingresses and HTTPRoutes.
+    pub exposure: ExposureRules,
+    /// Which pods may connect to the private port of servers.
+    pub neighbours: Neighbours,
+    /// The namespaces whose resources are its concern; none: all.
+    pub namespaces: Vec<String>,
+    /// Who leads.
+    pub election: Election,
+    /// Where health and metrics are served.
+    pub listen: SocketAddr,
+}
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}; choose another address with --listen")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// Health and metrics can no longer be served.
+    #[error("the listener for health and metrics failed")]
+    Serve(#[source] io::Error),
+    /// It cannot take part in the election.
+    #[error("leader election is not possible")]
+    Election(#[source] ElectionError),
+}
+
+/// Runs until `shutdown`: then reconciles finish, and the Lease is given back.
+pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken) -> Result<(), OperatorError> {
+    let listener =
+        TcpListener::bind(settings.listen).await.map_err(|error| OperatorError::Listen(settings.listen, error))?;
+    let health = Health::default();
+    let server = axum::serve(listener, http::router(health.clone()))
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+        .into_future();
+    let taking_part = || health.ready.store(true, Ordering::Relaxed);
+    let definitions = Arc::clone(&health.definitions);
+    let term = |end| {
+        let metrics = Arc::clone(&health.metrics);
+        term::run(client.clone(), settings.clone(), metrics, Arc::clone(&definitions), end)
+    };
+    let election = settings.election.run(&client, &shutdown, taking_part, term);
+    let listening = async { server.await.map_err(OperatorError::Serve) };
+    let leading = async {
+        let ended = election.await.map_err(OperatorError::Election);
+        shutdown.cancel();
+        ended
+    };
+    let following = async {
+        shutdown.run_until_cancelled(definitions.follow(&client)).await;
+        Ok(())
+    };
+    tokio::try_join!(listening, leading, following).map(drop)
+}

@@ -1,0 +1,265 @@
+//! Where the operator looks: in every namespace, or in some. A watch is of all namespaces or of one, so of some there are
+//! as many watches, and [`Merge`] makes their news those of one: nothing counts as listed before every namespace is.
+
+use crate::{cache::Cache, world::Guarded};
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    core::v1,
+    discovery::v1::EndpointSlice,
+    networking::v1::IngressClass,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta},
+    runtime::watcher::Event,
+};
+use std::{collections::BTreeSet, hash::Hash, mem};
+
+/// Where the Service of the API server is, and its EndpointSlice of the same name.
+const API_SERVER_NAMESPACE: &str = "default";
+/// The name of both.
+pub const API_SERVER: &str = "kubernetes";
+
+/// A kind that the operator watches.
+pub trait Watched: Resource<DynamicType: Eq + Hash + Clone> + Clone + 'static {
+    /// The objects in one namespace. `None`: it is a kind that is not in namespaces.
+    fn within(namespace: &str, client: &Client, kind: &Self::DynamicType) -> Option<Api<Self>>;
+
+    /// The objects of the cluster.
+    fn everywhere(client: &Client, kind: &Self::DynamicType) -> Api<Self> {
+        Api::all_with(client.clone(), kind)
+    }
+}
+
+impl Watched for DynamicObject {
+    fn within(namespace: &str, client: &Client, kind: &Self::DynamicType) -> Option<Api<Self>> {
+        Some(Api::namespaced_with(client.clone(), namespace, kind))
+    }
+}
+
+impl<K: Clone + 'static> Watched for Guarded<K>
+where
+    Self: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    fn within(namespace: &str, client: &Client, (): &()) -> Option<Api<Self>> {
+        Some(Api::namespaced(client.clone(), namespace))
+    }
+}
+
+impl Watched for v1::Event {
+    fn within(namespace: &str, client: &Client, (): &()) -> Option<Api<Self>> {
+        Some(Api::namespaced(client.clone(), namespace))
+    }
+}
+
+/// Only the metadata is requested.
+impl Watched for PartialObjectMeta<v1::Secret> {
+    fn within(namespace: &str, client: &Client, (): &()) -> Option<Api<Self>> {
+        Some(Api::namespaced(client.clone(), namespace))
+    }
+}
+
+impl Watched for IngressClass {
+    fn within(_: &str, _: &Client, (): &()) -> Option<Api<Self>> {
+        None
+    }
+}
+
+impl Watched for ValidatingAdmissionPolicy {
+    fn within(_: &str, _: &Client, (): &()) -> Option<Api<Self>> {
+        None
+    }
+}
+
+impl Watched for ValidatingAdmissionPolicyBinding {
+    fn within(_: &str, _: &Client, (): &()) -> Option<Api<Self>> {
+        None
+    }
+}
+
+/// Only the API server's own is watched, wherever endpoints are.
+impl Watched for EndpointSlice {
+    fn within(_: &str, _: &Client, (): &()) -> Option<Api<Self>> {
+        None
+    }
+
+    fn everywhere(client: &Client, (): &()) -> Api<Self> {
+        Api::namespaced(client.clone(), API_SERVER_NAMESPACE)
+    }
+}
+
+/// What has to be watched: in these namespaces, or where there are none, everywhere.
+pub fn apis<K: Watched>(namespaces: &[String], client: &Client, kind: &K::DynamicType) -> Vec<Api<K>> {
+    let within: Option<Vec<_>> = namespaces.iter().map(|namespace| K::within(namespace, client, kind)).collect();
+    within.filter(|apis| !apis.is_empty()).unwrap_or_else(|| vec![K::everywhere(client, kind)])
+}
+
+/// Makes the news of several watches those of one.
+#[derive(Debug)]
+pub struct Merge<K> {
+    lists: Vec<List<K>>,
+    /// Whether each has been listed once.
+    complete: bool,
+}
+
+#[derive(Debug)]
+struct List<K> {
+    objects: Vec<K>,
+    done: bool,
+}
+
+impl<K> Merge<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    /// Of so many watches.
+    #[must_use]
+    pub fn of(watches: usize) -> Self {
+        Self { lists: (0..watches).map(|_| List { objects: Vec::new(), done: false }).collect(), complete: false }
+    }
+
+    /// What the news of one watch are to the cache, which holds what all of them told.
+    pub fn take(&mut self, namespaces: &[String], from: usize, event: Event<K>, cache: &Cache<K>) -> Vec<Event<K>> {
+        if self.lists.len() == 1 {
+            return vec![event];
+        }
+        let list = &mut self.lists[from];
+        match event {
+            Event::Init => list.objects.clear(),
+            Event::InitApply(object) => list.objects.push(object),
+            Event::InitDone if self.complete => {
+                return listed_again(&namespaces[from], mem::take(&mut list.objects), cache);
+            }
+            Event::InitDone => {
+                list.done = true;
+                self.complete = self.lists.iter().all(|list| list.done);
+                if self.complete {
+                    let objects = self.lists.iter_mut().flat_map(|list| mem::take(&mut list.objects));
+                    let objects = objects.map(Event::InitApply);
+                    return [Event::Init].into_iter().chain(objects).chain([Event::InitDone]).collect();
+                }
+            }
+            news if self.complete => return vec![news],
+            // While others are still being listed.
+            Event::Apply(object) => {
+                list.objects.retain(|listed| listed.name_any() != object.name_any());
+                list.objects.push(object);
+            }
+            Event::Delete(object) => list.objects.retain(|listed| listed.name_any() != object.name_any()),
+        }
+        Vec::new()
+    }
+}
+
+/// One namespace was listed again: what is there, and what no longer is.
+fn listed_again<K>(namespace: &str, objects: Vec<K>, cache: &Cache<K>) -> Vec<Event<K>>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    let there: BTreeSet<String> = objects.iter().map(kube::ResourceExt::name_any).collect();
+    let gone =
+        cache.select(|known| known.namespace().as_deref() == Some(namespace) && !there.contains(&known.name_any()));
+    let gone: Vec<_> = gone.iter().map(|known| Event::Delete((**known).clone())).collect();
+    objects.into_iter().map(Event::Apply).chain(gone).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::News;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    fn config_map(namespace: &str, name: &str, version: u64) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(name.to_owned());
+        object.metadata.namespace = Some(namespace.to_owned());
+        object.metadata.resource_version = Some(version.to_string());
+        object
+    }
+
+    struct Scene {
+        namespaces: Vec<String>,
+        merge: Merge<ConfigMap>,
+        cache: Cache<ConfigMap>,
+    }
+
+    impl Scene {
+        fn of(namespaces: &[&str]) -> Self {
+            let namespaces: Vec<String> = namespaces.iter().map(|&name| name.to_owned()).collect();
+            Self { merge: Merge::of(namespaces.len().max(1)), namespaces, cache: Cache::new((), |_| {}) }
+        }
+
+        /// Whom the cache would wake: names, or `*`.
+        fn news(&mut self, from: usize, event: Event<ConfigMap>) -> Vec<String> {
+            let events = self.merge.take(&self.namespaces, from, event, &self.cache);
+            let heard = events.into_iter().filter_map(|event| match self.cache.observe(event) {
+                News::None => None,
+                News::One(object) => Some(object.name_any()),
+                News::All => Some("*".to_owned()),
+            });
+            heard.collect()
+        }
+
+        fn held(&self) -> Vec<String> {
+            let mut names: Vec<_> = self.cache.select(|_| true).iter().map(|object| object.name_any()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn nothing_counts_as_listed_before_every_namespace_is() {
+        let mut scene = Scene::of(&["a", "b"]);
+        let quiet = [
+            (0, Event::Init),
+            (1, Event::Init),
+            (0, Event::InitApply(config_map("a", "one", 1))),
+            (0, Event::InitApply(config_map("a", "two", 2))),
+            (0, Event::InitDone),
+            (1, Event::InitApply(config_map("b", "lost", 3))),
+            // A list that broke off begins anew.
+            (1, Event::Init),
+            (1, Event::InitApply(config_map("b", "three", 4))),
+            // What happens in the meantime to what was listed.
+            (0, Event::Delete(config_map("a", "one", 5))),
+            (0, Event::Apply(config_map("a", "two", 6))),
+            (0, Event::Apply(config_map("a", "four", 7))),
+        ];
+        for (from, event) in quiet {
+            assert_eq!(scene.news(from, event), Vec::<String>::new());
+            assert_eq!(scene.held(), Vec::<String>::new());
+        }
+        assert_eq!(scene.news(1, Event::InitDone), ["*"]);
+        assert_eq!(scene.held(), ["four", "three", "two"]);
+        let two = scene.cache.get("a", "two").and_then(|two| two.resource_version());
+        assert_eq!(two.as_deref(), Some("6"));
+        assert_eq!(scene.news(1, Event::Apply(config_map("b", "five", 8))), ["five"]);
+    }
+
+    #[test]
+    fn a_namespace_that_is_listed_again_tells_what_came_changed_and_went() {
+        let mut scene = Scene::of(&["a", "b"]);
+        for (from, namespace) in [(0, "a"), (1, "b")] {
+            scene.news(from, Event::Init);
+            scene.news(from, Event::InitApply(config_map(namespace, &format!("{namespace}-same"), 1)));
+            scene.news(from, Event::InitApply(config_map(namespace, &format!("{namespace}-gone"), 2)));
+            scene.news(from, Event::InitDone);
+        }
+        scene.news(0, Event::Init);
+        scene.news(0, Event::InitApply(config_map("a", "a-same", 1)));
+        assert_eq!(scene.news(0, Event::InitApply(config_map("a", "a-new", 3))), Vec::<String>::new());
+        assert_eq!(scene.news(0, Event::InitDone), ["a-new", "a-gone"]);
+        assert_eq!(scene.held(), ["a-new", "a-same", "b-gone", "b-same"]);
+    }
+
+    #[test]
+    fn one_watch_is_passed_on_as_it_is() {
+        let mut scene = Scene::of(&[]);
+        scene.news(0, Event::Init);
+        scene.news(0, Event::InitApply(config_map("a", "one", 1)));
+        assert_eq!(scene.news(0, Event::InitDone), ["*"]);
+        assert_eq!(scene.held(), ["one"]);
+    }
+}

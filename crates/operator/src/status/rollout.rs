@@ -1,0 +1,266 @@
+//! Whether the servers that the manifest asks for run, and what keeps them from it: from the Deployment and its pods to
+//! the conditions `Reconciling` and `Stalled`. Pure.
+//!
+//! Old servers go on serving while new ones cannot start, so `Ready` does not tell.
+
+use crate::status::{Obstacle, finding, pull, reason};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{ResourceExt as _, core::DynamicObject};
+use portcullis_api::condition::{Finding, RECONCILING, STALLED};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// How long an unschedulable pod may wait for an autoscaler of nodes before the rollout counts as stalled.
+const SCHEDULING_GRACE: SignedDuration = SignedDuration::from_mins(1);
+/// How long a server that was killed for want of memory is reported after it runs again.
+const KILL_SHOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
+/// How much of a message from the cluster is repeated.
+const LONGEST_DETAIL: usize = 600;
+
+/// How far the servers are from what the manifest asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Every server runs the newest version.
+    Complete,
+    /// They are on their way.
+    Moving(Obstacle),
+    /// Without help they do not get there.
+    Stuck(Obstacle),
+}
+
+/// What was found about the servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    /// How far they are.
+    pub progress: Progress,
+    /// A server that runs was killed for want of memory lately: which, when and what to do.
+    pub killed: Option<String>,
+    /// When to look again, though no watch reports a change.
+    pub look_again: Option<Timestamp>,
+}
+
+impl Rollout {
+    /// From the live Deployment and the servers' pods, as the operator keeps them. `said` is the condition `Stalled` so
+    /// far.
+    #[must_use]
+    pub fn observe(
+        deployment: Option<&DynamicObject>,
+        pods: &[Arc<DynamicObject>],
+        said: Option<&Condition>,
+        now: Timestamp,
+    ) -> Self {
+        let mut pods: Vec<Pod<'_>> = pods.iter().filter_map(|pod| Pod::of(pod)).collect();
+        pods.sort_by(|a, b| a.name.cmp(&b.name));
+        let failed = pods.iter().find_map(|pod| pod.failure(said));
+        let unscheduled = pods.iter().find_map(Pod::unscheduled);
+        let (progress, look_again) = match (failed, unscheduled) {
+            (Some(failure), _) => (Progress::Stuck(failure), None),
+            (None, Some((since, obstacle))) => {
+                match since.checked_add(SCHEDULING_GRACE).ok().filter(|end| now < *end) {
+                    Some(end) => (Progress::Moving(obstacle), Some(end)),
+                    None => (Progress::Stuck(obstacle), None),
+                }
+            }
+            (None, None) => (of_deployment(deployment), None),
+        };
+        Self { progress, killed: pods.iter().find_map(|pod| pod.killed_lately(now)), look_again }
+    }
+
+    /// What keeps servers from starting.
+    #[must_use]
+    pub fn stuck(&self) -> Option<&Obstacle> {
+        match &self.progress {
+            Progress::Stuck(obstacle) => Some(obstacle),
+            Progress::Complete | Progress::Moving(_) => None,
+        }
+    }
+
+    /// `Stalled` or `Reconciling`, true; by the rules of kstatus neither is there otherwise. `obstacle` is what else
+    /// needs help.
+    pub(super) fn finding(&self, obstacle: Option<&Obstacle>) -> Option<Finding> {
+        let (kind, why) = match (&self.progress, obstacle) {
+            (Progress::Stuck(why), _) | (_, Some(why)) => (STALLED, why),
+            (Progress::Moving(why), None) => (RECONCILING, why),
+            (Progress::Complete, None) => return None,
+        };
+        Some(finding(kind, Some(true), why.reason, why.message.clone()))
+    }
+}
+
+/// What the Deployment says, where no pod says more.
+fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
+    let Some(live) = deployment else {
+        return moving("the Deployment of the servers does not exist yet".to_owned());
+    };
+    let number = |path: &str| live.data.pointer(path).and_then(Value::as_i64);
+    let condition = |kind: &str, status: &str| {
+        let all = live.data.pointer("/status/conditions").and_then(Value::as_array);
+        all.into_iter().flatten().find(|one| one["type"] == kind && one["status"] == status)
+    };
+    let said = |condition: &Value| shortened(condition["message"].as_str().unwrap_or("no reason is given"));
+    if let Some(refused) = condition("ReplicaFailure", "True") {
+        return Progress::Stuck(refusal(&said(refused)));
+    }
+    let wanted = number("/spec/replicas").unwrap_or(1);
+    let current = number("/status/observedGeneration").unwrap_or(0) >= live.metadata.generation.unwrap_or(0);
+    let updated = if current { number("/status/updatedReplicas").unwrap_or(0) } else { 0 };
+    let available = number("/status/availableReplicas").unwrap_or(0);
+    let others = number("/status/replicas").unwrap_or(0) - updated;
+    let count = format!("{updated} of {wanted} servers run the newest version");
+    if current && condition("Progressing", "False").is_some_and(|one| one["reason"] == "ProgressDeadlineExceeded") {
+        let message = format!(
+            "{count}, and no more became ready within ten minutes; see kubectl describe pods and kubectl logs of the \
+             servers, or go back to the version before"
+        );
+        return Progress::Stuck(Obstacle { reason: reason::ROLLOUT_STALLED, message });
+    }
+    if !current || updated < wanted || others > 0 {
+        return moving(count);
+    }
+    if available < wanted {
+        return moving(format!("{available} of {wanted} servers are available"));
+    }
+    Progress::Complete
+}
+
+fn moving(message: String) -> Progress {
+    Progress::Moving(Obstacle { reason: reason::ROLLOUT_IN_PROGRESS, message })
+}
+
+/// What admission or a quota said of a server's pod.
+fn refusal(said: &str) -> Obstacle {
+    let remedy = if said.contains("must specify") {
+        "set what it names in spec.deployment.resources, or defaults for the namespace by a LimitRange"
+    } else if said.contains("exceeded quota") {
+        "raise the ResourceQuota of the namespace, or lower spec.deployment.replicas or resources"
+    } else {
+        "correct what it names, or have that policy except the servers"
+    };
+    let message = format!("the cluster refuses the pod of a server: {said}; {remedy}");
+    Obstacle { reason: reason::POD_REFUSED, message }
+}
+
+/// A server's pod that is neither ending nor over.
+struct Pod<'a> {
+    name: String,
+    data: &'a Value,
+}
+
+impl<'a> Pod<'a> {
+    fn of(pod: &'a DynamicObject) -> Option<Self> {
+        let is_over = pod.data["phase"] == "Failed" || pod.data["phase"] == "Succeeded";
+        (pod.metadata.deletion_timestamp.is_none() && !is_over).then(|| Self { name: pod.name_any(), data: &pod.data })
+    }
+
+    fn containers(&self) -> impl Iterator<Item = &'a Value> {
+        self.data["containers"].as_array().into_iter().flatten()
+    }
+
+    /// Since when no node takes it, and why.
+    fn unscheduled(&self) -> Option<(Timestamp, Obstacle)> {
+        let condition = &self.data["unscheduled"];
+        (condition["reason"] == "Unschedulable").then_some(())?;
+        let since = condition["lastTransitionTime"].as_str().and_then(|time| time.parse().ok());
+        let said = shortened(condition["message"].as_str().unwrap_or("no reason is given"));
+        let message = format!(
+            "no node takes pod {}: {said}; add nodes or free some, or lower spec.deployment.resources.requests",
+            self.name
+        );
+        Some((since.unwrap_or(Timestamp::UNIX_EPOCH), Obstacle { reason: reason::UNSCHEDULABLE, message }))
+    }
+
+    fn failure(&self, said: Option<&Condition>) -> Option<Obstacle> {
+        self.containers().find_map(|container| self.container_failure(container, said))
+    }
+
+    fn container_failure(&self, container: &Value, said: Option<&Condition>) -> Option<Obstacle> {
+        let waiting = &container["state"]["waiting"];
+        let (word, detail) = (waiting["reason"].as_str().unwrap_or_default(), waiting["message"].as_str());
+        let detail = shortened(detail.unwrap_or("no reason is given"));
+        let name = &self.name;
+        if pull::is_pull_failure(word) {
+            let begin = format!("image {} of pod {name} cannot be pulled", container["image"]);
+            let remedy = "correct the operator's --server-image (image or serverImage of the chart), or let the nodes pull \
+                          it, by a pull secret of the servers' ServiceAccount";
+            let message = pull::message(&begin, remedy, pull::cause(word, &detail), said, reason::IMAGE_PULL_FAILED);
+            return Some(Obstacle { reason: reason::IMAGE_PULL_FAILED, message });
+        }
+        if word == "CreateContainerConfigError" {
+            let message = format!("something that pod {name} needs is missing: {detail}; create it, or correct it");
+            return Some(Obstacle { reason: reason::CONFIG_MISSING, message });
+        }
+        if matches!(word, "CreateContainerError" | "RunContainerError") {
+            let message =
+                format!("pod {name} cannot be started: {detail}; correct the operator's --server-image, or the node");
+            return Some(Obstacle { reason: reason::CRASH_LOOPING, message });
+        }
+        // What has ended and does not run as it should again, whether it waits, is being started, or has ended once more.
+        let restarts = container["restartCount"].as_i64().unwrap_or_default();
+        let ended = [&container["state"]["terminated"], &container["lastState"]["terminated"]]
+            .into_iter()
+            .find(|terminated| terminated.is_object())?;
+        if container["ready"] == true {
+            return None;
+        }
+        if ended["reason"] == "OOMKilled" {
+            let message = format!("pod {name} was killed for want of memory, {}; {MORE_MEMORY}", times(restarts));
+            return Some(Obstacle { reason: reason::OUT_OF_MEMORY, message });
+        }
+        let how = match (ended["reason"].as_str(), ended["exitCode"].as_i64()) {
+            (Some(word @ ("StartError" | "ContainerCannotRun")), _) => {
+                format!("{word}: {}", shortened(ended["message"].as_str().unwrap_or_default()))
+            }
+            (_, Some(code)) => format!("exit code {code}"),
+            (_, None) => "for an unknown reason".to_owned(),
+        };
+        let message = format!(
+            "the server of pod {name} has ended ({how}), {}; kubectl logs {name} --previous says why",
+            times(restarts)
+        );
+        Some(Obstacle { reason: reason::CRASH_LOOPING, message })
+    }
+
+    fn killed_lately(&self, now: Timestamp) -> Option<String> {
+        self.containers().find_map(|container| {
+            let ended = &container["lastState"]["terminated"];
+            let at: Timestamp = ended["finishedAt"].as_str()?.parse().ok()?;
+            let shown = ended["reason"] == "OOMKilled" && now.duration_since(at) < KILL_SHOWN_FOR;
+            let restarts = container["restartCount"].as_i64().unwrap_or_default();
+            shown.then(|| {
+                format!("pod {} was killed for want of memory at {at}, {}; {MORE_MEMORY}", self.name, times(restarts))
+            })
+        })
+    }
+}
+
+const MORE_MEMORY: &str = "raise spec.deployment.resources.limits.memory";
+
+fn times(restarts: i64) -> String {
+    match restarts {
+        0 => "not restarted yet".to_owned(),
+        1 => "restarted once".to_owned(),
+        _ => format!("restarted {restarts} times"),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let text = text.trim().trim_end_matches('.');
+    let end = text.floor_char_boundary(LONGEST_DETAIL);
+    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
+}
+
+/// Of a server's pod, what [`Rollout`] reads.
+pub(crate) fn kept_of_pod(status: &Value) -> (Value, Value) {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let unscheduled = conditions.into_iter().find(|one| one["type"] == "PodScheduled" && one["status"] == "False");
+    let kept = |container: &Value| {
+        let fields = ["image", "ready", "restartCount", "state", "lastState"];
+        Value::Object(fields.map(|field| (field.to_owned(), container[field].clone())).into_iter().collect())
+    };
+    let containers = status["containerStatuses"].as_array().into_iter().flatten().map(kept).collect();
+    (unscheduled.cloned().unwrap_or_default(), containers)
+}
+
+#[cfg(test)]
+mod tests;

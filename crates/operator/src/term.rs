@@ -1,0 +1,148 @@
+//! One term of leadership: the watches fill the [`World`], their news become reconciles, several at a time.
+
+use crate::{
+    Settings, collector,
+    context::{Context, Reports},
+    definitions::Definitions,
+    events::Events,
+    follow::{Concerned, follow},
+    metrics::Metrics,
+    queue::Queue,
+    reconcile, templates, workspaces,
+    world::{World, workspace_key},
+};
+use futures::{StreamExt as _, future};
+use kube::{
+    Client,
+    runtime::controller::{self, Config, applier},
+};
+use portcullis_core::report::chain;
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How many endpoints are worked on at once, and how many workspaces.
+const CONCURRENCY: u16 = 16;
+/// News of one of them come in bursts.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// How often the cluster is asked whether it offers other kinds than at the start of the term.
+const KINDS_CHECK: Duration = Duration::from_mins(5);
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Reconciles until `end`; what is under way then finishes.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    definitions: Arc<Definitions>,
+    end: CancellationToken,
+) {
+    metrics.set_leader(true);
+    while !end.is_cancelled() {
+        // Without the kinds of its own, every watch would fail.
+        if end.run_until_cancelled(definitions.served()).await.is_none() {
+            break;
+        }
+        // A world is for the kinds that the cluster offers: another offer, another world.
+        if let Err(error) = reconcile_all(&client, &settings, &metrics, &definitions, &end).await {
+            tracing::warn!(error = chain(&error), "the API server cannot be asked for its kinds; retrying");
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+    metrics.set_leader(false);
+}
+
+async fn reconcile_all(
+    client: &Client,
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    definitions: &Arc<Definitions>,
+    end: &CancellationToken,
+) -> Result<(), kube::Error> {
+    let served = definitions.state();
+    let world = Arc::new(World::new(client, settings).await?);
+    let concerned = Concerned { endpoints: Queue::default(), workspaces: Queue::default() };
+    let (endpoint_news, workspace_news) = (concerned.endpoints.clone(), concerned.workspaces.clone());
+    let mut tasks = JoinSet::new();
+    follow(&world, client, &settings.namespaces, &concerned, &mut tasks);
+
+    let events = Events::new(client.clone(), &settings.election.identity);
+    let reports = Reports { metrics: Arc::clone(metrics), definitions: Arc::clone(definitions), events };
+    let context = Arc::new(Context::new(client.clone(), Arc::clone(&world), reports, settings));
+    let manager = Arc::new(workspaces::Manager::new(Arc::clone(&context)));
+    let counted = concerned.endpoints.clone();
+    tasks.spawn({
+        let (context, manager) = (Arc::clone(&context), Arc::clone(&manager));
+        async move {
+            let wake_endpoint = |key| concerned.endpoints.send(key);
+            let wake_workspace = |key| concerned.workspaces.send(key);
+            let endpoints = context.wakeups.run(&*context.clock, wake_endpoint);
+            tokio::join!(endpoints, manager.wakeups.run(&*context.clock, wake_workspace));
+        }
+    });
+
+    let over = end.child_token();
+    tokio::select! {
+        () = over.cancelled() => return Ok(()),
+        ready = world.ready() => if ready.is_err() { return Ok(()) },
+    }
+    collector::count_first(&context);
+    tasks.spawn(collector::run(Arc::clone(&context), counted));
+    tasks.spawn(templates::run(Arc::clone(&context)));
+    let config = || Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY);
+    let reconciles = applier(
+        |endpoint, context| Box::pin(reconcile::reconcile(endpoint, context)),
+        reconcile::error_policy,
+        Arc::clone(&context),
+        world.endpoints.store(),
+        endpoint_news.into_stream().take_until(over.clone().cancelled_owned()),
+        config(),
+    );
+    let of_endpoints = reconciles.for_each_concurrent(None, |outcome| {
+        let context = Arc::clone(&context);
+        async move {
+            if let Err(controller::Error::ObjectNotFound(gone)) = outcome {
+                reconcile::endpoint_missing(&context, gone.namespace.as_deref().unwrap_or_default(), &gone.name).await;
+            }
+        }
+    });
+    let reconciles = applier(
+        |workspace, manager| Box::pin(workspaces::reconcile(workspace, manager)),
+        workspaces::error_policy,
+        Arc::clone(&manager),
+        world.workspaces.all.store(),
+        workspace_news.into_stream().take_until(over.clone().cancelled_owned()),
+        config(),
+    );
+    let of_workspaces = reconciles.for_each(|outcome| {
+        if let Err(controller::Error::ObjectNotFound(gone)) = outcome {
+            manager.forget(&workspace_key(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
+        }
+        future::ready(())
+    });
+    let same_kinds = async {
+        loop {
+            tokio::time::sleep(KINDS_CHECK).await;
+            if matches!(world.is_current(client).await, Ok(false)) {
+                tracing::info!("the cluster offers other kinds than before; starting over");
+                over.cancel();
+            }
+        }
+    };
+    let same_definitions = async {
+        definitions.changed_from(&served).await;
+        tracing::info!("the custom resource definitions have changed; starting over");
+        over.cancel();
+        future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = future::join(of_endpoints, of_workspaces) => {}
+        () = same_kinds => {}
+        () = same_definitions => {}
+    }
+    tasks.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! `/authorize`: where an agent sends a person (RFC 6749 §3.1). Checked first; then whoever is not signed in signs in,
+//! and everybody is asked.
+
+use crate::{
+    Pages, consent,
+    forms::{self, Form},
+    paths, see_other, text,
+    trouble::Trouble,
+};
+use axum::{
+    Extension,
+    body::Body,
+    extract::{RawQuery, State},
+    response::Response,
+};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use portcullis_core::rng;
+use portcullis_identity::{LoginInfo, LoginKind};
+use portcullis_oauth::{AuthorizationRequest, AuthorizeError, Prompt, seal::Purpose};
+use portcullis_telemetry::audit::RequestContext;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use url::form_urlencoded;
+
+/// Longer queries cannot be carried through signing in.
+const MAX_QUERY: usize = 8 << 10;
+
+/// Where to go on after signing in. Sealed, so that it is always a place that these pages chose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// Back to an agent's request.
+    Authorize {
+        /// The request.
+        query: String,
+        /// What the agent is called.
+        client: String,
+    },
+    /// To the connected agents.
+    Agents,
+}
+
+impl Target {
+    /// Whether an agent waits.
+    pub const fn is_authorize(&self) -> bool {
+        matches!(self, Self::Authorize { .. })
+    }
+
+    /// The path of the place.
+    pub fn location(&self, base: &str) -> String {
+        match self {
+            Self::Authorize { query, .. } => format!("{base}{}?{query}", paths::AUTHORIZE),
+            Self::Agents => format!("{base}{}", paths::AGENTS),
+        }
+    }
+}
+
+impl Pages {
+    /// Seals where to go on.
+    pub(super) fn seal_target(&self, target: &Target, now: Timestamp) -> Result<String, Trouble> {
+        let end = now.checked_add(forms::PATIENCE).map_err(|error| Trouble::internal(error.to_string()))?;
+        self.sealer()
+            .seal(Purpose::Continue, target, end, &mut rng::rng())
+            .map_err(|error| Trouble::internal(error.to_string()))
+    }
+
+    /// Opens it again.
+    pub(super) fn open_target(&self, sealed: Option<&str>, now: Timestamp) -> Result<Target, Trouble> {
+        match sealed {
+            None => Ok(Target::Agents),
+            Some(sealed) => self.sealer().open(Purpose::Continue, sealed, now).map_err(|_| Trouble::stale()),
+        }
+    }
+
+    /// Where a user signs in again, to go on with the sealed target.
+    pub(super) fn sign_in_again(&self, login: &LoginInfo, target: &str) -> String {
+        let below = match login.kind {
+            LoginKind::Password => String::new(),
+            LoginKind::Redirect => format!("/{}", login.name),
+        };
+        format!("{}{}{below}?continue={target}", self.base(), paths::LOGIN)
+    }
+
+    /// Nobody can sign in. A page, and not the redirect that RFC 6749 §4.1.2.1 has for it: the client would say no more
+    /// than that it did not work, while the person in front of the browser can see to it, or knows who can. The way back
+    /// with the error is offered.
+    fn nobody_signs_in(&self, request: &AuthorizationRequest) -> Trouble {
+        let description = "nobody can sign in at this endpoint yet";
+        let back = self.server.refuse(request, "temporarily_unavailable", description);
+        let client = text::name(&request.client_name, &request.client_id);
+        Trouble::nobody_signs_in(
+            &self.frame.endpoint,
+            format!("{client} wants to connect, but this endpoint has no way for people to sign in that can be used."),
+        )
+        .link(back, format!("Back to {client}"))
+    }
+}
+
+/// `GET /authorize`.
+pub async fn get(
+    State(pages): State<Arc<Pages>>,
+    Extension(from): Extension<RequestContext>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let query = query.unwrap_or_default();
+    pages.answer(&from, ask(&pages, &query, &headers).await)
+}
+
+/// `POST /authorize`: the same as a query. The cookie does not come along from another site, but to the GET it does.
+pub async fn post(
+    State(pages): State<Arc<Pages>>,
+    Extension(from): Extension<RequestContext>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let redirect = async {
+        let query = Form::read(&headers, body).await?.to_query();
+        see_other(&Target::Authorize { query, client: String::new() }.location(pages.base()))
+    };
+    pages.answer(&from, redirect.await)
+}
+
+async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response, Trouble> {
+    let now = pages.clock.now();
+    let request = match pages.server.check(query, now).await {
+        Ok(request) => request,
+        Err(AuthorizeError::Redirect(location)) => return see_other(&location),
+        Err(AuthorizeError::Offer { message, location }) => {
+            let title = "The agent's request is wrong";
+            return Err(Trouble::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message))
+                .todo("Tell whoever makes the agent. It registered itself, so go back to it only if you know it.")
+                .link(location, "Back to the agent"));
+        }
+        Err(AuthorizeError::Page { title, message }) => {
+            return Err(Trouble::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message))
+                .todo("Go back to the agent and connect it again. If it stays so, tell whoever runs this endpoint."));
+        }
+    };
+    pages.logins_or(|| pages.nobody_signs_in(&request))?;
+    if query.len() > MAX_QUERY {
+        let happened = "The agent's request is too long to be carried through signing in.";
+        return Err(Trouble::new(StatusCode::URI_TOO_LONG, "too_long", "This request is too long", happened)
+            .todo("Tell whoever makes the agent: the request has more than 8192 bytes."));
+    }
+    let client = text::name(&request.client_name, &request.client_id);
+    let again = Target::Authorize { query: without_prompt(query), client };
+    let again = pages.seal_target(&again, now)?;
+    // Who was asked to sign in once more comes back without the prompt.
+    let sign_in = matches!(request.prompt, Some(Prompt::Login | Prompt::SelectAccount));
+    let session = pages.session(headers, now).filter(|_| !sign_in);
+    match session.as_ref().and_then(|session| Some((session, session.user.as_ref()?))) {
+        Some((session, user)) => match pages.reauthentication(session, now) {
+            Some(login) => see_other(&pages.sign_in_again(&login, &again)),
+            None => consent::ask(pages, session, user, &request, again, now),
+        },
+        None => see_other(&format!("{}{}?continue={again}", pages.base(), paths::LOGIN)),
+    }
+}
+
+fn without_prompt(query: &str) -> String {
+    let kept = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "prompt");
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_always_a_path_of_ours() {
+        for query in ["a=b", "//evil.test", "@evil.test", "\\evil.test"] {
+            let target = Target::Authorize { query: without_prompt(query), client: String::new() };
+            assert!(target.location("/team").starts_with("/team/authorize?"), "{query}");
+        }
+        assert_eq!(Target::Agents.location(""), "/agents");
+    }
+
+    #[test]
+    fn only_the_prompt_is_left_out() {
+        let query = "client_id=a&prompt=login&scope=x+y&state=%26%3D%0D&prompt=none&resource=";
+        assert_eq!(without_prompt(query), "client_id=a&scope=x+y&state=%26%3D%0D&resource=");
+    }
+}

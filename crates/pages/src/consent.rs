@@ -1,0 +1,145 @@
+//! Consent: who asks, in whose name, for what, and where the answer goes. Asked on every request, with what the user
+//! allowed before, so that a new consent adds to the old.
+
+use crate::{
+    Pages,
+    forms::{self, Action, Form},
+    headers, page, see_other,
+    session::Session,
+    text,
+    trouble::Trouble,
+    view::{self, Provenance, ScopeLine},
+};
+use axum::{Extension, body::Body, extract::State, response::Response};
+use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+use portcullis_core::{Scope, grant::GrantUser, rng};
+use portcullis_oauth::{ApproveError, Approver, AuthorizationRequest, ConsentTicket, client::Origin, seal::Purpose};
+use portcullis_telemetry::audit::{Event, RequestContext};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// What goes into the form, sealed: nobody else's request, and nobody else's answer.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    user: String,
+    request: AuthorizationRequest,
+    /// Absent on pages of an older server.
+    #[serde(default)]
+    ticket: Option<ConsentTicket>,
+    /// Where to go on after signing in as somebody else.
+    again: String,
+}
+
+/// The page.
+pub fn ask(
+    pages: &Pages,
+    session: &Session,
+    user: &GrantUser,
+    request: &AuthorizationRequest,
+    again: String,
+    now: Timestamp,
+) -> Result<Response, Trouble> {
+    let ticket = Some(ConsentTicket::new(&mut rng::rng()));
+    let asked = Asked { user: user.id.clone(), request: request.clone(), ticket, again };
+    show(pages, session, user, &asked, false, now)
+}
+
+fn show(
+    pages: &Pages,
+    session: &Session,
+    user: &GrantUser,
+    asked: &Asked,
+    problem: bool,
+    now: Timestamp,
+) -> Result<Response, Trouble> {
+    let Asked { request, again, .. } = asked;
+    let before = pages.server.already_granted(&user.id, &request.client_id, now);
+    let line = |scope: Scope| ScopeLine {
+        scope,
+        words: text::scope(scope),
+        checked: !problem,
+        before: before.contains(&scope),
+    };
+    let end = request.created_at.checked_add(forms::PATIENCE).map_err(|error| Trouble::internal(error.to_string()))?;
+    let sealed = pages.sealer().seal(Purpose::Consent, asked, end, &mut rng::rng());
+    let template = view::Consent {
+        frame: &pages.frame,
+        client: text::name(&request.client_name, &request.client_id),
+        origin: match &request.origin {
+            Origin::Configured => Provenance::Configured,
+            Origin::Document { host } => Provenance::Document { host: host.clone() },
+            Origin::Registered { .. } => Provenance::Registered,
+        },
+        user: text::name(&user.name, &user.id),
+        scopes: Scope::ALL
+            .into_iter()
+            .filter(|scope| request.scopes.contains(scope) || before.contains(scope))
+            .map(line)
+            .collect(),
+        lifetime: &pages.lifetime,
+        destination: text::destination(&request.redirect_uri),
+        redirect_uri: &request.redirect_uri,
+        problem,
+        ticket: pages.ticket(Action::Consent, session)?,
+        request: sealed.map_err(|error| Trouble::internal(error.to_string()))?,
+        switch: again.clone(),
+    };
+    let status = if problem { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let mut response = page(status, &template)?;
+    let policy = headers::consent_policy(&request.redirect_uri);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
+}
+
+/// `POST /consent`.
+pub async fn post(
+    State(pages): State<Arc<Pages>>,
+    Extension(from): Extension<RequestContext>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let answered = async { decide(&pages, &from, &headers, &Form::read(&headers, body).await?) };
+    pages.answer(&from, answered.await)
+}
+
+fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form) -> Result<Response, Trouble> {
+    let now = pages.clock.now();
+    let session = pages.session(headers, now);
+    pages.check_form(form, Action::Consent, headers, session.as_ref(), now)?;
+    let session = session.ok_or_else(|| Trouble::signed_out(pages.base()))?;
+    let user = session.user.as_ref().ok_or_else(|| Trouble::signed_out(pages.base()))?;
+    let asked = form.field("request").and_then(|sealed| pages.sealer().open(Purpose::Consent, sealed, now).ok());
+    let asked: Asked = asked.filter(|asked: &Asked| asked.user == user.id).ok_or_else(Trouble::stale)?;
+    let request = &asked.request;
+    let (client_id, user_id) = (&request.client_id, &user.id);
+    let location = match form.field("decision") {
+        Some("deny") => {
+            Event::ConsentDenied { from, client_id, user: user_id, scopes: &request.scopes }.emit();
+            pages.server.refuse(request, "access_denied", "the user denied the request")
+        }
+        Some("allow") => {
+            if let Some(login) = pages.reauthentication(&session, now) {
+                // No redirect: the page's policy would keep the form from leading to a provider.
+                return Err(Trouble::sign_in_again().link(pages.sign_in_again(&login, &asked.again), "Sign in again"));
+            }
+            let chosen: Result<BTreeSet<Scope>, _> = form.all("scope").map(str::parse).collect();
+            let chosen = chosen.map_err(|_| Trouble::bad_form(StatusCode::BAD_REQUEST, "unknown_scope"))?;
+            let ticket = asked.ticket.clone().unwrap_or_else(|| ConsentTicket::new(&mut rng::rng()));
+            let who = Approver { user, since: session.since, evidence: session.evidence.as_ref() };
+            match pages.server.approve(request, who, &chosen, &ticket, now, &mut rng::rng()) {
+                Ok(location) => {
+                    Event::ConsentGiven { from, client_id, user: user_id, scopes: &chosen }.emit();
+                    location
+                }
+                Err(ApproveError::Nothing) => return show(pages, &session, user, &asked, true, now),
+                // What was allowed before may have ended while the page was open.
+                Err(ApproveError::Beyond) => return Err(Trouble::stale()),
+                Err(ApproveError::Answered) => return Err(Trouble::answered(pages.base())),
+                Err(error @ ApproveError::Seal(_)) => return Err(Trouble::internal(error.to_string())),
+            }
+        }
+        _ => return Err(Trouble::bad_form(StatusCode::BAD_REQUEST, "no_decision")),
+    };
+    see_other(&location)
+}

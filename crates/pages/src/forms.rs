@@ -1,0 +1,275 @@
+//! Forms: read up to a limit and within a time, and held against cross-site request forgery.
+//!
+//! A form counts if the browser says that it comes from a page of ours (`Sec-Fetch-Site`, `Origin`), and if it carries
+//! a ticket that was sealed for this very browser's session. The form that signs in does too: nobody can sign somebody
+//! else in under their own name (login CSRF, RFC 6749 §10.12).
+
+use crate::{session::Session, trouble::Trouble};
+use axum::body::Body;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use jiff::{SignedDuration, Timestamp};
+use portcullis_oauth::seal::{Purpose, SealError, Sealer};
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, time::Duration};
+use url::form_urlencoded;
+
+/// No form of these pages is larger.
+const MAX_FORM: usize = 16 << 10;
+/// How long a form may take to arrive.
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+const FORM_TYPE: &str = "application/x-www-form-urlencoded";
+
+/// What a form does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Signs in with a password.
+    SignIn,
+    /// Answers an agent's request.
+    Consent,
+    /// Takes an agent's access back.
+    Revoke,
+    /// Signs out.
+    SignOut,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Ticket<'a> {
+    browser: Cow<'a, str>,
+    action: Action,
+}
+
+/// A ticket for one form of this browser, as long as its session lasts.
+pub fn ticket(
+    action: Action,
+    session: &Session,
+    sealer: &Sealer,
+    rng: &mut dyn CryptoRng,
+) -> Result<String, SealError> {
+    let end = session.since.checked_add(super::session::LIFETIME).map_err(|_| SealError::Expired)?;
+    sealer.seal(Purpose::Form, &Ticket { browser: Cow::Borrowed(&session.browser), action }, end, rng)
+}
+
+/// Why a form is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Forged {
+    /// The browser says that another site sent it.
+    #[error("the form was sent from another site")]
+    OtherSite,
+    /// The browser has no session: it does not keep cookies, or never saw the form.
+    #[error("the form came without the cookie of its page")]
+    NoSession,
+    /// It was made for another browser, another action, or long ago.
+    #[error("the form was not made for this browser's session")]
+    NotForThis,
+}
+
+impl Forged {
+    /// One word, for the audit.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::OtherSite => "other_site",
+            Self::NoSession => "no_session",
+            Self::NotForThis => "not_for_this_session",
+        }
+    }
+}
+
+/// The fields of a form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads a query or a body.
+    pub fn parse(text: &[u8]) -> Self {
+        Self(form_urlencoded::parse(text).into_owned().collect())
+    }
+
+    /// Reads a request's body.
+    pub async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Trouble> {
+        Self::read_within(FORM_TIMEOUT, headers, body).await
+    }
+
+    async fn read_within(patience: Duration, headers: &HeaderMap, body: Body) -> Result<Self, Trouble> {
+        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case(FORM_TYPE) {
+            return Err(Trouble::bad_form(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_form"));
+        }
+        let too_large = || Trouble::bad_form(StatusCode::PAYLOAD_TOO_LARGE, "too_large");
+        if body.size_hint().lower() > MAX_FORM as u64 {
+            return Err(too_large());
+        }
+        match tokio::time::timeout(patience, Limited::new(body, MAX_FORM).collect()).await {
+            Ok(Ok(collected)) => Ok(Self::parse(&collected.to_bytes())),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(Trouble::bad_form(StatusCode::BAD_REQUEST, "unreadable")),
+            Err(_) => Err(Trouble::bad_form(StatusCode::REQUEST_TIMEOUT, "timeout")),
+        }
+    }
+
+    /// A field that is there once.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut found = self.all(name);
+        found.next().filter(|_| found.next().is_none())
+    }
+
+    /// All values of a field.
+    pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| &**value)
+    }
+
+    /// The fields as a query.
+    pub fn to_query(&self) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
+    }
+
+    /// Checks that it is a form of ours for `action`, sent by the browser of `session` from a page at `origin`.
+    pub fn check(
+        &self,
+        action: Action,
+        headers: &HeaderMap,
+        origin: &str,
+        session: Option<&Session>,
+        sealer: &Sealer,
+        now: Timestamp,
+    ) -> Result<(), Forged> {
+        same_origin(headers, origin)?;
+        let session = session.ok_or(Forged::NoSession)?;
+        let ticket: Ticket<'_> = self
+            .field("form")
+            .and_then(|sealed| sealer.open(Purpose::Form, sealed, now).ok())
+            .ok_or(Forged::NotForThis)?;
+        if ticket.browser == session.browser && ticket.action == action { Ok(()) } else { Err(Forged::NotForThis) }
+    }
+}
+
+/// What the browser says of where a request comes from. A program that is no browser says nothing, and has no user's
+/// cookie either.
+pub fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), Forged> {
+    let all = |name, allowed: &dyn Fn(&str) -> bool| {
+        headers.get_all(name).iter().all(|value| value.to_str().is_ok_and(allowed))
+    };
+    // `none` is a person's own doing, such as a reload.
+    let fetch = all(http::HeaderName::from_static("sec-fetch-site"), &|site| site == "same-origin" || site == "none");
+    if fetch && all(header::ORIGIN, &|from| from == origin) { Ok(()) } else { Err(Forged::OtherSite) }
+}
+
+/// How long a request that was begun may wait for its user.
+pub const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+    use portcullis_config::SigningKeys;
+    use proptest::prelude::*;
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    const OWN: &str = "https://mcp.example.com";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_pages_of_ours_may_send_forms() {
+        for (pairs, allowed) in [
+            (&[][..], true),
+            (&[("origin", OWN)], true),
+            (&[("origin", OWN), ("sec-fetch-site", "same-origin")], true),
+            (&[("origin", OWN), ("sec-fetch-site", "none")], true),
+            (&[("origin", "null")], false),
+            (&[("origin", "https://evil.test")], false),
+            (&[("origin", "http://mcp.example.com")], false),
+            (&[("origin", "https://mcp.example.com.evil.test")], false),
+            (&[("origin", OWN), ("origin", "https://evil.test")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("origin", OWN), ("sec-fetch-site", "cross-site")], false),
+        ] {
+            let pairs: HeaderMap = {
+                let mut map = HeaderMap::new();
+                for (name, value) in pairs {
+                    map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+                }
+                map
+            };
+            assert_eq!(same_origin(&pairs, OWN).is_ok(), allowed, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_for_one_browser_one_action_and_one_session() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let sealer = Sealer::new(&SigningKeys::generate(at(0), &mut rng).unwrap()).unwrap();
+        let mine = Session::begin(None, at(0), &mut rng);
+        let other = Session::begin(None, at(0), &mut rng);
+        let text = ticket(Action::Consent, &mine, &sealer, &mut rng).unwrap();
+        let form = Form::parse(format!("form={text}").as_bytes());
+        let check = |form: &Form, action, session: Option<&Session>, now| {
+            form.check(action, &headers(&[("origin", OWN)]), OWN, session, &sealer, at(now))
+        };
+        assert_eq!(check(&form, Action::Consent, Some(&mine), 12 * 3600 - 1), Ok(()));
+        assert_eq!(check(&form, Action::Consent, Some(&mine), 12 * 3600), Err(Forged::NotForThis));
+        assert_eq!(check(&form, Action::SignOut, Some(&mine), 1), Err(Forged::NotForThis));
+        assert_eq!(check(&form, Action::Consent, Some(&other), 1), Err(Forged::NotForThis));
+        assert_eq!(check(&form, Action::Consent, None, 1), Err(Forged::NoSession));
+        for broken in [String::new(), "form=".to_owned(), format!("form={text}&form={text}")] {
+            let form = Form::parse(broken.as_bytes());
+            assert_eq!(check(&form, Action::Consent, Some(&mine), 1), Err(Forged::NotForThis), "{broken}");
+        }
+        let cross = form.check(Action::Consent, &headers(&[("origin", "null")]), OWN, Some(&mine), &sealer, at(1));
+        assert_eq!(cross, Err(Forged::OtherSite));
+    }
+
+    #[tokio::test]
+    async fn forms_are_read_up_to_the_limit() {
+        let form_type = headers(&[("content-type", "application/x-www-form-urlencoded; charset=UTF-8")]);
+        let form = Form::read(&form_type, Body::from("a=1&b=x%20y&b=z&c")).await.map_err(|_| ()).unwrap();
+        assert_eq!(
+            (form.field("a"), form.field("b"), form.field("c"), form.field("d")),
+            (Some("1"), None, Some(""), None)
+        );
+        assert_eq!(form.all("b").collect::<Vec<_>>(), ["x y", "z"]);
+        assert_eq!(form.to_query(), "a=1&b=x+y&b=z&c=");
+
+        for (headers, body, status) in [
+            (form_type.clone(), "a".repeat(MAX_FORM + 1), 413),
+            (headers(&[("content-type", "application/json")]), "{}".to_owned(), 415),
+            (headers(&[]), String::new(), 415),
+        ] {
+            let trouble = Form::read(&headers, Body::from(body)).await.map(drop).unwrap_err();
+            assert_eq!(trouble.status.as_u16(), status);
+        }
+        let endless = Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::io::Error>("aaaaaaaa")));
+        let trouble = Form::read(&form_type, endless).await.map(drop).unwrap_err();
+        assert_eq!(trouble.status.as_u16(), 413);
+    }
+
+    #[tokio::test]
+    async fn a_form_that_does_not_arrive_is_given_up() {
+        let form_type = headers(&[("content-type", FORM_TYPE)]);
+        let silent = Body::from_stream(futures::stream::pending::<Result<&'static str, std::io::Error>>());
+        let trouble = Form::read_within(Duration::from_millis(5), &form_type, silent).await.map(drop).unwrap_err();
+        assert_eq!(trouble.status.as_u16(), 408);
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_that_was_made_up_counts(body in prop::collection::vec(any::<u8>(), 0..100), ticket in "[A-Za-z0-9_-]{0,150}") {
+            let sealer = Sealer::new(&SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap()).unwrap();
+            let session = Session::begin(None, at(0), &mut StdRng::seed_from_u64(1));
+            let body = [&body[..], format!("&form={ticket}").as_bytes()].concat();
+            let form = Form::parse(&body);
+            let checked = form.check(Action::Consent, &HeaderMap::new(), OWN, Some(&session), &sealer, at(1));
+            prop_assert_eq!(checked, Err(Forged::NotForThis));
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! What people see in a browser: sign-in, consent, connected agents, and pages about problems.
+//!
+//! Rendered here, by templates that escape everything; no script at all, under a policy that allows none. URLs are
+//! made from the configuration and never from what a request says of its host. Rules about clients, redirects and
+//! scopes are `oauth`'s, who somebody is `identity`'s; the pages ask them.
+
+mod agents;
+mod assets;
+mod authorize;
+mod consent;
+mod forms;
+mod headers;
+mod logout;
+mod session;
+mod sign_in;
+mod text;
+mod trouble;
+mod view;
+
+pub use assets::style_sheet;
+pub use headers::secure;
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state, map_response},
+    response::{Html, IntoResponse as _, Response},
+    routing::{get, post},
+};
+use forms::{Action, Forged, Form};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use jiff::{SignedDuration, Timestamp};
+use portcullis_config::ServerConfig;
+use portcullis_core::{PublicUrl, clock::Clock, grant::GrantUser, rng};
+use portcullis_identity::{LoginInfo, Logins};
+use portcullis_oauth::{AuthorizationServer, Standing, seal::Sealer, user_rules::Ended};
+use portcullis_telemetry::audit::{Event, FormRefused, RequestContext};
+use session::{Cookie, Session};
+use std::sync::Arc;
+use trouble::Trouble;
+use view::Frame;
+
+/// The paths, after the issuer. The server counts requests by them, and an Ingress lists them.
+pub mod paths {
+    use portcullis_telemetry::metrics::Route;
+
+    /// Where agents send people.
+    pub use portcullis_oauth::metadata::AUTHORIZE_PATH as AUTHORIZE;
+    /// Where the answer to an agent goes.
+    pub const CONSENT: &str = "/consent";
+    /// Where people sign in; below it, with a provider.
+    pub const LOGIN: &str = "/login";
+    /// Where they sign out.
+    pub const LOGOUT: &str = "/logout";
+    /// The agents that somebody connected; below it, taking access back.
+    pub const AGENTS: &str = "/agents";
+    /// Style sheet and icon are below it.
+    pub const ASSETS: &str = "/assets";
+
+    /// What a path is for.
+    #[must_use]
+    pub fn route(path: &str) -> Option<Route> {
+        let below =
+            |parent: &str| path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        match path {
+            AUTHORIZE => Some(Route::Authorize),
+            CONSENT => Some(Route::Consent),
+            LOGOUT => Some(Route::Logout),
+            _ if below(LOGIN) => Some(Route::Login),
+            _ if below(AGENTS) => Some(Route::Agents),
+            _ if below(ASSETS) => Some(Route::Assets),
+            _ => None,
+        }
+    }
+}
+
+/// The pages of one endpoint.
+pub struct Pages {
+    url: PublicUrl,
+    frame: Frame,
+    cookie: Cookie,
+    /// How long a consent lasts, in words.
+    lifetime: String,
+    server: Arc<AuthorizationServer>,
+    logins: Arc<Logins>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Pages {
+    /// Those of this configuration.
+    #[must_use]
+    pub fn new(
+        config: &ServerConfig,
+        server: Arc<AuthorizationServer>,
+        logins: Arc<Logins>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let url = config.url.clone();
+        let lifetime = SignedDuration::try_from(config.refresh_token_lifetime.as_duration()).ok();
+        Self {
+            frame: Frame {
+                base: url.base_path().to_owned(),
+                endpoint: config.endpoint.clone(),
+                host: url.authority().to_owned(),
+                style: format!("{}/{}", paths::ASSETS, assets::style()),
+                icon: format!("{}/{}", paths::ASSETS, assets::icon()),
+            },
+            cookie: Cookie::new(&url),
+            lifetime: lifetime.and_then(text::spoken).unwrap_or_else(|| "a moment".to_owned()),
+            url,
+            server,
+            logins,
+            clock,
+        }
+    }
+
+    /// Their routes.
+    pub fn router(self: Arc<Self>) -> Router {
+        let path = |path: &str| format!("{}{path}", self.base());
+        Router::new()
+            .without_v07_checks()
+            .route(&path(paths::AUTHORIZE), get(authorize::get).post(authorize::post))
+            .route(&path(paths::CONSENT), post(consent::post))
+            .route(&path(paths::LOGIN), get(sign_in::get).post(sign_in::post))
+            .route(&path("/login/{name}"), get(sign_in::begin))
+            .route(&path("/login/{name}/callback"), get(sign_in::callback))
+            .route(&path("/login/{name}/backchannel-logout"), post(logout::post))
+            .route(&path(paths::LOGOUT), post(sign_in::sign_out))
+            .route(&path(paths::AGENTS), get(agents::get))
+            .route(&path("/agents/revoke"), post(agents::revoke))
+            .route(&path("/assets/{name}"), get(assets::get))
+            .method_not_allowed_fallback(wrong_method)
+            .layer(from_fn_with_state(Arc::clone(&self), own_forms))
+            .layer(map_response(|response: Response| std::future::ready(headers::secure(response))))
+            .with_state(self)
+    }
+
+    /// A request that was refused before it came here, as a page.
+    #[must_use]
+    pub fn refused(&self, from: &RequestContext, status: StatusCode, reason: &'static str, message: &str) -> Response {
+        let title = if status.is_server_error() { "Not at the moment" } else { "This request was refused" };
+        headers::secure(self.show(from, &Trouble::new(status, reason, title, text::sentence(message))))
+    }
+
+    fn base(&self) -> &str {
+        self.url.base_path()
+    }
+
+    fn sealer(&self) -> &Sealer {
+        self.server.sealer()
+    }
+
+    /// The ways to sign in, or the page that says that there is none.
+    fn logins_or(&self, nobody: impl FnOnce() -> Trouble) -> Result<Vec<LoginInfo>, Trouble> {
+        let logins: Vec<_> = self.logins.list().collect();
+        if logins.is_empty() { Err(nobody()) } else { Ok(logins) }
+    }
+
+    /// Whether there is a way to sign in of this name. Only names that exist are recorded.
+    fn has_login(&self, name: &str) -> bool {
+        self.logins.list().any(|login| login.name == name)
+    }
+
+    /// The session that a request brings, unless the login would no longer let its user in, or an administrator
+    /// or the user's provider ended it.
+    fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
+        let session = self.cookie.read(headers, self.sealer(), now)?;
+        let valid = session
+            .user
+            .as_ref()
+            .is_none_or(|user| self.logins.standing(&user.id, session.evidence.as_ref()) == Standing::Valid);
+        (valid && self.ended(&session).is_none() && !self.logged_out(&session)).then_some(session)
+    }
+
+    /// Whether the user's identity provider ended this session, or no longer lets the user in.
+    fn logged_out(&self, session: &Session) -> bool {
+        let sid = session.provider_sid.as_deref();
+        let ended = |user: &GrantUser| self.server.session_ended(&user.id, sid, session.since);
+        session.user.as_ref().is_some_and(ended)
+    }
+
+    /// Whether an administrator ended this session.
+    fn ended(&self, session: &Session) -> Option<Ended> {
+        self.server.ended(&session.user.as_ref()?.id, session.since)
+    }
+
+    /// Why a form was sent without a session that counts, where an administrator or the provider ended the session.
+    fn ended_session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Trouble> {
+        let session = self.cookie.read(headers, self.sealer(), now)?;
+        if self.logged_out(&session) {
+            return Some(Trouble::signed_out(self.base()));
+        }
+        let ended = self.ended(&session)?;
+        let user = session.user?;
+        let trouble = self.user_ended(ended, &user);
+        Some(Trouble { ended_session: Some(Box::new(user)), ..trouble })
+    }
+
+    /// A page that says that a user's access was ended.
+    fn user_ended(&self, ended: Ended, user: &GrantUser) -> Trouble {
+        Trouble::user_ended(ended, &text::name(&user.name, &user.id), &user.id, &self.frame.endpoint, self.base())
+    }
+
+    /// The login at which the user of a session has to sign in again before approving an agent.
+    fn reauthentication(&self, session: &Session, now: Timestamp) -> Option<LoginInfo> {
+        let (login, after) = self.logins.reauthentication(&session.user.as_ref()?.id)?;
+        (now.duration_since(session.since) >= after).then_some(login)
+    }
+
+    /// The same, or a new one of nobody with the header that gives it to the browser.
+    fn any_session(&self, headers: &HeaderMap, now: Timestamp) -> Result<(Session, Option<HeaderValue>), Trouble> {
+        if let Some(session) = self.session(headers, now) {
+            return Ok((session, None));
+        }
+        let session = Session::begin(None, now, &mut rng::rng());
+        let cookie = self.give(&session)?;
+        Ok((session, Some(cookie)))
+    }
+
+    fn give(&self, session: &Session) -> Result<HeaderValue, Trouble> {
+        self.cookie.set(session, self.sealer(), &mut rng::rng()).map_err(|error| Trouble::internal(error.to_string()))
+    }
+
+    fn ticket(&self, action: Action, session: &Session) -> Result<String, Trouble> {
+        forms::ticket(action, session, self.sealer(), &mut rng::rng())
+            .map_err(|error| Trouble::internal(error.to_string()))
+    }
+
+    /// Checks that a form of ours was sent by the browser of `session`.
+    fn check_form(
+        &self,
+        form: &Form,
+        action: Action,
+        headers: &HeaderMap,
+        session: Option<&Session>,
+        now: Timestamp,
+    ) -> Result<(), Trouble> {
+        form.check(action, headers, self.url.origin(), session, self.sealer(), now).map_err(|why| {
+            let ended = if why == Forged::NoSession { self.ended_session(headers, now) } else { None };
+            ended.unwrap_or_else(|| Trouble::forged(why, self.url.origin()))
+        })
+    }
+
+    /// A page, or one about what kept it from being made.
+    fn answer(&self, from: &RequestContext, result: Result<Response, Trouble>) -> Response {
+        result.unwrap_or_else(|trouble| self.show(from, &trouble))
+    }
+
+    /// A page about a problem. Page and log have the request's id.
+    fn show(&self, from: &RequestContext, trouble: &Trouble) -> Response {
+        let request_id = from.id.as_str();
+        let Trouble { status, reason, cause, .. } = trouble;
+        let (code, cause) = (status.as_u16(), cause.as_deref().unwrap_or_default());
+        if status.is_server_error() {
+            tracing::error!(request_id, reason, status = code, cause, "a page said that something went wrong");
+        } else {
+            tracing::info!(request_id, reason, status = code, cause, "a page said why a request was not done");
+        }
+        let message = view::Message {
+            frame: &self.frame,
+            title: trouble.title,
+            happened: &trouble.happened,
+            todo: trouble.todo.as_deref(),
+            link: trouble.link.as_deref(),
+            reference: Some(request_id),
+        };
+        let mut response = match message.render() {
+            Ok(html) => (*status, Html(html)).into_response(),
+            Err(_) => (*status, trouble.happened.clone()).into_response(),
+        };
+        if let Some(wait) = trouble.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, wait.into());
+        }
+        if let Some(user) = &trouble.ended_session {
+            Event::SessionRefused { from, user: &user.id, reason }.emit();
+        }
+        if let Some(why) = trouble.forged {
+            response.extensions_mut().insert(FormRefused(why.reason()));
+        }
+        response
+    }
+}
+
+/// A rendered page.
+fn page(status: StatusCode, template: &impl Template) -> Result<Response, Trouble> {
+    let html = template.render().map_err(|error| Trouble::internal(error.to_string()))?;
+    Ok((status, Html(html)).into_response())
+}
+
+/// A redirect that turns whatever came into a GET (RFC 9700 §4.12).
+fn see_other(location: &str) -> Result<Response, Trouble> {
+    let location =
+        HeaderValue::try_from(location).map_err(|_| Trouble::internal("a redirect to what is no header value"))?;
+    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
+}
+
+/// Refuses forms of other sites before their content is read. Agents' pages may post to `/authorize`.
+async fn own_forms(State(pages): State<Arc<Pages>>, request: Request, next: Next) -> Response {
+    let origin = pages.url.origin();
+    let from_agents = request.uri().path().strip_prefix(pages.base()) == Some(paths::AUTHORIZE);
+    if request.method() == Method::POST
+        && !from_agents
+        && let Err(why) = forms::same_origin(request.headers(), origin)
+    {
+        return pages.show(&RequestContext::of(request.extensions()), &Trouble::forged(why, origin));
+    }
+    next.run(request).await
+}
+
+async fn wrong_method(State(pages): State<Arc<Pages>>, request: Request) -> Response {
+    pages.show(&RequestContext::of(request.extensions()), &Trouble::method())
+}

@@ -1,0 +1,223 @@
+//! What went wrong, for the person in front of the browser: a title, what happened, what to do, and the
+//! request's id, which the log has too.
+
+use crate::forms::Forged;
+use http::StatusCode;
+use portcullis_core::{grant::GrantUser, report::chain};
+use portcullis_identity::SignInError;
+use portcullis_oauth::{grant::GrantsError, user_rules::Ended};
+use std::{borrow::Cow, time::Duration};
+
+/// A way on.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Where to.
+    pub href: String,
+    /// What it says.
+    pub label: Cow<'static, str>,
+}
+
+/// An answer that is a page about a problem.
+#[derive(Debug)]
+pub struct Trouble {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// One word, for the log.
+    pub reason: &'static str,
+    /// A few words.
+    pub title: &'static str,
+    /// What happened.
+    pub happened: Cow<'static, str>,
+    /// What to do.
+    pub todo: Option<Cow<'static, str>>,
+    /// Where to go on.
+    pub link: Option<Box<Link>>,
+    /// When to try again, in seconds.
+    pub retry_after: Option<u16>,
+    /// For the log only; never a secret.
+    pub cause: Option<Box<str>>,
+    /// Why a form is not believed.
+    pub forged: Option<Forged>,
+    /// The user of a session that was ended, for the audit.
+    pub ended_session: Option<Box<GrantUser>>,
+}
+
+impl Trouble {
+    /// One with no more than words.
+    pub fn new(
+        status: StatusCode,
+        reason: &'static str,
+        title: &'static str,
+        happened: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            reason,
+            title,
+            happened: happened.into(),
+            todo: None,
+            link: None,
+            retry_after: None,
+            cause: None,
+            forged: None,
+            ended_session: None,
+        }
+    }
+
+    /// Says what to do.
+    pub fn todo(self, todo: impl Into<Cow<'static, str>>) -> Self {
+        Self { todo: Some(todo.into()), ..self }
+    }
+
+    /// Offers a way on.
+    pub fn link(self, href: impl Into<String>, label: impl Into<Cow<'static, str>>) -> Self {
+        Self { link: Some(Box::new(Link { href: href.into(), label: label.into() })), ..self }
+    }
+
+    /// There is no login that can be used.
+    pub fn nobody_signs_in(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Nobody can sign in here yet", happened).todo(format!(
+            "Whoever runs the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, its conditions say what is missing."
+        ))
+    }
+
+    /// There is no such page.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such page", "The address leads nowhere here.")
+            .todo("Check the address. If an agent sent you, start again there.")
+    }
+
+    /// Another method than the page is for.
+    pub fn method() -> Self {
+        let happened = "This page cannot be asked for in this way.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This does not work here", happened)
+            .todo("If you reloaded a page, go back to where you started. If an agent sent you, start again there.")
+    }
+
+    /// A form that cannot be read.
+    pub fn bad_form(status: StatusCode, reason: &'static str) -> Self {
+        let happened = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "What was sent is larger than any form of these pages.",
+            StatusCode::REQUEST_TIMEOUT => "The form did not arrive in time. The connection may be slow.",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "What was sent is not a form.",
+            _ => "The form did not arrive complete.",
+        };
+        Self::new(status, reason, "The form could not be read", happened)
+            .todo("Go back, reload the page, and try again.")
+    }
+
+    /// A form that is not believed.
+    pub fn forged(why: Forged, origin: &str) -> Self {
+        let trouble = |happened| Self::new(StatusCode::FORBIDDEN, "forged", "This form is not accepted", happened);
+        let trouble = match why {
+            Forged::OtherSite => trouble("It was sent from another address than this page's, so nothing was done.")
+                .todo(format!("If you meant to do this, open the page at {origin} and try again there.")),
+            Forged::NoSession => trouble("Your browser sent no cookie with it, so nothing was done.")
+                .todo("Allow cookies for this site, reload the page, and try again."),
+            Forged::NotForThis => trouble("The page had been open for too long, or you signed in or out since.")
+                .todo("Go back, reload the page, and try again."),
+        };
+        Self { cause: Some(why.to_string().into()), forged: Some(why), ..trouble }
+    }
+
+    /// An agent's request that was left alone for too long.
+    pub fn stale() -> Self {
+        let happened = "The agent's request is too old, or was not made here. Nothing was allowed.";
+        Self::new(StatusCode::BAD_REQUEST, "stale_request", "This request has expired", happened)
+            .todo("Go back to the agent and connect it again.")
+    }
+
+    /// A consent page whose answer the agent has already used.
+    pub fn answered(base: &str) -> Self {
+        let happened = "You answered this request before, and the agent has connected. Nothing more was allowed.";
+        Self::new(StatusCode::CONFLICT, "answered_already", "This request was answered already", happened)
+            .todo("Go back to the agent. If it is not connected, connect it again there.")
+            .link(format!("{base}/agents"), "Connected agents")
+    }
+
+    /// Somebody who is not signed in, or no longer.
+    pub fn signed_out(base: &str) -> Self {
+        let happened = "You are no longer signed in, so nothing was done.";
+        Self::new(StatusCode::UNAUTHORIZED, "signed_out", "Please sign in again", happened)
+            .todo("If an agent sent you here, start again there. To see your agents, sign in.")
+            .link(format!("{base}/login"), "Sign in")
+    }
+
+    /// A user whose access an administrator ended: `name` is the user's, `id` the one here.
+    pub fn user_ended(ended: Ended, name: &str, id: &str, endpoint: &str, base: &str) -> Self {
+        let trouble = match ended {
+            Ended::Disabled => {
+                let happened = format!(
+                    "The account {name} is disabled at this endpoint, so it cannot sign in or connect agents here. Nothing was done."
+                );
+                Self::new(StatusCode::FORBIDDEN, ended.reason(), "This account is disabled", happened).todo(format!(
+                    "If you did not expect this, ask the administrator of the endpoint {endpoint:?}. The account is {id} here."
+                ))
+            }
+            Ended::Before => {
+                let happened = format!("An administrator ended the sessions of the account {name}. Nothing was done.");
+                Self::new(StatusCode::UNAUTHORIZED, ended.reason(), "Please sign in again", happened).todo(
+                    "Sign in again. If this page comes again, ask the administrator of the endpoint when the account may be used.",
+                )
+            }
+        };
+        trouble.link(format!("{base}/login"), "Sign in")
+    }
+
+    /// A sign-in that is too old for approving an agent.
+    pub fn sign_in_again() -> Self {
+        let happened = "You signed in too long ago to approve an agent, so nothing was allowed.";
+        Self::new(StatusCode::UNAUTHORIZED, "sign_in_too_old", "Please sign in again", happened)
+            .todo("Sign in again. Then you are asked once more what the agent may do.")
+    }
+
+    /// A sign-in that did not work out.
+    pub fn sign_in(error: &SignInError) -> Self {
+        let status = match error {
+            SignInError::UnknownLogin => StatusCode::NOT_FOUND,
+            SignInError::WrongPassword
+            | SignInError::NotAllowed { .. }
+            | SignInError::SingleSignOn { .. }
+            | SignInError::EmailUnverified { .. } => StatusCode::FORBIDDEN,
+            SignInError::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
+            SignInError::Cancelled { .. } | SignInError::Expired | SignInError::Mismatch { .. } => {
+                StatusCode::BAD_REQUEST
+            }
+            SignInError::Busy { .. } | SignInError::Unreachable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            SignInError::Misconfigured { .. } | SignInError::Unexpected { .. } => StatusCode::BAD_GATEWAY,
+            SignInError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self {
+            retry_after: error.retry_after().map(seconds),
+            cause: std::error::Error::source(error).map(|source| chain(source).into()),
+            ..Self::new(status, error.reason(), error.title(), error.to_string())
+        }
+    }
+
+    /// Where grants are kept cannot be reached.
+    pub fn grants(error: &GrantsError) -> Self {
+        let happened = "Connected agents cannot be changed at the moment, so nothing was done.";
+        Self {
+            cause: Some(chain(error).into()),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "This did not work", happened).todo(
+                "Try again in a moment. If it is urgent, ask whoever runs this endpoint to delete the OAuthGrant.",
+            )
+        }
+    }
+
+    /// Something that should not happen.
+    pub fn internal(cause: impl Into<Box<str>>) -> Self {
+        let happened = "Something went wrong here. Nothing was changed.";
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "This did not work", happened)
+                .todo("Try again in a moment. If it stays so, tell whoever runs this endpoint.")
+        }
+    }
+}
+
+/// Whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
+fn seconds(wait: Duration) -> u16 {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+    u16::try_from(seconds).unwrap_or(u16::MAX)
+}

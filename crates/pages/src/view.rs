@@ -1,0 +1,142 @@
+//! What the templates are given. Everything is text already; askama escapes it.
+
+use crate::{
+    text::{Destination, ScopeWords, When},
+    trouble::Link,
+};
+use askama::Template;
+use portcullis_core::Scope;
+use portcullis_identity::LoginInfo;
+
+/// What is around every page.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// What every path begins with.
+    pub base: String,
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// Its host.
+    pub host: String,
+    /// The path of the style sheet.
+    pub style: String,
+    /// The path of the icon.
+    pub icon: String,
+}
+
+/// A problem with what was typed.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// A few words.
+    pub title: &'static str,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// Who are you?
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+pub struct SignIn<'a> {
+    pub frame: &'a Frame,
+    /// The agent that wants to connect.
+    pub client: Option<String>,
+    /// Who is signed in already.
+    pub signed_in: Option<String>,
+    /// Whether that was too long ago for approving an agent.
+    pub again: bool,
+    pub problem: Option<Problem>,
+    /// The login with which it did not work.
+    pub failed: Option<&'a str>,
+    /// The name that was typed.
+    pub user: &'a str,
+    pub passwords: Vec<LoginInfo>,
+    pub providers: Vec<LoginInfo>,
+    pub ticket: String,
+    /// Where to go on, sealed.
+    pub target: Option<&'a str>,
+}
+
+/// Where a client is described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    Configured,
+    Document { host: String },
+    Registered,
+}
+
+/// One line of the consent page.
+#[derive(Clone, Debug)]
+pub struct ScopeLine {
+    pub scope: Scope,
+    pub words: ScopeWords,
+    pub checked: bool,
+    /// Whether the user allowed it before.
+    pub before: bool,
+}
+
+/// May it?
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub struct Consent<'a> {
+    pub frame: &'a Frame,
+    pub client: String,
+    pub origin: Provenance,
+    pub user: String,
+    pub scopes: Vec<ScopeLine>,
+    /// How long it lasts.
+    pub lifetime: &'a str,
+    pub destination: Destination,
+    pub redirect_uri: &'a str,
+    /// Whether nothing was ticked.
+    pub problem: bool,
+    pub ticket: String,
+    /// The request, sealed.
+    pub request: String,
+    /// The same request once more after signing in as somebody else, sealed.
+    pub switch: String,
+}
+
+/// A grant that counts.
+#[derive(Clone, Debug)]
+pub struct ActiveGrant {
+    pub name: String,
+    pub client: String,
+    pub note: Option<String>,
+    pub scopes: Vec<&'static str>,
+    pub since: When,
+    pub last_used: Option<When>,
+    pub expires: When,
+}
+
+/// A grant that no longer counts.
+#[derive(Clone, Debug)]
+pub struct EndedGrant {
+    pub client: String,
+    pub why: &'static str,
+}
+
+/// Who works in your name?
+#[derive(Template)]
+#[template(path = "agents.html")]
+pub struct Agents<'a> {
+    pub frame: &'a Frame,
+    pub user: String,
+    pub active: Vec<ActiveGrant>,
+    pub ended: Vec<EndedGrant>,
+    pub resource: &'a str,
+    /// The tickets of the two forms.
+    pub revoke: String,
+    pub sign_out: String,
+}
+
+/// A few words, and a way on.
+#[derive(Template)]
+#[template(path = "message.html")]
+pub struct Message<'a> {
+    pub frame: &'a Frame,
+    pub title: &'a str,
+    pub happened: &'a str,
+    pub todo: Option<&'a str>,
+    pub link: Option<&'a Link>,
+    /// What the log has too.
+    pub reference: Option<&'a str>,
+}

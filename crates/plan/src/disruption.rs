@@ -1,0 +1,28 @@
+//! The PodDisruptionBudget of the servers.
+
+use crate::{
+    deployment,
+    metadata::{Component, Owner},
+};
+use k8s_openapi::{
+    api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+/// `None` where there is one server and no wish: a budget would then only block the draining of its node.
+pub(super) fn disruption_budget(owner: &Owner<'_>) -> Option<PodDisruptionBudget> {
+    let given = owner.endpoint().spec.deployment.disruption_budget.as_ref().map(|budget| budget.min_available.clone());
+    let several = || (deployment::least_replicas(owner) > 1).then_some(IntOrString::Int(1));
+    let min_available = given.or_else(several)?;
+    Some(PodDisruptionBudget {
+        metadata: owner.metadata(owner.name(), Component::Server),
+        spec: Some(PodDisruptionBudgetSpec {
+            min_available: Some(min_available),
+            selector: Some(owner.server_selector()),
+            // A server that is not ready serves nobody, so it must not keep a node from being drained.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        status: None,
+    })
+}

@@ -1,0 +1,135 @@
+//! How keys follow one another, whatever they are for.
+//!
+//! A list of keys is its whole state. The first one is in use. One behind it without an end is its successor: it is
+//! published, so that every server and every verifier knows it before anything is made with it, and becomes the first
+//! when it has been for [`PUBLISH_AHEAD`]. One with an end was the first before, and is kept for what was made with it.
+
+use crate::client_secret::whole_seconds;
+use jiff::Timestamp;
+use portcullis_config::{SealingKey, SigningKey};
+use std::time::Duration;
+
+/// How long a key is published before it is used: twice what documents with keys may be remembered, which in turn is
+/// much longer than servers need to load it.
+pub(super) const PUBLISH_AHEAD: Duration = Duration::from_mins(10);
+
+/// What the schedule goes by.
+pub(super) trait Key {
+    fn created_at(&self) -> Timestamp;
+    fn set_created_at(&mut self, at: Timestamp);
+    fn expires_at(&self) -> Option<Timestamp>;
+    fn set_expires_at(&mut self, at: Option<Timestamp>);
+}
+
+macro_rules! key {
+    ($kind:ty) => {
+        impl Key for $kind {
+            fn created_at(&self) -> Timestamp {
+                self.created_at
+            }
+            fn set_created_at(&mut self, at: Timestamp) {
+                self.created_at = at;
+            }
+            fn expires_at(&self) -> Option<Timestamp> {
+                self.expires_at
+            }
+            fn set_expires_at(&mut self, at: Option<Timestamp>) {
+                self.expires_at = at;
+            }
+        }
+    };
+}
+
+key!(SigningKey);
+key!(SealingKey);
+
+/// When keys are replaced, and how long they are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    /// The age at which a key gets a successor.
+    pub(super) interval: Duration,
+    /// How long a key is kept after it was the first.
+    pub(super) keep: Duration,
+    /// The longest that any schedule keeps one. An end further off was set by a clock that was wrong.
+    pub(super) keep_at_most: Duration,
+    /// How many there are at most: the next rotation waits until one has gone.
+    pub(super) most: usize,
+    /// Whether somebody asked for a successor, whatever the key's age.
+    pub(super) asked: bool,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Step {
+    /// There was no key, so one was made that is in use at once.
+    pub(super) begun: bool,
+    /// A successor was made and is published.
+    pub(super) published: bool,
+    /// A successor is in use now.
+    pub(super) promoted: bool,
+    /// When something is to be done next.
+    pub(super) next: Option<Timestamp>,
+}
+
+impl Schedule {
+    /// Brings `keys` to where they should be at `now`. Doing it again at the same time does nothing.
+    pub(super) fn advance<K: Key, E>(
+        &self,
+        keys: &mut Vec<K>,
+        now: Timestamp,
+        mut make: impl FnMut() -> Result<K, E>,
+    ) -> Result<Step, E> {
+        let mut step = Step::default();
+        if keys.is_empty() {
+            keys.push(make()?);
+            step.begun = true;
+        }
+        self.settle(keys, now);
+        let ready = |key: &K| key.expires_at().is_none() && after(key.created_at(), PUBLISH_AHEAD) <= now;
+        let successors = keys.iter().enumerate().skip(1).filter(|(_, key)| ready(key));
+        if let Some((index, _)) = successors.max_by_key(|(_, key)| key.created_at()) {
+            let successor = keys.remove(index);
+            if let Some(first) = keys.first_mut() {
+                first.set_expires_at(Some(after(now, self.keep)));
+            }
+            keys.insert(0, successor);
+            self.settle(keys, now);
+            step.promoted = true;
+        }
+        let has_successor = keys.iter().skip(1).any(|key| key.expires_at().is_none());
+        let due = keys.first().map(|first| after(first.created_at(), self.interval));
+        let may_rotate = !has_successor && keys.len() < self.most;
+        if may_rotate && (self.asked || due.is_some_and(|due| due <= now)) {
+            keys.push(make()?);
+            step.published = true;
+        }
+        let changes = keys.iter().skip(1).map(|key| key.expires_at().unwrap_or(after(key.created_at(), PUBLISH_AHEAD)));
+        step.next = changes.chain(due.filter(|_| may_rotate && !step.published)).min();
+        Ok(step)
+    }
+
+    /// Puts right what a wrong clock, a person or a backup left, and removes what has ended. Never the first.
+    fn settle<K: Key>(&self, keys: &mut Vec<K>, now: Timestamp) {
+        for key in keys.iter_mut().filter(|key| key.created_at() > now) {
+            // A time to come would put the rotation off, maybe for ever.
+            key.set_created_at(whole_seconds(now));
+        }
+        let Some((first, others)) = keys.split_first_mut() else { return };
+        first.set_expires_at(None);
+        for key in others {
+            let end = match key.expires_at() {
+                Some(end) => Some(end.min(after(now, self.keep_at_most))),
+                // No successor, but a predecessor that nobody gave an end.
+                None if key.created_at() <= first.created_at() => Some(after(now, self.keep)),
+                None => None,
+            };
+            key.set_expires_at(end);
+        }
+        let mut is_first = true;
+        keys.retain(|key| std::mem::take(&mut is_first) || key.expires_at().is_none_or(|end| now < end));
+    }
+}
+
+fn after(time: Timestamp, duration: Duration) -> Timestamp {
+    time.checked_add(duration).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,173 @@
+//! The Secret with what signing in needs: gathered from the Secrets that `spec.login` names.
+
+use crate::{
+    Inputs,
+    metadata::{Component, Owner},
+};
+use argon2::{Params, PasswordHash};
+use bcrypt::HashParts;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use portcullis_config::{LOGIN_FILE, LoginSecret, LoginSecrets};
+use portcullis_core::login::{ClientSecretRef, Login, PasswordsSecret};
+use std::collections::BTreeMap;
+
+/// The suffix of the Secret's name.
+pub(super) const SUFFIX: &str = "login";
+
+/// What keeps a login from being offered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginProblem {
+    /// Its Secret is not there, or lacks the label.
+    #[error(
+        "login {login:?}: Secret {secret:?} was not found with the label portcullis.dev/endpoint={endpoint}; create it, or add the label to it"
+    )]
+    SecretNotFound {
+        /// The login's name.
+        login: String,
+        /// The Secret's name.
+        secret: String,
+        /// The endpoint's name.
+        endpoint: String,
+    },
+    /// Its Secret lacks a key, or has no text under it.
+    #[error("login {login:?}: Secret {secret:?} has no text under the key {key:?}; add it")]
+    KeyMissing {
+        /// The login's name.
+        login: String,
+        /// The Secret's name.
+        secret: String,
+        /// The key.
+        key: String,
+    },
+    /// A line of an htpasswd file cannot be used. Never quotes the line.
+    #[error(
+        "login {login:?}: line {line} of the users in Secret {secret:?} is not name:hash with a bcrypt or argon2 hash; make it with `htpasswd -nB NAME`"
+    )]
+    UserMalformed {
+        /// The login's name.
+        login: String,
+        /// The Secret's name.
+        secret: String,
+        /// The line's number, from 1.
+        line: usize,
+    },
+    /// A hash asks for more than a server has to give: whoever tried to sign in would bring it down.
+    #[error(
+        "login {login:?}: the hash in line {line} of the users in Secret {secret:?} is too costly to check; at most bcrypt of cost {MAX_BCRYPT_COST}, or argon2 with m={MAX_ARGON2_MEMORY} and t={MAX_ARGON2_PASSES}"
+    )]
+    UserTooCostly {
+        /// The login's name.
+        login: String,
+        /// The Secret's name.
+        secret: String,
+        /// The line's number, from 1.
+        line: usize,
+    },
+}
+
+/// The most that a password's hash may cost: about a second of a slow processor.
+const MAX_BCRYPT_COST: u32 = 14;
+/// In KiB: half of the memory that a server has, where the manifest does not say.
+const MAX_ARGON2_MEMORY: u32 = 64 * 1024;
+const MAX_ARGON2_PASSES: u32 = 10;
+
+/// A hash that can be checked, and whether at a bearable cost; `None`: it is none.
+fn bearable(hash: &str) -> Option<bool> {
+    if hash.starts_with("$argon2") {
+        let hash = PasswordHash::new(hash).ok().filter(|hash| hash.hash.is_some())?;
+        let params = Params::try_from(&hash).ok()?;
+        return Some(params.m_cost() <= MAX_ARGON2_MEMORY && params.t_cost() <= MAX_ARGON2_PASSES);
+    }
+    let parts: HashParts =
+        ["$2a$", "$2b$", "$2y$"].iter().any(|kind| hash.starts_with(kind)).then(|| hash.parse().ok())??;
+    Some(parts.get_cost() <= MAX_BCRYPT_COST)
+}
+
+/// What comes out for all logins.
+#[derive(Default)]
+pub(super) struct Planned {
+    pub(super) secrets: LoginSecrets,
+    pub(super) problems: Vec<LoginProblem>,
+}
+
+/// Gathers what can be used, and says what cannot.
+pub(super) fn plan(inputs: &Inputs<'_>) -> Planned {
+    let mut planned = Planned::default();
+    for login in &inputs.endpoint.spec.login {
+        let gathered = match login {
+            Login { passwords: Some(passwords), .. } => {
+                users(inputs, login, &passwords.secret_ref, &mut planned.problems)
+            }
+            Login { github: Some(github), .. } => client(inputs, login, &github.client_secret_ref),
+            Login { oidc: Some(oidc), .. } => client(inputs, login, &oidc.client_secret_ref),
+            // Admission lets no such login in.
+            Login { passwords: None, github: None, oidc: None, .. } => continue,
+        };
+        match gathered {
+            Ok(secret) => drop(planned.secrets.logins.insert(login.name.clone(), secret)),
+            Err(problem) => planned.problems.push(problem),
+        }
+    }
+    planned
+}
+
+/// The Secret that servers mount.
+pub(super) fn secret(owner: &Owner<'_>, file: &str) -> Secret {
+    Secret {
+        metadata: owner.metadata(owner.named(SUFFIX), Component::Credentials),
+        data: Some([(LOGIN_FILE.to_owned(), ByteString(file.as_bytes().to_vec()))].into()),
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    }
+}
+
+fn client(inputs: &Inputs<'_>, login: &Login, reference: &ClientSecretRef) -> Result<LoginSecret, LoginProblem> {
+    Ok(LoginSecret::Client {
+        client_id: text(inputs, login, &reference.name, "client-id")?.trim().to_owned(),
+        client_secret: text(inputs, login, &reference.name, "client-secret")?.trim().to_owned(),
+    })
+}
+
+fn users(
+    inputs: &Inputs<'_>,
+    login: &Login,
+    reference: &PasswordsSecret,
+    problems: &mut Vec<LoginProblem>,
+) -> Result<LoginSecret, LoginProblem> {
+    let file = text(inputs, login, &reference.name, &reference.key)?;
+    let mut users = BTreeMap::new();
+    for (index, line) in file.lines().map(str::trim).enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (login, secret, line_number) = (login.name.clone(), reference.name.clone(), index + 1);
+        let user = line.split_once(':').filter(|(name, _)| !name.is_empty());
+        match user.and_then(|(name, hash)| Some((name, hash, bearable(hash)?))) {
+            Some((name, hash, true)) => drop(users.insert(name.to_owned(), hash.to_owned())),
+            Some((_, _, false)) => {
+                problems.push(LoginProblem::UserTooCostly { login, secret, line: line_number });
+            }
+            None => problems.push(LoginProblem::UserMalformed { login, secret, line: line_number }),
+        }
+    }
+    Ok(LoginSecret::Passwords(users))
+}
+
+fn text<'a>(inputs: &Inputs<'a>, login: &Login, secret: &str, key: &str) -> Result<&'a str, LoginProblem> {
+    let found = inputs.secrets.get(secret).ok_or_else(|| LoginProblem::SecretNotFound {
+        login: login.name.clone(),
+        secret: secret.to_owned(),
+        endpoint: inputs.endpoint.metadata.name.clone().unwrap_or_default(),
+    })?;
+    found
+        .data
+        .as_ref()
+        .and_then(|data| data.get(key))
+        .and_then(|value| std::str::from_utf8(&value.0).ok())
+        .filter(|text| !text.trim().is_empty())
+        .ok_or_else(|| LoginProblem::KeyMissing {
+            login: login.name.clone(),
+            secret: secret.to_owned(),
+            key: key.to_owned(),
+        })
+}

@@ -1,0 +1,108 @@
+//! What the servers may do in the cluster: keep the grants, accounts, registrations and workspaces of their own namespace, and
+//! reach the agents in workspaces.
+//!
+//! The rights are two ClusterRoles that the operator may bind but does not hold: `portcullis-server`, and
+//! `portcullis-server-exec`, which is bound only while an admission policy confines it to workspaces.
+
+use crate::metadata::{Component, Owner};
+use k8s_openapi::api::{
+    core::v1::{
+        ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, ObjectFieldSelector,
+        ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    },
+    rbac::v1::{RoleBinding, RoleRef, Subject},
+};
+
+/// The ClusterRole with the servers' rights.
+pub const SERVER_ROLE: &str = "portcullis-server";
+/// The ClusterRole with their right to exec.
+pub const EXEC_ROLE: &str = "portcullis-server-exec";
+
+const TOKEN_VOLUME: &str = "kube-api-access";
+/// Where every Kubernetes client looks.
+const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// A kubelet renews it long before. (The token of `automountServiceAccountToken` says an hour too, but API servers
+/// extend just that one to a year.)
+const TOKEN_SECONDS: i64 = 3600;
+
+/// The name of the servers' ServiceAccount. `deploy/exec-policy.yaml` knows the servers by how it begins.
+pub(super) fn service_account_name(owner: &Owner<'_>) -> String {
+    format!("portcullis-server-{}", owner.name())
+}
+
+pub(super) fn role_binding(owner: &Owner<'_>) -> RoleBinding {
+    binding(owner, service_account_name(owner), SERVER_ROLE)
+}
+
+/// Not `portcullis-server-…`: that could be the binding of another endpoint.
+pub(super) fn exec_binding(owner: &Owner<'_>) -> RoleBinding {
+    binding(owner, format!("portcullis-exec-{}", owner.name()), EXEC_ROLE)
+}
+
+fn binding(owner: &Owner<'_>, name: String, role: &str) -> RoleBinding {
+    let account = service_account_name(owner);
+    RoleBinding {
+        metadata: owner.metadata(name, Component::Server),
+        role_ref: RoleRef {
+            api_group: "rbac.authorization.k8s.io".to_owned(),
+            kind: "ClusterRole".to_owned(),
+            name: role.to_owned(),
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: account,
+            namespace: Some(owner.namespace().to_owned()),
+            api_group: None,
+        }]),
+    }
+}
+
+/// The token of the servers' account. A volume of our own instead of `automountServiceAccountToken`, so that it is
+/// short-lived, and only in the one container that needs it.
+pub(super) fn token_volume() -> Volume {
+    let sources = vec![
+        VolumeProjection {
+            service_account_token: Some(ServiceAccountTokenProjection {
+                path: "token".to_owned(),
+                expiration_seconds: Some(TOKEN_SECONDS),
+                audience: None,
+            }),
+            ..VolumeProjection::default()
+        },
+        VolumeProjection {
+            config_map: Some(ConfigMapProjection {
+                name: "kube-root-ca.crt".to_owned(),
+                items: Some(vec![KeyToPath { key: "ca.crt".to_owned(), path: "ca.crt".to_owned(), mode: None }]),
+                optional: None,
+            }),
+            ..VolumeProjection::default()
+        },
+        VolumeProjection {
+            downward_api: Some(DownwardAPIProjection {
+                items: Some(vec![DownwardAPIVolumeFile {
+                    path: "namespace".to_owned(),
+                    field_ref: Some(ObjectFieldSelector {
+                        api_version: Some("v1".to_owned()),
+                        field_path: "metadata.namespace".to_owned(),
+                    }),
+                    ..DownwardAPIVolumeFile::default()
+                }]),
+            }),
+            ..VolumeProjection::default()
+        },
+    ];
+    Volume {
+        name: TOKEN_VOLUME.to_owned(),
+        projected: Some(ProjectedVolumeSource { sources: Some(sources), ..ProjectedVolumeSource::default() }),
+        ..Volume::default()
+    }
+}
+
+pub(super) fn token_mount() -> VolumeMount {
+    VolumeMount {
+        name: TOKEN_VOLUME.to_owned(),
+        mount_path: TOKEN_DIR.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
+}

@@ -1,0 +1,265 @@
+//! The plan of one workspace: (Workspace, its template, what it was last started with, facts, time) -> its StatefulSet
+//! and NetworkPolicy, and why it cannot start. Pure, as the plan of an endpoint.
+//!
+//! What runs is never restarted by a plan: while its container runs, a workspace is planned from the [`Recipe`] that it
+//! was started with, which stands in an annotation of its StatefulSet. Where nothing runs, it follows the template.
+
+mod network_policy;
+mod recipe;
+mod secrets;
+mod stateful_set;
+#[cfg(test)]
+mod tests;
+
+use crate::{MANAGED_BY, PlanError, PlannedObject};
+use ipnet::IpNet;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kube::{Resource as _, ResourceExt as _};
+use portcullis_api::{
+    Workspace, WorkspaceTemplateSpec,
+    labels::{WORKSPACE_LABEL, WORKSPACE_OF_LABEL},
+    parameters::Listed,
+    workspace::WorkspaceSpec,
+};
+use portcullis_core::quantity::Span;
+pub use recipe::{Layout, Recipe};
+pub use secrets::{SecretAccess, SecretRefusal, Secrets};
+use std::collections::BTreeMap;
+
+/// The container that commands run in.
+pub const CONTAINER: &str = "workspace";
+/// The init container that brings the agent.
+pub const INSTALLER: &str = "install-agent";
+/// On a StatefulSet: the [`Recipe`] that it is made by, as JSON.
+pub const RECIPE_ANNOTATION: &str = "portcullis.dev/recipe";
+/// On a StatefulSet that is scaled up: since when (RFC 3339).
+pub const STARTED_AT_ANNOTATION: &str = "portcullis.dev/started-at";
+
+/// The name of a workspace's StatefulSet and NetworkPolicy.
+#[must_use]
+pub fn object_name(workspace: &str) -> String {
+    format!("workspace-{workspace}")
+}
+
+/// The name of its pod.
+#[must_use]
+pub fn pod_name(workspace: &str) -> String {
+    format!("workspace-{workspace}-0")
+}
+
+/// The name of its PersistentVolumeClaim.
+#[must_use]
+pub fn claim_name(workspace: &str) -> String {
+    format!("{}-workspace-{workspace}-0", stateful_set::HOME)
+}
+
+/// Everything that the plan of a workspace depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// What its `templateRef` names, if it is there.
+    pub template: Option<&'a WorkspaceTemplateSpec>,
+    /// Whether its endpoint is there.
+    pub has_endpoint: bool,
+    /// How many workspaces its owner may have at its endpoint, where there are as many that are older.
+    pub beyond_quota: Option<u32>,
+    /// What the Secrets that its template and its recipe name allow.
+    pub secrets: &'a Secrets,
+    /// What is known of its StatefulSet; `None`: there is none.
+    pub live: Option<&'a Live>,
+    /// The image that the agent comes from: the operator's own.
+    pub agent_image: &'a str,
+    /// Networks of the cluster that have public addresses.
+    pub internal: &'a [IpNet],
+    /// The time now.
+    pub now: Timestamp,
+}
+
+/// What is known of a workspace's StatefulSet and pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Live {
+    /// What it was made by; `None` where the annotation cannot be read.
+    pub recipe: Option<Recipe>,
+    /// Whether it asks for a pod.
+    pub scaled_up: bool,
+    /// Since when.
+    pub started_at: Option<Timestamp>,
+    /// Whether the pod's main container runs.
+    pub running: bool,
+    /// Size and StorageClass of its volume, which cannot be changed.
+    pub volume: Option<(String, Option<String>)>,
+}
+
+/// Why a workspace is not started, or cannot be reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// No such template.
+    #[error(
+        "there is no template {0:?} any more; make a new workspace from another template, or ask the platform's engineers to bring it back"
+    )]
+    TemplateNotFound(String),
+    /// The parameters do not fit the template.
+    #[error("{0}")]
+    InvalidParameters(String),
+    /// Its owner has as many as they may have.
+    #[error(
+        "its owner has more than {0} workspaces, the most that the endpoint allows, and this is one of the newest; delete one that is done"
+    )]
+    QuotaExceeded(u32),
+    /// No such endpoint.
+    #[error(
+        "there is no McpEndpoint {0:?} in this namespace, so nobody can reach the workspace; create it again, or delete the workspace"
+    )]
+    EndpointNotFound(String),
+    /// Its template reads a Secret that workspaces may not read.
+    #[error(transparent)]
+    SecretRefused(SecretRefusal),
+}
+
+/// What should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What should exist, in the order in which to apply it. Nothing else is to be deleted: a workspace that was never
+    /// started has nothing, and one that cannot be planned keeps what it has.
+    pub objects: Vec<PlannedObject>,
+    /// Whether it should have a pod.
+    pub up: bool,
+    /// Since when it should.
+    pub started_at: Option<Timestamp>,
+    /// What is in the way.
+    pub obstacle: Option<Obstacle>,
+    /// What its next start will be refused for, while it runs.
+    pub next_start: Option<SecretRefusal>,
+    /// Whether its next start will make it another one than the one that runs.
+    pub outdated: bool,
+    /// The home folder.
+    pub home: Option<String>,
+    /// When it is stopped, should nobody work in it until then.
+    pub idle_at: Option<Timestamp>,
+    /// When it is deleted for its age.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Plans one workspace.
+pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
+    let Inputs { workspace, template, now, .. } = *inputs;
+    let spec = &workspace.spec;
+    let live = inputs.live.cloned().unwrap_or_default();
+    let fresh = fresh_recipe(inputs);
+    // A pod that is made anew reads its Secrets anew, from what it was started with unless the template gives better.
+    let may_restart =
+        live.running || fresh.is_ok() || live.recipe.as_ref().is_none_or(|kept| allowed(inputs, kept).is_ok());
+    let up = spec.running && (start_obstacle(inputs, &fresh).is_none() || live.scaled_up && may_restart);
+    let next_start = match &fresh {
+        Err(Obstacle::SecretRefused(refusal)) if up => Some(refusal.clone()),
+        _ => None,
+    };
+    let obstacle = match start_obstacle(inputs, &fresh) {
+        // What was started before goes on, but it should be known that nobody can reach it.
+        Some(obstacle @ Obstacle::EndpointNotFound(_)) => Some(obstacle),
+        other => other.filter(|_| spec.running && !up),
+    };
+
+    let kept = live.recipe.clone().map(|recipe| match template {
+        Some(template) => recipe.following(template),
+        None => recipe,
+    });
+    let holds = live.scaled_up && live.running || !up;
+    let outdated = up && holds && kept.as_ref().is_some_and(|kept| is_outdated(kept, &fresh));
+    let recipe = if holds { kept.or_else(|| fresh.ok()) } else { fresh.ok().or(kept) };
+    // One that was never started needs nothing to be stopped.
+    let recipe = recipe.filter(|_| up || inputs.live.is_some());
+
+    let started_at = up.then(|| live.started_at.filter(|_| live.scaled_up).unwrap_or(now));
+    let mut objects = Vec::new();
+    if let Some(recipe) = &recipe {
+        // The policy first: no packet may leave before it.
+        objects.push(PlannedObject::derived(&network_policy::network_policy(workspace, recipe, inputs.internal))?);
+        let set = stateful_set::stateful_set(workspace, recipe, live.volume.as_ref(), started_at)?;
+        objects.push(PlannedObject::derived(&set)?);
+    }
+    let times = recipe.as_ref().map(|recipe| (recipe.idle_stop, recipe.time_to_live));
+    let (idle_stop, time_to_live) =
+        times.or_else(|| template.map(|template| (template.idle_stop, template.time_to_live))).unwrap_or_default();
+    let last_used = started_at.max(workspace.status.as_ref().and_then(|status| status.last_activity));
+    let born = workspace.creation_timestamp().map(|time| time.0);
+    let home = recipe.as_ref().map(|recipe| recipe.storage.mount_path.clone());
+    Ok(Plan {
+        objects,
+        up,
+        started_at,
+        obstacle,
+        next_start,
+        outdated,
+        home: home.or_else(|| template.map(|template| template.storage.mount_path.clone())),
+        idle_at: last_used.filter(|_| up).zip(idle_stop).map(after),
+        expires_at: born.zip(time_to_live).map(after),
+    })
+}
+
+fn after((time, span): (Timestamp, Span)) -> Timestamp {
+    super::client_secret::after(time, span)
+}
+
+/// What the template of today makes of the workspace.
+fn fresh_recipe(inputs: &Inputs<'_>) -> Result<Recipe, Obstacle> {
+    let spec = &inputs.workspace.spec;
+    let template = inputs.template.ok_or_else(|| Obstacle::TemplateNotFound(spec.template_ref.name.clone()))?;
+    let recipe = Recipe::new(template, &spec.parameters, inputs.agent_image)
+        .map_err(|problems| Obstacle::InvalidParameters(Listed(&problems).to_string()))?;
+    allowed(inputs, &recipe)?;
+    Ok(recipe)
+}
+
+/// Whether the workspace may read the Secrets of a recipe.
+fn allowed(inputs: &Inputs<'_>, recipe: &Recipe) -> Result<(), Obstacle> {
+    let namespace = inputs.workspace.namespace().unwrap_or_default();
+    secrets::refusal(recipe, inputs.secrets, &namespace).map_or(Ok(()), |refusal| Err(Obstacle::SecretRefused(refusal)))
+}
+
+/// What would keep the workspace from being started now.
+fn start_obstacle(inputs: &Inputs<'_>, fresh: &Result<Recipe, Obstacle>) -> Option<Obstacle> {
+    let WorkspaceSpec { endpoint_ref, .. } = &inputs.workspace.spec;
+    if !inputs.has_endpoint {
+        return Some(Obstacle::EndpointNotFound(endpoint_ref.name.clone()));
+    }
+    fresh.as_ref().err().cloned().or_else(|| inputs.beyond_quota.map(Obstacle::QuotaExceeded))
+}
+
+/// A template that is gone says nothing about what runs.
+fn is_outdated(kept: &Recipe, fresh: &Result<Recipe, Obstacle>) -> bool {
+    match fresh {
+        Ok(fresh) => !kept.makes_the_same_pod_as(fresh),
+        Err(obstacle) => matches!(obstacle, Obstacle::InvalidParameters(_)),
+    }
+}
+
+fn metadata(workspace: &Workspace) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(object_name(&workspace.name_any())),
+        namespace: workspace.namespace(),
+        labels: Some(labels(workspace)),
+        owner_references: workspace
+            .controller_owner_ref(&())
+            .map(|reference| vec![OwnerReference { block_owner_deletion: Some(true), ..reference }]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn labels(workspace: &Workspace) -> BTreeMap<String, String> {
+    let mut labels = selector_labels(workspace);
+    labels.insert(WORKSPACE_OF_LABEL.to_owned(), workspace.spec.endpoint_ref.name.clone());
+    labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned());
+    labels
+}
+
+/// A StatefulSet's selector cannot be changed, so these never do.
+fn selector_labels(workspace: &Workspace) -> BTreeMap<String, String> {
+    [(WORKSPACE_LABEL.to_owned(), workspace.name_any())].into()
+}
+
+fn selector(workspace: &Workspace) -> LabelSelector {
+    LabelSelector { match_labels: Some(selector_labels(workspace)), match_expressions: None }
+}

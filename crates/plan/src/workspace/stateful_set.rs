@@ -1,0 +1,269 @@
+//! The StatefulSet of one pod: the template's image with the agent brought into it, after the *restricted* Pod Security
+//! Standard, whatever the template says.
+
+use crate::workspace::{
+    CONTAINER, INSTALLER, Layout, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, labels, metadata, selector,
+};
+use crate::{PlanError, client_secret::whole_seconds, quantity};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
+        core::v1::{
+            Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
+            PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec,
+            ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext, Volume, VolumeMount,
+            VolumeResourceRequirements,
+        },
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+};
+use portcullis_api::{
+    Workspace,
+    template::{EnvVariable, OnDelete, PullPolicy, Resources},
+};
+use portcullis_core::agent_paths;
+use std::collections::BTreeMap;
+
+/// The volume with the home folder.
+pub(super) const HOME: &str = "home";
+/// The volume with the agent's binary.
+const AGENT: &str = "agent";
+/// For a volume of the agent: its binary, or its sockets and the output of processes.
+const AGENT_SIZE: &str = "1Gi";
+/// The volume with its socket and with output.
+const RUN: &str = "agent-run";
+const TEMPORARY: &str = "tmp";
+const TEMPORARY_DIR: &str = "/tmp";
+/// How long the agent has to end: it asks everything to end, and kills what does not, within 15 seconds.
+const GRACE_SECONDS: i64 = 20;
+
+pub(super) fn stateful_set(
+    workspace: &Workspace,
+    recipe: &Recipe,
+    volume: Option<&(String, Option<String>)>,
+    started_at: Option<Timestamp>,
+) -> Result<StatefulSet, PlanError> {
+    let mut metadata = metadata(workspace);
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(RECIPE_ANNOTATION.to_owned(), serde_json::to_string(recipe)?);
+    if let Some(time) = started_at {
+        annotations.insert(STARTED_AT_ANNOTATION.to_owned(), whole_seconds(time).to_string());
+    }
+    let when_deleted = match recipe.storage.on_delete {
+        OnDelete::Delete => "Delete",
+        OnDelete::Retain => "Retain",
+    };
+    Ok(StatefulSet {
+        metadata,
+        spec: Some(StatefulSetSpec {
+            replicas: Some(started_at.is_some().into()),
+            selector: selector(workspace),
+            // A pod that cannot start does not keep its successor, made from a better template, from replacing it.
+            pod_management_policy: Some("Parallel".to_owned()),
+            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_deleted: Some(when_deleted.to_owned()),
+                when_scaled: Some("Retain".to_owned()),
+            }),
+            revision_history_limit: Some(1),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels(workspace)),
+                    annotations: Some(
+                        [("kubectl.kubernetes.io/default-container".to_owned(), CONTAINER.to_owned())].into(),
+                    ),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(recipe)),
+            },
+            volume_claim_templates: Some(vec![claim(workspace, recipe, volume)]),
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    })
+}
+
+/// One that is there keeps its size and class, since a StatefulSet's claims cannot be changed.
+fn claim(workspace: &Workspace, recipe: &Recipe, volume: Option<&(String, Option<String>)>) -> PersistentVolumeClaim {
+    let storage = &recipe.storage;
+    let (size, class) = volume.map_or((&storage.size, &storage.storage_class_name), |(size, class)| (size, class));
+    PersistentVolumeClaim {
+        metadata: ObjectMeta { name: Some(HOME.to_owned()), labels: Some(labels(workspace)), ..ObjectMeta::default() },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: class.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".to_owned(), amount(size))].into()),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn pod(recipe: &Recipe) -> PodSpec {
+    let user = recipe.pod.run_as_user;
+    let secrets = recipe.pod.image_pull_secrets.iter();
+    let run = (recipe.layout == Layout::ReadOnly).then_some(RUN);
+    let volumes = [Some(AGENT), run, has_temporary(recipe).then_some(TEMPORARY)];
+    PodSpec {
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        runtime_class_name: recipe.pod.runtime_class_name.clone(),
+        node_selector: some(recipe.pod.node_selector.clone(), BTreeMap::is_empty),
+        tolerations: some(recipe.pod.tolerations.clone(), Vec::is_empty),
+        image_pull_secrets: some(
+            secrets.map(|secret| LocalObjectReference { name: secret.name.clone() }).collect(),
+            Vec::is_empty,
+        ),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(user),
+            run_as_group: Some(user),
+            fs_group: Some(user),
+            // A home folder with many files must not be walked through at each start.
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+            ..PodSecurityContext::default()
+        }),
+        init_containers: Some(vec![installer(recipe)]),
+        containers: vec![container(recipe)],
+        volumes: Some(
+            volumes
+                .into_iter()
+                .flatten()
+                .map(|name| Volume {
+                    name: name.to_owned(),
+                    empty_dir: Some(EmptyDirVolumeSource { medium: None, size_limit: size_limit(recipe, name) }),
+                    ..Volume::default()
+                })
+                .collect(),
+        ),
+        ..PodSpec::default()
+    }
+}
+
+/// How much a temporary volume holds before the pod is evicted: without a limit one workspace could fill its node's disk.
+fn size_limit(recipe: &Recipe, volume: &str) -> Option<Quantity> {
+    let size = match volume {
+        TEMPORARY => amount(&recipe.storage.temporary_size),
+        _ => Quantity(AGENT_SIZE.to_owned()),
+    };
+    recipe.sized.then_some(size)
+}
+
+fn some<T>(value: T, is_empty: impl Fn(&T) -> bool) -> Option<T> {
+    (!is_empty(&value)).then_some(value)
+}
+
+/// Some images have no folder for temporary files, or one that only root may write to. Not where the home folder is it.
+fn has_temporary(recipe: &Recipe) -> bool {
+    let home = &recipe.storage.mount_path;
+    home != TEMPORARY_DIR && !home.starts_with("/tmp/")
+}
+
+fn security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        ..SecurityContext::default()
+    }
+}
+
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
+}
+
+/// What the workspace's container has of the agent.
+fn agent_mounts(recipe: &Recipe) -> Vec<VolumeMount> {
+    match recipe.layout {
+        Layout::Shared => vec![mount(AGENT, agent_paths::INSTALL_DIR)],
+        Layout::ReadOnly => vec![
+            mount(RUN, agent_paths::INSTALL_DIR),
+            VolumeMount {
+                sub_path: Some(agent_paths::BINARY_NAME.to_owned()),
+                read_only: Some(true),
+                ..mount(AGENT, agent_paths::BINARY)
+            },
+        ],
+    }
+}
+
+/// Copies the agent into the pod. Its limits are said since a namespace's quota may ask for them of every container.
+fn installer(recipe: &Recipe) -> Container {
+    let list = |amounts: [(&str, &str); 2]| {
+        Some(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into())
+    };
+    Container {
+        name: INSTALLER.to_owned(),
+        image: Some(recipe.agent_image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        args: Some(["agent", "install", agent_paths::INSTALL_DIR].map(ToOwned::to_owned).into()),
+        resources: Some(ResourceRequirements {
+            requests: list([("cpu", "10m"), ("memory", "16Mi")]),
+            limits: list([("cpu", "500m"), ("memory", "64Mi")]),
+            claims: None,
+        }),
+        security_context: Some(SecurityContext { read_only_root_filesystem: Some(true), ..security() }),
+        volume_mounts: Some(vec![mount(AGENT, agent_paths::INSTALL_DIR)]),
+        ..Container::default()
+    }
+}
+
+fn container(recipe: &Recipe) -> Container {
+    let pod = &recipe.pod;
+    let home = recipe.storage.mount_path.as_str();
+    let temporary = has_temporary(recipe).then(|| mount(TEMPORARY, TEMPORARY_DIR));
+    let own = EnvVar { name: agent_paths::HOME_VARIABLE.to_owned(), value: Some(home.to_owned()), value_from: None };
+    let others = pod.env.iter().filter(|variable| variable.name != agent_paths::HOME_VARIABLE);
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(pod.image.clone()),
+        image_pull_policy: Some(pull_policy(pod.image_pull_policy).to_owned()),
+        command: Some([agent_paths::BINARY, "agent", "run"].map(ToOwned::to_owned).into()),
+        args: some(pod.command.clone(), Vec::is_empty).map(|command| [vec!["--".to_owned()], command].concat()),
+        working_dir: Some(home.to_owned()),
+        env: Some([own].into_iter().chain(others.map(variable)).collect()),
+        resources: Some(resources(&pod.resources)),
+        security_context: Some(security()),
+        volume_mounts: Some([mount(HOME, home)].into_iter().chain(agent_mounts(recipe)).chain(temporary).collect()),
+        ..Container::default()
+    }
+}
+
+fn pull_policy(policy: PullPolicy) -> &'static str {
+    match policy {
+        PullPolicy::IfNotPresent => "IfNotPresent",
+        PullPolicy::Always => "Always",
+        PullPolicy::Never => "Never",
+    }
+}
+
+fn variable(given: &EnvVariable) -> EnvVar {
+    EnvVar {
+        name: given.name.clone(),
+        // The API server leaves out what is empty.
+        value: given.value.clone().filter(|value| !value.is_empty()),
+        value_from: given.secret_key_ref.as_ref().map(|secret| EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.name.clone(),
+                key: secret.key.clone(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    }
+}
+
+fn resources(given: &Resources) -> ResourceRequirements {
+    let list = |amounts: &BTreeMap<String, String>| {
+        some(amounts.iter().map(|(name, text)| (name.clone(), amount(text))).collect(), BTreeMap::is_empty)
+    };
+    ResourceRequirements { requests: list(&given.requests), limits: list(&given.limits), claims: None }
+}
+
+fn amount(text: &str) -> Quantity {
+    Quantity(quantity::canonical(text))
+}

@@ -1,0 +1,398 @@
+//! The plan of a workspace from outside: rendered objects in full, and what follows from what.
+
+use crate::workspace::{Inputs, Live, Obstacle, Plan, Recipe, SecretAccess, SecretRefusal, Secrets, plan};
+use insta::assert_yaml_snapshot;
+use jiff::Timestamp;
+use portcullis_api::{Workspace, WorkspaceTemplateSpec};
+use serde_json::{Value, json};
+
+const PLAIN: &str = "pod: {image: 'debian:bookworm'}";
+
+const FULL: &str = "
+parameters:
+- {name: size, type: enum, options: [small, large], default: small}
+- {name: memory, default: 2Gi}
+- {name: greeting, default: 'it costs $5 $(HOME)'}
+pod:
+  image: registry.example.com/$(parameters.size):1
+  imagePullPolicy: Always
+  imagePullSecrets: [{name: registry}]
+  command: [postgres, -D, $(HOME)/data, --greet=$(parameters.greeting)]
+  env:
+  - {name: GREETING, value: '$(GREETED) $(parameters.greeting)'}
+  - {name: EMPTY, value: ''}
+  - {name: TOKEN, secretKeyRef: {name: tokens, key: npm}}
+  - {name: PORTCULLIS_HOME, value: /elsewhere}
+  resources: {requests: {cpu: '0.5', memory: 1024Mi}, limits: {memory: $(parameters.memory)}}
+  runAsUser: 1234
+  runtimeClassName: gvisor
+  nodeSelector: {pool: agents}
+  tolerations: [{key: agents, operator: Exists, effect: NoSchedule}]
+storage: {size: 1024Mi, storageClassName: fast, mountPath: /tmp/home, onDelete: Retain}
+egress: Custom
+egressRules:
+- {to: [{podSelector: {matchLabels: {app: cache}}}], ports: [{port: 6379, protocol: TCP}]}
+idleStop: 2h
+timeToLive: 720h
+";
+
+/// What a test changes between plans.
+type Change = fn(&mut World);
+
+/// Everything that a plan depends on, to be changed by a test between plans.
+struct World {
+    workspace: Workspace,
+    template: Option<WorkspaceTemplateSpec>,
+    has_endpoint: bool,
+    beyond_quota: Option<u32>,
+    secrets: Secrets,
+    live: Option<Live>,
+    agent_image: &'static str,
+    now: Timestamp,
+}
+
+fn template(spec: &str) -> WorkspaceTemplateSpec {
+    serde_saphyr::from_str(spec).unwrap()
+}
+
+impl World {
+    fn new(spec: &str) -> Self {
+        let workspace = json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "Workspace",
+            "metadata": {
+                "name": "ws-1", "namespace": "dev", "uid": "workspace-uid", "creationTimestamp": "2026-03-01T09:00:00Z",
+            },
+            "spec": {
+                "endpointRef": {"name": "agents"}, "owner": {"id": "local:alice", "name": "alice"},
+                "displayName": "web", "templateRef": {"name": "debian"},
+            },
+        });
+        Self {
+            workspace: serde_json::from_value(workspace).unwrap(),
+            template: Some(template(spec)),
+            has_endpoint: true,
+            beyond_quota: None,
+            secrets: [("tokens".to_owned(), SecretAccess::Shared)].into(),
+            live: None,
+            agent_image: "ghcr.io/portcullis-dev/portcullis:1.2.3",
+            now: "2026-03-01T10:00:00.25Z".parse().unwrap(),
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        let internal = ["198.51.100.0/24", "8.8.8.8/24", "2606:4700::/32", "fd00::/8"].map(|net| net.parse().unwrap());
+        plan(&Inputs {
+            workspace: &self.workspace,
+            template: self.template.as_ref(),
+            has_endpoint: self.has_endpoint,
+            beyond_quota: self.beyond_quota,
+            secrets: &self.secrets,
+            live: self.live.as_ref(),
+            agent_image: self.agent_image,
+            internal: &internal,
+            now: self.now,
+        })
+        .unwrap()
+    }
+
+    /// Plans, and takes what was planned for the cluster's own, with the pod running if there is one.
+    fn apply(&mut self) -> Plan {
+        let plan = self.plan();
+        if let Some(set) = find(&plan, "StatefulSet") {
+            let recipe = set["metadata"]["annotations"]["portcullis.dev/recipe"].as_str().unwrap();
+            let storage = &set["spec"]["volumeClaimTemplates"][0]["spec"];
+            self.live = Some(Live {
+                recipe: Some(serde_json::from_str(recipe).unwrap()),
+                scaled_up: set["spec"]["replicas"] == 1,
+                started_at: plan.started_at,
+                running: set["spec"]["replicas"] == 1,
+                volume: Some((
+                    storage["resources"]["requests"]["storage"].as_str().unwrap().to_owned(),
+                    storage["storageClassName"].as_str().map(ToOwned::to_owned),
+                )),
+            });
+        }
+        plan
+    }
+}
+
+fn find(plan: &Plan, kind: &str) -> Option<Value> {
+    let found = plan.objects.iter().find(|planned| planned.kind() == kind)?;
+    Some(serde_json::to_value(&found.object).unwrap())
+}
+
+fn image(plan: &Plan) -> Value {
+    find(plan, "StatefulSet").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+}
+
+fn replicas(plan: &Plan) -> Option<i64> {
+    find(plan, "StatefulSet")?["spec"]["replicas"].as_i64()
+}
+
+#[test]
+fn a_plain_workspace() {
+    let plan = World::new(PLAIN).plan();
+    assert_yaml_snapshot!("plain-stateful-set", find(&plan, "StatefulSet").unwrap());
+    assert_yaml_snapshot!("plain-network-policy", find(&plan, "NetworkPolicy").unwrap());
+    assert_eq!(plan.objects.len(), 2);
+    assert_eq!((plan.home.as_deref(), plan.idle_at, plan.expires_at), (Some("/home/dev"), None, None));
+}
+
+#[test]
+fn a_workspace_with_everything() {
+    let plan = World::new(FULL).plan();
+    assert_yaml_snapshot!("full-stateful-set", find(&plan, "StatefulSet").unwrap());
+    assert_yaml_snapshot!("full-network-policy", find(&plan, "NetworkPolicy").unwrap());
+    assert_eq!(plan.idle_at, Some("2026-03-01T12:00:00.25Z".parse().unwrap()));
+    assert_eq!(plan.expires_at, Some("2026-03-31T09:00:00Z".parse().unwrap()));
+}
+
+#[test]
+fn a_workspace_without_egress() {
+    let plan = World::new(&format!("{PLAIN}\negress: None")).plan();
+    let policy = &find(&plan, "NetworkPolicy").unwrap()["spec"];
+    assert_eq!((&policy["egress"], &policy["policyTypes"]), (&json!([]), &json!(["Ingress", "Egress"])));
+}
+
+#[test]
+fn what_runs_is_not_restarted_and_the_next_start_is_up_to_date() {
+    let mut world = World::new(&format!("{PLAIN}\nstorage: {{size: 1Gi}}"));
+    let first = world.apply();
+    assert_eq!((first.up, first.outdated, first.started_at), (true, false, Some(world.now)));
+    assert_eq!(world.plan().objects, first.objects, "a plan of what it planned plans the same");
+
+    world.template = Some(template("pod: {image: 'debian:trixie'}\nstorage: {size: 2Gi}\nidleStop: 1h\negress: None"));
+    world.agent_image = "ghcr.io/portcullis-dev/portcullis:2";
+    let running = world.apply();
+    assert_eq!((image(&running), running.outdated), (json!("debian:bookworm"), true));
+    assert_eq!(
+        find(&running, "StatefulSet").unwrap()["spec"]["template"],
+        find(&first, "StatefulSet").unwrap()["spec"]["template"]
+    );
+    assert_eq!(find(&running, "NetworkPolicy").unwrap()["spec"]["egress"], json!([]), "egress follows at once");
+    assert!(running.idle_at.is_some(), "and so does the idle stop");
+
+    world.workspace.spec.running = false;
+    let stopped = world.apply();
+    assert_eq!((replicas(&stopped), image(&stopped), stopped.outdated), (Some(0), json!("debian:bookworm"), false));
+    assert_eq!((stopped.started_at, stopped.idle_at), (None, None));
+
+    world.workspace.spec.running = true;
+    world.now = "2026-03-02T10:00:00Z".parse().unwrap();
+    let again = world.apply();
+    assert_eq!((replicas(&again), image(&again), again.outdated), (Some(1), json!("debian:trixie"), false));
+    assert_eq!(again.started_at, Some(world.now));
+    let set = find(&again, "StatefulSet").unwrap();
+    assert_eq!(set["spec"]["template"]["spec"]["initContainers"][0]["image"], "ghcr.io/portcullis-dev/portcullis:2");
+    assert_eq!(set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"], "1Gi");
+}
+
+#[test]
+fn only_what_changes_the_pod_makes_it_outdated() {
+    let row = "parameters: [{name: a, default: '1'}]\npod: {image: 'debian:bookworm', env: [{name: A, value: $(parameters.a)}]}";
+    let rows: [(&str, Change, bool); 8] = [
+        ("a description", |w| w.template.as_mut().unwrap().description = "new".to_owned(), false),
+        ("a size", |w| w.template.as_mut().unwrap().storage.size = "1Ti".to_owned(), false),
+        ("the agent", |w| w.agent_image = "example.com/another", false),
+        ("the template is gone", |w| w.template = None, false),
+        ("a variable", |w| w.template.as_mut().unwrap().pod.env.clear(), true),
+        ("a mount path", |w| w.template.as_mut().unwrap().storage.mount_path = "/work".to_owned(), true),
+        ("a parameter", |w| drop(w.workspace.spec.parameters.insert("a".to_owned(), "2".to_owned())), true),
+        (
+            "a parameter that is gone",
+            |w| drop(w.workspace.spec.parameters.insert("b".to_owned(), "2".to_owned())),
+            true,
+        ),
+    ];
+    for (what, change, outdated) in rows {
+        let mut world = World::new(row);
+        let before = world.apply();
+        change(&mut world);
+        let after = world.plan();
+        assert_eq!((after.outdated, after.up, after.obstacle.clone()), (outdated, true, None), "{what}");
+        let pod = |plan| find(plan, "StatefulSet").unwrap()["spec"]["template"].clone();
+        assert_eq!(pod(&after), pod(&before), "{what}");
+    }
+}
+
+#[test]
+fn what_does_not_run_is_made_by_the_template_of_today() {
+    let mut world = World::new("pod: {image: 'debian:bokworm'}");
+    world.apply();
+    // It cannot be pulled; the template is mended.
+    world.live.as_mut().unwrap().running = false;
+    world.template = Some(template(PLAIN));
+    let mended = world.plan();
+    assert_eq!((image(&mended), mended.started_at), (json!("debian:bookworm"), Some(world.now)));
+    // The annotation was damaged while it runs: there is nothing else to go by.
+    world.live.as_mut().unwrap().recipe = None;
+    world.live.as_mut().unwrap().running = true;
+    assert_eq!(image(&world.plan()), json!("debian:bookworm"));
+}
+
+#[test]
+fn an_obstacle_keeps_from_starting_and_stops_nothing() {
+    let rows: [(Change, Obstacle); 4] = [
+        (|w| w.template = None, Obstacle::TemplateNotFound("debian".to_owned())),
+        (
+            |w| drop(w.workspace.spec.parameters.insert("b".to_owned(), "2".to_owned())),
+            Obstacle::InvalidParameters("there is no parameter \"b\"; the template has none".to_owned()),
+        ),
+        (|w| w.beyond_quota = Some(5), Obstacle::QuotaExceeded(5)),
+        (|w| w.has_endpoint = false, Obstacle::EndpointNotFound("agents".to_owned())),
+    ];
+    for (change, obstacle) in rows {
+        let mut never_started = World::new(PLAIN);
+        change(&mut never_started);
+        let plan = never_started.plan();
+        assert_eq!((plan.up, plan.objects.len(), plan.obstacle.as_ref()), (false, 0, Some(&obstacle)));
+
+        let mut runs = World::new(PLAIN);
+        let before = runs.apply();
+        change(&mut runs);
+        let plan = runs.apply();
+        assert_eq!((plan.up, &plan.objects), (true, &before.objects), "{obstacle}");
+        let unreachable = matches!(obstacle, Obstacle::EndpointNotFound(_));
+        assert_eq!(plan.obstacle, unreachable.then(|| obstacle.clone()));
+        // A crash is no stop.
+        runs.live.as_mut().unwrap().running = false;
+        assert_eq!(replicas(&runs.plan()), Some(1), "{obstacle}");
+
+        runs.workspace.spec.running = false;
+        let stopped = runs.apply();
+        assert_eq!((replicas(&stopped), stopped.up), (Some(0), false), "{obstacle}");
+        runs.workspace.spec.running = true;
+        let kept_down = runs.plan();
+        assert_eq!((replicas(&kept_down), kept_down.obstacle), (Some(0), Some(obstacle)));
+    }
+}
+
+#[test]
+fn one_that_is_made_stopped_has_nothing() {
+    let mut world = World::new(PLAIN);
+    world.workspace.spec.running = false;
+    let plan = world.plan();
+    assert!(plan.objects.is_empty() && !plan.up && plan.obstacle.is_none());
+    assert_eq!(plan.home.as_deref(), Some("/home/dev"));
+}
+
+/// Makes what runs one that an operator from before started, whose recipes had no layout.
+fn started_before(world: &mut World) {
+    let live = world.live.as_mut().unwrap();
+    let mut recipe = serde_json::to_value(live.recipe.as_ref().unwrap()).unwrap();
+    for added in ["layout", "sized"] {
+        recipe.as_object_mut().unwrap().remove(added).unwrap();
+    }
+    live.recipe = Some(serde_json::from_value(recipe).unwrap());
+}
+
+#[test]
+fn one_that_was_started_by_an_older_operator_keeps_its_pod_until_it_starts_again() {
+    let mut world = World::new(PLAIN);
+    world.apply();
+    started_before(&mut world);
+    let running = world.apply();
+    assert!(running.up && running.outdated, "a restart makes the binary read-only");
+    // Any difference restarts every workspace that runs, at the upgrade of the operator.
+    assert_yaml_snapshot!("pod-from-before", find(&running, "StatefulSet").unwrap()["spec"]["template"]);
+    world.workspace.spec.running = false;
+    world.apply();
+    world.workspace.spec.running = true;
+    let mounts = |plan: &Plan| {
+        let set = find(plan, "StatefulSet").unwrap();
+        set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].clone()
+    };
+    assert_eq!(mounts(&world.apply()), mounts(&World::new(PLAIN).plan()));
+}
+
+#[test]
+fn the_policy_on_exec_names_the_binary_that_all_workspaces_have() {
+    let policy = include_str!("../../../../deploy/exec-policy.yaml");
+    let command = format!("['{}', 'agent', 'connect']", portcullis_core::agent_paths::BINARY);
+    assert!(policy.contains(&command));
+    assert_eq!(
+        portcullis_core::agent_paths::BINARY,
+        "/run/portcullis/portcullis",
+        "that of workspaces that run already"
+    );
+}
+
+#[test]
+fn a_recipe_of_today_is_read_tomorrow() {
+    let recipe = Recipe::new(&template(FULL), &[].into(), "agent").unwrap();
+    let written = serde_json::to_string(&recipe).unwrap();
+    assert_eq!(serde_json::from_str::<Recipe>(&written).unwrap(), recipe);
+}
+
+const SECRETIVE: &str = "pod: {image: 'debian:bookworm', env: [{name: TOKEN, secretKeyRef: {name: tokens, key: npm}}]}";
+
+fn not_shared() -> SecretRefusal {
+    SecretRefusal::NotShared { secret: "tokens".to_owned(), namespace: "dev".to_owned() }
+}
+
+#[test]
+fn a_workspace_reads_secrets_that_opted_in_only() {
+    let managed = SecretRefusal::Managed { secret: "tokens".to_owned() };
+    for (access, refusal) in
+        [(Some(SecretAccess::Shared), None), (None, Some(not_shared())), (Some(SecretAccess::Managed), Some(managed))]
+    {
+        let mut world = World::new(SECRETIVE);
+        world.secrets = access.map(|access| ("tokens".to_owned(), access)).into_iter().collect();
+        let plan = world.plan();
+        assert_eq!((plan.up, plan.objects.is_empty()), (refusal.is_none(), refusal.is_some()), "{access:?}");
+        assert_eq!(plan.obstacle, refusal.map(Obstacle::SecretRefused), "{access:?}");
+    }
+    let said = not_shared().to_string();
+    assert!(said.contains("kubectl label --namespace dev secret tokens portcullis.dev/workspaces=true"), "{said}");
+}
+
+#[test]
+fn a_secret_that_is_withdrawn_stops_the_next_start_and_nothing_that_runs() {
+    let mut world = World::new(SECRETIVE);
+    let before = world.apply();
+    assert_eq!(before.next_start, None);
+    world.secrets.clear();
+    let runs = world.apply();
+    assert_eq!((runs.up, &runs.objects, runs.obstacle), (true, &before.objects, None));
+    assert_eq!((runs.next_start, runs.outdated), (Some(not_shared()), false));
+
+    // Its pod ends, and the next one would read the Secret again.
+    world.live.as_mut().unwrap().running = false;
+    let ended = world.apply();
+    assert_eq!((replicas(&ended), ended.obstacle), (Some(0), Some(Obstacle::SecretRefused(not_shared()))));
+    assert_eq!(ended.next_start, None);
+    world.secrets.insert("tokens".to_owned(), SecretAccess::Shared);
+    let again = world.apply();
+    assert_eq!((replicas(&again), again.obstacle), (Some(1), None));
+}
+
+#[test]
+fn a_template_that_changes_to_a_secret_does_not_reach_it_by_a_crash() {
+    let mut world = World::new(PLAIN);
+    let before = world.apply();
+    let theft =
+        "pod: {image: 'debian:bookworm', env: [{name: KEYS, secretKeyRef: {name: agents-signing-keys, key: keys}}]}";
+    world.template = Some(template(theft));
+    world.secrets.insert("agents-signing-keys".to_owned(), SecretAccess::Managed);
+    for running in [true, false] {
+        world.live.as_mut().unwrap().running = running;
+        let plan = world.plan();
+        assert_eq!((plan.up, &plan.objects), (true, &before.objects), "it goes on as it was started: {running}");
+        assert!(matches!(plan.next_start, Some(SecretRefusal::Managed { .. })));
+    }
+}
+
+#[test]
+fn temporary_volumes_are_sized_and_what_runs_without_is_left_alone() {
+    let sizes = |plan: &Plan| {
+        let volumes = find(plan, "StatefulSet").unwrap()["spec"]["template"]["spec"]["volumes"].clone();
+        let size = |volume: &Value| volume["emptyDir"]["sizeLimit"].clone();
+        volumes.as_array().unwrap().iter().map(size).collect::<Vec<_>>()
+    };
+    let mut world = World::new(&format!("{PLAIN}\nstorage: {{temporarySize: 2Gi}}"));
+    let first = sizes(&world.apply());
+    assert!(first.contains(&json!("2Gi")) && first.iter().all(Value::is_string), "{first:?}");
+    // As an operator from before has started it.
+    world.live.as_mut().unwrap().recipe.as_mut().unwrap().sized = false;
+    assert!(sizes(&world.plan()).iter().all(Value::is_null));
+}

@@ -1,0 +1,211 @@
+//! The tools as plain HTTP, below the endpoint's URL: for programs that speak no MCP, such as the guide's JavaScript.
+//!
+//! Nothing is done here that the tools do not do: a row of [`rows`] says which path and method lead to which tool and
+//! where its arguments come from. Scopes, the endpoint's lists of tools, validation, audit and results are the tools'
+//! own. Failures are problem documents (RFC 9457). As with `mcp`, whoever is in front has checked the token and put an
+//! `Arc<oauth::Caller>` into the request's extensions.
+
+mod arguments;
+mod openapi;
+mod problem;
+mod reference;
+mod rows;
+
+pub use openapi::document;
+pub use problem::Problem;
+pub use reference::page;
+
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use portcullis_budget::{self, Account};
+use portcullis_config::ServerConfig;
+use portcullis_core::{PublicUrl, Scope};
+use portcullis_oauth::{
+    Caller,
+    challenge::{Resource, insufficient_scope},
+};
+use portcullis_telemetry::audit::{Event, RequestContext};
+use portcullis_tools::{
+    Answer, Call, Definition, Lookup, Registry, ToolError,
+    heartbeat::{self, Begun, Place, Sign, TOO_LONG},
+};
+use rows::{Row, Verb};
+use serde::Deserialize;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Where the OpenAPI document is, below the endpoint's URL.
+pub const OPENAPI_PATH: &str = "/openapi.json";
+/// Where people read about it.
+pub const REFERENCE_PATH: &str = "/reference";
+
+/// The HTTP interface of one endpoint.
+pub struct Api {
+    tools: Arc<Registry>,
+    url: PublicUrl,
+    body_limit: usize,
+    /// How long a request may take.
+    timeout: Duration,
+}
+
+/// A row whose tool the endpoint serves.
+struct Served<'a> {
+    row: &'static Row,
+    tool: &'a Definition,
+}
+
+/// All of them, in the order of the table.
+fn served(tools: &Registry) -> Vec<Served<'_>> {
+    let find =
+        |row: &'static Row| tools.definitions().find(|tool| tool.name == row.tool).map(|tool| Served { row, tool });
+    rows::ROWS.iter().filter_map(find).collect()
+}
+
+impl Api {
+    /// What these tools can do, over HTTP.
+    #[must_use]
+    pub fn new(config: &ServerConfig, tools: Arc<Registry>) -> Self {
+        let body_limit = usize::try_from(config.limits.max_body_size.bytes()).unwrap_or(usize::MAX);
+        let timeout = config.limits.request_timeout.as_duration();
+        Self { tools, url: config.url.clone(), body_limit, timeout }
+    }
+
+    /// Answers a request to a path below the endpoint's URL.
+    pub async fn answer(&self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let from = RequestContext::of(&parts.extensions);
+        self.try_answer(parts, from, body).await.unwrap_or_else(|problem| problem.into_response(&from))
+    }
+
+    async fn try_answer(&self, parts: Parts, from: RequestContext, body: Body) -> Result<Response, Problem> {
+        let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
+            tracing::error!("a request reached the HTTP interface without a verified caller");
+            return Err(Problem::internal("the request has no verified caller"));
+        };
+        let path = parts.uri.path().strip_prefix(self.url.path()).unwrap_or_default();
+        let resource = Resource::of(&parts.extensions, &self.url);
+        let served = served(&self.tools);
+        let matches: Vec<_> =
+            served.iter().filter_map(|served| Some((served, rows::capture(served.row.path, path)?))).collect();
+        let Some((Served { row, tool }, captured)) =
+            matches.iter().find(|(served, _)| served.row.method.answers(&parts.method))
+        else {
+            return Err(nothing(&parts.method, matches.iter().map(|(served, _)| served.row.method)));
+        };
+        let entry = match self.tools.lookup(row.tool, &caller) {
+            Lookup::Found(entry) => entry,
+            Lookup::NeedsScope(needed) => {
+                Event::ScopeRefused {
+                    from: &from,
+                    tool: Some(row.tool),
+                    scope: needed,
+                    client_id: &caller.client_id,
+                    user: &caller.subject,
+                    grant: caller.grant.as_deref(),
+                }
+                .emit();
+                let what = format!("the tool {}", row.tool);
+                return Err(step_up(&what, needed, &caller, resource));
+            }
+            Lookup::Unknown => return Err(nothing(&parts.method, [].into_iter())),
+        };
+        let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
+        let body = if row.takes_body() { self.read(&parts.headers, body, &account).await? } else { Bytes::new() };
+        let arguments = arguments::collect(row, captured, parts.uri.query(), &body, &tool.input_schema)?;
+        drop(body);
+        let call = Call { account, ..Call::of(Arc::clone(&caller), from) };
+        if !row.waits {
+            return finished(row, entry.call(arguments, call).await, &caller, resource);
+        }
+        let begun = Begun::default();
+        let outcome = entry.call(arguments, Call { begun: Some(begun.clone()), ..call });
+        let work = {
+            let (row, resource): (&'static Row, _) = (row, resource.clone());
+            async move {
+                let finished = finished(row, outcome.await, &caller, &resource);
+                finished.unwrap_or_else(|problem| problem.into_response(&from))
+            }
+        };
+        let until = parts.extensions.get::<Place>().map_or_else(|| Instant::now() + self.timeout, |place| place.until);
+        let late = move || Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", TOO_LONG).into_response(&from);
+        Ok(heartbeat::answer(work, &begun, Sign::Space, until, late).await)
+    }
+
+    async fn read(&self, headers: &HeaderMap, body: Body, account: &Account) -> Result<Bytes, Problem> {
+        let body =
+            portcullis_budget::read(body, self.body_limit, account).await.map_err(|error| Problem::unread(&error))?;
+        let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str);
+        let is_json = |kind: &str| {
+            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+        };
+        // Nothing at all is no JSON of another kind either: `curl -X POST` says nothing of it.
+        if !body.is_empty() && !kind.is_some_and(|kind| kind.is_ok_and(is_json)) {
+            let text = "Content-Type must be application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));
+        }
+        Ok(body)
+    }
+}
+
+/// The answer to a call that came to its end.
+fn finished(
+    row: &Row,
+    outcome: Result<Answer, ToolError>,
+    caller: &Caller,
+    resource: &PublicUrl,
+) -> Result<Response, Problem> {
+    match outcome {
+        Ok(answer) => Ok(succeeded(row, answer, resource)),
+        Err(ToolError::NeedsScope { what, scope }) => Err(step_up(what, scope, caller, resource)),
+        Err(error) => Err(Problem::of(&error)),
+    }
+}
+
+/// What was made has an id.
+#[derive(Deserialize)]
+struct Made {
+    id: String,
+}
+
+fn succeeded(row: &Row, answer: Answer, resource: &PublicUrl) -> Response {
+    let made =
+        (row.success == StatusCode::CREATED).then(|| serde_json::from_slice::<Made>(&answer.json).ok()).flatten();
+    let location = made.map(|Made { id }| format!("{}{}/{id}", resource.resource(), row.path));
+    let mut response = (row.success, [(header::CONTENT_TYPE, JSON)], answer.json).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
+        headers.insert(header::LOCATION, location);
+    }
+    response
+}
+
+fn step_up(what: &str, needed: Scope, caller: &Caller, resource: &PublicUrl) -> Problem {
+    let text = format!("{what} needs the scope {needed}, which this access token does not have");
+    let challenge = insufficient_scope(needed, caller, &text, resource);
+    Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", text).with(header::WWW_AUTHENTICATE, challenge)
+}
+
+/// There is nothing at this path, or nothing for this method.
+fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> Problem {
+    let mut allowed: Vec<&str> = there.flat_map(Verb::names).copied().collect();
+    if allowed.is_empty() {
+        let text = "there is nothing at this path; openapi.json below the endpoint's URL says what there is";
+        return Problem::new(StatusCode::NOT_FOUND, "not_found", text);
+    }
+    allowed.sort_unstable();
+    allowed.dedup();
+    let allowed = allowed.join(", ");
+    let text = format!("{method} is not for this path, but {allowed}");
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
+    match HeaderValue::try_from(allowed) {
+        Ok(allowed) => problem.with(header::ALLOW, allowed),
+        Err(_) => problem,
+    }
+}

@@ -1,0 +1,47 @@
+//! The private listener, for kubelets, Prometheus and the operator. Not for clients: nothing here needs a token.
+
+use crate::reload::Current;
+use axum::{Json, Router, response::IntoResponse, routing::get};
+use http::{StatusCode, header};
+use portcullis_config::LoadedRevision;
+use portcullis_reflector::Health;
+use portcullis_telemetry::metrics::{self, Metrics};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// `/healthz`: the process answers. `/readyz`: it takes requests, which it does from when it has first heard of every
+/// grant, and has a certificate if it needs one, until it shuts down; refused files do not count, since the last good
+/// ones are in force, nor does an API server that cannot be reached, since what is known of grants is. `/metrics`:
+/// OpenMetrics. `/revision`: [`LoadedRevision`].
+pub fn router(current: Arc<Current>, metrics: Arc<Metrics>, state: Arc<Health>, shutdown: CancellationToken) -> Router {
+    let freshness = Arc::clone(&state);
+    let serving = Arc::clone(&current);
+    let ready = move || {
+        let answer = if shutdown.is_cancelled() {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining")
+        } else if !state.is_complete() {
+            (StatusCode::SERVICE_UNAVAILABLE, "grants are not known yet")
+        } else if serving.lacks_certificate() {
+            (StatusCode::SERVICE_UNAVAILABLE, "there is no certificate to speak TLS with; /revision says why")
+        } else {
+            (StatusCode::OK, "ok")
+        };
+        std::future::ready(answer)
+    };
+    let counted = Arc::clone(&current);
+    let measured = move || {
+        metrics.connections(counted.serving().door().limiters().connections().count());
+        if let Some(seconds) = freshness.stale_seconds() {
+            metrics.state_stale(seconds);
+        }
+        std::future::ready(match metrics.encode() {
+            Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        })
+    };
+    Router::new()
+        .route("/healthz", get(|| std::future::ready("ok")))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(measured))
+        .route("/revision", get(move || std::future::ready(Json::<LoadedRevision>(current.revision()))))
+}

@@ -1,0 +1,84 @@
+//! How a request is refused: JSON for programs, a page for people, always with what was wrong and what to do.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use portcullis_pages::Pages;
+use portcullis_telemetry::{audit::RequestContext, metrics::Route};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The JSON-RPC code of every refusal before the protocol: the first of those left to servers.
+const JSON_RPC_SERVER_ERROR: i32 = -32000;
+
+/// A refusal.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    reason: &'static str,
+    message: String,
+    headers: Vec<(header::HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// `reason` is one word, for programs and metrics; `message` is for people.
+    pub fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into(), headers: Vec::new() }
+    }
+
+    /// Says when to come again: whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
+    pub fn retry_after(self, wait: Duration) -> Self {
+        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+        self.with(header::RETRY_AFTER, seconds.into())
+    }
+
+    pub fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// A page for a browser.
+    pub fn into_page(self, pages: &Pages, from: &RequestContext) -> Response {
+        let mut response = pages.refused(from, self.status, self.reason, &self.message);
+        response.headers_mut().extend(self.headers);
+        response
+    }
+
+    /// A JSON-RPC error where a JSON-RPC client reads it, a problem document below it, else an error in the manner of OAuth.
+    pub fn into_response(self, route: Route, from: &RequestContext) -> Response {
+        if route == Route::Rest {
+            let problem = portcullis_rest::Problem::new(self.status, self.reason, self.message);
+            return self
+                .headers
+                .into_iter()
+                .fold(problem, |problem, (name, value)| problem.with(name, value))
+                .into_response(from);
+        }
+        let id = from.id.as_str();
+        let body = match route {
+            Route::Mcp => json!({
+                "jsonrpc": "2.0",
+                "id": Value::Null,
+                "error": {"code": JSON_RPC_SERVER_ERROR, "message": self.message, "data": {"reason": self.reason, "request_id": id}},
+            }),
+            _ => json!({"error": self.reason, "error_description": self.message, "request_id": id}),
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}

@@ -1,0 +1,331 @@
+//! The public listener: which path is what, and what a request passes on its way.
+//!
+//! In this order, outermost first:
+//!
+//! 1. [`Public::answer`]: counted and timed; refused by address (403), sent to https or refused where it came by plain
+//!    http (308, 403), and by `Origin` (403) where it is not for a metadata document: those are public. What a refusal
+//!    left unread of the body is read.
+//! 2. CORS, where the configuration says that it is answered here and a page asks: preflights end here, and every
+//!    answer from further in, a 401 too, carries the headers. The documents allow any origin, and so does what is said of a path
+//!    that does not exist: clients look for documents that others serve.
+//! 3. For the MCP endpoint and the HTTP interface below it, [`Door::guard`]: as many at once as may be (503), each for as
+//!    long as it may take (504); the caller (401, or 429 where its address has asked without one too often) and the rate
+//!    of client and user (429), and their share of the places (503); then the MCP edge, or [`portcullis_rest::Api`]. The place is
+//!    kept until the response is sent. All else has places of its own: [`Door::guard_open`].
+//!
+//!    For `/token`, [`Door::issue_token`], and likewise `/revoke` and `/introspect`: the rate of the address (429), the body (413, 408), the endpoint itself. It
+//!    takes no place from those who have a token already.
+//!
+//!    What people see is [`Pages`]'s, and no other origin's: there is no CORS for it.
+//!
+//! [`Pages`]: portcullis_pages::Pages
+
+use crate::{
+    address::{self, Origin},
+    alias::Aliases,
+    door::Door,
+    problem::Problem,
+    refusals::What,
+    unread::{Unread, read_on_refused},
+};
+use axum::{
+    Extension, Router,
+    extract::{ConnectInfo, Request, State},
+    response::{Html, IntoResponse as _, Response},
+    routing::{any, get, post},
+};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use portcullis_config::{
+    KeyError, ServerConfig,
+    cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
+};
+use portcullis_oauth::metadata::{
+    self, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
+};
+use portcullis_telemetry::{
+    audit::{FormRefused, RequestContext, RequestId},
+    metrics::Route,
+};
+use portcullis_tools::Registry;
+use serde_json::Value;
+use std::{net::SocketAddr, sync::Arc};
+use tokio_util::sync::CancellationToken;
+use tower::{ServiceExt as _, util::option_layer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
+
+/// How long discovery may be remembered. Short: keys rotate.
+const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// For a year, browsers ask for this host over https only (RFC 6797).
+const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Everything that answers on the public listener, for one set of mounted files.
+pub struct Public {
+    door: Arc<Door>,
+    endpoint: Arc<portcullis_mcp::Endpoint>,
+    aliases: Aliases,
+    router: Router,
+}
+
+impl Public {
+    /// The routes, with these tools behind the door, in the place of `previous`. For `abort` see [`portcullis_mcp::Endpoint::new`].
+    pub fn new(
+        door: &Arc<Door>,
+        tools: &Arc<Registry>,
+        previous: Option<&Self>,
+        abort: CancellationToken,
+    ) -> Result<Self, KeyError> {
+        let config = &door.mounted().config;
+        let endpoint = portcullis_mcp::Endpoint::new(config, Arc::clone(tools), abort);
+        let endpoint = Arc::new(match previous {
+            Some(previous) => endpoint.succeeding(&previous.endpoint),
+            None => endpoint,
+        });
+        let api = Arc::new(portcullis_rest::Api::new(config, Arc::clone(tools)));
+        let url = &config.url;
+        let resource = metadata::protected_resource(config, url);
+        let mut documents =
+            Router::new().without_v07_checks().route(&url.resource_metadata_path(), get(document(&resource)));
+        for alias in config.path_aliases.iter().map(|path| url.at_path(path)) {
+            let resource = metadata::protected_resource(config, &alias);
+            documents = documents.route(&alias.resource_metadata_path(), get(document(&resource)));
+        }
+        documents = documents
+            .route(
+                &format!("{}{}", url.path(), portcullis_rest::OPENAPI_PATH),
+                get(document(&portcullis_rest::document(config, tools))),
+            )
+            .route(&format!("{}{}", url.path(), portcullis_rest::REFERENCE_PATH), get(reference(config, tools)));
+        let issues_tokens = config.external_issuer.is_none();
+        if issues_tokens {
+            documents = documents
+                .route(
+                    &url.issuer_metadata_path(),
+                    get(document(&metadata::authorization_server(config, &door.mounted().clients))),
+                )
+                .route(
+                    &format!("{}{JWKS_PATH}", url.base_path()),
+                    get(document(&metadata::jwks(&door.mounted().keys)?)),
+                );
+        }
+        if url.base_path().is_empty() {
+            documents = documents.route(ROOT_RESOURCE_METADATA, get(document(&resource)));
+        }
+        // No wildcard: it would not cover Authorization (Fetch standard, CORS-unsafe request-header names).
+        let public_cors = CorsLayer::new()
+            .allow_origin(Any)
+            .allow_methods([Method::GET, Method::HEAD])
+            .allow_headers(AllowHeaders::mirror_request())
+            .max_age(config.cors.max_age.as_duration());
+        let answered_here = config.cors.answered_here;
+
+        let mcp = {
+            let endpoint = Arc::clone(&endpoint);
+            |State(door): State<Arc<Door>>, mut request: Request| async move {
+                door.guard(Route::Mcp, &context(&request), &mut request, |request| endpoint.answer(request)).await
+            }
+        };
+        let rest = |State(door): State<Arc<Door>>, mut request: Request| async move {
+            door.guard(Route::Rest, &context(&request), &mut request, |request| api.answer(request)).await
+        };
+        let mut guarded = Router::new()
+            .without_v07_checks()
+            .route(url.path(), any(mcp))
+            .route(&format!("{}/{{*below}}", url.path()), any(rest));
+        if issues_tokens {
+            guarded = guarded
+                .route(&format!("{}{TOKEN_PATH}", url.base_path()), post(issue_token))
+                .route(&format!("{}{REVOKE_PATH}", url.base_path()), post(revoke))
+                .route(&format!("{}{INTROSPECT_PATH}", url.base_path()), post(introspect));
+            if config.client_policy.dynamic_registration.is_some() {
+                guarded = guarded.route(&format!("{}{REGISTER_PATH}", url.base_path()), post(register));
+            }
+        }
+        // A fallback that is set after a layer is outside of it: preflights would get there, and refusals lack its headers.
+        let guarded = guarded
+            .with_state(Arc::clone(door))
+            .method_not_allowed_fallback(unknown_method)
+            .layer(option_layer(answered_here.then(|| cors(door))));
+
+        let router = documents
+            .fallback(unknown_path)
+            .method_not_allowed_fallback(unknown_method)
+            .layer(option_layer(answered_here.then_some(public_cors)))
+            .merge(guarded)
+            .merge(door.pages().map(|pages| Arc::clone(pages).router()).unwrap_or_default())
+            .method_not_allowed_fallback(unknown_method);
+        Ok(Self { door: Arc::clone(door), endpoint, aliases: Aliases::new(config), router })
+    }
+
+    /// What the checks need.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Ends what clients listen to. `next` is in its place now, if anything is.
+    pub fn retire(&self, next: Option<&Self>) {
+        self.endpoint.retire(next.map(|next| &*next.endpoint));
+    }
+
+    /// Answers a request from the public listener.
+    pub async fn answer(&self, mut request: Request) -> Response {
+        let door = &self.door;
+        let _in_flight = door.metrics().request_begins();
+        let begin = tokio::time::Instant::now();
+        self.aliases.resolve(&mut request);
+        let route = door.route(request.uri().path());
+        let config = &door.mounted().config;
+        let proxies = &config.access.trusted_proxies;
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        if let Some(peer) = peer {
+            door.note_forwarding(peer, request.headers());
+        }
+        let from = peer.map_or(Origin::UNKNOWN, |peer| Origin::of(peer, request.headers(), proxies));
+        let by_proxy = peer.is_some_and(|peer| address::is_trusted(peer, proxies));
+        let id = by_proxy.then(|| RequestId::of_proxy(request.headers())).flatten();
+        let context = RequestContext { id: id.unwrap_or_else(|| door.ids().next()), address: from.client };
+        request.extensions_mut().insert(context);
+        let limit = config.limits.max_body_size.bytes();
+        let (mut response, close) = match door.admit(route, &request, from) {
+            Err(problem) => (door.refuse(route, &context, problem), read_on_refused(request, limit).await),
+            // Agents are no pages: CORS has nothing to add to what they get.
+            Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => {
+                let response = door.guard(route, &context, &mut request, |request| self.endpoint.answer(request)).await;
+                (response, read_on_refused(request, limit).await)
+            }
+            Ok(()) => {
+                let unread = Unread::of(&mut request);
+                let routed = |request| async {
+                    self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+                };
+                let response = match route {
+                    // The routes have their own guard.
+                    Route::Mcp | Route::Rest => routed(request).await,
+                    _ => door.guard_open(route, &context, request, routed).await,
+                };
+                let close = match unread {
+                    Some(unread) => unread.read_on(limit).await,
+                    None => None,
+                };
+                (response, close)
+            }
+        };
+        if let Some(close) = close {
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        if config.url.is_https() && !from.plain {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
+        }
+        if let Some(FormRefused(reason)) = response.extensions_mut().remove() {
+            door.note(What::Form, route, &context, reason, response.status(), None);
+        }
+        if let Some(id) = context.id.header_value() {
+            response.headers_mut().insert(RequestId::HEADER, id);
+        }
+        let (status, duration) = (response.status().as_u16(), begin.elapsed());
+        door.metrics().request_ends(route, status, duration);
+        tracing::debug!(?route, status, ?duration, request_id = context.id.as_str(), "answered");
+        response
+    }
+}
+
+/// The context that [`Public::answer`] has set.
+fn context(request: &Request) -> RequestContext {
+    RequestContext::of(request.extensions())
+}
+
+/// Whether a page makes the request, or a browser asks for one.
+fn is_of_a_page(request: &Request) -> bool {
+    request.method() == Method::OPTIONS || request.headers().contains_key(header::ORIGIN)
+}
+
+fn cors(door: &Door) -> CorsLayer {
+    let origins = door.origins().clone();
+    let names = |list: &[&'static str]| -> Vec<HeaderName> {
+        list.iter().filter_map(|name| HeaderName::try_from(*name).ok()).collect()
+    };
+    let methods: Vec<Method> = ALLOWED_METHODS.iter().filter_map(|name| name.parse().ok()).collect();
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin, _| {
+            origin.to_str().is_ok_and(|origin| origins.allow(origin))
+        }))
+        .allow_methods(methods)
+        .allow_headers(names(&ALLOWED_HEADERS))
+        .expose_headers(names(&EXPOSED_HEADERS))
+        .max_age(door.mounted().config.cors.max_age.as_duration())
+}
+
+/// A public document, the same for everyone, and in memory once.
+fn document(content: &Value) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + use<> {
+    let content = Bytes::from(content.to_string());
+    move || {
+        let headers = [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, DOCUMENT_CACHING)];
+        std::future::ready((headers, content.clone()).into_response())
+    }
+}
+
+/// The page for people about the HTTP interface.
+fn reference(
+    config: &ServerConfig,
+    tools: &Registry,
+) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
+    let page = portcullis_rest::page(config, tools, portcullis_pages::style_sheet()).inspect_err(|error| {
+        tracing::error!(%error, "the page about the HTTP interface cannot be shown");
+    });
+    let page = page.ok().map(|(html, policy)| (Bytes::from(html), policy));
+    move || {
+        let response = match &page {
+            Some((html, policy)) => {
+                let headers = [(header::CONTENT_SECURITY_POLICY, policy.clone())];
+                (headers, [(header::CACHE_CONTROL, DOCUMENT_CACHING)], Html(html.clone())).into_response()
+            }
+            None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        };
+        std::future::ready(portcullis_pages::secure(response))
+    }
+}
+
+async fn issue_token(
+    State(door): State<Arc<Door>>,
+    Extension(from): Extension<RequestContext>,
+    request: Request,
+) -> Response {
+    door.issue_token(&from, request).await
+}
+
+async fn revoke(
+    State(door): State<Arc<Door>>,
+    Extension(from): Extension<RequestContext>,
+    request: Request,
+) -> Response {
+    door.revoke(&from, request).await
+}
+
+async fn register(
+    State(door): State<Arc<Door>>,
+    Extension(from): Extension<RequestContext>,
+    request: Request,
+) -> Response {
+    door.register(&from, request).await
+}
+
+async fn introspect(
+    State(door): State<Arc<Door>>,
+    Extension(from): Extension<RequestContext>,
+    request: Request,
+) -> Response {
+    door.introspect(&from, request).await
+}
+
+async fn unknown_path(State(()): State<()>, request: Request) -> Response {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+        .into_response(Route::Unknown, &context(&request))
+}
+
+async fn unknown_method(request: Request) -> Response {
+    let message = format!("{} is not for this path; see the header Allow", request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        .into_response(Route::Unknown, &context(&request))
+}

@@ -1,0 +1,186 @@
+//! Refused requests in the audit trail, sampled: of each network and reason the first at once, then at most one event a
+//! minute with a count. A flood of refusals neither fills the log nor memory.
+
+use crate::limits::network;
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use portcullis_oauth::Caller;
+use portcullis_telemetry::{
+    audit::{Event, RequestContext},
+    metrics::Route,
+};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// How often refusals of one network for one reason are an event.
+const EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// How many networks and reasons are told apart. Beyond, the networks of a reason share one entry.
+const CAPACITY: usize = 4096;
+
+/// What was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    /// The request.
+    Request,
+    /// The access token that it presented.
+    AccessToken,
+    /// The form that it sent.
+    Form,
+}
+
+/// One refusal.
+#[derive(Clone)]
+pub struct Refusal {
+    pub what: What,
+    pub from: RequestContext,
+    pub route: Route,
+    pub reason: &'static str,
+    pub status: StatusCode,
+    /// Who made the request, if it was authenticated.
+    pub caller: Option<Arc<Caller>>,
+}
+
+/// The refusals of the last minute.
+#[derive(Default)]
+pub struct Refusals {
+    seen: Mutex<HashMap<Key, Seen>>,
+}
+
+/// `network` is absent where the client's is not known, and beyond the capacity.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    network: Option<IpAddr>,
+    what: What,
+    reason: &'static str,
+}
+
+struct Seen {
+    /// When the last event was emitted.
+    since: Timestamp,
+    /// How many refusals there were since.
+    held_back: u64,
+    last: Refusal,
+}
+
+impl Refusals {
+    /// Emits an event, or counts the refusal for the next one.
+    pub fn note(&self, refusal: &Refusal, now: Timestamp) {
+        if let Some(count) = self.count(refusal, now) {
+            refusal.emit(count);
+        }
+    }
+
+    /// How many refusals the event stands for that is due. `None`: none is due.
+    fn count(&self, refusal: &Refusal, now: Timestamp) -> Option<u64> {
+        let mut key = Key { network: refusal.from.address.map(network), what: refusal.what, reason: refusal.reason };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // No search for an entry to evict: it would cost most when there are most refusals.
+        if seen.len() >= CAPACITY && !seen.contains_key(&key) {
+            key.network = None;
+        }
+        let Some(entry) = seen.get_mut(&key) else {
+            seen.insert(key, Seen { since: now, held_back: 0, last: refusal.clone() });
+            return Some(1);
+        };
+        entry.held_back = entry.held_back.saturating_add(1);
+        entry.last = refusal.clone();
+        if now.duration_since(entry.since) < EVERY {
+            return None;
+        }
+        entry.since = now;
+        Some(std::mem::take(&mut entry.held_back))
+    }
+
+    /// Emits what was held back for a minute, and forgets networks that were not refused for as long.
+    pub fn tidy(&self, now: Timestamp) {
+        for (last, count) in self.due(now) {
+            last.emit(count);
+        }
+    }
+
+    fn due(&self, now: Timestamp) -> Vec<(Refusal, u64)> {
+        let mut due = Vec::new();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|_, entry| {
+            if now.duration_since(entry.since) < EVERY {
+                return true;
+            }
+            entry.since = now;
+            let count = std::mem::take(&mut entry.held_back);
+            if count > 0 {
+                due.push((entry.last.clone(), count));
+            }
+            count > 0
+        });
+        due
+    }
+}
+
+impl Refusal {
+    fn emit(&self, count: u64) {
+        let Self { what, from, route, reason, status, caller } = self;
+        let (route, status) = (format!("{route:?}"), u64::from(status.as_u16()));
+        let route = route.as_str();
+        match what {
+            What::Request => Event::RequestRefused {
+                from,
+                route,
+                reason,
+                status,
+                client_id: caller.as_deref().map(|caller| &*caller.client_id),
+                user: caller.as_deref().map(|caller| &*caller.subject),
+                grant: caller.as_deref().and_then(|caller| caller.grant.as_deref()),
+                count,
+            }
+            .emit(),
+            What::AccessToken => Event::AccessTokenRefused { from, route, reason, count }.emit(),
+            What::Form => Event::FormRefused { from, route, reason, count }.emit(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn refusal(address: u32, reason: &'static str) -> Refusal {
+        let address = Some(Ipv4Addr::from_bits(address).into());
+        let from = RequestContext { address, ..RequestContext::UNKNOWN };
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Refusal { what: What::Request, from, route: Route::Mcp, reason, status, caller: None }
+    }
+
+    #[test]
+    fn the_first_is_an_event_and_the_others_are_counted() {
+        let refusals = Refusals::default();
+        let count = |address, reason, second| refusals.count(&refusal(address, reason), at(second));
+        assert_eq!(count(1, "rate_limited", 0), Some(1));
+        assert_eq!((count(1, "rate_limited", 1), count(1, "rate_limited", 59)), (None, None));
+        assert_eq!(count(2, "rate_limited", 59), Some(1), "another address");
+        assert_eq!(count(1, "busy", 59), Some(1), "another reason");
+        assert_eq!(count(1, "rate_limited", 60), Some(3), "with those that were held back");
+        assert_eq!(count(1, "rate_limited", 61), None);
+        let due =
+            |second| refusals.due(at(second)).into_iter().map(|(last, count)| (last.reason, count)).collect::<Vec<_>>();
+        assert!(due(119).is_empty(), "not within a minute");
+        assert_eq!(due(120), [("rate_limited", 1)], "none is lost when the flood ends");
+        assert!(due(180).is_empty());
+        assert_eq!(refusals.seen.lock().unwrap().len(), 0, "nobody is remembered for ever");
+    }
+
+    #[test]
+    fn many_addresses_share_an_entry_beyond_the_capacity() {
+        let refusals = Refusals::default();
+        let events = (0..100_000).filter(|address| refusals.count(&refusal(*address, "busy"), at(0)).is_some()).count();
+        assert_eq!(events, CAPACITY + 1);
+        assert_eq!(refusals.seen.lock().unwrap().len(), CAPACITY + 1);
+    }
+}

@@ -1,0 +1,251 @@
+//! Keeps up with the mounted files: what changed is checked as a whole and swapped as a whole. What is wrong is
+//! refused, the last good is kept, and the reason is told to the log, the metrics and `/revision`.
+
+use crate::{
+    Options,
+    connections::{Patience, Terms, Tls},
+    door::Door,
+    mounted::{Bytes, MountedError},
+    public::Public,
+};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use notify::{RecursiveMode, Watcher as _};
+use portcullis_config::{LoadedRevision, ServerConfig};
+use portcullis_core::report::chain;
+use portcullis_identity::Logins;
+use portcullis_oauth::{Backing, clients::Published, external::ExternalTokens};
+use portcullis_outbound::Outbound;
+use portcullis_telemetry::metrics::Metrics;
+use portcullis_tools::Registry;
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How often the files are read though nothing told of a change: not every file system tells.
+const POLL: Duration = Duration::from_secs(5);
+/// How long to wait for further changes after one.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// How long the end waits for checks of users whose clients are gone.
+const CHECKS: Duration = Duration::from_secs(10);
+
+/// What is in force now.
+pub struct Current {
+    serving: ArcSwap<Public>,
+    /// What speaks TLS, as soon as there has been a good certificate.
+    tls: ArcSwapOption<rustls::ServerConfig>,
+    rejected: ArcSwapOption<String>,
+    metrics: Arc<Metrics>,
+    options: Options,
+    /// Gives up what still runs behind the MCP edge.
+    abort: CancellationToken,
+}
+
+impl Current {
+    /// Loads the files for the first time.
+    pub async fn load(
+        options: Options,
+        metrics: Arc<Metrics>,
+        abort: CancellationToken,
+    ) -> Result<(Self, Bytes), MountedError> {
+        let bytes = Bytes::read(&options.config_dir).await?;
+        let serving = prepare(&bytes, None, &options, &metrics, &abort)?;
+        metrics.files_loaded(options.clock.now());
+        tracing::info!(revision = %serving.door().mounted().revision, "configuration loaded");
+        let serving = ArcSwap::from_pointee(serving);
+        let (tls, rejected) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        let current = Self { serving, tls, rejected, metrics, options, abort };
+        // It may be on its way, and a server that ends could not tell anybody why.
+        if let Err(error) = current.renew(&bytes) {
+            current.reject(&error);
+        }
+        Ok((current, bytes))
+    }
+
+    /// What answers now.
+    pub fn serving(&self) -> arc_swap::Guard<Arc<Public>> {
+        self.serving.load()
+    }
+
+    /// What holds for new connections of clients.
+    pub fn terms(&self) -> Terms {
+        let serving = self.serving();
+        let config = &serving.door().mounted().config;
+        let access = &config.access;
+        Terms {
+            room: Some(Arc::clone(serving.door().limiters().connections())),
+            trusted: access.trusted_proxies.clone(),
+            proxies: if access.proxy_protocol { access.trusted_proxies.clone() } else { Vec::new() },
+            tls: match self.tls.load_full() {
+                _ if !config.tls => Tls::Off,
+                Some(tls) => Tls::On(tls),
+                None => Tls::Missing,
+            },
+            patience: Patience::default().for_requests_of(config.limits.request_timeout.as_duration()),
+        }
+    }
+
+    /// Ends what clients listen to: nothing more will come, and the listener would wait for them.
+    pub fn retire(&self) {
+        self.serving().retire(None);
+    }
+
+    /// Completes when the checks of users are done that are under way, at the latest after [`CHECKS`].
+    pub async fn finish_checks(&self) {
+        let checks = self.serving().door().authorization().checks().clone();
+        checks.close();
+        if timeout(CHECKS, checks.wait()).await.is_err() {
+            tracing::warn!("the server ends while identity providers are asked about users");
+        }
+    }
+
+    /// Whether there has been no certificate to speak TLS with yet.
+    pub fn lacks_certificate(&self) -> bool {
+        matches!(self.terms().tls, Tls::Missing)
+    }
+
+    /// What `/revision` says.
+    pub fn revision(&self) -> LoadedRevision {
+        LoadedRevision {
+            revision: self.serving().door().mounted().revision.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            rejected: self.rejected.load().as_deref().cloned(),
+            untrusted_forwarders: self.serving().door().untrusted_forwarders(),
+        }
+    }
+
+    /// Follows the files, last seen as `seen`, until `stop`.
+    pub async fn follow(&self, seen: Bytes, stop: &CancellationToken) {
+        let changed = Arc::new(Notify::new());
+        // Watches for as long as it lives.
+        let _watcher = watch(&self.options.config_dir, Arc::clone(&changed));
+        let next = async || {
+            if timeout(POLL, changed.notified()).await.is_ok() {
+                tokio::time::sleep(SETTLE).await;
+            }
+        };
+        let mut seen = Some(seen);
+        while stop.run_until_cancelled(next()).await.is_some() {
+            self.serving().door().tidy();
+            match Bytes::read(&self.options.config_dir).await {
+                Ok(bytes) if seen.as_ref() == Some(&bytes) => {}
+                Ok(bytes) => {
+                    self.replace(&bytes);
+                    seen = Some(bytes);
+                }
+                Err(error) => {
+                    self.reject(&error);
+                    seen = None;
+                }
+            }
+        }
+    }
+
+    /// What can be used comes into force: a certificate does not wait for the other files, nor they for it.
+    fn replace(&self, bytes: &Bytes) {
+        let (reconfigured, renewed) = (self.reconfigure(bytes), self.renew(bytes));
+        match reconfigured.and(renewed) {
+            Ok(()) => {
+                self.rejected.store(None);
+                self.metrics.files_loaded(self.options.clock.now());
+            }
+            Err(error) => self.reject(&error),
+        }
+    }
+
+    fn reconfigure(&self, bytes: &Bytes) -> Result<(), MountedError> {
+        let previous = self.serving.load_full();
+        let serving = prepare(bytes, Some(&previous), &self.options, &self.metrics, &self.abort)?;
+        tracing::info!(revision = %serving.door().mounted().revision, "configuration replaced");
+        let serving = Arc::new(serving);
+        self.serving.store(Arc::clone(&serving));
+        previous.retire(Some(&serving));
+        Ok(())
+    }
+
+    /// New connections get the certificate of these files; those that are open live on.
+    fn renew(&self, bytes: &Bytes) -> Result<(), MountedError> {
+        if self.serving().door().mounted().config.tls {
+            self.tls.store(Some(bytes.certificate.server()?));
+        }
+        Ok(())
+    }
+
+    fn reject(&self, error: &MountedError) {
+        let reason = chain(error);
+        if self.rejected.load().as_deref() != Some(&reason) {
+            tracing::error!(reason, "mounted files refused, the last good ones stay in force");
+            self.rejected.store(Some(Arc::new(reason)));
+        }
+        self.metrics.files_rejected();
+    }
+}
+
+/// Checks one set of files, and makes of it what answers.
+fn prepare(
+    bytes: &Bytes,
+    in_force: Option<&Public>,
+    options: &Options,
+    metrics: &Arc<Metrics>,
+    abort: &CancellationToken,
+) -> Result<Public, MountedError> {
+    let mounted = bytes.parse()?;
+    let previous = in_force.map(Public::door);
+    let tools = Registry::new(&mounted.config, options.workspaces.clone()).counted_in(&metrics.tool_calls());
+    let (config, login, keys) = (&mounted.config, &mounted.login, &mounted.keys);
+    let logins = Arc::new(match previous {
+        Some(door) => door.logins().reloaded(config, login, keys)?,
+        None => Logins::new(config, login, keys, Arc::clone(&options.outbound), Arc::clone(&options.clock))?,
+    });
+    let backing = Backing {
+        grants: Arc::clone(&options.grants),
+        registrations: Arc::clone(&options.registrations),
+        published: previous.map_or_else(
+            || Arc::new(Published::new(&options.outbound)),
+            |door| Arc::clone(door.authorization().published()),
+        ),
+        users: logins.clone(),
+        accounts: Arc::clone(&options.accounts),
+        checks: previous.map_or_else(TaskTracker::new, |door| door.authorization().checks().clone()),
+        user_rules: Arc::clone(&options.user_rules),
+        workloads: Arc::clone(&options.workloads),
+        external: external(&mounted.config, &options.outbound, previous)?,
+    };
+    let (metrics, clock) = (Arc::clone(metrics), Arc::clone(&options.clock));
+    let door = Arc::new(Door::new(mounted, backing, logins, previous, metrics, clock, options.memory_limit)?);
+    let public = Public::new(&door, &Arc::new(tools), in_force, abort.clone())?;
+    if let Some(workspaces) = &options.workspaces {
+        workspaces.apply(&door.mounted().config.workspaces);
+    }
+    Ok(public)
+}
+
+/// The authorization server elsewhere, with its keys as far as they are known.
+fn external(
+    config: &ServerConfig,
+    outbound: &Outbound,
+    previous: Option<&Door>,
+) -> Result<Option<Arc<ExternalTokens>>, MountedError> {
+    let Some(issuer) = &config.external_issuer else { return Ok(None) };
+    let same = |door: &&Door| {
+        let before = &door.mounted().config;
+        before.external_issuer == config.external_issuer && before.url == config.url
+    };
+    if let Some(known) = previous.filter(same).and_then(|door| door.authorization().external()) {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let client = outbound.trusted(issuer.ca_bundle.as_deref());
+    let tokens = ExternalTokens::new(issuer, config.url.resource(), client.map_err(MountedError::ExternalIssuer)?);
+    Ok(Some(Arc::new(tokens)))
+}
+
+/// Tells of changes in the folder. Not being able to is no reason not to serve: the files are also polled.
+fn watch(folder: &Path, changed: Arc<Notify>) -> Option<notify::RecommendedWatcher> {
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            changed.notify_one();
+        }
+    })
+    .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
+    watcher.inspect_err(|error| tracing::warn!(%error, "changes of the configuration are noticed by polling only")).ok()
+}

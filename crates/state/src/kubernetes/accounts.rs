@@ -1,0 +1,148 @@
+//! `Accounts` over `OAuthAccount`s. Every server follows them, so that a session which the provider ended is refused
+//! everywhere a moment later, and writes only over the version that it read.
+
+use crate::kubernetes::grants::unavailable;
+use crate::kubernetes::{Guarded, Kubernetes};
+use crate::objects::{self, KeptAccount};
+use async_trait::async_trait;
+use kube::{
+    api::{Patch, PatchParams, PostParams},
+    core::DeserializeGuard,
+    runtime::watcher::Event,
+};
+use portcullis_api::OAuthAccount;
+use portcullis_oauth::{
+    accounts::{self, Account, Accounts},
+    grant::GrantsError,
+};
+use portcullis_reflector::{Found, RequestError, identity, request};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+impl Kubernetes {
+    /// Takes in what the watch told.
+    pub(super) async fn account_told(&self, event: Event<Guarded<OAuthAccount>>) {
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => match self.readable_account(object) {
+                Ok(account) => drop(self.accounts.told(account)),
+                Err(name) => self.accounts.removed(&name, None, self.clock.now()),
+            },
+            Event::Delete(object) => {
+                let (name, version) = identity(&object);
+                self.accounts.removed(&name, version, self.clock.now());
+            }
+            Event::Init => self.accounts.list_begins(),
+            Event::InitDone => {
+                for name in self.accounts.list_ends(self.clock.now()) {
+                    if let Err(error) = self.fetch_account(&name).await {
+                        // It stays known: what it says of ended sessions must not be forgotten.
+                        tracing::warn!(account = name, %error, "it is not known whether an account is still there");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The account, if it counts here; else its name.
+    fn readable_account(&self, object: Guarded<OAuthAccount>) -> Result<KeptAccount, String> {
+        let (name, version) = identity(&object);
+        match object.0 {
+            Ok(_) if version.is_none() => Err(name),
+            Ok(object) if object.metadata.deletion_timestamp.is_some() => Err(name),
+            Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
+            Ok(object) if accounts::object_name(&self.endpoint, &object.spec.user.id) != name => {
+                tracing::warn!(account = name, "an OAuthAccount has the name of another user's, and does not count");
+                Err(name)
+            }
+            Ok(object) => Ok(objects::account(object)),
+            Err(invalid) => {
+                tracing::error!(
+                    account = name,
+                    error = %invalid.error,
+                    "an OAuthAccount cannot be read, and does not count; update the CRDs and the servers to the same version"
+                );
+                Err(name)
+            }
+        }
+    }
+
+    /// At the API server. Memory learns of it.
+    async fn fetch_account(&self, name: &str) -> Result<Option<Arc<Account>>, RequestError> {
+        let known = self.accounts.version(name);
+        let answer = request(self.account_objects.get_opt(name)).await?;
+        let Some(account) = answer.and_then(|object| self.readable_account(object).ok()) else {
+            self.accounts.answered_none(name, known, self.clock.now());
+            return Ok(None);
+        };
+        Ok(Some(Arc::clone(&self.accounts.answered(account).account)))
+    }
+}
+
+#[async_trait]
+impl Accounts for Kubernetes {
+    fn account(&self, user_id: &str) -> Option<Arc<Account>> {
+        match self.accounts.find(&accounts::object_name(&self.endpoint, user_id)) {
+            Found::Here(kept) => Some(Arc::clone(&kept.account)),
+            Found::Gone | Found::Unknown => None,
+        }
+    }
+
+    fn users_of_session(&self, login: &str, session: &str) -> Vec<String> {
+        objects::users_of_session(&self.accounts, login, session)
+    }
+
+    async fn read_account(&self, user_id: &str) -> Result<Option<Arc<Account>>, GrantsError> {
+        self.fetch_account(&accounts::object_name(&self.endpoint, user_id)).await.map_err(unavailable)
+    }
+
+    async fn write_account(&self, account: Account) -> Result<Arc<Account>, GrantsError> {
+        let version = account.version.clone();
+        let mut object = objects::new_account(account, &self.endpoint);
+        object.metadata.labels = Some(self.labels(&[]));
+        let written = if version.is_empty() {
+            let created = request(self.new_accounts.create(&PostParams::default(), &object)).await;
+            created.map(|created| DeserializeGuard(Ok(created)))
+        } else {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            let patch = json!({"metadata": {"resourceVersion": version}, "spec": whole(&json!(object.spec))});
+            request(self.account_objects.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))).await
+        };
+        let written = written.map_err(|error| match error.code() {
+            Some(409) if version.is_empty() => GrantsError::Exists,
+            Some(409) => GrantsError::Conflict,
+            Some(404) if !version.is_empty() => GrantsError::NotFound,
+            _ => unavailable(error),
+        })?;
+        let kept = self.readable_account(written).map_err(|name| unavailable(RequestError::Unreadable(name)))?;
+        Ok(Arc::clone(&self.accounts.answered(kept).account))
+    }
+}
+
+/// A merge patch keeps the fields that are not in it, and what is no longer there must not stay.
+fn whole(spec: &Value) -> Value {
+    let mut whole = json!({
+        "signedInAt": null, "token": null, "checkedAt": null, "lease": null, "refused": null, "sessionsEndBefore": null,
+        "sessions": null,
+    });
+    super::grants::merge(&mut whole, spec.clone());
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_api::crds;
+    use portcullis_oauth::accounts::Account;
+
+    /// A field that the patch forgets would keep its old value, such as a lease that was given back.
+    #[test]
+    fn a_patch_sets_or_removes_every_field() {
+        let crd = serde_json::to_value(crds::of::<OAuthAccount>()).unwrap();
+        let fields = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties").unwrap();
+        let user = serde_json::from_value(json!({"id": "sso:ada", "name": "Ada"})).unwrap();
+        let patch = whole(&json!(objects::new_account(Account::new(user), "agents").spec));
+        let names =
+            |value: &Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(names(&patch), names(fields));
+    }
+}

@@ -1,0 +1,70 @@
+//! `Registrations` over `OAuthClient`s that carry the label `portcullis.dev/registered`.
+
+use crate::kubernetes::Kubernetes;
+use crate::objects;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use kube::{
+    api::{DeleteParams, PostParams},
+    core::DeserializeGuard,
+};
+use portcullis_api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL};
+use portcullis_oauth::client::{Client, ClientError, Held, NewRegistration, Registrations};
+use portcullis_reflector::{Found, RequestError, request};
+use std::sync::Arc;
+
+/// The API server did not do what it was asked.
+fn unavailable(error: RequestError) -> ClientError {
+    ClientError::Unavailable(Box::new(error))
+}
+
+impl Kubernetes {
+    /// At the API server. Memory learns of it.
+    pub(super) async fn read_client(&self, name: &str) -> Result<Option<Arc<Client>>, RequestError> {
+        let known = self.registered.version(name);
+        let answer = request(self.clients.get_opt(name)).await?;
+        let Some(client) = answer.and_then(|object| self.readable_client(object).ok()) else {
+            self.registered.answered_none(name, known, self.clock.now());
+            return Ok(None);
+        };
+        Ok(Some(Arc::clone(&self.registered.answered(client).client)))
+    }
+}
+
+#[async_trait]
+impl Registrations for Kubernetes {
+    fn find(&self, client_id: &str) -> Option<Arc<Client>> {
+        match self.registered.find(client_id) {
+            Found::Here(registered) => Some(Arc::clone(&registered.client)),
+            Found::Gone | Found::Unknown => None,
+        }
+    }
+
+    fn held(&self, now: Timestamp) -> Vec<Held> {
+        objects::held(&self.registered, now)
+    }
+
+    async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError> {
+        self.read_client(client_id).await.map_err(unavailable)
+    }
+
+    async fn create(&self, client_id: &str, new: NewRegistration) -> Result<Arc<Client>, ClientError> {
+        let mut object = objects::new_registration(client_id, new, &self.endpoint);
+        object.metadata.labels = Some(self.labels(&[(REGISTERED_LABEL, REGISTERED_DYNAMIC)]));
+        let created = request(self.new_clients.create(&PostParams::default(), &object)).await.map_err(unavailable)?;
+        let created = self
+            .readable_client(DeserializeGuard(Ok(created)))
+            .map_err(|name| unavailable(RequestError::Unreadable(name)))?;
+        Ok(Arc::clone(&self.registered.answered(created).client))
+    }
+
+    async fn remove(&self, client_id: &str) -> Result<(), ClientError> {
+        match request(self.clients.delete(client_id, &DeleteParams::default())).await {
+            Ok(_) => {}
+            Err(error) if error.code() == Some(404) => {}
+            Err(error) => return Err(unavailable(error)),
+        }
+        self.registered.removed(client_id, None, self.clock.now());
+        Ok(())
+    }
+}

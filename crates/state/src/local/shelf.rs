@@ -1,0 +1,103 @@
+//! The objects of one kind, as a very small API server keeps them: by name, each write with a version of its own.
+
+use crate::local::folder::Folder;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{Resource, ResourceExt as _};
+use portcullis_api::version::resource_version;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, io, path::Path};
+
+/// The objects.
+pub struct Shelf<K> {
+    objects: BTreeMap<String, K>,
+    folder: Option<Folder>,
+    last_version: u64,
+}
+
+/// How adding went.
+pub enum Put<K> {
+    /// The object as it is kept.
+    Done(K),
+    /// There is one of its name.
+    Exists,
+}
+
+impl<K> Default for Shelf<K> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), folder: None, last_version: 0 }
+    }
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf<K> {
+    /// In a folder, with what is in it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let (folder, objects) = Folder::open::<K>(path)?;
+        // A copy under another name is not another object.
+        let objects: BTreeMap<String, K> =
+            objects.into_iter().filter(|(name, object)| *name == object.name_any()).collect();
+        let last_version =
+            objects.values().filter_map(|object| resource_version(object).ok()).max().unwrap_or_default();
+        Ok(Self { objects, folder: Some(folder), last_version })
+    }
+
+    /// Whether writing may wait for a disk.
+    pub fn on_disk(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Every object.
+    pub fn all(&self) -> impl Iterator<Item = &K> {
+        self.objects.values()
+    }
+
+    /// The object of this name.
+    pub fn get(&self, name: &str) -> Option<&K> {
+        self.objects.get(name)
+    }
+
+    /// The names of the objects that meet the condition.
+    pub fn names(&self, condition: impl Fn(&K) -> bool) -> Vec<String> {
+        self.objects.iter().filter(|(_, object)| condition(object)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Keeps a new object.
+    pub fn add(&mut self, mut object: K, now: Timestamp) -> io::Result<Put<K>> {
+        if self.objects.contains_key(&object.name_any()) {
+            return Ok(Put::Exists);
+        }
+        object.meta_mut().creation_timestamp = Some(Time(now));
+        self.replace(object).map(Put::Done)
+    }
+
+    /// Keeps a changed object.
+    pub fn replace(&mut self, mut object: K) -> io::Result<K> {
+        let name = object.name_any();
+        self.last_version += 1;
+        object.meta_mut().resource_version = Some(self.last_version.to_string());
+        if let Some(folder) = &self.folder {
+            folder.write(&name, &object)?;
+        }
+        self.objects.insert(name, object.clone());
+        Ok(object)
+    }
+
+    /// Deletes an object.
+    pub fn remove(&mut self, name: &str) -> io::Result<()> {
+        if let Some(folder) = &self.folder {
+            folder.remove(name)?;
+        }
+        self.objects.remove(name);
+        Ok(())
+    }
+
+    /// Forgets the objects whose files somebody deleted.
+    pub fn forget_deleted(&mut self) -> Vec<String> {
+        let Some(folder) = &self.folder else { return Vec::new() };
+        let deleted: Vec<String> = self.objects.keys().filter(|name| !folder.has(name)).cloned().collect();
+        for name in &deleted {
+            self.objects.remove(name);
+        }
+        deleted
+    }
+}

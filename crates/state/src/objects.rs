@@ -1,0 +1,276 @@
+//! Between what `oauth` works with and the custom resources that are kept.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use portcullis_api::{
+    OAuthAccount, OAuthAccountSpec, OAuthClient, OAuthGrant,
+    client::{EndpointRef, OAuthClientSpec, Registration},
+    grant::{OAuthGrantSpec, OAuthGrantStatus},
+    preset::Preset,
+    version::{self, resource_version},
+};
+use portcullis_config::ClientVerifier;
+use portcullis_core::client::{ClientType, Grant as GrantType};
+use portcullis_oauth::{
+    accounts::{self, Account},
+    client::{Client, Held, NewRegistration, Origin},
+    grant::{Grant, Known},
+    user_rules::Ended,
+};
+use portcullis_reflector::{Entry, Found, Index};
+use portcullis_telemetry::audit::Event;
+use std::{collections::HashSet, ops::Deref, sync::Arc};
+
+/// A kept grant.
+pub fn grant(object: OAuthGrant) -> KeptGrant {
+    let created_at = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let signed_in_at = object.began();
+    KeptGrant::new(Grant {
+        name: object.name_any(),
+        version: object.resource_version().unwrap_or_default(),
+        client_id: object.spec.client_id,
+        user: object.spec.user,
+        scopes: object.spec.scopes.into_iter().collect(),
+        resource: object.spec.resource,
+        created_at: created_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        signed_in_at,
+        expires_at: object.spec.expires_at,
+        refresh: object.spec.refresh,
+        evidence: object.spec.evidence,
+        revoked: object.spec.revoked.map(|revoked| revoked.reason),
+        last_used: object.status.and_then(|status| status.last_used),
+    })
+}
+
+/// A grant in an index.
+#[derive(Clone, Debug)]
+pub struct KeptGrant {
+    /// The grant.
+    pub grant: Arc<Grant>,
+}
+
+impl KeptGrant {
+    fn new(grant: Grant) -> Self {
+        Self { grant: Arc::new(grant) }
+    }
+}
+
+impl Deref for KeptGrant {
+    type Target = Grant;
+
+    fn deref(&self) -> &Grant {
+        &self.grant
+    }
+}
+
+/// A new grant, to be kept. It has no version yet, is not revoked, and the place says when it was made.
+pub fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
+    let spec = OAuthGrantSpec {
+        endpoint_ref: EndpointRef { name: endpoint.to_owned() },
+        client_id: grant.client_id,
+        user: grant.user,
+        scopes: grant.scopes.into_iter().collect(),
+        resource: grant.resource,
+        expires_at: grant.expires_at,
+        signed_in_at: Some(grant.signed_in_at),
+        refresh: grant.refresh,
+        evidence: grant.evidence,
+        revoked: None,
+    };
+    let mut object = OAuthGrant::new(&grant.name, spec);
+    object.status = grant.last_used.map(|at| OAuthGrantStatus { last_used: Some(at) });
+    object
+}
+
+/// A kept client, if it registered itself.
+pub fn registered(object: &OAuthClient) -> Option<Registered> {
+    let client_id = object.name_any();
+    let expires_at = object.spec.registration.as_ref()?.expires_at;
+    let verifier = ClientVerifier {
+        display_name: object.spec.display_name.clone().unwrap_or_else(|| client_id.clone()),
+        client_type: object.spec.client_type(),
+        grants: object.spec.grants().to_vec(),
+        redirect_uris: object.spec.redirect_uris().map(ToOwned::to_owned).collect(),
+        scopes: object.spec.scopes.iter().copied().collect(),
+        registered_at: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        secrets: Vec::new(),
+        private_key_jwt: None,
+        client_id,
+    };
+    // Written by hand, or by a future version: a secret that is not known here cannot be asked for.
+    (verifier.client_type == ClientType::Public).then(|| Registered {
+        version: resource_version(object).unwrap_or_default(),
+        source: object.spec.registration.as_ref().and_then(|registration| registration.source.clone()),
+        client: Client { verifier, origin: Origin::Registered { expires_at } }.into(),
+    })
+}
+
+/// A new registration, to be kept.
+pub fn new_registration(client_id: &str, new: NewRegistration, endpoint: &str) -> OAuthClient {
+    let spec = OAuthClientSpec {
+        endpoint_ref: EndpointRef { name: endpoint.to_owned() },
+        display_name: new.name,
+        preset: Preset::Custom,
+        redirect_uris: new.redirect_uris,
+        client_type: Some(ClientType::Public),
+        grants: Some(vec![GrantType::AuthorizationCode, GrantType::RefreshToken]),
+        scopes: new.scopes.into_iter().collect(),
+        secret: None,
+        existing_secret: None,
+        private_key_jwt: None,
+        registration: Some(Registration { expires_at: new.expires_at, source: new.source }),
+    };
+    OAuthClient::new(client_id, spec)
+}
+
+/// A kept account.
+pub fn account(object: OAuthAccount) -> KeptAccount {
+    let (name, version) = (object.name_any(), object.resource_version().unwrap_or_default());
+    let OAuthAccountSpec {
+        endpoint_ref: _,
+        user,
+        signed_in_at,
+        token,
+        checked_at,
+        lease,
+        refused,
+        sessions_end_before,
+        sessions,
+    } = object.spec;
+    let account =
+        Account { user, signed_in_at, token, checked_at, lease, refused, sessions_end_before, sessions, version };
+    KeptAccount { name, account: account.into() }
+}
+
+/// An account, to be kept.
+pub fn new_account(account: Account, endpoint: &str) -> OAuthAccount {
+    let name = accounts::object_name(endpoint, &account.user.id);
+    let Account { user, signed_in_at, token, checked_at, lease, refused, sessions_end_before, sessions, version: _ } =
+        account;
+    let spec = OAuthAccountSpec {
+        endpoint_ref: EndpointRef { name: endpoint.to_owned() },
+        user,
+        signed_in_at,
+        token,
+        checked_at,
+        lease,
+        refused,
+        sessions_end_before,
+        sessions,
+    };
+    OAuthAccount::new(&name, spec)
+}
+
+/// An account by the name of its object.
+#[derive(Clone, Debug)]
+pub struct KeptAccount {
+    name: String,
+    /// The account.
+    pub account: Arc<Account>,
+}
+
+/// The users of `login` in the index who signed in with this session of the provider.
+pub fn users_of_session(index: &Index<KeptAccount>, login: &str, session: &str) -> Vec<String> {
+    let kept = index.all(|kept| {
+        let of_login = kept.account.user.id.split_once(':').is_some_and(|(of, _)| of == login);
+        of_login && kept.account.sessions.iter().any(|known| known.id == session)
+    });
+    kept.iter().map(|kept| kept.account.user.id.clone()).collect()
+}
+
+/// A client that registered itself, and which state of it this is.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The client.
+    pub client: Arc<Client>,
+    version: u64,
+    source: Option<String>,
+}
+
+/// Writes to the audit trail that a grant ended with its user's access.
+pub fn note_ended(grant: &Grant, ended: Ended) {
+    let Grant { client_id, user, name, .. } = grant;
+    Event::GrantEnded { client_id, user: &user.id, grant: name, reason: ended.revocation() }.emit();
+}
+
+/// Those of the index that count at `now`.
+pub fn held(index: &Index<Registered>, now: Timestamp) -> Vec<Held> {
+    let counting = index.all(|registered| registered.client.counts(now));
+    let held = counting.iter().map(|registered| Held {
+        client_id: registered.client.verifier.client_id.clone(),
+        registered_at: registered.client.verifier.registered_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        source: registered.source.clone(),
+    });
+    held.collect()
+}
+
+/// The clients with a grant in the index that counts at `now`.
+pub fn clients(index: &Index<KeptGrant>, now: Timestamp) -> HashSet<String> {
+    index.all(|kept| kept.grant.is_active(now)).iter().map(|kept| kept.grant.client_id.clone()).collect()
+}
+
+/// A user's grants in the index.
+pub fn of_user(index: &Index<KeptGrant>, user_id: &str) -> Vec<Arc<Grant>> {
+    index.look_at_user(user_id, |kept| kept.map(|kept| Arc::clone(&kept.grant)).collect())
+}
+
+/// Adds the answer to a request for a grant to the index.
+pub fn answered(index: &Index<KeptGrant>, grant: KeptGrant) -> Arc<Grant> {
+    Arc::clone(&index.answered(grant).grant)
+}
+
+/// Notes in the index when a grant was last used.
+pub fn used(index: &Index<KeptGrant>, name: &str, now: Timestamp) {
+    index.amend(name, |kept| KeptGrant::new(Grant { last_used: Some(now), ..Grant::clone(&kept.grant) }));
+}
+
+/// What the index has of a grant.
+pub fn find(index: &Index<KeptGrant>, name: &str) -> Known {
+    match index.find(name) {
+        Found::Here(kept) => Known::Here(Arc::clone(&kept.grant)),
+        Found::Gone => Known::Gone,
+        Found::Unknown => Known::Unknown,
+    }
+}
+
+impl Entry for Registered {
+    fn name(&self) -> &str {
+        &self.client.verifier.client_id
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn user(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Entry for KeptAccount {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> u64 {
+        version::parse(&self.account.version).unwrap_or_default()
+    }
+
+    fn user(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Entry for KeptGrant {
+    fn name(&self) -> &str {
+        &self.grant.name
+    }
+
+    fn version(&self) -> u64 {
+        version::parse(&self.grant.version).unwrap_or_default()
+    }
+
+    fn user(&self) -> Option<&str> {
+        Some(&self.grant.user.id)
+    }
+}

@@ -1,0 +1,184 @@
+//! Running commands.
+
+use crate::{Call, Effect, Patience, Progress, Text, Tool, ToolError, plain::plain, text};
+use portcullis_agent::protocol::{Command, CommandResult, TerminalSize};
+use portcullis_core::{Scope, rng};
+use portcullis_workspaces::{Error, Purpose, Workspaces};
+use rand::Rng as _;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+
+/// How long a command is waited for if nothing is said: many clients give up after a minute.
+const DEFAULT_WAIT: u64 = 45;
+/// The same for one in a terminal: it waits for input sooner or later.
+const DEFAULT_WAIT_IN_TERMINAL: u64 = 3;
+/// The size of a terminal if nothing is said.
+const TERMINAL: TerminalSize = TerminalSize { rows: 24, columns: 80 };
+/// How long a command may run in the background that was not meant to.
+const CONTINUE_FOR: Duration = Duration::from_hours(1);
+/// How often live output is sent.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+/// How much live output one report has at most: the end of what came since the one before.
+const REPORT_BYTES: usize = 8 * 1024;
+
+/// `run_command`.
+pub(super) struct RunCommand(pub Arc<dyn Workspaces>, pub Patience);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Arguments {
+    /// Its name or id.
+    workspace: String,
+    /// For /bin/sh; several lines are fine.
+    command: String,
+    /// The folder to run it in. Default: the home folder.
+    cwd: Option<String>,
+    /// Environment variables by name.
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    /// Its standard input.
+    stdin: Option<String>,
+    /// After this, on_timeout counts. Default: 45 (3 with tty), and then it runs on in the background.
+    #[schemars(range(min = 1))]
+    timeout_seconds: Option<u64>,
+    /// With timeout_seconds: end it (default), or let it run on.
+    on_timeout: Option<OnTimeout>,
+    /// True: return at once, for servers and watchers.
+    #[serde(default)]
+    background: bool,
+    /// True: in a terminal, for programs that ask or show prompts; send_input types to it.
+    #[serde(default)]
+    tty: bool,
+    /// The terminal's lines. Default: 24.
+    #[schemars(range(min = 1, max = 1000))]
+    rows: Option<u16>,
+    /// The terminal's columns. Default: 80.
+    #[schemars(range(min = 1, max = 1000))]
+    columns: Option<u16>,
+    /// True: output with the control sequences of terminals.
+    #[serde(default)]
+    raw: bool,
+}
+
+/// What becomes of a command that takes longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(super) enum OnTimeout {
+    /// It is ended.
+    End,
+    /// It runs on in the background.
+    Background,
+}
+
+impl Tool for RunCommand {
+    type Arguments = Arguments;
+    type Output = CommandResult;
+    const NAME: &'static str = "run_command";
+    const TITLE: &'static str = "Run a command";
+    const DESCRIPTION: &'static str = "Runs a shell command in a running workspace and returns its exit code and output. A \
+        failing command is no error. Nothing can be typed in without tty: use flags such as --yes. Long output is shortened in the \
+        middle; the result names the file with all of it. What runs on in the background has a process_id for \
+        process_output, send_input and stop_process: do not run it again.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
+    const EFFECT: Effect = Effect::Anything;
+
+    fn text(output: &CommandResult) -> Text {
+        text::command(output)
+    }
+
+    fn refine_input_schema(&self, schema: &mut Map<String, Value>) {
+        self.1.refine(schema, "timeout_seconds");
+    }
+
+    async fn call(&self, arguments: Arguments, call: Call) -> Result<CommandResult, ToolError> {
+        let max = self.1.seconds();
+        // What it may run beyond its time.
+        let mut continue_for = None;
+        let timeout = match arguments.timeout_seconds {
+            Some(seconds) if !(1..=max).contains(&seconds) => {
+                let problem = format!("{seconds} is out of range; give 1 to {max}, or run it with background: true");
+                return Err(Error::InvalidArgument { argument: "timeout_seconds", problem }.into());
+            }
+            Some(seconds) => {
+                continue_for = (arguments.on_timeout == Some(OnTimeout::Background)).then_some(CONTINUE_FOR);
+                Some(seconds)
+            }
+            None if arguments.background => None,
+            None if arguments.on_timeout == Some(OnTimeout::End) => Some(DEFAULT_WAIT.min(max)),
+            None => {
+                continue_for = Some(CONTINUE_FOR);
+                Some(if arguments.tty { DEFAULT_WAIT_IN_TERMINAL } else { DEFAULT_WAIT }.min(max))
+            }
+        };
+        let rows = arguments.rows.unwrap_or(TERMINAL.rows);
+        let terminal = TerminalSize { rows, columns: arguments.columns.unwrap_or(TERMINAL.columns) };
+        let workspace = arguments.workspace;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
+        let command = Command {
+            command: arguments.command,
+            cwd: arguments.cwd,
+            env: arguments.env,
+            stdin: arguments.stdin,
+            timeout: timeout.map(Duration::from_secs),
+            continue_for: continue_for.filter(|_| !arguments.background),
+            background: arguments.background,
+            live: call.progress.is_some(),
+            terminal: arguments.tty.then_some(terminal),
+        };
+        let id = new_id();
+        let result = match call.progress {
+            None => agent.run(&id, &command, None).await,
+            Some(progress) => {
+                let (live, output) = mpsc::channel(64);
+                let run = agent.run(&id, &command, Some(live));
+                tokio::pin!(run);
+                tokio::select! {
+                    result = &mut run => result,
+                    // It ends when the command's output has ended, before the result is there.
+                    () = report(progress, output) => run.await,
+                }
+            }
+        };
+        let mut result = result.map_err(Error::agent(&workspace))?;
+        if !arguments.raw {
+            plain(&mut result.stdout);
+            plain(&mut result.stderr);
+        }
+        Ok(result)
+    }
+}
+
+/// Thirty-two hexadecimal digits, never used before.
+fn new_id() -> String {
+    let mut bytes = [0_u8; 16];
+    rng::rng().fill_bytes(&mut bytes);
+    portcullis_core::hex(&bytes)
+}
+
+/// Sends what comes as progress, several pieces at a time.
+async fn report(mut progress: Progress, mut output: mpsc::Receiver<String>) {
+    let mut ticks = interval(REPORT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unsent = String::new();
+    loop {
+        tokio::select! {
+            piece = output.recv() => match piece {
+                Some(piece) => {
+                    unsent.push_str(&piece);
+                    unsent.drain(..unsent.floor_char_boundary(unsent.len().saturating_sub(REPORT_BYTES)));
+                }
+                None => return,
+            },
+            _ = ticks.tick(), if !unsent.is_empty() => {
+                progress.report(std::mem::take(&mut unsent)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What commands left running in the background: seeing it, reading it, typing to it, ending it.
+
+use crate::{Call, Effect, Patience, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
+use portcullis_agent::protocol::{self, Input, Process, ProcessOutputRequest, Processes};
+use portcullis_core::Scope;
+use portcullis_workspaces::{Error, Purpose, Workspaces};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// How long is waited for output that matches, if nothing is said.
+const USUAL_WAIT: u64 = 30;
+
+/// `list_processes`.
+pub(super) struct ListProcesses(pub Arc<dyn Workspaces>);
+/// `process_output`.
+pub(super) struct ProcessOutput(pub Arc<dyn Workspaces>, pub Patience);
+/// `send_input`.
+pub(super) struct SendInput(pub Arc<dyn Workspaces>, pub Patience);
+/// `stop_process`.
+pub(super) struct StopProcess(pub Arc<dyn Workspaces>);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProcessArguments {
+    /// Its name or id.
+    workspace: String,
+    /// The process.
+    #[schemars(range(max = u32::MAX))]
+    process_id: u32,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OutputArguments {
+    /// Its name or id.
+    workspace: String,
+    /// The process.
+    #[schemars(range(max = u32::MAX))]
+    process_id: u32,
+    /// How long to wait for new output or the end. Default: 0, and 30 with wait_for.
+    wait_seconds: Option<u64>,
+    /// Wait for output that matches this regular expression.
+    wait_for: Option<String>,
+    /// next_offset of the part before. Default: the last part.
+    offset: Option<u64>,
+    /// True: with the control sequences of terminals.
+    #[serde(default)]
+    raw: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InputArguments {
+    /// Its name or id.
+    workspace: String,
+    /// The process.
+    #[schemars(range(max = u32::MAX))]
+    process_id: u32,
+    /// What to type. End a line with a line feed.
+    #[serde(default)]
+    text: String,
+    /// A key to press after the text, in a terminal.
+    key: Option<Key>,
+    /// True: its standard input ends after that.
+    #[serde(default)]
+    close: bool,
+    /// How long to wait for its answer. Default: 0.
+    #[serde(default)]
+    wait_seconds: u64,
+    /// True: the answer with the control sequences of terminals.
+    #[serde(default)]
+    raw: bool,
+}
+
+/// A key that has no character of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(super) enum Key {
+    /// Ends a line.
+    Enter,
+    /// The tabulator.
+    Tab,
+    /// Escape.
+    Escape,
+    /// Deletes a character.
+    Backspace,
+    /// An arrow.
+    Up,
+    /// An arrow.
+    Down,
+    /// An arrow.
+    Left,
+    /// An arrow.
+    Right,
+    /// Interrupts a program.
+    CtrlC,
+    /// Ends the input.
+    CtrlD,
+    /// Stops a program.
+    CtrlZ,
+}
+
+impl Key {
+    /// What a terminal sends for it (ECMA-48, and xterm's control sequences).
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Enter => "\r",
+            Self::Tab => "\t",
+            Self::Escape => "\u{1b}",
+            Self::Backspace => "\u{7f}",
+            Self::Up => "\u{1b}[A",
+            Self::Down => "\u{1b}[B",
+            Self::Right => "\u{1b}[C",
+            Self::Left => "\u{1b}[D",
+            Self::CtrlC => "\u{3}",
+            Self::CtrlD => "\u{4}",
+            Self::CtrlZ => "\u{1a}",
+        }
+    }
+}
+
+/// A process that was typed to, and what it said to that.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Sent {
+    #[serde(flatten)]
+    process: Process,
+    /// What it said since, with wait_seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<String>,
+    /// Pass it as `offset` for what comes next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_offset: Option<u64>,
+}
+
+impl Tool for ListProcesses {
+    type Arguments = WorkspaceArguments;
+    type Output = Processes;
+    const NAME: &'static str = "list_processes";
+    const TITLE: &'static str = "List processes";
+    const DESCRIPTION: &'static str =
+        "Lists the background processes of a workspace, also those that ended lately; the newest first.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
+    const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &Processes) -> Text {
+        let lines: Vec<String> = output.processes.iter().map(text::process).collect();
+        if lines.is_empty() { "no background processes".to_owned().into() } else { lines.join("\n").into() }
+    }
+
+    async fn call(&self, arguments: WorkspaceArguments, call: Call) -> Result<Processes, ToolError> {
+        let workspace = arguments.workspace;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
+        Ok(agent.processes().await.map_err(Error::agent(&workspace))?)
+    }
+}
+
+impl Tool for ProcessOutput {
+    type Arguments = OutputArguments;
+    type Output = protocol::ProcessOutput;
+    const NAME: &'static str = "process_output";
+    const TITLE: &'static str = "Read a process's output";
+    const DESCRIPTION: &'static str = "Shows the output of a background process, and whether it still runs. wait_seconds waits \
+        for output or the end, wait_for for output that matches; pass next_offset as offset to read on.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
+    const EFFECT: Effect = Effect::Reads;
+
+    fn text(output: &protocol::ProcessOutput) -> Text {
+        text::output(output)
+    }
+
+    fn refine_input_schema(&self, schema: &mut Map<String, Value>) {
+        self.1.refine(schema, "wait_seconds");
+    }
+
+    async fn call(&self, arguments: OutputArguments, call: Call) -> Result<protocol::ProcessOutput, ToolError> {
+        let OutputArguments { workspace, process_id, wait_seconds, wait_for, offset, raw } = arguments;
+        let usual = if wait_for.is_some() { USUAL_WAIT.min(self.1.seconds()) } else { 0 };
+        let wait = self.1.wait(wait_seconds.unwrap_or(usual))?;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
+        let request = ProcessOutputRequest { wait, offset, wait_for };
+        let mut said = agent.process_output(process_id, request).await.map_err(Error::agent(&workspace))?;
+        if !raw {
+            plain(&mut said.output);
+        }
+        Ok(said)
+    }
+}
+
+impl Tool for SendInput {
+    type Arguments = InputArguments;
+    type Output = Sent;
+    const NAME: &'static str = "send_input";
+    const TITLE: &'static str = "Type to a process";
+    const DESCRIPTION: &'static str = "Types to a background process: text, or a key where it was started with tty: true. \
+        wait_seconds waits for its answer.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
+    const EFFECT: Effect = Effect::Anything;
+
+    fn refine_input_schema(&self, schema: &mut Map<String, Value>) {
+        self.1.refine(schema, "wait_seconds");
+    }
+
+    fn text(output: &Sent) -> Text {
+        match (&output.output, output.next_offset) {
+            (Some(said), Some(next)) => text::answered(&output.process, said, next),
+            _ => text::process(&output.process).into(),
+        }
+    }
+
+    async fn call(&self, arguments: InputArguments, call: Call) -> Result<Sent, ToolError> {
+        let InputArguments { workspace, process_id, mut text, key, close, wait_seconds, raw } = arguments;
+        let wait = self.1.wait(wait_seconds)?;
+        text.push_str(key.map_or("", Key::code));
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
+        if text.is_empty() && !close {
+            let problem = "give text, key or close: there is nothing to type".to_owned();
+            return Err(Error::InvalidArgument { argument: "text", problem }.into());
+        }
+        let failed = || Error::agent(&workspace);
+        let input = Input { text, close, key: key.is_some() };
+        if wait.is_zero() {
+            let process = agent.send_input(process_id, &input).await.map_err(failed())?;
+            return Ok(Sent { process, output: None, next_offset: None });
+        }
+        // What it said before is no answer.
+        let end = ProcessOutputRequest { offset: Some(u64::MAX), ..ProcessOutputRequest::default() };
+        let offset = Some(agent.process_output(process_id, end).await.map_err(failed())?.next_offset);
+        let mut process = agent.send_input(process_id, &input).await.map_err(failed())?;
+        let answer = ProcessOutputRequest { wait, offset, wait_for: None };
+        let mut said = agent.process_output(process_id, answer).await.map_err(failed())?;
+        if !raw {
+            plain(&mut said.output);
+        }
+        (process.running, process.exit_code) = (said.running, said.exit_code);
+        Ok(Sent { process, output: Some(said.output), next_offset: Some(said.next_offset) })
+    }
+}
+
+impl Tool for StopProcess {
+    type Arguments = ProcessArguments;
+    type Output = Process;
+    const NAME: &'static str = "stop_process";
+    const TITLE: &'static str = "Stop a process";
+    const DESCRIPTION: &'static str = "Ends a background process and all that it started: SIGTERM, then SIGKILL.";
+    const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
+    const EFFECT: Effect = Effect::Removes;
+
+    fn text(output: &Process) -> Text {
+        text::process(output).into()
+    }
+
+    async fn call(&self, arguments: ProcessArguments, call: Call) -> Result<Process, ToolError> {
+        let ProcessArguments { workspace, process_id } = arguments;
+        let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
+        Ok(agent.stop_process(process_id).await.map_err(Error::agent(&workspace))?)
+    }
+}

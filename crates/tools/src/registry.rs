@@ -1,0 +1,269 @@
+//! The tools of one endpoint, prepared once: schemas, the lists of names that may be served, the scopes they need.
+
+use crate::{
+    Answer, Call, Effect, Patience, Tool, ToolError, arguments, audit::Trail, commands, files, identity, inspect,
+    processes, research, schema, templates, to_json, workspaces,
+};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use portcullis_api::tools as tool_names;
+use portcullis_config::{ServerConfig, ToolRules};
+use portcullis_core::Scope;
+use portcullis_oauth::Caller;
+use portcullis_telemetry::metrics::ToolCalls;
+use portcullis_workspaces::Workspaces;
+use schemars::generate::SchemaSettings;
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
+use std::{collections::HashMap, error::Error as _, sync::Arc};
+
+/// The tools that an endpoint serves.
+pub struct Registry {
+    /// In the order in which they are listed.
+    entries: Vec<Entry>,
+    by_name: HashMap<&'static str, usize>,
+    has_workspaces: bool,
+}
+
+/// What a name leads to.
+pub enum Lookup<'a> {
+    /// A tool that the caller may call.
+    Found(&'a Entry),
+    /// A tool that is served, but not to a token without this scope.
+    NeedsScope(Scope),
+    /// Nothing that is served.
+    Unknown,
+}
+
+/// One tool, ready to be listed and called.
+pub struct Entry {
+    definition: Definition,
+    call: Box<CallFn>,
+    counts: ToolCalls,
+}
+
+type CallFn = dyn Fn(Map<String, Value>, Call) -> BoxFuture<'static, Result<Answer, ToolError>> + Send + Sync;
+
+/// What a tool is, for those who list it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// The name that agents call.
+    pub name: &'static str,
+    /// The name that people read.
+    pub title: &'static str,
+    /// What it does and when to use it.
+    pub description: &'static str,
+    /// The JSON Schema (2020-12) of its arguments.
+    pub input_schema: Arc<Map<String, Value>>,
+    /// The JSON Schema of its result.
+    pub output_schema: Arc<Map<String, Value>>,
+    /// The schema of its arguments as `tools/list` publishes it.
+    pub published_input: Arc<Map<String, Value>>,
+    /// The same for its result.
+    pub published_output: Arc<Map<String, Value>>,
+    /// What a token must be good for; `None`: any token will do.
+    pub scope: Option<Scope>,
+    /// How it acts.
+    pub effect: Effect,
+}
+
+impl Registry {
+    /// All tools of the endpoint; only `whoami` without workspaces.
+    #[must_use]
+    pub fn new(config: &ServerConfig, backend: Option<Arc<dyn Workspaces>>) -> Self {
+        let mut entries = vec![Entry::new(identity::WhoAmI::new(&config.url))];
+        let has_workspaces = backend.is_some();
+        if let Some(backend) = backend {
+            let (patience, backend) = (Patience::of(&config.limits), || Arc::clone(&backend));
+            entries.extend([
+                Entry::new(templates::ListTemplates(backend())),
+                Entry::new(templates::GetTemplate(backend())),
+                Entry::new(workspaces::ListWorkspaces(backend())),
+                Entry::new(workspaces::GetWorkspace(backend())),
+                Entry::new(workspaces::CreateWorkspace(backend(), patience)),
+                Entry::new(workspaces::StartWorkspace(backend(), patience)),
+                Entry::new(workspaces::StopWorkspace(backend())),
+                Entry::new(workspaces::RestartWorkspace(backend(), patience)),
+                Entry::new(workspaces::DeleteWorkspace(backend())),
+                Entry::new(inspect::WorkspaceUsage(backend())),
+                Entry::new(inspect::WorkspaceLogs(backend())),
+                Entry::new(commands::RunCommand(backend(), patience)),
+                Entry::new(processes::ListProcesses(backend())),
+                Entry::new(processes::ProcessOutput(backend(), patience)),
+                Entry::new(processes::SendInput(backend(), patience)),
+                Entry::new(processes::StopProcess(backend())),
+                Entry::new(files::ListFiles(backend())),
+                Entry::new(files::ReadFile(backend())),
+                Entry::new(files::SearchFiles(backend())),
+                Entry::new(files::WriteFile(backend())),
+                Entry::new(files::EditFile(backend())),
+                Entry::new(files::MovePath(backend())),
+                Entry::new(files::RemovePath(backend())),
+            ]);
+            let reach = research::Reach::new(config, &|name| is_served(&config.tools, name));
+            entries.push(Entry::new(research::Search::new(backend(), reach.clone(), patience)));
+            entries.push(Entry::new(research::Fetch::new(backend(), reach)));
+        }
+        Self { has_workspaces, ..Self::of(entries, &config.tools) }
+    }
+
+    /// These tools, less those that the rules leave out.
+    #[must_use]
+    pub fn of(mut entries: Vec<Entry>, rules: &ToolRules) -> Self {
+        entries.retain(|entry| is_served(rules, entry.definition.name));
+        let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.definition.name, index)).collect();
+        Self { entries, by_name, has_workspaces: false }
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counted_in(mut self, counts: &ToolCalls) -> Self {
+        for entry in &mut self.entries {
+            entry.counts = counts.clone();
+        }
+        self
+    }
+
+    /// Everything that is served, in the order in which it is listed.
+    pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.entries.iter().map(|entry| &entry.definition)
+    }
+
+    /// What a name leads to for this caller.
+    #[must_use]
+    pub fn lookup(&self, name: &str, caller: &Caller) -> Lookup<'_> {
+        match self.by_name.get(name).and_then(|index| self.entries.get(*index)) {
+            None => Lookup::Unknown,
+            Some(entry) => match entry.definition.scope {
+                Some(scope) if !caller.scopes.contains(&scope) => Lookup::NeedsScope(scope),
+                _ => Lookup::Found(entry),
+            },
+        }
+    }
+
+    /// The tools that this caller may call.
+    pub fn visible_to(&self, caller: &Caller) -> impl Iterator<Item = &Definition> {
+        self.definitions().filter(|definition| definition.scope.is_none_or(|scope| caller.scopes.contains(&scope)))
+    }
+
+    /// What to say of a name that this caller cannot call.
+    #[must_use]
+    pub fn unknown(&self, name: &str, caller: &Caller) -> String {
+        arguments::unknown("tool", name, self.visible_to(caller).map(|tool| tool.name))
+    }
+
+    /// Whether there is a backend behind the tools.
+    #[must_use]
+    pub fn has_workspaces(&self) -> bool {
+        self.has_workspaces
+    }
+}
+
+impl Entry {
+    /// Prepares a tool.
+    #[must_use]
+    pub fn new<T: Tool>(tool: T) -> Self {
+        let mut input = schema::of::<T::Arguments>(SchemaSettings::draft2020_12());
+        tool.refine_input_schema(&mut input);
+        let input = Arc::new(input);
+        let expected: Arc<str> = schema::expected(&input).into();
+        let output = schema::of::<T::Output>(SchemaSettings::draft2020_12().for_serialize());
+        let definition = Definition {
+            name: T::NAME,
+            title: T::TITLE,
+            description: T::DESCRIPTION,
+            input_schema: Arc::clone(&input),
+            published_input: Arc::new(schema::published_input(&input)),
+            published_output: Arc::new(schema::published_output(&output)),
+            output_schema: Arc::new(output),
+            scope: T::SCOPE,
+            effect: T::EFFECT,
+        };
+        let tool = Arc::new(tool);
+        let call = move |arguments: Map<String, Value>, call: Call| -> BoxFuture<'static, Result<Answer, ToolError>> {
+            let (tool, schema, expected) = (Arc::clone(&tool), Arc::clone(&input), Arc::clone(&expected));
+            Box::pin(async move {
+                run(&*tool, arguments, call, (&schema, expected)).await.inspect_err(|error| {
+                    if error.source().is_some() {
+                        tracing::warn!(tool = T::NAME, error = error.explain(), "a tool failed");
+                    }
+                })
+            })
+        };
+        Self { definition, call: Box::new(call), counts: ToolCalls::default() }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Calls it, and notes that in the audit. Dropping the future ends what it started.
+    pub fn call(
+        &self,
+        arguments: Map<String, Value>,
+        call: Call,
+    ) -> impl Future<Output = Result<Answer, ToolError>> + Send + use<> {
+        let trail = Trail::begin(self.definition.name, &call, &arguments, self.counts.clone());
+        let answer = (self.call)(arguments, call);
+        async move {
+            let answer = answer.await;
+            trail.end(&answer);
+            answer
+        }
+    }
+}
+
+async fn run<T: Tool>(
+    tool: &T,
+    given: Map<String, Value>,
+    call: Call,
+    (schema, expected): (&Map<String, Value>, Arc<str>),
+) -> Result<Answer, ToolError> {
+    let arguments = arguments::fit(schema, given).and_then(|arguments| {
+        // What fits the schema can be read.
+        let read = T::Arguments::deserialize(Value::Object(arguments));
+        read.map_err(|_| "a value is out of range".to_owned())
+    });
+    let arguments = arguments.map_err(|problem| ToolError::Arguments { tool: T::NAME, problem, expected })?;
+    let (account, shows_pictures) = (call.account.clone(), call.shows_pictures);
+    let mut output = tool.call(arguments, call).await?;
+    let picture = if shows_pictures { T::take_picture(&mut output) } else { None };
+    let text = T::text(&output);
+    let json = to_json(&output).map_err(ToolError::Output)?;
+    drop(output);
+    let text = text.written(&json);
+    let beside = text.iter().flatten().filter(|piece| !lies_in(piece, &json)).map(Bytes::len).sum::<usize>()
+        + picture.as_ref().map_or(0, |picture| picture.data.len());
+    account.settle((json.len() + beside) as u64);
+    Ok(Answer { json, text, picture })
+}
+
+/// Whether these bytes are a part of those.
+fn lies_in(part: &Bytes, whole: &Bytes) -> bool {
+    whole.as_ptr_range().contains(&part.as_ptr())
+}
+
+fn is_served(rules: &ToolRules, name: &str) -> bool {
+    let any = |patterns: &[String]| patterns.iter().any(|pattern| tool_names::matches(pattern, name));
+    any(&rules.allow) && !any(&rules.deny)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deny_wins() {
+        let rules = |allow: &[&str], deny: &[&str]| ToolRules {
+            allow: allow.iter().map(ToString::to_string).collect(),
+            deny: deny.iter().map(ToString::to_string).collect(),
+        };
+        assert!(is_served(&rules(&["*"], &[]), "delete_workspace"));
+        assert!(!is_served(&rules(&["*"], &["delete_*"]), "delete_workspace"));
+        assert!(!is_served(&rules(&["delete_workspace"], &["*"]), "delete_workspace"));
+        assert!(!is_served(&rules(&["list_*"], &[]), "delete_workspace"));
+        assert!(!is_served(&rules(&[], &[]), "whoami"));
+    }
+}

@@ -1,0 +1,167 @@
+//! Who may reach which workspace: its owner, and, in mode Kubernetes, whom RBAC lets.
+//!
+//! Somebody else's workspace answers exactly as one that does not exist. In mode Owner RBAC is not asked; in mode
+//! Kubernetes the same question is asked whether there is such a workspace or not, so that the time tells nothing
+//! either.
+
+use crate::kubernetes::{
+    catalog::Catalog,
+    entry::Entry,
+    reviews::{ReviewError, Reviews, Verb},
+};
+use crate::{Error, Owner, paging::Pager};
+use futures::{StreamExt as _, stream};
+use portcullis_core::workspace::AuthorizationMode;
+use portcullis_reflector::Found;
+use std::sync::Arc;
+
+/// How many workspaces of others are asked about at once, for a list.
+const AT_ONCE: usize = 16;
+/// Longer ones no workspace can have.
+const LONGEST_NAME: usize = 40;
+
+/// What somebody wants to do with a workspace, and what it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    See,
+    Start,
+    Stop,
+    Restart,
+    Delete,
+    Work,
+}
+
+impl Act {
+    fn verb(self) -> Verb {
+        match self {
+            Self::See => Verb::Get,
+            Self::Start | Self::Stop | Self::Restart => Verb::Patch,
+            Self::Delete => Verb::Delete,
+            Self::Work => Verb::Exec,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::See => "see",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Delete => "delete",
+            Self::Work => "work in",
+        }
+    }
+}
+
+/// Knows who may.
+pub struct Access {
+    catalog: Arc<Catalog>,
+    reviews: Reviews,
+}
+
+impl Access {
+    pub fn new(catalog: Arc<Catalog>, reviews: Reviews) -> Self {
+        Self { catalog, reviews }
+    }
+
+    /// The workspace with this id or name, if they may do this with it. One's own goes before others'; of several of
+    /// one name the oldest is meant.
+    pub async fn find(
+        &self,
+        mode: AuthorizationMode,
+        owner: &Owner,
+        wanted: &str,
+        act: Act,
+    ) -> Result<Arc<Entry>, Error> {
+        if let Some(own) = self.own(owner, wanted) {
+            return Ok(own);
+        }
+        // Whichever server is asked, what was just made is there. That is asked for every name, so it tells nothing.
+        if let Some(own) = self.catalog.made_elsewhere(owner, wanted).await {
+            return Ok(own);
+        }
+        if mode == AuthorizationMode::Kubernetes
+            && let Some(shared) = self.shared(owner, wanted).await?
+        {
+            if act == Act::See || self.allows(owner, act.verb(), &shared.view.id).await? {
+                return Ok(shared);
+            }
+            let (workspace, whose) = (shared.view.name.clone(), shared.view.owner.clone());
+            return Err(Error::NotPermitted { workspace, owner: whose, verb: act.word() });
+        }
+        Err(self.unknown(owner, wanted))
+    }
+
+    /// That there is no such workspace.
+    pub fn unknown(&self, owner: &Owner, wanted: &str) -> Error {
+        let existing =
+            self.catalog.workspaces.look_at_user(&owner.id, |own| own.map(|own| own.view.name.clone()).collect());
+        Error::UnknownWorkspace { wanted: wanted.to_owned(), existing }
+    }
+
+    /// The workspaces that they may see and that the page is made of, sorted by name.
+    pub async fn list(&self, mode: AuthorizationMode, owner: &Owner, pager: &Pager) -> Vec<Arc<Entry>> {
+        if mode == AuthorizationMode::Owner {
+            let matching = |own: &mut dyn Iterator<Item = &Arc<Entry>>| {
+                own.filter(|own| pager.matches(&own.view)).take(pager.needed()).cloned().collect()
+            };
+            return self.catalog.workspaces.look_at_user(&owner.id, matching);
+        }
+        let mut all = self.catalog.workspaces.all(|entry| pager.matches(&entry.view));
+        all.sort_by(|a, b| (&a.view.name, &a.view.id).cmp(&(&b.view.name, &b.view.id)));
+        let every = self.reviews.allows(&owner.id, Verb::List, None).await;
+        let seen = stream::iter(all).map(|entry| async {
+            let seen = match &every {
+                _ if entry.owner == owner.id => true,
+                Ok(true) => true,
+                Ok(false) => self.allows(owner, Verb::Get, &entry.view.id).await.unwrap_or_default(),
+                // One's own can be seen while the API server is away.
+                Err(_) => false,
+            };
+            seen.then_some(entry)
+        });
+        let seen = seen.buffered(AT_ONCE).filter_map(std::future::ready).take(pager.needed());
+        seen.collect().await
+    }
+
+    fn own(&self, owner: &Owner, wanted: &str) -> Option<Arc<Entry>> {
+        if let Found::Here(entry) = self.catalog.workspaces.find(wanted)
+            && entry.owner == owner.id
+        {
+            return Some(entry);
+        }
+        self.catalog.workspaces.look_at_user(&owner.id, |own| {
+            own.filter(|own| own.view.name == wanted).min_by_key(|own| age(own)).cloned()
+        })
+    }
+
+    /// Somebody else's that they may see.
+    async fn shared(&self, owner: &Owner, wanted: &str) -> Result<Option<Arc<Entry>>, Error> {
+        if wanted.len() > LONGEST_NAME {
+            return Ok(None);
+        }
+        let by_id = self.allows(owner, Verb::Get, wanted).await?;
+        if by_id && let Found::Here(entry) = self.catalog.workspaces.find(wanted) {
+            return Ok(Some(entry));
+        }
+        let mut named = self.catalog.workspaces.all(|entry| entry.view.name == wanted);
+        named.sort_by_key(|entry| age(entry));
+        for entry in named {
+            if self.allows(owner, Verb::Get, &entry.view.id).await? {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn allows(&self, owner: &Owner, verb: Verb, id: &str) -> Result<bool, Error> {
+        self.reviews.allows(&owner.id, verb, Some(id)).await.map_err(|error: ReviewError| Error::Cluster {
+            doing: "find out whether you may; try again in a few seconds".to_owned(),
+            source: Box::new(error),
+        })
+    }
+}
+
+fn age(entry: &Entry) -> (jiff::Timestamp, String) {
+    (entry.view.created_at, entry.view.id.clone())
+}

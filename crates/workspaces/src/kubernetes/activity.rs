@@ -1,0 +1,97 @@
+//! When workspaces were last worked in: noted in memory when a request of work begins, while it runs and when it ends;
+//! written to `status.lastActivity` at most once a minute for each.
+
+use crate::kubernetes::{catalog::Catalog, entry::Entry};
+use jiff::SignedDuration;
+use portcullis_core::clock::Clock;
+use portcullis_reflector::{Found, Times};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How exact the time is. Other servers' writes count too.
+const STEP: SignedDuration = SignedDuration::from_mins(1);
+/// How often what still runs is noted.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Notes and writes.
+pub struct Activity {
+    catalog: Arc<Catalog>,
+    times: Times,
+    /// How many requests of work are under way, by workspace.
+    working: Mutex<HashMap<String, usize>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Activity {
+    pub fn new(catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Self {
+        let times = Times::new("when workspaces were last worked in");
+        Self { catalog, times, working: Mutex::default(), clock }
+    }
+
+    /// Writes for ever what is noted.
+    pub async fn run(&self) {
+        let look = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let ids: Vec<String> = self.working().keys().cloned().collect();
+                for id in ids {
+                    self.note(&id);
+                }
+            }
+        };
+        tokio::select! {
+            () = look => {}
+            () = self.times.save(&*self.catalog) => {}
+        }
+    }
+
+    /// Writes what is noted, before the server ends.
+    pub async fn save_at_the_end(&self) {
+        self.times.save_at_the_end(&*self.catalog).await;
+    }
+
+    fn note(&self, id: &str) {
+        let Found::Here(entry) = self.catalog.workspaces.find(id) else { return };
+        let now = self.clock.now();
+        if entry.view.last_activity.is_some_and(|last| now.duration_since(last) < STEP) {
+            return;
+        }
+        self.catalog.workspaces.amend(id, |entry: &Entry| entry.worked_in(now));
+        self.times.note(id, now);
+    }
+
+    fn working(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody works in a workspace, until this is dropped.
+pub struct Working {
+    activity: Arc<Activity>,
+    id: String,
+}
+
+impl Working {
+    pub fn begin(activity: &Arc<Activity>, id: &str) -> Self {
+        *activity.working().entry(id.to_owned()).or_default() += 1;
+        activity.note(id);
+        Self { activity: Arc::clone(activity), id: id.to_owned() }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let mut working = self.activity.working();
+        if let Some(count) = working.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                working.remove(&self.id);
+            }
+        }
+        drop(working);
+        self.activity.note(&self.id);
+    }
+}

@@ -1,0 +1,203 @@
+//! Workspaces made, started, stopped and deleted: writes to the API server, and waiting for what the operator makes of
+//! them.
+
+use crate::kubernetes::{catalog::Catalog, entry::Entry};
+use crate::{CreateWorkspace, Error, Owner, Status, check_name};
+use portcullis_api::{Workspace as Object, WorkspaceSpec, client::EndpointRef, parameters, workspace::TemplateRef};
+use portcullis_core::{grant::GrantUser, hex};
+use portcullis_reflector::{Found, RequestError};
+use sha2::{Digest as _, Sha256};
+use std::{sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long a workspace that is to be started again may take to stop; then it is told to run all the same.
+const STOPPED_WITHIN: Duration = Duration::from_mins(2);
+/// As many characters as the custom resource takes.
+const LONGEST_OWNER: usize = 256;
+
+/// Changes workspaces.
+pub struct Lifecycle {
+    catalog: Arc<Catalog>,
+    endpoint: String,
+    /// What goes on after its request was answered.
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Lifecycle {
+    pub fn new(catalog: Arc<Catalog>, endpoint: &str, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { catalog, endpoint: endpoint.to_owned(), tasks, stop }
+    }
+
+    /// Makes a workspace, meant to run.
+    pub async fn create(&self, owner: &Owner, request: &CreateWorkspace, limit: u32) -> Result<Arc<Entry>, Error> {
+        check_name(&request.name)?;
+        self.check_template(request)?;
+        let (same, count) = self.catalog.workspaces.look_at_user(&owner.id, |own| {
+            let (mut same, mut count) = (None, 0_u32);
+            for entry in own {
+                count = count.saturating_add(u32::from(!entry.deleting));
+                if entry.view.name == request.name {
+                    same = Some(Arc::clone(entry));
+                }
+            }
+            (same, count)
+        });
+        if let Some(same) = same {
+            return Err(taken(&request.name, same.deleting));
+        }
+        if count >= limit {
+            return Err(Error::QuotaExceeded { count, limit });
+        }
+        let id = object_name(&self.endpoint, &owner.id, &request.name);
+        let spec = WorkspaceSpec {
+            endpoint_ref: EndpointRef { name: self.endpoint.clone() },
+            owner: GrantUser { id: owner.id.clone(), name: owner.name.chars().take(LONGEST_OWNER).collect() },
+            display_name: request.name.clone(),
+            template_ref: TemplateRef { name: request.template.clone() },
+            parameters: request.parameters.clone(),
+            running: true,
+        };
+        match self.catalog.create(&Object::new(&id, spec)).await {
+            Ok(made) => Ok(made),
+            // Made at another server a moment ago, or the one before is not gone yet.
+            Err(error) if error.code() == Some(409) => {
+                let there = self.catalog.read(&id).await.ok().flatten();
+                Err(taken(&request.name, there.is_none_or(|there| there.deleting)))
+            }
+            Err(error) => Err(refused(format!("make workspace {:?}", request.name), error)),
+        }
+    }
+
+    fn check_template(&self, request: &CreateWorkspace) -> Result<(), Error> {
+        let Found::Here(offer) = self.catalog.templates.find(&request.template) else {
+            let existing =
+                self.catalog.templates.look_at_user("", |all| all.map(|offer| offer.view.name.clone()).collect());
+            return Err(Error::UnknownTemplate { wanted: request.template.clone(), existing });
+        };
+        parameters::fill(&offer.spec, &request.parameters)
+            .map(drop)
+            .map_err(|problems| Error::unfit(&request.template, problems))
+    }
+
+    /// Has a workspace run, or not. Writes nothing if that is what it is meant to do already.
+    pub async fn set_running(&self, entry: &Arc<Entry>, running: bool) -> Result<Arc<Entry>, Error> {
+        if entry.deleting {
+            return Err(Error::BeingDeleted { workspace: entry.view.name.clone() });
+        }
+        if entry.running == running {
+            return Ok(Arc::clone(entry));
+        }
+        let verb = if running { "start" } else { "stop" };
+        self.catalog.set_running(entry, running).await.map_err(|error| changed(entry, verb, error))
+    }
+
+    /// Stops a workspace, and starts it when it has stopped. That goes on if the caller goes away.
+    pub async fn restart(&self, entry: &Arc<Entry>) -> Result<Arc<Entry>, Error> {
+        let stopping = self.set_running(entry, false).await?;
+        if !stopping.settled {
+            let catalog = Arc::clone(&self.catalog);
+            let (stopped, stop) = (Arc::clone(&stopping), self.stop.clone());
+            self.tasks.spawn(async move { start_when_stopped(&catalog, &stopped, &stop).await });
+            return Ok(stopping);
+        }
+        self.set_running(&stopping, true).await
+    }
+
+    /// Deletes a workspace. Returns it as it last was.
+    pub async fn delete(&self, entry: &Arc<Entry>) -> Result<Entry, Error> {
+        if !entry.deleting {
+            self.catalog.delete(entry).await.map_err(|error| changed(entry, "delete", error))?;
+        }
+        let mut last = Entry::clone(entry);
+        last.view.status = Status::Stopping;
+        last.view.problem = Some("it is being deleted; in a few seconds it is gone".to_owned());
+        Ok(last)
+    }
+
+    /// Waits for at most `wait` until a workspace runs, or will not by itself. One that `restarts` is stopped on its way.
+    pub async fn until_settled(&self, entry: Arc<Entry>, wait: Option<Duration>, restarts: bool) -> Arc<Entry> {
+        let Some(wait) = wait else { return entry };
+        let other = |known: &Entry| known.uid != entry.uid;
+        let settled = self.catalog.until(&entry.view.id, |known| {
+            known.is_none_or(|known| other(known) || known.deleting || (known.settled && (known.running || !restarts)))
+        });
+        let last = match tokio::time::timeout(wait, settled).await {
+            Ok(known) => known,
+            Err(_) => match self.catalog.workspaces.find(&entry.view.id) {
+                Found::Here(known) => Some(known),
+                Found::Gone | Found::Unknown => None,
+            },
+        };
+        last.filter(|last| !other(last)).unwrap_or(entry)
+    }
+}
+
+/// The second half of a restart. Whatever happens meanwhile, the workspace is meant to run in the end; unless somebody
+/// else has a hand in it.
+async fn start_when_stopped(catalog: &Catalog, stopping: &Entry, stop: &CancellationToken) {
+    let stopped = catalog.until(&stopping.view.id, |known| {
+        known.is_none_or(|known| known.uid != stopping.uid || known.deleting || known.running || known.settled)
+    });
+    let stopped = tokio::select! {
+        stopped = tokio::time::timeout(STOPPED_WITHIN, stopped) => stopped.unwrap_or_default(),
+        () = stop.cancelled() => None,
+    };
+    let entry = stopped.as_deref().unwrap_or(stopping);
+    if entry.uid != stopping.uid || entry.deleting || entry.running {
+        return;
+    }
+    if let Err(error) = catalog.set_running(entry, true).await {
+        let (workspace, error) = (&entry.view.id, portcullis_core::report::chain(&error));
+        tracing::error!(workspace, error, "a workspace was stopped to be restarted, and could not be started");
+    }
+}
+
+/// The name of the object: the same at every server, so that the API server makes one of several at once.
+pub fn object_name(endpoint: &str, owner: &str, name: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [endpoint, owner, name] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    let digits = hex(&hash.finalize());
+    format!("ws-{}", digits.get(..20).unwrap_or_default())
+}
+
+fn taken(name: &str, deleting: bool) -> Error {
+    let name = name.to_owned();
+    if deleting { Error::BeingDeleted { workspace: name } } else { Error::NameTaken { name } }
+}
+
+/// Why a workspace that is known was not changed.
+fn changed(entry: &Entry, verb: &str, error: RequestError) -> Error {
+    match error.code() {
+        Some(404 | 409) => Error::BeingDeleted { workspace: entry.view.name.clone() },
+        _ => refused(format!("{verb} workspace {:?}", entry.view.name), error),
+    }
+}
+
+/// The cluster said no, and why; or it could not be asked.
+fn refused(doing: String, error: RequestError) -> Error {
+    match (error.code(), error.refusal()) {
+        (Some(400 | 403 | 422), Some(why)) => Error::Refused { doing, why: why.to_owned() },
+        _ => Error::Cluster { doing, source: Box::new(error) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn object_names_follow_from_what_they_name() {
+        let name = object_name("agents", "local:ann", "web");
+        assert_eq!(name, object_name("agents", "local:ann", "web"));
+        assert!(name.len() == 23 && name.starts_with("ws-"), "{name}");
+        for (endpoint, owner, other) in
+            [("agent", "slocal:ann", "web"), ("agents", "local:an", "nweb"), ("agents", "local:ann", "web2")]
+        {
+            assert_ne!(name, object_name(endpoint, owner, other));
+        }
+    }
+}

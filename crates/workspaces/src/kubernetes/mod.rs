@@ -1,0 +1,249 @@
+//! Workspaces in a cluster: `Workspace`s of the endpoint's namespace, which the operator turns into pods.
+//!
+//! What is asked is answered from memory, which follows the API server; what is wanted is written there. Commands and
+//! files go to the agent in the pod, over one connection per workspace.
+
+mod access;
+mod activity;
+mod catalog;
+mod entry;
+mod exec;
+mod lifecycle;
+mod logs;
+mod reviews;
+mod tunnel;
+
+pub use catalog::KINDS;
+
+use crate::{
+    CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
+    Workspaces, paging::Pager,
+};
+use access::{Access, Act};
+use activity::Activity;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use catalog::Catalog;
+use entry::Entry;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+use lifecycle::Lifecycle;
+use portcullis_config::WorkspaceRules;
+use portcullis_core::clock::Clock;
+use portcullis_reflector::{Found, Health};
+use reviews::Reviews;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tunnel::{Common, Tunnel, Way};
+
+/// How long a command waits for a workspace that is starting: long enough for one whose pod was just replaced.
+const STARTED_WITHIN: Duration = Duration::from_secs(5);
+/// How long what goes on at the end may take.
+const ENDED_WITHIN: Duration = Duration::from_secs(10);
+
+/// What can be chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct KubernetesOptions {
+    /// How long a connection to an agent that nobody uses stays open.
+    pub idle: Duration,
+}
+
+impl Default for KubernetesOptions {
+    fn default() -> Self {
+        Self { idle: Duration::from_mins(5) }
+    }
+}
+
+/// The workspaces of one endpoint.
+pub struct KubernetesWorkspaces {
+    catalog: Arc<Catalog>,
+    access: Access,
+    lifecycle: Lifecycle,
+    activity: Arc<Activity>,
+    rules: ArcSwap<WorkspaceRules>,
+    pods: Api<Pod>,
+    common: Arc<Common>,
+    /// By uid; those that are open or in use.
+    tunnels: Mutex<HashMap<String, Weak<Tunnel>>>,
+    tasks: TaskTracker,
+    ended: CancellationToken,
+}
+
+impl KubernetesWorkspaces {
+    /// Those of `endpoint` in `namespace`. Nothing is known before [`Self::run`]; then `health` learns of [`KINDS`].
+    #[must_use]
+    pub fn new(
+        client: &Client,
+        namespace: &str,
+        endpoint: &str,
+        health: Arc<Health>,
+        clock: Arc<dyn Clock>,
+        options: KubernetesOptions,
+    ) -> Self {
+        let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let catalog = Arc::new(Catalog::new(client, namespace, endpoint, health, Arc::clone(&clock)));
+        let activity = Arc::new(Activity::new(Arc::clone(&catalog), clock));
+        let common = Common {
+            pods: pods.clone(),
+            catalog: Arc::clone(&catalog),
+            activity: Arc::clone(&activity),
+            idle: options.idle,
+            tasks: tasks.clone(),
+            stop: ended.clone(),
+        };
+        Self {
+            access: Access::new(Arc::clone(&catalog), Reviews::new(client, namespace, endpoint)),
+            lifecycle: Lifecycle::new(Arc::clone(&catalog), endpoint, tasks.clone(), ended.clone()),
+            activity,
+            rules: ArcSwap::default(),
+            catalog,
+            pods,
+            common: Arc::new(common),
+            tunnels: Mutex::default(),
+            tasks,
+            ended,
+        }
+    }
+
+    /// Follows the API server until `stop`; then finishes what was begun, closes all connections, and writes down when
+    /// workspaces were last worked in.
+    pub async fn run(&self, stop: &CancellationToken) {
+        let following = async {
+            tokio::select! {
+                () = self.catalog.follow() => {}
+                () = self.activity.run() => {}
+            }
+        };
+        stop.run_until_cancelled(Box::pin(following)).await;
+        self.ended.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(ENDED_WITHIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("not all that was begun in workspaces has ended");
+        }
+        self.activity.save_at_the_end().await;
+    }
+
+    async fn find(&self, owner: &Owner, wanted: &str, act: Act) -> Result<Arc<Entry>, Error> {
+        self.access.find(self.rules.load().mode, owner, wanted, act).await
+    }
+
+    /// What users see; a workspace that was never started has the home that its template says.
+    fn shown(&self, entry: &Entry) -> Workspace {
+        let mut view = entry.view.clone();
+        if view.home.is_empty()
+            && let Found::Here(offer) = self.catalog.templates.find(&view.template)
+        {
+            view.home.clone_from(&offer.spec.storage.mount_path);
+        }
+        view
+    }
+
+    fn tunnel(&self, entry: &Entry) -> Arc<Tunnel> {
+        let mut tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tunnel) = tunnels.get(&entry.uid).and_then(Weak::upgrade)
+            && tunnel.pod() == entry.pod
+        {
+            return tunnel;
+        }
+        tunnels.retain(|_, tunnel| tunnel.strong_count() > 0);
+        let tunnel = Arc::new(Tunnel::new(Arc::clone(&self.common), &entry.view.id, &entry.uid, &entry.pod));
+        tunnels.insert(entry.uid.clone(), Arc::downgrade(&tunnel));
+        tunnel
+    }
+}
+
+#[async_trait]
+impl Workspaces for KubernetesWorkspaces {
+    fn apply(&self, rules: &WorkspaceRules) {
+        self.rules.store(Arc::new(rules.clone()));
+    }
+
+    async fn templates(&self, _owner: &Owner) -> Result<Vec<Template>, Error> {
+        Ok(self.catalog.templates.look_at_user("", |all| all.map(|offer| offer.view.clone()).collect()))
+    }
+
+    async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error> {
+        let pager = Pager::new(filter)?;
+        let found = self.access.list(self.rules.load().mode, owner, &pager).await;
+        Ok(pager.page(found.iter().map(|entry| self.shown(entry)).collect()))
+    }
+
+    async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
+        Ok(self.shown(&*self.find(owner, workspace, Act::See).await?))
+    }
+
+    async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error> {
+        let made = self.lifecycle.create(owner, &request, self.rules.load().max_per_user).await?;
+        Ok(self.shown(&*self.lifecycle.until_settled(made, request.wait, false).await))
+    }
+
+    async fn start(&self, owner: &Owner, workspace: &str, wait: Option<Duration>) -> Result<Workspace, Error> {
+        let entry = self.find(owner, workspace, Act::Start).await?;
+        let started = self.lifecycle.set_running(&entry, true).await?;
+        Ok(self.shown(&*self.lifecycle.until_settled(started, wait, false).await))
+    }
+
+    async fn stop(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
+        let entry = self.find(owner, workspace, Act::Stop).await?;
+        Ok(self.shown(&*self.lifecycle.set_running(&entry, false).await?))
+    }
+
+    async fn restart(&self, owner: &Owner, workspace: &str, wait: Option<Duration>) -> Result<Workspace, Error> {
+        let entry = self.find(owner, workspace, Act::Restart).await?;
+        let restarted = self.lifecycle.restart(&entry).await?;
+        Ok(self.shown(&*self.lifecycle.until_settled(restarted, wait, true).await))
+    }
+
+    async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
+        let entry = self.find(owner, workspace, Act::Delete).await?;
+        Ok(self.shown(&self.lifecycle.delete(&entry).await?))
+    }
+
+    async fn logs(&self, owner: &Owner, workspace: &str, lines: u32) -> Result<WorkspaceLogs, Error> {
+        logs::read(&self.pods, &*self.find(owner, workspace, Act::See).await?, lines).await
+    }
+
+    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error> {
+        let act = if purpose == Purpose::Work { Act::Work } else { Act::See };
+        let mut entry = self.find(owner, workspace, act).await?;
+        if purpose == Purpose::Work && entry.view.status == Status::Starting {
+            entry = self.lifecycle.until_settled(entry, Some(STARTED_WITHIN), false).await;
+        }
+        let name = entry.view.name.clone();
+        match entry.view.status {
+            Status::Running => {}
+            Status::Stopped => return Err(Error::Stopped { workspace: name }),
+            status => {
+                let problem = entry.view.problem.clone().unwrap_or_default();
+                return Err(Error::NotRunning { workspace: name, status: word(status).to_owned(), problem });
+            }
+        }
+        Ok(portcullis_agent::Client::new(Arc::new(Way {
+            tunnel: self.tunnel(&entry),
+            is_work: purpose == Purpose::Work,
+        })))
+    }
+}
+
+impl fmt::Debug for KubernetesWorkspaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubernetesWorkspaces").finish_non_exhaustive()
+    }
+}
+
+/// A status as agents read it.
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Starting => "starting",
+        Status::Running => "running",
+        Status::Stopping => "stopping",
+        Status::Stopped => "stopped",
+        Status::Failed => "failed",
+    }
+}

@@ -1,0 +1,431 @@
+//! Workspaces on this machine: each is a folder under the state directory, and the processes started in it.
+//!
+//! For `portcullis dev`. **It is no sandbox**: commands run as the user who runs Portcullis, with only their
+//! environment cleaned, and can read and write whatever that user can. Workspaces and their status survive a
+//! restart; processes do not.
+
+mod journal;
+mod leftovers;
+mod offer;
+mod running;
+mod store;
+
+use crate::{
+    CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
+    Workspaces, check_name, paging::Pager,
+};
+use async_trait::async_trait;
+use journal::Journal;
+use k8s_openapi::api::core::v1::Secret;
+use leftovers::{Left, Leftovers};
+use offer::{Offer, Variables};
+use portcullis_api::WorkspaceTemplate;
+use portcullis_config::WorkspaceRules;
+use portcullis_core::clock::Clock;
+use rand::{Rng as _, rngs::StdRng};
+use running::Running;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use store::{Record, Store};
+use tokio::sync::OwnedMutexGuard;
+
+/// How often at most it is written down that a workspace is worked in.
+const ACTIVITY_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
+
+/// What the backend takes from the machine.
+#[derive(Clone, Debug)]
+pub struct LocalOptions {
+    /// The state directory; workspaces are kept in its folder `workspaces`.
+    pub state_dir: PathBuf,
+    /// The `PATH` of commands.
+    pub path: OsString,
+    /// The `USER` of commands.
+    pub user: OsString,
+}
+
+/// The backend.
+pub struct LocalWorkspaces {
+    store: Store,
+    options: LocalOptions,
+    clock: Arc<dyn Clock>,
+    rng: Mutex<StdRng>,
+    entries: Entries,
+    offer: Mutex<Arc<Offer>>,
+    max_per_user: AtomicU32,
+    /// Whether this process has become the parent of orphans.
+    adopts: AtomicBool,
+}
+
+/// All workspaces by id. Only ever locked for a moment, never over an await.
+#[derive(Clone, Default)]
+struct Entries(Arc<Mutex<BTreeMap<String, Arc<Entry>>>>);
+
+impl Entries {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Entry>>> {
+        // The map is never left half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One workspace: what its file says, and what runs in it.
+struct Entry {
+    id: String,
+    owner: Owner,
+    name: String,
+    record: Mutex<Record>,
+    /// The template's part of the environment that the running agent has.
+    applied: Mutex<Option<Variables>>,
+    journal: Journal,
+    /// The agent, once somebody wanted it. Held while the workspace changes, so that changes come one after another.
+    /// Looking needs only `record`.
+    running: Arc<tokio::sync::Mutex<Option<Running>>>,
+}
+
+impl LocalWorkspaces {
+    /// Opens the state directory, made if it is not there, and reads the workspaces in it.
+    pub async fn open(options: LocalOptions, clock: Arc<dyn Clock>, rng: StdRng) -> Result<Self, Error> {
+        let (store, records) = Store::open(options.state_dir.join("workspaces")).await?;
+        let entries = Entries::default();
+        let max_per_user = AtomicU32::new(WorkspaceRules::default().max_per_user);
+        let entry = |record: Record| (record.id.clone(), Arc::new(Entry::new(record, Arc::clone(&clock))));
+        entries.lock().extend(records.into_iter().map(entry));
+        let offer = Mutex::default();
+        let adopts = AtomicBool::new(false);
+        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries, offer, max_per_user, adopts })
+    }
+
+    /// From now on workspaces can be made from these templates, whose environment may come from these Secrets.
+    pub fn offer(&self, templates: &[WorkspaceTemplate], secrets: &[Secret]) {
+        *self.offer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Offer::new(templates, secrets));
+    }
+
+    fn offered(&self) -> Arc<Offer> {
+        // It is replaced whole.
+        Arc::clone(&self.offer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has this process take care of all that agents start: what an earlier one has left is ended, and what becomes an
+    /// orphan from now on is found at the end, whatever it does. For a process that starts nothing else. Answers with the
+    /// names of the programs that were ended.
+    pub async fn take_charge(&self) -> std::io::Result<Vec<String>> {
+        let ended = self.leftovers().end().await;
+        leftovers::adopt_orphans()?;
+        self.adopts.store(true, Ordering::Relaxed);
+        Ok(names(ended))
+    }
+
+    /// Waits for orphans that have ended, for ever.
+    pub async fn reap(&self) {
+        leftovers::reap().await;
+    }
+
+    /// The names of the programs that agents have running.
+    pub async fn programs(&self) -> Vec<String> {
+        names(self.leftovers().found().await)
+    }
+
+    /// Marks a command as the user's own, so that the end of the workspaces is not its end.
+    pub fn exempt(command: &mut tokio::process::Command) {
+        command.env(leftovers::OWN, "1");
+    }
+
+    /// Ends all processes of all workspaces, whose status stays as it is. For the server's shutdown.
+    pub async fn shutdown(&self) {
+        let entries: Vec<Arc<Entry>> = self.entries.lock().values().cloned().collect();
+        let ended = entries.iter().map(|entry| async { entry.end(&mut *entry.running.lock().await).await });
+        futures::future::join_all(ended).await;
+        self.leftovers().end().await;
+    }
+
+    fn leftovers(&self) -> Leftovers {
+        Leftovers::below(self.store.root(), self.adopts.load(Ordering::Relaxed))
+    }
+
+    /// The owner's workspaces, sorted by name.
+    fn owned(&self, owner: &Owner) -> Vec<Arc<Entry>> {
+        let mut found: Vec<_> =
+            self.entries.lock().values().filter(|entry| entry.owner.id == owner.id).cloned().collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    /// The owner's workspace with this id or name.
+    fn find(&self, owner: &Owner, wanted: &str) -> Result<Arc<Entry>, Error> {
+        let candidates = self.owned(owner);
+        let by_id = candidates.iter().find(|entry| entry.id == wanted);
+        let found = by_id.or_else(|| candidates.iter().find(|entry| entry.name == wanted));
+        found.cloned().ok_or_else(|| unknown(wanted, &candidates))
+    }
+
+    /// Finds the owner's workspace and keeps all other changes away from it, unless it is deleted meanwhile.
+    async fn change(
+        &self,
+        owner: &Owner,
+        wanted: &str,
+    ) -> Result<(Arc<Entry>, OwnedMutexGuard<Option<Running>>), Error> {
+        let entry = self.find(owner, wanted)?;
+        let running = Arc::clone(&entry.running).lock_owned().await;
+        if self.entries.lock().contains_key(&entry.id) {
+            Ok((entry, running))
+        } else {
+            Err(unknown(wanted, &self.owned(owner)))
+        }
+    }
+
+    /// Sixteen hexadecimal digits, never used before.
+    fn unique(&self) -> String {
+        let mut bytes = [0_u8; 8];
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
+        portcullis_core::hex(&bytes)
+    }
+
+    fn view(&self, entry: &Entry) -> Workspace {
+        let record = entry.record();
+        let differs = |applied: Variables| {
+            self.offered().variables(&record.template, &record.parameters).is_ok_and(|now| now != applied)
+        };
+        Workspace {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            template: record.template.clone(),
+            status: record.status,
+            problem: None,
+            owner: record.owner.name.clone(),
+            outdated: entry.applied().clone().is_some_and(differs),
+            parameters: record.parameters.clone(),
+            home: self.store.home(&record.id).to_string_lossy().into_owned(),
+            created_at: record.created_at,
+            last_activity: record.last_activity,
+            expires_at: None,
+        }
+    }
+
+    /// Writes the record as `change` makes it, if that is something else.
+    async fn save(&self, entry: &Arc<Entry>, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
+        let before = entry.record().clone();
+        let mut after = before.clone();
+        change(&mut after);
+        if after == before {
+            return Ok(());
+        }
+        let entry = Arc::clone(entry);
+        self.store.save(after, move |record| *entry.record() = record).await
+    }
+
+    /// The agent of a workspace that is meant to run.
+    async fn agent_of(&self, entry: &Entry, running: &mut Option<Running>) -> Result<portcullis_agent::Client, Error> {
+        if running.as_ref().is_some_and(Running::is_ending) {
+            // Whoever wanted the end did not wait for it.
+            entry.end(running).await;
+        }
+        if let Some(running) = running {
+            return Ok(running.client());
+        }
+        let record = entry.record().clone();
+        let variables = self.offered().variables(&record.template, &record.parameters)?;
+        let place = running::Place {
+            home: self.store.home(&record.id),
+            tmp: self.store.tmp(&record.id),
+            output: self.store.output(&record.id),
+        };
+        let started = Running::start(place, &variables, &self.options, entry.journal.clone(), Arc::clone(&self.clock));
+        *entry.applied() = Some(variables);
+        Ok(running.insert(started).client())
+    }
+}
+
+impl Drop for LocalWorkspaces {
+    /// The last resort: nobody waited for [`LocalWorkspaces::shutdown`].
+    fn drop(&mut self) {
+        if self.adopts.load(Ordering::Relaxed) {
+            self.leftovers().kill();
+        }
+    }
+}
+
+/// Each once, in order.
+fn names(processes: Vec<Left>) -> Vec<String> {
+    let names: BTreeSet<String> = processes.into_iter().map(|process| process.name).collect();
+    names.into_iter().collect()
+}
+
+impl Entry {
+    fn new(record: Record, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            id: record.id.clone(),
+            owner: record.owner.clone(),
+            name: record.name.clone(),
+            record: Mutex::new(record),
+            applied: Mutex::default(),
+            journal: Journal::new(clock),
+            running: Arc::default(),
+        }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        // A record is replaced whole.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn applied(&self) -> MutexGuard<'_, Option<Variables>> {
+        // Likewise.
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the agent with all that runs by it, and returns when it has ended.
+    async fn end(&self, running: &mut Option<Running>) {
+        if let Some(ending) = running {
+            ending.end().await;
+            *self.applied() = None;
+            *running = None;
+        }
+    }
+}
+
+fn unknown(wanted: &str, entries: &[Arc<Entry>]) -> Error {
+    let existing = entries.iter().map(|entry| entry.name.clone()).collect();
+    Error::UnknownWorkspace { wanted: wanted.to_owned(), existing }
+}
+
+#[async_trait]
+impl Workspaces for LocalWorkspaces {
+    fn apply(&self, rules: &WorkspaceRules) {
+        self.max_per_user.store(rules.max_per_user, Ordering::Relaxed);
+    }
+
+    async fn templates(&self, _owner: &Owner) -> Result<Vec<Template>, Error> {
+        Ok(self.offered().templates())
+    }
+
+    async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error> {
+        let pager = Pager::new(filter)?;
+        let all = self.owned(owner).into_iter().map(|entry| self.view(&entry));
+        Ok(pager.page(all.filter(|workspace| pager.matches(workspace)).take(pager.needed()).collect()))
+    }
+
+    async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
+        Ok(self.view(&*self.find(owner, workspace)?))
+    }
+
+    async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error> {
+        self.offered().variables(&request.template, &request.parameters)?;
+        check_name(&request.name)?;
+        let record = Record {
+            id: format!("ws-{}", self.unique()),
+            name: request.name,
+            owner: owner.clone(),
+            template: request.template,
+            parameters: request.parameters,
+            status: Status::Running,
+            created_at: self.clock.now(),
+            last_activity: None,
+        };
+        let entry = Arc::new(Entry::new(record.clone(), Arc::clone(&self.clock)));
+        // Whoever finds the workspace waits with changes until its folder is there.
+        let mut running = entry.running.lock().await;
+        let mut name = HeldName::of(&self.entries, &entry, self.max_per_user.load(Ordering::Relaxed))?;
+        self.store.create(record, move || name.keep()).await?;
+        entry.journal.note("made");
+        self.agent_of(&entry, &mut running).await?;
+        Ok(self.view(&entry))
+    }
+
+    async fn start(&self, owner: &Owner, workspace: &str, _at_once: Option<Duration>) -> Result<Workspace, Error> {
+        let (entry, mut running) = self.change(owner, workspace).await?;
+        self.agent_of(&entry, &mut running).await?;
+        self.save(&entry, |record| record.status = Status::Running).await?;
+        Ok(self.view(&entry))
+    }
+
+    async fn stop(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
+        let (entry, mut running) = self.change(owner, workspace).await?;
+        self.save(&entry, |record| record.status = Status::Stopped).await?;
+        entry.end(&mut running).await;
+        Ok(self.view(&entry))
+    }
+
+    async fn restart(&self, owner: &Owner, workspace: &str, _at_once: Option<Duration>) -> Result<Workspace, Error> {
+        let (entry, mut running) = self.change(owner, workspace).await?;
+        let record = entry.record().clone();
+        // One that could not start again is left as it is.
+        self.offered().variables(&record.template, &record.parameters)?;
+        entry.end(&mut running).await;
+        self.agent_of(&entry, &mut running).await?;
+        self.save(&entry, |record| record.status = Status::Running).await?;
+        Ok(self.view(&entry))
+    }
+
+    async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
+        let (entry, mut running) = self.change(owner, workspace).await?;
+        self.save(&entry, |record| record.status = Status::Stopped).await?;
+        entry.end(&mut running).await;
+        let (entries, id) = (self.entries.clone(), entry.id.clone());
+        self.store
+            .forget(&entry.id, move || {
+                entries.lock().remove(&id);
+            })
+            .await?;
+        self.store.free(&entry.id).await?;
+        Ok(self.view(&entry))
+    }
+
+    async fn logs(&self, owner: &Owner, workspace: &str, lines: u32) -> Result<WorkspaceLogs, Error> {
+        Ok(self.find(owner, workspace)?.journal.tail(lines))
+    }
+
+    async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error> {
+        let (entry, mut running) = self.change(owner, workspace).await?;
+        if entry.record().status == Status::Stopped {
+            return Err(Error::Stopped { workspace: entry.name.clone() });
+        }
+        let client = self.agent_of(&entry, &mut running).await?;
+        let now = self.clock.now();
+        let told = entry.record().last_activity.is_some_and(|last| now.duration_since(last) < ACTIVITY_EVERY);
+        if purpose == Purpose::Work && !told {
+            self.save(&entry, |record| record.last_activity = Some(now)).await?;
+        }
+        Ok(client)
+    }
+}
+
+/// Holds a new workspace's name, and gives it back unless the workspace comes to be.
+struct HeldName {
+    entries: Entries,
+    id: Option<String>,
+}
+
+impl HeldName {
+    fn of(entries: &Entries, entry: &Arc<Entry>, limit: u32) -> Result<Self, Error> {
+        let mut all = entries.lock();
+        let owned: Vec<_> = all.values().filter(|other| other.owner.id == entry.owner.id).collect();
+        if owned.iter().any(|other| other.name == entry.name) {
+            return Err(Error::NameTaken { name: entry.name.clone() });
+        }
+        let count = u32::try_from(owned.len()).unwrap_or(u32::MAX);
+        if count >= limit {
+            return Err(Error::QuotaExceeded { count, limit });
+        }
+        all.insert(entry.id.clone(), Arc::clone(entry));
+        Ok(Self { entries: entries.clone(), id: Some(entry.id.clone()) })
+    }
+
+    fn keep(&mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for HeldName {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.entries.lock().remove(&id);
+        }
+    }
+}

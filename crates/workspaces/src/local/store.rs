@@ -1,0 +1,195 @@
+//! The folders. `workspaces/ID/` holds `workspace.json`, `home/`, `tmp/` and `output/`.
+//!
+//! A folder appears whole and disappears at once, by a rename, so a crash leaves no half workspace: names that begin
+//! with a dot are unfinished work, and swept. A change, once begun, is finished even if its caller stops waiting: what
+//! must follow it is handed over as `done`.
+
+use crate::{Error, Owner, Status};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+const RECORD_FILE: &str = "workspace.json";
+/// What the names of folders that are being made begin with.
+const UNFINISHED: &str = ".new-";
+/// What the names of folders that are being deleted begin with.
+const FORGOTTEN: &str = ".old-";
+
+/// `workspace.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Record {
+    pub id: String,
+    pub name: String,
+    pub owner: Owner,
+    pub template: String,
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
+    pub status: Status,
+    pub created_at: Timestamp,
+    #[serde(default)]
+    pub last_activity: Option<Timestamp>,
+}
+
+/// The folder `workspaces`.
+#[derive(Clone, Debug)]
+pub(super) struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens the folder, made if it is not there, and reads what is in it.
+    pub async fn open(root: PathBuf) -> Result<(Self, Vec<Record>), Error> {
+        let doing = format!("open the state directory {}", root.display());
+        blocking(move || {
+            private_dir(&root)?;
+            let root = root.canonicalize()?;
+            sweep(&root)?;
+            let records = read_all(&root)?;
+            Ok((Self { root }, records))
+        })
+        .await
+        .map_err(Error::io(doing))
+    }
+
+    /// The folder of all workspaces.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn home(&self, id: &str) -> PathBuf {
+        self.root.join(id).join("home")
+    }
+
+    pub fn tmp(&self, id: &str) -> PathBuf {
+        self.root.join(id).join("tmp")
+    }
+
+    pub fn output(&self, id: &str) -> PathBuf {
+        self.root.join(id).join("output")
+    }
+
+    /// Makes a workspace's folder.
+    pub async fn create(&self, record: Record, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let root = self.root.clone();
+        blocking(move || {
+            let unfinished = root.join(format!("{UNFINISHED}{}", record.id));
+            for folder in ["home", "tmp", "output"] {
+                private_dir(&unfinished.join(folder))?;
+            }
+            write_record(&unfinished, &record)?;
+            fs::rename(&unfinished, root.join(&record.id))?;
+            done();
+            File::open(&root)?.sync_all()
+        })
+        .await
+        .map_err(Error::io("make the workspace's folder"))
+    }
+
+    /// Writes a workspace's changed record.
+    pub async fn save(&self, record: Record, done: impl FnOnce(Record) + Send + 'static) -> Result<(), Error> {
+        let folder = self.root.join(&record.id);
+        blocking(move || write_record(&folder, &record).map(|()| done(record)))
+            .await
+            .map_err(Error::io("save the workspace's state"))
+    }
+
+    /// Takes a workspace away; [`Self::free`] then frees its space.
+    pub async fn forget(&self, id: &str, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let (from, to) = (self.root.join(id), self.root.join(format!("{FORGOTTEN}{id}")));
+        blocking(move || fs::rename(from, to).map(|()| done())).await.map_err(Error::io("delete the workspace"))
+    }
+
+    /// Deletes the files of a forgotten workspace.
+    pub async fn free(&self, id: &str) -> Result<(), Error> {
+        let folder = self.root.join(format!("{FORGOTTEN}{id}"));
+        blocking(move || remove_tree(&folder)).await.map_err(Error::io("delete the workspace's files"))
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// Deletes what a crash left unfinished.
+fn sweep(root: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(UNFINISHED.as_bytes()) || name.starts_with(FORGOTTEN.as_bytes()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn read_all(root: &Path) -> io::Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let Some(id) = entry.file_name().to_str().filter(|name| name.starts_with("ws-")).map(str::to_owned) else {
+            continue;
+        };
+        let path = entry.path().join(RECORD_FILE);
+        match read_record(&path) {
+            Ok(record) if record.id == id => records.push(record),
+            // One damaged file must not take the others down; the folder stays for its owner to look at.
+            Ok(record) => warn(&path, &format!("it says that it is {:?}", record.id)),
+            Err(error) => warn(&path, &error.to_string()),
+        }
+    }
+    Ok(records)
+}
+
+fn warn(path: &Path, why: &str) {
+    tracing::warn!(path = %path.display(), why, "a workspace is left out: its file is damaged");
+}
+
+fn read_record(path: &Path) -> io::Result<Record> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+fn write_record(folder: &Path, record: &Record) -> io::Result<()> {
+    let temporary = folder.join(".workspace.json.new");
+    let mut file = File::create(&temporary)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(&serde_json::to_vec_pretty(record)?)?;
+    file.sync_all()?;
+    fs::rename(temporary, folder.join(RECORD_FILE))?;
+    File::open(folder)?.sync_all()
+}
+
+fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Like `rm -rf`, and folders without write permission (such as Go's module cache) go too.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_folders_writable(path)?;
+            fs::remove_dir_all(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn make_folders_writable(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        // Not through symbolic links: they may lead out of the workspace.
+        if entry.file_type()?.is_dir() {
+            make_folders_writable(&entry.path())?;
+        }
+    }
+    Ok(())
+}
