@@ -180,6 +180,8 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    /// How long the old secret stays valid where nothing is said.
+    #[must_use]
     pub fn default_overlap() -> Span {
         Span::from_secs(30 * 60)
     }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
@@ -13,6 +13,7 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     /// Takes all there is, as lines of JSON.
+    #[must_use]
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         tracing_subscriber::fmt()
             .json()
@@ -22,18 +23,25 @@ impl Log {
             .finish()
     }
 
+    /// All of it.
+    #[must_use]
     pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
+    /// Forgets it.
     pub fn clear(&self) {
-        self.0.lock().unwrap().clear();
+        self.bytes().clear();
+    }
+
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.bytes().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
