@@ -13,15 +13,15 @@ SCRIPTS := $(shell git ls-files .ci/run '*.sh')
 .PHONY: test lint fmt clippy deny shellcheck crds deploy image bench static cluster-up cluster-down
 
 test: ## every test, on a real control plane where a test needs one
-	cargo test --locked
+	cargo test --locked --workspace
 
 lint: fmt clippy deny shellcheck ## everything that judges the code without running it
 
 fmt:
-	cargo fmt --check
+	cargo fmt --all --check
 
 clippy:
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # The advisory database comes over the network; where that is closed, this says so and the rest still counts.
 deny: $(DENY)

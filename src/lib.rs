@@ -1,6 +1,6 @@
-//! Portcullis: a guarded door between AI agents and workspaces on Kubernetes.
+//! Portcullis: an endpoint through which AI agents work in development workspaces on Kubernetes.
 //!
-//! `docs/architecture.md` has the plan of the house; the modules below are its rooms.
+//! The program only: its parts are crates, which `docs/architecture.md` lists.
 
 pub mod cli;
 pub mod dev;

@@ -8,8 +8,15 @@ use portcullis_telemetry::audit;
 use portcullis_tools::{Definition, Effect, Registry};
 use portcullis_workspaces::local::{LocalOptions, LocalWorkspaces};
 use regex::Regex;
-use serde_json::json;
-use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, sync::Arc};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+    process::Command,
+    sync::Arc,
+};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -28,7 +35,7 @@ fn every_dependency_has_its_reason() {
     for line in manifest.lines() {
         if line.starts_with('[') {
             section = line;
-        } else if section.ends_with("dependencies]") && !line.is_empty() {
+        } else if section == "[workspace.dependencies]" && !line.is_empty() && !line.starts_with("portcullis-") {
             used.insert(line.split(" =").next().unwrap());
         }
     }
@@ -36,6 +43,69 @@ fn every_dependency_has_its_reason() {
     let named: BTreeSet<&str> =
         first_cells(&reasons).flat_map(|cell| cell.split(", ")).filter(|name| *name != "crate").collect();
     assert_eq!(named, used);
+}
+
+/// The workspace as cargo sees it.
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--format-version", "1", "--filter-platform"])
+        // What only other systems need is not downloaded.
+        .arg(format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
+        .arg("--manifest-path")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The names of crates in one cell of the table.
+fn crates(cell: &str) -> BTreeSet<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn crates_depend_on_what_the_architecture_says() {
+    let document = read("docs/architecture.md");
+    let section = document.split("## Crates").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut documented = BTreeMap::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        documented.insert(crates(cells[0]).pop_first().unwrap(), crates(cells[2]));
+    }
+    let mut found = BTreeMap::new();
+    for package in metadata()["packages"].as_array().unwrap() {
+        let Some(name) = package["name"].as_str().unwrap().strip_prefix("portcullis-") else { continue };
+        let dependencies = package["dependencies"].as_array().unwrap().iter().filter(|of| of["kind"].is_null());
+        let names = dependencies.filter_map(|of| of["name"].as_str()?.strip_prefix("portcullis-").map(str::to_owned));
+        found.insert(name.to_owned(), names.collect());
+    }
+    assert_eq!(documented, found);
+}
+
+#[test]
+fn these_crates_know_no_kubernetes() {
+    let metadata = metadata();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let dependencies = |id: &str| -> Vec<String> {
+        let node = nodes.iter().find(|node| node["id"] == id).unwrap();
+        let normal = |of: &&Value| of["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null());
+        let of = node["deps"].as_array().unwrap().iter().filter(normal);
+        of.map(|of| of["pkg"].as_str().unwrap().to_owned()).collect()
+    };
+    let packages = metadata["packages"].as_array().unwrap();
+    let name = |id: &str| packages.iter().find(|package| package["id"] == id).unwrap()["name"].as_str().unwrap();
+    for free in ["core", "config", "budget", "telemetry", "outbound", "agent"] {
+        let root = packages.iter().find(|package| package["name"] == format!("portcullis-{free}")).unwrap();
+        let mut seen = BTreeSet::new();
+        let mut next = vec![root["id"].as_str().unwrap().to_owned()];
+        while let Some(id) = next.pop() {
+            if seen.insert(id.clone()) {
+                assert!(!["kube", "kube-core", "k8s-openapi"].contains(&name(&id)), "{free} depends on {}", name(&id));
+                next.extend(dependencies(&id));
+            }
+        }
+    }
 }
 
 #[test]
@@ -161,8 +231,7 @@ fn audit_events() -> String {
 
 #[test]
 fn every_audit_event_is_in_the_table() {
-    const BEGIN: &str =
-        "<!-- Generated from src/audit/event.rs by: UPDATE_AUDIT=1 cargo test --test docs audit -->\n\n";
+    const BEGIN: &str = "<!-- Generated from crates/telemetry/src/audit/event.rs by: UPDATE_AUDIT=1 cargo test --test docs audit -->\n\n";
     const END: &str = "<!-- End of the generated part -->\n";
     let made = audit_events();
     let document = read("docs/audit.md");

@@ -34,7 +34,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByName<T> {
 
 /// What is wrong with `text` where an escape in it is half of a UTF-16 surrogate pair. The grammar of JSON lets these
 /// through (RFC 8259 §8.2), but they stand for no character, so no string can hold them.
-#[must_use] 
+#[must_use]
 pub fn lone_surrogate(text: &[u8]) -> Option<String> {
     let mut rest = text;
     while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {

@@ -14,7 +14,7 @@ impl Span {
     const PATTERN: &'static str = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$";
 
     /// The rule of admission for a field that holds a span from `min` to `max`. Every such field has one.
-    #[must_use] 
+    #[must_use]
     pub fn rule(min: &str, max: &str) -> Rule {
         let pattern = Self::PATTERN;
         Rule::new(

@@ -24,7 +24,7 @@ pub enum RequestError {
 
 impl RequestError {
     /// The HTTP status of the refusal.
-    #[must_use] 
+    #[must_use]
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Api(kube::Error::Api(status)) => Some(status.code),
@@ -33,7 +33,7 @@ impl RequestError {
     }
 
     /// Why it refused, in its own words.
-    #[must_use] 
+    #[must_use]
     pub fn refusal(&self) -> Option<&str> {
         match self {
             Self::Api(kube::Error::Api(status)) => Some(&status.message),

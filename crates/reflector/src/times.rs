@@ -34,7 +34,7 @@ pub struct Times {
 
 impl Times {
     /// Nothing yet.
-    #[must_use] 
+    #[must_use]
     pub fn new(what: &'static str) -> Self {
         Self { what, unsaved: Mutex::default(), failed: Mutex::default(), noted: Notify::new() }
     }

@@ -43,7 +43,7 @@ enum Listing {
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
     /// Of those that `selection` selects.
-    #[must_use] 
+    #[must_use]
     pub fn new(api: Api<K>, selection: watcher::Config) -> Self {
         let config = selection.timeout(WATCH_SECONDS);
         Self {

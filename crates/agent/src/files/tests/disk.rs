@@ -92,7 +92,7 @@ fn check_full(disks: &Path) {
 
 #[test]
 fn a_full_disk_leaves_the_old_file_and_nothing_else() {
-    on_small_disks("agent::files::tests::disk::a_full_disk_leaves_the_old_file_and_nothing_else", check_full);
+    on_small_disks("files::tests::disk::a_full_disk_leaves_the_old_file_and_nothing_else", check_full);
 }
 
 fn check_moved(disks: &Path) {
@@ -120,7 +120,7 @@ fn check_moved(disks: &Path) {
 
 #[test]
 fn what_is_moved_to_another_disk_arrives_whole() {
-    on_small_disks("agent::files::tests::disk::what_is_moved_to_another_disk_arrives_whole", check_moved);
+    on_small_disks("files::tests::disk::what_is_moved_to_another_disk_arrives_whole", check_moved);
 }
 
 fn check_denied(folder: &Path) {
@@ -162,7 +162,7 @@ fn what_the_user_may_not_is_said() {
     let script = "mkdir \"$1/open\" \"$1/closed\"
                   touch \"$1/open/closed\" \"$1/open/secret\" \"$1/closed/file\"
                   chmod 400 \"$1/open/closed\"; chmod 000 \"$1/open/secret\"; chmod 500 \"$1/closed\"";
-    in_namespace(&[], script, "agent::files::tests::disk::what_the_user_may_not_is_said", check_denied);
+    in_namespace(&[], script, "files::tests::disk::what_the_user_may_not_is_said", check_denied);
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn what_is_mounted_elsewhere_is_known_by_what_it_is() {
     in_namespace(
         &options,
         script,
-        "agent::files::tests::guarded::what_is_mounted_elsewhere_is_known_by_what_it_is",
+        "files::tests::guarded::what_is_mounted_elsewhere_is_known_by_what_it_is",
         check_mounts,
     );
 }
