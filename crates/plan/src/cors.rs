@@ -1,7 +1,7 @@
-//! Who speaks CORS (decision 13 of docs/architecture.md), and the rules for whoever does in front of the servers: a
-//! Traefik Middleware, ingress-nginx's annotations, or the filter of an HTTPRoute. Never both they and the server.
+//! Selects the component that answers CORS (ADR 13), and builds the rules for a component in front of the servers: a
+//! Traefik Middleware, ingress-nginx annotations, or the filter of an HTTPRoute. Only one component answers CORS.
 //!
-//! With no allowed origin nobody has anything to say, so nobody else gets rules.
+//! Without allowed origins, no rules are built.
 
 use crate::{
     ClusterFacts, CorsEnforcer, OptionalKind,
