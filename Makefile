@@ -10,12 +10,12 @@ SHELLCHECK_VERSION := 0.11.0.1
 SHELLCHECK := $(CACHE)/shellcheck-$(SHELLCHECK_VERSION)/bin/shellcheck
 SCRIPTS := $(shell git ls-files .ci/run '*.sh')
 
-.PHONY: test lint fmt clippy deny shellcheck crds deploy image bench static cluster-up cluster-down
+.PHONY: test lint fmt clippy deny shellcheck language crds deploy image bench static cluster-up cluster-down
 
 test: ## every test, on a real control plane where a test needs one
 	cargo test --locked --workspace
 
-lint: fmt clippy deny shellcheck ## everything that judges the code without running it
+lint: fmt clippy deny shellcheck language ## everything that judges the code without running it
 
 fmt:
 	cargo fmt --all --check
@@ -34,6 +34,10 @@ deny: $(DENY)
 
 shellcheck: $(SHELLCHECK)
 	$(SHELLCHECK) $(SCRIPTS)
+
+language: ## commit subjects, names and phrases; see "Language" in CONTRIBUTING.md
+	python3 tests/language.py --self-test
+	python3 tests/language.py
 
 crds: ## writes crds/ and the chart's copy; a test fails where it is stale
 	cargo run --locked -- crds --output crds
