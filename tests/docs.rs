@@ -135,7 +135,8 @@ fn has_section(paper: &Path, anchor: &str) -> bool {
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let papers = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|name| root.join(name));
-    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = ["docs", "docs/adr"].into_iter().flat_map(|folder| fs::read_dir(root.join(folder)).unwrap());
+    let docs = docs.map(|entry| entry.unwrap().path());
     for paper in papers.into_iter().chain(docs).filter(|path| path.extension().is_some_and(|end| end == "md")) {
         let text = fs::read_to_string(&paper).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
