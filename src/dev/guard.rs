@@ -33,6 +33,11 @@ impl Guard {
         Ok(Self { root, identity, heeds_readers })
     }
 
+    /// The error, or that the state directory was moved, which causes errors of many kinds.
+    pub fn explain(&self, error: impl Into<DevError>) -> DevError {
+        if identity(&self.root) == self.identity { error.into() } else { DevError::Moved(self.root.clone()) }
+    }
+
     /// Until `stop`, or until it makes no sense any more. That nobody reads is no failure.
     pub async fn watch(&self, stop: &CancellationToken) -> Result<(), DevError> {
         loop {

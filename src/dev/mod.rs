@@ -151,8 +151,8 @@ pub async fn run(
     })
     .await??;
     let name = desk.outcome.endpoint.name_any();
-    let state =
-        Arc::new(portcullis_state::Local::open(&desk.station.store.grants_folder(&name), Arc::clone(&clock)).await?);
+    let state = portcullis_state::Local::open(&desk.station.store.grants_folder(&name), Arc::clone(&clock)).await;
+    let state = Arc::new(state.map_err(|error| guard.explain(error))?);
     // Before anything is served.
     let desk = spawn_blocking({
         let state = Arc::clone(&state);

@@ -117,12 +117,16 @@ async fn the_agent_keeps_its_binary_and_its_environment_to_itself() {
 async fn a_connection_that_nobody_uses_is_closed_and_made_anew() {
     let Some(node) = Node::shared_without_operator().await else { return };
     let stage = Stage::start(node).await;
-    let server = stage.server(Duration::from_secs(2)).await;
+    let server = stage.server(Duration::from_secs(6)).await;
     // Longer than a connection may be idle: one that works is not.
-    assert_eq!(server.run("sleep 4; echo done").await.unwrap().stdout, "done\n");
+    assert_eq!(server.run("sleep 9; echo done").await.unwrap().stdout, "done\n");
     assert_eq!(stage.connections(), 1);
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(stage.connections(), 0);
+    let closed = async {
+        while stage.connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), closed).await.expect("an idle connection is closed");
     assert_eq!(server.run("echo again").await.unwrap().stdout, "again\n");
     server.end().await;
 }
