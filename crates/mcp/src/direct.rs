@@ -4,8 +4,10 @@
 //! the same bytes by both ways: see the tests of `mcp_edge`.
 
 use crate::{
+    PROTOCOL_VERSIONS,
     message::cancelled,
     offer::{Offer, Requested},
+    revision::{PROTOCOL_VERSION, is_older},
     splice::Slot,
 };
 use axum::response::{IntoResponse as _, Response};
@@ -24,8 +26,6 @@ use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
-/// The revisions whose calls may be plain.
-const REVISIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A plain call as it is sent. Anything beside these members makes a call one for rmcp.
@@ -99,10 +99,8 @@ pub(super) fn call(
 fn is_plain(headers: &HeaderMap, hosts: &[String]) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let ours = host.is_some_and(|host| hosts.iter().any(|name| is_at(host, name)));
-    ours && match headers.get("mcp-protocol-version") {
-        Some(revision) => REVISIONS.iter().any(|known| revision.as_bytes() == known.as_bytes()),
-        None => true,
-    }
+    let is_known = |revision: &HeaderValue| PROTOCOL_VERSIONS.iter().any(|known| revision == known);
+    ours && is_older(headers) && headers.get(PROTOCOL_VERSION).is_none_or(is_known)
 }
 
 /// Whether `host` is the name, with a port or without.

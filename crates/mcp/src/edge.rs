@@ -12,6 +12,7 @@ use crate::{
     handler::Handler,
     message::{Message, RpcError, cancelled},
     offer::{Offer, Target},
+    revision::{PROTOCOL_VERSION, STATELESS, is_older},
     running::{CallId, Running},
     splice::{Slot, splice},
 };
@@ -23,7 +24,7 @@ use axum::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderValue, Method, StatusCode,
     header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE},
     request::Parts,
 };
@@ -50,10 +51,6 @@ use tokio_util::sync::CancellationToken;
 
 /// What rmcp insists on; the edge is content with less and answers accordingly.
 const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-
-/// The first revision without `initialize`.
-const STATELESS: &str = "2026-07-28";
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// In a request's extensions: whether its answer may be an event stream, with progress before the result.
 #[derive(Clone, Copy, Debug)]
@@ -351,11 +348,6 @@ impl<O: Offer> Endpoint<O> {
         let id = message.id;
         Ok(Admitted { request: http::Request::from_parts(parts, Full::new(body)), id, call })
     }
-}
-
-/// Whether a request is of a revision with `initialize`.
-fn is_older(headers: &HeaderMap) -> bool {
-    headers.get(PROTOCOL_VERSION).is_none_or(|version| version.as_bytes() < STATELESS.as_bytes())
 }
 
 fn unread(error: &ReadError) -> Response {

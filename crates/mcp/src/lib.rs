@@ -14,6 +14,7 @@ mod offer;
 mod progress;
 mod prompts;
 mod resources;
+mod revision;
 mod running;
 mod splice;
 
