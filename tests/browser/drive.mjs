@@ -13,6 +13,7 @@ const browser = await chromium.launch({
 let context;
 let page;
 let last; // the last answer to a navigation
+let requested; // the URLs that the page was sent to
 let redirects;
 let complaints;
 
@@ -22,15 +23,28 @@ async function visitor(options) {
   context = await browser.newContext({ javaScriptEnabled: true, ignoreHTTPSErrors: true, ...options });
   context.setDefaultTimeout(20_000);
   page = await context.newPage();
-  [last, redirects, complaints] = [undefined, [], []];
+  [last, requested, redirects, complaints] = [undefined, [], [], []];
   page.on('console', (message) => ['error', 'warning'].includes(message.type()) && complaints.push(message.text()));
   page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('request', (request) => {
+    if (request.isNavigationRequest() && request.frame() === page.mainFrame()) requested.push(request.url());
+  });
   page.on('response', (response) => {
     if (!response.request().isNavigationRequest() || response.frame() !== page.mainFrame()) return;
     last = response;
     const location = response.headers().location;
     if (location) redirects.push(location);
   });
+}
+
+/**
+ * Waits until the page was sent to a URL that matches. Unlike `arrive`, it needs no answer from there: a client may end
+ * as soon as it has what it waited for, and Chromium then shows an error page of its own.
+ */
+async function sent(pattern) {
+  const matches = (url) => new RegExp(pattern).test(url);
+  const request = requested.some(matches) || (await page.waitForRequest((request) => request.isNavigationRequest() && matches(request.url())));
+  return requested.find(matches) ?? request.url();
 }
 
 async function look() {
@@ -58,7 +72,10 @@ await visitor();
 await converse({
   visitor,
   look,
-  open: (url) => page.goto(url).then(look),
+  open: (url) => {
+    requested = [];
+    return page.goto(url).then(look);
+  },
   fill: on(({ label, value }) => page.getByLabel(label).and(page.locator('input, textarea')).fill(value)),
   tick: on(({ label, value }) => page.getByRole('checkbox', { name: label }).setChecked(value)),
   press: on(async (name) => {
@@ -71,6 +88,7 @@ await converse({
   }),
   key: (key) => page.keyboard.press(key),
   arrive: on((pattern) => page.waitForURL(new RegExp(pattern)).then(look)),
+  sent: on(sent),
   find: on((text) => page.getByText(text).first().waitFor().then(look)),
   cookies: () => context.cookies(),
   // What a screen reader would say, as an outline.

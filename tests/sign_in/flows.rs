@@ -55,7 +55,7 @@ impl Person {
         let page = self.browser.find("In your name: alice").await;
         assert_eq!(page.title, "Allow Claude Code? · agents · Portcullis");
         self.browser.press("Allow").await;
-        self.browser.arrive(r"[?&]code=").await;
+        self.browser.sent(r"[?&]code=").await;
     }
 }
 

@@ -34,7 +34,7 @@ async fn members_of_the_organization_come_in_and_others_are_told() {
         person.follow("Authorize acme").await;
         person.find("In your name: octocat").await;
         person.press("Allow").await;
-        person.arrive("code=").await;
+        person.sent(r"[?&]code=").await;
     });
     connected.await.unwrap();
     let who = client.call("whoami", &json!({}), nobody).await.unwrap()["structuredContent"].take();

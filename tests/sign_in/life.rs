@@ -44,7 +44,7 @@ impl Person {
             Decision::Deny => "Deny",
         };
         self.0.press(button).await;
-        self.0.arrive(r"[?&](code|error)=").await;
+        self.0.sent(r"[?&](code|error)=").await;
         page.text
     }
 

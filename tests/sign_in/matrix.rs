@@ -31,8 +31,8 @@ async fn allow(person: &mut Browser, url: &str, says: &str) {
     assert!(page.text.contains(says), "{says}: {}", page.text);
     assert!(page.complaints.is_empty(), "{:?}", page.complaints);
     person.press("Allow").await;
-    let page = person.arrive(r"[?&](code|error)=").await;
-    assert!(page.url.contains("code="), "{}", page.url);
+    let url = person.sent(r"[?&](code|error)=").await;
+    assert!(url.contains("code="), "{url}");
 }
 
 async fn whoami(client: &mut Client) -> Value {

@@ -103,6 +103,12 @@ impl Browser {
         page(self.0.must("arrive", json!(pattern)).await)
     }
 
+    /// Waits until the page was sent to a URL that matches the regular expression, since it was opened, and gives the
+    /// URL. For a client's own listener, which may end before it answers.
+    pub async fn sent(&mut self, pattern: &str) -> String {
+        serde_json::from_value(self.0.must("sent", json!(pattern)).await).unwrap()
+    }
+
     /// Waits until the text is on the page.
     pub async fn find(&mut self, text: &str) -> Page {
         page(self.0.must("find", json!(text)).await)
