@@ -1,4 +1,5 @@
 //! Grants and registrations on one machine: in memory, and in a folder that survives restarts.
+#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may fail as tests do")]
 
 #[path = "support/clock.rs"]

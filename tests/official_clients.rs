@@ -1,5 +1,6 @@
 //! The official MCP clients as judges: the TypeScript ones, 1.x and 2.x, and the Python one, in both eras of the
 //! protocol, each with its own way of obtaining a token by `client_credentials`; and the Inspector on schemas.
+#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 #[path = "support/dev.rs"]

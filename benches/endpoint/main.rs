@@ -2,6 +2,8 @@
 //! the same tool and no authentication; server CPU per request, time from start to ready, memory, size. All in one run,
 //! into docs/benchmarks.md. Load is made by wrk. `--baseline PROGRAM` adds another build of Portcullis to the same run.
 
+#![expect(unreachable_pub, reason = "a benchmark is a crate of its own, of which nothing is reachable")]
+
 mod bare;
 mod load;
 mod report;

@@ -1,5 +1,6 @@
 //! `make bench`, second part: workspaces on a real node, through the endpoint, with the servers and the operator as
 //! they are shipped, beside what one would do without Portcullis. All in one run, appended to docs/benchmarks.md.
+#![expect(unreachable_pub, reason = "a benchmark is a crate of its own, of which nothing is reachable")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -6,7 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Runs `work`. The first signal cancels the token that it gets, so that it can end well; a second one does not wait
 /// for that, and gives `None`.
-pub async fn until_signal<F: Future>(work: impl FnOnce(CancellationToken) -> F) -> io::Result<Option<F::Output>> {
+pub(super) async fn until_signal<F: Future>(
+    work: impl FnOnce(CancellationToken) -> F,
+) -> io::Result<Option<F::Output>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut next_signal = async || {

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 /// What is said once, when the endpoint is served.
 #[must_use]
-pub fn welcome(outcome: &Outcome, store: &Store) -> String {
+pub(super) fn welcome(outcome: &Outcome, store: &Store) -> String {
     let url = outcome.plan.config.url.resource();
     let mut text = format!(
         "\nThe endpoint {name:?} is served on this machine.\n\n  \
@@ -40,7 +40,7 @@ pub fn welcome(outcome: &Outcome, store: &Store) -> String {
 
 /// What happened to clients and their credentials since `before`, a line each.
 #[must_use]
-pub fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
+pub(super) fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
     let mut text = String::new();
     for plan in &after.plan.clients {
         let known = before.plan.clients.iter().find(|old| old.name == plan.name);

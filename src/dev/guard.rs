@@ -24,7 +24,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub fn of(store: &Store, heeds_readers: bool) -> Result<Self, DevError> {
+    pub(super) fn of(store: &Store, heeds_readers: bool) -> Result<Self, DevError> {
         let root = store.root().to_owned();
         let identity = identity(&root);
         if identity.is_none() {
@@ -34,12 +34,12 @@ impl Guard {
     }
 
     /// The error, or that the state directory was moved, which causes errors of many kinds.
-    pub fn explain(&self, error: impl Into<DevError>) -> DevError {
+    pub(super) fn explain(&self, error: impl Into<DevError>) -> DevError {
         if identity(&self.root) == self.identity { error.into() } else { DevError::Moved(self.root.clone()) }
     }
 
     /// Until `stop`, or until it makes no sense any more. That nobody reads is no failure.
-    pub async fn watch(&self, stop: &CancellationToken) -> Result<(), DevError> {
+    pub(super) async fn watch(&self, stop: &CancellationToken) -> Result<(), DevError> {
         loop {
             let stopped = stop.run_until_cancelled(sleep(EVERY)).await.is_none();
             // At the end too: it may be why something else has failed.

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt};
 
 /// A document.
 #[derive(Debug)]
-pub struct Located {
+pub(super) struct Located {
     /// What it holds.
     pub value: Value,
     /// Where its fields are.
@@ -19,11 +19,11 @@ pub struct Located {
 
 /// The line of each field, by its path, such as `spec.tools.deny[0]`.
 #[derive(Debug, Default)]
-pub struct Lines(BTreeMap<String, u64>);
+pub(super) struct Lines(BTreeMap<String, u64>);
 
 impl Lines {
     /// The line of a field or, where that is not in the document, of the nearest one around it.
-    pub fn of(&self, field: &str) -> Option<u64> {
+    pub(super) fn of(&self, field: &str) -> Option<u64> {
         let mut path = field;
         loop {
             if let Some(line) = self.0.get(path) {
@@ -51,7 +51,7 @@ fn line<T>(spanned: &Spanned<T>) -> u64 {
 
 /// A value whose parts know their lines.
 #[derive(Debug)]
-pub enum Tree {
+pub(super) enum Tree {
     Scalar(Value),
     List(Vec<Spanned<Tree>>),
     /// Each entry with the line of its key.

@@ -34,7 +34,7 @@ pub enum Source {
 
 /// What the manifests hold, as far as it concerns a machine without a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Manifests {
+pub(super) struct Manifests {
     /// Every endpoint.
     pub endpoints: Vec<McpEndpoint>,
     /// Every client, of whatever endpoint.
@@ -62,7 +62,7 @@ impl fmt::Display for ManifestErrors {
 impl std::error::Error for ManifestErrors {}
 
 /// Reads all of `sources`. `state` is left out where it lies in one of their folders.
-pub fn load(sources: &[Source], state: &Path) -> Result<Manifests, ManifestErrors> {
+pub(super) fn load(sources: &[Source], state: &Path) -> Result<Manifests, ManifestErrors> {
     let mut reader = Reader::default();
     for source in sources {
         match source {

@@ -62,7 +62,7 @@ pub enum StationError {
 
 /// The endpoint, and where it is served.
 #[derive(Debug)]
-pub struct Station {
+pub(super) struct Station {
     /// Where the manifests come from.
     pub sources: Vec<Source>,
     /// Which endpoint, where there are several.
@@ -79,7 +79,7 @@ pub struct Station {
 
 /// What came out of a plan, for the server, the workspaces and people.
 #[derive(Debug)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// The endpoint, as it is served here.
     pub endpoint: McpEndpoint,
     /// Its clients.
@@ -100,12 +100,12 @@ pub struct Outcome {
 
 impl Station {
     /// Reads the manifests. Blocks.
-    pub fn read(&self) -> Result<Manifests, StationError> {
+    pub(super) fn read(&self) -> Result<Manifests, StationError> {
         Ok(load(&self.sources, self.store.root())?)
     }
 
     /// Plans the endpoint, and makes the files say what the plan says. Blocks.
-    pub fn apply(&mut self, manifests: &Manifests, now: Timestamp) -> Result<Outcome, StationError> {
+    pub(super) fn apply(&mut self, manifests: &Manifests, now: Timestamp) -> Result<Outcome, StationError> {
         let mut endpoint = served_here(pick(&manifests.endpoints, self.endpoint.as_deref())?, &self.origin)?;
         let (name, namespace) = (endpoint.name_any(), endpoint.namespace());
         let clients: Vec<OAuthClient> = manifests

@@ -54,7 +54,7 @@ fn failed<'a>(path: &'a Path, action: &'static str) -> impl FnOnce(io::Error) ->
 
 /// A state directory, locked for this process.
 #[derive(Debug)]
-pub struct Store {
+pub(super) struct Store {
     root: PathBuf,
     /// The lock is held while this is open.
     _lock: File,
@@ -71,7 +71,7 @@ struct Metadata {
 
 impl Store {
     /// Opens the directory, and makes it where there is none.
-    pub fn open(root: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(root: &Path) -> Result<Self, StoreError> {
         make_folder(root)?;
         let root = fs::canonicalize(root).map_err(failed(root, "found"))?;
         let path = root.join(".lock");
@@ -89,37 +89,37 @@ impl Store {
 
     /// The directory itself, absolute.
     #[must_use]
-    pub fn root(&self) -> &Path {
+    pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Where Secrets are.
     #[must_use]
-    pub fn secrets_folder(&self) -> PathBuf {
+    pub(super) fn secrets_folder(&self) -> PathBuf {
         self.root.join("secrets")
     }
 
     /// Where the files of one Secret are.
     #[must_use]
-    pub fn secret_folder(&self, name: &str) -> PathBuf {
+    pub(super) fn secret_folder(&self, name: &str) -> PathBuf {
         self.secrets_folder().join(name)
     }
 
     /// Where one endpoint's mounted files are.
     #[must_use]
-    pub fn mounted_folder(&self, endpoint: &str) -> PathBuf {
+    pub(super) fn mounted_folder(&self, endpoint: &str) -> PathBuf {
         self.root.join("mounted").join(endpoint)
     }
 
     /// Where one endpoint's grants and registrations are kept.
     #[must_use]
-    pub fn grants_folder(&self, endpoint: &str) -> PathBuf {
+    pub(super) fn grants_folder(&self, endpoint: &str) -> PathBuf {
         self.root.join("oauth").join(endpoint)
     }
 
     /// Every Secret, by name. Files that a person deleted or emptied are missing or empty in it, as they would be in a
     /// cluster.
-    pub fn secrets(&self) -> Result<BTreeMap<String, Secret>, StoreError> {
+    pub(super) fn secrets(&self) -> Result<BTreeMap<String, Secret>, StoreError> {
         let mut secrets = BTreeMap::new();
         for (name, folder) in entries(&self.secrets_folder())? {
             if !folder.is_dir() || name.starts_with('.') {
@@ -149,7 +149,12 @@ impl Store {
 
     /// Makes the folder of a Secret, last seen as `observed`, say what `secret` says. What is the same in both is left
     /// alone: a file that somebody deletes meanwhile, to revoke what is in it, must not come back.
-    pub fn write_secret(&self, name: &str, secret: &Secret, observed: Option<&Secret>) -> Result<(), StoreError> {
+    pub(super) fn write_secret(
+        &self,
+        name: &str,
+        secret: &Secret,
+        observed: Option<&Secret>,
+    ) -> Result<(), StoreError> {
         let folder = self.secret_folder(name);
         make_folder(&folder)?;
         let metadata = Metadata {
@@ -173,14 +178,14 @@ impl Store {
     }
 
     /// Removes the folder of a Secret that is no longer planned.
-    pub fn remove_secret(&self, name: &str) -> Result<(), StoreError> {
+    pub(super) fn remove_secret(&self, name: &str) -> Result<(), StoreError> {
         let folder = self.secret_folder(name);
         fs::remove_dir_all(&folder).map_err(failed(&folder, "removed"))
     }
 
     /// Lays the mounted files out as a kubelet does: `NAME -> ..data/NAME`, `..data -> ..REVISION`, so that all of them
     /// change in one rename. Says whether anything changed.
-    pub fn mount(
+    pub(super) fn mount(
         &self,
         endpoint: &str,
         revision: &Revision,

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 const LOGIN: &str = "local";
 const USERNAME: &str = "username";
 /// The key, and so the file, of the password.
-pub const PASSWORD: &str = "password";
+pub(super) const PASSWORD: &str = "password";
 const HTPASSWD: &str = "htpasswd";
 /// The least that bcrypt does. The password lies beside its hash, so that a slow one would protect nothing.
 const COST: u32 = 4;
@@ -23,7 +23,7 @@ const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// Who can sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalUser {
+pub(super) struct LocalUser {
     /// What to type as the user name.
     pub name: String,
     /// The Secret whose folder holds the password.
@@ -41,18 +41,18 @@ pub struct LocalUserError {
 }
 
 /// The name of the system's user, where it can be a user's here.
-pub fn name_of(system_user: &std::ffi::OsStr) -> String {
+pub(super) fn name_of(system_user: &std::ffi::OsStr) -> String {
     let usable = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
     system_user.to_str().filter(usable).unwrap_or("dev").to_owned()
 }
 
 /// Whether the endpoint needs one: nobody else could sign in, and tokens are made here.
-pub fn is_needed(endpoint: &McpEndpoint) -> bool {
+pub(super) fn is_needed(endpoint: &McpEndpoint) -> bool {
     endpoint.spec.login.is_empty() && endpoint.spec.external_issuer.is_none()
 }
 
 /// The login to add to the endpoint.
-pub fn login(secret_name: &str) -> Login {
+pub(super) fn login(secret_name: &str) -> Login {
     Login {
         display_name: Some("This machine".to_owned()),
         passwords: Some(Passwords {
@@ -63,13 +63,13 @@ pub fn login(secret_name: &str) -> Login {
 }
 
 /// The name of the Secret of an endpoint's local user.
-pub fn secret_name(endpoint: &str) -> String {
+pub(super) fn secret_name(endpoint: &str) -> String {
     format!("{endpoint}-local-user")
 }
 
 /// The Secret as it should be: what was `observed`, and what is missing in it made up. The password is kept if there is
 /// one, its hash while it fits.
-pub fn secret(
+pub(super) fn secret(
     endpoint: &str,
     user: &str,
     observed: Option<&Secret>,

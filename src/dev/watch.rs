@@ -21,7 +21,7 @@ pub struct WatchError {
 
 /// Watches until it is dropped.
 #[derive(Debug)]
-pub struct Watch {
+pub(super) struct Watch {
     changes: mpsc::Receiver<()>,
     /// Stops watching when dropped.
     _watcher: RecommendedWatcher,
@@ -30,7 +30,7 @@ pub struct Watch {
 impl Watch {
     /// Watches what `sources` name, and the folder `secrets`. Changes elsewhere below `state` do not count: the
     /// workspaces are there.
-    pub fn start(sources: &[Source], state: &Path, secrets: &Path) -> Result<Self, WatchError> {
+    pub(super) fn start(sources: &[Source], state: &Path, secrets: &Path) -> Result<Self, WatchError> {
         let (notice, changes) = mpsc::channel(1);
         let (state, of_secrets) = (state.to_owned(), secrets.to_owned());
         let counts = move |event: &Event| {
@@ -66,7 +66,7 @@ impl Watch {
     }
 
     /// Waits for a change, and then until nothing has changed for a moment.
-    pub async fn changed(&mut self) {
+    pub(super) async fn changed(&mut self) {
         if self.changes.recv().await.is_none() {
             return std::future::pending().await;
         }

@@ -1,6 +1,7 @@
 //! The attack table: each test is one attack on the real server, over real sockets and under a clock that stands still.
 //! Its first line of documentation says what is tried and, after the arrow, what must happen; `docs/attacks.md` is made
 //! from these lines. Every test ends by searching all that was logged meanwhile for the secrets that it used.
+#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::panic, clippy::similar_names, reason = "a test's helpers may fail as tests do")]
 
 #[path = "../support/clock.rs"]

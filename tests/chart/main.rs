@@ -1,4 +1,5 @@
 //! The chart, the plain manifests and the image: as text, before judges, and installed on a real node.
+#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../support/node.rs"]

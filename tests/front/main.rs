@@ -1,5 +1,6 @@
 //! Installed for real, with a real ingress controller in front: what browsers, agents and the people who run a cluster
 //! notice of it. On a whole Kubernetes of two nodes; skipped where there cannot be one.
+#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../support/browser.rs"]

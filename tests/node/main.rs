@@ -1,4 +1,5 @@
 //! Tests on a whole Kubernetes of one node, with real pods. They share it, and are skipped where there cannot be one.
+#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../support/clients.rs"]

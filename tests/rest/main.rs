@@ -1,6 +1,7 @@
 //! The HTTP interface of a running `portcullis dev`: by the guide's own JavaScript, by schemathesis, which reads the
 //! OpenAPI document and tries what it says, and by hand.
 
+#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod alias;

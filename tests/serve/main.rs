@@ -1,4 +1,5 @@
 //! `serve`, whole: the real server on real sockets, on files as a kubelet mounts them.
+#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 #[path = "../support/clock.rs"]

@@ -1,4 +1,5 @@
 //! Signing in, with the real parts around Portcullis: a browser, identity providers, MCP clients.
+#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../support/browser.rs"]

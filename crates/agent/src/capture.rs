@@ -63,26 +63,26 @@ pub enum Kept {
 
 impl Capture {
     /// Spills to `path` once memory does not hold everything.
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { head: Vec::new(), tail: VecDeque::new(), total: 0, path, file: FileState::NotNeeded }
     }
 
     /// Writes to the file from the first byte on.
-    pub async fn with_file(path: PathBuf) -> Self {
+    pub(crate) async fn with_file(path: PathBuf) -> Self {
         let mut capture = Self::new(path);
         capture.open().await;
         capture
     }
 
     /// Writes to the file from now on, with what came before.
-    pub async fn keep(&mut self) {
+    pub(crate) async fn keep(&mut self) {
         if matches!(self.file, FileState::NotNeeded) {
             self.open().await;
         }
     }
 
     /// Takes the next bytes. Never fails: output that cannot be kept is said to be lost.
-    pub async fn push(&mut self, bytes: &[u8]) {
+    pub(crate) async fn push(&mut self, bytes: &[u8]) {
         let overflows = self.head.len() + self.tail.len() + bytes.len() > HEAD + TAIL;
         if overflows && matches!(self.file, FileState::NotNeeded) {
             self.open().await;
@@ -99,7 +99,7 @@ impl Capture {
     }
 
     /// What there is so far. The file holds it when this returns.
-    pub async fn snapshot(&mut self) -> Captured {
+    pub(crate) async fn snapshot(&mut self) -> Captured {
         self.flush().await;
         let truncated = self.total > (self.head.len() + self.tail.len()) as u64;
         let kept = match &self.file {
@@ -129,7 +129,7 @@ impl Capture {
     }
 
     /// Waits until the file, if there is one, holds every byte so far: tokio writes it in the background.
-    pub async fn flush(&mut self) {
+    pub(crate) async fn flush(&mut self) {
         if let FileState::Open { file, .. } = &mut self.file
             && let Err(error) = file.flush().await
         {
@@ -138,7 +138,7 @@ impl Capture {
     }
 
     /// Whether there is a file.
-    pub fn has_file(&self) -> bool {
+    pub(crate) fn has_file(&self) -> bool {
         !matches!(self.file, FileState::NotNeeded)
     }
 

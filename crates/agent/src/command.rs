@@ -216,7 +216,7 @@ fn spawn_in_terminal(command: Command, size: TerminalSize) -> io::Result<Spawned
 
 /// As shells have it: 128 and the signal's number where a signal ended it.
 #[must_use]
-pub fn exit_code(status: ExitStatus) -> Option<i32> {
+pub(crate) fn exit_code(status: ExitStatus) -> Option<i32> {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal))
 }
 

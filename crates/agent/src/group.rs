@@ -11,30 +11,30 @@ use nix::{
 /// A group's number is not given to a new process while any process is in it. Once it is empty the number may be used
 /// again, so whoever holds this asks [`Group::is_alive`] often while it matters, and drops it as soon as it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Group(Pid);
+pub(crate) struct Group(Pid);
 
 impl Group {
     /// The group led by the process with this id; `None` for ids that no group can have.
-    pub fn led_by(id: u32) -> Option<Self> {
+    pub(crate) fn led_by(id: u32) -> Option<Self> {
         // 0 and 1 would mean this process's own group, and every process.
         i32::try_from(id).ok().filter(|id| *id > 1).map(|id| Self(Pid::from_raw(id)))
     }
 
     /// Whether any process is left in it.
-    pub fn is_alive(self) -> bool {
+    pub(crate) fn is_alive(self) -> bool {
         // EPERM: processes that changed their user. They are there all the same.
         !matches!(killpg(self.0, None), Err(Errno::ESRCH))
     }
 
     /// Asks all of it to end.
-    pub fn terminate(self) {
+    pub(crate) fn terminate(self) {
         self.signal(Signal::SIGTERM);
         // A stopped process sees SIGTERM only once it goes on.
         self.signal(Signal::SIGCONT);
     }
 
     /// Ends all of it.
-    pub fn kill(self) {
+    pub(crate) fn kill(self) {
         self.signal(Signal::SIGKILL);
     }
 

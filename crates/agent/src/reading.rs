@@ -55,12 +55,12 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub fn of(body: AnswerBody) -> Self {
+    pub(crate) fn of(body: AnswerBody) -> Self {
         Self { body, unread: BytesMut::new() }
     }
 
     /// The next line, without its end. An answer that ends before its last line is lost.
-    pub async fn next(&mut self, account: &Account) -> Result<Bytes, AgentError> {
+    pub(crate) async fn next(&mut self, account: &Account) -> Result<Bytes, AgentError> {
         let (mut searched, mut charged) = (0, false);
         loop {
             let end = self.unread.get(searched..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n'));

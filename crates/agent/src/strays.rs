@@ -22,30 +22,30 @@ pub(super) struct Strays {
 impl Strays {
     /// Those of the command with this id. The mark is its own even where another agent of this machine has a command
     /// with the same id.
-    pub fn of(id: &str) -> Self {
+    pub(crate) fn of(id: &str) -> Self {
         static COMMANDS: AtomicU64 = AtomicU64::new(0);
         let (agent, command) = (process::id(), COMMANDS.fetch_add(1, Ordering::Relaxed));
         Self { mark: format!("{agent}-{command}-{id}") }
     }
 
     /// What to give to the command itself.
-    pub fn mark(&self) -> (&'static str, &str) {
+    pub(crate) fn mark(&self) -> (&'static str, &str) {
         (MARK, &self.mark)
     }
 
     /// Whether there is any.
-    pub async fn is_any(&self) -> bool {
+    pub(crate) async fn is_any(&self) -> bool {
         !self.find().await.is_empty()
     }
 
     /// Asks each to end.
-    pub async fn terminate(&self) {
+    pub(crate) async fn terminate(&self) {
         // A stopped process sees SIGTERM only once it goes on.
         self.signal(&[Signal::SIGTERM, Signal::SIGCONT]).await;
     }
 
     /// Ends each. While it looks they may make new ones: ask again.
-    pub async fn kill(&self) {
+    pub(crate) async fn kill(&self) {
         self.signal(&[Signal::SIGKILL]).await;
     }
 

@@ -42,12 +42,12 @@ pub(super) struct Stream<R> {
 }
 
 impl<R: AsyncRead + Unpin> Stream<R> {
-    pub fn new(which: Which, pipe: Option<R>, capture: Capture) -> Self {
+    pub(crate) fn new(which: Which, pipe: Option<R>, capture: Capture) -> Self {
         Self { which, pipe, buffer: vec![0; 16 * 1024], capture, decoder: Decoder::default() }
     }
 
     /// How many bytes came; 0 at the end. Pending forever after that. May be dropped half way.
-    pub async fn read(&mut self) -> usize {
+    pub(crate) async fn read(&mut self) -> usize {
         match &mut self.pipe {
             // An error on a pipe says no more than its end does.
             Some(pipe) => pipe.read(&mut self.buffer).await.unwrap_or(0),
@@ -56,7 +56,7 @@ impl<R: AsyncRead + Unpin> Stream<R> {
     }
 
     /// Keeps what [`Self::read`] brought.
-    pub async fn take(&mut self, count: usize, sinks: &Sinks) {
+    pub(crate) async fn take(&mut self, count: usize, sinks: &Sinks) {
         let Some(bytes) = self.buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
             self.pipe = None;
             self.buffer = Vec::new();
@@ -74,23 +74,23 @@ impl<R: AsyncRead + Unpin> Stream<R> {
     }
 
     /// Keeps all of it in the file from now on, with what came before.
-    pub async fn keep(&mut self) {
+    pub(crate) async fn keep(&mut self) {
         self.capture.keep().await;
     }
 
-    pub async fn snapshot(&mut self) -> Captured {
+    pub(crate) async fn snapshot(&mut self) -> Captured {
         self.capture.snapshot().await
     }
 
-    pub async fn flush(&mut self) {
+    pub(crate) async fn flush(&mut self) {
         self.capture.flush().await;
     }
 
-    pub fn has_file(&self) -> bool {
+    pub(crate) fn has_file(&self) -> bool {
         self.capture.has_file()
     }
 
-    pub fn at_end(&self) -> bool {
+    pub(crate) fn at_end(&self) -> bool {
         self.pipe.is_none()
     }
 }

@@ -49,7 +49,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// The characters that are whole now. What is no UTF-8 is replaced.
-    pub fn decode(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> String {
         let mut all = std::mem::take(&mut self.cut);
         all.extend_from_slice(bytes);
         let whole = without_cut_end(&all).len();

@@ -20,7 +20,7 @@ pub(super) struct Batch(Vec<Bytes>);
 
 impl Batch {
     /// Reads `body`, if it is a batch and its client speaks the revision with batches; `None` if not.
-    pub fn read(revision: Option<&HeaderValue>, body: &Bytes) -> Result<Option<Self>, RpcError> {
+    pub(crate) fn read(revision: Option<&HeaderValue>, body: &Bytes) -> Result<Option<Self>, RpcError> {
         if revision.is_some_and(|revision| revision != REVISION) || !body.trim_ascii_start().starts_with(b"[") {
             return Ok(None);
         }
@@ -42,7 +42,7 @@ impl Batch {
     }
 
     /// The answer to all of them, by `answer` to each. What is asked for nothing is answered with nothing.
-    pub async fn answer<A>(self, answer: impl Fn(Bytes, bool) -> A + Send + 'static) -> Response
+    pub(crate) async fn answer<A>(self, answer: impl Fn(Bytes, bool) -> A + Send + 'static) -> Response
     where
         A: Future<Output = Response> + Send + 'static,
     {

@@ -34,7 +34,7 @@ enum Retired {
 }
 
 impl Listening {
-    pub fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         let whole = limits.request_timeout.as_duration();
         let places = usize::try_from((limits.max_concurrent_requests / SHARE).max(1)).unwrap_or(1);
         Self {
@@ -45,11 +45,11 @@ impl Listening {
     }
 
     /// Ends all of them, and those that come late.
-    pub fn retire(&self, changed: bool) {
+    pub(crate) fn retire(&self, changed: bool) {
         self.retired.send_replace(if changed { Retired::Changed } else { Retired::Unchanged });
     }
 
-    pub async fn listen(&self, context: &SubscriptionContext) -> Result<(), ErrorData> {
+    pub(crate) async fn listen(&self, context: &SubscriptionContext) -> Result<(), ErrorData> {
         let Ok(_place) = self.places.try_acquire() else {
             let text = "too many are listening at once; ask for the lists instead, or try again later";
             return Err(ErrorData::internal_error(text, None));

@@ -55,7 +55,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, st
 
 impl<'a> Message<'a> {
     /// Reads one message. What is wrong with it is the answer.
-    pub fn read(body: &'a [u8]) -> Result<Self, RpcError> {
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, RpcError> {
         // A list could be taken for a message whose members come by position.
         let object = body.trim_ascii_start().starts_with(b"{");
         match serde_json::from_slice::<Self>(body) {
@@ -74,28 +74,28 @@ impl<'a> Message<'a> {
     }
 
     /// Whether it begins a conversation.
-    pub fn initializes(&self) -> bool {
+    pub(crate) fn initializes(&self) -> bool {
         self.method.as_deref() == Some(INITIALIZE)
     }
 
     /// Whether its parameters ask for a revision of MCP, and for one before `revision`.
-    pub fn asks_for_revision_before(&self, revision: &str) -> bool {
+    pub(crate) fn asks_for_revision_before(&self, revision: &str) -> bool {
         self.params().and_then(|params| params.protocol_version.as_deref()).is_some_and(|asked| asked < revision)
     }
 
     /// The id of the request that it cancels.
-    pub fn cancels(&self) -> Option<&Value> {
+    pub(crate) fn cancels(&self) -> Option<&Value> {
         let params = self.params().filter(|_| self.method.as_deref() == Some(CANCELLED));
         params?.request_id.as_ref()
     }
 
     /// Whether it is a tool call.
-    pub fn calls_tool(&self) -> bool {
+    pub(crate) fn calls_tool(&self) -> bool {
         self.method.as_deref() == Some(TOOLS_CALL)
     }
 
     /// What it is about, if scopes can depend on it and it says what it is.
-    pub fn target(&self) -> Option<Target<'_>> {
+    pub(crate) fn target(&self) -> Option<Target<'_>> {
         let params = self.params()?;
         match self.method.as_deref()? {
             TOOLS_CALL => params.name.as_deref().map(Target::Tool),
@@ -154,18 +154,18 @@ pub(super) struct RpcError {
 }
 
 impl RpcError {
-    pub fn new(status: StatusCode, id: Option<Value>, code: i32, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(status: StatusCode, id: Option<Value>, code: i32, message: impl Into<Cow<'static, str>>) -> Self {
         // Only these can be a request's id; anything else would not be one in the answer either.
         let id = id.filter(|id| id.is_string() || id.is_number());
         Self { status, id, code, message: message.into() }
     }
 
     /// HTTP 400 with `Invalid Request`.
-    pub fn invalid_request(id: Option<Value>, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn invalid_request(id: Option<Value>, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, id, -32600, message)
     }
 
-    pub fn into_response(self) -> Response {
+    pub(crate) fn into_response(self) -> Response {
         let body = json!({"jsonrpc": "2.0", "id": self.id, "error": {"code": self.code, "message": self.message}});
         (self.status, Json(body)).into_response()
     }

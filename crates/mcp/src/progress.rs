@@ -18,7 +18,7 @@ pub(super) struct Notifications {
 
 impl Notifications {
     /// Where a tool reports to.
-    pub fn to(peer: Peer<RoleServer>, token: ProgressToken) -> Progress {
+    pub(crate) fn to(peer: Peer<RoleServer>, token: ProgressToken) -> Progress {
         Box::new(Self { peer, token, count: 0 })
     }
 }

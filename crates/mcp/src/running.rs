@@ -42,7 +42,7 @@ pub(super) struct CallId {
 }
 
 impl CallId {
-    pub fn of(caller: &Arc<Caller>, from: &RequestContext, request: &Value) -> Self {
+    pub(crate) fn of(caller: &Arc<Caller>, from: &RequestContext, request: &Value) -> Self {
         Self { caller: SameCaller(Arc::clone(caller)), address: from.address, request: request.clone() }
     }
 }
@@ -98,7 +98,7 @@ impl Running {
     }
 
     /// Ends the call of this name, if there is one only.
-    pub fn cancel(&self, id: &CallId) {
+    pub(crate) fn cancel(&self, id: &CallId) {
         if let Some([call]) = self.calls().get(id).map(Vec::as_slice) {
             call.cancel();
         }
@@ -107,7 +107,7 @@ impl Running {
     /// Runs `work` until it ends, until its time is over, or until its client cancels it: then the result is `None`. It is
     /// polled by its caller, and goes on in a task of its own where the caller drops it: the connection is lost. At the
     /// end of its time, which its caller has too, there is no result.
-    pub fn run(
+    pub(crate) fn run(
         self: &Arc<Self>,
         id: CallId,
         place: Place,

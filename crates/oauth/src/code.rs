@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeSet, fmt};
 
 /// How long a client has to redeem one.
-pub const LIFETIME: SignedDuration = SignedDuration::from_secs(60);
+pub(crate) const LIFETIME: SignedDuration = SignedDuration::from_secs(60);
 
 /// Identifies one rendering of the consent page. All codes from one page lead to the same grant. A user whose browser lost the
 /// response can submit the page again: until one of its codes is redeemed, each submission returns a code.
@@ -40,7 +40,7 @@ impl ConsentTicket {
 
 /// What a user consented to, as a code carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Consent {
+pub(crate) struct Consent {
     /// For whom the code is made.
     pub client_id: String,
     /// Where it is sent.
@@ -70,7 +70,7 @@ impl Consent {
 
 /// A code, unsealed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Code {
+pub(crate) struct Code {
     /// Where the user consented.
     id: ConsentTicket,
     /// What it stands for.
@@ -86,7 +86,7 @@ impl fmt::Debug for Code {
 
 impl Code {
     /// A new code, sealed.
-    pub fn seal(
+    pub(crate) fn seal(
         ticket: ConsentTicket,
         consent: Consent,
         sealer: &Sealer,
@@ -98,13 +98,13 @@ impl Code {
     }
 
     /// Reads one that is presented.
-    pub fn open(text: &str, sealer: &Sealer, now: Timestamp) -> Result<Self, SealError> {
+    pub(crate) fn open(text: &str, sealer: &Sealer, now: Timestamp) -> Result<Self, SealError> {
         sealer.open(Purpose::Code, text, now)
     }
 
     /// The name of the grant that redeeming it creates: the same each time.
     #[must_use]
-    pub fn grant_name(&self) -> String {
+    pub(crate) fn grant_name(&self) -> String {
         self.id.grant_name()
     }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, collections::HashMap, hash::Hash, mem};
 
 /// The map. An entry stays for at least `half` insertions of others.
 #[derive(Debug)]
-pub struct Generations<K, V> {
+pub(crate) struct Generations<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     half: usize,
@@ -13,11 +13,11 @@ pub struct Generations<K, V> {
 
 impl<K: Hash + Eq, V> Generations<K, V> {
     /// Of at most `capacity` entries.
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), half: (capacity / 2).max(1) }
     }
 
-    pub fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -26,7 +26,7 @@ impl<K: Hash + Eq, V> Generations<K, V> {
 
     /// Returns what was dropped, so that the caller can release a lock before it is freed.
     #[must_use]
-    pub fn insert(&mut self, key: K, value: V) -> HashMap<K, V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> HashMap<K, V> {
         let mut dropped = HashMap::new();
         if self.young.len() >= self.half && !self.young.contains_key(&key) {
             dropped = mem::replace(&mut self.old, mem::take(&mut self.young));

@@ -18,12 +18,12 @@ pub(super) struct Misses(Mutex<HashMap<String, Timestamp>>);
 
 impl Misses {
     /// Whether the store said a short while ago that there is no such name.
-    pub fn has(&self, name: &str, now: Timestamp) -> bool {
+    pub(crate) fn has(&self, name: &str, now: Timestamp) -> bool {
         self.names().get(name).is_some_and(|since| recent(*since, now))
     }
 
     /// The store said so.
-    pub fn note(&self, name: &str, now: Timestamp) {
+    pub(crate) fn note(&self, name: &str, now: Timestamp) {
         let mut names = self.names();
         if names.len() >= CAPACITY {
             names.retain(|_, since| recent(*since, now));

@@ -20,7 +20,7 @@ pub enum ParameterError {
 
 /// The parameters that count.
 #[derive(Default)]
-pub struct Parameters<'a> {
+pub(crate) struct Parameters<'a> {
     single: BTreeMap<&'static str, Cow<'a, str>>,
     resources: Vec<Cow<'a, str>>,
     errors: BTreeMap<&'static str, ParameterError>,
@@ -29,7 +29,7 @@ pub struct Parameters<'a> {
 impl<'a> Parameters<'a> {
     /// Those of `names`, and `resource`, in a form-urlencoded text.
     #[must_use]
-    pub fn read(text: &'a [u8], names: &[&'static str]) -> Self {
+    pub(crate) fn read(text: &'a [u8], names: &[&'static str]) -> Self {
         let mut parameters = Self::default();
         for (name, value) in form_urlencoded::parse(text).filter(|(_, value)| !value.is_empty()) {
             let known = names.iter().chain(&[RESOURCE]).find(|known| **known == name);
@@ -47,30 +47,30 @@ impl<'a> Parameters<'a> {
     }
 
     /// Those, if nothing is wrong with any.
-    pub fn parse(text: &'a [u8], names: &[&'static str]) -> Result<Self, ParameterError> {
+    pub(crate) fn parse(text: &'a [u8], names: &[&'static str]) -> Result<Self, ParameterError> {
         let parameters = Self::read(text, names);
         parameters.check().map(|()| parameters)
     }
 
     /// What is wrong with any of them.
-    pub fn check(&self) -> Result<(), ParameterError> {
+    pub(crate) fn check(&self) -> Result<(), ParameterError> {
         self.errors.values().next().map_or(Ok(()), |error| Err(*error))
     }
 
     /// One that nothing is wrong with, if it is there.
-    pub fn good(&self, name: &str) -> Result<Option<&str>, ParameterError> {
+    pub(crate) fn good(&self, name: &str) -> Result<Option<&str>, ParameterError> {
         self.errors.get(name).map_or_else(|| Ok(self.get(name)), |error| Err(*error))
     }
 
     /// One of them.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.single.get(name).map(AsRef::as_ref)
     }
 
     /// Whether every `resource` (RFC 8707) is one of these. Clients differ about the slash at the end.
     #[must_use]
-    pub fn are_for(&self, resources: &[String]) -> bool {
+    pub(crate) fn are_for(&self, resources: &[String]) -> bool {
         self.resources.iter().all(|asked| {
             let asked = asked.strip_suffix('/').unwrap_or(asked);
             resources.iter().any(|resource| resource == asked)

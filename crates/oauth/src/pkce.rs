@@ -5,17 +5,17 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 /// The one method.
-pub const METHOD: &str = "S256";
+pub(crate) const METHOD: &str = "S256";
 
 /// Whether a text can be a challenge: a SHA-256 in base64url (§4.2).
 #[must_use]
-pub fn is_challenge(text: &str) -> bool {
+pub(crate) fn is_challenge(text: &str) -> bool {
     text.len() == 43 && URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 32)
 }
 
 /// Whether `verifier` is what `challenge` was made of (§4.6).
 #[must_use]
-pub fn verifies(challenge: &str, verifier: &str) -> bool {
+pub(crate) fn verifies(challenge: &str, verifier: &str) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     let well_formed = (43..=128).contains(&verifier.len()) && verifier.bytes().all(unreserved);
     let made = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));

@@ -28,7 +28,7 @@ use subtle::ConstantTimeEq as _;
 
 /// How long after a rotation the token before still gives the same answer, as long as its successor was not used: for
 /// answers that were lost on their way. Clients have been seen to try again after 39 seconds.
-pub const GRACE: SignedDuration = SignedDuration::from_mins(2);
+pub(crate) const GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 const PREFIX: &str = "prt2";
 /// Of tokens that are not bound to a client and a user.
@@ -39,7 +39,7 @@ const HALF: usize = 16;
 const MAX_TOKEN: usize = 256;
 
 /// Makes and reads the refresh tokens of one endpoint.
-pub struct RefreshTokens {
+pub(crate) struct RefreshTokens {
     /// The first makes, all read.
     keys: Vec<Key>,
     idle: Duration,
@@ -52,7 +52,7 @@ struct Key {
 }
 
 /// A token that a client presents, in its parts. It was made here: its MAC was checked.
-pub struct Presented {
+pub(crate) struct Presented {
     grant: String,
     generation: i64,
     secret: Secret,
@@ -65,7 +65,7 @@ pub struct Presented {
 
 /// The client and the user of a token.
 #[derive(Clone, Copy, Debug)]
-pub struct Owner<'a> {
+pub(crate) struct Owner<'a> {
     /// The client's id.
     pub client_id: &'a str,
     /// The user's id.
@@ -80,14 +80,14 @@ impl<'a> From<&'a Grant> for Owner<'a> {
 
 /// A token to give out. Only its hash is kept.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RefreshToken {
+pub(crate) struct RefreshToken {
     text: String,
     generation: i64,
 }
 
 /// What a presented token means.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// It is the newest: this one follows it, once the grant says so.
     Rotate(RefreshToken),
     /// It is the one before, and the answer with this newest one may have been lost.
@@ -146,13 +146,13 @@ impl fmt::Debug for RefreshToken {
 impl RefreshToken {
     /// The token itself.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// What the grant keeps of it.
     #[must_use]
-    pub fn state(&self, now: Timestamp) -> RefreshState {
+    pub(crate) fn state(&self, now: Timestamp) -> RefreshState {
         RefreshState { generation: self.generation, hash: hash(&self.text), rotated_at: now }
     }
 }
@@ -160,7 +160,7 @@ impl RefreshToken {
 impl Presented {
     /// The grant that it names.
     #[must_use]
-    pub fn grant(&self) -> &str {
+    pub(crate) fn grant(&self) -> &str {
         &self.grant
     }
 
@@ -172,7 +172,7 @@ impl Presented {
 
 impl RefreshTokens {
     /// With the keys that seal; a token lasts `idle` if it is not used.
-    pub fn new(keys: &SigningKeys, idle: Duration) -> Result<Self, KeyError> {
+    pub(crate) fn new(keys: &SigningKeys, idle: Duration) -> Result<Self, KeyError> {
         let derive = |bytes: &Secret| Key {
             mac: hmac(bytes, &[b"portcullis refresh token mac v1"]),
             bind: hmac(bytes, &[b"portcullis refresh token owner v1"]),
@@ -182,7 +182,7 @@ impl RefreshTokens {
     }
 
     /// The first token of a grant.
-    pub fn first(&self, grant: &str, owner: Owner<'_>, rng: &mut dyn CryptoRng) -> Option<RefreshToken> {
+    pub(crate) fn first(&self, grant: &str, owner: Owner<'_>, rng: &mut dyn CryptoRng) -> Option<RefreshToken> {
         let mut secret = Secret::default();
         rng.fill_bytes(&mut secret);
         self.keys.first().map(|key| key.token(grant, owner, 0, &secret))
@@ -190,7 +190,7 @@ impl RefreshTokens {
 
     /// Reads a token that a client presents. `None` if it is malformed or was not made here.
     #[must_use]
-    pub fn read(&self, text: &str) -> Option<Presented> {
+    pub(crate) fn read(&self, text: &str) -> Option<Presented> {
         if text.len() > MAX_TOKEN {
             return None;
         }
@@ -212,7 +212,7 @@ impl RefreshTokens {
 
     /// Whether a token was issued for `grant`, now or earlier.
     #[must_use]
-    pub fn belongs(&self, presented: &Presented, grant: &Grant) -> bool {
+    pub(crate) fn belongs(&self, presented: &Presented, grant: &Grant) -> bool {
         let bound = presented.bound.as_ref().is_none_or(|bound| {
             self.keys.iter().any(|key| bool::from(key.bound(&presented.message, grant.into()).ct_eq(bound)))
         });
@@ -221,7 +221,7 @@ impl RefreshTokens {
 
     /// What `presented` means for `grant` at `now`.
     #[must_use]
-    pub fn decide(&self, presented: &Presented, grant: &Grant, now: Timestamp) -> Decision {
+    pub(crate) fn decide(&self, presented: &Presented, grant: &Grant, now: Timestamp) -> Decision {
         let Some(state) = grant.refresh.as_ref().filter(|_| self.belongs(presented, grant)) else {
             return Decision::Invalid(Invalid::Unknown);
         };
@@ -260,7 +260,7 @@ impl RefreshTokens {
 
     /// When the newest token ends if it is not used.
     #[must_use]
-    pub fn idle_at(&self, state: &RefreshState) -> Timestamp {
+    pub(crate) fn idle_at(&self, state: &RefreshState) -> Timestamp {
         state.rotated_at.saturating_add(self.idle).unwrap_or(Timestamp::MAX)
     }
 

@@ -20,7 +20,7 @@ pub enum ScopeError {
 
 /// What is asked for, less what may not be had: clients ask for all that the metadata lists, and RFC 6749 §3.3 lets a
 /// server grant less, since the answer says what it granted. Asking for nothing is asking for all.
-pub fn granted(asked: Option<&str>, allowed: &BTreeSet<Scope>) -> Result<BTreeSet<Scope>, ScopeError> {
+pub(crate) fn granted(asked: Option<&str>, allowed: &BTreeSet<Scope>) -> Result<BTreeSet<Scope>, ScopeError> {
     let words = asked.unwrap_or_default().split_ascii_whitespace().filter(|word| !WITHOUT_EFFECT.contains(word));
     let asked = words.map(str::parse).collect::<Result<BTreeSet<Scope>, _>>()?;
     let granted = if asked.is_empty() { allowed.clone() } else { &asked & allowed };

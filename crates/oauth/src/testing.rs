@@ -4,8 +4,8 @@
 mod provider;
 mod store;
 
-pub use provider::{PROVIDER, Provider};
-pub use store::Memory;
+pub(crate) use provider::{PROVIDER, Provider};
+pub(crate) use store::Memory;
 
 use crate::{
     Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError,
@@ -47,19 +47,19 @@ use std::{
 use tokio_util::task::TaskTracker;
 use url::{Url, form_urlencoded};
 
-pub const VERIFIER: &str = "a-verifier-of-43-characters-or-a-few-more-than-that";
-pub const MACHINE: (&str, &str) = ("grant_type", "client_credentials");
-pub const SECRET: &str = "s+c%r t";
-pub const ADA: &str = "local:ada";
-pub const WEB: &str = "https://agent.example.com/cb?tenant=1";
-pub const LOOPBACK: &str = "http://localhost:4711/callback";
+pub(crate) const VERIFIER: &str = "a-verifier-of-43-characters-or-a-few-more-than-that";
+pub(crate) const MACHINE: (&str, &str) = ("grant_type", "client_credentials");
+pub(crate) const SECRET: &str = "s+c%r t";
+pub(crate) const ADA: &str = "local:ada";
+pub(crate) const WEB: &str = "https://agent.example.com/cb?tenant=1";
+pub(crate) const LOOPBACK: &str = "http://localhost:4711/callback";
 
-pub const FROM: RequestContext = RequestContext::UNKNOWN;
-pub const ALLOWED: [Scope; 3] = [Scope::WorkspacesRead, Scope::WorkspacesExec, Scope::FilesRead];
+pub(crate) const FROM: RequestContext = RequestContext::UNKNOWN;
+pub(crate) const ALLOWED: [Scope; 3] = [Scope::WorkspacesRead, Scope::WorkspacesExec, Scope::FilesRead];
 
 /// A clock that stands still until it is set.
 #[derive(Default)]
-pub struct Stopped(AtomicI64);
+pub(crate) struct Stopped(AtomicI64);
 
 impl Clock for Stopped {
     fn now(&self) -> Timestamp {
@@ -71,17 +71,17 @@ impl Clock for Stopped {
     }
 }
 
-pub fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-pub fn ada() -> GrantUser {
+pub(crate) fn ada() -> GrantUser {
     GrantUser { id: ADA.to_owned(), name: "Ada".to_owned() }
 }
 
 /// The grants as a server sees them whose watch may lag behind, or whose place may not answer.
 #[derive(Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     place: Arc<Memory>,
     /// It has heard of nothing.
     pub lags: AtomicBool,
@@ -152,14 +152,14 @@ impl Seen {
 }
 
 /// One server, and the place that it shares with others.
-pub struct Stage {
+pub(crate) struct Stage {
     pub server: AuthorizationServer,
     pub grants: Arc<Seen>,
     pub place: Arc<Memory>,
     clock: Arc<Stopped>,
 }
 
-pub fn keys(sealing: &[u64]) -> SigningKeys {
+pub(crate) fn keys(sealing: &[u64]) -> SigningKeys {
     // Made once: it takes a while.
     static KEYS: LazyLock<SigningKeys> =
         LazyLock::new(|| SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap());
@@ -169,7 +169,12 @@ pub fn keys(sealing: &[u64]) -> SigningKeys {
     keys
 }
 
-pub fn client(id: &str, client_type: ClientType, grants: &[GrantKind], redirect_uris: &[&str]) -> ClientVerifier {
+pub(crate) fn client(
+    id: &str,
+    client_type: ClientType,
+    grants: &[GrantKind],
+    redirect_uris: &[&str],
+) -> ClientVerifier {
     let secret = || SecretVerifier { hash: SecretHash::of(id, SECRET), expires_at: None };
     let old = || SecretVerifier { hash: SecretHash::of(id, "old"), expires_at: Some(at(500)) };
     ClientVerifier {
@@ -185,7 +190,7 @@ pub fn client(id: &str, client_type: ClientType, grants: &[GrantKind], redirect_
     }
 }
 
-pub fn clients() -> Vec<ClientVerifier> {
+pub(crate) fn clients() -> Vec<ClientVerifier> {
     use ClientType::{Confidential, Public};
     use GrantKind::{AuthorizationCode, ClientCredentials, RefreshToken};
     let user = [AuthorizationCode, RefreshToken];
@@ -198,7 +203,7 @@ pub fn clients() -> Vec<ClientVerifier> {
     ]
 }
 
-pub fn config() -> ServerConfig {
+pub(crate) fn config() -> ServerConfig {
     let config = json!({
         "endpoint": "agents", "url": "https://h.example.com/team/mcp", "accessTokenLifetime": "15m",
         "refreshTokenLifetime": "720h", "refreshTokenIdle": "168h",
@@ -244,32 +249,32 @@ impl Users for WhoCan {
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = Arc::new(Stopped::default());
         let place = Arc::new(Memory::new(clock.clone()));
         Self::on(place, clock, clients(), &keys(&[7]), &["ada"], None)
     }
 
     /// Where users sign in at a provider.
-    pub fn with_provider(provider: &Arc<Provider>) -> Self {
+    pub(crate) fn with_provider(provider: &Arc<Provider>) -> Self {
         let clock = Arc::new(Stopped::default());
         let place = Arc::new(Memory::new(clock.clone()));
         Self::on(place, clock, clients(), &keys(&[7]), &["ada"], Some(provider.clone()))
     }
 
     /// Another server of the same endpoint, with these keys.
-    pub fn replica_with_provider(&self, sealing: &[u64], provider: &Arc<Provider>) -> Self {
+    pub(crate) fn replica_with_provider(&self, sealing: &[u64], provider: &Arc<Provider>) -> Self {
         let (place, clock) = (self.place.clone(), self.clock.clone());
         Self::on(place, clock, clients(), &keys(sealing), &["ada"], Some(provider.clone()))
     }
 
     /// Another server of the same endpoint.
-    pub fn replica(&self) -> Self {
+    pub(crate) fn replica(&self) -> Self {
         self.with(clients(), &[7], &["ada"])
     }
 
     /// The same endpoint after something changed.
-    pub fn with(&self, clients: Vec<ClientVerifier>, sealing: &[u64], users: &[&str]) -> Self {
+    pub(crate) fn with(&self, clients: Vec<ClientVerifier>, sealing: &[u64], users: &[&str]) -> Self {
         Self::on(self.place.clone(), self.clock.clone(), clients, &keys(sealing), users, None)
     }
 
@@ -303,20 +308,20 @@ impl Stage {
         Self { server, grants, place, clock }
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    pub fn pass(&self, seconds: i64) {
+    pub(crate) fn pass(&self, seconds: i64) {
         self.clock.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    pub async fn check(&self, query: &str) -> Result<AuthorizationRequest, AuthorizeError> {
+    pub(crate) async fn check(&self, query: &str) -> Result<AuthorizationRequest, AuthorizeError> {
         self.server.check(query, self.now()).await
     }
 
     /// What the user allowed becomes a code.
-    pub async fn code(&self, client_id: &str, scopes: &[Scope]) -> String {
+    pub(crate) async fn code(&self, client_id: &str, scopes: &[Scope]) -> String {
         let request = self.check(&query(client_id, &[])).await.unwrap();
         let chosen = scopes.iter().copied().collect();
         let mut rng = portcullis_core::rng::rng();
@@ -335,11 +340,11 @@ impl Stage {
         answer(&location)["code"].clone()
     }
 
-    pub async fn token(&self, form: &[(&str, &str)]) -> Result<Answer, OAuthError> {
+    pub(crate) async fn token(&self, form: &[(&str, &str)]) -> Result<Answer, OAuthError> {
         self.token_as(None, form).await
     }
 
-    pub async fn token_as(&self, basic: Option<&str>, form: &[(&str, &str)]) -> Result<Answer, OAuthError> {
+    pub(crate) async fn token_as(&self, basic: Option<&str>, form: &[(&str, &str)]) -> Result<Answer, OAuthError> {
         let body = encoded(form);
         let mut rng = portcullis_core::rng::rng();
         let response = self.server.token(&headers(basic), body.as_bytes(), &FROM, self.now(), &mut rng).await?;
@@ -347,37 +352,37 @@ impl Stage {
     }
 
     /// Redeems a code of the public client `app`.
-    pub async fn redeem(&self, code: &str) -> Result<Answer, OAuthError> {
+    pub(crate) async fn redeem(&self, code: &str) -> Result<Answer, OAuthError> {
         self.token(&redemption("app", code)).await
     }
 
-    pub async fn renew(&self, refresh_token: &str) -> Result<Answer, OAuthError> {
+    pub(crate) async fn renew(&self, refresh_token: &str) -> Result<Answer, OAuthError> {
         self.token(&renewal("app", refresh_token)).await
     }
 
     /// What the public client `app` has after a whole flow.
-    pub async fn signed_in(&self) -> Answer {
+    pub(crate) async fn signed_in(&self) -> Answer {
         let code = self.code("app", &ALLOWED).await;
         self.redeem(&code).await.unwrap()
     }
 
-    pub async fn caller(&self, token: &str) -> Result<Arc<super::Caller>, super::verify::Unauthenticated> {
+    pub(crate) async fn caller(&self, token: &str) -> Result<Arc<super::Caller>, super::verify::Unauthenticated> {
         let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
         self.server.caller(&HeaderMap::from_iter([(AUTHORIZATION, value)]), self.now()).await
     }
 
-    pub async fn revoke(&self, form: &[(&str, &str)]) -> Result<(), OAuthError> {
+    pub(crate) async fn revoke(&self, form: &[(&str, &str)]) -> Result<(), OAuthError> {
         self.server.revoke(&headers(None), encoded(form).as_bytes(), &FROM, self.now()).await
     }
 
-    pub async fn introspect(&self, form: &[(&str, &str)]) -> Result<Value, OAuthError> {
+    pub(crate) async fn introspect(&self, form: &[(&str, &str)]) -> Result<Value, OAuthError> {
         let told: Introspection =
             self.server.introspect(&headers(None), encoded(form).as_bytes(), &FROM, self.now()).await?;
         Ok(serde_json::to_value(told).unwrap())
     }
 
     /// The one grant that there is.
-    pub fn grant(&self) -> Arc<Grant> {
+    pub(crate) fn grant(&self) -> Arc<Grant> {
         let mut grants = self.place.of_user(ADA);
         assert_eq!(grants.len(), 1);
         grants.remove(0)
@@ -386,7 +391,7 @@ impl Stage {
 
 /// An answer of the token endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub access: String,
     pub refresh: Option<String>,
     pub scope: String,
@@ -394,7 +399,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn of(response: &TokenResponse) -> Self {
+    pub(crate) fn of(response: &TokenResponse) -> Self {
         let value = serde_json::to_value(response).unwrap();
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         assert_eq!(value["token_type"], "Bearer");
@@ -406,12 +411,12 @@ impl Answer {
         }
     }
 
-    pub fn refresh(&self) -> &str {
+    pub(crate) fn refresh(&self) -> &str {
         self.refresh.as_deref().unwrap()
     }
 }
 
-pub fn headers(basic: Option<&str>) -> HeaderMap {
+pub(crate) fn headers(basic: Option<&str>) -> HeaderMap {
     let form = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, form)]);
     if let Some(joined) = basic {
@@ -421,20 +426,20 @@ pub fn headers(basic: Option<&str>) -> HeaderMap {
     headers
 }
 
-pub fn encoded(pairs: &[(&str, &str)]) -> String {
+pub(crate) fn encoded(pairs: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
-pub fn challenge() -> String {
+pub(crate) fn challenge() -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER))
 }
 
-pub fn redirect_uri(client_id: &str) -> &'static str {
+pub(crate) fn redirect_uri(client_id: &str) -> &'static str {
     if matches!(client_id, "app" | "brief") { LOOPBACK } else { WEB }
 }
 
 /// A good request to `/authorize`, with some parameters replaced, added, or, where empty, left out.
-pub fn query(client_id: &str, changes: &[(&str, &str)]) -> String {
+pub(crate) fn query(client_id: &str, changes: &[(&str, &str)]) -> String {
     let challenge = challenge();
     let usual = [
         ("response_type", "code"),
@@ -449,7 +454,7 @@ pub fn query(client_id: &str, changes: &[(&str, &str)]) -> String {
     encoded(&kept.chain(changes.iter().copied()).collect::<Vec<_>>())
 }
 
-pub fn redemption<'a>(client_id: &'a str, code: &'a str) -> [(&'a str, &'a str); 5] {
+pub(crate) fn redemption<'a>(client_id: &'a str, code: &'a str) -> [(&'a str, &'a str); 5] {
     [
         ("grant_type", "authorization_code"),
         ("client_id", client_id),
@@ -459,12 +464,12 @@ pub fn redemption<'a>(client_id: &'a str, code: &'a str) -> [(&'a str, &'a str);
     ]
 }
 
-pub fn renewal<'a>(client_id: &'a str, refresh_token: &'a str) -> [(&'a str, &'a str); 3] {
+pub(crate) fn renewal<'a>(client_id: &'a str, refresh_token: &'a str) -> [(&'a str, &'a str); 3] {
     [("grant_type", "refresh_token"), ("client_id", client_id), ("refresh_token", refresh_token)]
 }
 
 /// The parameters of a redirect, each once.
-pub fn answer(location: &str) -> BTreeMap<String, String> {
+pub(crate) fn answer(location: &str) -> BTreeMap<String, String> {
     let url = Url::parse(location).unwrap();
     let pairs: Vec<_> = url.query_pairs().into_owned().collect();
     let map: BTreeMap<_, _> = pairs.iter().cloned().collect();
@@ -473,14 +478,14 @@ pub fn answer(location: &str) -> BTreeMap<String, String> {
 }
 
 /// That a request was refused with this code, and that the message tells no credential.
-pub fn refused<T: std::fmt::Debug>(result: Result<T, OAuthError>, code: &str, name: &str) {
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, OAuthError>, code: &str, name: &str) {
     let error = result.expect_err(name);
     assert_eq!(error.code(), code, "{name}: {error}");
     assert!(!error.to_string().contains(SECRET) && !error.to_string().contains(VERIFIER), "{name}");
 }
 
 /// With some parameters replaced or, where empty, left out.
-pub fn changed<'a>(form: &[(&'a str, &'a str)], changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn changed<'a>(form: &[(&'a str, &'a str)], changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let kept = form.iter().filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
     kept.chain(changes).copied().collect()
 }

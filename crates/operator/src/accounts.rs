@@ -14,7 +14,7 @@ const WAIT_FOR_GRANTS: SignedDuration = SignedDuration::from_hours(1);
 
 /// What comes out.
 #[derive(Debug, Default)]
-pub struct Unneeded {
+pub(crate) struct Unneeded {
     /// Accounts to delete.
     pub accounts: Vec<Arc<Guarded<OAuthAccount>>>,
     /// When the next one may become unneeded, if nothing changes before.
@@ -23,7 +23,7 @@ pub struct Unneeded {
 
 /// Looks for accounts that nothing needs.
 #[must_use]
-pub fn unneeded(
+pub(crate) fn unneeded(
     accounts: &[Arc<Guarded<OAuthAccount>>],
     grants: &[Arc<Guarded<OAuthGrant>>],
     now: Timestamp,

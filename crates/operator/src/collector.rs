@@ -44,7 +44,7 @@ const DELETIONS: usize = 8;
 /// Collects for ever. An endpoint whose count is to be told anew is sent to `concerned`.
 ///
 /// Looks when endpoints, clients, grants or `OAuthUser`s changed, and when the next of them ends; at rest it does nothing.
-pub async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
+pub(crate) async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
     let mut census = Census::default();
     let mut counted_at: Option<Timestamp> = None;
     let mut users = UserReports::default();
@@ -125,7 +125,7 @@ async fn collect_client(context: &Context, client: &Guarded<OAuthClient>, end: E
 }
 
 /// Counts before anything is reported.
-pub fn count_first(context: &Context) {
+pub(crate) fn count_first(context: &Context) {
     let outcome = Census::default().take(&observe(context), context.clock.now());
     *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) = outcome.active;
 }

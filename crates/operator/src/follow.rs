@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 
 /// The reconcile queues, one for each kind.
 #[derive(Clone, Debug)]
-pub struct Concerned {
+pub(crate) struct Concerned {
     /// Endpoints.
     pub endpoints: Queue<EndpointKey>,
     /// Workspaces.
@@ -45,7 +45,7 @@ struct Follow {
 }
 
 /// Starts the watches: of these namespaces, or where there are none, of all. Each sends those whom its news concern.
-pub fn follow(
+pub(crate) fn follow(
     world: &Arc<World>,
     client: &Client,
     namespaces: &[String],

@@ -16,7 +16,7 @@ use portcullis_plan::{OptionalKind, RouteProblem, shared_url};
 type Rank = (bool, Option<Timestamp>, String, String);
 
 /// What keeps the endpoint from having its route, if another has it.
-pub fn taken(world: &World, endpoint: &McpEndpoint) -> Option<RouteProblem> {
+pub(crate) fn taken(world: &World, endpoint: &McpEndpoint) -> Option<RouteProblem> {
     if !is_exposed(endpoint) {
         return None;
     }
@@ -71,7 +71,7 @@ fn is_permitted(world: &World, endpoint: &McpEndpoint, url: &PublicUrl, default_
 }
 
 /// The host of an endpoint.
-pub fn host(endpoint: &McpEndpoint) -> Option<String> {
+pub(crate) fn host(endpoint: &McpEndpoint) -> Option<String> {
     Some(endpoint.spec.url.parse::<PublicUrl>().ok()?.host().to_owned())
 }
 

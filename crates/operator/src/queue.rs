@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 
 /// The queue; clones are the same one.
-pub struct Queue<T>(Arc<Inner<T>>);
+pub(crate) struct Queue<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
     /// In any order: the scheduler behind the queue delays and orders keys itself.
@@ -40,7 +40,7 @@ impl<T> fmt::Debug for Queue<T> {
 
 impl<T: Eq + Hash> Queue<T> {
     /// Has `key` reconciled. Does nothing if it already waits.
-    pub fn send(&self, key: T) {
+    pub(crate) fn send(&self, key: T) {
         self.keys().insert(key);
         self.0.sent.notify_one();
     }
@@ -57,7 +57,7 @@ impl<T: Eq + Hash> Queue<T> {
     }
 
     /// The keys, one by one, for ever. For one consumer.
-    pub fn into_stream(self) -> impl Stream<Item = Result<T, Infallible>> {
+    pub(crate) fn into_stream(self) -> impl Stream<Item = Result<T, Infallible>> {
         stream::unfold(self, async |queue| Some((Ok(queue.next().await), queue)))
     }
 

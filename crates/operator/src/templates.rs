@@ -16,7 +16,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps the statuses current for ever. At rest it does nothing.
-pub async fn run(context: Arc<Context>) {
+pub(crate) async fn run(context: Arc<Context>) {
     // Generations, by uid, of templates that cannot be read, once their status says so.
     let mut unreadable = BTreeSet::new();
     loop {

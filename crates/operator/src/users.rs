@@ -12,7 +12,7 @@ use std::{
 
 /// What was reported of objects whose status cannot be read back.
 #[derive(Debug, Default)]
-pub struct UserReports {
+pub(crate) struct UserReports {
     /// The generations, by uid, that were said to be unreadable.
     unreadable: BTreeSet<(String, i64)>,
 }
@@ -20,7 +20,12 @@ pub struct UserReports {
 impl UserReports {
     /// Brings the status of every `OAuthUser` up to date. `grants` are all that there are. Returns whether every status could
     /// be written.
-    pub async fn write(&mut self, context: &Context, grants: &[Arc<Guarded<OAuthGrant>>], now: Timestamp) -> bool {
+    pub(crate) async fn write(
+        &mut self,
+        context: &Context,
+        grants: &[Arc<Guarded<OAuthGrant>>],
+        now: Timestamp,
+    ) -> bool {
         let users = context.world.users.select(|_| true);
         if users.is_empty() {
             return true;

@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `GET /agents`.
-pub async fn get(
+pub(crate) async fn get(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
@@ -125,7 +125,7 @@ const fn why(revoked: Option<RevocationReason>) -> &'static str {
 }
 
 /// `POST /agents/revoke`.
-pub async fn revoke(
+pub(crate) async fn revoke(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,

@@ -61,18 +61,18 @@ pub fn style_sheet() -> &'static str {
 }
 
 /// The name of the style sheet.
-pub fn style() -> &'static str {
+pub(crate) fn style() -> &'static str {
     &STYLE_NAME
 }
 
 /// The name of the icon.
-pub fn icon() -> &'static str {
+pub(crate) fn icon() -> &'static str {
     &ICON_NAME
 }
 
 /// `GET /assets/{name}`. In the middle of a rollout a page of the other version may ask for its own: it gets what there
 /// is here, and keeps it for this one page.
-pub async fn get(
+pub(crate) async fn get(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     Path(name): Path<String>,

@@ -28,7 +28,7 @@ const MAX_QUERY: usize = 8 << 10;
 
 /// Where to go on after signing in. Sealed, so that it is always a place that these pages chose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Target {
+pub(crate) enum Target {
     /// Back to an agent's request.
     Authorize {
         /// The request.
@@ -42,12 +42,12 @@ pub enum Target {
 
 impl Target {
     /// Whether an agent waits.
-    pub const fn is_authorize(&self) -> bool {
+    pub(crate) const fn is_authorize(&self) -> bool {
         matches!(self, Self::Authorize { .. })
     }
 
     /// The path of the place.
-    pub fn location(&self, base: &str) -> String {
+    pub(crate) fn location(&self, base: &str) -> String {
         match self {
             Self::Authorize { query, .. } => format!("{base}{}?{query}", paths::AUTHORIZE),
             Self::Agents => format!("{base}{}", paths::AGENTS),
@@ -97,7 +97,7 @@ impl Pages {
 }
 
 /// `GET /authorize`.
-pub async fn get(
+pub(crate) async fn get(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     RawQuery(query): RawQuery,
@@ -108,7 +108,7 @@ pub async fn get(
 }
 
 /// `POST /authorize`: the same as a query. The cookie does not come along from another site, but to the GET it does.
-pub async fn post(
+pub(crate) async fn post(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,

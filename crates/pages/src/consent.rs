@@ -32,7 +32,7 @@ struct Asked {
 }
 
 /// The page.
-pub fn ask(
+pub(crate) fn ask(
     pages: &Pages,
     session: &Session,
     user: &GrantUser,
@@ -93,7 +93,7 @@ fn show(
 }
 
 /// `POST /consent`.
-pub async fn post(
+pub(crate) async fn post(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,

@@ -24,7 +24,7 @@ const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// What a form does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Action {
+pub(crate) enum Action {
     /// Signs in with a password.
     SignIn,
     /// Answers an agent's request.
@@ -42,7 +42,7 @@ struct Ticket<'a> {
 }
 
 /// A ticket for one form of this browser, as long as its session lasts.
-pub fn ticket(
+pub(crate) fn ticket(
     action: Action,
     session: &Session,
     sealer: &Sealer,
@@ -54,7 +54,7 @@ pub fn ticket(
 
 /// Why a form is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Forged {
+pub(crate) enum Forged {
     /// The browser says that another site sent it.
     #[error("the form was sent from another site")]
     OtherSite,
@@ -68,7 +68,7 @@ pub enum Forged {
 
 impl Forged {
     /// One word, for the audit.
-    pub const fn reason(self) -> &'static str {
+    pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::OtherSite => "other_site",
             Self::NoSession => "no_session",
@@ -79,16 +79,16 @@ impl Forged {
 
 /// The fields of a form.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Form(Vec<(String, String)>);
+pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
     /// Reads a query or a body.
-    pub fn parse(text: &[u8]) -> Self {
+    pub(crate) fn parse(text: &[u8]) -> Self {
         Self(form_urlencoded::parse(text).into_owned().collect())
     }
 
     /// Reads a request's body.
-    pub async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Trouble> {
+    pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Trouble> {
         Self::read_within(FORM_TIMEOUT, headers, body).await
     }
 
@@ -111,23 +111,23 @@ impl Form {
     }
 
     /// A field that is there once.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut found = self.all(name);
         found.next().filter(|_| found.next().is_none())
     }
 
     /// All values of a field.
-    pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+    pub(crate) fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| &**value)
     }
 
     /// The fields as a query.
-    pub fn to_query(&self) -> String {
+    pub(crate) fn to_query(&self) -> String {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
     }
 
     /// Checks that it is a form of ours for `action`, sent by the browser of `session` from a page at `origin`.
-    pub fn check(
+    pub(crate) fn check(
         &self,
         action: Action,
         headers: &HeaderMap,
@@ -148,7 +148,7 @@ impl Form {
 
 /// What the browser says of where a request comes from. A program that is no browser says nothing, and has no user's
 /// cookie either.
-pub fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), Forged> {
+pub(crate) fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), Forged> {
     let all = |name, allowed: &dyn Fn(&str) -> bool| {
         headers.get_all(name).iter().all(|value| value.to_str().is_ok_and(allowed))
     };
@@ -158,7 +158,7 @@ pub fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), Forged> {
 }
 
 /// How long a request that was begun may wait for its user.
-pub const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 
 #[cfg(test)]
 mod tests {

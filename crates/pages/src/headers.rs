@@ -35,7 +35,7 @@ pub fn secure(mut response: Response) -> Response {
 
 /// The policy of the page that asks for consent. Browsers hold `form-action` against the redirect after the form too,
 /// and against those that follow: a callback at one https host may well lead on to another, so all of them may.
-pub fn consent_policy(redirect_uri: &str) -> HeaderValue {
+pub(crate) fn consent_policy(redirect_uri: &str) -> HeaderValue {
     let Ok(url) = Url::parse(redirect_uri) else { return HeaderValue::from_static(POLICY) };
     let place = match (url.scheme(), url.host()) {
         ("https", _) => None,

@@ -48,7 +48,7 @@ impl LogoutError {
 }
 
 /// See the module.
-pub async fn post(
+pub(crate) async fn post(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     Path(name): Path<String>,

@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// How long a session lasts, however much it is used.
-pub const LIFETIME: SignedDuration = SESSION_LIFETIME;
+pub(crate) const LIFETIME: SignedDuration = SESSION_LIFETIME;
 
 /// One browser.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
+pub(crate) struct Session {
     /// 128 random bits.
     pub browser: String,
     /// Who signed in with it.
@@ -43,7 +43,7 @@ pub struct Session {
 
 impl Session {
     /// A new one, of a user who has just signed in, or of nobody yet.
-    pub fn begin(signed_in: Option<SignedIn>, now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
+    pub(crate) fn begin(signed_in: Option<SignedIn>, now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
         let mut id = [0_u8; 16];
         rng.fill_bytes(&mut id);
         let browser = URL_SAFE_NO_PAD.encode(id);
@@ -58,7 +58,7 @@ impl Session {
 
 /// The cookie that carries sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cookie {
+pub(crate) struct Cookie {
     name: String,
     secure: bool,
 }
@@ -66,7 +66,7 @@ pub struct Cookie {
 impl Cookie {
     /// The cookie of the endpoint with this URL. Several can share a host, so its name is the issuer's own. Over
     /// https, the prefix keeps other hosts of the domain from setting it (RFC 6265bis §4.1.3.2).
-    pub fn new(url: &PublicUrl) -> Self {
+    pub(crate) fn new(url: &PublicUrl) -> Self {
         let hash = hex(&Sha256::digest(url.issuer())[..4]);
         let secure = url.origin().starts_with("https://");
         let prefix = if secure { "__Host-" } else { "" };
@@ -74,7 +74,7 @@ impl Cookie {
     }
 
     /// The session of a request, if it brings a good one.
-    pub fn read(&self, headers: &HeaderMap, sealer: &Sealer, now: Timestamp) -> Option<Session> {
+    pub(crate) fn read(&self, headers: &HeaderMap, sealer: &Sealer, now: Timestamp) -> Option<Session> {
         let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         pairs
             .flat_map(|value| value.split(';'))
@@ -84,14 +84,19 @@ impl Cookie {
     }
 
     /// Gives a session to a browser, to keep until it is closed.
-    pub fn set(&self, session: &Session, sealer: &Sealer, rng: &mut dyn CryptoRng) -> Result<HeaderValue, SealError> {
+    pub(crate) fn set(
+        &self,
+        session: &Session,
+        sealer: &Sealer,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<HeaderValue, SealError> {
         let end = session.since.checked_add(LIFETIME).map_err(|_| SealError::Expired)?;
         let value = sealer.seal(Purpose::Session, session, end, rng)?;
         self.header(&value, "")
     }
 
     /// Takes it back.
-    pub fn clear(&self) -> Result<HeaderValue, SealError> {
+    pub(crate) fn clear(&self) -> Result<HeaderValue, SealError> {
         self.header("", "; Max-Age=0")
     }
 

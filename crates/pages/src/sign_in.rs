@@ -44,7 +44,7 @@ struct Failed<'a> {
 }
 
 /// `GET /login`.
-pub async fn get(
+pub(crate) async fn get(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     RawQuery(query): RawQuery,
@@ -97,7 +97,7 @@ fn show(
 }
 
 /// `POST /login`: a user name and a password.
-pub async fn post(
+pub(crate) async fn post(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
@@ -137,7 +137,7 @@ async fn password(pages: &Pages, from: &RequestContext, headers: &HeaderMap, for
 }
 
 /// `GET /login/{name}`: on to the provider.
-pub async fn begin(
+pub(crate) async fn begin(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     Path(name): Path<String>,
@@ -177,7 +177,7 @@ fn max_age(pages: &Pages, login: &str, session: &Session, target: &Target, now: 
 }
 
 /// `GET /login/{name}/callback`: back from the provider.
-pub async fn callback(
+pub(crate) async fn callback(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     Path(name): Path<String>,
@@ -273,7 +273,7 @@ fn refused(from: &RequestContext, error: &SignInError, login: &str, user: Option
 }
 
 /// `POST /logout`.
-pub async fn sign_out(
+pub(crate) async fn sign_out(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,

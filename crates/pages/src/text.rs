@@ -9,7 +9,7 @@ const MAX_NAME: usize = 80;
 
 /// A scope in plain words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScopeWords {
+pub(crate) struct ScopeWords {
     /// What the agent may do.
     pub title: &'static str,
     /// What that means.
@@ -17,7 +17,7 @@ pub struct ScopeWords {
 }
 
 /// What a scope allows, said to the person who is asked for it.
-pub const fn scope(scope: Scope) -> ScopeWords {
+pub(crate) const fn scope(scope: Scope) -> ScopeWords {
     let (title, detail) = match scope {
         Scope::WorkspacesRead => ("See your workspaces", "Their names, and whether they are running."),
         Scope::WorkspacesWrite => {
@@ -35,14 +35,14 @@ pub const fn scope(scope: Scope) -> ScopeWords {
 }
 
 /// A name from outside, sanitized for display (see [`names`]). `otherwise` if nothing is left.
-pub fn name(text: &str, otherwise: &str) -> String {
+pub(crate) fn name(text: &str, otherwise: &str) -> String {
     let plain = names::plain(text, MAX_NAME);
     if plain.is_empty() { otherwise.to_owned() } else { plain }
 }
 
 /// Where a browser goes after consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
+pub(crate) struct Destination {
     /// Said before the place, where that is no website.
     pub app: Option<&'static str>,
     /// The host, or the scheme of an app.
@@ -50,7 +50,7 @@ pub struct Destination {
 }
 
 /// The place that a redirect URI leads to.
-pub fn destination(redirect_uri: &str) -> Destination {
+pub(crate) fn destination(redirect_uri: &str) -> Destination {
     let Ok(url) = Url::parse(redirect_uri) else {
         return Destination { app: None, place: redirect_uri.to_owned() };
     };
@@ -72,7 +72,7 @@ pub fn destination(redirect_uri: &str) -> Destination {
 
 /// An instant, for people and for programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct When {
+pub(crate) struct When {
     /// As in RFC 3339.
     pub machine: String,
     /// The day.
@@ -83,7 +83,7 @@ pub struct When {
 
 impl When {
     /// `then`, as seen at `now`.
-    pub fn new(then: Timestamp, now: Timestamp) -> Self {
+    pub(crate) fn new(then: Timestamp, now: Timestamp) -> Self {
         let distance = then.duration_since(now);
         let relative = match spoken(distance.abs()) {
             None => "just now".to_owned(),
@@ -95,12 +95,12 @@ impl When {
 }
 
 /// A day, in UTC.
-pub fn date(then: Timestamp) -> String {
+pub(crate) fn date(then: Timestamp) -> String {
     then.strftime("%-d %b %Y").to_string()
 }
 
 /// A message as a sentence: a capital letter first, a full stop last.
-pub fn sentence(message: &str) -> String {
+pub(crate) fn sentence(message: &str) -> String {
     let mut letters = message.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     let end = if message.ends_with(['.', '!', '?', ':']) { "" } else { "." };
@@ -108,7 +108,7 @@ pub fn sentence(message: &str) -> String {
 }
 
 /// A length of time in its largest unit, rounded down. `None` under a minute.
-pub fn spoken(span: SignedDuration) -> Option<String> {
+pub(crate) fn spoken(span: SignedDuration) -> Option<String> {
     let units = [(24 * 60 * 60, "day"), (60 * 60, "hour"), (60, "minute")];
     units.into_iter().find_map(|(seconds, unit)| match span.as_secs() / seconds {
         0 => None,

@@ -10,7 +10,7 @@ use std::{borrow::Cow, time::Duration};
 
 /// A way on.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub(crate) struct Link {
     /// Where to.
     pub href: String,
     /// What it says.
@@ -19,7 +19,7 @@ pub struct Link {
 
 /// An answer that is a page about a problem.
 #[derive(Debug)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     /// The status of the answer.
     pub status: StatusCode,
     /// One word, for the log.
@@ -44,7 +44,7 @@ pub struct Trouble {
 
 impl Trouble {
     /// One with no more than words.
-    pub fn new(
+    pub(crate) fn new(
         status: StatusCode,
         reason: &'static str,
         title: &'static str,
@@ -65,37 +65,37 @@ impl Trouble {
     }
 
     /// Says what to do.
-    pub fn todo(self, todo: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn todo(self, todo: impl Into<Cow<'static, str>>) -> Self {
         Self { todo: Some(todo.into()), ..self }
     }
 
     /// Offers a way on.
-    pub fn link(self, href: impl Into<String>, label: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn link(self, href: impl Into<String>, label: impl Into<Cow<'static, str>>) -> Self {
         Self { link: Some(Box::new(Link { href: href.into(), label: label.into() })), ..self }
     }
 
     /// There is no login that can be used.
-    pub fn nobody_signs_in(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn nobody_signs_in(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Nobody can sign in here yet", happened).todo(format!(
             "Whoever runs the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, its conditions say what is missing."
         ))
     }
 
     /// There is no such page.
-    pub fn not_found() -> Self {
+    pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such page", "The address leads nowhere here.")
             .todo("Check the address. If an agent sent you, start again there.")
     }
 
     /// Another method than the page is for.
-    pub fn method() -> Self {
+    pub(crate) fn method() -> Self {
         let happened = "This page cannot be asked for in this way.";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This does not work here", happened)
             .todo("If you reloaded a page, go back to where you started. If an agent sent you, start again there.")
     }
 
     /// A form that cannot be read.
-    pub fn bad_form(status: StatusCode, reason: &'static str) -> Self {
+    pub(crate) fn bad_form(status: StatusCode, reason: &'static str) -> Self {
         let happened = match status {
             StatusCode::PAYLOAD_TOO_LARGE => "What was sent is larger than any form of these pages.",
             StatusCode::REQUEST_TIMEOUT => "The form did not arrive in time. The connection may be slow.",
@@ -107,7 +107,7 @@ impl Trouble {
     }
 
     /// A form that is not believed.
-    pub fn forged(why: Forged, origin: &str) -> Self {
+    pub(crate) fn forged(why: Forged, origin: &str) -> Self {
         let trouble = |happened| Self::new(StatusCode::FORBIDDEN, "forged", "This form is not accepted", happened);
         let trouble = match why {
             Forged::OtherSite => trouble("It was sent from another address than this page's, so nothing was done.")
@@ -121,14 +121,14 @@ impl Trouble {
     }
 
     /// An agent's request that was left alone for too long.
-    pub fn stale() -> Self {
+    pub(crate) fn stale() -> Self {
         let happened = "The agent's request is too old, or was not made here. Nothing was allowed.";
         Self::new(StatusCode::BAD_REQUEST, "stale_request", "This request has expired", happened)
             .todo("Go back to the agent and connect it again.")
     }
 
     /// A consent page whose answer the agent has already used.
-    pub fn answered(base: &str) -> Self {
+    pub(crate) fn answered(base: &str) -> Self {
         let happened = "You answered this request before, and the agent has connected. Nothing more was allowed.";
         Self::new(StatusCode::CONFLICT, "answered_already", "This request was answered already", happened)
             .todo("Go back to the agent. If it is not connected, connect it again there.")
@@ -136,7 +136,7 @@ impl Trouble {
     }
 
     /// Somebody who is not signed in, or no longer.
-    pub fn signed_out(base: &str) -> Self {
+    pub(crate) fn signed_out(base: &str) -> Self {
         let happened = "You are no longer signed in, so nothing was done.";
         Self::new(StatusCode::UNAUTHORIZED, "signed_out", "Please sign in again", happened)
             .todo("If an agent sent you here, start again there. To see your agents, sign in.")
@@ -144,7 +144,7 @@ impl Trouble {
     }
 
     /// A user whose access an administrator ended: `name` is the user's, `id` the one here.
-    pub fn user_ended(ended: Ended, name: &str, id: &str, endpoint: &str, base: &str) -> Self {
+    pub(crate) fn user_ended(ended: Ended, name: &str, id: &str, endpoint: &str, base: &str) -> Self {
         let trouble = match ended {
             Ended::Disabled => {
                 let happened = format!(
@@ -165,14 +165,14 @@ impl Trouble {
     }
 
     /// A sign-in that is too old for approving an agent.
-    pub fn sign_in_again() -> Self {
+    pub(crate) fn sign_in_again() -> Self {
         let happened = "You signed in too long ago to approve an agent, so nothing was allowed.";
         Self::new(StatusCode::UNAUTHORIZED, "sign_in_too_old", "Please sign in again", happened)
             .todo("Sign in again. Then you are asked once more what the agent may do.")
     }
 
     /// A sign-in that did not work out.
-    pub fn sign_in(error: &SignInError) -> Self {
+    pub(crate) fn sign_in(error: &SignInError) -> Self {
         let status = match error {
             SignInError::UnknownLogin => StatusCode::NOT_FOUND,
             SignInError::WrongPassword
@@ -195,7 +195,7 @@ impl Trouble {
     }
 
     /// Where grants are kept cannot be reached.
-    pub fn grants(error: &GrantsError) -> Self {
+    pub(crate) fn grants(error: &GrantsError) -> Self {
         let happened = "Connected agents cannot be changed at the moment, so nothing was done.";
         Self {
             cause: Some(chain(error).into()),
@@ -206,7 +206,7 @@ impl Trouble {
     }
 
     /// Something that should not happen.
-    pub fn internal(cause: impl Into<Box<str>>) -> Self {
+    pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
         let happened = "Something went wrong here. Nothing was changed.";
         Self {
             cause: Some(cause.into()),

@@ -10,7 +10,7 @@ use portcullis_identity::LoginInfo;
 
 /// What is around every page.
 #[derive(Clone, Debug)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// What every path begins with.
     pub base: String,
     /// The endpoint's name.
@@ -25,7 +25,7 @@ pub struct Frame {
 
 /// A problem with what was typed.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// A few words.
     pub title: &'static str,
     /// What is wrong, and what to do.
@@ -35,7 +35,7 @@ pub struct Problem {
 /// Who are you?
 #[derive(Template)]
 #[template(path = "sign_in.html")]
-pub struct SignIn<'a> {
+pub(crate) struct SignIn<'a> {
     pub frame: &'a Frame,
     /// The agent that wants to connect.
     pub client: Option<String>,
@@ -57,7 +57,7 @@ pub struct SignIn<'a> {
 
 /// Where a client is described.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Provenance {
+pub(crate) enum Provenance {
     Configured,
     Document { host: String },
     Registered,
@@ -65,7 +65,7 @@ pub enum Provenance {
 
 /// One line of the consent page.
 #[derive(Clone, Debug)]
-pub struct ScopeLine {
+pub(crate) struct ScopeLine {
     pub scope: Scope,
     pub words: ScopeWords,
     pub checked: bool,
@@ -76,7 +76,7 @@ pub struct ScopeLine {
 /// May it?
 #[derive(Template)]
 #[template(path = "consent.html")]
-pub struct Consent<'a> {
+pub(crate) struct Consent<'a> {
     pub frame: &'a Frame,
     pub client: String,
     pub origin: Provenance,
@@ -97,7 +97,7 @@ pub struct Consent<'a> {
 
 /// A grant that counts.
 #[derive(Clone, Debug)]
-pub struct ActiveGrant {
+pub(crate) struct ActiveGrant {
     pub name: String,
     pub client: String,
     pub note: Option<String>,
@@ -109,7 +109,7 @@ pub struct ActiveGrant {
 
 /// A grant that no longer counts.
 #[derive(Clone, Debug)]
-pub struct EndedGrant {
+pub(crate) struct EndedGrant {
     pub client: String,
     pub why: &'static str,
 }
@@ -117,7 +117,7 @@ pub struct EndedGrant {
 /// Who works in your name?
 #[derive(Template)]
 #[template(path = "agents.html")]
-pub struct Agents<'a> {
+pub(crate) struct Agents<'a> {
     pub frame: &'a Frame,
     pub user: String,
     pub active: Vec<ActiveGrant>,
@@ -131,7 +131,7 @@ pub struct Agents<'a> {
 /// A few words, and a way on.
 #[derive(Template)]
 #[template(path = "message.html")]
-pub struct Message<'a> {
+pub(crate) struct Message<'a> {
     pub frame: &'a Frame,
     pub title: &'a str,
     pub happened: &'a str,

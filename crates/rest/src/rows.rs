@@ -42,7 +42,7 @@ pub(super) enum Verb {
 
 impl Verb {
     /// What a client may call it: what can be read can be asked for its head (RFC 9110 §9.3.2).
-    pub const fn names(self) -> &'static [&'static str] {
+    pub(crate) const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Get => &["GET", "HEAD"],
             Self::Post => &["POST"],
@@ -52,18 +52,18 @@ impl Verb {
         }
     }
 
-    pub fn answers(self, method: &Method) -> bool {
+    pub(crate) fn answers(self, method: &Method) -> bool {
         self.names().contains(&method.as_str())
     }
 }
 
 impl Row {
-    pub fn takes_body(&self) -> bool {
+    pub(crate) fn takes_body(&self) -> bool {
         self.rest == Source::Body
     }
 
     /// The arguments in its path.
-    pub fn in_path(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn in_path(&self) -> impl Iterator<Item = &'static str> {
         self.path.split('/').filter_map(argument)
     }
 }

@@ -11,21 +11,21 @@ use portcullis_core::PublicUrl;
 use portcullis_oauth::{challenge::Resource, metadata::ROOT_RESOURCE_METADATA};
 
 /// The aliases of one endpoint.
-pub struct Aliases {
+pub(crate) struct Aliases {
     own: PublicUrl,
     /// The longest first: one may lie below another.
     urls: Vec<PublicUrl>,
 }
 
 impl Aliases {
-    pub fn new(config: &ServerConfig) -> Self {
+    pub(crate) fn new(config: &ServerConfig) -> Self {
         let mut urls: Vec<PublicUrl> = config.path_aliases.iter().map(|path| config.url.at_path(path)).collect();
         urls.sort_by_key(|url| std::cmp::Reverse(url.path().len()));
         Self { own: config.url.clone(), urls }
     }
 
     /// Has a request to an alias, or below one, ask at the endpoint's own path.
-    pub fn resolve(&self, request: &mut Request) {
+    pub(crate) fn resolve(&self, request: &mut Request) {
         let path = self.without_slash(request.uri().path());
         let alias = self.alias(path);
         let Some(uri) = self.resolved(request.uri(), path, alias) else { return };

@@ -21,7 +21,7 @@ const SHORT: u64 = 8 << 10;
 const LONG: u64 = 64 << 10;
 
 /// Reads a whole request body of at most `limit` bytes.
-pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         let message = format!("the request is larger than {limit} bytes; send it in smaller parts");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
@@ -41,7 +41,7 @@ pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
 
 /// The body of a request that has charged nothing: it ends with an error where it is longer than a short form and there
 /// is no memory for it.
-pub struct Metered {
+pub(crate) struct Metered {
     body: Body,
     read: u64,
     memory: Arc<Pool>,
@@ -51,7 +51,7 @@ pub struct Metered {
 
 impl Metered {
     /// Charges `body` to these holders.
-    pub fn body(body: Body, memory: Arc<Pool>, holders: Holders) -> Body {
+    pub(crate) fn body(body: Body, memory: Arc<Pool>, holders: Holders) -> Body {
         Body::new(Self { body, read: 0, memory, holders, taken: None })
     }
 }
@@ -87,14 +87,14 @@ impl HttpBody for Metered {
 }
 
 /// A streamed response body that ends at the request's deadline.
-pub struct Held {
+pub(crate) struct Held {
     body: Body,
     deadline: Pin<Box<Sleep>>,
 }
 
 impl Held {
     /// Ends a stream at its deadline. A body that is complete is left alone: the connection has the deadline for that.
-    pub fn until(response: Response, deadline: Instant) -> Response {
+    pub(crate) fn until(response: Response, deadline: Instant) -> Response {
         if response.body().size_hint().exact().is_some() {
             return response;
         }

@@ -14,7 +14,7 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The bytes of the two files, as far as they are there.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct CertificateFiles {
+pub(crate) struct CertificateFiles {
     pub chain: Option<Vec<u8>>,
     pub key: Option<Vec<u8>>,
 }
@@ -38,7 +38,7 @@ pub enum CertificateError {
 
 impl CertificateFiles {
     /// What speaks TLS with them.
-    pub fn server(&self) -> Result<Arc<ServerConfig>, CertificateError> {
+    pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, CertificateError> {
         let chain = self.chain.as_deref().ok_or(CertificateError::Missing(CERTIFICATE_FILE))?;
         let key = self.key.as_deref().ok_or(CertificateError::Missing(CERTIFICATE_KEY_FILE))?;
         let chain: Vec<_> =

@@ -60,7 +60,7 @@ struct Taking {
 }
 
 /// All that the checks need.
-pub struct Door {
+pub(crate) struct Door {
     mounted: Mounted,
     origins: Origins,
     challenges: Challenges,
@@ -78,7 +78,7 @@ pub struct Door {
 
 impl Door {
     /// Prepares everything; keeps of `previous` what the new files leave as it was.
-    pub fn new(
+    pub(crate) fn new(
         mounted: Mounted,
         backing: Backing,
         logins: Arc<Logins>,
@@ -131,47 +131,47 @@ impl Door {
     }
 
     /// The files behind it.
-    pub fn mounted(&self) -> &Mounted {
+    pub(crate) fn mounted(&self) -> &Mounted {
         &self.mounted
     }
 
     /// The origins that may call.
-    pub fn origins(&self) -> &Origins {
+    pub(crate) fn origins(&self) -> &Origins {
         &self.origins
     }
 
     /// The authorization server.
-    pub fn authorization(&self) -> &Arc<AuthorizationServer> {
+    pub(crate) fn authorization(&self) -> &Arc<AuthorizationServer> {
         &self.authorization
     }
 
     /// Who may sign in.
-    pub fn logins(&self) -> &Arc<Logins> {
+    pub(crate) fn logins(&self) -> &Arc<Logins> {
         &self.logins
     }
 
     /// What people see; `None` where they sign in elsewhere.
-    pub fn pages(&self) -> Option<&Arc<Pages>> {
+    pub(crate) fn pages(&self) -> Option<&Arc<Pages>> {
         self.pages.as_ref()
     }
 
     /// What the server measures.
-    pub fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
     /// The time now.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// Generates the ids of requests.
-    pub fn ids(&self) -> &RequestIds {
+    pub(crate) fn ids(&self) -> &RequestIds {
         &self.ids
     }
 
     /// Notes a refusal in the audit trail.
-    pub fn note(
+    pub(crate) fn note(
         &self,
         what: What,
         route: Route,
@@ -185,14 +185,14 @@ impl Door {
     }
 
     /// Forgets callers and addresses that have been away for long. To be called every few seconds.
-    pub fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         self.limiters.tidy();
         self.refusals.tidy(self.clock.now());
     }
 
     /// Notes where forwarding headers come from, unless from a trusted proxy. With the PROXY protocol the peer is the
     /// client itself.
-    pub fn note_forwarding(&self, peer: IpAddr, headers: &HeaderMap) {
+    pub(crate) fn note_forwarding(&self, peer: IpAddr, headers: &HeaderMap) {
         let access = &self.mounted.config.access;
         if let (false, Some(sender)) = (access.proxy_protocol, Sender::of(peer, headers, &access.trusted_proxies)) {
             self.metrics.forwarded_untrusted(matches!(sender, Sender::Private(_)));
@@ -201,17 +201,17 @@ impl Door {
     }
 
     /// Addresses that forwarding headers came from of late although they are not trusted.
-    pub fn untrusted_forwarders(&self) -> Vec<IpNet> {
+    pub(crate) fn untrusted_forwarders(&self) -> Vec<IpNet> {
         self.untrusted.recent(self.now(), &self.mounted.config.access.trusted_proxies)
     }
 
     /// The limits in force.
-    pub fn limiters(&self) -> &Limiters {
+    pub(crate) fn limiters(&self) -> &Limiters {
         &self.limiters
     }
 
     /// What a path is for.
-    pub fn route(&self, path: &str) -> Route {
+    pub(crate) fn route(&self, path: &str) -> Route {
         let url = &self.mounted.config.url;
         match path.strip_prefix(url.path()) {
             Some("") => return Route::Mcp,
@@ -233,7 +233,7 @@ impl Door {
     }
 
     /// Refuses by address, by the way that the request came, by origin, and people by the rate of their address.
-    pub fn admit(&self, route: Route, request: &Request, from: Origin) -> Result<(), Problem> {
+    pub(crate) fn admit(&self, route: Route, request: &Request, from: Origin) -> Result<(), Problem> {
         if !address::admitted(from.client, &self.mounted.config.access) {
             let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
             return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message));
@@ -281,7 +281,7 @@ impl Door {
 
     /// Has `answer` answer a request of a client with a token, which it finds in the request's extensions as
     /// `Arc<Caller>`. Takes the request, unless it refuses it.
-    pub async fn guard<A: Future<Output = Response>>(
+    pub(crate) async fn guard<A: Future<Output = Response>>(
         &self,
         route: Route,
         from: &RequestContext,
@@ -355,7 +355,7 @@ impl Door {
 
     /// Has `answer` answer a request that needs no token. It has a place of its own kind, which it keeps until the
     /// response is sent.
-    pub async fn guard_open<A: Future<Output = Response>>(
+    pub(crate) async fn guard_open<A: Future<Output = Response>>(
         &self,
         route: Route,
         from: &RequestContext,
@@ -375,7 +375,7 @@ impl Door {
     }
 
     /// Answers a request to the token endpoint.
-    pub async fn issue_token(&self, from: &RequestContext, request: Request) -> Response {
+    pub(crate) async fn issue_token(&self, from: &RequestContext, request: Request) -> Response {
         let (headers, body) = match self.form(Route::Token, from, request).await {
             Ok(form) => form,
             Err(refusal) => return refusal,
@@ -394,7 +394,7 @@ impl Door {
     }
 
     /// Answers a request to the revocation endpoint.
-    pub async fn revoke(&self, from: &RequestContext, request: Request) -> Response {
+    pub(crate) async fn revoke(&self, from: &RequestContext, request: Request) -> Response {
         let (headers, body) = match self.form(Route::Revoke, from, request).await {
             Ok(form) => form,
             Err(refusal) => return refusal,
@@ -404,7 +404,7 @@ impl Door {
     }
 
     /// Answers a request to the introspection endpoint.
-    pub async fn introspect(&self, from: &RequestContext, request: Request) -> Response {
+    pub(crate) async fn introspect(&self, from: &RequestContext, request: Request) -> Response {
         let (headers, body) = match self.form(Route::Introspect, from, request).await {
             Ok(form) => form,
             Err(refusal) => return refusal,
@@ -493,7 +493,7 @@ impl Door {
     }
 
     /// Counts a refusal and words it.
-    pub fn refuse(&self, route: Route, from: &RequestContext, problem: Problem) -> Response {
+    pub(crate) fn refuse(&self, route: Route, from: &RequestContext, problem: Problem) -> Response {
         self.refuse_caller(route, from, None, problem)
     }
 

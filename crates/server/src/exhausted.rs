@@ -14,11 +14,11 @@ const CAPACITY: usize = 1 << 14;
 
 /// The addresses.
 #[derive(Default)]
-pub struct Exhausted(RwLock<HashMap<IpAddr, Instant>>);
+pub(crate) struct Exhausted(RwLock<HashMap<IpAddr, Instant>>);
 
 impl Exhausted {
     /// Records that the rate of `address` is used up for `wait`.
-    pub fn note(&self, address: IpAddr, wait: Duration, now: Instant) {
+    pub(crate) fn note(&self, address: IpAddr, wait: Duration, now: Instant) {
         let mut addresses = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if addresses.len() >= CAPACITY {
             addresses.retain(|_, until| now < *until);
@@ -29,13 +29,13 @@ impl Exhausted {
     }
 
     /// The time until the rate of `address` allows a request, if it allows none now.
-    pub fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let until = *self.0.read().unwrap_or_else(PoisonError::into_inner).get(&address)?;
         until.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
 
     /// Removes expired entries.
-    pub fn tidy(&self, now: Instant) {
+    pub(crate) fn tidy(&self, now: Instant) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, until| now < *until);
     }
 }

@@ -36,7 +36,7 @@ const REGISTRATIONS_PER_MINUTE: u32 = 10;
 /// The limits of one server. Outlives a reload that leaves them as they were.
 ///
 /// Rates are meant for all servers together; each has its share of them, rounded up.
-pub struct Limiters {
+pub(crate) struct Limiters {
     limits: Limits,
     places: Arc<Pool>,
     open: Arc<Pool>,
@@ -76,7 +76,7 @@ impl Hash for Who {
 impl Limiters {
     /// The limits, of a process that may use `memory` bytes. Keeps of `previous` the pools whose size stays: what is
     /// taken of them is still taken.
-    pub fn new(limits: &Limits, memory: u64, previous: Option<&Self>) -> Self {
+    pub(crate) fn new(limits: &Limits, memory: u64, previous: Option<&Self>) -> Self {
         let division = Division::of(limits, memory);
         if let Some(problem) = division.problem() {
             tracing::error!(problem, "large requests will be refused");
@@ -101,23 +101,23 @@ impl Limiters {
         }
     }
 
-    pub fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// The connections that are open.
-    pub fn connections(&self) -> &Arc<Connections> {
+    pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
 
     /// The memory that requests share.
-    pub fn memory(&self) -> &Arc<Pool> {
+    pub(crate) fn memory(&self) -> &Arc<Pool> {
         &self.memory
     }
 
     /// A place among the requests that are worked on, until it is dropped. It counts for the address at first; see
     /// [`Self::identify`].
-    pub fn enter(&self, address: Option<IpAddr>) -> Result<Taken, Problem> {
+    pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Taken, Problem> {
         self.places.try_take(1, self.address(address)).map_err(|why| match why {
             Unavailable::Share => busy("this address has as many requests in progress as it may have here"),
             Unavailable::Taken => busy(&format!(
@@ -128,7 +128,7 @@ impl Limiters {
     }
 
     /// From now on the place counts for the client and its user. Returns the account of the request's memory.
-    pub fn identify(&self, place: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, Problem> {
+    pub(crate) fn identify(&self, place: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, Problem> {
         let user = Holder { key: self.keys.hash_one(("user", &caller.subject)), shares: WIDE };
         let both = ("client", &caller.subject, &caller.client_id);
         let client = Holder { key: self.keys.hash_one(both), shares: NARROW };
@@ -141,24 +141,24 @@ impl Limiters {
     }
 
     /// A place for a request that needs no token.
-    pub fn enter_open(&self, address: Option<IpAddr>) -> Result<Taken, Problem> {
+    pub(crate) fn enter_open(&self, address: Option<IpAddr>) -> Result<Taken, Problem> {
         let why = "too many requests without a token are in progress";
         self.open.try_take(1, self.address(address)).map_err(|_| busy(why))
     }
 
     /// What the requests of an address count for. Those whose address is not known share one.
-    pub fn address(&self, address: Option<IpAddr>) -> Holders {
+    pub(crate) fn address(&self, address: Option<IpAddr>) -> Holders {
         let address = network(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         [Some(Holder { key: self.keys.hash_one(address), shares: WIDE }), None]
     }
 
     /// Counts a request of this client on behalf of its user.
-    pub fn count_caller(&self, caller: &Arc<Caller>) -> Result<(), Problem> {
+    pub(crate) fn count_caller(&self, caller: &Arc<Caller>) -> Result<(), Problem> {
         self.by_caller.count(&Who(Arc::clone(caller))).map_err(|wait| self.too_many("this client", wait))
     }
 
     /// Counts a request from this address.
-    pub fn count_address(&self, address: IpAddr) -> Result<(), Problem> {
+    pub(crate) fn count_address(&self, address: IpAddr) -> Result<(), Problem> {
         let network = network(address);
         self.by_address.count(&network).map_err(|wait| {
             self.exhausted.note(network, wait, Instant::now());
@@ -167,14 +167,14 @@ impl Limiters {
     }
 
     /// Refuses if the rate of this address has nothing left. Counts nothing.
-    pub fn check_address(&self, address: IpAddr) -> Result<(), Problem> {
+    pub(crate) fn check_address(&self, address: IpAddr) -> Result<(), Problem> {
         self.exhausted
             .wait(network(address), Instant::now())
             .map_or(Ok(()), |wait| Err(self.too_many("this address", wait)))
     }
 
     /// Counts a client that registers itself from this address.
-    pub fn count_registration(&self, address: IpAddr) -> Result<(), Problem> {
+    pub(crate) fn count_registration(&self, address: IpAddr) -> Result<(), Problem> {
         self.registrations.count(&network(address)).map_err(|wait| {
             let message = format!(
                 "{} clients may register from one address per minute{}; try again after the time in Retry-After",
@@ -186,7 +186,7 @@ impl Limiters {
     }
 
     /// Forgets those who have not come for long.
-    pub fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         self.by_caller.tidy();
         self.by_address.tidy();
         self.registrations.tidy();
@@ -222,7 +222,7 @@ fn share(of_all: u32, limits: &Limits) -> NonZeroU32 {
 }
 
 /// What counts as one address: an IPv6 host may use every address of its network.
-pub fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     const NETWORK: u128 = u128::MAX << 64;
     match address {
         IpAddr::V4(_) => address,

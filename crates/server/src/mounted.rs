@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// The bytes of the four files, and of the certificate's two where they are.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Bytes {
+pub(crate) struct Bytes {
     config: Vec<u8>,
     clients: Vec<u8>,
     keys: Vec<u8>,
@@ -35,7 +35,7 @@ pub struct Bytes {
 
 /// What the four files say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mounted {
+pub(crate) struct Mounted {
     /// `config.json`.
     pub config: ServerConfig,
     /// `clients.json`.
@@ -90,7 +90,7 @@ pub enum MountedError {
 
 impl Bytes {
     /// Reads the folder.
-    pub async fn read(folder: &Path) -> Result<Self, MountedError> {
+    pub(crate) async fn read(folder: &Path) -> Result<Self, MountedError> {
         let mut before = Self::read_once(folder).await;
         for _ in 0..ATTEMPTS {
             tokio::time::sleep(if before.is_ok() { Duration::ZERO } else { PAUSE }).await;
@@ -128,7 +128,7 @@ impl Bytes {
     }
 
     /// Checks everything.
-    pub fn parse(&self) -> Result<Mounted, MountedError> {
+    pub(crate) fn parse(&self) -> Result<Mounted, MountedError> {
         let config: ServerConfig = serde_json::from_slice(&self.config)
             .map_err(|error| MountedError::Malformed { file: CONFIG_FILE, problem: error.to_string() })?;
         let clients: Clients = parse_secret(CLIENTS_FILE, &self.clients)?;

@@ -7,7 +7,7 @@ use http::{HeaderMap, header};
 
 /// The endpoint's own origin and those of its configuration.
 #[derive(Clone, Debug)]
-pub struct Origins {
+pub(crate) struct Origins {
     own: String,
     patterns: Vec<Pattern>,
 }
@@ -23,17 +23,17 @@ enum Pattern {
 }
 
 impl Origins {
-    pub fn new(own: &str, allowed: &[String]) -> Self {
+    pub(crate) fn new(own: &str, allowed: &[String]) -> Self {
         Self { own: own.to_owned(), patterns: allowed.iter().map(|text| Pattern::new(text)).collect() }
     }
 
     /// Whether a request with these headers may pass: it comes from no page, or from a page of an allowed origin.
-    pub fn admit(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn admit(&self, headers: &HeaderMap) -> bool {
         headers.get_all(header::ORIGIN).iter().all(|origin| origin.to_str().is_ok_and(|origin| self.allow(origin)))
     }
 
     /// Whether pages of this origin may call.
-    pub fn allow(&self, origin: &str) -> bool {
+    pub(crate) fn allow(&self, origin: &str) -> bool {
         origin == self.own || self.patterns.iter().any(|pattern| pattern.matches(origin))
     }
 }

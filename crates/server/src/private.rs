@@ -13,7 +13,12 @@ use tokio_util::sync::CancellationToken;
 /// grant, and has a certificate if it needs one, until it shuts down; refused files do not count, since the last good
 /// ones are in force, nor does an API server that cannot be reached, since what is known of grants is. `/metrics`:
 /// OpenMetrics. `/revision`: [`LoadedRevision`].
-pub fn router(current: Arc<Current>, metrics: Arc<Metrics>, state: Arc<Health>, shutdown: CancellationToken) -> Router {
+pub(crate) fn router(
+    current: Arc<Current>,
+    metrics: Arc<Metrics>,
+    state: Arc<Health>,
+    shutdown: CancellationToken,
+) -> Router {
     let freshness = Arc::clone(&state);
     let serving = Arc::clone(&current);
     let ready = move || {

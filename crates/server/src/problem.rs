@@ -15,7 +15,7 @@ const JSON_RPC_SERVER_ERROR: i32 = -32000;
 
 /// A refusal.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     reason: &'static str,
     message: String,
@@ -24,42 +24,42 @@ pub struct Problem {
 
 impl Problem {
     /// `reason` is one word, for programs and metrics; `message` is for people.
-    pub fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
         Self { status, reason, message: message.into(), headers: Vec::new() }
     }
 
     /// Says when to come again: whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
-    pub fn retry_after(self, wait: Duration) -> Self {
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
         self.with(header::RETRY_AFTER, seconds.into())
     }
 
-    pub fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         self.reason
     }
 
-    pub fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
     /// A page for a browser.
-    pub fn into_page(self, pages: &Pages, from: &RequestContext) -> Response {
+    pub(crate) fn into_page(self, pages: &Pages, from: &RequestContext) -> Response {
         let mut response = pages.refused(from, self.status, self.reason, &self.message);
         response.headers_mut().extend(self.headers);
         response
     }
 
     /// A JSON-RPC error where a JSON-RPC client reads it, a problem document below it, else an error in the manner of OAuth.
-    pub fn into_response(self, route: Route, from: &RequestContext) -> Response {
+    pub(crate) fn into_response(self, route: Route, from: &RequestContext) -> Response {
         if route == Route::Rest {
             let problem = portcullis_rest::Problem::new(self.status, self.reason, self.message);
             return self

@@ -62,7 +62,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Everything that answers on the public listener, for one set of mounted files.
-pub struct Public {
+pub(crate) struct Public {
     door: Arc<Door>,
     endpoint: Arc<portcullis_mcp::Endpoint>,
     aliases: Aliases,
@@ -71,7 +71,7 @@ pub struct Public {
 
 impl Public {
     /// The routes, with these tools behind the door, in the place of `previous`. For `abort` see [`portcullis_mcp::Endpoint::new`].
-    pub fn new(
+    pub(crate) fn new(
         door: &Arc<Door>,
         tools: &Arc<Registry>,
         previous: Option<&Self>,
@@ -160,17 +160,17 @@ impl Public {
     }
 
     /// What the checks need.
-    pub fn door(&self) -> &Door {
+    pub(crate) fn door(&self) -> &Door {
         &self.door
     }
 
     /// Ends what clients listen to. `next` is in its place now, if anything is.
-    pub fn retire(&self, next: Option<&Self>) {
+    pub(crate) fn retire(&self, next: Option<&Self>) {
         self.endpoint.retire(next.map(|next| &*next.endpoint));
     }
 
     /// Answers a request from the public listener.
-    pub async fn answer(&self, mut request: Request) -> Response {
+    pub(crate) async fn answer(&self, mut request: Request) -> Response {
         let door = &self.door;
         let _in_flight = door.metrics().request_begins();
         let begin = tokio::time::Instant::now();

@@ -22,7 +22,7 @@ const CAPACITY: usize = 4096;
 
 /// What was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum What {
+pub(crate) enum What {
     /// The request.
     Request,
     /// The access token that it presented.
@@ -33,7 +33,7 @@ pub enum What {
 
 /// One refusal.
 #[derive(Clone)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     pub what: What,
     pub from: RequestContext,
     pub route: Route,
@@ -45,7 +45,7 @@ pub struct Refusal {
 
 /// The refusals of the last minute.
 #[derive(Default)]
-pub struct Refusals {
+pub(crate) struct Refusals {
     seen: Mutex<HashMap<Key, Seen>>,
 }
 
@@ -67,7 +67,7 @@ struct Seen {
 
 impl Refusals {
     /// Emits an event, or counts the refusal for the next one.
-    pub fn note(&self, refusal: &Refusal, now: Timestamp) {
+    pub(crate) fn note(&self, refusal: &Refusal, now: Timestamp) {
         if let Some(count) = self.count(refusal, now) {
             refusal.emit(count);
         }
@@ -95,7 +95,7 @@ impl Refusals {
     }
 
     /// Emits what was held back for a minute, and forgets networks that were not refused for as long.
-    pub fn tidy(&self, now: Timestamp) {
+    pub(crate) fn tidy(&self, now: Timestamp) {
         for (last, count) in self.due(now) {
             last.emit(count);
         }

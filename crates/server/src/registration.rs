@@ -24,7 +24,7 @@ const RETRY_AFTER: Duration = Duration::from_mins(1);
 
 impl Door {
     /// Registers a client, and tells it who it is.
-    pub async fn register(&self, from: &RequestContext, request: Request) -> Response {
+    pub(crate) async fn register(&self, from: &RequestContext, request: Request) -> Response {
         let config = &self.mounted().config;
         let Some(policy) = &config.client_policy.dynamic_registration else {
             let message = "there is nothing at this path";

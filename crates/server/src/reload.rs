@@ -30,7 +30,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 const CHECKS: Duration = Duration::from_secs(10);
 
 /// What is in force now.
-pub struct Current {
+pub(crate) struct Current {
     serving: ArcSwap<Public>,
     /// What speaks TLS, as soon as there has been a good certificate.
     tls: ArcSwapOption<rustls::ServerConfig>,
@@ -43,7 +43,7 @@ pub struct Current {
 
 impl Current {
     /// Loads the files for the first time.
-    pub async fn load(
+    pub(crate) async fn load(
         options: Options,
         metrics: Arc<Metrics>,
         abort: CancellationToken,
@@ -63,12 +63,12 @@ impl Current {
     }
 
     /// What answers now.
-    pub fn serving(&self) -> arc_swap::Guard<Arc<Public>> {
+    pub(crate) fn serving(&self) -> arc_swap::Guard<Arc<Public>> {
         self.serving.load()
     }
 
     /// What holds for new connections of clients.
-    pub fn terms(&self) -> Terms {
+    pub(crate) fn terms(&self) -> Terms {
         let serving = self.serving();
         let config = &serving.door().mounted().config;
         let access = &config.access;
@@ -86,12 +86,12 @@ impl Current {
     }
 
     /// Ends what clients listen to: nothing more will come, and the listener would wait for them.
-    pub fn retire(&self) {
+    pub(crate) fn retire(&self) {
         self.serving().retire(None);
     }
 
     /// Completes when the checks of users are done that are under way, at the latest after [`CHECKS`].
-    pub async fn finish_checks(&self) {
+    pub(crate) async fn finish_checks(&self) {
         let checks = self.serving().door().authorization().checks().clone();
         checks.close();
         if timeout(CHECKS, checks.wait()).await.is_err() {
@@ -100,12 +100,12 @@ impl Current {
     }
 
     /// Whether there has been no certificate to speak TLS with yet.
-    pub fn lacks_certificate(&self) -> bool {
+    pub(crate) fn lacks_certificate(&self) -> bool {
         matches!(self.terms().tls, Tls::Missing)
     }
 
     /// What `/revision` says.
-    pub fn revision(&self) -> LoadedRevision {
+    pub(crate) fn revision(&self) -> LoadedRevision {
         LoadedRevision {
             revision: self.serving().door().mounted().revision.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -115,7 +115,7 @@ impl Current {
     }
 
     /// Follows the files, last seen as `seen`, until `stop`.
-    pub async fn follow(&self, seen: Bytes, stop: &CancellationToken) {
+    pub(crate) async fn follow(&self, seen: Bytes, stop: &CancellationToken) {
         let changed = Arc::new(Notify::new());
         // Watches for as long as it lives.
         let _watcher = watch(&self.options.config_dir, Arc::clone(&changed));

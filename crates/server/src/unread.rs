@@ -19,14 +19,14 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The body of a request that somebody else is answering.
-pub struct Unread(Arc<Mutex<Body>>);
+pub(crate) struct Unread(Arc<Mutex<Body>>);
 
 /// The same body, as whoever answers the request reads it.
 struct Lent(Arc<Mutex<Body>>);
 
 impl Unread {
     /// Keeps hold of a request's body. `None` where there is nothing to be read later.
-    pub fn of(request: &mut Request) -> Option<Self> {
+    pub(crate) fn of(request: &mut Request) -> Option<Self> {
         matters(request).then(|| {
             let body = Arc::new(Mutex::new(std::mem::take(request.body_mut())));
             *request.body_mut() = Body::new(Lent(Arc::clone(&body)));
@@ -35,13 +35,13 @@ impl Unread {
     }
 
     /// Reads what is left, at most `limit` bytes, and throws it away. `Connection: close` if that was not all.
-    pub async fn read_on(self, limit: u64) -> Option<HeaderValue> {
+    pub(crate) async fn read_on(self, limit: u64) -> Option<HeaderValue> {
         read_on(Lent(self.0), limit).await
     }
 }
 
 /// The same for a request that nobody has taken.
-pub async fn read_on_refused(request: Request, limit: u64) -> Option<HeaderValue> {
+pub(crate) async fn read_on_refused(request: Request, limit: u64) -> Option<HeaderValue> {
     if matters(&request) { read_on(request.into_body(), limit).await } else { None }
 }
 

@@ -22,7 +22,7 @@ use portcullis_telemetry::audit::Event;
 use std::{collections::HashSet, ops::Deref, sync::Arc};
 
 /// A kept grant.
-pub fn grant(object: OAuthGrant) -> KeptGrant {
+pub(crate) fn grant(object: OAuthGrant) -> KeptGrant {
     let created_at = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let signed_in_at = object.began();
     KeptGrant::new(Grant {
@@ -44,7 +44,7 @@ pub fn grant(object: OAuthGrant) -> KeptGrant {
 
 /// A grant in an index.
 #[derive(Clone, Debug)]
-pub struct KeptGrant {
+pub(crate) struct KeptGrant {
     /// The grant.
     pub grant: Arc<Grant>,
 }
@@ -64,7 +64,7 @@ impl Deref for KeptGrant {
 }
 
 /// A new grant, to be kept. It has no version yet, is not revoked, and the place says when it was made.
-pub fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
+pub(crate) fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
     let spec = OAuthGrantSpec {
         endpoint_ref: EndpointRef { name: endpoint.to_owned() },
         client_id: grant.client_id,
@@ -83,7 +83,7 @@ pub fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
 }
 
 /// A kept client, if it registered itself.
-pub fn registered(object: &OAuthClient) -> Option<Registered> {
+pub(crate) fn registered(object: &OAuthClient) -> Option<Registered> {
     let client_id = object.name_any();
     let expires_at = object.spec.registration.as_ref()?.expires_at;
     let verifier = ClientVerifier {
@@ -106,7 +106,7 @@ pub fn registered(object: &OAuthClient) -> Option<Registered> {
 }
 
 /// A new registration, to be kept.
-pub fn new_registration(client_id: &str, new: NewRegistration, endpoint: &str) -> OAuthClient {
+pub(crate) fn new_registration(client_id: &str, new: NewRegistration, endpoint: &str) -> OAuthClient {
     let spec = OAuthClientSpec {
         endpoint_ref: EndpointRef { name: endpoint.to_owned() },
         display_name: new.name,
@@ -124,7 +124,7 @@ pub fn new_registration(client_id: &str, new: NewRegistration, endpoint: &str) -
 }
 
 /// A kept account.
-pub fn account(object: OAuthAccount) -> KeptAccount {
+pub(crate) fn account(object: OAuthAccount) -> KeptAccount {
     let (name, version) = (object.name_any(), object.resource_version().unwrap_or_default());
     let OAuthAccountSpec {
         endpoint_ref: _,
@@ -143,7 +143,7 @@ pub fn account(object: OAuthAccount) -> KeptAccount {
 }
 
 /// An account, to be kept.
-pub fn new_account(account: Account, endpoint: &str) -> OAuthAccount {
+pub(crate) fn new_account(account: Account, endpoint: &str) -> OAuthAccount {
     let name = accounts::object_name(endpoint, &account.user.id);
     let Account { user, signed_in_at, token, checked_at, lease, refused, sessions_end_before, sessions, version: _ } =
         account;
@@ -163,14 +163,14 @@ pub fn new_account(account: Account, endpoint: &str) -> OAuthAccount {
 
 /// An account by the name of its object.
 #[derive(Clone, Debug)]
-pub struct KeptAccount {
+pub(crate) struct KeptAccount {
     name: String,
     /// The account.
     pub account: Arc<Account>,
 }
 
 /// The users of `login` in the index who signed in with this session of the provider.
-pub fn users_of_session(index: &Index<KeptAccount>, login: &str, session: &str) -> Vec<String> {
+pub(crate) fn users_of_session(index: &Index<KeptAccount>, login: &str, session: &str) -> Vec<String> {
     let kept = index.all(|kept| {
         let of_login = kept.account.user.id.split_once(':').is_some_and(|(of, _)| of == login);
         of_login && kept.account.sessions.iter().any(|known| known.id == session)
@@ -180,7 +180,7 @@ pub fn users_of_session(index: &Index<KeptAccount>, login: &str, session: &str) 
 
 /// A client that registered itself, and which state of it this is.
 #[derive(Clone, Debug)]
-pub struct Registered {
+pub(crate) struct Registered {
     /// The client.
     pub client: Arc<Client>,
     version: u64,
@@ -188,13 +188,13 @@ pub struct Registered {
 }
 
 /// Writes to the audit trail that a grant ended with its user's access.
-pub fn note_ended(grant: &Grant, ended: Ended) {
+pub(crate) fn note_ended(grant: &Grant, ended: Ended) {
     let Grant { client_id, user, name, .. } = grant;
     Event::GrantEnded { client_id, user: &user.id, grant: name, reason: ended.revocation() }.emit();
 }
 
 /// Those of the index that count at `now`.
-pub fn held(index: &Index<Registered>, now: Timestamp) -> Vec<Held> {
+pub(crate) fn held(index: &Index<Registered>, now: Timestamp) -> Vec<Held> {
     let counting = index.all(|registered| registered.client.counts(now));
     let held = counting.iter().map(|registered| Held {
         client_id: registered.client.verifier.client_id.clone(),
@@ -205,27 +205,27 @@ pub fn held(index: &Index<Registered>, now: Timestamp) -> Vec<Held> {
 }
 
 /// The clients with a grant in the index that counts at `now`.
-pub fn clients(index: &Index<KeptGrant>, now: Timestamp) -> HashSet<String> {
+pub(crate) fn clients(index: &Index<KeptGrant>, now: Timestamp) -> HashSet<String> {
     index.all(|kept| kept.grant.is_active(now)).iter().map(|kept| kept.grant.client_id.clone()).collect()
 }
 
 /// A user's grants in the index.
-pub fn of_user(index: &Index<KeptGrant>, user_id: &str) -> Vec<Arc<Grant>> {
+pub(crate) fn of_user(index: &Index<KeptGrant>, user_id: &str) -> Vec<Arc<Grant>> {
     index.look_at_user(user_id, |kept| kept.map(|kept| Arc::clone(&kept.grant)).collect())
 }
 
 /// Adds the answer to a request for a grant to the index.
-pub fn answered(index: &Index<KeptGrant>, grant: KeptGrant) -> Arc<Grant> {
+pub(crate) fn answered(index: &Index<KeptGrant>, grant: KeptGrant) -> Arc<Grant> {
     Arc::clone(&index.answered(grant).grant)
 }
 
 /// Notes in the index when a grant was last used.
-pub fn used(index: &Index<KeptGrant>, name: &str, now: Timestamp) {
+pub(crate) fn used(index: &Index<KeptGrant>, name: &str, now: Timestamp) {
     index.amend(name, |kept| KeptGrant::new(Grant { last_used: Some(now), ..Grant::clone(&kept.grant) }));
 }
 
 /// What the index has of a grant.
-pub fn find(index: &Index<KeptGrant>, name: &str) -> Known {
+pub(crate) fn find(index: &Index<KeptGrant>, name: &str) -> Known {
     match index.find(name) {
         Found::Here(kept) => Known::Here(Arc::clone(&kept.grant)),
         Found::Gone => Known::Gone,

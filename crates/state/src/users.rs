@@ -13,7 +13,7 @@ use std::{
 
 /// The rules of one endpoint.
 #[derive(Debug, Default)]
-pub struct UserTable {
+pub(crate) struct UserTable {
     inner: RwLock<Inner>,
 }
 
@@ -46,33 +46,33 @@ struct Rule {
 
 impl UserTable {
     /// The object `name` says this.
-    pub fn put(&self, name: &str, spec: &OAuthUserSpec, now: Timestamp) {
+    pub(crate) fn put(&self, name: &str, spec: &OAuthUserSpec, now: Timestamp) {
         let rule = Rule { disabled: spec.disabled, not_before: spec.not_before };
         self.write().put(name, &spec.user.id, rule, now);
     }
 
     /// The object `name` is about this user, and cannot be read further: the user is disabled.
-    pub fn put_unreadable(&self, name: &str, user_id: &str, now: Timestamp) {
+    pub(crate) fn put_unreadable(&self, name: &str, user_id: &str, now: Timestamp) {
         self.write().put(name, user_id, Rule { disabled: true, not_before: None }, now);
     }
 
     /// The object `name` is there, and says what it said before.
-    pub fn keep(&self, name: &str) {
+    pub(crate) fn keep(&self, name: &str) {
         self.write().listed.insert(name.to_owned());
     }
 
     /// The object `name` is gone, or is not about a user of this endpoint.
-    pub fn remove(&self, name: &str, now: Timestamp) {
+    pub(crate) fn remove(&self, name: &str, now: Timestamp) {
         self.write().remove(name, now);
     }
 
     /// A list of all objects begins.
-    pub fn list_begins(&self) {
+    pub(crate) fn list_begins(&self) {
         self.write().listed.clear();
     }
 
     /// It has ended: objects that it did not tell of are gone.
-    pub fn list_ends(&self, now: Timestamp) {
+    pub(crate) fn list_ends(&self, now: Timestamp) {
         let mut inner = self.write();
         let listed = std::mem::take(&mut inner.listed);
         let gone: Vec<String> = inner.objects.keys().filter(|name| !listed.contains(*name)).cloned().collect();

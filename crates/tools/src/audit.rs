@@ -25,13 +25,13 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    pub fn begin(tool: &'static str, call: &Call, arguments: &Map<String, Value>, counts: ToolCalls) -> Self {
+    pub(crate) fn begin(tool: &'static str, call: &Call, arguments: &Map<String, Value>, counts: ToolCalls) -> Self {
         let workspace = workspace(arguments).map(str::to_owned);
         let (caller, from) = (Arc::clone(&call.caller), call.from);
         Self { tool, caller, from, workspace, begun: Instant::now(), counts, outcome: "cancelled" }
     }
 
-    pub fn end(mut self, answer: &Result<Answer, ToolError>) {
+    pub(crate) fn end(mut self, answer: &Result<Answer, ToolError>) {
         self.outcome = match answer {
             Ok(_) => "ok",
             Err(error) => outcome(error),

@@ -12,7 +12,7 @@ pub(super) struct WhoAmI {
 }
 
 impl WhoAmI {
-    pub fn new(url: &PublicUrl) -> Self {
+    pub(crate) fn new(url: &PublicUrl) -> Self {
         Self { endpoint: url.resource() }
     }
 }

@@ -101,7 +101,7 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub fn new(config: &ServerConfig, is_served: &dyn Fn(&str) -> bool) -> Self {
+    pub(crate) fn new(config: &ServerConfig, is_served: &dyn Fn(&str) -> bool) -> Self {
         let served = Kind::ALL.into_iter().filter(|kind| kind.tools().into_iter().all(is_served)).collect();
         Self { served, url: config.url.resource() }
     }
@@ -203,7 +203,7 @@ pub(super) struct Document {
 }
 
 impl Search {
-    pub fn new(backend: Arc<dyn Workspaces>, reach: Reach, patience: Patience) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Workspaces>, reach: Reach, patience: Patience) -> Self {
         Self { backend, reach, time: SEARCH_FOR.min(patience.0) }
     }
 
@@ -327,7 +327,7 @@ impl Tool for Search {
 }
 
 impl Fetch {
-    pub fn new(backend: Arc<dyn Workspaces>, reach: Reach) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Workspaces>, reach: Reach) -> Self {
         Self { backend, reach }
     }
 

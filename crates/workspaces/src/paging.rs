@@ -13,7 +13,7 @@ pub(super) struct Pager {
 }
 
 impl Pager {
-    pub fn new(filter: WorkspaceFilter) -> Result<Self, Error> {
+    pub(crate) fn new(filter: WorkspaceFilter) -> Result<Self, Error> {
         let limit = filter.limit.unwrap_or(WorkspaceFilter::DEFAULT_LIMIT);
         if !(1..=WorkspaceFilter::MAX_LIMIT).contains(&limit) {
             let problem = format!("{limit} is out of range; give 1 to {}", WorkspaceFilter::MAX_LIMIT);
@@ -29,12 +29,12 @@ impl Pager {
     }
 
     /// How many workspaces tell the page and whether there are more.
-    pub fn needed(&self) -> usize {
+    pub(crate) fn needed(&self) -> usize {
         self.limit + 1
     }
 
     /// Whether the workspace is on this page or a later one.
-    pub fn matches(&self, workspace: &Workspace) -> bool {
+    pub(crate) fn matches(&self, workspace: &Workspace) -> bool {
         self.query.as_ref().is_none_or(|query| workspace.name.contains(query.as_str()))
             && self.status.is_none_or(|status| workspace.status == status)
             && self.template.as_ref().is_none_or(|template| workspace.template == *template)
@@ -42,7 +42,7 @@ impl Pager {
     }
 
     /// The page, of at least the first [`Self::needed`] workspaces that match, in their order.
-    pub fn page(&self, mut workspaces: Vec<Workspace>) -> WorkspacePage {
+    pub(crate) fn page(&self, mut workspaces: Vec<Workspace>) -> WorkspacePage {
         let more = workspaces.len() > self.limit;
         workspaces.truncate(self.limit);
         let next_cursor = workspaces.last().filter(|_| more).map(encode);

@@ -35,7 +35,7 @@ pub(super) struct Id {
 }
 
 impl Id {
-    pub fn of(stat: &Stat) -> Self {
+    pub(super) fn of(stat: &Stat) -> Self {
         Self { device: stat.st_dev, inode: stat.st_ino }
     }
 }
@@ -54,7 +54,7 @@ pub(super) struct Folder {
 
 impl Folder {
     /// The root of the file system.
-    pub fn root() -> io::Result<Self> {
+    pub(super) fn root() -> io::Result<Self> {
         Self::new(rustix::fs::open("/", PASS | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
     }
 
@@ -64,13 +64,13 @@ impl Folder {
     }
 
     /// The folder of this name in it; `..` is the one above. A link is refused.
-    pub fn child(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+    pub(super) fn child(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         let flags = PASS | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Self::new(openat(&self.fd, name.as_ref(), flags, Mode::empty())?)
     }
 
     /// The folder of this name, made if it is not there.
-    pub fn child_or_new(&self, name: &OsStr) -> io::Result<Self> {
+    pub(super) fn child_or_new(&self, name: &OsStr) -> io::Result<Self> {
         match mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
@@ -82,19 +82,25 @@ impl Folder {
     }
 
     /// What is of this name in it; a link itself.
-    pub fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
+    pub(super) fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
         Ok(statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Where a link leads.
-    pub fn link(&self, name: &OsStr) -> io::Result<PathBuf> {
+    pub(super) fn link(&self, name: &OsStr) -> io::Result<PathBuf> {
         let target = readlinkat(&self.fd, name, Vec::new())?;
         Ok(OsString::from_vec(target.into_bytes()).into())
     }
 
     /// Opens a regular file to read it. Never waits for the other end of a pipe, and never touches a device: what it is
     /// is looked at before and after it is opened.
-    pub fn read(&self, name: &OsStr, path: &Path, guard: &Guard, zone: Zone) -> Result<(File, Metadata), Failure> {
+    pub(super) fn read(
+        &self,
+        name: &OsStr,
+        path: &Path,
+        guard: &Guard,
+        zone: Zone,
+    ) -> Result<(File, Metadata), Failure> {
         let failed = |error| fail::io("read", path, &error);
         must_be_file(path, kind(&self.stat(name).map_err(failed)?))?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -109,31 +115,31 @@ impl Folder {
     }
 
     /// Makes a new file.
-    pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+    pub(super) fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(openat(&self.fd, name, flags, Mode::from_raw_mode(mode))?.into())
     }
 
     /// Opens a file to add to its end.
-    pub fn append(&self, name: &OsStr) -> io::Result<File> {
+    pub(super) fn append(&self, name: &OsStr) -> io::Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(openat(&self.fd, name, flags, Mode::empty())?.into())
     }
 
     /// Its entries, and a descriptor to reach them by.
-    pub fn entries(&self) -> io::Result<Dir> {
+    pub(super) fn entries(&self) -> io::Result<Dir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(Dir::new(openat(&self.fd, ".", flags, Mode::empty())?)?)
     }
 
     /// Gives something in it another name, here too, over what has that name.
-    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    pub(super) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         Ok(renameat(&self.fd, from, &self.fd, to)?)
     }
 
     /// Removes a file or link.
-    pub fn unlink(&self, name: &OsStr) -> io::Result<()> {
+    pub(super) fn unlink(&self, name: &OsStr) -> io::Result<()> {
         Ok(unlinkat(&self.fd, name, AtFlags::empty())?)
     }
 }

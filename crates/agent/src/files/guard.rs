@@ -82,7 +82,7 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Looks at where the zones begin.
-    pub fn new(home: &Path, reach: &Reach) -> Self {
+    pub(super) fn new(home: &Path, reach: &Reach) -> Self {
         let id = |path: &Path| rustix::fs::stat(path).ok().map(|stat| Id::of(&stat));
         let root = id(Path::new("/"));
         let devices = id(Path::new(DEVICES)).map(|id| id.device);
@@ -98,7 +98,7 @@ impl Guard {
     }
 
     /// The zone of something that is open, by that of the folder it is in.
-    pub fn zone(&self, open: impl AsFd, id: Id, folder: Id, zone: Zone) -> io::Result<Zone> {
+    pub(super) fn zone(&self, open: impl AsFd, id: Id, folder: Id, zone: Zone) -> io::Result<Zone> {
         if self.kernel.contains(&id) || self.devices == Some(id.device) {
             return Ok(Zone::Kernel);
         }
@@ -119,7 +119,7 @@ impl Guard {
     }
 
     /// Refuses to look at what is in this zone.
-    pub fn check_look(&self, zone: Zone, path: &Path) -> Result<(), Failure> {
+    pub(super) fn check_look(&self, zone: Zone, path: &Path) -> Result<(), Failure> {
         match zone {
             Zone::Open | Zone::Output => Ok(()),
             Zone::Own | Zone::Kernel => Err(self.refusal(zone, path)),
@@ -127,7 +127,7 @@ impl Guard {
     }
 
     /// Refuses to change what is in this zone.
-    pub fn check_change(&self, zone: Zone, path: &Path) -> Result<(), Failure> {
+    pub(super) fn check_change(&self, zone: Zone, path: &Path) -> Result<(), Failure> {
         match zone {
             Zone::Open => Ok(()),
             Zone::Output | Zone::Own | Zone::Kernel => Err(self.refusal(zone, path)),

@@ -43,7 +43,7 @@ struct Level {
 
 impl Rules {
     /// Reads the rules of the next folder down.
-    pub fn push(&mut self, folder: &Folder, path: &Path, guard: &Guard, zone: Zone) {
+    pub(super) fn push(&mut self, folder: &Folder, path: &Path, guard: &Guard, zone: Zone) {
         let used: usize = self.levels.iter().map(|level| level.bytes).sum();
         let mut files = Files { root: path, guard, left: MOST.saturating_sub(used), unused: 0 };
         let room = files.left;
@@ -56,12 +56,12 @@ impl Rules {
     }
 
     /// Leaves the folder.
-    pub fn pop(&mut self) {
+    pub(super) fn pop(&mut self) {
         self.levels.pop();
     }
 
     /// Whether the path, which is in the last folder, is left out.
-    pub fn leave_out(&self, path: &Path, is_folder: bool) -> bool {
+    pub(super) fn leave_out(&self, path: &Path, is_folder: bool) -> bool {
         let decide = |rules: &Option<Gitignore>| match rules.as_ref()?.matched(path, is_folder) {
             Match::None => None,
             Match::Ignore(_) => Some(true),

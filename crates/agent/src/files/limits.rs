@@ -42,7 +42,7 @@ pub(super) struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
     /// Cancels once it is dropped.
-    pub fn on_drop(&self) -> CancelOnDrop {
+    pub(super) fn on_drop(&self) -> CancelOnDrop {
         CancelOnDrop(self.clone())
     }
 
@@ -70,22 +70,22 @@ pub(super) struct Deadline {
 
 impl Deadline {
     /// So long from now.
-    pub fn after(patience: Duration) -> Self {
+    pub(super) fn after(patience: Duration) -> Self {
         Self { at: Instant::now() + patience, cancel: Cancel::default() }
     }
 
     /// The same, or earlier where it is cancelled.
-    pub fn or(self, cancel: &Cancel) -> Self {
+    pub(super) fn or(self, cancel: &Cancel) -> Self {
         Self { cancel: cancel.clone(), ..self }
     }
 
     /// Whether it is over.
-    pub fn passed(&self) -> bool {
+    pub(super) fn passed(&self) -> bool {
         self.cancel.is_cancelled() || Instant::now() >= self.at
     }
 
     /// Fails with [`ErrorKind::TimedOut`] once it is over.
-    pub fn check(&self) -> io::Result<()> {
+    pub(super) fn check(&self) -> io::Result<()> {
         if self.passed() { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 }

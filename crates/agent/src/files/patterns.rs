@@ -80,7 +80,7 @@ pub(super) struct Glob {
 
 impl Glob {
     /// As for ripgrep: one without a slash is for names in any folder, and `!` stands for all others.
-    pub fn new(text: &str) -> Result<Self, Failure> {
+    pub(super) fn new(text: &str) -> Result<Self, Failure> {
         if let Some(problem) = glob_problem(text) {
             return Err(fail::invalid(format!("glob {problem}: write a simpler one")));
         }
@@ -98,7 +98,7 @@ impl Glob {
     }
 
     /// Whether a file with this path is wanted.
-    pub fn fits(&self, path: &Path) -> bool {
+    pub(super) fn fits(&self, path: &Path) -> bool {
         self.matcher.is_match(path) != self.others
     }
 }

@@ -68,50 +68,50 @@ pub(super) struct Spot {
 
 impl Tree {
     /// Relative paths start at `home`.
-    pub fn new(home: PathBuf, reach: Reach) -> Self {
+    pub(super) fn new(home: PathBuf, reach: Reach) -> Self {
         let writing = std::array::from_fn(|_| Mutex::new(()));
         Self { shared: Arc::new(Shared { home, reach, writing }), cancel: Cancel::default() }
     }
 
     /// The same for one request, which can be cancelled.
-    pub fn until_cancelled(&self, cancel: Cancel) -> Self {
+    pub(super) fn until_cancelled(&self, cancel: Cancel) -> Self {
         Self { shared: Arc::clone(&self.shared), cancel }
     }
 
     /// When a request that only looks ends: after this time, or when it is cancelled.
-    pub fn deadline(&self, patience: Duration) -> Deadline {
+    pub(super) fn deadline(&self, patience: Duration) -> Deadline {
         Deadline::after(patience).or(&self.cancel)
     }
 
     /// The home folder, absolute and without links.
-    pub fn home(&self) -> Result<PathBuf, Failure> {
+    pub(super) fn home(&self) -> Result<PathBuf, Failure> {
         let home = &self.shared.home;
         fs::canonicalize(home).map_err(|error| fail::io("find the home folder", home, &error))
     }
 
     /// A path as answers have it.
-    pub fn shown(&self, path: &Path) -> String {
+    pub(super) fn shown(&self, path: &Path) -> String {
         // Without its home folder nothing is relative to it.
         names::shown(&self.home().unwrap_or_else(|_| self.shared.home.clone()), path)
     }
 
     /// Whether paths outside of home are refused.
-    pub fn confined(&self) -> bool {
+    pub(super) fn confined(&self) -> bool {
         self.shared.reach.confine
     }
 
     /// What `path` leads to, through all links. It need not be there, nor need the folders above it.
-    pub fn follow(&self, path: &str, access: Access) -> Result<Spot, Failure> {
+    pub(super) fn follow(&self, path: &str, access: Access) -> Result<Spot, Failure> {
         self.resolve(path, access, Last::Follow)
     }
 
     /// The entry that `path` names: a link itself, and not what it leads to. To be moved or removed.
-    pub fn entry(&self, path: &str) -> Result<Spot, Failure> {
+    pub(super) fn entry(&self, path: &str) -> Result<Spot, Failure> {
         self.resolve(path, Access::Change, Last::Keep)
     }
 
     /// Refuses to move or remove what holds the home folder, or what the file tools may not change.
-    pub fn must_not_hold_what_stays(&self, spot: &Spot, done: &str) -> Result<(), Failure> {
+    pub(super) fn must_not_hold_what_stays(&self, spot: &Spot, done: &str) -> Result<(), Failure> {
         let (path, reach) = (spot.path.as_path(), &self.shared.reach);
         if self.home()?.starts_with(path) {
             return Err(FailureKind::Denied.because(format!(
@@ -136,7 +136,7 @@ impl Tree {
     }
 
     /// Keeps others from writing the file until it is dropped.
-    pub fn hold(&self, path: &Path) -> MutexGuard<'_, ()> {
+    pub(super) fn hold(&self, path: &Path) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
         let writing = &self.shared.writing;
@@ -211,7 +211,7 @@ impl Tree {
 
 impl Spot {
     /// What is there, a link itself.
-    pub fn stat(&self) -> io::Result<rustix::fs::Stat> {
+    pub(super) fn stat(&self) -> io::Result<rustix::fs::Stat> {
         match self.rest.as_slice() {
             [] => Ok(rustix::fs::fstat(&self.folder)?),
             [name] => self.folder.stat(name),
@@ -224,7 +224,7 @@ impl Spot {
     }
 
     /// Opens a regular file to read it.
-    pub fn open(&self) -> Result<(File, Metadata), Failure> {
+    pub(super) fn open(&self) -> Result<(File, Metadata), Failure> {
         let stat = self.stat().map_err(|error| fail::io("read", &self.path, &error))?;
         must_be_file(&self.path, kind(&stat))?;
         let name = self.rest.first().map(OsString::as_os_str).unwrap_or_default();
@@ -232,7 +232,7 @@ impl Spot {
     }
 
     /// The folder that it is in, made if it is not there, and its own name there; `None` for the root.
-    pub fn into_place(self) -> Result<Option<Place>, Failure> {
+    pub(super) fn into_place(self) -> Result<Option<Place>, Failure> {
         let Self { path, mut folder, mut zone, rest, guard } = self;
         let Some((name, above)) = rest.split_last() else { return Ok(None) };
         let depth = path.components().count() - rest.len();

@@ -46,7 +46,7 @@ struct Level {
 
 impl<'a> Walk<'a> {
     /// From this folder down. `rules` are those of the folders above.
-    pub fn new(
+    pub(super) fn new(
         root: &'a Path,
         folder: Folder,
         zone: Zone,
@@ -61,12 +61,12 @@ impl<'a> Walk<'a> {
     }
 
     /// How many ignore files, and lines in them, did not count.
-    pub fn unused_rules(&self) -> u32 {
+    pub(super) fn unused_rules(&self) -> u32 {
         self.rules.unused
     }
 
     /// The next file that is wanted by its path from the root; `None` at the end, or when the time is up.
-    pub fn next_file(&mut self, wanted: impl Fn(&Path) -> bool) -> Option<(PathBuf, File)> {
+    pub(super) fn next_file(&mut self, wanted: impl Fn(&Path) -> bool) -> Option<(PathBuf, File)> {
         while let Some(level) = self.levels.last_mut() {
             if self.deadline.passed() {
                 self.out_of_time = true;

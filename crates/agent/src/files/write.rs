@@ -159,12 +159,12 @@ pub(super) struct Unfinished<'a> {
 
 impl<'a> Unfinished<'a> {
     /// A new file.
-    pub fn file(folder: &'a Folder) -> io::Result<(Self, fs::File)> {
+    pub(super) fn file(folder: &'a Folder) -> io::Result<(Self, fs::File)> {
         Self::make(folder, false, |name| folder.create(name, NEW))
     }
 
     /// A new folder for this user alone.
-    pub fn folder(folder: &'a Folder) -> io::Result<(Self, Folder)> {
+    pub(super) fn folder(folder: &'a Folder) -> io::Result<(Self, Folder)> {
         Self::make(folder, true, |name| {
             rustix::fs::mkdirat(folder, name, rustix::fs::Mode::RWXU)?;
             folder.child(name)
@@ -193,7 +193,7 @@ impl<'a> Unfinished<'a> {
     }
 
     /// It has its real name.
-    pub fn done(mut self) {
+    pub(super) fn done(mut self) {
         self.armed = false;
     }
 }

@@ -54,7 +54,7 @@ pub(super) struct Entry {
 
 impl Commands {
     /// The command with this id; a new one is handed to `start`, unless it has `begun` elsewhere.
-    pub fn take_up(
+    pub(super) fn take_up(
         &self,
         id: &str,
         begun: bool,
@@ -77,7 +77,7 @@ impl Commands {
     }
 
     /// Nobody wants the command any more, also where it has not come yet.
-    pub fn abandon(&self, id: &str) {
+    pub(super) fn abandon(&self, id: &str) {
         let mut known = self.lock();
         known.forget(Instant::now());
         if let Some(entry) = known.entries.get(id) {
@@ -94,7 +94,7 @@ impl Commands {
     }
 
     /// Says how a command went.
-    pub fn end(&self, id: &str, entry: &Entry, event: CommandEvent) {
+    pub(super) fn end(&self, id: &str, entry: &Entry, event: CommandEvent) {
         self.lock().end(id, entry, event);
     }
 
@@ -148,7 +148,7 @@ impl Entry {
     }
 
     /// One follower more, who gets the live output from now on.
-    pub fn join(&self) -> mpsc::Receiver<String> {
+    pub(super) fn join(&self) -> mpsc::Receiver<String> {
         let (sender, receiver) = mpsc::channel(LIVE_PIECES);
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         self.followers.send_modify(|followers| *followers += 1);
@@ -156,19 +156,19 @@ impl Entry {
     }
 
     /// One follower less.
-    pub fn leave(&self) {
+    pub(super) fn leave(&self) {
         self.followers.send_modify(|followers| *followers -= 1);
     }
 
     /// Sends live output to whoever follows. What is not taken in time is left out.
-    pub fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         if let Some(live) = &*self.live.lock().unwrap_or_else(PoisonError::into_inner) {
             let _ = live.try_send(text.to_owned());
         }
     }
 
     /// Returns once nobody has followed for so long.
-    pub async fn until_alone_for(&self, patience: Duration) {
+    pub(super) async fn until_alone_for(&self, patience: Duration) {
         let mut followers = self.followers.subscribe();
         loop {
             // The sender is `self`, so it cannot go away.

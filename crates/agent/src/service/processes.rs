@@ -44,7 +44,7 @@ pub(super) struct Running {
 }
 
 impl Table {
-    pub fn insert(&self, running: Arc<Running>) {
+    pub(super) fn insert(&self, running: Arc<Running>) {
         let mut all = self.lock();
         // The number of one that has ended may come again.
         all.retain(|other| other.process_id != running.process_id);
@@ -58,7 +58,7 @@ impl Table {
         });
     }
 
-    pub fn get(&self, id: u32) -> Result<Arc<Running>, Failure> {
+    pub(super) fn get(&self, id: u32) -> Result<Arc<Running>, Failure> {
         let all = self.lock();
         all.iter().find(|running| running.process_id == id).cloned().ok_or_else(|| {
             let mut known: Vec<String> = all.iter().rev().map(|running| running.process_id.to_string()).collect();
@@ -71,7 +71,7 @@ impl Table {
         })
     }
 
-    pub fn list(&self) -> Processes {
+    pub(super) fn list(&self) -> Processes {
         Processes { processes: self.lock().iter().rev().map(|running| running.view()).collect() }
     }
 
@@ -98,7 +98,7 @@ pub(super) fn pattern(text: &str) -> Result<Regex, Failure> {
 
 impl Running {
     /// The same, whose output is kept in these files from the first byte on.
-    pub fn with(&self, files: OutputFiles) -> Self {
+    pub(super) fn with(&self, files: OutputFiles) -> Self {
         Self {
             process_id: self.process_id,
             line: self.line.clone(),
@@ -111,7 +111,7 @@ impl Running {
         }
     }
 
-    pub fn view(&self) -> Process {
+    pub(super) fn view(&self) -> Process {
         let condition = self.record.condition();
         Process {
             process_id: self.process_id,
@@ -123,7 +123,7 @@ impl Running {
     }
 
     /// An answer with this part of its output.
-    pub fn said(&self, part: Part, matched: Option<bool>) -> ProcessOutput {
+    pub(super) fn said(&self, part: Part, matched: Option<bool>) -> ProcessOutput {
         let condition = self.record.condition();
         let file = |path: &Path| path.to_string_lossy().into_owned();
         ProcessOutput {
@@ -140,7 +140,7 @@ impl Running {
     }
 
     /// Types something in.
-    pub async fn write(&self, input: &Input) -> Result<(), Failure> {
+    pub(super) async fn write(&self, input: &Input) -> Result<(), Failure> {
         let id = self.process_id;
         let refuse = |message: String| FailureKind::Conflict.because(message);
         let closed = || refuse(format!("the standard input of process {id} is closed"));

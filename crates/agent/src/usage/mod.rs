@@ -35,12 +35,12 @@ pub(super) struct Kills(PathBuf);
 
 impl Kills {
     /// Those of the control group that this process is in; `None` where the system does not count them.
-    pub fn of_container() -> Option<Self> {
+    pub(crate) fn of_container() -> Option<Self> {
         cgroup::kills().map(Self)
     }
 
     /// How many there were so far.
-    pub async fn count(&self) -> Option<f64> {
+    pub(crate) async fn count(&self) -> Option<f64> {
         cgroup::kills_in(&tokio::fs::read_to_string(&self.0).await.ok()?)
     }
 }

@@ -20,9 +20,9 @@ use std::{
 use tokio::sync::Semaphore;
 
 /// The least time for which a document is taken as it is.
-pub const MIN_FRESH: Duration = Duration::from_mins(1);
+pub(super) const MIN_FRESH: Duration = Duration::from_mins(1);
 /// The most, and how old the last good one may be while its server does not answer.
-pub const MAX_FRESH: Duration = Duration::from_hours(24);
+pub(super) const MAX_FRESH: Duration = Duration::from_hours(24);
 /// For a server that says nothing.
 const USUAL_FRESH: Duration = Duration::from_hours(1);
 /// How long a URL is left alone after a failure.
@@ -67,14 +67,14 @@ pub(super) struct Unusable(pub String);
 
 impl<T> FetchCache<T> {
     /// Of documents of at most `max_bytes`, each taken as it is for at most `max_fresh`.
-    pub fn new(outbound: Arc<Outbound>, max_bytes: usize, max_fresh: Duration) -> Self {
+    pub(super) fn new(outbound: Arc<Outbound>, max_bytes: usize, max_fresh: Duration) -> Self {
         let slots = Mutex::new(HashMap::new());
         Self { outbound, max_bytes, max_fresh, slots, uses: AtomicU64::new(0), places: Semaphore::new(AT_ONCE) }
     }
 
     /// The document at `url`, which `read` makes a `T` of, or says what is wrong with it. One that was fetched before
     /// `not_before` is fetched again.
-    pub async fn get(
+    pub(super) async fn get(
         &self,
         url: &str,
         now: Timestamp,

@@ -6,13 +6,13 @@ use portcullis_core::grant::LoginEvidence;
 use std::sync::Mutex;
 use tokio::sync::Semaphore;
 
-pub const PROVIDER: &str = "https://idp.example.com";
-pub const POLICY: RecheckPolicy =
+pub(crate) const PROVIDER: &str = "https://idp.example.com";
+pub(super) const POLICY: RecheckPolicy =
     RecheckPolicy { after: SignedDuration::from_hours(24), oldest: SignedDuration::from_hours(7 * 24) };
 
 /// The provider.
 #[derive(Debug)]
-pub struct Provider {
+pub(crate) struct Provider {
     pub verdict: Mutex<Verdict>,
     /// Whether each answer brings a new token, as `TOKEN`, `TOKEN+`, `TOKEN++`.
     pub rotates: bool,
@@ -23,31 +23,31 @@ pub struct Provider {
 }
 
 impl Provider {
-    pub fn that(verdict: Verdict) -> Self {
+    pub(crate) fn that(verdict: Verdict) -> Self {
         let answers = Semaphore::new(1000);
         Self { verdict: Mutex::new(verdict), rotates: false, asked: Mutex::default(), answers }
     }
 
-    pub fn that_allows() -> Self {
+    pub(crate) fn that_allows() -> Self {
         Self::that(Verdict::Allowed(LoginEvidence { groups: vec!["staff".to_owned()], ..LoginEvidence::default() }))
     }
 
-    pub fn says(&self, verdict: Verdict) {
+    pub(crate) fn says(&self, verdict: Verdict) {
         *self.verdict.lock().unwrap() = verdict;
     }
 
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
-    pub async fn answer(&self, token: &ProviderToken) -> Rechecked {
+    pub(crate) async fn answer(&self, token: &ProviderToken) -> Rechecked {
         self.asked.lock().unwrap().push(token.token.clone());
         self.answers.acquire().await.unwrap().forget();
         let next = self.rotates.then(|| ProviderToken { token: format!("{}+", token.token), ..token.clone() });
         Rechecked { verdict: self.verdict.lock().unwrap().clone(), token: next }
     }
 
-    pub fn token(token: &str) -> ProviderToken {
+    pub(crate) fn token(token: &str) -> ProviderToken {
         let (provider, client_id) = (PROVIDER.to_owned(), "us".to_owned());
         ProviderToken { provider, client_id, token: token.to_owned() }
     }

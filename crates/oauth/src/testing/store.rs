@@ -22,7 +22,7 @@ use std::{
 };
 
 /// What the servers of one endpoint share.
-pub struct Memory {
+pub(crate) struct Memory {
     clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
 }
@@ -50,7 +50,7 @@ impl Kept {
 }
 
 impl Memory {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, kept: Mutex::default() }
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Maximum number of active grants per user and client. A client has one per machine, and one more per start if it does not
 /// store its tokens. Another grant revokes the oldest.
-pub const MAX_GRANTS: usize = 20;
+pub(super) const MAX_GRANTS: usize = 20;
 
 /// Maximum number of revocations per redemption. Concurrent servers, and grants from before the limit, can leave more surplus
 /// grants; later redemptions revoke those.

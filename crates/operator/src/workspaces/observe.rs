@@ -15,7 +15,7 @@ use portcullis_plan::workspace::{
 use std::sync::Arc;
 
 /// What was observed of one workspace.
-pub struct Observed {
+pub(super) struct Observed {
     template: Option<WorkspaceTemplateSpec>,
     has_endpoint: bool,
     beyond_quota: Option<u32>,
@@ -32,7 +32,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    pub fn of(world: &World, workspace: &Workspace) -> Self {
+    pub(super) fn of(world: &World, workspace: &Workspace) -> Self {
         let (namespace, name) = (workspace.namespace().unwrap_or_default(), workspace.name_any());
         let its = &world.workspaces;
         let template = its.templates.get(&namespace, &workspace.spec.template_ref.name);
@@ -63,7 +63,12 @@ impl Observed {
         }
     }
 
-    pub fn inputs<'a>(&'a self, workspace: &'a Workspace, world: &'a WorkspaceWorld, now: Timestamp) -> Inputs<'a> {
+    pub(super) fn inputs<'a>(
+        &'a self,
+        workspace: &'a Workspace,
+        world: &'a WorkspaceWorld,
+        now: Timestamp,
+    ) -> Inputs<'a> {
         Inputs {
             workspace,
             template: self.template.as_ref(),
@@ -78,7 +83,7 @@ impl Observed {
     }
 
     /// Why its pod was refused, unless that was before the last start.
-    pub fn refusal_since(&self, start: Option<Timestamp>) -> Option<&str> {
+    pub(super) fn refusal_since(&self, start: Option<Timestamp>) -> Option<&str> {
         let start = start?.as_second();
         self.refusal.as_ref().filter(|(at, _)| at.as_second() >= start).map(|(_, message)| message.as_str())
     }

@@ -1,35 +1,35 @@
 //! Words for machines. Each is the `reason` of a workspace's `Ready`, or of an Event.
 
-pub use crate::status::reason::{
+pub(super) use crate::status::reason::{
     CONFIG_MISSING, CRASH_LOOPING, ENDPOINT_NOT_FOUND, IMAGE_PULL_FAILED, NAME_TAKEN, POD_REFUSED, READY, UNSCHEDULABLE,
 };
 
 /// It is on its way.
-pub const STARTING: &str = "Starting";
+pub(super) const STARTING: &str = "Starting";
 /// What runs is being ended.
-pub const STOPPING: &str = "Stopping";
+pub(super) const STOPPING: &str = "Stopping";
 /// Nothing runs, as it was asked for.
-pub const STOPPED: &str = "Stopped";
+pub(super) const STOPPED: &str = "Stopped";
 /// Its template is not there.
-pub const TEMPLATE_NOT_FOUND: &str = "TemplateNotFound";
+pub(super) const TEMPLATE_NOT_FOUND: &str = "TemplateNotFound";
 /// Its parameters do not fit its template.
-pub const INVALID_PARAMETERS: &str = "InvalidParameters";
+pub(super) const INVALID_PARAMETERS: &str = "InvalidParameters";
 /// Its owner has more than the endpoint allows.
-pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+pub(super) const QUOTA_EXCEEDED: &str = "QuotaExceeded";
 /// Its template reads a Secret that workspaces may not read.
-pub const SECRET_REFUSED: &str = "SecretRefused";
+pub(super) const SECRET_REFUSED: &str = "SecretRefused";
 /// There is no volume yet.
-pub const VOLUME_PENDING: &str = "VolumePending";
+pub(super) const VOLUME_PENDING: &str = "VolumePending";
 /// Commands can run, but the template's own program failed at once.
-pub const PROGRAM_FAILED: &str = "ProgramFailed";
+pub(super) const PROGRAM_FAILED: &str = "ProgramFailed";
 /// The pod's node does not answer.
-pub const NODE_NOT_READY: &str = "NodeNotReady";
+pub(super) const NODE_NOT_READY: &str = "NodeNotReady";
 /// It was not used for long (an Event).
-pub const IDLE_STOPPED: &str = "IdleStopped";
+pub(super) const IDLE_STOPPED: &str = "IdleStopped";
 /// It was deleted for its age (an Event).
-pub const EXPIRED: &str = "Expired";
+pub(super) const EXPIRED: &str = "Expired";
 
 /// Whether somebody has to do something about it.
-pub fn is_warning(reason: &str) -> bool {
+pub(super) fn is_warning(reason: &str) -> bool {
     !matches!(reason, READY | STARTING | STOPPING | STOPPED)
 }

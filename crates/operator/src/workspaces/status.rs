@@ -19,7 +19,7 @@ const LONGEST_DETAIL: usize = 600;
 
 /// What was observed.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub(super) struct Seen<'a> {
     /// Whether it should have a pod.
     pub up: bool,
     /// What keeps it from starting.
@@ -42,7 +42,7 @@ pub struct Seen<'a> {
 
 /// Why an object is not as planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(super) struct Problem {
     /// One of [`reason`].
     pub reason: &'static str,
     /// A sentence.
@@ -51,7 +51,7 @@ pub struct Problem {
 
 /// What came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(super) struct Found {
     /// Where it is on its way.
     pub phase: Phase,
     /// The condition `Ready`.
@@ -60,7 +60,7 @@ pub struct Found {
 
 impl Found {
     /// `Ready`, and by the rules of kstatus `Reconciling` or `Stalled` while it holds.
-    pub fn findings(&self) -> Vec<Finding> {
+    pub(super) fn findings(&self) -> Vec<Finding> {
         let kind = match self.phase {
             Phase::Starting | Phase::Stopping => Some(RECONCILING),
             Phase::Failed => Some(STALLED),
@@ -77,7 +77,7 @@ fn found(phase: Phase, reason: &'static str, message: impl Into<String>) -> Foun
 }
 
 /// Where a workspace is on its way.
-pub fn find(seen: &Seen<'_>) -> Found {
+pub(super) fn find(seen: &Seen<'_>) -> Found {
     if let Some(problem) = seen.problem {
         return found(Phase::Failed, problem.reason, refused(&problem.message));
     }

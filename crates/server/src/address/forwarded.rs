@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// What one proxy says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hop<'a> {
+pub(super) struct Hop<'a> {
     /// `for`: who came to it.
     pub node: Option<Cow<'a, str>>,
     /// `proto`: by what scheme.
@@ -12,7 +12,7 @@ pub struct Hop<'a> {
 }
 
 /// The hops of one line, the first one first. `None`: it is malformed, so that none of it can be told from the rest.
-pub fn parse(line: &str) -> Option<Vec<Hop<'_>>> {
+pub(super) fn parse(line: &str) -> Option<Vec<Hop<'_>>> {
     let mut hops = vec![Hop::default()];
     let mut rest = line.trim();
     loop {

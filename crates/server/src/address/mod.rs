@@ -13,14 +13,14 @@ use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 use portcullis_config::AccessRules;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-pub use untrusted::{Sender, Untrusted};
+pub(crate) use untrusted::{Sender, Untrusted};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Where a request comes from, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The client's address. `None`: trusted proxies name something that is no address, or two.
     pub client: Option<IpAddr>,
     /// Whether a trusted proxy says that it came to it by plain http.
@@ -29,10 +29,10 @@ pub struct Origin {
 
 impl Origin {
     /// Nobody knows.
-    pub const UNKNOWN: Self = Self { client: None, plain: false };
+    pub(crate) const UNKNOWN: Self = Self { client: None, plain: false };
 
     /// Follows the way back from the peer.
-    pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+    pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         if !is_trusted(peer, trusted) {
             return Self { client: Some(peer.to_canonical()), plain: false };
         }
@@ -42,12 +42,12 @@ impl Origin {
 }
 
 /// Whether somebody at this address may come.
-pub fn admitted(client: Option<IpAddr>, rules: &AccessRules) -> bool {
+pub(crate) fn admitted(client: Option<IpAddr>, rules: &AccessRules) -> bool {
     rules.allowed_cidrs.is_empty() || client.is_some_and(|address| contains(&rules.allowed_cidrs, address))
 }
 
 /// Whether the peer of a connection is a trusted proxy.
-pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     contains(trusted, peer.to_canonical())
 }
 

@@ -19,7 +19,7 @@ const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
 /// Of whom a header came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
+pub(crate) enum Sender {
     /// An address of the cluster or another private network.
     Private(IpAddr),
     /// An address of the internet.
@@ -28,7 +28,7 @@ pub enum Sender {
 
 impl Sender {
     /// The sender of forwarding headers, unless it is trusted or there are none.
-    pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<Self> {
+    pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<Self> {
         let forwards = headers.contains_key(FORWARDED_FOR) || headers.contains_key(header::FORWARDED);
         let peer = peer.to_canonical();
         (forwards && !contains(trusted, peer)).then(|| if is_public(peer) { Self::Public } else { Self::Private(peer) })
@@ -37,11 +37,11 @@ impl Sender {
 
 /// The senders of late.
 #[derive(Debug, Default)]
-pub struct Untrusted(Mutex<Vec<(IpAddr, Timestamp)>>);
+pub(crate) struct Untrusted(Mutex<Vec<(IpAddr, Timestamp)>>);
 
 impl Untrusted {
     /// A request with forwarding headers came. Where others note at the same moment, it need not be noted.
-    pub fn note(&self, sender: Sender, now: Timestamp) {
+    pub(crate) fn note(&self, sender: Sender, now: Timestamp) {
         let (Sender::Private(peer), Ok(mut seen)) = (sender, self.0.try_lock()) else { return };
         if let Some((_, last)) = seen.iter_mut().find(|(known, _)| *known == peer) {
             *last = now;
@@ -54,7 +54,7 @@ impl Untrusted {
     }
 
     /// Their addresses, as networks, less those that have become trusted.
-    pub fn recent(&self, now: Timestamp, trusted: &[IpNet]) -> Vec<IpNet> {
+    pub(crate) fn recent(&self, now: Timestamp, trusted: &[IpNet]) -> Vec<IpNet> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = seen.iter().filter(|(_, last)| now.duration_since(*last) < WINDOW).map(|(peer, _)| *peer);
         let mut networks: Vec<IpNet> = recent.filter(|peer| !contains(trusted, *peer)).map(IpNet::from).collect();

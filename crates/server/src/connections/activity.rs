@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 /// How patient a listener is with its clients.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// With the headers of the PROXY protocol and of TLS together.
     pub handshake: Duration,
     /// With a new connection that says nothing.
@@ -51,33 +51,33 @@ impl Default for Patience {
 
 impl Patience {
     /// The same for requests that may take as long as `longest`.
-    pub fn for_requests_of(self, longest: Duration) -> Self {
+    pub(crate) fn for_requests_of(self, longest: Duration) -> Self {
         // What is left of it is for the way of the answer.
         let least = longest.saturating_add(self.stall);
         Self { idle: self.idle.max(least), idle_elsewhere: self.idle_elsewhere.max(least), ..self }
     }
 
     /// The same for connections that come from no trusted proxy.
-    pub fn elsewhere(self) -> Self {
+    pub(crate) fn elsewhere(self) -> Self {
         Self { idle: self.idle_elsewhere, ..self }
     }
 }
 
 /// In the extensions of a response: what its request has taken until it is sent, and until when it must be.
 #[derive(Clone)]
-pub struct Unsent {
+pub(crate) struct Unsent {
     until: Instant,
     _kept: Arc<dyn Send + Sync>,
 }
 
 impl Unsent {
     /// Keeps `kept` until the response is sent; it is cut off at `until`.
-    pub fn until(until: Instant, kept: impl Send + Sync + 'static) -> Self {
+    pub(crate) fn until(until: Instant, kept: impl Send + Sync + 'static) -> Self {
         Self { until, _kept: Arc::new(kept) }
     }
 
     /// When the response is cut off.
-    pub fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.until
     }
 }
@@ -90,7 +90,7 @@ impl fmt::Debug for Unsent {
 
 /// The requests of one connection.
 #[derive(Debug)]
-pub struct Activity {
+pub(crate) struct Activity {
     opened: Instant,
     begun: AtomicU32,
     ended: AtomicU32,
@@ -107,7 +107,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    pub fn new(opened: Instant) -> Arc<Self> {
+    pub(crate) fn new(opened: Instant) -> Arc<Self> {
         Arc::new(Self {
             opened,
             begun: AtomicU32::new(0),
@@ -121,14 +121,14 @@ impl Activity {
     }
 
     /// A request begins, and ends when what is returned is dropped and what was written is flushed.
-    pub fn begin(self: &Arc<Self>) -> Turn {
+    pub(crate) fn begin(self: &Arc<Self>) -> Turn {
         self.begun.fetch_add(1, Relaxed);
         self.touch();
         Turn { activity: Arc::clone(self), unsent: None }
     }
 
     /// All that was written is with the system.
-    pub fn flushed(&self) {
+    pub(crate) fn flushed(&self) {
         // Most flushes end no request.
         if self.unflushed.load(Relaxed) == 0 {
             return;
@@ -141,13 +141,13 @@ impl Activity {
     }
 
     /// Since when it has no request. `None`: it has one.
-    pub fn idle_since(&self) -> Option<Instant> {
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
         let idle = self.begun.load(Relaxed) == self.ended.load(Relaxed);
         idle.then(|| self.opened + Duration::from_millis(self.last.load(Relaxed)))
     }
 
     /// Until when the response that is being sent must be sent.
-    pub fn send_until(&self) -> Option<Instant> {
+    pub(crate) fn send_until(&self) -> Option<Instant> {
         let until = self.until.load(Relaxed);
         (until > 0).then(|| self.opened + Duration::from_millis(until))
     }
@@ -157,20 +157,20 @@ impl Activity {
     }
 
     /// It speaks HTTP/2.
-    pub fn speaks_frames(&self) {
+    pub(crate) fn speaks_frames(&self) {
         self.framed.store(true, Relaxed);
     }
 
     /// How many requests have begun, if it is one that is waited for now: nothing is being answered, and what comes
     /// next is a head.
-    pub fn awaits_head(&self) -> Option<u32> {
+    pub(crate) fn awaits_head(&self) -> Option<u32> {
         let begun = self.begun.load(Relaxed);
         (begun == self.ended.load(Relaxed) && !self.framed.load(Relaxed)).then_some(begun)
     }
 
     /// Until when nothing needs to come. `said`: whether anything ever came; `head`: since when there is the beginning
     /// of a head, and how many requests had begun before it.
-    pub fn silent_until(&self, said: bool, head: Option<(Instant, u32)>, patience: &Patience) -> Instant {
+    pub(crate) fn silent_until(&self, said: bool, head: Option<(Instant, u32)>, patience: &Patience) -> Instant {
         match head {
             Some((since, before)) if self.awaits_head() == Some(before) => since + patience.head,
             _ if !said => self.opened + patience.first_word,
@@ -185,14 +185,14 @@ impl Activity {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub struct Turn {
+pub(crate) struct Turn {
     activity: Arc<Activity>,
     unsent: Option<Unsent>,
 }
 
 impl Turn {
     /// Its response is ready, and keeps `unsent` until it is sent.
-    pub fn sends(&mut self, unsent: Unsent) {
+    pub(crate) fn sends(&mut self, unsent: Unsent) {
         let activity = &self.activity;
         // HTTP/2 sends several at once: each stream has its own deadline.
         if !activity.framed.load(Relaxed) {
@@ -219,13 +219,13 @@ impl Drop for Turn {
 }
 
 /// The body of an answer. The request ends when it is written.
-pub struct Sending {
+pub(super) struct Sending {
     body: Body,
     _turn: Turn,
 }
 
 impl Sending {
-    pub fn new(body: Body, turn: Turn) -> Self {
+    pub(super) fn new(body: Body, turn: Turn) -> Self {
         Self { body, _turn: turn }
     }
 }

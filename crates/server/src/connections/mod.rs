@@ -7,9 +7,9 @@ mod patient;
 mod proxy;
 mod streams;
 
-pub use activity::{Patience, Unsent};
-pub use open::Connections;
-pub use proxy::ProxyError;
+pub(crate) use activity::{Patience, Unsent};
+pub(crate) use open::Connections;
+pub(crate) use proxy::ProxyError;
 
 use activity::{Activity, Sending};
 use axum::body::Body;
@@ -61,7 +61,7 @@ const LONG_HEADS: usize = 64;
 
 /// What holds for new connections. Asked for anew with each, so that it may change while a listener runs.
 #[derive(Clone, Default)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// The room for connections; `None`: there may be any number.
     pub room: Option<Arc<Connections>>,
     /// Proxies that are trusted: they may have all the room, and are waited for longer.
@@ -76,7 +76,7 @@ pub struct Terms {
 
 /// Whether TLS is spoken.
 #[derive(Clone, Default)]
-pub enum Tls {
+pub(crate) enum Tls {
     /// No.
     #[default]
     Off,
@@ -87,7 +87,7 @@ pub enum Tls {
 }
 
 /// When a listener stops.
-pub struct Stopping<'a> {
+pub(crate) struct Stopping<'a> {
     /// When it is told to.
     pub shutdown: &'a CancellationToken,
     /// For how long it goes on accepting after that: until everybody has heard that it stops.
@@ -108,7 +108,7 @@ enum GreetingError {
 }
 
 /// Serves a listener until it stops, then lets running requests finish for as long as `grace` says at that moment.
-pub async fn serve<S>(
+pub(crate) async fn serve<S>(
     listener: TcpListener,
     service: S,
     terms: impl Fn() -> Terms,

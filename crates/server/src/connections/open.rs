@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 
 /// The open connections of one listener.
 #[derive(Debug)]
-pub struct Connections {
+pub(crate) struct Connections {
     most: usize,
     state: Mutex<State>,
     /// Told when one ends.
@@ -41,7 +41,7 @@ struct Entry {
 
 /// Why a connection is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotAdmitted {
+pub(crate) enum NotAdmitted {
     /// Every connection has a request in progress.
     Full,
     /// Every connection of its address has a request in progress, and the address has its share.
@@ -50,7 +50,7 @@ pub enum NotAdmitted {
 
 /// The room of one connection.
 #[derive(Debug)]
-pub struct Room {
+pub(crate) struct Room {
     connections: Arc<Connections>,
     id: u64,
     close: Arc<Notify>,
@@ -58,27 +58,32 @@ pub struct Room {
 
 impl Connections {
     /// Room for so many.
-    pub fn new(most: usize) -> Arc<Self> {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, state: Mutex::default(), freed: Notify::new() })
     }
 
     /// How many there may be.
-    pub fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.most
     }
 
     /// How many are open.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.state().open.len()
     }
 
     /// Ready when a connection has ended.
-    pub async fn freed(&self) {
+    pub(crate) async fn freed(&self) {
         self.freed.notified().await;
     }
 
     /// Makes room for a connection from this address, if need be by closing another one.
-    pub fn admit(self: &Arc<Self>, from: IpAddr, trusted: bool, activity: &Arc<Activity>) -> Result<Room, NotAdmitted> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        from: IpAddr,
+        trusted: bool,
+        activity: &Arc<Activity>,
+    ) -> Result<Room, NotAdmitted> {
         let from = network(from);
         let mut state = self.state();
         let share = self.most - self.most / 4;
@@ -141,12 +146,12 @@ impl State {
 
 impl Room {
     /// Ready when the connection is to close, if it is still idle.
-    pub async fn told_to_close(&self) {
+    pub(crate) async fn told_to_close(&self) {
         self.close.notified().await;
     }
 
     /// A request came before the connection could close: it stays.
-    pub fn stays(&self) {
+    pub(crate) fn stays(&self) {
         let mut state = self.connections.state();
         if let Some(mut entry) = state.open.remove(&self.id) {
             if std::mem::take(&mut entry.closing) {

@@ -22,7 +22,7 @@ const SMALL_HEAD: usize = 8 << 10;
 /// How a head of HTTP/1.1 ends.
 const HEAD_ENDS: &[u8] = b"\r\n\r\n";
 
-pub struct Patient<S> {
+pub(super) struct Patient<S> {
     stream: S,
     activity: Arc<Activity>,
     patience: Patience,
@@ -42,7 +42,7 @@ pub struct Patient<S> {
 }
 
 impl<S> Patient<S> {
-    pub fn new(stream: S, activity: Arc<Activity>, patience: Patience, long_heads: Arc<Semaphore>) -> Self {
+    pub(super) fn new(stream: S, activity: Arc<Activity>, patience: Patience, long_heads: Arc<Semaphore>) -> Self {
         let silence = Box::pin(sleep_until(activity.silent_until(false, None, &patience)));
         let (head, head_size, long_head) = (None, 0, None);
         Self { stream, activity, patience, said: false, head, silence, head_size, long_heads, long_head, stall: None }

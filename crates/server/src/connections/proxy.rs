@@ -17,7 +17,7 @@ const LONGEST_BINARY: usize = 4096;
 
 /// Why a connection has no usable header.
 #[derive(Debug, thiserror::Error)]
-pub enum ProxyError {
+pub(crate) enum ProxyError {
     /// It ended, or could not be read.
     #[error("the connection ended within the header of the PROXY protocol")]
     Read(#[from] io::Error),
@@ -30,7 +30,7 @@ pub enum ProxyError {
 }
 
 /// Reads the header. `None`: the proxy speaks for itself, or does not know for whom.
-pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<SocketAddr>, ProxyError> {
+pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<SocketAddr>, ProxyError> {
     // No header is shorter.
     let mut begin = [0; SIGNATURE.len()];
     stream.read_exact(&mut begin).await?;

@@ -15,19 +15,19 @@ tokio::task_local! {
 
 /// The response of the stream that this task serves is cut off then. Without effect on HTTP/1.1, where a connection has
 /// one response at a time.
-pub fn send_until(deadline: Instant) {
+pub(super) fn send_until(deadline: Instant) {
     let _ = DEADLINE.try_with(|of_stream| of_stream.set(deadline));
 }
 
 /// Runs streams.
 #[derive(Clone)]
-pub struct TrackedExecutor {
+pub(super) struct TrackedExecutor {
     tasks: TaskTracker,
     abort: CancellationToken,
 }
 
 impl TrackedExecutor {
-    pub fn new(tasks: TaskTracker, abort: CancellationToken) -> Self {
+    pub(super) fn new(tasks: TaskTracker, abort: CancellationToken) -> Self {
         Self { tasks, abort }
     }
 }

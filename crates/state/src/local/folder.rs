@@ -14,11 +14,11 @@ const UNFINISHED: &str = ".new-";
 
 /// The folder.
 #[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
     /// Opens it, made if it is not there, and reads what is in it, with the names that the files have.
-    pub fn open<T: DeserializeOwned>(path: &Path) -> io::Result<(Self, Vec<(String, T)>)> {
+    pub(super) fn open<T: DeserializeOwned>(path: &Path) -> io::Result<(Self, Vec<(String, T)>)> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let mut things = Vec::new();
         for entry in fs::read_dir(path)? {
@@ -39,7 +39,7 @@ impl Folder {
     }
 
     /// Writes a thing; once this returns it survives a power cut.
-    pub fn write(&self, name: &str, thing: &impl Serialize) -> io::Result<()> {
+    pub(super) fn write(&self, name: &str, thing: &impl Serialize) -> io::Result<()> {
         let unfinished = self.0.join(format!("{UNFINISHED}{name}"));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(&serde_json::to_vec_pretty(thing)?)?;
@@ -49,7 +49,7 @@ impl Folder {
     }
 
     /// Deletes a thing's file.
-    pub fn remove(&self, name: &str) -> io::Result<()> {
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.file(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -57,7 +57,7 @@ impl Folder {
     }
 
     /// Whether a thing's file is there.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         // When in doubt it is: only its absence means something.
         self.file(name).try_exists().unwrap_or(true)
     }

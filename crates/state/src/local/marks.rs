@@ -6,20 +6,20 @@ use std::{collections::BTreeMap, io, path::Path};
 
 /// The marks.
 #[derive(Default)]
-pub struct Marks {
+pub(super) struct Marks {
     until: BTreeMap<String, Timestamp>,
     folder: Option<Folder>,
 }
 
 impl Marks {
     /// Reads the marks in a folder.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let (folder, marks) = Folder::open::<Timestamp>(path)?;
         Ok(Self { until: marks.into_iter().collect(), folder: Some(folder) })
     }
 
     /// Keeps a mark. False if there is one of its name.
-    pub fn add(&mut self, name: &str, until: Timestamp, now: Timestamp) -> io::Result<bool> {
+    pub(super) fn add(&mut self, name: &str, until: Timestamp, now: Timestamp) -> io::Result<bool> {
         self.collect(now)?;
         if self.until.contains_key(name) {
             return Ok(false);

@@ -9,14 +9,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, io, path::Path};
 
 /// The objects.
-pub struct Shelf<K> {
+pub(super) struct Shelf<K> {
     objects: BTreeMap<String, K>,
     folder: Option<Folder>,
     last_version: u64,
 }
 
 /// How adding went.
-pub enum Put<K> {
+pub(super) enum Put<K> {
     /// The object as it is kept.
     Done(K),
     /// There is one of its name.
@@ -31,7 +31,7 @@ impl<K> Default for Shelf<K> {
 
 impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf<K> {
     /// In a folder, with what is in it.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let (folder, objects) = Folder::open::<K>(path)?;
         // A copy under another name is not another object.
         let objects: BTreeMap<String, K> =
@@ -42,27 +42,27 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf
     }
 
     /// Whether writing may wait for a disk.
-    pub fn on_disk(&self) -> bool {
+    pub(super) fn on_disk(&self) -> bool {
         self.folder.is_some()
     }
 
     /// Every object.
-    pub fn all(&self) -> impl Iterator<Item = &K> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &K> {
         self.objects.values()
     }
 
     /// The object of this name.
-    pub fn get(&self, name: &str) -> Option<&K> {
+    pub(super) fn get(&self, name: &str) -> Option<&K> {
         self.objects.get(name)
     }
 
     /// The names of the objects that meet the condition.
-    pub fn names(&self, condition: impl Fn(&K) -> bool) -> Vec<String> {
+    pub(super) fn names(&self, condition: impl Fn(&K) -> bool) -> Vec<String> {
         self.objects.iter().filter(|(_, object)| condition(object)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Keeps a new object.
-    pub fn add(&mut self, mut object: K, now: Timestamp) -> io::Result<Put<K>> {
+    pub(super) fn add(&mut self, mut object: K, now: Timestamp) -> io::Result<Put<K>> {
         if self.objects.contains_key(&object.name_any()) {
             return Ok(Put::Exists);
         }
@@ -71,7 +71,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf
     }
 
     /// Keeps a changed object.
-    pub fn replace(&mut self, mut object: K) -> io::Result<K> {
+    pub(super) fn replace(&mut self, mut object: K) -> io::Result<K> {
         let name = object.name_any();
         self.last_version += 1;
         object.meta_mut().resource_version = Some(self.last_version.to_string());
@@ -83,7 +83,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf
     }
 
     /// Deletes an object.
-    pub fn remove(&mut self, name: &str) -> io::Result<()> {
+    pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
         if let Some(folder) = &self.folder {
             folder.remove(name)?;
         }
@@ -92,7 +92,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf
     }
 
     /// Forgets the objects whose files somebody deleted.
-    pub fn forget_deleted(&mut self) -> Vec<String> {
+    pub(super) fn forget_deleted(&mut self) -> Vec<String> {
         let Some(folder) = &self.folder else { return Vec::new() };
         let deleted: Vec<String> = self.objects.keys().filter(|name| !folder.has(name)).cloned().collect();
         for name in &deleted {

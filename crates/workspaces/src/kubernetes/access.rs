@@ -22,7 +22,7 @@ const LONGEST_NAME: usize = 40;
 
 /// What somebody wants to do with a workspace, and what it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub(super) enum Act {
     See,
     Start,
     Stop,
@@ -54,19 +54,19 @@ impl Act {
 }
 
 /// Knows who may.
-pub struct Access {
+pub(super) struct Access {
     catalog: Arc<Catalog>,
     reviews: Reviews,
 }
 
 impl Access {
-    pub fn new(catalog: Arc<Catalog>, reviews: Reviews) -> Self {
+    pub(super) fn new(catalog: Arc<Catalog>, reviews: Reviews) -> Self {
         Self { catalog, reviews }
     }
 
     /// The workspace with this id or name, if they may do this with it. One's own goes before others'; of several of
     /// one name the oldest is meant.
-    pub async fn find(
+    pub(super) async fn find(
         &self,
         mode: AuthorizationMode,
         owner: &Owner,
@@ -93,14 +93,14 @@ impl Access {
     }
 
     /// That there is no such workspace.
-    pub fn unknown(&self, owner: &Owner, wanted: &str) -> Error {
+    pub(super) fn unknown(&self, owner: &Owner, wanted: &str) -> Error {
         let existing =
             self.catalog.workspaces.look_at_user(&owner.id, |own| own.map(|own| own.view.name.clone()).collect());
         Error::UnknownWorkspace { wanted: wanted.to_owned(), existing }
     }
 
     /// The workspaces that they may see and that the page is made of, sorted by name.
-    pub async fn list(&self, mode: AuthorizationMode, owner: &Owner, pager: &Pager) -> Vec<Arc<Entry>> {
+    pub(super) async fn list(&self, mode: AuthorizationMode, owner: &Owner, pager: &Pager) -> Vec<Arc<Entry>> {
         if mode == AuthorizationMode::Owner {
             let matching = |own: &mut dyn Iterator<Item = &Arc<Entry>>| {
                 own.filter(|own| pager.matches(&own.view)).take(pager.needed()).cloned().collect()

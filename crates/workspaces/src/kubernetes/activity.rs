@@ -17,7 +17,7 @@ const STEP: SignedDuration = SignedDuration::from_mins(1);
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Notes and writes.
-pub struct Activity {
+pub(super) struct Activity {
     catalog: Arc<Catalog>,
     times: Times,
     /// How many requests of work are under way, by workspace.
@@ -26,13 +26,13 @@ pub struct Activity {
 }
 
 impl Activity {
-    pub fn new(catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Self {
         let times = Times::new("when workspaces were last worked in");
         Self { catalog, times, working: Mutex::default(), clock }
     }
 
     /// Writes for ever what is noted.
-    pub async fn run(&self) {
+    pub(super) async fn run(&self) {
         let look = async {
             loop {
                 tokio::time::sleep(LOOK).await;
@@ -49,7 +49,7 @@ impl Activity {
     }
 
     /// Writes what is noted, before the server ends.
-    pub async fn save_at_the_end(&self) {
+    pub(super) async fn save_at_the_end(&self) {
         self.times.save_at_the_end(&*self.catalog).await;
     }
 
@@ -69,13 +69,13 @@ impl Activity {
 }
 
 /// Somebody works in a workspace, until this is dropped.
-pub struct Working {
+pub(super) struct Working {
     activity: Arc<Activity>,
     id: String,
 }
 
 impl Working {
-    pub fn begin(activity: &Arc<Activity>, id: &str) -> Self {
+    pub(super) fn begin(activity: &Arc<Activity>, id: &str) -> Self {
         *activity.working().entry(id.to_owned()).or_default() += 1;
         activity.note(id);
         Self { activity: Arc::clone(activity), id: id.to_owned() }

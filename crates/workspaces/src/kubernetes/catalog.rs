@@ -33,7 +33,7 @@ const FORGET_EVERY: Duration = Duration::from_mins(1);
 type Guarded<K> = DeserializeGuard<K>;
 
 /// What is known, and how it is written.
-pub struct Catalog {
+pub(super) struct Catalog {
     /// The endpoint's workspaces.
     pub workspaces: Index<Entry>,
     /// The namespace's templates.
@@ -47,7 +47,13 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    pub fn new(client: &Client, namespace: &str, endpoint: &str, health: Arc<Health>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        client: &Client,
+        namespace: &str,
+        endpoint: &str,
+        health: Arc<Health>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             workspaces: Index::default(),
             templates: Index::default(),
@@ -61,7 +67,7 @@ impl Catalog {
     }
 
     /// Follows the API server for ever.
-    pub async fn follow(&self) {
+    pub(super) async fn follow(&self) {
         let of_endpoint = Config::default().fields(&format!("spec.endpointRef.name={}", self.endpoint));
         let mut watch = Watch::new(self.objects.clone(), of_endpoint);
         let workspaces = async {
@@ -144,7 +150,7 @@ impl Catalog {
     }
 
     /// At the API server. Memory learns of it.
-    pub async fn read(&self, name: &str) -> Result<Option<Arc<Entry>>, RequestError> {
+    pub(super) async fn read(&self, name: &str) -> Result<Option<Arc<Entry>>, RequestError> {
         let known = self.workspaces.version(name);
         let answer = request(self.objects.get_opt(name)).await?;
         let Some(entry) = answer.and_then(|object| self.readable(object).ok()) else {
@@ -155,26 +161,26 @@ impl Catalog {
     }
 
     /// Somebody's own workspace of this name, if it was made at another server and the watch has not told of it yet.
-    pub async fn made_elsewhere(&self, owner: &Owner, name: &str) -> Option<Arc<Entry>> {
+    pub(super) async fn made_elsewhere(&self, owner: &Owner, name: &str) -> Option<Arc<Entry>> {
         check_name(name).ok()?;
         let made = self.read(&object_name(&self.endpoint, &owner.id, name)).await.ok()??;
         (made.owner == owner.id && made.view.name == name).then_some(made)
     }
 
-    pub async fn create(&self, object: &Object) -> Result<Arc<Entry>, RequestError> {
+    pub(super) async fn create(&self, object: &Object) -> Result<Arc<Entry>, RequestError> {
         let made = request(self.new_objects.create(&PostParams::default(), object)).await?;
         self.answered(DeserializeGuard(Ok(made)))
     }
 
     /// Has a workspace run, or not; fails with 404 or 409 if it is no longer the one that is known.
-    pub async fn set_running(&self, entry: &Entry, running: bool) -> Result<Arc<Entry>, RequestError> {
+    pub(super) async fn set_running(&self, entry: &Entry, running: bool) -> Result<Arc<Entry>, RequestError> {
         let patch = Patch::Merge(json!({"metadata": {"uid": entry.uid}, "spec": {"running": running}}));
         let kept = request(self.objects.patch(&entry.view.id, &PatchParams::default(), &patch)).await?;
         self.answered(kept)
     }
 
     /// Deletes a workspace, and returns when that is known here; fails as [`Self::set_running`] does.
-    pub async fn delete(&self, entry: &Entry) -> Result<(), RequestError> {
+    pub(super) async fn delete(&self, entry: &Entry) -> Result<(), RequestError> {
         let preconditions = Some(Preconditions { uid: Some(entry.uid.clone()), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::background() };
         if let Some(kept) = request(self.objects.delete(&entry.view.id, &params)).await?.left() {
@@ -191,7 +197,7 @@ impl Catalog {
     }
 
     /// Waits until what is known of a workspace is enough. Returns it as it is then.
-    pub async fn until(&self, name: &str, enough: impl Fn(Option<&Entry>) -> bool) -> Option<Arc<Entry>> {
+    pub(super) async fn until(&self, name: &str, enough: impl Fn(Option<&Entry>) -> bool) -> Option<Arc<Entry>> {
         let mut changes = self.workspaces.changes();
         loop {
             changes.mark_unchanged();

@@ -16,7 +16,7 @@ const PASSING: [&str; 5] = ["Starting", "Stopping", "Stopped", "Unschedulable", 
 
 /// A workspace that is known.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     /// What its users see. The home folder is empty as long as it has never been started.
     pub view: Workspace,
     /// The id of its owner.
@@ -36,7 +36,7 @@ pub struct Entry {
 
 impl Entry {
     /// What is told of `object`.
-    pub fn of(object: Object) -> Self {
+    pub(super) fn of(object: Object) -> Self {
         let deleting = object.metadata.deletion_timestamp.is_some();
         let found = object.status.clone().unwrap_or_default();
         let current =
@@ -59,7 +59,7 @@ impl Entry {
     }
 
     /// As it was last worked in at `at`.
-    pub fn worked_in(&self, at: Timestamp) -> Self {
+    pub(super) fn worked_in(&self, at: Timestamp) -> Self {
         let mut entry = self.clone();
         entry.view.last_activity = entry.view.last_activity.max(Some(at));
         entry
@@ -141,7 +141,7 @@ impl portcullis_reflector::Entry for Entry {
 
 /// A template that is known.
 #[derive(Clone, Debug)]
-pub struct Offer {
+pub(super) struct Offer {
     /// What agents see.
     pub view: Template,
     /// All of it.
@@ -151,7 +151,7 @@ pub struct Offer {
 
 impl Offer {
     /// What is told of `object`.
-    pub fn of(object: WorkspaceTemplate) -> Self {
+    pub(super) fn of(object: WorkspaceTemplate) -> Self {
         let (name, version) = portcullis_reflector::identity(&object);
         let spec = object.spec;
         Self { view: Template::of(&name, &spec), spec, version: version.unwrap_or_default() }

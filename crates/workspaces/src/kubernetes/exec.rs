@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The container that the agent is in.
-pub const CONTAINER: &str = "workspace";
+pub(super) const CONTAINER: &str = "workspace";
 /// How long a connection may take, with the five seconds that `agent connect` waits for an agent that just starts.
 const OPENED_WITHIN: Duration = Duration::from_secs(8);
 /// More than the agent may have under way (`http2`'s window for a connection), so that what comes never waits for what
@@ -25,7 +25,7 @@ const LONGEST: usize = 300;
 /// Why there is no stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
-pub struct NoStream {
+pub(super) struct NoStream {
     /// For agents.
     pub why: String,
     /// Whether it may be otherwise in a moment.
@@ -33,7 +33,7 @@ pub struct NoStream {
 }
 
 /// Starts `agent connect` in a pod. What is written to the stream goes to the agent.
-pub async fn connect(
+pub(super) async fn connect(
     pods: &Api<Pod>,
     pod: &str,
 ) -> Result<(AttachedProcess, impl AsyncRead + AsyncWrite + Send + Unpin + 'static), NoStream> {
@@ -85,7 +85,7 @@ fn not_opened(error: &kube::Error) -> NoStream {
 }
 
 /// Why `agent connect` ended, by the status that came at the end of the stream.
-pub fn ended(status: Option<Status>) -> NoStream {
+pub(super) fn ended(status: Option<Status>) -> NoStream {
     let Some(status) = status.filter(|status| status.status.as_deref() != Some("Success")) else {
         return NoStream { why: "the connection to it was closed".to_owned(), passing: true };
     };

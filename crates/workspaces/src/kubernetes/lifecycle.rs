@@ -16,7 +16,7 @@ const STOPPED_WITHIN: Duration = Duration::from_mins(2);
 const LONGEST_OWNER: usize = 256;
 
 /// Changes workspaces.
-pub struct Lifecycle {
+pub(super) struct Lifecycle {
     catalog: Arc<Catalog>,
     endpoint: String,
     /// What goes on after its request was answered.
@@ -25,12 +25,17 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    pub fn new(catalog: Arc<Catalog>, endpoint: &str, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub(super) fn new(catalog: Arc<Catalog>, endpoint: &str, tasks: TaskTracker, stop: CancellationToken) -> Self {
         Self { catalog, endpoint: endpoint.to_owned(), tasks, stop }
     }
 
     /// Makes a workspace, meant to run.
-    pub async fn create(&self, owner: &Owner, request: &CreateWorkspace, limit: u32) -> Result<Arc<Entry>, Error> {
+    pub(super) async fn create(
+        &self,
+        owner: &Owner,
+        request: &CreateWorkspace,
+        limit: u32,
+    ) -> Result<Arc<Entry>, Error> {
         check_name(&request.name)?;
         self.check_template(request)?;
         let (same, count) = self.catalog.workspaces.look_at_user(&owner.id, |own| {
@@ -81,7 +86,7 @@ impl Lifecycle {
     }
 
     /// Has a workspace run, or not. Writes nothing if that is what it is meant to do already.
-    pub async fn set_running(&self, entry: &Arc<Entry>, running: bool) -> Result<Arc<Entry>, Error> {
+    pub(super) async fn set_running(&self, entry: &Arc<Entry>, running: bool) -> Result<Arc<Entry>, Error> {
         if entry.deleting {
             return Err(Error::BeingDeleted { workspace: entry.view.name.clone() });
         }
@@ -93,7 +98,7 @@ impl Lifecycle {
     }
 
     /// Stops a workspace, and starts it when it has stopped. That goes on if the caller goes away.
-    pub async fn restart(&self, entry: &Arc<Entry>) -> Result<Arc<Entry>, Error> {
+    pub(super) async fn restart(&self, entry: &Arc<Entry>) -> Result<Arc<Entry>, Error> {
         let stopping = self.set_running(entry, false).await?;
         if !stopping.settled {
             let catalog = Arc::clone(&self.catalog);
@@ -105,7 +110,7 @@ impl Lifecycle {
     }
 
     /// Deletes a workspace. Returns it as it last was.
-    pub async fn delete(&self, entry: &Arc<Entry>) -> Result<Entry, Error> {
+    pub(super) async fn delete(&self, entry: &Arc<Entry>) -> Result<Entry, Error> {
         if !entry.deleting {
             self.catalog.delete(entry).await.map_err(|error| changed(entry, "delete", error))?;
         }
@@ -116,7 +121,7 @@ impl Lifecycle {
     }
 
     /// Waits for at most `wait` until a workspace runs, or will not by itself. One that `restarts` is stopped on its way.
-    pub async fn until_settled(&self, entry: Arc<Entry>, wait: Option<Duration>, restarts: bool) -> Arc<Entry> {
+    pub(super) async fn until_settled(&self, entry: Arc<Entry>, wait: Option<Duration>, restarts: bool) -> Arc<Entry> {
         let Some(wait) = wait else { return entry };
         let other = |known: &Entry| known.uid != entry.uid;
         let settled = self.catalog.until(&entry.view.id, |known| {
@@ -154,7 +159,7 @@ async fn start_when_stopped(catalog: &Catalog, stopping: &Entry, stop: &Cancella
 }
 
 /// The name of the object: the same at every server, so that the API server makes one of several at once.
-pub fn object_name(endpoint: &str, owner: &str, name: &str) -> String {
+pub(super) fn object_name(endpoint: &str, owner: &str, name: &str) -> String {
     let mut hash = Sha256::new();
     for part in [endpoint, owner, name] {
         hash.update(part.len().to_be_bytes());

@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 1 << 20;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The last lines that the container of `entry` has said.
-pub async fn read(pods: &Api<Pod>, entry: &Entry, lines: u32) -> Result<WorkspaceLogs, Error> {
+pub(super) async fn read(pods: &Api<Pod>, entry: &Entry, lines: u32) -> Result<WorkspaceLogs, Error> {
     let mut text = tail(pods, &entry.pod, lines, false).await.map_err(|error| explained(entry, error))?;
     if text.is_empty() && entry.view.status != Status::Running {
         // It crashed and has said nothing since.

@@ -25,7 +25,7 @@ const MOST: usize = 20_000;
 
 /// What may be asked of a Workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
+pub(super) enum Verb {
     List,
     Get,
     Patch,
@@ -46,7 +46,7 @@ struct Question {
 type Answer = (Instant, Option<bool>);
 
 /// Asks, and remembers.
-pub struct Reviews {
+pub(super) struct Reviews {
     api: Api<LocalSubjectAccessReview>,
     namespace: String,
     endpoint: String,
@@ -56,7 +56,7 @@ pub struct Reviews {
 
 /// It is not known whether somebody may.
 #[derive(Debug, thiserror::Error)]
-pub enum ReviewError {
+pub(super) enum ReviewError {
     #[error("the API server could not be asked who may")]
     Request(#[from] RequestError),
     #[error("the API server did not answer a moment ago; try again in a few seconds")]
@@ -64,7 +64,7 @@ pub enum ReviewError {
 }
 
 impl Reviews {
-    pub fn new(client: &Client, namespace: &str, endpoint: &str) -> Self {
+    pub(super) fn new(client: &Client, namespace: &str, endpoint: &str) -> Self {
         Self {
             api: Api::namespaced(client.clone(), namespace),
             namespace: namespace.to_owned(),
@@ -75,7 +75,7 @@ impl Reviews {
     }
 
     /// Whether RBAC lets the user do this with a workspace, or with all.
-    pub async fn allows(&self, user: &str, verb: Verb, workspace: Option<&str>) -> Result<bool, ReviewError> {
+    pub(super) async fn allows(&self, user: &str, verb: Verb, workspace: Option<&str>) -> Result<bool, ReviewError> {
         let question = Question { user: user.to_owned(), verb, workspace: workspace.map(ToOwned::to_owned) };
         let slot = self.slot(&question);
         let mut slot = slot.lock().await;

@@ -40,7 +40,7 @@ const ABANDONED_WITHIN: Duration = Duration::from_secs(20);
 const ENDED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What all tunnels have in common.
-pub struct Common {
+pub(super) struct Common {
     pub pods: Api<Pod>,
     pub catalog: Arc<Catalog>,
     pub activity: Arc<Activity>,
@@ -52,7 +52,7 @@ pub struct Common {
 }
 
 /// The connection to one workspace, whether it is open or not.
-pub struct Tunnel {
+pub(super) struct Tunnel {
     common: Arc<Common>,
     /// The workspace's id and uid, and its pod.
     id: String,
@@ -72,13 +72,13 @@ struct Line {
 }
 
 impl Tunnel {
-    pub fn new(common: Arc<Common>, id: &str, uid: &str, pod: &str) -> Self {
+    pub(super) fn new(common: Arc<Common>, id: &str, uid: &str, pod: &str) -> Self {
         let (id, uid, pod) = (id.to_owned(), uid.to_owned(), pod.to_owned());
         Self { common, id, uid, pod, line: tokio::sync::Mutex::default() }
     }
 
     /// The pod that it leads to.
-    pub fn pod(&self) -> &str {
+    pub(super) fn pod(&self) -> &str {
         &self.pod
     }
 
@@ -233,7 +233,7 @@ impl Drop for UnderWay {
 }
 
 /// A tunnel as somebody uses it.
-pub struct Way {
+pub(super) struct Way {
     pub tunnel: Arc<Tunnel>,
     /// Whether what is done counts as work.
     pub is_work: bool,

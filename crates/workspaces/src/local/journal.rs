@@ -25,12 +25,12 @@ struct Lines {
 }
 
 impl Journal {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, lines: Arc::default() }
     }
 
     /// Adds a line.
-    pub fn note(&self, what: &str) {
+    pub(super) fn note(&self, what: &str) {
         let line = format!("{:.0} {what}", self.clock.now());
         // Never left half changed.
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,7 +42,7 @@ impl Journal {
     }
 
     /// The last of them.
-    pub fn tail(&self, count: u32) -> WorkspaceLogs {
+    pub(super) fn tail(&self, count: u32) -> WorkspaceLogs {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let skipped = lines.last.len().saturating_sub(count as usize);
         WorkspaceLogs {

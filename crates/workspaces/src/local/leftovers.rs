@@ -87,18 +87,18 @@ pub(super) async fn reap() {
 
 impl Leftovers {
     /// Those of the workspace with this home.
-    pub fn of_home(home: &Path) -> Self {
+    pub(super) fn of_home(home: &Path) -> Self {
         Self { mark: marked(home.as_os_str().as_bytes()), whole: true, adopted: false }
     }
 
     /// Those of all workspaces below a folder, and descendants of this process where it has `adopted` orphans.
-    pub fn below(folder: &Path, adopted: bool) -> Self {
+    pub(super) fn below(folder: &Path, adopted: bool) -> Self {
         let folder = PathBuf::from(OsString::from_vec([folder.as_os_str().as_bytes(), b"/"].concat()));
         Self { mark: marked(folder.as_os_str().as_bytes()), whole: false, adopted }
     }
 
     /// Ends them all, and those that they make meanwhile; answers with those that were there.
-    pub async fn end(&self) -> Vec<Left> {
+    pub(super) async fn end(&self) -> Vec<Left> {
         let found = self.found().await;
         for (signals, patience) in
             [(&[Signal::SIGTERM, Signal::SIGCONT][..], GRACE), (&[Signal::SIGKILL][..], KILL_WAIT)]
@@ -123,7 +123,7 @@ impl Leftovers {
     }
 
     /// Ends them at once. Blocks, for a moment.
-    pub fn kill(&self) {
+    pub(super) fn kill(&self) {
         // They may make new ones faster than they die, but not for ever.
         for _ in 0..10 {
             let found = self.find();
@@ -137,7 +137,7 @@ impl Leftovers {
     }
 
     /// Those that are there.
-    pub async fn found(&self) -> Vec<Left> {
+    pub(super) async fn found(&self) -> Vec<Left> {
         let own = self.clone();
         spawn_blocking(move || own.find()).await.unwrap_or_default()
     }

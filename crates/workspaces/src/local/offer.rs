@@ -29,7 +29,7 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    pub fn new(templates: &[WorkspaceTemplate], secrets: &[Secret]) -> Self {
+    pub(super) fn new(templates: &[WorkspaceTemplate], secrets: &[Secret]) -> Self {
         let name = |name: &Option<String>| name.clone().unwrap_or_default();
         let templates = templates.iter().map(|template| (name(&template.metadata.name), template.spec.clone()));
         let keys = secrets.iter().flat_map(|secret| {
@@ -41,7 +41,7 @@ impl Offer {
     }
 
     /// Sorted by name.
-    pub fn templates(&self) -> Vec<Template> {
+    pub(super) fn templates(&self) -> Vec<Template> {
         let mut all: Vec<Template> = self.templates.iter().map(|(name, spec)| Template::of(name, spec)).collect();
         if !self.templates.contains_key(BLANK) {
             all.push(blank());
@@ -51,7 +51,7 @@ impl Offer {
     }
 
     /// The environment that a template gives to the commands of a workspace with these parameters.
-    pub fn variables(&self, template: &str, given: &Values) -> Result<Variables, Error> {
+    pub(super) fn variables(&self, template: &str, given: &Values) -> Result<Variables, Error> {
         let spec = match self.templates.get(template) {
             Some(spec) => spec,
             None if template == BLANK => {

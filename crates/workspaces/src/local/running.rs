@@ -29,7 +29,7 @@ pub(super) struct Place {
 impl Running {
     /// Starts the agent. Of this process's own environment, which may hold secrets, commands get only what the options
     /// name.
-    pub fn start(
+    pub(super) fn start(
         place: Place,
         variables: &Variables,
         options: &LocalOptions,
@@ -63,17 +63,17 @@ impl Running {
     }
 
     /// A way to it.
-    pub fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         self.client.clone()
     }
 
     /// Whether its end was wanted, and may not be over.
-    pub fn is_ending(&self) -> bool {
+    pub(super) fn is_ending(&self) -> bool {
         self.ending
     }
 
     /// Ends everything, and returns when it has ended.
-    pub async fn end(&mut self) {
+    pub(super) async fn end(&mut self) {
         self.ending = true;
         self.agent.shutdown().await;
         self.leftovers.end().await;

@@ -45,7 +45,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens the folder, made if it is not there, and reads what is in it.
-    pub async fn open(root: PathBuf) -> Result<(Self, Vec<Record>), Error> {
+    pub(super) async fn open(root: PathBuf) -> Result<(Self, Vec<Record>), Error> {
         let doing = format!("open the state directory {}", root.display());
         blocking(move || {
             private_dir(&root)?;
@@ -59,24 +59,24 @@ impl Store {
     }
 
     /// The folder of all workspaces.
-    pub fn root(&self) -> &Path {
+    pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    pub fn home(&self, id: &str) -> PathBuf {
+    pub(super) fn home(&self, id: &str) -> PathBuf {
         self.root.join(id).join("home")
     }
 
-    pub fn tmp(&self, id: &str) -> PathBuf {
+    pub(super) fn tmp(&self, id: &str) -> PathBuf {
         self.root.join(id).join("tmp")
     }
 
-    pub fn output(&self, id: &str) -> PathBuf {
+    pub(super) fn output(&self, id: &str) -> PathBuf {
         self.root.join(id).join("output")
     }
 
     /// Makes a workspace's folder.
-    pub async fn create(&self, record: Record, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    pub(super) async fn create(&self, record: Record, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let root = self.root.clone();
         blocking(move || {
             let unfinished = root.join(format!("{UNFINISHED}{}", record.id));
@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// Writes a workspace's changed record.
-    pub async fn save(&self, record: Record, done: impl FnOnce(Record) + Send + 'static) -> Result<(), Error> {
+    pub(super) async fn save(&self, record: Record, done: impl FnOnce(Record) + Send + 'static) -> Result<(), Error> {
         let folder = self.root.join(&record.id);
         blocking(move || write_record(&folder, &record).map(|()| done(record)))
             .await
@@ -101,13 +101,13 @@ impl Store {
     }
 
     /// Takes a workspace away; [`Self::free`] then frees its space.
-    pub async fn forget(&self, id: &str, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    pub(super) async fn forget(&self, id: &str, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let (from, to) = (self.root.join(id), self.root.join(format!("{FORGOTTEN}{id}")));
         blocking(move || fs::rename(from, to).map(|()| done())).await.map_err(Error::io("delete the workspace"))
     }
 
     /// Deletes the files of a forgotten workspace.
-    pub async fn free(&self, id: &str) -> Result<(), Error> {
+    pub(super) async fn free(&self, id: &str) -> Result<(), Error> {
         let folder = self.root.join(format!("{FORGOTTEN}{id}"));
         blocking(move || remove_tree(&folder)).await.map_err(Error::io("delete the workspace's files"))
     }
