@@ -6,34 +6,41 @@ CACHE := $(or $(PORTCULLIS_CACHE),$(HOME)/.cache/portcullis)
 
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+MACHETE_VERSION := 0.9.2
+MACHETE := $(CACHE)/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
 SHELLCHECK_VERSION := 0.11.0.1
 SHELLCHECK := $(CACHE)/shellcheck-$(SHELLCHECK_VERSION)/bin/shellcheck
 SCRIPTS := $(shell git ls-files .ci/run '*.sh')
+# Prints how long a command took.
+TIMED := bash tests/timed.sh
 
-.PHONY: test lint fmt clippy deny shellcheck language crds deploy image bench static cluster-up cluster-down
+.PHONY: test lint fmt clippy deny unused shellcheck language crds deploy image bench static cluster-up cluster-down
 
 test: ## every test, on a real control plane where a test needs one
-	cargo test --locked --workspace
+	@bash tests/run.sh
 
-lint: fmt clippy deny shellcheck language ## everything that judges the code without running it
+lint: fmt language shellcheck unused deny clippy ## everything that judges the code without running it
 
 fmt:
-	cargo fmt --all --check
+	@$(TIMED) $@ cargo fmt --all --check
 
 clippy:
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@$(TIMED) $@ cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # The advisory database comes over the network; where that is closed, this says so and the rest still counts.
 deny: $(DENY)
-	$(DENY) --log-level error check licenses bans sources
+	@$(TIMED) $@ $(DENY) --log-level error check licenses bans sources
 	@if timeout 120 $(DENY) --log-level error fetch db 2>/dev/null; then \
 	  $(DENY) --log-level error check --disable-fetch advisories; \
 	else \
 	  echo "advisories: NOT CHECKED, the RustSec database could not be fetched"; \
 	fi
 
+unused: $(MACHETE) ## dependencies that a manifest names and no source uses
+	@$(TIMED) $@ $(MACHETE)
+
 shellcheck: $(SHELLCHECK)
-	$(SHELLCHECK) $(SCRIPTS)
+	@$(TIMED) $@ $(SHELLCHECK) $(SCRIPTS)
 
 language: ## commit subjects, names and phrases; see "Language" in CONTRIBUTING.md
 	python3 tests/language.py --self-test
@@ -63,10 +70,13 @@ cluster-up: ## starts a whole Kubernetes of one node on this machine, and says h
 cluster-down: ## ends it; nothing remains
 	@bash tests/node/cluster.sh down
 
-# Not optimised: it runs for a second, and optimising it would cost minutes.
+# Not optimised: they run for a second, and optimising them would cost minutes.
+JUDGE := env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
+  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 cargo install --locked
 $(DENY):
-	env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 \
-	  cargo install --locked cargo-deny --version $(DENY_VERSION) --root $(CACHE)/cargo-deny-$(DENY_VERSION)
+	$(TIMED) "build of cargo-deny" $(JUDGE) cargo-deny --version $(DENY_VERSION) --root $(CACHE)/cargo-deny-$(DENY_VERSION)
+$(MACHETE):
+	$(TIMED) "build of cargo-machete" $(JUDGE) cargo-machete --version $(MACHETE_VERSION) --root $(CACHE)/cargo-machete-$(MACHETE_VERSION)
 
 $(SHELLCHECK):
 	python3 -m venv $(CACHE)/shellcheck-$(SHELLCHECK_VERSION)
