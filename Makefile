@@ -70,13 +70,14 @@ cluster-up: ## starts a whole Kubernetes of one node on this machine, and says h
 cluster-down: ## ends it; nothing remains
 	@bash tests/node/cluster.sh down
 
-# Not optimised: they run for a second, and optimising them would cost minutes.
-JUDGE := env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
-  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 cargo install --locked
+# Hardly optimised: they run for seconds, and optimising cargo-deny would cost minutes.
+JUDGE := env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256
 $(DENY):
-	$(TIMED) "build of cargo-deny" $(JUDGE) cargo-deny --version $(DENY_VERSION) --root $(CACHE)/cargo-deny-$(DENY_VERSION)
+	$(TIMED) "build of cargo-deny" $(JUDGE) CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
+	  cargo install --locked cargo-deny --version $(DENY_VERSION) --root $(CACHE)/cargo-deny-$(DENY_VERSION)
 $(MACHETE):
-	$(TIMED) "build of cargo-machete" $(JUDGE) cargo-machete --version $(MACHETE_VERSION) --root $(CACHE)/cargo-machete-$(MACHETE_VERSION)
+	$(TIMED) "build of cargo-machete" $(JUDGE) CARGO_PROFILE_RELEASE_OPT_LEVEL=2 \
+	  cargo install --locked cargo-machete --version $(MACHETE_VERSION) --root $(CACHE)/cargo-machete-$(MACHETE_VERSION)
 
 $(SHELLCHECK):
 	python3 -m venv $(CACHE)/shellcheck-$(SHELLCHECK_VERSION)

@@ -197,10 +197,9 @@ def subjects():
         return None, "no commit has added this check yet"
     # In a shallow clone, the oldest commit seems to have added every file.
     newer = git("rev-list", "--no-merges", "--ancestry-path", f"{added.split()[-1]}..HEAD") or ""
-    if git("rev-parse", "--verify", "--quiet", "origin/main") is not None:
-        branch = git("rev-list", "--no-merges", "origin/main..HEAD") or ""
-    else:
-        branch = git("rev-list", "--no-merges", f"--max-count={LAST_COMMITS}", "HEAD") or ""
+    branch = git("rev-list", "--no-merges", "origin/main..HEAD")
+    # Without origin/main, and on main itself.
+    branch = branch or git("rev-list", "--no-merges", f"--max-count={LAST_COMMITS}", "HEAD") or ""
     commits = sorted(set(newer.split()) & set(branch.split()))
     if not commits:
         return None, "no commit of this branch is newer than this check, or the clone is shallow"
