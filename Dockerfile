@@ -9,7 +9,7 @@ FROM scratch
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Portcullis" \
-      org.opencontainers.image.description="A guarded door between AI agents and workspaces on Kubernetes" \
+      org.opencontainers.image.description="OAuth-protected MCP endpoints for AI agents that work in development workspaces on Kubernetes" \
       org.opencontainers.image.source="https://github.com/portcullis-dev/portcullis" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \

@@ -16,7 +16,7 @@ use std::{error::Error, io, process::ExitCode, time::Duration};
 /// How long threads may go on with what they do when everything else has ended.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// A guarded door between AI agents and workspaces on Kubernetes.
+/// OAuth-protected MCP endpoints for AI agents that work in development workspaces on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version)]
 struct Cli {

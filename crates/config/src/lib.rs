@@ -9,6 +9,8 @@ mod keys;
 mod login;
 pub mod memory;
 mod server;
+#[cfg(test)]
+mod skew;
 
 pub use clients::{ClientVerifier, Clients, OPERATOR_CLIENT_ID, SecretHash, SecretVerifier};
 pub use keys::{KeyError, SealingKey, SigningKey, SigningKeys};

@@ -15,6 +15,7 @@ mod objects;
 mod rest;
 mod restore;
 mod servers;
+mod skew;
 pub mod stage;
 mod templates;
 mod tools;
