@@ -1,8 +1,9 @@
 //! The server as rmcp sees it: who it is, which tools a caller sees, and calling one.
 
 use crate::{
-    PROTOCOL_VERSIONS, completion,
-    edge::AcceptsEvents,
+    PROTOCOL_VERSIONS,
+    accept::AcceptsEvents,
+    completion,
     listening::Listening,
     offer::{Offer, Requested, Target},
     progress::Notifications,
