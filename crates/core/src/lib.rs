@@ -6,6 +6,7 @@ pub mod agent_paths;
 pub mod authorization;
 pub mod client;
 pub mod clock;
+pub mod endpoint_paths;
 pub mod grant;
 mod hex;
 pub mod ip_ranges;

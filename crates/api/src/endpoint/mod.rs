@@ -78,8 +78,7 @@ pub struct McpEndpointSpec {
             .message("must have no query, fragment or user information; write scheme, host and path only"),
         validation = Rule::new("self.matches('^[^/]*//[^/]+(/[A-Za-z0-9._~-]+)+$') && !self.matches('/[.]{1,2}(/|$)')")
             .message("must have a path of plain segments, not . or .., and no slash at its end, such as https://mcp.example.com/mcp"),
-        validation = Rule::new("!self.matches('/(authorize|consent|token|register|revoke|introspect|login|logout|agents|assets|jwks[.]json)$') && !self.matches('/(login|agents|assets)/') && !self.contains('/.well-known/')")
-            .message("must not end in authorize, consent, token, register, revoke, introspect, login, logout, agents, assets or jwks.json, nor lie below login, agents, assets or .well-known: the authorization server answers there"),
+        validation = rules::path_of_url(),
         validation = Rule::new("self.matches('^[^/]*//([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\\\\[[0-9a-f:]+\\\\])(:[^/]*)?(/|$)')")
             .message("the host must be a name in lower case, international ones in their xn-- form, or an address"),
         validation = Rule::new("self.matches('^[^/]*//([^/:]*|\\\\[[^/]*\\\\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?(/|$)')")
@@ -93,8 +92,7 @@ pub struct McpEndpointSpec {
     #[x_kube(merge_strategy = ListMerge::Set,
         validation = Rule::new("self.all(p, p.matches('^(/[A-Za-z0-9._~-]+)+$') && !p.matches('/[.]{1,2}(/|$)'))")
             .message("each must be a path of plain segments, not . or .., and no slash at its end, such as /api/experimental/mcp/http"),
-        validation = Rule::new("self.all(p, !p.matches('/(authorize|consent|token|register|revoke|introspect|login|logout|agents|assets|jwks[.]json)$') && !p.matches('/(login|agents|assets)/') && !p.startsWith('/.well-known/'))")
-            .message("none may end in authorize, consent, token, register, revoke, introspect, login, logout, agents, assets or jwks.json, nor lie below login, agents, assets or .well-known: the authorization server answers there"))]
+        validation = rules::path_aliases())]
     pub path_aliases: Vec<String>,
 
     /// The certificate with which the servers themselves speak TLS. Omitted: plain HTTP, for a proxy that ends TLS.
