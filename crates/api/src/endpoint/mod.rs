@@ -15,8 +15,9 @@ pub use self::{
     status::McpEndpointStatus,
     tokens::Tokens,
 };
+pub use crate::tools::ToolFilter;
 
-use crate::{exposure::Exposure, rules, tools};
+use crate::{exposure::Exposure, rules};
 use kube::{CustomResource, KubeSchema};
 use portcullis_core::{
     authorization::{ClientPolicy, ExternalIssuer, WorkloadIdentity},
@@ -162,36 +163,6 @@ pub struct Authorization {
     /// Who decides.
     #[serde(default)]
     pub mode: AuthorizationMode,
-}
-
-/// Which tools are served: those that `allow` matches and `deny` does not.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ToolFilter {
-    /// Tool names; `*` stands for any run of characters.
-    #[serde(default = "ToolFilter::default_allow")]
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 64)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
-        .message("tool names are made of a-z, 0-9, _ and the wildcard *"), validation = tools::rule())]
-    pub allow: Vec<String>,
-    /// Tool names to leave out; it wins over `allow`.
-    #[serde(default)]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
-        .message("tool names are made of a-z, 0-9, _ and the wildcard *"), validation = tools::rule())]
-    pub deny: Vec<String>,
-}
-
-impl ToolFilter {
-    fn default_allow() -> Vec<String> {
-        vec!["*".to_owned()]
-    }
-}
-
-impl Default for ToolFilter {
-    fn default() -> Self {
-        Self { allow: Self::default_allow(), deny: Vec::new() }
-    }
 }
 
 /// The certificate of the servers.
