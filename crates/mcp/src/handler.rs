@@ -13,7 +13,7 @@ use crate::{
 use futures::future::BoxFuture;
 use portcullis_budget::Account;
 use portcullis_config::Limits;
-use portcullis_core::Scope;
+use portcullis_core::{Scope, report::chain};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit;
 use portcullis_tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError};
@@ -180,7 +180,7 @@ fn result(outcome: Result<Answer, ToolError>, slot: Option<&Slot>) -> CallToolRe
             result.content = vec![text];
             result
         }
-        (Err(error), _) => CallToolResult::error(vec![ContentBlock::text(error.explain())]),
+        (Err(error), _) => CallToolResult::error(vec![ContentBlock::text(chain(&error))]),
     }
 }
 
