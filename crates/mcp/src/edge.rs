@@ -107,7 +107,7 @@ impl<O: Offer> Endpoint<O> {
                 .with_legacy_session_mode(false)
                 .with_json_response(true)
                 .with_allowed_hosts(hosts.to_vec())
-                .with_max_request_body_bytes(body_limit(config))
+                .with_max_request_body_bytes(config.limits.body_limit())
                 .with_cancellation_token(abort.clone()),
         );
         let mut mark = [0_u8; 16];
@@ -115,7 +115,7 @@ impl<O: Offer> Endpoint<O> {
         let mark = portcullis_core::hex(&mark).into();
         let timeout = config.limits.request_timeout.as_duration();
         let running = Arc::default();
-        let (body_limit, url) = (body_limit(config), config.url.clone());
+        let (body_limit, url) = (config.limits.body_limit(), config.url.clone());
         Self { offer, service, body_limit, url, timeout, running, mark, hosts, abort }
     }
 
@@ -180,10 +180,6 @@ impl<O: Offer> Endpoint<O> {
             }
         }
     }
-}
-
-fn body_limit(config: &ServerConfig) -> usize {
-    usize::try_from(config.limits.max_body_size.bytes()).unwrap_or(usize::MAX)
 }
 
 /// The names that `Host` may have, at any port: in front of a pod stand proxies and port-forwards. An endpoint on this

@@ -71,7 +71,7 @@ impl Api {
     /// What these tools can do, over HTTP.
     #[must_use]
     pub fn new(config: &ServerConfig, tools: Arc<Registry>) -> Self {
-        let body_limit = usize::try_from(config.limits.max_body_size.bytes()).unwrap_or(usize::MAX);
+        let body_limit = config.limits.body_limit();
         let timeout = config.limits.request_timeout.as_duration();
         Self { tools, url: config.url.clone(), body_limit, timeout }
     }
