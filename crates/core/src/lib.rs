@@ -14,6 +14,7 @@ pub mod ip_ranges;
 pub mod json;
 pub mod limits;
 pub mod login;
+pub mod media_type;
 pub mod names;
 pub mod nearest;
 pub mod public_url;

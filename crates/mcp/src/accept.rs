@@ -4,6 +4,7 @@ use http::{
     HeaderMap, HeaderValue,
     header::{ACCEPT, CONTENT_TYPE},
 };
+use portcullis_core::media_type;
 
 /// What rmcp insists on; the edge is content with less and answers accordingly.
 pub(super) const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -14,12 +15,7 @@ pub(super) struct AcceptsEvents(pub bool);
 
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| essence(value).eq_ignore_ascii_case("application/json"))
-}
-
-/// A media type without its parameters.
-fn essence(value: &str) -> &str {
-    value.split(';').next().unwrap_or_default().trim()
+    value.is_some_and(|value| media_type::is(value, media_type::JSON))
 }
 
 /// What the client can read, by its `Accept` headers (RFC 9110 §12.5.1). None at all: anything.
@@ -38,7 +34,7 @@ impl Accepted {
         }
         let mut accepted = Self { json: false, events: false };
         for range in values.flat_map(|value| value.split(',')).filter(|range| !is_refused(range)) {
-            let is = |kind: &str| essence(range).eq_ignore_ascii_case(kind);
+            let is = |kind: &str| media_type::is(range, kind);
             accepted.json |= is("application/json") || is("application/*") || is("*/*");
             accepted.events |= is("text/event-stream");
         }
