@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 use portcullis_api::Preset;
-use portcullis_core::{Scope, clock::SystemClock, rng::rng};
+use portcullis_core::{PublicUrl, Scope, clock::SystemClock, endpoint_paths, rng::rng};
 use portcullis_telemetry::audit;
 use portcullis_tools::{Definition, Effect, Registry};
 use portcullis_workspaces::local::{LocalOptions, LocalWorkspaces};
@@ -13,7 +13,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
 };
@@ -83,6 +83,45 @@ fn crates_depend_on_what_the_architecture_says() {
     assert_eq!(documented, found);
 }
 
+/// The longest file of Rust code, in lines.
+const MOST_LINES: usize = 450;
+/// Files that are split in another change.
+const LONGER_FOR_NOW: [&str; 2] = ["crates/operator/src/census.rs", "crates/server/src/door.rs"];
+
+/// Every file of Rust code below a folder, except what a build wrote.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if path.file_name().is_none_or(|name| name != "target" && name != "node_modules") {
+                sources(&path, found);
+            }
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn no_source_file_is_longer_than_450_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in ["src", "crates", "tests", "benches"] {
+        sources(&root.join(folder), &mut found);
+    }
+    assert!(found.len() > 300, "{}", found.len());
+    found.sort();
+    let mut longer = Vec::new();
+    for path in found {
+        let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        if lines > MOST_LINES && !LONGER_FOR_NOW.contains(&name) {
+            longer.push(format!("{name}: {lines}"));
+        }
+    }
+    assert!(longer.is_empty(), "split these files by subject: {longer:#?}");
+}
+
 #[test]
 fn these_crates_know_no_kubernetes() {
     let metadata = metadata();
@@ -105,6 +144,51 @@ fn these_crates_know_no_kubernetes() {
                 next.extend(dependencies(&id));
             }
         }
+    }
+}
+
+/// The argument of each `.route(…)` in a source file.
+fn routes(path: &str) -> Vec<String> {
+    let source = read(path);
+    let source = source.split("#[cfg(test)]").next().unwrap();
+    let pattern =
+        Regex::new(r#"\.route\(\s*&?((?:format!\("[^"]*", [^)]*\(\)(?:, [\w:]+)?\))|[\w.:]+\([^)]*\)|\w+),"#).unwrap();
+    let found: Vec<String> = pattern.captures_iter(source).map(|found| found[1].to_owned()).collect();
+    assert_eq!(found.len(), source.matches(".route(").count(), "{path}: {found:#?}");
+    found
+}
+
+#[test]
+fn every_fixed_path_that_a_server_serves_is_reserved() {
+    let definitions = read("crates/core/src/endpoint_paths.rs");
+    let constants = Regex::new(r#"pub const (\w+): &str = "([^"]+)";"#).unwrap();
+    let constants: BTreeMap<String, String> =
+        constants.captures_iter(&definitions).map(|found| (found[1].to_owned(), found[2].to_owned())).collect();
+    let mut fixed = BTreeSet::new();
+    // After the issuer's path.
+    let after_issuer = Regex::new(r#"^format!\("\{\}\{(\w+)_PATH\}", url\.base_path\(\)\)$"#).unwrap();
+    let page = Regex::new(r#"^path\((?:paths::(\w+)|"([^"]+)")\)$"#).unwrap();
+    for argument in routes("crates/server/src/public.rs").into_iter().chain(routes("crates/pages/src/lib.rs")) {
+        if let Some(found) = after_issuer.captures(&argument) {
+            fixed.insert(constants[&found[1]].clone());
+        } else if let Some(found) = page.captures(&argument) {
+            fixed.insert(found.get(1).map_or_else(|| found[2].to_owned(), |name| constants[name.as_str()].clone()));
+        } else {
+            // The endpoint's own path and those below it, and the metadata.
+            let own = argument.contains("url.path()");
+            let metadata = argument.ends_with("metadata_path()") || argument == "ROOT_RESOURCE_METADATA";
+            assert!(own || metadata, "{argument}: a path of a constant in core::endpoint_paths");
+        }
+    }
+    for path in &fixed {
+        assert!(endpoint_paths::is_reserved(path), "{path} is not in core::endpoint_paths::RESERVED");
+    }
+    for reserved in endpoint_paths::RESERVED {
+        assert!(fixed.iter().any(|path| reserved.covers(path)), "no server serves {}", reserved.path);
+    }
+    let url: PublicUrl = "https://h.example/team/mcp".parse().unwrap();
+    for path in [&url.resource_metadata_path(), &url.issuer_metadata_path(), endpoint_paths::ROOT_RESOURCE_METADATA] {
+        assert!(path.starts_with(endpoint_paths::WELL_KNOWN), "{path}");
     }
 }
 

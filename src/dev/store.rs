@@ -10,11 +10,12 @@
 
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use portcullis_config::Revision;
+use portcullis_core::atomic_file;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink},
     path::{Path, PathBuf},
 };
@@ -248,14 +249,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     if fs::read(path).is_ok_and(|found| found == bytes) {
         return Ok(());
     }
-    let new = sibling(path);
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
-    write().map_err(failed(path, "written"))
+    atomic_file::replace(path, &sibling(path), bytes).map_err(failed(path, "written"))
 }
 
 fn replace_link(link: &Path, target: &Path) -> Result<(), StoreError> {

@@ -28,6 +28,7 @@ mod pod;
 mod stage;
 
 mod account;
+mod agent_files;
 mod assertion;
 mod audit;
 mod browser;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod beside_tools;
+mod cancellation;
 mod direct;
 mod endpoint;
 mod old_agent;

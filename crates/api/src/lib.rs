@@ -23,6 +23,7 @@ pub mod tools;
 pub mod user;
 pub mod validation;
 pub mod version;
+mod violation;
 pub mod workspace;
 
 pub use account::{OAuthAccount, OAuthAccountSpec};

@@ -1,7 +1,7 @@
 //! Holds a value against a structural schema (Kubernetes' subset of OpenAPI v3), as an API server does before it
 //! evaluates the rules: types, limits and, as with kubectl's strict validation, no field that the schema has not.
 
-use crate::validation::Violation;
+use crate::violation::Violation;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };

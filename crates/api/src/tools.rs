@@ -3,9 +3,9 @@
 //! Admission refuses the name of a tool that there is not. An object from before a tool was removed keeps its names (the API
 //! server ratchets validation); the operator reports those, and patterns that match nothing, in a condition.
 
-use crate::endpoint::ToolFilter;
-use kube::core::Rule;
+use kube::{KubeSchema, core::Rule};
 use portcullis_core::nearest::suggestion;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Every tool, in the order in which they are listed.
@@ -40,6 +40,36 @@ pub const TOOLS: [&str; 26] = [
 
 /// How the message begins with which admission refuses a list.
 pub const NOT_TOOLS: &str = "each must be the name of a tool";
+
+/// Which tools are served: those that `allow` matches and `deny` does not.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolFilter {
+    /// Tool names; `*` stands for any run of characters.
+    #[serde(default = "ToolFilter::default_allow")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
+        .message("tool names are made of a-z, 0-9, _ and the wildcard *"), validation = rule())]
+    pub allow: Vec<String>,
+    /// Tool names to leave out; it wins over `allow`.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
+        .message("tool names are made of a-z, 0-9, _ and the wildcard *"), validation = rule())]
+    pub deny: Vec<String>,
+}
+
+impl ToolFilter {
+    fn default_allow() -> Vec<String> {
+        vec!["*".to_owned()]
+    }
+}
+
+impl Default for ToolFilter {
+    fn default() -> Self {
+        Self { allow: Self::default_allow(), deny: Vec::new() }
+    }
+}
 
 /// A pattern that matches no tool.
 #[derive(Clone, Debug, PartialEq, Eq)]

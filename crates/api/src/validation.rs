@@ -2,6 +2,8 @@
 //!
 //! What is refused here is refused by a cluster, and the other way round: the tests put every manifest to both.
 
+pub use crate::violation::Violation;
+
 use crate::{GROUP, VERSION, crds, structural};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
@@ -13,39 +15,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{collections::HashSet, fmt};
-
-/// One thing that is wrong with a manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Where, such as `spec.redirectUris[0]`; empty: the manifest as a whole.
-    pub field: String,
-    /// What is wrong and what to do, as the end of a sentence that begins with the field.
-    pub message: String,
-}
-
-impl Violation {
-    fn new(field: &str, message: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), message: message.into() }
-    }
-
-    /// A rule about metadata can have no path in Kubernetes, so that its message begins with the field.
-    fn of_rule(path: &str, message: &str) -> Self {
-        match message.split_once(": ") {
-            Some((field, message)) if path.is_empty() => Self::new(field, message),
-            _ => Self::new(path, message),
-        }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        f.write_str(&self.message)
-    }
-}
+use std::collections::HashSet;
 
 /// What an API server would store of a new manifest, or everything that it would refuse.
 pub fn admit<K>(manifest: Value) -> Result<K, Vec<Violation>>

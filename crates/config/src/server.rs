@@ -125,6 +125,14 @@ pub struct Limits {
     pub servers: u32,
 }
 
+impl Limits {
+    /// How many bytes of a body are read.
+    #[must_use]
+    pub fn body_limit(&self) -> usize {
+        usize::try_from(self.max_body_size.bytes()).unwrap_or(usize::MAX)
+    }
+}
+
 fn default_max_connections() -> u32 {
     DEFAULT_MAX_CONNECTIONS
 }

@@ -3,15 +3,18 @@
 
 pub mod account;
 pub mod agent_paths;
+pub mod atomic_file;
 pub mod authorization;
 pub mod client;
 pub mod clock;
+pub mod endpoint_paths;
 pub mod grant;
 mod hex;
 pub mod ip_ranges;
 pub mod json;
 pub mod limits;
 pub mod login;
+pub mod media_type;
 pub mod names;
 pub mod nearest;
 pub mod public_url;

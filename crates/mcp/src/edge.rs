@@ -7,6 +7,7 @@
 //! checked by whoever is in front of it; the `Host` header by rmcp, against the endpoint's own host name.
 
 use crate::{
+    accept::{ACCEPT_BOTH, Accepted, AcceptsEvents, is_json},
     batch::Batch,
     direct,
     handler::Handler,
@@ -24,8 +25,8 @@ use axum::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE},
+    HeaderValue, Method, StatusCode,
+    header::{ACCEPT, ALLOW, AUTHORIZATION, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE},
     request::Parts,
 };
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
@@ -48,13 +49,6 @@ use rmcp::transport::streamable_http_server::{
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// What rmcp insists on; the edge is content with less and answers accordingly.
-const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-
-/// In a request's extensions: whether its answer may be an event stream, with progress before the result.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct AcceptsEvents(pub bool);
 
 /// In a request's extensions: counts one more message of a caller, or says why there are too many.
 #[derive(Clone)]
@@ -113,7 +107,7 @@ impl<O: Offer> Endpoint<O> {
                 .with_legacy_session_mode(false)
                 .with_json_response(true)
                 .with_allowed_hosts(hosts.to_vec())
-                .with_max_request_body_bytes(body_limit(config))
+                .with_max_request_body_bytes(config.limits.body_limit())
                 .with_cancellation_token(abort.clone()),
         );
         let mut mark = [0_u8; 16];
@@ -121,7 +115,7 @@ impl<O: Offer> Endpoint<O> {
         let mark = portcullis_core::hex(&mark).into();
         let timeout = config.limits.request_timeout.as_duration();
         let running = Arc::default();
-        let (body_limit, url) = (body_limit(config), config.url.clone());
+        let (body_limit, url) = (config.limits.body_limit(), config.url.clone());
         Self { offer, service, body_limit, url, timeout, running, mark, hosts, abort }
     }
 
@@ -186,10 +180,6 @@ impl<O: Offer> Endpoint<O> {
             }
         }
     }
-}
-
-fn body_limit(config: &ServerConfig) -> usize {
-    usize::try_from(config.limits.max_body_size.bytes()).unwrap_or(usize::MAX)
 }
 
 /// The names that `Host` may have, at any port: in front of a pod stand proxies and port-forwards. An endpoint on this
@@ -379,70 +369,9 @@ fn step_up(
     response
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| essence(value).eq_ignore_ascii_case("application/json"))
-}
-
-/// A media type without its parameters.
-fn essence(value: &str) -> &str {
-    value.split(';').next().unwrap_or_default().trim()
-}
-
-/// What the client can read, by its `Accept` headers (RFC 9110 §12.5.1). None at all: anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Accepted {
-    json: bool,
-    events: bool,
-}
-
-impl Accepted {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
-        if values.peek().is_none() {
-            // An old or simple client: it gets the simple kind of answer.
-            return Self { json: true, events: false };
-        }
-        let mut accepted = Self { json: false, events: false };
-        for range in values.flat_map(|value| value.split(',')).filter(|range| !is_refused(range)) {
-            let is = |kind: &str| essence(range).eq_ignore_ascii_case(kind);
-            accepted.json |= is("application/json") || is("application/*") || is("*/*");
-            accepted.events |= is("text/event-stream");
-        }
-        accepted
-    }
-}
-
-/// Whether a media range has the weight zero.
-fn is_refused(range: &str) -> bool {
-    range.split(';').skip(1).any(|parameter| {
-        let weight = parameter.trim().strip_prefix("q=").or_else(|| parameter.trim().strip_prefix("Q="));
-        weight.is_some_and(|weight| weight.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn accept_is_read_as_clients_mean_it() {
-        for (accept, json, events) in [
-            (&[][..], true, false),
-            (&["application/json"], true, false),
-            (&["*/*"], true, false),
-            (&["application/json, text/event-stream"], true, true),
-            (&["text/event-stream;q=0.5", "application/json;q=0.9"], true, true),
-            (&["Application/JSON;charset=utf-8"], true, false),
-            (&["text/event-stream"], false, true),
-            (&["text/html"], false, false),
-            (&["application/json;q=0"], false, false),
-            (&["application/json, text/event-stream;q=0.0"], true, false),
-        ] {
-            let headers = accept.iter().map(|value| (ACCEPT, HeaderValue::from_static(value))).collect();
-            assert_eq!(Accepted::of(&headers), Accepted { json, events }, "{accept:?}");
-        }
-    }
 
     #[test]
     fn hosts_follow_from_the_url() {

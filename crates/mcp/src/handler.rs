@@ -1,8 +1,9 @@
 //! The server as rmcp sees it: who it is, which tools a caller sees, and calling one.
 
 use crate::{
-    PROTOCOL_VERSIONS, completion,
-    edge::AcceptsEvents,
+    PROTOCOL_VERSIONS,
+    accept::AcceptsEvents,
+    completion,
     listening::Listening,
     offer::{Offer, Requested, Target},
     progress::Notifications,
@@ -12,7 +13,7 @@ use crate::{
 use futures::future::BoxFuture;
 use portcullis_budget::Account;
 use portcullis_config::Limits;
-use portcullis_core::Scope;
+use portcullis_core::{Scope, report::chain};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit;
 use portcullis_tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError};
@@ -179,7 +180,7 @@ fn result(outcome: Result<Answer, ToolError>, slot: Option<&Slot>) -> CallToolRe
             result.content = vec![text];
             result
         }
-        (Err(error), _) => CallToolResult::error(vec![ContentBlock::text(error.explain())]),
+        (Err(error), _) => CallToolResult::error(vec![ContentBlock::text(chain(&error))]),
     }
 }
 

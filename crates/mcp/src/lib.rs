@@ -3,6 +3,7 @@
 //! [`Endpoint`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that
 //! whoever is in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
 
+mod accept;
 mod batch;
 mod completion;
 mod direct;

@@ -7,7 +7,7 @@ use crate::refused;
 use percent_encoding::percent_decode_str;
 use portcullis_agent::protocol::FailureKind;
 use portcullis_budget::Account;
-use portcullis_core::Scope;
+use portcullis_core::{Scope, report::chain};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit::RequestContext;
 use portcullis_tools::{Answer, Call, Lookup, Registry, ToolError};
@@ -164,9 +164,9 @@ fn failure(error: &ToolError, uri: &str) -> ErrorData {
         _ => false,
     };
     if missing {
-        ErrorData::resource_not_found(error.explain(), Some(json!({"uri": uri})))
+        ErrorData::resource_not_found(chain(error), Some(json!({"uri": uri})))
     } else {
-        ErrorData::internal_error(error.explain(), None)
+        ErrorData::internal_error(chain(error), None)
     }
 }
 

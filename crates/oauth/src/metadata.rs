@@ -6,22 +6,12 @@ use portcullis_config::{Clients, KeyError, OPERATOR_CLIENT_ID, ServerConfig, Sig
 use portcullis_core::{PublicUrl, Scope, client::ClientType};
 use serde_json::{Value, json};
 
-/// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
-pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
-const PRIVATE_KEY_JWT: &str = "private_key_jwt";
+pub use portcullis_core::endpoint_paths::{
+    AUTHORIZE as AUTHORIZE_PATH, INTROSPECT as INTROSPECT_PATH, JWKS as JWKS_PATH, REGISTER as REGISTER_PATH,
+    REVOKE as REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN as TOKEN_PATH,
+};
 
-/// The path of the authorization endpoint, after the issuer.
-pub const AUTHORIZE_PATH: &str = "/authorize";
-/// The path of the token endpoint, after the issuer.
-pub const TOKEN_PATH: &str = "/token";
-/// The path of the revocation endpoint, after the issuer.
-pub const REVOKE_PATH: &str = "/revoke";
-/// The path of the introspection endpoint, after the issuer.
-pub const INTROSPECT_PATH: &str = "/introspect";
-/// The path of the registration endpoint, after the issuer.
-pub const REGISTER_PATH: &str = "/register";
-/// The path of the public keys, after the issuer.
-pub const JWKS_PATH: &str = "/jwks.json";
+const PRIVATE_KEY_JWT: &str = "private_key_jwt";
 
 /// The metadata of the protected resource, as a client knows it that came to `url`: the endpoint's, or an alias.
 #[must_use]

@@ -1,43 +1,41 @@
 //! What the tests of the authorization server share: servers with clients and a user, on grants in memory, at a time
 //! that stands still.
 
+mod grants;
 mod provider;
+mod requests;
 mod store;
 
+pub(crate) use grants::Seen;
 pub(crate) use provider::{PROVIDER, Provider};
+pub(crate) use requests::{answer, challenge, changed, encoded, headers, query, redemption, refused, renewal};
 pub(crate) use store::Memory;
 
 use crate::{
     Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError,
     ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict,
     clients::Published,
-    grant::{Grant, Grants, GrantsError, Known},
+    grant::{Grant, Grants as _},
     introspect::Introspection,
-    single_use::{Mark, SingleUse},
     token::TokenResponse,
 };
 use async_trait::async_trait;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::BoxFuture;
-use http::{
-    HeaderMap, HeaderValue,
-    header::{AUTHORIZATION, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jiff::Timestamp;
 use portcullis_config::{ClientVerifier, Clients, SealingKey, SecretHash, SecretVerifier, ServerConfig, SigningKeys};
 use portcullis_core::{
     Scope,
     client::{ClientType, Grant as GrantKind},
     clock::Clock,
-    grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
+    grant::{GrantUser, LoginEvidence},
 };
 use portcullis_outbound::Outbound;
 use portcullis_telemetry::audit::RequestContext;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::BTreeSet,
     future::pending,
     sync::{
         Arc, LazyLock,
@@ -45,7 +43,6 @@ use std::{
     },
 };
 use tokio_util::task::TaskTracker;
-use url::{Url, form_urlencoded};
 
 pub(crate) const VERIFIER: &str = "a-verifier-of-43-characters-or-a-few-more-than-that";
 pub(crate) const MACHINE: (&str, &str) = ("grant_type", "client_credentials");
@@ -77,78 +74,6 @@ pub(crate) fn at(second: i64) -> Timestamp {
 
 pub(crate) fn ada() -> GrantUser {
     GrantUser { id: ADA.to_owned(), name: "Ada".to_owned() }
-}
-
-/// The grants as a server sees them whose watch may lag behind, or whose place may not answer.
-#[derive(Debug)]
-pub(crate) struct Seen {
-    place: Arc<Memory>,
-    /// It has heard of nothing.
-    pub lags: AtomicBool,
-    pub unreachable: AtomicBool,
-    pub reads: AtomicUsize,
-}
-
-#[async_trait]
-impl Grants for Seen {
-    fn find(&self, name: &str) -> Known {
-        if self.lags.load(Ordering::SeqCst) { Known::Unknown } else { self.place.find(name) }
-    }
-
-    fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {
-        self.place.of_user(user_id)
-    }
-
-    fn clients(&self, now: Timestamp) -> HashSet<String> {
-        self.place.clients(now)
-    }
-
-    async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        // So that others come while it is under way.
-        tokio::task::yield_now().await;
-        self.reachable()?;
-        self.place.read(name).await
-    }
-
-    async fn create(&self, grant: Grant) -> Result<Arc<Grant>, GrantsError> {
-        self.reachable()?;
-        self.place.create(grant).await
-    }
-
-    async fn rotate(
-        &self,
-        grant: &Grant,
-        next: RefreshState,
-        evidence: Option<LoginEvidence>,
-    ) -> Result<Arc<Grant>, GrantsError> {
-        self.reachable()?;
-        self.place.rotate(grant, next, evidence).await
-    }
-
-    async fn revoke(&self, name: &str, reason: RevocationReason, now: Timestamp) -> Result<(), GrantsError> {
-        self.reachable()?;
-        self.place.revoke(name, reason, now).await
-    }
-
-    fn used(&self, name: &str, now: Timestamp) {
-        self.place.used(name, now);
-    }
-}
-
-#[async_trait]
-impl SingleUse for Seen {
-    async fn consume(&self, mark: &Mark) -> Result<(), GrantsError> {
-        self.reachable()?;
-        self.place.consume(mark).await
-    }
-}
-
-impl Seen {
-    fn reachable(&self) -> Result<(), GrantsError> {
-        let gone = self.unreachable.load(Ordering::SeqCst);
-        if gone { Err(GrantsError::Unavailable("no route".into())) } else { Ok(()) }
-    }
 }
 
 /// One server, and the place that it shares with others.
@@ -414,78 +339,4 @@ impl Answer {
     pub(crate) fn refresh(&self) -> &str {
         self.refresh.as_deref().unwrap()
     }
-}
-
-pub(crate) fn headers(basic: Option<&str>) -> HeaderMap {
-    let form = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
-    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, form)]);
-    if let Some(joined) = basic {
-        let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(joined));
-        headers.insert(AUTHORIZATION, HeaderValue::try_from(value).unwrap());
-    }
-    headers
-}
-
-pub(crate) fn encoded(pairs: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
-}
-
-pub(crate) fn challenge() -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER))
-}
-
-pub(crate) fn redirect_uri(client_id: &str) -> &'static str {
-    if matches!(client_id, "app" | "brief") { LOOPBACK } else { WEB }
-}
-
-/// A good request to `/authorize`, with some parameters replaced, added, or, where empty, left out.
-pub(crate) fn query(client_id: &str, changes: &[(&str, &str)]) -> String {
-    let challenge = challenge();
-    let usual = [
-        ("response_type", "code"),
-        ("client_id", client_id),
-        ("redirect_uri", redirect_uri(client_id)),
-        ("code_challenge", &challenge),
-        ("code_challenge_method", "S256"),
-        ("state", "x y&z"),
-        ("resource", "https://h.example.com/team/mcp"),
-    ];
-    let kept = usual.into_iter().filter(|(name, _)| !changes.iter().any(|(other, _)| other == name));
-    encoded(&kept.chain(changes.iter().copied()).collect::<Vec<_>>())
-}
-
-pub(crate) fn redemption<'a>(client_id: &'a str, code: &'a str) -> [(&'a str, &'a str); 5] {
-    [
-        ("grant_type", "authorization_code"),
-        ("client_id", client_id),
-        ("code", code),
-        ("code_verifier", VERIFIER),
-        ("redirect_uri", redirect_uri(client_id)),
-    ]
-}
-
-pub(crate) fn renewal<'a>(client_id: &'a str, refresh_token: &'a str) -> [(&'a str, &'a str); 3] {
-    [("grant_type", "refresh_token"), ("client_id", client_id), ("refresh_token", refresh_token)]
-}
-
-/// The parameters of a redirect, each once.
-pub(crate) fn answer(location: &str) -> BTreeMap<String, String> {
-    let url = Url::parse(location).unwrap();
-    let pairs: Vec<_> = url.query_pairs().into_owned().collect();
-    let map: BTreeMap<_, _> = pairs.iter().cloned().collect();
-    assert_eq!(map.len(), pairs.len(), "{location}");
-    map
-}
-
-/// That a request was refused with this code, and that the message tells no credential.
-pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, OAuthError>, code: &str, name: &str) {
-    let error = result.expect_err(name);
-    assert_eq!(error.code(), code, "{name}: {error}");
-    assert!(!error.to_string().contains(SECRET) && !error.to_string().contains(VERIFIER), "{name}");
-}
-
-/// With some parameters replaced or, where empty, left out.
-pub(crate) fn changed<'a>(form: &[(&'a str, &'a str)], changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let kept = form.iter().filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
-    kept.chain(changes).copied().collect()
 }

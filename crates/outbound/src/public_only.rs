@@ -11,6 +11,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use http::{HeaderMap, StatusCode, header};
+use portcullis_core::media_type;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::RootCertStore;
 use std::{
@@ -196,7 +197,7 @@ fn is_not_public(error: &reqwest::Error) -> bool {
 /// `application/json`, or `application/…+json`.
 fn is_json(headers: &HeaderMap) -> bool {
     let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = media_type::essence(text).to_ascii_lowercase();
     essence
         .strip_prefix("application/")
         .is_some_and(|subtype| subtype == "json" || (subtype.len() > "+json".len() && subtype.ends_with("+json")))

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::media_type;
 use portcullis_oauth::seal::{Purpose, SealError, Sealer};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -94,8 +95,7 @@ impl Form {
 
     async fn read_within(patience: Duration, headers: &HeaderMap, body: Body) -> Result<Self, Trouble> {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case(FORM_TYPE) {
+        if !media_type::is(content_type, FORM_TYPE) {
             return Err(Trouble::bad_form(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_form"));
         }
         let too_large = || Trouble::bad_form(StatusCode::PAYLOAD_TOO_LARGE, "too_large");

@@ -45,18 +45,7 @@ use view::Frame;
 pub mod paths {
     use portcullis_telemetry::metrics::Route;
 
-    /// Where agents send people.
-    pub use portcullis_oauth::metadata::AUTHORIZE_PATH as AUTHORIZE;
-    /// Where the answer to an agent goes.
-    pub const CONSENT: &str = "/consent";
-    /// Where people sign in; below it, with a provider.
-    pub const LOGIN: &str = "/login";
-    /// Where they sign out.
-    pub const LOGOUT: &str = "/logout";
-    /// The agents that somebody connected; below it, taking access back.
-    pub const AGENTS: &str = "/agents";
-    /// Style sheet and icon are below it.
-    pub const ASSETS: &str = "/assets";
+    pub use portcullis_core::endpoint_paths::{AGENTS, ASSETS, AUTHORIZE, CONSENT, LOGIN, LOGOUT};
 
     /// What a path is for.
     #[must_use]

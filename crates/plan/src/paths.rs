@@ -1,11 +1,12 @@
 //! The paths of an endpoint from outside: its own and no others, so that several endpoints can share a host.
 
 use portcullis_api::McpEndpoint;
-use portcullis_core::{PublicUrl, public_url::PublicUrlError};
+use portcullis_core::{
+    PublicUrl,
+    endpoint_paths::{RESERVED, ROOT_RESOURCE_METADATA},
+    public_url::PublicUrlError,
+};
 use std::collections::BTreeSet;
-
-/// Where clients of the 2025-06-18 revision look for the metadata when the 401 did not say.
-const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
 
 /// A path that leads to the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +33,14 @@ pub(super) fn paths(endpoint: &McpEndpoint, url: &PublicUrl) -> Vec<Path> {
         paths.extend([Path::Prefix(alias.path().to_owned()), Path::Exact(alias.resource_metadata_path())]);
     }
     if endpoint.spec.external_issuer.is_none() {
-        let exact = ["jwks.json", "authorize", "consent", "logout", "token", "revoke", "introspect", "register"];
         paths.push(Path::Exact(url.issuer_metadata_path()));
-        paths.extend(exact.map(|name| Path::Exact(format!("{base}/{name}"))));
-        paths.extend(["login", "agents", "assets"].map(|name| Path::Prefix(format!("{base}/{name}"))));
+        paths.extend(RESERVED.map(|reserved| {
+            let path = format!("{base}{}", reserved.path);
+            if reserved.below { Path::Prefix(path) } else { Path::Exact(path) }
+        }));
     }
     if base.is_empty() {
+        // Where clients of the 2025-06-18 revision look when the 401 did not say.
         paths.push(Path::Exact(ROOT_RESOURCE_METADATA.to_owned()));
     }
     paths

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use portcullis_budget::{self, Account};
 use portcullis_config::ServerConfig;
-use portcullis_core::{PublicUrl, Scope};
+use portcullis_core::{PublicUrl, Scope, media_type};
 use portcullis_oauth::{
     Caller,
     challenge::{Resource, insufficient_scope},
@@ -71,7 +71,7 @@ impl Api {
     /// What these tools can do, over HTTP.
     #[must_use]
     pub fn new(config: &ServerConfig, tools: Arc<Registry>) -> Self {
-        let body_limit = usize::try_from(config.limits.max_body_size.bytes()).unwrap_or(usize::MAX);
+        let body_limit = config.limits.body_limit();
         let timeout = config.limits.request_timeout.as_duration();
         Self { tools, url: config.url.clone(), body_limit, timeout }
     }
@@ -141,9 +141,7 @@ impl Api {
         let body =
             portcullis_budget::read(body, self.body_limit, account).await.map_err(|error| Problem::unread(&error))?;
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str);
-        let is_json = |kind: &str| {
-            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-        };
+        let is_json = |kind: &str| media_type::is(kind, media_type::JSON);
         // Nothing at all is no JSON of another kind either: `curl -X POST` says nothing of it.
         if !body.is_empty() && !kind.is_some_and(|kind| kind.is_ok_and(is_json)) {
             let text = "Content-Type must be application/json";

@@ -45,7 +45,7 @@ impl Problem {
     /// What a failure of a tool is.
     pub(super) fn of(error: &ToolError) -> Self {
         let (status, reason) = kind(error);
-        Self::new(status, reason, error.explain()).with_retry()
+        Self::new(status, reason, portcullis_core::report::chain(error)).with_retry()
     }
 
     /// Why a body was not read.

@@ -9,10 +9,9 @@ use portcullis_config::{
     CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE,
     LoginSecrets, Revision, ServerConfig, SigningKeys,
 };
+use portcullis_core::endpoint_paths::{WELL_KNOWN, is_reserved};
 use portcullis_identity::LoginsError;
-use portcullis_oauth::metadata::{INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, TOKEN_PATH};
 use portcullis_outbound::OutboundError;
-use portcullis_pages::paths;
 use serde::de::DeserializeOwned;
 use std::{io, path::Path, time::Duration};
 
@@ -176,10 +175,7 @@ fn check_config(config: &ServerConfig) -> Result<(), MountedError> {
     }
     let (path, base) = (config.url.path(), config.url.base_path());
     let own = path.strip_prefix(base).unwrap_or(path);
-    if [TOKEN_PATH, REVOKE_PATH, INTROSPECT_PATH, REGISTER_PATH, JWKS_PATH].contains(&own)
-        || paths::route(own).is_some()
-        || path.starts_with("/.well-known/")
-    {
+    if is_reserved(own) || path.strip_prefix(WELL_KNOWN).is_some_and(|rest| rest.starts_with('/')) {
         return Err(invalid(&format!(
             "config.json: the path {path} of the url is taken by the authorization server; choose another such as {base}/mcp"
         )));

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use portcullis_core::{report::chain, rng};
+use portcullis_core::{media_type, report::chain, rng};
 use portcullis_oauth::clients::registration::{self, Applicant, RegistrationError};
 use portcullis_telemetry::{
     audit::{Event, RequestContext},
@@ -70,5 +70,5 @@ impl Door {
 
 fn is_json(headers: &HeaderMap) -> bool {
     let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+    media_type::is(text, media_type::JSON)
 }

@@ -34,7 +34,7 @@ use portcullis_workspaces::{Owner, Purpose, Workspaces};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use std::{error::Error as _, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 /// One tool: what agents read about it, and what it does.
 pub trait Tool: Send + Sync + 'static {
@@ -342,24 +342,10 @@ pub enum ToolError {
     Output(#[source] serde_json::Error),
 }
 
-impl ToolError {
-    /// The message and its causes, in one line.
-    #[must_use]
-    pub fn explain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_core::report;
 
     #[test]
     fn large_answers_are_written_into_what_they_need() {
@@ -374,6 +360,6 @@ mod tests {
     fn a_failure_is_explained_to_its_root() {
         let source = std::io::Error::other("disk full");
         let error = ToolError::from(backend::Error::Io { doing: "save the workspace's state".to_owned(), source });
-        assert_eq!(error.explain(), "could not save the workspace's state: disk full");
+        assert_eq!(report::chain(&error), "could not save the workspace's state: disk full");
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use portcullis_api::tools as tool_names;
 use portcullis_config::{ServerConfig, ToolRules};
-use portcullis_core::Scope;
+use portcullis_core::{Scope, report::chain};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::metrics::ToolCalls;
 use portcullis_workspaces::Workspaces;
@@ -185,7 +185,7 @@ impl Entry {
             Box::pin(async move {
                 run(&*tool, arguments, call, (&schema, expected)).await.inspect_err(|error| {
                     if error.source().is_some() {
-                        tracing::warn!(tool = T::NAME, error = error.explain(), "a tool failed");
+                        tracing::warn!(tool = T::NAME, error = chain(error), "a tool failed");
                     }
                 })
             })

@@ -1,10 +1,11 @@
 //! One folder of JSON files, one thing each: whole or not there, readable by their owner only.
 
+use portcullis_core::atomic_file;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -41,11 +42,7 @@ impl Folder {
     /// Writes a thing; once this returns it survives a power cut.
     pub(super) fn write(&self, name: &str, thing: &impl Serialize) -> io::Result<()> {
         let unfinished = self.0.join(format!("{UNFINISHED}{name}"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        file.write_all(&serde_json::to_vec_pretty(thing)?)?;
-        file.sync_all()?;
-        fs::rename(unfinished, self.file(name))?;
-        File::open(&self.0)?.sync_all()
+        atomic_file::replace(&self.file(name), &unfinished, &serde_json::to_vec_pretty(thing)?)
     }
 
     /// Deletes a thing's file.

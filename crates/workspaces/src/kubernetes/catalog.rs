@@ -4,7 +4,7 @@
 
 use crate::kubernetes::{
     entry::{Entry, Offer},
-    lifecycle::object_name,
+    object_name::object_name,
 };
 use crate::{Owner, check_name};
 use jiff::Timestamp;

@@ -1,12 +1,11 @@
 //! Workspaces made, started, stopped and deleted: writes to the API server, and waiting for what the operator makes of
 //! them.
 
-use crate::kubernetes::{catalog::Catalog, entry::Entry};
+use crate::kubernetes::{catalog::Catalog, entry::Entry, object_name::object_name};
 use crate::{CreateWorkspace, Error, Owner, Status, check_name};
 use portcullis_api::{Workspace as Object, WorkspaceSpec, client::EndpointRef, parameters, workspace::TemplateRef};
-use portcullis_core::{grant::GrantUser, hex};
+use portcullis_core::grant::GrantUser;
 use portcullis_reflector::{Found, RequestError};
-use sha2::{Digest as _, Sha256};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -158,17 +157,6 @@ async fn start_when_stopped(catalog: &Catalog, stopping: &Entry, stop: &Cancella
     }
 }
 
-/// The name of the object: the same at every server, so that the API server makes one of several at once.
-pub(super) fn object_name(endpoint: &str, owner: &str, name: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [endpoint, owner, name] {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
-    }
-    let digits = hex(&hash.finalize());
-    format!("ws-{}", digits.get(..20).unwrap_or_default())
-}
-
 fn taken(name: &str, deleting: bool) -> Error {
     let name = name.to_owned();
     if deleting { Error::BeingDeleted { workspace: name } } else { Error::NameTaken { name } }
@@ -187,22 +175,5 @@ fn refused(doing: String, error: RequestError) -> Error {
     match (error.code(), error.refusal()) {
         (Some(400 | 403 | 422), Some(why)) => Error::Refused { doing, why: why.to_owned() },
         _ => Error::Cluster { doing, source: Box::new(error) },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn object_names_follow_from_what_they_name() {
-        let name = object_name("agents", "local:ann", "web");
-        assert_eq!(name, object_name("agents", "local:ann", "web"));
-        assert!(name.len() == 23 && name.starts_with("ws-"), "{name}");
-        for (endpoint, owner, other) in
-            [("agent", "slocal:ann", "web"), ("agents", "local:an", "nweb"), ("agents", "local:ann", "web2")]
-        {
-            assert_ne!(name, object_name(endpoint, owner, other));
-        }
     }
 }

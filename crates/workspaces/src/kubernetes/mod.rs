@@ -10,6 +10,7 @@ mod entry;
 mod exec;
 mod lifecycle;
 mod logs;
+mod object_name;
 mod reviews;
 mod tunnel;
 

@@ -6,11 +6,12 @@
 
 use crate::{Error, Owner, Status};
 use jiff::Timestamp;
+use portcullis_core::atomic_file;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, Permissions},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -157,13 +158,8 @@ fn read_record(path: &Path) -> io::Result<Record> {
 }
 
 fn write_record(folder: &Path, record: &Record) -> io::Result<()> {
-    let temporary = folder.join(".workspace.json.new");
-    let mut file = File::create(&temporary)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(&serde_json::to_vec_pretty(record)?)?;
-    file.sync_all()?;
-    fs::rename(temporary, folder.join(RECORD_FILE))?;
-    File::open(folder)?.sync_all()
+    let (path, unfinished) = (folder.join(RECORD_FILE), folder.join(".workspace.json.new"));
+    atomic_file::replace(&path, &unfinished, &serde_json::to_vec_pretty(record)?)
 }
 
 fn private_dir(path: &Path) -> io::Result<()> {

@@ -1,0 +1,38 @@
+//! What a workspace uses, and its limits: `/usage`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The answer of `GET /usage`: what the workspace uses now, and what it may use. What cannot be measured is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Usage {
+    /// CPU, in cores.
+    pub cpu: Amount,
+    /// Memory, in bytes; without what the kernel can take back.
+    pub memory: Amount,
+    /// The volume under the home folder, in bytes.
+    pub disk: Amount,
+}
+
+/// Something used of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Amount {
+    /// What is used.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "number")]
+    pub used: Option<f64>,
+    /// What may be used, where there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "number")]
+    pub limit: Option<f64>,
+}
+
+/// Writes a whole number as one.
+#[expect(clippy::ref_option, reason = "what serde passes")]
+#[expect(clippy::cast_possible_truncation, reason = "it is whole and far below the border")]
+fn number<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    /// Up to there every whole number has a value of its own.
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    match *number {
+        Some(whole) if whole.fract() == 0.0 && whole.abs() < MOST => serializer.serialize_i64(whole as i64),
+        other => other.serialize(serializer),
+    }
+}

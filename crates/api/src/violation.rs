@@ -1,0 +1,35 @@
+//! What admission refuses.
+
+use std::fmt;
+
+/// One thing that is wrong with a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Where, such as `spec.redirectUris[0]`; empty: the manifest as a whole.
+    pub field: String,
+    /// What is wrong and what to do, as the end of a sentence that begins with the field.
+    pub message: String,
+}
+
+impl Violation {
+    pub(super) fn new(field: &str, message: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), message: message.into() }
+    }
+
+    /// A rule about metadata can have no path in Kubernetes, so that its message begins with the field.
+    pub(super) fn of_rule(path: &str, message: &str) -> Self {
+        match message.split_once(": ") {
+            Some((field, message)) if path.is_empty() => Self::new(field, message),
+            _ => Self::new(path, message),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,103 @@
+//! The paths that the server of an endpoint serves beside the endpoint's own: the one table for admission, routing,
+//! metadata and the paths of an Ingress or HTTPRoute. All but the well-known ones follow the issuer's path (RFC 8414).
+
+/// The authorization endpoint (RFC 6749 §3.1), to which clients send users.
+pub const AUTHORIZE: &str = "/authorize";
+/// Where the decision of the consent page goes.
+pub const CONSENT: &str = "/consent";
+/// The token endpoint (RFC 6749 §3.2).
+pub const TOKEN: &str = "/token";
+/// The registration endpoint (RFC 7591).
+pub const REGISTER: &str = "/register";
+/// The revocation endpoint (RFC 7009).
+pub const REVOKE: &str = "/revoke";
+/// The introspection endpoint (RFC 7662).
+pub const INTROSPECT: &str = "/introspect";
+/// Where users sign in; below it, with a provider.
+pub const LOGIN: &str = "/login";
+/// Where users sign out.
+pub const LOGOUT: &str = "/logout";
+/// The clients that a user has connected; below it, their revocation.
+pub const AGENTS: &str = "/agents";
+/// Style sheet and icon are below it.
+pub const ASSETS: &str = "/assets";
+/// The public keys (RFC 7517).
+pub const JWKS: &str = "/jwks.json";
+/// What is below it is metadata (RFC 8615).
+pub const WELL_KNOWN: &str = "/.well-known";
+/// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
+pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
+
+/// A path after the issuer's that an endpoint cannot have as its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReservedPath {
+    /// The path, such as `/token`.
+    pub path: &'static str,
+    /// Whether the paths below it are reserved too.
+    pub below: bool,
+}
+
+/// Every reserved path.
+pub const RESERVED: [ReservedPath; 11] = [
+    ReservedPath::exact(AUTHORIZE),
+    ReservedPath::exact(CONSENT),
+    ReservedPath::exact(TOKEN),
+    ReservedPath::exact(REGISTER),
+    ReservedPath::exact(REVOKE),
+    ReservedPath::exact(INTROSPECT),
+    ReservedPath::with_below(LOGIN),
+    ReservedPath::exact(LOGOUT),
+    ReservedPath::with_below(AGENTS),
+    ReservedPath::with_below(ASSETS),
+    ReservedPath::exact(JWKS),
+];
+
+impl ReservedPath {
+    const fn exact(path: &'static str) -> Self {
+        Self { path, below: false }
+    }
+
+    const fn with_below(path: &'static str) -> Self {
+        Self { path, below: true }
+    }
+
+    /// The path without its slash, such as `token`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.path.trim_start_matches('/')
+    }
+
+    /// Whether `path` is it, or is below it where that is reserved.
+    #[must_use]
+    pub fn covers(&self, path: &str) -> bool {
+        path.strip_prefix(self.path).is_some_and(|rest| rest.is_empty() || (self.below && rest.starts_with('/')))
+    }
+}
+
+/// Whether `path`, which follows the issuer's, is reserved.
+#[must_use]
+pub fn is_reserved(path: &str) -> bool {
+    RESERVED.iter().any(|reserved| reserved.covers(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_some_paths_are_reserved_with_those_below() {
+        for (path, reserved) in [
+            ("/token", true),
+            ("/token/", false),
+            ("/tokens", false),
+            ("/jwks.json", true),
+            ("/login", true),
+            ("/login/github/callback", true),
+            ("/loginx", false),
+            ("/mcp", false),
+            ("", false),
+        ] {
+            assert_eq!(is_reserved(path), reserved, "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `search`.
+
+use super::{
+    reach::{Hit, Kind, Reach},
+    words::Words,
+};
+use crate::{Call, Effect, Patience, Text, Tool, ToolError};
+use futures::{StreamExt as _, stream};
+use portcullis_agent::protocol::{ListFiles, SearchFiles};
+use portcullis_budget::Account;
+use portcullis_core::Scope;
+use portcullis_workspaces::{Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, Workspaces};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep_until};
+
+/// How many results there are at most.
+const MAX_RESULTS: usize = 30;
+/// In the files of how many running workspaces is looked.
+const MAX_WORKSPACES: usize = 20;
+/// Of how many at once.
+const AT_ONCE: usize = 4;
+/// How deep names of files are looked at.
+const DEPTH: u32 = 6;
+/// How many names of files are looked at.
+const MAX_NAMES: u32 = 2000;
+/// How many bytes of names, and of lines, about.
+const MAX_PAGE: u64 = 1 << 20;
+/// How many lines of a workspace's files count.
+const MAX_LINES: u32 = 300;
+/// How long the files are searched; what has not been found by then is left out.
+const SEARCH_FOR: Duration = Duration::from_secs(10);
+
+/// `search`.
+pub(crate) struct Search {
+    backend: Arc<dyn Workspaces>,
+    reach: Reach,
+    time: Duration,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SearchArguments {
+    /// A few words that must be there, not a question.
+    query: String,
+}
+
+/// What was found.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Found {
+    /// The best first.
+    results: Vec<Hit>,
+}
+
+impl Search {
+    pub(crate) fn new(backend: Arc<dyn Workspaces>, reach: Reach, patience: Patience) -> Self {
+        Self { backend, reach, time: SEARCH_FOR.min(patience.0) }
+    }
+
+    /// What is found of this kind, with its score.
+    async fn templates(&self, owner: &Owner, words: &Words) -> Result<Vec<(usize, Hit)>, Error> {
+        let templates = self.backend.templates(owner).await?;
+        let score = |template: &Template| {
+            let parameters = template.parameters.iter().map(|parameter| parameter.name.as_str());
+            let texts = [template.name.as_str(), &template.display_name, &template.description, "template"];
+            words.score(texts.into_iter().chain(parameters))
+        };
+        Ok(templates.iter().map(|template| (score(template), self.template(template))).collect())
+    }
+
+    fn template(&self, template: &Template) -> Hit {
+        let title = format!("Template {}", template.display_name);
+        self.reach.hit(Kind::Template, &template.name, title)
+    }
+
+    fn workspace(&self, workspace: &Workspace, all: &[Workspace], words: &Words) -> (usize, Hit) {
+        let texts = [workspace.name.as_str(), &workspace.template, &workspace.owner, "workspace"];
+        let hit = self.reach.hit(Kind::Workspace, handle(workspace, all), format!("Workspace {}", workspace.name));
+        (words.score(texts), hit)
+    }
+
+    /// What is found in one running workspace. One that does not answer has nothing.
+    async fn files(
+        &self,
+        on: (&Owner, &Account),
+        workspace: &Workspace,
+        all: &[Workspace],
+        words: &Words,
+    ) -> Vec<(usize, Hit)> {
+        let (owner, account) = on;
+        let Ok(agent) = self.backend.agent(owner, &workspace.id, Purpose::Work).await else { return Vec::new() };
+        // What one workspace has answered is gone before the next ones are asked.
+        let agent = agent.charging(account.separate());
+        let max_bytes = Some(MAX_PAGE);
+        let list = ListFiles { depth: Some(DEPTH), limit: Some(MAX_NAMES), max_bytes, ..ListFiles::default() };
+        let (pattern, limit) = (words.pattern(), Some(MAX_LINES));
+        let search = SearchFiles { pattern, limit, max_bytes, ..SearchFiles::default() };
+        let (listed, matched) = futures::future::join(agent.list_files(&list), agent.search_files(&search)).await;
+        // A name counts twice as much as a line.
+        let mut found: BTreeMap<String, (usize, BTreeSet<usize>)> = BTreeMap::new();
+        let files = listed.map(|listed| listed.entries).unwrap_or_default();
+        for file in files.into_iter().filter(|entry| entry.size.is_some()) {
+            let score = words.score([file.path.as_str()]);
+            if score > 0 {
+                found.entry(file.path).or_default().0 = 2 * score;
+            }
+        }
+        for line in matched.map(|matched| matched.matches).unwrap_or_default() {
+            found.entry(line.path).or_default().1.extend(words.places(&line.text));
+        }
+        let hit = |path: String| {
+            let title = format!("{path} in {}", workspace.name);
+            self.reach.hit(Kind::File, &format!("{}/{path}", handle(workspace, all)), title)
+        };
+        found.into_iter().map(|(path, (name, lines))| (name + lines.len(), hit(path))).collect()
+    }
+}
+
+/// How an id names a workspace: by its name, unless another one that the caller sees has the same.
+fn handle<'a>(workspace: &'a Workspace, all: &[Workspace]) -> &'a str {
+    let unique = all.iter().filter(|other| other.name == workspace.name).count() == 1;
+    if unique { &workspace.name } else { &workspace.id }
+}
+
+impl Tool for Search {
+    type Arguments = SearchArguments;
+    type Output = Found;
+    const NAME: &'static str = "search";
+    const TITLE: &'static str = "Search everything";
+    const DESCRIPTION: &'static str = "Searches workspaces, templates, and names and lines of files in running workspaces for a \
+        few words, and returns ids for fetch. In one workspace, search_files finds more.";
+    const SCOPE: Option<Scope> = None;
+    const EFFECT: Effect = Effect::Reads;
+
+    fn text(_output: &Found) -> Text {
+        Text::Json
+    }
+
+    async fn call(&self, arguments: SearchArguments, call: Call) -> Result<Found, ToolError> {
+        let (owner, caller) = (call.owner(), &call.caller);
+        let until = Instant::now() + self.time;
+        let words = Words::of(&arguments.query)?;
+        let mut found = Vec::new();
+        if self.reach.allows(Kind::Template, caller) {
+            found.extend(self.templates(&owner, &words).await?);
+        }
+        let (workspaces, files) = (self.reach.allows(Kind::Workspace, caller), self.reach.allows(Kind::File, caller));
+        if workspaces || files {
+            let all = WorkspaceFilter { limit: Some(WorkspaceFilter::MAX_LIMIT), ..WorkspaceFilter::default() };
+            let listed = self.backend.list(&owner, all).await?.workspaces;
+            if workspaces {
+                found.extend(listed.iter().map(|workspace| self.workspace(workspace, &listed, &words)));
+            }
+            if files {
+                let mut running: Vec<&Workspace> =
+                    listed.iter().filter(|workspace| workspace.status == Status::Running).collect();
+                running.sort_by_key(|workspace| std::cmp::Reverse(workspace.last_activity));
+                running.truncate(MAX_WORKSPACES);
+                let searches: Vec<_> = running
+                    .into_iter()
+                    .map(|workspace| self.files((&owner, &call.account), workspace, &listed, &words))
+                    .collect();
+                let in_time = stream::iter(searches).buffer_unordered(AT_ONCE).take_until(sleep_until(until));
+                found.extend(in_time.collect::<Vec<_>>().await.into_iter().flatten());
+            }
+        }
+        found.retain(|(score, _)| *score > 0);
+        found.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.id.cmp(&y.id)));
+        Ok(Found { results: found.into_iter().take(MAX_RESULTS).map(|(_, hit)| hit).collect() })
+    }
+}
