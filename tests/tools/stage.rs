@@ -1,6 +1,6 @@
 //! A registry over the local backend, and callers.
 
-use portcullis_core::{Scope, clock::SystemClock, rng::rng};
+use portcullis_core::{Scope, clock::SystemClock, report::chain, rng::rng};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit::RequestContext;
 use portcullis_tools::{Answer, Call, Definition, Lookup, Registry};
@@ -55,7 +55,7 @@ impl Stage {
         let arguments: Map<String, Value> = serde_json::from_value(arguments).unwrap();
         let call = Call::of(Arc::clone(who), RequestContext::UNKNOWN);
         let answer = tokio::time::timeout(Duration::from_mins(1), entry.call(arguments, call)).await;
-        answer.unwrap_or_else(|_| panic!("{tool} hangs")).map_err(|error| error.explain())
+        answer.unwrap_or_else(|_| panic!("{tool} hangs")).map_err(|error| chain(&error))
     }
 
     pub async fn done(&self, who: &Arc<Caller>, tool: &str, arguments: Value) -> Value {
