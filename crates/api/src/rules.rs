@@ -1,7 +1,7 @@
 //! CEL rules that several fields share, for the derive macro of kube.
 
 use kube::core::Rule;
-use portcullis_core::{quantity::Span, schema};
+use portcullis_core::{quantity::Span, redirect_uri, schema};
 
 fn rule(rule: schema::Rule) -> Rule {
     Rule::new(rule.rule).message(&*rule.message)
@@ -10,6 +10,11 @@ fn rule(rule: schema::Rule) -> Rule {
 /// A name as nearly every Kubernetes object has it (RFC 1123 subdomain).
 pub(super) fn object_name() -> Rule {
     rule(schema::object_name())
+}
+
+/// One of the rules for redirect URIs.
+pub(super) fn redirect_uris(of: redirect_uri::Rule) -> Rule {
+    rule(of.cel())
 }
 
 /// A duration from `min` to `max`.

@@ -16,6 +16,7 @@ pub mod names;
 pub mod nearest;
 pub mod public_url;
 pub mod quantity;
+pub mod redirect_uri;
 pub mod report;
 pub mod rng;
 pub mod schema;
