@@ -12,6 +12,7 @@ pub mod ip_ranges;
 pub mod json;
 pub mod limits;
 pub mod login;
+pub mod loopback;
 pub mod names;
 pub mod nearest;
 pub mod public_url;

@@ -2,7 +2,7 @@
 //! CEL expression for the schema of the resource, and as a Rust function for servers, which check self-registered clients
 //! before they store them. A test in `portcullis-api` compares the two.
 
-use crate::schema;
+use crate::{loopback, schema};
 use std::collections::BTreeSet;
 
 /// The most redirect URIs of a client, in addition to those of its preset.
@@ -10,9 +10,6 @@ pub const MAX_COUNT: usize = 32;
 
 /// The most characters of a redirect URI.
 pub const MAX_LENGTH: usize = 2048;
-
-/// The hosts for which plain http is allowed (RFC 8252 §7.3).
-pub const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// Schemes that admission refuses, since a browser does not call an application back by them.
 pub const FORBIDDEN_SCHEMES: [&str; 9] =
@@ -69,8 +66,8 @@ impl Rule {
                     .to_owned()
             }
             Self::PlainHttp => {
-                let hosts = LOOPBACK_HOSTS.map(pattern).join("|");
-                format!("!u.startsWith('http://') || u.matches('^http://({hosts})(:[0-9]{{1,5}})?([/?].*)?$')")
+                let hosts = loopback::pattern();
+                format!("!u.startsWith('http://') || u.matches('^http://{hosts}(:[0-9]{{1,5}})?([/?].*)?$')")
             }
             Self::Scheme => format!("!u.matches('^({}):')", FORBIDDEN_SCHEMES.join("|")),
         };
@@ -88,7 +85,7 @@ impl Rule {
                 "each must be an absolute URI without user information, such as https://agent.example.com/callback"
                     .to_owned()
             }
-            Self::PlainHttp => format!("plain http is for {} only; use https", enumeration(&LOOPBACK_HOSTS)),
+            Self::PlainHttp => format!("plain http is for {} only; use https", enumeration(&loopback::HOSTS)),
             Self::Scheme => {
                 format!("{} are no callbacks; use https or the app's own scheme", enumeration(&FORBIDDEN_SCHEMES))
             }
@@ -146,16 +143,6 @@ pub fn check_all(uris: &[String]) -> Result<(), RedirectUrisError> {
     broken.map_or(Ok(()), |rule| Err(RedirectUrisError::Rule(rule)))
 }
 
-/// A host as a regular expression in a CEL string.
-fn pattern(host: &str) -> String {
-    let escaped = host.chars().map(|c| match c {
-        '.' => "[.]".to_owned(),
-        '[' | ']' => format!(r"\\{c}"),
-        c => c.to_string(),
-    });
-    escaped.collect()
-}
-
 /// `a, b and c`.
 fn enumeration(words: &[&str]) -> String {
     match words {
@@ -187,7 +174,7 @@ fn is_private_use(uri: &str) -> bool {
 
 /// A loopback host, a port, and a path or query; without the scheme.
 fn is_loopback(rest: &str) -> bool {
-    let Some(rest) = LOOPBACK_HOSTS.iter().find_map(|host| rest.strip_prefix(host)) else { return false };
+    let Some(rest) = loopback::HOSTS.iter().find_map(|host| rest.strip_prefix(host)) else { return false };
     let Some(port) = rest.strip_prefix(':') else { return is_end_or_path(rest) };
     let (port, rest) = port.split_at(port.find(['/', '?']).unwrap_or(port.len()));
     (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit()) && is_end_or_path(rest)

@@ -5,7 +5,10 @@
 //! elsewhere. There are two exceptions. A callback on a loopback address matches at any port, since an app takes
 //! whichever is free. A path segment `{id}` of an https callback stands for one segment of plain characters.
 
-use portcullis_core::redirect_uri::{BROWSER_SCHEMES, FORBIDDEN_SCHEMES, LOOPBACK_HOSTS, MAX_LENGTH};
+use portcullis_core::{
+    loopback,
+    redirect_uri::{BROWSER_SCHEMES, FORBIDDEN_SCHEMES, MAX_LENGTH},
+};
 
 /// Stands for one path segment in a registered URI.
 const ANY_SEGMENT: &str = "{id}";
@@ -82,7 +85,7 @@ impl<'a> Parts<'a> {
     }
 
     fn is_loopback(&self) -> bool {
-        self.scheme == "http" && self.host.is_some_and(|host| LOOPBACK_HOSTS.contains(&host))
+        self.scheme == "http" && self.host.is_some_and(|host| loopback::HOSTS.contains(&host))
     }
 }
 
