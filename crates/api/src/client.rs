@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use portcullis_core::client::{ClientType, Grant, PrivateKeyJwt};
-use portcullis_core::{quantity::Span, scope::Scope};
+use portcullis_core::{quantity::Span, redirect_uri, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 /// An OAuth client (RFC 6749 §2) of an endpoint in the same namespace. Its client id is its name; the operator makes
@@ -72,21 +72,15 @@ pub struct OAuthClientSpec {
     /// Where the client may be called back, matched exactly (RFC 9700 §2.1), the port of a loopback address excepted.
     /// Added to the preset's. An app's own scheme is fine: `app://callback`, `com.example.app:/callback` (RFC 8252 §7.1).
     #[serde(default)]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 2048)))]
+    #[schemars(length(max = redirect_uri::MAX_COUNT), inner(length(min = 1, max = redirect_uri::MAX_LENGTH)))]
     #[x_kube(
         merge_strategy = ListMerge::Set,
-        validation = Rule::new("self.all(u, !u.contains('*'))")
-            .message("must have no wildcard; list each URI in full (RFC 9700)"),
-        validation = Rule::new("self.all(u, !u.contains('#'))")
-            .message("must have no fragment (RFC 6749); remove everything from #"),
-        validation = Rule::new("self.all(u, !u.matches('[\\\\s\\\\\\\\]') && !u.contains('/../') && !u.endsWith('/..'))")
-            .message("must have no white space, backslash or .. segment"),
-        validation = Rule::new("self.all(u, u.matches('^([a-z][a-z0-9+.-]*://[^/?@]+([/?].*)?|[a-z][a-z0-9-]*([.][a-z0-9-]+)+:/[^/].*)$'))")
-            .message("each must be an absolute URI without user information, such as https://agent.example.com/callback"),
-        validation = Rule::new("self.all(u, !u.startsWith('http://') || u.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]{1,5})?([/?].*)?$'))")
-            .message("plain http is for localhost, 127.0.0.1 and [::1] only; use https"),
-        validation = Rule::new("self.all(u, !u.matches('^(javascript|data|vbscript|file|ftp|blob|about|ws|wss):'))")
-            .message("javascript, data, vbscript, file, ftp, blob, about, ws and wss are no callbacks; use https or the app's own scheme")
+        validation = rules::redirect_uris(redirect_uri::Rule::Wildcard),
+        validation = rules::redirect_uris(redirect_uri::Rule::Fragment),
+        validation = rules::redirect_uris(redirect_uri::Rule::Character),
+        validation = rules::redirect_uris(redirect_uri::Rule::Absolute),
+        validation = rules::redirect_uris(redirect_uri::Rule::PlainHttp),
+        validation = rules::redirect_uris(redirect_uri::Rule::Scheme)
     )]
     pub redirect_uris: Vec<String>,
     /// Whether the client can keep a secret; omitted: as the preset says. `custom` is Confidential.
@@ -256,22 +250,4 @@ pub struct OAuthClientStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::validation;
-    use serde_json::json;
-
-    #[test]
-    fn the_rules_know_the_type_of_every_preset() {
-        use Preset::{Chatgpt, Claude, ClaudeCode, Cursor, Custom, GeminiCli, Vscode};
-        for preset in [Claude, Chatgpt, ClaudeCode, Cursor, Vscode, GeminiCli, Custom] {
-            let manifest = json!({
-                "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "a"},
-                "spec": {"endpointRef": {"name": "agents"}, "preset": preset, "scopes": ["files:read"],
-                    "grants": ["client_credentials"]},
-            });
-            let admitted = validation::admit::<OAuthClient>(manifest);
-            assert_eq!(admitted.is_ok(), preset.client_type() == ClientType::Confidential, "{preset:?}: {admitted:?}");
-        }
-    }
-}
+mod tests;

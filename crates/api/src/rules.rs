@@ -4,7 +4,7 @@ use kube::core::Rule;
 use portcullis_core::{
     endpoint_paths::{RESERVED, ReservedPath, WELL_KNOWN},
     quantity::Span,
-    schema,
+    redirect_uri, schema,
 };
 
 fn rule(rule: schema::Rule) -> Rule {
@@ -14,6 +14,11 @@ fn rule(rule: schema::Rule) -> Rule {
 /// A name as nearly every Kubernetes object has it (RFC 1123 subdomain).
 pub(super) fn object_name() -> Rule {
     rule(schema::object_name())
+}
+
+/// One of the rules for redirect URIs.
+pub(super) fn redirect_uris(of: redirect_uri::Rule) -> Rule {
+    rule(of.cel())
 }
 
 /// A duration from `min` to `max`.

@@ -72,6 +72,15 @@ pub fn spaces() -> [(IpNet, Vec<IpNet>); 2] {
     ]
 }
 
+/// What counts as one client for limits: an IPv4 address, or an IPv6 /64, since a host may use every address of its network.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

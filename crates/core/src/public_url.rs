@@ -1,5 +1,6 @@
 //! The public URL of an endpoint, and the URLs and paths that follow from it (RFC 8414, RFC 8707, RFC 9728).
 
+use crate::loopback::is_loopback;
 use serde::{Deserialize, Serialize, Serializer};
 use std::str::FromStr;
 use url::Url;
@@ -29,15 +30,12 @@ impl FromStr for PublicUrl {
     fn from_str(text: &str) -> Result<Self, PublicUrlError> {
         let error = |why| PublicUrlError { url: text.to_owned(), why };
         let url = Url::parse(text).map_err(|_| error("it cannot be parsed"))?;
-        let loopback = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => return Err(error("it has no host")),
-        };
+        if url.host().is_none() {
+            return Err(error("it has no host"));
+        }
         match url.scheme() {
             "https" => {}
-            "http" if loopback => {}
+            "http" if is_loopback(&url) => {}
             "http" => return Err(error("plain http is for loopback addresses only")),
             _ => return Err(error("it must begin with https://")),
         }

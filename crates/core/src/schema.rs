@@ -1,6 +1,7 @@
 //! What custom resources say in their schemas beside JSON Schema: CEL rules of admission, and times. Types that have both a
 //! place in a custom resource and in the configuration of servers use it instead of the derive macro of kube.
 
+use crate::loopback;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -26,7 +27,7 @@ impl Rule {
 #[must_use]
 pub fn provider_url() -> Rule {
     Rule::new(
-        "self.matches('^(https://[^/?#@]+|http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]{1,5})?)(/[^?#@]*)?$')",
+        format!("self.matches('^(https://[^/?#@]+|http://{}(:[0-9]{{1,5}})?)(/[^?#@]*)?$')", loopback::pattern()),
         "must be an https:// URL without query, fragment or user information (plain http is for localhost, 127.0.0.1 and [::1] only)",
     )
 }

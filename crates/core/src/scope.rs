@@ -60,9 +60,7 @@ impl fmt::Display for Scope {
 
 /// A word that is no scope of ours.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "unknown scope {0:?}; the scopes are workspaces:read, workspaces:write, workspaces:exec, files:read, files:write, templates:read"
-)]
+#[error("unknown scope {0:?}; the scopes are {all}", all = Scope::ALL.map(Scope::as_str).join(", "))]
 pub struct UnknownScope(pub String);
 
 impl FromStr for Scope {

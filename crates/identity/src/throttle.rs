@@ -9,10 +9,11 @@
 //! instant count as a hundred. Memory is bounded, and forgets.
 
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::ip_ranges::network;
 use std::{
     collections::HashMap,
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -124,14 +125,6 @@ impl Throttle {
 
 fn account(login: &str, user: &str) -> Account {
     (login.to_owned(), user.to_owned())
-}
-
-/// One customer's IPv6 network counts as one address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 fn wait<K: Eq + Hash>(table: &HashMap<K, Failures>, key: &K, rule: &Rule, now: Timestamp) -> SignedDuration {

@@ -11,8 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use portcullis_core::json::ByName;
 use portcullis_oauth::{
-    foreign::{Refusal, Signed},
-    issuer_keys::{IssuerKeys, KeySource, Published},
+    external_jwt::{Claims, IssuerKeys, JwtError, KeySource, Published},
     workload::{Workload, WorkloadError, WorkloadTokens},
 };
 use serde::Deserialize;
@@ -59,6 +58,10 @@ struct KeySet {
 
 #[async_trait]
 impl KeySource for ApiServer {
+    fn name(&self) -> String {
+        "the API server".to_owned()
+    }
+
     async fn fetch(&self) -> Result<Published, Box<dyn Error + Send + Sync>> {
         let ByName(Discovery { issuer }) = self.0.request(Request::get(DISCOVERY).body(Vec::new())?).await?;
         let ByName(KeySet { keys }) = self.0.request(Request::get(KEYS).body(Vec::new())?).await?;
@@ -69,24 +72,25 @@ impl KeySource for ApiServer {
 #[async_trait]
 impl WorkloadTokens for ServiceAccounts {
     async fn verify(&self, token: &str, audience: &str, now: Timestamp) -> Result<Workload, WorkloadError> {
-        let signed = Signed::read(token, &self.keys, now).await?;
-        signed.is_for(audience).map_err(|_| WorkloadError::Audience(audience.to_owned()))?;
-        Ok(workload(&signed)?)
+        let verified = self.keys.verify(token, audience, now).await.map_err(|error| match error {
+            JwtError::Audience => WorkloadError::Audience(audience.to_owned()),
+            error => error.into(),
+        })?;
+        Ok(workload(&verified.claims)?)
     }
 }
 
-fn workload(signed: &Signed) -> Result<Workload, Refusal> {
-    let (made, ends) = signed.time("iat").zip(signed.time("exp")).ok_or(Refusal::Claim("it has no iat"))?;
+fn workload(claims: &Claims) -> Result<Workload, JwtError> {
+    let (made, ends) = claims.time("iat").zip(claims.time("exp")).ok_or(JwtError::MissingClaim("iat"))?;
     if ends.duration_since(made) > LONGEST {
-        return Err(Refusal::Claim("it lives longer than 24 hours; lower expirationSeconds of the projected token"));
+        return Err(JwtError::Claim("it lives longer than 24 hours; lower expirationSeconds of the projected token"));
     }
-    let no_account = Refusal::Claim("it is not the token of a service account");
-    let text =
-        |path: &str| signed.claim("kubernetes.io").and_then(|claims| claims.pointer(path)).and_then(Value::as_str);
+    let no_account = JwtError::Claim("it is not the token of a service account");
+    let text = |path: &str| claims.get("kubernetes.io").and_then(|claims| claims.pointer(path)).and_then(Value::as_str);
     let Some((namespace, account)) = text("/namespace").zip(text("/serviceaccount/name")) else {
         return Err(no_account);
     };
-    if signed.text("sub") != Some(&format!("system:serviceaccount:{namespace}:{account}")) {
+    if claims.text("sub") != Some(&format!("system:serviceaccount:{namespace}:{account}")) {
         return Err(no_account);
     }
     Ok(Workload { namespace: namespace.to_owned(), service_account: account.to_owned() })

@@ -40,7 +40,7 @@ impl Challenges {
             Unauthenticated::Missing | Unauthenticated::OtherScheme | Unauthenticated::Unavailable => String::new(),
             Unauthenticated::NotBearer
             | Unauthenticated::Rejected(_)
-            | Unauthenticated::Foreign(_)
+            | Unauthenticated::External(_)
             | Unauthenticated::Ended(_) => {
                 format!("error=\"invalid_token\", error_description={}, ", quoted(&why.to_string()))
             }

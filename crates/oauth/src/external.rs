@@ -6,8 +6,7 @@
 
 use crate::{
     Caller,
-    foreign::{Refusal, Signed},
-    issuer_keys::{IssuerKeys, KeySource, Published},
+    external_jwt::{IssuerKeys, JwtError, KeySource, Published, Verified},
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -40,40 +39,39 @@ impl ExternalTokens {
         }
     }
 
-    /// Reads a token that somebody presents.
-    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Refusal> {
-        let signed = Signed::read(token, &self.keys, now).await?;
-        signed.is_for(&self.audience)?;
-        self.caller(&signed, now)
+    /// Verifies a token that a client presents.
+    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, JwtError> {
+        let verified = self.keys.verify(token, &self.audience, now).await?;
+        self.caller(&verified, now)
     }
 
-    fn caller(&self, signed: &Signed, now: Timestamp) -> Result<Caller, Refusal> {
+    fn caller(&self, Verified { typ, claims }: &Verified, now: Timestamp) -> Result<Caller, JwtError> {
         // Keycloak and others send access tokens as plain JWTs, as ID tokens are too: those have other claims.
         let is_id_token = || {
-            let kind = signed.text("typ").is_some_and(|kind| !kind.eq_ignore_ascii_case("Bearer"));
-            kind || ["at_hash", "c_hash", "s_hash"].iter().any(|claim| signed.claim(claim).is_some())
+            let kind = claims.text("typ").is_some_and(|kind| !kind.eq_ignore_ascii_case("Bearer"));
+            kind || ["at_hash", "c_hash", "s_hash"].iter().any(|claim| claims.get(claim).is_some())
         };
-        match signed.typ.as_str() {
+        match typ.as_str() {
             "at+jwt" => {}
             "jwt" if !is_id_token() => {}
-            _ => return Err(Refusal::Type),
+            _ => return Err(JwtError::Type),
         }
-        let words: Vec<&str> = match signed.claim("scope").or_else(|| signed.claim("scp")) {
+        let words: Vec<&str> = match claims.get("scope").or_else(|| claims.get("scp")) {
             Some(Value::String(words)) => words.split_ascii_whitespace().collect(),
             Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).collect(),
-            _ => return Err(Refusal::Type),
+            _ => return Err(JwtError::Type),
         };
-        let client = signed.text("client_id").or_else(|| signed.text("azp"));
-        let subject = signed.text("sub").ok_or(Refusal::Claim("it has no sub"))?;
+        let client = claims.text("client_id").or_else(|| claims.text("azp"));
+        let subject = claims.text("sub").ok_or(JwtError::MissingClaim("sub"))?;
         Ok(Caller {
-            client_id: client.ok_or(Refusal::Claim("it has neither client_id nor azp"))?.to_owned(),
+            client_id: client.ok_or(JwtError::Claim("it has neither client_id nor azp"))?.to_owned(),
             subject: format!("{USER_PREFIX}{subject}"),
-            user_name: signed.text(&self.username_claim).map(ToOwned::to_owned),
+            user_name: claims.text(&self.username_claim).map(ToOwned::to_owned),
             grant: None,
             // A word that is no scope here grants nothing.
             scopes: words.into_iter().filter_map(|word| word.parse().ok()).collect::<BTreeSet<_>>(),
-            issued_at: signed.time("iat").unwrap_or(now),
-            expires_at: signed.time("exp").ok_or(Refusal::Claim("it has no exp"))?,
+            issued_at: claims.time("iat").unwrap_or(now),
+            expires_at: claims.time("exp").ok_or(JwtError::MissingClaim("exp"))?,
         })
     }
 }
@@ -139,6 +137,10 @@ impl Discovery {
 
 #[async_trait]
 impl KeySource for Discovery {
+    fn name(&self) -> String {
+        self.issuer.clone()
+    }
+
     async fn fetch(&self) -> Result<Published, Box<dyn Error + Send + Sync>> {
         let Metadata { issuer, jwks_uri } = self.metadata().await?;
         if issuer != self.issuer {

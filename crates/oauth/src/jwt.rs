@@ -3,9 +3,12 @@
 //! What is accepted is exactly what is made (RFC 8725): one algorithm, one type, one issuer, one audience, and the
 //! keys that the endpoint holds. The time is the caller's.
 
-use crate::Caller;
+use crate::{
+    Caller,
+    external_jwt::{Format, JwtError, Token},
+};
 use jiff::Timestamp;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use p256::{
     SecretKey,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _},
@@ -19,6 +22,8 @@ use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 /// The header `typ` of an access token (RFC 9068 §2.1).
 const TYPE: &str = "at+jwt";
 
+const FORMAT: Format = Format { max_length: 16 << 10, algorithms: &[Algorithm::ES256] };
+
 /// Makes and reads the access tokens of one endpoint.
 pub struct AccessTokens {
     issuer: String,
@@ -27,7 +32,6 @@ pub struct AccessTokens {
     signing_header: Header,
     signing_key: EncodingKey,
     verifying_keys: Vec<(String, DecodingKey)>,
-    validation: Validation,
 }
 
 /// What an access token says, in the order of RFC 9068 §2.2.
@@ -77,7 +81,7 @@ impl<'a> Subject<'a> {
 
 /// Why a token does not count. The messages are for whoever presents it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Rejection {
+pub enum AccessTokenError {
     /// It cannot be read.
     #[error("the access token is malformed")]
     Malformed,
@@ -115,7 +119,7 @@ pub enum Rejection {
     Revoked,
 }
 
-impl Rejection {
+impl AccessTokenError {
     /// One word, for metrics.
     #[must_use]
     pub const fn reason(self) -> &'static str {
@@ -131,6 +135,17 @@ impl Rejection {
             Self::Expired => "expired",
             Self::Client => "client",
             Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Only errors of the form and of the signature come from there: the claims are checked here.
+impl From<JwtError> for AccessTokenError {
+    fn from(error: JwtError) -> Self {
+        match error {
+            JwtError::Algorithm => Self::Algorithm,
+            JwtError::Signature => Self::Signature,
+            _ => Self::Malformed,
         }
     }
 }
@@ -164,13 +179,6 @@ impl AccessTokens {
         signing_header.typ = Some(TYPE.to_owned());
         signing_header.kid = Some(first.kid.clone());
 
-        let mut validation = Validation::new(Algorithm::ES256);
-        // Expiry is checked below, by the clock that is passed in.
-        validation.validate_exp = false;
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.set_issuer(&[url.issuer()]);
-        validation.set_audience(&[url.resource()]);
-
         Ok(Self {
             issuer: url.issuer(),
             audience: url.resource(),
@@ -178,7 +186,6 @@ impl AccessTokens {
             signing_header,
             signing_key: EncodingKey::from_ec_der(private.as_bytes()),
             verifying_keys,
-            validation,
         })
     }
 
@@ -214,37 +221,27 @@ impl AccessTokens {
         Ok(jsonwebtoken::encode(&self.signing_header, &claims, &self.signing_key)?)
     }
 
-    /// Reads a token that somebody presents.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Rejection> {
-        let header = jsonwebtoken::decode_header(token).map_err(|error| match error.kind() {
-            // The only field of a header that must have one of a few values is `alg`; `none` is not among them.
-            ErrorKind::Json(error) if error.is_data() => Rejection::Algorithm,
-            _ => Rejection::Malformed,
-        })?;
-        if header.alg != Algorithm::ES256 {
-            return Err(Rejection::Algorithm);
+    /// Verifies a token that a client presents.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, AccessTokenError> {
+        let token = Token::parse(token, &FORMAT)?;
+        if token.typ().as_deref() != Some(TYPE) {
+            return Err(AccessTokenError::Type);
         }
-        // RFC 9068 §4: a leading `application/` counts as absent; media types have no case.
-        let typ = header.typ.unwrap_or_default().to_ascii_lowercase();
-        if typ.strip_prefix("application/").unwrap_or(&typ) != TYPE {
-            return Err(Rejection::Type);
+        let kid = token.header.kid.as_deref().ok_or(AccessTokenError::Key)?;
+        let (_, key) = self.verifying_keys.iter().find(|(known, _)| known == kid).ok_or(AccessTokenError::Key)?;
+        let claims: Claims = token.claims(key)?;
+        if claims.iss != self.issuer {
+            return Err(AccessTokenError::Issuer);
         }
-        let kid = header.kid.as_deref().ok_or(Rejection::Key)?;
-        let (_, key) = self.verifying_keys.iter().find(|(known, _)| known == kid).ok_or(Rejection::Key)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
-            .map_err(|error| match error.kind() {
-                ErrorKind::InvalidSignature => Rejection::Signature,
-                ErrorKind::InvalidIssuer => Rejection::Issuer,
-                ErrorKind::InvalidAudience => Rejection::Audience,
-                _ => Rejection::Malformed,
-            })?
-            .claims;
-        let expires_at = Timestamp::from_second(claims.exp).map_err(|_| Rejection::Malformed)?;
+        if claims.aud != self.audience {
+            return Err(AccessTokenError::Audience);
+        }
+        let expires_at = Timestamp::from_second(claims.exp).map_err(|_| AccessTokenError::Malformed)?;
         if now >= expires_at {
-            return Err(Rejection::Expired);
+            return Err(AccessTokenError::Expired);
         }
         if claims.nbf.is_some_and(|begin| now.as_second() < begin) {
-            return Err(Rejection::Early);
+            return Err(AccessTokenError::Early);
         }
         Ok(Caller {
             client_id: claims.client_id,
@@ -253,7 +250,7 @@ impl AccessTokens {
             grant: claims.grant,
             // A word that this version does not know grants nothing.
             scopes: claims.scope.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect(),
-            issued_at: Timestamp::from_second(claims.iat).map_err(|_| Rejection::Malformed)?,
+            issued_at: Timestamp::from_second(claims.iat).map_err(|_| AccessTokenError::Malformed)?,
             expires_at,
         })
     }
@@ -330,18 +327,18 @@ mod tests {
                 expires_at: at(1000),
             }
         );
-        assert_eq!(tokens.verify(&token, at(1000)), Err(Rejection::Expired));
+        assert_eq!(tokens.verify(&token, at(1000)), Err(AccessTokenError::Expired));
     }
 
     #[test]
     fn tokens_outlive_the_rotation_of_their_key_while_it_is_kept() {
         let token = issue(&tokens("https://h/mcp", &[1]));
         assert!(tokens("https://h/mcp", &[2, 1]).verify(&token, at(100)).is_ok());
-        assert_eq!(tokens("https://h/mcp", &[2]).verify(&token, at(100)), Err(Rejection::Key));
+        assert_eq!(tokens("https://h/mcp", &[2]).verify(&token, at(100)), Err(AccessTokenError::Key));
     }
 
     #[test]
-    fn forged_and_foreign_tokens_are_refused() {
+    fn forged_tokens_and_those_of_other_issuers_are_refused() {
         let ours = tokens("https://h/mcp", &[1]);
         let header = header_of(&ours);
         let kid = header["kid"].as_str().unwrap();
@@ -362,36 +359,44 @@ mod tests {
             (
                 "other endpoint on the same issuer",
                 forge(&ours, &header, &with(claims(), "aud", json!("https://h/other"))),
-                Rejection::Audience,
+                AccessTokenError::Audience,
             ),
-            ("other issuer", forge(&ours, &header, &with(claims(), "iss", json!("https://evil"))), Rejection::Issuer),
-            ("no audience", forge(&ours, &header, &with(claims(), "aud", Value::Null)), Rejection::Malformed),
-            ("not yet", forge(&ours, &header, &with(claims(), "nbf", json!(101))), Rejection::Early),
-            ("no expiry", forge(&ours, &header, &with(claims(), "exp", Value::Null)), Rejection::Malformed),
-            ("unsigned", unsigned, Rejection::Algorithm),
-            ("signature left out", format!("{message}."), Rejection::Signature),
-            ("HS256 with the public key", confused, Rejection::Algorithm),
+            (
+                "other issuer",
+                forge(&ours, &header, &with(claims(), "iss", json!("https://evil"))),
+                AccessTokenError::Issuer,
+            ),
+            ("no audience", forge(&ours, &header, &with(claims(), "aud", Value::Null)), AccessTokenError::Malformed),
+            ("not yet", forge(&ours, &header, &with(claims(), "nbf", json!(101))), AccessTokenError::Early),
+            ("no expiry", forge(&ours, &header, &with(claims(), "exp", Value::Null)), AccessTokenError::Malformed),
+            ("unsigned", unsigned, AccessTokenError::Algorithm),
+            ("signature left out", format!("{message}."), AccessTokenError::Signature),
+            ("HS256 with the public key", confused, AccessTokenError::Algorithm),
             (
                 "other algorithm in the header",
                 forge(&ours, &with(header.clone(), "alg", json!("ES384")), &claims()),
-                Rejection::Algorithm,
+                AccessTokenError::Algorithm,
             ),
-            ("unknown key", forge(&ours, &with(header.clone(), "kid", json!("other")), &claims()), Rejection::Key),
-            ("no key named", forge(&ours, &with(header.clone(), "kid", Value::Null), &claims()), Rejection::Key),
+            (
+                "unknown key",
+                forge(&ours, &with(header.clone(), "kid", json!("other")), &claims()),
+                AccessTokenError::Key,
+            ),
+            ("no key named", forge(&ours, &with(header.clone(), "kid", Value::Null), &claims()), AccessTokenError::Key),
             (
                 "another's key under our kid",
                 forge(&tokens("https://h/mcp", &[2]), &header, &claims()),
-                Rejection::Signature,
+                AccessTokenError::Signature,
             ),
-            ("ID token", forge(&ours, &with(header.clone(), "typ", json!("JWT")), &claims()), Rejection::Type),
-            ("no type", forge(&ours, &with(header.clone(), "typ", Value::Null), &claims()), Rejection::Type),
+            ("ID token", forge(&ours, &with(header.clone(), "typ", json!("JWT")), &claims()), AccessTokenError::Type),
+            ("no type", forge(&ours, &with(header.clone(), "typ", Value::Null), &claims()), AccessTokenError::Type),
             (
                 "claims swapped under a good signature",
                 format!("{}.{signature}", forge(&ours, &header, &claims()).rsplit_once('.').unwrap().0),
-                Rejection::Signature,
+                AccessTokenError::Signature,
             ),
-            ("no JWT", "abc".to_owned(), Rejection::Malformed),
-            ("empty", String::new(), Rejection::Malformed),
+            ("no JWT", "abc".to_owned(), AccessTokenError::Malformed),
+            ("empty", String::new(), AccessTokenError::Malformed),
         ];
         for (name, token, expected) in rows {
             assert_eq!(ours.verify(&token, at(100)), Err(expected), "{name}");

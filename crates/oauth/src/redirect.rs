@@ -5,36 +5,10 @@
 //! elsewhere. There are two exceptions. A callback on a loopback address matches at any port, since an app takes
 //! whichever is free. A path segment `{id}` of an https callback stands for one segment of plain characters.
 
-/// Longer ones are refused.
-pub const MAX_REDIRECT_URI: usize = 2048;
-
-/// Schemes that a browser runs, shows or opens itself instead of calling somebody back.
-const FORBIDDEN_SCHEMES: [&str; 22] = [
-    "about",
-    "blob",
-    "chrome",
-    "chrome-extension",
-    "content",
-    "data",
-    "file",
-    "filesystem",
-    "ftp",
-    "intent",
-    "jar",
-    "javascript",
-    "mailto",
-    "moz-extension",
-    "resource",
-    "sms",
-    "tel",
-    "urn",
-    "vbscript",
-    "view-source",
-    "ws",
-    "wss",
-];
-
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+use portcullis_core::{
+    loopback,
+    redirect_uri::{BROWSER_SCHEMES, FORBIDDEN_SCHEMES, MAX_LENGTH},
+};
 
 /// Stands for one path segment in a registered URI.
 const ANY_SEGMENT: &str = "{id}";
@@ -42,8 +16,8 @@ const ANY_SEGMENT: &str = "{id}";
 /// Why a text is no redirect URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriError {
-    /// Longer than [`MAX_REDIRECT_URI`].
-    #[error("it is longer than {MAX_REDIRECT_URI} characters")]
+    /// Longer than [`MAX_LENGTH`].
+    #[error("it is longer than {MAX_LENGTH} characters")]
     TooLong,
     /// Something that no URI has (RFC 3986 §2): white space, a backslash, a control or a non-ASCII character.
     #[error("it has a character that no URI has; percent-encode it")]
@@ -78,7 +52,7 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(uri: &'a str) -> Result<Self, RedirectUriError> {
-        if uri.len() > MAX_REDIRECT_URI {
+        if uri.len() > MAX_LENGTH {
             return Err(RedirectUriError::TooLong);
         }
         if uri.contains('#') {
@@ -111,7 +85,7 @@ impl<'a> Parts<'a> {
     }
 
     fn is_loopback(&self) -> bool {
-        self.scheme == "http" && self.host.is_some_and(|host| LOOPBACK.contains(&host))
+        self.scheme == "http" && self.host.is_some_and(|host| loopback::HOSTS.contains(&host))
     }
 }
 
@@ -153,7 +127,7 @@ pub fn check(uri: &str) -> Result<(), RedirectUriError> {
     let parts = Parts::of(uri)?;
     let scheme_is_fine = match parts.scheme {
         "http" => parts.is_loopback(),
-        scheme => !FORBIDDEN_SCHEMES.contains(&scheme),
+        scheme => !FORBIDDEN_SCHEMES.contains(&scheme) && !BROWSER_SCHEMES.contains(&scheme),
     };
     if !scheme_is_fine {
         return Err(RedirectUriError::Scheme);

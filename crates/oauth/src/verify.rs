@@ -8,10 +8,10 @@
 
 use crate::{
     AuthorizationServer, Caller, external,
-    foreign::Refusal,
+    external_jwt::JwtError,
     generations::Generations,
     grant::{Grant, Grants, Known},
-    jwt::Rejection,
+    jwt::AccessTokenError,
     user_rules::Ended,
     users::Standing,
     workload::Workload,
@@ -31,7 +31,7 @@ use tokio::sync::OnceCell;
 const CAPACITY: usize = 4096;
 
 /// How long a verification of an external issuer's token counts. Then the token is verified against the keys that the
-/// issuer publishes by then, which are at most [`issuer_keys::FRESH`](super::issuer_keys::FRESH) old.
+/// issuer publishes by then, which are at most five minutes old.
 const REVERIFY: SignedDuration = SignedDuration::from_mins(5);
 
 /// How old a token may be whose grant or client is not known here: another server may have made it a moment ago.
@@ -78,10 +78,10 @@ pub enum Unauthenticated {
     NotBearer,
     /// The token does not count.
     #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// The token of an authorization server elsewhere does not count.
+    Rejected(#[from] AccessTokenError),
+    /// The token of an external issuer is refused.
     #[error(transparent)]
-    Foreign(Refusal),
+    External(JwtError),
     /// An administrator ended the access of the token's user.
     #[error(transparent)]
     Ended(#[from] Ended),
@@ -98,8 +98,8 @@ impl Unauthenticated {
             Self::Missing => "missing",
             Self::OtherScheme => "other_scheme",
             Self::NotBearer => "not_bearer",
-            Self::Rejected(rejection) => rejection.reason(),
-            Self::Foreign(refusal) => refusal.reason(),
+            Self::Rejected(error) => error.reason(),
+            Self::External(error) => error.reason(),
             Self::Ended(ended) => ended.reason(),
             Self::Unavailable => "unavailable",
         }
@@ -125,7 +125,7 @@ impl AuthorizationServer {
     pub(super) async fn bearer_of(&self, token: &str, now: Timestamp) -> Result<Arc<Caller>, Unauthenticated> {
         let hash: TokenHash = Sha256::digest(token.as_bytes()).into();
         let caller = match self.cache.get(&hash) {
-            Some(verified) if now >= verified.caller.expires_at => return Err(Rejection::Expired.into()),
+            Some(verified) if now >= verified.caller.expires_at => return Err(AccessTokenError::Expired.into()),
             Some(verified) if !verified.is_stale(now) => verified.caller,
             _ => self.cache.insert(hash, self.verified(token, now).await?, now),
         };
@@ -138,46 +138,46 @@ impl AuthorizationServer {
         if let Some(workload) = Workload::parse(&caller.client_id) {
             let scopes = workload.scopes(&self.workload_rules);
             return if scopes.is_empty() {
-                Err(Rejection::Client.into())
+                Err(AccessTokenError::Client.into())
             } else {
                 Ok(narrowed(&caller, &scopes, None))
             };
         }
         let fresh = now.duration_since(caller.issued_at) < FRESH;
         let Some(name) = caller.grant.as_deref() else {
-            let client = self.directory.standing(&caller.client_id, now).ok_or(Rejection::Client)?;
+            let client = self.directory.standing(&caller.client_id, now).ok_or(AccessTokenError::Client)?;
             if client.registered_at().is_some_and(|since| caller.issued_at < since) {
-                return Err(Rejection::Client.into());
+                return Err(AccessTokenError::Client.into());
             }
             return Ok(narrowed(&caller, client.scopes(), None));
         };
         let grant = match self.grants.find(name) {
             Known::Here(grant) => grant,
             Known::Unknown if fresh => self.fresh.read(&*self.grants, name, now).await?,
-            Known::Gone | Known::Unknown => return Err(Rejection::Revoked.into()),
+            Known::Gone | Known::Unknown => return Err(AccessTokenError::Revoked.into()),
         };
         if grant.client_id != caller.client_id || grant.user.id != caller.subject {
-            return Err(Rejection::Revoked.into());
+            return Err(AccessTokenError::Revoked.into());
         }
         // Before the grant itself, which is marked a moment later: the client is told the reason.
         if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
             return Err(ended.into());
         }
         if !grant.is_active(now) {
-            return Err(Rejection::Revoked.into());
+            return Err(AccessTokenError::Revoked.into());
         }
         match self.users.standing(&grant.user.id, grant.evidence.as_ref()) {
             // What cannot be told from memory is checked at the next refresh.
             Standing::Valid | Standing::Unproven | Standing::Unavailable => {}
-            Standing::Ended(_) | Standing::Gone => return Err(Rejection::Revoked.into()),
+            Standing::Ended(_) | Standing::Gone => return Err(AccessTokenError::Revoked.into()),
         }
         let caller = match self.directory.standing(&caller.client_id, now) {
             Some(client) => narrowed(&caller, client.scopes(), Some(&grant.scopes)),
             None if fresh => {
-                let client = self.directory.find(&caller.client_id, now).await.map_err(|_| Rejection::Client)?;
+                let client = self.directory.find(&caller.client_id, now).await.map_err(|_| AccessTokenError::Client)?;
                 narrowed(&caller, &client.verifier.scopes, Some(&grant.scopes))
             }
-            None => return Err(Rejection::Client.into()),
+            None => return Err(AccessTokenError::Client.into()),
         };
         self.grants.used(name, now);
         Ok(caller)
@@ -196,9 +196,9 @@ impl AuthorizationServer {
     }
 }
 
-impl From<Refusal> for Unauthenticated {
-    fn from(refusal: Refusal) -> Self {
-        if refusal == Refusal::Unavailable { Self::Unavailable } else { Self::Foreign(refusal) }
+impl From<JwtError> for Unauthenticated {
+    fn from(error: JwtError) -> Self {
+        if error == JwtError::Unavailable { Self::Unavailable } else { Self::External(error) }
     }
 }
 
@@ -245,7 +245,7 @@ impl FreshGrants {
         let read = self.begin(name, now);
         let told = read.get_or_init(async || match grants.read(name).await {
             Ok(Some(grant)) => Ok(grant),
-            Ok(None) => Err(Rejection::Revoked.into()),
+            Ok(None) => Err(AccessTokenError::Revoked.into()),
             Err(error) => {
                 tracing::warn!(grant = name, error = chain(&error), "a grant could not be read");
                 Err(Unauthenticated::Unavailable)
@@ -253,7 +253,7 @@ impl FreshGrants {
         });
         let told = told.await.clone();
         // That it is not there is true for ever: no two grants have one name. Anything else may be otherwise by now.
-        if told != Err(Rejection::Revoked.into()) {
+        if told != Err(AccessTokenError::Revoked.into()) {
             self.end(name, &read);
         }
         told

@@ -3,7 +3,7 @@
 //! Who may is said by rules that name service accounts; they are looked up anew on every request, so that taking a rule
 //! away takes the access away. Who verifies the tokens is behind [`WorkloadTokens`].
 
-use crate::foreign::Refusal;
+use crate::external_jwt::JwtError;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use portcullis_core::{Scope, authorization::WorkloadRule};
@@ -33,7 +33,7 @@ pub enum WorkloadError {
     NoRules,
     /// It is no service account's token that counts.
     #[error("assertion: {0}")]
-    Refused(#[from] Refusal),
+    Refused(#[from] JwtError),
     /// It is for something else, such as the API server.
     #[error("assertion: it is not for this endpoint; project a service account token with the audience {0}")]
     Audience(String),
@@ -55,7 +55,7 @@ impl WorkloadError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NoCluster | Self::NoRules => "unsupported_grant_type",
-            Self::Refused(Refusal::Unavailable) => "temporarily_unavailable",
+            Self::Refused(JwtError::Unavailable) => "temporarily_unavailable",
             Self::Refused(_) | Self::Audience(_) | Self::NoRule(..) => "invalid_grant",
         }
     }
@@ -66,7 +66,7 @@ impl WorkloadError {
         match self {
             Self::NoCluster => "no_cluster",
             Self::NoRules => "no_rules",
-            Self::Refused(refusal) => refusal.reason(),
+            Self::Refused(error) => error.reason(),
             Self::Audience(_) => "audience",
             Self::NoRule(..) => "no_rule",
         }
@@ -75,7 +75,7 @@ impl WorkloadError {
     /// Whether nothing is wrong with the assertion.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Refused(Refusal::Unavailable))
+        matches!(self, Self::Refused(JwtError::Unavailable))
     }
 }
 

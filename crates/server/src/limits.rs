@@ -10,10 +10,11 @@ use portcullis_config::{
     Limits,
     memory::{Division, open_requests},
 };
+use portcullis_core::ip_ranges::network;
 use portcullis_oauth::Caller;
 use std::{
     hash::{BuildHasher as _, Hash, Hasher, RandomState},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     num::NonZeroU32,
     sync::Arc,
     time::Duration,
@@ -221,15 +222,6 @@ fn share(of_all: u32, limits: &Limits) -> NonZeroU32 {
     NonZeroU32::new(of_all.div_ceil(limits.servers.max(1))).unwrap_or(NonZeroU32::MIN)
 }
 
-/// What counts as one address: an IPv6 host may use every address of its network.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    const NETWORK: u128 = u128::MAX << 64;
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & NETWORK)),
-    }
-}
-
 /// A token bucket per key: `burst` tokens, filled up at the rate.
 struct Rate<K: Hash + Eq + Clone, C: governor::clock::Clock = MonotonicClock> {
     limiter: RateLimiter<K, DashMapStateStore<K>, C, NoOpMiddleware<C::Instant>>,
@@ -400,10 +392,10 @@ mod tests {
     fn an_ipv6_network_counts_as_one() {
         let limiters = Limiters::new(&limits(), MEMORY, None);
         for host in 1..=3_u16 {
-            limiters.count_address(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, host, 0, 0, host))).unwrap();
+            limiters.count_address(IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, host, 0, 0, host))).unwrap();
         }
-        let fourth = limiters.count_address(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 4, 0, 0, 4)));
+        let fourth = limiters.count_address(IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 4, 0, 0, 4)));
         assert_eq!(fourth.unwrap_err().reason(), "rate_limited");
-        limiters.count_address(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 1, 0, 0, 1))).unwrap();
+        limiters.count_address(IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 1, 0, 0, 1))).unwrap();
     }
 }

@@ -1,9 +1,9 @@
 //! Refused requests in the audit trail, sampled: of each network and reason the first at once, then at most one event a
 //! minute with a count. A flood of refusals neither fills the log nor memory.
 
-use crate::limits::network;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use portcullis_core::ip_ranges::network;
 use portcullis_oauth::Caller;
 use portcullis_telemetry::{
     audit::{Event, RequestContext},

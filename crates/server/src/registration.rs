@@ -1,14 +1,14 @@
 //! `POST /register`, where the configuration has clients register themselves: how often an address may, and what the
 //! audit notes of it. What may be registered is [`registration`]'s business.
 
-use crate::{door::Door, limits, problem::Problem};
+use crate::{door::Door, problem::Problem};
 use axum::{
     Json,
     extract::Request,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use portcullis_core::{media_type, report::chain, rng};
+use portcullis_core::{ip_ranges, media_type, report::chain, rng};
 use portcullis_oauth::clients::registration::{self, Applicant, RegistrationError};
 use portcullis_telemetry::{
     audit::{Event, RequestContext},
@@ -42,7 +42,7 @@ impl Door {
         if !is_json(&headers) {
             return self.not_registered(from, &RegistrationError::NotJson);
         }
-        let applicant = Applicant { from, network: limits::network(address) };
+        let applicant = Applicant { from, network: ip_ranges::network(address) };
         match self.authorization().register(&body, applicant, policy, self.now(), &mut rng::rng()).await {
             Ok(registered) => {
                 let (client_id, redirect_uris) = (&registered.client_id, &registered.redirect_uris);

@@ -274,3 +274,19 @@ impl Entry for KeptGrant {
         Some(&self.grant.user.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_api::Preset::{Chatgpt, Claude, ClaudeCode, Cursor, GeminiCli, Vscode};
+    use portcullis_oauth::redirect::is_registered;
+
+    #[test]
+    fn every_preset_registers_usable_callbacks() {
+        for preset in [Claude, Chatgpt, ClaudeCode, Cursor, GeminiCli, Vscode] {
+            for uri in preset.redirect_uris() {
+                let presented = uri.replace("{id}", "abc");
+                assert!(is_registered(preset.redirect_uris(), &presented), "{uri}");
+            }
+        }
+    }
+}

@@ -13,7 +13,7 @@ pub struct Cors {
     /// other origin is refused; a request without an `Origin`, as from anything but a browser, is not concerned.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(max = 253)))]
-    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(o, o.matches('^https://([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$') || o.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]{1,5})?$'))")
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new(format!("self.all(o, o.matches('^https://([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{{1,5}})?$') || o.matches('^http://{}(:[0-9]{{1,5}})?$'))", portcullis_core::loopback::pattern()))
         .message("each must be scheme and host in lower case, without path or slash, such as https://claude.ai or https://*.example.com; http for loopback only; a lone * is refused since any page could then drive the endpoint"))]
     pub allowed_origins: Vec<String>,
     /// How long a browser may remember a preflight's answer: at most 24 hours.

@@ -3,14 +3,14 @@
 
 use crate::error::SignInError;
 use jiff::{SignedDuration, Timestamp};
-use portcullis_core::report::chain;
+use portcullis_core::{loopback::is_loopback, report::chain};
 use portcullis_outbound::HttpClient;
 use serde::Deserialize;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use url::{Host, Url};
+use url::Url;
 
 /// How long it is kept.
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
@@ -174,15 +174,6 @@ impl Discovery {
             endpoint.scheme() == "https"
                 || (endpoint.scheme() == "http" && is_loopback(&endpoint) && self.issuer.starts_with("http://"))
         })
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

@@ -18,9 +18,9 @@ use crate::{
     evidence,
     redirect::{Account, Callback, Flow, Secrets},
 };
-use claims::Claims;
+use claims::UserClaims as _;
 use discovery::{Discovery, Metadata, OFFLINE_ACCESS};
-use id_token::{Expected, LEEWAY};
+use id_token::{Expected, IdTokenError};
 use jiff::Timestamp;
 use keys::Keys;
 use portcullis_core::{
@@ -28,7 +28,10 @@ use portcullis_core::{
     login::{self, OfflineAccess},
     report::chain,
 };
-use portcullis_oauth::Standing;
+use portcullis_oauth::{
+    Standing,
+    external_jwt::{Claims, LEEWAY, Token},
+};
 use portcullis_outbound::{Answer, HttpClient};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -309,10 +312,10 @@ impl Oidc {
         id_token: &str,
         expected: &Expected<'_>,
     ) -> Result<Claims, SignInError> {
-        let refused = |rejection| SignInError::unexpected(&self.title, rejection);
-        let header = id_token::header(id_token).map_err(refused)?;
-        let key = self.keys.find(&metadata.jwks_uri, &header, expected.now).await?;
-        id_token::verify(id_token, &header, &key, expected).map_err(refused)
+        let refused = |error: IdTokenError| SignInError::unexpected(&self.title, error);
+        let token = Token::parse(id_token, &id_token::FORMAT).map_err(|error| refused(error.into()))?;
+        let key = self.keys.find(&metadata.issuer, &metadata.jwks_uri, &token.header, expected.now).await?;
+        id_token::verify(&token, &key, expected).map_err(refused)
     }
 
     /// OpenID Connect Core §5.3.

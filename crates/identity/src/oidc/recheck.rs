@@ -2,10 +2,10 @@
 //! rules as at a sign-in.
 
 use crate::error::SignInError;
-use crate::oidc::{Claims, Expected, Oidc, TokenAnswer};
+use crate::oidc::{Expected, Oidc, TokenAnswer, claims::UserClaims as _};
 use jiff::Timestamp;
 use portcullis_core::{grant::RevocationReason, report::chain};
-use portcullis_oauth::Verdict;
+use portcullis_oauth::{Verdict, external_jwt::Claims};
 
 /// What came of it, and the refresh token that replaces the one that was used.
 pub(crate) struct Refreshed {

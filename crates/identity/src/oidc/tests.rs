@@ -1,10 +1,9 @@
 //! ID tokens and keys: every algorithm that counts, and everything that does not.
 
 use crate::oidc::{
-    claims::Claims,
+    claims::UserClaims as _,
     discovery::{Discovery, Metadata},
-    id_token::{self, Expected, Rejection},
-    keys,
+    id_token::{self, Expected, FORMAT, IdTokenError},
 };
 use base64::{
     Engine as _,
@@ -12,6 +11,7 @@ use base64::{
 };
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, jwk::Jwk};
+use portcullis_oauth::external_jwt::{Claims, KeySet, Token};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -35,6 +35,13 @@ fn public(name: &str) -> Jwk {
     serde_json::from_value(test_keys()[name]["jwk"].clone()).unwrap()
 }
 
+/// The public half, with the name as its `kid`.
+fn identified(name: &str) -> Value {
+    let mut jwk = test_keys()[name]["jwk"].clone();
+    jwk["kid"] = json!(name);
+    jwk
+}
+
 fn claims() -> Value {
     json!({"iss": "https://idp.example", "sub": "7", "aud": "us", "exp": NOW + 300, "iat": NOW, "nonce": "n"})
 }
@@ -49,15 +56,14 @@ fn with(name: &str, value: Value) -> Value {
     claims
 }
 
-fn verify(token: &str, key: &DecodingKey) -> Result<Claims, Rejection> {
+fn verify(token: &str, key: &DecodingKey) -> Result<Claims, IdTokenError> {
     let now = Timestamp::from_second(NOW).unwrap();
     let expected = Expected { issuer: "https://idp.example", client_id: "us", nonce: Some("n"), now };
-    let header = id_token::header(token)?;
-    id_token::verify(token, &header, key, &expected)
+    id_token::verify(&Token::parse(token, &FORMAT)?, key, &expected)
 }
 
 /// Signs with P-256, whatever the claims.
-fn outcome(claims: &Value) -> Result<Claims, Rejection> {
+fn outcome(claims: &Value) -> Result<Claims, IdTokenError> {
     let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256), claims, &private("p256")).unwrap();
     verify(&token, &DecodingKey::from_jwk(&public("p256")).unwrap())
 }
@@ -74,11 +80,11 @@ fn every_algorithm_of_public_keys_counts() {
     for (name, algorithms) in all {
         for &algorithm in algorithms {
             let token = jsonwebtoken::encode(&Header::new(algorithm), &claims(), &private(name)).unwrap();
-            let header = id_token::header(&token).unwrap();
-            let set = all.map(|(name, _)| public(name));
-            let found = keys::select(&set, &header).unwrap_or_else(|| panic!("{algorithm:?}"));
-            assert_eq!(*found, public(name), "{algorithm:?}");
-            let verified = verify(&token, &DecodingKey::from_jwk(found).unwrap()).unwrap();
+            let header = Token::parse(&token, &FORMAT).unwrap().header;
+            let set = KeySet::read(all.map(|(name, _)| identified(name)));
+            let found = set.find(&header).unwrap_or_else(|| panic!("{algorithm:?}"));
+            assert_eq!(found.id.as_deref(), Some(name), "{algorithm:?}");
+            let verified = verify(&token, &found.verifier).unwrap();
             assert_eq!(verified.subject().as_deref(), Some("7"), "{algorithm:?}");
         }
     }
@@ -94,23 +100,23 @@ fn a_signature_that_anybody_could_make_does_not_count() {
         let message = format!("{}.{body}", encode(&json!({"alg": alg})));
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &secret, Algorithm::HS256).unwrap();
         for token in [format!("{message}.{signature}"), format!("{message}.")] {
-            assert_eq!(verify(&token, &key), Err(Rejection::Algorithm), "{alg}");
+            assert_eq!(verify(&token, &key), Err(IdTokenError::Algorithm), "{alg}");
         }
     }
     let signed = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims(), &private("p256")).unwrap();
     let (message, signature) = signed.rsplit_once('.').unwrap();
     let (head, _) = message.split_once('.').unwrap();
     let other = format!("{head}.{}.{signature}", encode(&with("sub", json!("8"))));
-    assert_eq!(verify(&other, &key), Err(Rejection::Signature));
-    assert_eq!(verify(&format!("{message}."), &key), Err(Rejection::Signature));
+    assert_eq!(verify(&other, &key), Err(IdTokenError::Signature));
+    assert_eq!(verify(&format!("{message}."), &key), Err(IdTokenError::Signature));
     for broken in ["", "a", "a.b.c", &format!("{signed}.x"), &"x".repeat(100_000)] {
-        assert_eq!(verify(broken, &key), Err(Rejection::Malformed), "{}", broken.len());
+        assert_eq!(verify(broken, &key), Err(IdTokenError::Malformed), "{}", broken.len());
     }
 }
 
 #[test]
 fn claims_that_are_not_for_us_now_do_not_count() {
-    use Rejection::{Audience, AuthorizedParty, Expired, Issuer, Nonce, TooEarly};
+    use IdTokenError::{Audience, AuthorizedParty, Expired, Issuer, Nonce, TooEarly};
     for (claim, value, rejection) in [
         ("iss", json!("https://idp.example/"), Issuer),
         ("iss", json!(["https://idp.example"]), Issuer),
@@ -157,25 +163,30 @@ fn a_key_is_found_by_its_name_and_only_for_what_it_is_for() {
     let key = |change: Value| {
         let mut jwk = test_keys()["rsa"]["jwk"].clone();
         jwk.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        serde_json::from_value::<Jwk>(jwk).unwrap()
+        jwk
     };
     let header = |kid: Option<&str>| Header { kid: kid.map(ToOwned::to_owned), ..Header::new(Algorithm::RS256) };
+    let find = |keys: &[&Value], header: &Header| {
+        KeySet::read(keys.iter().copied().cloned()).find(header).map(|key| key.id.clone().unwrap())
+    };
     let (a, b) = (key(json!({"kid": "a"})), key(json!({"kid": "b"})));
-    let both = [a.clone(), b.clone()];
-    assert_eq!(keys::select(&both, &header(Some("b"))), Some(&b));
-    assert_eq!(keys::select(&both, &header(Some("c"))), None);
-    assert_eq!(keys::select(&both, &header(None)), None, "which one?");
-    assert_eq!(keys::select(&both[..1], &header(None)), Some(&a));
+    let both = [&a, &b];
+    assert_eq!(find(&both, &header(Some("b"))).as_deref(), Some("b"));
+    assert_eq!(find(&both, &header(Some("c"))), None);
+    assert_eq!(find(&both, &header(None)), None, "which one?");
+    assert_eq!(find(&both[..1], &header(None)).as_deref(), Some("a"));
+    let mut of_another_kind = identified("p256");
+    of_another_kind["kid"] = json!("a");
     for unfit in [
         key(json!({"kid": "a", "use": "enc"})),
         key(json!({"kid": "a", "alg": "RS512"})),
         key(json!({"kid": "a", "alg": "RSA-OAEP"})),
         key(json!({"kid": "a", "n": &test_keys()["rsa"]["jwk"]["n"].as_str().unwrap()[..171]})),
-        Jwk { common: a.common.clone(), ..public("p256") },
+        of_another_kind,
     ] {
-        assert_eq!(keys::select(std::slice::from_ref(&unfit), &header(Some("a"))), None, "{unfit:?}");
+        assert_eq!(find(&[&unfit], &header(Some("a"))), None, "{unfit:?}");
     }
-    assert!(keys::select(&[key(json!({"kid": "a", "use": "sig", "alg": "RS256"}))], &header(Some("a"))).is_some());
+    assert!(find(&[&key(json!({"kid": "a", "use": "sig", "alg": "RS256"}))], &header(Some("a"))).is_some());
 }
 
 #[test]
@@ -230,10 +241,10 @@ proptest! {
 
     #[test]
     fn whatever_keys_a_provider_publishes_none_panics(key in any_key()) {
-        let known: Vec<Jwk> = serde_json::from_value(key).into_iter().collect();
-        if let Some(key) = keys::select(&known, &Header::new(Algorithm::ES256)) {
-            // Whether it can be used is the key's own matter.
-            drop(DecodingKey::from_jwk(key));
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims(), &private("p256")).unwrap();
+        if let Some(key) = KeySet::read([key]).find(&Header::new(Algorithm::ES256)) {
+            // Whether the key made the signature does not matter here.
+            drop(verify(&token, &key.verifier));
         }
     }
 

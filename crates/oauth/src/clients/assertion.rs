@@ -9,12 +9,14 @@
 use crate::clients::{
     document::public_keys,
     fetched::{FetchCache, Unusable},
-    keys,
 };
-use crate::single_use::Mark;
+use crate::{
+    external_jwt::{self, Format, JwtError, KeySet, Token},
+    single_use::Mark,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
-use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
+use jsonwebtoken::{DecodingKey, Header};
 use portcullis_config::ClientVerifier;
 use portcullis_core::{
     client::{JsonWebKeySet, PrivateKeyJwt},
@@ -31,8 +33,10 @@ use std::{
 /// The value of `client_assertion_type`.
 pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Longer ones are not read.
-const MAX_BYTES: usize = 8 << 10;
+/// The algorithms that assertions may be signed with, as metadata list them.
+pub const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "EdDSA", "RS256", "PS256"];
+
+const FORMAT: Format = Format { max_length: 8 << 10, algorithms: &external_jwt::ALGORITHMS };
 /// How long an assertion may be valid: it must be remembered for so long.
 const MAX_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 /// How far ahead the client's clock may be.
@@ -54,7 +58,7 @@ const TYPES: [&str; 3] = ["", "jwt", "client-authentication+jwt"];
 
 /// What verifies assertions. Outlives reloads of the configuration.
 pub struct Assertions {
-    keys: FetchCache<JsonWebKeySet>,
+    keys: FetchCache<KeySet>,
     used: Mutex<Used>,
 }
 
@@ -154,21 +158,15 @@ impl Assertions {
         audiences: [&str; 2],
         now: Timestamp,
     ) -> Result<Mark, AssertionError> {
-        let (alg, kid) = header(assertion)?;
+        let token = header(assertion)?;
         let claims = claims(assertion).ok_or(AssertionError::Malformed)?;
         let expires_at = claims.check(&client.client_id, &audiences, now)?;
         let keys = client.private_key_jwt.as_ref().ok_or(AssertionError::NoKeys)?;
-        let candidates = self.candidates(keys, alg, kid.as_deref(), now).await?;
+        let candidates = self.candidates(keys, &token.header, now).await?;
         if candidates.is_empty() {
             return Err(AssertionError::Key);
         }
-        let mut validation = Validation::new(alg);
-        // Only the signature is left to check; the clock is the one that is passed in.
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        let signed = |key: &_| jsonwebtoken::decode::<Claims>(assertion, key, &validation).is_ok();
-        if !candidates.iter().any(signed) {
+        if !candidates.iter().any(|key| token.claims::<Claims>(key).is_ok()) {
             return Err(AssertionError::Signature);
         }
         let mark = Mark::assertion(audiences[0], &claims.sub, &claims.jti, expires_at);
@@ -184,25 +182,25 @@ impl Assertions {
     async fn candidates(
         &self,
         keys: &PrivateKeyJwt,
-        alg: Algorithm,
-        kid: Option<&str>,
+        header: &Header,
         now: Timestamp,
-    ) -> Result<Vec<jsonwebtoken::DecodingKey>, AssertionError> {
+    ) -> Result<Vec<Arc<DecodingKey>>, AssertionError> {
+        let candidates = |set: &KeySet| set.candidates(header).map(|key| Arc::clone(&key.verifier)).collect::<Vec<_>>();
         if let Some(set) = &keys.jwks {
-            return Ok(keys::candidates(set, alg, kid));
+            return Ok(candidates(&key_set(set)));
         }
         let uri = keys.jwks_uri.as_deref().ok_or(AssertionError::NoKeys)?;
         let fetch = async |not_before| {
             let found = self.keys.get(uri, now, not_before, read_keys).await;
             found.map_err(|Unusable(why)| AssertionError::KeySet(why))
         };
-        let found = keys::candidates(&*fetch(None).await?, alg, kid);
+        let found = candidates(&*fetch(None).await?);
         if !found.is_empty() {
             return Ok(found);
         }
         // The client may have a new key.
         let recently = now.checked_sub(REFETCH).unwrap_or(Timestamp::MIN);
-        Ok(keys::candidates(&*fetch(Some(recently)).await?, alg, kid))
+        Ok(candidates(&*fetch(Some(recently)).await?))
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
@@ -242,33 +240,30 @@ impl Used {
     }
 }
 
-fn read_keys(body: &[u8]) -> Result<JsonWebKeySet, String> {
+fn read_keys(body: &[u8]) -> Result<KeySet, String> {
     let set = serde_json::from_slice(body).map_err(|_| "its key set is no JSON".to_owned())?;
-    public_keys(&set)
+    public_keys(&set).map(|set| key_set(&set))
 }
 
-/// Algorithm and `kid`. Keys that the header brings along, or says to fetch, are not looked at.
-fn header(assertion: &str) -> Result<(Algorithm, Option<String>), AssertionError> {
-    if assertion.len() > MAX_BYTES {
-        return Err(AssertionError::Malformed);
-    }
-    let header = jsonwebtoken::decode_header(assertion).map_err(|error| match error.kind() {
-        ErrorKind::Json(error) if error.is_data() => AssertionError::Algorithm,
+fn key_set(set: &JsonWebKeySet) -> KeySet {
+    KeySet::read(set.keys.iter().filter_map(|key| serde_json::to_value(key).ok()))
+}
+
+/// The header. Keys that the header brings along, or says to fetch, are not read.
+fn header(assertion: &str) -> Result<Token<'_>, AssertionError> {
+    let token = Token::parse(assertion, &FORMAT).map_err(|error| match error {
+        JwtError::Algorithm => AssertionError::Algorithm,
         _ => AssertionError::Malformed,
     })?;
-    if !keys::is_known(header.alg) {
-        return Err(AssertionError::Algorithm);
-    }
-    let typ = header.typ.unwrap_or_default().to_ascii_lowercase();
-    if header.crit.is_some() || !TYPES.contains(&typ.strip_prefix("application/").unwrap_or(&typ)) {
+    if token.header.crit.is_some() || !TYPES.contains(&token.typ().unwrap_or_default().as_str()) {
         return Err(AssertionError::Header);
     }
-    Ok((header.alg, header.kid))
+    Ok(token)
 }
 
 /// The claims, unverified.
 fn claims(assertion: &str) -> Option<Claims> {
-    if assertion.len() > MAX_BYTES {
+    if assertion.len() > FORMAT.max_length {
         return None;
     }
     let payload = assertion.split('.').nth(1)?;

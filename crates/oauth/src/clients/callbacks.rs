@@ -2,16 +2,12 @@
 //! `OAuthClient`, so that what is taken here can be stored.
 
 use crate::redirect;
-use portcullis_api::{OAuthClient, validation};
-use serde_json::json;
-
-/// As many as an `OAuthClient` may have besides its preset's.
-const MAX: usize = 32;
+use portcullis_core::redirect_uri::{self, MAX_COUNT};
 
 /// Says what is wrong with the callbacks, if something is.
 pub(super) fn check(uris: &[String]) -> Result<(), String> {
-    if uris.is_empty() || uris.len() > MAX {
-        return Err(format!("redirect_uris must have 1 to {MAX} entries"));
+    if uris.is_empty() || uris.len() > MAX_COUNT {
+        return Err(format!("redirect_uris must have 1 to {MAX_COUNT} entries"));
     }
     for uri in uris {
         redirect::check(uri).map_err(|why| {
@@ -19,14 +15,7 @@ pub(super) fn check(uris: &[String]) -> Result<(), String> {
             format!("the redirect URI {uri} cannot be used: {why}")
         })?;
     }
-    let manifest = json!({
-        "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "dyn"},
-        "spec": {"endpointRef": {"name": "any"}, "preset": "custom", "type": "Public", "scopes": ["files:read"],
-            "redirectUris": uris},
-    });
-    let Err(violations) = validation::admit::<OAuthClient>(manifest) else { return Ok(()) };
-    let texts: Vec<&str> = violations.iter().map(|violation| violation.message.as_str()).collect();
-    Err(format!("redirect_uris: {}", texts.join("; ")))
+    redirect_uri::check_all(uris).map_err(|error| format!("redirect_uris: {error}"))
 }
 
 #[cfg(test)]
@@ -72,7 +61,7 @@ mod tests {
         }
         assert!(check(&[]).is_err());
         let many = |count: usize| (0..count).map(|n| format!("https://a.example.com/{n}")).collect::<Vec<_>>();
-        assert!(check(&many(MAX)).is_ok() && check(&many(MAX + 1)).is_err());
+        assert!(check(&many(MAX_COUNT)).is_ok() && check(&many(MAX_COUNT + 1)).is_err());
         assert!(check(&["https://a.example.com/x".to_owned(), "https://a.example.com/x".to_owned()]).is_err());
         assert!(check(&[format!("https://a.example.com/{}", "a".repeat(2048))]).is_err());
     }

@@ -4,12 +4,11 @@ pub mod assertion;
 mod callbacks;
 pub mod document;
 mod fetched;
-mod keys;
 pub mod registrar;
 pub mod registration;
 pub mod room;
 
-pub use keys::ALGORITHMS;
+pub use assertion::ALGORITHMS;
 
 use crate::{
     client::{Client, ClientError, Origin, Registrations},

@@ -44,6 +44,10 @@ impl Issuer {
 
 #[async_trait]
 impl KeySource for Issuer {
+    fn name(&self) -> String {
+        ISSUER.to_owned()
+    }
+
     async fn fetch(&self) -> Result<Published, Box<dyn Error + Send + Sync>> {
         let mut state = self.0.lock().unwrap();
         state.1 += 1;
@@ -98,30 +102,30 @@ async fn what_a_token_must_say() {
         ("scp as a list", Some("JWT"), vec![("scope", without.clone()), ("scp", json!(["files:read"]))], None),
         ("scp as a text", Some("JWT"), vec![("scope", without.clone()), ("scp", json!("files:read"))], None),
         ("one audience, with a slash", Some("JWT"), vec![("aud", json!("https://h/mcp/"))], None),
-        ("another audience", Some("JWT"), vec![("aud", json!("https://h/mcp2"))], Some(Refusal::Audience)),
-        ("no audience", Some("JWT"), vec![("aud", without.clone())], Some(Refusal::Audience)),
+        ("another audience", Some("JWT"), vec![("aud", json!("https://h/mcp2"))], Some(JwtError::Audience)),
+        ("no audience", Some("JWT"), vec![("aud", without.clone())], Some(JwtError::Audience)),
         (
             "another issuer",
             Some("JWT"),
             vec![("iss", json!("https://idp.example.com/realms/b"))],
-            Some(Refusal::Issuer),
+            Some(JwtError::Issuer),
         ),
-        ("the issuer with a slash", Some("JWT"), vec![("iss", json!(format!("{ISSUER}/")))], Some(Refusal::Issuer)),
-        ("expired", Some("JWT"), vec![("exp", json!(NOW))], Some(Refusal::Expired)),
-        ("no expiry", Some("JWT"), vec![("exp", without.clone())], Some(Refusal::Claim("it has no exp"))),
-        ("not yet", Some("JWT"), vec![("nbf", json!(NOW + 61))], Some(Refusal::TooEarly)),
-        ("Keycloak's ID token", Some("JWT"), vec![("typ", json!("ID"))], Some(Refusal::Type)),
-        ("Keycloak's refresh token", Some("JWT"), vec![("typ", json!("Refresh"))], Some(Refusal::Type)),
-        ("an ID token", Some("JWT"), vec![("at_hash", json!("x"))], Some(Refusal::Type)),
-        ("no scope, as an ID token", Some("JWT"), vec![("scope", without.clone())], Some(Refusal::Type)),
-        ("another typ", Some("logout+jwt"), vec![], Some(Refusal::Type)),
+        ("the issuer with a slash", Some("JWT"), vec![("iss", json!(format!("{ISSUER}/")))], Some(JwtError::Issuer)),
+        ("expired", Some("JWT"), vec![("exp", json!(NOW))], Some(JwtError::Expired)),
+        ("no expiry", Some("JWT"), vec![("exp", without.clone())], Some(JwtError::MissingClaim("exp"))),
+        ("not yet", Some("JWT"), vec![("nbf", json!(NOW + 61))], Some(JwtError::TooEarly)),
+        ("Keycloak's ID token", Some("JWT"), vec![("typ", json!("ID"))], Some(JwtError::Type)),
+        ("Keycloak's refresh token", Some("JWT"), vec![("typ", json!("Refresh"))], Some(JwtError::Type)),
+        ("an ID token", Some("JWT"), vec![("at_hash", json!("x"))], Some(JwtError::Type)),
+        ("no scope, as an ID token", Some("JWT"), vec![("scope", without.clone())], Some(JwtError::Type)),
+        ("another typ", Some("logout+jwt"), vec![], Some(JwtError::Type)),
         (
             "no client",
             Some("JWT"),
             vec![("azp", without.clone())],
-            Some(Refusal::Claim("it has neither client_id nor azp")),
+            Some(JwtError::Claim("it has neither client_id nor azp")),
         ),
-        ("no user", Some("JWT"), vec![("sub", without.clone())], Some(Refusal::Claim("it has no sub"))),
+        ("no user", Some("JWT"), vec![("sub", without.clone())], Some(JwtError::MissingClaim("sub"))),
     ];
     for (what, typ, changes, refusal) in rows {
         let mut claims = claims();
@@ -139,15 +143,15 @@ async fn what_a_token_must_say() {
     let (message, _) = good.rsplit_once('.').unwrap();
     let other = sign(&self::key(2), Some("JWT"), &claims());
     let swapped = format!("{message}.{}", other.rsplit_once('.').unwrap().1);
-    assert_eq!(tokens.verify(&swapped, at(NOW)).await.err(), Some(Refusal::Signature));
-    assert_eq!(tokens.verify(&other, at(NOW)).await.err(), Some(Refusal::Key));
+    assert_eq!(tokens.verify(&swapped, at(NOW)).await.err(), Some(JwtError::Signature));
+    assert_eq!(tokens.verify(&other, at(NOW)).await.err(), Some(JwtError::Key));
     let mut hmac = Header::new(Algorithm::HS256);
     hmac.kid = Some(key.kid.clone());
     let public = key.public_jwk().unwrap().to_string();
     let confused = jsonwebtoken::encode(&hmac, &claims(), &EncodingKey::from_secret(public.as_bytes())).unwrap();
-    assert_eq!(tokens.verify(&confused, at(NOW)).await.err(), Some(Refusal::Algorithm));
+    assert_eq!(tokens.verify(&confused, at(NOW)).await.err(), Some(JwtError::Algorithm));
     for junk in ["", "a.b", "a.b.c", &"x".repeat(20_000)] {
-        assert_eq!(tokens.verify(junk, at(NOW)).await.err(), Some(Refusal::Malformed));
+        assert_eq!(tokens.verify(junk, at(NOW)).await.err(), Some(JwtError::Malformed));
     }
 }
 
@@ -160,14 +164,14 @@ async fn known_keys_go_on_while_the_issuer_is_down_and_unknown_ones_are_asked_fo
     let (by_old, by_new) = (sign(&old, None, &claims), sign(&new, None, &claims));
     let verify = async |token: &str, after: i64| tokens.verify(token, at(NOW + after)).await.map(drop);
 
-    assert_eq!(verify(&by_old, 0).await, Err(Refusal::Unavailable), "down from the start");
+    assert_eq!(verify(&by_old, 0).await, Err(JwtError::Unavailable), "down from the start");
     issuer.publishes(&[&old]);
-    assert_eq!((verify(&by_old, 9).await, issuer.asked()), (Err(Refusal::Unavailable), 1), "not asked again so soon");
+    assert_eq!((verify(&by_old, 9).await, issuer.asked()), (Err(JwtError::Unavailable), 1), "not asked again so soon");
     assert_eq!((verify(&by_old, 10).await, issuer.asked()), (Ok(()), 2));
     assert_eq!((verify(&by_old, 60).await, issuer.asked()), (Ok(()), 2), "remembered");
 
     for _ in 0..5 {
-        assert_eq!(verify(&by_new, 60).await, Err(Refusal::Key));
+        assert_eq!(verify(&by_new, 60).await, Err(JwtError::Key));
     }
     assert_eq!(issuer.asked(), 3, "made-up keys do not flood the issuer");
     issuer.publishes(&[&new, &old]);
@@ -177,11 +181,11 @@ async fn known_keys_go_on_while_the_issuer_is_down_and_unknown_ones_are_asked_fo
     assert_eq!((verify(&by_old, 5000).await, verify(&by_new, 5001).await), (Ok(()), Ok(())));
     assert_eq!(issuer.asked(), 5, "asked in vain, once");
     let unknown = sign(&key(3), None, &claims);
-    assert_eq!(verify(&unknown, 5020).await, Err(Refusal::Unavailable));
+    assert_eq!(verify(&unknown, 5020).await, Err(JwtError::Unavailable));
 
     issuer.publishes(&[&new]);
     assert_eq!(verify(&by_new, 5040).await, Ok(()));
-    assert_eq!(verify(&by_old, 5041).await, Err(Refusal::Key), "withdrawn");
+    assert_eq!(verify(&by_old, 5041).await, Err(JwtError::Key), "withdrawn");
 }
 
 /// Metadata and keys that have all that is needed, in arrays instead of objects.

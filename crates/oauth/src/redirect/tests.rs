@@ -170,19 +170,8 @@ fn what_no_callback_is_never_counts_even_if_registered() {
         assert_eq!(check(uri), Err(why), "{uri}");
         assert!(!is_registered(&[uri], uri), "{uri}");
     }
-    let long = format!("https://h/{}", "a".repeat(MAX_REDIRECT_URI));
+    let long = format!("https://h/{}", "a".repeat(MAX_LENGTH));
     assert_eq!(check(&long), Err(RedirectUriError::TooLong));
-}
-
-#[test]
-fn every_preset_registers_usable_callbacks() {
-    use portcullis_api::Preset::{Chatgpt, Claude, ClaudeCode, Cursor, GeminiCli, Vscode};
-    for preset in [Claude, Chatgpt, ClaudeCode, Cursor, GeminiCli, Vscode] {
-        for uri in preset.redirect_uris() {
-            let presented = uri.replace("{id}", "abc");
-            assert!(is_registered(preset.redirect_uris(), &presented), "{uri}");
-        }
-    }
 }
 
 #[test]

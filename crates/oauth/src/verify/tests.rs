@@ -10,7 +10,7 @@ async fn machine(stage: &Stage) -> String {
     stage.token_as(Some("agent:s%2Bc%25r+t"), &[MACHINE]).await.unwrap().access
 }
 
-fn rejected(why: Rejection) -> Result<Arc<Caller>, Unauthenticated> {
+fn rejected(why: AccessTokenError) -> Result<Arc<Caller>, Unauthenticated> {
     Err(why.into())
 }
 
@@ -26,7 +26,7 @@ async fn a_remembered_token_still_depends_on_its_client_and_the_time() {
     changed[0].scopes = BTreeSet::from([Scope::FilesRead]);
     let scopes = stage.with(changed, &[7], &["ada"]).caller(&token).await.unwrap().scopes.clone();
     assert_eq!(scopes, BTreeSet::from([Scope::FilesRead]), "scopes taken away count at once");
-    assert_eq!(stage.with(Vec::new(), &[7], &["ada"]).caller(&token).await, rejected(Rejection::Client));
+    assert_eq!(stage.with(Vec::new(), &[7], &["ada"]).caller(&token).await, rejected(AccessTokenError::Client));
     for (registered_at, accepted) in [(0, true), (1, false)] {
         let mut namesake = clients();
         namesake[0].registered_at = Some(at(registered_at));
@@ -34,7 +34,7 @@ async fn a_remembered_token_still_depends_on_its_client_and_the_time() {
         assert_eq!(caller.is_ok(), accepted, "{registered_at}");
     }
     stage.pass(900);
-    assert_eq!(stage.caller(&token).await, rejected(Rejection::Expired));
+    assert_eq!(stage.caller(&token).await, rejected(AccessTokenError::Expired));
 }
 
 #[tokio::test]
@@ -54,12 +54,12 @@ async fn a_users_token_depends_on_the_grant() {
     assert_eq!(caller.scopes, BTreeSet::from([Scope::FilesRead]));
     let mut without = clients();
     without.remove(1);
-    assert_eq!(stage.with(without, &[7], &["ada"]).caller(&answer.access).await, rejected(Rejection::Client));
+    assert_eq!(stage.with(without, &[7], &["ada"]).caller(&answer.access).await, rejected(AccessTokenError::Client));
 
     let name = stage.grant().name.clone();
     stage.place.revoke(&name, RevocationReason::ByUser, stage.now()).await.unwrap();
-    assert_eq!(stage.caller(&answer.access).await, rejected(Rejection::Revoked), "with the next request");
-    assert_eq!(Rejection::Revoked.reason(), "revoked");
+    assert_eq!(stage.caller(&answer.access).await, rejected(AccessTokenError::Revoked), "with the next request");
+    assert_eq!(AccessTokenError::Revoked.reason(), "revoked");
 }
 
 #[tokio::test]
@@ -77,11 +77,11 @@ async fn a_grant_that_is_not_known_yet_is_read_once_while_the_token_is_fresh() {
     // The place is asked anew, so what it says counts at once.
     let name = here.grant().name.clone();
     here.place.revoke(&name, RevocationReason::ByUser, here.now()).await.unwrap();
-    assert_eq!(there.caller(&access).await, rejected(Rejection::Revoked));
+    assert_eq!(there.caller(&access).await, rejected(AccessTokenError::Revoked));
     assert_eq!(reads(), 2);
 
     there.pass(10);
-    assert_eq!(there.caller(&access).await, rejected(Rejection::Revoked), "an older token is not worth a read");
+    assert_eq!(there.caller(&access).await, rejected(AccessTokenError::Revoked), "an older token is not worth a read");
     assert_eq!(reads(), 2);
 }
 
@@ -92,7 +92,7 @@ async fn a_grant_that_is_not_there_is_asked_for_once() {
     // An endpoint with the same keys that never had the grant: as after a deletion that it did not see.
     let elsewhere = Stage::new();
     for _ in 0..3 {
-        assert_eq!(elsewhere.caller(&access).await, rejected(Rejection::Revoked));
+        assert_eq!(elsewhere.caller(&access).await, rejected(AccessTokenError::Revoked));
     }
     assert_eq!(elsewhere.grants.reads.load(Ordering::SeqCst), 1);
 }
@@ -119,7 +119,7 @@ async fn only_one_bearer_token_in_the_header_counts() {
         ("Bearer", Unauthenticated::NotBearer),
         ("Bearer ", Unauthenticated::NotBearer),
         ("Bearer a b", Unauthenticated::NotBearer),
-        ("Bearer abc", Unauthenticated::Rejected(Rejection::Malformed)),
+        ("Bearer abc", Unauthenticated::Rejected(AccessTokenError::Malformed)),
     ] {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
         assert_eq!(ask(&headers).await, Err(expected), "{value}");

@@ -3,7 +3,8 @@
 //! An address has three quarters of the room, so that one alone shuts out no other; proxies that are trusted have all of
 //! it. Where there is no more, the connection that has been idle for longest is closed: never one with a request.
 
-use crate::{connections::activity::Activity, limits::network};
+use crate::connections::activity::Activity;
+use portcullis_core::ip_ranges::network;
 use std::{
     collections::HashMap,
     net::IpAddr,
