@@ -32,7 +32,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 
 /// Serves until it is asked to end.
 pub(crate) fn serve(args: RunOptions, given: Variables) -> Result<(), AgentError> {
-    // A service without its first process would be nobody's.
+    // The service does not outlive the first process.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| AgentError::Init(error.into()))?;
@@ -120,7 +120,7 @@ fn variables(home: &Path, given: Variables) -> Variables {
     environment(home, name.into(), given.into_iter().filter(is_chosen))
 }
 
-/// Whether somebody chose this `HOME`. Container runtimes set it to the folder that the image has for its user, and to
+/// Whether this `HOME` was chosen. Container runtimes set it to the folder that the image has for its user, and to
 /// `/` where it has none; the workspace's home is another one.
 fn is_chosen(home: &OsStr, user: Option<&User>) -> bool {
     home != "/" && user.is_none_or(|user| user.home != Path::new(home))
