@@ -104,6 +104,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
     let config = Config::infer().await.map_err(OperatorCommandError::Config)?;
     let client = cluster::client(config, || {}).map_err(OperatorCommandError::Client)?;
     let mut rng = rng::rng();
+    let agent_image = args.agent_image();
     let identity = args.identity.unwrap_or_else(|| {
         let mut bytes = [0_u8; 8];
         rng.fill_bytes(&mut bytes);
@@ -112,7 +113,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
     let settings = Settings {
         clock: Arc::new(SystemClock),
         rng: Arc::new(Mutex::new(rng)),
-        agent_image: args.agent_image(),
+        agent_image,
         server_image: args.server_image,
         internal: args.internal_cidrs,
         exposure: args.exposure.unwrap_or_default(),
