@@ -1,10 +1,25 @@
-# One static binary and nothing else: no shell, no C library, no certificates (the authorities are compiled in).
+# Static programs and nothing else: no shell, no C library, no certificates (the authorities are compiled in).
 # tests/node/portcullis-image.sh makes the same without a registry, for the tests; a test compares the two.
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
 COPY . .
-RUN bash tests/node/static.sh image > /binary && cp "$(cat /binary)" /portcullis
+RUN bash tests/node/static.sh image > /paths && cp $(cat /paths) /
 
+# The agent of workspaces alone (`--target agent`), for nodes that have no server to pull.
+FROM scratch AS agent
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Portcullis workspace agent" \
+      org.opencontainers.image.description="What runs inside a workspace of Portcullis" \
+      org.opencontainers.image.source="https://github.com/portcullis-dev/portcullis" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=build --chown=0:0 --chmod=0755 /portcullis-agent /portcullis-agent
+USER 65532:65532
+ENTRYPOINT ["/portcullis-agent"]
+
+# All of it. The agent first: a node that has pulled the other image has this layer.
 FROM scratch
 ARG VERSION=dev
 ARG REVISION=unknown
@@ -14,6 +29,7 @@ LABEL org.opencontainers.image.title="Portcullis" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
+COPY --from=build --chown=0:0 --chmod=0755 /portcullis-agent /portcullis-agent
 COPY --from=build --chown=0:0 --chmod=0755 /portcullis /portcullis
 USER 65532:65532
 ENTRYPOINT ["/portcullis"]

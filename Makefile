@@ -53,15 +53,17 @@ crds: ## writes crds/ and the chart's copy; a test fails where it is stale
 deploy: ## writes deploy/ from the chart; a test fails where it is stale
 	@bash charts/render.sh deploy
 
-image: ## the image of the Dockerfile, with docker or podman
-	$(or $(shell command -v docker),podman) build --tag ghcr.io/portcullis-dev/portcullis:$(VERSION) \
-	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD) .
+image: BUILD_IMAGE = $(or $(shell command -v docker),podman) build --build-arg VERSION=$(VERSION) \
+  --build-arg REVISION=$(shell git rev-parse HEAD)
+image: ## the images of the Dockerfile, with docker or podman
+	$(BUILD_IMAGE) --tag ghcr.io/portcullis-dev/portcullis:$(VERSION) .
+	$(BUILD_IMAGE) --tag ghcr.io/portcullis-dev/portcullis-agent:$(VERSION) --target agent .
 
 bench: ## writes docs/benchmarks.md; needs wrk, root and an idle machine; BASELINE=PROGRAM adds another build to the run
 	cargo bench --locked --profile image --bench endpoint -- --output docs/benchmarks.md $(if $(BASELINE),--baseline $(BASELINE))
 	PORTCULLIS_PROFILE=image cargo bench --locked --bench workspaces -- --append docs/benchmarks.md
 
-static: ## one static file, which runs where there is neither shell nor C library; prints its path
+static: ## the programs as static files, which run where there is neither shell nor C library; prints their paths
 	@bash tests/node/static.sh image
 
 cluster-up: ## starts a whole Kubernetes of one node on this machine, and says how to use it; needs root

@@ -3,4 +3,5 @@
 //! The program only: its parts are crates, which `docs/architecture.md` lists.
 
 pub mod cli;
+#[cfg(feature = "dev")]
 pub mod dev;

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod cluster;
 pub mod crds;
+#[cfg(feature = "dev")]
 pub mod dev;
 pub mod operator;
 pub mod serve;
@@ -34,9 +35,11 @@ struct LogOptions {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Operator(operator::OperatorArgs),
+    Operator(Box<operator::OperatorArgs>),
     Serve(serve::Args),
+    #[cfg(feature = "dev")]
     Dev(dev::DevArgs),
+    #[command(hide = true)]
     Agent(agent::AgentArgs),
     /// Print the custom resource definitions
     Crds(crds::CrdsArgs),
@@ -58,21 +61,19 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command {
         Command::Operator(args) => {
             logs::init(args.logs.log_format)?;
-            block_on(operator::run(args))??;
+            block_on(operator::run(*args))??;
         }
         Command::Serve(args) => {
             logs::init(args.logs.log_format)?;
             block_on(serve::run(args))??;
         }
+        #[cfg(feature = "dev")]
         Command::Dev(args) => {
             // Somebody sits in front of it.
             logs::init(Some(LogFormat::Text))?;
             block_on(dev::run(args))??;
         }
-        Command::Agent(args) => {
-            logs::init_small()?;
-            agent::run(args)?;
-        }
+        Command::Agent(args) => return Err(agent::run(args).into()),
         Command::Crds(args) => crds::run(&args)?,
     }
     Ok(())

@@ -20,6 +20,10 @@ pub struct OperatorArgs {
     /// The image of the servers: normally the operator's own.
     #[arg(long, env = "PORTCULLIS_SERVER_IMAGE")]
     server_image: String,
+    /// The image that brings the agent into workspaces, for those that are started from now on: that of the servers if
+    /// omitted. The image portcullis-agent has nothing else, so nodes pull it fast.
+    #[arg(long, env = "PORTCULLIS_AGENT_IMAGE", value_name = "IMAGE")]
+    agent_image: Option<String>,
     /// A namespace whose resources are kept; all if omitted. Repeatable. The operator needs rights in these only, but for
     /// reading IngressClasses.
     #[arg(
@@ -66,6 +70,13 @@ pub struct OperatorArgs {
     pub(super) logs: LogOptions,
 }
 
+impl OperatorArgs {
+    /// The image that agents come from.
+    fn agent_image(&self) -> String {
+        self.agent_image.as_ref().unwrap_or(&self.server_image).clone()
+    }
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not a label such as app=operator"))?;
     Ok((name.to_owned(), value.to_owned()))
@@ -93,6 +104,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
     let config = Config::infer().await.map_err(OperatorCommandError::Config)?;
     let client = cluster::client(config, || {}).map_err(OperatorCommandError::Client)?;
     let mut rng = rng::rng();
+    let agent_image = args.agent_image();
     let identity = args.identity.unwrap_or_else(|| {
         let mut bytes = [0_u8; 8];
         rng.fill_bytes(&mut bytes);
@@ -101,6 +113,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
     let settings = Settings {
         clock: Arc::new(SystemClock),
         rng: Arc::new(Mutex::new(rng)),
+        agent_image,
         server_image: args.server_image,
         internal: args.internal_cidrs,
         exposure: args.exposure.unwrap_or_default(),
@@ -116,5 +129,25 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
     match until_signal(operate).await.map_err(OperatorCommandError::Signal)? {
         Some(ended) => ended.map_err(OperatorCommandError::Operator),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: OperatorArgs,
+    }
+
+    #[test]
+    fn agents_come_from_the_servers_image_unless_another_is_named() {
+        for (named, expected) in [(None, "servers:1"), (Some("--agent-image=agents:1"), "agents:1")] {
+            let line = ["operator", "--server-image=servers:1"].into_iter().chain(named);
+            assert_eq!(Line::try_parse_from(line).unwrap().args.agent_image(), expected);
+        }
     }
 }

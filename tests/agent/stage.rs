@@ -1,5 +1,6 @@
 //! An agent in a folder, and tunnels to it that can be cut.
 
+use crate::agent_program::agent_program;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -27,7 +28,6 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_portcullis");
 /// Longer than anything here takes on a busy machine.
 pub const LONG: Duration = Duration::from_mins(1);
 
@@ -56,7 +56,7 @@ pub struct Setup<'a> {
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { program: Path::new(BINARY), wrapper: &[], termination_log: Path::new("/nowhere"), args: &[], env: &[] }
+        Self { program: agent_program(), wrapper: &[], termination_log: Path::new("/nowhere"), args: &[], env: &[] }
     }
 }
 
@@ -177,7 +177,7 @@ impl Tunnels {
         if let Some((connection, _)) = now.as_ref().filter(|(connection, _)| !connection.is_closed()) {
             return Ok(connection.clone());
         }
-        let mut near_end = Program::new(BINARY)
+        let mut near_end = Program::new(agent_program())
             .args(["agent", "connect", "--socket"])
             .arg(&self.socket)
             .stdin(Stdio::piped())

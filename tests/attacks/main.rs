@@ -4,6 +4,8 @@
 #![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::panic, clippy::similar_names, reason = "a test's helpers may fail as tests do")]
 
+#[path = "../support/agent_program.rs"]
+mod agent_program;
 #[path = "../support/clock.rs"]
 mod clock;
 /// The browser that the tests of the pages drive.

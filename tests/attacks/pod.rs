@@ -1,6 +1,7 @@
 //! The agent as it is in a workspace's pod: the real binary, in a folder of its own beside the home folder, with a
 //! template's Secret in the environment that it is started with.
 
+use crate::agent_program::agent_program;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -29,7 +30,6 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_portcullis");
 /// Somebody who is not root: root may do everything.
 const USER: &str = "54322";
 
@@ -52,8 +52,8 @@ impl Pod {
         let (run, home) = (folder.path().join("run"), folder.path().join("home"));
         let binary = run.join("portcullis");
         // Where other users can run it.
-        if fs::hard_link(BINARY, &binary).is_err() {
-            fs::copy(BINARY, &binary).unwrap();
+        if fs::hard_link(agent_program(), &binary).is_err() {
+            fs::copy(agent_program(), &binary).unwrap();
         }
         let mut program = Program::new("setpriv");
         program.args(["--pdeathsig", "KILL"]);

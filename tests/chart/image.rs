@@ -1,20 +1,22 @@
-//! The tests' image is that of the Dockerfile.
+//! The tests' images are those of the Dockerfile.
 
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
 
-#[test]
-fn the_tests_image_is_what_the_dockerfile_says() {
+/// The image that a stage of the Dockerfile begins with `from` makes, as the script makes it with these arguments.
+fn is_what_the_dockerfile_says(from: &str, args: &[&str], files: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dockerfile = fs::read_to_string(root.join("Dockerfile")).unwrap().replace("\\\n", "");
-    let (_, stage) = dockerfile.rsplit_once("\nFROM ").unwrap();
-    let mut lines = stage.lines();
-    assert_eq!(lines.next(), Some("scratch"));
-    let instruction = |name: &str| stage.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    let mut stages = dockerfile.split("\nFROM ").filter_map(|stage| stage.strip_prefix(&format!("{from}\n")));
+    let stage = stages.next().unwrap();
+    let instructions =
+        |name: &str| -> Vec<&str> { stage.lines().filter_map(|line| line.strip_prefix(name)).map(str::trim).collect() };
+    let instruction = |name: &str| instructions(name)[0];
 
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join("portcullis.tar");
-    let made = Command::new("bash").arg(root.join("tests/node/portcullis-image.sh")).arg(&archive).output().unwrap();
+    let script = root.join("tests/node/portcullis-image.sh");
+    let made = Command::new("bash").arg(script).arg(&archive).args(args).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let tar = |args: &[&str]| {
         let output = Command::new("tar").current_dir(folder.path()).args(args).output().unwrap();
@@ -34,12 +36,24 @@ fn the_tests_image_is_what_the_dockerfile_says() {
     }
     assert_eq!(labels.len(), instruction("LABEL").matches("org.opencontainers.image.").count());
 
-    // One file at the root, which anybody may run and nobody may write to.
+    // Files at the root, which anybody may run and nobody may write to.
     tar(&["-xf", "portcullis.tar", "layer.tar"]);
     let listed = tar(&["--numeric-owner", "-tvf", "layer.tar"]);
-    assert!(listed.starts_with("-rwxr-xr-x 0/0 ") && listed.lines().count() == 1, "{listed}");
-    let copied = instruction("COPY");
-    let path = entry[0].as_str().unwrap();
-    assert!(copied.contains("--chown=0:0 --chmod=0755") && copied.ends_with(path), "{copied}");
-    assert_eq!(listed.trim().rsplit(' ').next(), Some(&path[1..]));
+    let copied = instructions("COPY");
+    assert_eq!((listed.lines().count(), copied.len()), (files.len(), files.len()), "{listed}");
+    for ((listed, copied), file) in listed.lines().zip(copied).zip(files) {
+        assert!(listed.starts_with("-rwxr-xr-x 0/0 ") && listed.ends_with(&format!(" {file}")), "{listed}");
+        assert!(copied.contains("--chown=0:0 --chmod=0755") && copied.ends_with(&format!(" /{file}")), "{copied}");
+    }
+    assert_eq!(entry, serde_json::json!([format!("/{}", files.last().unwrap())]));
+}
+
+#[test]
+fn the_tests_image_is_what_the_dockerfile_says() {
+    is_what_the_dockerfile_says("scratch", &[], &["portcullis-agent", "portcullis"]);
+}
+
+#[test]
+fn the_tests_image_of_the_agent_is_what_the_dockerfile_says() {
+    is_what_the_dockerfile_says("scratch AS agent", &["agent"], &["portcullis-agent"]);
 }

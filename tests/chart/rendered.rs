@@ -154,6 +154,25 @@ fn the_operator_understands_the_settings_of_the_chart() {
 }
 
 #[test]
+fn servers_and_agents_may_have_images_of_their_own() {
+    for (values, server, agent) in [
+        (None, "ghcr.io/portcullis-dev/portcullis:", None),
+        (
+            Some("everything"),
+            "registry.example.com/portcullis:1.2.2",
+            Some("registry.example.com/portcullis-agent:1.2.3"),
+        ),
+    ] {
+        let documents: Vec<Value> = serde_saphyr::from_str_multiple(&rendered(values)).unwrap();
+        let deployment = documents.iter().find(|document| document["kind"] == "Deployment").unwrap();
+        let variables = deployment.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap();
+        let value = |name: &str| variables.iter().find(|one| one["name"] == name).and_then(|one| one["value"].as_str());
+        assert!(value("PORTCULLIS_SERVER_IMAGE").unwrap().starts_with(server), "{values:?}");
+        assert_eq!(value("PORTCULLIS_AGENT_IMAGE"), agent, "{values:?}");
+    }
+}
+
+#[test]
 fn alerts_are_about_metrics_that_exist() {
     let (operator, server) =
         (portcullis_operator::metrics::Metrics::default(), portcullis_telemetry::metrics::Metrics::default());

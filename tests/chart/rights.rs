@@ -299,6 +299,7 @@ async fn what_is_idle_or_old(stage: &Stage<'_>) {
         clock: Arc::<ManualClock>::clone(&clock),
         rng: Arc::new(Mutex::new(rng::rng())),
         server_image: PINNED.to_owned(),
+        agent_image: PINNED.to_owned(),
         internal: Vec::new(),
         exposure: portcullis_plan::ExposureRules::default(),
         neighbours: portcullis_plan::Neighbours::default(),

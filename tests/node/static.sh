@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds Portcullis as one static file, which runs in an image with neither shell nor C library, and prints its path.
+# Builds portcullis and portcullis-agent, each as one static file, which runs in an image with neither shell nor C library,
+# and prints their paths in this order, one a line.
 # Usage: static.sh [PROFILE]. The default is what ships (image) where CI=true, and else what is built fast (pods).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -11,17 +12,18 @@ unset "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}" "${!CARGO_CRATE_@}" "${!CARGO_BIN
 # usual build is not disturbed. At a fixed address the program has nothing to relocate: a position-independent one writes
 # to all of its tables in every process, and each workspace has two. Stack, heap and kernel pages stay random.
 # Functions of the same machine code are there once, where the linker is LLVM's, as rustc's own is.
-fold=()
-[ "$triple" != x86_64-unknown-linux-gnu ] || fold=(-C 'link-arg=-Wl,--icf=all')
-cargo rustc --locked --profile "$profile" --bin portcullis --target "$triple" \
-  --config "target.$triple.rustflags=['-C', 'target-feature=+crt-static', '-C', 'relocation-model=static']" \
-  -- "${fold[@]}" >&2
+flags="'-C', 'target-feature=+crt-static', '-C', 'relocation-model=static'"
+[ "$triple" != x86_64-unknown-linux-gnu ] || flags="$flags, '-C', 'link-arg=-Wl,--icf=all'"
+# Without `portcullis dev`, which is for a machine with a toolchain: what it alone needs would be a tenth of the image.
+cargo build --locked --profile "$profile" --package portcullis --package portcullis-agent --bins --no-default-features \
+  --target "$triple" --config "target.$triple.rustflags=[$flags]" >&2
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 folder=$profile
 [ "$profile" != dev ] || folder=debug
-binary=$target/$triple/$folder/portcullis
-if readelf --program-headers "$binary" | grep -q INTERP; then
-  echo "$binary wants a dynamic linker" >&2
-  exit 1
-fi
-echo "$binary"
+for binary in "$target/$triple/$folder"/portcullis{,-agent}; do
+  if readelf --program-headers "$binary" | grep -q INTERP; then
+    echo "$binary wants a dynamic linker" >&2
+    exit 1
+  fi
+  echo "$binary"
+done

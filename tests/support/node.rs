@@ -27,6 +27,7 @@ pub struct Node {
     ours: Option<Ours>,
     api_server: ApiServer,
     image: OnceCell<()>,
+    agent_image: OnceCell<()>,
 }
 
 /// What there is besides an API server when the node is the tests' own.
@@ -122,32 +123,40 @@ impl Node {
         let kubeconfig = folder.join("admin.kubeconfig");
         let api_server = ApiServer::new(built.join("bin/kubectl"), folder, kubeconfig)?;
         let ours = Ours { _process: process, _janitor: janitor, built };
-        Ok(Self { ours: Some(ours), api_server, image: OnceCell::new() })
+        Ok(Self { ours: Some(ours), api_server, image: OnceCell::new(), agent_image: OnceCell::new() })
     }
 
     /// The cluster of somebody else, which has the images and the custom resources.
     fn foreign(kubeconfig: PathBuf) -> Self {
         let folder = tempfile::Builder::new().prefix("portcullis-cluster-").tempdir().unwrap().keep();
         let api_server = ApiServer::new(PathBuf::from("kubectl"), folder, kubeconfig).unwrap();
-        Self { ours: None, api_server, image: OnceCell::new() }
+        Self { ours: None, api_server, image: OnceCell::new(), agent_image: OnceCell::new() }
     }
 
-    /// Makes the image `local/portcullis:test`, which has nothing but the static binary of this checkout, and loads
-    /// it. The first call of a test process takes a second, and minutes where the binary is still to be built.
+    /// Makes the image `local/portcullis:test`, which has nothing but the static programs of this checkout, and loads
+    /// it. The first call of a test process takes a second, and minutes where the programs are still to be built.
     pub async fn portcullis_image(&self) -> &'static str {
-        self.image
-            .get_or_init(async || {
-                if self.ours.is_none() {
-                    return;
-                }
-                let archive = self.folder().join("portcullis.tar");
-                let args = [archive.display().to_string()];
-                let made = tokio::task::spawn_blocking(move || run_script("portcullis-image.sh", &args)).await.unwrap();
-                made.unwrap();
-                self.load_image(&archive);
-            })
-            .await;
+        self.image.get_or_init(async || self.make_image("portcullis.tar", None).await).await;
         "local/portcullis:test"
+    }
+
+    /// The same with `local/portcullis-agent:test`, which has the agent's program alone.
+    pub async fn agent_image(&self) -> &'static str {
+        self.agent_image.get_or_init(async || self.make_image("portcullis-agent.tar", Some("agent")).await).await;
+        "local/portcullis-agent:test"
+    }
+
+    /// Makes the image of a stage of the Dockerfile, and loads it. A foreign cluster has both images.
+    async fn make_image(&self, archive: &str, stage: Option<&str>) {
+        if self.ours.is_none() {
+            return;
+        }
+        let archive = self.folder().join(archive);
+        let args: Vec<String> =
+            [archive.display().to_string()].into_iter().chain(stage.map(ToOwned::to_owned)).collect();
+        let made = tokio::task::spawn_blocking(move || run_script("portcullis-image.sh", &args)).await.unwrap();
+        made.unwrap();
+        self.load_image(&archive);
     }
 
     /// Loads the images of an archive, at every node that there is.

@@ -56,8 +56,10 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// Makes secrets and keys.
     pub rng: Arc<Mutex<StdRng>>,
-    /// The image of the servers and of the agents in workspaces: the operator's own.
+    /// The image of the servers: normally the operator's own.
     pub server_image: String,
+    /// The image that the agents in workspaces come from: normally that of the servers.
+    pub agent_image: String,
     /// Networks of the cluster that have public addresses: no workspace may connect to them.
     pub internal: Vec<IpNet>,
     /// What endpoints may ask for of Ingresses and HTTPRoutes.

@@ -104,7 +104,7 @@ pub struct WorkspaceWorld {
     pub refusals: Cache<Event>,
     /// Of PersistentVolumeClaims for which no volume could be made.
     pub volume_failures: Cache<Event>,
-    /// The image that agents come from: the operator's own.
+    /// The image that agents come from.
     pub agent_image: String,
     /// Networks of the cluster that have public addresses.
     pub internal: Vec<IpNet>,
@@ -166,7 +166,7 @@ pub struct PolicyCache {
 impl World {
     /// An empty world. Asks the API server which optional kinds are served.
     pub async fn new(client: &Client, settings: &Settings) -> Result<Self, kube::Error> {
-        let Settings { server_image, internal, exposure, neighbours, .. } = settings.clone();
+        let Settings { server_image, agent_image, internal, exposure, neighbours, .. } = settings.clone();
         let optional = served(client).await?;
         let mut kinds = vec![
             ApiResource::erase::<Secret>(&()),
@@ -191,7 +191,7 @@ impl World {
             ingress_classes: Cache::new((), strip),
             objects: Objects::of_kinds(kinds, endpoint_of),
             collectable: Notify::new(),
-            workspaces: WorkspaceWorld::new(server_image.clone(), internal),
+            workspaces: WorkspaceWorld::new(agent_image, internal),
             exec_policy: PolicyCache::new(&EXEC_POLICY),
             server_writes_policy: PolicyCache::new(&SERVER_WRITES_POLICY),
             api_servers: Cache::new((), strip),

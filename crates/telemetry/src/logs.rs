@@ -50,14 +50,6 @@ pub fn init(format: Option<LogFormat>) -> Result<(), LogError> {
     Ok(())
 }
 
-/// The same without `RUST_LOG`, whose filters take a megabyte of memory: for the agent of a workspace. Text: its log is
-/// the workspace's, among what people's programs print.
-pub fn init_small() -> Result<(), LogError> {
-    use tracing_subscriber::util::SubscriberInitExt as _;
-    let level = tracing::level_filters::LevelFilter::INFO;
-    Ok(tracing_subscriber::fmt().with_max_level(level).with_writer(stderr).with_ansi(false).finish().try_init()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,6 +47,7 @@ pub fn settings(clock: Arc<dyn Clock>) -> Settings {
         clock,
         rng: Arc::new(Mutex::new(rng::rng())),
         server_image: "example.com/portcullis".to_owned(),
+        agent_image: "example.com/portcullis-agent".to_owned(),
         internal: Vec::new(),
         exposure: portcullis_plan::ExposureRules::default(),
         neighbours: portcullis_plan::Neighbours::default(),

@@ -125,7 +125,7 @@ impl Stage {
             beyond_quota: None,
             secrets: &Secrets::from([("template".to_owned(), SecretAccess::Shared)]),
             live: None,
-            agent_image: self.node.portcullis_image().await,
+            agent_image: self.node.agent_image().await,
             internal: &[],
             now: SystemClock.now(),
         })

@@ -105,7 +105,7 @@ async fn the_agent_keeps_its_binary_and_its_environment_to_itself() {
                 for how in 'cp other portcullis' 'mv -f other portcullis' 'rm -f portcullis'; do $how || echo refused; done; \
                 ./portcullis --version";
     let tried = server.run(over).await.unwrap();
-    let version = format!("portcullis {}\n", env!("CARGO_PKG_VERSION"));
+    let version = format!("portcullis-agent {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(tried.stdout, format!("refused\nrefused\nrefused\n{version}"), "{tried:?}");
     let long = server.run("seq 20000").await.unwrap().stdout_file.unwrap();
     assert!(long.starts_with("/run/portcullis/output/"), "{long}");

@@ -69,7 +69,7 @@ pub struct Inputs<'a> {
     pub secrets: &'a Secrets,
     /// What is known of its StatefulSet; `None`: there is none.
     pub live: Option<&'a Live>,
-    /// The image that the agent comes from: the operator's own.
+    /// The image that the agent comes from: the servers', or one with the agent's program alone.
     pub agent_image: &'a str,
     /// Networks of the cluster that have public addresses.
     pub internal: &'a [IpNet],

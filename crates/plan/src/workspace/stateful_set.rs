@@ -200,7 +200,7 @@ fn installer(recipe: &Recipe) -> Container {
         name: INSTALLER.to_owned(),
         image: Some(recipe.agent_image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        args: Some(["agent", "install", agent_paths::INSTALL_DIR].map(ToOwned::to_owned).into()),
+        args: Some(agent_paths::INSTALL_ARGUMENTS.map(ToOwned::to_owned).into()),
         resources: Some(ResourceRequirements {
             requests: list([("cpu", "10m"), ("memory", "16Mi")]),
             limits: list([("cpu", "500m"), ("memory", "64Mi")]),
@@ -222,7 +222,7 @@ fn container(recipe: &Recipe) -> Container {
         name: CONTAINER.to_owned(),
         image: Some(pod.image.clone()),
         image_pull_policy: Some(pull_policy(pod.image_pull_policy).to_owned()),
-        command: Some([agent_paths::BINARY, "agent", "run"].map(ToOwned::to_owned).into()),
+        command: Some(agent_paths::RUN_COMMAND.map(ToOwned::to_owned).into()),
         args: some(pod.command.clone(), Vec::is_empty).map(|command| [vec!["--".to_owned()], command].concat()),
         working_dir: Some(home.to_owned()),
         env: Some([own].into_iter().chain(others.map(variable)).collect()),

@@ -317,6 +317,21 @@ fn the_policy_on_exec_names_the_binary_that_all_workspaces_have() {
     );
 }
 
+/// Pods are the same whatever the image, so that those of an older operator stay as they are, and an older image will do.
+#[test]
+fn the_agent_comes_from_any_image_whose_entry_point_knows_it() {
+    for image in ["ghcr.io/portcullis-dev/portcullis:0.1.0", "ghcr.io/portcullis-dev/portcullis-agent:0.1.0"] {
+        let mut world = World::new(PLAIN);
+        world.agent_image = image;
+        let plan = world.plan();
+        let pod = &find(&plan, "StatefulSet").unwrap()["spec"]["template"]["spec"];
+        let installer = &pod["initContainers"][0];
+        assert_eq!((&installer["image"], &installer["command"]), (&json!(image), &Value::Null));
+        assert_eq!(installer["args"], json!(["agent", "install", "/run/portcullis"]));
+        assert_eq!(pod["containers"][0]["command"], json!(["/run/portcullis/portcullis", "agent", "run"]));
+    }
+}
+
 #[test]
 fn a_recipe_of_today_is_read_tomorrow() {
     let recipe = Recipe::new(&template(FULL), &[].into(), "agent").unwrap();

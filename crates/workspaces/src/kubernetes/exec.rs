@@ -37,7 +37,6 @@ pub(super) async fn connect(
     pods: &Api<Pod>,
     pod: &str,
 ) -> Result<(AttachedProcess, impl AsyncRead + AsyncWrite + Send + Unpin + 'static), NoStream> {
-    let command = [agent_paths::BINARY, "agent", "connect"];
     let params = AttachParams {
         container: Some(CONTAINER.to_owned()),
         stdin: true,
@@ -48,14 +47,15 @@ pub(super) async fn connect(
         max_stdout_buf_size: Some(OUTPUT_BUFFER),
         max_stderr_buf_size: None,
     };
-    let mut process = match tokio::time::timeout(OPENED_WITHIN, pods.exec(pod, command, &params)).await {
-        Ok(Ok(process)) => process,
-        Ok(Err(error)) => return Err(not_opened(&error)),
-        Err(_) => {
-            let why = format!("the API server did not open a connection within {} s", OPENED_WITHIN.as_secs());
-            return Err(NoStream { why, passing: true });
-        }
-    };
+    let mut process =
+        match tokio::time::timeout(OPENED_WITHIN, pods.exec(pod, agent_paths::CONNECT_COMMAND, &params)).await {
+            Ok(Ok(process)) => process,
+            Ok(Err(error)) => return Err(not_opened(&error)),
+            Err(_) => {
+                let why = format!("the API server did not open a connection within {} s", OPENED_WITHIN.as_secs());
+                return Err(NoStream { why, passing: true });
+            }
+        };
     match (process.stdout(), process.stdin()) {
         (Some(output), Some(input)) => Ok((process, tokio::io::join(output, input))),
         _ => Err(NoStream { why: "the API server opened no streams".to_owned(), passing: false }),

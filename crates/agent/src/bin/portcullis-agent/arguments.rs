@@ -1,0 +1,198 @@
+//! The command line.
+//!
+//! The agent was a subcommand of `portcullis`, so command lines in pods begin with the word `agent`, and stay so: see
+//! [`agent_paths`]. The word may be left out.
+
+use lexopt::{
+    Arg::{Long, Short, Value},
+    Parser, ValueExt as _,
+};
+use portcullis_core::agent_paths::{self, HOME_VARIABLE, OUTPUT_DIR, SOCKET, TERMINATION_LOG};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+What runs inside a workspace of Portcullis
+
+Usage:
+  portcullis-agent [agent] install DIR
+  portcullis-agent [agent] run [OPTIONS] [-- CMD...]
+  portcullis-agent [agent] connect [--socket PATH]
+
+Commands:
+  install  Copy this program into a folder, which is made if it is missing
+  run      Be the first process of a workspace; CMD is a program to run in the background
+  connect  Connect standard input and output to the agent
+
+Options:
+  --socket PATH       Where the agent listens [default: /run/portcullis/agent.sock]
+  -h, --help          Print this help
+  -V, --version       Print the version
+
+Options of run:
+  --home DIR          The home folder, where commands run, and their HOME unless the container has another one
+                      [default: the variable PORTCULLIS_HOME, else HOME, else /]
+  --output DIR        Where output is kept that is too long to show [default: /run/portcullis/output]
+  --shell PATH        What runs command lines [default: /bin/sh]
+  --patience SECONDS  How long a command goes on whose connection was lost [default: 15]
+";
+
+/// What to do.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Request {
+    Help,
+    Version,
+    Command(Command),
+}
+
+/// A subcommand.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    /// Copy this program into a folder.
+    Install { folder: PathBuf },
+    /// Be the first process of a workspace.
+    Run { options: RunOptions, stage: Stage, given: Given },
+    /// Connect standard input and output to the agent.
+    Connect { socket: PathBuf, stage: Stage, given: Given },
+}
+
+/// The arguments after the subcommand, as they were given: for the next process of the agent.
+pub(crate) type Given = Vec<OsString>;
+
+/// Which of the agent's processes this one is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Stage {
+    /// The one that was called, which has the environment of commands in its own.
+    Called,
+    /// It was started without an environment (`--bare`).
+    Bare,
+    /// The service, which the first process starts (`--service`).
+    Service,
+}
+
+/// Options of `run`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunOptions {
+    /// The home folder, if one was chosen.
+    pub home: Option<PathBuf>,
+    /// Where to listen.
+    pub socket: PathBuf,
+    /// Where output is kept that is too long to show.
+    pub output: PathBuf,
+    /// What runs command lines.
+    pub shell: PathBuf,
+    /// How long a command goes on whose connection was lost.
+    pub patience: Duration,
+    /// Where a kubelet reads why the container ended.
+    pub termination_log: PathBuf,
+    /// A program to run in the background, with its arguments.
+    pub program: Vec<String>,
+}
+
+/// What is wrong with the arguments.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArgumentError {
+    #[error("name a command: install, run or connect")]
+    NoCommand,
+    #[error("there is no command {0:?}; the commands are install, run and connect")]
+    UnknownCommand(OsString),
+    #[error("name the folder to install into")]
+    NoFolder,
+    #[error("the arguments are wrong")]
+    Invalid(#[from] lexopt::Error),
+}
+
+/// Reads the arguments that follow the program's name. `variable` reads the environment.
+pub(crate) fn parse(
+    arguments: Vec<OsString>,
+    variable: impl Fn(&'static str) -> Option<OsString>,
+) -> Result<Request, ArgumentError> {
+    let mut words = arguments.into_iter().peekable();
+    words.next_if(|word| word == agent_paths::SUBCOMMAND);
+    let command = words.next().ok_or(ArgumentError::NoCommand)?;
+    let given: Given = words.collect();
+    // The workspace's program has options of its own.
+    let end = given.iter().position(|word| word == "--");
+    let (options, program) = given.split_at(end.unwrap_or(given.len()));
+    let parser = Parser::from_args(options.iter().cloned());
+    let program: Vec<OsString> = program.iter().skip(1).cloned().collect();
+    match command.to_str() {
+        Some("-h" | "--help" | "help") => Ok(Request::Help),
+        Some("-V" | "--version") => Ok(Request::Version),
+        Some("install") => install(parser, &program),
+        Some("run") => {
+            let home = variable(HOME_VARIABLE).filter(|home| !home.is_empty()).map(PathBuf::from);
+            let program = program.into_iter().map(lexopt::ValueExt::string).collect::<Result<_, _>>()?;
+            run(parser, RunOptions { home, program, ..RunOptions::default() }, given)
+        }
+        Some("connect") => connect(parser, &program, given),
+        _ => Err(ArgumentError::UnknownCommand(command)),
+    }
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            home: None,
+            socket: SOCKET.into(),
+            output: OUTPUT_DIR.into(),
+            shell: "/bin/sh".into(),
+            patience: Duration::from_secs(15),
+            termination_log: TERMINATION_LOG.into(),
+            program: Vec::new(),
+        }
+    }
+}
+
+fn install(mut parser: Parser, rest: &[OsString]) -> Result<Request, ArgumentError> {
+    let mut folder = rest.first().map(PathBuf::from);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(path) if folder.is_none() => folder = Some(path.into()),
+            Short('h') | Long("help") => return Ok(Request::Help),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    let folder = folder.ok_or(ArgumentError::NoFolder)?;
+    Ok(Request::Command(Command::Install { folder }))
+}
+
+fn run(mut parser: Parser, mut options: RunOptions, given: Given) -> Result<Request, ArgumentError> {
+    let mut stage = Stage::Called;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("home") => options.home = Some(parser.value()?.into()),
+            Long("socket") => options.socket = parser.value()?.into(),
+            Long("output") => options.output = parser.value()?.into(),
+            Long("shell") => options.shell = parser.value()?.into(),
+            Long("patience") => options.patience = Duration::from_secs(parser.value()?.parse()?),
+            Long("termination-log") => options.termination_log = parser.value()?.into(),
+            // A service has both.
+            Long("bare") if stage == Stage::Called => stage = Stage::Bare,
+            Long("bare") => {}
+            Long("service") => stage = Stage::Service,
+            Short('h') | Long("help") => return Ok(Request::Help),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    Ok(Request::Command(Command::Run { options, stage, given }))
+}
+
+fn connect(mut parser: Parser, rest: &[OsString], given: Given) -> Result<Request, ArgumentError> {
+    if let Some(word) = rest.first() {
+        return Err(lexopt::Error::UnexpectedArgument(word.clone()).into());
+    }
+    let (mut socket, mut stage) = (PathBuf::from(SOCKET), Stage::Called);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("socket") => socket = parser.value()?.into(),
+            Long("bare") => stage = Stage::Bare,
+            Short('h') | Long("help") => return Ok(Request::Help),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    Ok(Request::Command(Command::Connect { socket, stage, given }))
+}
+
+#[cfg(test)]
+mod tests;

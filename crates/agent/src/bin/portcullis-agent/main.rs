@@ -1,0 +1,53 @@
+//! `portcullis-agent`: what runs inside a workspace.
+//!
+//! A program of its own, so that it is small: each node pulls it, and each workspace has two processes of it.
+
+mod arguments;
+mod passwd;
+mod run;
+mod service;
+
+use arguments::Request;
+use portcullis_core::report::chain;
+use std::{env, io, process::ExitCode};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// The exit code of a program that was called with arguments that it does not know, as clap has it.
+const USAGE: u8 = 2;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let command = match arguments::parse(env::args_os().skip(1).collect(), env::var_os) {
+        Ok(Request::Help) => {
+            print!("{}", arguments::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Request::Version) => {
+            println!("{} {}", env!("CARGO_BIN_NAME"), env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Ok(Request::Command(command)) => command,
+        Err(error) => {
+            eprintln!("error: {}; {} --help shows the arguments", chain(&error), env!("CARGO_BIN_NAME"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let ran = log().map_err(Into::into).and_then(|()| run::run(command));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs go to standard error, as text: the agent's log is the workspace's, among what the user's programs print. Without
+/// `RUST_LOG`, whose filters take a megabyte of memory.
+fn log() -> Result<(), tracing_subscriber::util::TryInitError> {
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_writer(io::stderr);
+    log.with_ansi(false).finish().try_init()
+}

@@ -1,0 +1,148 @@
+//! The subcommands, and how the agent's processes start each other.
+
+use crate::{
+    arguments::{Command, RunOptions, Stage},
+    service,
+};
+use portcullis_agent::{
+    connect::connect,
+    failed_program::Report,
+    handover::{self, Variables},
+    init,
+    install::install,
+};
+use portcullis_core::agent_paths::{HOME_VARIABLE, SUBCOMMAND};
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
+use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::util::TryInitError;
+
+/// Has the allocator give memory back as soon as it is free (mimalloc's options): an agent is idle most of its life.
+const GIVE_BACK: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
+/// How many threads do what may wait, such as looking at files.
+const BLOCKING_THREADS: usize = 8;
+/// What the agent's processes are called, as they were when the agent was a subcommand.
+const NAME: &str = "portcullis";
+
+/// Why the program ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AgentError {
+    /// Logs could not be set up.
+    #[error("logs are already set up")]
+    Log(#[from] TryInitError),
+    /// The binary could not be copied.
+    #[error("the agent could not be installed in {folder}; name a folder that may be written to", folder = folder.display())]
+    Install {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no runtime.
+    #[error("the system has no room for the agent")]
+    Runtime(#[source] io::Error),
+    /// It cannot run without the environment of commands.
+    #[error("the agent cannot keep the environment of commands to itself")]
+    Environment(#[source] io::Error),
+    /// It cannot be the first process.
+    #[error("the agent cannot look after the workspace's processes")]
+    Init(#[source] io::Error),
+    /// It cannot listen.
+    #[error("the agent cannot listen at {socket}; its folder must be there and may be written to", socket = socket.display())]
+    Listen {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The workspace's own program failed at once.
+    #[error("{0}; the container is started again, and the workspace then goes on without it")]
+    Program(String),
+    /// No agent answers.
+    #[error("the agent at {socket} cannot be reached", socket = socket.display())]
+    Connect {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Runs the command. Nothing here starts more threads than it needs: workspaces are small.
+pub(crate) fn run(command: Command) -> Result<(), AgentError> {
+    match command {
+        Command::Install { folder } => install(&folder).map_err(|source| AgentError::Install { folder, source }),
+        Command::Connect { stage: Stage::Called, given, .. } => {
+            Err(AgentError::Environment(again("connect", "--bare", &given).exec()))
+        }
+        Command::Connect { socket, .. } => {
+            handover::hide().map_err(AgentError::Environment)?;
+            let runtime = runtime()?;
+            let connected = runtime.block_on(connect(&socket));
+            // Standard input may be waited for for ever.
+            runtime.shutdown_background();
+            connected.map_err(|source| AgentError::Connect { socket, source })
+        }
+        Command::Run { stage: Stage::Called, given, .. } => {
+            let variables: Variables = env::vars_os().collect();
+            let offered = handover::offer(&variables).map_err(AgentError::Environment)?;
+            Err(AgentError::Environment(again("run", "--bare", &given).stdin(offered).exec()))
+        }
+        Command::Run { options, stage, given } => {
+            handover::hide().map_err(AgentError::Environment)?;
+            let variables = handover::take().map_err(AgentError::Environment)?;
+            if stage == Stage::Service {
+                return service::serve(options, variables);
+            }
+            be_first(&options, &variables, &given)
+        }
+    }
+}
+
+/// Starts the service, and looks after the workspace's processes.
+fn be_first(options: &RunOptions, variables: &Variables, given: &[OsString]) -> Result<(), AgentError> {
+    let service = || {
+        let mut service = again("run", "--service", given);
+        service.env(GIVE_BACK.0, GIVE_BACK.1).stdin(handover::offer(variables)?);
+        Ok(service)
+    };
+    let report = report(options);
+    let known = report.read();
+    let give_up = || report.read().filter(|_| known.is_none());
+    match runtime()?.block_on(init::run(service, give_up)).map_err(AgentError::Init)? {
+        Some(why) => Err(AgentError::Program(why)),
+        None => Ok(()),
+    }
+}
+
+/// Where it is said that the workspace's own program failed.
+pub(crate) fn report(options: &RunOptions) -> Report {
+    Report::new(&options.termination_log, options.socket.parent().unwrap_or(Path::new("/")))
+}
+
+/// This program again, with one more option, and without the environment, but for what the agent itself needs of it.
+fn again(command: &str, option: &str, given: &[OsString]) -> process::Command {
+    let mut next = process::Command::new("/proc/self/exe");
+    next.arg0(NAME).args([SUBCOMMAND, command, option]).args(given).env_clear();
+    if let Some(home) = env::var_os(HOME_VARIABLE) {
+        next.env(HOME_VARIABLE, home);
+    }
+    next
+}
+
+pub(crate) fn runtime() -> Result<Runtime, AgentError> {
+    Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        // For ever: see `service::serve`.
+        .thread_keep_alive(Duration::MAX)
+        .build()
+        .map_err(AgentError::Runtime)
+}

@@ -1,0 +1,146 @@
+//! The service: the process of the agent that runs commands.
+
+use crate::{
+    arguments::RunOptions,
+    passwd::{User, user},
+    run::{AgentError, report, runtime},
+};
+use nix::unistd::getuid;
+use portcullis_agent::{
+    environment,
+    failed_program::{AT_ONCE, Report},
+    handover::Variables,
+    listen,
+    service::{Agent, Options},
+};
+use portcullis_core::clock::SystemClock;
+use std::{
+    ffi::{OsStr, OsString},
+    future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long work on files that is under way may go on when the agent ends.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// Serves until it is asked to end.
+pub(crate) fn serve(args: RunOptions, given: Variables) -> Result<(), AgentError> {
+    // The service does not outlive the first process.
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
+        .map_err(|error| AgentError::Init(error.into()))?;
+    let report = report(&args);
+    let home = home(args.home, &given);
+    let mut options = Options::new(home.clone(), args.output, variables(&home, given), Arc::new(SystemClock));
+    // The folder of the socket, which in a pod is also that of the binary.
+    options.own = args.socket.parent().filter(|folder| !home.starts_with(folder)).map(Into::into).into_iter().collect();
+    options.shell = args.shell;
+    options.journal = Arc::new(|line| tracing::info!("{line}"));
+    options.patience = args.patience;
+    let runtime = runtime()?;
+    // Where no thread can be made any more, because processes used them up, this one is still there.
+    runtime.spawn_blocking(|| ());
+    let served = runtime.block_on(async {
+        let socket = args.socket;
+        let listener = listen::bind(&socket).map_err(|source| AgentError::Listen { socket, source })?;
+        let agent = Agent::new(options);
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "the workspace runs");
+        let program = async {
+            if args.program.is_empty() {
+                future::pending().await
+            } else {
+                main_program(&agent, args.program, &report).await
+            }
+        };
+        let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Init)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Init)?;
+        let stop = CancellationToken::new();
+        let asked_to_end = async {
+            let failed = tokio::select! {
+                _ = terminate.recv() => None,
+                _ = interrupt.recv() => None,
+                why = program => Some(why),
+            };
+            stop.cancel();
+            failed
+        };
+        let ((), failed) = tokio::join!(listen::serve(listener, &agent, stop.clone()), asked_to_end);
+        failed.map_or(Ok(()), |why| Err(AgentError::Program(why)))
+    });
+    // What waits for a disk that does not answer is not waited for.
+    runtime.shutdown_timeout(LEAVE);
+    served
+}
+
+/// Runs the workspace's own program. The workspace is there without it too: that is how to find out what is wrong. So this
+/// completes only where a failure is to be reported by the container's end, and was.
+async fn main_program(agent: &Agent, program: Vec<String>, report: &Report) -> String {
+    let started = Instant::now();
+    let failed = match agent.start_main(program).await {
+        Ok((process, ended)) => {
+            tracing::info!(process_id = process.process_id, command = process.command, "started");
+            match ended.await {
+                Ok(Some(code)) if code != 0 && started.elapsed() < AT_ONCE => {
+                    Some(format!("ended at once (exit code {code})"))
+                }
+                Ok(_) | Err(_) => None,
+            }
+        }
+        Err(failure) => {
+            tracing::error!(%failure, "the workspace's program did not start");
+            Some(format!("did not start: {failure}"))
+        }
+    };
+    if let Some(why) = failed.filter(|_| report.is_due()) {
+        match report.write(&why) {
+            Ok(()) => return why,
+            Err(error) => tracing::error!(%error, "that the workspace's program failed cannot be reported"),
+        }
+    }
+    future::pending().await
+}
+
+fn home(chosen: Option<PathBuf>, given: &[(OsString, OsString)]) -> PathBuf {
+    let variable = || given.iter().find(|(name, _)| name == "HOME").map(|(_, value)| PathBuf::from(value));
+    chosen.or_else(variable).unwrap_or_else(|| "/".into())
+}
+
+/// What commands find in their environment: all that the container has, and nothing that is for the service alone.
+fn variables(home: &Path, given: Variables) -> Variables {
+    let user = user(Path::new("/etc/passwd"), getuid().as_raw());
+    let name = user.as_ref().map_or_else(|| getuid().to_string(), |user| user.name.clone());
+    let is_chosen = |(name, value): &(OsString, OsString)| name != "HOME" || is_chosen(value, user.as_ref());
+    environment(home, name.into(), given.into_iter().filter(is_chosen))
+}
+
+/// Whether this `HOME` was chosen. Container runtimes set it to the folder that the image has for its user, and to
+/// `/` where it has none; the workspace's home is another one.
+fn is_chosen(home: &OsStr, user: Option<&User>) -> bool {
+    home != "/" && user.is_none_or(|user| user.home != Path::new(home))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_that_only_the_runtime_chose_does_not_count() {
+        let root = Some(User { name: "root".to_owned(), home: "/root".into() });
+        for (home, user, expected) in [
+            ("/", None, false),
+            ("/", root.as_ref(), false),
+            ("/root", root.as_ref(), false),
+            ("/root", None, true),
+            ("/elsewhere", root.as_ref(), true),
+        ] {
+            assert_eq!(is_chosen(home.as_ref(), user), expected, "{home}");
+        }
+    }
+}
