@@ -25,10 +25,10 @@ const STEP: usize = 256;
 const EXPIRE_PER_REMOVAL: usize = 4;
 
 /// How long the name of a deleted thing is remembered: longer than any authorization code or answer is under way.
-const REMEMBER_GONE: SignedDuration = SignedDuration::from_mins(10);
+const TOMBSTONE_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 
 /// A thing that is indexed.
-pub trait Entry {
+pub trait Indexed {
     /// Its name.
     fn name(&self) -> &str;
     /// Which state of it this is; grows with every write.
@@ -43,11 +43,11 @@ pub trait Entry {
 
 /// What is known of a name.
 #[derive(Debug)]
-pub enum Found<T> {
+pub enum Lookup<T> {
     /// It is there.
-    Here(Arc<T>),
+    Present(Arc<T>),
     /// It was deleted not long ago.
-    Gone,
+    Deleted,
     /// Never heard of.
     Unknown,
 }
@@ -62,12 +62,12 @@ pub struct Index<T> {
 #[derive(Debug)]
 struct Inner<T> {
     /// Numbered, so that a sweep can be interrupted.
-    here: IndexMap<Arc<str>, Slot<T>>,
+    present: IndexMap<Arc<str>, Slot<T>>,
     /// By user; then by order and name.
     users: HashMap<String, BTreeMap<(String, String), Arc<T>>>,
-    gone: HashMap<Arc<str>, Tombstone>,
+    deleted: HashMap<Arc<str>, Tombstone>,
     /// In the order of deletion. A name that was deleted again has an entry for each time.
-    gone_at: VecDeque<(Timestamp, Arc<str>)>,
+    deleted_at: VecDeque<(Timestamp, Arc<str>)>,
     /// Counts lists.
     list: u64,
     /// How many entries were visited under this hold of the lock.
@@ -92,16 +92,16 @@ struct Slot<T> {
     /// The list during or after which it was last heard of.
     list: u64,
     /// Whether the place itself told of it, and not the answer to a write.
-    told: bool,
+    from_watch: bool,
 }
 
 impl<T> Default for Index<T> {
     fn default() -> Self {
         let inner = Inner {
-            here: IndexMap::new(),
+            present: IndexMap::new(),
             users: HashMap::new(),
-            gone: HashMap::new(),
-            gone_at: VecDeque::new(),
+            deleted: HashMap::new(),
+            deleted_at: VecDeque::new(),
             list: 0,
             #[cfg(test)]
             visited: 0,
@@ -112,31 +112,31 @@ impl<T> Default for Index<T> {
     }
 }
 
-impl<T: Entry> Index<T> {
+impl<T: Indexed> Index<T> {
     /// What is known of `name`.
-    pub fn find(&self, name: &str) -> Found<T> {
+    pub fn find(&self, name: &str) -> Lookup<T> {
         let inner = self.read();
-        match inner.here.get(name) {
-            Some(slot) => Found::Here(Arc::clone(&slot.thing)),
-            None if inner.gone.contains_key(name) => Found::Gone,
-            None => Found::Unknown,
+        match inner.present.get(name) {
+            Some(slot) => Lookup::Present(Arc::clone(&slot.thing)),
+            None if inner.deleted.contains_key(name) => Lookup::Deleted,
+            None => Lookup::Unknown,
         }
     }
 
     /// All of a user's, in order.
     pub fn of_user(&self, user: &str) -> Vec<Arc<T>> {
-        self.look_at_user(user, |things| things.cloned().collect())
+        self.with_user(user, |things| things.cloned().collect())
     }
 
     /// Looks at all of a user's, in order. Nothing is copied, and nothing may wait.
-    pub fn look_at_user<R>(&self, user: &str, look: impl FnOnce(&mut dyn Iterator<Item = &Arc<T>>) -> R) -> R {
+    pub fn with_user<R>(&self, user: &str, look: impl FnOnce(&mut dyn Iterator<Item = &Arc<T>>) -> R) -> R {
         let inner = self.read();
         look(&mut inner.users.get(user).into_iter().flat_map(BTreeMap::values))
     }
 
     /// All of a kind, in no order.
     pub fn all(&self, of_kind: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
-        self.read().here.values().filter(|slot| of_kind(&slot.thing)).map(|slot| Arc::clone(&slot.thing)).collect()
+        self.read().present.values().filter(|slot| of_kind(&slot.thing)).map(|slot| Arc::clone(&slot.thing)).collect()
     }
 
     /// Tells of every change from now on.
@@ -146,35 +146,35 @@ impl<T: Entry> Index<T> {
 
     /// How many there are of a kind.
     pub fn count(&self, of_kind: impl Fn(&T) -> bool) -> usize {
-        self.read().here.values().filter(|slot| of_kind(&slot.thing)).count()
+        self.read().present.values().filter(|slot| of_kind(&slot.thing)).count()
     }
 
     /// The place told of a thing.
-    pub fn told(&self, thing: T) -> Arc<T> {
+    pub fn apply_watch_event(&self, thing: T) -> Arc<T> {
         self.change(|inner| inner.put(thing, true))
     }
 
     /// The place answered a write, or a read of this one thing. Returns the newest that is known of it.
-    pub fn answered(&self, thing: T) -> Arc<T> {
+    pub fn apply_response(&self, thing: T) -> Arc<T> {
         self.change(|inner| inner.put(thing, false))
     }
 
-    /// The state of `name` that is known: to be looked at before the place is asked, for [`Self::answered_none`].
+    /// The state of `name` that is known: to be looked at before the place is asked, for [`Self::apply_not_found`].
     pub fn version(&self, name: &str) -> Option<u64> {
-        self.read().here.get(name).map(|slot| slot.thing.version())
+        self.read().present.get(name).map(|slot| slot.thing.version())
     }
 
     /// The place answered that there is no `name`. What was known when it was `asked` is gone; what was made while the
     /// answer was on its way stays. Names that nobody knew are not kept: anybody could fill memory with them.
-    pub fn answered_none(&self, name: &str, asked: Option<u64>, now: Timestamp) {
+    pub fn apply_not_found(&self, name: &str, asked: Option<u64>, now: Timestamp) {
         if asked.is_some() {
             self.removed(name, asked, now);
         }
     }
 
     /// Replaces a thing by one of the same version: something is noted that the place does not know yet.
-    pub fn amend(&self, name: &str, amended: impl FnOnce(&T) -> T) {
-        self.change(|inner| inner.amend(name, amended));
+    pub fn update_local(&self, name: &str, update: impl FnOnce(&T) -> T) {
+        self.change(|inner| inner.update_local(name, update));
     }
 
     /// It is gone since `version`, or whatever was known of it.
@@ -233,13 +233,13 @@ impl<T: Entry> Index<T> {
     }
 }
 
-impl<T: Entry> Inner<T> {
-    fn put(&mut self, thing: T, told: bool) -> Arc<T> {
+impl<T: Indexed> Inner<T> {
+    fn put(&mut self, thing: T, from_watch: bool) -> Arc<T> {
         let thing = Arc::new(thing);
         let name = thing.name();
-        if let Some(slot) = self.here.get_mut(name) {
+        if let Some(slot) = self.present.get_mut(name) {
             slot.list = self.list;
-            slot.told |= told;
+            slot.from_watch |= from_watch;
             if slot.thing.version() >= thing.version() {
                 return Arc::clone(&slot.thing);
             }
@@ -248,18 +248,18 @@ impl<T: Entry> Inner<T> {
             self.link(&thing);
             return thing;
         }
-        if self.gone.get(name).is_some_and(|gone| thing.version() <= gone.version) {
+        if self.deleted.get(name).is_some_and(|deleted| thing.version() <= deleted.version) {
             return thing;
         }
-        self.gone.remove(name);
+        self.deleted.remove(name);
         self.link(&thing);
-        self.here.insert(name.into(), Slot { thing: Arc::clone(&thing), list: self.list, told });
+        self.present.insert(name.into(), Slot { thing: Arc::clone(&thing), list: self.list, from_watch });
         thing
     }
 
-    fn amend(&mut self, name: &str, amended: impl FnOnce(&T) -> T) {
-        if let Some(slot) = self.here.get_mut(name) {
-            let after = Arc::new(amended(&slot.thing));
+    fn update_local(&mut self, name: &str, update: impl FnOnce(&T) -> T) {
+        if let Some(slot) = self.present.get_mut(name) {
+            let after = Arc::new(update(&slot.thing));
             let before = std::mem::replace(&mut slot.thing, Arc::clone(&after));
             self.unlink(&before);
             self.link(&after);
@@ -268,7 +268,7 @@ impl<T: Entry> Inner<T> {
 
     fn link(&mut self, thing: &Arc<T>) {
         if let Some(user) = thing.user() {
-            self.users.entry(user.to_owned()).or_default().insert(place(&**thing), Arc::clone(thing));
+            self.users.entry(user.to_owned()).or_default().insert(sort_key(&**thing), Arc::clone(thing));
         }
     }
 
@@ -276,7 +276,7 @@ impl<T: Entry> Inner<T> {
         if let Some(user) = thing.user()
             && let Some(things) = self.users.get_mut(user)
         {
-            things.remove(&place(thing));
+            things.remove(&sort_key(thing));
             if things.is_empty() {
                 self.users.remove(user);
             }
@@ -289,11 +289,11 @@ impl<T: Entry> Inner<T> {
     }
 
     fn bury(&mut self, name: &str, version: Option<u64>, now: Timestamp) {
-        let known = self.here.get(name).map(|slot| slot.thing.version());
+        let known = self.present.get(name).map(|slot| slot.thing.version());
         if version.is_some_and(|version| known.is_some_and(|known| version < known)) {
             return;
         }
-        let name = match self.here.swap_remove_entry(name) {
+        let name = match self.present.swap_remove_entry(name) {
             Some((name, slot)) => {
                 self.unlink(&slot.thing);
                 name
@@ -301,10 +301,10 @@ impl<T: Entry> Inner<T> {
             None => name.into(),
         };
         let version = version.or(known).unwrap_or_default();
-        let gone = self.gone.entry(Arc::clone(&name)).or_insert(Tombstone { version, at: now });
-        gone.version = version.max(gone.version);
-        gone.at = now;
-        self.gone_at.push_back((now, name));
+        let deleted = self.deleted.entry(Arc::clone(&name)).or_insert(Tombstone { version, at: now });
+        deleted.version = version.max(deleted.version);
+        deleted.at = now;
+        self.deleted_at.push_back((now, name));
     }
 
     /// Drops at most `most` entries of names that were deleted long ago. Returns whether there may be more.
@@ -314,11 +314,11 @@ impl<T: Entry> Inner<T> {
             {
                 self.visited += 1;
             }
-            let is_old = |(at, _): &mut (Timestamp, _)| now.duration_since(*at) > REMEMBER_GONE;
-            let Some((at, name)) = self.gone_at.pop_front_if(is_old) else { return false };
+            let is_old = |(at, _): &mut (Timestamp, _)| now.duration_since(*at) > TOMBSTONE_LIFETIME;
+            let Some((at, name)) = self.deleted_at.pop_front_if(is_old) else { return false };
             // Not if it was deleted again since: a later entry stands for that.
-            if self.gone.get(&name).is_some_and(|gone| gone.at <= at) {
-                self.gone.remove(&name);
+            if self.deleted.get(&name).is_some_and(|deleted| deleted.at <= at) {
+                self.deleted.remove(&name);
             }
         }
         true
@@ -330,18 +330,18 @@ impl<T: Entry> Inner<T> {
     /// From the last to the first, since a removal moves the last thing to the place of the removed one: so what was not
     /// looked at yet stays below `end`, whatever happens between two steps.
     fn sweep(&mut self, end: usize, now: Timestamp, doubtful: &mut Vec<String>) -> Option<usize> {
-        let end = end.min(self.here.len());
+        let end = end.min(self.present.len());
         let begin = end.saturating_sub(STEP);
         for index in (begin..end).rev() {
             #[cfg(test)]
             {
                 self.visited += 1;
             }
-            let Some((name, slot)) = self.here.get_index(index) else { continue };
+            let Some((name, slot)) = self.present.get_index(index) else { continue };
             if slot.list < self.list {
                 let name = Arc::clone(name);
                 self.bury(&name, None, now);
-            } else if !slot.told {
+            } else if !slot.from_watch {
                 doubtful.push((**name).to_owned());
             }
         }
@@ -350,6 +350,6 @@ impl<T: Entry> Inner<T> {
     }
 }
 
-fn place<T: Entry>(thing: &T) -> (String, String) {
+fn sort_key<T: Indexed>(thing: &T) -> (String, String) {
     (thing.order().to_owned(), thing.name().to_owned())
 }

@@ -6,14 +6,14 @@
 mod health;
 mod index;
 mod request;
-mod times;
 mod watch;
+mod write_behind;
 
 pub use health::Health;
-pub use index::{Entry, Found, Index};
+pub use index::{Index, Indexed, Lookup};
 pub use request::{RequestError, request};
-pub use times::{Keeper, Times};
 pub use watch::Watch;
+pub use write_behind::{StatusWriter, WriteBehind};
 
 use kube::Resource;
 use portcullis_api::version::resource_version;

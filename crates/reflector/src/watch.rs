@@ -37,8 +37,8 @@ pub struct Watch<K> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listing {
     Begun,
-    Told,
-    TakenIn,
+    Received,
+    Applied,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
@@ -63,7 +63,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
                         tracing::info!(kind = %K::kind(&()), "the API server is followed again");
                     }
                     if self.listing == Listing::Begun && matches!(event, Event::InitDone) {
-                        self.listing = Listing::Told;
+                        self.listing = Listing::Received;
                     }
                     return self.checked(event);
                 }
@@ -102,9 +102,9 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
     }
 
     /// What [`Self::next`] told is known now.
-    pub fn taken_in(&mut self, health: &Health) {
-        if self.listing == Listing::Told && !self.refused {
-            self.listing = Listing::TakenIn;
+    pub fn applied(&mut self, health: &Health) {
+        if self.listing == Listing::Received && !self.refused {
+            self.listing = Listing::Applied;
             health.listed();
         }
     }
@@ -145,21 +145,21 @@ mod tests {
         object
     }
 
-    async fn told(events: Vec<Event<ConfigMap>>) -> (Vec<String>, bool) {
+    async fn events_of(events: Vec<Event<ConfigMap>>) -> (Vec<String>, bool) {
         let (count, health) = (events.len(), Health::remote(1, Arc::new(SystemClock)));
         let events = stream::iter(events.into_iter().map(Ok)).boxed();
         let mut watch = Watch { events, failing: false, listing: Listing::Begun, refused: false };
-        let mut told = Vec::new();
+        let mut events_of = Vec::new();
         for _ in 0..count {
-            told.push(match watch.next().await {
+            events_of.push(match watch.next().await {
                 Event::Apply(object) | Event::InitApply(object) => format!("+{}", object.metadata.name.unwrap()),
                 Event::Delete(object) => format!("-{}", object.metadata.name.unwrap()),
                 Event::Init => "begin".to_owned(),
                 Event::InitDone => "end".to_owned(),
             });
-            watch.taken_in(&health);
+            watch.applied(&health);
         }
-        (told, health.is_complete())
+        (events_of, health.is_complete())
     }
 
     #[tokio::test]
@@ -173,9 +173,9 @@ mod tests {
             ]
         };
         let expected = |b: &str| ["begin", "+a", b, "end"].map(str::to_owned).to_vec();
-        assert_eq!(told(list("8")).await, (expected("+b"), true));
+        assert_eq!(events_of(list("8")).await, (expected("+b"), true));
         for version in ["", "x8", "0", "9223372036854775807000"] {
-            assert_eq!(told(list(version)).await, (expected("-b"), false), "{version}");
+            assert_eq!(events_of(list(version)).await, (expected("-b"), false), "{version}");
         }
     }
 
@@ -184,6 +184,6 @@ mod tests {
         let events =
             vec![Event::Init, Event::InitDone, Event::Apply(config_map("a", "7")), Event::Apply(config_map("a", "x8"))];
         let expected = ["begin", "end", "+a", "-a"].map(str::to_owned).to_vec();
-        assert_eq!(told(events).await, (expected, true));
+        assert_eq!(events_of(events).await, (expected, true));
     }
 }

@@ -17,7 +17,7 @@ use portcullis_oauth::{
     grant::{Grant, Known},
     user_rules::Ended,
 };
-use portcullis_reflector::{Entry, Found, Index};
+use portcullis_reflector::{Index, Indexed, Lookup};
 use portcullis_telemetry::audit::Event;
 use std::{collections::HashSet, ops::Deref, sync::Arc};
 
@@ -211,29 +211,29 @@ pub(crate) fn clients(index: &Index<KeptGrant>, now: Timestamp) -> HashSet<Strin
 
 /// A user's grants in the index.
 pub(crate) fn of_user(index: &Index<KeptGrant>, user_id: &str) -> Vec<Arc<Grant>> {
-    index.look_at_user(user_id, |kept| kept.map(|kept| Arc::clone(&kept.grant)).collect())
+    index.with_user(user_id, |kept| kept.map(|kept| Arc::clone(&kept.grant)).collect())
 }
 
 /// Adds the answer to a request for a grant to the index.
-pub(crate) fn answered(index: &Index<KeptGrant>, grant: KeptGrant) -> Arc<Grant> {
-    Arc::clone(&index.answered(grant).grant)
+pub(crate) fn apply_response(index: &Index<KeptGrant>, grant: KeptGrant) -> Arc<Grant> {
+    Arc::clone(&index.apply_response(grant).grant)
 }
 
 /// Notes in the index when a grant was last used.
 pub(crate) fn used(index: &Index<KeptGrant>, name: &str, now: Timestamp) {
-    index.amend(name, |kept| KeptGrant::new(Grant { last_used: Some(now), ..Grant::clone(&kept.grant) }));
+    index.update_local(name, |kept| KeptGrant::new(Grant { last_used: Some(now), ..Grant::clone(&kept.grant) }));
 }
 
 /// What the index has of a grant.
 pub(crate) fn find(index: &Index<KeptGrant>, name: &str) -> Known {
     match index.find(name) {
-        Found::Here(kept) => Known::Here(Arc::clone(&kept.grant)),
-        Found::Gone => Known::Gone,
-        Found::Unknown => Known::Unknown,
+        Lookup::Present(kept) => Known::Here(Arc::clone(&kept.grant)),
+        Lookup::Deleted => Known::Gone,
+        Lookup::Unknown => Known::Unknown,
     }
 }
 
-impl Entry for Registered {
+impl Indexed for Registered {
     fn name(&self) -> &str {
         &self.client.verifier.client_id
     }
@@ -247,7 +247,7 @@ impl Entry for Registered {
     }
 }
 
-impl Entry for KeptAccount {
+impl Indexed for KeptAccount {
     fn name(&self) -> &str {
         &self.name
     }
@@ -261,7 +261,7 @@ impl Entry for KeptAccount {
     }
 }
 
-impl Entry for KeptGrant {
+impl Indexed for KeptGrant {
     fn name(&self) -> &str {
         &self.grant.name
     }

@@ -15,7 +15,7 @@ use portcullis_oauth::{
     accounts::{self, Account, Accounts},
     grant::GrantsError,
 };
-use portcullis_reflector::{Found, RequestError, identity, request};
+use portcullis_reflector::{Lookup, RequestError, identity, request};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Kubernetes {
     pub(super) async fn account_told(&self, event: Event<Guarded<OAuthAccount>>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => match self.readable_account(object) {
-                Ok(account) => drop(self.accounts.told(account)),
+                Ok(account) => drop(self.accounts.apply_watch_event(account)),
                 Err(name) => self.accounts.removed(&name, None, self.clock.now()),
             },
             Event::Delete(object) => {
@@ -71,10 +71,10 @@ impl Kubernetes {
         let known = self.accounts.version(name);
         let answer = request(self.account_objects.get_opt(name)).await?;
         let Some(account) = answer.and_then(|object| self.readable_account(object).ok()) else {
-            self.accounts.answered_none(name, known, self.clock.now());
+            self.accounts.apply_not_found(name, known, self.clock.now());
             return Ok(None);
         };
-        Ok(Some(Arc::clone(&self.accounts.answered(account).account)))
+        Ok(Some(Arc::clone(&self.accounts.apply_response(account).account)))
     }
 }
 
@@ -82,8 +82,8 @@ impl Kubernetes {
 impl Accounts for Kubernetes {
     fn account(&self, user_id: &str) -> Option<Arc<Account>> {
         match self.accounts.find(&accounts::object_name(&self.endpoint, user_id)) {
-            Found::Here(kept) => Some(Arc::clone(&kept.account)),
-            Found::Gone | Found::Unknown => None,
+            Lookup::Present(kept) => Some(Arc::clone(&kept.account)),
+            Lookup::Deleted | Lookup::Unknown => None,
         }
     }
 
@@ -114,7 +114,7 @@ impl Accounts for Kubernetes {
             _ => unavailable(error),
         })?;
         let kept = self.readable_account(written).map_err(|name| unavailable(RequestError::Unreadable(name)))?;
-        Ok(Arc::clone(&self.accounts.answered(kept).account))
+        Ok(Arc::clone(&self.accounts.apply_response(kept).account))
     }
 }
 

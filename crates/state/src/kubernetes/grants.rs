@@ -29,10 +29,10 @@ impl Kubernetes {
         let known = self.known.version(name);
         let answer = request(self.grants.get_opt(name)).await?;
         let Some(grant) = answer.and_then(|object| self.readable_grant(object).ok()) else {
-            self.known.answered_none(name, known, self.clock.now());
+            self.known.apply_not_found(name, known, self.clock.now());
             return Ok(None);
         };
-        Ok(Some(objects::answered(&self.known, grant)))
+        Ok(Some(objects::apply_response(&self.known, grant)))
     }
 
     /// Changes the grant, if it still is of this version.
@@ -41,7 +41,7 @@ impl Kubernetes {
         let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
         let kept = request(self.grants.patch(name, &params, &patch)).await?;
         let kept = self.readable_grant(kept).map_err(RequestError::Unreadable)?;
-        Ok(objects::answered(&self.known, kept))
+        Ok(objects::apply_response(&self.known, kept))
     }
 
     /// Marks it as revoked. `false` if it is already, or is not there.
@@ -90,7 +90,7 @@ impl Grants for Kubernetes {
         let created = self
             .readable_grant(DeserializeGuard(Ok(created)))
             .map_err(|name| unavailable(RequestError::Unreadable(name)))?;
-        Ok(objects::answered(&self.known, created))
+        Ok(objects::apply_response(&self.known, created))
     }
 
     async fn rotate(

@@ -27,7 +27,7 @@ use portcullis_api::{
     labels::{ENDPOINT_LABEL, REGISTERED_DYNAMIC, REGISTERED_LABEL},
 };
 use portcullis_core::clock::Clock;
-use portcullis_reflector::{Health, Index, Times, Watch, identity};
+use portcullis_reflector::{Health, Index, Watch, WriteBehind, identity};
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use users::{Ending, UserObject};
@@ -58,7 +58,7 @@ pub struct Kubernetes {
     accounts: Index<KeptAccount>,
     users: UserTable,
     ending: Ending,
-    last_uses: Times,
+    last_uses: WriteBehind,
     health: Arc<Health>,
     clock: Arc<dyn Clock>,
 }
@@ -83,7 +83,7 @@ impl Kubernetes {
             accounts: Index::default(),
             users: UserTable::default(),
             ending: Ending::default(),
-            last_uses: Times::new("when grants were last used"),
+            last_uses: WriteBehind::new("when grants were last used"),
             health,
             clock,
         }
@@ -98,7 +98,7 @@ impl Kubernetes {
             loop {
                 let event = watch.next().await;
                 self.grant_told(event).await;
-                watch.taken_in(&self.health);
+                watch.applied(&self.health);
             }
         };
         let mut watch = Watch::new(self.clients.clone(), Config::default().labels(&dynamic));
@@ -106,7 +106,7 @@ impl Kubernetes {
             loop {
                 let event = watch.next().await;
                 self.client_told(event).await;
-                watch.taken_in(&self.health);
+                watch.applied(&self.health);
             }
         };
         let mut watch = Watch::new(self.account_objects.clone(), Config::default().labels(&of_endpoint));
@@ -114,7 +114,7 @@ impl Kubernetes {
             loop {
                 let event = watch.next().await;
                 self.account_told(event).await;
-                watch.taken_in(&self.health);
+                watch.applied(&self.health);
             }
         };
         // Not by the label: people write them.
@@ -123,7 +123,7 @@ impl Kubernetes {
             loop {
                 let event = watch.next().await;
                 self.user_told(event);
-                watch.taken_in(&self.health);
+                watch.applied(&self.health);
             }
         };
         let forget = async {
@@ -153,7 +153,7 @@ impl Kubernetes {
     async fn grant_told(&self, event: watcher::Event<Guarded<OAuthGrant>>) {
         match event {
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => match self.readable_grant(object) {
-                Ok(grant) => self.end_if_due(&self.known.told(grant)),
+                Ok(grant) => self.end_if_due(&self.known.apply_watch_event(grant)),
                 Err(name) => self.known.removed(&name, None, self.clock.now()),
             },
             watcher::Event::Delete(object) => {
@@ -176,7 +176,7 @@ impl Kubernetes {
     async fn client_told(&self, event: watcher::Event<Guarded<OAuthClient>>) {
         match event {
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => match self.readable_client(object) {
-                Ok(client) => drop(self.registered.told(client)),
+                Ok(client) => drop(self.registered.apply_watch_event(client)),
                 Err(name) => self.registered.removed(&name, None, self.clock.now()),
             },
             watcher::Event::Delete(object) => {

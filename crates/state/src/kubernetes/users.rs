@@ -14,7 +14,7 @@ use portcullis_oauth::{
     grant::Grant,
     user_rules::{Ended, UserRules},
 };
-use portcullis_reflector::{Found, RequestError};
+use portcullis_reflector::{Lookup, RequestError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -203,7 +203,7 @@ impl Kubernetes {
 
     async fn end_grant(&self, name: &str, ended: Ended) -> Result<(), RequestError> {
         // Another server may have been quicker.
-        let Found::Here(grant) = self.known.find(name) else { return Ok(()) };
+        let Lookup::Present(grant) = self.known.find(name) else { return Ok(()) };
         let now = self.clock.now();
         if !grant.is_active(now) {
             return Ok(());

@@ -31,7 +31,7 @@ use portcullis_oauth::{
     single_use::{Mark, SingleUse},
     user_rules::{Ended, UserRules},
 };
-use portcullis_reflector::{Found, Index};
+use portcullis_reflector::{Index, Lookup};
 use portcullis_telemetry::audit;
 use shelf::{Put, Shelf};
 use std::{
@@ -162,13 +162,13 @@ impl Inner {
     ) -> Self {
         let (known, registered, known_accounts) = (Index::default(), Index::default(), Index::default());
         for object in accounts.all() {
-            known_accounts.told(objects::account(object.clone()));
+            known_accounts.apply_watch_event(objects::account(object.clone()));
         }
         for object in grants.all() {
-            known.told(objects::grant(object.clone()));
+            known.apply_watch_event(objects::grant(object.clone()));
         }
         for client in clients.all().filter_map(objects::registered) {
-            registered.told(client);
+            registered.apply_watch_event(client);
         }
         let on_disk = grants.on_disk();
         let users = UserTable::default();
@@ -254,13 +254,13 @@ impl Inner {
             }
             object = grants.replace(object)?;
         }
-        Ok(Some(objects::answered(&self.known, objects::grant(object))))
+        Ok(Some(objects::apply_response(&self.known, objects::grant(object))))
     }
 
     fn last_used(&self, name: &str) -> Option<Timestamp> {
         match self.known.find(name) {
-            Found::Here(grant) => grant.last_used,
-            Found::Gone | Found::Unknown => None,
+            Lookup::Present(grant) => grant.last_used,
+            Lookup::Deleted | Lookup::Unknown => None,
         }
     }
 
@@ -311,7 +311,7 @@ impl Grants for Local {
             let mut grants = inner.grants();
             let now = inner.clock.now();
             Ok(match grants.add(objects::new_grant(grant, ENDPOINT), now)? {
-                Put::Done(object) => Some(objects::answered(&inner.known, objects::grant(object))),
+                Put::Done(object) => Some(objects::apply_response(&inner.known, objects::grant(object))),
                 Put::Exists => None,
             })
         });
@@ -359,7 +359,7 @@ impl Grants for Local {
     }
 
     fn used(&self, name: &str, now: Timestamp) {
-        let Found::Here(grant) = self.inner.known.find(name) else { return };
+        let Lookup::Present(grant) = self.inner.known.find(name) else { return };
         if grant.last_used.is_some_and(|last| now.duration_since(last) < LAST_USED_STEP) {
             return;
         }
@@ -390,8 +390,8 @@ impl SingleUse for Local {
 impl Registrations for Local {
     fn find(&self, client_id: &str) -> Option<Arc<Client>> {
         match self.inner.registered.find(client_id) {
-            Found::Here(registered) => Some(Arc::clone(&registered.client)),
-            Found::Gone | Found::Unknown => None,
+            Lookup::Present(registered) => Some(Arc::clone(&registered.client)),
+            Lookup::Deleted | Lookup::Unknown => None,
         }
     }
 
@@ -414,7 +414,7 @@ impl Registrations for Local {
                 Put::Exists => None,
             };
             let registered = registered.ok_or_else(|| io::Error::other("the client's random name is taken"))?;
-            Ok(Arc::clone(&inner.registered.answered(registered).client))
+            Ok(Arc::clone(&inner.registered.apply_response(registered).client))
         });
         created.await.map_err(|error| ClientError::Unavailable(Box::new(error)))
     }

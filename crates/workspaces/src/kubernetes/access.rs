@@ -12,7 +12,7 @@ use crate::kubernetes::{
 use crate::{Error, Owner, paging::Pager};
 use futures::{StreamExt as _, stream};
 use portcullis_core::workspace::AuthorizationMode;
-use portcullis_reflector::Found;
+use portcullis_reflector::Lookup;
 use std::sync::Arc;
 
 /// How many workspaces of others are asked about at once, for a list.
@@ -95,7 +95,7 @@ impl Access {
     /// That there is no such workspace.
     pub(super) fn unknown(&self, owner: &Owner, wanted: &str) -> Error {
         let existing =
-            self.catalog.workspaces.look_at_user(&owner.id, |own| own.map(|own| own.view.name.clone()).collect());
+            self.catalog.workspaces.with_user(&owner.id, |own| own.map(|own| own.view.name.clone()).collect());
         Error::UnknownWorkspace { wanted: wanted.to_owned(), existing }
     }
 
@@ -105,7 +105,7 @@ impl Access {
             let matching = |own: &mut dyn Iterator<Item = &Arc<Entry>>| {
                 own.filter(|own| pager.matches(&own.view)).take(pager.needed()).cloned().collect()
             };
-            return self.catalog.workspaces.look_at_user(&owner.id, matching);
+            return self.catalog.workspaces.with_user(&owner.id, matching);
         }
         let mut all = self.catalog.workspaces.all(|entry| pager.matches(&entry.view));
         all.sort_by(|a, b| (&a.view.name, &a.view.id).cmp(&(&b.view.name, &b.view.id)));
@@ -125,14 +125,14 @@ impl Access {
     }
 
     fn own(&self, owner: &Owner, wanted: &str) -> Option<Arc<Entry>> {
-        if let Found::Here(entry) = self.catalog.workspaces.find(wanted)
+        if let Lookup::Present(entry) = self.catalog.workspaces.find(wanted)
             && entry.owner == owner.id
         {
             return Some(entry);
         }
-        self.catalog.workspaces.look_at_user(&owner.id, |own| {
-            own.filter(|own| own.view.name == wanted).min_by_key(|own| age(own)).cloned()
-        })
+        self.catalog
+            .workspaces
+            .with_user(&owner.id, |own| own.filter(|own| own.view.name == wanted).min_by_key(|own| age(own)).cloned())
     }
 
     /// Somebody else's that they may see.
@@ -141,7 +141,7 @@ impl Access {
             return Ok(None);
         }
         let by_id = self.allows(owner, Verb::Get, wanted).await?;
-        if by_id && let Found::Here(entry) = self.catalog.workspaces.find(wanted) {
+        if by_id && let Lookup::Present(entry) = self.catalog.workspaces.find(wanted) {
             return Ok(Some(entry));
         }
         let mut named = self.catalog.workspaces.all(|entry| entry.view.name == wanted);

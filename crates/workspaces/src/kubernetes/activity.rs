@@ -4,7 +4,7 @@
 use crate::kubernetes::{catalog::Catalog, entry::Entry};
 use jiff::SignedDuration;
 use portcullis_core::clock::Clock;
-use portcullis_reflector::{Found, Times};
+use portcullis_reflector::{Lookup, WriteBehind};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Notes and writes.
 pub(super) struct Activity {
     catalog: Arc<Catalog>,
-    times: Times,
+    times: WriteBehind,
     /// How many requests of work are under way, by workspace.
     working: Mutex<HashMap<String, usize>>,
     clock: Arc<dyn Clock>,
@@ -27,7 +27,7 @@ pub(super) struct Activity {
 
 impl Activity {
     pub(super) fn new(catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Self {
-        let times = Times::new("when workspaces were last worked in");
+        let times = WriteBehind::new("when workspaces were last worked in");
         Self { catalog, times, working: Mutex::default(), clock }
     }
 
@@ -54,12 +54,12 @@ impl Activity {
     }
 
     fn note(&self, id: &str) {
-        let Found::Here(entry) = self.catalog.workspaces.find(id) else { return };
+        let Lookup::Present(entry) = self.catalog.workspaces.find(id) else { return };
         let now = self.clock.now();
         if entry.view.last_activity.is_some_and(|last| now.duration_since(last) < STEP) {
             return;
         }
-        self.catalog.workspaces.amend(id, |entry: &Entry| entry.worked_in(now));
+        self.catalog.workspaces.update_local(id, |entry: &Entry| entry.worked_in(now));
         self.times.note(id, now);
     }
 

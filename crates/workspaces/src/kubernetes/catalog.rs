@@ -16,7 +16,7 @@ use kube::{
 };
 use portcullis_api::{Workspace as Object, WorkspaceTemplate};
 use portcullis_core::clock::Clock;
-use portcullis_reflector::{Found, Health, Index, Keeper, RequestError, Watch, identity, request};
+use portcullis_reflector::{Health, Index, Lookup, RequestError, StatusWriter, Watch, identity, request};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -74,7 +74,7 @@ impl Catalog {
             loop {
                 let event = watch.next().await;
                 self.workspace_told(event).await;
-                watch.taken_in(&self.health);
+                watch.applied(&self.health);
             }
         };
         let mut watch = Watch::new(self.template_objects.clone(), Config::default());
@@ -82,7 +82,7 @@ impl Catalog {
             loop {
                 let event = watch.next().await;
                 self.template_told(event);
-                watch.taken_in(&self.health);
+                watch.applied(&self.health);
             }
         };
         let forget = async {
@@ -103,7 +103,7 @@ impl Catalog {
     async fn workspace_told(&self, event: Event<Guarded<Object>>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => match self.readable(object) {
-                Ok(entry) => drop(self.workspaces.told(entry)),
+                Ok(entry) => drop(self.workspaces.apply_watch_event(entry)),
                 Err(name) => self.workspaces.removed(&name, None, self.clock.now()),
             },
             Event::Delete(object) => {
@@ -127,7 +127,7 @@ impl Catalog {
             Event::Apply(object) | Event::InitApply(object) => {
                 let (name, _) = identity(&object);
                 match object.0 {
-                    Ok(template) => drop(self.templates.told(Offer::of(template))),
+                    Ok(template) => drop(self.templates.apply_watch_event(Offer::of(template))),
                     Err(invalid) => {
                         let error = invalid.error;
                         tracing::warn!(
@@ -154,10 +154,10 @@ impl Catalog {
         let known = self.workspaces.version(name);
         let answer = request(self.objects.get_opt(name)).await?;
         let Some(entry) = answer.and_then(|object| self.readable(object).ok()) else {
-            self.workspaces.answered_none(name, known, self.clock.now());
+            self.workspaces.apply_not_found(name, known, self.clock.now());
             return Ok(None);
         };
-        Ok(Some(self.workspaces.answered(entry)))
+        Ok(Some(self.workspaces.apply_response(entry)))
     }
 
     /// Somebody's own workspace of this name, if it was made at another server and the watch has not told of it yet.
@@ -169,14 +169,14 @@ impl Catalog {
 
     pub(super) async fn create(&self, object: &Object) -> Result<Arc<Entry>, RequestError> {
         let made = request(self.new_objects.create(&PostParams::default(), object)).await?;
-        self.answered(DeserializeGuard(Ok(made)))
+        self.apply_response(DeserializeGuard(Ok(made)))
     }
 
     /// Has a workspace run, or not; fails with 404 or 409 if it is no longer the one that is known.
     pub(super) async fn set_running(&self, entry: &Entry, running: bool) -> Result<Arc<Entry>, RequestError> {
         let patch = Patch::Merge(json!({"metadata": {"uid": entry.uid}, "spec": {"running": running}}));
         let kept = request(self.objects.patch(&entry.view.id, &PatchParams::default(), &patch)).await?;
-        self.answered(kept)
+        self.apply_response(kept)
     }
 
     /// Deletes a workspace, and returns when that is known here; fails as [`Self::set_running`] does.
@@ -185,7 +185,7 @@ impl Catalog {
         let params = DeleteParams { preconditions, ..DeleteParams::background() };
         if let Some(kept) = request(self.objects.delete(&entry.view.id, &params)).await?.left() {
             // A finalizer holds it.
-            return self.answered(kept).map(drop);
+            return self.apply_response(kept).map(drop);
         }
         // The watch brings the version of the deletion, which the answer has not.
         let here = |known: &Entry| known.uid == entry.uid && !known.deleting;
@@ -202,8 +202,8 @@ impl Catalog {
         loop {
             changes.mark_unchanged();
             let known = match self.workspaces.find(name) {
-                Found::Here(entry) => Some(entry),
-                Found::Gone | Found::Unknown => None,
+                Lookup::Present(entry) => Some(entry),
+                Lookup::Deleted | Lookup::Unknown => None,
             };
             if enough(known.as_deref()) || changes.changed().await.is_err() {
                 return known;
@@ -211,9 +211,9 @@ impl Catalog {
         }
     }
 
-    fn answered(&self, object: Guarded<Object>) -> Result<Arc<Entry>, RequestError> {
+    fn apply_response(&self, object: Guarded<Object>) -> Result<Arc<Entry>, RequestError> {
         let entry = self.readable(object).map_err(RequestError::Unreadable)?;
-        Ok(self.workspaces.answered(entry))
+        Ok(self.workspaces.apply_response(entry))
     }
 
     /// The workspace, if it is one of this endpoint; else its name.
@@ -232,9 +232,9 @@ impl Catalog {
 }
 
 /// When workspaces were last worked in.
-impl Keeper for Catalog {
+impl StatusWriter for Catalog {
     async fn write(&self, name: &str, at: Timestamp) -> Result<(), RequestError> {
-        let Found::Here(entry) = self.workspaces.find(name) else { return Ok(()) };
+        let Lookup::Present(entry) = self.workspaces.find(name) else { return Ok(()) };
         let (api_version, kind) = (<Object as kube::Resource>::api_version(&()), <Object as kube::Resource>::kind(&()));
         let patch: Value = json!({
             "apiVersion": api_version, "kind": kind,
@@ -243,7 +243,7 @@ impl Keeper for Catalog {
         });
         let params = PatchParams::apply(ACTIVITY_MANAGER).force();
         match request(self.objects.patch_status(name, &params, &Patch::Apply(&patch))).await {
-            Ok(kept) => self.answered(kept).map(drop),
+            Ok(kept) => self.apply_response(kept).map(drop),
             // Another one of the same name.
             Err(error) if error.code() == Some(409) => Ok(()),
             Err(error) => Err(error),

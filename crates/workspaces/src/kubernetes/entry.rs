@@ -120,7 +120,7 @@ fn problem(status: Status, deleting: bool, ready: Option<&Condition>) -> Option<
     Some(said.to_owned())
 }
 
-impl portcullis_reflector::Entry for Entry {
+impl portcullis_reflector::Indexed for Entry {
     #[expect(clippy::misnamed_getters, reason = "the object's name is what agents call the id")]
     fn name(&self) -> &str {
         &self.view.id
@@ -158,7 +158,7 @@ impl Offer {
     }
 }
 
-impl portcullis_reflector::Entry for Offer {
+impl portcullis_reflector::Indexed for Offer {
     fn name(&self) -> &str {
         &self.view.name
     }

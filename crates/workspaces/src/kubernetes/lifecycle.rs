@@ -5,7 +5,7 @@ use crate::kubernetes::{catalog::Catalog, entry::Entry};
 use crate::{CreateWorkspace, Error, Owner, Status, check_name};
 use portcullis_api::{Workspace as Object, WorkspaceSpec, client::EndpointRef, parameters, workspace::TemplateRef};
 use portcullis_core::{grant::GrantUser, hex};
-use portcullis_reflector::{Found, RequestError};
+use portcullis_reflector::{Lookup, RequestError};
 use sha2::{Digest as _, Sha256};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,7 +38,7 @@ impl Lifecycle {
     ) -> Result<Arc<Entry>, Error> {
         check_name(&request.name)?;
         self.check_template(request)?;
-        let (same, count) = self.catalog.workspaces.look_at_user(&owner.id, |own| {
+        let (same, count) = self.catalog.workspaces.with_user(&owner.id, |own| {
             let (mut same, mut count) = (None, 0_u32);
             for entry in own {
                 count = count.saturating_add(u32::from(!entry.deleting));
@@ -75,9 +75,9 @@ impl Lifecycle {
     }
 
     fn check_template(&self, request: &CreateWorkspace) -> Result<(), Error> {
-        let Found::Here(offer) = self.catalog.templates.find(&request.template) else {
+        let Lookup::Present(offer) = self.catalog.templates.find(&request.template) else {
             let existing =
-                self.catalog.templates.look_at_user("", |all| all.map(|offer| offer.view.name.clone()).collect());
+                self.catalog.templates.with_user("", |all| all.map(|offer| offer.view.name.clone()).collect());
             return Err(Error::UnknownTemplate { wanted: request.template.clone(), existing });
         };
         parameters::fill(&offer.spec, &request.parameters)
@@ -130,8 +130,8 @@ impl Lifecycle {
         let last = match tokio::time::timeout(wait, settled).await {
             Ok(known) => known,
             Err(_) => match self.catalog.workspaces.find(&entry.view.id) {
-                Found::Here(known) => Some(known),
-                Found::Gone | Found::Unknown => None,
+                Lookup::Present(known) => Some(known),
+                Lookup::Deleted | Lookup::Unknown => None,
             },
         };
         last.filter(|last| !other(last)).unwrap_or(entry)

@@ -30,7 +30,7 @@ use kube::{Api, Client};
 use lifecycle::Lifecycle;
 use portcullis_config::WorkspaceRules;
 use portcullis_core::clock::Clock;
-use portcullis_reflector::{Found, Health};
+use portcullis_reflector::{Health, Lookup};
 use reviews::Reviews;
 use std::{
     collections::HashMap,
@@ -137,7 +137,7 @@ impl KubernetesWorkspaces {
     fn shown(&self, entry: &Entry) -> Workspace {
         let mut view = entry.view.clone();
         if view.home.is_empty()
-            && let Found::Here(offer) = self.catalog.templates.find(&view.template)
+            && let Lookup::Present(offer) = self.catalog.templates.find(&view.template)
         {
             view.home.clone_from(&offer.spec.storage.mount_path);
         }
@@ -165,7 +165,7 @@ impl Workspaces for KubernetesWorkspaces {
     }
 
     async fn templates(&self, _owner: &Owner) -> Result<Vec<Template>, Error> {
-        Ok(self.catalog.templates.look_at_user("", |all| all.map(|offer| offer.view.clone()).collect()))
+        Ok(self.catalog.templates.with_user("", |all| all.map(|offer| offer.view.clone()).collect()))
     }
 
     async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error> {

@@ -19,7 +19,7 @@ use portcullis_agent::{
     AnswerBody, Lost, Repeat, Transport,
     http2::{self, Connection},
 };
-use portcullis_reflector::Found;
+use portcullis_reflector::Lookup;
 use std::{
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
@@ -114,7 +114,7 @@ impl Tunnel {
             return Err("this server is shutting down".to_owned());
         }
         match self.common.catalog.workspaces.find(&self.id) {
-            Found::Here(entry) if entry.uid == self.uid => match entry.view.status {
+            Lookup::Present(entry) if entry.uid == self.uid => match entry.view.status {
                 Status::Running => Ok(()),
                 // Its pod is being replaced.
                 Status::Starting if !entry.settled => Ok(()),
