@@ -3,7 +3,7 @@
 //! An account is needed for the grants of its user, and for as long as a browser session can last that it says has ended. The
 //! account of an endpoint that is gone follows the grants.
 
-use crate::world::Guarded;
+use crate::stores::Guarded;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_api::{OAuthAccount, OAuthGrant};
 use portcullis_core::account::SESSION_LIFETIME;

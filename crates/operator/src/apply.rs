@@ -7,7 +7,7 @@ use crate::{
     cache::Cache,
     diff::{self, APPLIED_ANNOTATION},
     metrics::{Metrics, Verb},
-    world::Objects,
+    stores::ObjectCaches,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
@@ -107,7 +107,7 @@ pub struct Applier<'a> {
     /// For the writes.
     pub client: &'a Client,
     /// What is known of the kinds that its plan may hold; learns from the answers.
-    pub objects: &'a Objects,
+    pub objects: &'a ObjectCaches,
     /// Counts the writes.
     pub metrics: &'a Metrics,
     /// Its namespace.

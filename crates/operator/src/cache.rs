@@ -41,7 +41,7 @@ type Groups<K> = HashMap<(String, String), HashSet<ObjectRef<K>>>;
 
 /// What an event of a watch was worth.
 #[derive(Debug)]
-pub enum News<K> {
+pub enum Change<K> {
     /// Nothing that was not known.
     None,
     /// One object came, changed or went.
@@ -70,7 +70,7 @@ where
     }
 
     /// Takes in an event of the watch.
-    pub fn observe(&self, mut event: Event<K>) -> News<K> {
+    pub fn observe(&self, mut event: Event<K>) -> Change<K> {
         match &mut event {
             Event::Apply(object) | Event::InitApply(object) => (self.strip)(object),
             Event::Delete(_) | Event::Init | Event::InitDone => {}
@@ -84,7 +84,7 @@ where
             Event::Init | Event::InitApply(_) | Event::InitDone => false,
         };
         if stale {
-            return News::None;
+            return Change::None;
         }
         // Held over both changes: a plan must never miss an object that is there.
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
@@ -103,9 +103,9 @@ where
         }
         drop(groups);
         match event {
-            Event::Apply(object) | Event::Delete(object) => News::One(object),
-            Event::Init | Event::InitApply(_) => News::None,
-            Event::InitDone => News::All,
+            Event::Apply(object) | Event::Delete(object) => Change::One(object),
+            Event::Init | Event::InitApply(_) => Change::None,
+            Event::InitDone => Change::All,
         }
     }
 
@@ -218,17 +218,17 @@ mod tests {
         let cache = Cache::new((), |_: &mut ConfigMap| {});
         cache.observe(Event::Init);
         cache.observe(Event::InitApply(config_map("9")));
-        assert!(matches!(cache.observe(Event::InitDone), News::All));
+        assert!(matches!(cache.observe(Event::InitDone), Change::All));
 
         cache.learn(config_map("11"));
         assert_eq!(held(&cache).as_deref(), Some("11"));
-        assert!(matches!(cache.observe(Event::Apply(config_map("10"))), News::None), "older than the own write");
-        assert!(matches!(cache.observe(Event::Apply(config_map("11"))), News::None), "the own write's echo");
-        assert!(matches!(cache.observe(Event::Delete(config_map("10"))), News::None), "deleted, then made again");
+        assert!(matches!(cache.observe(Event::Apply(config_map("10"))), Change::None), "older than the own write");
+        assert!(matches!(cache.observe(Event::Apply(config_map("11"))), Change::None), "the own write's echo");
+        assert!(matches!(cache.observe(Event::Delete(config_map("10"))), Change::None), "deleted, then made again");
         assert_eq!(held(&cache).as_deref(), Some("11"));
 
-        assert!(matches!(cache.observe(Event::Apply(config_map("12"))), News::One(_)));
-        assert!(matches!(cache.observe(Event::Delete(config_map("13"))), News::One(_)));
+        assert!(matches!(cache.observe(Event::Apply(config_map("12"))), Change::One(_)));
+        assert!(matches!(cache.observe(Event::Delete(config_map("13"))), Change::One(_)));
         assert_eq!(held(&cache), None);
     }
 

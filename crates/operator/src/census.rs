@@ -4,7 +4,7 @@
 //! A grant ends with its client and with its endpoint. One from before its client went ends at once. One that came later,
 //! or whose client was never seen, waits a while: a restore from backup may bring the grants first.
 
-use crate::world::Guarded;
+use crate::stores::Guarded;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;

@@ -11,8 +11,8 @@ use crate::{
     queue::Queue,
     report::write_client_status,
     status,
+    stores::{EndpointKey, Guarded, key},
     users::UserReports,
-    world::{EndpointKey, Guarded, key},
 };
 use futures::{StreamExt as _, future, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -41,10 +41,10 @@ const BATCH: usize = 500;
 /// How many are deleted at once.
 const DELETIONS: usize = 8;
 
-/// Collects for ever. An endpoint whose count is to be told anew is sent to `concerned`.
+/// Collects for ever. An endpoint whose count is to be told anew is sent to `queues`.
 ///
 /// Looks when endpoints, clients, grants or `OAuthUser`s changed, and when the next of them ends; at rest it does nothing.
-pub(crate) async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
+pub(crate) async fn run(context: Arc<Context>, queues: Queue<EndpointKey>) {
     let mut census = Census::default();
     let mut counted_at: Option<Timestamp> = None;
     let mut users = UserReports::default();
@@ -66,7 +66,7 @@ pub(crate) async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
                 async move { collect_client(&context, &client, end).await }
             })
             .await;
-        let unneeded = accounts::unneeded(&context.world.accounts.select(|_| true), &observed.grants, now);
+        let unneeded = accounts::unneeded(&context.stores.accounts.select(|_| true), &observed.grants, now);
         let doomed: Vec<_> = unneeded.accounts.iter().take(BATCH).cloned().collect();
         stream::iter(doomed)
             .for_each_concurrent(DELETIONS, |account| {
@@ -83,7 +83,7 @@ pub(crate) async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
         if recount_at.is_none() {
             for (namespace, name) in count(&context, outcome.active) {
                 counted_at = Some(now);
-                concerned.send(key(&namespace, &name));
+                queues.send(key(&namespace, &name));
             }
         } else if *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) != outcome.active {
             next = next.into_iter().chain(recount_at).min();
@@ -104,7 +104,7 @@ pub(crate) async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
         };
         tokio::select! {
             () = due => {}
-            () = context.world.collectable.notified() => {}
+            () = context.stores.collectable.notified() => {}
         }
     }
 }
@@ -132,9 +132,9 @@ pub(crate) fn count_first(context: &Context) {
 
 fn observe(context: &Context) -> Observed {
     Observed {
-        endpoints: context.world.endpoints.select(|_| true),
-        clients: context.world.clients.select(|_| true),
-        grants: context.world.grants.select(|_| true),
+        endpoints: context.stores.endpoints.select(|_| true),
+        clients: context.stores.clients.select(|_| true),
+        grants: context.stores.grants.select(|_| true),
     }
 }
 
@@ -172,7 +172,7 @@ fn count(context: &Context, active: ActiveGrants) -> BTreeSet<(String, String)> 
     let clients = counts.of_clients.keys().chain(active.of_clients.keys());
     let of_clients = clients.filter(|name| counts.of_clients.get(*name) != active.of_clients.get(*name));
     let of_clients = of_clients.filter_map(|(namespace, name)| {
-        let client = context.world.clients.get(namespace, name)?;
+        let client = context.stores.clients.get(namespace, name)?;
         Some((namespace.clone(), client.0.as_ref().ok()?.spec.endpoint_ref.name.clone()))
     });
     let told = changed.chain(of_clients).collect();

@@ -9,10 +9,10 @@ use crate::{
     events::Events,
     metrics::{Metrics, Verb},
     probe::Probe,
+    requeue::RequeueTimes,
     servers::{Incarnation, Known},
+    stores::{EndpointKey, Guarded, Stores},
     verify::VerifyError,
-    wakeups::Wakeups,
-    world::{EndpointKey, Guarded, World},
 };
 use jiff::Timestamp;
 use kube::{
@@ -37,7 +37,7 @@ pub struct Context {
     /// For writes.
     pub client: Client,
     /// For reads.
-    pub world: Arc<World>,
+    pub stores: Arc<Stores>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// What the cluster serves of the custom resources.
@@ -50,10 +50,10 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     rng: Arc<Mutex<StdRng>>,
     /// Reconciles at their time.
-    pub wakeups: Arc<Wakeups<EndpointKey>>,
+    pub requeues: Arc<RequeueTimes<EndpointKey>>,
     /// How many grants count, as statuses say.
     pub active_grants: Mutex<ActiveGrants>,
-    memories: Mutex<HashMap<EndpointKey, Memory>>,
+    states: Mutex<HashMap<EndpointKey, ReconcileState>>,
 }
 
 /// How the operator reports.
@@ -69,13 +69,13 @@ pub struct Reports {
 
 /// What is remembered of an endpoint. All of it can be lost: it saves requests, and spaces retries out.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub struct ReconcileState {
     /// Reconciles in a row that failed.
     pub failures: u32,
     /// Reconciles in a row that ended with something on its way.
     pub waits: u32,
     /// Names of Secrets that belong to somebody else and carry no label, so that no watch tells of them.
-    pub foreign_secrets: BTreeSet<String>,
+    pub unlabelled_secrets: BTreeSet<String>,
     /// The last report of every server that runs.
     pub loaded: Known,
     /// The last verification that came to a conclusion.
@@ -98,20 +98,20 @@ pub struct Verification {
 impl Context {
     /// With nothing remembered.
     #[must_use]
-    pub fn new(client: Client, world: Arc<World>, reports: Reports, settings: &Settings) -> Self {
+    pub fn new(client: Client, stores: Arc<Stores>, reports: Reports, settings: &Settings) -> Self {
         let Reports { metrics, definitions, events } = reports;
         Self {
             client,
-            world,
+            stores,
             metrics,
             definitions,
             events,
             probe: Probe::new(Arc::clone(&settings.clock)),
             clock: Arc::clone(&settings.clock),
             rng: Arc::clone(&settings.rng),
-            wakeups: Arc::default(),
+            requeues: Arc::default(),
             active_grants: Mutex::default(),
-            memories: Mutex::default(),
+            states: Mutex::default(),
         }
     }
 
@@ -139,19 +139,19 @@ impl Context {
 
     /// What is remembered of an endpoint.
     #[must_use]
-    pub fn recall(&self, key: &EndpointKey) -> Memory {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
+    pub fn recall(&self, key: &EndpointKey) -> ReconcileState {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
     }
 
     /// Remembers for the next reconcile of the endpoint.
-    pub fn remember(&self, key: EndpointKey, memory: Memory) {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).insert(key, memory);
+    pub fn remember(&self, key: EndpointKey, state: ReconcileState) {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(key, state);
     }
 
     /// The endpoint is gone.
     pub fn forget(&self, key: &EndpointKey) {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        self.wakeups.set(key, None);
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.requeues.set(key, None);
     }
 
     /// Writes the status of a custom resource. One that is gone needs none.

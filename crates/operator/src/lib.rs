@@ -9,29 +9,29 @@ pub mod cache;
 pub mod census;
 mod collector;
 pub mod context;
+pub mod controller;
 pub mod definitions;
 pub mod diff;
 pub mod events;
-mod follow;
-mod handover;
 mod hosts;
 pub mod http;
 pub mod leader;
 pub mod metrics;
+pub mod namespaces;
 pub mod probe;
 mod queue;
 pub mod reconcile;
+mod replica_ownership;
 mod report;
-pub mod scope;
+pub mod requeue;
 pub mod servers;
 pub mod status;
+pub mod stores;
 mod templates;
-pub mod term;
 mod users;
 pub mod verify;
-pub mod wakeups;
+mod watches;
 pub mod workspaces;
-pub mod world;
 
 use http::Health;
 use ipnet::IpNet;
@@ -98,7 +98,7 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
     let definitions = Arc::clone(&health.definitions);
     let term = |end| {
         let metrics = Arc::clone(&health.metrics);
-        term::run(client.clone(), settings.clone(), metrics, Arc::clone(&definitions), end)
+        controller::run(client.clone(), settings.clone(), metrics, Arc::clone(&definitions), end)
     };
     let election = settings.election.run(&client, &shutdown, taking_part, term);
     let listening = async { server.await.map_err(OperatorError::Serve) };

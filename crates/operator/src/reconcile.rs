@@ -3,14 +3,14 @@
 
 use crate::{
     apply::{Applied, Applier, ApplyError, describe},
-    context::{Context, Memory, Verification},
+    context::{Context, ReconcileState, Verification},
     hosts,
     metrics::{Outcome, Subject},
     report::write_client_status,
     servers::{self, Report, Server},
     status::{self, Obstacle, reason},
+    stores::{EndpointKey, Guarded, key},
     verify::{common, operator_token, verify},
-    world::{EndpointKey, Guarded, key},
 };
 use futures::future::try_join_all;
 use jiff::SignedDuration;
@@ -95,25 +95,25 @@ pub async fn reconcile(endpoint: Arc<Guarded<McpEndpoint>>, context: Arc<Context
     let started = Instant::now();
     let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
     let key = key(&namespace, &name);
-    let mut memory = context.recall(&key);
+    let mut state = context.recall(&key);
     // What came in meanwhile counts.
-    let newest = context.world.endpoints.get(&namespace, &name).unwrap_or(endpoint);
+    let newest = context.stores.endpoints.get(&namespace, &name).unwrap_or(endpoint);
     let result = match &newest.0 {
         Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(Progress::Done),
         Ok(valid) => {
             Reconcile { context: &context, key: &key, endpoint: valid, namespace: &namespace, name: &name }
-                .run(&mut memory)
+                .run(&mut state)
                 .await
         }
         Err(invalid) => {
             let generation = invalid.metadata.generation;
-            report_unreadable(&context, &namespace, &name, generation, &invalid.error, &mut memory).await
+            report_unreadable(&context, &namespace, &name, generation, &invalid.error, &mut state).await
         }
     };
-    memory.failures = if result.is_err() { memory.failures.saturating_add(1) } else { 0 };
-    memory.waits = if matches!(result, Ok(Progress::Waiting)) { memory.waits.saturating_add(1) } else { 0 };
-    let waits = memory.waits;
-    context.remember(key, memory);
+    state.failures = if result.is_err() { state.failures.saturating_add(1) } else { 0 };
+    state.waits = if matches!(result, Ok(Progress::Waiting)) { state.waits.saturating_add(1) } else { 0 };
+    let waits = state.waits;
+    context.remember(key, state);
     let (outcome, result) = match result {
         Ok(Progress::Done) => (Outcome::Done, Ok(Action::await_change())),
         Ok(Progress::Waiting) => {
@@ -163,7 +163,7 @@ pub async fn endpoint_missing(context: &Context, namespace: &str, name: &str) {
         if let Err(error) = write_client_status(context, namespace, &client, &status).await {
             tracing::warn!(namespace, name, error = error.explain(), "retried in a minute");
             let later = context.clock.now().saturating_add(SignedDuration::from_mins(1));
-            context.wakeups.set(&key, later.ok());
+            context.requeues.set(&key, later.ok());
         }
     }
 }
@@ -174,9 +174,9 @@ async fn report_unreadable(
     name: &str,
     generation: Option<i64>,
     error: &str,
-    memory: &mut Memory,
+    state: &mut ReconcileState,
 ) -> Result<Progress, ReconcileError> {
-    if memory.unreadable == generation && generation.is_some() {
+    if state.unreadable == generation && generation.is_some() {
         return Ok(Progress::Done);
     }
     tracing::warn!(namespace, name, error, "an McpEndpoint cannot be read");
@@ -186,15 +186,15 @@ async fn report_unreadable(
     let conditions = conditions(&findings, &[], generation, context.clock.now());
     let status = json!({"observedGeneration": generation, "conditions": conditions});
     context
-        .write_status(&context.world.endpoints, namespace, name, &status)
+        .write_status(&context.stores.endpoints, namespace, name, &status)
         .await
         .map_err(|error| ReconcileError::Status(format!("McpEndpoint {name:?}"), Box::new(error)))?;
-    memory.unreadable = generation;
+    state.unreadable = generation;
     Ok(Progress::Done)
 }
 
 fn clients_of(context: &Context, namespace: &str, endpoint: &str) -> Vec<OAuthClient> {
-    let clients = context.world.clients.group(namespace, endpoint);
+    let clients = context.stores.clients.group(namespace, endpoint);
     let clients = clients.iter().filter_map(|client| client.0.as_ref().ok());
     let configured = clients.filter(|client| client.spec.registration.is_none());
     configured.filter(|client| client.metadata.deletion_timestamp.is_none()).cloned().collect()
@@ -210,11 +210,11 @@ pub(super) struct Reconcile<'a> {
 }
 
 impl Reconcile<'_> {
-    async fn run(&self, memory: &mut Memory) -> Result<Progress, ReconcileError> {
+    async fn run(&self, state: &mut ReconcileState) -> Result<Progress, ReconcileError> {
         let clients = clients_of(self.context, self.namespace, self.name);
         let applier = Applier {
             client: &self.context.client,
-            objects: &self.context.world.objects,
+            objects: &self.context.stores.objects,
             metrics: &self.context.metrics,
             namespace: self.namespace,
             label: (ENDPOINT_LABEL, self.name),
@@ -227,21 +227,21 @@ impl Reconcile<'_> {
         if applier.adopt(&owners).await? {
             return Err(ApplyError::Stale(format!("McpEndpoint {:?}", self.name)).into());
         }
-        let plan = match self.plan(&clients, memory).await? {
+        let plan = match self.plan(&clients, state).await? {
             Ok(plan) => plan,
             Err(error) => return self.report_unplannable(&clients, &error).await,
         };
-        let obstacle = match self.apply(&applier, &plan, &owners, memory).await {
+        let obstacle = match self.apply(&applier, &plan, &owners, state).await {
             Ok(obstacle) => obstacle,
             Err(error) => return self.report_refusal(error).await,
         };
         self.tell_changes(&clients, &plan.clients).await;
         self.tell_key_changes(&plan.key_changes).await;
 
-        let servers = servers::running(&self.context.world, self.namespace, self.name);
-        let reports = self.load(&servers, &plan, memory).await?;
-        self.verify(&servers, &reports, &plan, memory).await;
-        let next = memory.verified.as_ref().and_then(|last| {
+        let servers = servers::running(&self.context.stores, self.namespace, self.name);
+        let reports = self.load(&servers, &plan, state).await?;
+        self.verify(&servers, &reports, &plan, state).await;
+        let next = state.verified.as_ref().and_then(|last| {
             let again = if last.outcome.is_ok() { VERIFY_EVERY } else { VERIFY_FAILED_EVERY };
             last.at.checked_add(again).ok()
         });
@@ -249,16 +249,16 @@ impl Reconcile<'_> {
         let ask = (!servers.is_empty()).then(|| now.checked_add(ASK_EVERY).ok()).flatten();
         let rollout = self.rollout(now);
         let times = plan.next_change.into_iter().chain(next).chain(ask).chain(rollout.look_again);
-        self.context.wakeups.set(self.key, times.min());
+        self.context.requeues.set(self.key, times.min());
 
         let named: Vec<(String, Report)> = servers.iter().map(|server| server.name.clone()).zip(reports).collect();
-        self.report(&clients, &plan, &named, &rollout, memory, obstacle.as_ref()).await?;
+        self.report(&clients, &plan, &named, &rollout, state, obstacle.as_ref()).await?;
         let lagging = named.iter().any(|(_, report)| !status::is_current(report, &plan.revision));
-        let unverified = servers.iter().any(|server| server.ready) && memory.verified.is_none();
+        let unverified = servers.iter().any(|server| server.ready) && state.verified.is_none();
         Ok(match obstacle {
             _ if lagging || unverified => Progress::Waiting,
             Some(_) => Progress::Blocked,
-            None if !memory.foreign_secrets.is_empty() => Progress::Blocked,
+            None if !state.unlabelled_secrets.is_empty() => Progress::Blocked,
             None => Progress::Done,
         })
     }
@@ -266,16 +266,16 @@ impl Reconcile<'_> {
     async fn plan(
         &self,
         clients: &[OAuthClient],
-        memory: &mut Memory,
+        state: &mut ReconcileState,
     ) -> Result<Result<Plan, PlanError>, ReconcileError> {
         let mut secrets = BTreeMap::new();
-        let watched = self.context.world.objects.of(&TypeMeta::resource::<Secret>());
+        let watched = self.context.stores.objects.of(&TypeMeta::resource::<Secret>());
         for live in watched.map(|cache| cache.labelled(self.namespace, (ENDPOINT_LABEL, self.name))).unwrap_or_default()
         {
             secrets.insert(live.name_any(), (*live).clone().try_parse::<Secret>().map_err(ReconcileError::Secret)?);
         }
         let api: Api<Secret> = Api::namespaced(self.context.client.clone(), self.namespace);
-        for name in std::mem::take(&mut memory.foreign_secrets) {
+        for name in std::mem::take(&mut state.unlabelled_secrets) {
             let live = api.get_opt(&name).await.map_err(|error| ApplyError::Api {
                 object: format!("Secret {name:?}"),
                 what: "read",
@@ -283,14 +283,14 @@ impl Reconcile<'_> {
             })?;
             if let Some(live) = live {
                 secrets.entry(name.clone()).or_insert(live);
-                memory.foreign_secrets.insert(name);
+                state.unlabelled_secrets.insert(name);
             }
         }
         let clients: Vec<&OAuthClient> = clients.iter().collect();
-        let cluster = self.context.world.facts();
-        let deployment = self.context.world.objects.get::<Deployment>(self.namespace, self.name);
+        let cluster = self.context.stores.facts();
+        let deployment = self.context.stores.objects.get::<Deployment>(self.namespace, self.name);
         let replicas = deployment.and_then(|live| i32::try_from(live.data["spec"]["replicas"].as_i64()?).ok());
-        let taken = hosts::taken(&self.context.world, self.endpoint);
+        let taken = hosts::taken(&self.context.stores, self.endpoint);
         let inputs = Inputs {
             endpoint: self.endpoint,
             clients: &clients,
@@ -309,11 +309,11 @@ impl Reconcile<'_> {
         applier: &Applier<'_>,
         plan: &Plan,
         owners: &[OwnerReference],
-        memory: &mut Memory,
+        state: &mut ReconcileState,
     ) -> Result<Option<Obstacle>, ApplyError> {
         let mut taken = Vec::new();
         for planned in &plan.objects {
-            self.hand_over_replicas(planned).await?;
+            self.transfer_replicas(planned).await?;
             match applier.apply(planned).await? {
                 Applied::Unchanged | Applied::Written => {}
                 Applied::Repaired => {
@@ -323,7 +323,7 @@ impl Reconcile<'_> {
                 }
                 Applied::NameTaken if planned.generated => {
                     // The next plan is told of it, and makes no credentials for it.
-                    memory.foreign_secrets.insert(planned.object.name_any());
+                    state.unlabelled_secrets.insert(planned.object.name_any());
                     return Err(ApplyError::Stale(describe(&planned.object)));
                 }
                 Applied::NameTaken => taken.push(describe(&planned.object)),
@@ -340,13 +340,18 @@ impl Reconcile<'_> {
     }
 
     /// Asks the servers what they have loaded, and tells those that lag.
-    async fn load(&self, servers: &[Server], plan: &Plan, memory: &mut Memory) -> Result<Vec<Report>, ReconcileError> {
+    async fn load(
+        &self,
+        servers: &[Server],
+        plan: &Plan,
+        state: &mut ReconcileState,
+    ) -> Result<Vec<Report>, ReconcileError> {
         let now = self.context.clock.now();
-        let reports = servers::ask(&self.context.probe, servers, &plan.revision, &mut memory.loaded, now).await;
+        let reports = servers::ask(&self.context.probe, servers, &plan.revision, &mut state.loaded, now).await;
         let lagging = servers.iter().zip(&reports).filter(|(_, report)| !status::has_loaded(report, &plan.revision));
-        let Context { client, metrics, world, .. } = self.context;
+        let Context { client, metrics, stores, .. } = self.context;
         try_join_all(lagging.map(async |(server, _)| {
-            let told = servers::tell(client, metrics, world, self.namespace, server, &plan.revision).await;
+            let told = servers::tell(client, metrics, stores, self.namespace, server, &plan.revision).await;
             told.map_err(|error| ReconcileError::Annotate(server.name.clone(), Box::new(error)))
         }))
         .await?;
@@ -354,7 +359,7 @@ impl Reconcile<'_> {
     }
 
     /// Verifies the servers that are ready and up to date, unless that was done lately.
-    async fn verify(&self, servers: &[Server], reports: &[Report], plan: &Plan, memory: &mut Memory) {
+    async fn verify(&self, servers: &[Server], reports: &[Report], plan: &Plan, state: &mut ReconcileState) {
         let subjects: Vec<&Server> = servers
             .iter()
             .zip(reports)
@@ -365,10 +370,10 @@ impl Reconcile<'_> {
         let subject = (plan.revision.clone(), incarnations);
         let now = self.context.clock.now();
         let lately = |last: &Verification| last.subject == subject && now.duration_since(last.at) < VERIFY_EVERY;
-        if memory.verified.as_ref().is_some_and(|last| last.outcome.is_ok() && lately(last)) {
+        if state.verified.as_ref().is_some_and(|last| last.outcome.is_ok() && lately(last)) {
             return;
         }
-        memory.verified = None;
+        state.verified = None;
         if subjects.is_empty() {
             return;
         }
@@ -380,7 +385,7 @@ impl Reconcile<'_> {
             }
             Err(error) => Err(error.clone()),
         };
-        memory.verified = Some(Verification { subject, at: now, outcome });
+        state.verified = Some(Verification { subject, at: now, outcome });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     apply::ApplyError,
-    context::{Context, Memory},
+    context::{Context, ReconcileState},
     reconcile::{Progress, Reconcile, ReconcileError},
     servers::Report,
     status::{self, Notes, Observed, Obstacle, Rollout, WayIn, reason},
@@ -56,16 +56,16 @@ pub(super) async fn write_client_status(
         return Ok(());
     }
     let name = client.name_any();
-    let written = context.write_status(&context.world.clients, namespace, &name, status).await;
+    let written = context.write_status(&context.stores.clients, namespace, &name, status).await;
     written.map_err(|error| ReconcileError::Status(format!("OAuthClient {name:?}"), Box::new(error)))
 }
 
 impl Reconcile<'_> {
     /// How far the servers are.
     pub(super) fn rollout(&self, now: Timestamp) -> Rollout {
-        let world = &self.context.world;
-        let deployment = world.objects.get::<Deployment>(self.namespace, self.name);
-        let pods = world.pods.labelled(self.namespace, (ENDPOINT_LABEL, self.name));
+        let stores = &self.context.stores;
+        let deployment = stores.objects.get::<Deployment>(self.namespace, self.name);
+        let pods = stores.pods.labelled(self.namespace, (ENDPOINT_LABEL, self.name));
         let said = self.endpoint.status.iter().flat_map(|status| &status.conditions);
         let said = said.into_iter().find(|condition| condition.type_ == STALLED);
         Rollout::observe(deployment.as_deref(), &pods, said, now)
@@ -77,19 +77,19 @@ impl Reconcile<'_> {
         plan: &Plan,
         servers: &[(String, Report)],
         rollout: &Rollout,
-        memory: &Memory,
+        state: &ReconcileState,
         obstacle: Option<&Obstacle>,
     ) -> Result<(), ReconcileError> {
-        let world = &self.context.world;
-        let deployment = world.objects.get::<Deployment>(self.namespace, self.name);
-        let ingress = world.objects.get::<Ingress>(self.namespace, self.name);
-        let route = world.objects.get_optional(OptionalKind::HttpRoute, self.namespace, self.name);
+        let stores = &self.context.stores;
+        let deployment = stores.objects.get::<Deployment>(self.namespace, self.name);
+        let ingress = stores.objects.get::<Ingress>(self.namespace, self.name);
+        let route = stores.objects.get_optional(OptionalKind::HttpRoute, self.namespace, self.name);
         let exposure = &self.endpoint.spec.exposure;
-        let missing_class = status::missing_class(exposure.ingress.as_ref(), &world.facts(), ingress.as_deref());
+        let missing_class = status::missing_class(exposure.ingress.as_ref(), &stores.facts(), ingress.as_deref());
         let way_in = match (&plan.route_problem, &exposure.gateway, &exposure.none) {
             (_, _, Some(_)) => WayIn::None,
             (Some(problem), ..) => WayIn::Refused(problem),
-            (None, Some(_), None) if world.objects.of(&OptionalKind::HttpRoute.types()).is_none() => {
+            (None, Some(_), None) if stores.objects.of(&OptionalKind::HttpRoute.types()).is_none() => {
                 WayIn::NoGatewayApi
             }
             (None, Some(gateway), None) => WayIn::HttpRoute { parents: &gateway.parent_refs, live: route.as_deref() },
@@ -97,8 +97,8 @@ impl Reconcile<'_> {
                 missing_class.as_ref().map_or_else(|| WayIn::Ingress(ingress.as_deref()), WayIn::NoIngressClass)
             }
         };
-        let exec_problem = world.exec_policy.problem();
-        let writes_problem = world.server_writes_policy.problem();
+        let exec_problem = stores.exec_policy.problem();
+        let writes_problem = stores.server_writes_policy.problem();
         let outdated = self.context.definitions.problem();
         let outdated = outdated.map(|message| Obstacle { reason: reason::DEFINITIONS_OUTDATED, message });
         let observed = Observed {
@@ -115,7 +115,7 @@ impl Reconcile<'_> {
                 annotations_note: plan.annotations_note.as_deref(),
             },
             servers,
-            verified: memory.verified.as_ref().map(|last| &last.outcome),
+            verified: state.verified.as_ref().map(|last| &last.outcome),
             active_grants: self.context.active_grants_at(self.namespace, self.name),
             logins: (self.endpoint.spec.login.len(), &plan.login_problems),
             exec_problem: exec_problem.as_ref(),
@@ -146,7 +146,8 @@ impl Reconcile<'_> {
         if before == Some(status) {
             return Ok(());
         }
-        let written = self.context.write_status(&self.context.world.endpoints, self.namespace, self.name, status).await;
+        let written =
+            self.context.write_status(&self.context.stores.endpoints, self.namespace, self.name, status).await;
         written.map_err(|error| ReconcileError::Status(format!("McpEndpoint {:?}", self.name), Box::new(error)))?;
         let before = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
         self.tell_readiness(before, &status.conditions).await;

@@ -7,7 +7,7 @@ use crate::{
     apply::FIELD_MANAGER,
     metrics::{Metrics, Verb},
     probe::{Probe, ProbeError},
-    world::World,
+    stores::Stores,
 };
 use futures::future::join_all;
 use http::{Request, StatusCode, header};
@@ -61,9 +61,9 @@ pub type Report = Result<LoadedRevision, String>;
 
 /// The servers of an endpoint that run now, by name.
 #[must_use]
-pub fn running(world: &World, namespace: &str, endpoint: &str) -> Vec<Server> {
+pub fn running(stores: &Stores, namespace: &str, endpoint: &str) -> Vec<Server> {
     let mut servers: Vec<Server> =
-        world.pods.labelled(namespace, (ENDPOINT_LABEL, endpoint)).iter().filter_map(|pod| server(pod)).collect();
+        stores.pods.labelled(namespace, (ENDPOINT_LABEL, endpoint)).iter().filter_map(|pod| server(pod)).collect();
     servers.sort_by(|a, b| a.name.cmp(&b.name));
     servers
 }
@@ -136,7 +136,7 @@ async fn loaded(probe: &Probe, address: IpAddr) -> Result<LoadedRevision, AskErr
 pub async fn tell(
     client: &Client,
     metrics: &Metrics,
-    world: &World,
+    stores: &Stores,
     namespace: &str,
     server: &Server,
     revision: &Revision,
@@ -144,7 +144,7 @@ pub async fn tell(
     if server.told.as_deref() == Some(revision.as_str()) {
         return Ok(());
     }
-    let pods: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, world.pods.kind());
+    let pods: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, stores.pods.kind());
     // The uid: not a namesake, such as the next pod of a StatefulSet.
     let patch = json!({"metadata": {
         "uid": server.incarnation.uid,
@@ -154,7 +154,7 @@ pub async fn tell(
     match pods.patch(&server.name, &params, &Patch::Merge(&patch)).await {
         Ok(pod) => {
             metrics.wrote("Pod", Verb::Annotate);
-            world.pods.learn(pod);
+            stores.pods.learn(pod);
             Ok(())
         }
         // Gone, or replaced: its successor mounts the newest files.

@@ -1,6 +1,6 @@
 //! Reports on `OAuthUser`s: what they end is the servers' work, what is left of it is said here.
 
-use crate::{context::Context, status, world::Guarded};
+use crate::{context::Context, status, stores::Guarded};
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
 use portcullis_api::{OAuthGrant, OAuthUser, OAuthUserStatus};
@@ -26,7 +26,7 @@ impl UserReports {
         grants: &[Arc<Guarded<OAuthGrant>>],
         now: Timestamp,
     ) -> bool {
-        let users = context.world.users.select(|_| true);
+        let users = context.stores.users.select(|_| true);
         if users.is_empty() {
             return true;
         }
@@ -80,7 +80,7 @@ async fn report(context: &Context, user: &OAuthUser, grants: &[&OAuthGrant], now
         })
         .copied()
         .collect();
-    let endpoint = context.world.endpoints.get(&namespace, &user.spec.endpoint_ref.name);
+    let endpoint = context.stores.endpoints.get(&namespace, &user.spec.endpoint_ref.name);
     let endpoint = match endpoint.as_deref().map(|endpoint| &endpoint.0) {
         Some(Ok(endpoint)) => Some(endpoint),
         // What its logins are cannot be told.
@@ -92,7 +92,7 @@ async fn report(context: &Context, user: &OAuthUser, grants: &[&OAuthGrant], now
 }
 
 async fn write(context: &Context, namespace: &str, name: &str, status: &OAuthUserStatus) -> bool {
-    match context.write_status(&context.world.users, namespace, name, status).await {
+    match context.write_status(&context.stores.users, namespace, name, status).await {
         Ok(()) => true,
         Err(error) => {
             tracing::warn!(namespace, user = name, error = chain(&error), "status not written; it is retried");

@@ -12,8 +12,8 @@ use crate::{
     context::Context,
     metrics::{Outcome, Subject, Verb},
     reconcile::{ReconcileError, TAKEN_RETRY, retry},
-    wakeups::Wakeups,
-    world::{Guarded, WorkspaceKey, workspace_key},
+    requeue::RequeueTimes,
+    stores::{Guarded, WorkspaceKey, workspace_key},
 };
 use kube::{
     Api, Resource as _, ResourceExt as _,
@@ -39,14 +39,14 @@ use tokio::time::Instant;
 pub struct Manager {
     context: Arc<Context>,
     /// Idle stops, and ends for age, at their time.
-    pub wakeups: Wakeups<WorkspaceKey>,
+    pub requeues: RequeueTimes<WorkspaceKey>,
     /// Reconciles in a row that failed. Can be lost: it spaces retries out.
     failures: Mutex<HashMap<WorkspaceKey, u32>>,
 }
 
 impl std::fmt::Debug for Manager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Manager").field("wakeups", &self.wakeups).finish_non_exhaustive()
+        f.debug_struct("Manager").field("wakeups", &self.requeues).finish_non_exhaustive()
     }
 }
 
@@ -54,13 +54,13 @@ impl Manager {
     /// With nothing remembered.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, wakeups: Wakeups::default(), failures: Mutex::default() }
+        Self { context, requeues: RequeueTimes::default(), failures: Mutex::default() }
     }
 
     /// The workspace is gone.
     pub fn forget(&self, key: &WorkspaceKey) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        self.wakeups.set(key, None);
+        self.requeues.set(key, None);
     }
 
     /// How many reconciles in a row failed, with this one.
@@ -82,12 +82,12 @@ pub async fn reconcile(workspace: Arc<Guarded<Workspace>>, manager: Arc<Manager>
     let key = workspace_key(&namespace, &name);
     let context = &*manager.context;
     // What came in meanwhile counts.
-    let newest = context.world.workspaces.all.get(&namespace, &name).unwrap_or(workspace);
+    let newest = context.stores.workspaces.all.get(&namespace, &name).unwrap_or(workspace);
     let result = match &newest.0 {
         Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(Progress::Done),
         Ok(valid) => {
             let reconcile = Reconcile { context, workspace: valid, namespace: &namespace, name: &name };
-            reconcile.run(&manager.wakeups, &key).await
+            reconcile.run(&manager.requeues, &key).await
         }
         Err(invalid) => {
             let error = &invalid.error;
@@ -130,11 +130,11 @@ struct Reconcile<'a> {
 }
 
 impl Reconcile<'_> {
-    async fn run(&self, wakeups: &Wakeups<WorkspaceKey>, key: &WorkspaceKey) -> Result<Progress, ReconcileError> {
-        let world = &self.context.world.workspaces;
+    async fn run(&self, requeues: &RequeueTimes<WorkspaceKey>, key: &WorkspaceKey) -> Result<Progress, ReconcileError> {
+        let stores = &self.context.stores.workspaces;
         let applier = Applier {
             client: &self.context.client,
-            objects: &world.objects,
+            objects: &stores.objects,
             metrics: &self.context.metrics,
             namespace: self.namespace,
             label: (WORKSPACE_LABEL, self.name),
@@ -144,15 +144,15 @@ impl Reconcile<'_> {
             return Err(ApplyError::Stale(format!("Workspace {:?}", self.name)).into());
         }
         let now = self.context.clock.now();
-        let observed = Observed::of(&self.context.world, self.workspace);
-        let plan = plan(&observed.inputs(self.workspace, world, now)).map_err(ApplyError::Plan)?;
+        let observed = Observed::of(&self.context.stores, self.workspace);
+        let plan = plan(&observed.inputs(self.workspace, stores, now)).map_err(ApplyError::Plan)?;
         if plan.expires_at.is_some_and(|end| end <= now) {
             return self.expire().await;
         }
         if plan.idle_at.is_some_and(|end| end <= now) {
             return self.stop().await;
         }
-        wakeups.set(key, plan.idle_at.into_iter().chain(plan.expires_at).min());
+        requeues.set(key, plan.idle_at.into_iter().chain(plan.expires_at).min());
 
         let problem = match self.apply(&applier, &plan).await {
             Ok(problem) => problem,
@@ -202,7 +202,7 @@ impl Reconcile<'_> {
                 self.context.metrics.wrote("Workspace", Verb::Apply);
                 let note = "nobody worked in it for as long as its template's idleStop says; it is stopped, its files are kept";
                 self.context.events.note(self.workspace, reason::IDLE_STOPPED, "Stop", note.to_owned()).await;
-                self.context.world.workspaces.all.learn(stopped);
+                self.context.stores.workspaces.all.learn(stopped);
                 // The own write's echo is no news: go on with it here.
                 Err(ApplyError::Stale(format!("Workspace {:?}", self.name)).into())
             }
@@ -264,7 +264,8 @@ impl Reconcile<'_> {
         if status == (WorkspaceStatus { last_activity: None, ..before.clone() }) {
             return Ok(());
         }
-        let written = self.context.write_status(&self.context.world.workspaces.all, self.namespace, self.name, &status);
+        let written =
+            self.context.write_status(&self.context.stores.workspaces.all, self.namespace, self.name, &status);
         let named = || format!("Workspace {:?}", self.name);
         written.await.map_err(|error| ReconcileError::Status(named(), Box::new(error)))?;
         let is_news = said.is_none_or(|said| said.reason != found.ready.reason);

@@ -1,6 +1,6 @@
 //! What the world knows of one workspace.
 
-use crate::world::{Guarded, WorkspaceWorld, World};
+use crate::stores::{Guarded, Stores, WorkspaceStores};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -32,11 +32,11 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    pub(super) fn of(world: &World, workspace: &Workspace) -> Self {
+    pub(super) fn of(stores: &Stores, workspace: &Workspace) -> Self {
         let (namespace, name) = (workspace.namespace().unwrap_or_default(), workspace.name_any());
-        let its = &world.workspaces;
+        let its = &stores.workspaces;
         let template = its.templates.get(&namespace, &workspace.spec.template_ref.name);
-        let endpoint = world.endpoints.get(&namespace, &workspace.spec.endpoint_ref.name);
+        let endpoint = stores.endpoints.get(&namespace, &workspace.spec.endpoint_ref.name);
         let quota = endpoint.as_ref().and_then(|endpoint| {
             let endpoint = endpoint.0.as_ref().ok()?;
             Some(endpoint.spec.workspaces.max_per_user)
@@ -49,7 +49,7 @@ impl Observed {
         let template = template.and_then(|template| Some(template.0.as_ref().ok()?.spec.clone()));
         let live = set.map(|set| live(&set, pod.as_deref()));
         Self {
-            secrets: secrets(world, &namespace, template.as_ref(), live.as_ref()),
+            secrets: secrets(stores, &namespace, template.as_ref(), live.as_ref()),
             template,
             has_endpoint: endpoint.is_some(),
             beyond_quota: quota.filter(|most| older(its, workspace) >= usize::try_from(*most).unwrap_or(usize::MAX)),
@@ -66,7 +66,7 @@ impl Observed {
     pub(super) fn inputs<'a>(
         &'a self,
         workspace: &'a Workspace,
-        world: &'a WorkspaceWorld,
+        stores: &'a WorkspaceStores,
         now: Timestamp,
     ) -> Inputs<'a> {
         Inputs {
@@ -76,8 +76,8 @@ impl Observed {
             beyond_quota: self.beyond_quota,
             secrets: &self.secrets,
             live: self.live.as_ref(),
-            agent_image: &world.agent_image,
-            internal: &world.internal,
+            agent_image: &stores.agent_image,
+            internal: &stores.internal,
             now,
         }
     }
@@ -90,14 +90,14 @@ impl Observed {
 }
 
 /// What the Secrets that the template and the recipe name allow.
-fn secrets(world: &World, namespace: &str, template: Option<&WorkspaceTemplateSpec>, live: Option<&Live>) -> Secrets {
+fn secrets(stores: &Stores, namespace: &str, template: Option<&WorkspaceTemplateSpec>, live: Option<&Live>) -> Secrets {
     let of_template = template.into_iter().flat_map(|template| &template.pod.env);
     let of_template = of_template.filter_map(|variable| Some(variable.secret_key_ref.as_ref()?.name.as_str()));
     let of_recipe = live.and_then(|live| live.recipe.as_ref()).into_iter().flat_map(Recipe::secrets);
     let access = |name: &str| {
         // The operator's own need no label of workspaces to be known as such.
-        let managed = world.objects.get::<Secret>(namespace, name);
-        let shared = world.workspaces.shared_secrets.get(namespace, name);
+        let managed = stores.objects.get::<Secret>(namespace, name);
+        let shared = stores.workspaces.shared_secrets.get(namespace, name);
         let managed = managed.and_then(|secret| SecretAccess::of(&secret.metadata));
         managed.or_else(|| shared.and_then(|secret| SecretAccess::of(&secret.metadata)))
     };
@@ -105,7 +105,7 @@ fn secrets(world: &World, namespace: &str, template: Option<&WorkspaceTemplateSp
 }
 
 /// How many workspaces the same owner made before at the same endpoint.
-fn older(world: &WorkspaceWorld, workspace: &Workspace) -> usize {
+fn older(stores: &WorkspaceStores, workspace: &Workspace) -> usize {
     let age = |workspace: &Workspace| (workspace.creation_timestamp(), workspace.name_any());
     let own = age(workspace);
     let is_older = |other: &Guarded<Workspace>| {
@@ -116,7 +116,7 @@ fn older(world: &WorkspaceWorld, workspace: &Workspace) -> usize {
         })
     };
     let namespace = workspace.namespace().unwrap_or_default();
-    let owned = world.all.group(&namespace, &workspace.spec.owner.id);
+    let owned = stores.all.group(&namespace, &workspace.spec.owner.id);
     owned.iter().filter(|other| is_older(other)).count()
 }
 

@@ -3,7 +3,7 @@
 use crate::status::rollout::{Progress, Rollout};
 use crate::{
     status::{Obstacle, finding, reason},
-    world::strip_pod,
+    stores::strip_pod,
 };
 use jiff::Timestamp;
 use kube::core::DynamicObject;

@@ -21,8 +21,8 @@ const SCALE_MANAGER: &str = "portcullis-scale";
 
 impl Reconcile<'_> {
     /// Must precede the apply of the Deployment.
-    pub(super) async fn hand_over_replicas(&self, planned: &PlannedObject) -> Result<(), ApplyError> {
-        let objects = &self.context.world.objects;
+    pub(super) async fn transfer_replicas(&self, planned: &PlannedObject) -> Result<(), ApplyError> {
+        let objects = &self.context.stores.objects;
         let is_scaled = objects.get::<HorizontalPodAutoscaler>(self.namespace, self.name).is_some();
         let gives_up = planned.kind() == "Deployment" && planned.object.data["spec"].get("replicas").is_none();
         if is_scaled || !gives_up {

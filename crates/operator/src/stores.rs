@@ -49,7 +49,7 @@ const DEFAULT_CLASS_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-cl
 
 /// Everything that reconciles read.
 #[derive(Debug)]
-pub struct World {
+pub struct Stores {
     /// All endpoints.
     pub endpoints: Cache<Guarded<McpEndpoint>>,
     /// All clients.
@@ -65,11 +65,11 @@ pub struct World {
     /// What Ingresses can be of.
     pub ingress_classes: Cache<IngressClass>,
     /// What the plan of an endpoint may hold.
-    pub objects: Objects,
+    pub objects: ObjectCaches,
     /// Tells the collector that endpoints, clients or grants changed.
     pub collectable: Notify,
     /// What workspaces and their agents are made from.
-    pub workspaces: WorkspaceWorld,
+    pub workspaces: WorkspaceStores,
     /// The admission policy that confines the servers' exec, and its binding.
     pub exec_policy: PolicyCache,
     /// The admission policy that confines the servers' writes, and its binding.
@@ -85,7 +85,7 @@ pub struct World {
 
 /// What reconciles of workspaces read.
 #[derive(Debug)]
-pub struct WorkspaceWorld {
+pub struct WorkspaceStores {
     /// All workspaces.
     pub all: Cache<Guarded<Workspace>>,
     /// All templates.
@@ -93,7 +93,7 @@ pub struct WorkspaceWorld {
     /// Notified when a template changed.
     pub templates_changed: Notify,
     /// What the plan of a workspace may hold.
-    pub objects: Objects,
+    pub objects: ObjectCaches,
     /// Their pods.
     pub pods: Cache<DynamicObject>,
     /// Their PersistentVolumeClaims.
@@ -112,9 +112,9 @@ pub struct WorkspaceWorld {
 
 /// The objects of the kinds that a plan may hold, a cache each.
 #[derive(Debug)]
-pub struct Objects(Vec<Cache<DynamicObject>>);
+pub struct ObjectCaches(Vec<Cache<DynamicObject>>);
 
-impl Objects {
+impl ObjectCaches {
     fn of_kinds(kinds: Vec<ApiResource>, group: fn(&DynamicObject) -> Option<String>) -> Self {
         Self(kinds.into_iter().map(|kind| Cache::new(kind, strip).grouped_by(group)).collect())
     }
@@ -163,7 +163,7 @@ pub struct PolicyCache {
     pub bindings: Cache<ValidatingAdmissionPolicyBinding>,
 }
 
-impl World {
+impl Stores {
     /// An empty world. Asks the API server which optional kinds are served.
     pub async fn new(client: &Client, settings: &Settings) -> Result<Self, kube::Error> {
         let Settings { server_image, internal, exposure, neighbours, .. } = settings.clone();
@@ -189,9 +189,9 @@ impl World {
             users: Cache::new((), strip),
             pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_pod).grouped_by(endpoint_of),
             ingress_classes: Cache::new((), strip),
-            objects: Objects::of_kinds(kinds, endpoint_of),
+            objects: ObjectCaches::of_kinds(kinds, endpoint_of),
             collectable: Notify::new(),
-            workspaces: WorkspaceWorld::new(server_image.clone(), internal),
+            workspaces: WorkspaceStores::new(server_image.clone(), internal),
             exec_policy: PolicyCache::new(&EXEC_POLICY),
             server_writes_policy: PolicyCache::new(&SERVER_WRITES_POLICY),
             api_servers: Cache::new((), strip),
@@ -272,13 +272,13 @@ impl PolicyCache {
     }
 }
 
-impl WorkspaceWorld {
+impl WorkspaceStores {
     fn new(agent_image: String, internal: Vec<IpNet>) -> Self {
         Self {
             all: Cache::new((), strip).grouped_by(owner_of_workspace),
             templates: Cache::new((), strip),
             templates_changed: Notify::new(),
-            objects: Objects::of_kinds(
+            objects: ObjectCaches::of_kinds(
                 vec![ApiResource::erase::<StatefulSet>(&()), ApiResource::erase::<NetworkPolicy>(&())],
                 workspace_of,
             ),
