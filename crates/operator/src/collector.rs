@@ -5,8 +5,8 @@
 
 use crate::{
     accounts,
-    census::{ActiveGrants, Census, End, Observed},
     context::Context,
+    gc::{ActiveGrants, EndReason, GarbageCollector, ObservedGrants},
     metrics::Verb,
     queue::Queue,
     report::write_client_status,
@@ -45,21 +45,21 @@ const DELETIONS: usize = 8;
 ///
 /// Looks when endpoints, clients, grants or `OAuthUser`s changed, and when the next of them ends; at rest it does nothing.
 pub(crate) async fn run(context: Arc<Context>, queues: Queue<EndpointKey>) {
-    let mut census = Census::default();
+    let mut gc = GarbageCollector::default();
     let mut counted_at: Option<Timestamp> = None;
     let mut users = UserReports::default();
     loop {
         let now = context.clock.now();
         let observed = observe(&context);
-        let outcome = census.take(&observed, now);
-        let doomed: Vec<_> = outcome.grants.iter().take(BATCH).cloned().collect();
+        let decisions = gc.decide(&observed, now);
+        let doomed: Vec<_> = decisions.grants.iter().take(BATCH).cloned().collect();
         stream::iter(doomed)
             .for_each_concurrent(DELETIONS, |(grant, end)| {
                 let context = Arc::clone(&context);
                 async move { collect_grant(&context, &grant, end).await }
             })
             .await;
-        let doomed: Vec<_> = outcome.clients.iter().take(BATCH).cloned().collect();
+        let doomed: Vec<_> = decisions.clients.iter().take(BATCH).cloned().collect();
         stream::iter(doomed)
             .for_each_concurrent(DELETIONS, |(client, end)| {
                 let context = Arc::clone(&context);
@@ -72,20 +72,20 @@ pub(crate) async fn run(context: Arc<Context>, queues: Queue<EndpointKey>) {
             .for_each_concurrent(DELETIONS, |account| {
                 let context = Arc::clone(&context);
                 async move {
-                    collect(&context, &account, End::Unneeded).await;
+                    collect(&context, &account, EndReason::Unneeded).await;
                 }
             })
             .await;
         // A deletion can fail, and what is left of a batch is waiting.
-        let mut again = !outcome.grants.is_empty() || !outcome.clients.is_empty() || !unneeded.accounts.is_empty();
-        let mut next = outcome.next.into_iter().chain(unneeded.next).min();
+        let mut again = !decisions.grants.is_empty() || !decisions.clients.is_empty() || !unneeded.accounts.is_empty();
+        let mut next = decisions.next.into_iter().chain(unneeded.next).min();
         let recount_at = counted_at.and_then(|last| last.checked_add(COUNTS_EVERY).ok()).filter(|at| *at > now);
         if recount_at.is_none() {
-            for (namespace, name) in count(&context, outcome.active) {
+            for (namespace, name) in count(&context, decisions.active) {
                 counted_at = Some(now);
                 queues.send(key(&namespace, &name));
             }
-        } else if *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) != outcome.active {
+        } else if *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) != decisions.active {
             next = next.into_iter().chain(recount_at).min();
         }
         again |= !users.write(&context, &observed.grants, now).await;
@@ -109,7 +109,7 @@ pub(crate) async fn run(context: Arc<Context>, queues: Queue<EndpointKey>) {
     }
 }
 
-async fn collect_grant(context: &Context, grant: &Guarded<OAuthGrant>, end: End) {
+async fn collect_grant(context: &Context, grant: &Guarded<OAuthGrant>, end: EndReason) {
     if collect(context, grant, end).await
         && let Ok(OAuthGrant { spec, .. }) = &grant.0
     {
@@ -118,7 +118,7 @@ async fn collect_grant(context: &Context, grant: &Guarded<OAuthGrant>, end: End)
     }
 }
 
-async fn collect_client(context: &Context, client: &Guarded<OAuthClient>, end: End) {
+async fn collect_client(context: &Context, client: &Guarded<OAuthClient>, end: EndReason) {
     if collect(context, client, end).await {
         Event::RegistrationCollected { client_id: &client.name_any(), reason: &end.to_string() }.emit();
     }
@@ -126,12 +126,12 @@ async fn collect_client(context: &Context, client: &Guarded<OAuthClient>, end: E
 
 /// Counts before anything is reported.
 pub(crate) fn count_first(context: &Context) {
-    let outcome = Census::default().take(&observe(context), context.clock.now());
-    *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) = outcome.active;
+    let decisions = GarbageCollector::default().decide(&observe(context), context.clock.now());
+    *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) = decisions.active;
 }
 
-fn observe(context: &Context) -> Observed {
-    Observed {
+fn observe(context: &Context) -> ObservedGrants {
+    ObservedGrants {
         endpoints: context.stores.endpoints.select(|_| true),
         clients: context.stores.clients.select(|_| true),
         grants: context.stores.grants.select(|_| true),
@@ -139,7 +139,7 @@ fn observe(context: &Context) -> Observed {
 }
 
 /// Deletes what has ended, if it is as it was when that was found. Returns whether it was deleted by this call.
-async fn collect<K>(context: &Context, object: &Guarded<K>, end: End) -> bool
+async fn collect<K>(context: &Context, object: &Guarded<K>, end: EndReason) -> bool
 where
     Guarded<K>: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {

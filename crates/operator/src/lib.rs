@@ -6,13 +6,13 @@
 mod accounts;
 pub mod apply;
 pub mod cache;
-pub mod census;
 mod collector;
 pub mod context;
 pub mod controller;
 pub mod definitions;
 pub mod diff;
 pub mod events;
+pub mod gc;
 mod hosts;
 pub mod http;
 pub mod leader;
