@@ -8,7 +8,7 @@ use crate::{
     metrics::{Outcome, Subject},
     report::write_client_status,
     servers::{self, Report, Server},
-    status::{self, Obstacle, reason},
+    status::{self, Blocker, reason},
     stores::{EndpointKey, Guarded, key},
     verify::{common, operator_token, verify},
 };
@@ -157,9 +157,9 @@ pub async fn endpoint_missing(context: &Context, namespace: &str, name: &str) {
     let key = key(namespace, name);
     context.forget(&key);
     let message = format!("McpEndpoint {name:?} does not exist in this namespace; create it, or remove this client");
-    let obstacle = Obstacle { reason: reason::ENDPOINT_NOT_FOUND, message };
+    let blocker = Blocker { reason: reason::ENDPOINT_NOT_FOUND, message };
     for client in clients_of(context, namespace, name) {
-        let status = status::stranded_status(&client, &obstacle, context.clock.now());
+        let status = status::stranded_status(&client, &blocker, context.clock.now());
         if let Err(error) = write_client_status(context, namespace, &client, &status).await {
             tracing::warn!(namespace, name, error = error.explain(), "retried in a minute");
             let later = context.clock.now().saturating_add(SignedDuration::from_mins(1));
@@ -181,8 +181,8 @@ async fn report_unreadable(
     }
     tracing::warn!(namespace, name, error, "an McpEndpoint cannot be read");
     let message = format!("the manifest cannot be read: {error}; update the CRDs and the operator to the same version");
-    let obstacle = Obstacle { reason: reason::INVALID, message };
-    let findings = status::blocked_findings(&obstacle);
+    let blocker = Blocker { reason: reason::INVALID, message };
+    let findings = status::blocked_findings(&blocker);
     let conditions = conditions(&findings, &[], generation, context.clock.now());
     let status = json!({"observedGeneration": generation, "conditions": conditions});
     context
@@ -231,8 +231,8 @@ impl Reconcile<'_> {
             Ok(plan) => plan,
             Err(error) => return self.report_unplannable(&clients, &error).await,
         };
-        let obstacle = match self.apply(&applier, &plan, &owners, state).await {
-            Ok(obstacle) => obstacle,
+        let blocker = match self.apply(&applier, &plan, &owners, state).await {
+            Ok(blocker) => blocker,
             Err(error) => return self.report_refusal(error).await,
         };
         self.tell_changes(&clients, &plan.clients).await;
@@ -252,10 +252,10 @@ impl Reconcile<'_> {
         self.context.requeues.set(self.key, times.min());
 
         let named: Vec<(String, Report)> = servers.iter().map(|server| server.name.clone()).zip(reports).collect();
-        self.report(&clients, &plan, &named, &rollout, state, obstacle.as_ref()).await?;
+        self.report(&clients, &plan, &named, &rollout, state, blocker.as_ref()).await?;
         let lagging = named.iter().any(|(_, report)| !status::is_current(report, &plan.revision));
         let unverified = servers.iter().any(|server| server.ready) && state.verified.is_none();
-        Ok(match obstacle {
+        Ok(match blocker {
             _ if lagging || unverified => Progress::Waiting,
             Some(_) => Progress::Blocked,
             None if !state.unlabelled_secrets.is_empty() => Progress::Blocked,
@@ -310,7 +310,7 @@ impl Reconcile<'_> {
         plan: &Plan,
         owners: &[OwnerReference],
         state: &mut ReconcileState,
-    ) -> Result<Option<Obstacle>, ApplyError> {
+    ) -> Result<Option<Blocker>, ApplyError> {
         let mut taken = Vec::new();
         for planned in &plan.objects {
             self.transfer_replicas(planned).await?;
@@ -333,7 +333,7 @@ impl Reconcile<'_> {
         for deleted in applier.delete_orphans(&plan.objects, &owners).await? {
             tracing::info!(namespace = self.namespace, endpoint = self.name, deleted, "no longer planned");
         }
-        Ok((!taken.is_empty()).then(|| Obstacle {
+        Ok((!taken.is_empty()).then(|| Blocker {
             reason: reason::NAME_TAKEN,
             message: format!("{} belongs to something else; remove it, or rename the endpoint", taken.join(", ")),
         }))

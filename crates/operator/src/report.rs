@@ -5,7 +5,7 @@ use crate::{
     context::{Context, ReconcileState},
     reconcile::{Progress, Reconcile, ReconcileError},
     servers::Report,
-    status::{self, Notes, Observed, Obstacle, Rollout, WayIn, reason},
+    status::{self, Blocker, ExposedBy, Notes, Observed, Rollout, reason},
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -78,7 +78,7 @@ impl Reconcile<'_> {
         servers: &[(String, Report)],
         rollout: &Rollout,
         state: &ReconcileState,
-        obstacle: Option<&Obstacle>,
+        blocker: Option<&Blocker>,
     ) -> Result<(), ReconcileError> {
         let stores = &self.context.stores;
         let deployment = stores.objects.get::<Deployment>(self.namespace, self.name);
@@ -86,28 +86,30 @@ impl Reconcile<'_> {
         let route = stores.objects.get_optional(OptionalKind::HttpRoute, self.namespace, self.name);
         let exposure = &self.endpoint.spec.exposure;
         let missing_class = status::missing_class(exposure.ingress.as_ref(), &stores.facts(), ingress.as_deref());
-        let way_in = match (&plan.route_problem, &exposure.gateway, &exposure.none) {
-            (_, _, Some(_)) => WayIn::None,
-            (Some(problem), ..) => WayIn::Refused(problem),
+        let exposed_by = match (&plan.route_problem, &exposure.gateway, &exposure.none) {
+            (_, _, Some(_)) => ExposedBy::None,
+            (Some(problem), ..) => ExposedBy::Refused(problem),
             (None, Some(_), None) if stores.objects.of(&OptionalKind::HttpRoute.types()).is_none() => {
-                WayIn::NoGatewayApi
+                ExposedBy::NoGatewayApi
             }
-            (None, Some(gateway), None) => WayIn::HttpRoute { parents: &gateway.parent_refs, live: route.as_deref() },
+            (None, Some(gateway), None) => {
+                ExposedBy::HttpRoute { parents: &gateway.parent_refs, live: route.as_deref() }
+            }
             (None, None, None) => {
-                missing_class.as_ref().map_or_else(|| WayIn::Ingress(ingress.as_deref()), WayIn::NoIngressClass)
+                missing_class.as_ref().map_or_else(|| ExposedBy::Ingress(ingress.as_deref()), ExposedBy::NoIngressClass)
             }
         };
         let exec_problem = stores.exec_policy.problem();
         let writes_problem = stores.server_writes_policy.problem();
         let outdated = self.context.definitions.problem();
-        let outdated = outdated.map(|message| Obstacle { reason: reason::DEFINITIONS_OUTDATED, message });
+        let outdated = outdated.map(|message| Blocker { reason: reason::DEFINITIONS_OUTDATED, message });
         let observed = Observed {
             url: &plan.config.url,
             revision: &plan.revision,
             namespace: self.namespace,
             deployment: deployment.as_ref().map(|live| &live.data),
             rollout,
-            way_in,
+            exposed_by,
             notes: Notes {
                 cors: plan.cors_enforcer,
                 cors_note: plan.cors_note.as_deref(),
@@ -123,7 +125,7 @@ impl Reconcile<'_> {
             rotated_for: plan.keys_rotated_for.as_deref(),
             limits_problem: plan.limits_problem.as_deref(),
             unknown_tools: &tools::unknown(&self.endpoint.spec.tools),
-            obstacle,
+            blocker,
             definitions: outdated.as_ref(),
         };
         let now = self.context.clock.now();
@@ -241,22 +243,22 @@ impl Reconcile<'_> {
         error: &PlanError,
     ) -> Result<Progress, ReconcileError> {
         let reason = if matches!(error, PlanError::NameTaken { .. }) { reason::NAME_TAKEN } else { reason::INVALID };
-        let obstacle = Obstacle { reason, message: chain(error) };
+        let blocker = Blocker { reason, message: chain(error) };
         let now = self.context.clock.now();
         for client in clients {
-            let message = format!("McpEndpoint {:?}: {}", self.name, obstacle.message);
-            let status = status::stranded_status(client, &Obstacle { reason, message }, now);
+            let message = format!("McpEndpoint {:?}: {}", self.name, blocker.message);
+            let status = status::stranded_status(client, &Blocker { reason, message }, now);
             write_client_status(self.context, self.namespace, client, &status).await?;
         }
-        self.write_status(&status::blocked_status(self.endpoint, &obstacle, now)).await?;
+        self.write_status(&status::blocked_status(self.endpoint, &blocker, now)).await?;
         Ok(Progress::Blocked)
     }
 
     /// Says in the status what the API server refused, and hands the error on.
     pub(super) async fn report_refusal(&self, error: ApplyError) -> Result<Progress, ReconcileError> {
         if error.is_refused() {
-            let obstacle = Obstacle { reason: reason::APPLY_FAILED, message: error.explain() };
-            self.write_status(&status::blocked_status(self.endpoint, &obstacle, self.context.clock.now())).await?;
+            let blocker = Blocker { reason: reason::APPLY_FAILED, message: error.explain() };
+            self.write_status(&status::blocked_status(self.endpoint, &blocker, self.context.clock.now())).await?;
         }
         Err(error.into())
     }

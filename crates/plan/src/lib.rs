@@ -23,7 +23,7 @@ mod network_policy;
 mod optional;
 mod paths;
 mod quantity;
-mod rights;
+mod rbac;
 mod route;
 mod server_config;
 mod service;
@@ -45,7 +45,7 @@ use portcullis_api::{McpEndpoint, OAuthClient};
 use portcullis_config::{KeyError, Revision, ServerConfig, SigningKeys, memory::Division};
 use portcullis_core::{PublicUrl, public_url::PublicUrlError};
 use rand::CryptoRng;
-pub use rights::{EXEC_ROLE, SERVER_ROLE};
+pub use rbac::{EXEC_ROLE, SERVER_ROLE};
 pub use route::RouteProblem;
 use serde::Serialize;
 use std::{
@@ -146,9 +146,9 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     objects.add([login::secret(&owner, &login_file)])?;
     objects.add([server_config::config_map(&owner, &config_file)])?;
     objects.add([deployment::service_account(&owner)])?;
-    objects.add([rights::role_binding(&owner)])?;
+    objects.add([rbac::role_binding(&owner)])?;
     if inputs.cluster.exec_problem.is_none() {
-        objects.add([rights::exec_binding(&owner)])?;
+        objects.add([rbac::exec_binding(&owner)])?;
     }
     objects.add(network_policy::network_policy(&owner, inputs.cluster))?;
     objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;

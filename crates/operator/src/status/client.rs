@@ -1,6 +1,6 @@
 //! The conditions and the status of a client.
 
-use crate::status::{Obstacle, finding, reason};
+use crate::status::{Blocker, finding, reason};
 use jiff::Timestamp;
 use portcullis_api::{
     OAuthClient, OAuthClientStatus,
@@ -55,9 +55,9 @@ pub fn registered_status(client: &OAuthClient, active_grants: i32, now: Timestam
 
 /// The status of a client whose endpoint is missing or cannot be planned: what was known of it, and why.
 #[must_use]
-pub fn stranded_status(client: &OAuthClient, obstacle: &Obstacle, now: Timestamp) -> OAuthClientStatus {
+pub fn stranded_status(client: &OAuthClient, blocker: &Blocker, now: Timestamp) -> OAuthClientStatus {
     let findings =
-        [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), obstacle.reason, obstacle.message.clone()));
+        [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), blocker.reason, blocker.message.clone()));
     let OAuthClientStatus { observed_generation, conditions, .. } = client_conditions(client, &findings, now);
     OAuthClientStatus { observed_generation, conditions, ..client.status.clone().unwrap_or_default() }
 }

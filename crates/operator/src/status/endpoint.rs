@@ -1,10 +1,10 @@
 //! The conditions and the status of an endpoint.
 
 use crate::status::{
-    Obstacle,
+    Blocker,
     addresses::client_addresses_known,
     confined::{exec_confined, writes_confined},
-    exposed::{Notes, WayIn, enforcer_name, exposed},
+    exposed::{ExposedBy, Notes, enforcer_name, exposed},
     finding, reason,
     rollout::Rollout,
 };
@@ -41,7 +41,7 @@ pub struct Observed<'a> {
     /// How far the servers are from what the manifest asks for.
     pub rollout: &'a Rollout,
     /// What leads to the endpoint.
-    pub way_in: WayIn<'a>,
+    pub exposed_by: ExposedBy<'a>,
     /// What is to be said of it.
     pub notes: Notes<'a>,
     /// Every running server's name and report.
@@ -63,23 +63,23 @@ pub struct Observed<'a> {
     /// The entries of `spec.tools` that match no tool.
     pub unknown_tools: &'a [UnknownTool<'a>],
     /// What is in the way.
-    pub obstacle: Option<&'a Obstacle>,
+    pub blocker: Option<&'a Blocker>,
     /// What is wrong with the custom resource definitions.
-    pub definitions: Option<&'a Obstacle>,
+    pub definitions: Option<&'a Blocker>,
 }
 
 /// The conditions of an endpoint, `Ready` first.
 #[must_use]
 pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
-    let exposed = exposed(observed.way_in, observed.notes, observed.namespace);
+    let exposed = exposed(observed.exposed_by, observed.notes, observed.namespace);
     let mut parts = vec![available(observed), exposed, credentials_loaded(observed), verified(observed)];
     parts.extend(logins_ready(observed));
     parts.push(exec_confined(observed.exec_problem));
     let failing = parts.iter().find(|part| part.holds != Some(true) && part.reason != reason::ADDRESS_NOT_ALLOWED);
     // A client can make the headers up that it goes by.
     let beside = client_addresses_known(observed.servers);
-    let ready = match (observed.obstacle, failing) {
-        (Some(obstacle), _) => blocked(obstacle),
+    let ready = match (observed.blocker, failing) {
+        (Some(blocker), _) => blocked(blocker),
         (None, Some(part)) => Finding { kind: READY, holds: Some(false), ..part.clone() },
         (None, None) => {
             finding(READY, Some(true), reason::READY, format!("agents connect at {}", observed.url.resource()))
@@ -92,18 +92,18 @@ pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
     let tools = tools_known(observed.unknown_tools);
     // Servers need their writes, so the missing policy is no part of Ready.
     let writes = writes_confined(observed.writes_problem);
-    let progress = observed.rollout.finding(observed.obstacle.or(observed.definitions));
+    let progress = observed.rollout.finding(observed.blocker.or(observed.definitions));
     [ready].into_iter().chain(parts).chain([writes]).chain(limits).chain(tools).chain(beside).chain(progress).collect()
 }
 
 /// The conditions of an endpoint that cannot even be planned.
 #[must_use]
-pub fn blocked_findings(obstacle: &Obstacle) -> [Finding; 2] {
-    [blocked(obstacle), finding(STALLED, Some(true), obstacle.reason, obstacle.message.clone())]
+pub fn blocked_findings(blocker: &Blocker) -> [Finding; 2] {
+    [blocked(blocker), finding(STALLED, Some(true), blocker.reason, blocker.message.clone())]
 }
 
-fn blocked(obstacle: &Obstacle) -> Finding {
-    finding(READY, Some(false), obstacle.reason, obstacle.message.clone())
+fn blocked(blocker: &Blocker) -> Finding {
+    finding(READY, Some(false), blocker.reason, blocker.message.clone())
 }
 
 fn available(observed: &Observed<'_>) -> Finding {
@@ -269,10 +269,10 @@ fn selector(deployment: &Value) -> Option<String> {
 
 /// The status of an endpoint that cannot be planned: what was known of it, and why.
 #[must_use]
-pub fn blocked_status(endpoint: &McpEndpoint, obstacle: &Obstacle, now: Timestamp) -> McpEndpointStatus {
+pub fn blocked_status(endpoint: &McpEndpoint, blocker: &Blocker, now: Timestamp) -> McpEndpointStatus {
     let before = endpoint.status.clone().unwrap_or_default();
     let generation = endpoint.metadata.generation;
-    let new = conditions(&blocked_findings(obstacle), &before.conditions, generation, now);
+    let new = conditions(&blocked_findings(blocker), &before.conditions, generation, now);
     let is_old = |condition: &Condition| ![READY, STALLED, RECONCILING].contains(&condition.type_.as_str());
     let conditions = new.into_iter().chain(before.conditions.into_iter().filter(is_old)).collect();
     McpEndpointStatus { observed_generation: generation, conditions, ..before }

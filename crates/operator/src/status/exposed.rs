@@ -1,6 +1,6 @@
 //! The condition `Exposed`: whether there is a way in from outside the cluster, and who looks after CORS and TLS on it.
 
-use crate::status::{Obstacle, finding, reason};
+use crate::status::{Blocker, finding, reason};
 use kube::core::DynamicObject;
 use portcullis_api::{
     condition::{EXPOSED, Finding},
@@ -11,13 +11,13 @@ use serde_json::Value;
 
 /// What leads to the endpoint.
 #[derive(Clone, Copy, Debug)]
-pub enum WayIn<'a> {
+pub enum ExposedBy<'a> {
     /// Nothing, as the manifest says.
     None,
     /// An Ingress.
     Ingress(Option<&'a DynamicObject>),
     /// An Ingress on which no controller acts.
-    NoIngressClass(&'a Obstacle),
+    NoIngressClass(&'a Blocker),
     /// An HTTPRoute.
     HttpRoute {
         /// The Gateways that the manifest names.
@@ -45,27 +45,27 @@ pub struct Notes<'a> {
 }
 
 /// The condition. `namespace` is the endpoint's.
-pub(super) fn exposed(way_in: WayIn<'_>, notes: Notes<'_>, namespace: &str) -> Finding {
-    let (holds, reason, what) = match way_in {
-        WayIn::None => (true, reason::CLUSTER_ONLY, "spec.exposure is none: only reachable inside the cluster".to_owned()),
-        WayIn::Ingress(None) => (false, reason::INGRESS_MISSING, "the Ingress does not exist yet".to_owned()),
-        WayIn::Ingress(Some(live)) => {
+pub(super) fn exposed(exposed_by: ExposedBy<'_>, notes: Notes<'_>, namespace: &str) -> Finding {
+    let (holds, reason, what) = match exposed_by {
+        ExposedBy::None => (true, reason::CLUSTER_ONLY, "spec.exposure is none: only reachable inside the cluster".to_owned()),
+        ExposedBy::Ingress(None) => (false, reason::INGRESS_MISSING, "the Ingress does not exist yet".to_owned()),
+        ExposedBy::Ingress(Some(live)) => {
             let address = live.data.pointer("/status/loadBalancer/ingress/0");
             let address = address.and_then(|at| at["hostname"].as_str().or_else(|| at["ip"].as_str()));
             let at = address.map_or("no controller has given it an address yet".to_owned(), |at| format!("at {at}"));
             (true, reason::INGRESS_APPLIED, format!("the Ingress exists, {at}"))
         }
-        WayIn::NoIngressClass(why) => (false, why.reason, why.message.clone()),
-        WayIn::HttpRoute { live: None, .. } => {
+        ExposedBy::NoIngressClass(why) => (false, why.reason, why.message.clone()),
+        ExposedBy::HttpRoute { live: None, .. } => {
             (false, reason::ROUTE_PENDING, "the HTTPRoute does not exist yet".to_owned())
         }
-        WayIn::HttpRoute { parents, live: Some(live) } => route(parents, live, namespace),
-        WayIn::NoGatewayApi => (
+        ExposedBy::HttpRoute { parents, live: Some(live) } => route(parents, live, namespace),
+        ExposedBy::NoGatewayApi => (
             false,
             reason::GATEWAY_API_MISSING,
             "the cluster has no HTTPRoute (gateway.networking.k8s.io/v1): install the Gateway API, which is noticed within five minutes, or use spec.exposure.ingress".to_owned(),
         ),
-        WayIn::Refused(problem) => (false, reason_of(problem), problem.to_string()),
+        ExposedBy::Refused(problem) => (false, reason_of(problem), problem.to_string()),
     };
     // The manifest asks for more than there is.
     let (holds, reason, what) = match notes.annotations_note {
@@ -236,31 +236,31 @@ mod tests {
             (&two, json!([edge(), inner("http")]), false, reason::ROUTE_PENDING, "listener \"https\""),
         ] {
             let (route, parents) = (live(&status), parents(refs.clone()));
-            let found = exposed(WayIn::HttpRoute { parents: &parents, live: Some(&route) }, QUIET, "dev");
+            let found = exposed(ExposedBy::HttpRoute { parents: &parents, live: Some(&route) }, QUIET, "dev");
             assert_eq!((found.holds, found.reason), (Some(holds), reason), "{}", found.message);
             assert!(found.message.contains(said), "{}", found.message);
         }
-        let none = exposed(WayIn::HttpRoute { parents: &[], live: None }, QUIET, "dev");
+        let none = exposed(ExposedBy::HttpRoute { parents: &[], live: None }, QUIET, "dev");
         assert_eq!((none.holds, none.reason), (Some(false), reason::ROUTE_PENDING));
     }
 
     #[test]
     fn what_is_to_be_known_follows_what_is() {
         let notes = Notes { cors: CorsEnforcer::Gateway, cors_note: Some("why"), backend_note: Some("how"), ..QUIET };
-        let found = exposed(WayIn::None, notes, "dev");
+        let found = exposed(ExposedBy::None, notes, "dev");
         assert!(found.message.ends_with("; CORS is enforced by Gateway (why); how"), "{}", found.message);
-        assert!(exposed(WayIn::None, QUIET, "dev").message.ends_with("inside the cluster"));
+        assert!(exposed(ExposedBy::None, QUIET, "dev").message.ends_with("inside the cluster"));
         let problem = RouteProblem::UrlTaken { by: "first".to_owned(), url: "https://h/token".to_owned() };
-        let taken = exposed(WayIn::Refused(&problem), QUIET, "dev");
+        let taken = exposed(ExposedBy::Refused(&problem), QUIET, "dev");
         assert_eq!((taken.holds, taken.reason), (Some(false), reason::URL_TAKEN));
         assert!(taken.message.contains("\"first\"") && taken.message.contains("https://h/token"));
         let problem = RouteProblem::HostTaken { host: "h".to_owned() };
-        let taken = exposed(WayIn::Refused(&problem), QUIET, "dev");
+        let taken = exposed(ExposedBy::Refused(&problem), QUIET, "dev");
         assert_eq!((taken.holds, taken.reason), (Some(false), reason::HOST_TAKEN));
-        let left_out = exposed(WayIn::None, Notes { annotations_note: Some("left out"), ..QUIET }, "dev");
+        let left_out = exposed(ExposedBy::None, Notes { annotations_note: Some("left out"), ..QUIET }, "dev");
         assert_eq!((left_out.holds, left_out.reason), (Some(false), reason::ANNOTATIONS_REFUSED));
         assert!(left_out.message.ends_with("; left out"), "{}", left_out.message);
-        let missing = exposed(WayIn::NoGatewayApi, QUIET, "dev");
+        let missing = exposed(ExposedBy::NoGatewayApi, QUIET, "dev");
         assert_eq!((missing.holds, missing.reason), (Some(false), reason::GATEWAY_API_MISSING));
     }
 }

@@ -16,7 +16,7 @@ pub use client::{client_status, registered_status, stranded_status};
 pub use endpoint::{
     Observed, blocked_findings, blocked_status, endpoint_findings, endpoint_status, has_loaded, is_current,
 };
-pub use exposed::{Notes, WayIn};
+pub use exposed::{ExposedBy, Notes};
 pub use ingress_class::missing_class;
 pub(super) use rollout::kept_of_pod;
 pub use rollout::{Progress, Rollout};
@@ -27,7 +27,7 @@ use portcullis_api::condition::Finding;
 
 /// What keeps the operator from doing its work on an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obstacle {
+pub struct Blocker {
     /// One of [`reason`].
     pub reason: &'static str,
     /// A sentence for people.

@@ -3,7 +3,7 @@
 //!
 //! Old servers go on serving while new ones cannot start, so `Ready` does not tell.
 
-use crate::status::{Obstacle, finding, pull, reason};
+use crate::status::{Blocker, finding, pull, reason};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{ResourceExt as _, core::DynamicObject};
@@ -24,9 +24,9 @@ pub enum Progress {
     /// Every server runs the newest version.
     Complete,
     /// They are on their way.
-    Moving(Obstacle),
+    Moving(Blocker),
     /// Without help they do not get there.
-    Stuck(Obstacle),
+    Stuck(Blocker),
 }
 
 /// What was found about the servers.
@@ -56,12 +56,10 @@ impl Rollout {
         let unscheduled = pods.iter().find_map(Pod::unscheduled);
         let (progress, look_again) = match (failed, unscheduled) {
             (Some(failure), _) => (Progress::Stuck(failure), None),
-            (None, Some((since, obstacle))) => {
-                match since.checked_add(SCHEDULING_GRACE).ok().filter(|end| now < *end) {
-                    Some(end) => (Progress::Moving(obstacle), Some(end)),
-                    None => (Progress::Stuck(obstacle), None),
-                }
-            }
+            (None, Some((since, blocker))) => match since.checked_add(SCHEDULING_GRACE).ok().filter(|end| now < *end) {
+                Some(end) => (Progress::Moving(blocker), Some(end)),
+                None => (Progress::Stuck(blocker), None),
+            },
             (None, None) => (of_deployment(deployment), None),
         };
         Self { progress, killed: pods.iter().find_map(|pod| pod.killed_lately(now)), look_again }
@@ -69,17 +67,17 @@ impl Rollout {
 
     /// What keeps servers from starting.
     #[must_use]
-    pub fn stuck(&self) -> Option<&Obstacle> {
+    pub fn stuck(&self) -> Option<&Blocker> {
         match &self.progress {
-            Progress::Stuck(obstacle) => Some(obstacle),
+            Progress::Stuck(blocker) => Some(blocker),
             Progress::Complete | Progress::Moving(_) => None,
         }
     }
 
-    /// `Stalled` or `Reconciling`, true; by the rules of kstatus neither is there otherwise. `obstacle` is what else
+    /// `Stalled` or `Reconciling`, true; by the rules of kstatus neither is there otherwise. `blocker` is what else
     /// needs help.
-    pub(super) fn finding(&self, obstacle: Option<&Obstacle>) -> Option<Finding> {
-        let (kind, why) = match (&self.progress, obstacle) {
+    pub(super) fn finding(&self, blocker: Option<&Blocker>) -> Option<Finding> {
+        let (kind, why) = match (&self.progress, blocker) {
             (Progress::Stuck(why), _) | (_, Some(why)) => (STALLED, why),
             (Progress::Moving(why), None) => (RECONCILING, why),
             (Progress::Complete, None) => return None,
@@ -113,7 +111,7 @@ fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
             "{count}, and no more became ready within ten minutes; see kubectl describe pods and kubectl logs of the \
              servers, or go back to the version before"
         );
-        return Progress::Stuck(Obstacle { reason: reason::ROLLOUT_STALLED, message });
+        return Progress::Stuck(Blocker { reason: reason::ROLLOUT_STALLED, message });
     }
     if !current || updated < wanted || others > 0 {
         return moving(count);
@@ -125,11 +123,11 @@ fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
 }
 
 fn moving(message: String) -> Progress {
-    Progress::Moving(Obstacle { reason: reason::ROLLOUT_IN_PROGRESS, message })
+    Progress::Moving(Blocker { reason: reason::ROLLOUT_IN_PROGRESS, message })
 }
 
 /// What admission or a quota said of a server's pod.
-fn refusal(said: &str) -> Obstacle {
+fn refusal(said: &str) -> Blocker {
     let remedy = if said.contains("must specify") {
         "set what it names in spec.deployment.resources, or defaults for the namespace by a LimitRange"
     } else if said.contains("exceeded quota") {
@@ -138,7 +136,7 @@ fn refusal(said: &str) -> Obstacle {
         "correct what it names, or have that policy except the servers"
     };
     let message = format!("the cluster refuses the pod of a server: {said}; {remedy}");
-    Obstacle { reason: reason::POD_REFUSED, message }
+    Blocker { reason: reason::POD_REFUSED, message }
 }
 
 /// A server's pod that is neither ending nor over.
@@ -158,7 +156,7 @@ impl<'a> Pod<'a> {
     }
 
     /// Since when no node takes it, and why.
-    fn unscheduled(&self) -> Option<(Timestamp, Obstacle)> {
+    fn unscheduled(&self) -> Option<(Timestamp, Blocker)> {
         let condition = &self.data["unscheduled"];
         (condition["reason"] == "Unschedulable").then_some(())?;
         let since = condition["lastTransitionTime"].as_str().and_then(|time| time.parse().ok());
@@ -167,14 +165,14 @@ impl<'a> Pod<'a> {
             "no node takes pod {}: {said}; add nodes or free some, or lower spec.deployment.resources.requests",
             self.name
         );
-        Some((since.unwrap_or(Timestamp::UNIX_EPOCH), Obstacle { reason: reason::UNSCHEDULABLE, message }))
+        Some((since.unwrap_or(Timestamp::UNIX_EPOCH), Blocker { reason: reason::UNSCHEDULABLE, message }))
     }
 
-    fn failure(&self, said: Option<&Condition>) -> Option<Obstacle> {
+    fn failure(&self, said: Option<&Condition>) -> Option<Blocker> {
         self.containers().find_map(|container| self.container_failure(container, said))
     }
 
-    fn container_failure(&self, container: &Value, said: Option<&Condition>) -> Option<Obstacle> {
+    fn container_failure(&self, container: &Value, said: Option<&Condition>) -> Option<Blocker> {
         let waiting = &container["state"]["waiting"];
         let (word, detail) = (waiting["reason"].as_str().unwrap_or_default(), waiting["message"].as_str());
         let detail = shortened(detail.unwrap_or("no reason is given"));
@@ -184,16 +182,16 @@ impl<'a> Pod<'a> {
             let remedy = "correct the operator's --server-image (image or serverImage of the chart), or let the nodes pull \
                           it, by a pull secret of the servers' ServiceAccount";
             let message = pull::message(&begin, remedy, pull::cause(word, &detail), said, reason::IMAGE_PULL_FAILED);
-            return Some(Obstacle { reason: reason::IMAGE_PULL_FAILED, message });
+            return Some(Blocker { reason: reason::IMAGE_PULL_FAILED, message });
         }
         if word == "CreateContainerConfigError" {
             let message = format!("something that pod {name} needs is missing: {detail}; create it, or correct it");
-            return Some(Obstacle { reason: reason::CONFIG_MISSING, message });
+            return Some(Blocker { reason: reason::CONFIG_MISSING, message });
         }
         if matches!(word, "CreateContainerError" | "RunContainerError") {
             let message =
                 format!("pod {name} cannot be started: {detail}; correct the operator's --server-image, or the node");
-            return Some(Obstacle { reason: reason::CRASH_LOOPING, message });
+            return Some(Blocker { reason: reason::CRASH_LOOPING, message });
         }
         // What has ended and does not run as it should again, whether it waits, is being started, or has ended once more.
         let restarts = container["restartCount"].as_i64().unwrap_or_default();
@@ -205,7 +203,7 @@ impl<'a> Pod<'a> {
         }
         if ended["reason"] == "OOMKilled" {
             let message = format!("pod {name} was killed for want of memory, {}; {MORE_MEMORY}", times(restarts));
-            return Some(Obstacle { reason: reason::OUT_OF_MEMORY, message });
+            return Some(Blocker { reason: reason::OUT_OF_MEMORY, message });
         }
         let how = match (ended["reason"].as_str(), ended["exitCode"].as_i64()) {
             (Some(word @ ("StartError" | "ContainerCannotRun")), _) => {
@@ -218,7 +216,7 @@ impl<'a> Pod<'a> {
             "the server of pod {name} has ended ({how}), {}; kubectl logs {name} --previous says why",
             times(restarts)
         );
-        Some(Obstacle { reason: reason::CRASH_LOOPING, message })
+        Some(Blocker { reason: reason::CRASH_LOOPING, message })
     }
 
     fn killed_lately(&self, now: Timestamp) -> Option<String> {

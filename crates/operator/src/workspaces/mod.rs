@@ -240,7 +240,7 @@ impl Reconcile<'_> {
         let said = before.conditions.iter().find(|condition| condition.type_ == READY);
         let found = status::find(&Seen {
             up: plan.up,
-            obstacle: plan.obstacle.as_ref(),
+            blocker: plan.blocker.as_ref(),
             next_start: plan.next_start.as_ref(),
             problem,
             pod: observed.pod.as_deref(),

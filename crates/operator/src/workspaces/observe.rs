@@ -9,8 +9,8 @@ use k8s_openapi::api::{
 use kube::{ResourceExt as _, core::DynamicObject};
 use portcullis_api::{Workspace, WorkspaceTemplateSpec};
 use portcullis_plan::workspace::{
-    CONTAINER, Inputs, Live, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, SecretAccess, Secrets, claim_name,
-    object_name, pod_name,
+    CONTAINER, Inputs, Live, POD_REVISION_ANNOTATION, PodRevision, STARTED_AT_ANNOTATION, SecretAccess, Secrets,
+    claim_name, object_name, pod_name,
 };
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ impl Observed {
 fn secrets(stores: &Stores, namespace: &str, template: Option<&WorkspaceTemplateSpec>, live: Option<&Live>) -> Secrets {
     let of_template = template.into_iter().flat_map(|template| &template.pod.env);
     let of_template = of_template.filter_map(|variable| Some(variable.secret_key_ref.as_ref()?.name.as_str()));
-    let of_recipe = live.and_then(|live| live.recipe.as_ref()).into_iter().flat_map(Recipe::secrets);
+    let of_recipe = live.and_then(|live| live.pod_revision.as_ref()).into_iter().flat_map(PodRevision::secrets);
     let access = |name: &str| {
         // The operator's own need no label of workspaces to be known as such.
         let managed = stores.objects.get::<Secret>(namespace, name);
@@ -129,7 +129,8 @@ fn live(set: &DynamicObject, pod: Option<&DynamicObject>) -> Live {
     let is_up =
         |container: &&serde_json::Value| container["name"] == CONTAINER && container["state"]["running"].is_object();
     Live {
-        recipe: annotation(RECIPE_ANNOTATION).and_then(|recipe| serde_json::from_str(recipe).ok()),
+        pod_revision: annotation(POD_REVISION_ANNOTATION)
+            .and_then(|pod_revision| serde_json::from_str(pod_revision).ok()),
         // Somebody else's scaling is no start.
         scaled_up: started_at.is_some() && set.data["spec"]["replicas"].as_i64().is_some_and(|count| count > 0),
         started_at,

@@ -11,7 +11,7 @@ use portcullis_api::{
     workspace::Phase,
 };
 use portcullis_core::agent_paths::FAILED_PROGRAM;
-use portcullis_plan::workspace::{CONTAINER, INSTALLER, Obstacle, SecretRefusal};
+use portcullis_plan::workspace::{CONTAINER, INSTALLER, SecretRefusal, StartBlocker};
 use serde_json::Value;
 
 /// How much of what the cluster says is repeated.
@@ -23,7 +23,7 @@ pub(super) struct Seen<'a> {
     /// Whether it should have a pod.
     pub up: bool,
     /// What keeps it from starting.
-    pub obstacle: Option<&'a Obstacle>,
+    pub blocker: Option<&'a StartBlocker>,
     /// What its next start will be refused for.
     pub next_start: Option<&'a SecretRefusal>,
     /// What keeps it from being as planned.
@@ -82,9 +82,9 @@ pub(super) fn find(seen: &Seen<'_>) -> Found {
         return found(Phase::Failed, problem.reason, refused(&problem.message));
     }
     if !seen.up {
-        return match (seen.pod, seen.obstacle) {
+        return match (seen.pod, seen.blocker) {
             (Some(_), _) => found(Phase::Stopping, reason::STOPPING, "it is being stopped; its files are kept"),
-            (None, Some(obstacle)) => found(Phase::Failed, reason_of(obstacle), obstacle.to_string()),
+            (None, Some(blocker)) => found(Phase::Failed, reason_of(blocker), blocker.to_string()),
             (None, None) => {
                 found(Phase::Stopped, reason::STOPPED, "it is stopped and its files are kept; start it to run commands")
             }
@@ -95,19 +95,19 @@ pub(super) fn find(seen: &Seen<'_>) -> Found {
         (None, None) => starting("its pod is being made"),
         (Some(pod), _) => of_pod(seen, pod),
     };
-    match seen.obstacle {
-        Some(obstacle) => found(running.phase, reason_of(obstacle), obstacle.to_string()),
+    match seen.blocker {
+        Some(blocker) => found(running.phase, reason_of(blocker), blocker.to_string()),
         None => running,
     }
 }
 
-fn reason_of(obstacle: &Obstacle) -> &'static str {
-    match obstacle {
-        Obstacle::TemplateNotFound(_) => reason::TEMPLATE_NOT_FOUND,
-        Obstacle::InvalidParameters(_) => reason::INVALID_PARAMETERS,
-        Obstacle::QuotaExceeded(_) => reason::QUOTA_EXCEEDED,
-        Obstacle::EndpointNotFound(_) => reason::ENDPOINT_NOT_FOUND,
-        Obstacle::SecretRefused(_) => reason::SECRET_REFUSED,
+fn reason_of(blocker: &StartBlocker) -> &'static str {
+    match blocker {
+        StartBlocker::TemplateNotFound(_) => reason::TEMPLATE_NOT_FOUND,
+        StartBlocker::InvalidParameters(_) => reason::INVALID_PARAMETERS,
+        StartBlocker::QuotaExceeded(_) => reason::QUOTA_EXCEEDED,
+        StartBlocker::EndpointNotFound(_) => reason::ENDPOINT_NOT_FOUND,
+        StartBlocker::SecretRefused(_) => reason::SECRET_REFUSED,
     }
 }
 

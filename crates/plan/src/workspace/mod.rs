@@ -1,11 +1,11 @@
 //! The plan of one workspace: (Workspace, its template, what it was last started with, facts, time) -> its StatefulSet
 //! and NetworkPolicy, and why it cannot start. Pure, as the plan of an endpoint.
 //!
-//! What runs is never restarted by a plan: while its container runs, a workspace is planned from the [`Recipe`] that it
+//! What runs is never restarted by a plan: while its container runs, a workspace is planned from the [`PodRevision`] that it
 //! was started with, which stands in an annotation of its StatefulSet. Where nothing runs, it follows the template.
 
 mod network_policy;
-mod recipe;
+mod pod_revision;
 mod secrets;
 mod stateful_set;
 #[cfg(test)]
@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
+pub use pod_revision::{Layout, PodRevision};
 use portcullis_api::{
     Workspace, WorkspaceTemplateSpec,
     labels::{WORKSPACE_LABEL, WORKSPACE_OF_LABEL},
@@ -23,7 +24,6 @@ use portcullis_api::{
     workspace::WorkspaceSpec,
 };
 use portcullis_core::quantity::Span;
-pub use recipe::{Layout, Recipe};
 pub use secrets::{SecretAccess, SecretRefusal, Secrets};
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ use std::collections::BTreeMap;
 pub const CONTAINER: &str = "workspace";
 /// The init container that brings the agent.
 pub const INSTALLER: &str = "install-agent";
-/// On a StatefulSet: the [`Recipe`] that it is made by, as JSON.
-pub const RECIPE_ANNOTATION: &str = "portcullis.dev/recipe";
+/// On a StatefulSet: the [`PodRevision`] that it is made by, as JSON.
+pub const POD_REVISION_ANNOTATION: &str = "portcullis.dev/recipe";
 /// On a StatefulSet that is scaled up: since when (RFC 3339).
 pub const STARTED_AT_ANNOTATION: &str = "portcullis.dev/started-at";
 
@@ -81,7 +81,7 @@ pub struct Inputs<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Live {
     /// What it was made by; `None` where the annotation cannot be read.
-    pub recipe: Option<Recipe>,
+    pub pod_revision: Option<PodRevision>,
     /// Whether it asks for a pod.
     pub scaled_up: bool,
     /// Since when.
@@ -94,7 +94,7 @@ pub struct Live {
 
 /// Why a workspace is not started, or cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Obstacle {
+pub enum StartBlocker {
     /// No such template.
     #[error(
         "there is no template {0:?} any more; make a new workspace from another template, or ask the platform's engineers to bring it back"
@@ -129,7 +129,7 @@ pub struct Plan {
     /// Since when it should.
     pub started_at: Option<Timestamp>,
     /// What is in the way.
-    pub obstacle: Option<Obstacle>,
+    pub blocker: Option<StartBlocker>,
     /// What its next start will be refused for, while it runs.
     pub next_start: Option<SecretRefusal>,
     /// Whether its next start will make it another one than the one that runs.
@@ -147,50 +147,54 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     let Inputs { workspace, template, now, .. } = *inputs;
     let spec = &workspace.spec;
     let live = inputs.live.cloned().unwrap_or_default();
-    let fresh = fresh_recipe(inputs);
+    let fresh = fresh_pod_revision(inputs);
     // A pod that is made anew reads its Secrets anew, from what it was started with unless the template gives better.
     let may_restart =
-        live.running || fresh.is_ok() || live.recipe.as_ref().is_none_or(|kept| allowed(inputs, kept).is_ok());
-    let up = spec.running && (start_obstacle(inputs, &fresh).is_none() || live.scaled_up && may_restart);
+        live.running || fresh.is_ok() || live.pod_revision.as_ref().is_none_or(|kept| allowed(inputs, kept).is_ok());
+    let up = spec.running && (start_blocker(inputs, &fresh).is_none() || live.scaled_up && may_restart);
     let next_start = match &fresh {
-        Err(Obstacle::SecretRefused(refusal)) if up => Some(refusal.clone()),
+        Err(StartBlocker::SecretRefused(refusal)) if up => Some(refusal.clone()),
         _ => None,
     };
-    let obstacle = match start_obstacle(inputs, &fresh) {
+    let blocker = match start_blocker(inputs, &fresh) {
         // What was started before goes on, but it should be known that nobody can reach it.
-        Some(obstacle @ Obstacle::EndpointNotFound(_)) => Some(obstacle),
+        Some(blocker @ StartBlocker::EndpointNotFound(_)) => Some(blocker),
         other => other.filter(|_| spec.running && !up),
     };
 
-    let kept = live.recipe.clone().map(|recipe| match template {
-        Some(template) => recipe.following(template),
-        None => recipe,
+    let kept = live.pod_revision.clone().map(|pod_revision| match template {
+        Some(template) => pod_revision.following(template),
+        None => pod_revision,
     });
     let holds = live.scaled_up && live.running || !up;
     let outdated = up && holds && kept.as_ref().is_some_and(|kept| is_outdated(kept, &fresh));
-    let recipe = if holds { kept.or_else(|| fresh.ok()) } else { fresh.ok().or(kept) };
+    let pod_revision = if holds { kept.or_else(|| fresh.ok()) } else { fresh.ok().or(kept) };
     // One that was never started needs nothing to be stopped.
-    let recipe = recipe.filter(|_| up || inputs.live.is_some());
+    let pod_revision = pod_revision.filter(|_| up || inputs.live.is_some());
 
     let started_at = up.then(|| live.started_at.filter(|_| live.scaled_up).unwrap_or(now));
     let mut objects = Vec::new();
-    if let Some(recipe) = &recipe {
+    if let Some(pod_revision) = &pod_revision {
         // The policy first: no packet may leave before it.
-        objects.push(PlannedObject::derived(&network_policy::network_policy(workspace, recipe, inputs.internal))?);
-        let set = stateful_set::stateful_set(workspace, recipe, live.volume.as_ref(), started_at)?;
+        objects.push(PlannedObject::derived(&network_policy::network_policy(
+            workspace,
+            pod_revision,
+            inputs.internal,
+        ))?);
+        let set = stateful_set::stateful_set(workspace, pod_revision, live.volume.as_ref(), started_at)?;
         objects.push(PlannedObject::derived(&set)?);
     }
-    let times = recipe.as_ref().map(|recipe| (recipe.idle_stop, recipe.time_to_live));
+    let times = pod_revision.as_ref().map(|pod_revision| (pod_revision.idle_stop, pod_revision.time_to_live));
     let (idle_stop, time_to_live) =
         times.or_else(|| template.map(|template| (template.idle_stop, template.time_to_live))).unwrap_or_default();
     let last_used = started_at.max(workspace.status.as_ref().and_then(|status| status.last_activity));
     let born = workspace.creation_timestamp().map(|time| time.0);
-    let home = recipe.as_ref().map(|recipe| recipe.storage.mount_path.clone());
+    let home = pod_revision.as_ref().map(|pod_revision| pod_revision.storage.mount_path.clone());
     Ok(Plan {
         objects,
         up,
         started_at,
-        obstacle,
+        blocker,
         next_start,
         outdated,
         home: home.or_else(|| template.map(|template| template.storage.mount_path.clone())),
@@ -204,35 +208,36 @@ fn after((time, span): (Timestamp, Span)) -> Timestamp {
 }
 
 /// What the template of today makes of the workspace.
-fn fresh_recipe(inputs: &Inputs<'_>) -> Result<Recipe, Obstacle> {
+fn fresh_pod_revision(inputs: &Inputs<'_>) -> Result<PodRevision, StartBlocker> {
     let spec = &inputs.workspace.spec;
-    let template = inputs.template.ok_or_else(|| Obstacle::TemplateNotFound(spec.template_ref.name.clone()))?;
-    let recipe = Recipe::new(template, &spec.parameters, inputs.agent_image)
-        .map_err(|problems| Obstacle::InvalidParameters(Listed(&problems).to_string()))?;
-    allowed(inputs, &recipe)?;
-    Ok(recipe)
+    let template = inputs.template.ok_or_else(|| StartBlocker::TemplateNotFound(spec.template_ref.name.clone()))?;
+    let pod_revision = PodRevision::new(template, &spec.parameters, inputs.agent_image)
+        .map_err(|problems| StartBlocker::InvalidParameters(Listed(&problems).to_string()))?;
+    allowed(inputs, &pod_revision)?;
+    Ok(pod_revision)
 }
 
 /// Whether the workspace may read the Secrets of a recipe.
-fn allowed(inputs: &Inputs<'_>, recipe: &Recipe) -> Result<(), Obstacle> {
+fn allowed(inputs: &Inputs<'_>, pod_revision: &PodRevision) -> Result<(), StartBlocker> {
     let namespace = inputs.workspace.namespace().unwrap_or_default();
-    secrets::refusal(recipe, inputs.secrets, &namespace).map_or(Ok(()), |refusal| Err(Obstacle::SecretRefused(refusal)))
+    secrets::refusal(pod_revision, inputs.secrets, &namespace)
+        .map_or(Ok(()), |refusal| Err(StartBlocker::SecretRefused(refusal)))
 }
 
 /// What would keep the workspace from being started now.
-fn start_obstacle(inputs: &Inputs<'_>, fresh: &Result<Recipe, Obstacle>) -> Option<Obstacle> {
+fn start_blocker(inputs: &Inputs<'_>, fresh: &Result<PodRevision, StartBlocker>) -> Option<StartBlocker> {
     let WorkspaceSpec { endpoint_ref, .. } = &inputs.workspace.spec;
     if !inputs.has_endpoint {
-        return Some(Obstacle::EndpointNotFound(endpoint_ref.name.clone()));
+        return Some(StartBlocker::EndpointNotFound(endpoint_ref.name.clone()));
     }
-    fresh.as_ref().err().cloned().or_else(|| inputs.beyond_quota.map(Obstacle::QuotaExceeded))
+    fresh.as_ref().err().cloned().or_else(|| inputs.beyond_quota.map(StartBlocker::QuotaExceeded))
 }
 
 /// A template that is gone says nothing about what runs.
-fn is_outdated(kept: &Recipe, fresh: &Result<Recipe, Obstacle>) -> bool {
+fn is_outdated(kept: &PodRevision, fresh: &Result<PodRevision, StartBlocker>) -> bool {
     match fresh {
         Ok(fresh) => !kept.makes_the_same_pod_as(fresh),
-        Err(obstacle) => matches!(obstacle, Obstacle::InvalidParameters(_)),
+        Err(blocker) => matches!(blocker, StartBlocker::InvalidParameters(_)),
     }
 }
 

@@ -49,7 +49,7 @@ fn every_part_decides_about_ready() {
         [("a".to_owned(), Ok(loaded(new.clone(), "1", None))), ("b".to_owned(), Ok(loaded(new.clone(), "1", None)))];
     let good = Observed {
         deployment: Some(&up),
-        way_in: WayIn::Ingress(Some(&ingress)),
+        exposed_by: ExposedBy::Ingress(Some(&ingress)),
         servers: &servers,
         verified: Some(&offers),
         ..quiet(&url, &new, &complete)
@@ -90,7 +90,7 @@ fn every_part_decides_about_ready() {
     let silent = [("a".to_owned(), Err("no connection".to_owned()))];
     let step = VerifyError::Step { server: "a".to_owned(), step: "GET /x".to_owned(), mismatch: "got 500".to_owned() };
     let (failed, not_allowed) = (Err(step), Err(VerifyError::AddressNotAllowed { server: "a".to_owned() }));
-    let taken = Obstacle { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
+    let taken = Blocker { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
     let rows = [
         (Observed { deployment: Some(&zero), ..good.clone() }, AVAILABLE, Some(false), reason::SCALED_TO_ZERO, false),
         (
@@ -101,9 +101,9 @@ fn every_part_decides_about_ready() {
             false,
         ),
         (Observed { deployment: None, ..good.clone() }, AVAILABLE, Some(false), reason::SERVERS_STARTING, false),
-        (Observed { way_in: WayIn::None, ..good.clone() }, EXPOSED, Some(true), reason::CLUSTER_ONLY, true),
+        (Observed { exposed_by: ExposedBy::None, ..good.clone() }, EXPOSED, Some(true), reason::CLUSTER_ONLY, true),
         (
-            Observed { way_in: WayIn::Ingress(None), ..good.clone() },
+            Observed { exposed_by: ExposedBy::Ingress(None), ..good.clone() },
             EXPOSED,
             Some(false),
             reason::INGRESS_MISSING,
@@ -126,7 +126,7 @@ fn every_part_decides_about_ready() {
             assert_eq!((findings[0].reason, &findings[0].message), (reason, &found.message));
         }
     }
-    let blocked = endpoint_findings(&Observed { obstacle: Some(&taken), ..good.clone() });
+    let blocked = endpoint_findings(&Observed { blocker: Some(&taken), ..good.clone() });
     assert_eq!((blocked[0].holds, blocked[0].reason), (Some(false), reason::NAME_TAKEN));
     assert_eq!(summary(&blocked[5..]), [(STALLED, Some(true), reason::NAME_TAKEN)]);
     let refused = &endpoint_findings(&Observed { servers: &refusing, ..good })[3].message;
@@ -148,14 +148,14 @@ fn an_endpoint_that_cannot_be_planned_keeps_what_was_known() {
         conditions: conditions(&[available], &[], Some(1), Timestamp::UNIX_EPOCH),
         ..McpEndpointStatus::default()
     });
-    let obstacle = Obstacle { reason: reason::INVALID, message: "no".to_owned() };
-    let once = blocked_status(&endpoint, &obstacle, Timestamp::UNIX_EPOCH);
+    let blocker = Blocker { reason: reason::INVALID, message: "no".to_owned() };
+    let once = blocked_status(&endpoint, &blocker, Timestamp::UNIX_EPOCH);
     assert_eq!((once.url.as_deref(), once.observed_generation), (Some("https://mcp.example.com/mcp"), Some(2)));
     let kinds: Vec<&str> = once.conditions.iter().map(|condition| condition.type_.as_str()).collect();
     assert_eq!(kinds, [READY, STALLED, AVAILABLE]);
     endpoint.status = Some(once.clone());
     let later = Timestamp::from_second(1000).unwrap();
-    assert_eq!(blocked_status(&endpoint, &obstacle, later), once, "said once, it is not written again");
+    assert_eq!(blocked_status(&endpoint, &blocker, later), once, "said once, it is not written again");
 }
 
 /// A server goes on with its last good files. That it refused the newest is said whatever revision it has loaded: a
@@ -206,7 +206,7 @@ fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -
         namespace: "dev",
         deployment: None,
         rollout,
-        way_in: WayIn::None,
+        exposed_by: ExposedBy::None,
         notes: Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None, annotations_note: None },
         servers: &[],
         verified: None,
@@ -217,7 +217,7 @@ fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -
         limits_problem: None,
         unknown_tools: &[],
         rotated_for: None,
-        obstacle: None,
+        blocker: None,
         definitions: None,
     }
 }
@@ -225,11 +225,11 @@ fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -
 #[test]
 fn what_keeps_servers_from_starting_is_said_while_others_serve_and_when_none_does() {
     let (url, revision) = (url(), revision());
-    let stuck = Obstacle { reason: reason::IMAGE_PULL_FAILED, message: "image x cannot be pulled".to_owned() };
+    let stuck = Blocker { reason: reason::IMAGE_PULL_FAILED, message: "image x cannot be pulled".to_owned() };
     let stuck = Rollout { progress: Progress::Stuck(stuck), killed: None, look_again: None };
     let complete = Rollout { progress: Progress::Complete, killed: None, look_again: None };
     let killed = Rollout { killed: Some("pod a was killed".to_owned()), ..complete.clone() };
-    let old = Obstacle { reason: reason::DEFINITIONS_OUTDATED, message: "upgrade".to_owned() };
+    let old = Blocker { reason: reason::DEFINITIONS_OUTDATED, message: "upgrade".to_owned() };
     let (serving, down) = (deployment(2, 2, "True"), deployment(2, 0, "False"));
     let base = |rollout| quiet(&url, &revision, rollout);
     let available = |observed: &Observed<'_>| {

@@ -2,7 +2,7 @@
 
 use crate::status::rollout::{Progress, Rollout};
 use crate::{
-    status::{Obstacle, finding, reason},
+    status::{Blocker, finding, reason},
     stores::strip_pod,
 };
 use jiff::Timestamp;
@@ -68,8 +68,8 @@ fn running() -> Arc<DynamicObject> {
 fn told(rollout: &Rollout) -> (bool, &str, &str) {
     match &rollout.progress {
         Progress::Complete => (false, "", ""),
-        Progress::Moving(Obstacle { reason, message }) => (false, reason, message),
-        Progress::Stuck(Obstacle { reason, message }) => (true, reason, message),
+        Progress::Moving(Blocker { reason, message }) => (false, reason, message),
+        Progress::Stuck(Blocker { reason, message }) => (true, reason, message),
     }
 }
 
@@ -171,11 +171,11 @@ fn a_server_that_was_killed_and_runs_again_is_reported_for_an_hour() {
 fn stalled_and_reconciling_are_there_only_while_they_hold() {
     let (moving, stuck) = ("moving".to_owned(), "stuck".to_owned());
     let (moving, stuck) = (
-        Progress::Moving(Obstacle { reason: reason::ROLLOUT_IN_PROGRESS, message: moving }),
-        Progress::Stuck(Obstacle { reason: reason::ROLLOUT_STALLED, message: stuck }),
+        Progress::Moving(Blocker { reason: reason::ROLLOUT_IN_PROGRESS, message: moving }),
+        Progress::Stuck(Blocker { reason: reason::ROLLOUT_STALLED, message: stuck }),
     );
-    let taken = Obstacle { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
-    for (progress, obstacle, expected) in [
+    let taken = Blocker { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
+    for (progress, blocker, expected) in [
         (Progress::Complete, None, None),
         (Progress::Complete, Some(&taken), Some((STALLED, reason::NAME_TAKEN))),
         (moving.clone(), None, Some((RECONCILING, reason::ROLLOUT_IN_PROGRESS))),
@@ -183,7 +183,7 @@ fn stalled_and_reconciling_are_there_only_while_they_hold() {
         (stuck.clone(), None, Some((STALLED, reason::ROLLOUT_STALLED))),
         (stuck, Some(&taken), Some((STALLED, reason::ROLLOUT_STALLED))),
     ] {
-        let found = Rollout { progress, killed: None, look_again: None }.finding(obstacle);
+        let found = Rollout { progress, killed: None, look_again: None }.finding(blocker);
         assert!(found.as_ref().is_none_or(|found| found.holds == Some(true)));
         assert_eq!(found.map(|found| (found.kind, found.reason)), expected);
     }

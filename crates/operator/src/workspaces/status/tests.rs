@@ -8,12 +8,12 @@ use portcullis_api::{
     condition::{READY, RECONCILING, STALLED, conditions},
     workspace::Phase::{self, Failed, Running, Starting, Stopped, Stopping},
 };
-use portcullis_plan::workspace::Obstacle;
+use portcullis_plan::workspace::StartBlocker;
 use serde_json::{Value, json};
 
 const NOTHING: Seen<'_> = Seen {
     up: true,
-    obstacle: None,
+    blocker: None,
     next_start: None,
     problem: None,
     pod: None,
@@ -248,8 +248,8 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
         message: "StatefulSet \"a\" belongs to something else; remove it".to_owned(),
     };
     let ending = with_main(&json!({"running": {}}));
-    let (gone, surplus) = (Obstacle::TemplateNotFound("t".to_owned()), Obstacle::QuotaExceeded(5));
-    let unreachable = Obstacle::EndpointNotFound("agents".to_owned());
+    let (gone, surplus) = (StartBlocker::TemplateNotFound("t".to_owned()), StartBlocker::QuotaExceeded(5));
+    let unreachable = StartBlocker::EndpointNotFound("agents".to_owned());
     let down = Seen { up: false, ..NOTHING };
     let rows = [
         (NOTHING, Starting, reason::STARTING, "is being made"),
@@ -281,10 +281,10 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
         (Seen { problem: Some(&taken), ..NOTHING }, Failed, reason::NAME_TAKEN, "belongs to something else; remove it"),
         (down, Stopped, reason::STOPPED, "start it"),
         (Seen { pod: Some(&ending), ..down }, Stopping, reason::STOPPING, "files are kept"),
-        (Seen { obstacle: Some(&gone), ..down }, Failed, reason::TEMPLATE_NOT_FOUND, "no template \"t\""),
-        (Seen { obstacle: Some(&surplus), ..down }, Failed, reason::QUOTA_EXCEEDED, "more than 5"),
+        (Seen { blocker: Some(&gone), ..down }, Failed, reason::TEMPLATE_NOT_FOUND, "no template \"t\""),
+        (Seen { blocker: Some(&surplus), ..down }, Failed, reason::QUOTA_EXCEEDED, "more than 5"),
         (
-            Seen { obstacle: Some(&unreachable), pod: Some(&ending), ..NOTHING },
+            Seen { blocker: Some(&unreachable), pod: Some(&ending), ..NOTHING },
             Running,
             reason::ENDPOINT_NOT_FOUND,
             "no McpEndpoint \"agents\"",

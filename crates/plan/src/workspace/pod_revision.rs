@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// What a workspace is made by. What is left of a template that changed, or is gone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Recipe {
+pub struct PodRevision {
     /// What runs; in `command` and `env`, `$` is spelled as Kubernetes wants it where it came from a parameter.
     pub pod: WorkspacePod,
     /// The home folder.
@@ -48,7 +48,7 @@ pub enum Layout {
     ReadOnly,
 }
 
-impl Recipe {
+impl PodRevision {
     /// What the template makes with these parameters.
     pub fn new(
         template: &WorkspaceTemplateSpec,
