@@ -58,7 +58,7 @@ pub(super) struct AcceptsEvents(pub bool);
 
 /// In a request's extensions: counts one more message of a caller, or says why there are too many.
 #[derive(Clone)]
-pub struct Rate(pub Arc<CountMessage>);
+pub struct MessageRate(pub Arc<CountMessage>);
 
 type CountMessage = dyn Fn(&Arc<Caller>) -> Result<(), String> + Send + Sync;
 
@@ -147,7 +147,8 @@ impl<O: Offer> Endpoint<O> {
 
     /// Answers a message of a batch. The first was counted with the request.
     async fn answer_one_of_many(self, mut parts: Parts, message: Bytes, first: bool) -> Response {
-        if let (Some(Rate(count)), Some(caller)) = (parts.extensions.get(), parts.extensions.get::<Arc<Caller>>())
+        if let (Some(MessageRate(count)), Some(caller)) =
+            (parts.extensions.get(), parts.extensions.get::<Arc<Caller>>())
             && !first
             && let Err(why) = count(caller)
         {

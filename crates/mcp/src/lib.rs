@@ -18,7 +18,7 @@ mod revision;
 mod running;
 mod splice;
 
-pub use edge::{Endpoint, Rate};
+pub use edge::{Endpoint, MessageRate};
 pub use handler::Handler;
 pub use offer::{Offer, Requested, Target};
 pub use splice::Slot;

@@ -1,7 +1,7 @@
 //! A tool's arguments, from a request's path, query and body.
 
 use crate::{
-    problem::Problem,
+    problem::ProblemDetails,
     rows::{Row, Source},
 };
 use http::StatusCode;
@@ -15,7 +15,7 @@ pub(super) fn collect(
     query: Option<&str>,
     body: &[u8],
     schema: &Map<String, Value>,
-) -> Result<Map<String, Value>, Problem> {
+) -> Result<Map<String, Value>, ProblemDetails> {
     let query: Vec<_> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
     let mut arguments = match row.rest {
         Source::Body if !query.is_empty() => {
@@ -37,11 +37,11 @@ pub(super) fn collect(
     Ok(arguments)
 }
 
-fn wrong(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "invalid_arguments", detail)
+fn wrong(detail: impl Into<String>) -> ProblemDetails {
+    ProblemDetails::new(StatusCode::BAD_REQUEST, "invalid_arguments", detail)
 }
 
-fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+fn object(body: &[u8]) -> Result<Map<String, Value>, ProblemDetails> {
     if body.is_empty() {
         return Ok(Map::new());
     }
@@ -55,7 +55,7 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-fn typed(schema: &Map<String, Value>, name: &str, text: &str) -> Result<Value, Problem> {
+fn typed(schema: &Map<String, Value>, name: &str, text: &str) -> Result<Value, ProblemDetails> {
     let property = schema.get("properties").and_then(|properties| properties.get(name));
     let is = |kind: &str| property.is_some_and(|property| may_be(property, kind));
     let expected = |what: &str| wrong(format!("{name}: {text:?} is {what}"));

@@ -12,7 +12,7 @@ mod reference;
 mod rows;
 
 pub use openapi::document;
-pub use problem::Problem;
+pub use problem::ProblemDetails;
 pub use reference::page;
 
 use axum::{
@@ -83,10 +83,10 @@ impl Api {
         self.try_answer(parts, from, body).await.unwrap_or_else(|problem| problem.into_response(&from))
     }
 
-    async fn try_answer(&self, parts: Parts, from: RequestContext, body: Body) -> Result<Response, Problem> {
+    async fn try_answer(&self, parts: Parts, from: RequestContext, body: Body) -> Result<Response, ProblemDetails> {
         let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
             tracing::error!("a request reached the HTTP interface without a verified caller");
-            return Err(Problem::internal("the request has no verified caller"));
+            return Err(ProblemDetails::internal("the request has no verified caller"));
         };
         let path = parts.uri.path().strip_prefix(self.url.path()).unwrap_or_default();
         let resource = Resource::of(&parts.extensions, &self.url);
@@ -133,13 +133,14 @@ impl Api {
             }
         };
         let until = parts.extensions.get::<Place>().map_or_else(|| Instant::now() + self.timeout, |place| place.until);
-        let late = move || Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", TOO_LONG).into_response(&from);
+        let late = move || ProblemDetails::new(StatusCode::GATEWAY_TIMEOUT, "timeout", TOO_LONG).into_response(&from);
         Ok(heartbeat::answer(work, &begun, Sign::Space, until, late).await)
     }
 
-    async fn read(&self, headers: &HeaderMap, body: Body, account: &Account) -> Result<Bytes, Problem> {
-        let body =
-            portcullis_budget::read(body, self.body_limit, account).await.map_err(|error| Problem::unread(&error))?;
+    async fn read(&self, headers: &HeaderMap, body: Body, account: &Account) -> Result<Bytes, ProblemDetails> {
+        let body = portcullis_budget::read(body, self.body_limit, account)
+            .await
+            .map_err(|error| ProblemDetails::unread(&error))?;
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str);
         let is_json = |kind: &str| {
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
@@ -147,7 +148,7 @@ impl Api {
         // Nothing at all is no JSON of another kind either: `curl -X POST` says nothing of it.
         if !body.is_empty() && !kind.is_some_and(|kind| kind.is_ok_and(is_json)) {
             let text = "Content-Type must be application/json";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));
+            return Err(ProblemDetails::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));
         }
         Ok(body)
     }
@@ -159,11 +160,11 @@ fn finished(
     outcome: Result<Answer, ToolError>,
     caller: &Caller,
     resource: &PublicUrl,
-) -> Result<Response, Problem> {
+) -> Result<Response, ProblemDetails> {
     match outcome {
         Ok(answer) => Ok(succeeded(row, answer, resource)),
         Err(ToolError::NeedsScope { what, scope }) => Err(step_up(what, scope, caller, resource)),
-        Err(error) => Err(Problem::of(&error)),
+        Err(error) => Err(ProblemDetails::of(&error)),
     }
 }
 
@@ -186,24 +187,24 @@ fn succeeded(row: &Row, answer: Answer, resource: &PublicUrl) -> Response {
     response
 }
 
-fn step_up(what: &str, needed: Scope, caller: &Caller, resource: &PublicUrl) -> Problem {
+fn step_up(what: &str, needed: Scope, caller: &Caller, resource: &PublicUrl) -> ProblemDetails {
     let text = format!("{what} needs the scope {needed}, which this access token does not have");
     let challenge = insufficient_scope(needed, caller, &text, resource);
-    Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", text).with(header::WWW_AUTHENTICATE, challenge)
+    ProblemDetails::new(StatusCode::FORBIDDEN, "insufficient_scope", text).with(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// There is nothing at this path, or nothing for this method.
-fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> Problem {
+fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> ProblemDetails {
     let mut allowed: Vec<&str> = there.flat_map(Verb::names).copied().collect();
     if allowed.is_empty() {
         let text = "there is nothing at this path; openapi.json below the endpoint's URL says what there is";
-        return Problem::new(StatusCode::NOT_FOUND, "not_found", text);
+        return ProblemDetails::new(StatusCode::NOT_FOUND, "not_found", text);
     }
     allowed.sort_unstable();
     allowed.dedup();
     let allowed = allowed.join(", ");
     let text = format!("{method} is not for this path, but {allowed}");
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
+    let problem = ProblemDetails::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
     match HeaderValue::try_from(allowed) {
         Ok(allowed) => problem.with(header::ALLOW, allowed),
         Err(_) => problem,

@@ -15,14 +15,14 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 
 /// A refusal or failure.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct ProblemDetails {
     status: StatusCode,
     reason: &'static str,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Problem {
+impl ProblemDetails {
     /// `reason` is one word, for programs; `detail` is for whoever reads it.
     #[must_use]
     pub fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {

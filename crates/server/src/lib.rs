@@ -6,10 +6,11 @@
 
 mod address;
 mod alias;
+mod app_state;
 mod body;
 mod certificate;
 mod connections;
-mod door;
+mod drain_body;
 mod exhausted;
 mod limits;
 mod mounted;
@@ -20,7 +21,6 @@ mod public;
 mod refusals;
 mod registration;
 mod reload;
-mod unread;
 
 pub use mounted::MountedError;
 
@@ -137,7 +137,7 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
             Box::pin(async move { Ok::<_, Infallible>(public.answer(request).await) })
         }
     });
-    let grace = || current.serving().door().mounted().config.limits.request_timeout.as_duration();
+    let grace = || current.serving().app().mounted().config.limits.request_timeout.as_duration();
     let stopping = Stopping { shutdown: &shutdown, lame_duck };
     connections::serve(listeners.public, service, || current.terms(), stopping, grace).await;
 

@@ -1,6 +1,6 @@
 //! How much is admitted: connections, requests and their memory at once, and requests per second.
 
-use crate::{connections::Connections, exhausted::Exhausted, problem::Problem};
+use crate::{connections::Connections, exhausted::Exhausted, problem::HttpProblem};
 use governor::{
     Quota, RateLimiter, clock::MonotonicClock, middleware::NoOpMiddleware, state::keyed::DashMapStateStore,
 };
@@ -38,36 +38,36 @@ const REGISTRATIONS_PER_MINUTE: u32 = 10;
 /// Rates are meant for all servers together; each has its share of them, rounded up.
 pub(crate) struct Limiters {
     limits: Limits,
-    places: Arc<Pool>,
+    permits: Arc<Pool>,
     open: Arc<Pool>,
     memory: Arc<Pool>,
     connections: Arc<Connections>,
     keys: RandomState,
-    by_caller: Rate<Who>,
-    by_address: Rate<IpAddr>,
-    registrations: Rate<IpAddr>,
+    rate_by_caller: KeyedRateLimit<CallerKey>,
+    rate_by_address: KeyedRateLimit<IpAddr>,
+    registrations: KeyedRateLimit<IpAddr>,
     exhausted: Exhausted,
 }
 
 /// A client on behalf of a user: who acts for two has two rates.
 #[derive(Clone)]
-struct Who(Arc<Caller>);
+struct CallerKey(Arc<Caller>);
 
-impl Who {
+impl CallerKey {
     fn key(&self) -> (&str, &str) {
         (&self.0.client_id, &self.0.subject)
     }
 }
 
-impl PartialEq for Who {
+impl PartialEq for CallerKey {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Who {}
+impl Eq for CallerKey {}
 
-impl Hash for Who {
+impl Hash for CallerKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }
@@ -88,14 +88,17 @@ impl Limiters {
         let most = limits.max_connections as usize;
         let connections = previous.map(|previous| &previous.connections).filter(|open| open.most() == most);
         Self {
-            places: pool(limits.max_concurrent_requests.into(), |limiters| &limiters.places),
+            permits: pool(limits.max_concurrent_requests.into(), |limiters| &limiters.permits),
             open: pool(open_requests(limits).into(), |limiters| &limiters.open),
             memory: pool(division.budget, |limiters| &limiters.memory),
             connections: connections.map_or_else(|| Connections::new(most), Arc::clone),
             keys: previous.map(|previous| previous.keys.clone()).unwrap_or_default(),
-            by_caller: Rate::new(limits),
-            by_address: Rate::new(limits),
-            registrations: Rate::of(Quota::per_minute(share(REGISTRATIONS_PER_MINUTE, limits)), MonotonicClock),
+            rate_by_caller: KeyedRateLimit::new(limits),
+            rate_by_address: KeyedRateLimit::new(limits),
+            registrations: KeyedRateLimit::of(
+                Quota::per_minute(share(REGISTRATIONS_PER_MINUTE, limits)),
+                MonotonicClock,
+            ),
             exhausted: Exhausted::default(),
             limits: limits.clone(),
         }
@@ -117,8 +120,8 @@ impl Limiters {
 
     /// A place among the requests that are worked on, until it is dropped. It counts for the address at first; see
     /// [`Self::identify`].
-    pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Taken, Problem> {
-        self.places.try_take(1, self.address(address)).map_err(|why| match why {
+    pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Taken, HttpProblem> {
+        self.permits.try_take(1, self.address(address)).map_err(|why| match why {
             Unavailable::Share => busy("this address has as many requests in progress as it may have here"),
             Unavailable::Taken => busy(&format!(
                 "the server is working on {} requests, as many as it may",
@@ -128,12 +131,12 @@ impl Limiters {
     }
 
     /// From now on the place counts for the client and its user. Returns the account of the request's memory.
-    pub(crate) fn identify(&self, place: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, Problem> {
+    pub(crate) fn identify(&self, permit: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, HttpProblem> {
         let user = Holder { key: self.keys.hash_one(("user", &caller.subject)), shares: WIDE };
         let both = ("client", &caller.subject, &caller.client_id);
         let client = Holder { key: self.keys.hash_one(both), shares: NARROW };
         let holders = [Some(user), Some(client)];
-        place.pass_to(holders).map_err(|_| {
+        permit.pass_to(holders).map_err(|_| {
             busy("this client has as many requests in progress for this user as it may have here: let some of them end")
         })?;
         let wait = MEMORY_WAIT.min(self.limits.request_timeout.as_duration() / 2);
@@ -141,7 +144,7 @@ impl Limiters {
     }
 
     /// A place for a request that needs no token.
-    pub(crate) fn enter_open(&self, address: Option<IpAddr>) -> Result<Taken, Problem> {
+    pub(crate) fn enter_open(&self, address: Option<IpAddr>) -> Result<Taken, HttpProblem> {
         let why = "too many requests without a token are in progress";
         self.open.try_take(1, self.address(address)).map_err(|_| busy(why))
     }
@@ -153,54 +156,54 @@ impl Limiters {
     }
 
     /// Counts a request of this client on behalf of its user.
-    pub(crate) fn count_caller(&self, caller: &Arc<Caller>) -> Result<(), Problem> {
-        self.by_caller.count(&Who(Arc::clone(caller))).map_err(|wait| self.too_many("this client", wait))
+    pub(crate) fn count_caller(&self, caller: &Arc<Caller>) -> Result<(), HttpProblem> {
+        self.rate_by_caller.count(&CallerKey(Arc::clone(caller))).map_err(|wait| self.too_many("this client", wait))
     }
 
     /// Counts a request from this address.
-    pub(crate) fn count_address(&self, address: IpAddr) -> Result<(), Problem> {
+    pub(crate) fn count_address(&self, address: IpAddr) -> Result<(), HttpProblem> {
         let network = network(address);
-        self.by_address.count(&network).map_err(|wait| {
+        self.rate_by_address.count(&network).map_err(|wait| {
             self.exhausted.note(network, wait, Instant::now());
             self.too_many("this address", wait)
         })
     }
 
     /// Refuses if the rate of this address has nothing left. Counts nothing.
-    pub(crate) fn check_address(&self, address: IpAddr) -> Result<(), Problem> {
+    pub(crate) fn check_address(&self, address: IpAddr) -> Result<(), HttpProblem> {
         self.exhausted
             .wait(network(address), Instant::now())
             .map_or(Ok(()), |wait| Err(self.too_many("this address", wait)))
     }
 
     /// Counts a client that registers itself from this address.
-    pub(crate) fn count_registration(&self, address: IpAddr) -> Result<(), Problem> {
+    pub(crate) fn count_registration(&self, address: IpAddr) -> Result<(), HttpProblem> {
         self.registrations.count(&network(address)).map_err(|wait| {
             let message = format!(
                 "{} clients may register from one address per minute{}; try again after the time in Retry-After",
                 share(REGISTRATIONS_PER_MINUTE, &self.limits),
                 self.shared()
             );
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
+            HttpProblem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
         })
     }
 
     /// Forgets those who have not come for long.
     pub(crate) fn tidy(&self) {
-        self.by_caller.tidy();
-        self.by_address.tidy();
+        self.rate_by_caller.tidy();
+        self.rate_by_address.tidy();
         self.registrations.tidy();
         self.exhausted.tidy(Instant::now());
     }
 
-    fn too_many(&self, who: &str, wait: Duration) -> Problem {
+    fn too_many(&self, who: &str, wait: Duration) -> HttpProblem {
         let message = format!(
             "{who} may make {} requests per second, {} at once{}; try again after the time in Retry-After",
             share(self.limits.requests_per_second, &self.limits),
             share(self.limits.burst, &self.limits),
             self.shared()
         );
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
+        HttpProblem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
     }
 
     fn shared(&self) -> String {
@@ -211,8 +214,8 @@ impl Limiters {
     }
 }
 
-fn busy(why: &str) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{why}; try again")).retry_after(BUSY_RETRY)
+fn busy(why: &str) -> HttpProblem {
+    HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{why}; try again")).retry_after(BUSY_RETRY)
 }
 
 /// This server's share of a rate, at least one.
@@ -231,17 +234,17 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 }
 
 /// A token bucket per key: `burst` tokens, filled up at the rate.
-struct Rate<K: Hash + Eq + Clone, C: governor::clock::Clock = MonotonicClock> {
+struct KeyedRateLimit<K: Hash + Eq + Clone, C: governor::clock::Clock = MonotonicClock> {
     limiter: RateLimiter<K, DashMapStateStore<K>, C, NoOpMiddleware<C::Instant>>,
 }
 
-impl<K: Hash + Eq + Clone> Rate<K> {
+impl<K: Hash + Eq + Clone> KeyedRateLimit<K> {
     fn new(limits: &Limits) -> Self {
         Self::with_clock(limits, MonotonicClock)
     }
 }
 
-impl<K: Hash + Eq + Clone, C: governor::clock::Clock> Rate<K, C> {
+impl<K: Hash + Eq + Clone, C: governor::clock::Clock> KeyedRateLimit<K, C> {
     fn with_clock(limits: &Limits, clock: C) -> Self {
         let (rate, burst) = (share(limits.requests_per_second, limits), share(limits.burst, limits));
         Self::of(Quota::per_second(rate).allow_burst(burst), clock)
@@ -285,7 +288,7 @@ mod tests {
     #[test]
     fn a_burst_passes_and_then_the_rate_counts_for_each_alone() {
         let clock = FakeRelativeClock::default();
-        let rate = Rate::with_clock(&limits(), clock.clone());
+        let rate = KeyedRateLimit::with_clock(&limits(), clock.clone());
         for _ in 0..3 {
             assert_eq!(rate.count(&"a"), Ok(()));
         }
@@ -333,8 +336,8 @@ mod tests {
         let limiters = Limiters::new(&Limits { max_concurrent_requests: 100, ..limits() }, MEMORY, None);
         let now = Instant::now();
         let enter = |from: u8, client: &str, user: &str| {
-            let mut place = limiters.enter(address(from))?;
-            limiters.identify(&mut place, &caller(client, user), now).map(|account| (place, account))
+            let mut permit = limiters.enter(address(from))?;
+            limiters.identify(&mut permit, &caller(client, user), now).map(|account| (permit, account))
         };
         let fill = |from: u8, client: &str, user: &str| -> Vec<_> {
             std::iter::from_fn(|| enter(from, client, user).ok()).collect()
@@ -368,7 +371,7 @@ mod tests {
     #[test]
     fn servers_share_a_rate() {
         for (servers, at_once) in [(1, 3), (2, 2), (3, 1), (100, 1)] {
-            let rate = Rate::with_clock(&Limits { servers, ..limits() }, FakeRelativeClock::default());
+            let rate = KeyedRateLimit::with_clock(&Limits { servers, ..limits() }, FakeRelativeClock::default());
             let passed = (0..10).filter(|_| rate.count(&"a").is_ok()).count();
             assert_eq!(passed, at_once, "{servers}");
         }

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// The bytes of the four files, and of the certificate's two where they are.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Bytes {
+pub(crate) struct RawFiles {
     config: Vec<u8>,
     clients: Vec<u8>,
     keys: Vec<u8>,
@@ -88,7 +88,7 @@ pub enum MountedError {
     Invalid(String),
 }
 
-impl Bytes {
+impl RawFiles {
     /// Reads the folder.
     pub(crate) async fn read(folder: &Path) -> Result<Self, MountedError> {
         let mut before = Self::read_once(folder).await;
@@ -221,9 +221,9 @@ mod tests {
         json!({"clientId": id, "displayName": id, "clientType": "Confidential", "grants": [], "scopes": [], "redirectUris": [], "secrets": []})
     }
 
-    fn bytes(config: &Value, clients: &Value, keys: &Value) -> Bytes {
+    fn raw_files(config: &Value, clients: &Value, keys: &Value) -> RawFiles {
         let encode = |value: &Value| value.to_string().into_bytes();
-        Bytes {
+        RawFiles {
             config: encode(config),
             clients: encode(clients),
             keys: encode(keys),
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn wrong_files_are_refused_by_name_and_without_their_secrets() {
         let good_clients = json!({"clients": [client("a"), client("b")]});
-        bytes(&config(), &good_clients, &keys(&[1, 2])).parse().unwrap();
+        raw_files(&config(), &good_clients, &keys(&[1, 2])).parse().unwrap();
 
         let with = |pointer: &str, to: Value| {
             let mut config = config();
@@ -262,7 +262,7 @@ mod tests {
                 "signing-keys.json",
             ),
         ] {
-            let error = bytes(&config, &clients, &keys).parse().unwrap_err();
+            let error = raw_files(&config, &clients, &keys).parse().unwrap_err();
             assert!(error.to_string().contains(expected), "{error}, not {expected}");
             assert!(!format!("{error:?}").contains("hush"), "{error:?}");
         }
@@ -299,7 +299,7 @@ mod tests {
                 }
             });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let seen: Vec<_> = (0..100).filter_map(|_| runtime.block_on(Bytes::read(folder.path())).ok()).collect();
+            let seen: Vec<_> = (0..100).filter_map(|_| runtime.block_on(RawFiles::read(folder.path())).ok()).collect();
             done.store(true, Ordering::Relaxed);
             assert!(!seen.is_empty());
             assert!(seen.iter().all(|bytes| bytes.config == bytes.clients && bytes.config == bytes.keys));

@@ -1,7 +1,7 @@
 //! Which web origins may call (RFC 6454), after MCP's rule that every `Origin` must be checked.
 //!
-//! An origin is held against a list, not against `Host`: a page whose name was rebound to this address is refused
-//! here already. `Host` itself is checked at the MCP edge, and there only.
+//! An origin is held against a list, not against `ConnectionServer`: a page whose name was rebound to this address is refused
+//! here already. `ConnectionServer` itself is checked at the MCP edge, and there only.
 
 use http::{HeaderMap, header};
 

@@ -35,7 +35,7 @@ pub(crate) fn router(
     };
     let counted = Arc::clone(&current);
     let measured = move || {
-        metrics.connections(counted.serving().door().limiters().connections().count());
+        metrics.connections(counted.serving().app().limiters().connections().count());
         if let Some(seconds) = freshness.stale_seconds() {
             metrics.state_stale(seconds);
         }

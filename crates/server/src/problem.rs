@@ -15,14 +15,14 @@ const JSON_RPC_SERVER_ERROR: i32 = -32000;
 
 /// A refusal.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub(crate) struct HttpProblem {
     status: StatusCode,
     reason: &'static str,
     message: String,
     headers: Vec<(header::HeaderName, HeaderValue)>,
 }
 
-impl Problem {
+impl HttpProblem {
     /// `reason` is one word, for programs and metrics; `message` is for people.
     pub(crate) fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
         Self { status, reason, message: message.into(), headers: Vec::new() }
@@ -61,7 +61,7 @@ impl Problem {
     /// A JSON-RPC error where a JSON-RPC client reads it, a problem document below it, else an error in the manner of OAuth.
     pub(crate) fn into_response(self, route: Route, from: &RequestContext) -> Response {
         if route == Route::Rest {
-            let problem = portcullis_rest::Problem::new(self.status, self.reason, self.message);
+            let problem = portcullis_rest::ProblemDetails::new(self.status, self.reason, self.message);
             return self
                 .headers
                 .into_iter()

@@ -1,7 +1,7 @@
 //! `POST /register`, where the configuration has clients register themselves: how often an address may, and what the
 //! audit notes of it. What may be registered is [`registration`]'s business.
 
-use crate::{door::Door, limits, problem::Problem};
+use crate::{app_state::AppState, limits, problem::HttpProblem};
 use axum::{
     Json,
     extract::Request,
@@ -22,13 +22,13 @@ use std::{
 /// When to try again where clients cannot be stored, or there is no room for more.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 
-impl Door {
+impl AppState {
     /// Registers a client, and tells it who it is.
     pub(crate) async fn register(&self, from: &RequestContext, request: Request) -> Response {
         let config = &self.mounted().config;
         let Some(policy) = &config.client_policy.dynamic_registration else {
             let message = "there is nothing at this path";
-            return self.refuse(Route::Register, from, Problem::new(StatusCode::NOT_FOUND, "not_found", message));
+            return self.refuse(Route::Register, from, HttpProblem::new(StatusCode::NOT_FOUND, "not_found", message));
         };
         // All whose address is not known share one rate, and one share of the places.
         let address = from.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -59,7 +59,7 @@ impl Door {
         if let RegistrationError::Store(source) = error {
             tracing::warn!(error = chain(source), "a client could not be registered");
         }
-        let mut problem = Problem::new(error.status(), error.code(), error.to_string())
+        let mut problem = HttpProblem::new(error.status(), error.code(), error.to_string())
             .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if matches!(error.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             problem = problem.retry_after(RETRY_AFTER);

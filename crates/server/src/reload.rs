@@ -3,9 +3,9 @@
 
 use crate::{
     Options,
-    connections::{Patience, Terms, Tls},
-    door::Door,
-    mounted::{Bytes, MountedError},
+    app_state::AppState,
+    connections::{ConnectionTimeouts, Terms, Tls},
+    mounted::{MountedError, RawFiles},
     public::Public,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -47,19 +47,19 @@ impl Current {
         options: Options,
         metrics: Arc<Metrics>,
         abort: CancellationToken,
-    ) -> Result<(Self, Bytes), MountedError> {
-        let bytes = Bytes::read(&options.config_dir).await?;
-        let serving = prepare(&bytes, None, &options, &metrics, &abort)?;
+    ) -> Result<(Self, RawFiles), MountedError> {
+        let files = RawFiles::read(&options.config_dir).await?;
+        let serving = prepare(&files, None, &options, &metrics, &abort)?;
         metrics.files_loaded(options.clock.now());
-        tracing::info!(revision = %serving.door().mounted().revision, "configuration loaded");
+        tracing::info!(revision = %serving.app().mounted().revision, "configuration loaded");
         let serving = ArcSwap::from_pointee(serving);
         let (tls, rejected) = (ArcSwapOption::empty(), ArcSwapOption::empty());
         let current = Self { serving, tls, rejected, metrics, options, abort };
         // It may be on its way, and a server that ends could not tell anybody why.
-        if let Err(error) = current.renew(&bytes) {
+        if let Err(error) = current.renew(&files) {
             current.reject(&error);
         }
-        Ok((current, bytes))
+        Ok((current, files))
     }
 
     /// What answers now.
@@ -70,10 +70,10 @@ impl Current {
     /// What holds for new connections of clients.
     pub(crate) fn terms(&self) -> Terms {
         let serving = self.serving();
-        let config = &serving.door().mounted().config;
+        let config = &serving.app().mounted().config;
         let access = &config.access;
         Terms {
-            room: Some(Arc::clone(serving.door().limiters().connections())),
+            connections: Some(Arc::clone(serving.app().limiters().connections())),
             trusted: access.trusted_proxies.clone(),
             proxies: if access.proxy_protocol { access.trusted_proxies.clone() } else { Vec::new() },
             tls: match self.tls.load_full() {
@@ -81,7 +81,7 @@ impl Current {
                 Some(tls) => Tls::On(tls),
                 None => Tls::Missing,
             },
-            patience: Patience::default().for_requests_of(config.limits.request_timeout.as_duration()),
+            timeouts: ConnectionTimeouts::default().for_requests_of(config.limits.request_timeout.as_duration()),
         }
     }
 
@@ -92,7 +92,7 @@ impl Current {
 
     /// Completes when the checks of users are done that are under way, at the latest after [`CHECKS`].
     pub(crate) async fn finish_checks(&self) {
-        let checks = self.serving().door().authorization().checks().clone();
+        let checks = self.serving().app().authorization().checks().clone();
         checks.close();
         if timeout(CHECKS, checks.wait()).await.is_err() {
             tracing::warn!("the server ends while identity providers are asked about users");
@@ -107,15 +107,15 @@ impl Current {
     /// What `/revision` says.
     pub(crate) fn revision(&self) -> LoadedRevision {
         LoadedRevision {
-            revision: self.serving().door().mounted().revision.clone(),
+            revision: self.serving().app().mounted().revision.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rejected: self.rejected.load().as_deref().cloned(),
-            untrusted_forwarders: self.serving().door().untrusted_forwarders(),
+            untrusted_forwarders: self.serving().app().untrusted_forwarders(),
         }
     }
 
     /// Follows the files, last seen as `seen`, until `stop`.
-    pub(crate) async fn follow(&self, seen: Bytes, stop: &CancellationToken) {
+    pub(crate) async fn follow(&self, seen: RawFiles, stop: &CancellationToken) {
         let changed = Arc::new(Notify::new());
         // Watches for as long as it lives.
         let _watcher = watch(&self.options.config_dir, Arc::clone(&changed));
@@ -126,12 +126,12 @@ impl Current {
         };
         let mut seen = Some(seen);
         while stop.run_until_cancelled(next()).await.is_some() {
-            self.serving().door().tidy();
-            match Bytes::read(&self.options.config_dir).await {
-                Ok(bytes) if seen.as_ref() == Some(&bytes) => {}
-                Ok(bytes) => {
-                    self.replace(&bytes);
-                    seen = Some(bytes);
+            self.serving().app().tidy();
+            match RawFiles::read(&self.options.config_dir).await {
+                Ok(files) if seen.as_ref() == Some(&files) => {}
+                Ok(files) => {
+                    self.replace(&files);
+                    seen = Some(files);
                 }
                 Err(error) => {
                     self.reject(&error);
@@ -142,8 +142,8 @@ impl Current {
     }
 
     /// What can be used comes into force: a certificate does not wait for the other files, nor they for it.
-    fn replace(&self, bytes: &Bytes) {
-        let (reconfigured, renewed) = (self.reconfigure(bytes), self.renew(bytes));
+    fn replace(&self, files: &RawFiles) {
+        let (reconfigured, renewed) = (self.reconfigure(files), self.renew(files));
         match reconfigured.and(renewed) {
             Ok(()) => {
                 self.rejected.store(None);
@@ -153,10 +153,10 @@ impl Current {
         }
     }
 
-    fn reconfigure(&self, bytes: &Bytes) -> Result<(), MountedError> {
+    fn reconfigure(&self, files: &RawFiles) -> Result<(), MountedError> {
         let previous = self.serving.load_full();
-        let serving = prepare(bytes, Some(&previous), &self.options, &self.metrics, &self.abort)?;
-        tracing::info!(revision = %serving.door().mounted().revision, "configuration replaced");
+        let serving = prepare(files, Some(&previous), &self.options, &self.metrics, &self.abort)?;
+        tracing::info!(revision = %serving.app().mounted().revision, "configuration replaced");
         let serving = Arc::new(serving);
         self.serving.store(Arc::clone(&serving));
         previous.retire(Some(&serving));
@@ -164,9 +164,9 @@ impl Current {
     }
 
     /// New connections get the certificate of these files; those that are open live on.
-    fn renew(&self, bytes: &Bytes) -> Result<(), MountedError> {
-        if self.serving().door().mounted().config.tls {
-            self.tls.store(Some(bytes.certificate.server()?));
+    fn renew(&self, files: &RawFiles) -> Result<(), MountedError> {
+        if self.serving().app().mounted().config.tls {
+            self.tls.store(Some(files.certificate.server()?));
         }
         Ok(())
     }
@@ -183,18 +183,18 @@ impl Current {
 
 /// Checks one set of files, and makes of it what answers.
 fn prepare(
-    bytes: &Bytes,
+    files: &RawFiles,
     in_force: Option<&Public>,
     options: &Options,
     metrics: &Arc<Metrics>,
     abort: &CancellationToken,
 ) -> Result<Public, MountedError> {
-    let mounted = bytes.parse()?;
-    let previous = in_force.map(Public::door);
+    let mounted = files.parse()?;
+    let previous = in_force.map(Public::app);
     let tools = Registry::new(&mounted.config, options.workspaces.clone()).counted_in(&metrics.tool_calls());
     let (config, login, keys) = (&mounted.config, &mounted.login, &mounted.keys);
     let logins = Arc::new(match previous {
-        Some(door) => door.logins().reloaded(config, login, keys)?,
+        Some(app) => app.logins().reloaded(config, login, keys)?,
         None => Logins::new(config, login, keys, Arc::clone(&options.outbound), Arc::clone(&options.clock))?,
     });
     let backing = Backing {
@@ -202,20 +202,20 @@ fn prepare(
         registrations: Arc::clone(&options.registrations),
         published: previous.map_or_else(
             || Arc::new(Published::new(&options.outbound)),
-            |door| Arc::clone(door.authorization().published()),
+            |app| Arc::clone(app.authorization().published()),
         ),
         users: logins.clone(),
         accounts: Arc::clone(&options.accounts),
-        checks: previous.map_or_else(TaskTracker::new, |door| door.authorization().checks().clone()),
+        checks: previous.map_or_else(TaskTracker::new, |app| app.authorization().checks().clone()),
         user_rules: Arc::clone(&options.user_rules),
         workloads: Arc::clone(&options.workloads),
         external: external(&mounted.config, &options.outbound, previous)?,
     };
     let (metrics, clock) = (Arc::clone(metrics), Arc::clone(&options.clock));
-    let door = Arc::new(Door::new(mounted, backing, logins, previous, metrics, clock, options.memory_limit)?);
-    let public = Public::new(&door, &Arc::new(tools), in_force, abort.clone())?;
+    let app = Arc::new(AppState::new(mounted, backing, logins, previous, metrics, clock, options.memory_limit)?);
+    let public = Public::new(&app, &Arc::new(tools), in_force, abort.clone())?;
     if let Some(workspaces) = &options.workspaces {
-        workspaces.apply(&door.mounted().config.workspaces);
+        workspaces.apply(&app.mounted().config.workspaces);
     }
     Ok(public)
 }
@@ -224,14 +224,14 @@ fn prepare(
 fn external(
     config: &ServerConfig,
     outbound: &Outbound,
-    previous: Option<&Door>,
+    previous: Option<&AppState>,
 ) -> Result<Option<Arc<ExternalTokens>>, MountedError> {
     let Some(issuer) = &config.external_issuer else { return Ok(None) };
-    let same = |door: &&Door| {
-        let before = &door.mounted().config;
+    let same = |app: &&AppState| {
+        let before = &app.mounted().config;
         before.external_issuer == config.external_issuer && before.url == config.url
     };
-    if let Some(known) = previous.filter(same).and_then(|door| door.authorization().external()) {
+    if let Some(known) = previous.filter(same).and_then(|app| app.authorization().external()) {
         return Ok(Some(Arc::clone(known)));
     }
     let client = outbound.trusted(issuer.ca_bundle.as_deref());

@@ -219,9 +219,9 @@ impl Metrics {
 
     /// Counts a request as in flight until the guard is dropped.
     #[must_use]
-    pub fn request_begins(&self) -> InFlight {
+    pub fn request_begins(&self) -> InFlightGuard {
         self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+        InFlightGuard(self.in_flight.clone())
     }
 
     /// So many connections are open.
@@ -287,9 +287,9 @@ impl Metrics {
 }
 
 /// A request in flight; see [`Metrics::request_begins`].
-pub struct InFlight(Gauge);
+pub struct InFlightGuard(Gauge);
 
-impl Drop for InFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -21,14 +21,14 @@ pub(super) fn parse(line: &str) -> Option<Vec<Hop<'_>>> {
             let (name, after) = rest.split_once('=')?;
             let (value, after) = value(after)?;
             let hop = hops.last_mut()?;
-            let place = match name {
+            let field = match name {
                 name if name.eq_ignore_ascii_case("for") => Some(&mut hop.node),
                 name if name.eq_ignore_ascii_case("proto") => Some(&mut hop.proto),
                 name if is_name(name) => None,
                 _ => return None,
             };
             // Each counts once: of two, readers might believe different ones.
-            if place.is_some_and(|place| place.replace(value).is_some()) {
+            if field.is_some_and(|field| field.replace(value).is_some()) {
                 return None;
             }
             rest = after.trim_start();

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 /// How patient a listener is with its clients.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct ConnectionTimeouts {
     /// With the headers of the PROXY protocol and of TLS together.
     pub handshake: Duration,
     /// With a new connection that says nothing.
@@ -36,7 +36,7 @@ pub(crate) struct Patience {
     pub stall: Duration,
 }
 
-impl Default for Patience {
+impl Default for ConnectionTimeouts {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(10),
@@ -49,7 +49,7 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
+impl ConnectionTimeouts {
     /// The same for requests that may take as long as `longest`.
     pub(crate) fn for_requests_of(self, longest: Duration) -> Self {
         // What is left of it is for the way of the answer.
@@ -121,10 +121,10 @@ impl Activity {
     }
 
     /// A request begins, and ends when what is returned is dropped and what was written is flushed.
-    pub(crate) fn begin(self: &Arc<Self>) -> Turn {
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.begun.fetch_add(1, Relaxed);
         self.touch();
-        Turn { activity: Arc::clone(self), unsent: None }
+        InFlight { activity: Arc::clone(self), unsent: None }
     }
 
     /// All that was written is with the system.
@@ -170,11 +170,16 @@ impl Activity {
 
     /// Until when nothing needs to come. `said`: whether anything ever came; `head`: since when there is the beginning
     /// of a head, and how many requests had begun before it.
-    pub(crate) fn silent_until(&self, said: bool, head: Option<(Instant, u32)>, patience: &Patience) -> Instant {
+    pub(crate) fn silent_until(
+        &self,
+        said: bool,
+        head: Option<(Instant, u32)>,
+        timeouts: &ConnectionTimeouts,
+    ) -> Instant {
         match head {
-            Some((since, before)) if self.awaits_head() == Some(before) => since + patience.head,
-            _ if !said => self.opened + patience.first_word,
-            _ => self.opened + Duration::from_millis(self.last.load(Relaxed)) + patience.idle,
+            Some((since, before)) if self.awaits_head() == Some(before) => since + timeouts.head,
+            _ if !said => self.opened + timeouts.first_word,
+            _ => self.opened + Duration::from_millis(self.last.load(Relaxed)) + timeouts.idle,
         }
     }
 
@@ -185,12 +190,12 @@ impl Activity {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct InFlight {
     activity: Arc<Activity>,
     unsent: Option<Unsent>,
 }
 
-impl Turn {
+impl InFlight {
     /// Its response is ready, and keeps `unsent` until it is sent.
     pub(crate) fn sends(&mut self, unsent: Unsent) {
         let activity = &self.activity;
@@ -203,7 +208,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.activity.touch();
         if self.activity.framed.load(Relaxed) {
@@ -219,18 +224,18 @@ impl Drop for Turn {
 }
 
 /// The body of an answer. The request ends when it is written.
-pub(super) struct Sending {
+pub(super) struct InFlightBody {
     body: Body,
-    _turn: Turn,
+    _in_flight: InFlight,
 }
 
-impl Sending {
-    pub(super) fn new(body: Body, turn: Turn) -> Self {
-        Self { body, _turn: turn }
+impl InFlightBody {
+    pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
+        Self { body, _in_flight: in_flight }
     }
 }
 
-impl HttpBody for Sending {
+impl HttpBody for InFlightBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -256,18 +261,18 @@ mod tests {
 
     #[tokio::test]
     async fn how_long_silence_is_borne_follows_from_what_happened() {
-        let patience = Patience::default();
+        let timeouts = ConnectionTimeouts::default();
         let opened = Instant::now();
         let later = |seconds| opened + Duration::from_secs(seconds);
         let activity = Activity::new(opened);
-        let until = |said, head| activity.silent_until(said, head, &patience);
+        let until = |said, head| activity.silent_until(said, head, &timeouts);
         assert_eq!(until(false, None), later(30), "a new connection");
         assert_eq!(until(true, Some((later(5), 0))), later(15), "half a head");
 
-        let turn = activity.begin();
+        let in_flight = activity.begin();
         assert_eq!(activity.awaits_head(), None);
         assert!(until(true, Some((later(5), 0))) >= later(620), "the head is complete, its body may follow");
-        drop(turn);
+        drop(in_flight);
         assert_eq!(activity.awaits_head(), None, "its response is not sent yet");
         activity.flushed();
         assert!(until(true, Some((later(5), 0))) >= later(620), "an old head is no new one");
@@ -289,10 +294,10 @@ mod tests {
     async fn a_response_keeps_what_its_request_took_until_it_is_flushed() {
         let activity = Activity::new(Instant::now());
         let (taken, until) = (Arc::new(()), Instant::now() + Duration::from_secs(5));
-        let mut turn = activity.begin();
-        turn.sends(Unsent::until(until, Arc::clone(&taken)));
+        let mut in_flight = activity.begin();
+        in_flight.sends(Unsent::until(until, Arc::clone(&taken)));
         assert!(activity.send_until().is_some_and(|at| at <= until && at > until - Duration::from_secs(1)));
-        drop(turn);
+        drop(in_flight);
         assert_eq!((Arc::strong_count(&taken), activity.idle_since()), (2, None), "it is still in a buffer");
         activity.flushed();
         assert_eq!((Arc::strong_count(&taken), activity.send_until()), (1, None));
@@ -310,9 +315,9 @@ mod tests {
     #[test]
     fn a_long_request_is_not_taken_for_silence() {
         for (longest, idle, elsewhere) in [(60, 620, 120), (120, 620, 150), (590, 620, 620), (3600, 3630, 3630)] {
-            let patience = Patience::default().for_requests_of(Duration::from_secs(longest));
-            assert_eq!(patience.idle, Duration::from_secs(idle), "{longest}");
-            assert_eq!(patience.elsewhere().idle, Duration::from_secs(elsewhere), "{longest}");
+            let timeouts = ConnectionTimeouts::default().for_requests_of(Duration::from_secs(longest));
+            assert_eq!(timeouts.idle, Duration::from_secs(idle), "{longest}");
+            assert_eq!(timeouts.elsewhere().idle, Duration::from_secs(elsewhere), "{longest}");
         }
     }
 }

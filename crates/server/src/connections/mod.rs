@@ -3,15 +3,15 @@
 
 mod activity;
 mod open;
-mod patient;
 mod proxy;
 mod streams;
+mod timeout_io;
 
-pub(crate) use activity::{Patience, Unsent};
+pub(crate) use activity::{ConnectionTimeouts, Unsent};
 pub(crate) use open::Connections;
 pub(crate) use proxy::ProxyError;
 
-use activity::{Activity, Sending};
+use activity::{Activity, InFlightBody};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::{HeaderValue, Request, Response, Version, header};
@@ -24,12 +24,12 @@ use hyper_util::{
     },
 };
 use ipnet::IpNet;
-use open::{NotAdmitted, Room};
-use patient::Patient;
+use open::{ConnectionPermit, NotAdmitted};
 use portcullis_core::report::chain;
 use socket2::SockRef;
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use streams::TrackedExecutor;
+use timeout_io::TimeoutIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -46,7 +46,7 @@ const MAX_HEAD: u32 = 64 << 10;
 /// The pause after the system had no more file descriptors to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait for room, before the terms are asked for anew.
-const ROOM_PAUSE: Duration = Duration::from_secs(1);
+const PERMIT_PAUSE: Duration = Duration::from_secs(1);
 /// How much the system keeps of a connection in each direction; Linux doubles it. Its memory is the container's.
 const SOCKET_BUFFER: usize = 64 << 10;
 /// How much of one request may arrive before it is read, over HTTP/2, and of all requests of a connection.
@@ -63,7 +63,7 @@ const LONG_HEADS: usize = 64;
 #[derive(Clone, Default)]
 pub(crate) struct Terms {
     /// The room for connections; `None`: there may be any number.
-    pub room: Option<Arc<Connections>>,
+    pub connections: Option<Arc<Connections>>,
     /// Proxies that are trusted: they may have all the room, and are waited for longer.
     pub trusted: Vec<IpNet>,
     /// From where connections begin with a header of the PROXY protocol.
@@ -71,7 +71,7 @@ pub(crate) struct Terms {
     /// Whether TLS is spoken.
     pub tls: Tls,
     /// How patient the listener is.
-    pub patience: Patience,
+    pub timeouts: ConnectionTimeouts,
 }
 
 /// Whether TLS is spoken.
@@ -96,7 +96,7 @@ pub(crate) struct Stopping<'a> {
 
 /// Why a connection was closed before it was served.
 #[derive(Debug, thiserror::Error)]
-enum GreetingError {
+enum HandshakeError {
     #[error("the connection came through a proxy that does not say from whom")]
     Proxy(#[from] ProxyError),
     #[error("TLS could not be agreed upon")]
@@ -119,7 +119,7 @@ pub(crate) async fn serve<S>(
     S::Future: Send,
 {
     let Stopping { shutdown, lame_duck } = stopping;
-    let host = Host::new(service, shutdown.clone());
+    let host = ConnectionServer::new(service, shutdown.clone());
     let drain = GracefulShutdown::new();
     let mut stopped = pin!(async {
         shutdown.cancelled().await;
@@ -139,12 +139,12 @@ pub(crate) async fn serve<S>(
             }
         };
         let activity = Activity::new(Instant::now());
-        let room = tokio::select! {
+        let permit = tokio::select! {
             () = &mut stopped => break,
-            room = room(peer, &activity, &terms) => room,
+            permit = permit(peer, &activity, &terms) => permit,
         };
-        if let Ok(room) = room {
-            host.receive(stream, peer, room, activity, terms(), drain.watcher());
+        if let Ok(permit) = permit {
+            host.receive(stream, peer, permit, activity, terms(), drain.watcher());
         } else {
             tracing::debug!(%peer, "a connection was refused: its address has its share");
         }
@@ -162,18 +162,18 @@ pub(crate) async fn serve<S>(
 
 /// Room for a connection, as soon as there is any. Where all connections have requests in progress, the next ones wait
 /// in the system's queue meanwhile.
-async fn room(
+async fn permit(
     peer: SocketAddr,
     activity: &Arc<Activity>,
     terms: impl Fn() -> Terms,
-) -> Result<Option<Room>, NotAdmitted> {
+) -> Result<Option<ConnectionPermit>, NotAdmitted> {
     loop {
         let terms = terms();
-        let Some(connections) = &terms.room else { return Ok(None) };
+        let Some(connections) = &terms.connections else { return Ok(None) };
         match connections.admit(peer.ip().to_canonical(), terms.trusts(peer), activity) {
             Err(NotAdmitted::Full) => {
                 // Asked for anew now and then: there may be more of it since.
-                let _ = timeout(ROOM_PAUSE, connections.freed()).await;
+                let _ = timeout(PERMIT_PAUSE, connections.freed()).await;
             }
             admitted => return admitted.map(Some),
         }
@@ -189,7 +189,7 @@ impl Terms {
 
 /// Whoever serves connections.
 #[derive(Clone)]
-struct Host<S> {
+struct ConnectionServer<S> {
     service: S,
     builder: auto::Builder<TrackedExecutor>,
     long_heads: Arc<Semaphore>,
@@ -198,7 +198,7 @@ struct Host<S> {
     abort: CancellationToken,
 }
 
-impl<S> Host<S>
+impl<S> ConnectionServer<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
@@ -206,7 +206,7 @@ where
     fn new(service: S, shutdown: CancellationToken) -> Self {
         let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
         let mut builder = auto::Builder::new(TrackedExecutor::new(tasks.clone(), abort.clone()));
-        // Its own limit would close connections that are kept for later; see `patient`.
+        // Its own limit would close connections that are kept for later; see `io`.
         builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD as usize);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
         builder.http2().max_header_list_size(MAX_HEAD).max_concurrent_streams(STREAMS).max_send_buf_size(SEND_BUFFER);
@@ -219,7 +219,7 @@ where
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        room: Option<Room>,
+        permit: Option<ConnectionPermit>,
         activity: Arc<Activity>,
         terms: Terms,
         drain: Watcher,
@@ -228,7 +228,7 @@ where
         self.tasks.spawn(async move {
             let abort = host.abort.clone();
             let attended = host.attend(stream, peer, Arc::clone(&activity), terms, drain);
-            abort.run_until_cancelled(until_told(attended, room, &activity)).await;
+            abort.run_until_cancelled(until_closed(attended, permit, &activity)).await;
         });
     }
 
@@ -243,19 +243,19 @@ where
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let greeted = timeout(terms.patience.handshake, greet(stream, peer, &terms)).await;
-        let (stream, client) = match greeted.unwrap_or(Err(GreetingError::Slow)) {
-            Ok(greeted) => greeted,
+        let handshaken = timeout(terms.timeouts.handshake, handshake(stream, peer, &terms)).await;
+        let (stream, client) = match handshaken.unwrap_or(Err(HandshakeError::Slow)) {
+            Ok(handshaken) => handshaken,
             Err(error) => {
                 tracing::debug!(error = chain(&error), %peer, "a connection was closed");
                 return;
             }
         };
-        let stranger = terms.room.is_some() && !terms.trusts(peer);
-        let patience = if stranger { terms.patience.elsewhere() } else { terms.patience };
-        let patient = Patient::new(stream, Arc::clone(&activity), patience, Arc::clone(&self.long_heads));
+        let untrusted = terms.connections.is_some() && !terms.trusts(peer);
+        let timeouts = if untrusted { terms.timeouts.elsewhere() } else { terms.timeouts };
+        let io = TimeoutIo::new(stream, Arc::clone(&activity), timeouts, Arc::clone(&self.long_heads));
         let answer = service_fn(|request: Request<Incoming>| {
-            let mut turn = activity.begin();
+            let mut in_flight = activity.begin();
             if request.version() == Version::HTTP_2 {
                 activity.speaks_frames();
             }
@@ -267,15 +267,15 @@ where
                 let mut response = answer.await?;
                 if let Some(unsent) = response.extensions_mut().remove::<Unsent>() {
                     streams::send_until(unsent.deadline());
-                    turn.sends(unsent);
+                    in_flight.sends(unsent);
                 }
                 if last {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response.map(|body| Sending::new(body, turn)))
+                Ok::<_, Infallible>(response.map(|body| InFlightBody::new(body, in_flight)))
             }
         });
-        let connection = self.builder.serve_connection(TokioIo::new(patient), answer);
+        let connection = self.builder.serve_connection(TokioIo::new(io), answer);
         if let Err(error) = drain.watch(connection).await {
             // Clients that vanish are no news.
             tracing::debug!(%error, %peer, "a connection ended early");
@@ -284,38 +284,38 @@ where
 }
 
 /// What comes before HTTP: the header of the PROXY protocol, then TLS. With the address of the client.
-async fn greet(
+async fn handshake(
     mut stream: TcpStream,
     peer: SocketAddr,
     terms: &Terms,
-) -> Result<(Either<TcpStream, TlsStream<TcpStream>>, SocketAddr), GreetingError> {
+) -> Result<(Either<TcpStream, TlsStream<TcpStream>>, SocketAddr), HandshakeError> {
     let address = peer.ip().to_canonical();
     let through_proxy = terms.proxies.iter().any(|network| network.contains(&address));
     let named = if through_proxy { proxy::read(&mut stream).await? } else { None };
     let stream = match &terms.tls {
         Tls::Off => Either::Left(stream),
-        Tls::Missing => return Err(GreetingError::NoCertificate),
+        Tls::Missing => return Err(HandshakeError::NoCertificate),
         Tls::On(config) => {
             let accepted = TlsAcceptor::from(Arc::clone(config)).accept(stream).await;
-            Either::Right(accepted.map_err(GreetingError::Tls)?)
+            Either::Right(accepted.map_err(HandshakeError::Tls)?)
         }
     };
     Ok((stream, named.unwrap_or(peer)))
 }
 
 /// Serves a connection until it ends, or is told to close while it has no request.
-async fn until_told(attended: impl Future<Output = ()>, room: Option<Room>, activity: &Activity) {
-    let Some(room) = room else { return attended.await };
+async fn until_closed(attended: impl Future<Output = ()>, permit: Option<ConnectionPermit>, activity: &Activity) {
+    let Some(permit) = permit else { return attended.await };
     let mut attended = pin!(attended);
     loop {
         tokio::select! {
             biased;
             () = attended.as_mut() => return,
-            () = room.told_to_close() => {
+            () = permit.close_requested() => {
                 if activity.idle_since().is_some() {
                     return;
                 }
-                room.stays();
+                permit.stays();
             }
         }
     }

@@ -15,14 +15,14 @@ use tokio::{sync::Notify, time::Instant};
 #[derive(Debug)]
 pub(crate) struct Connections {
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<OpenConnections>,
     /// Told when one ends.
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    open: HashMap<u64, Entry>,
+struct OpenConnections {
+    open: HashMap<u64, OpenConnection>,
     /// How many of them each address has that count.
     by_address: HashMap<IpAddr, usize>,
     /// How many of them count: those that were told to close do not.
@@ -31,7 +31,7 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OpenConnection {
     from: IpAddr,
     trusted: bool,
     activity: Arc<Activity>,
@@ -50,7 +50,7 @@ pub(crate) enum NotAdmitted {
 
 /// The room of one connection.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct ConnectionPermit {
     connections: Arc<Connections>,
     id: u64,
     close: Arc<Notify>,
@@ -83,7 +83,7 @@ impl Connections {
         from: IpAddr,
         trusted: bool,
         activity: &Arc<Activity>,
-    ) -> Result<Room, NotAdmitted> {
+    ) -> Result<ConnectionPermit, NotAdmitted> {
         let from = network(from);
         let mut state = self.state();
         let share = self.most - self.most / 4;
@@ -101,20 +101,21 @@ impl Connections {
         }
         let (id, close) = (state.next, Arc::new(Notify::new()));
         state.next += 1;
-        let entry = Entry { from, trusted, activity: Arc::clone(activity), closing: false, close: Arc::clone(&close) };
+        let entry =
+            OpenConnection { from, trusted, activity: Arc::clone(activity), closing: false, close: Arc::clone(&close) };
         state.count(&entry);
         state.open.insert(id, entry);
-        Ok(Room { connections: Arc::clone(self), id, close })
+        Ok(ConnectionPermit { connections: Arc::clone(self), id, close })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OpenConnections> {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn count(&mut self, entry: &Entry) {
+impl OpenConnections {
+    fn count(&mut self, entry: &OpenConnection) {
         self.counted += 1;
         if !entry.trusted {
             *self.by_address.entry(entry.from).or_insert(0) += 1;
@@ -132,8 +133,8 @@ impl State {
     }
 
     /// Tells the connection to close that has been idle for longest.
-    fn close_idlest(&mut self, of: impl Fn(&Entry) -> bool) -> Option<()> {
-        let idle = |entry: &Entry| entry.activity.idle_since().filter(|_| !entry.closing && of(entry));
+    fn close_idlest(&mut self, of: impl Fn(&OpenConnection) -> bool) -> Option<()> {
+        let idle = |entry: &OpenConnection| entry.activity.idle_since().filter(|_| !entry.closing && of(entry));
         let idlest: (Instant, u64) = self.open.iter().filter_map(|(id, entry)| Some((idle(entry)?, *id))).min()?;
         let entry = self.open.get_mut(&idlest.1)?;
         entry.closing = true;
@@ -144,9 +145,9 @@ impl State {
     }
 }
 
-impl Room {
+impl ConnectionPermit {
     /// Ready when the connection is to close, if it is still idle.
-    pub(crate) async fn told_to_close(&self) {
+    pub(crate) async fn close_requested(&self) {
         self.close.notified().await;
     }
 
@@ -162,7 +163,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut state = self.connections.state();
         if let Some(entry) = state.open.remove(&self.id).filter(|entry| !entry.closing) {
@@ -183,8 +184,8 @@ mod tests {
         IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
     }
 
-    fn is_told(room: &Room) -> bool {
-        room.told_to_close().now_or_never().is_some()
+    fn is_told(permit: &ConnectionPermit) -> bool {
+        permit.close_requested().now_or_never().is_some()
     }
 
     #[tokio::test]
@@ -195,7 +196,7 @@ mod tests {
         let mut open = |last: u8| {
             opened += Duration::from_secs(1);
             let activity = Activity::new(opened);
-            connections.admit(from(last), false, &activity).map(|room| (room, activity))
+            connections.admit(from(last), false, &activity).map(|permit| (permit, activity))
         };
         let mut first = Vec::new();
         for _ in 0..6 {
@@ -203,7 +204,7 @@ mod tests {
         }
         let begun = first[0].1.begin();
         first.push(open(1).unwrap());
-        let told: Vec<_> = first.iter().map(|(room, _)| is_told(room)).collect();
+        let told: Vec<_> = first.iter().map(|(permit, _)| is_told(permit)).collect();
         assert_eq!(told, [false, true, false, false, false, false, false], "idle for longest, and no request");
         drop(first.remove(1));
 
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(connections.count(), 8);
         let third = open(4).unwrap();
         assert!(is_told(&first[1].0), "the address that has the most gives way");
-        assert!(!second.iter().any(|(room, _)| is_told(room)));
+        assert!(!second.iter().any(|(permit, _)| is_told(permit)));
         // A request came before it was closed.
         first[1].0.stays();
         let requests: Vec<_> =
@@ -231,8 +232,8 @@ mod tests {
         let connections = Connections::new(10);
         let activity = Activity::new(Instant::now());
         let rooms: Vec<_> = (0..10).map(|_| connections.admit(from(1), true, &activity).unwrap()).collect();
-        assert_eq!(rooms.iter().filter(|room| is_told(room)).count(), 0);
+        assert_eq!(rooms.iter().filter(|permit| is_told(permit)).count(), 0);
         let _eleventh = connections.admit(from(1), true, &activity).unwrap();
-        assert_eq!(rooms.iter().filter(|room| is_told(room)).count(), 1);
+        assert_eq!(rooms.iter().filter(|permit| is_told(permit)).count(), 1);
     }
 }

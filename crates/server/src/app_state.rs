@@ -3,13 +3,13 @@
 
 use crate::{
     address::{self, Origin, Sender, Untrusted},
-    body::{self, Held, Metered},
+    body::{self, DeadlineBody, MeteredBody},
     connections::Unsent,
     limits::Limiters,
     mounted::Mounted,
     origin::Origins,
-    problem::Problem,
-    refusals::{Refusal, Refusals, What},
+    problem::HttpProblem,
+    refusals::{Refusals, RefusedPart, RefusedRequest},
 };
 use axum::{
     extract::Request,
@@ -23,7 +23,7 @@ use portcullis_budget::{Account, Taken};
 use portcullis_config::KeyError;
 use portcullis_core::{clock::Clock, rng};
 use portcullis_identity::Logins;
-use portcullis_mcp::Rate;
+use portcullis_mcp::MessageRate;
 use portcullis_oauth::{
     AuthorizationServer, Backing, Caller, OAuthError,
     challenge::{Challenges, Resource},
@@ -36,7 +36,7 @@ use portcullis_telemetry::{
     audit::{RequestContext, RequestIds},
     metrics::{Metrics, Route},
 };
-use portcullis_tools::heartbeat::Place;
+use portcullis_tools::heartbeat::RequestPermit;
 use std::{
     net::{IpAddr, Ipv4Addr},
     pin::pin,
@@ -54,13 +54,13 @@ const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What a request of a known caller has taken, until its response is sent and its work is done.
-struct Taking {
-    _place: Taken,
+struct RequestPermits {
+    _permit: Taken,
     _account: Account,
 }
 
 /// All that the checks need.
-pub(crate) struct Door {
+pub(crate) struct AppState {
     mounted: Mounted,
     origins: Origins,
     challenges: Challenges,
@@ -73,10 +73,10 @@ pub(crate) struct Door {
     clock: Arc<dyn Clock>,
     ids: Arc<RequestIds>,
     refusals: Arc<Refusals>,
-    rate: Rate,
+    rate: MessageRate,
 }
 
-impl Door {
+impl AppState {
     /// Prepares everything; keeps of `previous` what the new files leave as it was.
     pub(crate) fn new(
         mounted: Mounted,
@@ -88,15 +88,15 @@ impl Door {
         memory: u64,
     ) -> Result<Self, KeyError> {
         let config = &mounted.config;
-        let same_tokens = |door: &&Self| {
-            let before = &door.mounted;
+        let same_tokens = |app: &&Self| {
+            let before = &app.mounted;
             before.keys == mounted.keys
                 && before.config.url == config.url
                 && before.config.external_issuer == config.external_issuer
         };
-        let cache = previous.filter(same_tokens).map(|door| Arc::clone(door.authorization.cache()));
+        let cache = previous.filter(same_tokens).map(|app| Arc::clone(app.authorization.cache()));
         let limiters =
-            previous.filter(|door| *door.limiters.limits() == config.limits).map(|door| Arc::clone(&door.limiters));
+            previous.filter(|app| *app.limiters.limits() == config.limits).map(|app| Arc::clone(&app.limiters));
         let authorization = Arc::new(AuthorizationServer::new(
             config,
             &mounted.clients,
@@ -110,7 +110,7 @@ impl Door {
             .is_none()
             .then(|| Arc::new(Pages::new(config, Arc::clone(&authorization), Arc::clone(&logins), Arc::clone(&clock))));
         let limiters = limiters
-            .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, memory, previous.map(|door| &*door.limiters))));
+            .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, memory, previous.map(|app| &*app.limiters))));
         logins.charge(limiters.memory());
         let rate = rate(&limiters, &metrics);
         Ok(Self {
@@ -120,11 +120,11 @@ impl Door {
             logins,
             pages,
             limiters,
-            untrusted: previous.map(|door| Arc::clone(&door.untrusted)).unwrap_or_default(),
+            untrusted: previous.map(|app| Arc::clone(&app.untrusted)).unwrap_or_default(),
             metrics,
             clock,
-            ids: previous.map_or_else(|| Arc::new(RequestIds::new(rng::rng())), |door| Arc::clone(&door.ids)),
-            refusals: previous.map(|door| Arc::clone(&door.refusals)).unwrap_or_default(),
+            ids: previous.map_or_else(|| Arc::new(RequestIds::new(rng::rng())), |app| Arc::clone(&app.ids)),
+            refusals: previous.map(|app| Arc::clone(&app.refusals)).unwrap_or_default(),
             rate,
             mounted,
         })
@@ -173,14 +173,14 @@ impl Door {
     /// Notes a refusal in the audit trail.
     pub(crate) fn note(
         &self,
-        what: What,
+        what: RefusedPart,
         route: Route,
         from: &RequestContext,
         reason: &'static str,
         status: StatusCode,
         caller: Option<Arc<Caller>>,
     ) {
-        let refusal = Refusal { what, from: *from, route, reason, status, caller };
+        let refusal = RefusedRequest { what, from: *from, route, reason, status, caller };
         self.refusals.note(&refusal, self.clock.now());
     }
 
@@ -233,10 +233,10 @@ impl Door {
     }
 
     /// Refuses by address, by the way that the request came, by origin, and people by the rate of their address.
-    pub(crate) fn admit(&self, route: Route, request: &Request, from: Origin) -> Result<(), Problem> {
+    pub(crate) fn admit(&self, route: Route, request: &Request, from: Origin) -> Result<(), HttpProblem> {
         if !address::admitted(from.client, &self.mounted.config.access) {
             let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", message));
+            return Err(HttpProblem::new(StatusCode::FORBIDDEN, "address_not_allowed", message));
         }
         let method = request.method();
         if from.plain && self.mounted.config.url.is_https() {
@@ -250,21 +250,21 @@ impl Door {
         ) || (route == Route::Authorize && !navigation);
         if guarded && !self.origins.admit(request.headers()) {
             let message = "pages of this origin may not use the endpoint; it must be in spec.cors.allowedOrigins";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message));
+            return Err(HttpProblem::new(StatusCode::FORBIDDEN, "origin_not_allowed", message));
         }
         if route.is_page() { self.count_address(from.client) } else { Ok(()) }
     }
 
     /// What only looks at something is sent on to https. All else is refused, so that somebody notices: it is too late
     /// for the token that was sent with it.
-    fn https_required(&self, route: Route, request: &Request) -> Problem {
+    fn https_required(&self, route: Route, request: &Request) -> HttpProblem {
         let url = &self.mounted.config.url;
         let looks = request.method() == Method::GET || request.method() == Method::HEAD;
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let location = HeaderValue::try_from(format!("{}{path}", url.origin()));
         if let (true, true, Ok(location)) = (looks, route.is_page() || route.is_document(), location) {
             let message = "this is served over https only";
-            return Problem::new(StatusCode::PERMANENT_REDIRECT, "https_required", message)
+            return HttpProblem::new(StatusCode::PERMANENT_REDIRECT, "https_required", message)
                 .with(header::LOCATION, location);
         }
         let message = format!(
@@ -272,10 +272,10 @@ impl Door {
              read on its way, replace it",
             url.resource()
         );
-        Problem::new(StatusCode::FORBIDDEN, "https_required", message)
+        HttpProblem::new(StatusCode::FORBIDDEN, "https_required", message)
     }
 
-    fn count_address(&self, address: Option<IpAddr>) -> Result<(), Problem> {
+    fn count_address(&self, address: Option<IpAddr>) -> Result<(), HttpProblem> {
         self.limiters.count_address(known(address))
     }
 
@@ -288,8 +288,8 @@ impl Door {
         request: &mut Request,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
-        let place = match self.limiters.enter(from.address) {
-            Ok(place) => place,
+        let permit = match self.limiters.enter(from.address) {
+            Ok(permit) => permit,
             Err(problem) => return self.refuse(route, from, problem),
         };
         let timeout = self.mounted.config.limits.request_timeout;
@@ -298,14 +298,14 @@ impl Door {
         // missing to others of the same address.
         let mut held = None;
         let answered = {
-            let answer = pin!(self.authenticated(route, from, request, (place, deadline), &mut held, answer));
+            let answer = pin!(self.authenticated(route, from, request, (permit, deadline), &mut held, answer));
             tokio::time::timeout_at(deadline, answer).await
         };
         let response = answered.unwrap_or_else(|_| {
             let message = format!("the request took longer than {timeout}; ask for less at a time");
-            self.refuse(route, from, Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
+            self.refuse(route, from, HttpProblem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
         });
-        let mut response = Held::until(response, deadline);
+        let mut response = DeadlineBody::until(response, deadline);
         if let Some(held) = held {
             response.extensions_mut().insert(Unsent::until(deadline, held));
         }
@@ -317,8 +317,8 @@ impl Door {
         route: Route,
         from: &RequestContext,
         request: &mut Request,
-        (mut place, until): (Taken, tokio::time::Instant),
-        held: &mut Option<Arc<Taking>>,
+        (mut permit, until): (Taken, tokio::time::Instant),
+        held: &mut Option<Arc<RequestPermits>>,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
         let begun = tokio::time::Instant::now();
@@ -335,20 +335,20 @@ impl Door {
         if let Err(problem) = self.limiters.count_caller(&caller) {
             return self.refuse_caller(route, from, Some(caller), problem);
         }
-        let account = match self.limiters.identify(&mut place, &caller, begun) {
+        let account = match self.limiters.identify(&mut permit, &caller, begun) {
             Ok(account) => account,
             Err(problem) => return self.refuse_caller(route, from, Some(caller), problem),
         };
-        let taking = Arc::new(Taking { _place: place, _account: account.clone() });
-        *held = Some(Arc::clone(&taking));
+        let permits = Arc::new(RequestPermits { _permit: permit, _account: account.clone() });
+        *held = Some(Arc::clone(&permits));
         let extensions = request.extensions_mut();
         extensions.insert(account);
-        extensions.insert(Place { until, taken: taking });
+        extensions.insert(RequestPermit { until, taken: permits });
         extensions.insert(self.rate.clone());
         extensions.insert(Arc::clone(&caller));
         let response = answer(std::mem::take(request)).await;
         if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            self.note(What::Request, route, from, "too_large", response.status(), Some(caller));
+            self.note(RefusedPart::Request, route, from, "too_large", response.status(), Some(caller));
         }
         response
     }
@@ -362,15 +362,15 @@ impl Door {
         request: Request,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
-        let place = match self.limiters.enter_open(from.address) {
-            Ok(place) => place,
+        let permit = match self.limiters.enter_open(from.address) {
+            Ok(permit) => permit,
             Err(problem) => return self.refuse(route, from, problem),
         };
         let deadline = tokio::time::Instant::now() + OPEN_TIMEOUT;
         let (memory, holders) = (self.limiters.memory(), self.limiters.address(from.address));
-        let request = request.map(|body| Metered::body(body, Arc::clone(memory), holders));
-        let mut response = Held::until(answer(request).await, deadline);
-        response.extensions_mut().insert(Unsent::until(deadline, place));
+        let request = request.map(|body| MeteredBody::body(body, Arc::clone(memory), holders));
+        let mut response = DeadlineBody::until(answer(request).await, deadline);
+        response.extensions_mut().insert(Unsent::until(deadline, permit));
         response
     }
 
@@ -438,7 +438,7 @@ impl Door {
         let body = tokio::time::timeout(FORM_TIMEOUT, body::collect(body, limit)).await;
         let body = body.unwrap_or_else(|_| {
             let message = "the request did not arrive in time; send it again";
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message))
+            Err(HttpProblem::new(StatusCode::REQUEST_TIMEOUT, "timeout", message))
         });
         Ok((headers, body.map_err(|problem| self.refuse(route, from, problem))?))
     }
@@ -455,12 +455,12 @@ impl Door {
         self.metrics.not_authenticated(why.reason());
         if why == Unauthenticated::Unavailable {
             // Nothing is wrong with the token: the client must not throw it away.
-            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.reason(), why.to_string())
+            return HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, why.reason(), why.to_string())
                 .retry_after(RETRY_AFTER)
                 .into_response(route, from);
         }
         if why != Unauthenticated::Missing {
-            self.note(What::AccessToken, route, from, why.reason(), StatusCode::UNAUTHORIZED, None);
+            self.note(RefusedPart::AccessToken, route, from, why.reason(), StatusCode::UNAUTHORIZED, None);
         }
         // Those who have a token are not concerned: many may come from one address.
         if let Err(problem) = self.count_address(from.address) {
@@ -482,18 +482,18 @@ impl Door {
             );
             return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response();
         }
-        let place = match &config.external_issuer {
+        let token_url = match &config.external_issuer {
             Some(external) => external.issuer_url.clone(),
             None => config.url.issuer_url(TOKEN_PATH),
         };
-        let message = format!("{why}; obtain one at {place}");
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+        let message = format!("{why}; obtain one at {token_url}");
+        HttpProblem::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
             .with(header::WWW_AUTHENTICATE, challenge)
             .into_response(route, from)
     }
 
     /// Counts a refusal and words it.
-    pub(crate) fn refuse(&self, route: Route, from: &RequestContext, problem: Problem) -> Response {
+    pub(crate) fn refuse(&self, route: Route, from: &RequestContext, problem: HttpProblem) -> Response {
         self.refuse_caller(route, from, None, problem)
     }
 
@@ -503,13 +503,13 @@ impl Door {
         route: Route,
         from: &RequestContext,
         caller: Option<Arc<Caller>>,
-        problem: Problem,
+        problem: HttpProblem,
     ) -> Response {
         self.metrics.refused(problem.reason());
         let status = problem.status();
         // A path that does not exist and a redirect to https concern no rule.
         if status != StatusCode::NOT_FOUND && !status.is_redirection() {
-            self.note(What::Request, route, from, problem.reason(), status, caller);
+            self.note(RefusedPart::Request, route, from, problem.reason(), status, caller);
         }
         match &self.pages {
             Some(pages) if route.is_page() => problem.into_page(pages, from),
@@ -519,9 +519,9 @@ impl Door {
 }
 
 /// How messages are counted that come with another one.
-fn rate(limiters: &Arc<Limiters>, metrics: &Arc<Metrics>) -> Rate {
+fn rate(limiters: &Arc<Limiters>, metrics: &Arc<Metrics>) -> MessageRate {
     let (limiters, metrics) = (Arc::clone(limiters), Arc::clone(metrics));
-    Rate(Arc::new(move |caller| {
+    MessageRate(Arc::new(move |caller| {
         limiters.count_caller(caller).map_err(|problem| {
             metrics.refused(problem.reason());
             problem.message().to_owned()

@@ -16,33 +16,33 @@ use std::{
 };
 
 /// How long the rest of a body is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The body of a request that somebody else is answering.
-pub(crate) struct Unread(Arc<Mutex<Body>>);
+pub(crate) struct DrainableBody(Arc<Mutex<Body>>);
 
 /// The same body, as whoever answers the request reads it.
-struct Lent(Arc<Mutex<Body>>);
+struct SharedBody(Arc<Mutex<Body>>);
 
-impl Unread {
+impl DrainableBody {
     /// Keeps hold of a request's body. `None` where there is nothing to be read later.
     pub(crate) fn of(request: &mut Request) -> Option<Self> {
         matters(request).then(|| {
             let body = Arc::new(Mutex::new(std::mem::take(request.body_mut())));
-            *request.body_mut() = Body::new(Lent(Arc::clone(&body)));
+            *request.body_mut() = Body::new(SharedBody(Arc::clone(&body)));
             Self(body)
         })
     }
 
     /// Reads what is left, at most `limit` bytes, and throws it away. `Connection: close` if that was not all.
-    pub(crate) async fn read_on(self, limit: u64) -> Option<HeaderValue> {
-        read_on(Lent(self.0), limit).await
+    pub(crate) async fn drain(self, limit: u64) -> Option<HeaderValue> {
+        drain(SharedBody(self.0), limit).await
     }
 }
 
 /// The same for a request that nobody has taken.
-pub(crate) async fn read_on_refused(request: Request, limit: u64) -> Option<HeaderValue> {
-    if matters(&request) { read_on(request.into_body(), limit).await } else { None }
+pub(crate) async fn drain_refused(request: Request, limit: u64) -> Option<HeaderValue> {
+    if matters(&request) { drain(request.into_body(), limit).await } else { None }
 }
 
 /// Not without a body, in a protocol that keeps its connections anyway, or for a client that waits to be told to send
@@ -53,7 +53,7 @@ fn matters(request: &Request) -> bool {
         && !request.headers().contains_key(header::EXPECT)
 }
 
-async fn read_on<B: HttpBody<Data = Bytes> + Unpin>(mut body: B, limit: u64) -> Option<HeaderValue> {
+async fn drain<B: HttpBody<Data = Bytes> + Unpin>(mut body: B, limit: u64) -> Option<HeaderValue> {
     let rest = async {
         let mut read = 0;
         while !body.is_end_stream() && read <= limit {
@@ -65,18 +65,18 @@ async fn read_on<B: HttpBody<Data = Bytes> + Unpin>(mut body: B, limit: u64) -> 
         }
         body.is_end_stream()
     };
-    let complete = tokio::time::timeout(PATIENCE, rest).await.unwrap_or(false);
+    let complete = tokio::time::timeout(DRAIN_TIMEOUT, rest).await.unwrap_or(false);
     (!complete).then_some(HeaderValue::from_static("close"))
 }
 
-impl Lent {
+impl SharedBody {
     fn body(&self) -> std::sync::MutexGuard<'_, Body> {
         // Whoever panicked while reading has left a body that can still be read or has failed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl HttpBody for Lent {
+impl HttpBody for SharedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
