@@ -1,8 +1,8 @@
 //! What the templates are given. Everything is text already; askama escapes it.
 
 use crate::{
+    error_page::Link,
     text::{Destination, ScopeWords, When},
-    trouble::Link,
 };
 use askama::Template;
 use portcullis_core::Scope;
@@ -25,7 +25,7 @@ pub(crate) struct Frame {
 
 /// A problem with what was typed.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub(crate) struct InputProblem {
     /// A few words.
     pub title: &'static str,
     /// What is wrong, and what to do.
@@ -43,14 +43,14 @@ pub(crate) struct SignIn<'a> {
     pub signed_in: Option<String>,
     /// Whether that was too long ago for approving an agent.
     pub again: bool,
-    pub problem: Option<Problem>,
+    pub problem: Option<InputProblem>,
     /// The login with which it did not work.
     pub failed: Option<&'a str>,
     /// The name that was typed.
     pub user: &'a str,
     pub passwords: Vec<LoginInfo>,
     pub providers: Vec<LoginInfo>,
-    pub ticket: String,
+    pub csrf_token: String,
     /// Where to go on, sealed.
     pub target: Option<&'a str>,
 }
@@ -88,7 +88,7 @@ pub(crate) struct Consent<'a> {
     pub redirect_uri: &'a str,
     /// Whether nothing was ticked.
     pub problem: bool,
-    pub ticket: String,
+    pub csrf_token: String,
     /// The request, sealed.
     pub request: String,
     /// The same request once more after signing in as somebody else, sealed.

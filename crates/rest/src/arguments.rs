@@ -2,7 +2,7 @@
 
 use crate::{
     problem::ProblemDetails,
-    rows::{Row, Source},
+    routes::{RestRoute, Source},
 };
 use http::StatusCode;
 use portcullis_core::json::lone_surrogate;
@@ -10,14 +10,14 @@ use serde_json::{Map, Value};
 
 /// Puts them together. What is in a path or a query is text; `schema`, that of the arguments, says what is meant by it.
 pub(super) fn collect(
-    row: &Row,
+    route: &RestRoute,
     captured: &[(&'static str, String)],
     query: Option<&str>,
     body: &[u8],
     schema: &Map<String, Value>,
 ) -> Result<Map<String, Value>, ProblemDetails> {
     let query: Vec<_> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
-    let mut arguments = match row.rest {
+    let mut arguments = match route.rest {
         Source::Body if !query.is_empty() => {
             return Err(wrong("this takes its arguments in a JSON object in the body, and none in the query"));
         }
@@ -88,18 +88,18 @@ fn may_be(schema: &Value, kind: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::rows::ROWS, *};
+    use super::{super::routes::ROUTES, *};
     use serde_json::json;
 
     fn from(tool: &str, captured: &[(&'static str, &str)], query: &str, body: &str) -> Result<Value, String> {
-        let row = ROWS.iter().find(|row| row.tool == tool).unwrap();
+        let route = ROUTES.iter().find(|route| route.tool == tool).unwrap();
         let captured: Vec<_> = captured.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
         let schema = json!({"properties": {
             "workspace": {"type": "string"}, "query": {"type": ["string", "null"]}, "limit": {"type": ["integer", "null"]},
             "status": {"anyOf": [{"type": "string", "enum": ["running"]}, {"type": "null"}]},
             "wait": {"type": "boolean"}, "process_id": {"type": "integer"}, "list": {"type": "array"},
         }});
-        collect(row, &captured, Some(query), body.as_bytes(), schema.as_object().unwrap())
+        collect(route, &captured, Some(query), body.as_bytes(), schema.as_object().unwrap())
             .map(Value::Object)
             .map_err(|problem| problem.detail().to_owned())
     }

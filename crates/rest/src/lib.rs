@@ -1,6 +1,6 @@
 //! The tools as plain HTTP, below the endpoint's URL: for programs that speak no MCP, such as the guide's JavaScript.
 //!
-//! Nothing is done here that the tools do not do: a row of [`rows`] says which path and method lead to which tool and
+//! Nothing is done here that the tools do not do: a row of [`routes`] says which path and method lead to which tool and
 //! where its arguments come from. Scopes, the endpoint's lists of tools, validation, audit and results are the tools'
 //! own. Failures are problem documents (RFC 9457). As with `mcp`, whoever is in front has checked the token and put an
 //! `Arc<oauth::Caller>` into the request's extensions.
@@ -9,7 +9,7 @@ mod arguments;
 mod openapi;
 mod problem;
 mod reference;
-mod rows;
+mod routes;
 
 pub use openapi::document;
 pub use problem::ProblemDetails;
@@ -34,7 +34,7 @@ use portcullis_tools::{
     Answer, Call, Definition, Lookup, Registry, ToolError,
     heartbeat::{self, Begun, Place, Sign, TOO_LONG},
 };
-use rows::{Row, Verb};
+use routes::{RestRoute, Verb};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -55,16 +55,17 @@ pub struct Api {
 }
 
 /// A row whose tool the endpoint serves.
-struct Served<'a> {
-    row: &'static Row,
+struct ServedRoute<'a> {
+    route: &'static RestRoute,
     tool: &'a Definition,
 }
 
 /// All of them, in the order of the table.
-fn served(tools: &Registry) -> Vec<Served<'_>> {
-    let find =
-        |row: &'static Row| tools.definitions().find(|tool| tool.name == row.tool).map(|tool| Served { row, tool });
-    rows::ROWS.iter().filter_map(find).collect()
+fn served(tools: &Registry) -> Vec<ServedRoute<'_>> {
+    let find = |route: &'static RestRoute| {
+        tools.definitions().find(|tool| tool.name == route.tool).map(|tool| ServedRoute { route, tool })
+    };
+    routes::ROUTES.iter().filter_map(find).collect()
 }
 
 impl Api {
@@ -92,43 +93,43 @@ impl Api {
         let resource = Resource::of(&parts.extensions, &self.url);
         let served = served(&self.tools);
         let matches: Vec<_> =
-            served.iter().filter_map(|served| Some((served, rows::capture(served.row.path, path)?))).collect();
-        let Some((Served { row, tool }, captured)) =
-            matches.iter().find(|(served, _)| served.row.method.answers(&parts.method))
+            served.iter().filter_map(|served| Some((served, routes::capture(served.route.path, path)?))).collect();
+        let Some((ServedRoute { route, tool }, captured)) =
+            matches.iter().find(|(served, _)| served.route.method.answers(&parts.method))
         else {
-            return Err(nothing(&parts.method, matches.iter().map(|(served, _)| served.row.method)));
+            return Err(nothing(&parts.method, matches.iter().map(|(served, _)| served.route.method)));
         };
-        let entry = match self.tools.lookup(row.tool, &caller) {
+        let entry = match self.tools.lookup(route.tool, &caller) {
             Lookup::Found(entry) => entry,
             Lookup::NeedsScope(needed) => {
                 Event::ScopeRefused {
                     from: &from,
-                    tool: Some(row.tool),
+                    tool: Some(route.tool),
                     scope: needed,
                     client_id: &caller.client_id,
                     user: &caller.subject,
                     grant: caller.grant.as_deref(),
                 }
                 .emit();
-                let what = format!("the tool {}", row.tool);
+                let what = format!("the tool {}", route.tool);
                 return Err(step_up(&what, needed, &caller, resource));
             }
             Lookup::Unknown => return Err(nothing(&parts.method, [].into_iter())),
         };
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
-        let body = if row.takes_body() { self.read(&parts.headers, body, &account).await? } else { Bytes::new() };
-        let arguments = arguments::collect(row, captured, parts.uri.query(), &body, &tool.input_schema)?;
+        let body = if route.takes_body() { self.read(&parts.headers, body, &account).await? } else { Bytes::new() };
+        let arguments = arguments::collect(route, captured, parts.uri.query(), &body, &tool.input_schema)?;
         drop(body);
         let call = Call { account, ..Call::of(Arc::clone(&caller), from) };
-        if !row.waits {
-            return finished(row, entry.call(arguments, call).await, &caller, resource);
+        if !route.waits {
+            return finished(route, entry.call(arguments, call).await, &caller, resource);
         }
         let begun = Begun::default();
         let outcome = entry.call(arguments, Call { begun: Some(begun.clone()), ..call });
         let work = {
-            let (row, resource): (&'static Row, _) = (row, resource.clone());
+            let (route, resource): (&'static RestRoute, _) = (route, resource.clone());
             async move {
-                let finished = finished(row, outcome.await, &caller, &resource);
+                let finished = finished(route, outcome.await, &caller, &resource);
                 finished.unwrap_or_else(|problem| problem.into_response(&from))
             }
         };
@@ -140,7 +141,7 @@ impl Api {
     async fn read(&self, headers: &HeaderMap, body: Body, account: &Account) -> Result<Bytes, ProblemDetails> {
         let body = portcullis_budget::read(body, self.body_limit, account)
             .await
-            .map_err(|error| ProblemDetails::unread(&error))?;
+            .map_err(|error| ProblemDetails::unreadable_body(&error))?;
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str);
         let is_json = |kind: &str| {
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
@@ -156,13 +157,13 @@ impl Api {
 
 /// The answer to a call that came to its end.
 fn finished(
-    row: &Row,
+    route: &RestRoute,
     outcome: Result<Answer, ToolError>,
     caller: &Caller,
     resource: &PublicUrl,
 ) -> Result<Response, ProblemDetails> {
     match outcome {
-        Ok(answer) => Ok(succeeded(row, answer, resource)),
+        Ok(answer) => Ok(succeeded(route, answer, resource)),
         Err(ToolError::NeedsScope { what, scope }) => Err(step_up(what, scope, caller, resource)),
         Err(error) => Err(ProblemDetails::of(&error)),
     }
@@ -170,15 +171,16 @@ fn finished(
 
 /// What was made has an id.
 #[derive(Deserialize)]
-struct Made {
+struct CreatedObject {
     id: String,
 }
 
-fn succeeded(row: &Row, answer: Answer, resource: &PublicUrl) -> Response {
-    let made =
-        (row.success == StatusCode::CREATED).then(|| serde_json::from_slice::<Made>(&answer.json).ok()).flatten();
-    let location = made.map(|Made { id }| format!("{}{}/{id}", resource.resource(), row.path));
-    let mut response = (row.success, [(header::CONTENT_TYPE, JSON)], answer.json).into_response();
+fn succeeded(route: &RestRoute, answer: Answer, resource: &PublicUrl) -> Response {
+    let made = (route.success == StatusCode::CREATED)
+        .then(|| serde_json::from_slice::<CreatedObject>(&answer.json).ok())
+        .flatten();
+    let location = made.map(|CreatedObject { id }| format!("{}{}/{id}", resource.resource(), route.path));
+    let mut response = (route.success, [(header::CONTENT_TYPE, JSON)], answer.json).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {

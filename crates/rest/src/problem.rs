@@ -49,7 +49,7 @@ impl ProblemDetails {
     }
 
     /// Why a body was not read.
-    pub(super) fn unread(error: &ReadError) -> Self {
+    pub(super) fn unreadable_body(error: &ReadError) -> Self {
         let (status, reason) = match error {
             ReadError::TooLarge(_) | ReadError::NoMemory(NoMemory::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large")

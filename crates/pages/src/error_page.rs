@@ -1,7 +1,7 @@
 //! What went wrong, for the person in front of the browser: a title, what happened, what to do, and the
 //! request's id, which the log has too.
 
-use crate::forms::Forged;
+use crate::forms::CsrfError;
 use http::StatusCode;
 use portcullis_core::{grant::GrantUser, report::chain};
 use portcullis_identity::SignInError;
@@ -19,7 +19,7 @@ pub(crate) struct Link {
 
 /// An answer that is a page about a problem.
 #[derive(Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct ErrorPage {
     /// The status of the answer.
     pub status: StatusCode,
     /// One word, for the log.
@@ -37,12 +37,12 @@ pub(crate) struct Trouble {
     /// For the log only; never a secret.
     pub cause: Option<Box<str>>,
     /// Why a form is not believed.
-    pub forged: Option<Forged>,
+    pub csrf_error: Option<CsrfError>,
     /// The user of a session that was ended, for the audit.
     pub ended_session: Option<Box<GrantUser>>,
 }
 
-impl Trouble {
+impl ErrorPage {
     /// One with no more than words.
     pub(crate) fn new(
         status: StatusCode,
@@ -59,7 +59,7 @@ impl Trouble {
             link: None,
             retry_after: None,
             cause: None,
-            forged: None,
+            csrf_error: None,
             ended_session: None,
         }
     }
@@ -75,7 +75,7 @@ impl Trouble {
     }
 
     /// There is no login that can be used.
-    pub(crate) fn nobody_signs_in(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn no_usable_login(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Nobody can sign in here yet", happened).todo(format!(
             "Whoever runs the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, its conditions say what is missing."
         ))
@@ -107,17 +107,19 @@ impl Trouble {
     }
 
     /// A form that is not believed.
-    pub(crate) fn forged(why: Forged, origin: &str) -> Self {
-        let trouble = |happened| Self::new(StatusCode::FORBIDDEN, "forged", "This form is not accepted", happened);
-        let trouble = match why {
-            Forged::OtherSite => trouble("It was sent from another address than this page's, so nothing was done.")
-                .todo(format!("If you meant to do this, open the page at {origin} and try again there.")),
-            Forged::NoSession => trouble("Your browser sent no cookie with it, so nothing was done.")
+    pub(crate) fn csrf_error(why: CsrfError, origin: &str) -> Self {
+        let error_page = |happened| Self::new(StatusCode::FORBIDDEN, "forged", "This form is not accepted", happened);
+        let error_page = match why {
+            CsrfError::OtherSite => {
+                error_page("It was sent from another address than this page's, so nothing was done.")
+                    .todo(format!("If you meant to do this, open the page at {origin} and try again there."))
+            }
+            CsrfError::NoSession => error_page("Your browser sent no cookie with it, so nothing was done.")
                 .todo("Allow cookies for this site, reload the page, and try again."),
-            Forged::NotForThis => trouble("The page had been open for too long, or you signed in or out since.")
+            CsrfError::NotForThis => error_page("The page had been open for too long, or you signed in or out since.")
                 .todo("Go back, reload the page, and try again."),
         };
-        Self { cause: Some(why.to_string().into()), forged: Some(why), ..trouble }
+        Self { cause: Some(why.to_string().into()), csrf_error: Some(why), ..error_page }
     }
 
     /// An agent's request that was left alone for too long.
@@ -145,7 +147,7 @@ impl Trouble {
 
     /// A user whose access an administrator ended: `name` is the user's, `id` the one here.
     pub(crate) fn user_ended(ended: Ended, name: &str, id: &str, endpoint: &str, base: &str) -> Self {
-        let trouble = match ended {
+        let error_page = match ended {
             Ended::Disabled => {
                 let happened = format!(
                     "The account {name} is disabled at this endpoint, so it cannot sign in or connect agents here. Nothing was done."
@@ -161,7 +163,7 @@ impl Trouble {
                 )
             }
         };
-        trouble.link(format!("{base}/login"), "Sign in")
+        error_page.link(format!("{base}/login"), "Sign in")
     }
 
     /// A sign-in that is too old for approving an agent.

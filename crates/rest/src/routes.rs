@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 /// One operation.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct RestRoute {
     pub method: Verb,
     /// A path whose `{name}` segments are arguments of that name.
     pub path: &'static str,
@@ -57,7 +57,7 @@ impl Verb {
     }
 }
 
-impl Row {
+impl RestRoute {
     pub(crate) fn takes_body(&self) -> bool {
         self.rest == Source::Body
     }
@@ -68,38 +68,41 @@ impl Row {
     }
 }
 
-const fn row(method: Verb, path: &'static str, tool: &'static str, rest: Source) -> Row {
-    Row { method, path, tool, rest, success: StatusCode::OK, waits: false }
+const fn route(method: Verb, path: &'static str, tool: &'static str, rest: Source) -> RestRoute {
+    RestRoute { method, path, tool, rest, success: StatusCode::OK, waits: false }
 }
 
 /// All operations, as the documents list them.
-pub(super) static ROWS: [Row; 26] = [
-    row(Get, "/workspaces", "list_workspaces", Query),
-    Row { success: StatusCode::CREATED, ..row(Post, "/workspaces", "create_workspace", Body) },
-    row(Get, "/workspaces/{workspace}", "get_workspace", Query),
-    row(Delete, "/workspaces/{workspace}", "delete_workspace", Query),
-    row(Post, "/workspaces/{workspace}/start", "start_workspace", Body),
-    row(Post, "/workspaces/{workspace}/stop", "stop_workspace", Body),
-    row(Post, "/workspaces/{workspace}/restart", "restart_workspace", Body),
-    row(Get, "/workspaces/{workspace}/usage", "workspace_usage", Query),
-    row(Get, "/workspaces/{workspace}/logs", "workspace_logs", Query),
-    Row { waits: true, ..row(Post, "/workspaces/{workspace}/execute", "run_command", Body) },
-    row(Get, "/workspaces/{workspace}/processes", "list_processes", Query),
-    Row { waits: true, ..row(Get, "/workspaces/{workspace}/processes/{process_id}/output", "process_output", Query) },
-    row(Post, "/workspaces/{workspace}/processes/{process_id}/input", "send_input", Body),
-    row(Delete, "/workspaces/{workspace}/processes/{process_id}", "stop_process", Query),
-    row(Get, "/workspaces/{workspace}/files", "list_files", Query),
-    row(Delete, "/workspaces/{workspace}/files", "remove_path", Query),
-    row(Get, "/workspaces/{workspace}/files/content", "read_file", Query),
-    row(Put, "/workspaces/{workspace}/files/content", "write_file", Body),
-    row(Patch, "/workspaces/{workspace}/files/content", "edit_file", Body),
-    row(Post, "/workspaces/{workspace}/files/search", "search_files", Body),
-    row(Post, "/workspaces/{workspace}/files/move", "move_path", Body),
-    row(Get, "/templates", "list_templates", Query),
-    row(Get, "/templates/{template}", "get_template", Query),
-    row(Get, "/search", "search", Query),
-    row(Get, "/fetch", "fetch", Query),
-    row(Get, "/whoami", "whoami", Query),
+pub(super) static ROUTES: [RestRoute; 26] = [
+    route(Get, "/workspaces", "list_workspaces", Query),
+    RestRoute { success: StatusCode::CREATED, ..route(Post, "/workspaces", "create_workspace", Body) },
+    route(Get, "/workspaces/{workspace}", "get_workspace", Query),
+    route(Delete, "/workspaces/{workspace}", "delete_workspace", Query),
+    route(Post, "/workspaces/{workspace}/start", "start_workspace", Body),
+    route(Post, "/workspaces/{workspace}/stop", "stop_workspace", Body),
+    route(Post, "/workspaces/{workspace}/restart", "restart_workspace", Body),
+    route(Get, "/workspaces/{workspace}/usage", "workspace_usage", Query),
+    route(Get, "/workspaces/{workspace}/logs", "workspace_logs", Query),
+    RestRoute { waits: true, ..route(Post, "/workspaces/{workspace}/execute", "run_command", Body) },
+    route(Get, "/workspaces/{workspace}/processes", "list_processes", Query),
+    RestRoute {
+        waits: true,
+        ..route(Get, "/workspaces/{workspace}/processes/{process_id}/output", "process_output", Query)
+    },
+    route(Post, "/workspaces/{workspace}/processes/{process_id}/input", "send_input", Body),
+    route(Delete, "/workspaces/{workspace}/processes/{process_id}", "stop_process", Query),
+    route(Get, "/workspaces/{workspace}/files", "list_files", Query),
+    route(Delete, "/workspaces/{workspace}/files", "remove_path", Query),
+    route(Get, "/workspaces/{workspace}/files/content", "read_file", Query),
+    route(Put, "/workspaces/{workspace}/files/content", "write_file", Body),
+    route(Patch, "/workspaces/{workspace}/files/content", "edit_file", Body),
+    route(Post, "/workspaces/{workspace}/files/search", "search_files", Body),
+    route(Post, "/workspaces/{workspace}/files/move", "move_path", Body),
+    route(Get, "/templates", "list_templates", Query),
+    route(Get, "/templates/{template}", "get_template", Query),
+    route(Get, "/search", "search", Query),
+    route(Get, "/fetch", "fetch", Query),
+    route(Get, "/whoami", "whoami", Query),
 ];
 
 fn argument(segment: &str) -> Option<&str> {
@@ -152,8 +155,8 @@ mod tests {
     #[test]
     fn each_method_and_path_is_there_once() {
         let mut seen = std::collections::BTreeSet::new();
-        for row in &ROWS {
-            assert!(seen.insert((row.method.names(), row.path)), "{row:?}");
+        for route in &ROUTES {
+            assert!(seen.insert((route.method.names(), route.path)), "{route:?}");
         }
     }
 }
