@@ -279,7 +279,7 @@ impl Desk {
     fn open(mut station: Station, workspaces: Arc<LocalWorkspaces>, now: Timestamp) -> Result<Self, StationError> {
         let manifests = station.read()?;
         let outcome = station.apply(&manifests, now)?;
-        workspaces.offer(&outcome.templates, &outcome.secrets);
+        workspaces.set_templates(&outcome.templates, &outcome.secrets);
         say(&notes(&manifests));
         say(&banner::welcome(&outcome, &station.store));
         Ok(Self {
@@ -337,7 +337,7 @@ impl Desk {
     }
 
     fn take(&mut self, outcome: Outcome, edited: bool) {
-        self.workspaces.offer(&outcome.templates, &outcome.secrets);
+        self.workspaces.set_templates(&outcome.templates, &outcome.secrets);
         if let Some(state) = &self.state {
             state.set_users(&outcome.users);
         }

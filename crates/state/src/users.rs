@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_tells_what_is_gone_and_an_object_can_be_made_again_for_another_user() {
+    fn a_list_removes_objects_and_one_can_be_made_again_for_another_user() {
         let table = UserTable::default();
         table.put("gone", &spec(ADA, true, None), at(0));
         table.put("moved", &spec("local:bob", true, None), at(0));

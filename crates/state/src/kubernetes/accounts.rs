@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 impl Kubernetes {
     /// Takes in what the watch told.
-    pub(super) async fn account_told(&self, event: Event<Guarded<OAuthAccount>>) {
+    pub(super) async fn apply_account_event(&self, event: Event<Guarded<OAuthAccount>>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => match self.readable_account(object) {
                 Ok(account) => drop(self.accounts.apply_watch_event(account)),

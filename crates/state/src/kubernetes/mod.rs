@@ -97,7 +97,7 @@ impl Kubernetes {
         let grants = async {
             loop {
                 let event = watch.next().await;
-                self.grant_told(event).await;
+                self.apply_grant_event(event).await;
                 watch.applied(&self.health);
             }
         };
@@ -105,7 +105,7 @@ impl Kubernetes {
         let clients = async {
             loop {
                 let event = watch.next().await;
-                self.client_told(event).await;
+                self.apply_client_event(event).await;
                 watch.applied(&self.health);
             }
         };
@@ -113,7 +113,7 @@ impl Kubernetes {
         let accounts = async {
             loop {
                 let event = watch.next().await;
-                self.account_told(event).await;
+                self.apply_account_event(event).await;
                 watch.applied(&self.health);
             }
         };
@@ -122,7 +122,7 @@ impl Kubernetes {
         let users = async {
             loop {
                 let event = watch.next().await;
-                self.user_told(event);
+                self.apply_user_event(event);
                 watch.applied(&self.health);
             }
         };
@@ -150,7 +150,7 @@ impl Kubernetes {
         self.last_uses.save_at_the_end(self).await;
     }
 
-    async fn grant_told(&self, event: watcher::Event<Guarded<OAuthGrant>>) {
+    async fn apply_grant_event(&self, event: watcher::Event<Guarded<OAuthGrant>>) {
         match event {
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => match self.readable_grant(object) {
                 Ok(grant) => self.end_if_due(&self.known.apply_watch_event(grant)),
@@ -173,7 +173,7 @@ impl Kubernetes {
         }
     }
 
-    async fn client_told(&self, event: watcher::Event<Guarded<OAuthClient>>) {
+    async fn apply_client_event(&self, event: watcher::Event<Guarded<OAuthClient>>) {
         match event {
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => match self.readable_client(object) {
                 Ok(client) => drop(self.registered.apply_watch_event(client)),

@@ -116,7 +116,7 @@ impl Ending {
 
 impl Kubernetes {
     /// Takes in what the watch told.
-    pub(super) fn user_told(&self, event: Event<UserObject>) {
+    pub(super) fn apply_user_event(&self, event: Event<UserObject>) {
         let now = self.clock.now();
         match event {
             Event::Apply(object) | Event::InitApply(object) => self.user_changed(&object, now),

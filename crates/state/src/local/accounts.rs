@@ -1,6 +1,6 @@
 //! `Accounts` over a shelf of `OAuthAccount`s.
 
-use crate::local::{ENDPOINT, Local, shelf::Put, unavailable};
+use crate::local::{ENDPOINT, Local, object_store::Put, unavailable};
 use crate::objects;
 use async_trait::async_trait;
 use kube::ResourceExt as _;

@@ -8,7 +8,7 @@
 mod accounts;
 mod folder;
 mod marks;
-mod shelf;
+mod object_store;
 
 use crate::objects::{self, KeptAccount, KeptGrant, Registered};
 use crate::users::UserTable;
@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use marks::Marks;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use object_store::{ObjectStore, Put};
 use portcullis_api::{
     OAuthAccount, OAuthClient, OAuthGrant, OAuthUser,
     grant::{OAuthGrantStatus, Revocation},
@@ -33,7 +34,6 @@ use portcullis_oauth::{
 };
 use portcullis_reflector::{Index, Lookup};
 use portcullis_telemetry::audit;
-use shelf::{Put, Shelf};
 use std::{
     collections::HashSet,
     fmt, io,
@@ -65,9 +65,9 @@ pub struct Local {
 }
 
 struct Inner {
-    grants: Mutex<Shelf<OAuthGrant>>,
-    clients: Mutex<Shelf<OAuthClient>>,
-    accounts: Mutex<Shelf<OAuthAccount>>,
+    grants: Mutex<ObjectStore<OAuthGrant>>,
+    clients: Mutex<ObjectStore<OAuthClient>>,
+    accounts: Mutex<ObjectStore<OAuthAccount>>,
     assertions: Mutex<Marks>,
     known: Index<KeptGrant>,
     registered: Index<Registered>,
@@ -82,7 +82,13 @@ impl Local {
     #[must_use]
     pub fn memory(clock: Arc<dyn Clock>) -> Self {
         Self {
-            inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), Shelf::default(), Marks::default(), clock)),
+            inner: Arc::new(Inner::new(
+                ObjectStore::default(),
+                ObjectStore::default(),
+                ObjectStore::default(),
+                Marks::default(),
+                clock,
+            )),
             _watcher: None,
         }
     }
@@ -100,9 +106,9 @@ impl Local {
     fn open_now(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, LocalError> {
         let failed = |error| LocalError::Folder(folder.to_owned(), error);
         let path = folder.join("grants");
-        let grants = Shelf::open(&path).map_err(failed)?;
-        let clients = Shelf::open(&folder.join("clients")).map_err(failed)?;
-        let accounts = Shelf::open(&folder.join("accounts")).map_err(failed)?;
+        let grants = ObjectStore::open(&path).map_err(failed)?;
+        let clients = ObjectStore::open(&folder.join("clients")).map_err(failed)?;
+        let accounts = ObjectStore::open(&folder.join("accounts")).map_err(failed)?;
         let assertions = Marks::open(&folder.join("assertions")).map_err(failed)?;
         let inner = Arc::new(Inner::new(grants, clients, accounts, assertions, clock));
         let unwatched = |error| LocalError::Watch(path.clone(), error);
@@ -154,9 +160,9 @@ impl Local {
 
 impl Inner {
     fn new(
-        grants: Shelf<OAuthGrant>,
-        clients: Shelf<OAuthClient>,
-        accounts: Shelf<OAuthAccount>,
+        grants: ObjectStore<OAuthGrant>,
+        clients: ObjectStore<OAuthClient>,
+        accounts: ObjectStore<OAuthAccount>,
         assertions: Marks,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -177,15 +183,15 @@ impl Inner {
         Self { grants, clients, accounts, assertions, known, registered, known_accounts, users, on_disk, clock }
     }
 
-    fn grants(&self) -> MutexGuard<'_, Shelf<OAuthGrant>> {
+    fn grants(&self) -> MutexGuard<'_, ObjectStore<OAuthGrant>> {
         self.grants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn clients(&self) -> MutexGuard<'_, Shelf<OAuthClient>> {
+    fn clients(&self) -> MutexGuard<'_, ObjectStore<OAuthClient>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accounts(&self) -> MutexGuard<'_, Shelf<OAuthAccount>> {
+    fn accounts(&self) -> MutexGuard<'_, ObjectStore<OAuthAccount>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -6,7 +6,7 @@
 
 use crate::kubernetes::{
     catalog::Catalog,
-    entry::Entry,
+    entry::WorkspaceEntry,
     reviews::{ReviewError, Reviews, Verb},
 };
 use crate::{Error, Owner, paging::Pager};
@@ -22,7 +22,7 @@ const LONGEST_NAME: usize = 40;
 
 /// What somebody wants to do with a workspace, and what it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum Action {
     See,
     Start,
     Stop,
@@ -31,7 +31,7 @@ pub(super) enum Act {
     Work,
 }
 
-impl Act {
+impl Action {
     fn verb(self) -> Verb {
         match self {
             Self::See => Verb::Get,
@@ -71,8 +71,8 @@ impl Access {
         mode: AuthorizationMode,
         owner: &Owner,
         wanted: &str,
-        act: Act,
-    ) -> Result<Arc<Entry>, Error> {
+        action: Action,
+    ) -> Result<Arc<WorkspaceEntry>, Error> {
         if let Some(own) = self.own(owner, wanted) {
             return Ok(own);
         }
@@ -83,11 +83,11 @@ impl Access {
         if mode == AuthorizationMode::Kubernetes
             && let Some(shared) = self.shared(owner, wanted).await?
         {
-            if act == Act::See || self.allows(owner, act.verb(), &shared.view.id).await? {
+            if action == Action::See || self.allows(owner, action.verb(), &shared.view.id).await? {
                 return Ok(shared);
             }
             let (workspace, whose) = (shared.view.name.clone(), shared.view.owner.clone());
-            return Err(Error::NotPermitted { workspace, owner: whose, verb: act.word() });
+            return Err(Error::NotPermitted { workspace, owner: whose, verb: action.word() });
         }
         Err(self.unknown(owner, wanted))
     }
@@ -100,9 +100,9 @@ impl Access {
     }
 
     /// The workspaces that they may see and that the page is made of, sorted by name.
-    pub(super) async fn list(&self, mode: AuthorizationMode, owner: &Owner, pager: &Pager) -> Vec<Arc<Entry>> {
+    pub(super) async fn list(&self, mode: AuthorizationMode, owner: &Owner, pager: &Pager) -> Vec<Arc<WorkspaceEntry>> {
         if mode == AuthorizationMode::Owner {
-            let matching = |own: &mut dyn Iterator<Item = &Arc<Entry>>| {
+            let matching = |own: &mut dyn Iterator<Item = &Arc<WorkspaceEntry>>| {
                 own.filter(|own| pager.matches(&own.view)).take(pager.needed()).cloned().collect()
             };
             return self.catalog.workspaces.with_user(&owner.id, matching);
@@ -124,7 +124,7 @@ impl Access {
         seen.collect().await
     }
 
-    fn own(&self, owner: &Owner, wanted: &str) -> Option<Arc<Entry>> {
+    fn own(&self, owner: &Owner, wanted: &str) -> Option<Arc<WorkspaceEntry>> {
         if let Lookup::Present(entry) = self.catalog.workspaces.find(wanted)
             && entry.owner == owner.id
         {
@@ -136,7 +136,7 @@ impl Access {
     }
 
     /// Somebody else's that they may see.
-    async fn shared(&self, owner: &Owner, wanted: &str) -> Result<Option<Arc<Entry>>, Error> {
+    async fn shared(&self, owner: &Owner, wanted: &str) -> Result<Option<Arc<WorkspaceEntry>>, Error> {
         if wanted.len() > LONGEST_NAME {
             return Ok(None);
         }
@@ -162,6 +162,6 @@ impl Access {
     }
 }
 
-fn age(entry: &Entry) -> (jiff::Timestamp, String) {
+fn age(entry: &WorkspaceEntry) -> (jiff::Timestamp, String) {
     (entry.view.created_at, entry.view.id.clone())
 }

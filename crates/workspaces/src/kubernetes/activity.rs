@@ -1,7 +1,7 @@
 //! When workspaces were last worked in: noted in memory when a request of work begins, while it runs and when it ends;
 //! written to `status.lastActivity` at most once a minute for each.
 
-use crate::kubernetes::{catalog::Catalog, entry::Entry};
+use crate::kubernetes::{catalog::Catalog, entry::WorkspaceEntry};
 use jiff::SignedDuration;
 use portcullis_core::clock::Clock;
 use portcullis_reflector::{Lookup, WriteBehind};
@@ -14,7 +14,7 @@ use std::{
 /// How exact the time is. Other servers' writes count too.
 const STEP: SignedDuration = SignedDuration::from_mins(1);
 /// How often what still runs is noted.
-const LOOK: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Notes and writes.
 pub(super) struct Activity {
@@ -35,7 +35,7 @@ impl Activity {
     pub(super) async fn run(&self) {
         let look = async {
             loop {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 let ids: Vec<String> = self.working().keys().cloned().collect();
                 for id in ids {
                     self.note(&id);
@@ -59,7 +59,7 @@ impl Activity {
         if entry.view.last_activity.is_some_and(|last| now.duration_since(last) < STEP) {
             return;
         }
-        self.catalog.workspaces.update_local(id, |entry: &Entry| entry.worked_in(now));
+        self.catalog.workspaces.update_local(id, |entry: &WorkspaceEntry| entry.worked_in(now));
         self.times.note(id, now);
     }
 

@@ -3,7 +3,7 @@
 //! The answer to a write is known here before whoever wrote gets it; older news that the watch brings later is dropped.
 
 use crate::kubernetes::{
-    entry::{Entry, Offer},
+    entry::{TemplateEntry, WorkspaceEntry},
     lifecycle::object_name,
 };
 use crate::{Owner, check_name};
@@ -25,7 +25,7 @@ pub const KINDS: usize = 2;
 /// Who writes `status.lastActivity`: all servers, which agree.
 const ACTIVITY_MANAGER: &str = "portcullis-server-activity";
 /// How long the end of a deleted workspace is waited for; only an object that somebody holds by a finalizer lasts.
-const GONE_WITHIN: Duration = Duration::from_secs(2);
+const DELETED_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often names that were deleted long ago are forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
@@ -35,9 +35,9 @@ type Guarded<K> = DeserializeGuard<K>;
 /// What is known, and how it is written.
 pub(super) struct Catalog {
     /// The endpoint's workspaces.
-    pub workspaces: Index<Entry>,
+    pub workspaces: Index<WorkspaceEntry>,
     /// The namespace's templates.
-    pub templates: Index<Offer>,
+    pub templates: Index<TemplateEntry>,
     objects: Api<Guarded<Object>>,
     new_objects: Api<Object>,
     template_objects: Api<Guarded<WorkspaceTemplate>>,
@@ -73,7 +73,7 @@ impl Catalog {
         let workspaces = async {
             loop {
                 let event = watch.next().await;
-                self.workspace_told(event).await;
+                self.apply_workspace_event(event).await;
                 watch.applied(&self.health);
             }
         };
@@ -81,7 +81,7 @@ impl Catalog {
         let templates = async {
             loop {
                 let event = watch.next().await;
-                self.template_told(event);
+                self.apply_template_event(event);
                 watch.applied(&self.health);
             }
         };
@@ -100,7 +100,7 @@ impl Catalog {
         }
     }
 
-    async fn workspace_told(&self, event: Event<Guarded<Object>>) {
+    async fn apply_workspace_event(&self, event: Event<Guarded<Object>>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => match self.readable(object) {
                 Ok(entry) => drop(self.workspaces.apply_watch_event(entry)),
@@ -121,13 +121,13 @@ impl Catalog {
         }
     }
 
-    fn template_told(&self, event: Event<Guarded<WorkspaceTemplate>>) {
+    fn apply_template_event(&self, event: Event<Guarded<WorkspaceTemplate>>) {
         let now = self.clock.now();
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 let (name, _) = identity(&object);
                 match object.0 {
-                    Ok(template) => drop(self.templates.apply_watch_event(Offer::of(template))),
+                    Ok(template) => drop(self.templates.apply_watch_event(TemplateEntry::of(template))),
                     Err(invalid) => {
                         let error = invalid.error;
                         tracing::warn!(
@@ -150,7 +150,7 @@ impl Catalog {
     }
 
     /// At the API server. Memory learns of it.
-    pub(super) async fn read(&self, name: &str) -> Result<Option<Arc<Entry>>, RequestError> {
+    pub(super) async fn read(&self, name: &str) -> Result<Option<Arc<WorkspaceEntry>>, RequestError> {
         let known = self.workspaces.version(name);
         let answer = request(self.objects.get_opt(name)).await?;
         let Some(entry) = answer.and_then(|object| self.readable(object).ok()) else {
@@ -161,26 +161,30 @@ impl Catalog {
     }
 
     /// Somebody's own workspace of this name, if it was made at another server and the watch has not told of it yet.
-    pub(super) async fn made_elsewhere(&self, owner: &Owner, name: &str) -> Option<Arc<Entry>> {
+    pub(super) async fn made_elsewhere(&self, owner: &Owner, name: &str) -> Option<Arc<WorkspaceEntry>> {
         check_name(name).ok()?;
         let made = self.read(&object_name(&self.endpoint, &owner.id, name)).await.ok()??;
         (made.owner == owner.id && made.view.name == name).then_some(made)
     }
 
-    pub(super) async fn create(&self, object: &Object) -> Result<Arc<Entry>, RequestError> {
+    pub(super) async fn create(&self, object: &Object) -> Result<Arc<WorkspaceEntry>, RequestError> {
         let made = request(self.new_objects.create(&PostParams::default(), object)).await?;
         self.apply_response(DeserializeGuard(Ok(made)))
     }
 
     /// Has a workspace run, or not; fails with 404 or 409 if it is no longer the one that is known.
-    pub(super) async fn set_running(&self, entry: &Entry, running: bool) -> Result<Arc<Entry>, RequestError> {
+    pub(super) async fn set_running(
+        &self,
+        entry: &WorkspaceEntry,
+        running: bool,
+    ) -> Result<Arc<WorkspaceEntry>, RequestError> {
         let patch = Patch::Merge(json!({"metadata": {"uid": entry.uid}, "spec": {"running": running}}));
         let kept = request(self.objects.patch(&entry.view.id, &PatchParams::default(), &patch)).await?;
         self.apply_response(kept)
     }
 
     /// Deletes a workspace, and returns when that is known here; fails as [`Self::set_running`] does.
-    pub(super) async fn delete(&self, entry: &Entry) -> Result<(), RequestError> {
+    pub(super) async fn delete(&self, entry: &WorkspaceEntry) -> Result<(), RequestError> {
         let preconditions = Some(Preconditions { uid: Some(entry.uid.clone()), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::background() };
         if let Some(kept) = request(self.objects.delete(&entry.view.id, &params)).await?.left() {
@@ -188,16 +192,20 @@ impl Catalog {
             return self.apply_response(kept).map(drop);
         }
         // The watch brings the version of the deletion, which the answer has not.
-        let here = |known: &Entry| known.uid == entry.uid && !known.deleting;
+        let here = |known: &WorkspaceEntry| known.uid == entry.uid && !known.deleting;
         let gone = self.until(&entry.view.id, |known| known.is_none_or(|known| !here(known)));
-        if tokio::time::timeout(GONE_WITHIN, gone).await.is_err() {
+        if tokio::time::timeout(DELETED_WITHIN, gone).await.is_err() {
             self.workspaces.removed(&entry.view.id, None, self.clock.now());
         }
         Ok(())
     }
 
     /// Waits until what is known of a workspace is enough. Returns it as it is then.
-    pub(super) async fn until(&self, name: &str, enough: impl Fn(Option<&Entry>) -> bool) -> Option<Arc<Entry>> {
+    pub(super) async fn until(
+        &self,
+        name: &str,
+        enough: impl Fn(Option<&WorkspaceEntry>) -> bool,
+    ) -> Option<Arc<WorkspaceEntry>> {
         let mut changes = self.workspaces.changes();
         loop {
             changes.mark_unchanged();
@@ -211,18 +219,18 @@ impl Catalog {
         }
     }
 
-    fn apply_response(&self, object: Guarded<Object>) -> Result<Arc<Entry>, RequestError> {
+    fn apply_response(&self, object: Guarded<Object>) -> Result<Arc<WorkspaceEntry>, RequestError> {
         let entry = self.readable(object).map_err(RequestError::Unreadable)?;
         Ok(self.workspaces.apply_response(entry))
     }
 
     /// The workspace, if it is one of this endpoint; else its name.
-    fn readable(&self, object: Guarded<Object>) -> Result<Entry, String> {
+    fn readable(&self, object: Guarded<Object>) -> Result<WorkspaceEntry, String> {
         let (name, version) = identity(&object);
         match object.0 {
             Ok(_) if version.is_none() => Err(name),
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
-            Ok(object) => Ok(Entry::of(object)),
+            Ok(object) => Ok(WorkspaceEntry::of(object)),
             Err(invalid) => {
                 tracing::warn!(workspace = name, error = %invalid.error, "a Workspace cannot be read, and is not shown");
                 Err(name)

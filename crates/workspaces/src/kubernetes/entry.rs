@@ -16,7 +16,7 @@ const PASSING: [&str; 5] = ["Starting", "Stopping", "Stopped", "Unschedulable", 
 
 /// A workspace that is known.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct WorkspaceEntry {
     /// What its users see. The home folder is empty as long as it has never been started.
     pub view: Workspace,
     /// The id of its owner.
@@ -34,7 +34,7 @@ pub(super) struct Entry {
     version: u64,
 }
 
-impl Entry {
+impl WorkspaceEntry {
     /// What is told of `object`.
     pub(super) fn of(object: Object) -> Self {
         let deleting = object.metadata.deletion_timestamp.is_some();
@@ -120,7 +120,7 @@ fn problem(status: Status, deleting: bool, ready: Option<&Condition>) -> Option<
     Some(said.to_owned())
 }
 
-impl portcullis_reflector::Indexed for Entry {
+impl portcullis_reflector::Indexed for WorkspaceEntry {
     #[expect(clippy::misnamed_getters, reason = "the object's name is what agents call the id")]
     fn name(&self) -> &str {
         &self.view.id
@@ -141,7 +141,7 @@ impl portcullis_reflector::Indexed for Entry {
 
 /// A template that is known.
 #[derive(Clone, Debug)]
-pub(super) struct Offer {
+pub(super) struct TemplateEntry {
     /// What agents see.
     pub view: Template,
     /// All of it.
@@ -149,7 +149,7 @@ pub(super) struct Offer {
     version: u64,
 }
 
-impl Offer {
+impl TemplateEntry {
     /// What is told of `object`.
     pub(super) fn of(object: WorkspaceTemplate) -> Self {
         let (name, version) = portcullis_reflector::identity(&object);
@@ -158,7 +158,7 @@ impl Offer {
     }
 }
 
-impl portcullis_reflector::Indexed for Offer {
+impl portcullis_reflector::Indexed for TemplateEntry {
     fn name(&self) -> &str {
         &self.view.name
     }
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn entry(running: bool, generation: i64, status: &Value) -> Entry {
+    fn entry(running: bool, generation: i64, status: &Value) -> WorkspaceEntry {
         let object = json!({
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "Workspace",
             "metadata": {"name": "ws-1", "uid": "u", "resourceVersion": "7", "generation": generation},
@@ -186,7 +186,7 @@ mod tests {
                 "displayName": "web", "templateRef": {"name": "node"}, "running": running},
             "status": status,
         });
-        Entry::of(serde_json::from_value(object).unwrap())
+        WorkspaceEntry::of(serde_json::from_value(object).unwrap())
     }
 
     #[test]

@@ -25,7 +25,7 @@ const LONGEST: usize = 300;
 /// Why there is no stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
-pub(super) struct NoStream {
+pub(super) struct ExecError {
     /// For agents.
     pub why: String,
     /// Whether it may be otherwise in a moment.
@@ -36,7 +36,7 @@ pub(super) struct NoStream {
 pub(super) async fn connect(
     pods: &Api<Pod>,
     pod: &str,
-) -> Result<(AttachedProcess, impl AsyncRead + AsyncWrite + Send + Unpin + 'static), NoStream> {
+) -> Result<(AttachedProcess, impl AsyncRead + AsyncWrite + Send + Unpin + 'static), ExecError> {
     let command = [agent_paths::BINARY, "agent", "connect"];
     let params = AttachParams {
         container: Some(CONTAINER.to_owned()),
@@ -53,22 +53,22 @@ pub(super) async fn connect(
         Ok(Err(error)) => return Err(not_opened(&error)),
         Err(_) => {
             let why = format!("the API server did not open a connection within {} s", OPENED_WITHIN.as_secs());
-            return Err(NoStream { why, passing: true });
+            return Err(ExecError { why, passing: true });
         }
     };
     match (process.stdout(), process.stdin()) {
         (Some(output), Some(input)) => Ok((process, tokio::io::join(output, input))),
-        _ => Err(NoStream { why: "the API server opened no streams".to_owned(), passing: false }),
+        _ => Err(ExecError { why: "the API server opened no streams".to_owned(), passing: false }),
     }
 }
 
-fn not_opened(error: &kube::Error) -> NoStream {
+fn not_opened(error: &kube::Error) -> ExecError {
     let status = match error {
         kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => status.as_u16(),
         kube::Error::Api(status) => status.code,
         _ => {
             tracing::debug!(error = chain(error), "no connection to an agent");
-            return NoStream { why: "the API server could not be reached".to_owned(), passing: true };
+            return ExecError { why: "the API server could not be reached".to_owned(), passing: true };
         }
     };
     let why = match status {
@@ -77,17 +77,17 @@ fn not_opened(error: &kube::Error) -> NoStream {
         401 | 403 | 422 => {
             let why =
                 format!("the cluster does not let this server connect to it ({status}): tell the platform's engineers");
-            return NoStream { why, passing: false };
+            return ExecError { why, passing: false };
         }
         _ => format!("the API server answered with status {status}"),
     };
-    NoStream { why, passing: true }
+    ExecError { why, passing: true }
 }
 
 /// Why `agent connect` ended, by the status that came at the end of the stream.
-pub(super) fn ended(status: Option<Status>) -> NoStream {
+pub(super) fn ended(status: Option<Status>) -> ExecError {
     let Some(status) = status.filter(|status| status.status.as_deref() != Some("Success")) else {
-        return NoStream { why: "the connection to it was closed".to_owned(), passing: true };
+        return ExecError { why: "the connection to it was closed".to_owned(), passing: true };
     };
     let message = status.message.unwrap_or_default();
     let gone = ["container not found", "is not running", "not found in pod", "task not found"];
@@ -98,7 +98,7 @@ pub(super) fn ended(status: Option<Status>) -> NoStream {
     } else {
         format!("the node says: {}", message.chars().take(LONGEST).collect::<String>())
     };
-    NoStream { why, passing: true }
+    ExecError { why, passing: true }
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     use http::StatusCode;
 
     #[test]
-    fn refusals_are_told_in_plain_words() {
+    fn refusals_are_explained() {
         for (status, said, passing) in [
             (StatusCode::FORBIDDEN, "does not let this server connect", false),
             (StatusCode::UNPROCESSABLE_ENTITY, "does not let this server connect", false),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_in_plain_words() {
+    fn an_end_is_explained() {
         let status = |reason: &str, message: &str| Status {
             status: Some("Failure".to_owned()),
             reason: Some(reason.to_owned()),

@@ -1,7 +1,7 @@
 //! Workspaces made, started, stopped and deleted: writes to the API server, and waiting for what the operator makes of
 //! them.
 
-use crate::kubernetes::{catalog::Catalog, entry::Entry};
+use crate::kubernetes::{catalog::Catalog, entry::WorkspaceEntry};
 use crate::{CreateWorkspace, Error, Owner, Status, check_name};
 use portcullis_api::{Workspace as Object, WorkspaceSpec, client::EndpointRef, parameters, workspace::TemplateRef};
 use portcullis_core::{grant::GrantUser, hex};
@@ -35,7 +35,7 @@ impl Lifecycle {
         owner: &Owner,
         request: &CreateWorkspace,
         limit: u32,
-    ) -> Result<Arc<Entry>, Error> {
+    ) -> Result<Arc<WorkspaceEntry>, Error> {
         check_name(&request.name)?;
         self.check_template(request)?;
         let (same, count) = self.catalog.workspaces.with_user(&owner.id, |own| {
@@ -75,18 +75,22 @@ impl Lifecycle {
     }
 
     fn check_template(&self, request: &CreateWorkspace) -> Result<(), Error> {
-        let Lookup::Present(offer) = self.catalog.templates.find(&request.template) else {
+        let Lookup::Present(template) = self.catalog.templates.find(&request.template) else {
             let existing =
-                self.catalog.templates.with_user("", |all| all.map(|offer| offer.view.name.clone()).collect());
+                self.catalog.templates.with_user("", |all| all.map(|template| template.view.name.clone()).collect());
             return Err(Error::UnknownTemplate { wanted: request.template.clone(), existing });
         };
-        parameters::fill(&offer.spec, &request.parameters)
+        parameters::fill(&template.spec, &request.parameters)
             .map(drop)
             .map_err(|problems| Error::unfit(&request.template, problems))
     }
 
     /// Has a workspace run, or not. Writes nothing if that is what it is meant to do already.
-    pub(super) async fn set_running(&self, entry: &Arc<Entry>, running: bool) -> Result<Arc<Entry>, Error> {
+    pub(super) async fn set_running(
+        &self,
+        entry: &Arc<WorkspaceEntry>,
+        running: bool,
+    ) -> Result<Arc<WorkspaceEntry>, Error> {
         if entry.deleting {
             return Err(Error::BeingDeleted { workspace: entry.view.name.clone() });
         }
@@ -98,7 +102,7 @@ impl Lifecycle {
     }
 
     /// Stops a workspace, and starts it when it has stopped. That goes on if the caller goes away.
-    pub(super) async fn restart(&self, entry: &Arc<Entry>) -> Result<Arc<Entry>, Error> {
+    pub(super) async fn restart(&self, entry: &Arc<WorkspaceEntry>) -> Result<Arc<WorkspaceEntry>, Error> {
         let stopping = self.set_running(entry, false).await?;
         if !stopping.settled {
             let catalog = Arc::clone(&self.catalog);
@@ -110,20 +114,25 @@ impl Lifecycle {
     }
 
     /// Deletes a workspace. Returns it as it last was.
-    pub(super) async fn delete(&self, entry: &Arc<Entry>) -> Result<Entry, Error> {
+    pub(super) async fn delete(&self, entry: &Arc<WorkspaceEntry>) -> Result<WorkspaceEntry, Error> {
         if !entry.deleting {
             self.catalog.delete(entry).await.map_err(|error| changed(entry, "delete", error))?;
         }
-        let mut last = Entry::clone(entry);
+        let mut last = WorkspaceEntry::clone(entry);
         last.view.status = Status::Stopping;
         last.view.problem = Some("it is being deleted; in a few seconds it is gone".to_owned());
         Ok(last)
     }
 
     /// Waits for at most `wait` until a workspace runs, or will not by itself. One that `restarts` is stopped on its way.
-    pub(super) async fn until_settled(&self, entry: Arc<Entry>, wait: Option<Duration>, restarts: bool) -> Arc<Entry> {
+    pub(super) async fn until_settled(
+        &self,
+        entry: Arc<WorkspaceEntry>,
+        wait: Option<Duration>,
+        restarts: bool,
+    ) -> Arc<WorkspaceEntry> {
         let Some(wait) = wait else { return entry };
-        let other = |known: &Entry| known.uid != entry.uid;
+        let other = |known: &WorkspaceEntry| known.uid != entry.uid;
         let settled = self.catalog.until(&entry.view.id, |known| {
             known.is_none_or(|known| other(known) || known.deleting || (known.settled && (known.running || !restarts)))
         });
@@ -140,7 +149,7 @@ impl Lifecycle {
 
 /// The second half of a restart. Whatever happens meanwhile, the workspace is meant to run in the end; unless somebody
 /// else has a hand in it.
-async fn start_when_stopped(catalog: &Catalog, stopping: &Entry, stop: &CancellationToken) {
+async fn start_when_stopped(catalog: &Catalog, stopping: &WorkspaceEntry, stop: &CancellationToken) {
     let stopped = catalog.until(&stopping.view.id, |known| {
         known.is_none_or(|known| known.uid != stopping.uid || known.deleting || known.running || known.settled)
     });
@@ -175,7 +184,7 @@ fn taken(name: &str, deleting: bool) -> Error {
 }
 
 /// Why a workspace that is known was not changed.
-fn changed(entry: &Entry, verb: &str, error: RequestError) -> Error {
+fn changed(entry: &WorkspaceEntry, verb: &str, error: RequestError) -> Error {
     match error.code() {
         Some(404 | 409) => Error::BeingDeleted { workspace: entry.view.name.clone() },
         _ => refused(format!("{verb} workspace {:?}", entry.view.name), error),

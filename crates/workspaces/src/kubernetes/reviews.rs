@@ -35,7 +35,7 @@ pub(super) enum Verb {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Question {
+struct ReviewKey {
     user: String,
     verb: Verb,
     /// `None`: all of the namespace.
@@ -43,14 +43,14 @@ struct Question {
 }
 
 /// When it was answered, and how; `None`: not at all.
-type Answer = (Instant, Option<bool>);
+type CachedReview = (Instant, Option<bool>);
 
 /// Asks, and remembers.
 pub(super) struct Reviews {
     api: Api<LocalSubjectAccessReview>,
     namespace: String,
     endpoint: String,
-    answers: Mutex<HashMap<Question, Arc<tokio::sync::Mutex<Option<Answer>>>>>,
+    answers: Mutex<HashMap<ReviewKey, Arc<tokio::sync::Mutex<Option<CachedReview>>>>>,
     at_once: Semaphore,
 }
 
@@ -76,7 +76,7 @@ impl Reviews {
 
     /// Whether RBAC lets the user do this with a workspace, or with all.
     pub(super) async fn allows(&self, user: &str, verb: Verb, workspace: Option<&str>) -> Result<bool, ReviewError> {
-        let question = Question { user: user.to_owned(), verb, workspace: workspace.map(ToOwned::to_owned) };
+        let question = ReviewKey { user: user.to_owned(), verb, workspace: workspace.map(ToOwned::to_owned) };
         let slot = self.slot(&question);
         let mut slot = slot.lock().await;
         match *slot {
@@ -91,7 +91,7 @@ impl Reviews {
         Ok(answer?)
     }
 
-    async fn ask(&self, question: &Question) -> Result<bool, RequestError> {
+    async fn ask(&self, question: &ReviewKey) -> Result<bool, RequestError> {
         let _place = self.at_once.acquire().await;
         let (verb, subresource) = match question.verb {
             Verb::List => ("list", None),
@@ -121,10 +121,10 @@ impl Reviews {
         Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
     }
 
-    fn slot(&self, question: &Question) -> Arc<tokio::sync::Mutex<Option<Answer>>> {
+    fn slot(&self, question: &ReviewKey) -> Arc<tokio::sync::Mutex<Option<CachedReview>>> {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= MOST {
-            let fresh = |answer: &Option<Answer>| answer.is_some_and(|(at, _)| at.elapsed() < REMEMBERED);
+            let fresh = |answer: &Option<CachedReview>| answer.is_some_and(|(at, _)| at.elapsed() < REMEMBERED);
             // One that is being asked is locked, and stays.
             answers.retain(|_, slot| slot.try_lock().map_or(true, |answer| fresh(&answer)));
             if answers.len() >= MOST {

@@ -31,7 +31,7 @@ pub(super) const OWN: &str = "PORTCULLIS_OWN";
 const GRACE: Duration = Duration::from_secs(2);
 const KILL_WAIT: Duration = Duration::from_secs(2);
 /// How often to look whether they have ended.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How often to look for children that have ended and that nobody waits for.
 const REAP_EVERY: Duration = Duration::from_secs(2);
 
@@ -48,14 +48,14 @@ pub(super) struct Leftovers {
 
 /// A process that agents started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct LeftoverProcess {
     id: Pid,
     /// The name of its program.
     pub name: String,
 }
 
 /// What is to be known of a process.
-struct Seen {
+struct ProcessInfo {
     name: String,
     state: char,
     parent: i32,
@@ -98,7 +98,7 @@ impl Leftovers {
     }
 
     /// Ends them all, and those that they make meanwhile; answers with those that were there.
-    pub(super) async fn end(&self) -> Vec<Left> {
+    pub(super) async fn end(&self) -> Vec<LeftoverProcess> {
         let found = self.found().await;
         for (signals, patience) in
             [(&[Signal::SIGTERM, Signal::SIGCONT][..], GRACE), (&[Signal::SIGKILL][..], KILL_WAIT)]
@@ -116,7 +116,7 @@ impl Leftovers {
                 if Instant::now() >= until {
                     break;
                 }
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         }
         found
@@ -137,12 +137,12 @@ impl Leftovers {
     }
 
     /// Those that are there.
-    pub(super) async fn found(&self) -> Vec<Left> {
+    pub(super) async fn found(&self) -> Vec<LeftoverProcess> {
         let own = self.clone();
         spawn_blocking(move || own.find()).await.unwrap_or_default()
     }
 
-    fn find(&self) -> Vec<Left> {
+    fn find(&self) -> Vec<LeftoverProcess> {
         let all = processes();
         let own = getpid().as_raw();
         let descends = |id: i32| {
@@ -160,7 +160,7 @@ impl Leftovers {
         };
         all.iter()
             .filter(|(id, seen)| **id != own && seen.state != 'Z' && is_left(**id))
-            .map(|(id, seen)| Left { id: Pid::from_raw(*id), name: seen.name.clone() })
+            .map(|(id, seen)| LeftoverProcess { id: Pid::from_raw(*id), name: seen.name.clone() })
             .collect()
     }
 }
@@ -183,17 +183,17 @@ fn zombies() -> HashSet<i32> {
     ended.map(|(id, _)| id).collect()
 }
 
-fn processes() -> BTreeMap<i32, Seen> {
+fn processes() -> BTreeMap<i32, ProcessInfo> {
     let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
     entries
         .filter_map(|entry| {
             let id = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            Some((id, Seen::read(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?))
+            Some((id, ProcessInfo::read(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?))
         })
         .collect()
 }
 
-impl Seen {
+impl ProcessInfo {
     /// Reads a line of `/proc/ID/stat`, where the name may have any characters.
     fn read(stat: &str) -> Option<Self> {
         let (head, rest) = stat.rsplit_once(')')?;
@@ -216,7 +216,7 @@ mod tests {
 
     async fn until_there(leftovers: &Leftovers, count: usize) {
         while leftovers.found().await.len() != count {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -230,7 +230,7 @@ mod tests {
         shell.wait().unwrap();
         let (of_one, of_all) = (Leftovers::of_home(&one), Leftovers::below(folder.path(), false));
         while !of_one.found().await.iter().any(|left| left.name == "sleep") {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         let ended = of_one.end().await;
         assert!(ended.iter().any(|left| left.name == "sh"), "{ended:?}");

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, io, path::Path};
 
 /// The objects.
-pub(super) struct Shelf<K> {
+pub(super) struct ObjectStore<K> {
     objects: BTreeMap<String, K>,
     folder: Option<Folder>,
     last_version: u64,
@@ -23,13 +23,13 @@ pub(super) enum Put<K> {
     Exists,
 }
 
-impl<K> Default for Shelf<K> {
+impl<K> Default for ObjectStore<K> {
     fn default() -> Self {
         Self { objects: BTreeMap::new(), folder: None, last_version: 0 }
     }
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf<K> {
+impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> ObjectStore<K> {
     /// In a folder, with what is in it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let (folder, objects) = Folder::open::<K>(path)?;
