@@ -11,9 +11,9 @@ use crate::{
     direct,
     handler::Handler,
     message::{Message, RpcError, cancelled},
-    offer::{Offer, Target},
     revision::{PROTOCOL_VERSION, STATELESS, is_older},
     running::{CallId, Running},
+    scope_gate::{ScopeGate, Target},
     splice::{Slot, splice},
 };
 use axum::{
@@ -39,7 +39,7 @@ use portcullis_oauth::{
 use portcullis_telemetry::audit::{Event, RequestContext};
 use portcullis_tools::{
     Registry,
-    heartbeat::{self, Place, Sign, TOO_LONG},
+    heartbeat::{self, RequestPermit, Sign, TOO_LONG},
 };
 use rand::Rng as _;
 use rmcp::transport::streamable_http_server::{
@@ -64,7 +64,7 @@ type CountMessage = dyn Fn(&Arc<Caller>) -> Result<(), String> + Send + Sync;
 
 /// One endpoint: answers the requests to its URL, whatever their method.
 #[derive(Clone)]
-pub struct Endpoint<O: Offer = Handler> {
+pub struct Endpoint<O: ScopeGate = Handler> {
     offer: O,
     service: StreamableHttpService<O, NeverSessionManager>,
     body_limit: usize,
@@ -100,7 +100,7 @@ impl Endpoint {
     }
 }
 
-impl<O: Offer> Endpoint<O> {
+impl<O: ScopeGate> Endpoint<O> {
     /// An endpoint that offers something else.
     #[must_use]
     pub fn offering(config: &ServerConfig, offer: O, abort: CancellationToken) -> Self {
@@ -165,7 +165,7 @@ impl<O: Offer> Endpoint<O> {
             Ok(admitted) => admitted,
             Err(refusal) => return *refusal,
         };
-        let Some(Called { slot, sign, place, outlasts, direct }) = call else {
+        let Some(Called { slot, sign, permit, outlasts, direct }) = call else {
             return in_json(self.service.handle(request).await, id).await;
         };
         let work = direct.unwrap_or_else(|| {
@@ -175,12 +175,12 @@ impl<O: Offer> Endpoint<O> {
                 if response.status().is_success() { splice(response, &slot).await } else { in_json(response, id).await }
             })
         });
-        let until = place.until;
+        let until = permit.until;
         let late = |id| move || RpcError::new(StatusCode::GATEWAY_TIMEOUT, id, -32603, TOO_LONG).into_response();
         match outlasts {
             None => heartbeat::answer(work, &slot.begun, sign, until, late(id)).await,
             Some(call) => {
-                let run = self.running.run(call, place, work);
+                let run = self.running.run(call, permit, work);
                 let ended = id.clone();
                 let work = async move { run.await.unwrap_or_else(|| cancelled(ended)) };
                 heartbeat::answer(work, &slot.begun, sign, until, late(id)).await
@@ -247,20 +247,21 @@ struct Called {
     slot: Arc<Slot>,
     /// What its client takes for a sign of life.
     sign: Sign,
-    place: Place,
+    permit: RequestPermit,
     /// Its name, where it outlasts its connection.
     outlasts: Option<CallId>,
     /// Its work, where rmcp is not needed for it.
     direct: Option<BoxFuture<'static, Response>>,
 }
 
-impl<O: Offer> Endpoint<O> {
+impl<O: ScopeGate> Endpoint<O> {
     /// Reads a request whose answer its client can read.
     async fn receive(&self, request: Request) -> Result<(Parts, Bytes), Response> {
         let (parts, body) = request.into_parts();
         // Before anything is refused: what is left unread would cost the client its connection.
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
-        let body = portcullis_budget::read(body, self.body_limit, &account).await.map_err(|error| unread(&error))?;
+        let body =
+            portcullis_budget::read(body, self.body_limit, &account).await.map_err(|error| unreadable_body(&error))?;
         if !is_json(&parts.headers) {
             return Err(RpcError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -322,7 +323,7 @@ impl<O: Offer> Endpoint<O> {
         parts.headers.remove(AUTHORIZATION);
         parts.headers.remove(COOKIE);
         // What rmcp keeps of a request may outlast it.
-        let place = parts.extensions.remove::<Place>();
+        let permit = parts.extensions.remove::<RequestPermit>();
         let from = RequestContext::of(&parts.extensions);
         if let Some(request) = message.cancels() {
             self.running.cancel(&CallId::of(&caller, &from, request));
@@ -332,7 +333,8 @@ impl<O: Offer> Endpoint<O> {
             let whose = (&caller, &slot, accepted.events);
             Called {
                 sign: if accepted.events { Sign::Comment } else { Sign::Space },
-                place: place.unwrap_or_else(|| Place { until: Instant::now() + self.timeout, taken: Arc::new(()) }),
+                permit: permit
+                    .unwrap_or_else(|| RequestPermit { until: Instant::now() + self.timeout, taken: Arc::new(()) }),
                 // Since 2026-07-28, whoever closes the stream of a call cancels it.
                 outlasts: message
                     .id
@@ -351,7 +353,7 @@ impl<O: Offer> Endpoint<O> {
     }
 }
 
-fn unread(error: &ReadError) -> Response {
+fn unreadable_body(error: &ReadError) -> Response {
     let status = match error {
         ReadError::TooLarge(_) | ReadError::NoMemory(NoMemory::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         ReadError::NoMemory(NoMemory::Busy) => StatusCode::SERVICE_UNAVAILABLE,

@@ -3,11 +3,11 @@
 use crate::{
     PROTOCOL_VERSIONS, completion,
     edge::AcceptsEvents,
-    listening::Listening,
-    offer::{Offer, Requested, Target},
     progress::Notifications,
     prompts, refused, resources,
+    scope_gate::{Requested, ScopeGate, Target},
     splice::Slot,
+    subscriptions::Subscriptions,
 };
 use futures::future::BoxFuture;
 use portcullis_budget::Account;
@@ -15,7 +15,7 @@ use portcullis_config::Limits;
 use portcullis_core::Scope;
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit;
-use portcullis_tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError};
+use portcullis_tools::{Call, Definition, Effect, Registry, ToolAnswer, ToolError, ToolLookup};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -75,7 +75,7 @@ static VERSIONS: LazyLock<[ProtocolVersion; 4]> = LazyLock::new(|| {
 pub struct Handler {
     tools: Arc<Registry>,
     info: Arc<InitializeResult>,
-    listening: Arc<Listening>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 impl Handler {
@@ -95,22 +95,22 @@ impl Handler {
         if tools.has_workspaces() {
             info = info.with_instructions(INSTRUCTIONS);
         }
-        Self { tools, info: Arc::new(info), listening: Arc::new(Listening::new(limits)) }
+        Self { tools, info: Arc::new(info), subscriptions: Arc::new(Subscriptions::new(limits)) }
     }
 
     /// Ends the subscriptions: `next` is in its place now, or nothing.
     pub(super) fn retire(&self, next: Option<&Self>) {
         let same = |next: &Self| self.tools.definitions().eq(next.tools.definitions());
-        self.listening.retire(next.is_some_and(|next| !same(next)));
+        self.subscriptions.retire(next.is_some_and(|next| !same(next)));
     }
 }
 
-impl Offer for Handler {
+impl ScopeGate for Handler {
     fn missing_scope(&self, target: Target<'_>, caller: &Caller) -> Option<Scope> {
         match target {
             Target::Tool(name) => match self.tools.lookup(name, caller) {
-                Lookup::NeedsScope(needed) => Some(needed),
-                Lookup::Found(_) | Lookup::Unknown => None,
+                ToolLookup::NeedsScope(needed) => Some(needed),
+                ToolLookup::Found(_) | ToolLookup::Unknown => None,
             },
             Target::Prompt(name) => prompts::missing_scope(name, &self.tools, caller),
             Target::Resource(uri) => resources::missing_scope(uri, &self.tools, caller),
@@ -119,7 +119,7 @@ impl Offer for Handler {
 
     fn call(&self, requested: Requested<'_>) -> Option<BoxFuture<'static, CallToolResult>> {
         let Requested { name, arguments, caller, from, account, slot } = requested;
-        let Lookup::Found(tool) = self.tools.lookup(name, &caller) else { return None };
+        let ToolLookup::Found(tool) = self.tools.lookup(name, &caller) else { return None };
         slot.begun.tell();
         let call = Call { caller, from, progress: None, shows_pictures: true, account, begun: None };
         let outcome = tool.call(arguments, call);
@@ -169,7 +169,7 @@ fn memory(context: &RequestContext<RoleServer>) -> (Account, Option<Arc<Slot>>) 
 }
 
 /// Failures are results, so that agents read them.
-fn result(outcome: Result<Answer, ToolError>, slot: Option<&Slot>) -> CallToolResult {
+fn result(outcome: Result<ToolAnswer, ToolError>, slot: Option<&Slot>) -> CallToolResult {
     match (outcome, slot) {
         (Ok(answer), Some(slot)) => slot.fill(answer),
         // Not through the edge.
@@ -243,7 +243,7 @@ impl ServerHandler for Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let (caller, events) = caller(&context)?;
         // The edge has answered calls that lack a scope; what gets here without it is as unknown as the rest.
-        let Lookup::Found(tool) = self.tools.lookup(&request.name, &caller) else {
+        let ToolLookup::Found(tool) = self.tools.lookup(&request.name, &caller) else {
             return Err(ErrorData::invalid_params(self.tools.unknown(&request.name, &caller), None));
         };
         let token = events.then(|| context.meta.get_progress_token()).flatten();
@@ -337,7 +337,7 @@ impl ServerHandler for Handler {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        self.listening.listen(&context).await
+        self.subscriptions.listen(&context).await
     }
 
     async fn on_custom_request(

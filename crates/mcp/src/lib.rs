@@ -8,19 +8,19 @@ mod completion;
 mod direct;
 mod edge;
 mod handler;
-mod listening;
 mod message;
-mod offer;
 mod progress;
 mod prompts;
 mod resources;
 mod revision;
 mod running;
+mod scope_gate;
 mod splice;
+mod subscriptions;
 
 pub use edge::{Endpoint, MessageRate};
 pub use handler::Handler;
-pub use offer::{Offer, Requested, Target};
+pub use scope_gate::{Requested, ScopeGate, Target};
 pub use splice::Slot;
 
 /// What a client asked for cannot be (JSON-RPC 2.0 §5.1, -32602).

@@ -1,7 +1,7 @@
 //! What the edge must know of a JSON-RPC message before rmcp reads it, and the errors that the edge itself answers
 //! (JSON-RPC 2.0 §4, §5.1).
 
-use crate::offer::Target;
+use crate::scope_gate::Target;
 use axum::{
     Json,
     response::{IntoResponse as _, Response},

@@ -10,7 +10,7 @@ use portcullis_budget::Account;
 use portcullis_core::Scope;
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit::RequestContext;
-use portcullis_tools::{Answer, Call, Lookup, Registry, ToolError};
+use portcullis_tools::{Call, Registry, ToolAnswer, ToolError, ToolLookup};
 use rmcp::{
     ErrorData,
     model::{ListResourcesResult, ReadResourceResult, Resource, ResourceContents, ResourceTemplate},
@@ -27,12 +27,12 @@ const LARGEST: u64 = 256 * 1024;
 
 /// A resource's URI, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct ResourceUri {
     workspace: String,
     path: String,
 }
 
-impl Place {
+impl ResourceUri {
     fn of(uri: &str) -> Option<Self> {
         let (workspace, path) = uri.strip_prefix(SCHEME)?.split_once('/')?;
         let decoded = |text| percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned);
@@ -65,15 +65,15 @@ pub(super) fn are_served(tools: &Registry) -> bool {
 
 /// The scope that keeps this caller from reading there.
 pub(super) fn missing_scope(uri: &str, tools: &Registry, caller: &Caller) -> Option<Scope> {
-    match tools.lookup(Place::of(uri)?.tool(), caller) {
-        Lookup::NeedsScope(scope) => Some(scope),
-        Lookup::Found(_) | Lookup::Unknown => None,
+    match tools.lookup(ResourceUri::of(uri)?.tool(), caller) {
+        ToolLookup::NeedsScope(scope) => Some(scope),
+        ToolLookup::Found(_) | ToolLookup::Unknown => None,
     }
 }
 
 /// The templates of what this caller can read.
 pub(super) fn templates(tools: &Registry, caller: &Caller) -> Vec<ResourceTemplate> {
-    if !matches!(tools.lookup(READ_FILE, caller), Lookup::Found(_)) {
+    if !matches!(tools.lookup(READ_FILE, caller), ToolLookup::Found(_)) {
         return Vec::new();
     }
     let template = ResourceTemplate::new(format!("{SCHEME}{{workspace}}/{{+path}}"), "workspace-file")
@@ -92,7 +92,7 @@ pub(super) async fn list(
     caller: &Arc<Caller>,
     from: RequestContext,
 ) -> Result<ListResourcesResult, ErrorData> {
-    let (Lookup::Found(list), Lookup::Found(_)) =
+    let (ToolLookup::Found(list), ToolLookup::Found(_)) =
         (tools.lookup(LIST_WORKSPACES, caller), tools.lookup(LIST_FILES, caller))
     else {
         return Ok(ListResourcesResult::default());
@@ -132,14 +132,15 @@ pub(super) async fn read(
         let text = format!("there is no resource {uri:?}; they are {SCHEME}NAME/PATH");
         ErrorData::resource_not_found(text, Some(json!({"uri": uri})))
     };
-    let place = Place::of(uri).ok_or_else(unknown)?;
-    let Lookup::Found(tool) = tools.lookup(place.tool(), caller) else { return Err(unknown()) };
-    let is_folder = place.is_folder();
+    let resource = ResourceUri::of(uri).ok_or_else(unknown)?;
+    let ToolLookup::Found(tool) = tools.lookup(resource.tool(), caller) else { return Err(unknown()) };
+    let is_folder = resource.is_folder();
     let call = || Call { account: account.clone(), ..Call::of(Arc::clone(caller), from) };
-    let read = |answer: Result<Answer, ToolError>| answer.map(Answer::into_json).map_err(|error| failure(&error, uri));
-    let mut found = read(tool.call(place.arguments(), call()).await)?;
+    let read =
+        |answer: Result<ToolAnswer, ToolError>| answer.map(ToolAnswer::into_json).map_err(|error| failure(&error, uri));
+    let mut found = read(tool.call(resource.arguments(), call()).await)?;
     if !is_folder && found.get("truncated") == Some(&Value::Bool(true)) {
-        let mut arguments = place.arguments();
+        let mut arguments = resource.arguments();
         arguments.insert("max_bytes".to_owned(), LARGEST.into());
         found = read(tool.call(arguments, call()).await)?;
     }
@@ -189,8 +190,8 @@ mod tests {
             ("file:///etc/hosts", None),
             ("", None),
         ] {
-            let place = Place::of(uri);
-            let found = place.as_ref().map(|place| (&*place.workspace, &*place.path, place.tool()));
+            let resource = ResourceUri::of(uri);
+            let found = resource.as_ref().map(|resource| (&*resource.workspace, &*resource.path, resource.tool()));
             assert_eq!(found, expected, "{uri}");
         }
     }

@@ -10,7 +10,7 @@ use http::header;
 use http_body_util::{BodyExt as _, combinators::BoxBody};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_tools::{
-    Answer,
+    ToolAnswer,
     heartbeat::{Begun, is_event_stream},
 };
 use rmcp::model::{CallToolResult, ContentBlock};
@@ -30,14 +30,14 @@ const FRAME: usize = 16 << 10;
 #[derive(Debug)]
 pub struct Slot {
     mark: Arc<str>,
-    answer: OnceLock<Answer>,
+    answer: OnceLock<ToolAnswer>,
     /// Told when the tool is known and may be called: whatever comes of it is a result.
     pub(super) begun: Begun,
 }
 
 /// What a mark stands for: the byte behind it.
 #[derive(Clone, Copy)]
-enum Place {
+enum Mark {
     Text = b't' as isize,
     Structured = b's' as isize,
     Picture = b'p' as isize,
@@ -50,12 +50,12 @@ impl Slot {
     }
 
     /// Keeps the answer, and returns a result with marks in its place.
-    pub(super) fn fill(&self, answer: Answer) -> CallToolResult {
-        let marked = |place: Place| format!("{}{}", self.mark, char::from(place as u8));
-        let mut result = CallToolResult::structured(Value::String(marked(Place::Structured)));
-        result.content = vec![ContentBlock::text(marked(Place::Text))];
+    pub(super) fn fill(&self, answer: ToolAnswer) -> CallToolResult {
+        let marked = |mark: Mark| format!("{}{}", self.mark, char::from(mark as u8));
+        let mut result = CallToolResult::structured(Value::String(marked(Mark::Structured)));
+        result.content = vec![ContentBlock::text(marked(Mark::Text))];
         if let Some(picture) = &answer.picture {
-            result.content.push(ContentBlock::image(marked(Place::Picture), picture.mime_type.clone()));
+            result.content.push(ContentBlock::image(marked(Mark::Picture), picture.mime_type.clone()));
         }
         // A request has one result.
         let _ = self.answer.set(answer);
@@ -103,7 +103,7 @@ impl Slot {
 }
 
 /// The text of an answer. Its pieces are written as a JSON string has them already.
-fn text(answer: &Answer) -> Vec<Piece> {
+fn text(answer: &ToolAnswer) -> Vec<Piece> {
     match &answer.text {
         Some(pieces) => pieces.iter().cloned().map(Piece::Plain).collect(),
         None => vec![Piece::escaped(answer.json.clone())],
@@ -248,7 +248,7 @@ mod tests {
     use portcullis_tools::Image;
     use serde_json::json;
 
-    fn written(slot: &Slot, answer: Answer) -> Bytes {
+    fn written(slot: &Slot, answer: ToolAnswer) -> Bytes {
         let result = serde_json::to_value(slot.fill(answer)).unwrap();
         json!({"jsonrpc": "2.0", "id": "structuredContent", "result": result}).to_string().into()
     }
@@ -265,7 +265,7 @@ mod tests {
         let mark: Arc<str> = "5c0ffee5".into();
         for length in [1, 100_000] {
             let output = json!({"content": "\u{1}\"\\ü\n".repeat(length), "n": 1, "empty": {}});
-            let answer = Answer { json: output.to_string().into(), text: None, picture: None };
+            let answer = ToolAnswer { json: output.to_string().into(), text: None, picture: None };
             for kind in ["application/json", "text/event-stream"] {
                 let slot = Slot::new(&mark);
                 let (size, text) = spliced(kind, written(&slot, answer.clone()), &slot).await;
@@ -286,7 +286,7 @@ mod tests {
         let json = Bytes::from(json!({"content": "\"é\n".repeat(30_000)}).to_string());
         let content = json.slice(12..json.len() - 2);
         let text = Some(vec![Bytes::from_static(b"[a]\\n"), content.clone(), Bytes::from_static(b"\\n[end]")]);
-        let answer = Answer { json, text, picture: None };
+        let answer = ToolAnswer { json, text, picture: None };
         let expected = format!("[a]\n{}\n[end]", "\"é\n".repeat(30_000));
         assert_eq!(answer.text(), expected);
         for kind in ["application/json", "text/event-stream"] {
@@ -302,7 +302,7 @@ mod tests {
         let slot = Slot::new(&"5c0ffee5".into());
         let data = Bytes::from("iVBO".repeat(20_000));
         let picture = Some(Image { data: data.clone(), mime_type: "image/png".to_owned() });
-        let body = written(&slot, Answer { json: r#"{"content":""}"#.into(), text: None, picture });
+        let body = written(&slot, ToolAnswer { json: r#"{"content":""}"#.into(), text: None, picture });
         let (_, text) = spliced("application/json", body, &slot).await;
         let content = &serde_json::from_str::<Value>(&text).unwrap()["result"]["content"];
         assert_eq!(content[0]["text"], r#"{"content":""}"#);

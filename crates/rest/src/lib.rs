@@ -31,8 +31,8 @@ use portcullis_oauth::{
 };
 use portcullis_telemetry::audit::{Event, RequestContext};
 use portcullis_tools::{
-    Answer, Call, Definition, Lookup, Registry, ToolError,
-    heartbeat::{self, Begun, Place, Sign, TOO_LONG},
+    Call, Definition, Registry, ToolAnswer, ToolError, ToolLookup,
+    heartbeat::{self, Begun, RequestPermit, Sign, TOO_LONG},
 };
 use routes::{RestRoute, Verb};
 use serde::Deserialize;
@@ -100,8 +100,8 @@ impl Api {
             return Err(nothing(&parts.method, matches.iter().map(|(served, _)| served.route.method)));
         };
         let entry = match self.tools.lookup(route.tool, &caller) {
-            Lookup::Found(entry) => entry,
-            Lookup::NeedsScope(needed) => {
+            ToolLookup::Found(entry) => entry,
+            ToolLookup::NeedsScope(needed) => {
                 Event::ScopeRefused {
                     from: &from,
                     tool: Some(route.tool),
@@ -114,7 +114,7 @@ impl Api {
                 let what = format!("the tool {}", route.tool);
                 return Err(step_up(&what, needed, &caller, resource));
             }
-            Lookup::Unknown => return Err(nothing(&parts.method, [].into_iter())),
+            ToolLookup::Unknown => return Err(nothing(&parts.method, [].into_iter())),
         };
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
         let body = if route.takes_body() { self.read(&parts.headers, body, &account).await? } else { Bytes::new() };
@@ -133,7 +133,10 @@ impl Api {
                 finished.unwrap_or_else(|problem| problem.into_response(&from))
             }
         };
-        let until = parts.extensions.get::<Place>().map_or_else(|| Instant::now() + self.timeout, |place| place.until);
+        let until = parts
+            .extensions
+            .get::<RequestPermit>()
+            .map_or_else(|| Instant::now() + self.timeout, |permit| permit.until);
         let late = move || ProblemDetails::new(StatusCode::GATEWAY_TIMEOUT, "timeout", TOO_LONG).into_response(&from);
         Ok(heartbeat::answer(work, &begun, Sign::Space, until, late).await)
     }
@@ -158,7 +161,7 @@ impl Api {
 /// The answer to a call that came to its end.
 fn finished(
     route: &RestRoute,
-    outcome: Result<Answer, ToolError>,
+    outcome: Result<ToolAnswer, ToolError>,
     caller: &Caller,
     resource: &PublicUrl,
 ) -> Result<Response, ProblemDetails> {
@@ -175,7 +178,7 @@ struct CreatedObject {
     id: String,
 }
 
-fn succeeded(route: &RestRoute, answer: Answer, resource: &PublicUrl) -> Response {
+fn succeeded(route: &RestRoute, answer: ToolAnswer, resource: &PublicUrl) -> Response {
     let made = (route.success == StatusCode::CREATED)
         .then(|| serde_json::from_slice::<CreatedObject>(&answer.json).ok())
         .flatten();

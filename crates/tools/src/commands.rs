@@ -1,6 +1,6 @@
 //! Running commands.
 
-use crate::{Call, Effect, Patience, Progress, Text, Tool, ToolError, plain::plain, text};
+use crate::{Call, Effect, Progress, Text, Tool, ToolError, WaitBudget, plain::plain, text};
 use portcullis_agent::protocol::{Command, CommandResult, TerminalSize};
 use portcullis_core::{Scope, rng};
 use portcullis_workspaces::{Error, Purpose, Workspaces};
@@ -28,7 +28,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 const REPORT_BYTES: usize = 8 * 1024;
 
 /// `run_command`.
-pub(super) struct RunCommand(pub Arc<dyn Workspaces>, pub Patience);
+pub(super) struct RunCommand(pub Arc<dyn Workspaces>, pub WaitBudget);
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -45,7 +45,7 @@ struct Pace {
 
 /// In a request's extensions: what it has taken of the limits, and until when it may have that.
 #[derive(Clone)]
-pub struct Place {
+pub struct RequestPermit {
     /// When its time is over.
     pub until: Instant,
     /// What it has taken.
@@ -106,7 +106,7 @@ async fn at_pace(pace: Pace, mut work: Work, begun: &Begun, sign: Sign, until: I
     let mut ticks = interval(pace.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let late_at = Box::pin(sleep_until(late_at));
-    let body = Beating { sign, state: State::Working { work, ticks, late_at, late: Some(late) } };
+    let body = Beating { sign, state: BeatState::Working { work, ticks, late_at, late: Some(late) } };
     let mut response = Response::new(Body::new(body));
     let (kind, caching) = match sign {
         Sign::Comment => ("text/event-stream", "no-cache"),
@@ -127,10 +127,10 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 
 struct Beating {
     sign: Sign,
-    state: State,
+    state: BeatState,
 }
 
-enum State {
+enum BeatState {
     Working {
         work: Work,
         ticks: Interval,
@@ -145,7 +145,7 @@ enum State {
     },
 }
 
-impl State {
+impl BeatState {
     fn sending(response: Response, sign: Sign) -> Self {
         let (before, after) = match sign {
             // JSON as it is written here is one line.
@@ -167,13 +167,13 @@ impl HttpBody for Beating {
         let sign = self.sign;
         loop {
             match &mut self.state {
-                State::Working { work, ticks, late_at, late } => {
+                BeatState::Working { work, ticks, late_at, late } => {
                     if let Poll::Ready(response) = work.as_mut().poll(context) {
-                        self.state = State::sending(response, sign);
+                        self.state = BeatState::sending(response, sign);
                     } else if late_at.as_mut().poll(context).is_ready()
                         && let Some(late) = late.take()
                     {
-                        self.state = State::sending(late(), sign);
+                        self.state = BeatState::sending(late(), sign);
                     } else {
                         let alive = match sign {
                             Sign::Comment => COMMENT,
@@ -182,10 +182,10 @@ impl HttpBody for Beating {
                         return ticks.poll_tick(context).map(|_| Some(Ok(Frame::data(alive))));
                     }
                 }
-                State::Sending { before, .. } if !before.is_empty() => {
+                BeatState::Sending { before, .. } if !before.is_empty() => {
                     return Poll::Ready(Some(Ok(Frame::data(std::mem::take(before)))));
                 }
-                State::Sending { body, after, .. } => {
+                BeatState::Sending { body, after, .. } => {
                     let frame = std::task::ready!(Pin::new(body).poll_frame(context));
                     if frame.is_none() && !after.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(std::mem::take(after)))));

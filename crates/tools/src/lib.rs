@@ -18,7 +18,7 @@ mod templates;
 mod text;
 mod workspaces;
 
-pub use registry::{Definition, Entry, Lookup, Registry};
+pub use registry::{Definition, Registry, ToolEntry, ToolLookup};
 pub use text::{Piece, Text};
 
 use crate::heartbeat::Begun;
@@ -89,7 +89,7 @@ pub struct Image {
 
 /// What a tool answered: one JSON object, which fits the output schema, and its text. It is in memory once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ToolAnswer {
     /// The object.
     pub json: Bytes,
     /// The text, in pieces of what a JSON string holds; `None`: the JSON is the text. Long pieces are parts of `json`.
@@ -98,7 +98,7 @@ pub struct Answer {
     pub picture: Option<Image>,
 }
 
-impl Answer {
+impl ToolAnswer {
     /// The object, taken apart.
     #[must_use]
     pub fn into_json(self) -> Value {
@@ -166,9 +166,9 @@ impl io::Write for Count {
 
 /// How long a tool may wait, so that its answer comes within the time that a request has.
 #[derive(Clone, Copy, Debug)]
-struct Patience(Duration);
+struct WaitBudget(Duration);
 
-impl Patience {
+impl WaitBudget {
     /// What is left of a request's time for ending what it began, and for sending the answer.
     const MARGIN: u64 = 5;
 

@@ -4,7 +4,7 @@
 //! An id is `workspace:NAME`, `template:NAME` or `file:WORKSPACE/PATH`, and leads back to what was found. What a
 //! token's scopes do not reach, and what the endpoint's tools leave out, is neither found nor fetched.
 
-use crate::{Call, Effect, Patience, Text, Tool, ToolError, templates};
+use crate::{Call, Effect, Text, Tool, ToolError, WaitBudget, templates};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::{StreamExt as _, stream};
 use portcullis_agent::protocol::{Encoding, ListFiles, ReadFile, SearchFiles};
@@ -171,7 +171,7 @@ pub(super) struct FetchArguments {
 
 /// What was found.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Found {
+pub(super) struct SearchHits {
     /// The best first.
     results: Vec<Hit>,
 }
@@ -203,8 +203,8 @@ pub(super) struct Document {
 }
 
 impl Search {
-    pub(crate) fn new(backend: Arc<dyn Workspaces>, reach: Reach, patience: Patience) -> Self {
-        Self { backend, reach, time: SEARCH_FOR.min(patience.0) }
+    pub(crate) fn new(backend: Arc<dyn Workspaces>, reach: Reach, wait_budget: WaitBudget) -> Self {
+        Self { backend, reach, time: SEARCH_FOR.min(wait_budget.0) }
     }
 
     /// What is found of this kind, with its score.
@@ -256,7 +256,7 @@ impl Search {
             }
         }
         for line in matched.map(|matched| matched.matches).unwrap_or_default() {
-            found.entry(line.path).or_default().1.extend(words.places(&line.text));
+            found.entry(line.path).or_default().1.extend(words.matches(&line.text));
         }
         let hit = |path: String| {
             let title = format!("{path} in {}", workspace.name);
@@ -280,7 +280,7 @@ fn handle<'a>(workspace: &'a Workspace, all: &[Workspace]) -> &'a str {
 
 impl Tool for Search {
     type Arguments = SearchArguments;
-    type Output = Found;
+    type Output = SearchHits;
     const NAME: &'static str = "search";
     const TITLE: &'static str = "Search everything";
     const DESCRIPTION: &'static str = "Searches workspaces, templates, and names and lines of files in running workspaces for a \
@@ -288,11 +288,11 @@ impl Tool for Search {
     const SCOPE: Option<Scope> = None;
     const EFFECT: Effect = Effect::Reads;
 
-    fn text(_output: &Found) -> Text {
+    fn text(_output: &SearchHits) -> Text {
         Text::Json
     }
 
-    async fn call(&self, arguments: SearchArguments, call: Call) -> Result<Found, ToolError> {
+    async fn call(&self, arguments: SearchArguments, call: Call) -> Result<SearchHits, ToolError> {
         let (owner, caller) = (call.owner(), &call.caller);
         let until = Instant::now() + self.time;
         let words = Words::of(&arguments.query)?;
@@ -322,7 +322,7 @@ impl Tool for Search {
         }
         found.retain(|(score, _)| *score > 0);
         found.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.id.cmp(&y.id)));
-        Ok(Found { results: found.into_iter().take(MAX_RESULTS).map(|(_, hit)| hit).collect() })
+        Ok(SearchHits { results: found.into_iter().take(MAX_RESULTS).map(|(_, hit)| hit).collect() })
     }
 }
 
@@ -438,14 +438,14 @@ impl Words {
     }
 
     /// Which of them are in a text, by their place.
-    fn places(&self, text: &str) -> impl Iterator<Item = usize> {
+    fn matches(&self, text: &str) -> impl Iterator<Item = usize> {
         let text = text.to_lowercase();
-        self.0.iter().enumerate().filter(move |(_, word)| text.contains(word.as_str())).map(|(place, _)| place)
+        self.0.iter().enumerate().filter(move |(_, word)| text.contains(word.as_str())).map(|(index, _)| index)
     }
 
     /// How many of them are in any of the texts.
     fn score<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> usize {
-        texts.into_iter().flat_map(|text| self.places(text)).collect::<BTreeSet<_>>().len()
+        texts.into_iter().flat_map(|text| self.matches(text)).collect::<BTreeSet<_>>().len()
     }
 
     /// A regular expression for lines with any of them.

@@ -249,8 +249,8 @@ fn page(count: usize, what: &str, total: Option<u64>, next: Option<u64>, truncat
 
 pub(super) fn edited(edited: &Edited) -> Text {
     let mut text = Pieces::default();
-    let places = if edited.replacements == 1 { "place" } else { "places" };
-    text.line(&format!("{}: {} {places} changed", edited.path, edited.replacements));
+    let noun = if edited.replacements == 1 { "place" } else { "places" };
+    text.line(&format!("{}: {} {noun} changed", edited.path, edited.replacements));
     text.member("diff", &edited.diff);
     text.done()
 }

@@ -1,10 +1,10 @@
 //! The files of workspaces: `look` reads them, `change` writes them. Paths are resolved in the workspace.
 
 mod change;
-mod look;
+mod read;
 
 pub(super) use change::{EditFile, MovePath, RemovePath, WriteFile};
-pub(super) use look::{ListFiles, ReadFile, SearchFiles};
+pub(super) use read::{ListFiles, ReadFile, SearchFiles};
 
 /// The most that is written at once, in bytes. An endpoint's `maxBodySize` may allow less.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;

@@ -13,7 +13,7 @@ use rmcp::{
 use std::{fmt, sync::Arc};
 
 /// What an endpoint offers: an rmcp handler, and what the edge asks before it lets a request through to it.
-pub trait Offer: ServerHandler + Clone {
+pub trait ScopeGate: ServerHandler + Clone {
     /// The scope that `target` needs and `caller` does not have. `None` where it may pass, and where there is no such
     /// thing: that is for the handler to say.
     fn missing_scope(&self, target: Target<'_>, caller: &Caller) -> Option<Scope>;
@@ -53,7 +53,7 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The name of the tool. Only of use where [`Offer::missing_scope`] knows the tool: clients make up others.
+    /// The name of the tool. Only of use where [`ScopeGate::missing_scope`] knows the tool: clients make up others.
     pub(super) fn tool(self) -> Option<&'a str> {
         match self {
             Self::Tool(name) => Some(name),

@@ -20,8 +20,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 const SHARE: u32 = 4;
 
 /// The subscriptions to one endpoint.
-pub(super) struct Listening {
-    places: Semaphore,
+pub(super) struct Subscriptions {
+    permits: Semaphore,
     at_most: Duration,
     retired: watch::Sender<Retired>,
 }
@@ -33,12 +33,12 @@ enum Retired {
     Changed,
 }
 
-impl Listening {
+impl Subscriptions {
     pub(crate) fn new(limits: &Limits) -> Self {
         let whole = limits.request_timeout.as_duration();
-        let places = usize::try_from((limits.max_concurrent_requests / SHARE).max(1)).unwrap_or(1);
+        let permits = usize::try_from((limits.max_concurrent_requests / SHARE).max(1)).unwrap_or(1);
         Self {
-            places: Semaphore::new(places),
+            permits: Semaphore::new(permits),
             at_most: whole.saturating_sub(MARGIN).max(whole / 2),
             retired: watch::Sender::new(Retired::NotYet),
         }
@@ -50,7 +50,7 @@ impl Listening {
     }
 
     pub(crate) async fn listen(&self, context: &SubscriptionContext) -> Result<(), ErrorData> {
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(_permit) = self.permits.try_acquire() else {
             let text = "too many are listening at once; ask for the lists instead, or try again later";
             return Err(ErrorData::internal_error(text, None));
         };
