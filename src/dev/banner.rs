@@ -1,6 +1,6 @@
 //! What `portcullis dev` tells the person in front of it: where the endpoint is, and command lines that can be pasted.
 
-use super::{station::Outcome, store::Store, user};
+use super::{environment::PlannedEndpoint, store::Store, user};
 use kube::ResourceExt;
 use portcullis_api::{OAuthClient, preset::Preset};
 use portcullis_core::{Scope, client::Grant, scope};
@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 /// What is said once, when the endpoint is served.
 #[must_use]
-pub(super) fn welcome(outcome: &Outcome, store: &Store) -> String {
+pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
     let url = outcome.plan.config.url.resource();
     let mut text = format!(
         "\nThe endpoint {name:?} is served on this machine.\n\n  \
@@ -40,7 +40,7 @@ pub(super) fn welcome(outcome: &Outcome, store: &Store) -> String {
 
 /// What happened to clients and their credentials since `before`, a line each.
 #[must_use]
-pub(super) fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
+pub(super) fn changes(before: &PlannedEndpoint, after: &PlannedEndpoint, store: &Store) -> String {
     let mut text = String::new();
     for plan in &after.plan.clients {
         let known = before.plan.clients.iter().find(|old| old.name == plan.name);
@@ -57,9 +57,9 @@ pub(super) fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
             (_, None) if known.is_some_and(|old| old.problem.is_some()) => "it can come in again".to_owned(),
             _ => continue,
         };
-        let place = secret.filter(|_| plan.change.is_some()).map(|path| format!(" ({path})")).unwrap_or_default();
+        let path_note = secret.filter(|_| plan.change.is_some()).map(|path| format!(" ({path})")).unwrap_or_default();
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "client {:?}: {what}{place}", plan.name);
+        let _ = writeln!(text, "client {:?}: {what}{path_note}", plan.name);
     }
     for problem in after.plan.login_problems.iter().filter(|problem| !before.plan.login_problems.contains(problem)) {
         let _ = writeln!(text, "{problem}");
@@ -75,7 +75,7 @@ pub(super) fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
     text
 }
 
-fn introduction(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan, store: &Store) -> String {
+fn introduction(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPlan, store: &Store) -> String {
     let grants: Vec<&str> = client.spec.grants().iter().map(|grant| grant.as_str()).collect();
     let scopes: BTreeSet<Scope> = client.spec.scopes.iter().copied().collect();
     let mut text =
@@ -119,7 +119,7 @@ fn introduction(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan, stor
 }
 
 /// What workspaces can be made from, and what of it does not count here.
-fn templates(outcome: &Outcome) -> String {
+fn templates(outcome: &PlannedEndpoint) -> String {
     if outcome.templates.is_empty() {
         return String::new();
     }
@@ -131,7 +131,7 @@ fn templates(outcome: &Outcome) -> String {
 }
 
 /// Who can sign in, and how.
-fn people(outcome: &Outcome, store: &Store) -> String {
+fn people(outcome: &PlannedEndpoint, store: &Store) -> String {
     let mut text = String::new();
     if let Some(user) = &outcome.local_user {
         let file = store.secret_folder(&user.secret_name).join(user::PASSWORD);
@@ -158,7 +158,7 @@ fn people(outcome: &Outcome, store: &Store) -> String {
 }
 
 /// How somebody lets an agent in by signing in.
-fn for_a_person(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan) -> String {
+fn for_a_person(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPlan) -> String {
     let (name, url) = (outcome.endpoint.name_any(), outcome.plan.config.url.resource());
     let mut text = String::new();
     let what = if plan.secret_name.is_some() { "the client id and the secret above" } else { "the client id above" };

@@ -46,7 +46,7 @@ impl Guard {
             if identity(&self.root) != self.identity {
                 return Err(DevError::Moved(self.root.clone()));
             }
-            if stopped || (self.heeds_readers && nobody_reads()) {
+            if stopped || (self.heeds_readers && reader_is_gone()) {
                 return Ok(());
             }
         }
@@ -58,9 +58,9 @@ fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
 }
 
 /// Whether standard output is a pipe whose other end is closed (POLLERR, poll(2)).
-fn nobody_reads() -> bool {
+fn reader_is_gone() -> bool {
     let stdout = io::stdout();
-    let mut look = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
-    poll(&mut look, PollTimeout::ZERO).is_ok()
-        && look[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR))
+    let mut descriptors = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    poll(&mut descriptors, PollTimeout::ZERO).is_ok()
+        && descriptors[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR))
 }

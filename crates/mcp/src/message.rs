@@ -241,7 +241,7 @@ mod tests {
 
     fn any_message() -> impl Strategy<Value = Value> {
         let base = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami"}});
-        portcullis_testing::fuzz::changed(base, &["jsonrpc", "id", "method", "params", "result", "error"])
+        portcullis_testing::strategies::changed(base, &["jsonrpc", "id", "method", "params", "result", "error"])
     }
 
     #[test]

@@ -25,7 +25,7 @@ const BURST: u32 = 200;
 
 /// Why an endpoint could not be planned, or its files not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum StationError {
+pub enum DevEnvironmentError {
     /// The manifests are wrong.
     #[error(transparent)]
     Manifests(#[from] ManifestErrors),
@@ -62,7 +62,7 @@ pub enum StationError {
 
 /// The endpoint, and where it is served.
 #[derive(Debug)]
-pub(super) struct Station {
+pub(super) struct DevEnvironment {
     /// Where the manifests come from.
     pub sources: Vec<Source>,
     /// Which endpoint, where there are several.
@@ -79,7 +79,7 @@ pub(super) struct Station {
 
 /// What came out of a plan, for the server, the workspaces and people.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct PlannedEndpoint {
     /// The endpoint, as it is served here.
     pub endpoint: McpEndpoint,
     /// Its clients.
@@ -98,15 +98,19 @@ pub(super) struct Outcome {
     pub changed: bool,
 }
 
-impl Station {
+impl DevEnvironment {
     /// Reads the manifests. Blocks.
-    pub(super) fn read(&self) -> Result<Manifests, StationError> {
+    pub(super) fn read(&self) -> Result<Manifests, DevEnvironmentError> {
         Ok(load(&self.sources, self.store.root())?)
     }
 
     /// Plans the endpoint, and makes the files say what the plan says. Blocks.
-    pub(super) fn apply(&mut self, manifests: &Manifests, now: Timestamp) -> Result<Outcome, StationError> {
-        let mut endpoint = served_here(pick(&manifests.endpoints, self.endpoint.as_deref())?, &self.origin)?;
+    pub(super) fn apply(
+        &mut self,
+        manifests: &Manifests,
+        now: Timestamp,
+    ) -> Result<PlannedEndpoint, DevEnvironmentError> {
+        let mut endpoint = served_locally(pick(&manifests.endpoints, self.endpoint.as_deref())?, &self.origin)?;
         let (name, namespace) = (endpoint.name_any(), endpoint.namespace());
         let clients: Vec<OAuthClient> = manifests
             .clients
@@ -142,7 +146,7 @@ impl Station {
         let plan = portcullis_plan::plan(&inputs, &mut self.rng)?;
         let kept = local_user.as_ref().map(|user| user.secret_name.as_str());
         let changed = self.write(&name, &plan, &secrets, kept)?;
-        Ok(Outcome { endpoint, clients, users, templates, secrets: given, plan, local_user, changed })
+        Ok(PlannedEndpoint { endpoint, clients, users, templates, secrets: given, plan, local_user, changed })
     }
 
     /// Lets the person in front of the machine sign in, where the manifest lets nobody.
@@ -150,7 +154,7 @@ impl Station {
         &mut self,
         endpoint: &mut McpEndpoint,
         secrets: &mut BTreeMap<String, Secret>,
-    ) -> Result<Option<LocalUser>, StationError> {
+    ) -> Result<Option<LocalUser>, DevEnvironmentError> {
         if !user::is_needed(endpoint) {
             return Ok(None);
         }
@@ -170,7 +174,7 @@ impl Station {
         plan: &Plan,
         observed: &BTreeMap<String, Secret>,
         kept: Option<&str>,
-    ) -> Result<bool, StationError> {
+    ) -> Result<bool, DevEnvironmentError> {
         let mut mounted: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
         let mut planned: BTreeSet<&str> = kept.into_iter().collect();
         for object in &plan.objects {
@@ -202,7 +206,7 @@ impl Station {
     }
 }
 
-fn pick<'a>(endpoints: &'a [McpEndpoint], wanted: Option<&str>) -> Result<&'a McpEndpoint, StationError> {
+fn pick<'a>(endpoints: &'a [McpEndpoint], wanted: Option<&str>) -> Result<&'a McpEndpoint, DevEnvironmentError> {
     let qualified =
         |endpoint: &McpEndpoint| format!("{}/{}", endpoint.namespace().unwrap_or_default(), endpoint.name_any());
     let unique = |name: &str| endpoints.iter().filter(|endpoint| endpoint.name_any() == name).count() == 1;
@@ -214,18 +218,18 @@ fn pick<'a>(endpoints: &'a [McpEndpoint], wanted: Option<&str>) -> Result<&'a Mc
         endpoints.iter().map(name).collect::<Vec<_>>()
     };
     match (endpoints, wanted) {
-        ([], _) => Err(StationError::NoEndpoint),
+        ([], _) => Err(DevEnvironmentError::NoEndpoint),
         ([only], None) => Ok(only),
-        (_, None) => Err(StationError::SeveralEndpoints(shown())),
+        (_, None) => Err(DevEnvironmentError::SeveralEndpoints(shown())),
         (_, Some(wanted)) => endpoints
             .iter()
             .find(|endpoint| qualified(endpoint) == wanted || (endpoint.name_any() == wanted && unique(wanted)))
-            .ok_or_else(|| StationError::UnknownEndpoint { name: wanted.to_owned(), known: shown() }),
+            .ok_or_else(|| DevEnvironmentError::UnknownEndpoint { name: wanted.to_owned(), known: shown() }),
     }
 }
 
 /// The endpoint as this machine serves it: at the listener's origin, with nothing in front of it.
-fn served_here(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, PublicUrlError> {
+fn served_locally(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, PublicUrlError> {
     let url: PublicUrl = endpoint.spec.url.parse()?;
     let mut here = endpoint.clone();
     here.spec.url = url.at_origin(origin).resource();
@@ -283,15 +287,15 @@ mod tests {
     }
 
     #[test]
-    fn here_is_loopback_and_nothing_stands_in_front() {
-        let here = served_here(&endpoint("dev", "a"), "http://127.0.0.1:8080").unwrap();
+    fn a_local_endpoint_is_loopback_without_proxies() {
+        let here = served_locally(&endpoint("dev", "a"), "http://127.0.0.1:8080").unwrap();
         assert_eq!(here.spec.url, "http://127.0.0.1:8080/team/mcp");
         assert_eq!(here.spec.exposure, Exposure { none: Some(NoExposure {}), ..Exposure::default() });
         assert!(here.spec.network.allowed_cidrs.is_empty());
         assert_eq!((here.spec.limits.requests_per_second, here.spec.limits.burst), (100, 200));
         let mut slow = endpoint("dev", "a");
         slow.spec.limits.burst = 5;
-        let slow = served_here(&slow, "http://127.0.0.1:8080").unwrap().spec.limits;
+        let slow = served_locally(&slow, "http://127.0.0.1:8080").unwrap().spec.limits;
         assert_eq!((slow.requests_per_second, slow.burst), (10, 5), "what the manifest says counts");
         assert_eq!(here.spec.deployment.replicas, Some(1), "and nobody beside it");
     }
