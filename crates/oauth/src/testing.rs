@@ -8,9 +8,9 @@ pub(crate) use provider::{PROVIDER, Provider};
 pub(crate) use store::Memory;
 
 use crate::{
-    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError,
-    ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict,
-    clients::Published,
+    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, ConsentTicket, OAuthError, ProviderToken,
+    RecheckPolicy, Rechecked, Standing, Stores, Users, Verdict,
+    clients::PublishedMetadata,
     grant::{Grant, Grants, GrantsError, Known},
     introspect::Introspection,
     single_use::{Mark, SingleUse},
@@ -292,8 +292,8 @@ impl Stage {
             unreachable: AtomicBool::default(),
             reads: AtomicUsize::default(),
         });
-        let published = Arc::new(Published::new(&Arc::new(Outbound::new().unwrap())));
-        let backing = Backing {
+        let published = Arc::new(PublishedMetadata::new(&Arc::new(Outbound::new().unwrap())));
+        let stores = Stores {
             grants: grants.clone(),
             registrations: place.clone(),
             published,
@@ -304,7 +304,7 @@ impl Stage {
             workloads: Arc::new(super::workload::NoCluster),
             external: None,
         };
-        let server = AuthorizationServer::new(&config(), &Clients { clients }, keys, backing, Arc::default()).unwrap();
+        let server = AuthorizationServer::new(&config(), &Clients { clients }, keys, stores, Arc::default()).unwrap();
         Self { server, grants, place, clock }
     }
 

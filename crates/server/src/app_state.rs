@@ -25,7 +25,7 @@ use portcullis_core::{clock::Clock, rng};
 use portcullis_identity::Logins;
 use portcullis_mcp::MessageRate;
 use portcullis_oauth::{
-    AuthorizationServer, Backing, Caller, OAuthError,
+    AuthorizationServer, Caller, OAuthError, Stores,
     challenge::{Challenges, Resource},
     metadata::{INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH},
     token,
@@ -80,7 +80,7 @@ impl AppState {
     /// Prepares everything; keeps of `previous` what the new files leave as it was.
     pub(crate) fn new(
         mounted: Mounted,
-        backing: Backing,
+        stores: Stores,
         logins: Arc<Logins>,
         previous: Option<&Self>,
         metrics: Arc<Metrics>,
@@ -101,7 +101,7 @@ impl AppState {
             config,
             &mounted.clients,
             &mounted.keys,
-            backing,
+            stores,
             cache.unwrap_or_default(),
         )?);
         // Where people sign in elsewhere, there is nothing for them to see here.

@@ -13,7 +13,7 @@ use notify::{RecursiveMode, Watcher as _};
 use portcullis_config::{LoadedRevision, ServerConfig};
 use portcullis_core::report::chain;
 use portcullis_identity::Logins;
-use portcullis_oauth::{Backing, clients::Published, external::ExternalTokens};
+use portcullis_oauth::{Stores, clients::PublishedMetadata, external::ExternalTokens};
 use portcullis_outbound::Outbound;
 use portcullis_telemetry::metrics::Metrics;
 use portcullis_tools::Registry;
@@ -197,11 +197,11 @@ fn prepare(
         Some(app) => app.logins().reloaded(config, login, keys)?,
         None => Logins::new(config, login, keys, Arc::clone(&options.outbound), Arc::clone(&options.clock))?,
     });
-    let backing = Backing {
+    let stores = Stores {
         grants: Arc::clone(&options.grants),
         registrations: Arc::clone(&options.registrations),
         published: previous.map_or_else(
-            || Arc::new(Published::new(&options.outbound)),
+            || Arc::new(PublishedMetadata::new(&options.outbound)),
             |app| Arc::clone(app.authorization().published()),
         ),
         users: logins.clone(),
@@ -212,7 +212,7 @@ fn prepare(
         external: external(&mounted.config, &options.outbound, previous)?,
     };
     let (metrics, clock) = (Arc::clone(metrics), Arc::clone(&options.clock));
-    let app = Arc::new(AppState::new(mounted, backing, logins, previous, metrics, clock, options.memory_limit)?);
+    let app = Arc::new(AppState::new(mounted, stores, logins, previous, metrics, clock, options.memory_limit)?);
     let public = Public::new(&app, &Arc::new(tools), in_force, abort.clone())?;
     if let Some(workspaces) = &options.workspaces {
         workspaces.apply(&app.mounted().config.workspaces);

@@ -2,7 +2,7 @@ use crate::app_state::*;
 use crate::public::Public;
 use portcullis_config::{Clients, LoginSecrets, Revision, SigningKeys};
 use portcullis_core::clock::SystemClock;
-use portcullis_oauth::clients::Published;
+use portcullis_oauth::clients::PublishedMetadata;
 use portcullis_outbound::Outbound;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
@@ -30,10 +30,10 @@ fn mounted(url: &str, burst: u32, seed: u64) -> Mounted {
 fn app(mounted: Mounted, previous: Option<&AppState>) -> Arc<AppState> {
     let state = Arc::new(portcullis_state::Local::memory(Arc::new(SystemClock)));
     let outbound = Arc::new(Outbound::new().unwrap());
-    let published = Arc::new(Published::new(&outbound));
+    let published = Arc::new(PublishedMetadata::new(&outbound));
     let logins = Logins::new(&mounted.config, &mounted.login, &mounted.keys, outbound, Arc::new(SystemClock)).unwrap();
     let logins = Arc::new(logins);
-    let backing = Backing {
+    let stores = Stores {
         grants: state.clone(),
         registrations: state.clone(),
         accounts: state.clone(),
@@ -45,7 +45,7 @@ fn app(mounted: Mounted, previous: Option<&AppState>) -> Arc<AppState> {
         external: None,
     };
     Arc::new(
-        AppState::new(mounted, backing, logins, previous, Arc::default(), Arc::new(SystemClock), 256 << 20).unwrap(),
+        AppState::new(mounted, stores, logins, previous, Arc::default(), Arc::new(SystemClock), 256 << 20).unwrap(),
     )
 }
 
