@@ -46,7 +46,7 @@ impl Guard {
             if identity(&self.root) != self.identity {
                 return Err(DevError::Moved(self.root.clone()));
             }
-            if stopped || (self.heeds_readers && reader_is_gone()) {
+            if stopped || (self.heeds_readers && has_no_reader()) {
                 return Ok(());
             }
         }
@@ -58,7 +58,7 @@ fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
 }
 
 /// Whether standard output is a pipe whose other end is closed (POLLERR, poll(2)).
-fn reader_is_gone() -> bool {
+fn has_no_reader() -> bool {
     let stdout = io::stdout();
     let mut descriptors = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
     poll(&mut descriptors, PollTimeout::ZERO).is_ok()

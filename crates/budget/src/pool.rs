@@ -36,11 +36,11 @@ pub enum Unavailable {
 #[derive(Debug)]
 pub struct Pool {
     total: u64,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PoolState {
     free: u64,
     held: HashMap<u64, u64>,
     waiting: VecDeque<Waiting>,
@@ -67,7 +67,7 @@ impl Pool {
     /// So many units, all free.
     #[must_use]
     pub fn new(total: u64) -> Arc<Self> {
-        Arc::new(Self { total, state: Mutex::new(State { free: total, ..State::default() }) })
+        Arc::new(Self { total, state: Mutex::new(PoolState { free: total, ..PoolState::default() }) })
     }
 
     /// How many there are.
@@ -110,13 +110,13 @@ impl Pool {
         Taken { pool: Arc::clone(self), units, holders }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl PoolState {
     fn check(&self, units: u64, holders: &Holders) -> Result<(), Unavailable> {
         let left = self.free.saturating_sub(units);
         for holder in holders.iter().flatten() {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stops_waiting_leaves_no_units_behind() {
+    fn an_abandoned_wait_leaves_no_units_behind() {
         let pool = Pool::new(10);
         let held = pool.try_take(10, holder(1, 1)).unwrap();
         {

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_told_why() {
+    fn an_error_explains_an_invalid_message() {
         let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"whoami"}"#;
         for (body, code, id) in [
             ("", -32700, None),

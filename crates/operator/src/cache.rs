@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_write_is_seen_at_once_and_older_news_is_dropped() {
+    fn an_own_write_is_seen_at_once_and_older_events_are_dropped() {
         let cache = Cache::new((), |_: &mut ConfigMap| {});
         cache.observe(Event::Init);
         cache.observe(Event::InitApply(config_map("9")));

@@ -10,7 +10,7 @@ use crate::{
     metrics::{Metrics, Verb},
     probe::Probe,
     requeue::RequeueTimes,
-    servers::{Incarnation, Known},
+    servers::{Incarnation, LastReports},
     stores::{EndpointKey, Guarded, Stores},
     verify::VerifyError,
 };
@@ -77,7 +77,7 @@ pub struct ReconcileState {
     /// Names of Secrets that belong to somebody else and carry no label, so that no watch tells of them.
     pub unlabelled_secrets: BTreeSet<String>,
     /// The last report of every server that runs.
-    pub loaded: Known,
+    pub loaded: LastReports,
     /// The last verification that came to a conclusion.
     pub verified: Option<Verification>,
     /// The generation of a manifest that cannot be read, once its status says so.

@@ -25,7 +25,7 @@ const REMEDY: &str = "apply those of the operator's version: helm upgrade with c
 
 /// What the cluster serves.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum State {
+pub enum DefinitionsState {
     /// Nothing is known yet.
     #[default]
     Unread,
@@ -48,7 +48,7 @@ pub struct Outdated {
     statuses: BTreeMap<String, JSONSchemaProps>,
 }
 
-impl State {
+impl DefinitionsState {
     /// What is wrong and what to do about it.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
@@ -78,12 +78,12 @@ fn are(names: &[String]) -> String {
 
 /// What the cluster serves, as it was read last.
 #[derive(Debug, Default)]
-pub struct Definitions(watch::Sender<State>);
+pub struct Definitions(watch::Sender<DefinitionsState>);
 
 impl Definitions {
     /// What the cluster serves.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> DefinitionsState {
         self.0.borrow().clone()
     }
 
@@ -98,16 +98,16 @@ impl Definitions {
         loop {
             match read(client).await {
                 Ok(state) => self.take(state),
-                Err(kube::Error::Api(status)) if status.code == 403 => self.take(State::Unreadable),
+                Err(kube::Error::Api(status)) if status.code == 403 => self.take(DefinitionsState::Unreadable),
                 // Whoever reads or writes anything else says so too.
                 Err(error) => tracing::debug!(error = chain(&error), "the custom resource definitions cannot be read"),
             }
-            let fine = matches!(*self.0.borrow(), State::Current | State::Unreadable);
+            let fine = matches!(*self.0.borrow(), DefinitionsState::Current | DefinitionsState::Unreadable);
             tokio::time::sleep(if fine { CHECK } else { RECHECK }).await;
         }
     }
 
-    fn take(&self, state: State) {
+    fn take(&self, state: DefinitionsState) {
         let problem = state.problem();
         let changed = self.0.send_if_modified(|known| {
             let changed = *known != state;
@@ -119,7 +119,7 @@ impl Definitions {
         }
         match (problem, &*self.0.borrow()) {
             (Some(problem), _) => tracing::error!("{problem}"),
-            (None, State::Unreadable) => tracing::warn!(
+            (None, DefinitionsState::Unreadable) => tracing::warn!(
                 "the custom resource definitions may not be read, so whether they are as new as the operator is unknown; \
                  apply the ClusterRole portcullis-operator-cluster of its version"
             ),
@@ -130,18 +130,18 @@ impl Definitions {
     /// Completes once the kinds are served.
     pub async fn served(&self) {
         // The sender is this value's own, so it does not end before.
-        let _ = self.0.subscribe().wait_for(State::is_served).await;
+        let _ = self.0.subscribe().wait_for(DefinitionsState::is_served).await;
     }
 
     /// Completes once another state is known than `seen`.
-    pub async fn changed_from(&self, seen: &State) {
+    pub async fn changed_from(&self, seen: &DefinitionsState) {
         let _ = self.0.subscribe().wait_for(|state| state != seen).await;
     }
 
     /// A status without what the served definition of its kind does not have.
     #[must_use]
     pub fn reduced(&self, kind: &str, mut status: Value) -> Value {
-        if let State::Outdated(Outdated { statuses, .. }) = &*self.0.borrow()
+        if let DefinitionsState::Outdated(Outdated { statuses, .. }) = &*self.0.borrow()
             && let Some(schema) = statuses.get(kind)
         {
             keep_declared(&mut status, schema);
@@ -150,7 +150,7 @@ impl Definitions {
     }
 }
 
-async fn read(client: &Client) -> Result<State, kube::Error> {
+async fn read(client: &Client) -> Result<DefinitionsState, kube::Error> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let (mut missing, mut outdated) = (Vec::new(), Outdated::default());
     for own in crds::all() {
@@ -160,9 +160,9 @@ async fn read(client: &Client) -> Result<State, kube::Error> {
         }
     }
     Ok(match (missing.is_empty(), outdated.gaps.is_empty()) {
-        (false, _) => State::Missing(missing),
-        (true, false) => State::Outdated(outdated),
-        (true, true) => State::Current,
+        (false, _) => DefinitionsState::Missing(missing),
+        (true, false) => DefinitionsState::Outdated(outdated),
+        (true, true) => DefinitionsState::Current,
     })
 }
 
@@ -329,16 +329,16 @@ mod tests {
     #[test]
     fn a_message_names_what_is_lacking_and_the_remedy() {
         let gaps = (0..7).map(|number| format!("spec.a{number} of x")).collect();
-        let state = State::Outdated(Outdated { gaps, statuses: BTreeMap::new() });
+        let state = DefinitionsState::Outdated(Outdated { gaps, statuses: BTreeMap::new() });
         let message = state.problem().unwrap();
         assert!(message.starts_with("upgrade the custom resource definitions: they lack spec.a0 of x, "), "{message}");
         assert!(message.contains("spec.a4 of x and 2 more; apply those of the operator's version"), "{message}");
-        let message = State::Missing(vec!["mcpendpoints.portcullis.dev".to_owned()]).problem().unwrap();
+        let message = DefinitionsState::Missing(vec!["mcpendpoints.portcullis.dev".to_owned()]).problem().unwrap();
         assert!(
             message
                 .starts_with("install the custom resource definitions: mcpendpoints.portcullis.dev is missing; apply")
         );
-        assert_eq!(State::Unreadable.problem(), None);
+        assert_eq!(DefinitionsState::Unreadable.problem(), None);
     }
 
     #[test]
@@ -350,11 +350,11 @@ mod tests {
         let status =
             json!({"issuer": "https://a", "url": "https://a/mcp", "conditions": [{"type": "Ready", "status": "True"}]});
         assert_eq!(definitions.reduced("McpEndpoint", status.clone()), status, "nothing is known");
-        definitions.take(State::Outdated(outdated));
+        definitions.take(DefinitionsState::Outdated(outdated));
         let reduced = json!({"url": "https://a/mcp", "conditions": [{"type": "Ready", "status": "True"}]});
         assert_eq!(definitions.reduced("McpEndpoint", status.clone()), reduced);
         assert_eq!(definitions.reduced("Workspace", status.clone()), status);
-        definitions.take(State::Current);
+        definitions.take(DefinitionsState::Current);
         assert_eq!(definitions.reduced("McpEndpoint", status.clone()), status);
     }
 }

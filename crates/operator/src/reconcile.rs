@@ -5,7 +5,7 @@ use crate::{
     apply::{Applied, Applier, ApplyError, describe},
     context::{Context, ReconcileState, Verification},
     hosts,
-    metrics::{Outcome, Subject},
+    metrics::{ReconcileOutcome, Subject},
     report::write_client_status,
     servers::{self, Report, Server},
     status::{self, Blocker, reason},
@@ -69,20 +69,20 @@ impl ReconcileError {
         }
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> ReconcileOutcome {
         let source = match self {
-            Self::Apply(ApplyError::Stale(_)) => return Outcome::Stale,
+            Self::Apply(ApplyError::Stale(_)) => return ReconcileOutcome::Stale,
             Self::Apply(ApplyError::Api { source, .. }) | Self::Status(_, source) | Self::Annotate(_, source) => source,
             Self::Apply(ApplyError::UnknownKind(_) | ApplyError::Plan(_) | ApplyError::Json(..)) | Self::Secret(_) => {
-                return Outcome::Unplannable;
+                return ReconcileOutcome::Unplannable;
             }
         };
-        if matches!(**source, kube::Error::Api(_)) { Outcome::Refused } else { Outcome::Unreachable }
+        if matches!(**source, kube::Error::Api(_)) { ReconcileOutcome::Refused } else { ReconcileOutcome::Unreachable }
     }
 }
 
 /// How a reconcile went that did not fail.
-pub(super) enum Progress {
+pub(super) enum EndpointProgress {
     Done,
     /// Something is on its way; look again soon.
     Waiting,
@@ -99,9 +99,9 @@ pub async fn reconcile(endpoint: Arc<Guarded<McpEndpoint>>, context: Arc<Context
     // What came in meanwhile counts.
     let newest = context.stores.endpoints.get(&namespace, &name).unwrap_or(endpoint);
     let result = match &newest.0 {
-        Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(Progress::Done),
+        Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(EndpointProgress::Done),
         Ok(valid) => {
-            Reconcile { context: &context, key: &key, endpoint: valid, namespace: &namespace, name: &name }
+            EndpointReconcile { context: &context, key: &key, endpoint: valid, namespace: &namespace, name: &name }
                 .run(&mut state)
                 .await
         }
@@ -111,15 +111,16 @@ pub async fn reconcile(endpoint: Arc<Guarded<McpEndpoint>>, context: Arc<Context
         }
     };
     state.failures = if result.is_err() { state.failures.saturating_add(1) } else { 0 };
-    state.waits = if matches!(result, Ok(Progress::Waiting)) { state.waits.saturating_add(1) } else { 0 };
+    state.waits = if matches!(result, Ok(EndpointProgress::Waiting)) { state.waits.saturating_add(1) } else { 0 };
     let waits = state.waits;
     context.remember(key, state);
     let (outcome, result) = match result {
-        Ok(Progress::Done) => (Outcome::Done, Ok(Action::await_change())),
-        Ok(Progress::Waiting) => {
-            (Outcome::Waiting, Ok(Action::requeue(backoff(Duration::from_millis(100), waits, Duration::from_secs(30)))))
-        }
-        Ok(Progress::Blocked) => (Outcome::Unplannable, Ok(Action::requeue(TAKEN_RETRY))),
+        Ok(EndpointProgress::Done) => (ReconcileOutcome::Done, Ok(Action::await_change())),
+        Ok(EndpointProgress::Waiting) => (
+            ReconcileOutcome::Waiting,
+            Ok(Action::requeue(backoff(Duration::from_millis(100), waits, Duration::from_secs(30)))),
+        ),
+        Ok(EndpointProgress::Blocked) => (ReconcileOutcome::Unplannable, Ok(Action::requeue(TAKEN_RETRY))),
         Err(error) => (error.outcome(), Err(error)),
     };
     context.metrics.reconciled(Subject::McpEndpoint, outcome, started.elapsed());
@@ -137,11 +138,11 @@ pub fn error_policy(endpoint: Arc<Guarded<McpEndpoint>>, error: &ReconcileError,
 /// The same for the `failures`th in a row of whatever was reconciled.
 pub(super) fn retry(error: &ReconcileError, failures: u32, namespace: &str, name: &str) -> Action {
     let (first, most) = match error.outcome() {
-        Outcome::Stale => (Duration::from_millis(50), Duration::from_secs(30)),
-        Outcome::Unreachable => (Duration::from_millis(500), Duration::from_secs(30)),
+        ReconcileOutcome::Stale => (Duration::from_millis(50), Duration::from_secs(30)),
+        ReconcileOutcome::Unreachable => (Duration::from_millis(500), Duration::from_secs(30)),
         _ => (Duration::from_secs(1), Duration::from_mins(5)),
     };
-    if !matches!(error.outcome(), Outcome::Stale) || failures > 5 {
+    if !matches!(error.outcome(), ReconcileOutcome::Stale) || failures > 5 {
         tracing::warn!(namespace, name, failures, error = error.explain(), "reconcile failed; it is retried");
     }
     Action::requeue(backoff(first, failures, most))
@@ -175,9 +176,9 @@ async fn report_unreadable(
     generation: Option<i64>,
     error: &str,
     state: &mut ReconcileState,
-) -> Result<Progress, ReconcileError> {
+) -> Result<EndpointProgress, ReconcileError> {
     if state.unreadable == generation && generation.is_some() {
-        return Ok(Progress::Done);
+        return Ok(EndpointProgress::Done);
     }
     tracing::warn!(namespace, name, error, "an McpEndpoint cannot be read");
     let message = format!("the manifest cannot be read: {error}; update the CRDs and the operator to the same version");
@@ -190,7 +191,7 @@ async fn report_unreadable(
         .await
         .map_err(|error| ReconcileError::Status(format!("McpEndpoint {name:?}"), Box::new(error)))?;
     state.unreadable = generation;
-    Ok(Progress::Done)
+    Ok(EndpointProgress::Done)
 }
 
 fn clients_of(context: &Context, namespace: &str, endpoint: &str) -> Vec<OAuthClient> {
@@ -201,7 +202,7 @@ fn clients_of(context: &Context, namespace: &str, endpoint: &str) -> Vec<OAuthCl
 }
 
 /// One reconcile of an endpoint that can be read.
-pub(super) struct Reconcile<'a> {
+pub(super) struct EndpointReconcile<'a> {
     pub(super) context: &'a Context,
     pub(super) key: &'a EndpointKey,
     pub(super) endpoint: &'a McpEndpoint,
@@ -209,8 +210,8 @@ pub(super) struct Reconcile<'a> {
     pub(super) name: &'a str,
 }
 
-impl Reconcile<'_> {
-    async fn run(&self, state: &mut ReconcileState) -> Result<Progress, ReconcileError> {
+impl EndpointReconcile<'_> {
+    async fn run(&self, state: &mut ReconcileState) -> Result<EndpointProgress, ReconcileError> {
         let clients = clients_of(self.context, self.namespace, self.name);
         let applier = Applier {
             client: &self.context.client,
@@ -256,10 +257,10 @@ impl Reconcile<'_> {
         let lagging = named.iter().any(|(_, report)| !status::is_current(report, &plan.revision));
         let unverified = servers.iter().any(|server| server.ready) && state.verified.is_none();
         Ok(match blocker {
-            _ if lagging || unverified => Progress::Waiting,
-            Some(_) => Progress::Blocked,
-            None if !state.unlabelled_secrets.is_empty() => Progress::Blocked,
-            None => Progress::Done,
+            _ if lagging || unverified => EndpointProgress::Waiting,
+            Some(_) => EndpointProgress::Blocked,
+            None if !state.unlabelled_secrets.is_empty() => EndpointProgress::Blocked,
+            None => EndpointProgress::Done,
         })
     }
 

@@ -7,7 +7,7 @@
 use crate::{
     apply::{ApplyError, describe},
     metrics::Verb,
-    reconcile::Reconcile,
+    reconcile::EndpointReconcile,
 };
 use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
 use kube::{
@@ -19,7 +19,7 @@ use serde_json::json;
 
 const SCALE_MANAGER: &str = "portcullis-scale";
 
-impl Reconcile<'_> {
+impl EndpointReconcile<'_> {
     /// Must precede the apply of the Deployment.
     pub(super) async fn transfer_replicas(&self, planned: &PlannedObject) -> Result<(), ApplyError> {
         let objects = &self.context.stores.objects;

@@ -3,9 +3,9 @@
 use crate::{
     apply::ApplyError,
     context::{Context, ReconcileState},
-    reconcile::{Progress, Reconcile, ReconcileError},
+    reconcile::{EndpointProgress, EndpointReconcile, ReconcileError},
     servers::Report,
-    status::{self, Blocker, ExposedBy, Notes, Observed, Rollout, reason},
+    status::{self, Blocker, EndpointObservation, ExposedBy, Notes, Rollout, reason},
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -60,7 +60,7 @@ pub(super) async fn write_client_status(
     written.map_err(|error| ReconcileError::Status(format!("OAuthClient {name:?}"), Box::new(error)))
 }
 
-impl Reconcile<'_> {
+impl EndpointReconcile<'_> {
     /// How far the servers are.
     pub(super) fn rollout(&self, now: Timestamp) -> Rollout {
         let stores = &self.context.stores;
@@ -103,7 +103,7 @@ impl Reconcile<'_> {
         let writes_problem = stores.server_writes_policy.problem();
         let outdated = self.context.definitions.problem();
         let outdated = outdated.map(|message| Blocker { reason: reason::DEFINITIONS_OUTDATED, message });
-        let observed = Observed {
+        let observed = EndpointObservation {
             url: &plan.config.url,
             revision: &plan.revision,
             namespace: self.namespace,
@@ -241,7 +241,7 @@ impl Reconcile<'_> {
         &self,
         clients: &[OAuthClient],
         error: &PlanError,
-    ) -> Result<Progress, ReconcileError> {
+    ) -> Result<EndpointProgress, ReconcileError> {
         let reason = if matches!(error, PlanError::NameTaken { .. }) { reason::NAME_TAKEN } else { reason::INVALID };
         let blocker = Blocker { reason, message: chain(error) };
         let now = self.context.clock.now();
@@ -251,11 +251,11 @@ impl Reconcile<'_> {
             write_client_status(self.context, self.namespace, client, &status).await?;
         }
         self.write_status(&status::blocked_status(self.endpoint, &blocker, now)).await?;
-        Ok(Progress::Blocked)
+        Ok(EndpointProgress::Blocked)
     }
 
     /// Says in the status what the API server refused, and hands the error on.
-    pub(super) async fn report_refusal(&self, error: ApplyError) -> Result<Progress, ReconcileError> {
+    pub(super) async fn report_refusal(&self, error: ApplyError) -> Result<EndpointProgress, ReconcileError> {
         if error.is_refused() {
             let blocker = Blocker { reason: reason::APPLY_FAILED, message: error.explain() };
             self.write_status(&status::blocked_status(self.endpoint, &blocker, self.context.clock.now())).await?;

@@ -54,7 +54,7 @@ pub struct Incarnation {
 const REPORT_VALID_FOR: SignedDuration = SignedDuration::from_secs(30);
 
 /// What servers reported before, and when.
-pub type Known = HashMap<Incarnation, (Timestamp, LoadedRevision)>;
+pub type LastReports = HashMap<Incarnation, (Timestamp, LoadedRevision)>;
 
 /// What a server says of itself, or why it could not be asked.
 pub type Report = Result<LoadedRevision, String>;
@@ -86,7 +86,7 @@ pub async fn ask(
     probe: &Probe,
     servers: &[Server],
     revision: &Revision,
-    known: &mut Known,
+    known: &mut LastReports,
     now: Timestamp,
 ) -> Vec<Report> {
     let reports = join_all(servers.iter().map(async |server| match known.get(&server.incarnation) {

@@ -6,7 +6,7 @@
 //! authorization server elsewhere nothing else is known here: that server is not asked.
 
 use crate::{
-    probe::{Answer, Probe},
+    probe::{PodResponse, Probe},
     servers::Server,
 };
 use bytes::Bytes;
@@ -153,7 +153,7 @@ impl Visit<'_> {
         self.outcome("server/discover".to_owned(), answer.and_then(|answer| check_discovery(&answer).map(Some)))
     }
 
-    async fn ask(&self, method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, String> {
+    async fn ask(&self, method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Result<PodResponse, String> {
         let address = SocketAddr::new(self.server.address, PUBLIC_PORT);
         let mut request = Request::builder()
             .method(method)
@@ -210,7 +210,7 @@ fn check_keys(document: &Value) -> Result<(), String> {
     }
 }
 
-fn check_challenge(answer: &Answer, url: &PublicUrl) -> Result<(), String> {
+fn check_challenge(answer: &PodResponse, url: &PublicUrl) -> Result<(), String> {
     if answer.status != StatusCode::UNAUTHORIZED {
         return Err(format!("expected 401, got {}", answer.status));
     }
@@ -226,7 +226,7 @@ fn check_challenge(answer: &Answer, url: &PublicUrl) -> Result<(), String> {
     Err(format!("expected WWW-Authenticate: Bearer with {wanted}, got {challenges:?}"))
 }
 
-fn check_discovery(answer: &Answer) -> Result<Vec<String>, String> {
+fn check_discovery(answer: &PodResponse) -> Result<Vec<String>, String> {
     if answer.status != StatusCode::OK {
         return Err(format!("expected 200, got {}", answer.status));
     }
@@ -294,8 +294,8 @@ mod tests {
     }
 
     #[test]
-    fn a_discovery_must_offer_the_revision_that_it_is_asked_in() {
-        let answer = |status: StatusCode, body: Value| Answer {
+    fn a_discovery_must_support_the_revision_of_the_request() {
+        let answer = |status: StatusCode, body: Value| PodResponse {
             status,
             headers: HeaderMap::new(),
             body: body.to_string().into(),
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_offer_what_all_of_them_offer() {
+    fn only_revisions_of_all_servers_are_supported() {
         let list = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         for (offers, expected) in [
             (vec![], list(&[])),
@@ -341,7 +341,7 @@ mod tests {
             if let Some(challenge) = &challenge {
                 headers.insert(header::WWW_AUTHENTICATE, challenge.parse().unwrap());
             }
-            let answer = Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::new() };
+            let answer = PodResponse { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::new() };
             assert_eq!(check_challenge(&answer, &url()).is_ok(), good, "{status} {challenge:?}");
         }
     }

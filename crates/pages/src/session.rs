@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_are_told_to_keep_it_to_themselves() {
+    fn the_cookie_is_private_to_the_browser() {
         let mut rng = StdRng::seed_from_u64(1);
         let session = Session::begin(None, at(0), &mut rng);
         for (url, name, secure) in [

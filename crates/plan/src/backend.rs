@@ -71,7 +71,7 @@ impl Backend {
         controller: &Controller<'_>,
         cluster: &ClusterFacts,
     ) -> Self {
-        Self::for_tls(owner, url, controller, cluster).with_patience(owner, controller)
+        Self::for_tls(owner, url, controller, cluster).with_proxy_timeout(owner, controller)
     }
 
     fn for_tls(owner: &Owner<'_>, url: &PublicUrl, controller: &Controller<'_>, cluster: &ClusterFacts) -> Self {
@@ -139,9 +139,9 @@ impl Backend {
     }
 
     /// Has ingress-nginx wait for as long as a request may take, instead of 60 seconds. Traefik waits anyway.
-    fn with_patience(mut self, owner: &Owner<'_>, controller: &Controller<'_>) -> Self {
+    fn with_proxy_timeout(mut self, owner: &Owner<'_>, controller: &Controller<'_>) -> Self {
         if controller.implementation() == Implementation::IngressNginx {
-            let seconds = patience(owner).to_string();
+            let seconds = proxy_timeout(owner).to_string();
             for name in ["proxy-read-timeout", "proxy-send-timeout"] {
                 let name = format!("nginx.ingress.kubernetes.io/{name}");
                 self.ingress_annotations.insert(name, seconds.clone());
@@ -163,7 +163,7 @@ impl Backend {
 }
 
 /// For how many seconds whoever stands in front must wait for an answer.
-pub(super) fn patience(owner: &Owner<'_>) -> u64 {
+pub(super) fn proxy_timeout(owner: &Owner<'_>) -> u64 {
     owner.endpoint().spec.limits.request_timeout.as_duration().as_secs().saturating_add(MARGIN)
 }
 

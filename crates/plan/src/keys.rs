@@ -28,7 +28,7 @@ const LONGEST_REFRESH: Duration = Duration::from_hours(8760);
 const MARGIN: Duration = Duration::from_mins(5);
 
 /// What comes out.
-pub(super) struct Planned {
+pub(super) struct PlannedKeys {
     pub(super) secret: PlannedObject,
     /// The bytes of its file.
     pub(super) file: Vec<u8>,
@@ -42,14 +42,14 @@ pub(super) struct Planned {
 }
 
 /// Plans the Secret with the keys.
-pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoRng) -> Result<Planned, PlanError> {
+pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoRng) -> Result<PlannedKeys, PlanError> {
     let name = owner.named(SUFFIX);
     let observed = inputs.secrets.get(&name);
     if observed.is_some_and(|secret| !owner.owns(secret)) {
         return Err(PlanError::NameTaken { secret: name });
     }
     let held = observed.and_then(|secret| secret.data.as_ref()?.get(KEYS_FILE)).map(|file| file.0.as_slice());
-    let Found { mut keys, whole, damaged } = Found::read(held.unwrap_or_default());
+    let UsableKeys { mut keys, whole, damaged } = UsableKeys::read(held.unwrap_or_default());
     let before = keys.clone();
     let (now, tokens) = (inputs.now, &owner.endpoint().spec.tokens);
     let request = rotation_request(&owner.endpoint().metadata);
@@ -89,7 +89,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoR
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
     };
-    Ok(Planned {
+    Ok(PlannedKeys {
         secret: PlannedObject::credentials(&secret, observed, generated)?,
         file,
         keys,
@@ -112,7 +112,7 @@ fn sealing(tokens: &Tokens) -> Schedule {
 }
 
 /// What is usable in a file.
-struct Found {
+struct UsableKeys {
     keys: SigningKeys,
     /// Whether that is all that is in it.
     whole: bool,
@@ -120,7 +120,7 @@ struct Found {
     damaged: bool,
 }
 
-impl Found {
+impl UsableKeys {
     fn read(file: &[u8]) -> Self {
         let content: Value = serde_json::from_slice(file).unwrap_or_default();
         let mut kids = BTreeSet::new();

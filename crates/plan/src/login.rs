@@ -85,14 +85,14 @@ fn bearable(hash: &str) -> Option<bool> {
 
 /// What comes out for all logins.
 #[derive(Default)]
-pub(super) struct Planned {
+pub(super) struct PlannedLogins {
     pub(super) secrets: LoginSecrets,
     pub(super) problems: Vec<LoginProblem>,
 }
 
 /// Gathers what can be used, and says what cannot.
-pub(super) fn plan(inputs: &Inputs<'_>) -> Planned {
-    let mut planned = Planned::default();
+pub(super) fn plan(inputs: &Inputs<'_>) -> PlannedLogins {
+    let mut planned = PlannedLogins::default();
     for login in &inputs.endpoint.spec.login {
         let gathered = match login {
             Login { passwords: Some(passwords), .. } => {

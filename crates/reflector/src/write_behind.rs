@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_is_gone_is_dropped() {
+    async fn a_deleted_name_is_dropped() {
         let (write_behind, writer) = (noted(), FailingWriter { error: || refusal(404), written: Mutex::default() });
         write_behind.save_noted(&writer).await.unwrap();
         assert!(write_behind.unsaved().is_empty());

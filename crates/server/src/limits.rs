@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_given_back() {
+    fn permits_are_given_back() {
         let limiters = Limiters::new(&limits(), MEMORY, None);
         let first = limiters.enter(address(1)).unwrap();
         let _second = limiters.enter(address(2)).unwrap();
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_caller_and_one_address_leave_places_to_others() {
+    async fn one_caller_and_one_address_leave_permits_to_others() {
         let limiters = Limiters::new(&Limits { max_concurrent_requests: 100, ..limits() }, MEMORY, None);
         let now = Instant::now();
         let enter = |from: u8, client: &str, user: &str| {
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn places_outlive_a_reload_that_leaves_their_number() {
+    fn permits_outlive_a_reload_that_leaves_their_number() {
         let before = Limiters::new(&limits(), MEMORY, None);
         let _place = before.enter(address(1)).unwrap();
         let after = Limiters::new(&Limits { servers: 3, ..limits() }, MEMORY, Some(&before));

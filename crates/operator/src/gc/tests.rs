@@ -59,7 +59,7 @@ fn a_client_that_goes_after_a_long_rest_takes_its_grants_along() {
 }
 
 #[test]
-fn the_next_look_is_when_the_next_object_ends() {
+fn the_next_run_is_when_the_next_object_ends() {
     let next = |grants: Vec<Arc<DeserializeGuard<OAuthGrant>>>, registered_until: i64| {
         let clients = vec![client("claude", "c", 0, None), client("dyn-1", "d", 0, Some(registered_until))];
         GarbageCollector::default()

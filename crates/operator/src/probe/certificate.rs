@@ -110,7 +110,7 @@ impl ServerCertVerifier for AnyAuthority {
         let nobody = RootCertStore::empty();
         let checked = verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], now, self.algorithms.all);
         match checked {
-            Err(Error::InvalidCertificate(why)) if concerns_everybody(&why) => Err(Error::InvalidCertificate(why)),
+            Err(Error::InvalidCertificate(why)) if is_public_problem(&why) => Err(Error::InvalidCertificate(why)),
             _ => {
                 verify_server_name(&certificate, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -141,7 +141,7 @@ impl ServerCertVerifier for AnyAuthority {
     }
 }
 
-fn concerns_everybody(why: &CertificateError) -> bool {
+fn is_public_problem(why: &CertificateError) -> bool {
     matches!(
         why,
         CertificateError::BadEncoding
@@ -156,7 +156,7 @@ fn concerns_everybody(why: &CertificateError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Answer, Probe, ProbeError};
+    use super::super::{PodResponse, Probe, ProbeError};
     use super::*;
     use bytes::Bytes;
     use futures::future::BoxFuture;
@@ -197,7 +197,7 @@ mod tests {
         host: &str,
         now: &str,
         another_key: bool,
-    ) -> Result<Answer, ProbeError> {
+    ) -> Result<PodResponse, ProbeError> {
         let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let certificate = parameters.self_signed(&key).unwrap();
         let held = if another_key { &other } else { &key };

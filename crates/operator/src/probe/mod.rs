@@ -31,7 +31,7 @@ pub struct Probe {
 
 /// What a pod answered.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct PodResponse {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -82,7 +82,7 @@ impl Probe {
         address: SocketAddr,
         tls: Option<ServerName<'static>>,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answer, ProbeError> {
+    ) -> Result<PodResponse, ProbeError> {
         let exchange = async {
             let stream = TcpStream::connect(address).await.map_err(ProbeError::Connection)?;
             stream.set_nodelay(true).map_err(ProbeError::Connection)?;
@@ -100,14 +100,14 @@ impl Probe {
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, ProbeError> {
+) -> Result<PodResponse, ProbeError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::Http)?;
     let answer = async {
         let (head, body) = sender.send_request(request).await.map_err(ProbeError::Http)?.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() { ProbeError::TooLong } else { ProbeError::Body(error) }
         })?;
-        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+        Ok(PodResponse { status: head.status, headers: head.headers, body: body.to_bytes() })
     };
     let mut answer = std::pin::pin!(answer);
     tokio::select! {

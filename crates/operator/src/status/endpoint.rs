@@ -29,7 +29,7 @@ const SHOWN_PROBLEMS: usize = 5;
 
 /// What was observed of an endpoint whose objects are as planned.
 #[derive(Clone, Debug)]
-pub struct Observed<'a> {
+pub struct EndpointObservation<'a> {
     /// The endpoint's public URL.
     pub url: &'a PublicUrl,
     /// The planned revision.
@@ -70,7 +70,7 @@ pub struct Observed<'a> {
 
 /// The conditions of an endpoint, `Ready` first.
 #[must_use]
-pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
+pub fn endpoint_findings(observed: &EndpointObservation<'_>) -> Vec<Finding> {
     let exposed = exposed(observed.exposed_by, observed.notes, observed.namespace);
     let mut parts = vec![available(observed), exposed, credentials_loaded(observed), verified(observed)];
     parts.extend(logins_ready(observed));
@@ -106,7 +106,7 @@ fn blocked(blocker: &Blocker) -> Finding {
     finding(READY, Some(false), blocker.reason, blocker.message.clone())
 }
 
-fn available(observed: &Observed<'_>) -> Finding {
+fn available(observed: &EndpointObservation<'_>) -> Finding {
     let number = |path: &str| observed.deployment.and_then(|live| live.pointer(path)).and_then(Value::as_i64);
     let wanted = number("/spec/replicas").unwrap_or(1);
     let ready = number("/status/readyReplicas").unwrap_or(0);
@@ -129,7 +129,7 @@ fn available(observed: &Observed<'_>) -> Finding {
     }
 }
 
-fn credentials_loaded(observed: &Observed<'_>) -> Finding {
+fn credentials_loaded(observed: &EndpointObservation<'_>) -> Finding {
     let total = observed.servers.len();
     if total == 0 {
         return finding(CREDENTIALS_LOADED, Some(false), reason::NO_SERVERS, "no server runs".to_owned());
@@ -167,7 +167,7 @@ pub fn has_loaded(report: &Report, revision: &Revision) -> bool {
     report.as_ref().is_ok_and(|report| report.revision == *revision)
 }
 
-fn verified(observed: &Observed<'_>) -> Finding {
+fn verified(observed: &EndpointObservation<'_>) -> Finding {
     match observed.verified {
         None => finding(VERIFIED, None, reason::NO_READY_SERVER, "no server is ready to be asked".to_owned()),
         Some(Ok(_)) => {
@@ -198,7 +198,7 @@ fn tools_known(unknown: &[UnknownTool<'_>]) -> Option<Finding> {
     Some(finding(TOOLS_KNOWN, Some(false), reason::UNKNOWN_TOOL, message))
 }
 
-fn logins_ready(observed: &Observed<'_>) -> Option<Finding> {
+fn logins_ready(observed: &EndpointObservation<'_>) -> Option<Finding> {
     let (count, problems) = observed.logins;
     if count == 0 {
         return None;
@@ -224,7 +224,7 @@ fn logins_ready(observed: &Observed<'_>) -> Option<Finding> {
 #[must_use]
 pub fn endpoint_status(
     endpoint: &McpEndpoint,
-    observed: &Observed<'_>,
+    observed: &EndpointObservation<'_>,
     clients: &[ClientPlan],
     now: Timestamp,
 ) -> McpEndpointStatus {

@@ -14,12 +14,12 @@ mod user;
 
 pub use client::{client_status, registered_status, stranded_status};
 pub use endpoint::{
-    Observed, blocked_findings, blocked_status, endpoint_findings, endpoint_status, has_loaded, is_current,
+    EndpointObservation, blocked_findings, blocked_status, endpoint_findings, endpoint_status, has_loaded, is_current,
 };
 pub use exposed::{ExposedBy, Notes};
 pub use ingress_class::missing_class;
 pub(super) use rollout::kept_of_pod;
-pub use rollout::{Progress, Rollout};
+pub use rollout::{Rollout, RolloutProgress};
 pub use template::{template_status, unreadable_template_status};
 pub use user::{unreadable_user_status, user_status};
 

@@ -20,7 +20,7 @@ const LONGEST_DETAIL: usize = 600;
 
 /// How far the servers are from what the manifest asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum RolloutProgress {
     /// Every server runs the newest version.
     Complete,
     /// They are on their way.
@@ -33,7 +33,7 @@ pub enum Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
     /// How far they are.
-    pub progress: Progress,
+    pub progress: RolloutProgress,
     /// A server that runs was killed for want of memory lately: which, when and what to do.
     pub killed: Option<String>,
     /// When to look again, though no watch reports a change.
@@ -55,10 +55,10 @@ impl Rollout {
         let failed = pods.iter().find_map(|pod| pod.failure(said));
         let unscheduled = pods.iter().find_map(Pod::unscheduled);
         let (progress, look_again) = match (failed, unscheduled) {
-            (Some(failure), _) => (Progress::Stuck(failure), None),
+            (Some(failure), _) => (RolloutProgress::Stuck(failure), None),
             (None, Some((since, blocker))) => match since.checked_add(SCHEDULING_GRACE).ok().filter(|end| now < *end) {
-                Some(end) => (Progress::Moving(blocker), Some(end)),
-                None => (Progress::Stuck(blocker), None),
+                Some(end) => (RolloutProgress::Moving(blocker), Some(end)),
+                None => (RolloutProgress::Stuck(blocker), None),
             },
             (None, None) => (of_deployment(deployment), None),
         };
@@ -69,8 +69,8 @@ impl Rollout {
     #[must_use]
     pub fn stuck(&self) -> Option<&Blocker> {
         match &self.progress {
-            Progress::Stuck(blocker) => Some(blocker),
-            Progress::Complete | Progress::Moving(_) => None,
+            RolloutProgress::Stuck(blocker) => Some(blocker),
+            RolloutProgress::Complete | RolloutProgress::Moving(_) => None,
         }
     }
 
@@ -78,16 +78,16 @@ impl Rollout {
     /// needs help.
     pub(super) fn finding(&self, blocker: Option<&Blocker>) -> Option<Finding> {
         let (kind, why) = match (&self.progress, blocker) {
-            (Progress::Stuck(why), _) | (_, Some(why)) => (STALLED, why),
-            (Progress::Moving(why), None) => (RECONCILING, why),
-            (Progress::Complete, None) => return None,
+            (RolloutProgress::Stuck(why), _) | (_, Some(why)) => (STALLED, why),
+            (RolloutProgress::Moving(why), None) => (RECONCILING, why),
+            (RolloutProgress::Complete, None) => return None,
         };
         Some(finding(kind, Some(true), why.reason, why.message.clone()))
     }
 }
 
 /// What the Deployment says, where no pod says more.
-fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
+fn of_deployment(deployment: Option<&DynamicObject>) -> RolloutProgress {
     let Some(live) = deployment else {
         return moving("the Deployment of the servers does not exist yet".to_owned());
     };
@@ -98,7 +98,7 @@ fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
     };
     let said = |condition: &Value| shortened(condition["message"].as_str().unwrap_or("no reason is given"));
     if let Some(refused) = condition("ReplicaFailure", "True") {
-        return Progress::Stuck(refusal(&said(refused)));
+        return RolloutProgress::Stuck(refusal(&said(refused)));
     }
     let wanted = number("/spec/replicas").unwrap_or(1);
     let current = number("/status/observedGeneration").unwrap_or(0) >= live.metadata.generation.unwrap_or(0);
@@ -111,7 +111,7 @@ fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
             "{count}, and no more became ready within ten minutes; see kubectl describe pods and kubectl logs of the \
              servers, or go back to the version before"
         );
-        return Progress::Stuck(Blocker { reason: reason::ROLLOUT_STALLED, message });
+        return RolloutProgress::Stuck(Blocker { reason: reason::ROLLOUT_STALLED, message });
     }
     if !current || updated < wanted || others > 0 {
         return moving(count);
@@ -119,11 +119,11 @@ fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
     if available < wanted {
         return moving(format!("{available} of {wanted} servers are available"));
     }
-    Progress::Complete
+    RolloutProgress::Complete
 }
 
-fn moving(message: String) -> Progress {
-    Progress::Moving(Blocker { reason: reason::ROLLOUT_IN_PROGRESS, message })
+fn moving(message: String) -> RolloutProgress {
+    RolloutProgress::Moving(Blocker { reason: reason::ROLLOUT_IN_PROGRESS, message })
 }
 
 /// What admission or a quota said of a server's pod.

@@ -10,7 +10,7 @@ mod status;
 use crate::{
     apply::{Applied, Applier, ApplyError, FIELD_MANAGER, describe},
     context::Context,
-    metrics::{Outcome, Subject, Verb},
+    metrics::{ReconcileOutcome, Subject, Verb},
     reconcile::{ReconcileError, TAKEN_RETRY, retry},
     requeue::RequeueTimes,
     stores::{Guarded, WorkspaceKey, workspace_key},
@@ -20,15 +20,15 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions},
     runtime::controller::Action,
 };
-use observe::Observed;
+use observe::WorkspaceObservation;
 use portcullis_api::{
     Workspace, WorkspaceStatus,
     condition::{READY, conditions},
     labels::WORKSPACE_LABEL,
 };
-use portcullis_plan::workspace::{Plan, plan};
+use portcullis_plan::workspace::{WorkspacePlan, plan};
 use serde_json::json;
-use status::{Problem, Seen};
+use status::{StatusInputs, WorkspaceProblem};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -84,21 +84,21 @@ pub async fn reconcile(workspace: Arc<Guarded<Workspace>>, manager: Arc<Manager>
     // What came in meanwhile counts.
     let newest = context.stores.workspaces.all.get(&namespace, &name).unwrap_or(workspace);
     let result = match &newest.0 {
-        Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(Progress::Done),
+        Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(WorkspaceProgress::Done),
         Ok(valid) => {
-            let reconcile = Reconcile { context, workspace: valid, namespace: &namespace, name: &name };
+            let reconcile = WorkspaceReconcile { context, workspace: valid, namespace: &namespace, name: &name };
             reconcile.run(&manager.requeues, &key).await
         }
         Err(invalid) => {
             let error = &invalid.error;
             tracing::warn!(namespace, name, %error, "a Workspace cannot be read; update the CRDs and the operator to the same version");
-            Ok(Progress::Blocked)
+            Ok(WorkspaceProgress::Blocked)
         }
     };
     manager.count(key, result.is_err());
     let (outcome, result) = match result {
-        Ok(Progress::Done) => (Outcome::Done, Ok(Action::await_change())),
-        Ok(Progress::Blocked) => (Outcome::Unplannable, Ok(Action::requeue(TAKEN_RETRY))),
+        Ok(WorkspaceProgress::Done) => (ReconcileOutcome::Done, Ok(Action::await_change())),
+        Ok(WorkspaceProgress::Blocked) => (ReconcileOutcome::Unplannable, Ok(Action::requeue(TAKEN_RETRY))),
         Err(error) => (error.outcome(), Err(error)),
     };
     context.metrics.reconciled(Subject::Workspace, outcome, started.elapsed());
@@ -115,22 +115,26 @@ pub fn error_policy(workspace: Arc<Guarded<Workspace>>, error: &ReconcileError, 
 }
 
 /// How a reconcile went that did not fail.
-enum Progress {
+enum WorkspaceProgress {
     Done,
     /// Somebody has to do something that no watch tells of.
     Blocked,
 }
 
 /// One reconcile of a workspace that can be read.
-struct Reconcile<'a> {
+struct WorkspaceReconcile<'a> {
     context: &'a Context,
     workspace: &'a Workspace,
     namespace: &'a str,
     name: &'a str,
 }
 
-impl Reconcile<'_> {
-    async fn run(&self, requeues: &RequeueTimes<WorkspaceKey>, key: &WorkspaceKey) -> Result<Progress, ReconcileError> {
+impl WorkspaceReconcile<'_> {
+    async fn run(
+        &self,
+        requeues: &RequeueTimes<WorkspaceKey>,
+        key: &WorkspaceKey,
+    ) -> Result<WorkspaceProgress, ReconcileError> {
         let stores = &self.context.stores.workspaces;
         let applier = Applier {
             client: &self.context.client,
@@ -144,8 +148,8 @@ impl Reconcile<'_> {
             return Err(ApplyError::Stale(format!("Workspace {:?}", self.name)).into());
         }
         let now = self.context.clock.now();
-        let observed = Observed::of(&self.context.stores, self.workspace);
-        let plan = plan(&observed.inputs(self.workspace, stores, now)).map_err(ApplyError::Plan)?;
+        let observed = WorkspaceObservation::of(&self.context.stores, self.workspace);
+        let plan = plan(&observed.inputs(self.workspace, stores, now)).map_err(ApplyError::WorkspacePlan)?;
         if plan.expires_at.is_some_and(|end| end <= now) {
             return self.expire().await;
         }
@@ -157,18 +161,18 @@ impl Reconcile<'_> {
         let problem = match self.apply(&applier, &plan).await {
             Ok(problem) => problem,
             Err(error) if error.is_refused() => {
-                let problem = Problem { reason: reason::POD_REFUSED, message: error.explain() };
+                let problem = WorkspaceProblem { reason: reason::POD_REFUSED, message: error.explain() };
                 self.report(&observed, &plan, Some(&problem)).await?;
                 return Err(error.into());
             }
             Err(error) => return Err(error.into()),
         };
         self.report(&observed, &plan, problem.as_ref()).await?;
-        Ok(if problem.is_some() { Progress::Blocked } else { Progress::Done })
+        Ok(if problem.is_some() { WorkspaceProgress::Blocked } else { WorkspaceProgress::Done })
     }
 
     /// Returns what is in the way of a part of the plan.
-    async fn apply(&self, applier: &Applier<'_>, plan: &Plan) -> Result<Option<Problem>, ApplyError> {
+    async fn apply(&self, applier: &Applier<'_>, plan: &WorkspacePlan) -> Result<Option<WorkspaceProblem>, ApplyError> {
         for planned in &plan.objects {
             match applier.apply(planned).await? {
                 Applied::Unchanged | Applied::Written => {}
@@ -181,7 +185,7 @@ impl Reconcile<'_> {
                     let what = describe(&planned.object);
                     let message =
                         format!("{what} belongs to something else; ask the platform's engineers to remove it");
-                    return Ok(Some(Problem { reason: reason::NAME_TAKEN, message }));
+                    return Ok(Some(WorkspaceProblem { reason: reason::NAME_TAKEN, message }));
                 }
             }
         }
@@ -189,7 +193,7 @@ impl Reconcile<'_> {
     }
 
     /// It was not used for long.
-    async fn stop(&self) -> Result<Progress, ReconcileError> {
+    async fn stop(&self) -> Result<WorkspaceProgress, ReconcileError> {
         let api: Api<Guarded<Workspace>> = Api::namespaced(self.context.client.clone(), self.namespace);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         // Over the version that was seen: somebody may just have begun to work in it.
@@ -206,7 +210,7 @@ impl Reconcile<'_> {
                 // The own write's echo is no news: go on with it here.
                 Err(ApplyError::Stale(format!("Workspace {:?}", self.name)).into())
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Progress::Done),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(WorkspaceProgress::Done),
             Err(kube::Error::Api(status)) if status.is_conflict() => {
                 Err(ApplyError::Stale(format!("Workspace {:?}", self.name)).into())
             }
@@ -215,7 +219,7 @@ impl Reconcile<'_> {
     }
 
     /// It is as old as its template lets it become.
-    async fn expire(&self) -> Result<Progress, ReconcileError> {
+    async fn expire(&self) -> Result<WorkspaceProgress, ReconcileError> {
         let note = "it is as old as its template's timeToLive lets it become; it is deleted";
         self.context.events.note(self.workspace, reason::EXPIRED, "Delete", note.to_owned()).await;
         let api: Api<Guarded<Workspace>> = Api::namespaced(self.context.client.clone(), self.namespace);
@@ -223,9 +227,9 @@ impl Reconcile<'_> {
         match api.delete(self.name, &DeleteParams { preconditions, ..DeleteParams::background() }).await {
             Ok(_) => {
                 self.context.metrics.wrote("Workspace", Verb::Delete);
-                Ok(Progress::Done)
+                Ok(WorkspaceProgress::Done)
             }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Progress::Done),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(WorkspaceProgress::Done),
             Err(error) => Err(self.api_error("deleted", error)),
         }
     }
@@ -235,10 +239,15 @@ impl Reconcile<'_> {
     }
 
     /// Says in the status what was found, where it differs from what was said before.
-    async fn report(&self, observed: &Observed, plan: &Plan, problem: Option<&Problem>) -> Result<(), ReconcileError> {
+    async fn report(
+        &self,
+        observed: &WorkspaceObservation,
+        plan: &WorkspacePlan,
+        problem: Option<&WorkspaceProblem>,
+    ) -> Result<(), ReconcileError> {
         let before = self.workspace.status.clone().unwrap_or_default();
         let said = before.conditions.iter().find(|condition| condition.type_ == READY);
-        let found = status::find(&Seen {
+        let found = status::find(&StatusInputs {
             up: plan.up,
             blocker: plan.blocker.as_ref(),
             next_start: plan.next_start.as_ref(),

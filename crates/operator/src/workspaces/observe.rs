@@ -9,13 +9,13 @@ use k8s_openapi::api::{
 use kube::{ResourceExt as _, core::DynamicObject};
 use portcullis_api::{Workspace, WorkspaceTemplateSpec};
 use portcullis_plan::workspace::{
-    CONTAINER, Inputs, Live, POD_REVISION_ANNOTATION, PodRevision, STARTED_AT_ANNOTATION, SecretAccess, Secrets,
-    claim_name, object_name, pod_name,
+    CONTAINER, Live, POD_REVISION_ANNOTATION, PodRevision, STARTED_AT_ANNOTATION, SecretAccess, Secrets,
+    WorkspaceInputs, claim_name, object_name, pod_name,
 };
 use std::sync::Arc;
 
 /// What was observed of one workspace.
-pub(super) struct Observed {
+pub(super) struct WorkspaceObservation {
     template: Option<WorkspaceTemplateSpec>,
     has_endpoint: bool,
     beyond_quota: Option<u32>,
@@ -31,7 +31,7 @@ pub(super) struct Observed {
     pub volume_failure: Option<String>,
 }
 
-impl Observed {
+impl WorkspaceObservation {
     pub(super) fn of(stores: &Stores, workspace: &Workspace) -> Self {
         let (namespace, name) = (workspace.namespace().unwrap_or_default(), workspace.name_any());
         let its = &stores.workspaces;
@@ -68,8 +68,8 @@ impl Observed {
         workspace: &'a Workspace,
         stores: &'a WorkspaceStores,
         now: Timestamp,
-    ) -> Inputs<'a> {
-        Inputs {
+    ) -> WorkspaceInputs<'a> {
+        WorkspaceInputs {
             workspace,
             template: self.template.as_ref(),
             has_endpoint: self.has_endpoint,

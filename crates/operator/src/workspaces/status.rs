@@ -19,7 +19,7 @@ const LONGEST_DETAIL: usize = 600;
 
 /// What was observed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen<'a> {
+pub(super) struct StatusInputs<'a> {
     /// Whether it should have a pod.
     pub up: bool,
     /// What keeps it from starting.
@@ -27,7 +27,7 @@ pub(super) struct Seen<'a> {
     /// What its next start will be refused for.
     pub next_start: Option<&'a SecretRefusal>,
     /// What keeps it from being as planned.
-    pub problem: Option<&'a Problem>,
+    pub problem: Option<&'a WorkspaceProblem>,
     /// Its pod.
     pub pod: Option<&'a DynamicObject>,
     /// Its PersistentVolumeClaim.
@@ -42,7 +42,7 @@ pub(super) struct Seen<'a> {
 
 /// Why an object is not as planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(super) struct WorkspaceProblem {
     /// One of [`reason`].
     pub reason: &'static str,
     /// A sentence.
@@ -51,14 +51,14 @@ pub(super) struct Problem {
 
 /// What came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct WorkspaceFinding {
     /// Where it is on its way.
     pub phase: Phase,
     /// The condition `Ready`.
     pub ready: Finding,
 }
 
-impl Found {
+impl WorkspaceFinding {
     /// `Ready`, and by the rules of kstatus `Reconciling` or `Stalled` while it holds.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let kind = match self.phase {
@@ -71,13 +71,13 @@ impl Found {
     }
 }
 
-fn found(phase: Phase, reason: &'static str, message: impl Into<String>) -> Found {
+fn found(phase: Phase, reason: &'static str, message: impl Into<String>) -> WorkspaceFinding {
     let holds = Some(reason == reason::READY);
-    Found { phase, ready: Finding { kind: READY, holds, reason, message: message.into() } }
+    WorkspaceFinding { phase, ready: Finding { kind: READY, holds, reason, message: message.into() } }
 }
 
 /// Where a workspace is on its way.
-pub(super) fn find(seen: &Seen<'_>) -> Found {
+pub(super) fn find(seen: &StatusInputs<'_>) -> WorkspaceFinding {
     if let Some(problem) = seen.problem {
         return found(Phase::Failed, problem.reason, refused(&problem.message));
     }
@@ -111,11 +111,11 @@ fn reason_of(blocker: &StartBlocker) -> &'static str {
     }
 }
 
-fn starting(message: impl Into<String>) -> Found {
+fn starting(message: impl Into<String>) -> WorkspaceFinding {
     found(Phase::Starting, reason::STARTING, message)
 }
 
-fn of_pod(seen: &Seen<'_>, pod: &DynamicObject) -> Found {
+fn of_pod(seen: &StatusInputs<'_>, pod: &DynamicObject) -> WorkspaceFinding {
     let status = &pod.data["status"];
     if pod.metadata.deletion_timestamp.is_some() {
         return starting("the pod that it had is ending; then it gets another one");
@@ -163,17 +163,20 @@ fn failed_program(terminated: &Value) -> Option<&str> {
     text(&terminated["message"]).filter(|message| message.starts_with(FAILED_PROGRAM))
 }
 
-fn without_program(why: &str) -> Found {
+fn without_program(why: &str) -> WorkspaceFinding {
     let message = format!(
         "commands can run, but {}; the workspace's logs say more. Correct pod.command in the template, then stop and start \
          the workspace",
         shortened(why)
     );
     let holds = Some(true);
-    Found { phase: Phase::Running, ready: Finding { kind: READY, holds, reason: reason::PROGRAM_FAILED, message } }
+    WorkspaceFinding {
+        phase: Phase::Running,
+        ready: Finding { kind: READY, holds, reason: reason::PROGRAM_FAILED, message },
+    }
 }
 
-fn unschedulable(seen: &Seen<'_>, message: &str) -> Found {
+fn unschedulable(seen: &StatusInputs<'_>, message: &str) -> WorkspaceFinding {
     let unbound = seen.claim.is_none_or(|claim| claim.data["status"]["phase"] == "Pending");
     if unbound && message.contains("PersistentVolumeClaim") {
         let why = seen
@@ -191,7 +194,7 @@ fn unschedulable(seen: &Seen<'_>, message: &str) -> Found {
 }
 
 /// What is wrong with a container, if anything.
-fn not_running(seen: &Seen<'_>, container: &Value, what: &str) -> Option<Found> {
+fn not_running(seen: &StatusInputs<'_>, container: &Value, what: &str) -> Option<WorkspaceFinding> {
     let waiting = &container["state"]["waiting"];
     let message = text(&waiting["message"]).unwrap_or_default();
     match text(&waiting["reason"]) {
@@ -245,7 +248,7 @@ fn ended(terminated: &Value) -> String {
 }
 
 /// A kubelet says by turns what the registry said and that it waits: the message is made to stay the same.
-fn not_pulled(seen: &Seen<'_>, image: &str, reason: &str, message: &str) -> Found {
+fn not_pulled(seen: &StatusInputs<'_>, image: &str, reason: &str, message: &str) -> WorkspaceFinding {
     let begin = format!("image {image:?} cannot be pulled");
     let remedy = "the template names it, perhaps by a parameter: choose another value, or ask the platform's engineers";
     let cause = pull::cause(reason, message);

@@ -110,7 +110,7 @@ fn without_overlap_the_old_secret_ends_at_once() {
 }
 
 #[test]
-fn a_secret_that_is_gone_or_unusable_is_replaced_without_overlap() {
+fn a_missing_or_unusable_secret_is_replaced_without_overlap() {
     type Damage = fn(&mut PlanScenario);
     let damages: [(&str, Damage); 6] = [
         ("deleted", |scenario| drop(scenario.secrets.remove("bot-oauth"))),
@@ -235,7 +235,7 @@ fn the_endpoints_own_secrets_are_no_clients() {
 }
 
 #[test]
-fn one_name_serves_one_client_and_whoever_has_it_keeps_it() {
+fn one_name_serves_one_client_and_its_holder_keeps_it() {
     let spec = "scopes: [files:read]\ngrants: [client_credentials]\nsecret: {name: shared}";
     let mut scenario = PlanScenario::plain().with_client("b", spec);
     scenario.apply();

@@ -165,7 +165,7 @@ fn endpoints_of_one_host_have_no_path_in_common() {
 }
 
 #[test]
-fn cert_manager_is_told_whom_to_ask() {
+fn cert_manager_gets_the_issuer() {
     let annotations = |tls: &str| {
         let spec = format!("url: https://h.example.com/mcp\nexposure: {{ingress: {{className: haproxy, tls: {tls}}}}}");
         let plan = PlanScenario::new(&spec).plan();
@@ -195,13 +195,13 @@ fn cert_manager_is_told_whom_to_ask() {
 }
 
 #[test]
-fn who_stands_in_front_is_told_that_the_servers_speak_tls() {
+fn proxies_learn_that_the_servers_speak_tls() {
     let tls = "url: https://h.example.com/mcp\ntls: {secretName: cert}";
     let class = |name: &str| format!("{tls}\nexposure: {{ingress: {{className: {name}}}}}");
     let own = "nginx.ingress.kubernetes.io/backend-protocol";
     let (read, send) =
         ("nginx.ingress.kubernetes.io/proxy-read-timeout", "nginx.ingress.kubernetes.io/proxy-send-timeout");
-    let with_patience = |protocol: &str, seconds: &str| json!({own: protocol, read: seconds, send: "130"});
+    let with_proxy_timeout = |protocol: &str, seconds: &str| json!({own: protocol, read: seconds, send: "130"});
     for (spec, annotated, note) in [
         (format!("{tls}\nexposure: {{none: {{}}}}"), json!([null, null]), None),
         (
@@ -212,10 +212,10 @@ fn who_stands_in_front_is_told_that_the_servers_speak_tls() {
             }]),
             None,
         ),
-        (class("nginx"), json!([with_patience("HTTPS", "130"), null]), Some("does not check their certificate")),
+        (class("nginx"), json!([with_proxy_timeout("HTTPS", "130"), null]), Some("does not check their certificate")),
         (
             class("nginx").replace("}}", &format!(", annotations: {{{own}: GRPCS, {read}: '7'}}}}}}")),
-            json!([with_patience("GRPCS", "7"), null]),
+            json!([with_proxy_timeout("GRPCS", "7"), null]),
             Some("does not check their certificate"),
         ),
         (class("haproxy"), json!([null, null]), Some("haproxy.org/ingress-controller/haproxy")),

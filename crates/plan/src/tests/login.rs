@@ -51,7 +51,7 @@ fn servers_get_what_signing_in_needs_and_nothing_else() {
 }
 
 #[test]
-fn a_changed_user_changes_the_revision_that_servers_are_told_of() {
+fn a_changed_user_changes_the_revision_of_the_servers() {
     let mut scenario = whole();
     let first = scenario.plan();
     scenario.secrets.insert("agents-signing-keys".to_owned(), typed(find(&first, "Secret", "agents-signing-keys")));

@@ -56,7 +56,7 @@ pub fn claim_name(workspace: &str) -> String {
 
 /// Everything that the plan of a workspace depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Inputs<'a> {
+pub struct WorkspaceInputs<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
     /// What its `templateRef` names, if it is there.
@@ -120,7 +120,7 @@ pub enum StartBlocker {
 
 /// What should be.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct WorkspacePlan {
     /// What should exist, in the order in which to apply it. Nothing else is to be deleted: a workspace that was never
     /// started has nothing, and one that cannot be planned keeps what it has.
     pub objects: Vec<PlannedObject>,
@@ -143,8 +143,8 @@ pub struct Plan {
 }
 
 /// Plans one workspace.
-pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
-    let Inputs { workspace, template, now, .. } = *inputs;
+pub fn plan(inputs: &WorkspaceInputs<'_>) -> Result<WorkspacePlan, PlanError> {
+    let WorkspaceInputs { workspace, template, now, .. } = *inputs;
     let spec = &workspace.spec;
     let live = inputs.live.cloned().unwrap_or_default();
     let fresh = fresh_pod_revision(inputs);
@@ -190,7 +190,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     let last_used = started_at.max(workspace.status.as_ref().and_then(|status| status.last_activity));
     let born = workspace.creation_timestamp().map(|time| time.0);
     let home = pod_revision.as_ref().map(|pod_revision| pod_revision.storage.mount_path.clone());
-    Ok(Plan {
+    Ok(WorkspacePlan {
         objects,
         up,
         started_at,
@@ -208,7 +208,7 @@ fn after((time, span): (Timestamp, Span)) -> Timestamp {
 }
 
 /// What the template of today makes of the workspace.
-fn fresh_pod_revision(inputs: &Inputs<'_>) -> Result<PodRevision, StartBlocker> {
+fn fresh_pod_revision(inputs: &WorkspaceInputs<'_>) -> Result<PodRevision, StartBlocker> {
     let spec = &inputs.workspace.spec;
     let template = inputs.template.ok_or_else(|| StartBlocker::TemplateNotFound(spec.template_ref.name.clone()))?;
     let pod_revision = PodRevision::new(template, &spec.parameters, inputs.agent_image)
@@ -218,14 +218,14 @@ fn fresh_pod_revision(inputs: &Inputs<'_>) -> Result<PodRevision, StartBlocker> 
 }
 
 /// Whether the workspace may read the Secrets of a recipe.
-fn allowed(inputs: &Inputs<'_>, pod_revision: &PodRevision) -> Result<(), StartBlocker> {
+fn allowed(inputs: &WorkspaceInputs<'_>, pod_revision: &PodRevision) -> Result<(), StartBlocker> {
     let namespace = inputs.workspace.namespace().unwrap_or_default();
     secrets::refusal(pod_revision, inputs.secrets, &namespace)
         .map_or(Ok(()), |refusal| Err(StartBlocker::SecretRefused(refusal)))
 }
 
 /// What would keep the workspace from being started now.
-fn start_blocker(inputs: &Inputs<'_>, fresh: &Result<PodRevision, StartBlocker>) -> Option<StartBlocker> {
+fn start_blocker(inputs: &WorkspaceInputs<'_>, fresh: &Result<PodRevision, StartBlocker>) -> Option<StartBlocker> {
     let WorkspaceSpec { endpoint_ref, .. } = &inputs.workspace.spec;
     if !inputs.has_endpoint {
         return Some(StartBlocker::EndpointNotFound(endpoint_ref.name.clone()));

@@ -1,6 +1,8 @@
 //! The plan of a workspace from outside: rendered objects in full, and what follows from what.
 
-use crate::workspace::{Inputs, Live, Plan, PodRevision, SecretAccess, SecretRefusal, Secrets, StartBlocker, plan};
+use crate::workspace::{
+    Live, PodRevision, SecretAccess, SecretRefusal, Secrets, StartBlocker, WorkspaceInputs, WorkspacePlan, plan,
+};
 use insta::assert_yaml_snapshot;
 use jiff::Timestamp;
 use portcullis_api::{Workspace, WorkspaceTemplateSpec};
@@ -79,9 +81,9 @@ impl PlanScenario {
         }
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self) -> WorkspacePlan {
         let internal = ["198.51.100.0/24", "8.8.8.8/24", "2606:4700::/32", "fd00::/8"].map(|net| net.parse().unwrap());
-        plan(&Inputs {
+        plan(&WorkspaceInputs {
             workspace: &self.workspace,
             template: self.template.as_ref(),
             has_endpoint: self.has_endpoint,
@@ -96,7 +98,7 @@ impl PlanScenario {
     }
 
     /// Plans, and takes what was planned for the cluster's own, with the pod running if there is one.
-    fn apply(&mut self) -> Plan {
+    fn apply(&mut self) -> WorkspacePlan {
         let plan = self.plan();
         if let Some(set) = find(&plan, "StatefulSet") {
             let pod_revision = set["metadata"]["annotations"]["portcullis.dev/recipe"].as_str().unwrap();
@@ -116,16 +118,16 @@ impl PlanScenario {
     }
 }
 
-fn find(plan: &Plan, kind: &str) -> Option<Value> {
+fn find(plan: &WorkspacePlan, kind: &str) -> Option<Value> {
     let found = plan.objects.iter().find(|planned| planned.kind() == kind)?;
     Some(serde_json::to_value(&found.object).unwrap())
 }
 
-fn image(plan: &Plan) -> Value {
+fn image(plan: &WorkspacePlan) -> Value {
     find(plan, "StatefulSet").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone()
 }
 
-fn replicas(plan: &Plan) -> Option<i64> {
+fn replicas(plan: &WorkspacePlan) -> Option<i64> {
     find(plan, "StatefulSet")?["spec"]["replicas"].as_i64()
 }
 
@@ -299,7 +301,7 @@ fn one_that_was_started_by_an_older_operator_keeps_its_pod_until_it_starts_again
     scenario.workspace.spec.running = false;
     scenario.apply();
     scenario.workspace.spec.running = true;
-    let mounts = |plan: &Plan| {
+    let mounts = |plan: &WorkspacePlan| {
         let set = find(plan, "StatefulSet").unwrap();
         set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].clone()
     };
@@ -385,7 +387,7 @@ fn a_template_that_changes_to_a_secret_does_not_reach_it_by_a_crash() {
 
 #[test]
 fn temporary_volumes_are_sized_and_what_runs_without_is_left_alone() {
-    let sizes = |plan: &Plan| {
+    let sizes = |plan: &WorkspacePlan| {
         let volumes = find(plan, "StatefulSet").unwrap()["spec"]["template"]["spec"]["volumes"].clone();
         let size = |volume: &Value| volume["emptyDir"]["sizeLimit"].clone();
         volumes.as_array().unwrap().iter().map(size).collect::<Vec<_>>()

@@ -30,7 +30,7 @@ fn version(index: &Index<TestEntry>, name: &str) -> Result<u64, &'static str> {
 }
 
 #[test]
-fn older_news_is_dropped_whatever_order_it_comes_in() {
+fn older_events_are_dropped_in_any_order() {
     let index = Index::default();
     assert_eq!(version(&index, "a"), Err("unknown"));
     index.apply_response(TestEntry("a", 10));
@@ -67,7 +67,7 @@ fn an_answer_that_there_is_none_is_about_what_was_known_when_it_was_asked() {
 }
 
 #[test]
-fn a_list_tells_what_is_gone_and_what_is_doubtful() {
+fn a_list_yields_deleted_and_doubtful_names() {
     let index = Index::default();
     index.list_begins();
     for name in ["stays", "goes"] {

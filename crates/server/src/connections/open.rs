@@ -184,12 +184,12 @@ mod tests {
         IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
     }
 
-    fn is_told(permit: &ConnectionPermit) -> bool {
+    fn is_asked_to_close(permit: &ConnectionPermit) -> bool {
         permit.close_requested().now_or_never().is_some()
     }
 
     #[tokio::test]
-    async fn the_idlest_connection_makes_room() {
+    async fn the_idlest_connection_is_closed() {
         let connections = Connections::new(8);
         // Each is a second younger than the one before.
         let mut opened = Instant::now() - Duration::from_mins(1);
@@ -204,15 +204,15 @@ mod tests {
         }
         let begun = first[0].1.begin();
         first.push(open(1).unwrap());
-        let told: Vec<_> = first.iter().map(|(permit, _)| is_told(permit)).collect();
+        let told: Vec<_> = first.iter().map(|(permit, _)| is_asked_to_close(permit)).collect();
         assert_eq!(told, [false, true, false, false, false, false, false], "idle for longest, and no request");
         drop(first.remove(1));
 
         let second = [open(2).unwrap(), open(3).unwrap()];
         assert_eq!(connections.count(), 8);
         let third = open(4).unwrap();
-        assert!(is_told(&first[1].0), "the address that has the most gives way");
-        assert!(!second.iter().any(|(permit, _)| is_told(permit)));
+        assert!(is_asked_to_close(&first[1].0), "the address that has the most gives way");
+        assert!(!second.iter().any(|(permit, _)| is_asked_to_close(permit)));
         // A request came before it was closed.
         first[1].0.stays();
         let requests: Vec<_> =
@@ -228,12 +228,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trusted_proxies_have_all_the_room() {
+    async fn trusted_proxies_may_use_every_permit() {
         let connections = Connections::new(10);
         let activity = Activity::new(Instant::now());
         let rooms: Vec<_> = (0..10).map(|_| connections.admit(from(1), true, &activity).unwrap()).collect();
-        assert_eq!(rooms.iter().filter(|permit| is_told(permit)).count(), 0);
+        assert_eq!(rooms.iter().filter(|permit| is_asked_to_close(permit)).count(), 0);
         let _eleventh = connections.admit(from(1), true, &activity).unwrap();
-        assert_eq!(rooms.iter().filter(|permit| is_told(permit)).count(), 1);
+        assert_eq!(rooms.iter().filter(|permit| is_asked_to_close(permit)).count(), 1);
     }
 }

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_whom_the_proxy_names() {
+    fn the_client_is_the_one_that_the_proxy_names() {
         let v4 = [198, 51, 100, 1, 192, 0, 2, 1, 0x12, 0x67, 1, 187];
         let v6 = [&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5][..], &[0; 16], &[1, 187, 1, 187]].concat();
         for (header, expected) in [

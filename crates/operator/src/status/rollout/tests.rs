@@ -1,6 +1,6 @@
 //! Statuses of Deployments and pods as controllers and kubelets write them, and what is said of them.
 
-use crate::status::rollout::{Progress, Rollout};
+use crate::status::rollout::{Rollout, RolloutProgress};
 use crate::{
     status::{Blocker, finding, reason},
     stores::strip_pod,
@@ -65,11 +65,11 @@ fn running() -> Arc<DynamicObject> {
 }
 
 /// Whether it is stuck, the reason, and the message.
-fn told(rollout: &Rollout) -> (bool, &str, &str) {
+fn message_of(rollout: &Rollout) -> (bool, &str, &str) {
     match &rollout.progress {
-        Progress::Complete => (false, "", ""),
-        Progress::Moving(Blocker { reason, message }) => (false, reason, message),
-        Progress::Stuck(Blocker { reason, message }) => (true, reason, message),
+        RolloutProgress::Complete => (false, "", ""),
+        RolloutProgress::Moving(Blocker { reason, message }) => (false, reason, message),
+        RolloutProgress::Stuck(Blocker { reason, message }) => (true, reason, message),
     }
 }
 
@@ -103,7 +103,7 @@ fn a_pod_that_cannot_run_stalls_the_rollout_though_others_serve() {
     for (status, stuck, reason, words) in rows {
         let pods = [running(), pod("agents-new", &status)];
         let found = Rollout::observe(Some(&complete()), &pods, None, now());
-        let (is_stuck, why, message) = told(&found);
+        let (is_stuck, why, message) = message_of(&found);
         assert_eq!((is_stuck, why), (stuck, reason), "{status}: {message}");
         assert!(words.iter().all(|word| message.contains(word)), "{status}: {message}");
         assert_eq!(found.stuck().is_some(), stuck);
@@ -138,14 +138,14 @@ fn without_a_failing_pod_the_deployment_tells() {
     for (status, stuck, reason, words) in rows {
         let live = deployment(&json!({"replicas": 2}), &status);
         let found = Rollout::observe(Some(&live), &[running()], None, now());
-        let (is_stuck, why, message) = told(&found);
+        let (is_stuck, why, message) = message_of(&found);
         assert_eq!((is_stuck, why), (stuck, reason), "{status}: {message}");
         assert!(message.contains(words), "{status}: {message}");
     }
     let none = Rollout::observe(None, &[], None, now());
-    assert_eq!((told(&none).0, told(&none).1), (false, reason::ROLLOUT_IN_PROGRESS));
+    assert_eq!((message_of(&none).0, message_of(&none).1), (false, reason::ROLLOUT_IN_PROGRESS));
     let zero = deployment(&json!({"replicas": 0}), &json!({"observedGeneration": 2}));
-    assert_eq!(Rollout::observe(Some(&zero), &[], None, now()).progress, Progress::Complete);
+    assert_eq!(Rollout::observe(Some(&zero), &[], None, now()).progress, RolloutProgress::Complete);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_server_that_was_killed_and_runs_again_is_reported_for_an_hour() {
     let killed = |at: &str| pod("a", &container(&json!({"running": {}}), &terminated("OOMKilled", 137, at), 2, true));
     let at = |at: &str| Rollout::observe(Some(&complete()), &[killed(at)], None, now());
     let found = at("2026-03-01T11:30:00Z");
-    assert_eq!(found.progress, Progress::Complete);
+    assert_eq!(found.progress, RolloutProgress::Complete);
     assert_eq!(
         found.killed.as_deref(),
         Some(
@@ -171,13 +171,13 @@ fn a_server_that_was_killed_and_runs_again_is_reported_for_an_hour() {
 fn stalled_and_reconciling_are_there_only_while_they_hold() {
     let (moving, stuck) = ("moving".to_owned(), "stuck".to_owned());
     let (moving, stuck) = (
-        Progress::Moving(Blocker { reason: reason::ROLLOUT_IN_PROGRESS, message: moving }),
-        Progress::Stuck(Blocker { reason: reason::ROLLOUT_STALLED, message: stuck }),
+        RolloutProgress::Moving(Blocker { reason: reason::ROLLOUT_IN_PROGRESS, message: moving }),
+        RolloutProgress::Stuck(Blocker { reason: reason::ROLLOUT_STALLED, message: stuck }),
     );
     let taken = Blocker { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
     for (progress, blocker, expected) in [
-        (Progress::Complete, None, None),
-        (Progress::Complete, Some(&taken), Some((STALLED, reason::NAME_TAKEN))),
+        (RolloutProgress::Complete, None, None),
+        (RolloutProgress::Complete, Some(&taken), Some((STALLED, reason::NAME_TAKEN))),
         (moving.clone(), None, Some((RECONCILING, reason::ROLLOUT_IN_PROGRESS))),
         (moving, Some(&taken), Some((STALLED, reason::NAME_TAKEN))),
         (stuck.clone(), None, Some((STALLED, reason::ROLLOUT_STALLED))),
@@ -194,7 +194,7 @@ fn stalled_and_reconciling_are_there_only_while_they_hold() {
 fn a_failing_pull_is_one_message() {
     let observe = |status: &Value, said: Option<&_>| {
         let found = Rollout::observe(Some(&complete()), &[pod("a", status)], said, now());
-        told(&found).2.to_owned()
+        message_of(&found).2.to_owned()
     };
     let first = observe(&waiting("ErrImagePull", "manifest unknown"), None);
     let stalled = finding(STALLED, Some(true), reason::IMAGE_PULL_FAILED, first.clone());
