@@ -1,10 +1,10 @@
-//! What memory knows of the things of one kind: by name, by user in order, and which names went not long ago.
+//! An index of the objects of one kind: by name, by user in order, and the names that were deleted recently.
 //!
-//! A watch tells of a write some time after it was made, and the answer to a write may come after the watch told of
-//! the next one. So every thing carries its version, and older news is dropped, for deleted names too.
+//! A watch reports a write with a delay, and the response to a write may arrive after the watch has reported the next
+//! one. So every object carries its version, and older events are dropped, for deleted names too.
 //!
-//! Work that grows with the number of things is done in steps, and the lock is released between two of them: a relist
-//! and the expiry of many tombstones at once do not hold up requests.
+//! Work that grows with the number of objects is done in steps, and the lock is released between two steps: a relist
+//! and the expiry of many tombstones at once do not delay requests.
 
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
@@ -24,35 +24,36 @@ const STEP: usize = 256;
 /// How many expired tombstones a removal drops: more than it adds, so that their number falls.
 const EXPIRE_PER_REMOVAL: usize = 4;
 
-/// How long the name of a deleted thing is remembered: longer than any authorization code or answer is under way.
+/// How long the name of a deleted object is kept: longer than the lifetime of an authorization code, and than any
+/// response takes.
 const TOMBSTONE_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 
-/// A thing that is indexed.
+/// An object in the index.
 pub trait Indexed {
-    /// Its name.
+    /// The name.
     fn name(&self) -> &str;
-    /// Which state of it this is; grows with every write.
+    /// The version, which grows with every write.
     fn version(&self) -> u64;
-    /// Whose it is, if things of this kind belong to somebody.
+    /// The user that it belongs to, if objects of this kind belong to users.
     fn user(&self) -> Option<&str>;
-    /// What its user's things are sorted by, before their names.
+    /// The first sort key of the objects of a user. The second one is the name.
     fn order(&self) -> &str {
         self.name()
     }
 }
 
-/// What is known of a name.
+/// The result of a lookup by name.
 #[derive(Debug)]
 pub enum Lookup<T> {
-    /// It is there.
+    /// The object exists.
     Present(Arc<T>),
-    /// It was deleted not long ago.
+    /// The object was deleted recently.
     Deleted,
-    /// Never heard of.
+    /// The index has never seen the name.
     Unknown,
 }
 
-/// The index. Reading takes a lock for the time of a look-up; nothing waits while it is held.
+/// The index. A lookup holds a read lock, and does nothing that can wait.
 #[derive(Debug)]
 pub struct Index<T> {
     inner: RwLock<Inner<T>>,
@@ -61,7 +62,7 @@ pub struct Index<T> {
 
 #[derive(Debug)]
 struct Inner<T> {
-    /// Numbered, so that a sweep can be interrupted.
+    /// By position too, so that a sweep can be interrupted.
     present: IndexMap<Arc<str>, Slot<T>>,
     /// By user; then by order and name.
     users: HashMap<String, BTreeMap<(String, String), Arc<T>>>,
@@ -77,21 +78,21 @@ struct Inner<T> {
     most_visited: usize,
 }
 
-/// The name of a deleted thing.
+/// The name of a deleted object.
 #[derive(Debug)]
 struct Tombstone {
-    /// Versions up to this one are old news.
+    /// Events up to this version are old.
     version: u64,
-    /// When it was last deleted.
+    /// The time of the last deletion.
     at: Timestamp,
 }
 
 #[derive(Debug)]
 struct Slot<T> {
     thing: Arc<T>,
-    /// The list during or after which it was last heard of.
+    /// The number of the list during or after which the object was last reported.
     list: u64,
-    /// Whether the place itself told of it, and not the answer to a write.
+    /// Whether the watch reported it, and not only the response to a write.
     from_watch: bool,
 }
 
@@ -113,7 +114,7 @@ impl<T> Default for Index<T> {
 }
 
 impl<T: Indexed> Index<T> {
-    /// What is known of `name`.
+    /// Looks up `name`.
     pub fn find(&self, name: &str) -> Lookup<T> {
         let inner = self.read();
         match inner.present.get(name) {
@@ -123,72 +124,73 @@ impl<T: Indexed> Index<T> {
         }
     }
 
-    /// All of a user's, in order.
+    /// All objects of a user, in order.
     pub fn of_user(&self, user: &str) -> Vec<Arc<T>> {
         self.with_user(user, |things| things.cloned().collect())
     }
 
-    /// Looks at all of a user's, in order. Nothing is copied, and nothing may wait.
+    /// Calls `look` with all objects of a user, in order, under the read lock. `look` must not wait.
     pub fn with_user<R>(&self, user: &str, look: impl FnOnce(&mut dyn Iterator<Item = &Arc<T>>) -> R) -> R {
         let inner = self.read();
         look(&mut inner.users.get(user).into_iter().flat_map(BTreeMap::values))
     }
 
-    /// All of a kind, in no order.
+    /// All objects that meet the condition, in no order.
     pub fn all(&self, of_kind: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
         self.read().present.values().filter(|slot| of_kind(&slot.thing)).map(|slot| Arc::clone(&slot.thing)).collect()
     }
 
-    /// Tells of every change from now on.
+    /// Notifies of every change from now on.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// How many there are of a kind.
+    /// The number of objects that meet the condition.
     pub fn count(&self, of_kind: impl Fn(&T) -> bool) -> usize {
         self.read().present.values().filter(|slot| of_kind(&slot.thing)).count()
     }
 
-    /// The place told of a thing.
+    /// Applies an object that the watch reported.
     pub fn apply_watch_event(&self, thing: T) -> Arc<T> {
         self.change(|inner| inner.put(thing, true))
     }
 
-    /// The place answered a write, or a read of this one thing. Returns the newest that is known of it.
+    /// Applies the response to a write, or to a read of this one object. Returns the newest known version of the object.
     pub fn apply_response(&self, thing: T) -> Arc<T> {
         self.change(|inner| inner.put(thing, false))
     }
 
-    /// The state of `name` that is known: to be looked at before the place is asked, for [`Self::apply_not_found`].
+    /// The known version of `name`. Read it before the request, for [`Self::apply_not_found`].
     pub fn version(&self, name: &str) -> Option<u64> {
         self.read().present.get(name).map(|slot| slot.thing.version())
     }
 
-    /// The place answered that there is no `name`. What was known when it was `asked` is gone; what was made while the
-    /// answer was on its way stays. Names that nobody knew are not kept: anybody could fill memory with them.
+    /// Applies the response that `name` does not exist. `asked` is the version that was known before the request: it is
+    /// deleted, and an object that was created meanwhile stays. Unknown names leave no tombstone: clients could fill
+    /// memory with them.
     pub fn apply_not_found(&self, name: &str, asked: Option<u64>, now: Timestamp) {
         if asked.is_some() {
             self.removed(name, asked, now);
         }
     }
 
-    /// Replaces a thing by one of the same version: something is noted that the place does not know yet.
+    /// Replaces an object by one of the same version, with a change that the API server does not know yet.
     pub fn update_local(&self, name: &str, update: impl FnOnce(&T) -> T) {
         self.change(|inner| inner.update_local(name, update));
     }
 
-    /// It is gone since `version`, or whatever was known of it.
+    /// Removes an object that was deleted at `version`, or at any version.
     pub fn removed(&self, name: &str, version: Option<u64>, now: Timestamp) {
         self.change(|inner| inner.remove(name, version, now));
     }
 
-    /// The place begins to tell of all things anew.
+    /// A new list of all objects begins.
     pub fn list_begins(&self) {
         self.write().list += 1;
     }
 
-    /// It has told of all. What it did not tell of is gone. Returns the names that only an answer told of meanwhile:
-    /// whether they were made after the list or deleted before it, only the place can say.
+    /// The list is complete: objects that are not in it are removed. Returns the names that only responses reported
+    /// meanwhile. Whether they were created after the list or deleted before it, only the API server knows.
     pub fn list_ends(&self, now: Timestamp) -> Vec<String> {
         let mut doubtful = Vec::new();
         let mut next = Some(usize::MAX);
@@ -198,7 +200,7 @@ impl<T: Indexed> Index<T> {
         doubtful
     }
 
-    /// Forgets names that were deleted long ago. Removals do so too, but there may be none for long.
+    /// Drops expired tombstones. Removals do so too, but there may be none for a long time.
     pub fn forget(&self, now: Timestamp) {
         while self.hold(|inner| inner.expire(now, STEP)) {}
     }
@@ -307,7 +309,7 @@ impl<T: Indexed> Inner<T> {
         self.deleted_at.push_back((now, name));
     }
 
-    /// Drops at most `most` entries of names that were deleted long ago. Returns whether there may be more.
+    /// Drops at most `most` expired tombstones. Returns whether there may be more.
     fn expire(&mut self, now: Timestamp, most: usize) -> bool {
         for _ in 0..most {
             #[cfg(test)]
@@ -316,7 +318,7 @@ impl<T: Indexed> Inner<T> {
             }
             let is_old = |(at, _): &mut (Timestamp, _)| now.duration_since(*at) > TOMBSTONE_LIFETIME;
             let Some((at, name)) = self.deleted_at.pop_front_if(is_old) else { return false };
-            // Not if it was deleted again since: a later entry stands for that.
+            // Unless the name was deleted again since: then there is a later entry.
             if self.deleted.get(&name).is_some_and(|deleted| deleted.at <= at) {
                 self.deleted.remove(&name);
             }
@@ -324,11 +326,11 @@ impl<T: Indexed> Inner<T> {
         true
     }
 
-    /// Looks at the things with the numbers from `end - STEP` to `end`: removes those that the list did not tell of, and
-    /// collects the doubtful ones. Returns where to go on; `None`: there is no more.
+    /// Visits the objects at the positions from `end - STEP` to `end`: removes those that were not in the list, and
+    /// collects the doubtful ones. Returns where to continue; `None`: the sweep is complete.
     ///
-    /// From the last to the first, since a removal moves the last thing to the place of the removed one: so what was not
-    /// looked at yet stays below `end`, whatever happens between two steps.
+    /// From the last to the first, since a removal moves the last object to the position of the removed one: so objects
+    /// that were not visited yet stay below `end`, whatever happens between two steps.
     fn sweep(&mut self, end: usize, now: Timestamp, doubtful: &mut Vec<String>) -> Option<usize> {
         let end = end.min(self.present.len());
         let begin = end.saturating_sub(STEP);

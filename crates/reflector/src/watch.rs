@@ -1,9 +1,9 @@
-//! One watch, which notices within seconds that its connection is dead.
+//! One watch, which detects a dead connection within seconds.
 //!
-//! The API server is asked to end each watch after [`WATCH_SECONDS`], and the next one goes on from where the last one
-//! ended. A watch that neither ends nor says anything until five seconds later is given up, whatever is in the way: a
-//! node that died, a load balancer that forgot the connection. So memory is at most that much older than the cluster,
-//! without a second source of truth.
+//! The API server is asked to end each watch after [`WATCH_SECONDS`], and the next watch continues where the last one
+//! ended. A watch that has neither ended nor reported anything five seconds later is abandoned: the node may be dead,
+//! or a load balancer may have dropped the connection. So memory lags behind the cluster by at most that time, without
+//! a second source of truth.
 
 use crate::Health;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -24,16 +24,16 @@ const WATCH_SECONDS: u32 = 10;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// Some objects of one kind, and what happens to them.
+/// A watch on objects of one kind.
 pub struct Watch<K> {
     events: BoxStream<'static, Result<Event<K>, watcher::Error>>,
     failing: bool,
     listing: Listing,
-    /// The first list had a version that cannot be compared: the server does not start with it.
+    /// The first list had a version that cannot be compared: the server does not become ready.
     refused: bool,
 }
 
-/// How far the first list is.
+/// The progress of the first list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listing {
     Begun,
@@ -42,7 +42,7 @@ enum Listing {
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
-    /// Of those that `selection` selects.
+    /// Watches the objects that `selection` selects.
     #[must_use]
     pub fn new(api: Api<K>, selection: watcher::Config) -> Self {
         let config = selection.timeout(WATCH_SECONDS);
@@ -54,7 +54,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
         }
     }
 
-    /// What happened next. Waits for ever where the API server cannot be reached for ever.
+    /// The next event. Waits for as long as the API server cannot be reached.
     pub async fn next(&mut self) -> Event<K> {
         loop {
             match self.events.next().await {
@@ -79,8 +79,8 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
         }
     }
 
-    /// An object whose version cannot be compared does not count: with any other version in its place, later news of it,
-    /// such as a revocation, could be dropped as old.
+    /// An object whose version cannot be compared is treated as deleted: with a made-up version, later events for it, such
+    /// as a revocation, could be dropped as old.
     fn checked(&mut self, event: Event<K>) -> Event<K> {
         let (Event::Apply(object) | Event::InitApply(object)) = &event else { return event };
         let Err(error) = resource_version(object) else { return event };
@@ -101,7 +101,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
         }
     }
 
-    /// What [`Self::next`] told is known now.
+    /// The event of [`Self::next`] is applied.
     pub fn applied(&mut self, health: &Health) {
         if self.listing == Listing::Received && !self.refused {
             self.listing = Listing::Applied;
@@ -110,7 +110,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
     }
 }
 
-/// Soon, then less so, never long: a revocation waits for it.
+/// Exponential, with a low maximum: revocations are delayed by it.
 #[derive(Default)]
 struct Retry(u32);
 

@@ -1,5 +1,5 @@
-//! Times that are noted in memory at every use, and written in the background: when a grant was last used, when a
-//! workspace was last worked in.
+//! Timestamps that every use updates in memory, and that are written in the background: the last use of a grant, the
+//! last activity in a workspace.
 
 use crate::RequestError;
 use jiff::Timestamp;
@@ -11,41 +11,41 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// Uses come in bursts.
+/// How long to collect timestamps before a write: uses come in bursts.
 const GATHER: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(30);
 const AT_THE_END: Duration = Duration::from_secs(5);
 
-/// Where times are kept.
+/// Writes timestamps to the API server.
 pub trait StatusWriter {
-    /// Writes one.
+    /// Writes one timestamp.
     fn write(&self, name: &str, at: Timestamp) -> impl Future<Output = Result<(), RequestError>> + Send;
 }
 
-/// What is to be written, by the object's name.
+/// The timestamps to write, by the name of the object.
 pub struct WriteBehind {
     /// For the log, such as `when grants were last used`.
     what: &'static str,
     unsaved: Mutex<BTreeMap<String, Timestamp>>,
-    /// The name whose write failed last: the next pass begins after it, so that it does not hold up the others.
+    /// The name whose write failed last: the next pass begins after it, so that it does not delay the others.
     failed: Mutex<Option<String>>,
     noted: Notify,
 }
 
 impl WriteBehind {
-    /// Nothing yet.
+    /// Without any timestamps.
     #[must_use]
     pub fn new(what: &'static str) -> Self {
         Self { what, unsaved: Mutex::default(), failed: Mutex::default(), noted: Notify::new() }
     }
 
-    /// To be written soon.
+    /// Has a timestamp written soon.
     pub fn note(&self, name: &str, at: Timestamp) {
         self.unsaved().insert(name.to_owned(), at);
         self.noted.notify_one();
     }
 
-    /// Writes for ever what is noted.
+    /// Writes timestamps until the future is dropped.
     pub async fn save(&self, writer: &impl StatusWriter) {
         loop {
             self.noted.notified().await;
@@ -59,19 +59,19 @@ impl WriteBehind {
         }
     }
 
-    /// Writes what is noted, before the server ends.
+    /// Writes the remaining timestamps before the server ends.
     pub async fn save_at_the_end(&self, writer: &impl StatusWriter) {
         if !matches!(tokio::time::timeout(AT_THE_END, self.save_noted(writer)).await, Ok(Ok(()))) {
             tracing::warn!("{} could not be written for all", self.what);
         }
     }
 
-    /// One pass over everything that is noted. A write that the API server refuses concerns one name, and the pass goes
-    /// on; one that it does not answer ends the pass, and the next pass begins after that name.
+    /// One pass over all timestamps. After a write that the API server refuses, the pass continues with the next name.
+    /// A write without a response ends the pass, and the next pass begins after that name.
     async fn save_noted(&self, writer: &impl StatusWriter) -> Result<(), RequestError> {
         let mut refused = None;
         for (name, at) in self.pass() {
-            // Taken out when written: if this future is dropped, nothing is lost.
+            // Removed after the write: if this future is dropped, nothing is lost.
             match writer.write(&name, at).await {
                 Ok(()) => {}
                 Err(error) if error.code() == Some(404) => {}
@@ -92,7 +92,7 @@ impl WriteBehind {
         refused.map_or(Ok(()), Err)
     }
 
-    /// What is noted, beginning after the name that failed last.
+    /// The timestamps, beginning after the name that failed last.
     fn pass(&self) -> Vec<(String, Timestamp)> {
         let failed = self.failed().take();
         let mut noted: Vec<_> = self.unsaved().iter().map(|(name, at)| (name.clone(), *at)).collect();
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use kube::core::Status;
 
-    /// Writes every name but `b`, which fails in this way.
+    /// Writes every name except `b`, which fails with this error.
     struct FailingWriter<F> {
         error: F,
         written: Mutex<Vec<String>>,

@@ -1,9 +1,9 @@
-//! The index against a model of it that is too simple to be wrong: a list of things and a list of deletions.
+//! Compares the index with a simple model: a list of objects and a list of deletions.
 
 use crate::index::*;
 use proptest::prelude::*;
 
-/// Users and orders are few, so that things meet.
+/// There are few users and orders, so that objects collide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct TestEntry {
     name: String,
@@ -43,7 +43,7 @@ enum Step {
         name: String,
         version: Option<u64>,
     },
-    /// A whole list, and the answer to a write that came meanwhile.
+    /// A complete list, and the response to a write that arrived meanwhile.
     List {
         from_watch: Vec<TestEntry>,
         answered: Option<TestEntry>,
