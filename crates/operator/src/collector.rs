@@ -1,7 +1,8 @@
-//! Collects grants, registrations and accounts that have ended, reports on registered clients and on `OAuthUser`s, and counts.
+//! Deletes ended grants, registrations and accounts, writes the statuses of registered clients and `OAuthUser`s, and
+//! counts active grants.
 //!
-//! A task beside the reconciles, since refreshes change grants all the time and no plan depends on them. It looks at
-//! what the watches keep in memory when that changed, at most once a second, and when the next object ends.
+//! A separate task, since token refreshes change grants constantly and no plan depends on them. It runs when the stores
+//! changed, at most once a second, and when the next object ends.
 
 use crate::{
     accounts,
@@ -32,19 +33,19 @@ use std::{
     time::Duration,
 };
 
-/// The shortest time between two looks: news comes in bursts, and what could not be done is tried again.
+/// The shortest time between two runs: changes come in bursts, and failures are retried.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often the counts in statuses may change.
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// How many objects of a kind are deleted at a look, so that counts and statuses go on while thousands expire.
+/// The maximum number of deletions of one kind in a run, so that counts and statuses continue while thousands expire.
 const BATCH: usize = 500;
-/// How many are deleted at once.
+/// The maximum number of concurrent deletions.
 const DELETIONS: usize = 8;
 
-/// Collects for ever. An endpoint whose count is to be told anew is sent to `queues`.
+/// Runs until the task is aborted. Sends endpoints whose count changed to `queue`.
 ///
-/// Looks when endpoints, clients, grants or `OAuthUser`s changed, and when the next of them ends; at rest it does nothing.
-pub(crate) async fn run(context: Arc<Context>, queues: Queue<EndpointKey>) {
+/// Runs when endpoints, clients, grants or `OAuthUser`s changed, and when the next of them ends; otherwise it is idle.
+pub(crate) async fn run(context: Arc<Context>, queue: Queue<EndpointKey>) {
     let mut gc = GarbageCollector::default();
     let mut counted_at: Option<Timestamp> = None;
     let mut users = UserReports::default();
@@ -76,14 +77,14 @@ pub(crate) async fn run(context: Arc<Context>, queues: Queue<EndpointKey>) {
                 }
             })
             .await;
-        // A deletion can fail, and what is left of a batch is waiting.
+        // A deletion can fail, and the batch may have left some objects.
         let mut again = !decisions.grants.is_empty() || !decisions.clients.is_empty() || !unneeded.accounts.is_empty();
         let mut next = decisions.next.into_iter().chain(unneeded.next).min();
         let recount_at = counted_at.and_then(|last| last.checked_add(COUNTS_EVERY).ok()).filter(|at| *at > now);
         if recount_at.is_none() {
             for (namespace, name) in count(&context, decisions.active) {
                 counted_at = Some(now);
-                queues.send(key(&namespace, &name));
+                queue.send(key(&namespace, &name));
             }
         } else if *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) != decisions.active {
             next = next.into_iter().chain(recount_at).min();

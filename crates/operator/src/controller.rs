@@ -1,4 +1,4 @@
-//! One term of leadership: the watches fill the [`Stores`], their news become reconciles, several at a time.
+//! One term as the leader: the watches fill the [`Stores`] and enqueue keys, which are reconciled concurrently.
 
 use crate::{
     Settings, collector,
@@ -23,15 +23,15 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How many endpoints are worked on at once, and how many workspaces.
+/// The maximum number of concurrent reconciles, for endpoints and for workspaces.
 const CONCURRENCY: u16 = 16;
-/// News of one of them come in bursts.
+/// Changes of one object come in bursts.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-/// How often the cluster is asked whether it offers other kinds than at the start of the term.
+/// How often to check whether the cluster serves other optional kinds than at the start of the term.
 const KINDS_CHECK: Duration = Duration::from_mins(5);
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Reconciles until `end`; what is under way then finishes.
+/// Reconciles until `end`; running reconciles then finish.
 pub async fn run(
     client: Client,
     settings: Settings,
@@ -41,11 +41,11 @@ pub async fn run(
 ) {
     metrics.set_leader(true);
     while !end.is_cancelled() {
-        // Without the kinds of its own, every watch would fail.
+        // Without the operator's custom resource definitions, every watch would fail.
         if end.run_until_cancelled(definitions.served()).await.is_none() {
             break;
         }
-        // A world is for the kinds that the cluster offers: another offer, another world.
+        // If the served kinds change, rebuild the stores.
         if let Err(error) = reconcile_all(&client, &settings, &metrics, &definitions, &end).await {
             tracing::warn!(error = chain(&error), "the API server cannot be asked for its kinds; retrying");
             tokio::select! {

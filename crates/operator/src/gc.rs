@@ -1,8 +1,9 @@
-//! Which grants and registrations have ended, and how many grants count. Pure: what was observed and the time in, what
-//! is to be deleted out.
+//! Decides which grants and registrations have ended, and counts the active grants. Pure: observations and the time in,
+//! deletions out.
 //!
-//! A grant ends with its client and with its endpoint. One from before its client went ends at once. One that came later,
-//! or whose client was never seen, waits a while: a restore from backup may bring the grants first.
+//! A grant ends with its client and with its endpoint. A grant that is older than the deletion of its client ends at
+//! once. A newer one, or one whose client was never seen, is kept for a while: a restore from a backup may create the
+//! grants first.
 
 use crate::stores::Guarded;
 use jiff::{SignedDuration, Timestamp};
@@ -18,15 +19,15 @@ use std::{
     sync::Arc,
 };
 
-/// How long a parent that is gone is remembered.
+/// How long a deleted owner is remembered.
 const FORGET_OWNER_AFTER: SignedDuration = SignedDuration::from_hours(1);
-/// How long one waits for a client or an endpoint that is yet to come.
+/// How long a grant is kept while its client or endpoint does not exist yet.
 const WAIT_FOR_OWNER: SignedDuration = SignedDuration::from_mins(1);
 
 /// Namespace and name.
 pub type NamespacedName = (String, String);
 
-/// What was observed.
+/// The objects to decide about.
 #[derive(Clone, Debug, Default)]
 pub struct ObservedGrants {
     /// All endpoints.
@@ -40,7 +41,7 @@ pub struct ObservedGrants {
 /// Why something is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// Its time is over.
+    /// It has expired.
     Expired,
     /// It was revoked a while ago.
     Revoked,
@@ -64,16 +65,16 @@ impl fmt::Display for EndReason {
     }
 }
 
-/// What comes out.
+/// The result.
 #[derive(Debug, Default)]
 pub struct Decisions {
     /// Grants to delete.
     pub grants: Vec<(Arc<Guarded<OAuthGrant>>, EndReason)>,
     /// Registered clients to delete.
     pub clients: Vec<(Arc<Guarded<OAuthClient>>, EndReason)>,
-    /// How many grants count.
+    /// The numbers of active grants.
     pub active: ActiveGrants,
-    /// When something ends that has not ended yet, if nothing changes before.
+    /// When the next object ends, if nothing changes before.
     pub next: Option<Timestamp>,
 }
 
@@ -84,7 +85,7 @@ impl Decisions {
     }
 }
 
-/// How many grants count, of each endpoint and of each client. What is not there has none.
+/// The number of active grants of each endpoint and of each client. A missing entry is zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveGrants {
     /// By endpoint.
@@ -93,30 +94,30 @@ pub struct ActiveGrants {
     pub of_clients: BTreeMap<NamespacedName, i32>,
 }
 
-/// What is remembered from one count to the next. All of it can be lost: then what is gone is waited for a while.
+/// The state between two runs. It can be lost: then orphans are kept for [`WAIT_FOR_OWNER`].
 #[derive(Debug, Default)]
 pub struct GarbageCollector {
     endpoints: OwnerTracker,
     clients: OwnerTracker,
-    /// Since when a grant or a client has been without a parent.
+    /// When a grant or a client was first seen without an owner.
     orphans: HashMap<String, Timestamp>,
 }
 
-/// The parents that there were, by name.
+/// The owners that exist or existed, by name.
 #[derive(Debug, Default)]
 struct OwnerTracker(BTreeMap<NamespacedName, SeenOwner>);
 
-/// A parent that there is or was.
+/// An owner that exists or existed.
 #[derive(Debug)]
 struct SeenOwner {
     uid: String,
-    /// When it was there the last time.
+    /// When it was last seen.
     last: Timestamp,
-    /// When it, or the one of its name before it, was found to be gone.
+    /// When it, or an earlier one of the same name, was found to be deleted.
     ended: Option<Timestamp>,
 }
 
-/// An object that may be a parent.
+/// An object that may be an owner.
 struct Owner<'a> {
     uid: String,
     created_at: Option<Timestamp>,
@@ -127,9 +128,9 @@ struct Owner<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OwnerState {
     Present,
-    /// It was there, and is gone or replaced.
+    /// It was deleted or replaced.
     Lost,
-    /// It may be yet to come.
+    /// It may not exist yet.
     Awaited,
 }
 
@@ -145,7 +146,7 @@ impl OwnerTracker {
             let ended = self.0.get(name).and_then(|seen| seen.ended);
             self.0.insert(name.clone(), SeenOwner { uid: owner.uid.clone(), last: now, ended });
         }
-        // Looks can be far apart, so a parent that is missing now may have been there until a moment ago.
+        // Runs can be far apart, so an owner that is missing now may have existed until a moment ago.
         self.0.retain(|_, seen| {
             now.duration_since(seen.ended.map_or(seen.last, |ended| ended.max(seen.last))) < FORGET_OWNER_AFTER
         });
@@ -170,7 +171,7 @@ impl OwnerTracker {
 }
 
 impl GarbageCollector {
-    /// Counts.
+    /// Decides what to delete, and counts the active grants.
     pub fn decide(&mut self, observed: &ObservedGrants, now: Timestamp) -> Decisions {
         let endpoints: BTreeMap<NamespacedName, Owner<'_>> =
             observed.endpoints.iter().map(|endpoint| (name_of(&**endpoint), owner(&**endpoint, None))).collect();
@@ -212,14 +213,14 @@ impl GarbageCollector {
             decisions.clients.extend(end.map(|end| (Arc::clone(client), end)));
         }
         for grant in alive(&observed.grants) {
-            // One that cannot be read was written by a newer version; servers of this one do not count it either.
+            // An unreadable grant was written by a newer version; servers of this version ignore it too.
             let Ok(OAuthGrant { spec, .. }) = &grant.0 else { continue };
             let name = name_of(&**grant);
             let endpoint = (name.0.clone(), spec.endpoint_ref.name.clone());
             let client = (name.0.clone(), spec.client_id.clone());
             let of_endpoint = self.endpoints.owner_state(&endpoints, grant.meta(), &endpoint, true);
             let fits = clients.get(&client).is_some_and(|it| it.endpoint.is_none_or(|named| named == endpoint.1));
-            // A client that is described by a document of its own has a URL as its id, and no object.
+            // A client with a metadata document has a URL as its id, and no object.
             let of_client = if spec.client_id.contains(':') {
                 OwnerState::Present
             } else {

@@ -1,5 +1,5 @@
-//! Where the operator looks: in every namespace, or in some. A watch is of all namespaces or of one, so of some there are
-//! as many watches, and [`WatchMerger`] makes their news those of one: nothing counts as listed before every namespace is.
+//! The namespaces of the operator: all, or some. A watch covers all namespaces or one, so several namespaces need several
+//! watches. [`WatchMerger`] merges their events: a kind is listed once it is listed in every namespace.
 
 use crate::{cache::Cache, stores::Guarded};
 use k8s_openapi::api::{
@@ -15,14 +15,14 @@ use kube::{
 };
 use std::{collections::BTreeSet, hash::Hash, mem};
 
-/// Where the Service of the API server is, and its EndpointSlice of the same name.
+/// The namespace of the API server's Service and EndpointSlice.
 const API_SERVER_NAMESPACE: &str = "default";
 /// The name of both.
 pub const API_SERVER: &str = "kubernetes";
 
 /// A kind that the operator watches.
 pub trait Watched: Resource<DynamicType: Eq + Hash + Clone> + Clone + 'static {
-    /// The objects in one namespace. `None`: it is a kind that is not in namespaces.
+    /// The objects in one namespace. `None`: the kind is not namespaced.
     fn within(namespace: &str, client: &Client, kind: &Self::DynamicType) -> Option<Api<Self>>;
 
     /// The objects of the cluster.
@@ -77,7 +77,7 @@ impl Watched for ValidatingAdmissionPolicyBinding {
     }
 }
 
-/// Only the API server's own is watched, wherever endpoints are.
+/// Only the API server's own EndpointSlice is watched, whatever the operator's namespaces.
 impl Watched for EndpointSlice {
     fn within(_: &str, _: &Client, (): &()) -> Option<Api<Self>> {
         None
@@ -88,13 +88,13 @@ impl Watched for EndpointSlice {
     }
 }
 
-/// What has to be watched: in these namespaces, or where there are none, everywhere.
+/// The APIs to watch: in these namespaces, or in all if there are none.
 pub fn apis<K: Watched>(namespaces: &[String], client: &Client, kind: &K::DynamicType) -> Vec<Api<K>> {
     let within: Option<Vec<_>> = namespaces.iter().map(|namespace| K::within(namespace, client, kind)).collect();
     within.filter(|apis| !apis.is_empty()).unwrap_or_else(|| vec![K::everywhere(client, kind)])
 }
 
-/// Makes the news of several watches those of one.
+/// Merges the events of several watches into those of one.
 #[derive(Debug)]
 pub struct WatchMerger<K> {
     lists: Vec<List<K>>,
@@ -113,13 +113,13 @@ where
     K: Resource + Clone + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
-    /// Of so many watches.
+    /// Merges this number of watches.
     #[must_use]
     pub fn of(watches: usize) -> Self {
         Self { lists: (0..watches).map(|_| List { objects: Vec::new(), done: false }).collect(), complete: false }
     }
 
-    /// What the news of one watch are to the cache, which holds what all of them told.
+    /// Translates an event of one watch for the cache, which holds the objects of all watches.
     pub fn take(&mut self, namespaces: &[String], from: usize, event: Event<K>, cache: &Cache<K>) -> Vec<Event<K>> {
         if self.lists.len() == 1 {
             return vec![event];
@@ -140,7 +140,7 @@ where
                     return [Event::Init].into_iter().chain(objects).chain([Event::InitDone]).collect();
                 }
             }
-            changes if self.complete => return vec![changes],
+            other if self.complete => return vec![other],
             // While others are still being listed.
             Event::Apply(object) => {
                 list.objects.retain(|listed| listed.name_any() != object.name_any());
@@ -152,7 +152,7 @@ where
     }
 }
 
-/// One namespace was listed again: what is there, and what no longer is.
+/// The events for a namespace that was listed again: its objects, and deletions of the others.
 fn listed_again<K>(namespace: &str, objects: Vec<K>, cache: &Cache<K>) -> Vec<Event<K>>
 where
     K: Resource + Clone + 'static,

@@ -1,8 +1,9 @@
-//! Hands the number of servers over to an autoscaler, once: where `spec.deployment.replicas` becomes `autoscaling`.
+//! Transfers the ownership of the field `replicas` to an autoscaler, once: when `spec.deployment.replicas` is replaced by
+//! `autoscaling`.
 //!
-//! Whoever gives up a field that nobody else owns removes it (server-side apply), and a Deployment without `replicas` has
-//! one. So before the operator gives it up, another field manager takes the number as it is. The autoscaler's first
-//! change makes it the autoscaler's.
+//! With server-side apply, a manager that gives up a field without another owner removes it, and a Deployment without
+//! `replicas` has one. So before the operator gives it up, another field manager takes the current number. The
+//! autoscaler's first change makes the autoscaler the owner.
 
 use crate::{
     apply::{ApplyError, describe},

@@ -1,4 +1,4 @@
-//! Reconciles at their time: rotations, ends of overlaps, repeated verification. By the [`Clock`] that was passed in.
+//! Reconciles at a given time: rotations, ends of overlaps, repeated verification. Uses the injected [`Clock`].
 
 use futures::future;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// For each key, when to look at it again.
+/// When to reconcile each key again.
 #[derive(Debug)]
 pub struct RequeueTimes<T> {
     times: Mutex<HashMap<T, Timestamp>>,
@@ -25,7 +25,7 @@ impl<T> Default for RequeueTimes<T> {
 }
 
 impl<T: Eq + Hash + Clone> RequeueTimes<T> {
-    /// Wakes `key` at `time`, instead of when it was to be woken before; `None`: not at all.
+    /// Sets the time at which to requeue `key`, and replaces an earlier one; `None`: never.
     pub fn set(&self, key: &T, time: Option<Timestamp>) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match time {
@@ -38,7 +38,7 @@ impl<T: Eq + Hash + Clone> RequeueTimes<T> {
         }
     }
 
-    /// Calls `wake` with each key once its time has come. Never completes; drop it to stop.
+    /// Calls `wake` with each key at its time. Never completes; drop it to stop.
     pub async fn run(&self, clock: &dyn Clock, mut wake: impl FnMut(T)) {
         loop {
             let earliest = {

@@ -1,4 +1,4 @@
-//! The watches that keep the [`Stores`] fresh, and whom their news concern.
+//! The watches that keep the [`Stores`] up to date, and enqueue the affected endpoints and workspaces.
 
 use crate::{
     cache::{Cache, Change},
@@ -35,7 +35,7 @@ pub(crate) struct ReconcileQueues {
     pub workspaces: Queue<WorkspaceKey>,
 }
 
-/// What a watch needs in order to tell whom its news concern.
+/// What a watch needs in order to enqueue the affected objects.
 #[derive(Clone)]
 struct Watches {
     stores: Arc<Stores>,
@@ -44,7 +44,7 @@ struct Watches {
     queues: ReconcileQueues,
 }
 
-/// Starts the watches: of these namespaces, or where there are none, of all. Each sends those whom its news concern.
+/// Starts the watches of these namespaces, or of all if there are none. Each watch enqueues the affected objects.
 pub(crate) fn start_watches(
     stores: &Arc<Stores>,
     client: &Client,
@@ -105,7 +105,7 @@ impl Watches {
     fn workspaces(&self, tasks: &mut JoinSet<()>) {
         let all = watcher::Config::default;
         let labelled = || watcher::Config::default().labels(WORKSPACE_LABEL);
-        // Events come and go in great numbers; of these there are few.
+        // There are many Events, but few of these.
         let events = |fields: &str| watcher::Config::default().fields(fields);
         let refusals = events("involvedObject.kind=StatefulSet,reason=FailedCreate");
         let volume_failures = events("involvedObject.kind=PersistentVolumeClaim,type=Warning");
@@ -139,7 +139,8 @@ impl Watches {
         ));
     }
 
-    /// Watches one kind for ever. `one` tells whom news of one object concern, `all` whom those of a new list.
+    /// Watches one kind until the task is aborted. `one` enqueues what a changed object affects, `all` what a new list
+    /// affects.
     async fn run<K>(
         self,
         config: watcher::Config,
@@ -171,7 +172,7 @@ impl Watches {
             {
                 let (namespace, name) = (object.namespace(), object.name_any());
                 tracing::error!(kind = %K::kind(cache.kind()), namespace, name, %error, "the operator does not follow this kind");
-                // Without its list nothing is planned.
+                // Nothing is planned without a complete list.
                 if matches!(event, watcher::Event::InitApply(_)) {
                     return;
                 }
@@ -205,7 +206,7 @@ impl Watches {
         for endpoint in self.stores.endpoints.select(|_| true) {
             self.enqueue_endpoint(key_of(&endpoint));
         }
-        // Clients of endpoints that are not there have something to say too.
+        // Clients of missing endpoints have a status too.
         for client in self.stores.clients.select(|_| true) {
             self.client_changed(&client);
         }
@@ -226,19 +227,20 @@ impl Watches {
         self.stores.collectable.notify_one();
         self.enqueue_endpoint(key_of(endpoint));
         self.neighbours_of(endpoint);
-        // Its quota may be another, and without it nobody reaches them.
+        // The quota may have changed, and workspaces without an endpoint cannot be reached.
         self.workspaces_where(|workspace| {
             workspace.namespace() == endpoint.namespace() && workspace.spec.endpoint_ref.name == endpoint.name_any()
         });
     }
 
-    /// Of endpoints that share a URL or a host one has it: those that wait, and those that share this one's, look again.
+    /// Only one of several endpoints with the same URL or host serves it: enqueues those that wait, and those that share
+    /// the host of this one.
     fn neighbours_of(&self, endpoint: &Guarded<McpEndpoint>) {
         let waits = |other: &McpEndpoint| {
             let conditions = other.status.iter().flat_map(|status| &status.conditions);
             conditions.into_iter().any(|one| matches!(one.reason.as_str(), reason::URL_TAKEN | reason::HOST_TAKEN))
         };
-        // Those of one URL have one host.
+        // Endpoints with the same URL have the same host.
         let host = endpoint.0.as_ref().ok().and_then(hosts::host);
         let shares = |other: &McpEndpoint| host.is_some() && hosts::host(other) == host;
         let is_another = |other: &Guarded<McpEndpoint>| {
@@ -271,7 +273,7 @@ impl Watches {
         self.enqueue_workspace(workspace);
         let is_gone = self.stores.workspaces.all.get(&workspace.namespace().unwrap_or_default(), &workspace.name_any());
         if let (None, Ok(gone)) = (is_gone, &workspace.0) {
-            // It made room for another one of its owner's.
+            // The owner's quota allows another workspace now.
             self.workspaces_where(|other| {
                 other.namespace() == gone.namespace()
                     && other.spec.endpoint_ref == gone.spec.endpoint_ref
@@ -292,7 +294,7 @@ impl Watches {
         });
     }
 
-    /// Templates name Secrets, and few Secrets are shared: every workspace of the namespace looks again.
+    /// Templates name Secrets, and few Secrets are shared: enqueues every workspace of the namespace.
     fn secret_changed(&self, secret: &PartialObjectMeta<Secret>) {
         self.workspaces_where(|workspace| workspace.namespace() == secret.metadata.namespace);
     }
@@ -303,7 +305,7 @@ impl Watches {
         }
     }
 
-    /// An Event carries no label, but the name of what it is about.
+    /// An Event has no label, but the name of the object that it is about.
     fn event_came(&self, event: &Event) {
         let about = &event.involved_object;
         let (namespace, name) = (about.namespace.as_deref(), about.name.as_deref().unwrap_or_default());
@@ -321,7 +323,7 @@ fn key_of(endpoint: &Guarded<McpEndpoint>) -> EndpointKey {
 
 fn endpoint_of_client(client: &Guarded<OAuthClient>) -> Option<EndpointKey> {
     match &client.0 {
-        // The plan leaves out who registered itself: a storm of registrations must not keep endpoints busy.
+        // Dynamically registered clients are not in the plan: many registrations must not cause many reconciles.
         Ok(valid) if valid.spec.registration.is_some() => None,
         Ok(valid) => Some(key(&valid.namespace()?, &valid.spec.endpoint_ref.name)),
         Err(invalid) => {
