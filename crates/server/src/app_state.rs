@@ -37,7 +37,7 @@ use std::{
     sync::Arc,
 };
 
-/// All that the checks need.
+/// The state of the public listener for one set of mounted files.
 pub(crate) struct AppState {
     mounted: Mounted,
     origins: Origins,
@@ -55,7 +55,7 @@ pub(crate) struct AppState {
 }
 
 impl AppState {
-    /// Prepares everything; keeps of `previous` what the new files leave as it was.
+    /// Builds the state; keeps the parts of `previous` that the new files do not change.
     pub(crate) fn new(
         mounted: Mounted,
         stores: Stores,
@@ -82,7 +82,7 @@ impl AppState {
             stores,
             cache.unwrap_or_default(),
         )?);
-        // Where people sign in elsewhere, there is nothing for them to see here.
+        // With an external issuer there are no pages.
         let pages = config
             .external_issuer
             .is_none()
@@ -108,12 +108,12 @@ impl AppState {
         })
     }
 
-    /// The files behind it.
+    /// The mounted files.
     pub(crate) fn mounted(&self) -> &Mounted {
         &self.mounted
     }
 
-    /// The origins that may call.
+    /// The allowed origins.
     pub(crate) fn origins(&self) -> &Origins {
         &self.origins
     }
@@ -123,17 +123,17 @@ impl AppState {
         &self.authorization
     }
 
-    /// Who may sign in.
+    /// The logins.
     pub(crate) fn logins(&self) -> &Arc<Logins> {
         &self.logins
     }
 
-    /// What people see; `None` where they sign in elsewhere.
+    /// The pages; `None` with an external issuer.
     pub(crate) fn pages(&self) -> Option<&Arc<Pages>> {
         self.pages.as_ref()
     }
 
-    /// What the server measures.
+    /// The metrics.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -148,7 +148,7 @@ impl AppState {
         &self.ids
     }
 
-    /// Notes a refusal in the audit trail.
+    /// Records a refusal in the audit trail.
     pub(crate) fn note(
         &self,
         what: RefusedPart,
@@ -162,13 +162,13 @@ impl AppState {
         self.refusals.note(&refusal, self.clock.now());
     }
 
-    /// Forgets callers and addresses that have been away for long. To be called every few seconds.
+    /// Drops callers and addresses without recent requests. To be called every few seconds.
     pub(crate) fn tidy(&self) {
         self.limiters.tidy();
         self.refusals.tidy(self.clock.now());
     }
 
-    /// Notes where forwarding headers come from, unless from a trusted proxy. With the PROXY protocol the peer is the
+    /// Records the sender of forwarding headers, unless it is a trusted proxy. With the PROXY protocol the peer is the
     /// client itself.
     pub(crate) fn note_forwarding(&self, peer: IpAddr, headers: &HeaderMap) {
         let access = &self.mounted.config.access;
@@ -178,7 +178,7 @@ impl AppState {
         }
     }
 
-    /// Addresses that forwarding headers came from of late although they are not trusted.
+    /// Addresses of recent senders of forwarding headers that are not trusted.
     pub(crate) fn untrusted_forwarders(&self) -> Vec<IpNet> {
         self.untrusted.recent(self.now(), &self.mounted.config.access.trusted_proxies)
     }
@@ -188,7 +188,7 @@ impl AppState {
         &self.limiters
     }
 
-    /// What a path is for.
+    /// The route of a path.
     pub(crate) fn route(&self, path: &str) -> Route {
         let url = &self.mounted.config.url;
         match path.strip_prefix(url.path()) {
@@ -215,7 +215,7 @@ impl AppState {
     }
 }
 
-/// How messages are counted that come with another one.
+/// Counts the further messages of a batch.
 fn rate(limiters: &Arc<Limiters>, metrics: &Arc<Metrics>) -> MessageRate {
     let (limiters, metrics) = (Arc::clone(limiters), Arc::clone(metrics));
     MessageRate(Arc::new(move |caller| {
@@ -226,7 +226,7 @@ fn rate(limiters: &Arc<Limiters>, metrics: &Arc<Metrics>) -> MessageRate {
     }))
 }
 
-/// All requests whose address is not known share one rate.
+/// All requests with an unknown address share one rate.
 fn known(address: Option<IpAddr>) -> IpAddr {
     address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }

@@ -1,4 +1,4 @@
-//! Bodies: a request's is read up to a limit, a streamed response ends at its request's deadline.
+//! Bodies: request bodies are read up to a limit, streamed responses end at the deadline of their request.
 
 use crate::problem::HttpProblem;
 use axum::{body::Body, response::Response};
@@ -15,9 +15,9 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How much of a form is the place's own; what is longer takes memory of the budget.
+/// The part of a form that the permit covers; longer forms take memory from the budget.
 const SHORT: u64 = 8 << 10;
-/// How much it then takes: no form is longer.
+/// The memory for a longer form, and the maximum length of a form.
 const LONG: u64 = 64 << 10;
 
 /// Reads a whole request body of at most `limit` bytes.
@@ -26,7 +26,7 @@ pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, HttpProbl
         let message = format!("the request is larger than {limit} bytes; send it in smaller parts");
         HttpProblem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     };
-    // What the client says of the size is enough to refuse it.
+    // Content-Length is enough to refuse it.
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
@@ -41,8 +41,8 @@ pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, HttpProbl
     }
 }
 
-/// The body of a request that has charged nothing: it ends with an error where it is longer than a short form and there
-/// is no memory for it.
+/// The body of a request without a charge on the memory budget: it fails if it is longer than a short form and there is
+/// no memory for it.
 pub(crate) struct MeteredBody {
     body: Body,
     read: u64,
@@ -95,7 +95,7 @@ pub(crate) struct DeadlineBody {
 }
 
 impl DeadlineBody {
-    /// Ends a stream at its deadline. A body that is complete is left alone: the connection has the deadline for that.
+    /// Ends a stream at its deadline. A complete body stays as it is: the connection enforces its deadline.
     pub(crate) fn until(response: Response, deadline: Instant) -> Response {
         if response.body().size_hint().exact().is_some() {
             return response;
@@ -115,7 +115,7 @@ impl HttpBody for DeadlineBody {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        // Cut off rather than ended: the client must not take half a stream for a whole one.
+        // Fails instead of ending: the client must not mistake half a stream for a complete one.
         self.deadline
             .as_mut()
             .poll(context)

@@ -1,4 +1,4 @@
-//! How much is admitted: connections, requests and their memory at once, and requests per second.
+//! The limits: concurrent connections and requests, their memory, and requests per second.
 
 use crate::{connections::Connections, exhausted::Exhausted, problem::HttpProblem};
 use governor::{
@@ -20,22 +20,22 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How soon a request that found every place taken may try again.
+/// When to try again after all permits were taken.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
-/// How long a request waits for memory at most.
+/// The longest time that a request waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(30);
-/// The share of an address, until it is known whose requests they are, and of a user, whatever the clients: three
-/// quarters. Many people may come from one address.
+/// The share of an address before authentication, and of a user over all clients: three quarters. Many users may share
+/// one address.
 const WIDE: u64 = 3;
 /// The share of one client of one user: half.
 const NARROW: u64 = 1;
 
-/// How many clients may register themselves from one address per minute; many people may be behind it.
+/// The dynamic registrations per minute from one address, which many users may share.
 const REGISTRATIONS_PER_MINUTE: u32 = 10;
 
-/// The limits of one server. Outlives a reload that leaves them as they were.
+/// The limits of one server. A reload that does not change them keeps this object.
 ///
-/// Rates are meant for all servers together; each has its share of them, rounded up.
+/// Rates apply to all servers together; each server enforces its share, rounded up.
 pub(crate) struct Limiters {
     limits: Limits,
     permits: Arc<Pool>,
@@ -49,7 +49,7 @@ pub(crate) struct Limiters {
     exhausted: Exhausted,
 }
 
-/// A client on behalf of a user: who acts for two has two rates.
+/// A client on behalf of a user. A client of two users has two rates.
 #[derive(Clone)]
 struct CallerKey(Arc<Caller>);
 
@@ -74,8 +74,8 @@ impl Hash for CallerKey {
 }
 
 impl Limiters {
-    /// The limits, of a process that may use `memory` bytes. Keeps of `previous` the pools whose size stays: what is
-    /// taken of them is still taken.
+    /// The limits of a process that may use `memory` bytes. Keeps the pools of `previous` whose size does not change, with
+    /// what is taken from them.
     pub(crate) fn new(limits: &Limits, memory: u64, previous: Option<&Self>) -> Self {
         let division = Division::of(limits, memory);
         if let Some(problem) = division.problem() {
@@ -108,7 +108,7 @@ impl Limiters {
         &self.limits
     }
 
-    /// The connections that are open.
+    /// The open connections.
     pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
@@ -118,7 +118,7 @@ impl Limiters {
         &self.memory
     }
 
-    /// A place among the requests that are worked on, until it is dropped. It counts for the address at first; see
+    /// A permit for one of the concurrent requests, until it is dropped. It counts for the address at first; see
     /// [`Self::identify`].
     pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Taken, HttpProblem> {
         self.permits.try_take(1, self.address(address)).map_err(|why| match why {
@@ -130,7 +130,7 @@ impl Limiters {
         })
     }
 
-    /// From now on the place counts for the client and its user. Returns the account of the request's memory.
+    /// Counts the permit for the client and its user from now on. Returns the memory account of the request.
     pub(crate) fn identify(&self, permit: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, HttpProblem> {
         let user = Holder { key: self.keys.hash_one(("user", &caller.subject)), shares: WIDE };
         let both = ("client", &caller.subject, &caller.client_id);
@@ -143,13 +143,13 @@ impl Limiters {
         Ok(Account::new(Arc::clone(&self.memory), holders, begun + wait))
     }
 
-    /// A place for a request that needs no token.
+    /// A permit for a request that needs no token.
     pub(crate) fn enter_open(&self, address: Option<IpAddr>) -> Result<Taken, HttpProblem> {
         let why = "too many requests without a token are in progress";
         self.open.try_take(1, self.address(address)).map_err(|_| busy(why))
     }
 
-    /// What the requests of an address count for. Those whose address is not known share one.
+    /// The holder that the requests of an address count for. Requests with an unknown address share one.
     pub(crate) fn address(&self, address: Option<IpAddr>) -> Holders {
         let address = network(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         [Some(Holder { key: self.keys.hash_one(address), shares: WIDE }), None]
@@ -169,14 +169,14 @@ impl Limiters {
         })
     }
 
-    /// Refuses if the rate of this address has nothing left. Counts nothing.
+    /// Refuses if the rate of this address is used up. Does not count a request.
     pub(crate) fn check_address(&self, address: IpAddr) -> Result<(), HttpProblem> {
         self.exhausted
             .wait(network(address), Instant::now())
             .map_or(Ok(()), |wait| Err(self.too_many("this address", wait)))
     }
 
-    /// Counts a client that registers itself from this address.
+    /// Counts a dynamic registration from this address.
     pub(crate) fn count_registration(&self, address: IpAddr) -> Result<(), HttpProblem> {
         self.registrations.count(&network(address)).map_err(|wait| {
             let message = format!(
@@ -188,7 +188,7 @@ impl Limiters {
         })
     }
 
-    /// Forgets those who have not come for long.
+    /// Drops callers and addresses without recent requests.
     pub(crate) fn tidy(&self) {
         self.rate_by_caller.tidy();
         self.rate_by_address.tidy();
@@ -224,7 +224,7 @@ fn share(of_all: u32, limits: &Limits) -> NonZeroU32 {
     NonZeroU32::new(of_all.div_ceil(limits.servers.max(1))).unwrap_or(NonZeroU32::MIN)
 }
 
-/// What counts as one address: an IPv6 host may use every address of its network.
+/// The network that counts as one address: an IPv6 host can use every address of its /64.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     const NETWORK: u128 = u128::MAX << 64;
     match address {
@@ -233,7 +233,7 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A token bucket per key: `burst` tokens, filled up at the rate.
+/// A token bucket per key: `burst` tokens, refilled at the rate.
 struct KeyedRateLimit<K: Hash + Eq + Clone, C: governor::clock::Clock = MonotonicClock> {
     limiter: RateLimiter<K, DashMapStateStore<K>, C, NoOpMiddleware<C::Instant>>,
 }
@@ -254,7 +254,7 @@ impl<K: Hash + Eq + Clone, C: governor::clock::Clock> KeyedRateLimit<K, C> {
         Self { limiter: RateLimiter::dashmap_with_clock(quota, clock) }
     }
 
-    /// Takes a token, or says how long to wait for one.
+    /// Takes a token, or returns how long to wait for one.
     fn count(&self, key: &K) -> Result<(), Duration> {
         self.limiter.check_key(key).map_err(|not_until| not_until.wait_time_from(self.limiter.clock().now()))
     }

@@ -1,22 +1,21 @@
-//! The public listener: which path is what, and what a request passes on its way.
+//! The public listener: its routes, and the order of the checks.
 //!
-//! In this order, outermost first:
+//! The checks, outermost first:
 //!
-//! 1. [`Public::answer`]: counted and timed; refused by address (403), sent to https or refused where it came by plain
-//!    http (308, 403), and by `Origin` (403) where it is not for a metadata document: those are public. What a refusal
-//!    left unread of the body is read.
-//! 2. CORS, where the configuration says that it is answered here and a page asks: preflights end here, and every
-//!    answer from further in, a 401 too, carries the headers. The documents allow any origin, and so does what is said of a path
-//!    that does not exist: clients look for documents that others serve.
-//! 3. For the MCP endpoint and the HTTP interface below it, [`AppState::guard`]: as many at once as may be (503), each for as
-//!    long as it may take (504); the caller (401, or 429 where its address has asked without one too often) and the rate
-//!    of client and user (429), and their share of the places (503); then the MCP edge, or [`portcullis_rest::Api`]. The place is
-//!    kept until the response is sent. All else has places of its own: [`AppState::guard_open`].
+//! 1. [`Public::answer`]: metrics; the address rules (403); HTTPS (308 or 403); `Origin` (403), except for metadata
+//!    documents, which are public. The unread rest of the body of a refused request is drained.
+//! 2. CORS, if the servers answer it and a page sends the request: preflights end here, and every response from further in,
+//!    including a 401, has the headers. The documents and unknown paths allow any origin, since clients probe for documents
+//!    of other servers.
+//! 3. For the MCP endpoint and the HTTP interface below it, [`AppState::guard`]: a permit for a concurrent request (503)
+//!    and its time limit (504); the caller (401, or 429 if the address had too many such responses); the rate of client and
+//!    user (429); their share of the permits (503). Then the MCP edge, or [`portcullis_rest::Api`]. The permit is kept until
+//!    the response is sent. All other routes have permits from a separate pool: [`AppState::guard_open`].
 //!
-//!    For `/token`, [`AppState::issue_token`], and likewise `/revoke` and `/introspect`: the rate of the address (429), the body (413, 408), the endpoint itself. It
-//!    takes no place from those who have a token already.
+//!    For `/token` ([`AppState::issue_token`]), `/revoke` and `/introspect`: the rate of the address (429), the body (413,
+//!    408), then the endpoint itself. They take no permits from clients that have a token.
 //!
-//!    What people see is [`Pages`]'s, and no other origin's: there is no CORS for it.
+//!    [`Pages`] serves the pages, without CORS.
 //!
 //! [`Pages`]: portcullis_pages::Pages
 
@@ -164,7 +163,7 @@ impl Public {
         &self.app
     }
 
-    /// Ends what clients listen to. `next` is in its place now, if anything is.
+    /// Ends the subscriptions of clients. `next` replaces this configuration, if there is one.
     pub(crate) fn retire(&self, next: Option<&Self>) {
         self.endpoint.retire(next.map(|next| &*next.endpoint));
     }
@@ -190,7 +189,7 @@ impl Public {
         let limit = config.limits.max_body_size.bytes();
         let (mut response, close) = match app.admit(route, &request, from) {
             Err(problem) => (app.refuse(route, &context, problem), drain_refused(request, limit).await),
-            // Agents are no pages: CORS has nothing to add to what they get.
+            // Agents are not browsers: CORS does not matter to them.
             Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => {
                 let response = app.guard(route, &context, &mut request, |request| self.endpoint.answer(request)).await;
                 (response, drain_refused(request, limit).await)
@@ -201,7 +200,7 @@ impl Public {
                     self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
                 };
                 let response = match route {
-                    // The routes have their own guard.
+                    // These routes call `guard` themselves.
                     Route::Mcp | Route::Rest => routed(request).await,
                     _ => app.guard_open(route, &context, request, routed).await,
                 };
@@ -236,7 +235,7 @@ fn context(request: &Request) -> RequestContext {
     RequestContext::of(request.extensions())
 }
 
-/// Whether a page makes the request, or a browser asks for one.
+/// Whether the request comes from a web page, or is a preflight.
 fn is_of_a_page(request: &Request) -> bool {
     request.method() == Method::OPTIONS || request.headers().contains_key(header::ORIGIN)
 }
@@ -257,7 +256,7 @@ fn cors(app: &AppState) -> CorsLayer {
         .max_age(app.mounted().config.cors.max_age.as_duration())
 }
 
-/// A public document, the same for everyone, and in memory once.
+/// A public document, the same for all clients, and in memory once.
 fn document(content: &Value) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + use<> {
     let content = Bytes::from(content.to_string());
     move || {
@@ -266,7 +265,7 @@ fn document(content: &Value) -> impl Fn() -> std::future::Ready<Response> + Clon
     }
 }
 
-/// The page for people about the HTTP interface.
+/// The page that documents the HTTP interface.
 fn reference(
     config: &ServerConfig,
     tools: &Registry,

@@ -1,5 +1,5 @@
-//! Refused requests in the audit trail, sampled: of each network and reason the first at once, then at most one event a
-//! minute with a count. A flood of refusals neither fills the log nor memory.
+//! Refused requests in the audit trail, sampled: the first refusal of each network and reason at once, then at most one
+//! event a minute with a count. A flood of refusals fills neither the log nor the memory.
 
 use crate::limits::network;
 use http::StatusCode;
@@ -15,12 +15,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// How often refusals of one network for one reason are an event.
+/// The shortest time between two events for one network and reason.
 const EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// How many networks and reasons are told apart. Beyond, the networks of a reason share one entry.
+/// The maximum number of entries. Beyond it, the networks of a reason share one entry.
 const CAPACITY: usize = 4096;
 
-/// What was refused.
+/// The refused part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RefusedPart {
     /// The request.
@@ -49,7 +49,7 @@ pub(crate) struct Refusals {
     seen: Mutex<HashMap<RefusalKey, RefusalCount>>,
 }
 
-/// `network` is absent where the client's is not known, and beyond the capacity.
+/// `network` is absent if the client's address is unknown, and beyond the capacity.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct RefusalKey {
     network: Option<IpAddr>,
@@ -73,7 +73,7 @@ impl Refusals {
         }
     }
 
-    /// How many refusals the event stands for that is due. `None`: none is due.
+    /// The number of refusals that the due event stands for. `None`: no event is due.
     fn count(&self, refusal: &RefusedRequest, now: Timestamp) -> Option<u64> {
         let mut key =
             RefusalKey { network: refusal.from.address.map(network), what: refusal.what, reason: refusal.reason };

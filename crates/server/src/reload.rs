@@ -21,23 +21,23 @@ use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How often the files are read though nothing told of a change: not every file system tells.
+/// How often the files are read without a notification: not every file system notifies.
 const POLL: Duration = Duration::from_secs(5);
 /// How long to wait for further changes after one.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// How long the end waits for checks of users whose clients are gone.
+/// How long the shutdown waits for checks of users whose clients have disconnected.
 const CHECKS: Duration = Duration::from_secs(10);
 
-/// What is in force now.
+/// The configuration in force.
 pub(crate) struct Current {
     serving: ArcSwap<Public>,
-    /// What speaks TLS, as soon as there has been a good certificate.
+    /// The TLS configuration, as soon as there was a valid certificate.
     tls: ArcSwapOption<rustls::ServerConfig>,
     rejected: ArcSwapOption<String>,
     metrics: Arc<Metrics>,
     options: Options,
-    /// Gives up what still runs behind the MCP edge.
+    /// Aborts what still runs behind the MCP edge.
     abort: CancellationToken,
 }
 
@@ -55,19 +55,19 @@ impl Current {
         let serving = ArcSwap::from_pointee(serving);
         let (tls, rejected) = (ArcSwapOption::empty(), ArcSwapOption::empty());
         let current = Self { serving, tls, rejected, metrics, options, abort };
-        // It may be on its way, and a server that ends could not tell anybody why.
+        // The certificate may be created soon, and a server that exits could not report the reason.
         if let Err(error) = current.renew(&files) {
             current.reject(&error);
         }
         Ok((current, files))
     }
 
-    /// What answers now.
+    /// The public listener's state in force.
     pub(crate) fn serving(&self) -> arc_swap::Guard<Arc<Public>> {
         self.serving.load()
     }
 
-    /// What holds for new connections of clients.
+    /// The terms for new connections of clients.
     pub(crate) fn terms(&self) -> Terms {
         let serving = self.serving();
         let config = &serving.app().mounted().config;
@@ -85,12 +85,12 @@ impl Current {
         }
     }
 
-    /// Ends what clients listen to: nothing more will come, and the listener would wait for them.
+    /// Ends the subscriptions of clients, for which the shutdown would otherwise wait.
     pub(crate) fn retire(&self) {
         self.serving().retire(None);
     }
 
-    /// Completes when the checks of users are done that are under way, at the latest after [`CHECKS`].
+    /// Completes when the running checks of users are done, at the latest after [`CHECKS`].
     pub(crate) async fn finish_checks(&self) {
         let checks = self.serving().app().authorization().checks().clone();
         checks.close();
@@ -99,12 +99,12 @@ impl Current {
         }
     }
 
-    /// Whether there has been no certificate to speak TLS with yet.
+    /// Whether TLS is required and there was no valid certificate yet.
     pub(crate) fn lacks_certificate(&self) -> bool {
         matches!(self.terms().tls, Tls::Missing)
     }
 
-    /// What `/revision` says.
+    /// The response of `/revision`.
     pub(crate) fn revision(&self) -> LoadedRevision {
         LoadedRevision {
             revision: self.serving().app().mounted().revision.clone(),
@@ -141,7 +141,7 @@ impl Current {
         }
     }
 
-    /// What can be used comes into force: a certificate does not wait for the other files, nor they for it.
+    /// Applies all valid files: a certificate does not wait for the other files, nor they for it.
     fn replace(&self, files: &RawFiles) {
         let (reconfigured, renewed) = (self.reconfigure(files), self.renew(files));
         match reconfigured.and(renewed) {
@@ -163,7 +163,7 @@ impl Current {
         Ok(())
     }
 
-    /// New connections get the certificate of these files; those that are open live on.
+    /// Uses the certificate of these files for new connections. Open connections continue.
     fn renew(&self, files: &RawFiles) -> Result<(), MountedError> {
         if self.serving().app().mounted().config.tls {
             self.tls.store(Some(files.certificate.server()?));
@@ -181,7 +181,7 @@ impl Current {
     }
 }
 
-/// Checks one set of files, and makes of it what answers.
+/// Validates one set of files, and builds the public listener's state.
 fn prepare(
     files: &RawFiles,
     in_force: Option<&Public>,
@@ -220,7 +220,7 @@ fn prepare(
     Ok(public)
 }
 
-/// The authorization server elsewhere, with its keys as far as they are known.
+/// The external authorization server, with its known keys.
 fn external(
     config: &ServerConfig,
     outbound: &Outbound,
@@ -239,7 +239,7 @@ fn external(
     Ok(Some(Arc::new(tokens)))
 }
 
-/// Tells of changes in the folder. Not being able to is no reason not to serve: the files are also polled.
+/// Notifies of changes in the folder. A failure does not prevent serving: the files are also polled.
 fn watch(folder: &Path, changed: Arc<Notify>) -> Option<notify::RecommendedWatcher> {
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {

@@ -149,7 +149,7 @@ impl WorkspaceReconcile<'_> {
         }
         let now = self.context.clock.now();
         let observed = WorkspaceObservation::of(&self.context.stores, self.workspace);
-        let plan = plan(&observed.inputs(self.workspace, stores, now)).map_err(ApplyError::WorkspacePlan)?;
+        let plan = plan(&observed.inputs(self.workspace, stores, now)).map_err(ApplyError::Plan)?;
         if plan.expires_at.is_some_and(|end| end <= now) {
             return self.expire().await;
         }

@@ -15,17 +15,17 @@ use portcullis_telemetry::{audit::RequestContext, metrics::Route};
 use portcullis_tools::heartbeat::RequestPermit;
 use std::{pin::pin, sync::Arc, time::Duration};
 
-/// How long the response to a request that needs no token may take to be sent.
+/// The time limit for sending the response to a request without a token.
 const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What a request of a known caller has taken, until its response is sent and its work is done.
+/// The permits of an authenticated request, until its response is sent and its work is done.
 struct RequestPermits {
     _permit: Taken,
     _account: Account,
 }
 
 impl AppState {
-    /// Refuses by address, by the way that the request came, by origin, and people by the rate of their address.
+    /// Refuses by address, by transport and by origin, and requests for pages by the rate of their address.
     pub(crate) fn admit(&self, route: Route, request: &Request, from: Origin) -> Result<(), HttpProblem> {
         if !address::admitted(from.client, &self.mounted.config.access) {
             let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
@@ -35,7 +35,7 @@ impl AppState {
         if from.plain && self.mounted.config.url.is_https() {
             return Err(self.https_required(route, request));
         }
-        // Agents send browsers to /authorize from pages of theirs. The other pages look after their forms themselves.
+        // Agents send browsers to /authorize from their own pages. The other pages check their forms themselves.
         let navigation = method == Method::GET || method == Method::HEAD;
         let guarded = matches!(
             route,
@@ -48,8 +48,8 @@ impl AppState {
         if route.is_page() { self.count_address(from.client) } else { Ok(()) }
     }
 
-    /// What only looks at something is sent on to https. All else is refused, so that somebody notices: it is too late
-    /// for the token that was sent with it.
+    /// Redirects requests for pages and documents to https. All others are refused, so that users notice: a token that was
+    /// sent with them is already exposed.
     fn https_required(&self, route: Route, request: &Request) -> HttpProblem {
         let url = &self.mounted.config.url;
         let looks = request.method() == Method::GET || request.method() == Method::HEAD;
@@ -68,8 +68,8 @@ impl AppState {
         HttpProblem::new(StatusCode::FORBIDDEN, "https_required", message)
     }
 
-    /// Has `answer` answer a request of a client with a token, which it finds in the request's extensions as
-    /// `Arc<Caller>`. Takes the request, unless it refuses it.
+    /// Authenticates a request and passes it to `answer`, which finds the caller in the request's extensions as
+    /// `Arc<Caller>`. Takes the request, unless it is refused.
     pub(crate) async fn guard<A: Future<Output = Response>>(
         &self,
         route: Route,
@@ -83,8 +83,8 @@ impl AppState {
         };
         let timeout = self.mounted.config.limits.request_timeout;
         let deadline = tokio::time::Instant::now() + timeout.as_duration();
-        // A refusal before the caller is known keeps nothing: while the rest of its body is read, its place would be
-        // missing to others of the same address.
+        // A refusal before the caller is known keeps no permit: while the rest of its body is read, others of the same
+        // address can use it.
         let mut held = None;
         let answered = {
             let answer = pin!(self.authenticated(route, from, request, (permit, deadline), &mut held, answer));
@@ -111,7 +111,7 @@ impl AppState {
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
         let begun = tokio::time::Instant::now();
-        // Verifying a wrong signature costs six times as much as the rest of a refusal.
+        // The verification of a wrong signature costs six times as much as the rest of a refusal.
         if let Err(problem) = self.limiters.check_address(known(from.address))
             && !self.authorization().remembers(request.headers(), self.clock.now())
         {
@@ -142,8 +142,7 @@ impl AppState {
         response
     }
 
-    /// Has `answer` answer a request that needs no token. It has a place of its own kind, which it keeps until the
-    /// response is sent.
+    /// Passes a request that needs no token to `answer`. It has a permit from a separate pool, until the response is sent.
     pub(crate) async fn guard_open<A: Future<Output = Response>>(
         &self,
         route: Route,

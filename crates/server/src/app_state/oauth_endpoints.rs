@@ -16,7 +16,7 @@ use portcullis_oauth::{OAuthError, token};
 use portcullis_telemetry::{audit::RequestContext, metrics::Route};
 use std::time::Duration;
 
-/// How long the body of a client's request to the authorization server may take to arrive: it is a few hundred bytes.
+/// The time limit for the body of a client's request to the authorization server, which has a few hundred bytes.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl AppState {

@@ -10,12 +10,12 @@ use portcullis_oauth::{Caller, challenge::Resource, metadata::TOKEN_PATH, verify
 use portcullis_telemetry::{audit::RequestContext, metrics::Route};
 use std::{sync::Arc, time::Duration};
 
-/// When to try again where something could not be reached.
+/// When to try again after something could not be reached.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl AppState {
-    /// 401 in the protocol of the route, and for somebody who opened the endpoint's URL in a browser, a line about what
-    /// this is; 429 where the address has been told too often.
+    /// 401 in the protocol of the route; a line of text for a user who opened the endpoint's URL in a browser; 429 if the
+    /// address has had too many such responses.
     pub(super) fn unauthenticated(
         &self,
         route: Route,
@@ -25,7 +25,7 @@ impl AppState {
     ) -> Response {
         self.metrics.not_authenticated(why.reason());
         if why == Unauthenticated::Unavailable {
-            // Nothing is wrong with the token: the client must not throw it away.
+            // The token may be valid: the client must not discard it.
             return HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, why.reason(), why.to_string())
                 .retry_after(RETRY_AFTER)
                 .into_response(route, from);
@@ -33,7 +33,7 @@ impl AppState {
         if why != Unauthenticated::Missing {
             self.note(RefusedPart::AccessToken, route, from, why.reason(), StatusCode::UNAUTHORIZED, None);
         }
-        // Those who have a token are not concerned: many may come from one address.
+        // Does not affect requests with a valid token: many clients may share one address.
         if let Err(problem) = self.count_address(from.address) {
             return self.refuse(route, from, problem);
         }
@@ -63,7 +63,7 @@ impl AppState {
             .into_response(route, from)
     }
 
-    /// Counts a refusal and words it.
+    /// Counts a refusal, records it, and renders the response.
     pub(crate) fn refuse(&self, route: Route, from: &RequestContext, problem: HttpProblem) -> Response {
         self.refuse_caller(route, from, None, problem)
     }
@@ -78,7 +78,7 @@ impl AppState {
     ) -> Response {
         self.metrics.refused(problem.reason());
         let status = problem.status();
-        // A path that does not exist and a redirect to https concern no rule.
+        // An unknown path and a redirect to https break no rule.
         if status != StatusCode::NOT_FOUND && !status.is_redirection() {
             self.note(RefusedPart::Request, route, from, problem.reason(), status, caller);
         }

@@ -1,5 +1,5 @@
-//! Connections: accepted as long as there is room, greeted (the PROXY protocol, TLS), served with HTTP/1.1 or HTTP/2 as
-//! long as the other end does its part, and drained at the end.
+//! Connections: accepted up to a limit, handshakes (PROXY protocol, TLS), HTTP/1.1 and HTTP/2 with timeouts, and draining
+//! at shutdown.
 
 mod activity;
 mod open;
@@ -39,48 +39,48 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt as _};
 
-/// How long a client may stay silent on HTTP/2, where it is asked whether it is still there.
+/// The interval and the timeout of HTTP/2 pings.
 const PING: Duration = Duration::from_secs(30);
 /// The largest head of a request: 431 beyond.
 const MAX_HEAD: u32 = 64 << 10;
-/// The pause after the system had no more file descriptors to give.
+/// The pause after a failed accept, such as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long to wait for room, before the terms are asked for anew.
+/// How long to wait for a permit before the terms are read again.
 const PERMIT_PAUSE: Duration = Duration::from_secs(1);
-/// How much the system keeps of a connection in each direction; Linux doubles it. Its memory is the container's.
+/// The socket buffer in each direction; Linux doubles it. It counts as memory of the container.
 const SOCKET_BUFFER: usize = 64 << 10;
-/// How much of one request may arrive before it is read, over HTTP/2, and of all requests of a connection.
+/// The HTTP/2 flow-control windows of a stream and of a connection.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
-/// How much of one response waits to be sent, over HTTP/2.
+/// The HTTP/2 send buffer of a stream.
 const SEND_BUFFER: usize = 64 << 10;
-/// How many requests one connection may make at once, over HTTP/2.
+/// The maximum number of concurrent HTTP/2 streams of a connection.
 const STREAMS: u32 = 100;
-/// How many heads may be long at once, over HTTP/1.1.
+/// The maximum number of concurrent long HTTP/1.1 heads.
 const LONG_HEADS: usize = 64;
 
-/// What holds for new connections. Asked for anew with each, so that it may change while a listener runs.
+/// The settings for new connections. Read for each connection, so that they can change while a listener runs.
 #[derive(Clone, Default)]
 pub(crate) struct Terms {
-    /// The room for connections; `None`: there may be any number.
+    /// The open connections and their limit; `None`: no limit.
     pub connections: Option<Arc<Connections>>,
-    /// Proxies that are trusted: they may have all the room, and are waited for longer.
+    /// Trusted proxies, which may use every permit and have longer timeouts.
     pub trusted: Vec<IpNet>,
-    /// From where connections begin with a header of the PROXY protocol.
+    /// The peers that send a PROXY protocol header.
     pub proxies: Vec<IpNet>,
-    /// Whether TLS is spoken.
+    /// Whether the listener uses TLS.
     pub tls: Tls,
-    /// How patient the listener is.
+    /// The timeouts.
     pub timeouts: ConnectionTimeouts,
 }
 
-/// Whether TLS is spoken.
+/// Whether a listener uses TLS.
 #[derive(Clone, Default)]
 pub(crate) enum Tls {
     /// No.
     #[default]
     Off,
-    /// It must be, but there is no certificate yet.
+    /// It must, but there is no certificate yet.
     Missing,
     /// Yes, with this certificate.
     On(Arc<rustls::ServerConfig>),
@@ -88,13 +88,13 @@ pub(crate) enum Tls {
 
 /// When a listener stops.
 pub(crate) struct Stopping<'a> {
-    /// When it is told to.
+    /// Cancelled to stop the listener.
     pub shutdown: &'a CancellationToken,
-    /// For how long it goes on accepting after that: until everybody has heard that it stops.
+    /// How long it accepts connections after that: until every proxy knows that it stops.
     pub lame_duck: Duration,
 }
 
-/// Why a connection was closed before it was served.
+/// Why a connection was closed before its first request.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
     #[error("the connection came through a proxy that does not say from whom")]
@@ -149,7 +149,7 @@ pub(crate) async fn serve<S>(
             tracing::debug!(%peer, "a connection was refused: its address has its share");
         }
     }
-    // From here on, connecting is refused.
+    // From here on, new connections are refused.
     drop(listener);
     let finished = timeout(grace(), drain.shutdown()).await;
     if finished.is_err() {
@@ -160,8 +160,8 @@ pub(crate) async fn serve<S>(
     host.tasks.wait().await;
 }
 
-/// Room for a connection, as soon as there is any. Where all connections have requests in progress, the next ones wait
-/// in the system's queue meanwhile.
+/// Waits for a permit for a connection. While all connections have requests in flight, new ones wait in the system's
+/// accept queue.
 async fn permit(
     peer: SocketAddr,
     activity: &Arc<Activity>,
@@ -172,7 +172,7 @@ async fn permit(
         let Some(connections) = &terms.connections else { return Ok(None) };
         match connections.admit(peer.ip().to_canonical(), terms.trusts(peer), activity) {
             Err(NotAdmitted::Full) => {
-                // Asked for anew now and then: there may be more of it since.
+                // Read the terms again now and then: the limit may have changed.
                 let _ = timeout(PERMIT_PAUSE, connections.freed()).await;
             }
             admitted => return admitted.map(Some),
@@ -187,7 +187,7 @@ impl Terms {
     }
 }
 
-/// Whoever serves connections.
+/// Serves connections.
 #[derive(Clone)]
 struct ConnectionServer<S> {
     service: S,
@@ -206,7 +206,7 @@ where
     fn new(service: S, shutdown: CancellationToken) -> Self {
         let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
         let mut builder = auto::Builder::new(TrackedExecutor::new(tasks.clone(), abort.clone()));
-        // Its own limit would close connections that are kept for later; see `io`.
+        // hyper's own timeout would close idle connections; see `timeout_io`.
         builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD as usize);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
         builder.http2().max_header_list_size(MAX_HEAD).max_concurrent_streams(STREAMS).max_send_buf_size(SEND_BUFFER);
@@ -214,7 +214,7 @@ where
         Self { service, builder, long_heads: Arc::new(Semaphore::new(LONG_HEADS)), shutdown, tasks, abort }
     }
 
-    /// Has a task serve a connection.
+    /// Spawns a task that serves a connection.
     fn receive(
         &self,
         stream: TcpStream,
@@ -239,7 +239,7 @@ where
         if let Err(error) = sized {
             tracing::debug!(%error, "the buffers of a connection could not be sized");
         }
-        // Answers are small, and written whole: waiting for more to send only delays them.
+        // Responses are small and written at once: Nagle's algorithm would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
@@ -277,13 +277,13 @@ where
         });
         let connection = self.builder.serve_connection(TokioIo::new(io), answer);
         if let Err(error) = drain.watch(connection).await {
-            // Clients that vanish are no news.
+            // Disconnects of clients are normal.
             tracing::debug!(%error, %peer, "a connection ended early");
         }
     }
 }
 
-/// What comes before HTTP: the header of the PROXY protocol, then TLS. With the address of the client.
+/// The handshake before HTTP: the PROXY protocol header, then TLS. Returns the address of the client too.
 async fn handshake(
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -303,7 +303,7 @@ async fn handshake(
     Ok((stream, named.unwrap_or(peer)))
 }
 
-/// Serves a connection until it ends, or is told to close while it has no request.
+/// Serves a connection until it ends, or is asked to close while it is idle.
 async fn until_closed(attended: impl Future<Output = ()>, permit: Option<ConnectionPermit>, activity: &Activity) {
     let Some(permit) = permit else { return attended.await };
     let mut attended = pin!(attended);

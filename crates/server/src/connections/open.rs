@@ -1,7 +1,7 @@
-//! The connections that are open: how many, from where, and which one goes when there is no room.
+//! The open connections: their number, their addresses, and which one to close at the limit.
 //!
-//! An address has three quarters of the room, so that one alone shuts out no other; proxies that are trusted have all of
-//! it. Where there is no more, the connection that has been idle for longest is closed: never one with a request.
+//! An address may have three quarters of the connections, so that a single one cannot exclude others; trusted proxies may
+//! have all. At the limit, the connection that has been idle longest is closed, but never one with a request.
 
 use crate::{connections::activity::Activity, limits::network};
 use std::{
@@ -16,16 +16,16 @@ use tokio::{sync::Notify, time::Instant};
 pub(crate) struct Connections {
     most: usize,
     state: Mutex<OpenConnections>,
-    /// Told when one ends.
+    /// Notified when a connection ends.
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct OpenConnections {
     open: HashMap<u64, OpenConnection>,
-    /// How many of them each address has that count.
+    /// The number of counted connections of each address.
     by_address: HashMap<IpAddr, usize>,
-    /// How many of them count: those that were told to close do not.
+    /// The number of connections, without those that were asked to close.
     counted: usize,
     next: u64,
 }
@@ -48,7 +48,7 @@ pub(crate) enum NotAdmitted {
     Share,
 }
 
-/// The room of one connection.
+/// The permit of one connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     connections: Arc<Connections>,
@@ -57,17 +57,17 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl Connections {
-    /// Room for so many.
+    /// With this maximum.
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, state: Mutex::default(), freed: Notify::new() })
     }
 
-    /// How many there may be.
+    /// The maximum number of connections.
     pub(crate) fn most(&self) -> usize {
         self.most
     }
 
-    /// How many are open.
+    /// The number of open connections.
     pub(crate) fn count(&self) -> usize {
         self.state().open.len()
     }
@@ -77,7 +77,7 @@ impl Connections {
         self.freed.notified().await;
     }
 
-    /// Makes room for a connection from this address, if need be by closing another one.
+    /// Admits a connection from this address, and asks an idle one to close if the limit is reached.
     pub(crate) fn admit(
         self: &Arc<Self>,
         from: IpAddr,
@@ -91,7 +91,7 @@ impl Connections {
         if !trusted && has_share && share < self.most {
             state.close_idlest(|entry| entry.from == from && !entry.trusted).ok_or(NotAdmitted::Share)?;
         } else if state.counted >= self.most {
-            // The address that has the most gives way first.
+            // The address with the most connections is affected first.
             let most = state.by_address.iter().max_by_key(|(_, count)| **count).map(|(address, _)| *address);
             let closed = state
                 .close_idlest(|entry| !entry.trusted && Some(entry.from) == most)
@@ -132,7 +132,7 @@ impl OpenConnections {
         }
     }
 
-    /// Tells the connection to close that has been idle for longest.
+    /// Asks the connection to close that has been idle longest.
     fn close_idlest(&mut self, of: impl Fn(&OpenConnection) -> bool) -> Option<()> {
         let idle = |entry: &OpenConnection| entry.activity.idle_since().filter(|_| !entry.closing && of(entry));
         let idlest: (Instant, u64) = self.open.iter().filter_map(|(id, entry)| Some((idle(entry)?, *id))).min()?;

@@ -1,5 +1,5 @@
-//! A connection that is not waited for any longer than is fair: for a head, for the next request, or for the other end
-//! to read. hyper's own limit for heads closes connections that are kept for later as well.
+//! A stream with timeouts: for the head of a request, for the next request, and for the peer to read. hyper's own timeout
+//! for heads would close idle connections too.
 
 use crate::connections::activity::{Activity, ConnectionTimeouts};
 use std::{
@@ -14,12 +14,12 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// How HTTP/2 begins (RFC 9113 §3.4), as far as no method of HTTP/1.1 does.
+/// The beginning of the HTTP/2 preface (RFC 9113 §3.4) that is not a method of HTTP/1.1.
 const FRAMES_BEGIN: &[u8] = b"PRI * ";
 
-/// A head up to this size is the connection's own. How many may be longer at once is limited.
+/// A head up to this size needs no permit. The number of concurrent longer heads is limited.
 const SMALL_HEAD: usize = 8 << 10;
-/// How a head of HTTP/1.1 ends.
+/// The end of an HTTP/1.1 head.
 const HEAD_ENDS: &[u8] = b"\r\n\r\n";
 
 pub(super) struct TimeoutIo<S> {
@@ -28,16 +28,16 @@ pub(super) struct TimeoutIo<S> {
     timeouts: ConnectionTimeouts,
     /// Whether anything has been read.
     said: bool,
-    /// Since when there is the beginning of a head, and how many requests had begun before it.
+    /// Since when a head is incomplete, and the number of requests before it.
     head: Option<(Instant, u32)>,
-    /// Sleeps until silence may have lasted too long, or less.
+    /// Sleeps at most until the timeout of the silence.
     silence: Pin<Box<Sleep>>,
-    /// How long the head is by now.
+    /// The size of the incomplete head.
     head_size: usize,
-    /// The places for long heads, and this one's.
+    /// The permits for long heads, and the one of this connection.
     long_heads: Arc<Semaphore>,
     long_head: Option<OwnedSemaphorePermit>,
-    /// Since when the other end does not read, and what sleeps until that is too long.
+    /// Since when the peer does not read, and the timeout for that.
     stall: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
@@ -58,7 +58,7 @@ impl<S> TimeoutIo<S> {
             self.activity.speaks_frames();
         }
         self.said = true;
-        // More of the same head does not give it more time.
+        // More bytes of the same head do not extend its timeout.
         let awaited = self.activity.awaits_head();
         if awaited != self.head.map(|(_, before)| before) {
             self.head = awaited.map(|before| (Instant::now(), before));
@@ -81,7 +81,7 @@ impl<S> TimeoutIo<S> {
         Ok(())
     }
 
-    /// Ready when silence has lasted too long: an error within a head, else the end.
+    /// Ready when the silence timed out: with an error within a head, otherwise as the end of the stream.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let until = self.activity.silent_until(self.said, self.head, &self.timeouts);
@@ -97,7 +97,7 @@ impl<S> TimeoutIo<S> {
         }
     }
 
-    /// The result of writing, unless nothing could be written for too long, or a response is late.
+    /// The result of a write, or a timeout if the peer does not read or the response is late.
     fn written<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stall = None;
