@@ -1,5 +1,5 @@
-//! Prompts: stories that a person can pick from a menu (MCP `prompts/list`, `prompts/get`). Each is a text that tells an
-//! agent what to do with the tools; one whose tools are left out of the endpoint is not there either.
+//! Prompts that a user can pick from a menu (MCP `prompts/list`, `prompts/get`). Each is a text that instructs an agent
+//! how to use the tools. A prompt whose tools the endpoint does not serve is not listed.
 
 use crate::refused;
 use portcullis_core::Scope;
@@ -17,9 +17,9 @@ struct PromptDef {
     title: &'static str,
     description: &'static str,
     arguments: &'static [Argument],
-    /// The tools that it speaks of.
+    /// The tools that it mentions.
     tools: &'static [&'static str],
-    /// What the agent is told. What the person chose follows it.
+    /// The instructions. The user's arguments follow them.
     text: &'static str,
 }
 
@@ -88,7 +88,7 @@ static PROMPTS: [PromptDef; 3] = [
     },
 ];
 
-/// What a story needs of the endpoint and the caller.
+/// Whether the endpoint and the caller's scopes allow a prompt.
 enum Access {
     Open,
     NeedsScope(Scope),
@@ -152,7 +152,7 @@ pub(super) fn visible_to(tools: &Registry, caller: &Caller) -> Vec<Prompt> {
     PROMPTS.iter().filter(usable).map(PromptDef::listed).collect()
 }
 
-/// The scope that keeps this caller from a prompt.
+/// The scope that this caller lacks for a prompt.
 pub(super) fn missing_scope(name: &str, tools: &Registry, caller: &Caller) -> Option<Scope> {
     match find(name)?.access(tools, caller) {
         Access::NeedsScope(scope) => Some(scope),

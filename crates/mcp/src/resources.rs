@@ -1,7 +1,7 @@
 //! Resources: the files of workspaces, as `workspace://NAME/PATH` (MCP `resources/list`, `resources/read`).
 //!
-//! They are read by the tools `read_file` and, for a folder, whose path ends with `/`, `list_files`: the same scopes, lists
-//! and access rules hold. Paths begin at the workspace's home folder; `workspace://NAME//etc/hosts` is an absolute one.
+//! The tool `read_file` reads them, or `list_files` if the path ends with `/`, with the same scopes, lists of tools and
+//! access rules. Paths are relative to the workspace's home folder; `workspace://NAME//etc/hosts` is an absolute one.
 
 use crate::refused;
 use percent_encoding::percent_decode_str;
@@ -22,10 +22,10 @@ const SCHEME: &str = "workspace://";
 const LIST_WORKSPACES: &str = "list_workspaces";
 const LIST_FILES: &str = "list_files";
 const READ_FILE: &str = "read_file";
-/// The largest text that is a resource, in bytes: more than a model reads of a file by itself.
+/// The largest resource, in bytes: more than a model reads of a file by default.
 const LARGEST: u64 = 256 * 1024;
 
-/// A resource's URI, taken apart.
+/// The parsed URI of a resource.
 #[derive(Debug, PartialEq, Eq)]
 struct ResourceUri {
     workspace: String,
@@ -63,7 +63,7 @@ pub(super) fn are_served(tools: &Registry) -> bool {
     [LIST_WORKSPACES, LIST_FILES, READ_FILE].iter().all(|name| tools.definitions().any(|tool| tool.name == *name))
 }
 
-/// The scope that keeps this caller from reading there.
+/// The scope that this caller lacks for reading the resource.
 pub(super) fn missing_scope(uri: &str, tools: &Registry, caller: &Caller) -> Option<Scope> {
     match tools.lookup(ResourceUri::of(uri)?.tool(), caller) {
         ToolLookup::NeedsScope(scope) => Some(scope),
@@ -71,7 +71,7 @@ pub(super) fn missing_scope(uri: &str, tools: &Registry, caller: &Caller) -> Opt
     }
 }
 
-/// The templates of what this caller can read.
+/// The templates of the resources that this caller can read.
 pub(super) fn templates(tools: &Registry, caller: &Caller) -> Vec<ResourceTemplate> {
     if !matches!(tools.lookup(READ_FILE, caller), ToolLookup::Found(_)) {
         return Vec::new();
@@ -85,7 +85,7 @@ pub(super) fn templates(tools: &Registry, caller: &Caller) -> Vec<ResourceTempla
     vec![template]
 }
 
-/// The home folders of the workspaces that run, a page at a time.
+/// The home folders of the running workspaces, one page.
 pub(super) async fn list(
     cursor: Option<String>,
     tools: &Registry,
@@ -121,7 +121,7 @@ pub(super) async fn list(
     Ok(result)
 }
 
-/// What is there.
+/// Reads a resource.
 pub(super) async fn read(
     uri: &str,
     tools: &Registry,

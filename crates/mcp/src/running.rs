@@ -1,8 +1,8 @@
-//! Calls of tools in the revisions with `initialize`: a lost connection does not end one (MCP 2025-11-25, Transports,
-//! Sending Messages), `notifications/cancelled` does (Utilities, Cancellation).
+//! Running calls of tools in the revisions with `initialize`: a lost connection does not end a call (MCP 2025-11-25,
+//! Transports, Sending Messages), `notifications/cancelled` does (Utilities, Cancellation).
 //!
-//! Without sessions, two conversations of one client cannot be told apart but by their address, and both may give a
-//! request the same id. A notification that could mean either ends neither.
+//! Without sessions, two conversations of one client differ only in their address, and both may use the same request id.
+//! An ambiguous notification ends neither call.
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -26,13 +26,13 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// The calls that run. As many as requests may at once.
+/// The running calls, limited by the number of concurrent requests.
 #[derive(Default)]
 pub(super) struct Running {
     calls: Mutex<HashMap<CallId, Vec<CancellationToken>>>,
 }
 
-/// What a client can name a call by.
+/// The identification of a call by a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CallId {
     caller: SameCaller,
@@ -80,7 +80,7 @@ struct Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // Marked, so that this one is known among those of its name.
+        // Marks this call among those with the same id.
         self.ended.cancel();
         let mut calls = self.running.calls();
         if let Some(same) = calls.get_mut(&self.id) {
@@ -97,16 +97,15 @@ impl Running {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the call of this name, if there is one only.
+    /// Ends the call with this id, unless there are several.
     pub(crate) fn cancel(&self, id: &CallId) {
         if let Some([call]) = self.calls().get(id).map(Vec::as_slice) {
             call.cancel();
         }
     }
 
-    /// Runs `work` until it ends, until its time is over, or until its client cancels it: then the result is `None`. It is
-    /// polled by its caller, and goes on in a task of its own where the caller drops it: the connection is lost. At the
-    /// end of its time, which its caller has too, there is no result.
+    /// Runs `work` until it ends, until its time limit, or until its client cancels it: then the result is `None`. The
+    /// caller polls it; if the caller drops it, since the connection is lost, it continues in a separate task.
     pub(crate) fn run(
         self: &Arc<Self>,
         id: CallId,

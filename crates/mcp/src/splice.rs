@@ -1,8 +1,8 @@
-//! Results of tools, put into the responses that rmcp writes.
+//! Inserts results of tools into the responses that rmcp writes.
 //!
-//! A result is in a response twice, as structured content and as text, whose long parts are the same. rmcp would copy it several times on the way. So
-//! the handler answers with marks instead, and leaves the result in the request's [`Slot`]; the edge puts it in where the
-//! marks are. It stays in memory once: what goes out as text is escaped piece by piece, as it is sent.
+//! A response contains a result twice, as structured content and as text, whose long parts are the same. rmcp would copy
+//! it several times. So the handler returns marks instead, and leaves the result in the request's [`Slot`]; the edge
+//! replaces the marks. The result is in memory once: its text is escaped piece by piece while it is sent.
 
 use axum::{body::Body, response::Response};
 use bytes::{Buf as _, Bytes};
@@ -23,19 +23,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// How much goes out at once.
+/// The size of a frame of the body.
 const FRAME: usize = 16 << 10;
 
-/// Where the handler leaves the result of one request.
+/// The handler leaves the result of one request here.
 #[derive(Debug)]
 pub struct Slot {
     mark: Arc<str>,
     answer: OnceLock<ToolAnswer>,
-    /// Told when the tool is known and may be called: whatever comes of it is a result.
+    /// Notified when the tool is known and may be called: from then on every outcome is a result.
     pub(super) begun: Begun,
 }
 
-/// What a mark stands for: the byte behind it.
+/// The kind of a mark: the byte after it.
 #[derive(Clone, Copy)]
 enum Mark {
     Text = b't' as isize,
@@ -44,12 +44,12 @@ enum Mark {
 }
 
 impl Slot {
-    /// `mark` is a text that no client knows.
+    /// `mark` is a text that clients cannot guess.
     pub(super) fn new(mark: &Arc<str>) -> Arc<Self> {
         Arc::new(Self { mark: Arc::clone(mark), answer: OnceLock::new(), begun: Begun::default() })
     }
 
-    /// Keeps the answer, and returns a result with marks in its place.
+    /// Keeps the answer, and returns a result with marks instead.
     pub(super) fn fill(&self, answer: ToolAnswer) -> CallToolResult {
         let marked = |mark: Mark| format!("{}{}", self.mark, char::from(mark as u8));
         let mut result = CallToolResult::structured(Value::String(marked(Mark::Structured)));
@@ -62,7 +62,7 @@ impl Slot {
         result
     }
 
-    /// What rmcp wrote, with the answer in its places.
+    /// The response of rmcp, with the answer instead of the marks.
     pub(super) fn splice(&self, written: &Bytes) -> Body {
         let pieces = self.pieces(written);
         let len: usize = pieces.iter().map(Piece::len).sum();
@@ -76,7 +76,7 @@ impl Slot {
         Body::from(whole)
     }
 
-    /// The pieces of what rmcp wrote, with the answer in its places.
+    /// The pieces of the response of rmcp, with the answer instead of the marks.
     fn pieces(&self, written: &Bytes) -> VecDeque<Piece> {
         let mut pieces = VecDeque::new();
         let mut rest = written.clone();

@@ -1,9 +1,9 @@
-//! The tools as plain HTTP, below the endpoint's URL: for programs that speak no MCP, such as the guide's JavaScript.
+//! The tools as a plain HTTP interface below the endpoint's URL, for programs without an MCP client, such as the
+//! JavaScript of the guide.
 //!
-//! Nothing is done here that the tools do not do: a row of [`routes`] says which path and method lead to which tool and
-//! where its arguments come from. Scopes, the endpoint's lists of tools, validation, audit and results are the tools'
-//! own. Failures are problem documents (RFC 9457). As with `mcp`, whoever is in front has checked the token and put an
-//! `Arc<oauth::Caller>` into the request's extensions.
+//! A [route](routes) maps a method and a path to a tool and its arguments. Scopes, the endpoint's lists of tools,
+//! validation, audit and results come from the tools. Failures are problem documents (RFC 9457). As with `mcp`, the
+//! server has verified the token and put an `Arc<oauth::Caller>` into the request's extensions.
 
 mod arguments;
 mod openapi;
@@ -42,7 +42,7 @@ use tokio::time::Instant;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Where the OpenAPI document is, below the endpoint's URL.
 pub const OPENAPI_PATH: &str = "/openapi.json";
-/// Where people read about it.
+/// The path of its documentation.
 pub const REFERENCE_PATH: &str = "/reference";
 
 /// The HTTP interface of one endpoint.
@@ -54,13 +54,13 @@ pub struct Api {
     timeout: Duration,
 }
 
-/// A row whose tool the endpoint serves.
+/// A route whose tool the endpoint serves.
 struct ServedRoute<'a> {
     route: &'static RestRoute,
     tool: &'a Definition,
 }
 
-/// All of them, in the order of the table.
+/// All served routes, in the order of the table.
 fn served(tools: &Registry) -> Vec<ServedRoute<'_>> {
     let find = |route: &'static RestRoute| {
         tools.definitions().find(|tool| tool.name == route.tool).map(|tool| ServedRoute { route, tool })
@@ -69,7 +69,7 @@ fn served(tools: &Registry) -> Vec<ServedRoute<'_>> {
 }
 
 impl Api {
-    /// What these tools can do, over HTTP.
+    /// The HTTP interface of these tools.
     #[must_use]
     pub fn new(config: &ServerConfig, tools: Arc<Registry>) -> Self {
         let body_limit = usize::try_from(config.limits.max_body_size.bytes()).unwrap_or(usize::MAX);
@@ -158,7 +158,7 @@ impl Api {
     }
 }
 
-/// The answer to a call that came to its end.
+/// The response to a finished call.
 fn finished(
     route: &RestRoute,
     outcome: Result<ToolAnswer, ToolError>,
@@ -172,7 +172,7 @@ fn finished(
     }
 }
 
-/// What was made has an id.
+/// The id of a created object.
 #[derive(Deserialize)]
 struct CreatedObject {
     id: String,
@@ -198,7 +198,7 @@ fn step_up(what: &str, needed: Scope, caller: &Caller, resource: &PublicUrl) -> 
     ProblemDetails::new(StatusCode::FORBIDDEN, "insufficient_scope", text).with(header::WWW_AUTHENTICATE, challenge)
 }
 
-/// There is nothing at this path, or nothing for this method.
+/// 404 for an unknown path, 405 for an unknown method.
 fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> ProblemDetails {
     let mut allowed: Vec<&str> = there.flat_map(Verb::names).copied().collect();
     if allowed.is_empty() {

@@ -1,4 +1,4 @@
-//! The table: which method and path, below the endpoint's URL, lead to which tool.
+//! The routes: the methods and paths, below the endpoint's URL, and the tools that they call.
 
 use Source::{Body, Query};
 use Verb::{Delete, Get, Patch, Post, Put};
@@ -15,13 +15,13 @@ pub(super) struct RestRoute {
     pub tool: &'static str,
     /// Where its other arguments come from.
     pub rest: Source,
-    /// What a success is.
+    /// The status of a success.
     pub success: StatusCode,
-    /// Whether it waits for a command, which may take long.
+    /// Whether the call waits for a command, which may take long.
     pub waits: bool,
 }
 
-/// Where the arguments come from that are not in the path.
+/// The source of the arguments that are not in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// The query of the URL.
@@ -30,7 +30,7 @@ pub(super) enum Source {
     Body,
 }
 
-/// The methods that occur.
+/// The methods in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Get,
@@ -41,7 +41,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// What a client may call it: what can be read can be asked for its head (RFC 9110 §9.3.2).
+    /// The methods of HTTP that it stands for: GET includes HEAD (RFC 9110 §9.3.2).
     pub(crate) const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Get => &["GET", "HEAD"],
@@ -72,7 +72,7 @@ const fn route(method: Verb, path: &'static str, tool: &'static str, rest: Sourc
     RestRoute { method, path, tool, rest, success: StatusCode::OK, waits: false }
 }
 
-/// All operations, as the documents list them.
+/// All routes, in the order of the documentation.
 pub(super) static ROUTES: [RestRoute; 26] = [
     route(Get, "/workspaces", "list_workspaces", Query),
     RestRoute { success: StatusCode::CREATED, ..route(Post, "/workspaces", "create_workspace", Body) },
@@ -109,8 +109,8 @@ fn argument(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
-/// The arguments that `path` has where `template` says so; `None` where it is another path. Segments are decoded (RFC
-/// 3986 §2.1) one by one, so a `%2F` stays within its segment.
+/// The arguments in `path` according to `template`; `None` if the path does not match. Each segment is decoded
+/// separately (RFC 3986 §2.1), so a `%2F` stays within its segment.
 pub(super) fn capture(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
     let mut captured = Vec::new();
     let mut segments = path.split('/');

@@ -87,7 +87,7 @@ pub struct Image {
     pub mime_type: String,
 }
 
-/// What a tool answered: one JSON object, which fits the output schema, and its text. It is in memory once.
+/// The answer of a tool: one JSON object, which matches the output schema, and its text. It is in memory once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolAnswer {
     /// The object.
@@ -164,12 +164,12 @@ impl io::Write for Count {
     }
 }
 
-/// How long a tool may wait, so that its answer comes within the time that a request has.
+/// The longest wait of a tool, so that its answer is ready within the time limit of a request.
 #[derive(Clone, Copy, Debug)]
 struct WaitBudget(Duration);
 
 impl WaitBudget {
-    /// What is left of a request's time for ending what it began, and for sending the answer.
+    /// The rest of a request's time: for ending what it began, and for sending the answer.
     const MARGIN: u64 = 5;
 
     fn of(limits: &Limits) -> Self {
@@ -182,7 +182,7 @@ impl WaitBudget {
         self.0.as_secs()
     }
 
-    /// The seconds that were asked for, which must be no more.
+    /// The requested seconds, if they do not exceed the maximum.
     fn wait(self, seconds: u64) -> Result<Duration, backend::Error> {
         let max = self.seconds();
         if seconds <= max {

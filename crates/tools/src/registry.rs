@@ -25,13 +25,13 @@ pub struct Registry {
     has_workspaces: bool,
 }
 
-/// What a name leads to.
+/// The result of a lookup by name.
 pub enum ToolLookup<'a> {
     /// A tool that the caller may call.
     Found(&'a ToolEntry),
-    /// A tool that is served, but not to a token without this scope.
+    /// A tool that needs this scope, which the token does not have.
     NeedsScope(Scope),
-    /// Nothing that is served.
+    /// A tool that is not served.
     Unknown,
 }
 
@@ -129,7 +129,7 @@ impl Registry {
         self.entries.iter().map(|entry| &entry.definition)
     }
 
-    /// What a name leads to for this caller.
+    /// Looks up a tool for this caller.
     #[must_use]
     pub fn lookup(&self, name: &str, caller: &Caller) -> ToolLookup<'_> {
         match self.by_name.get(name).and_then(|index| self.entries.get(*index)) {

@@ -437,13 +437,13 @@ impl Words {
         Ok(Self(words))
     }
 
-    /// Which of them are in a text, by their place.
+    /// The indices of the words that a text contains.
     fn matches(&self, text: &str) -> impl Iterator<Item = usize> {
         let text = text.to_lowercase();
         self.0.iter().enumerate().filter(move |(_, word)| text.contains(word.as_str())).map(|(index, _)| index)
     }
 
-    /// How many of them are in any of the texts.
+    /// The number of words that any of the texts contains.
     fn score<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> usize {
         texts.into_iter().flat_map(|text| self.matches(text)).collect::<BTreeSet<_>>().len()
     }

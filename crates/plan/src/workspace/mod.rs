@@ -1,8 +1,8 @@
-//! The plan of one workspace: (Workspace, its template, what it was last started with, facts, time) -> its StatefulSet
-//! and NetworkPolicy, and why it cannot start. Pure, as the plan of an endpoint.
+//! The plan of one workspace: (Workspace, its template, its pod revision, facts, time) -> its StatefulSet and
+//! NetworkPolicy, and why it cannot start. Pure, like the plan of an endpoint.
 //!
-//! What runs is never restarted by a plan: while its container runs, a workspace is planned from the [`PodRevision`] that it
-//! was started with, which stands in an annotation of its StatefulSet. Where nothing runs, it follows the template.
+//! A plan never restarts a running workspace: while its container runs, a workspace is planned from the [`PodRevision`]
+//! that it was started with, which is in an annotation of its StatefulSet. Otherwise it follows the template.
 
 mod network_policy;
 mod pod_revision;
@@ -29,9 +29,9 @@ use std::collections::BTreeMap;
 
 /// The container that commands run in.
 pub const CONTAINER: &str = "workspace";
-/// The init container that brings the agent.
+/// The init container that installs the agent.
 pub const INSTALLER: &str = "install-agent";
-/// On a StatefulSet: the [`PodRevision`] that it is made by, as JSON.
+/// On a StatefulSet: its [`PodRevision`], as JSON.
 pub const POD_REVISION_ANNOTATION: &str = "portcullis.dev/recipe";
 /// On a StatefulSet that is scaled up: since when (RFC 3339).
 pub const STARTED_AT_ANNOTATION: &str = "portcullis.dev/started-at";
@@ -59,17 +59,17 @@ pub fn claim_name(workspace: &str) -> String {
 pub struct WorkspaceInputs<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
-    /// What its `templateRef` names, if it is there.
+    /// The template that `templateRef` names, if it exists.
     pub template: Option<&'a WorkspaceTemplateSpec>,
-    /// Whether its endpoint is there.
+    /// Whether its endpoint exists.
     pub has_endpoint: bool,
-    /// How many workspaces its owner may have at its endpoint, where there are as many that are older.
+    /// The owner's quota at the endpoint, if older workspaces have used it up.
     pub beyond_quota: Option<u32>,
-    /// What the Secrets that its template and its recipe name allow.
+    /// The access to the Secrets that its template and its pod revision name.
     pub secrets: &'a Secrets,
-    /// What is known of its StatefulSet; `None`: there is none.
+    /// The state of its StatefulSet; `None`: there is none.
     pub live: Option<&'a Live>,
-    /// The image that the agent comes from: the operator's own.
+    /// The image with the workspace agent: the operator's own.
     pub agent_image: &'a str,
     /// Networks of the cluster that have public addresses.
     pub internal: &'a [IpNet],
@@ -77,12 +77,12 @@ pub struct WorkspaceInputs<'a> {
     pub now: Timestamp,
 }
 
-/// What is known of a workspace's StatefulSet and pod.
+/// The state of a workspace's StatefulSet and pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Live {
-    /// What it was made by; `None` where the annotation cannot be read.
+    /// The pod revision; `None` if the annotation cannot be read.
     pub pod_revision: Option<PodRevision>,
-    /// Whether it asks for a pod.
+    /// Whether it is scaled to one replica.
     pub scaled_up: bool,
     /// Since when.
     pub started_at: Option<Timestamp>,
@@ -103,7 +103,7 @@ pub enum StartBlocker {
     /// The parameters do not fit the template.
     #[error("{0}")]
     InvalidParameters(String),
-    /// Its owner has as many as they may have.
+    /// The owner's quota is used up.
     #[error(
         "its owner has more than {0} workspaces, the most that the endpoint allows, and this is one of the newest; delete one that is done"
     )]
@@ -118,21 +118,21 @@ pub enum StartBlocker {
     SecretRefused(SecretRefusal),
 }
 
-/// What should be.
+/// The desired objects and state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkspacePlan {
-    /// What should exist, in the order in which to apply it. Nothing else is to be deleted: a workspace that was never
-    /// started has nothing, and one that cannot be planned keeps what it has.
+    /// The desired objects, in the order of application. Other objects must not be deleted: a workspace that was never
+    /// started has none, and one that cannot be planned keeps its objects.
     pub objects: Vec<PlannedObject>,
     /// Whether it should have a pod.
     pub up: bool,
     /// Since when it should.
     pub started_at: Option<Timestamp>,
-    /// What is in the way.
+    /// Why it cannot start.
     pub blocker: Option<StartBlocker>,
-    /// What its next start will be refused for, while it runs.
+    /// Why its next start will be refused, while it runs.
     pub next_start: Option<SecretRefusal>,
-    /// Whether its next start will make it another one than the one that runs.
+    /// Whether its next start will use another pod revision.
     pub outdated: bool,
     /// The home folder.
     pub home: Option<String>,
@@ -207,7 +207,7 @@ fn after((time, span): (Timestamp, Span)) -> Timestamp {
     super::client_secret::after(time, span)
 }
 
-/// What the template of today makes of the workspace.
+/// The pod revision of the workspace from the current template.
 fn fresh_pod_revision(inputs: &WorkspaceInputs<'_>) -> Result<PodRevision, StartBlocker> {
     let spec = &inputs.workspace.spec;
     let template = inputs.template.ok_or_else(|| StartBlocker::TemplateNotFound(spec.template_ref.name.clone()))?;
@@ -217,14 +217,14 @@ fn fresh_pod_revision(inputs: &WorkspaceInputs<'_>) -> Result<PodRevision, Start
     Ok(pod_revision)
 }
 
-/// Whether the workspace may read the Secrets of a recipe.
+/// Whether the workspace may read the Secrets of a pod revision.
 fn allowed(inputs: &WorkspaceInputs<'_>, pod_revision: &PodRevision) -> Result<(), StartBlocker> {
     let namespace = inputs.workspace.namespace().unwrap_or_default();
     secrets::refusal(pod_revision, inputs.secrets, &namespace)
         .map_or(Ok(()), |refusal| Err(StartBlocker::SecretRefused(refusal)))
 }
 
-/// What would keep the workspace from being started now.
+/// Why the workspace could not be started now.
 fn start_blocker(inputs: &WorkspaceInputs<'_>, fresh: &Result<PodRevision, StartBlocker>) -> Option<StartBlocker> {
     let WorkspaceSpec { endpoint_ref, .. } = &inputs.workspace.spec;
     if !inputs.has_endpoint {

@@ -1,4 +1,4 @@
-//! One folder of JSON files, one thing each: whole or not there, readable by their owner only.
+//! A folder of JSON files, one for each object: written atomically, readable only by their owner.
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 const SUFFIX: &str = ".json";
-/// Names that begin with a dot are unfinished work, and swept.
+/// Names of temporary files begin with a dot; leftovers are removed.
 const UNFINISHED: &str = ".new-";
 
 /// The folder.
@@ -17,7 +17,7 @@ const UNFINISHED: &str = ".new-";
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// Opens it, made if it is not there, and reads what is in it, with the names that the files have.
+    /// Opens the folder, creates it if necessary, and reads its objects, with the names of the files.
     pub(super) fn open<T: DeserializeOwned>(path: &Path) -> io::Result<(Self, Vec<(String, T)>)> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let mut things = Vec::new();
@@ -38,7 +38,7 @@ impl Folder {
         Ok((Self(path.canonicalize()?), things))
     }
 
-    /// Writes a thing; once this returns it survives a power cut.
+    /// Writes an object. After this returns, it survives a power failure.
     pub(super) fn write(&self, name: &str, thing: &impl Serialize) -> io::Result<()> {
         let unfinished = self.0.join(format!("{UNFINISHED}{name}"));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
@@ -48,7 +48,7 @@ impl Folder {
         File::open(&self.0)?.sync_all()
     }
 
-    /// Deletes a thing's file.
+    /// Deletes the file of an object.
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.file(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -56,7 +56,7 @@ impl Folder {
         }
     }
 
-    /// Whether a thing's file is there.
+    /// Whether the file of an object exists.
     pub(super) fn has(&self, name: &str) -> bool {
         // When in doubt it is: only its absence means something.
         self.file(name).try_exists().unwrap_or(true)
@@ -67,7 +67,7 @@ impl Folder {
     }
 }
 
-/// The name of the thing whose file this is.
+/// The name of the object in this file.
 fn name_of(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()?.strip_suffix(SUFFIX).filter(|name| !name.starts_with('.'))
 }

@@ -41,7 +41,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// How exact the time of the last use is.
+/// The precision of the time of the last use.
 const LAST_USED_STEP: SignedDuration = SignedDuration::from_mins(1);
 /// What the kept objects name as their endpoint: the folder belongs to one.
 const ENDPOINT: &str = "local";
@@ -49,10 +49,10 @@ const ENDPOINT: &str = "local";
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// It cannot be read or made.
+    /// It cannot be read or created.
     #[error("the grants in {0} cannot be used; check that the folder is yours")]
     Folder(PathBuf, #[source] io::Error),
-    /// Nobody would notice that somebody deleted a grant.
+    /// The folder cannot be watched, so deletions of grants would have no effect.
     #[error("{0} cannot be watched for deleted grants")]
     Watch(PathBuf, #[source] notify::Error),
 }
@@ -93,7 +93,7 @@ impl Local {
         }
     }
 
-    /// In a folder, which is made if it is not there. It belongs to one endpoint and to one process at a time.
+    /// In a folder, which is created if necessary. It belongs to one endpoint, and to one process at a time.
     pub async fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, LocalError> {
         let folder = folder.to_owned();
         let opening = tokio::task::spawn_blocking({
@@ -129,7 +129,7 @@ impl Local {
         Ok(Self { inner, _watcher: Some(watcher) })
     }
 
-    /// Writes down what so far is only in memory: when grants were last used.
+    /// Writes the times of the last use of grants, which are only in memory.
     pub async fn close(&self) {
         let written = self.write(Inner::save_last_uses).await;
         if let Err(error) = written {
@@ -137,7 +137,7 @@ impl Local {
         }
     }
 
-    /// What the manifests say of users now. Grants that have ended are marked. Blocks where there is a folder.
+    /// Sets the user rules of the manifests. Marks the affected grants as revoked. Blocks if there is a folder.
     pub fn set_users<'a>(&self, users: impl IntoIterator<Item = &'a OAuthUser>) {
         if let Err(error) = self.inner.set_users(users) {
             // Memory refuses them all the same.
@@ -195,7 +195,7 @@ impl Inner {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The index changes while the shelf is locked, so both always tell the same.
+    /// Updates the index while the object store is locked, so that both always agree.
     fn notice_deleted(&self) {
         let mut grants = self.grants();
         for name in grants.forget_deleted() {
@@ -224,7 +224,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes what has ended.
+    /// Removes expired objects.
     fn collect(&self) -> io::Result<()> {
         let now = self.clock.now();
         let mut grants = self.grants();

@@ -1,8 +1,8 @@
-//! Who may reach which workspace: its owner, and, in mode Kubernetes, whom RBAC lets.
+//! Access to workspaces: for the owner, and, in mode Kubernetes, for users with permission by RBAC.
 //!
-//! Somebody else's workspace answers exactly as one that does not exist. In mode Owner RBAC is not asked; in mode
-//! Kubernetes the same question is asked whether there is such a workspace or not, so that the time tells nothing
-//! either.
+//! Other users' workspaces are indistinguishable from missing ones. In mode Owner, RBAC does not matter; in mode
+//! Kubernetes, the same access review is made for existing and missing workspaces, so that the response time reveals
+//! nothing either.
 
 use crate::kubernetes::{
     catalog::Catalog,
@@ -15,12 +15,12 @@ use portcullis_core::workspace::AuthorizationMode;
 use portcullis_reflector::Lookup;
 use std::sync::Arc;
 
-/// How many workspaces of others are asked about at once, for a list.
+/// The maximum number of concurrent access reviews for a list.
 const AT_ONCE: usize = 16;
-/// Longer ones no workspace can have.
+/// The longest possible name or id of a workspace.
 const LONGEST_NAME: usize = 40;
 
-/// What somebody wants to do with a workspace, and what it is called.
+/// An action on a workspace, and its verb in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     See,
@@ -53,7 +53,7 @@ impl Action {
     }
 }
 
-/// Knows who may.
+/// The access check.
 pub(super) struct Access {
     catalog: Arc<Catalog>,
     reviews: Reviews,
@@ -64,8 +64,8 @@ impl Access {
         Self { catalog, reviews }
     }
 
-    /// The workspace with this id or name, if they may do this with it. One's own goes before others'; of several of
-    /// one name the oldest is meant.
+    /// The workspace with this id or name, if the user may do this. Own workspaces come before those of others; among
+    /// several with one name, the oldest wins.
     pub(super) async fn find(
         &self,
         mode: AuthorizationMode,
@@ -92,14 +92,14 @@ impl Access {
         Err(self.unknown(owner, wanted))
     }
 
-    /// That there is no such workspace.
+    /// The error for a missing workspace.
     pub(super) fn unknown(&self, owner: &Owner, wanted: &str) -> Error {
         let existing =
             self.catalog.workspaces.with_user(&owner.id, |own| own.map(|own| own.view.name.clone()).collect());
         Error::UnknownWorkspace { wanted: wanted.to_owned(), existing }
     }
 
-    /// The workspaces that they may see and that the page is made of, sorted by name.
+    /// The workspaces of the page that the user may see, sorted by name.
     pub(super) async fn list(&self, mode: AuthorizationMode, owner: &Owner, pager: &Pager) -> Vec<Arc<WorkspaceEntry>> {
         if mode == AuthorizationMode::Owner {
             let matching = |own: &mut dyn Iterator<Item = &Arc<WorkspaceEntry>>| {
@@ -135,7 +135,7 @@ impl Access {
             .with_user(&owner.id, |own| own.filter(|own| own.view.name == wanted).min_by_key(|own| age(own)).cloned())
     }
 
-    /// Somebody else's that they may see.
+    /// Another user's workspace that the user may see.
     async fn shared(&self, owner: &Owner, wanted: &str) -> Result<Option<Arc<WorkspaceEntry>>, Error> {
         if wanted.len() > LONGEST_NAME {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! When workspaces were last worked in: noted in memory when a request of work begins, while it runs and when it ends;
-//! written to `status.lastActivity` at most once a minute for each.
+//! The last activity in workspaces: updated in memory when work begins, while it runs and when it ends, and written to
+//! `status.lastActivity` at most once a minute for each workspace.
 
 use crate::kubernetes::{catalog::Catalog, entry::WorkspaceEntry};
 use jiff::SignedDuration;
@@ -11,16 +11,16 @@ use std::{
     time::Duration,
 };
 
-/// How exact the time is. Other servers' writes count too.
+/// The precision of the time. Writes of other servers count too.
 const STEP: SignedDuration = SignedDuration::from_mins(1);
-/// How often what still runs is noted.
+/// How often running work updates the time.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Notes and writes.
+/// Tracks and writes the last activity.
 pub(super) struct Activity {
     catalog: Arc<Catalog>,
     times: WriteBehind,
-    /// How many requests of work are under way, by workspace.
+    /// The number of running requests for work, by workspace.
     working: Mutex<HashMap<String, usize>>,
     clock: Arc<dyn Clock>,
 }
@@ -31,7 +31,7 @@ impl Activity {
         Self { catalog, times, working: Mutex::default(), clock }
     }
 
-    /// Writes for ever what is noted.
+    /// Writes timestamps until the future is dropped.
     pub(super) async fn run(&self) {
         let look = async {
             loop {
@@ -48,7 +48,7 @@ impl Activity {
         }
     }
 
-    /// Writes what is noted, before the server ends.
+    /// Writes the remaining timestamps before the server ends.
     pub(super) async fn save_at_the_end(&self) {
         self.times.save_at_the_end(&*self.catalog).await;
     }
@@ -68,7 +68,7 @@ impl Activity {
     }
 }
 
-/// Somebody works in a workspace, until this is dropped.
+/// Work in a workspace, until this is dropped.
 pub(super) struct Working {
     activity: Arc<Activity>,
     id: String,

@@ -1,6 +1,6 @@
-//! The workspaces of the endpoint and the templates of its namespace: followed by watches, and written.
+//! The workspaces of the endpoint and the templates of its namespace: watched, and written.
 //!
-//! The answer to a write is known here before whoever wrote gets it; older news that the watch brings later is dropped.
+//! The response to a write is applied to the index before the writer gets it; older watch events are dropped.
 
 use crate::kubernetes::{
     entry::{TemplateEntry, WorkspaceEntry},
@@ -22,17 +22,17 @@ use std::{sync::Arc, time::Duration};
 
 /// The kinds that are listed before the server is ready.
 pub const KINDS: usize = 2;
-/// Who writes `status.lastActivity`: all servers, which agree.
+/// The field manager of `status.lastActivity`, the same for all servers.
 const ACTIVITY_MANAGER: &str = "portcullis-server-activity";
-/// How long the end of a deleted workspace is waited for; only an object that somebody holds by a finalizer lasts.
+/// How long to wait for a deletion; only objects with finalizers take longer.
 const DELETED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often names that were deleted long ago are forgotten.
+/// How often to drop expired tombstones.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 
 type Guarded<K> = DeserializeGuard<K>;
 
-/// What is known, and how it is written.
+/// The indexes, and the API for writes.
 pub(super) struct Catalog {
     /// The endpoint's workspaces.
     pub workspaces: Index<WorkspaceEntry>,
@@ -66,7 +66,7 @@ impl Catalog {
         }
     }
 
-    /// Follows the API server for ever.
+    /// Watches the API server until the future is dropped.
     pub(super) async fn follow(&self) {
         let of_endpoint = Config::default().fields(&format!("spec.endpointRef.name={}", self.endpoint));
         let mut watch = Watch::new(self.objects.clone(), of_endpoint);
@@ -149,7 +149,7 @@ impl Catalog {
         }
     }
 
-    /// At the API server. Memory learns of it.
+    /// Reads a workspace from the API server, and updates the index.
     pub(super) async fn read(&self, name: &str) -> Result<Option<Arc<WorkspaceEntry>>, RequestError> {
         let known = self.workspaces.version(name);
         let answer = request(self.objects.get_opt(name)).await?;
@@ -160,7 +160,7 @@ impl Catalog {
         Ok(Some(self.workspaces.apply_response(entry)))
     }
 
-    /// Somebody's own workspace of this name, if it was made at another server and the watch has not told of it yet.
+    /// The owner's workspace of this name, if another server created it and the watch has not reported it yet.
     pub(super) async fn made_elsewhere(&self, owner: &Owner, name: &str) -> Option<Arc<WorkspaceEntry>> {
         check_name(name).ok()?;
         let made = self.read(&object_name(&self.endpoint, &owner.id, name)).await.ok()??;
@@ -172,7 +172,7 @@ impl Catalog {
         self.apply_response(DeserializeGuard(Ok(made)))
     }
 
-    /// Has a workspace run, or not; fails with 404 or 409 if it is no longer the one that is known.
+    /// Starts or stops a workspace; fails with 404 or 409 if it is no longer the one in the index.
     pub(super) async fn set_running(
         &self,
         entry: &WorkspaceEntry,
@@ -183,7 +183,7 @@ impl Catalog {
         self.apply_response(kept)
     }
 
-    /// Deletes a workspace, and returns when that is known here; fails as [`Self::set_running`] does.
+    /// Deletes a workspace, and returns when the index has the deletion; fails as [`Self::set_running`] does.
     pub(super) async fn delete(&self, entry: &WorkspaceEntry) -> Result<(), RequestError> {
         let preconditions = Some(Preconditions { uid: Some(entry.uid.clone()), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::background() };
@@ -200,7 +200,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Waits until what is known of a workspace is enough. Returns it as it is then.
+    /// Waits until a workspace in the index meets the condition. Returns it.
     pub(super) async fn until(
         &self,
         name: &str,
@@ -224,7 +224,7 @@ impl Catalog {
         Ok(self.workspaces.apply_response(entry))
     }
 
-    /// The workspace, if it is one of this endpoint; else its name.
+    /// The workspace, if it belongs to this endpoint; otherwise its name.
     fn readable(&self, object: Guarded<Object>) -> Result<WorkspaceEntry, String> {
         let (name, version) = identity(&object);
         match object.0 {

@@ -1,5 +1,5 @@
-//! What an agent is told of a `Workspace` and of a `WorkspaceTemplate`: made once when the watch tells of it, so that
-//! requests only copy it.
+//! The views of `Workspace`s and `WorkspaceTemplate`s for agents. Built once for each watch event, so that requests only
+//! copy them.
 
 use crate::{Status, Template, Workspace};
 use jiff::Timestamp;
@@ -11,17 +11,17 @@ use portcullis_api::{
     workspace::{Phase, WorkspaceStatus},
 };
 
-/// Why a workspace is not ready, where that may pass without anybody's doing.
+/// Reasons for not being ready that may resolve by themselves.
 const PASSING: [&str; 5] = ["Starting", "Stopping", "Stopped", "Unschedulable", "VolumePending"];
 
-/// A workspace that is known.
+/// A workspace in the index.
 #[derive(Clone, Debug)]
 pub(super) struct WorkspaceEntry {
-    /// What its users see. The home folder is empty as long as it has never been started.
+    /// The view for users. The home folder is empty until the first start.
     pub view: Workspace,
     /// The id of its owner.
     pub owner: String,
-    /// Tells it from a later one of the same name.
+    /// Distinguishes it from a later one of the same name.
     pub uid: String,
     /// Its pod, while there is one.
     pub pod: String,
@@ -29,13 +29,13 @@ pub(super) struct WorkspaceEntry {
     pub running: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// Whether its status will stay as it is until somebody does something.
+    /// Whether its status will not change by itself.
     pub settled: bool,
     version: u64,
 }
 
 impl WorkspaceEntry {
-    /// What is told of `object`.
+    /// The entry of `object`.
     pub(super) fn of(object: Object) -> Self {
         let deleting = object.metadata.deletion_timestamp.is_some();
         let found = object.status.clone().unwrap_or_default();
@@ -139,10 +139,10 @@ impl portcullis_reflector::Indexed for WorkspaceEntry {
     }
 }
 
-/// A template that is known.
+/// A template in the index.
 #[derive(Clone, Debug)]
 pub(super) struct TemplateEntry {
-    /// What agents see.
+    /// The view for agents.
     pub view: Template,
     /// All of it.
     pub spec: WorkspaceTemplateSpec,
@@ -150,7 +150,7 @@ pub(super) struct TemplateEntry {
 }
 
 impl TemplateEntry {
-    /// What is told of `object`.
+    /// The entry of `object`.
     pub(super) fn of(object: WorkspaceTemplate) -> Self {
         let (name, version) = portcullis_reflector::identity(&object);
         let spec = object.spec;
@@ -167,7 +167,7 @@ impl portcullis_reflector::Indexed for TemplateEntry {
         self.version
     }
 
-    /// Everybody's, so that they are kept in order.
+    /// One user for all, so that the index sorts them.
     fn user(&self) -> Option<&str> {
         Some("")
     }

@@ -1,4 +1,4 @@
-//! One `pods/exec` stream to the agent of a workspace, and in plain words why there is none.
+//! A `pods/exec` stream to a workspace agent, with explanations of failures.
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::{
@@ -11,7 +11,7 @@ use portcullis_core::report::chain;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The container that the agent is in.
+/// The container with the agent.
 pub(super) const CONTAINER: &str = "workspace";
 /// How long a connection may take, with the five seconds that `agent connect` waits for an agent that just starts.
 const OPENED_WITHIN: Duration = Duration::from_secs(8);
@@ -19,20 +19,20 @@ const OPENED_WITHIN: Duration = Duration::from_secs(8);
 /// goes: kube moves both in one loop. Memory is only taken for what is in it.
 const OUTPUT_BUFFER: usize = 5 << 20;
 const INPUT_BUFFER: usize = 256 << 10;
-/// How much of the cluster's own words is passed on.
+/// The maximum length of messages of the cluster in errors.
 const LONGEST: usize = 300;
 
-/// Why there is no stream.
+/// Why there is no stream to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub(super) struct ExecError {
-    /// For agents.
+    /// The message, for AI agents.
     pub why: String,
-    /// Whether it may be otherwise in a moment.
+    /// Whether a retry may succeed.
     pub passing: bool,
 }
 
-/// Starts `agent connect` in a pod. What is written to the stream goes to the agent.
+/// Starts `agent connect` in a pod. The stream is connected to the agent.
 pub(super) async fn connect(
     pods: &Api<Pod>,
     pod: &str,
@@ -84,7 +84,7 @@ fn not_opened(error: &kube::Error) -> ExecError {
     ExecError { why, passing: true }
 }
 
-/// Why `agent connect` ended, by the status that came at the end of the stream.
+/// Why `agent connect` ended, by the exit status of the exec stream.
 pub(super) fn ended(status: Option<Status>) -> ExecError {
     let Some(status) = status.filter(|status| status.status.as_deref() != Some("Success")) else {
         return ExecError { why: "the connection to it was closed".to_owned(), passing: true };

@@ -1,6 +1,6 @@
-//! What RBAC lets a user do: LocalSubjectAccessReviews, remembered for ten seconds.
+//! The permissions of users by RBAC: LocalSubjectAccessReviews, cached for ten seconds.
 //!
-//! One question is asked once, however many want to know; and only so many are asked at the same time.
+//! Concurrent requests share one review, and the number of concurrent reviews is limited.
 
 use k8s_openapi::api::authorization::v1::{LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec};
 use kube::{
@@ -15,15 +15,15 @@ use std::{
 };
 use tokio::{sync::Semaphore, time::Instant};
 
-/// How long an answer counts: so long it takes until a binding that was taken away is noticed.
+/// The lifetime of a cached review: the delay until a removed binding takes effect.
 const REMEMBERED: Duration = Duration::from_secs(10);
-/// How long nobody asks again after the API server did not answer.
+/// The pause after a review without a response.
 const PAUSE: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 32;
-/// Users choose names, so they must not be able to fill memory with them.
+/// The maximum number of cached reviews: users choose names, and must not be able to fill memory with them.
 const MOST: usize = 20_000;
 
-/// What may be asked of a Workspace.
+/// The verbs for Workspaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Verb {
     List,
@@ -42,10 +42,10 @@ struct ReviewKey {
     workspace: Option<String>,
 }
 
-/// When it was answered, and how; `None`: not at all.
+/// The time and the result of a review; `None`: there was no response.
 type CachedReview = (Instant, Option<bool>);
 
-/// Asks, and remembers.
+/// The cache of reviews.
 pub(super) struct Reviews {
     api: Api<LocalSubjectAccessReview>,
     namespace: String,
@@ -54,7 +54,7 @@ pub(super) struct Reviews {
     at_once: Semaphore,
 }
 
-/// It is not known whether somebody may.
+/// The permission could not be determined.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReviewError {
     #[error("the API server could not be asked who may")]
@@ -74,7 +74,7 @@ impl Reviews {
         }
     }
 
-    /// Whether RBAC lets the user do this with a workspace, or with all.
+    /// Whether RBAC permits this for one workspace, or for all.
     pub(super) async fn allows(&self, user: &str, verb: Verb, workspace: Option<&str>) -> Result<bool, ReviewError> {
         let question = ReviewKey { user: user.to_owned(), verb, workspace: workspace.map(ToOwned::to_owned) };
         let slot = self.slot(&question);

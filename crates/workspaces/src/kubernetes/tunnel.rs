@@ -1,7 +1,7 @@
-//! The warm connection to a workspace's agent: HTTP/2 over one exec stream, shared by all requests of this server.
+//! The persistent connection to a workspace agent: HTTP/2 over one exec stream, shared by all requests of this server.
 //!
-//! Opened by the first request that needs it, by one where many do; closed when nobody has used it for a while; made
-//! anew when it is lost. What has not reached the agent is sent again, and what may have only where that does no harm.
+//! The first request opens it, concurrent ones wait for that; it is closed when it was idle for a while, and reopened when
+//! it is lost. A request that has not reached the agent is sent again; one that may have only if it is idempotent.
 
 use crate::Status;
 use crate::kubernetes::{
@@ -28,25 +28,26 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a request waits for a connection: longer than an agent takes to start, shorter than any request may take.
+/// How long a request waits for a connection: longer than an agent takes to start, shorter than the time limit of any
+/// request.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(1);
-/// How often a request is sent, at most.
+/// The maximum number of attempts to send a request.
 const TRIES: u32 = 3;
-/// How long a command that nobody waits for any more is tried to be ended. Then the agent has ended it by itself.
+/// How long to try to end an abandoned command. After that, the agent has ended it by itself.
 const ABANDONED_WITHIN: Duration = Duration::from_secs(20);
 /// How long `agent connect` may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(2);
 
-/// What all tunnels have in common.
+/// The context that all tunnels share.
 pub(super) struct TunnelContext {
     pub pods: Api<Pod>,
     pub catalog: Arc<Catalog>,
     pub activity: Arc<Activity>,
-    /// How long a connection that nobody uses stays open.
+    /// How long an idle connection stays open.
     pub idle: Duration,
-    /// What goes on after its request was answered.
+    /// Tasks that outlive their request.
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
 }
@@ -77,12 +78,12 @@ impl Tunnel {
         Self { context, id, uid, pod, current: tokio::sync::Mutex::default() }
     }
 
-    /// The pod that it leads to.
+    /// The pod of the workspace.
     pub(super) fn pod(&self) -> &str {
         &self.pod
     }
 
-    /// The connection; opened if it is not open, as long as it takes, until `deadline`.
+    /// The open connection. Opens it if necessary, and retries until `deadline`.
     async fn connected(self: &Arc<Self>, deadline: Instant) -> Result<TunnelConnection, String> {
         let Ok(mut current) = tokio::time::timeout_at(deadline, self.current.lock()).await else {
             return Err(too_long("others wait for it too"));
@@ -108,7 +109,7 @@ impl Tunnel {
         }
     }
 
-    /// What is known of the workspace may say why there is nothing to connect to.
+    /// Fails if the workspace does not run, with the reason from its status.
     fn still_running(&self) -> Result<(), String> {
         if self.context.stop.is_cancelled() {
             return Err("this server is shutting down".to_owned());
@@ -134,7 +135,7 @@ impl Tunnel {
             let (used, idle, stop) = (Arc::clone(&usage), self.context.idle, self.context.stop.clone());
             async move { stop.run_until_cancelled(used.idle(idle)).await.unwrap_or_default() }
         };
-        // As long as it is open, whoever comes next finds it.
+        // As long as the connection is open, the tunnel stays in the map.
         let open = Arc::clone(self);
         self.context.tasks.spawn(async move {
             end_sender.send_replace(Some(follow(moved, process, unused).await));
@@ -149,7 +150,7 @@ impl Tunnel {
     }
 }
 
-/// Follows a connection to its end, or closes it when nobody needs it any more. Returns why it ended.
+/// Drives a connection to its end, or closes it when it is idle. Returns why it ended.
 async fn follow(
     moved: impl Future<Output = Result<(), Lost>> + Send,
     mut process: AttachedProcess,
@@ -170,7 +171,7 @@ async fn follow(
         () = unused => None,
     };
     if let Some(Some(_)) = known {
-        // What came before the end is still read.
+        // Read what was sent before the end.
         let _ = tokio::time::timeout(ENDED_WITHIN, moved.as_mut()).await;
     }
     // The stream goes with the connection, and `agent connect` reads its end.
@@ -183,7 +184,7 @@ async fn follow(
 }
 
 impl TunnelConnection {
-    /// Why the connection was closed, which the end of the stream tells better than HTTP/2 does.
+    /// Why the connection was closed. The exec status explains it better than HTTP/2 does.
     async fn why_ended(&mut self, lost: Lost) -> ExecError {
         let ended = tokio::time::timeout(ENDED_WITHIN, self.ended.wait_for(Option::is_some)).await;
         let end = ended.ok().and_then(|ended| ended.ok().and_then(|end| end.clone()));
@@ -191,7 +192,7 @@ impl TunnelConnection {
     }
 }
 
-/// The requests that are under way over a connection, and when there was last one.
+/// The number of requests in flight on a connection, and the time of the last change.
 #[derive(Default)]
 struct ConnectionUsage(Mutex<(usize, Option<Instant>)>);
 
@@ -201,7 +202,7 @@ impl ConnectionUsage {
         *usage = (change(usage.0), Some(Instant::now()));
     }
 
-    /// Returns when nobody has used the connection for so long.
+    /// Returns when the connection was idle for this long.
     async fn idle(&self, after: Duration) {
         let opened = Instant::now();
         loop {
@@ -216,7 +217,7 @@ impl ConnectionUsage {
     }
 }
 
-/// One request that is under way.
+/// A request in flight.
 struct InFlightRequest(Arc<ConnectionUsage>);
 
 impl InFlightRequest {
@@ -232,10 +233,10 @@ impl Drop for InFlightRequest {
     }
 }
 
-/// A tunnel as somebody uses it.
+/// The transport of one user of a tunnel.
 pub(super) struct TunnelTransport {
     pub tunnel: Arc<Tunnel>,
-    /// Whether what is done counts as work.
+    /// Whether its requests count as activity in the workspace.
     pub is_work: bool,
 }
 
@@ -264,7 +265,7 @@ impl TunnelTransport {
     }
 }
 
-/// Keeps something until the answer's body was read, or dropped.
+/// Keeps `kept` until the body of the response was read or dropped.
 fn until_the_end<K: Send + 'static>(answer: Response<AnswerBody>, kept: K) -> Response<AnswerBody> {
     answer.map(|body| {
         let lost = move |lost| {

@@ -30,7 +30,7 @@ pub(super) const OWN: &str = "PORTCULLIS_OWN";
 /// How long processes may take to end after SIGTERM before SIGKILL, and after that.
 const GRACE: Duration = Duration::from_secs(2);
 const KILL_WAIT: Duration = Duration::from_secs(2);
-/// How often to look whether they have ended.
+/// How often to poll whether they have ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How often to look for children that have ended and that nobody waits for.
 const REAP_EVERY: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ pub(super) struct LeftoverProcess {
     pub name: String,
 }
 
-/// What is to be known of a process.
+/// The relevant properties of a process.
 struct ProcessInfo {
     name: String,
     state: char,
@@ -97,7 +97,7 @@ impl Leftovers {
         Self { mark: marked(folder.as_os_str().as_bytes()), whole: false, adopted }
     }
 
-    /// Ends them all, and those that they make meanwhile; answers with those that were there.
+    /// Ends all processes, and those that they start meanwhile; returns the ones that existed.
     pub(super) async fn end(&self) -> Vec<LeftoverProcess> {
         let found = self.found().await;
         for (signals, patience) in
@@ -136,7 +136,7 @@ impl Leftovers {
         }
     }
 
-    /// Those that are there.
+    /// The existing processes.
     pub(super) async fn found(&self) -> Vec<LeftoverProcess> {
         let own = self.clone();
         spawn_blocking(move || own.find()).await.unwrap_or_default()

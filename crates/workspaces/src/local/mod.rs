@@ -75,7 +75,7 @@ impl WorkspaceMap {
     }
 }
 
-/// One workspace: what its file says, and what runs in it.
+/// One workspace: its record, and its agent.
 struct LocalWorkspace {
     id: String,
     owner: Owner,
@@ -102,7 +102,7 @@ impl LocalWorkspaces {
         Ok(Self { store, options, clock, rng: Mutex::new(rng), entries, catalog, max_per_user, adopts })
     }
 
-    /// From now on workspaces can be made from these templates, whose environment may come from these Secrets.
+    /// Sets the templates for new workspaces, and the Secrets for their environment.
     pub fn set_templates(&self, templates: &[WorkspaceTemplate], secrets: &[Secret]) {
         *self.catalog.lock().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(TemplateCatalog::new(templates, secrets));
@@ -402,7 +402,7 @@ impl Workspaces for LocalWorkspaces {
     }
 }
 
-/// Holds a new workspace's name, and gives it back unless the workspace comes to be.
+/// Reserves the name of a new workspace, and releases it unless the workspace is created.
 struct HeldName {
     entries: WorkspaceMap,
     id: Option<String>,

@@ -1,4 +1,4 @@
-//! What runs in one workspace: its agent, in this process, with a clean environment.
+//! The agent of one workspace, in this process, with a clean environment.
 
 use crate::local::{
     LocalOptions,

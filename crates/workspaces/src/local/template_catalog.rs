@@ -1,5 +1,5 @@
-//! What workspaces can be made from here: the templates of the manifests, and `blank` always. Of a template count its
-//! parameters and the environment; the image, resources and egress are a cluster's.
+//! The catalog of templates on this machine: those of the manifests, and always `blank`. Only the parameters and the
+//! environment of a template matter here; the image, resources and egress are for clusters.
 
 use crate::{Error, Template};
 use k8s_openapi::api::core::v1::Secret;
@@ -14,7 +14,7 @@ use std::{
     os::unix::ffi::OsStringExt as _,
 };
 
-/// The template that is always there.
+/// The template that always exists.
 const BLANK: &str = "blank";
 
 /// Environment variables of a workspace's commands.
