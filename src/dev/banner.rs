@@ -1,4 +1,4 @@
-//! What `portcullis dev` tells the person in front of it: where the endpoint is, and command lines that can be pasted.
+//! The output of `portcullis dev`: the URL of the endpoint, and command lines to paste.
 
 use super::{environment::PlannedEndpoint, store::Store, user};
 use kube::ResourceExt;
@@ -7,7 +7,7 @@ use portcullis_core::{Scope, client::Grant, scope};
 use portcullis_plan::{ClientPlan, CredentialChange};
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-/// What is said once, when the endpoint is served.
+/// The text that is printed once, when the endpoint is served.
 #[must_use]
 pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
     let url = outcome.plan.config.url.resource();
@@ -38,7 +38,7 @@ pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
     text
 }
 
-/// What happened to clients and their credentials since `before`, a line each.
+/// The changes of clients and their credentials since `before`, one line each.
 #[must_use]
 pub(super) fn changes(before: &PlannedEndpoint, after: &PlannedEndpoint, store: &Store) -> String {
     let mut text = String::new();
@@ -118,7 +118,7 @@ fn introduction(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPl
     text
 }
 
-/// What workspaces can be made from, and what of it does not count here.
+/// The templates, and which of their fields have no effect here.
 fn templates(outcome: &PlannedEndpoint) -> String {
     if outcome.templates.is_empty() {
         return String::new();
@@ -157,7 +157,7 @@ fn people(outcome: &PlannedEndpoint, store: &Store) -> String {
     text
 }
 
-/// How somebody lets an agent in by signing in.
+/// How to connect an agent by signing in.
 fn for_a_person(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPlan) -> String {
     let (name, url) = (outcome.endpoint.name_any(), outcome.plan.config.url.resource());
     let mut text = String::new();

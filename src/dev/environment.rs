@@ -19,11 +19,11 @@ use portcullis_plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What clients may ask for where the manifest leaves the limits as they are.
+/// The rate limits if the manifest does not set any.
 const REQUESTS_PER_SECOND: u32 = 100;
 const BURST: u32 = 200;
 
-/// Why an endpoint could not be planned, or its files not be written.
+/// Why an endpoint could not be planned, or its files could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum DevEnvironmentError {
     /// The manifests are wrong.
@@ -32,15 +32,15 @@ pub enum DevEnvironmentError {
     /// There is no endpoint in them.
     #[error("the manifests have no McpEndpoint; add one, such as the one in examples/quickstart.yaml")]
     NoEndpoint,
-    /// There are several, and nobody said which.
+    /// There are several endpoints, and --endpoint is missing.
     #[error("the manifests have several McpEndpoints: {}; pick one with --endpoint", .0.join(", "))]
     SeveralEndpoints(Vec<String>),
-    /// There is none of the name that was asked for.
+    /// There is no endpoint with the given name.
     #[error("there is no McpEndpoint {name:?} in the manifests; they have {}", .known.join(", "))]
     UnknownEndpoint {
-        /// What was asked for.
+        /// The given name.
         name: String,
-        /// What there is.
+        /// The existing endpoints.
         known: Vec<String>,
     },
     /// The endpoint's URL cannot be used.
@@ -49,50 +49,50 @@ pub enum DevEnvironmentError {
     /// Nothing could be planned.
     #[error("the endpoint could not be planned")]
     Plan(#[from] PlanError),
-    /// The plan holds an object that is not what it says.
+    /// A planned object does not match its kind.
     #[error("a planned object could not be read back")]
     Object(#[from] ParseDynamicObjectError),
-    /// The state directory refused.
+    /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The local user could not be made.
+    /// The local user could not be created.
     #[error(transparent)]
     LocalUser(#[from] LocalUserError),
 }
 
-/// The endpoint, and where it is served.
+/// The endpoint, its manifests, and its state directory.
 #[derive(Debug)]
 pub(super) struct DevEnvironment {
-    /// Where the manifests come from.
+    /// The sources of the manifests.
     pub sources: Vec<Source>,
     /// Which endpoint, where there are several.
     pub endpoint: Option<String>,
     /// Scheme, host and port of the listener.
     pub origin: String,
-    /// Where everything is kept.
+    /// The state directory.
     pub store: Store,
-    /// What the local user is called.
+    /// The name of the local user.
     pub user: String,
-    /// For credentials that are not there yet.
+    /// The generator for new credentials.
     pub rng: StdRng,
 }
 
-/// What came out of a plan, for the server, the workspaces and people.
+/// The result of a plan, for the server, the workspaces and the output.
 #[derive(Debug)]
 pub(super) struct PlannedEndpoint {
     /// The endpoint, as it is served here.
     pub endpoint: McpEndpoint,
     /// Its clients.
     pub clients: Vec<OAuthClient>,
-    /// What is said of its users.
+    /// The user rules.
     pub users: Vec<OAuthUser>,
-    /// What workspaces can be made from.
+    /// The templates for workspaces.
     pub templates: Vec<WorkspaceTemplate>,
     /// The Secrets of the manifests, which a template's environment may name.
     pub secrets: Vec<Secret>,
     /// The plan.
     pub plan: Plan,
-    /// Who can sign in where the manifest names nobody.
+    /// The local user, if the manifest has no login.
     pub local_user: Option<LocalUser>,
     /// Whether the mounted files changed.
     pub changed: bool,
@@ -104,7 +104,7 @@ impl DevEnvironment {
         Ok(load(&self.sources, self.store.root())?)
     }
 
-    /// Plans the endpoint, and makes the files say what the plan says. Blocks.
+    /// Plans the endpoint, and writes the files of the plan. Blocks.
     pub(super) fn apply(
         &mut self,
         manifests: &Manifests,
@@ -149,7 +149,7 @@ impl DevEnvironment {
         Ok(PlannedEndpoint { endpoint, clients, users, templates, secrets: given, plan, local_user, changed })
     }
 
-    /// Lets the person in front of the machine sign in, where the manifest lets nobody.
+    /// Adds a login for the local user, if the manifest has none.
     fn local_user(
         &mut self,
         endpoint: &mut McpEndpoint,
@@ -167,7 +167,7 @@ impl DevEnvironment {
         Ok(Some(LocalUser { name: self.user.clone(), secret_name }))
     }
 
-    /// `kept`: a Secret that is no plan's, and stays.
+    /// `kept`: a Secret that is not planned, and stays.
     fn write(
         &self,
         endpoint: &str,
@@ -228,7 +228,7 @@ fn pick<'a>(endpoints: &'a [McpEndpoint], wanted: Option<&str>) -> Result<&'a Mc
     }
 }
 
-/// The endpoint as this machine serves it: at the listener's origin, with nothing in front of it.
+/// The endpoint as it is served on this machine: at the listener's origin, without proxies.
 fn served_locally(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, PublicUrlError> {
     let url: PublicUrl = endpoint.spec.url.parse()?;
     let mut here = endpoint.clone();

@@ -32,20 +32,20 @@ pub enum Source {
     Text(String),
 }
 
-/// What the manifests hold, as far as it concerns a machine without a cluster.
+/// The objects of the manifests that matter without a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Manifests {
     /// Every endpoint.
     pub endpoints: Vec<McpEndpoint>,
-    /// Every client, of whatever endpoint.
+    /// Every client, of any endpoint.
     pub clients: Vec<OAuthClient>,
-    /// What is said of users, of whatever endpoint.
+    /// Every user rule, of any endpoint.
     pub users: Vec<OAuthUser>,
     /// Every template.
     pub templates: Vec<WorkspaceTemplate>,
     /// Secrets that a client's `existingSecret` or a template's environment may name.
     pub secrets: Vec<Secret>,
-    /// What was left out, one sentence each.
+    /// Messages about skipped documents.
     pub notes: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn load(sources: &[Source], state: &Path) -> Result<Manifests, Manife
     if reader.errors.is_empty() { Ok(reader.found) } else { Err(ManifestErrors(reader.errors)) }
 }
 
-/// Where an object stands.
+/// The position of an object in the sources.
 #[derive(Clone, Debug)]
 pub(super) struct SourcePosition {
     /// The file.

@@ -64,8 +64,8 @@ pub struct Options {
     pub path: OsString,
     /// The `USER` of commands in workspaces, and the name of the local user.
     pub user: OsString,
-    /// Whether this process is there for nothing else: all that it leaves running is ended, and it ends when nobody
-    /// reads what it says.
+    /// Whether this process does nothing else: then it ends all processes that it started, and ends itself when its output
+    /// pipe is closed.
     pub alone: bool,
     /// Whether to show the endpoint's pages in a browser.
     pub open: bool,
@@ -259,20 +259,20 @@ async fn keep_current(dev_state: DevState, clock: Arc<dyn Clock>, stop: &Cancell
     }
 }
 
-/// What is in force, and who is told about changes. Its methods block.
+/// The plan in force, and the consumers of its changes. The methods block.
 struct DevState {
     environment: DevEnvironment,
-    /// Who is told about templates.
+    /// Gets the templates.
     workspaces: Arc<LocalWorkspaces>,
-    /// Who is told about users.
+    /// Gets the user rules.
     state: Option<Arc<portcullis_state::Local>>,
-    /// The last manifests that could be served.
+    /// The last valid manifests.
     manifests: Manifests,
-    /// What they led to.
+    /// Their plan.
     outcome: PlannedEndpoint,
-    /// When to look again although nothing was edited.
+    /// When to plan again without an edit.
     due: Option<Timestamp>,
-    /// What was said last about manifests that cannot be served.
+    /// The last error about invalid manifests.
     complaint: String,
 }
 
@@ -298,7 +298,7 @@ impl DevState {
         })
     }
 
-    /// Has `state` follow what the manifests say of users.
+    /// Sets the user rules of `state` from now on.
     fn telling(self, state: Arc<portcullis_state::Local>) -> Self {
         state.set_users(&self.outcome.users);
         Self { state: Some(state), ..self }
@@ -309,7 +309,7 @@ impl DevState {
         Watch::start(&self.environment.sources, store.root(), &store.secrets_folder())
     }
 
-    /// Looks at the manifests and at the clock, and tells what changed. Manifests that cannot be served change nothing.
+    /// Reads the manifests, plans again, and prints what changed. Invalid manifests change nothing.
     fn refreshed(mut self, now: Timestamp) -> Self {
         let fresh = self.environment.read().and_then(|manifests| {
             let outcome = self.environment.apply(&manifests, now)?;
@@ -371,7 +371,7 @@ fn notes(manifests: &Manifests) -> String {
         .collect()
 }
 
-/// For the person in front of it. That nobody listens any more is no reason to stop serving.
+/// Prints to standard output. Ignores errors: a closed pipe must not end the server.
 fn say(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

@@ -1,5 +1,5 @@
-//! Consent: who asks, in whose name, for what, and where the answer goes. Asked on every request, with what the user
-//! allowed before, so that a new consent adds to the old.
+//! The consent page: the client, the user, the scopes, and the redirect target. It is shown for every request, with the
+//! scopes of the earlier consent, so that a new consent adds to it.
 
 use crate::{
     Pages,
@@ -19,7 +19,7 @@ use portcullis_telemetry::audit::{Event, RequestContext};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// What goes into the form, sealed: nobody else's request, and nobody else's answer.
+/// The sealed content of the form, bound to the user and the request.
 #[derive(Serialize, Deserialize)]
 struct ConsentForm {
     user: String,
@@ -27,7 +27,7 @@ struct ConsentForm {
     /// Absent on pages of an older server.
     #[serde(default)]
     ticket: Option<ConsentTicket>,
-    /// Where to go on after signing in as somebody else.
+    /// Where to continue after signing in as another user.
     again: String,
 }
 

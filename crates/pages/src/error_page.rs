@@ -1,5 +1,4 @@
-//! What went wrong, for the person in front of the browser: a title, what happened, what to do, and the
-//! request's id, which the log has too.
+//! Error pages for users: a title, what happened, what to do, and the id of the request, which the log contains too.
 
 use crate::forms::CsrfError;
 use http::StatusCode;
@@ -8,42 +7,42 @@ use portcullis_identity::SignInError;
 use portcullis_oauth::{grant::GrantsError, user_rules::Ended};
 use std::{borrow::Cow, time::Duration};
 
-/// A way on.
+/// A link to continue.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
-    /// Where to.
+    /// The target.
     pub href: String,
-    /// What it says.
+    /// The text.
     pub label: Cow<'static, str>,
 }
 
-/// An answer that is a page about a problem.
+/// An error page.
 #[derive(Debug)]
 pub(crate) struct ErrorPage {
-    /// The status of the answer.
+    /// The status of the response.
     pub status: StatusCode,
     /// One word, for the log.
     pub reason: &'static str,
-    /// A few words.
+    /// The title.
     pub title: &'static str,
     /// What happened.
     pub happened: Cow<'static, str>,
     /// What to do.
     pub todo: Option<Cow<'static, str>>,
-    /// Where to go on.
+    /// A link to continue.
     pub link: Option<Box<Link>>,
     /// When to try again, in seconds.
     pub retry_after: Option<u16>,
     /// For the log only; never a secret.
     pub cause: Option<Box<str>>,
-    /// Why a form is not believed.
+    /// Why the form failed the CSRF check.
     pub csrf_error: Option<CsrfError>,
-    /// The user of a session that was ended, for the audit.
+    /// The user of an ended session, for the audit.
     pub ended_session: Option<Box<GrantUser>>,
 }
 
 impl ErrorPage {
-    /// One with no more than words.
+    /// A page with a title and a message.
     pub(crate) fn new(
         status: StatusCode,
         reason: &'static str,
@@ -64,17 +63,17 @@ impl ErrorPage {
         }
     }
 
-    /// Says what to do.
+    /// Adds what to do.
     pub(crate) fn todo(self, todo: impl Into<Cow<'static, str>>) -> Self {
         Self { todo: Some(todo.into()), ..self }
     }
 
-    /// Offers a way on.
+    /// Adds a link.
     pub(crate) fn link(self, href: impl Into<String>, label: impl Into<Cow<'static, str>>) -> Self {
         Self { link: Some(Box::new(Link { href: href.into(), label: label.into() })), ..self }
     }
 
-    /// There is no login that can be used.
+    /// There is no usable login.
     pub(crate) fn no_usable_login(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Nobody can sign in here yet", happened).todo(format!(
             "Whoever runs the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, its conditions say what is missing."
@@ -87,7 +86,7 @@ impl ErrorPage {
             .todo("Check the address. If an agent sent you, start again there.")
     }
 
-    /// Another method than the page is for.
+    /// The page does not support the method.
     pub(crate) fn method() -> Self {
         let happened = "This page cannot be asked for in this way.";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This does not work here", happened)
@@ -106,7 +105,7 @@ impl ErrorPage {
             .todo("Go back, reload the page, and try again.")
     }
 
-    /// A form that is not believed.
+    /// A form that failed the CSRF check.
     pub(crate) fn csrf_error(why: CsrfError, origin: &str) -> Self {
         let error_page = |happened| Self::new(StatusCode::FORBIDDEN, "forged", "This form is not accepted", happened);
         let error_page = match why {
@@ -122,14 +121,14 @@ impl ErrorPage {
         Self { cause: Some(why.to_string().into()), csrf_error: Some(why), ..error_page }
     }
 
-    /// An agent's request that was left alone for too long.
+    /// An agent's request that has expired.
     pub(crate) fn stale() -> Self {
         let happened = "The agent's request is too old, or was not made here. Nothing was allowed.";
         Self::new(StatusCode::BAD_REQUEST, "stale_request", "This request has expired", happened)
             .todo("Go back to the agent and connect it again.")
     }
 
-    /// A consent page whose answer the agent has already used.
+    /// A consent page that was answered before.
     pub(crate) fn answered(base: &str) -> Self {
         let happened = "You answered this request before, and the agent has connected. Nothing more was allowed.";
         Self::new(StatusCode::CONFLICT, "answered_already", "This request was answered already", happened)
@@ -137,7 +136,7 @@ impl ErrorPage {
             .link(format!("{base}/agents"), "Connected agents")
     }
 
-    /// Somebody who is not signed in, or no longer.
+    /// A user without a session.
     pub(crate) fn signed_out(base: &str) -> Self {
         let happened = "You are no longer signed in, so nothing was done.";
         Self::new(StatusCode::UNAUTHORIZED, "signed_out", "Please sign in again", happened)
@@ -145,7 +144,7 @@ impl ErrorPage {
             .link(format!("{base}/login"), "Sign in")
     }
 
-    /// A user whose access an administrator ended: `name` is the user's, `id` the one here.
+    /// A user whose access an administrator ended.
     pub(crate) fn user_ended(ended: Ended, name: &str, id: &str, endpoint: &str, base: &str) -> Self {
         let error_page = match ended {
             Ended::Disabled => {
@@ -173,7 +172,7 @@ impl ErrorPage {
             .todo("Sign in again. Then you are asked once more what the agent may do.")
     }
 
-    /// A sign-in that did not work out.
+    /// A failed sign-in.
     pub(crate) fn sign_in(error: &SignInError) -> Self {
         let status = match error {
             SignInError::UnknownLogin => StatusCode::NOT_FOUND,
@@ -196,7 +195,7 @@ impl ErrorPage {
         }
     }
 
-    /// Where grants are kept cannot be reached.
+    /// The store of grants cannot be reached.
     pub(crate) fn grants(error: &GrantsError) -> Self {
         let happened = "Connected agents cannot be changed at the moment, so nothing was done.";
         Self {
@@ -207,7 +206,7 @@ impl ErrorPage {
         }
     }
 
-    /// Something that should not happen.
+    /// An internal error.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
         let happened = "Something went wrong here. Nothing was changed.";
         Self {

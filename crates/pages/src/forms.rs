@@ -1,8 +1,8 @@
-//! Forms: read up to a limit and within a time, and held against cross-site request forgery.
+//! Forms: read up to a limit and a timeout, and protected against cross-site request forgery.
 //!
-//! A form counts if the browser says that it comes from a page of ours (`Sec-Fetch-Site`, `Origin`), and if it carries
-//! a ticket that was sealed for this very browser's session. The form that signs in does too: nobody can sign somebody
-//! else in under their own name (login CSRF, RFC 6749 §10.12).
+//! A form is accepted if the browser reports that it comes from one of these pages (`Sec-Fetch-Site`, `Origin`), and if it
+//! has a CSRF token that was sealed for this browser's session. The sign-in form has one too, against login CSRF (RFC 6749
+//! §10.12).
 
 use crate::{error_page::ErrorPage, session::Session};
 use axum::body::Body;
@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, time::Duration};
 use url::form_urlencoded;
 
-/// No form of these pages is larger.
+/// The maximum size of a form.
 const MAX_FORM: usize = 16 << 10;
-/// How long a form may take to arrive.
+/// The time limit for receiving a form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
@@ -41,7 +41,7 @@ struct CsrfToken<'a> {
     action: Action,
 }
 
-/// A ticket for one form of this browser, as long as its session lasts.
+/// Creates the CSRF token for one form of this browser. It is valid as long as the session.
 pub(crate) fn csrf_token(
     action: Action,
     session: &Session,
@@ -52,16 +52,16 @@ pub(crate) fn csrf_token(
     sealer.seal(Purpose::Form, &CsrfToken { browser: Cow::Borrowed(&session.browser), action }, end, rng)
 }
 
-/// Why a form is not believed.
+/// Why a form fails the CSRF check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CsrfError {
-    /// The browser says that another site sent it.
+    /// The browser reports that another site sent the form.
     #[error("the form was sent from another site")]
     OtherSite,
-    /// The browser has no session: it does not keep cookies, or never saw the form.
+    /// The browser has no session: it rejects cookies, or never loaded the form.
     #[error("the form came without the cookie of its page")]
     NoSession,
-    /// It was made for another browser, another action, or long ago.
+    /// The token is for another browser or another action, or has expired.
     #[error("the form was not made for this browser's session")]
     NotForThis,
 }
@@ -110,7 +110,7 @@ impl Form {
         }
     }
 
-    /// A field that is there once.
+    /// The value of a field that occurs once.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut found = self.all(name);
         found.next().filter(|_| found.next().is_none())
@@ -126,7 +126,7 @@ impl Form {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
     }
 
-    /// Checks that it is a form of ours for `action`, sent by the browser of `session` from a page at `origin`.
+    /// Checks the CSRF token for `action`, and that the browser of `session` sent the form from a page at `origin`.
     pub(crate) fn check(
         &self,
         action: Action,
@@ -150,8 +150,7 @@ impl Form {
     }
 }
 
-/// What the browser says of where a request comes from. A program that is no browser says nothing, and has no user's
-/// cookie either.
+/// Checks the origin that the browser reports. Programs other than browsers report none, and have no user's cookie.
 pub(crate) fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), CsrfError> {
     let all = |name, allowed: &dyn Fn(&str) -> bool| {
         headers.get_all(name).iter().all(|value| value.to_str().is_ok_and(allowed))
@@ -161,7 +160,7 @@ pub(crate) fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), CsrfE
     if fetch && all(header::ORIGIN, &|from| from == origin) { Ok(()) } else { Err(CsrfError::OtherSite) }
 }
 
-/// How long a request that was begun may wait for its user.
+/// The lifetime of a request that waits for its user.
 pub(crate) const REQUEST_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! What people see in a browser: sign-in, consent, connected agents, and pages about problems.
+//! The pages for users: sign-in, consent, connected agents, and error pages.
 //!
-//! Rendered here, by templates that escape everything; no script at all, under a policy that allows none. URLs are
-//! made from the configuration and never from what a request says of its host. Rules about clients, redirects and
-//! scopes are `oauth`'s, who somebody is `identity`'s; the pages ask them.
+//! The templates escape everything, and a policy forbids scripts, of which there are none. URLs come from the
+//! configuration and never from the `Host` of a request. `oauth` has the rules about clients, redirects and scopes,
+//! `identity` authenticates users.
 
 mod agents;
 mod assets;
@@ -45,20 +45,20 @@ use view::Frame;
 pub mod paths {
     use portcullis_telemetry::metrics::Route;
 
-    /// Where agents send people.
+    /// The authorization endpoint.
     pub use portcullis_oauth::metadata::AUTHORIZE_PATH as AUTHORIZE;
-    /// Where the answer to an agent goes.
+    /// The target of the consent form.
     pub const CONSENT: &str = "/consent";
-    /// Where people sign in; below it, with a provider.
+    /// Sign-in with a password; below it, with a provider.
     pub const LOGIN: &str = "/login";
-    /// Where they sign out.
+    /// Sign-out.
     pub const LOGOUT: &str = "/logout";
-    /// The agents that somebody connected; below it, taking access back.
+    /// The user's connected agents; below it, the revocation.
     pub const AGENTS: &str = "/agents";
     /// Style sheet and icon are below it.
     pub const ASSETS: &str = "/assets";
 
-    /// What a path is for.
+    /// The route of a path.
     #[must_use]
     pub fn route(path: &str) -> Option<Route> {
         let below =
@@ -88,7 +88,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Those of this configuration.
+    /// The pages of this configuration.
     #[must_use]
     pub fn new(
         config: &ServerConfig,
@@ -136,7 +136,7 @@ impl Pages {
             .with_state(self)
     }
 
-    /// A request that was refused before it came here, as a page.
+    /// The error page for a request that the server refused.
     #[must_use]
     pub fn refused(&self, from: &RequestContext, status: StatusCode, reason: &'static str, message: &str) -> Response {
         let title = if status.is_server_error() { "Not at the moment" } else { "This request was refused" };
@@ -151,19 +151,19 @@ impl Pages {
         self.server.sealer()
     }
 
-    /// The ways to sign in, or the page that says that there is none.
+    /// The logins, or the error page for none.
     fn logins_or(&self, no_login: impl FnOnce() -> ErrorPage) -> Result<Vec<LoginInfo>, ErrorPage> {
         let logins: Vec<_> = self.logins.list().collect();
         if logins.is_empty() { Err(no_login()) } else { Ok(logins) }
     }
 
-    /// Whether there is a way to sign in of this name. Only names that exist are recorded.
+    /// The login with this name. Only existing names are recorded.
     fn has_login(&self, name: &str) -> bool {
         self.logins.list().any(|login| login.name == name)
     }
 
-    /// The session that a request brings, unless the login would no longer let its user in, or an administrator
-    /// or the user's provider ended it.
+    /// The session of a request, unless the login no longer admits the user, or an administrator or the user's provider
+    /// ended it.
     fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
         let session = self.cookie.read(headers, self.sealer(), now)?;
         let valid = session
@@ -185,7 +185,7 @@ impl Pages {
         self.server.ended(&session.user.as_ref()?.id, session.since)
     }
 
-    /// Why a form was sent without a session that counts, where an administrator or the provider ended the session.
+    /// The error page for a form without a valid session, if an administrator or the provider ended the session.
     fn ended_session(&self, headers: &HeaderMap, now: Timestamp) -> Option<ErrorPage> {
         let session = self.cookie.read(headers, self.sealer(), now)?;
         if self.logged_out(&session) {
@@ -197,7 +197,7 @@ impl Pages {
         Some(ErrorPage { ended_session: Some(Box::new(user)), ..error_page })
     }
 
-    /// A page that says that a user's access was ended.
+    /// The error page for a user whose access was ended.
     fn user_ended(&self, ended: Ended, user: &GrantUser) -> ErrorPage {
         ErrorPage::user_ended(ended, &text::name(&user.name, &user.id), &user.id, &self.frame.endpoint, self.base())
     }
@@ -208,7 +208,7 @@ impl Pages {
         (now.duration_since(session.since) >= after).then_some(login)
     }
 
-    /// The same, or a new one of nobody with the header that gives it to the browser.
+    /// The session of a request, or a new one without a user, with its `Set-Cookie` header.
     fn any_session(&self, headers: &HeaderMap, now: Timestamp) -> Result<(Session, Option<HeaderValue>), ErrorPage> {
         if let Some(session) = self.session(headers, now) {
             return Ok((session, None));
@@ -227,7 +227,7 @@ impl Pages {
             .map_err(|error| ErrorPage::internal(error.to_string()))
     }
 
-    /// Checks that a form of ours was sent by the browser of `session`.
+    /// Checks that the browser of `session` sent a form of these pages.
     fn check_form(
         &self,
         form: &Form,
@@ -242,12 +242,12 @@ impl Pages {
         })
     }
 
-    /// A page, or one about what kept it from being made.
+    /// The page, or the error page.
     fn answer(&self, from: &RequestContext, result: Result<Response, ErrorPage>) -> Response {
         result.unwrap_or_else(|error_page| self.show(from, &error_page))
     }
 
-    /// A page about a problem. Page and log have the request's id.
+    /// Renders an error page, and logs its cause. Both have the request's id.
     fn show(&self, from: &RequestContext, error_page: &ErrorPage) -> Response {
         let request_id = from.id.as_str();
         let ErrorPage { status, reason, cause, .. } = error_page;

@@ -1,4 +1,4 @@
-//! What the templates are given. Everything is text already; askama escapes it.
+//! The data of the templates. All of it is text; askama escapes it.
 
 use crate::{
     error_page::Link,
@@ -23,7 +23,7 @@ pub(crate) struct Frame {
     pub icon: String,
 }
 
-/// A problem with what was typed.
+/// An error in the input.
 #[derive(Clone, Debug)]
 pub(crate) struct InputProblem {
     /// A few words.
@@ -32,7 +32,7 @@ pub(crate) struct InputProblem {
     pub message: String,
 }
 
-/// Who are you?
+/// The sign-in page.
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 pub(crate) struct SignIn<'a> {
@@ -73,7 +73,7 @@ pub(crate) struct ScopeLine {
     pub before: bool,
 }
 
-/// May it?
+/// The consent page.
 #[derive(Template)]
 #[template(path = "consent.html")]
 pub(crate) struct Consent<'a> {
@@ -114,7 +114,7 @@ pub(crate) struct EndedGrant {
     pub why: &'static str,
 }
 
-/// Who works in your name?
+/// The page of connected agents.
 #[derive(Template)]
 #[template(path = "agents.html")]
 pub(crate) struct Agents<'a> {
@@ -123,12 +123,12 @@ pub(crate) struct Agents<'a> {
     pub active: Vec<ActiveGrant>,
     pub ended: Vec<EndedGrant>,
     pub resource: &'a str,
-    /// The tickets of the two forms.
+    /// The CSRF tokens of the two forms.
     pub revoke: String,
     pub sign_out: String,
 }
 
-/// A few words, and a way on.
+/// A message with a link.
 #[derive(Template)]
 #[template(path = "message.html")]
 pub(crate) struct Message<'a> {
@@ -137,6 +137,6 @@ pub(crate) struct Message<'a> {
     pub happened: &'a str,
     pub todo: Option<&'a str>,
     pub link: Option<&'a Link>,
-    /// What the log has too.
+    /// The id of the request, which the log contains too.
     pub reference: Option<&'a str>,
 }
