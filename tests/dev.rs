@@ -199,7 +199,7 @@ fn good_edits_are_live_and_bad_ones_change_nothing() {
     let works = |name: &str| eventually(|| (token(&secrets.join(name)).0 == 200).then_some(())).is_some();
 
     fs::write(manifests.join("second.yaml"), client("second")).unwrap();
-    dev.wait_for("client \"second\": it can come in now");
+    dev.wait_for("client \"second\": it can obtain tokens now");
     assert!(works("second-oauth"));
 
     fs::write(manifests.join("endpoint.yaml"), ENDPOINT.replace("https", "http")).unwrap();
@@ -215,7 +215,7 @@ fn good_edits_are_live_and_bad_ones_change_nothing() {
     fs::write(manifests.join("endpoint.yaml"), ENDPOINT).unwrap();
     fs::write(manifests.join("first.yaml"), client("first")).unwrap();
     fs::remove_file(manifests.join("second.yaml")).unwrap();
-    dev.wait_for("client \"second\": it is gone");
+    dev.wait_for("client \"second\": it was deleted");
     assert!(!secrets.join("second-oauth").exists());
     assert!(eventually(|| (list_tools(&dev.url(), &late) == "401").then_some(())).is_some());
     assert!(works("first-oauth"));
@@ -346,7 +346,7 @@ fn deleting_a_secret_revokes_it() {
     }
     assert_eq!(token(&leaked).0, 200);
     fs::remove_file(credentials.join("client-secret")).unwrap();
-    dev.wait_for("it has a new secret; the old one no longer counts");
+    dev.wait_for("it has a new secret; the old one is no longer valid");
     assert!(eventually(|| (token(&leaked).0 == 401).then_some(())).is_some());
     assert_eq!(token(&credentials).0, 200);
 }

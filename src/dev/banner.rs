@@ -30,7 +30,7 @@ pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
     let policy = &outcome.plan.config.client_policy;
     if outcome.plan.clients.is_empty() && policy.metadata_documents.is_none() && policy.dynamic_registration.is_none() {
         text.push_str(
-            "\nNo OAuthClient names this endpoint, and no client may come by itself (spec.clients), so that nothing can\n\
+            "\nNo OAuthClient names this endpoint, and no client may register itself (spec.clients), so that no client can\n\
              obtain a token: add an OAuthClient to the manifests.\n",
         );
     }
@@ -48,13 +48,13 @@ pub(super) fn changes(before: &PlannedEndpoint, after: &PlannedEndpoint, store: 
         let what = match (plan.change, &plan.problem) {
             (_, Some(problem)) if known.is_none_or(|old| old.problem.as_ref() != Some(problem)) => problem.to_string(),
             (Some(CredentialChange::Rotated), _) => {
-                "its secret was rotated; the old one counts until its overlap ends".to_owned()
+                "its secret was rotated; the old one is valid until its overlap ends".to_owned()
             }
             (Some(CredentialChange::Created | CredentialChange::Healed), _) if known.is_some() => {
-                "it has a new secret; the old one no longer counts".to_owned()
+                "it has a new secret; the old one is no longer valid".to_owned()
             }
-            (_, None) if known.is_none() => "it can come in now".to_owned(),
-            (_, None) if known.is_some_and(|old| old.problem.is_some()) => "it can come in again".to_owned(),
+            (_, None) if known.is_none() => "it can obtain tokens now".to_owned(),
+            (_, None) if known.is_some_and(|old| old.problem.is_some()) => "it can obtain tokens again".to_owned(),
             _ => continue,
         };
         let path_note = secret.filter(|_| plan.change.is_some()).map(|path| format!(" ({path})")).unwrap_or_default();
@@ -69,7 +69,7 @@ pub(super) fn changes(before: &PlannedEndpoint, after: &PlannedEndpoint, store: 
     }
     for old in &before.plan.clients {
         if !after.plan.clients.iter().any(|plan| plan.name == old.name) {
-            let _ = writeln!(text, "client {:?}: it is gone, and its tokens with it", old.name);
+            let _ = writeln!(text, "client {:?}: it was deleted, and its tokens are no longer valid", old.name);
         }
     }
     text

@@ -225,7 +225,7 @@ impl Reader {
                 self.errors
                     .push(format!("{}: every manifest begins with apiVersion and kind; add them", position.at("")));
             } else {
-                self.found.notes.push(format!("{position} is no manifest, and is skipped"));
+                self.found.notes.push(format!("{position} is not a manifest, and is skipped"));
             }
             return;
         }

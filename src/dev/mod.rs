@@ -76,7 +76,7 @@ pub struct Options {
 pub enum DevError {
     /// Tokens would cross the network in the clear.
     #[error(
-        "{0} can be reached from other machines, and there is no TLS here: whoever listens can run commands as you; listen at 127.0.0.1, or add --insecure-listen-beyond-loopback if only you can reach it, as in a container"
+        "{0} can be reached from other machines, and there is no TLS here: anyone on the network can steal tokens and run commands as you; listen at 127.0.0.1, or add --insecure-listen-beyond-loopback if only you can reach it, as in a container"
     )]
     BeyondLoopback(SocketAddr),
     /// The address is taken, or not this machine's.

@@ -94,7 +94,7 @@ pub enum KeyError {
     #[error("there is no signing key")]
     Missing,
     /// A key is no PKCS #8 P-256 key.
-    #[error("signing key {0:?} is no P-256 private key in PKCS #8 PEM")]
+    #[error("signing key {0:?} is not a P-256 private key in PKCS #8 PEM")]
     Malformed(String),
     /// There is no sealing key.
     #[error("there is no sealing key")]

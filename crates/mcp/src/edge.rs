@@ -223,7 +223,7 @@ async fn in_json(response: http::Response<BoxBody<Bytes, Infallible>>, id: Optio
     let (parts, body) = response.into_parts();
     if parts.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         // The edge has checked the type: this is what rmcp says of JSON that it cannot make a message of.
-        return RpcError::invalid_request(id, "the body is no MCP message").into_response();
+        return RpcError::invalid_request(id, "the body is not an MCP message").into_response();
     }
     let text = match body.collect().await {
         Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
@@ -276,7 +276,7 @@ impl<O: ScopeGate> Endpoint<O> {
                 StatusCode::NOT_ACCEPTABLE,
                 None,
                 -32600,
-                "Accept must allow application/json, best together with text/event-stream",
+                "Accept must allow application/json, preferably together with text/event-stream",
             )
             .into_response());
         }

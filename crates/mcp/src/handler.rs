@@ -186,7 +186,7 @@ fn result(outcome: Result<ToolAnswer, ToolError>, slot: Option<&Slot>) -> CallTo
 /// Nothing here has more pages than one, but the resources.
 fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor) {
-        Some(_) => Err(refused("there is one page only: leave cursor out")),
+        Some(_) => Err(refused("there is only one page: leave cursor out")),
         None => Ok(()),
     }
 }
@@ -347,7 +347,7 @@ impl ServerHandler for Handler {
     ) -> Result<CustomResult, ErrorData> {
         // A method that is served gets here if its parameters cannot be read.
         if SERVED.contains(&request.method.as_str()) {
-            let message = format!("the params of {} are not as MCP has them", request.method);
+            let message = format!("the params of {} do not match the MCP schema", request.method);
             return Err(ErrorData::invalid_params(message, None));
         }
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method {}", request.method), None))

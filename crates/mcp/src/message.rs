@@ -61,7 +61,7 @@ impl<'a> Message<'a> {
         match serde_json::from_slice::<Self>(body) {
             Ok(_) if !object => Err(batch()),
             Ok(message) if message.jsonrpc == "2.0" => match lone_surrogate(body) {
-                Some(why) => Err(RpcError::invalid_request(message.id, format!("the body is no text: {why}"))),
+                Some(why) => Err(RpcError::invalid_request(message.id, format!("the body is not text: {why}"))),
                 None => Ok(message),
             },
             Ok(message) => Err(RpcError::invalid_request(message.id, "jsonrpc must be \"2.0\"")),
@@ -111,21 +111,22 @@ fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
     match serde_json::from_slice::<Value>(body) {
         Err(error) => {
             let why = lone_surrogate(body).unwrap_or_else(|| error.to_string());
-            RpcError::new(StatusCode::BAD_REQUEST, None, -32700, format!("the body is no valid JSON: {why}"))
+            RpcError::new(StatusCode::BAD_REQUEST, None, -32700, format!("the body is not valid JSON: {why}"))
         }
         Ok(Value::Array(_)) => batch(),
         Ok(value) if !value.is_object() => {
-            RpcError::invalid_request(None, "the body is no JSON-RPC 2.0 message: that is an object")
+            RpcError::invalid_request(None, "the body is not a JSON-RPC 2.0 message, which is an object")
         }
         Ok(value) if counts_by_position(&value) => RpcError::new(
             StatusCode::BAD_REQUEST,
             value.get("id").cloned(),
             -32602,
-            "params must be an object: MCP names each parameter, and has none by position",
+            "params must be an object: MCP has only named parameters",
         ),
-        Ok(value) => {
-            RpcError::invalid_request(value.get("id").cloned(), format!("the body is no JSON-RPC 2.0 message: {why}"))
-        }
+        Ok(value) => RpcError::invalid_request(
+            value.get("id").cloned(),
+            format!("the body is not a JSON-RPC 2.0 message: {why}"),
+        ),
     }
 }
 

@@ -52,7 +52,7 @@ static PROMPTS: [PromptDef; 3] = [
             1. Choose a template with list_templates, and make the workspace with create_workspace.\n\
             2. Set the project up with run_command: its tools, its structure, its dependencies. Commands cannot be \
             answered while they run, so pass flags such as --yes.\n\
-            3. Build it and run its tests. What fails, mend and run again.\n\
+            3. Build it and run its tests. Fix failures and run them again.\n\
             4. Say what is where, and how to build, test and start it.",
     },
     PromptDef {
@@ -62,7 +62,7 @@ static PROMPTS: [PromptDef; 3] = [
             they fit together.",
         arguments: &[
             needs("task", "What is to be done: \"deploy the frontend, and document the API's new endpoints\"."),
-            takes("workspaces", "The workspaces, parted by commas. Default: those that the task is about."),
+            takes("workspaces", "The workspaces, separated by commas. Default: those that the task is about."),
         ],
         tools: &["list_workspaces", "start_workspace", "run_command"],
         text: "Do a task that concerns several workspaces.\n\
@@ -77,7 +77,7 @@ static PROMPTS: [PromptDef; 3] = [
         name: "review_resource_use",
         title: "Review resource use",
         description: "Looks at what all workspaces use, and says what could be stopped, deleted or made smaller.",
-        arguments: &[takes("workspaces", "The workspaces, parted by commas. Default: all.")],
+        arguments: &[takes("workspaces", "The workspaces, separated by commas. Default: all.")],
         tools: &["list_workspaces", "workspace_usage"],
         text: "Review what the workspaces use.\n\
             1. List them with list_workspaces, with their status and when they were last worked in.\n\

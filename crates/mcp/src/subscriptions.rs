@@ -49,7 +49,7 @@ impl Subscriptions {
 
     pub(crate) async fn listen(&self, context: &SubscriptionContext) -> Result<(), ErrorData> {
         let Ok(_permit) = self.permits.try_acquire() else {
-            let text = "too many are listening at once; ask for the lists instead, or try again later";
+            let text = "the limit of subscriptions is reached; request the lists instead, or try again later";
             return Err(ErrorData::internal_error(text, None));
         };
         let mut retired = self.retired.subscribe();
@@ -62,7 +62,7 @@ impl Subscriptions {
                 if how.is_ok_and(|how| how == Retired::Changed)
                     && let Err(error) = tell(context).await
                 {
-                    tracing::debug!(%error, "a change could not be told");
+                    tracing::debug!(%error, "a change notification could not be sent");
                 }
             }
         }

@@ -47,7 +47,7 @@ pub async fn run(
         }
         // If the served kinds change, rebuild the stores.
         if let Err(error) = reconcile_all(&client, &settings, &metrics, &definitions, &end).await {
-            tracing::warn!(error = chain(&error), "the API server cannot be asked for its kinds; retrying");
+            tracing::warn!(error = chain(&error), "the served kinds cannot be read from the API server; retrying");
             tokio::select! {
                 () = end.cancelled() => {}
                 () = tokio::time::sleep(RETRY) => {}
@@ -129,7 +129,7 @@ async fn reconcile_all(
         loop {
             tokio::time::sleep(KINDS_CHECK).await;
             if matches!(stores.is_current(client).await, Ok(false)) {
-                tracing::info!("the cluster offers other kinds than before; starting over");
+                tracing::info!("the cluster serves other optional kinds than before; starting over");
                 over.cancel();
             }
         }

@@ -120,7 +120,7 @@ impl Definitions {
         match (problem, &*self.0.borrow()) {
             (Some(problem), _) => tracing::error!("{problem}"),
             (None, DefinitionsState::Unreadable) => tracing::warn!(
-                "the custom resource definitions may not be read, so whether they are as new as the operator is unknown; \
+                "the operator has no permission to read the custom resource definitions, so it cannot compare their version with its own; \
                  apply the ClusterRole portcullis-operator-cluster of its version"
             ),
             (None, _) => tracing::info!("the custom resource definitions are as new as the operator"),

@@ -57,7 +57,7 @@ pub enum ReconcileError {
     #[error("pod {0} could not be annotated")]
     Annotate(String, #[source] Box<kube::Error>),
     /// A Secret that the watch told of is none.
-    #[error("a watched Secret is not one")]
+    #[error("a watched Secret cannot be read as a Secret")]
     Secret(#[source] ParseDynamicObjectError),
 }
 
@@ -318,8 +318,7 @@ impl EndpointReconcile<'_> {
             match applier.apply(planned).await? {
                 Applied::Unchanged | Applied::Written => {}
                 Applied::Repaired => {
-                    let note =
-                        format!("{} had been changed by somebody; it is as planned again", describe(&planned.object));
+                    let note = format!("{} had been changed; it was restored as planned", describe(&planned.object));
                     self.context.events.note(self.endpoint, "DriftRepaired", "Apply", note).await;
                 }
                 Applied::NameTaken if planned.generated => {

@@ -207,7 +207,7 @@ impl EndpointReconcile<'_> {
                 Some(CredentialChange::Healed) => (
                     "SecretHealed",
                     format!(
-                        "Secret {secret:?} was damaged; it holds a new client secret, the old one no longer counts"
+                        "Secret {secret:?} was damaged; it has a new client secret, and the old one is no longer valid"
                     ),
                 ),
                 None => continue,
@@ -223,10 +223,10 @@ impl EndpointReconcile<'_> {
                 KeyChange::Created => ("SigningKeyCreated", "a signing key was made"),
                 KeyChange::Healed => (
                     "SigningKeysHealed",
-                    "the Secret with the signing keys was damaged; what was usable is kept, tokens of the rest no longer count",
+                    "the Secret with the signing keys was damaged; usable keys are kept, and tokens signed with the others are no longer valid",
                 ),
                 KeyChange::Published => {
-                    ("SigningKeyPublished", "the next signing key is published; it signs in some minutes")
+                    ("SigningKeyPublished", "the next signing key is published; it will sign tokens in some minutes")
                 }
                 KeyChange::Rotated => (
                     "SigningKeyRotated",

@@ -113,7 +113,7 @@ enum AskError {
     Probe(SocketAddr, #[source] ProbeError),
     #[error("http://{0}/revision answered {1}")]
     Status(SocketAddr, StatusCode),
-    #[error("http://{0}/revision is not what a server says")]
+    #[error("http://{0}/revision returned an unexpected response")]
     Malformed(SocketAddr, #[source] serde_json::Error),
     #[error("the request could not be made")]
     Request(#[source] http::Error),

@@ -109,7 +109,7 @@ fn server_name(url: &PublicUrl, server: &Server) -> Result<ServerName<'static>, 
     ServerName::try_from(url.host().to_owned()).map_err(|_| VerifyError::Step {
         server: server.name.clone(),
         step: "TLS".to_owned(),
-        mismatch: format!("{:?}, the host of spec.url, can be in no certificate", url.host()),
+        mismatch: format!("{:?}, the host of spec.url, cannot be in a certificate", url.host()),
     })
 }
 

@@ -76,7 +76,7 @@ impl ErrorPage {
     /// There is no usable login.
     pub(crate) fn no_usable_login(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Nobody can sign in here yet", happened).todo(format!(
-            "Whoever runs the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, its conditions say what is missing."
+            "The administrator of the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, its conditions say what is missing."
         ))
     }
 
@@ -88,7 +88,7 @@ impl ErrorPage {
 
     /// The page does not support the method.
     pub(crate) fn method() -> Self {
-        let happened = "This page cannot be asked for in this way.";
+        let happened = "This page does not support this kind of request.";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This does not work here", happened)
             .todo("If you reloaded a page, go back to where you started. If an agent sent you, start again there.")
     }

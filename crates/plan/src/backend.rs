@@ -97,7 +97,7 @@ impl Backend {
             Implementation::Unknown => {
                 let who = controller.name.map_or_else(|| "the controller".to_owned(), |name| format!("controller {name}"));
                 Self::noting(format!(
-                    "the servers speak TLS, and how {who} is told so is not known here: use its own annotations in spec.exposure.ingress.annotations, or remove spec.tls"
+                    "the servers speak TLS, and how to configure {who} for that is unknown: use its own annotations in spec.exposure.ingress.annotations, or remove spec.tls"
                 ))
             }
         }

@@ -215,7 +215,9 @@ pub enum PlanError {
     #[error("spec.url of the McpEndpoint cannot be used")]
     Url(#[source] PublicUrlError),
     /// A network cannot be read.
-    #[error("{field} of the McpEndpoint: {value:?} is no network; write one such as 10.0.0.0/8 or 2607:6bc0::/48")]
+    #[error(
+        "{field} of the McpEndpoint: {value:?} is not a valid CIDR block; for example 10.0.0.0/8 or 2607:6bc0::/48"
+    )]
     Network {
         /// The field that holds it.
         field: &'static str,

@@ -12,13 +12,13 @@ pub enum RequestError {
     #[error("the API server did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
     Timeout,
     /// The API server refused the request, or could not be reached.
-    #[error("the API server did not do it")]
+    #[error("the request to the API server failed")]
     Api(#[source] kube::Error),
     /// The object was written by a version that this one cannot read.
     #[error("{0} cannot be read; update the CRDs and the servers to the same version")]
     Unreadable(String),
     /// Every attempt conflicted with another write.
-    #[error("others changed it again and again")]
+    #[error("it was changed concurrently in every attempt")]
     Contended,
 }
 

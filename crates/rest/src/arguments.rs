@@ -19,7 +19,7 @@ pub(super) fn collect(
     let query: Vec<_> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
     let mut arguments = match route.rest {
         Source::Body if !query.is_empty() => {
-            return Err(wrong("this takes its arguments in a JSON object in the body, and none in the query"));
+            return Err(wrong("this path takes its arguments in a JSON object in the body, not in the query"));
         }
         Source::Body => object(body)?,
         Source::Query => Map::new(),
@@ -50,7 +50,7 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ProblemDetails> {
         Ok(_) => Err(wrong("the body must be a JSON object with the arguments by their names")),
         Err(error) => {
             let why = lone_surrogate(body).unwrap_or_else(|| error.to_string());
-            Err(wrong(format!("the body is no valid JSON: {why}")))
+            Err(wrong(format!("the body is not valid JSON: {why}")))
         }
     }
 }
@@ -71,7 +71,7 @@ fn typed(schema: &Map<String, Value>, name: &str, text: &str) -> Result<Value, P
     } else if is("boolean") {
         text.parse::<bool>().map(Value::from).map_err(|_| expected("neither true nor false"))
     } else {
-        serde_json::from_str(text).map_err(|_| expected("no valid JSON"))
+        serde_json::from_str(text).map_err(|_| expected("not valid JSON"))
     }
 }
 
@@ -119,17 +119,17 @@ mod tests {
         for (outcome, said) in [
             (list("limit=many"), "limit: \"many\" is not a whole number"),
             (list("wait=yes"), "wait: \"yes\" is neither true nor false"),
-            (list("list=["), "list: \"[\" is no valid JSON"),
+            (list("list=["), "list: \"[\" is not valid JSON"),
             (list("query=a&query=b"), "query: it is in the query more than once"),
             (execute("", r#"{"workspace": "api"}"#), "workspace: it is in the path already; leave it out elsewhere"),
             (execute("", "[]"), "the body must be a JSON object with the arguments by their names"),
-            (execute("", "{"), "the body is no valid JSON: EOF while parsing an object at line 1 column 1"),
+            (execute("", "{"), "the body is not valid JSON: EOF while parsing an object at line 1 column 1"),
             (
                 execute("", r#"{"command": "\ud800"}"#),
-                "the body is no valid JSON: it holds a lone surrogate, \\ud800 at byte 13, which stands for no character; \
+                "the body is not valid JSON: it holds a lone surrogate, \\ud800 at byte 13, which stands for no character; \
                  send both halves of the pair, or leave it out",
             ),
-            (execute("command=ls", ""), "this takes its arguments in a JSON object in the body, and none in the query"),
+            (execute("command=ls", ""), "this path takes its arguments in a JSON object in the body, not in the query"),
             (
                 from("stop_process", &[("workspace", "web"), ("process_id", "x")], "", ""),
                 "process_id: \"x\" is not a whole number",

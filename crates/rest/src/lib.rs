@@ -208,7 +208,7 @@ fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> ProblemDetails
     allowed.sort_unstable();
     allowed.dedup();
     let allowed = allowed.join(", ");
-    let text = format!("{method} is not for this path, but {allowed}");
+    let text = format!("this path does not support {method}, but {allowed}");
     let problem = ProblemDetails::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
     match HeaderValue::try_from(allowed) {
         Ok(allowed) => problem.with(header::ALLOW, allowed),

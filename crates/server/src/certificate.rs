@@ -26,10 +26,10 @@ pub enum CertificateError {
     #[error("{0} is missing; the Secret named in spec.tls must be of type kubernetes.io/tls and have it")]
     Missing(&'static str),
     /// No certificate can be read.
-    #[error("{CERTIFICATE_FILE} must hold the certificate and those above it in PEM")]
+    #[error("{CERTIFICATE_FILE} must contain the certificate and its chain in PEM")]
     Chain,
     /// No key can be read.
-    #[error("{CERTIFICATE_KEY_FILE} must hold one private key in PEM, without a passphrase")]
+    #[error("{CERTIFICATE_KEY_FILE} must contain one private key in PEM, without a passphrase")]
     Key,
     /// They cannot be used together.
     #[error("{CERTIFICATE_FILE} and {CERTIFICATE_KEY_FILE} cannot be used")]

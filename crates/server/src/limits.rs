@@ -122,11 +122,10 @@ impl Limiters {
     /// [`Self::identify`].
     pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Taken, HttpProblem> {
         self.permits.try_take(1, self.address(address)).map_err(|why| match why {
-            Unavailable::Share => busy("this address has as many requests in progress as it may have here"),
-            Unavailable::Taken => busy(&format!(
-                "the server is working on {} requests, as many as it may",
-                self.limits.max_concurrent_requests
-            )),
+            Unavailable::Share => busy("this address has reached its share of the concurrent requests"),
+            Unavailable::Taken => {
+                busy(&format!("the limit of {} concurrent requests is reached", self.limits.max_concurrent_requests))
+            }
         })
     }
 
@@ -137,7 +136,7 @@ impl Limiters {
         let client = Holder { key: self.keys.hash_one(both), shares: NARROW };
         let holders = [Some(user), Some(client)];
         permit.pass_to(holders).map_err(|_| {
-            busy("this client has as many requests in progress for this user as it may have here: let some of them end")
+            busy("this client has reached its share of the concurrent requests for this user: wait for some of them to end")
         })?;
         let wait = MEMORY_WAIT.min(self.limits.request_timeout.as_duration() / 2);
         Ok(Account::new(Arc::clone(&self.memory), holders, begun + wait))

@@ -61,10 +61,10 @@ pub enum MountedError {
         source: io::Error,
     },
     /// The folder changed during every read.
-    #[error("the files changed each time they were read")]
+    #[error("the files changed during every read")]
     Restless,
     /// Invalid JSON or an unexpected structure. For Secrets, `problem` has only the position.
-    #[error("{file} is not what it should be: {problem}; it may have been written by another version")]
+    #[error("{file} is malformed: {problem}; it may have been written by another version")]
     Malformed {
         /// The file's name.
         file: &'static str,

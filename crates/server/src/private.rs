@@ -27,7 +27,7 @@ pub(crate) fn router(
         } else if !state.is_complete() {
             (StatusCode::SERVICE_UNAVAILABLE, "grants are not known yet")
         } else if serving.lacks_certificate() {
-            (StatusCode::SERVICE_UNAVAILABLE, "there is no certificate to speak TLS with; /revision says why")
+            (StatusCode::SERVICE_UNAVAILABLE, "there is no TLS certificate yet; /revision has the reason")
         } else {
             (StatusCode::OK, "ok")
         };

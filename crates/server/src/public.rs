@@ -271,7 +271,7 @@ fn reference(
     tools: &Registry,
 ) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
     let page = portcullis_rest::page(config, tools, portcullis_pages::style_sheet()).inspect_err(|error| {
-        tracing::error!(%error, "the page about the HTTP interface cannot be shown");
+        tracing::error!(%error, "the page about the HTTP interface cannot be rendered");
     });
     let page = page.ok().map(|(html, policy)| (Bytes::from(html), policy));
     move || {
@@ -324,7 +324,7 @@ async fn unknown_path(State(()): State<()>, request: Request) -> Response {
 }
 
 async fn unknown_method(request: Request) -> Response {
-    let message = format!("{} is not for this path; see the header Allow", request.method());
+    let message = format!("this path does not support {}; see the header Allow", request.method());
     HttpProblem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         .into_response(Route::Unknown, &context(&request))
 }

@@ -95,7 +95,7 @@ impl Current {
         let checks = self.serving().app().authorization().checks().clone();
         checks.close();
         if timeout(CHECKS, checks.wait()).await.is_err() {
-            tracing::warn!("the server ends while identity providers are asked about users");
+            tracing::warn!("the server ends before all checks of users at identity providers are done");
         }
     }
 
@@ -247,5 +247,7 @@ fn watch(folder: &Path, changed: Arc<Notify>) -> Option<notify::RecommendedWatch
         }
     })
     .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
-    watcher.inspect_err(|error| tracing::warn!(%error, "changes of the configuration are noticed by polling only")).ok()
+    watcher
+        .inspect_err(|error| tracing::warn!(%error, "the configuration cannot be watched; it is polled instead"))
+        .ok()
 }

@@ -82,8 +82,7 @@ impl Tool for RunCommand {
     type Output = CommandResult;
     const NAME: &'static str = "run_command";
     const TITLE: &'static str = "Run a command";
-    const DESCRIPTION: &'static str = "Runs a shell command in a running workspace and returns its exit code and output. A \
-        failing command is no error. Nothing can be typed in without tty: use flags such as --yes. Long output is shortened in the \
+    const DESCRIPTION: &'static str = "Runs a shell command in a running workspace and returns its exit code and output. A failing command is not an error. Nothing can be typed in without tty: use flags such as --yes. Long output is shortened in the \
         middle; the result names the file with all of it. What runs on in the background has a process_id for \
         process_output, send_input and stop_process: do not run it again.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);

@@ -188,7 +188,7 @@ impl WaitBudget {
         if seconds <= max {
             return Ok(Duration::from_secs(seconds));
         }
-        let problem = format!("{seconds} is out of range; give 0 to {max}, and call again to wait on");
+        let problem = format!("{seconds} is out of range; give 0 to {max}, and call again to continue waiting");
         Err(backend::Error::InvalidArgument { argument: "wait_seconds", problem })
     }
 
@@ -332,7 +332,7 @@ pub enum ToolError {
         scope: Scope,
     },
     /// The endpoint leaves out the tools that would do it.
-    #[error("{what} is not served by this endpoint: its tools for that are left out")]
+    #[error("{what} is not served by this endpoint: the tools for it are not enabled")]
     NotServed {
         /// What was asked for.
         what: &'static str,

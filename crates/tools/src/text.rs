@@ -151,7 +151,7 @@ pub(super) fn output(output: &ProcessOutput) -> Text {
         (false, None) => "ended".to_owned(),
     };
     let more = match (output.truncated, output.matched) {
-        (_, Some(false)) => "; what was waited for has not come",
+        (_, Some(false)) => "; the awaited output has not appeared",
         (true, _) => "; there is more",
         _ => "",
     };

@@ -22,7 +22,7 @@ pub enum CertificateProblem {
     #[error("it has expired; renew the Secret that spec.tls names")]
     Expired,
     /// Its time has not come.
-    #[error("it is not valid yet; look at the clocks of whoever issued it and of the operator's node")]
+    #[error("it is not valid yet; check the clocks of its issuer and of the operator's node")]
     NotYet,
     /// It is for another host.
     #[error("it is for {presented}, and not for {expected}, the host of spec.url; issue one for that name")]

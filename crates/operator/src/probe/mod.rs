@@ -53,10 +53,10 @@ pub enum ProbeError {
     #[error("the connection broke")]
     Http(#[source] hyper::Error),
     /// The certificate is not the one that it should be.
-    #[error("its certificate is of no use to any client: {0}")]
+    #[error("no client can accept its certificate: {0}")]
     Certificate(CertificateProblem),
     /// No TLS.
-    #[error("no TLS was agreed upon")]
+    #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
     /// The operator's own TLS cannot be set up.
     #[error("the operator's TLS could not be set up")]

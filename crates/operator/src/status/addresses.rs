@@ -22,9 +22,7 @@ pub(super) fn client_addresses_known(servers: &[(String, Report)]) -> Option<Fin
     }
     let named: Vec<String> = seen.iter().take(SHOWN).map(ToString::to_string).collect();
     let message = format!(
-        "X-Forwarded-For or Forwarded come from {}, which spec.network.trustedProxies does not have: if these are your \
-         proxies, add them there, or all clients share their rates and their slow-down of passwords; if not, somebody in \
-         the cluster connects past the proxy: let only the proxy connect, by spec.network.ingressFrom",
+        "X-Forwarded-For or Forwarded come from {}, which are not in spec.network.trustedProxies: if these are your proxies, add them there, since all clients share one rate and one throttle for passwords otherwise; if not, a client in the cluster bypasses the proxy: allow only the proxy in spec.network.ingressFrom",
         named.join(", ")
     );
     Some(finding(CLIENT_ADDRESSES_KNOWN, Some(false), reason::UNTRUSTED_FORWARDING, message))

@@ -35,7 +35,7 @@ pub fn client_status(client: &OAuthClient, plan: &ClientPlan, loaded: &Finding, 
 fn idle_request(client: &OAuthClient, plan: &ClientPlan) -> String {
     let is_asked = client.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ROTATE_ANNOTATION));
     if is_asked && plan.rotated_for.is_none() {
-        format!("; the annotation {ROTATE_ANNOTATION} does nothing, as the operator makes no secret for it")
+        format!("; the annotation {ROTATE_ANNOTATION} has no effect, since the operator does not generate its secret")
     } else {
         String::new()
     }

@@ -145,13 +145,16 @@ fn credentials_loaded(observed: &EndpointObservation<'_>) -> Finding {
     let rejected = lagging.iter().find_map(|(name, report)| Some((name, report.as_ref().ok()?.rejected.as_ref()?)));
     match (rejected, report) {
         (Some((name, why)), _) => {
-            let message = format!("{done}; pod {name} refused the newest files and keeps what it had: {why}");
+            let message = format!("{done}; pod {name} refused the newest files and keeps the previous ones: {why}");
             finding(CREDENTIALS_LOADED, Some(false), reason::REJECTED, message)
         }
         (None, Ok(_)) => finding(CREDENTIALS_LOADED, Some(false), reason::LOADING, done),
-        (None, Err(why)) => {
-            finding(CREDENTIALS_LOADED, Some(false), reason::LOADING, format!("{done}; pod {name} does not say: {why}"))
-        }
+        (None, Err(why)) => finding(
+            CREDENTIALS_LOADED,
+            Some(false),
+            reason::LOADING,
+            format!("{done}; pod {name} does not report its revision: {why}"),
+        ),
     }
 }
 
@@ -169,10 +172,10 @@ pub fn has_loaded(report: &Report, revision: &Revision) -> bool {
 
 fn verified(observed: &EndpointObservation<'_>) -> Finding {
     match observed.verified {
-        None => finding(VERIFIED, None, reason::NO_READY_SERVER, "no server is ready to be asked".to_owned()),
+        None => finding(VERIFIED, None, reason::NO_READY_SERVER, "no server is ready".to_owned()),
         Some(Ok(_)) => {
             let message =
-                "every ready server answered as a client needs it: metadata, keys, challenge, token, server/discover"
+                "every ready server passed the checks of a client: metadata, keys, challenge, token, server/discover"
                     .to_owned();
             finding(VERIFIED, Some(true), reason::STEPS_SUCCEEDED, message)
         }
@@ -204,7 +207,7 @@ fn logins_ready(observed: &EndpointObservation<'_>) -> Option<Finding> {
         return None;
     }
     let Some(first) = problems.first() else {
-        let message = format!("people can sign in in every way that spec.login has ({count})");
+        let message = format!("all logins of spec.login can be used ({count})");
         return Some(finding(LOGINS_READY, Some(true), reason::LOGINS_USABLE, message));
     };
     let reason = match first {

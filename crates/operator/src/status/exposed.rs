@@ -114,12 +114,12 @@ fn route(parents: &[ParentRef], live: &DynamicObject, namespace: &str) -> (bool,
                     return (
                         false,
                         reason::ROUTE_REFUSED,
-                        format!("{name} does not take the HTTPRoute: {word}: {message}"),
+                        format!("{name} does not accept the HTTPRoute: {word}: {message}"),
                     );
                 }
                 None => {
                     let message = format!(
-                        "{name} has not answered for the HTTPRoute yet: it must exist, and a listener of it must fit the host and allow routes of this namespace"
+                        "{name} has not reported on the HTTPRoute yet: it must exist, and one of its listeners must match the host and allow routes of this namespace"
                     );
                     return (false, reason::ROUTE_PENDING, message);
                 }

@@ -26,13 +26,13 @@ pub fn cause(reason: &str, message: &str) -> Option<&'static str> {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if reason == "InvalidImageName" {
-        Some("that is no name of an image")
+        Some("the name of the image is invalid")
     } else if reason == "ErrImageNeverPull" {
-        Some("the node has not got it, and imagePullPolicy is Never")
+        Some("the node does not have the image, and imagePullPolicy is Never")
     } else if says(&["unauthorized", "authentication required", "denied", "forbidden", "no basic auth"]) {
-        Some("the registry has it not, or not for this cluster (imagePullSecrets)")
+        Some("the registry does not have the image, or denies this cluster access (imagePullSecrets)")
     } else if says(&["not found", "manifest unknown", "does not exist", "name unknown"]) {
-        Some("the registry has no such image")
+        Some("the registry does not have the image")
     } else if says(&["no such host", "timeout", "connection refused", "i/o", "unreachable", "tls", "x509"]) {
         Some("the registry cannot be reached")
     } else {

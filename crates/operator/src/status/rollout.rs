@@ -109,7 +109,7 @@ fn of_deployment(deployment: Option<&DynamicObject>) -> RolloutProgress {
     if current && condition("Progressing", "False").is_some_and(|one| one["reason"] == "ProgressDeadlineExceeded") {
         let message = format!(
             "{count}, and no more became ready within ten minutes; see kubectl describe pods and kubectl logs of the \
-             servers, or go back to the version before"
+             servers, or return to the previous version"
         );
         return RolloutProgress::Stuck(Blocker { reason: reason::ROLLOUT_STALLED, message });
     }
@@ -133,7 +133,7 @@ fn refusal(said: &str) -> Blocker {
     } else if said.contains("exceeded quota") {
         "raise the ResourceQuota of the namespace, or lower spec.deployment.replicas or resources"
     } else {
-        "correct what it names, or have that policy except the servers"
+        "correct what it names, or exempt the servers from that policy"
     };
     let message = format!("the cluster refuses the pod of a server: {said}; {remedy}");
     Blocker { reason: reason::POD_REFUSED, message }
@@ -162,7 +162,7 @@ impl<'a> Pod<'a> {
         let since = condition["lastTransitionTime"].as_str().and_then(|time| time.parse().ok());
         let said = shortened(condition["message"].as_str().unwrap_or("no reason is given"));
         let message = format!(
-            "no node takes pod {}: {said}; add nodes or free some, or lower spec.deployment.resources.requests",
+            "no node can run pod {}: {said}; add nodes or free some, or lower spec.deployment.resources.requests",
             self.name
         );
         Some((since.unwrap_or(Timestamp::UNIX_EPOCH), Blocker { reason: reason::UNSCHEDULABLE, message }))
@@ -202,7 +202,7 @@ impl<'a> Pod<'a> {
             return None;
         }
         if ended["reason"] == "OOMKilled" {
-            let message = format!("pod {name} was killed for want of memory, {}; {MORE_MEMORY}", times(restarts));
+            let message = format!("pod {name} ran out of memory and was killed, {}; {MORE_MEMORY}", times(restarts));
             return Some(Blocker { reason: reason::OUT_OF_MEMORY, message });
         }
         let how = match (ended["reason"].as_str(), ended["exitCode"].as_i64()) {
@@ -226,7 +226,11 @@ impl<'a> Pod<'a> {
             let shown = ended["reason"] == "OOMKilled" && now.duration_since(at) < KILL_SHOWN_FOR;
             let restarts = container["restartCount"].as_i64().unwrap_or_default();
             shown.then(|| {
-                format!("pod {} was killed for want of memory at {at}, {}; {MORE_MEMORY}", self.name, times(restarts))
+                format!(
+                    "pod {} ran out of memory and was killed at {at}, {}; {MORE_MEMORY}",
+                    self.name,
+                    times(restarts)
+                )
             })
         })
     }

@@ -1,4 +1,4 @@
-//! The condition of a `WorkspaceTemplate`: whether workspaces can be made from it.
+//! The condition of a `WorkspaceTemplate`: whether workspaces can be created from it.
 
 use crate::status::{finding, reason};
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ pub fn template_status(template: &WorkspaceTemplate, now: Timestamp) -> Workspac
     let previous = template.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let faults = faults(&template.spec);
     if faults.is_empty() {
-        let message = "workspaces can be made from it".to_owned();
+        let message = "workspaces can be created from it".to_owned();
         return status(
             &[finding(READY, Some(true), reason::READY, message)],
             previous,

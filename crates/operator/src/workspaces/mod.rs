@@ -178,7 +178,7 @@ impl WorkspaceReconcile<'_> {
                 Applied::Unchanged | Applied::Written => {}
                 Applied::Repaired => {
                     let what = describe(&planned.object);
-                    let note = format!("{what} had been changed by somebody; it is as planned again");
+                    let note = format!("{what} had been changed; it was restored as planned");
                     self.context.events.note(self.workspace, "DriftRepaired", "Apply", note).await;
                 }
                 Applied::NameTaken => {
@@ -204,7 +204,7 @@ impl WorkspaceReconcile<'_> {
         match api.patch(self.name, &params, &Patch::Merge(&patch)).await {
             Ok(stopped) => {
                 self.context.metrics.wrote("Workspace", Verb::Apply);
-                let note = "nobody worked in it for as long as its template's idleStop says; it is stopped, its files are kept";
+                let note = "it was idle for the idleStop of its template; it is stopped, and its files are kept";
                 self.context.events.note(self.workspace, reason::IDLE_STOPPED, "Stop", note.to_owned()).await;
                 self.context.stores.workspaces.all.learn(stopped);
                 // The own write's echo is no news: go on with it here.
@@ -220,7 +220,7 @@ impl WorkspaceReconcile<'_> {
 
     /// It is as old as its template lets it become.
     async fn expire(&self) -> Result<WorkspaceProgress, ReconcileError> {
-        let note = "it is as old as its template's timeToLive lets it become; it is deleted";
+        let note = "it has reached the timeToLive of its template; it is deleted";
         self.context.events.note(self.workspace, reason::EXPIRED, "Delete", note.to_owned()).await;
         let api: Api<Guarded<Workspace>> = Api::namespaced(self.context.client.clone(), self.namespace);
         let preconditions = Some(Preconditions { uid: self.workspace.uid(), resource_version: None });

@@ -92,7 +92,7 @@ pub(super) fn find(seen: &StatusInputs<'_>) -> WorkspaceFinding {
     }
     let running = match (seen.pod, seen.refusal) {
         (None, Some(refusal)) => found(Phase::Failed, reason::POD_REFUSED, refused(refusal)),
-        (None, None) => starting("its pod is being made"),
+        (None, None) => starting("its pod is being created"),
         (Some(pod), _) => of_pod(seen, pod),
     };
     match seen.blocker {
@@ -118,11 +118,11 @@ fn starting(message: impl Into<String>) -> WorkspaceFinding {
 fn of_pod(seen: &StatusInputs<'_>, pod: &DynamicObject) -> WorkspaceFinding {
     let status = &pod.data["status"];
     if pod.metadata.deletion_timestamp.is_some() {
-        return starting("the pod that it had is ending; then it gets another one");
+        return starting("its previous pod is terminating; then a new one is created");
     }
     if status["phase"] == "Failed" {
-        let why = text(&status["message"]).or_else(|| text(&status["reason"])).unwrap_or("its node ended it");
-        return starting(format!("its pod was ended and is made anew: {}", shortened(why)));
+        let why = text(&status["message"]).or_else(|| text(&status["reason"])).unwrap_or("its node terminated it");
+        return starting(format!("its pod was terminated and is being recreated: {}", shortened(why)));
     }
     if let Some(condition) = condition(status, "PodScheduled").filter(|one| one["reason"] == "Unschedulable") {
         return unschedulable(seen, text(&condition["message"]).unwrap_or_default());
@@ -181,12 +181,12 @@ fn unschedulable(seen: &StatusInputs<'_>, message: &str) -> WorkspaceFinding {
     if unbound && message.contains("PersistentVolumeClaim") {
         let why = seen
             .volume_failure
-            .map_or_else(|| "no PersistentVolume fits, and no StorageClass makes one".to_owned(), shortened);
+            .map_or_else(|| "no PersistentVolume matches, and no StorageClass provisions one".to_owned(), shortened);
         let message = format!("there is no volume for its files yet: {why}; wait, or ask the platform's engineers");
         return found(Phase::Starting, reason::VOLUME_PENDING, message);
     }
     let message = format!(
-        "no node takes it: {}; stop a workspace that is not needed, or make one that asks for less; the platform's \
+        "no node can run it: {}; stop a workspace that is not needed, or create one that requests less; the platform's \
          engineers can add nodes",
         shortened(message)
     );
@@ -218,8 +218,7 @@ fn not_running(seen: &StatusInputs<'_>, container: &Value, what: &str) -> Option
         Some("CrashLoopBackOff") => {
             let end = ended(&container["lastState"]["terminated"]);
             let message = format!(
-                "{what} ends again and again ({end}); it is tried again in a while. Its logs say more; if it needs more \
-                 memory, make a workspace with more"
+                "{what} keeps ending ({end}); it is restarted after a delay. Its logs say more; if it needs more memory, create a workspace with more"
             );
             Some(found(Phase::Failed, reason::CRASH_LOOPING, message))
         }

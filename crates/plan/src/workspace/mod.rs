@@ -97,7 +97,7 @@ pub struct Live {
 pub enum StartBlocker {
     /// No such template.
     #[error(
-        "there is no template {0:?} any more; make a new workspace from another template, or ask the platform's engineers to bring it back"
+        "template {0:?} no longer exists; create a new workspace from another template, or ask the platform's engineers to restore it"
     )]
     TemplateNotFound(String),
     /// The parameters do not fit the template.
@@ -110,7 +110,7 @@ pub enum StartBlocker {
     QuotaExceeded(u32),
     /// No such endpoint.
     #[error(
-        "there is no McpEndpoint {0:?} in this namespace, so nobody can reach the workspace; create it again, or delete the workspace"
+        "there is no McpEndpoint {0:?} in this namespace, so the workspace cannot be reached; create it again, or delete the workspace"
     )]
     EndpointNotFound(String),
     /// Its template reads a Secret that workspaces may not read.

@@ -97,13 +97,13 @@ pub(crate) struct Stopping<'a> {
 /// Why a connection was closed before its first request.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
-    #[error("the connection came through a proxy that does not say from whom")]
+    #[error("the PROXY protocol header could not be read")]
     Proxy(#[from] ProxyError),
-    #[error("TLS could not be agreed upon")]
+    #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
-    #[error("there is no certificate to speak TLS with")]
+    #[error("there is no TLS certificate yet")]
     NoCertificate,
-    #[error("the headers of the PROXY protocol and of TLS did not arrive in time")]
+    #[error("the PROXY protocol header and the TLS handshake took too long")]
     Slow,
 }
 
@@ -146,7 +146,7 @@ pub(crate) async fn serve<S>(
         if let Ok(permit) = permit {
             host.receive(stream, peer, permit, activity, terms(), drain.watcher());
         } else {
-            tracing::debug!(%peer, "a connection was refused: its address has its share");
+            tracing::debug!(%peer, "a connection was refused: its address has reached its share");
         }
     }
     // From here on, new connections are refused.
@@ -237,7 +237,7 @@ where
         let sized =
             socket.set_send_buffer_size(SOCKET_BUFFER).and_then(|()| socket.set_recv_buffer_size(SOCKET_BUFFER));
         if let Err(error) = sized {
-            tracing::debug!(%error, "the buffers of a connection could not be sized");
+            tracing::debug!(%error, "the socket buffers of a connection could not be set");
         }
         // Responses are small and written at once: Nagle's algorithm would only delay them.
         if let Err(error) = stream.set_nodelay(true) {

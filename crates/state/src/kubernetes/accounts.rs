@@ -36,7 +36,7 @@ impl Kubernetes {
                 for name in self.accounts.list_ends(self.clock.now()) {
                     if let Err(error) = self.fetch_account(&name).await {
                         // It stays known: what it says of ended sessions must not be forgotten.
-                        tracing::warn!(account = name, %error, "it is not known whether an account is still there");
+                        tracing::warn!(account = name, %error, "whether an account still exists could not be determined");
                     }
                 }
             }
@@ -51,7 +51,10 @@ impl Kubernetes {
             Ok(object) if object.metadata.deletion_timestamp.is_some() => Err(name),
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
             Ok(object) if accounts::object_name(&self.endpoint, &object.spec.user.id) != name => {
-                tracing::warn!(account = name, "an OAuthAccount has the name of another user's, and does not count");
+                tracing::warn!(
+                    account = name,
+                    "an OAuthAccount has the name of another user's account, and is ignored"
+                );
                 Err(name)
             }
             Ok(object) => Ok(objects::account(object)),
@@ -59,7 +62,7 @@ impl Kubernetes {
                 tracing::error!(
                     account = name,
                     error = %invalid.error,
-                    "an OAuthAccount cannot be read, and does not count; update the CRDs and the servers to the same version"
+                    "an OAuthAccount cannot be read, and is ignored; update the CRDs and the servers to the same version"
                 );
                 Err(name)
             }

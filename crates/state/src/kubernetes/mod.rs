@@ -165,7 +165,7 @@ impl Kubernetes {
                 for name in self.known.list_ends(self.clock.now()) {
                     if let Err(error) = self.read_grant(&name).await {
                         // Until it is known to be there it does not count.
-                        tracing::warn!(grant = name, %error, "it is not known whether a grant is still there");
+                        tracing::warn!(grant = name, %error, "whether a grant still exists could not be determined");
                         self.known.removed(&name, None, self.clock.now());
                     }
                 }
@@ -203,7 +203,7 @@ impl Kubernetes {
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
             Ok(object) => Ok(objects::grant(object)),
             Err(invalid) => {
-                tracing::warn!(grant = name, error = %invalid.error, "an OAuthGrant cannot be read, and does not count");
+                tracing::warn!(grant = name, error = %invalid.error, "an OAuthGrant cannot be read, and is ignored");
                 Err(name)
             }
         }
@@ -218,7 +218,7 @@ impl Kubernetes {
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
             Ok(object) => objects::registered(&object).ok_or(name),
             Err(invalid) => {
-                tracing::warn!(client = name, error = %invalid.error, "an OAuthClient cannot be read, and does not count");
+                tracing::warn!(client = name, error = %invalid.error, "an OAuthClient cannot be read, and is ignored");
                 Err(name)
             }
         }

@@ -148,7 +148,7 @@ impl Kubernetes {
                 tracing::error!(
                     object = name,
                     error,
-                    "an OAuthUser cannot be read, not even its spec.user.id, and what it said before stays in force; correct \
+                    "an OAuthUser and its spec.user.id cannot be read, so its last readable version stays in force; correct \
                      it, or update the CRDs and the servers to the same version"
                 );
                 return self.users.keep(&name);

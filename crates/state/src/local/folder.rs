@@ -30,7 +30,7 @@ impl Folder {
                     Ok(thing) => things.push((name.to_owned(), thing)),
                     // One damaged file must not take the others down; it stays for its owner to look at.
                     Err(error) => {
-                        tracing::warn!(path = %entry.path().display(), %error, "left out: the file is damaged");
+                        tracing::warn!(path = %entry.path().display(), %error, "skipped: the file is damaged");
                     }
                 }
             }

@@ -141,7 +141,7 @@ impl Local {
     pub fn set_users<'a>(&self, users: impl IntoIterator<Item = &'a OAuthUser>) {
         if let Err(error) = self.inner.set_users(users) {
             // Memory refuses them all the same.
-            tracing::error!(%error, "grants whose user was ended or disabled could not be marked as revoked");
+            tracing::error!(%error, "grants of ended or disabled users could not be marked as revoked");
         }
     }
 

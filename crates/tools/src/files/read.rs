@@ -106,7 +106,7 @@ impl Tool for ReadFile {
     type Output = FileContent;
     const NAME: &'static str = "read_file";
     const TITLE: &'static str = "Read a file";
-    const DESCRIPTION: &'static str = "Reads a file, or some of its lines. Binary files come in base64; pictures are shown. To \
+    const DESCRIPTION: &'static str = "Reads a file, or some of its lines. Binary files are returned as base64; pictures are shown. To \
         read on, pass next_start_line as start_line, or next_start_byte as start_byte.";
     const SCOPE: Option<Scope> = Some(Scope::FilesRead);
     const EFFECT: Effect = Effect::Reads;

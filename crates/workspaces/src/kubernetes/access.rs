@@ -156,7 +156,7 @@ impl Access {
 
     async fn allows(&self, owner: &Owner, verb: Verb, id: &str) -> Result<bool, Error> {
         self.reviews.allows(&owner.id, verb, Some(id)).await.map_err(|error: ReviewError| Error::Cluster {
-            doing: "find out whether you may; try again in a few seconds".to_owned(),
+            doing: "check your permission; try again in a few seconds".to_owned(),
             source: Box::new(error),
         })
     }

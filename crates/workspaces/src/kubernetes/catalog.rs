@@ -130,11 +130,7 @@ impl Catalog {
                     Ok(template) => drop(self.templates.apply_watch_event(TemplateEntry::of(template))),
                     Err(invalid) => {
                         let error = invalid.error;
-                        tracing::warn!(
-                            template = name,
-                            error,
-                            "a WorkspaceTemplate cannot be read, and is not offered"
-                        );
+                        tracing::warn!(template = name, error, "a WorkspaceTemplate cannot be read, and is not listed");
                         self.templates.removed(&name, None, now);
                     }
                 }
@@ -232,7 +228,7 @@ impl Catalog {
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
             Ok(object) => Ok(WorkspaceEntry::of(object)),
             Err(invalid) => {
-                tracing::warn!(workspace = name, error = %invalid.error, "a Workspace cannot be read, and is not shown");
+                tracing::warn!(workspace = name, error = %invalid.error, "a Workspace cannot be read, and is not listed");
                 Err(name)
             }
         }

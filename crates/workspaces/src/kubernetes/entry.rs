@@ -100,7 +100,7 @@ fn status(running: bool, phase: Option<Phase>, current: bool) -> Status {
 
 fn problem(status: Status, deleting: bool, ready: Option<&Condition>) -> Option<String> {
     if deleting {
-        return Some("it is being deleted; in a few seconds it is gone".to_owned());
+        return Some("it is being deleted, which takes a few seconds".to_owned());
     }
     if status == Status::Running {
         return None;
@@ -110,11 +110,11 @@ fn problem(status: Status, deleting: bool, ready: Option<&Condition>) -> Option<
     }
     let said = match status {
         Status::Running => return None,
-        Status::Starting => "it is being started; look again with get_workspace in a few seconds",
+        Status::Starting => "it is being started; call get_workspace again in a few seconds",
         Status::Stopping => "it is being stopped; call start_workspace to have it back",
         Status::Stopped => "it is stopped; call start_workspace",
         Status::Failed => {
-            "it does not run, and nothing is known of why; call restart_workspace, and workspace_logs if that does not help"
+            "it does not run, for an unknown reason; call restart_workspace, and workspace_logs if that does not help"
         }
     };
     Some(said.to_owned())

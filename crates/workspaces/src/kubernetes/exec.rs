@@ -72,7 +72,7 @@ fn not_opened(error: &kube::Error) -> ExecError {
         }
     };
     let why = match status {
-        404 => "its pod is not there right now".to_owned(),
+        404 => "its pod does not exist at the moment".to_owned(),
         // RBAC says 403, an admission policy 422.
         401 | 403 | 422 => {
             let why =
@@ -92,7 +92,7 @@ pub(super) fn ended(status: Option<Status>) -> ExecError {
     let message = status.message.unwrap_or_default();
     let gone = ["container not found", "is not running", "not found in pod", "task not found"];
     let why = if gone.iter().any(|words| message.contains(words)) {
-        "its pod is not running right now".to_owned()
+        "its pod is not running at the moment".to_owned()
     } else if status.reason.as_deref() == Some("NonZeroExitCode") {
         format!("its agent does not answer ({message})")
     } else {
@@ -111,7 +111,7 @@ mod tests {
         for (status, said, passing) in [
             (StatusCode::FORBIDDEN, "does not let this server connect", false),
             (StatusCode::UNPROCESSABLE_ENTITY, "does not let this server connect", false),
-            (StatusCode::NOT_FOUND, "its pod is not there", true),
+            (StatusCode::NOT_FOUND, "its pod does not exist", true),
             (StatusCode::BAD_GATEWAY, "status 502", true),
         ] {
             let error = kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status));

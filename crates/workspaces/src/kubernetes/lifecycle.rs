@@ -120,7 +120,7 @@ impl Lifecycle {
         }
         let mut last = WorkspaceEntry::clone(entry);
         last.view.status = Status::Stopping;
-        last.view.problem = Some("it is being deleted; in a few seconds it is gone".to_owned());
+        last.view.problem = Some("it is being deleted, which takes a few seconds".to_owned());
         Ok(last)
     }
 

@@ -54,7 +54,7 @@ fn explained(entry: &WorkspaceEntry, error: kube::Error) -> Error {
     let known = view.problem.clone().unwrap_or_else(|| "try again in a few seconds".to_owned());
     let problem = match &error {
         kube::Error::Api(status) if status.code == 404 => format!("there is no pod, so there are no logs; {known}"),
-        kube::Error::Api(status) if status.code == 400 => format!("it has said nothing yet; {known}"),
+        kube::Error::Api(status) if status.code == 400 => format!("there are no logs yet; {known}"),
         _ => {
             let doing = format!("read the logs of workspace {:?}", view.name);
             return Error::Cluster { doing, source: Box::new(error) };

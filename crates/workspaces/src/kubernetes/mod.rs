@@ -124,7 +124,7 @@ impl KubernetesWorkspaces {
         self.ended.cancel();
         self.tasks.close();
         if tokio::time::timeout(ENDED_WITHIN, self.tasks.wait()).await.is_err() {
-            tracing::warn!("not all that was begun in workspaces has ended");
+            tracing::warn!("some work in workspaces has not ended");
         }
         self.activity.save_at_the_end().await;
     }

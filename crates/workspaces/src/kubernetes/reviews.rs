@@ -57,7 +57,7 @@ pub(super) struct Reviews {
 /// The permission could not be determined.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReviewError {
-    #[error("the API server could not be asked who may")]
+    #[error("the API server could not review the permission")]
     Request(#[from] RequestError),
     #[error("the API server did not answer a moment ago; try again in a few seconds")]
     Paused,

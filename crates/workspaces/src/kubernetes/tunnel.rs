@@ -86,7 +86,7 @@ impl Tunnel {
     /// The open connection. Opens it if necessary, and retries until `deadline`.
     async fn connected(self: &Arc<Self>, deadline: Instant) -> Result<TunnelConnection, String> {
         let Ok(mut current) = tokio::time::timeout_at(deadline, self.current.lock()).await else {
-            return Err(too_long("others wait for it too"));
+            return Err(too_long("other requests wait for it too"));
         };
         if let Some(open) = current.as_ref().filter(|open| !open.connection.is_closed()) {
             return Ok(open.clone());
@@ -99,7 +99,7 @@ impl Tunnel {
                 Ok(Ok(open)) => return Ok(current.insert(open).clone()),
                 Ok(Err(ExecError { why, passing: false })) => return Err(why),
                 Ok(Err(ExecError { why, passing: true })) => why,
-                Err(_) => return Err(too_long("its agent does not answer; call restart_workspace if it stays so")),
+                Err(_) => return Err(too_long("its agent does not answer; call restart_workspace if this persists")),
             };
             if Instant::now() + pause > deadline {
                 return Err(too_long(&why));
@@ -144,7 +144,9 @@ impl Tunnel {
         let mut current = TunnelConnection { connection, usage, ended };
         match current.connection.send(request(&Method::GET, "/hello")).await {
             Ok(answer) if answer.status().is_success() => Ok(current),
-            Ok(answer) => Err(ExecError { why: format!("its agent says {}", answer.status()), passing: false }),
+            Ok(answer) => {
+                Err(ExecError { why: format!("its agent answered with status {}", answer.status()), passing: false })
+            }
             Err(lost) => Err(current.why_ended(lost).await),
         }
     }
@@ -291,7 +293,7 @@ impl Transport for TunnelTransport {
             let ended = Self::send_over(&tunnel, request, Repeat::Safe);
             if !matches!(tokio::time::timeout(ABANDONED_WITHIN, ended).await, Ok(Ok(_))) {
                 let workspace = &tunnel.id;
-                tracing::debug!(workspace, "a command that nobody waits for could not be ended; its agent will");
+                tracing::debug!(workspace, "an abandoned command could not be ended; its agent will end it");
             }
         });
     }

@@ -229,7 +229,7 @@ fn whatever_a_server_refused_is_said() {
             vec![server("a", &new, None), server("b", &new, Some(missing))],
             Some(false),
             reason::REJECTED,
-            "2 of 2 servers have loaded revision REV; pod b refused the newest files and keeps what it had: tls.crt is missing",
+            "2 of 2 servers have loaded revision REV; pod b refused the newest files and keeps the previous ones: tls.crt is missing",
         ),
         (
             vec![server("a", &old, None), server("b", &new, Some(missing))],

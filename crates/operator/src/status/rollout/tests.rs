@@ -82,21 +82,21 @@ fn a_pod_that_cannot_run_stalls_the_rollout_though_others_serve() {
     let error = terminated("Error", 2, NOW);
     let rows = [
         (waiting("ErrImagePull", "docker.io/x: not found"), true, reason::IMAGE_PULL_FAILED,
-            &["image \"example.com/portcullis:typo\" of pod agents-new cannot be pulled: the registry has no such image; correct", "--server-image"][..]),
+            &["image \"example.com/portcullis:typo\" of pod agents-new cannot be pulled: the registry does not have the image; correct", "--server-image"][..]),
         (waiting("ImagePullBackOff", "Back-off pulling image"), true, reason::IMAGE_PULL_FAILED, &["cannot be pulled; correct"]),
-        (waiting("InvalidImageName", "couldn't parse"), true, reason::IMAGE_PULL_FAILED, &["no name of an image"]),
+        (waiting("InvalidImageName", "couldn't parse"), true, reason::IMAGE_PULL_FAILED, &["the name of the image is invalid"]),
         (waiting("CreateContainerConfigError", "secret \"x\" not found"), true, reason::CONFIG_MISSING, &["secret \"x\" not found; create it"]),
         (waiting("RunContainerError", "exec format error"), true, reason::CRASH_LOOPING, &["exec format error; correct"]),
         (waiting("ContainerCreating", ""), false, "", &[]),
         (container(&crash, &error, 5, false), true, reason::CRASH_LOOPING, &["ended (exit code 2), restarted 5 times", "kubectl logs agents-new --previous"]),
-        (container(&crash, &oom, 3, false), true, reason::OUT_OF_MEMORY, &["killed for want of memory, restarted 3 times; raise spec.deployment.resources.limits.memory"]),
+        (container(&crash, &oom, 3, false), true, reason::OUT_OF_MEMORY, &["ran out of memory and was killed, restarted 3 times; raise spec.deployment.resources.limits.memory"]),
         (container(&oom, &none, 0, false), true, reason::OUT_OF_MEMORY, &["not restarted yet"]),
         // On its way up again: not yet ready, and ready.
         (container(&run, &error, 1, false), true, reason::CRASH_LOOPING, &["restarted once"]),
         (container(&run, &error, 1, true), false, "", &[]),
         (container(&run, &none, 0, false), false, "", &[]),
-        (unschedulable("2026-03-01T11:00:00Z"), true, reason::UNSCHEDULABLE, &["no node takes pod agents-new: 0/3 nodes are available: 3 Insufficient memory; add nodes", "requests"]),
-        (unschedulable("2026-03-01T11:59:30Z"), false, reason::UNSCHEDULABLE, &["no node takes pod agents-new"]),
+        (unschedulable("2026-03-01T11:00:00Z"), true, reason::UNSCHEDULABLE, &["no node can run pod agents-new: 0/3 nodes are available: 3 Insufficient memory; add nodes", "requests"]),
+        (unschedulable("2026-03-01T11:59:30Z"), false, reason::UNSCHEDULABLE, &["no node can run pod agents-new"]),
         // An evicted pod is replaced by its controller.
         (json!({"phase": "Failed", "reason": "Evicted", "containerStatuses": [{"state": error}]}), false, "", &[]),
     ];
@@ -157,7 +157,7 @@ fn a_server_that_was_killed_and_runs_again_is_reported_for_an_hour() {
     assert_eq!(
         found.killed.as_deref(),
         Some(
-            "pod a was killed for want of memory at 2026-03-01T11:30:00Z, restarted 2 times; raise \
+            "pod a ran out of memory and was killed at 2026-03-01T11:30:00Z, restarted 2 times; raise \
              spec.deployment.resources.limits.memory"
         )
     );

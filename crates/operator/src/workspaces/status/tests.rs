@@ -93,7 +93,7 @@ fn pods() -> Vec<Row> {
             waiting("ImagePullBackOff", back_off),
             Failed,
             reason::IMAGE_PULL_FAILED,
-            "\"debian:bokworm\" cannot be pulled: the registry has no such image",
+            "\"debian:bokworm\" cannot be pulled: the registry does not have the image",
         ),
         (
             waiting("ErrImagePull", "pull access denied, repository does not exist or may require authorization"),
@@ -111,7 +111,7 @@ fn pods() -> Vec<Row> {
             waiting("InvalidImageName", "couldn't parse image name"),
             Failed,
             reason::IMAGE_PULL_FAILED,
-            "no name of an image",
+            "the name of the image is invalid",
         ),
         (
             waiting("ErrImageNeverPull", "Container image is not present with pull policy of Never"),
@@ -147,7 +147,7 @@ fn pods() -> Vec<Row> {
             crashed(json!({"exitCode": 1, "reason": "Error"})),
             Failed,
             reason::CRASH_LOOPING,
-            "again and again (exit code 1)",
+            "keeps ending (exit code 1)",
         ),
         (
             ended_by_its_program(running.clone()),
@@ -159,7 +159,7 @@ fn pods() -> Vec<Row> {
             ended_by_its_program(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}})),
             Failed,
             reason::CRASH_LOOPING,
-            "again and again (pod.command ended at once (exit code 127))",
+            "keeps ending (pod.command ended at once (exit code 127))",
         ),
         (crashed(json!({"exitCode": 137, "reason": "OOMKilled"})), Failed, reason::CRASH_LOOPING, "(out of memory)"),
         (
@@ -190,7 +190,7 @@ fn pods() -> Vec<Row> {
             unschedulable("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."),
             Starting,
             reason::VOLUME_PENDING,
-            "no StorageClass makes one",
+            "no StorageClass provisions one",
         ),
         (
             pod(&json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."})),
@@ -199,7 +199,7 @@ fn pods() -> Vec<Row> {
             "low on resource: memory",
         ),
         (lost, Failed, reason::NODE_NOT_READY, "does not answer"),
-        (ending, Starting, reason::STARTING, "is ending"),
+        (ending, Starting, reason::STARTING, "is terminating"),
     ]
 }
 
@@ -252,7 +252,7 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
     let unreachable = StartBlocker::EndpointNotFound("agents".to_owned());
     let down = StatusInputs { up: false, ..NOTHING };
     let rows = [
-        (NOTHING, Starting, reason::STARTING, "is being made"),
+        (NOTHING, Starting, reason::STARTING, "is being created"),
         (
             StatusInputs { refusal: Some(quota), ..NOTHING },
             Failed,
