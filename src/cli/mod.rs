@@ -65,7 +65,7 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
             block_on(serve::run(args))??;
         }
         Command::Dev(args) => {
-            // Somebody sits in front of it.
+            // It is used interactively.
             logs::init(Some(LogFormat::Text))?;
             block_on(dev::run(args))??;
         }

@@ -197,7 +197,7 @@ impl DevEnvironment {
             }
         }
         for name in observed.keys().filter(|name| !planned.contains(name.as_str())) {
-            // A Secret that a manifest holds is no folder here.
+            // A Secret of the manifests has no folder.
             if self.store.secret_folder(name).is_dir() {
                 self.store.remove_secret(name)?;
             }
@@ -237,7 +237,7 @@ fn served_locally(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, P
     here.spec.tls = None;
     // One server, which has the endpoint's rates to itself.
     here.spec.deployment = ServerDeployment { replicas: Some(1), ..ServerDeployment::default() };
-    // One person's agents ask as fast as they can, and nobody else waits.
+    // The agents of one user send requests as fast as they can, and there are no other users.
     let (limits, usual) = (&mut here.spec.limits, Limits::default());
     if limits.requests_per_second == usual.requests_per_second && limits.burst == usual.burst {
         (limits.requests_per_second, limits.burst) = (REQUESTS_PER_SECOND, BURST);

@@ -169,7 +169,7 @@ impl Reader {
         self.incomplete = true;
     }
 
-    /// `named`: somebody asked for this very text, so that every document in it should be a manifest.
+    /// `named`: the source was named explicitly, so every document in it must be a manifest.
     fn text(&mut self, name: &str, text: &str, named: bool) {
         let name: Rc<str> = name.into();
         let position = |index: usize, lines: Lines| SourcePosition {

@@ -56,7 +56,7 @@ pub struct Options {
     pub endpoint: Option<String>,
     /// The address to listen at; port 0 for any free one.
     pub listen: SocketAddr,
-    /// Whether somebody insisted on an address that other machines reach, without TLS.
+    /// Whether an address that other machines can reach is allowed, without TLS.
     pub beyond_loopback: bool,
     /// Where credentials, keys, grants and workspaces are kept.
     pub state: PathBuf,
@@ -231,7 +231,7 @@ async fn listen(wanted: SocketAddr, beyond_loopback: bool) -> Result<(TcpListene
     let listener = TcpListener::bind(wanted).await.map_err(failed)?;
     let mut address = listener.local_addr().map_err(failed)?;
     if !loopback {
-        // Plain http is for loopback addresses: whoever comes from elsewhere does so through a forwarded port.
+        // Plain http is for loopback addresses: others connect through a forwarded port.
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     Ok((listener, format!("http://{address}")))

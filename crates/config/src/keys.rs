@@ -93,7 +93,7 @@ pub enum KeyError {
     /// The list is empty.
     #[error("there is no signing key")]
     Missing,
-    /// A key is no PKCS #8 P-256 key.
+    /// A key is not a PKCS #8 P-256 key.
     #[error("signing key {0:?} is not a P-256 private key in PKCS #8 PEM")]
     Malformed(String),
     /// There is no sealing key.

@@ -1,4 +1,4 @@
-//! `config.json`: everything a server needs to know that is no secret.
+//! `config.json`: the configuration of the servers, without secrets.
 
 use ipnet::IpNet;
 use portcullis_core::{
@@ -35,7 +35,7 @@ pub struct ServerConfig {
     /// Who may sign in; the secret side is in `login.json`.
     #[serde(default)]
     pub login: Vec<Login>,
-    /// Clients that nobody made an `OAuthClient` for.
+    /// The policy for clients without a configured `OAuthClient`.
     #[serde(default)]
     pub client_policy: ClientPolicy,
     /// Pods that obtain tokens with their service account's.

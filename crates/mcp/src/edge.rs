@@ -335,7 +335,7 @@ impl<O: ScopeGate> Endpoint<O> {
                 sign: if accepted.events { Sign::Comment } else { Sign::Space },
                 permit: permit
                     .unwrap_or_else(|| RequestPermit { until: Instant::now() + self.timeout, taken: Arc::new(()) }),
-                // Since 2026-07-28, whoever closes the stream of a call cancels it.
+                // Since 2026-07-28, closing the stream of a call cancels the call.
                 outlasts: message
                     .id
                     .as_ref()

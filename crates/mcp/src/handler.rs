@@ -127,7 +127,7 @@ impl ScopeGate for Handler {
     }
 }
 
-/// The verified caller, whom the edge has made sure of.
+/// The verified caller, which the edge guarantees.
 fn caller(context: &RequestContext<RoleServer>) -> Result<(Arc<Caller>, bool), ErrorData> {
     let parts = context.extensions.get::<http::request::Parts>();
     let extensions = parts.map(|parts| &parts.extensions);

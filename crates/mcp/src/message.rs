@@ -106,7 +106,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Why `body` is no message. Slow, which is fine: nobody is served.
+/// Why `body` is not a message. Slow, but only used for errors.
 fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
     match serde_json::from_slice::<Value>(body) {
         Err(error) => {

@@ -31,7 +31,7 @@ pub enum Applied {
     Unchanged,
     /// It was not there, or as another plan had it.
     Written,
-    /// Somebody had changed what the operator owns; it is as planned again.
+    /// Fields that the operator owns had been changed; they were restored as planned.
     Repaired,
     /// Its name belongs to something else, which was left alone.
     NameTaken,
@@ -95,9 +95,9 @@ impl ApplyError {
 enum Ownership {
     /// Its owner is the planned one.
     Ours,
-    /// It carries our labels, and nobody controls it: somebody removed its owner.
+    /// It has the operator's labels, but no controller: its owner reference was removed.
     Adoptable,
-    /// Somebody else's.
+    /// It belongs to another owner.
     Foreign,
 }
 

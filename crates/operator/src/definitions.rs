@@ -99,7 +99,7 @@ impl Definitions {
             match read(client).await {
                 Ok(state) => self.take(state),
                 Err(kube::Error::Api(status)) if status.code == 403 => self.take(DefinitionsState::Unreadable),
-                // Whoever reads or writes anything else says so too.
+                // Other requests report it too.
                 Err(error) => tracing::debug!(error = chain(&error), "the custom resource definitions cannot be read"),
             }
             let fine = matches!(*self.0.borrow(), DefinitionsState::Current | DefinitionsState::Unreadable);

@@ -191,7 +191,7 @@ mod tests {
             Self { merge: WatchMerger::of(namespaces.len().max(1)), namespaces, cache: Cache::new((), |_| {}) }
         }
 
-        /// Whom the cache would wake: names, or `*`.
+        /// The changes that the cache reports: names, or `*`.
         fn changes(&mut self, from: usize, event: Event<ConfigMap>) -> Vec<String> {
             let events = self.merge.take(&self.namespaces, from, event, &self.cache);
             let heard = events.into_iter().filter_map(|event| match self.cache.observe(event) {

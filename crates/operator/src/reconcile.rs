@@ -86,7 +86,7 @@ pub(super) enum EndpointProgress {
     Done,
     /// Something is on its way; look again soon.
     Waiting,
-    /// Somebody has to do something that no watch tells of.
+    /// It needs a change by a user that no watch reports.
     Blocked,
 }
 

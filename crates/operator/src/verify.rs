@@ -100,7 +100,7 @@ struct Visit<'a> {
     probe: &'a Probe,
     server: &'a Server,
     url: &'a PublicUrl,
-    /// Whom the certificate is for, where the server speaks TLS.
+    /// The expected name in the certificate, if the server uses TLS.
     tls: Option<ServerName<'static>>,
 }
 

@@ -1,5 +1,5 @@
-//! `/authorize`: where an agent sends a person (RFC 6749 §3.1). Checked first; then whoever is not signed in signs in,
-//! and everybody is asked.
+//! `/authorize`, to which agents send users (RFC 6749 §3.1). The request is checked first; then the user signs in, if
+//! necessary, and gets the consent page.
 
 use crate::{
     Pages, consent,
@@ -81,9 +81,8 @@ impl Pages {
         format!("{}{}{below}?continue={target}", self.base(), paths::LOGIN)
     }
 
-    /// Nobody can sign in. A page, and not the redirect that RFC 6749 §4.1.2.1 has for it: the client would say no more
-    /// than that it did not work, while the person in front of the browser can see to it, or knows who can. The way back
-    /// with the error is offered.
+    /// There is no usable login. This is a page, and not the redirect of RFC 6749 §4.1.2.1: the client would only report a
+    /// failure, while the user can correct the configuration or knows who can. The page links to the redirect with the error.
     fn no_usable_login(&self, request: &AuthorizationRequest) -> ErrorPage {
         let description = "nobody can sign in at this endpoint yet";
         let back = self.server.refuse(request, "temporarily_unavailable", description);

@@ -1,4 +1,4 @@
-//! What every answer of the pages says to the browser: no script, no frame, no cache, nobody else's forms
+//! The security headers of all pages: no scripts, no frames, no caching, no forms to other sites
 //! (Content Security Policy Level 3).
 
 use axum::response::Response;

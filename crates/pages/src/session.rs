@@ -42,7 +42,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A new one, of a user who has just signed in, or of nobody yet.
+    /// A new session, of a user who has just signed in, or without a user.
     pub(crate) fn begin(signed_in: Option<SignedIn>, now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
         let mut id = [0_u8; 16];
         rng.fill_bytes(&mut id);

@@ -135,7 +135,7 @@ async fn password(
     match pages.logins.check_password(login, user, password.to_owned(), address, now).await {
         Ok(signed_in) => welcome(pages, signed_in, &target, login, from).await,
         Err(error) => {
-            // A name that nobody has may be a password, typed into the wrong field.
+            // An unknown name may be a password in the wrong field.
             let id = format!("{login}:{user}");
             refused(from, &error, login, pages.logins.still_known(&id).then_some(&*id));
             show(pages, headers, continues, Some(&Failed { login, user, error }))

@@ -43,13 +43,13 @@ pub(crate) fn name(text: &str, otherwise: &str) -> String {
 /// Where a browser goes after consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Destination {
-    /// Said before the place, where that is no website.
+    /// The words before the location, if it is not a website.
     pub app: Option<&'static str>,
     /// The host, or the scheme of an app.
     pub location: String,
 }
 
-/// The place that a redirect URI leads to.
+/// The destination of a redirect URI.
 pub(crate) fn destination(redirect_uri: &str) -> Destination {
     let Ok(url) = Url::parse(redirect_uri) else {
         return Destination { app: None, location: redirect_uri.to_owned() };

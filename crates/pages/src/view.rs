@@ -91,7 +91,7 @@ pub(crate) struct Consent<'a> {
     pub csrf_token: String,
     /// The request, sealed.
     pub request: String,
-    /// The same request once more after signing in as somebody else, sealed.
+    /// The same request after signing in as another user, sealed.
     pub switch: String,
 }
 

@@ -149,7 +149,7 @@ impl Api {
         let is_json = |kind: &str| {
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
         };
-        // Nothing at all is no JSON of another kind either: `curl -X POST` says nothing of it.
+        // An empty body needs no Content-Type: `curl -X POST` sends none.
         if !body.is_empty() && !kind.is_some_and(|kind| kind.is_ok_and(is_json)) {
             let text = "Content-Type must be application/json";
             return Err(ProblemDetails::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));

@@ -67,7 +67,7 @@ fn security_scheme(config: &ServerConfig) -> Value {
         Scope::ALL.into_iter().map(|scope| (scope.to_string(), Value::from(meaning(scope)))).collect();
     let token = config.url.issuer_url(TOKEN_PATH);
     let mut flows = json!({"clientCredentials": {"tokenUrl": token, "scopes": scopes}});
-    // Where nobody can sign in, no code is given out.
+    // Without a login there are no authorization codes.
     if !config.login.is_empty() {
         let authorize = config.url.issuer_url(AUTHORIZE_PATH);
         flows["authorizationCode"] =

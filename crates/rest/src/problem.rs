@@ -23,7 +23,7 @@ pub struct ProblemDetails {
 }
 
 impl ProblemDetails {
-    /// `reason` is one word, for programs; `detail` is for whoever reads it.
+    /// `reason` is one word, for programs; `detail` is for users.
     #[must_use]
     pub fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
         Self { status, reason, detail: detail.into(), headers: Vec::new() }

@@ -40,7 +40,7 @@ impl Origins {
 
 impl Pattern {
     fn new(text: &str) -> Self {
-        // Browsers leave out the port that goes without saying.
+        // Browsers omit the default port.
         let text = match text.split_once("://") {
             Some(("https", rest)) => format!("https://{}", rest.strip_suffix(":443").unwrap_or(rest)),
             Some(("http", rest)) => format!("http://{}", rest.strip_suffix(":80").unwrap_or(rest)),

@@ -107,8 +107,8 @@ impl ServerCertVerifier for AnyAuthority {
     ) -> Result<ServerCertVerified, Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
         // What is looked at before any issuer is looked for is what concerns every client.
-        let nobody = RootCertStore::empty();
-        let checked = verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], now, self.algorithms.all);
+        let no_roots = RootCertStore::empty();
+        let checked = verify_server_cert_signed_by_trust_anchor(&certificate, &no_roots, &[], now, self.algorithms.all);
         match checked {
             Err(Error::InvalidCertificate(why)) if is_public_problem(&why) => Err(Error::InvalidCertificate(why)),
             _ => {

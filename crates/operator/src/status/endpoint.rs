@@ -85,12 +85,12 @@ pub fn endpoint_findings(observed: &EndpointObservation<'_>) -> Vec<Finding> {
             finding(READY, Some(true), reason::READY, format!("agents connect at {}", observed.url.resource()))
         }
     };
-    // Servers go on with what fits, so this is no part of Ready.
+    // Servers continue with the valid part, so this does not affect Ready.
     let limits = observed
         .limits_problem
         .map(|problem| finding(LIMITS_FIT, Some(false), reason::MEMORY_LIMIT_TOO_LOW, problem.to_owned()));
     let tools = tools_known(observed.unknown_tools);
-    // Servers need their writes, so the missing policy is no part of Ready.
+    // Servers need their writes, so the missing policy does not affect Ready.
     let writes = writes_confined(observed.writes_problem);
     let progress = observed.rollout.finding(observed.blocker.or(observed.definitions));
     [ready].into_iter().chain(parts).chain([writes]).chain(limits).chain(tools).chain(beside).chain(progress).collect()
@@ -188,7 +188,7 @@ fn verified(observed: &EndpointObservation<'_>) -> Finding {
     }
 }
 
-/// The other entries count, so this is no part of `Ready`.
+/// The other entries are valid, so this does not affect `Ready`.
 fn tools_known(unknown: &[UnknownTool<'_>]) -> Option<Finding> {
     if unknown.is_empty() {
         return None;
@@ -216,7 +216,7 @@ fn logins_ready(observed: &EndpointObservation<'_>) -> Option<Finding> {
         LoginProblem::UserMalformed { .. } => reason::USER_MALFORMED,
         LoginProblem::UserTooCostly { .. } => reason::USER_TOO_COSTLY,
     };
-    // A status is no place for a line about each of a thousand users.
+    // A status must not have a line for each of a thousand users.
     let more = problems.len().saturating_sub(SHOWN_PROBLEMS);
     let mut message: Vec<String> = problems.iter().take(SHOWN_PROBLEMS).map(ToString::to_string).collect();
     message.extend((more > 0).then(|| format!("and {more} more")));

@@ -117,7 +117,7 @@ pub fn error_policy(workspace: Arc<Guarded<Workspace>>, error: &ReconcileError, 
 /// How a reconcile went that did not fail.
 enum WorkspaceProgress {
     Done,
-    /// Somebody has to do something that no watch tells of.
+    /// It needs a change by a user that no watch reports.
     Blocked,
 }
 
@@ -196,7 +196,7 @@ impl WorkspaceReconcile<'_> {
     async fn stop(&self) -> Result<WorkspaceProgress, ReconcileError> {
         let api: Api<Guarded<Workspace>> = Api::namespaced(self.context.client.clone(), self.namespace);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        // Over the version that was seen: somebody may just have begun to work in it.
+        // With the version that was seen: a user may just have begun to work in it.
         let patch = json!({
             "metadata": {"resourceVersion": self.workspace.metadata.resource_version},
             "spec": {"running": false},
@@ -207,7 +207,7 @@ impl WorkspaceReconcile<'_> {
                 let note = "it was idle for the idleStop of its template; it is stopped, and its files are kept";
                 self.context.events.note(self.workspace, reason::IDLE_STOPPED, "Stop", note.to_owned()).await;
                 self.context.stores.workspaces.all.learn(stopped);
-                // The own write's echo is no news: go on with it here.
+                // The watch event of this write is not a change, so continue here.
                 Err(ApplyError::Stale(format!("Workspace {:?}", self.name)).into())
             }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(WorkspaceProgress::Done),

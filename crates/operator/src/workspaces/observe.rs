@@ -131,7 +131,7 @@ fn live(set: &DynamicObject, pod: Option<&DynamicObject>) -> Live {
     Live {
         pod_revision: annotation(POD_REVISION_ANNOTATION)
             .and_then(|pod_revision| serde_json::from_str(pod_revision).ok()),
-        // Somebody else's scaling is no start.
+        // Scaling by another manager is not a start.
         scaled_up: started_at.is_some() && set.data["spec"]["replicas"].as_i64().is_some_and(|count| count > 0),
         started_at,
         running: containers.into_iter().flatten().any(|container| is_up(&container)),

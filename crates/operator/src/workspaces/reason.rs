@@ -29,7 +29,7 @@ pub(super) const IDLE_STOPPED: &str = "IdleStopped";
 /// It was deleted for its age (an Event).
 pub(super) const EXPIRED: &str = "Expired";
 
-/// Whether somebody has to do something about it.
+/// Whether a user has to act.
 pub(super) fn is_warning(reason: &str) -> bool {
     !matches!(reason, READY | STARTING | STOPPING | STOPPED)
 }

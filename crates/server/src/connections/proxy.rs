@@ -29,7 +29,7 @@ pub(crate) enum ProxyError {
     Malformed,
 }
 
-/// Reads the header. `None`: the proxy speaks for itself, or does not know for whom.
+/// Reads the header. `None`: the connection is the proxy's own (LOCAL), or the address is unknown.
 pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<SocketAddr>, ProxyError> {
     // No header is shorter.
     let mut begin = [0; SIGNATURE.len()];

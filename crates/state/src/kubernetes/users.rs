@@ -76,7 +76,7 @@ enum Meaning<'a> {
         error: String,
     },
     /// Not even its user can be read.
-    Nobody {
+    UnknownUser {
         error: String,
     },
     /// It is about another endpoint.
@@ -94,7 +94,7 @@ impl UserObject {
                 match (text("/endpointRef/name"), text("/user/id")) {
                     (Some(other), _) if other != endpoint => Meaning::Elsewhere,
                     (_, Some(user_id)) => Meaning::Unreadable { user_id, error },
-                    (_, None) => Meaning::Nobody { error },
+                    (_, None) => Meaning::UnknownUser { error },
                 }
             }
         }
@@ -144,7 +144,7 @@ impl Kubernetes {
                 self.users.put_unreadable(&name, user_id, now);
                 user_id.to_owned()
             }
-            Meaning::Nobody { error } => {
+            Meaning::UnknownUser { error } => {
                 tracing::error!(
                     object = name,
                     error,
@@ -237,7 +237,7 @@ mod tests {
         let meaning = |spec: Value| match object(&spec).meaning("agents") {
             Meaning::Rule(spec) => format!("rule of {}", spec.user.id),
             Meaning::Unreadable { user_id, .. } => format!("disables {user_id}"),
-            Meaning::Nobody { .. } => "nobody".to_owned(),
+            Meaning::UnknownUser { .. } => "nobody".to_owned(),
             Meaning::Elsewhere => "elsewhere".to_owned(),
         };
         for (spec, expected) in [
