@@ -1,7 +1,7 @@
-//! Whether the custom resource definitions that the cluster serves are as new as the operator.
+//! Compares the served custom resource definitions with those of the operator's version.
 //!
-//! An API server refuses a status with a field that it does not know, and answers "404 page not found" for a kind that it
-//! does not know. So the definitions are held against those of this build: at the start, and again while it runs.
+//! An API server refuses a status with an unknown field, and answers "404 page not found" for an unknown kind. So the
+//! definitions are compared with those of this build at the start, and again while the operator runs.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -14,32 +14,32 @@ use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::watch;
 
-/// How often to look while they are as they should be.
+/// How often to read them while they are up to date.
 const CHECK: Duration = Duration::from_mins(5);
-/// How often to look while they are not.
+/// How often to read them while they are not.
 const RECHECK: Duration = Duration::from_secs(5);
-/// How many fields a message names.
+/// The maximum number of fields in a message.
 const SHOWN_GAPS: usize = 5;
 const REMEDY: &str = "apply those of the operator's version: helm upgrade with crds.install=true, or kubectl apply \
                       --server-side -k deploy/";
 
-/// What the cluster serves.
+/// The state of the served definitions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum DefinitionsState {
     /// Nothing is known yet.
     #[default]
     Unread,
-    /// The operator may not read them.
+    /// The operator has no permission to read them.
     Unreadable,
-    /// All that this build needs.
+    /// They have everything that this build needs.
     Current,
-    /// These are not there.
+    /// These definitions are missing.
     Missing(Vec<String>),
-    /// They lack something.
+    /// They lack fields.
     Outdated(Outdated),
 }
 
-/// What older definitions lack.
+/// The gaps in older definitions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outdated {
     /// Each with the name of its definition.
@@ -76,12 +76,12 @@ fn are(names: &[String]) -> String {
     format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
 }
 
-/// What the cluster serves, as it was read last.
+/// The state of the served definitions, as last read.
 #[derive(Debug, Default)]
 pub struct Definitions(watch::Sender<DefinitionsState>);
 
 impl Definitions {
-    /// What the cluster serves.
+    /// The state of the served definitions.
     #[must_use]
     pub fn state(&self) -> DefinitionsState {
         self.0.borrow().clone()
@@ -93,7 +93,7 @@ impl Definitions {
         self.0.borrow().problem()
     }
 
-    /// Reads them again and again. Never completes; drop it to stop.
+    /// Reads the definitions periodically. Never completes; drop it to stop.
     pub async fn follow(&self, client: &Client) {
         loop {
             match read(client).await {
@@ -133,12 +133,12 @@ impl Definitions {
         let _ = self.0.subscribe().wait_for(DefinitionsState::is_served).await;
     }
 
-    /// Completes once another state is known than `seen`.
+    /// Completes once the state differs from `seen`.
     pub async fn changed_from(&self, seen: &DefinitionsState) {
         let _ = self.0.subscribe().wait_for(|state| state != seen).await;
     }
 
-    /// A status without what the served definition of its kind does not have.
+    /// A status without the fields that the served definition lacks.
     #[must_use]
     pub fn reduced(&self, kind: &str, mut status: Value) -> Value {
         if let DefinitionsState::Outdated(Outdated { statuses, .. }) = &*self.0.borrow()
@@ -172,7 +172,7 @@ fn is_established(definition: &CustomResourceDefinition) -> bool {
 }
 
 impl Outdated {
-    /// Adds what the served definition lacks.
+    /// Adds the gaps of the served definition.
     fn compare(&mut self, own: &CustomResourceDefinition, served: &CustomResourceDefinition) {
         let name = own.name_any();
         for version in &own.spec.versions {
@@ -197,7 +197,7 @@ fn schema(version: &CustomResourceDefinitionVersion) -> Option<&JSONSchemaProps>
     version.schema.as_ref()?.open_api_v3_schema.as_ref()
 }
 
-/// The fields, and the values of enumerations, that `own` has and `served` has not.
+/// The fields and enum values in `own` that `served` lacks.
 fn lacking(own: &JSONSchemaProps, served: &JSONSchemaProps, path: &str, gaps: &mut Vec<String>) {
     if served.x_kubernetes_preserve_unknown_fields == Some(true) {
         return;
@@ -242,7 +242,7 @@ fn lacking_subresources(
     (0..2).filter(|&index| own[index] && !served[index]).map(|index| names[index].to_owned()).collect()
 }
 
-/// Removes what the schema does not declare.
+/// Removes fields that the schema does not declare.
 fn keep_declared(value: &mut Value, schema: &JSONSchemaProps) {
     match value {
         Value::Object(fields) => {

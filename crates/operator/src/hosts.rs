@@ -1,8 +1,8 @@
-//! Which endpoint holds a host or a URL, where several ask for it.
+//! Decides which endpoint serves a host or a URL if several want it.
 //!
-//! Within a namespace the older endpoint has a URL. Across namespaces a host belongs to one namespace at a time: the one
-//! whose endpoint has a route for it already, so that an older endpoint cannot take a host over by a change of its URL;
-//! without a route, the one whose endpoint is the oldest.
+//! Within a namespace, the oldest endpoint has the URL. Across namespaces, a host belongs to one namespace: the one with an
+//! existing route for it, so that an older endpoint cannot take a host over by a change of its URL; without a route, the
+//! one with the oldest endpoint.
 
 use crate::stores::Stores;
 use jiff::Timestamp;
@@ -12,10 +12,10 @@ use portcullis_api::McpEndpoint;
 use portcullis_core::PublicUrl;
 use portcullis_plan::{OptionalKind, RouteProblem, shared_url};
 
-/// What the order of endpoints is by: those with a route first, then by age, then by name.
+/// The sort key of endpoints: those with a route first, then by age, then by name.
 type Rank = (bool, Option<Timestamp>, String, String);
 
-/// What keeps the endpoint from having its route, if another has it.
+/// Why the endpoint may not have its route, if another endpoint has it.
 pub(crate) fn taken(stores: &Stores, endpoint: &McpEndpoint) -> Option<RouteProblem> {
     if !is_exposed(endpoint) {
         return None;
@@ -63,7 +63,7 @@ fn host_taken(stores: &Stores, endpoint: &McpEndpoint, url: &PublicUrl) -> Optio
     })
 }
 
-/// Whether the settings permit the endpoint a route at the host: one that may have none does not hold it.
+/// Whether the settings permit the endpoint a route for the host. Otherwise it does not hold the host.
 fn is_permitted(stores: &Stores, endpoint: &McpEndpoint, url: &PublicUrl, default_class: Option<&str>) -> bool {
     let (rules, namespace) = (&stores.exposure, endpoint.namespace().unwrap_or_default());
     let exposure = &endpoint.spec.exposure;

@@ -1,5 +1,4 @@
-//! One endpoint and its clients, from what is observed to what is reported: gather, plan, apply, tell the servers,
-//! verify, report.
+//! The reconcile of one endpoint and its clients: observe, plan, apply, reload the servers, verify, report.
 
 use crate::{
     apply::{Applied, Applier, ApplyError, describe},
@@ -34,14 +33,14 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How often an endpoint at rest is verified again.
+/// How often an unchanged endpoint is verified again.
 const VERIFY_EVERY: SignedDuration = SignedDuration::from_mins(10);
-/// How often servers that have loaded everything are asked again: what they report of their peers, and of a certificate
-/// that is renewed, changes without a change that the operator sees.
+/// How often to read the reports of up-to-date servers again: reports about peers and about renewed certificates change
+/// without a watch event.
 const ASK_EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// How often one that did not answer as it should.
+/// How often to verify again after a failed verification.
 const VERIFY_FAILED_EVERY: SignedDuration = SignedDuration::from_secs(10);
-/// How often it is looked whether a name that was taken is free.
+/// How often to check whether a taken name is free.
 pub(super) const TAKEN_RETRY: Duration = Duration::from_mins(1);
 
 /// Why an endpoint is not as planned.
@@ -56,7 +55,7 @@ pub enum ReconcileError {
     /// A server's pod could not be annotated.
     #[error("pod {0} could not be annotated")]
     Annotate(String, #[source] Box<kube::Error>),
-    /// A Secret that the watch told of is none.
+    /// A watched Secret cannot be read as a Secret.
     #[error("a watched Secret cannot be read as a Secret")]
     Secret(#[source] ParseDynamicObjectError),
 }
@@ -81,22 +80,22 @@ impl ReconcileError {
     }
 }
 
-/// How a reconcile went that did not fail.
+/// The result of a successful reconcile.
 pub(super) enum EndpointProgress {
     Done,
-    /// Something is on its way; look again soon.
+    /// Something is in progress; reconcile again soon.
     Waiting,
     /// It needs a change by a user that no watch reports.
     Blocked,
 }
 
-/// Makes one endpoint as planned.
+/// Reconciles one endpoint.
 pub async fn reconcile(endpoint: Arc<Guarded<McpEndpoint>>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let started = Instant::now();
     let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
     let key = key(&namespace, &name);
     let mut state = context.recall(&key);
-    // What came in meanwhile counts.
+    // Changes since the event count too.
     let newest = context.stores.endpoints.get(&namespace, &name).unwrap_or(endpoint);
     let result = match &newest.0 {
         Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(EndpointProgress::Done),
@@ -127,7 +126,7 @@ pub async fn reconcile(endpoint: Arc<Guarded<McpEndpoint>>, context: Arc<Context
     result
 }
 
-/// How long to wait after a failure: a plan from an older state is made anew at once, anything else with patience.
+/// The delay after a failure: a plan from an older state is repeated at once, anything else with backoff.
 #[expect(clippy::needless_pass_by_value, reason = "kube-runtime's signature")]
 pub fn error_policy(endpoint: Arc<Guarded<McpEndpoint>>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
@@ -135,7 +134,7 @@ pub fn error_policy(endpoint: Arc<Guarded<McpEndpoint>>, error: &ReconcileError,
     retry(error, failures, &namespace, &name)
 }
 
-/// The same for the `failures`th in a row of whatever was reconciled.
+/// The delay after this number of consecutive failures.
 pub(super) fn retry(error: &ReconcileError, failures: u32, namespace: &str, name: &str) -> Action {
     let (first, most) = match error.outcome() {
         ReconcileOutcome::Stale => (Duration::from_millis(50), Duration::from_secs(30)),
@@ -148,12 +147,12 @@ pub(super) fn retry(error: &ReconcileError, failures: u32, namespace: &str, name
     Action::requeue(backoff(first, failures, most))
 }
 
-/// `first` doubled with every time after the first one.
+/// Exponential backoff that starts with `first`.
 fn backoff(first: Duration, times: u32, most: Duration) -> Duration {
     first.saturating_mul(1 << times.saturating_sub(1).min(16)).min(most)
 }
 
-/// Tells the clients of an endpoint that does not exist.
+/// Writes the statuses of the clients of a missing endpoint.
 pub async fn endpoint_missing(context: &Context, namespace: &str, name: &str) {
     let key = key(namespace, name);
     context.forget(&key);
@@ -304,7 +303,7 @@ impl EndpointReconcile<'_> {
         Ok(portcullis_plan::plan(&inputs, &mut self.context.rng()))
     }
 
-    /// Writes and deletes. Returns what is in the way of a part of the plan.
+    /// Applies the plan and deletes obsolete objects. Returns why a part of the plan was not applied.
     async fn apply(
         &self,
         applier: &Applier<'_>,
@@ -322,7 +321,7 @@ impl EndpointReconcile<'_> {
                     self.context.events.note(self.endpoint, "DriftRepaired", "Apply", note).await;
                 }
                 Applied::NameTaken if planned.generated => {
-                    // The next plan is told of it, and makes no credentials for it.
+                    // The next plan knows about it, and makes no credentials for it.
                     state.unlabelled_secrets.insert(planned.object.name_any());
                     return Err(ApplyError::Stale(describe(&planned.object)));
                 }
@@ -339,7 +338,7 @@ impl EndpointReconcile<'_> {
         }))
     }
 
-    /// Asks the servers what they have loaded, and tells those that lag.
+    /// Reads which revision the servers have loaded, and annotates the pods of outdated ones.
     async fn load(
         &self,
         servers: &[Server],
@@ -358,7 +357,7 @@ impl EndpointReconcile<'_> {
         Ok(reports)
     }
 
-    /// Verifies the servers that are ready and up to date, unless that was done lately.
+    /// Verifies the servers that are ready and up to date, unless they were verified recently.
     async fn verify(&self, servers: &[Server], reports: &[Report], plan: &Plan, state: &mut ReconcileState) {
         let subjects: Vec<&Server> = servers
             .iter()

@@ -1,4 +1,4 @@
-//! What came out of a reconcile, as statuses and Events: written only where it differs from what was said before.
+//! Reports the result of a reconcile as statuses and Events, if it differs from the previous ones.
 
 use crate::{
     apply::ApplyError,
@@ -21,7 +21,7 @@ use portcullis_api::{
 use portcullis_core::report::chain;
 use portcullis_plan::{ClientPlan, CredentialChange, ENDPOINT_LABEL, KeyChange, OptionalKind, Plan, PlanError};
 
-/// The reasons of `Ready` that call for a person.
+/// The reasons of `Ready` that need an action of a user.
 const WARNINGS: [&str; 20] = [
     reason::NAME_TAKEN,
     reason::APPLY_FAILED,
@@ -61,7 +61,7 @@ pub(super) async fn write_client_status(
 }
 
 impl EndpointReconcile<'_> {
-    /// How far the servers are.
+    /// Observes the rollout of the servers.
     pub(super) fn rollout(&self, now: Timestamp) -> Rollout {
         let stores = &self.context.stores;
         let deployment = stores.objects.get::<Deployment>(self.namespace, self.name);
@@ -157,7 +157,7 @@ impl EndpointReconcile<'_> {
         Ok(())
     }
 
-    /// An Event where `Ready` changed.
+    /// Publishes an Event if `Ready` changed.
     async fn tell_readiness(&self, before: &[Condition], after: &[Condition]) {
         let ready = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == READY).cloned();
         let Some(after) = ready(after) else { return };
@@ -173,8 +173,8 @@ impl EndpointReconcile<'_> {
         }
     }
 
-    /// An Event where the servers stall for another reason than before, one was killed for want of memory, or one refused
-    /// its files. Not where `Ready` has told it.
+    /// Publishes an Event if the servers stall for a new reason, one ran out of memory, or one refused its files, unless the
+    /// Event for `Ready` reports it.
     async fn tell_stall(&self, before: &[Condition], after: &[Condition]) {
         let is_bad = |condition: &&Condition| match condition.type_.as_str() {
             STALLED => true,
@@ -192,7 +192,7 @@ impl EndpointReconcile<'_> {
         }
     }
 
-    /// An Event for every secret that was made.
+    /// Publishes an Event for every generated secret.
     pub(super) async fn tell_changes(&self, clients: &[OAuthClient], plans: &[ClientPlan]) {
         for plan in plans {
             let Some(client) = clients.iter().find(|client| client.name_any() == plan.name) else { continue };
@@ -216,7 +216,7 @@ impl EndpointReconcile<'_> {
         }
     }
 
-    /// An Event for every step in the life of the endpoint's keys.
+    /// Publishes an Event for every change of the endpoint's keys.
     pub(super) async fn tell_key_changes(&self, changes: &[KeyChange]) {
         for change in changes {
             let (reason, note) = match change {
@@ -254,7 +254,7 @@ impl EndpointReconcile<'_> {
         Ok(EndpointProgress::Blocked)
     }
 
-    /// Says in the status what the API server refused, and hands the error on.
+    /// Reports a refusal of the API server in the status, and returns the error.
     pub(super) async fn report_refusal(&self, error: ApplyError) -> Result<EndpointProgress, ReconcileError> {
         if error.is_refused() {
             let blocker = Blocker { reason: reason::APPLY_FAILED, message: error.explain() };

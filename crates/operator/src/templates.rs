@@ -1,4 +1,4 @@
-//! Reports on `WorkspaceTemplate`s. A task beside the reconciles: a template's status follows from the template alone.
+//! The statuses of `WorkspaceTemplate`s. A separate task: the status of a template depends only on the template.
 
 use crate::{
     context::Context,
@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 /// The shortest time between two passes: changes come in bursts, and a failed write is retried.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps the statuses current for ever. At rest it does nothing.
+/// Keeps the statuses current until the task is aborted. It is idle without changes.
 pub(crate) async fn run(context: Arc<Context>) {
     // Generations, by uid, of templates that cannot be read, once their status says so.
     let mut unreadable = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Reports on `OAuthUser`s: what they end is the servers' work, what is left of it is said here.
+//! The statuses of `OAuthUser`s. Servers end the grants; the status reports how many are left.
 
 use crate::{context::Context, status, stores::Guarded};
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-/// What was reported of objects whose status cannot be read back.
+/// The reports on objects whose status cannot be read.
 #[derive(Debug, Default)]
 pub(crate) struct UserReports {
     /// The generations, by uid, that were said to be unreadable.
@@ -83,7 +83,7 @@ async fn report(context: &Context, user: &OAuthUser, grants: &[&OAuthGrant], now
     let endpoint = context.stores.endpoints.get(&namespace, &user.spec.endpoint_ref.name);
     let endpoint = match endpoint.as_deref().map(|endpoint| &endpoint.0) {
         Some(Ok(endpoint)) => Some(endpoint),
-        // What its logins are cannot be told.
+        // Its logins are unknown.
         Some(Err(_)) => return true,
         None => None,
     };

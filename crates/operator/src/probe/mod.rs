@@ -1,4 +1,4 @@
-//! HTTP requests to servers' pods, with TLS or without: small answers, soon, or an error that says which.
+//! HTTP requests to servers' pods, with or without TLS, with a limit for the size and the time of the response.
 
 mod certificate;
 
@@ -21,15 +21,14 @@ use tokio_rustls::TlsConnector;
 const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_BODY: usize = 256 * 1024;
 
-/// The client for requests to pods. Every replica and every revision in turn: a kept connection would hardly ever be
-/// used again.
+/// The client for requests to pods. It does not reuse connections, since each pod gets few requests.
 #[derive(Clone)]
 pub struct Probe {
-    /// What certificates are held against.
+    /// The clock for the validity of certificates.
     clock: Arc<dyn Clock>,
 }
 
-/// What a pod answered.
+/// The response of a pod.
 #[derive(Clone, Debug)]
 pub struct PodResponse {
     /// The status.
@@ -40,7 +39,7 @@ pub struct PodResponse {
     pub body: Bytes,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// It took too long.
@@ -49,10 +48,10 @@ pub enum ProbeError {
     /// No connection.
     #[error("no connection")]
     Connection(#[source] io::Error),
-    /// A connection that broke, or on which no HTTP is spoken.
+    /// The connection failed, or does not use HTTP.
     #[error("the connection broke")]
     Http(#[source] hyper::Error),
-    /// The certificate is not the one that it should be.
+    /// The certificate is not valid for the server.
     #[error("no client can accept its certificate: {0}")]
     Certificate(CertificateProblem),
     /// No TLS.
@@ -70,7 +69,7 @@ pub enum ProbeError {
 }
 
 impl Probe {
-    /// By the time of this clock certificates are valid or not.
+    /// A client that checks certificates against this clock.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock }
@@ -112,7 +111,7 @@ async fn exchange(
     let mut answer = std::pin::pin!(answer);
     tokio::select! {
         answer = &mut answer => answer,
-        // It may end first, and the whole answer be there.
+        // The connection may end first, after a complete response.
         ended = connection => match ended {
             Ok(()) => answer.await,
             Err(error) => Err(ProbeError::Http(error)),

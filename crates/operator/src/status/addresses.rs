@@ -1,5 +1,5 @@
-//! The condition `ClientAddressesKnown`: whether a proxy is in front of the servers that they are not told to trust. Then
-//! all clients share the proxy's address, and what one of them does counts against all.
+//! The condition `ClientAddressesKnown`: whether an untrusted proxy is in front of the servers. Then all clients share the
+//! proxy's address, and one client can use up the rates of all.
 
 use crate::servers::Report;
 use crate::status::{finding, reason};
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use portcullis_api::condition::{CLIENT_ADDRESSES_KNOWN, Finding};
 use std::collections::BTreeSet;
 
-/// How many networks a message names.
+/// The maximum number of networks in a message.
 const SHOWN: usize = 4;
 
 /// The condition. `None`: no server runs.

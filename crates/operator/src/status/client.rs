@@ -31,7 +31,7 @@ pub fn client_status(client: &OAuthClient, plan: &ClientPlan, loaded: &Finding, 
     }
 }
 
-/// What is said of a request for a rotation where the operator makes no secret.
+/// The note on a request for a rotation of a secret that the operator does not generate.
 fn idle_request(client: &OAuthClient, plan: &ClientPlan) -> String {
     let is_asked = client.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ROTATE_ANNOTATION));
     if is_asked && plan.rotated_for.is_none() {
@@ -41,7 +41,7 @@ fn idle_request(client: &OAuthClient, plan: &ClientPlan) -> String {
     }
 }
 
-/// The status of a client that registered itself.
+/// The status of a dynamically registered client.
 #[must_use]
 pub fn registered_status(client: &OAuthClient, active_grants: i32, now: Timestamp) -> OAuthClientStatus {
     let message = "the client registered itself, and may ask for approval".to_owned();
@@ -53,7 +53,7 @@ pub fn registered_status(client: &OAuthClient, active_grants: i32, now: Timestam
     }
 }
 
-/// The status of a client whose endpoint is missing or cannot be planned: what was known of it, and why.
+/// The status of a client whose endpoint is missing or cannot be planned: the previous status, and the reason.
 #[must_use]
 pub fn stranded_status(client: &OAuthClient, blocker: &Blocker, now: Timestamp) -> OAuthClientStatus {
     let findings =

@@ -24,10 +24,10 @@ use portcullis_core::PublicUrl;
 use portcullis_plan::{ClientPlan, LoginProblem, PolicyProblem};
 use serde_json::Value;
 
-/// How many problems of logins a message names.
+/// The maximum number of login problems in a message.
 const SHOWN_PROBLEMS: usize = 5;
 
-/// What was observed of an endpoint whose objects are as planned.
+/// The observations of an endpoint whose objects are applied.
 #[derive(Clone, Debug)]
 pub struct EndpointObservation<'a> {
     /// The endpoint's public URL.
@@ -38,19 +38,19 @@ pub struct EndpointObservation<'a> {
     pub namespace: &'a str,
     /// The live Deployment, without metadata.
     pub deployment: Option<&'a Value>,
-    /// How far the servers are from what the manifest asks for.
+    /// The rollout of the servers.
     pub rollout: &'a Rollout,
-    /// What leads to the endpoint.
+    /// How the endpoint is exposed.
     pub exposed_by: ExposedBy<'a>,
-    /// What is to be said of it.
+    /// Notes on the exposure.
     pub notes: Notes<'a>,
     /// Every running server's name and report.
     pub servers: &'a [(String, Report)],
-    /// The MCP revisions that every ready server offers, or what went wrong; `None`: no server is ready.
+    /// The MCP revisions that all ready servers support, or what went wrong; `None`: no server is ready.
     pub verified: Option<&'a Result<Vec<String>, VerifyError>>,
-    /// How many grants count.
+    /// The number of active grants.
     pub active_grants: i32,
-    /// How many logins the manifest has, and what keeps some from being used.
+    /// The number of logins in the manifest, and their problems.
     pub logins: (usize, &'a [LoginProblem]),
     /// Why the servers may not exec, if they may not.
     pub exec_problem: Option<&'a PolicyProblem>,
@@ -62,9 +62,9 @@ pub struct EndpointObservation<'a> {
     pub limits_problem: Option<&'a str>,
     /// The entries of `spec.tools` that match no tool.
     pub unknown_tools: &'a [UnknownTool<'a>],
-    /// What is in the way.
+    /// Why a part of the plan was not applied.
     pub blocker: Option<&'a Blocker>,
-    /// What is wrong with the custom resource definitions.
+    /// The problem with the custom resource definitions.
     pub definitions: Option<&'a Blocker>,
 }
 
@@ -76,7 +76,7 @@ pub fn endpoint_findings(observed: &EndpointObservation<'_>) -> Vec<Finding> {
     parts.extend(logins_ready(observed));
     parts.push(exec_confined(observed.exec_problem));
     let failing = parts.iter().find(|part| part.holds != Some(true) && part.reason != reason::ADDRESS_NOT_ALLOWED);
-    // A client can make the headers up that it goes by.
+    // It depends on headers that clients can forge.
     let beside = client_addresses_known(observed.servers);
     let ready = match (observed.blocker, failing) {
         (Some(blocker), _) => blocked(blocker),
@@ -96,7 +96,7 @@ pub fn endpoint_findings(observed: &EndpointObservation<'_>) -> Vec<Finding> {
     [ready].into_iter().chain(parts).chain([writes]).chain(limits).chain(tools).chain(beside).chain(progress).collect()
 }
 
-/// The conditions of an endpoint that cannot even be planned.
+/// The conditions of an endpoint that cannot be planned.
 #[must_use]
 pub fn blocked_findings(blocker: &Blocker) -> [Finding; 2] {
     [blocked(blocker), finding(STALLED, Some(true), blocker.reason, blocker.message.clone())]
@@ -262,7 +262,7 @@ pub fn endpoint_status(
     }
 }
 
-/// The Deployment's selector as text, for whatever uses the subresource `scale`.
+/// The Deployment's selector as text, for the subresource `scale`.
 fn selector(deployment: &Value) -> Option<String> {
     let labels = deployment.pointer("/spec/selector/matchLabels")?.as_object()?;
     let labels: Option<Vec<String>> =
@@ -270,7 +270,7 @@ fn selector(deployment: &Value) -> Option<String> {
     labels.map(|labels| labels.join(","))
 }
 
-/// The status of an endpoint that cannot be planned: what was known of it, and why.
+/// The status of an endpoint that cannot be planned: the previous status, and the reason.
 #[must_use]
 pub fn blocked_status(endpoint: &McpEndpoint, blocker: &Blocker, now: Timestamp) -> McpEndpointStatus {
     let before = endpoint.status.clone().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The condition `Exposed`: whether there is a way in from outside the cluster, and who looks after CORS and TLS on it.
+//! The condition `Exposed`: how the endpoint is reached from outside the cluster, and who enforces CORS and TLS.
 
 use crate::status::{Blocker, finding, reason};
 use kube::core::DynamicObject;
@@ -9,10 +9,10 @@ use portcullis_api::{
 use portcullis_plan::{CorsEnforcer, RouteProblem};
 use serde_json::Value;
 
-/// What leads to the endpoint.
+/// How the endpoint is exposed.
 #[derive(Clone, Copy, Debug)]
 pub enum ExposedBy<'a> {
-    /// Nothing, as the manifest says.
+    /// Not at all, according to the manifest.
     None,
     /// An Ingress.
     Ingress(Option<&'a DynamicObject>),
@@ -22,25 +22,25 @@ pub enum ExposedBy<'a> {
     HttpRoute {
         /// The Gateways that the manifest names.
         parents: &'a [ParentRef],
-        /// The live one.
+        /// The live HTTPRoute.
         live: Option<&'a DynamicObject>,
     },
-    /// An HTTPRoute, where the cluster has none.
+    /// An HTTPRoute, in a cluster without that kind.
     NoGatewayApi,
-    /// Nothing, since the endpoint may not have it.
+    /// Not at all, since it is not permitted.
     Refused(&'a RouteProblem),
 }
 
-/// What is to be said of the way in besides.
+/// Notes on the exposure.
 #[derive(Clone, Copy, Debug)]
 pub struct Notes<'a> {
-    /// Who speaks CORS.
+    /// Who enforces CORS.
     pub cors: CorsEnforcer,
-    /// Why it is they.
+    /// Why.
     pub cors_note: Option<&'a str>,
-    /// What is to be known of TLS between the way in and the servers.
+    /// A note on TLS to the servers.
     pub backend_note: Option<&'a str>,
-    /// Which annotations were left out.
+    /// The omitted annotations.
     pub annotations_note: Option<&'a str>,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn exposed(exposed_by: ExposedBy<'_>, notes: Notes<'_>, namespace: &s
         ),
         ExposedBy::Refused(problem) => (false, reason_of(problem), problem.to_string()),
     };
-    // The manifest asks for more than there is.
+    // Some requested settings have no effect.
     let (holds, reason, what) = match notes.annotations_note {
         Some(note) if holds => (false, reason::ANNOTATIONS_REFUSED, format!("{what}; {note}")),
         _ => (holds, reason, what),
@@ -96,7 +96,7 @@ fn said(notes: Notes<'_>) -> String {
     cors + &backend
 }
 
-/// What the Gateways say of the route (`status.parents`).
+/// The condition from the route's `status.parents`.
 fn route(parents: &[ParentRef], live: &DynamicObject, namespace: &str) -> (bool, &'static str, String) {
     for parent in parents {
         let name = gateway_name(parent);
@@ -137,7 +137,7 @@ fn gateway_name(parent: &ParentRef) -> String {
     format!("Gateway {:?}{namespace}{listener}", parent.name)
 }
 
-/// What controllers say for one parent.
+/// The statuses of controllers for one parent.
 fn answers<'a>(parent: &ParentRef, live: &'a DynamicObject, namespace: &str) -> Vec<&'a Value> {
     let wanted_namespace = parent.namespace.as_deref().unwrap_or(namespace);
     let is_its = |answer: &&Value| {
@@ -149,7 +149,7 @@ fn answers<'a>(parent: &ParentRef, live: &'a DynamicObject, namespace: &str) -> 
     live.data.pointer("/status/parents").and_then(Value::as_array).into_iter().flatten().filter(is_its).collect()
 }
 
-/// Whether a condition speaks of the route as it is now.
+/// Whether a condition is about the current generation of the route.
 fn is_current(condition: &Value, live: &DynamicObject) -> bool {
     let generation = live.metadata.generation.unwrap_or_default();
     condition["observedGeneration"].as_i64().is_none_or(|observed| observed >= generation)

@@ -7,10 +7,10 @@ use portcullis_plan::ClusterFacts;
 
 /// The annotation that named the class before `spec.ingressClassName` (Kubernetes 1.18). Some controllers read only it.
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
-/// How many classes a message names.
+/// The maximum number of classes in a message.
 const SHOWN_CLASSES: usize = 10;
 
-/// Why no controller will act on the Ingress. One that gave it an address did, whatever its class.
+/// Why no controller acts on the Ingress. If it has an address, a controller does, whatever its class.
 #[must_use]
 pub fn missing_class(
     exposure: Option<&IngressExposure>,

@@ -1,4 +1,4 @@
-//! From what was observed to the conditions and statuses of an endpoint and its clients. Pure.
+//! The conditions and statuses of an endpoint and its clients from observations. Pure.
 
 mod addresses;
 mod client;
@@ -25,12 +25,12 @@ pub use user::{unreadable_user_status, user_status};
 
 use portcullis_api::condition::Finding;
 
-/// What keeps the operator from doing its work on an endpoint.
+/// Why the operator cannot reconcile an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
     /// One of [`reason`].
     pub reason: &'static str,
-    /// A sentence for people.
+    /// A sentence for users.
     pub message: String,
 }
 

@@ -1,5 +1,5 @@
-//! Why a kubelet cannot pull an image, in words that stay the same while it tries again and again: by turns it reports
-//! what the registry answered and that it waits.
+//! Why a kubelet cannot pull an image, in a message that stays the same over its retries: it reports alternately the
+//! registry's answer and that it waits.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -20,7 +20,7 @@ pub fn is_pull_failure(reason: &str) -> bool {
     REASONS.contains(&reason)
 }
 
-/// Why, as far as the kubelet's words tell.
+/// The cause, from the kubelet's message.
 #[must_use]
 pub fn cause(reason: &str, message: &str) -> Option<&'static str> {
     let message = message.to_ascii_lowercase();

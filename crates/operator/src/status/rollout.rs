@@ -1,7 +1,7 @@
-//! Whether the servers that the manifest asks for run, and what keeps them from it: from the Deployment and its pods to
-//! the conditions `Reconciling` and `Stalled`. Pure.
+//! The rollout of the servers, and what blocks it: from the Deployment and its pods to the conditions `Reconciling` and
+//! `Stalled`. Pure.
 //!
-//! Old servers go on serving while new ones cannot start, so `Ready` does not tell.
+//! Old servers keep serving while new ones cannot start, so `Ready` does not show it.
 
 use crate::status::{Blocker, finding, pull, reason};
 use jiff::{SignedDuration, Timestamp};
@@ -11,32 +11,32 @@ use portcullis_api::condition::{Finding, RECONCILING, STALLED};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// How long an unschedulable pod may wait for an autoscaler of nodes before the rollout counts as stalled.
+/// How long an unschedulable pod may wait for a cluster autoscaler before the rollout is stalled.
 const SCHEDULING_GRACE: SignedDuration = SignedDuration::from_mins(1);
-/// How long a server that was killed for want of memory is reported after it runs again.
+/// How long an out-of-memory kill is reported after the server runs again.
 const KILL_SHOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
-/// How much of a message from the cluster is repeated.
+/// The maximum length of a cluster message in a condition.
 const LONGEST_DETAIL: usize = 600;
 
-/// How far the servers are from what the manifest asks for.
+/// The progress of the rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RolloutProgress {
     /// Every server runs the newest version.
     Complete,
-    /// They are on their way.
+    /// New servers are starting.
     Moving(Blocker),
-    /// Without help they do not get there.
+    /// The rollout cannot complete by itself.
     Stuck(Blocker),
 }
 
-/// What was found about the servers.
+/// The state of the rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
-    /// How far they are.
+    /// The progress.
     pub progress: RolloutProgress,
-    /// A server that runs was killed for want of memory lately: which, when and what to do.
+    /// A running server that recently ran out of memory: which one, when, and what to do.
     pub killed: Option<String>,
-    /// When to look again, though no watch reports a change.
+    /// When to reconcile again without a watch event.
     pub look_again: Option<Timestamp>,
 }
 
@@ -65,7 +65,7 @@ impl Rollout {
         Self { progress, killed: pods.iter().find_map(|pod| pod.killed_lately(now)), look_again }
     }
 
-    /// What keeps servers from starting.
+    /// What blocks the start of servers.
     #[must_use]
     pub fn stuck(&self) -> Option<&Blocker> {
         match &self.progress {
@@ -86,7 +86,7 @@ impl Rollout {
     }
 }
 
-/// What the Deployment says, where no pod says more.
+/// The progress according to the Deployment.
 fn of_deployment(deployment: Option<&DynamicObject>) -> RolloutProgress {
     let Some(live) = deployment else {
         return moving("the Deployment of the servers does not exist yet".to_owned());
@@ -126,7 +126,7 @@ fn moving(message: String) -> RolloutProgress {
     RolloutProgress::Moving(Blocker { reason: reason::ROLLOUT_IN_PROGRESS, message })
 }
 
-/// What admission or a quota said of a server's pod.
+/// The refusal of a server's pod by admission or a quota.
 fn refusal(said: &str) -> Blocker {
     let remedy = if said.contains("must specify") {
         "set what it names in spec.deployment.resources, or defaults for the namespace by a LimitRange"
@@ -139,7 +139,7 @@ fn refusal(said: &str) -> Blocker {
     Blocker { reason: reason::POD_REFUSED, message }
 }
 
-/// A server's pod that is neither ending nor over.
+/// A server's pod that is neither terminating nor finished.
 struct Pod<'a> {
     name: String,
     data: &'a Value,
@@ -155,7 +155,7 @@ impl<'a> Pod<'a> {
         self.data["containers"].as_array().into_iter().flatten()
     }
 
-    /// Since when no node takes it, and why.
+    /// Since when it is unschedulable, and why.
     fn unscheduled(&self) -> Option<(Timestamp, Blocker)> {
         let condition = &self.data["unscheduled"];
         (condition["reason"] == "Unschedulable").then_some(())?;
@@ -252,7 +252,7 @@ fn shortened(text: &str) -> String {
     if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
 }
 
-/// Of a server's pod, what [`Rollout`] reads.
+/// The fields of a server's pod for [`Rollout`].
 pub(crate) fn kept_of_pod(status: &Value) -> (Value, Value) {
     let conditions = status["conditions"].as_array().into_iter().flatten();
     let unscheduled = conditions.into_iter().find(|one| one["type"] == "PodScheduled" && one["status"] == "False");

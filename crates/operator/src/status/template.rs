@@ -9,7 +9,7 @@ use portcullis_api::{
     faults::faults,
 };
 
-/// How many faults a message names.
+/// The maximum number of faults in a message.
 const SHOWN_FAULTS: usize = 5;
 
 /// The status of a template.
@@ -33,7 +33,7 @@ pub fn template_status(template: &WorkspaceTemplate, now: Timestamp) -> Workspac
     status(&invalid(message), previous, template.metadata.generation, now)
 }
 
-/// The status of one that cannot be read.
+/// The status of an unreadable template.
 #[must_use]
 pub fn unreadable_template_status(error: &str, generation: Option<i64>, now: Timestamp) -> WorkspaceTemplateStatus {
     let message = format!(

@@ -1,7 +1,7 @@
 //! The controller of workspaces: one reconcile handles one workspace, from memory alone.
 //!
-//! Nothing has to be done where a workspace is deleted: what it is made of belongs to it, so the garbage collector takes
-//! it along, and its volume as its StatefulSet says.
+//! The deletion of a workspace needs no work: its objects have owner references, so the garbage collector deletes them, and
+//! the StatefulSet's policy decides about the volume.
 
 mod observe;
 mod reason;
@@ -35,12 +35,12 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// What every reconcile of a workspace is handed.
+/// The context of every reconcile of a workspace.
 pub struct Manager {
     context: Arc<Context>,
-    /// Idle stops, and ends for age, at their time.
+    /// The times of idle stops and expiries.
     pub requeues: RequeueTimes<WorkspaceKey>,
-    /// Reconciles in a row that failed. Can be lost: it spaces retries out.
+    /// The numbers of consecutive failures, for the backoff. Can be lost.
     failures: Mutex<HashMap<WorkspaceKey, u32>>,
 }
 
@@ -51,19 +51,19 @@ impl std::fmt::Debug for Manager {
 }
 
 impl Manager {
-    /// With nothing remembered.
+    /// Without any state of workspaces.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         Self { context, requeues: RequeueTimes::default(), failures: Mutex::default() }
     }
 
-    /// The workspace is gone.
+    /// Drops the state of a deleted workspace.
     pub fn forget(&self, key: &WorkspaceKey) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.requeues.set(key, None);
     }
 
-    /// How many reconciles in a row failed, with this one.
+    /// The number of consecutive failures, including this one.
     fn count(&self, key: WorkspaceKey, failed: bool) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failed {
@@ -75,13 +75,13 @@ impl Manager {
     }
 }
 
-/// Makes one workspace as planned.
+/// Reconciles one workspace.
 pub async fn reconcile(workspace: Arc<Guarded<Workspace>>, manager: Arc<Manager>) -> Result<Action, ReconcileError> {
     let started = Instant::now();
     let (namespace, name) = (workspace.namespace().unwrap_or_default(), workspace.name_any());
     let key = workspace_key(&namespace, &name);
     let context = &*manager.context;
-    // What came in meanwhile counts.
+    // Changes since the event count too.
     let newest = context.stores.workspaces.all.get(&namespace, &name).unwrap_or(workspace);
     let result = match &newest.0 {
         Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(WorkspaceProgress::Done),
@@ -105,7 +105,7 @@ pub async fn reconcile(workspace: Arc<Guarded<Workspace>>, manager: Arc<Manager>
     result
 }
 
-/// How long to wait after a failure.
+/// The delay after a failure.
 #[expect(clippy::needless_pass_by_value, reason = "kube-runtime's signature")]
 pub fn error_policy(workspace: Arc<Guarded<Workspace>>, error: &ReconcileError, manager: Arc<Manager>) -> Action {
     let (namespace, name) = (workspace.namespace().unwrap_or_default(), workspace.name_any());
@@ -114,14 +114,14 @@ pub fn error_policy(workspace: Arc<Guarded<Workspace>>, error: &ReconcileError, 
     retry(error, failures, &namespace, &name)
 }
 
-/// How a reconcile went that did not fail.
+/// The result of a successful reconcile.
 enum WorkspaceProgress {
     Done,
     /// It needs a change by a user that no watch reports.
     Blocked,
 }
 
-/// One reconcile of a workspace that can be read.
+/// One reconcile of a readable workspace.
 struct WorkspaceReconcile<'a> {
     context: &'a Context,
     workspace: &'a Workspace,
@@ -171,7 +171,7 @@ impl WorkspaceReconcile<'_> {
         Ok(if problem.is_some() { WorkspaceProgress::Blocked } else { WorkspaceProgress::Done })
     }
 
-    /// Returns what is in the way of a part of the plan.
+    /// Applies the plan. Returns why a part of it was not applied.
     async fn apply(&self, applier: &Applier<'_>, plan: &WorkspacePlan) -> Result<Option<WorkspaceProblem>, ApplyError> {
         for planned in &plan.objects {
             match applier.apply(planned).await? {
@@ -192,7 +192,7 @@ impl WorkspaceReconcile<'_> {
         Ok(None)
     }
 
-    /// It was not used for long.
+    /// Stops an idle workspace.
     async fn stop(&self) -> Result<WorkspaceProgress, ReconcileError> {
         let api: Api<Guarded<Workspace>> = Api::namespaced(self.context.client.clone(), self.namespace);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
@@ -218,7 +218,7 @@ impl WorkspaceReconcile<'_> {
         }
     }
 
-    /// It is as old as its template lets it become.
+    /// Deletes a workspace at its timeToLive.
     async fn expire(&self) -> Result<WorkspaceProgress, ReconcileError> {
         let note = "it has reached the timeToLive of its template; it is deleted";
         self.context.events.note(self.workspace, reason::EXPIRED, "Delete", note.to_owned()).await;
@@ -238,7 +238,7 @@ impl WorkspaceReconcile<'_> {
         ApplyError::Api { object: format!("Workspace {:?}", self.name), what, source: Box::new(source) }.into()
     }
 
-    /// Says in the status what was found, where it differs from what was said before.
+    /// Writes the status and Events, if they differ from the previous ones.
     async fn report(
         &self,
         observed: &WorkspaceObservation,
@@ -263,7 +263,7 @@ impl WorkspaceReconcile<'_> {
             observed_generation: generation,
             phase: Some(found.phase),
             pod_name: observed.pod.as_ref().map(|pod| pod.name_any()),
-            // The servers' field.
+            // This field belongs to the servers.
             last_activity: None,
             expires_at: plan.expires_at,
             outdated: plan.outdated,

@@ -1,4 +1,4 @@
-//! What the world knows of one workspace.
+//! The observations of one workspace.
 
 use crate::stores::{Guarded, Stores, WorkspaceStores};
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use portcullis_plan::workspace::{
 };
 use std::sync::Arc;
 
-/// What was observed of one workspace.
+/// The observations of one workspace.
 pub(super) struct WorkspaceObservation {
     template: Option<WorkspaceTemplateSpec>,
     has_endpoint: bool,
@@ -25,7 +25,7 @@ pub(super) struct WorkspaceObservation {
     pub pod: Option<Arc<DynamicObject>>,
     /// Its PersistentVolumeClaim.
     pub claim: Option<Arc<DynamicObject>>,
-    /// When its pod was refused the last time, and why.
+    /// The last refusal of its pod: when and why.
     refusal: Option<(Timestamp, String)>,
     /// Why there is no volume for it.
     pub volume_failure: Option<String>,
@@ -89,13 +89,13 @@ impl WorkspaceObservation {
     }
 }
 
-/// What the Secrets that the template and the recipe name allow.
+/// The access to the Secrets that the template and the pod revision name.
 fn secrets(stores: &Stores, namespace: &str, template: Option<&WorkspaceTemplateSpec>, live: Option<&Live>) -> Secrets {
     let of_template = template.into_iter().flat_map(|template| &template.pod.env);
     let of_template = of_template.filter_map(|variable| Some(variable.secret_key_ref.as_ref()?.name.as_str()));
     let of_recipe = live.and_then(|live| live.pod_revision.as_ref()).into_iter().flat_map(PodRevision::secrets);
     let access = |name: &str| {
-        // The operator's own need no label of workspaces to be known as such.
+        // The operator's own Secrets are recognised without the label of workspaces.
         let managed = stores.objects.get::<Secret>(namespace, name);
         let shared = stores.workspaces.shared_secrets.get(namespace, name);
         let managed = managed.and_then(|secret| SecretAccess::of(&secret.metadata));
@@ -104,7 +104,7 @@ fn secrets(stores: &Stores, namespace: &str, template: Option<&WorkspaceTemplate
     of_template.chain(of_recipe).filter_map(|name| Some((name.to_owned(), access(name)?))).collect()
 }
 
-/// How many workspaces the same owner made before at the same endpoint.
+/// The number of older workspaces of the same owner at the same endpoint.
 fn older(stores: &WorkspaceStores, workspace: &Workspace) -> usize {
     let age = |workspace: &Workspace| (workspace.creation_timestamp(), workspace.name_any());
     let own = age(workspace);

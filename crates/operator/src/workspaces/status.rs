@@ -1,6 +1,6 @@
-//! From what was observed of a workspace to where it is on its way and what to do about it. Pure.
+//! The phase and the conditions of a workspace from observations. Pure.
 //!
-//! Messages are for agents: what is wrong, in words, and what they can do. What a cluster says is repeated where it helps.
+//! Messages are for AI agents: what is wrong, and what to do. Messages of the cluster are included if they help.
 
 use crate::status::pull;
 use crate::workspaces::reason;
@@ -14,19 +14,19 @@ use portcullis_core::agent_paths::FAILED_PROGRAM;
 use portcullis_plan::workspace::{CONTAINER, INSTALLER, SecretRefusal, StartBlocker};
 use serde_json::Value;
 
-/// How much of what the cluster says is repeated.
+/// The maximum length of a cluster message in a condition.
 const LONGEST_DETAIL: usize = 600;
 
-/// What was observed.
+/// The observations.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StatusInputs<'a> {
     /// Whether it should have a pod.
     pub up: bool,
-    /// What keeps it from starting.
+    /// Why it cannot start.
     pub blocker: Option<&'a StartBlocker>,
-    /// What its next start will be refused for.
+    /// Why its next start will be refused.
     pub next_start: Option<&'a SecretRefusal>,
-    /// What keeps it from being as planned.
+    /// Why it is not as planned.
     pub problem: Option<&'a WorkspaceProblem>,
     /// Its pod.
     pub pod: Option<&'a DynamicObject>,
@@ -36,7 +36,7 @@ pub(super) struct StatusInputs<'a> {
     pub refusal: Option<&'a str>,
     /// Why there is no volume.
     pub volume_failure: Option<&'a str>,
-    /// What `Ready` says so far.
+    /// The previous condition `Ready`.
     pub said: Option<&'a Condition>,
 }
 
@@ -49,10 +49,10 @@ pub(super) struct WorkspaceProblem {
     pub message: String,
 }
 
-/// What came out.
+/// The result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WorkspaceFinding {
-    /// Where it is on its way.
+    /// The phase.
     pub phase: Phase,
     /// The condition `Ready`.
     pub ready: Finding,
@@ -76,7 +76,7 @@ fn found(phase: Phase, reason: &'static str, message: impl Into<String>) -> Work
     WorkspaceFinding { phase, ready: Finding { kind: READY, holds, reason, message: message.into() } }
 }
 
-/// Where a workspace is on its way.
+/// Determines the phase and the condition `Ready`.
 pub(super) fn find(seen: &StatusInputs<'_>) -> WorkspaceFinding {
     if let Some(problem) = seen.problem {
         return found(Phase::Failed, problem.reason, refused(&problem.message));
@@ -158,7 +158,7 @@ fn of_pod(seen: &StatusInputs<'_>, pod: &DynamicObject) -> WorkspaceFinding {
     }
 }
 
-/// What the agent reported of the template's own program when it ended the container.
+/// The agent's report on the template's program when it ended the container.
 fn failed_program(terminated: &Value) -> Option<&str> {
     text(&terminated["message"]).filter(|message| message.starts_with(FAILED_PROGRAM))
 }
@@ -246,7 +246,7 @@ fn ended(terminated: &Value) -> String {
     }
 }
 
-/// A kubelet says by turns what the registry said and that it waits: the message is made to stay the same.
+/// A kubelet reports alternately the registry's answer and that it waits; the message stays the same.
 fn not_pulled(seen: &StatusInputs<'_>, image: &str, reason: &str, message: &str) -> WorkspaceFinding {
     let begin = format!("image {image:?} cannot be pulled");
     let remedy = "the template names it, perhaps by a parameter: choose another value, or ask the platform's engineers";
@@ -258,7 +258,7 @@ fn not_pulled(seen: &StatusInputs<'_>, image: &str, reason: &str, message: &str)
     )
 }
 
-/// What admission said of a pod, with what to do.
+/// The refusal of a pod by admission, with a remedy.
 fn refused(message: &str) -> String {
     // `create Pod workspace-a-0 in StatefulSet workspace-a failed error: pods "workspace-a-0" is forbidden: …`
     let detail = message.split_once("failed error: ").map_or(message, |(_, detail)| detail);
