@@ -208,7 +208,7 @@ mod tests {
                 reason::ROUTE_ACCEPTED,
                 "",
             ),
-            (&one, json!([]), false, reason::ROUTE_PENDING, "\"edge\" has not answered"),
+            (&one, json!([]), false, reason::ROUTE_PENDING, "\"edge\" has not reported"),
             (
                 &one,
                 json!([answer(json!({"name": "edge", "namespace": "net"}), &good)]),

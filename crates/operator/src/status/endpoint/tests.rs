@@ -240,7 +240,7 @@ fn whatever_a_server_refused_is_said() {
         (vec![silent("a"), server("b", &new, Some(missing))], Some(false), reason::REJECTED, "pod b refused"),
         (vec![server("a", &old, Some(missing))], Some(false), reason::REJECTED, "0 of 1 servers"),
         (vec![server("a", &old, None), server("b", &new, None)], Some(false), reason::LOADING, "1 of 2 servers"),
-        (vec![silent("a"), server("b", &new, None)], Some(false), reason::LOADING, "pod a does not say: no connection"),
+        (vec![silent("a"), server("b", &new, None)], Some(false), reason::LOADING, "pod a does not report its revision: no connection"),
     ];
     for (servers, holds, reason, words) in rows {
         let up = deployment(2, 2, "True");
