@@ -1,5 +1,4 @@
-//! The servers' own certificate, for TLS 1.2 and 1.3 (RFC 8446): read from its two mounted files, and checked before it
-//! is used.
+//! The servers' certificate, for TLS 1.2 and 1.3 (RFC 8446): read from two mounted files, and checked before use.
 
 use portcullis_config::{CERTIFICATE_FILE, CERTIFICATE_KEY_FILE};
 use rustls::{
@@ -9,17 +8,17 @@ use rustls::{
 };
 use std::sync::Arc;
 
-/// What is spoken over TLS, the preferred first (RFC 7301).
+/// The protocols for ALPN, the preferred one first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// The bytes of the two files, as far as they are there.
+/// The contents of the two files, if they exist.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct CertificateFiles {
     pub chain: Option<Vec<u8>>,
     pub key: Option<Vec<u8>>,
 }
 
-/// Why there is no TLS with these files. Says nothing of their content.
+/// Why the files cannot be used. Contains nothing from them.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// A file is not there.
@@ -37,7 +36,7 @@ pub enum CertificateError {
 }
 
 impl CertificateFiles {
-    /// What speaks TLS with them.
+    /// The TLS configuration with this certificate.
     pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, CertificateError> {
         let chain = self.chain.as_deref().ok_or(CertificateError::Missing(CERTIFICATE_FILE))?;
         let key = self.key.as_deref().ok_or(CertificateError::Missing(CERTIFICATE_KEY_FILE))?;

@@ -39,7 +39,7 @@ pub(crate) struct RefusedRequest {
     pub route: Route,
     pub reason: &'static str,
     pub status: StatusCode,
-    /// Who made the request, if it was authenticated.
+    /// The caller, if the request was authenticated.
     pub caller: Option<Arc<Caller>>,
 }
 
@@ -60,7 +60,7 @@ struct RefusalKey {
 struct RefusalCount {
     /// When the last event was emitted.
     since: Timestamp,
-    /// How many refusals there were since.
+    /// The number of refusals since then.
     held_back: u64,
     last: RefusedRequest,
 }
@@ -95,7 +95,7 @@ impl Refusals {
         Some(std::mem::take(&mut entry.held_back))
     }
 
-    /// Emits what was held back for a minute, and forgets networks that were not refused for as long.
+    /// Emits the pending events of the last minute, and drops networks without refusals in it.
     pub(crate) fn tidy(&self, now: Timestamp) {
         for (last, count) in self.due(now) {
             last.emit(count);

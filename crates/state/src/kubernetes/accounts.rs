@@ -1,5 +1,5 @@
-//! `Accounts` over `OAuthAccount`s. Every server follows them, so that a session which the provider ended is refused
-//! everywhere a moment later, and writes only over the version that it read.
+//! `Accounts` with `OAuthAccount`s. Every server watches them, so that all servers refuse a session a moment after the
+//! provider ended it. Writes are conditional on the version that was read.
 
 use crate::kubernetes::grants::unavailable;
 use crate::kubernetes::{Guarded, Kubernetes};
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 impl Kubernetes {
-    /// Takes in what the watch told.
+    /// Applies a watch event.
     pub(super) async fn apply_account_event(&self, event: Event<Guarded<OAuthAccount>>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => match self.readable_account(object) {
@@ -43,7 +43,7 @@ impl Kubernetes {
         }
     }
 
-    /// The account, if it counts here; else its name.
+    /// The account, if it belongs to this endpoint; otherwise its name.
     fn readable_account(&self, object: Guarded<OAuthAccount>) -> Result<KeptAccount, String> {
         let (name, version) = identity(&object);
         match object.0 {
@@ -69,7 +69,7 @@ impl Kubernetes {
         }
     }
 
-    /// At the API server. Memory learns of it.
+    /// Reads from the API server, and updates the index.
     async fn fetch_account(&self, name: &str) -> Result<Option<Arc<Account>>, RequestError> {
         let known = self.accounts.version(name);
         let answer = request(self.account_objects.get_opt(name)).await?;
@@ -121,7 +121,7 @@ impl Accounts for Kubernetes {
     }
 }
 
-/// A merge patch keeps the fields that are not in it, and what is no longer there must not stay.
+/// A merge patch keeps fields that are not in it, so removed fields must be null.
 fn whole(spec: &Value) -> Value {
     let mut whole = json!({
         "signedInAt": null, "token": null, "checkedAt": null, "lease": null, "refused": null, "sessionsEndBefore": null,

@@ -1,4 +1,4 @@
-//! When grants were last used: noted in memory at every use, written at most every few minutes for each.
+//! The last use of grants: updated in memory at every use, and written at most every few minutes for each grant.
 
 use crate::{kubernetes::Kubernetes, objects};
 use jiff::{SignedDuration, Timestamp};
@@ -6,7 +6,7 @@ use kube::api::{Patch, PatchParams};
 use portcullis_reflector::{Lookup, RequestError, StatusWriter, request};
 use serde_json::json;
 
-/// How exact the time is. Other servers' writes count, so a grant that all of them use is written as often.
+/// The precision of the time. Writes of other servers count too.
 const STEP: SignedDuration = SignedDuration::from_mins(5);
 
 impl Kubernetes {

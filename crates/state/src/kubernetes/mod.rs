@@ -1,11 +1,10 @@
 //! Grants, registrations and accounts as `OAuthGrant`s, `OAuthClient`s and `OAuthAccount`s of the endpoint's namespace.
 //!
-//! Every server watches them, so that a grant which is deleted or revoked anywhere is refused everywhere a moment
-//! later. What must happen once is left to the API server: it creates a name once, and writes only over the
-//! `resourceVersion` that was read.
+//! Every server watches them, so that all servers refuse a grant a moment after it was deleted or revoked. The API server
+//! makes operations happen once: it creates a name once, and writes are conditional on the `resourceVersion` that was read.
 //!
-//! Grants have no owner reference. After a restore from backup the endpoint has another uid, and the garbage collector
-//! would delete every grant; so the operator collects the grants of endpoints and clients that are gone.
+//! Grants have no owner reference. After a restore from a backup the endpoint has another uid, and the garbage collector
+//! would delete every grant; so the operator deletes the grants of deleted endpoints and clients.
 
 mod accounts;
 mod grants;
@@ -35,10 +34,10 @@ use users::{Ending, UserObject};
 /// The kinds that are listed before the server is ready.
 pub const KINDS: usize = 4;
 
-/// How often names that were deleted long ago are forgotten.
+/// How often to drop expired tombstones.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 
-/// A custom resource, or why it could not be read: one that was written by a newer version must not stop the watch.
+/// A custom resource, or why it could not be read: one from a newer version must not stop the watch.
 type Guarded<K> = DeserializeGuard<K>;
 
 /// The grants and registrations of one endpoint.
@@ -64,7 +63,7 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// Those of `endpoint` in `namespace`. Nothing is known before [`Self::run`].
+    /// The state of `endpoint` in `namespace`. It is empty before [`Self::run`].
     #[must_use]
     pub fn new(client: &Client, namespace: &str, endpoint: &str, health: Arc<Health>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -89,7 +88,7 @@ impl Kubernetes {
         }
     }
 
-    /// Follows the API server until `stop`; then writes down what is only in memory: when grants were last used.
+    /// Watches the API server until `stop`; then writes the times of the last use of grants, which are only in memory.
     pub async fn run(&self, stop: &CancellationToken) {
         let of_endpoint = format!("{ENDPOINT_LABEL}={}", self.endpoint);
         let dynamic = format!("{of_endpoint},{REGISTERED_LABEL}={REGISTERED_DYNAMIC}");
@@ -194,7 +193,7 @@ impl Kubernetes {
         }
     }
 
-    /// The grant, if it counts here; else its name.
+    /// The grant, if it belongs to this endpoint; otherwise its name.
     fn readable_grant(&self, object: Guarded<OAuthGrant>) -> Result<KeptGrant, String> {
         let (name, version) = identity(&object);
         match object.0 {
@@ -209,7 +208,7 @@ impl Kubernetes {
         }
     }
 
-    /// The client, if it registered itself here; else its name.
+    /// The client, if it was registered at this endpoint; otherwise its name.
     fn readable_client(&self, object: Guarded<OAuthClient>) -> Result<Registered, String> {
         let (name, version) = identity(&object);
         match object.0 {
@@ -224,7 +223,7 @@ impl Kubernetes {
         }
     }
 
-    /// The labels of what is made here.
+    /// The labels of created objects.
     fn labels(&self, more: &[(&str, &str)]) -> BTreeMap<String, String> {
         let own = [(ENDPOINT_LABEL, self.endpoint.as_str())];
         own.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()

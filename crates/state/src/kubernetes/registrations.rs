@@ -1,4 +1,4 @@
-//! `Registrations` over `OAuthClient`s that carry the label `portcullis.dev/registered`.
+//! `Registrations` with `OAuthClient`s that have the label `portcullis.dev/registered`.
 
 use crate::kubernetes::Kubernetes;
 use crate::objects;
@@ -13,13 +13,13 @@ use portcullis_oauth::client::{Client, ClientError, Held, NewRegistration, Regis
 use portcullis_reflector::{Lookup, RequestError, request};
 use std::sync::Arc;
 
-/// The API server did not do what it was asked.
+/// A request to the API server failed.
 fn unavailable(error: RequestError) -> ClientError {
     ClientError::Unavailable(Box::new(error))
 }
 
 impl Kubernetes {
-    /// At the API server. Memory learns of it.
+    /// Reads from the API server, and updates the index.
     pub(super) async fn read_client(&self, name: &str) -> Result<Option<Arc<Client>>, RequestError> {
         let known = self.registered.version(name);
         let answer = request(self.clients.get_opt(name)).await?;

@@ -1,7 +1,7 @@
-//! `OAuthUser`s of the endpoint: followed like grants, kept as rules in memory, and the grants that they end are marked.
+//! `OAuthUser`s of the endpoint: watched like grants, kept as rules in memory, and applied to grants.
 //!
-//! Memory refuses at once. Marking makes it last: a grant that is marked as revoked does not count again when the
-//! `OAuthUser` is deleted, nor at a server that starts later. Every server does it; the first write counts.
+//! The rules in memory have an immediate effect. Marking the grants as revoked makes it permanent: a marked grant stays
+//! revoked when the `OAuthUser` is deleted, and at servers that start later. Every server does it; the first write wins.
 
 use crate::kubernetes::Kubernetes;
 use crate::objects;
@@ -25,11 +25,11 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// When grants that could not be marked are tried again.
+/// When to retry failed marks of grants.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// An `OAuthUser` whose spec is not read yet: one that cannot be read must not open access, so that its user is looked
-/// for in what is there.
+/// An `OAuthUser` with an unparsed spec: an unreadable one must not allow access, so its user is extracted from the raw
+/// fields.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct UserObject {
     metadata: ObjectMeta,
@@ -66,7 +66,7 @@ impl Resource for UserObject {
     }
 }
 
-/// What an object means for one endpoint.
+/// The meaning of an object for one endpoint.
 #[derive(Debug, PartialEq)]
 enum Meaning<'a> {
     Rule(OAuthUserSpec),
@@ -75,7 +75,7 @@ enum Meaning<'a> {
         user_id: &'a str,
         error: String,
     },
-    /// Not even its user can be read.
+    /// The user cannot be read either.
     UnknownUser {
         error: String,
     },
@@ -101,7 +101,7 @@ impl UserObject {
     }
 }
 
-/// Grants that are still to be marked, by name. Each stays until it is, also when the rule is lifted meanwhile.
+/// Grants that must be marked, by name. Each stays until it is marked, even if the rule is deleted meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     due: Mutex<BTreeMap<String, Ended>>,
@@ -115,7 +115,7 @@ impl Ending {
 }
 
 impl Kubernetes {
-    /// Takes in what the watch told.
+    /// Applies a watch event.
     pub(super) fn apply_user_event(&self, event: Event<UserObject>) {
         let now = self.clock.now();
         match event {
@@ -160,7 +160,7 @@ impl Kubernetes {
         }
     }
 
-    /// Has a grant marked if its user's access has ended.
+    /// Schedules the mark of a grant if its user's access has ended.
     pub(super) fn end_if_due(&self, grant: &Grant) {
         if !grant.is_active(self.clock.now()) {
             return;
@@ -171,7 +171,7 @@ impl Kubernetes {
         }
     }
 
-    /// Marks for ever the grants that are due.
+    /// Marks scheduled grants until the future is dropped.
     pub(super) async fn end_grants(&self) {
         let mut failing = false;
         loop {

@@ -1,4 +1,4 @@
-//! `Accounts` over a shelf of `OAuthAccount`s.
+//! `Accounts` with an object store of `OAuthAccount`s.
 
 use crate::local::{ENDPOINT, Local, object_store::Put, unavailable};
 use crate::objects;

@@ -1,9 +1,9 @@
 //! Grants and registrations on one machine: in memory, and, for `portcullis dev`, in a folder too.
 //!
-//! The folder holds `grants/NAME.json`, `clients/NAME.json` and `accounts/NAME.json`, the same custom resources that a cluster
-//! would keep, and `assertions/NAME.json` for each assertion that a client used.
-//! Deleting a grant's file by hand takes the consent back: a file watch notices, so that no request has to look at the
-//! disk. What has ended is collected at the next start and whenever something new is kept.
+//! The folder contains `grants/NAME.json`, `clients/NAME.json` and `accounts/NAME.json`, the same custom resources as in a
+//! cluster, and `assertions/NAME.json` for each used assertion of a client.
+//! Deleting the file of a grant revokes it: a file watch detects the deletion, so that requests need not read the disk.
+//! Expired objects are removed at the next start and at every insertion.
 
 mod accounts;
 mod folder;
@@ -43,7 +43,7 @@ use std::{
 
 /// The precision of the time of the last use.
 const LAST_USED_STEP: SignedDuration = SignedDuration::from_mins(1);
-/// What the kept objects name as their endpoint: the folder belongs to one.
+/// The endpoint in the stored objects: the folder belongs to one endpoint.
 const ENDPOINT: &str = "local";
 
 /// Why the folder cannot be used.
@@ -145,7 +145,7 @@ impl Local {
         }
     }
 
-    /// On a thread that may wait for the disk. Once begun it is finished, even if its caller stops waiting.
+    /// Runs on a blocking thread. It completes even if its caller stops waiting.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
@@ -250,7 +250,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Changes a grant. `Ok(None)`: it is not there; `change` answers whether there is anything to write.
+    /// Changes a grant. `Ok(None)`: it does not exist; `change` returns whether a write is needed.
     fn change(&self, name: &str, change: impl FnOnce(&mut OAuthGrant) -> bool) -> io::Result<Option<Arc<Grant>>> {
         let mut grants = self.grants();
         let Some(mut object) = grants.get(name).cloned() else { return Ok(None) };
