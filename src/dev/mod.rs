@@ -346,13 +346,13 @@ impl DevState {
         if let Some(state) = &self.state {
             state.set_users(&outcome.users);
         }
-        let changes = banner::changes(&self.outcome, &outcome, &self.environment.store);
+        let messages = banner::changes(&self.outcome, &outcome, &self.environment.store);
         let changed =
             outcome.changed || outcome.templates != self.outcome.templates || outcome.users != self.outcome.users;
-        if edited && changed && changes.is_empty() {
+        if edited && changed && messages.is_empty() {
             say("the manifests changed; what they say is in force\n");
         }
-        say(&changes);
+        say(&messages);
         self.due = outcome.plan.next_change;
         self.outcome = outcome;
     }

@@ -1,7 +1,7 @@
 //! The conditions of an endpoint, from what may be observed of it.
 
 use crate::status::RolloutProgress;
-use crate::status::endpoint::*;
+use crate::status::endpoint::{EndpointObservation as Observed, *};
 use kube::core::DynamicObject;
 use portcullis_api::condition::EXPOSED;
 use portcullis_config::LoadedRevision;
@@ -47,7 +47,7 @@ fn every_part_decides_about_ready() {
     let ingress = ingress();
     let servers =
         [("a".to_owned(), Ok(loaded(new.clone(), "1", None))), ("b".to_owned(), Ok(loaded(new.clone(), "1", None)))];
-    let good = EndpointObservation {
+    let good = Observed {
         deployment: Some(&up),
         exposed_by: ExposedBy::Ingress(Some(&ingress)),
         servers: &servers,
@@ -65,23 +65,23 @@ fn every_part_decides_about_ready() {
 
     let (secret, login) = ("users".to_owned(), "local".to_owned());
     let absent = LoginProblem::SecretNotFound { login, secret, endpoint: "agents".to_owned() };
-    let some = endpoint_findings(&EndpointObservation { logins: (2, &[]), ..good.clone() });
-    let none = endpoint_findings(&EndpointObservation { logins: (2, std::slice::from_ref(&absent)), ..good.clone() });
+    let some = endpoint_findings(&Observed { logins: (2, &[]), ..good.clone() });
+    let none = endpoint_findings(&Observed { logins: (2, std::slice::from_ref(&absent)), ..good.clone() });
     assert_eq!(summary(&some[..5]), parts);
     assert_eq!(summary(&some[5..]), [(LOGINS_READY, Some(true), reason::LOGINS_USABLE)]);
     assert_eq!(summary(&none)[0], (READY, Some(false), reason::SECRET_NOT_FOUND));
     assert_eq!((none[0].message.as_str(), none[5].message.as_str()), (&*absent.to_string(), &*absent.to_string()));
-    let large = endpoint_findings(&EndpointObservation { limits_problem: Some("raise it"), ..good.clone() });
+    let large = endpoint_findings(&Observed { limits_problem: Some("raise it"), ..good.clone() });
     assert_eq!(large.first().unwrap().holds, Some(true), "small requests go on");
     let limits = large.iter().find(|finding| finding.kind == LIMITS_FIT).unwrap();
     assert_eq!((limits.holds, limits.message.as_str()), (Some(false), "raise it"));
     let unknown = [UnknownTool { list: "deny", index: 1, pattern: "run_comand" }];
-    let misspelt = endpoint_findings(&EndpointObservation { unknown_tools: &unknown, ..good.clone() });
+    let misspelt = endpoint_findings(&Observed { unknown_tools: &unknown, ..good.clone() });
     assert_eq!(misspelt.first().unwrap().holds, Some(true), "the other entries count");
     let tools = misspelt.iter().find(|finding| finding.kind == TOOLS_KNOWN).unwrap();
     assert_eq!((tools.holds, tools.reason), (Some(false), reason::UNKNOWN_TOOL));
     assert_eq!(tools.message, "spec.tools.deny[1]: there is no tool \"run_comand\"; did you mean run_command?");
-    let many = endpoint_findings(&EndpointObservation { logins: (1, &vec![absent; 7]), ..good.clone() });
+    let many = endpoint_findings(&Observed { logins: (1, &vec![absent; 7]), ..good.clone() });
     assert!(many[5].message.ends_with("; and 2 more"), "{}", many[5].message);
 
     let (zero, starting) = (deployment(0, 0, "True"), deployment(2, 0, "False"));
@@ -92,84 +92,30 @@ fn every_part_decides_about_ready() {
     let (failed, not_allowed) = (Err(step), Err(VerifyError::AddressNotAllowed { server: "a".to_owned() }));
     let taken = Blocker { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
     let rows = [
+        (Observed { deployment: Some(&zero), ..good.clone() }, AVAILABLE, Some(false), reason::SCALED_TO_ZERO, false),
         (
-            EndpointObservation { deployment: Some(&zero), ..good.clone() },
-            AVAILABLE,
-            Some(false),
-            reason::SCALED_TO_ZERO,
-            false,
-        ),
-        (
-            EndpointObservation { deployment: Some(&starting), ..good.clone() },
+            Observed { deployment: Some(&starting), ..good.clone() },
             AVAILABLE,
             Some(false),
             reason::SERVERS_STARTING,
             false,
         ),
+        (Observed { deployment: None, ..good.clone() }, AVAILABLE, Some(false), reason::SERVERS_STARTING, false),
+        (Observed { exposed_by: ExposedBy::None, ..good.clone() }, EXPOSED, Some(true), reason::CLUSTER_ONLY, true),
         (
-            EndpointObservation { deployment: None, ..good.clone() },
-            AVAILABLE,
-            Some(false),
-            reason::SERVERS_STARTING,
-            false,
-        ),
-        (
-            EndpointObservation { exposed_by: ExposedBy::None, ..good.clone() },
-            EXPOSED,
-            Some(true),
-            reason::CLUSTER_ONLY,
-            true,
-        ),
-        (
-            EndpointObservation { exposed_by: ExposedBy::Ingress(None), ..good.clone() },
+            Observed { exposed_by: ExposedBy::Ingress(None), ..good.clone() },
             EXPOSED,
             Some(false),
             reason::INGRESS_MISSING,
             false,
         ),
-        (
-            EndpointObservation { servers: &[], ..good.clone() },
-            CREDENTIALS_LOADED,
-            Some(false),
-            reason::NO_SERVERS,
-            false,
-        ),
-        (
-            EndpointObservation { servers: &lagging, ..good.clone() },
-            CREDENTIALS_LOADED,
-            Some(false),
-            reason::LOADING,
-            false,
-        ),
-        (
-            EndpointObservation { servers: &silent, ..good.clone() },
-            CREDENTIALS_LOADED,
-            Some(false),
-            reason::LOADING,
-            false,
-        ),
-        (
-            EndpointObservation { servers: &refusing, ..good.clone() },
-            CREDENTIALS_LOADED,
-            Some(false),
-            reason::REJECTED,
-            false,
-        ),
-        (EndpointObservation { verified: None, ..good.clone() }, VERIFIED, None, reason::NO_READY_SERVER, false),
-        (
-            EndpointObservation { verified: Some(&failed), ..good.clone() },
-            VERIFIED,
-            Some(false),
-            reason::STEP_FAILED,
-            false,
-        ),
-        (
-            EndpointObservation { verified: Some(&not_allowed), ..good.clone() },
-            VERIFIED,
-            None,
-            reason::ADDRESS_NOT_ALLOWED,
-            true,
-        ),
+        (Observed { servers: &[], ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::NO_SERVERS, false),
+        (Observed { servers: &lagging, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::LOADING, false),
+        (Observed { servers: &silent, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::LOADING, false),
+        (Observed { servers: &refusing, ..good.clone() }, CREDENTIALS_LOADED, Some(false), reason::REJECTED, false),
+        (Observed { verified: None, ..good.clone() }, VERIFIED, None, reason::NO_READY_SERVER, false),
+        (Observed { verified: Some(&failed), ..good.clone() }, VERIFIED, Some(false), reason::STEP_FAILED, false),
+        (Observed { verified: Some(&not_allowed), ..good.clone() }, VERIFIED, None, reason::ADDRESS_NOT_ALLOWED, true),
     ];
     for (observed, kind, holds, reason, ready) in rows {
         let findings = endpoint_findings(&observed);
@@ -180,10 +126,10 @@ fn every_part_decides_about_ready() {
             assert_eq!((findings[0].reason, &findings[0].message), (reason, &found.message));
         }
     }
-    let blocked = endpoint_findings(&EndpointObservation { blocker: Some(&taken), ..good.clone() });
+    let blocked = endpoint_findings(&Observed { blocker: Some(&taken), ..good.clone() });
     assert_eq!((blocked[0].holds, blocked[0].reason), (Some(false), reason::NAME_TAKEN));
     assert_eq!(summary(&blocked[5..]), [(STALLED, Some(true), reason::NAME_TAKEN)]);
-    let refused = &endpoint_findings(&EndpointObservation { servers: &refusing, ..good })[3].message;
+    let refused = &endpoint_findings(&Observed { servers: &refusing, ..good })[3].message;
     let words = "1 of 2 servers have loaded revision";
     assert!(refused.contains(words) && refused.contains("pod a refused the newest files"), "{refused}");
     assert!(refused.contains("clients.json: no JSON"), "{refused}");
@@ -240,11 +186,16 @@ fn whatever_a_server_refused_is_said() {
         (vec![silent("a"), server("b", &new, Some(missing))], Some(false), reason::REJECTED, "pod b refused"),
         (vec![server("a", &old, Some(missing))], Some(false), reason::REJECTED, "0 of 1 servers"),
         (vec![server("a", &old, None), server("b", &new, None)], Some(false), reason::LOADING, "1 of 2 servers"),
-        (vec![silent("a"), server("b", &new, None)], Some(false), reason::LOADING, "pod a does not report its revision: no connection"),
+        (
+            vec![silent("a"), server("b", &new, None)],
+            Some(false),
+            reason::LOADING,
+            "pod a does not report its revision: no connection",
+        ),
     ];
     for (servers, holds, reason, words) in rows {
         let up = deployment(2, 2, "True");
-        let observed = EndpointObservation { deployment: Some(&up), servers: &servers, ..quiet(&url, &new, &complete) };
+        let observed = Observed { deployment: Some(&up), servers: &servers, ..quiet(&url, &new, &complete) };
         let findings = endpoint_findings(&observed);
         let found = findings.iter().find(|finding| finding.kind == CREDENTIALS_LOADED).unwrap();
         assert_eq!((found.holds, found.reason), (holds, reason), "{servers:?}");
@@ -253,8 +204,8 @@ fn whatever_a_server_refused_is_said() {
     }
 }
 
-fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -> EndpointObservation<'a> {
-    EndpointObservation {
+fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -> Observed<'a> {
+    Observed {
         url,
         revision,
         namespace: "dev",
@@ -286,18 +237,18 @@ fn what_keeps_servers_from_starting_is_said_while_others_serve_and_when_none_doe
     let old = Blocker { reason: reason::DEFINITIONS_OUTDATED, message: "upgrade".to_owned() };
     let (serving, down) = (deployment(2, 2, "True"), deployment(2, 0, "False"));
     let base = |rollout| quiet(&url, &revision, rollout);
-    let available = |observed: &EndpointObservation<'_>| {
+    let available = |observed: &Observed<'_>| {
         let findings = endpoint_findings(observed);
         let last = findings.last().filter(|last| last.kind == STALLED).map(|last| last.reason);
         (findings[1].holds, findings[1].reason, findings[1].message.clone(), last)
     };
     let rows = [
         (
-            EndpointObservation { deployment: Some(&serving), ..base(&stuck) },
+            Observed { deployment: Some(&serving), ..base(&stuck) },
             (Some(true), reason::SERVERS_READY, "2 of 2 servers are ready", Some(reason::IMAGE_PULL_FAILED)),
         ),
         (
-            EndpointObservation { deployment: Some(&down), ..base(&stuck) },
+            Observed { deployment: Some(&down), ..base(&stuck) },
             (
                 Some(false),
                 reason::IMAGE_PULL_FAILED,
@@ -306,11 +257,11 @@ fn what_keeps_servers_from_starting_is_said_while_others_serve_and_when_none_doe
             ),
         ),
         (
-            EndpointObservation { deployment: Some(&serving), ..base(&killed) },
+            Observed { deployment: Some(&serving), ..base(&killed) },
             (Some(true), reason::OUT_OF_MEMORY, "2 of 2 servers are ready; pod a was killed", None),
         ),
         (
-            EndpointObservation { deployment: Some(&serving), definitions: Some(&old), ..base(&complete) },
+            Observed { deployment: Some(&serving), definitions: Some(&old), ..base(&complete) },
             (Some(true), reason::SERVERS_READY, "2 of 2 servers are ready", Some(reason::DEFINITIONS_OUTDATED)),
         ),
     ];
