@@ -1,4 +1,4 @@
-//! Units that callers share fairly: places for requests, or bytes of memory.
+//! Units that callers share fairly: permits for requests, or bytes of memory.
 //!
 //! A holder that has units already may take more as long as what it then holds is at most `shares` times what is left
 //! free. This is the dynamic threshold of shared buffers (Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998): one holder with
@@ -169,7 +169,7 @@ impl PoolState {
     }
 }
 
-/// A place in the queue. Dropped before its units were received, it leaves the queue or gives them back.
+/// A position in the queue. Dropped before its units were received, it leaves the queue or gives them back.
 struct Ticket<'a> {
     pool: &'a Pool,
     id: u64,
@@ -281,9 +281,9 @@ mod tests {
             (holder(1, 3), [Some(Holder { key: 2, shares: 3 }), Some(Holder { key: 3, shares: 1 })]);
         let mut passed = Vec::new();
         for _ in 0..5 {
-            let mut place = pool.try_take(1, address).unwrap();
-            place.pass_to(caller).unwrap();
-            passed.push(place);
+            let mut taken = pool.try_take(1, address).unwrap();
+            taken.pass_to(caller).unwrap();
+            passed.push(taken);
         }
         let mut beyond = pool.try_take(1, address).unwrap();
         assert_eq!(beyond.pass_to(caller), Err(Unavailable::Share));

@@ -110,7 +110,7 @@ fn is_at(host: &str, name: &str) -> bool {
     start.eq_ignore_ascii_case(name) && (rest.is_empty() || port)
 }
 
-/// The response as rmcp writes it, with the answer in its places.
+/// The response as rmcp writes it, with the answer instead of the marks.
 fn written(mut result: CallToolResult, id: RequestId, slot: &Slot) -> Response {
     // Since 2026-07-28 only.
     result.result_type = None;

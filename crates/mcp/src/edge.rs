@@ -4,7 +4,7 @@
 //! them, calls that take long show signs of life and outlast their connection where the revision says so, `Accept: application/json`
 //! alone is enough, and a call of a tool that the token's scopes do not reach is answered with 403
 //! `insufficient_scope` (RFC 6750 §3.1), so that a client can step up. Tokens, origins, CORS and limits of rate are
-//! checked by whoever is in front of it; the `Host` header by rmcp, against the endpoint's own host name.
+//! checked by the server in front of it; the `Host` header by rmcp, against the endpoint's own host name.
 
 use crate::{
     batch::Batch,
@@ -87,7 +87,7 @@ impl Endpoint {
         Self::offering(config, Handler::new(tools, &config.limits), abort)
     }
 
-    /// The same endpoint, which takes the place of `previous`: a client can cancel a call that began there.
+    /// The same endpoint as the successor of `previous`: a client can cancel a call that began there.
     #[must_use]
     pub fn succeeding(self, previous: &Self) -> Self {
         Self { running: Arc::clone(&previous.running), ..self }

@@ -98,7 +98,7 @@ impl Handler {
         Self { tools, info: Arc::new(info), subscriptions: Arc::new(Subscriptions::new(limits)) }
     }
 
-    /// Ends the subscriptions: `next` is in its place now, or nothing.
+    /// Ends the subscriptions. `next` is the successor, if there is one.
     pub(super) fn retire(&self, next: Option<&Self>) {
         let same = |next: &Self| self.tools.definitions().eq(next.tools.definitions());
         self.subscriptions.retire(next.is_some_and(|next| !same(next)));

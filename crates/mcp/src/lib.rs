@@ -1,7 +1,7 @@
 //! The protocol edge of MCP.
 //!
 //! [`Endpoint`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that
-//! whoever is in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
+//! the server in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
 
 mod batch;
 mod completion;

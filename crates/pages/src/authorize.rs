@@ -26,7 +26,7 @@ use url::form_urlencoded;
 /// Longer queries cannot be carried through signing in.
 const MAX_QUERY: usize = 8 << 10;
 
-/// Where to go on after signing in. Sealed, so that it is always a place that these pages chose.
+/// Where to continue after signing in. Sealed, so that only these pages can choose it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Target {
     /// Back to an agent's request.
@@ -46,7 +46,7 @@ impl Target {
         matches!(self, Self::Authorize { .. })
     }
 
-    /// The path of the place.
+    /// The path of the target.
     pub(crate) fn location(&self, base: &str) -> String {
         match self {
             Self::Authorize { query, .. } => format!("{base}{}?{query}", paths::AUTHORIZE),

@@ -1,4 +1,4 @@
-//! The words of the pages: scopes, times and places as people say them, and names made safe to show.
+//! The texts of the pages: scopes, times and destinations in plain words, and sanitized names.
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::{Scope, names};

@@ -1,6 +1,5 @@
-//! How what stands in front of the servers is told that they speak TLS (`spec.tls`), and how far it then checks their
-//! certificate. Without `spec.tls` nothing is said of it: plain HTTP is what every controller expects. Also, how long it
-//! must wait for an answer.
+//! The configuration of the proxy in front of servers with TLS (`spec.tls`), and its checks of their certificate. Without
+//! `spec.tls` there is none: every controller uses plain HTTP by default. Also the proxy's timeout for responses.
 
 use crate::{
     ClusterFacts, OptionalKind,
@@ -12,7 +11,7 @@ use portcullis_core::PublicUrl;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// What is left for the way of an answer, after a request's time.
+/// The time for sending a response after the time limit of its request.
 const MARGIN: u64 = 10;
 
 const TRAEFIK: &str = "traefik.io/ingress-controller";
@@ -162,7 +161,7 @@ impl Backend {
     }
 }
 
-/// For how many seconds whoever stands in front must wait for an answer.
+/// The timeout of the proxy for a response, in seconds.
 pub(super) fn proxy_timeout(owner: &Owner<'_>) -> u64 {
     owner.endpoint().spec.limits.request_timeout.as_duration().as_secs().saturating_add(MARGIN)
 }

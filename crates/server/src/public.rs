@@ -69,7 +69,7 @@ pub(crate) struct Public {
 }
 
 impl Public {
-    /// The routes, with these tools behind the door, in the place of `previous`. For `abort` see [`portcullis_mcp::Endpoint::new`].
+    /// The routes with these tools, as the successor of `previous`. For `abort` see [`portcullis_mcp::Endpoint::new`].
     pub(crate) fn new(
         app: &Arc<AppState>,
         tools: &Arc<Registry>,

@@ -85,7 +85,7 @@ struct ToolLabels {
     tool: &'static str,
 }
 
-/// The calls of tools, whatever protocol they come by. A clone counts in the same place.
+/// The calls of tools by any protocol. Clones share the counters.
 #[derive(Clone)]
 pub struct ToolCalls {
     calls: Family<ToolOutcomeLabels, Counter>,

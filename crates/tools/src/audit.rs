@@ -57,7 +57,7 @@ impl Drop for Trail {
     }
 }
 
-/// The workspace that a call is about. Something else in its place may be a secret, and is not noted.
+/// The workspace that a call is about. Any other value in that argument may be a secret, and is not recorded.
 fn workspace(arguments: &Map<String, Value>) -> Option<&str> {
     let text = |name: &str| arguments.get(name).and_then(Value::as_str);
     let named = text("workspace").or_else(|| text("name")).or_else(|| {
@@ -191,7 +191,7 @@ mod tests {
         let registry = Registry::of(vec![ToolEntry::new(Teller)], &rules).counted_in(&metrics.tool_calls());
         let log = Log::default();
         let guard = tracing::subscriber::set_default(log.subscriber());
-        // Told twice: whoever comes first to a line decides whether it is of interest, and that may be another test.
+        // Twice: the first caller of a log line decides whether it is enabled, and that may be another test.
         four_calls(&registry);
         tracing::callsite::rebuild_interest_cache();
         log.clear();

@@ -201,7 +201,7 @@ impl WaitBudget {
     }
 }
 
-/// What a tool does to the world, in the four hints of MCP's tool annotations.
+/// The effects of a tool, for the four hints of MCP's tool annotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// It only looks.

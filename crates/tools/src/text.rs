@@ -249,7 +249,7 @@ fn page(count: usize, what: &str, total: Option<u64>, next: Option<u64>, truncat
 
 pub(super) fn edited(edited: &Edited) -> Text {
     let mut text = Pieces::default();
-    let noun = if edited.replacements == 1 { "place" } else { "places" };
+    let noun = if edited.replacements == 1 { "occurrence" } else { "occurrences" };
     text.line(&format!("{}: {} {noun} changed", edited.path, edited.replacements));
     text.member("diff", &edited.diff);
     text.done()

@@ -46,7 +46,7 @@ pub struct Manager {
 
 impl std::fmt::Debug for Manager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Manager").field("wakeups", &self.requeues).finish_non_exhaustive()
+        f.debug_struct("Manager").field("requeues", &self.requeues).finish_non_exhaustive()
     }
 }
 

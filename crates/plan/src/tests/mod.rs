@@ -1,4 +1,4 @@
-//! The plan from outside: a small world of resources, observed Secrets and time.
+//! Tests of the plan with resources, observed Secrets and time.
 
 mod credentials;
 mod edge;

@@ -61,7 +61,7 @@ pub enum SecretRefusal {
     },
 }
 
-/// The first Secret of the recipe that may not be read.
+/// The first Secret of the pod revision that may not be read.
 pub(super) fn refusal(pod_revision: &PodRevision, secrets: &Secrets, namespace: &str) -> Option<SecretRefusal> {
     pod_revision.secrets().find_map(|name| match secrets.get(name) {
         Some(SecretAccess::Shared) => None,

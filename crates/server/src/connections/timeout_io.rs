@@ -250,7 +250,7 @@ mod tests {
         refused.unwrap_err();
         client.write_all(b"\r\n\r\n").await.unwrap();
         server.read_exact(&mut [0; 4]).await.unwrap();
-        assert_eq!(permits.available_permits(), 1, "its end gives the place back");
+        assert_eq!(permits.available_permits(), 1, "its end gives the permit back");
     }
 
     #[tokio::test]

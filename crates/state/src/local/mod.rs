@@ -369,7 +369,7 @@ impl Grants for Local {
         if grant.last_used.is_some_and(|last| now.duration_since(last) < LAST_USED_STEP) {
             return;
         }
-        // The place learns of it with the next write: a request does not wait for a disk.
+        // Stored with the next write: a request does not wait for a disk.
         objects::used(&self.inner.known, name, now);
     }
 }

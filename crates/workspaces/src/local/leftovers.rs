@@ -100,17 +100,16 @@ impl Leftovers {
     /// Ends all processes, and those that they start meanwhile; returns the ones that existed.
     pub(super) async fn end(&self) -> Vec<LeftoverProcess> {
         let found = self.found().await;
-        for (signals, patience) in
-            [(&[Signal::SIGTERM, Signal::SIGCONT][..], GRACE), (&[Signal::SIGKILL][..], KILL_WAIT)]
+        for (signals, grace) in [(&[Signal::SIGTERM, Signal::SIGCONT][..], GRACE), (&[Signal::SIGKILL][..], KILL_WAIT)]
         {
-            let until = Instant::now() + patience;
-            let mut told = HashSet::new();
+            let until = Instant::now() + grace;
+            let mut signalled = HashSet::new();
             loop {
                 let left = self.found().await;
                 if left.is_empty() {
                     return found;
                 }
-                for process in left.iter().filter(|process| told.insert(process.id)) {
+                for process in left.iter().filter(|process| signalled.insert(process.id)) {
                     signal(process.id, signals);
                 }
                 if Instant::now() >= until {
