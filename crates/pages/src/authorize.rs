@@ -128,19 +128,20 @@ async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response
         Err(AuthorizeError::Offer { message, location }) => {
             let title = "The agent's request is wrong";
             return Err(ErrorPage::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message))
-                .todo("Tell whoever makes the agent. It registered itself, so go back to it only if you know it.")
+                .todo("Tell the developers of the agent. It registered itself, so go back to it only if you know it.")
                 .link(location, "Back to the agent"));
         }
         Err(AuthorizeError::Page { title, message }) => {
-            return Err(ErrorPage::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message))
-                .todo("Go back to the agent and connect it again. If it stays so, tell whoever runs this endpoint."));
+            return Err(ErrorPage::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message)).todo(
+                "Go back to the agent and connect it again. If this persists, tell the administrator of this endpoint.",
+            ));
         }
     };
     pages.logins_or(|| pages.no_usable_login(&request))?;
     if query.len() > MAX_QUERY {
         let happened = "The agent's request is too long to be carried through signing in.";
         return Err(ErrorPage::new(StatusCode::URI_TOO_LONG, "too_long", "This request is too long", happened)
-            .todo("Tell whoever makes the agent: the request has more than 8192 bytes."));
+            .todo("Tell the developers of the agent: the request has more than 8192 bytes."));
     }
     let client = text::name(&request.client_name, &request.client_id);
     let again = Target::Authorize { query: without_prompt(query), client };

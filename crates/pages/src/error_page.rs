@@ -201,7 +201,7 @@ impl ErrorPage {
         Self {
             cause: Some(chain(error).into()),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "This did not work", happened).todo(
-                "Try again in a moment. If it is urgent, ask whoever runs this endpoint to delete the OAuthGrant.",
+                "Try again in a moment. If it is urgent, ask the administrator of this endpoint to delete the OAuthGrant.",
             )
         }
     }
@@ -212,7 +212,7 @@ impl ErrorPage {
         Self {
             cause: Some(cause.into()),
             ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "This did not work", happened)
-                .todo("Try again in a moment. If it stays so, tell whoever runs this endpoint.")
+                .todo("Try again in a moment. If this persists, tell the administrator of this endpoint.")
         }
     }
 }
