@@ -76,12 +76,12 @@ mod tests {
         for (files, expected) in [
             (files(None, Some(&key)), "tls.crt is missing"),
             (files(Some(&chain), None), "tls.key is missing"),
-            (files(Some(""), Some(&key)), "tls.crt must hold"),
-            (files(Some(&key), Some(&key)), "tls.crt must hold"),
-            (files(Some(&chain[..chain.len() / 2]), Some(&key)), "tls.crt must hold"),
-            (files(Some(&chain), Some("hush")), "tls.key must hold"),
-            (files(Some(&chain), Some(cut)), "tls.key must hold"),
-            (files(Some(&chain), Some(&chain)), "tls.key must hold"),
+            (files(Some(""), Some(&key)), "tls.crt must contain"),
+            (files(Some(&key), Some(&key)), "tls.crt must contain"),
+            (files(Some(&chain[..chain.len() / 2]), Some(&key)), "tls.crt must contain"),
+            (files(Some(&chain), Some("hush")), "tls.key must contain"),
+            (files(Some(&chain), Some(cut)), "tls.key must contain"),
+            (files(Some(&chain), Some(&chain)), "tls.key must contain"),
             (files(Some(&chain), Some(&other)), "cannot be used"),
         ] {
             let error = files.server().unwrap_err();

@@ -133,7 +133,7 @@ mod tests {
         let said = |client: &OAuthClient, rotated_for: Option<&str>| {
             let plan = ClientPlan { rotated_for: rotated_for.map(ToOwned::to_owned), ..plan.clone() };
             let status = client_status(client, &plan, &loaded(true), Timestamp::UNIX_EPOCH);
-            status.conditions[0].message.contains("portcullis.dev/rotate does nothing")
+            status.conditions[0].message.contains("portcullis.dev/rotate has no effect")
         };
         assert!(!said(&asking, None));
         asking.metadata.annotations = Some([(ROTATE_ANNOTATION.to_owned(), "1".to_owned())].into());
