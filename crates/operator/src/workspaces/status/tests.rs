@@ -286,7 +286,12 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
         ),
         (down, Stopped, reason::STOPPED, "start it"),
         (StatusInputs { pod: Some(&ending), ..down }, Stopping, reason::STOPPING, "files are kept"),
-        (StatusInputs { blocker: Some(&gone), ..down }, Failed, reason::TEMPLATE_NOT_FOUND, "template \"t\" no longer exists"),
+        (
+            StatusInputs { blocker: Some(&gone), ..down },
+            Failed,
+            reason::TEMPLATE_NOT_FOUND,
+            "template \"t\" no longer exists",
+        ),
         (StatusInputs { blocker: Some(&surplus), ..down }, Failed, reason::QUOTA_EXCEEDED, "more than 5"),
         (
             StatusInputs { blocker: Some(&unreachable), pod: Some(&ending), ..NOTHING },
