@@ -69,7 +69,7 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         }
         #[cfg(feature = "dev")]
         Command::Dev(args) => {
-            // Somebody sits in front of it.
+            // It is used interactively.
             logs::init(Some(LogFormat::Text))?;
             block_on(dev::run(args))??;
         }

@@ -38,8 +38,8 @@ pub struct Args {
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PRIVATE_PORT)))]
     private_listen: SocketAddr,
     /// Where grants and registrations are kept, and workspaces run
-    #[arg(long, value_enum, default_value_t = State::Memory)]
-    state: State,
+    #[arg(long, value_enum, default_value_t = StateBackend::Memory)]
+    state: StateBackend,
     /// The name of the McpEndpoint whose servers this is one of
     #[arg(long)]
     endpoint: Option<String>,
@@ -55,7 +55,7 @@ pub struct Args {
 
 /// Where grants and registrations are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum State {
+enum StateBackend {
     /// In this process: they end with it, and other servers do not know of them; there are no workspaces
     Memory,
     /// As OAuthGrants, OAuthClients and Workspaces of the namespace that this pod runs in
@@ -106,7 +106,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
     let outbound = Arc::new(Outbound::new()?);
     let lame_duck = Duration::from_secs(args.lame_duck);
     match (args.state, args.endpoint) {
-        (State::Kubernetes, Some(endpoint)) => {
+        (StateBackend::Kubernetes, Some(endpoint)) => {
             let config = Config::infer().await.map_err(|error| ServeError::Cluster(Box::new(error)))?;
             let namespace = config.default_namespace.clone();
             let kinds = kubernetes::KINDS + cluster_workspaces::KINDS;
@@ -146,8 +146,8 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
             };
             Box::pin(serve(options, Listeners { public, private }, follow)).await
         }
-        (State::Kubernetes, None) => Err(ServeError::EndpointMissing),
-        (State::Memory, _) => {
+        (StateBackend::Kubernetes, None) => Err(ServeError::EndpointMissing),
+        (StateBackend::Memory, _) => {
             let local = Arc::new(Local::memory(Arc::clone(&clock)));
             let options = Options {
                 config_dir: args.config_dir,

@@ -1,15 +1,15 @@
-//! What `portcullis dev` tells the person in front of it: where the endpoint is, and command lines that can be pasted.
+//! The output of `portcullis dev`: the URL of the endpoint, and command lines to paste.
 
-use super::{station::Outcome, store::Store, user};
+use super::{environment::PlannedEndpoint, store::Store, user};
 use kube::ResourceExt;
 use portcullis_api::{OAuthClient, preset::Preset};
 use portcullis_core::{Scope, client::Grant, scope};
 use portcullis_plan::{ClientPlan, CredentialChange};
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-/// What is said once, when the endpoint is served.
+/// The text that is printed once, when the endpoint is served.
 #[must_use]
-pub(super) fn welcome(outcome: &Outcome, store: &Store) -> String {
+pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
     let url = outcome.plan.config.url.resource();
     let mut text = format!(
         "\nThe endpoint {name:?} is served on this machine.\n\n  \
@@ -30,7 +30,7 @@ pub(super) fn welcome(outcome: &Outcome, store: &Store) -> String {
     let policy = &outcome.plan.config.client_policy;
     if outcome.plan.clients.is_empty() && policy.metadata_documents.is_none() && policy.dynamic_registration.is_none() {
         text.push_str(
-            "\nNo OAuthClient names this endpoint, and no client may come by itself (spec.clients), so that nothing can\n\
+            "\nNo OAuthClient names this endpoint, and no client may register itself (spec.clients), so that no client can\n\
              obtain a token: add an OAuthClient to the manifests.\n",
         );
     }
@@ -38,9 +38,9 @@ pub(super) fn welcome(outcome: &Outcome, store: &Store) -> String {
     text
 }
 
-/// What happened to clients and their credentials since `before`, a line each.
+/// The changes of clients and their credentials since `before`, one line each.
 #[must_use]
-pub(super) fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
+pub(super) fn changes(before: &PlannedEndpoint, after: &PlannedEndpoint, store: &Store) -> String {
     let mut text = String::new();
     for plan in &after.plan.clients {
         let known = before.plan.clients.iter().find(|old| old.name == plan.name);
@@ -48,18 +48,18 @@ pub(super) fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
         let what = match (plan.change, &plan.problem) {
             (_, Some(problem)) if known.is_none_or(|old| old.problem.as_ref() != Some(problem)) => problem.to_string(),
             (Some(CredentialChange::Rotated), _) => {
-                "its secret was rotated; the old one counts until its overlap ends".to_owned()
+                "its secret was rotated; the old one is valid until its overlap ends".to_owned()
             }
             (Some(CredentialChange::Created | CredentialChange::Healed), _) if known.is_some() => {
-                "it has a new secret; the old one no longer counts".to_owned()
+                "it has a new secret; the old one is no longer valid".to_owned()
             }
-            (_, None) if known.is_none() => "it can come in now".to_owned(),
-            (_, None) if known.is_some_and(|old| old.problem.is_some()) => "it can come in again".to_owned(),
+            (_, None) if known.is_none() => "it can obtain tokens now".to_owned(),
+            (_, None) if known.is_some_and(|old| old.problem.is_some()) => "it can obtain tokens again".to_owned(),
             _ => continue,
         };
-        let place = secret.filter(|_| plan.change.is_some()).map(|path| format!(" ({path})")).unwrap_or_default();
+        let path_note = secret.filter(|_| plan.change.is_some()).map(|path| format!(" ({path})")).unwrap_or_default();
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "client {:?}: {what}{place}", plan.name);
+        let _ = writeln!(text, "client {:?}: {what}{path_note}", plan.name);
     }
     for problem in after.plan.login_problems.iter().filter(|problem| !before.plan.login_problems.contains(problem)) {
         let _ = writeln!(text, "{problem}");
@@ -69,13 +69,13 @@ pub(super) fn news(before: &Outcome, after: &Outcome, store: &Store) -> String {
     }
     for old in &before.plan.clients {
         if !after.plan.clients.iter().any(|plan| plan.name == old.name) {
-            let _ = writeln!(text, "client {:?}: it is gone, and its tokens with it", old.name);
+            let _ = writeln!(text, "client {:?}: it was deleted, and its tokens are no longer valid", old.name);
         }
     }
     text
 }
 
-fn introduction(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan, store: &Store) -> String {
+fn introduction(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPlan, store: &Store) -> String {
     let grants: Vec<&str> = client.spec.grants().iter().map(|grant| grant.as_str()).collect();
     let scopes: BTreeSet<Scope> = client.spec.scopes.iter().copied().collect();
     let mut text =
@@ -118,8 +118,8 @@ fn introduction(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan, stor
     text
 }
 
-/// What workspaces can be made from, and what of it does not count here.
-fn templates(outcome: &Outcome) -> String {
+/// The templates, and which of their fields have no effect here.
+fn templates(outcome: &PlannedEndpoint) -> String {
     if outcome.templates.is_empty() {
         return String::new();
     }
@@ -131,7 +131,7 @@ fn templates(outcome: &Outcome) -> String {
 }
 
 /// Who can sign in, and how.
-fn people(outcome: &Outcome, store: &Store) -> String {
+fn people(outcome: &PlannedEndpoint, store: &Store) -> String {
     let mut text = String::new();
     if let Some(user) = &outcome.local_user {
         let file = store.secret_folder(&user.secret_name).join(user::PASSWORD);
@@ -157,8 +157,8 @@ fn people(outcome: &Outcome, store: &Store) -> String {
     text
 }
 
-/// How somebody lets an agent in by signing in.
-fn for_a_person(outcome: &Outcome, client: &OAuthClient, plan: &ClientPlan) -> String {
+/// How to connect an agent by signing in.
+fn for_a_person(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPlan) -> String {
     let (name, url) = (outcome.endpoint.name_any(), outcome.plan.config.url.resource());
     let mut text = String::new();
     let what = if plan.secret_name.is_some() { "the client id and the secret above" } else { "the client id above" };

@@ -1,4 +1,4 @@
-//! Shows a page in the browser of whoever sits before this machine.
+//! Opens a page in the local browser.
 
 use super::LocalWorkspaces;
 use std::process::Stdio;

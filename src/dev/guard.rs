@@ -1,4 +1,4 @@
-//! Whether it makes sense to go on: the state directory must be where it was, and somebody must read what is said.
+//! Ends `portcullis dev` when the state directory was moved or deleted, or when its output pipe is closed.
 
 use super::{DevError, store::Store};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,15 +11,15 @@ use std::{
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How often to look.
+/// How often to check.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Looks after both.
+/// Checks both conditions.
 pub(super) struct Guard {
     root: PathBuf,
-    /// The directory itself, by device and number: its name may be another's by now.
+    /// The directory's device and inode number: the path may lead to another directory by now.
     identity: Option<(u64, u64)>,
-    /// Whether to end when standard output is a pipe that nobody reads any more, as after `| head`.
+    /// Whether to end when standard output is a pipe whose reader has ended, as after `| head`.
     heeds_readers: bool,
 }
 
@@ -33,12 +33,12 @@ impl Guard {
         Ok(Self { root, identity, heeds_readers })
     }
 
-    /// The error, or that the state directory was moved, which causes errors of many kinds.
+    /// The error, or [`DevError::Moved`], which causes errors of many kinds.
     pub(super) fn explain(&self, error: impl Into<DevError>) -> DevError {
         if identity(&self.root) == self.identity { error.into() } else { DevError::Moved(self.root.clone()) }
     }
 
-    /// Until `stop`, or until it makes no sense any more. That nobody reads is no failure.
+    /// Waits until `stop` or until a condition fails. A closed output pipe is not an error.
     pub(super) async fn watch(&self, stop: &CancellationToken) -> Result<(), DevError> {
         loop {
             let stopped = stop.run_until_cancelled(sleep(EVERY)).await.is_none();
@@ -46,7 +46,7 @@ impl Guard {
             if identity(&self.root) != self.identity {
                 return Err(DevError::Moved(self.root.clone()));
             }
-            if stopped || (self.heeds_readers && nobody_reads()) {
+            if stopped || (self.heeds_readers && has_no_reader()) {
                 return Ok(());
             }
         }
@@ -58,9 +58,9 @@ fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
 }
 
 /// Whether standard output is a pipe whose other end is closed (POLLERR, poll(2)).
-fn nobody_reads() -> bool {
+fn has_no_reader() -> bool {
     let stdout = io::stdout();
-    let mut look = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
-    poll(&mut look, PollTimeout::ZERO).is_ok()
-        && look[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR))
+    let mut descriptors = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    poll(&mut descriptors, PollTimeout::ZERO).is_ok()
+        && descriptors[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR))
 }

@@ -3,17 +3,18 @@
 
 mod banner;
 mod browser;
+mod environment;
 mod guard;
 mod located;
 mod manifests;
 mod references;
-mod station;
 mod store;
 mod user;
 mod watch;
 
 pub use manifests::Source;
 
+use environment::{DevEnvironment, DevEnvironmentError, PlannedEndpoint};
 use guard::Guard;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
@@ -28,7 +29,6 @@ use portcullis_workspaces::{
     local::{LocalOptions, LocalWorkspaces},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
-use station::{Outcome, Station, StationError};
 use std::{
     convert::Infallible,
     ffi::OsString,
@@ -56,7 +56,7 @@ pub struct Options {
     pub endpoint: Option<String>,
     /// The address to listen at; port 0 for any free one.
     pub listen: SocketAddr,
-    /// Whether somebody insisted on an address that other machines reach, without TLS.
+    /// Whether an address that other machines can reach is allowed, without TLS.
     pub beyond_loopback: bool,
     /// Where credentials, keys, grants and workspaces are kept.
     pub state: PathBuf,
@@ -64,8 +64,8 @@ pub struct Options {
     pub path: OsString,
     /// The `USER` of commands in workspaces, and the name of the local user.
     pub user: OsString,
-    /// Whether this process is there for nothing else: all that it leaves running is ended, and it ends when nobody
-    /// reads what it says.
+    /// Whether this process does nothing else: then it ends all processes that it started, and ends itself when its output
+    /// pipe is closed.
     pub alone: bool,
     /// Whether to show the endpoint's pages in a browser.
     pub open: bool,
@@ -76,7 +76,7 @@ pub struct Options {
 pub enum DevError {
     /// Tokens would cross the network in the clear.
     #[error(
-        "{0} can be reached from other machines, and there is no TLS here: whoever listens can run commands as you; listen at 127.0.0.1, or add --insecure-listen-beyond-loopback if only you can reach it, as in a container"
+        "{0} can be reached from other machines, and there is no TLS here: anyone on the network can steal tokens and run commands as you; listen at 127.0.0.1, or add --insecure-listen-beyond-loopback if only you can reach it, as in a container"
     )]
     BeyondLoopback(SocketAddr),
     /// The address is taken, or not this machine's.
@@ -92,7 +92,7 @@ pub enum DevError {
     Store(#[from] store::StoreError),
     /// The manifests cannot be served.
     #[error(transparent)]
-    Station(#[from] StationError),
+    DevEnvironment(#[from] DevEnvironmentError),
     /// The manifests cannot be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
@@ -143,24 +143,25 @@ pub async fn run(
     }
 
     let guard = Guard::of(&store, options.alone)?;
-    let station = Station { sources: options.sources, endpoint: options.endpoint, origin, store, user, rng };
+    let environment = DevEnvironment { sources: options.sources, endpoint: options.endpoint, origin, store, user, rng };
     let now = clock.now();
-    let desk = spawn_blocking({
+    let dev_state = spawn_blocking({
         let workspaces = Arc::clone(&workspaces);
-        move || Desk::open(station, workspaces, now)
+        move || DevState::open(environment, workspaces, now)
     })
     .await??;
-    let name = desk.outcome.endpoint.name_any();
-    let state = portcullis_state::Local::open(&desk.station.store.grants_folder(&name), Arc::clone(&clock)).await;
+    let name = dev_state.outcome.endpoint.name_any();
+    let state =
+        portcullis_state::Local::open(&dev_state.environment.store.grants_folder(&name), Arc::clone(&clock)).await;
     let state = Arc::new(state.map_err(|error| guard.explain(error))?);
     // Before anything is served.
-    let desk = spawn_blocking({
+    let dev_state = spawn_blocking({
         let state = Arc::clone(&state);
-        move || desk.telling(state)
+        move || dev_state.telling(state)
     })
     .await?;
     let server = portcullis_server::Options {
-        config_dir: desk.station.store.mounted_folder(&name),
+        config_dir: dev_state.environment.store.mounted_folder(&name),
         workspaces: Some(Arc::clone(&workspaces) as Arc<dyn Workspaces>),
         grants: Arc::clone(&state) as _,
         registrations: Arc::clone(&state) as _,
@@ -174,7 +175,7 @@ pub async fn run(
         memory_limit: MEMORY,
     };
     if options.open {
-        browser::show(&desk.outcome.plan.config.url.issuer_url("/agents"));
+        browser::show(&dev_state.outcome.plan.config.url.issuer_url("/agents"));
     }
     let serve = async {
         let ended = portcullis_server::run(server, Listeners { public: listener, private: None }, stop.clone()).await;
@@ -182,7 +183,7 @@ pub async fn run(
         ended
     };
     let keep = async {
-        let ended = keep_current(desk, clock, &stop).await;
+        let ended = keep_current(dev_state, clock, &stop).await;
         stop.cancel();
         ended
     };
@@ -230,22 +231,22 @@ async fn listen(wanted: SocketAddr, beyond_loopback: bool) -> Result<(TcpListene
     let listener = TcpListener::bind(wanted).await.map_err(failed)?;
     let mut address = listener.local_addr().map_err(failed)?;
     if !loopback {
-        // Plain http is for loopback addresses: whoever comes from elsewhere does so through a forwarded port.
+        // Plain http is for loopback addresses: others connect through a forwarded port.
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     Ok((listener, format!("http://{address}")))
 }
 
 /// Applies every change until `stop`.
-async fn keep_current(desk: Desk, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Result<(), DevError> {
-    let (watch, mut desk) = spawn_blocking(move || (desk.watch(), desk)).await?;
+async fn keep_current(dev_state: DevState, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Result<(), DevError> {
+    let (watch, mut dev_state) = spawn_blocking(move || (dev_state.watch(), dev_state)).await?;
     let mut watch = watch?;
     loop {
         // At first too: something may have changed before it was watched.
         let now = clock.now();
-        desk = spawn_blocking(move || desk.refreshed(now)).await?;
+        dev_state = spawn_blocking(move || dev_state.refreshed(now)).await?;
         let due = async {
-            match desk.due {
+            match dev_state.due {
                 Some(due) => clock.sleep_until(due).await,
                 None => std::future::pending().await,
             }
@@ -258,33 +259,37 @@ async fn keep_current(desk: Desk, clock: Arc<dyn Clock>, stop: &CancellationToke
     }
 }
 
-/// What is in force, and who is told about changes. Its methods block.
-struct Desk {
-    station: Station,
-    /// Who is told about templates.
+/// The plan in force, and the consumers of its changes. The methods block.
+struct DevState {
+    environment: DevEnvironment,
+    /// Gets the templates.
     workspaces: Arc<LocalWorkspaces>,
-    /// Who is told about users.
+    /// Gets the user rules.
     state: Option<Arc<portcullis_state::Local>>,
-    /// The last manifests that could be served.
+    /// The last valid manifests.
     manifests: Manifests,
-    /// What they led to.
-    outcome: Outcome,
-    /// When to look again although nothing was edited.
+    /// Their plan.
+    outcome: PlannedEndpoint,
+    /// When to plan again without an edit.
     due: Option<Timestamp>,
-    /// What was said last about manifests that cannot be served.
+    /// The last error about invalid manifests.
     complaint: String,
 }
 
-impl Desk {
-    fn open(mut station: Station, workspaces: Arc<LocalWorkspaces>, now: Timestamp) -> Result<Self, StationError> {
-        let manifests = station.read()?;
-        let outcome = station.apply(&manifests, now)?;
-        workspaces.offer(&outcome.templates, &outcome.secrets);
+impl DevState {
+    fn open(
+        mut environment: DevEnvironment,
+        workspaces: Arc<LocalWorkspaces>,
+        now: Timestamp,
+    ) -> Result<Self, DevEnvironmentError> {
+        let manifests = environment.read()?;
+        let outcome = environment.apply(&manifests, now)?;
+        workspaces.set_templates(&outcome.templates, &outcome.secrets);
         say(&notes(&manifests));
-        say(&banner::welcome(&outcome, &station.store));
+        say(&banner::welcome(&outcome, &environment.store));
         Ok(Self {
             due: outcome.plan.next_change,
-            station,
+            environment,
             workspaces,
             state: None,
             manifests,
@@ -293,21 +298,21 @@ impl Desk {
         })
     }
 
-    /// Has `state` follow what the manifests say of users.
+    /// Sets the user rules of `state` from now on.
     fn telling(self, state: Arc<portcullis_state::Local>) -> Self {
         state.set_users(&self.outcome.users);
         Self { state: Some(state), ..self }
     }
 
     fn watch(&self) -> Result<Watch, WatchError> {
-        let store = &self.station.store;
-        Watch::start(&self.station.sources, store.root(), &store.secrets_folder())
+        let store = &self.environment.store;
+        Watch::start(&self.environment.sources, store.root(), &store.secrets_folder())
     }
 
-    /// Looks at the manifests and at the clock, and tells what changed. Manifests that cannot be served change nothing.
+    /// Reads the manifests, plans again, and prints what changed. Invalid manifests change nothing.
     fn refreshed(mut self, now: Timestamp) -> Self {
-        let fresh = self.station.read().and_then(|manifests| {
-            let outcome = self.station.apply(&manifests, now)?;
+        let fresh = self.environment.read().and_then(|manifests| {
+            let outcome = self.environment.apply(&manifests, now)?;
             Ok((manifests, outcome))
         });
         match fresh {
@@ -327,7 +332,7 @@ impl Desk {
                     self.complaint = complaint;
                 }
                 // Their secrets are rotated and healed all the same.
-                match self.station.apply(&self.manifests, now) {
+                match self.environment.apply(&self.manifests, now) {
                     Ok(outcome) => self.take(outcome, false),
                     Err(_) => self.due = now.checked_add(RETRY).ok(),
                 }
@@ -336,18 +341,18 @@ impl Desk {
         self
     }
 
-    fn take(&mut self, outcome: Outcome, edited: bool) {
-        self.workspaces.offer(&outcome.templates, &outcome.secrets);
+    fn take(&mut self, outcome: PlannedEndpoint, edited: bool) {
+        self.workspaces.set_templates(&outcome.templates, &outcome.secrets);
         if let Some(state) = &self.state {
             state.set_users(&outcome.users);
         }
-        let news = banner::news(&self.outcome, &outcome, &self.station.store);
+        let messages = banner::changes(&self.outcome, &outcome, &self.environment.store);
         let changed =
             outcome.changed || outcome.templates != self.outcome.templates || outcome.users != self.outcome.users;
-        if edited && changed && news.is_empty() {
+        if edited && changed && messages.is_empty() {
             say("the manifests changed; what they say is in force\n");
         }
-        say(&news);
+        say(&messages);
         self.due = outcome.plan.next_change;
         self.outcome = outcome;
     }
@@ -366,7 +371,7 @@ fn notes(manifests: &Manifests) -> String {
         .collect()
 }
 
-/// For the person in front of it. That nobody listens any more is no reason to stop serving.
+/// Prints to standard output. Ignores errors: a closed pipe must not end the server.
 fn say(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

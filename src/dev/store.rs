@@ -228,7 +228,7 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path, "made"))
 }
 
-/// The names and paths in a folder, sorted. A name that is no UTF-8 is not one of ours.
+/// The names and paths in a folder, sorted. Names that are not UTF-8 are ignored.
 fn entries(folder: &Path) -> Result<BTreeMap<String, PathBuf>, StoreError> {
     fs::read_dir(folder)
         .and_then(|entries| {
@@ -244,7 +244,7 @@ fn entries(folder: &Path) -> Result<BTreeMap<String, PathBuf>, StoreError> {
         .map_err(failed(folder, "read"))
 }
 
-/// Replaces a file whole, so that nobody reads half of it.
+/// Replaces a file atomically.
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     if fs::read(path).is_ok_and(|found| found == bytes) {
         return Ok(());

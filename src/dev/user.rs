@@ -46,7 +46,7 @@ pub(super) fn name_of(system_user: &std::ffi::OsStr) -> String {
     system_user.to_str().filter(usable).unwrap_or("dev").to_owned()
 }
 
-/// Whether the endpoint needs one: nobody else could sign in, and tokens are made here.
+/// Whether the endpoint needs a local user: it has no login, and issues tokens.
 pub(super) fn is_needed(endpoint: &McpEndpoint) -> bool {
     endpoint.spec.login.is_empty() && endpoint.spec.external_issuer.is_none()
 }

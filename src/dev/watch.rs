@@ -1,4 +1,4 @@
-//! Notices that manifests were edited, or that somebody touched a Secret's files.
+//! Watches the manifests and the files of Secrets for changes.
 
 use super::manifests::Source;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};

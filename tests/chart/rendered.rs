@@ -7,7 +7,7 @@ use crate::{
 };
 use portcullis_operator::{
     self,
-    metrics::{Outcome, Subject},
+    metrics::{ReconcileOutcome, Subject},
 };
 use portcullis_plan::{ExposureRules, Peers};
 use portcullis_telemetry::{self, metrics::Route};
@@ -176,7 +176,7 @@ fn servers_and_agents_may_have_images_of_their_own() {
 fn alerts_are_about_metrics_that_exist() {
     let (operator, server) =
         (portcullis_operator::metrics::Metrics::default(), portcullis_telemetry::metrics::Metrics::default());
-    operator.reconciled(Subject::Workspace, Outcome::Done, Duration::ZERO);
+    operator.reconciled(Subject::Workspace, ReconcileOutcome::Done, Duration::ZERO);
     operator.set_leader(true);
     server.request_ends(Route::Mcp, 200, Duration::ZERO);
     server.files_rejected();

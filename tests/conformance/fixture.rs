@@ -8,7 +8,7 @@ use crate::{
     tables::{self, IMAGE},
 };
 use portcullis_core::Scope;
-use portcullis_mcp::{Offer, PROTOCOL_VERSIONS, Target};
+use portcullis_mcp::{PROTOCOL_VERSIONS, ScopeGate, Target};
 use portcullis_oauth::Caller;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -34,7 +34,7 @@ pub struct Fixture {
     watched: Arc<Mutex<BTreeSet<String>>>,
 }
 
-impl Offer for Fixture {
+impl ScopeGate for Fixture {
     fn missing_scope(&self, _target: Target<'_>, _caller: &Caller) -> Option<Scope> {
         None
     }

@@ -254,7 +254,7 @@ async fn templates_give_commands_their_environment() {
         }))
         .unwrap()
     };
-    backend.offer(&[template("$(parameters.mode)")], &[]);
+    backend.set_templates(&[template("$(parameters.mode)")], &[]);
     let names: Vec<String> = backend.templates(&ann).await.unwrap().into_iter().map(|template| template.name).collect();
     assert_eq!(names, ["blank", "node"]);
 
@@ -268,14 +268,14 @@ async fn templates_give_commands_their_environment() {
     assert_eq!(fixture.run(command("echo $MODE $PAGER")).await.stdout, "live more\n");
 
     // The template moves on; what runs does not, until it starts anew.
-    backend.offer(&[template("very $(parameters.mode)")], &[]);
+    backend.set_templates(&[template("very $(parameters.mode)")], &[]);
     assert!(backend.get(&ann, "web").await.unwrap().outdated);
     assert_eq!(fixture.run(command("echo $MODE")).await.stdout, "live\n");
     assert!(!backend.restart(&ann, "web", None).await.unwrap().outdated);
     assert_eq!(fixture.run(command("echo $MODE")).await.stdout, "very live\n");
 
     // Without its template it runs on, but does not start.
-    backend.offer(&[], &[]);
+    backend.set_templates(&[], &[]);
     assert_eq!(fixture.run(command("echo $MODE")).await.stdout, "very live\n");
     backend.stop(&ann, "web").await.unwrap();
     let refused = backend.start(&ann, "web", None).await.unwrap_err();

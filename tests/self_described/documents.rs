@@ -12,7 +12,7 @@ use portcullis_core::{
 };
 use portcullis_oauth::{
     client::{Client, ClientError, Origin},
-    clients::{Directory, Published, Standing, registrar::Registrar},
+    clients::{Directory, PublishedMetadata, Standing, registrar::Registrar},
 };
 use portcullis_state::Local;
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -43,7 +43,13 @@ fn directory(web: &Web, policy: ClientPolicy) -> Directory {
     let registrations = Arc::new(Local::memory(Arc::new(crate::clock::ManualClock::at(at(0)))));
     let keys = SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap();
     let registrar = Arc::new(Registrar::new(&keys).unwrap());
-    Directory::new(Clients::default(), policy, registrations, Arc::new(Published::new(&web.outbound())), registrar)
+    Directory::new(
+        Clients::default(),
+        policy,
+        registrations,
+        Arc::new(PublishedMetadata::new(&web.outbound())),
+        registrar,
+    )
 }
 
 async fn web() -> Web {

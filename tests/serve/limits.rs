@@ -31,7 +31,7 @@ async fn too_many_and_too_much_are_refused_with_a_time_to_come_again() {
     let busy = server.call(&token, &ping()).send().await.unwrap();
     assert_eq!((busy.status(), header(&busy, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
     let text = busy.text().await.unwrap();
-    assert!(text.contains("this client has as many requests in progress for this user"), "{text}");
+    assert!(text.contains("this client has reached its share of the concurrent requests for this user"), "{text}");
     let other = server.token_of("other-1").await;
     assert_eq!(server.call(&other, &ping()).send().await.unwrap().status(), StatusCode::OK, "half is for others");
     for half in [first, second] {

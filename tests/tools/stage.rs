@@ -3,7 +3,7 @@
 use portcullis_core::{Scope, clock::SystemClock, report::chain, rng::rng};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit::RequestContext;
-use portcullis_tools::{Answer, Call, Definition, Lookup, Registry};
+use portcullis_tools::{Call, Definition, Registry, ToolAnswer, ToolLookup};
 use portcullis_workspaces::local::{LocalOptions, LocalWorkspaces};
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
@@ -47,11 +47,11 @@ impl Stage {
 
     /// What the tool answers, or what its error says.
     pub async fn call(&self, who: &Arc<Caller>, tool: &str, arguments: Value) -> Result<Value, String> {
-        self.answer(who, tool, arguments).await.map(Answer::into_json)
+        self.answer(who, tool, arguments).await.map(ToolAnswer::into_json)
     }
 
-    pub async fn answer(&self, who: &Arc<Caller>, tool: &str, arguments: Value) -> Result<Answer, String> {
-        let Lookup::Found(entry) = self.registry.lookup(tool, who) else { panic!("{tool} may not be called") };
+    pub async fn answer(&self, who: &Arc<Caller>, tool: &str, arguments: Value) -> Result<ToolAnswer, String> {
+        let ToolLookup::Found(entry) = self.registry.lookup(tool, who) else { panic!("{tool} may not be called") };
         let arguments: Map<String, Value> = serde_json::from_value(arguments).unwrap();
         let call = Call::of(Arc::clone(who), RequestContext::UNKNOWN);
         let answer = tokio::time::timeout(Duration::from_mins(1), entry.call(arguments, call)).await;

@@ -121,7 +121,7 @@ mod tests {
         assert_eq!((first.bytes(), pool.free()), (100 << 10, 924 << 10));
         account(2).charge(600 << 10).await.unwrap();
         first.settle(SMALL);
-        assert_eq!(first.bytes(), 0, "small ones are the place's");
+        assert_eq!(first.bytes(), 0, "the permit covers small ones");
         let clone = first.clone();
         first.charge(64 << 10).await.unwrap();
         drop(first);

@@ -1,4 +1,4 @@
-//! Units that callers share fairly: places for requests, or bytes of memory.
+//! Units that callers share fairly: permits for requests, or bytes of memory.
 //!
 //! A holder that has units already may take more as long as what it then holds is at most `shares` times what is left
 //! free. This is the dynamic threshold of shared buffers (Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998): one holder with
@@ -36,11 +36,11 @@ pub enum Unavailable {
 #[derive(Debug)]
 pub struct Pool {
     total: u64,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PoolState {
     free: u64,
     held: HashMap<u64, u64>,
     waiting: VecDeque<Waiting>,
@@ -67,7 +67,7 @@ impl Pool {
     /// So many units, all free.
     #[must_use]
     pub fn new(total: u64) -> Arc<Self> {
-        Arc::new(Self { total, state: Mutex::new(State { free: total, ..State::default() }) })
+        Arc::new(Self { total, state: Mutex::new(PoolState { free: total, ..PoolState::default() }) })
     }
 
     /// How many there are.
@@ -110,13 +110,13 @@ impl Pool {
         Taken { pool: Arc::clone(self), units, holders }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl PoolState {
     fn check(&self, units: u64, holders: &Holders) -> Result<(), Unavailable> {
         let left = self.free.saturating_sub(units);
         for holder in holders.iter().flatten() {
@@ -169,7 +169,7 @@ impl State {
     }
 }
 
-/// A place in the queue. Dropped before its units were received, it leaves the queue or gives them back.
+/// A position in the queue. Dropped before its units were received, it leaves the queue or gives them back.
 struct Ticket<'a> {
     pool: &'a Pool,
     id: u64,
@@ -281,9 +281,9 @@ mod tests {
             (holder(1, 3), [Some(Holder { key: 2, shares: 3 }), Some(Holder { key: 3, shares: 1 })]);
         let mut passed = Vec::new();
         for _ in 0..5 {
-            let mut place = pool.try_take(1, address).unwrap();
-            place.pass_to(caller).unwrap();
-            passed.push(place);
+            let mut taken = pool.try_take(1, address).unwrap();
+            taken.pass_to(caller).unwrap();
+            passed.push(taken);
         }
         let mut beyond = pool.try_take(1, address).unwrap();
         assert_eq!(beyond.pass_to(caller), Err(Unavailable::Share));
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stops_waiting_leaves_no_units_behind() {
+    fn an_abandoned_wait_leaves_no_units_behind() {
         let pool = Pool::new(10);
         let held = pool.try_take(10, holder(1, 1)).unwrap();
         {

@@ -1,4 +1,4 @@
-//! `clients.json`: who may ask for tokens. Holds hashes of the secrets, never the secrets.
+//! `clients.json`: the clients that may obtain tokens. It contains hashes of the secrets, never the secrets.
 
 use jiff::Timestamp;
 use portcullis_core::hex;
@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use subtle::{Choice, ConstantTimeEq as _};
 
-/// What the operator's own tokens name as their client: with them it verifies the servers.
+/// The client id in the operator's own tokens, with which it verifies the servers.
 ///
-/// No `OAuthClient` can have this name. It has no secret and no grant, so only who holds the signing keys can make a
-/// token for it; and no scope, so that such a token shows what is there and does nothing.
+/// No `OAuthClient` can have this name. It has no secret and no grant, so a token for it can only be made with the signing
+/// keys; and no scope, so that such a token permits only discovery.
 pub const OPERATOR_CLIENT_ID: &str = "portcullis:operator";
 
 /// All clients of one endpoint, by name.
@@ -25,39 +25,39 @@ pub struct Clients {
     pub clients: Vec<ClientVerifier>,
 }
 
-/// One client, and how it proves itself.
+/// One client, and how it authenticates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientVerifier {
-    /// What it presents as `client_id`: the name of its `OAuthClient`.
+    /// The `client_id`: the name of its `OAuthClient`.
     pub client_id: String,
-    /// What the consent page calls it.
+    /// The name on the consent page.
     pub display_name: String,
-    /// Whether it keeps a secret.
+    /// Whether it is confidential or public.
     pub client_type: ClientType,
-    /// How it may obtain tokens.
+    /// The allowed grant types.
     pub grants: Vec<Grant>,
-    /// The most that its tokens may be good for.
+    /// The allowed scopes.
     pub scopes: BTreeSet<Scope>,
-    /// When it was registered. Tokens from before were for a client of the same name that is gone.
+    /// When it was created. Older tokens belong to a deleted client of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<Timestamp>,
-    /// Where it may be called back.
+    /// The redirect URIs.
     pub redirect_uris: Vec<String>,
-    /// The secrets that count: one, or two while they overlap; none for a public client.
+    /// The valid secrets: one, or two during an overlap; none for a public client.
     pub secrets: Vec<SecretVerifier>,
-    /// The keys that it signs its assertions with, where it has no secret (`private_key_jwt`).
+    /// The keys for its assertions, if it has no secret (`private_key_jwt`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key_jwt: Option<PrivateKeyJwt>,
 }
 
-/// One secret's hash, and until when it counts.
+/// The hash of one secret, and its expiry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretVerifier {
     /// The secret's hash.
     pub hash: SecretHash,
-    /// The first instant at which it no longer counts; `None`: it counts until replaced.
+    /// When it becomes invalid; `None`: when it is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
@@ -113,7 +113,7 @@ impl ClientVerifier {
         }
     }
 
-    /// Whether `secret` is one of the client's own at `now`. Takes the same time for every wrong secret.
+    /// Whether `secret` is valid for the client at `now`. Takes the same time for every wrong secret.
     #[must_use]
     pub fn verifies(&self, secret: &str, now: Timestamp) -> bool {
         let presented = SecretHash::of(&self.client_id, secret);

@@ -1,5 +1,4 @@
-//! The endpoint's side of the Fetch standard's CORS protocol: one list for whoever speaks it, be it a server or the
-//! ingress controller before it.
+//! The lists for the Fetch standard's CORS protocol, which a server or the ingress controller in front of it answers.
 
 /// The methods that a page may use.
 pub const ALLOWED_METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];

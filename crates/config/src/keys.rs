@@ -1,5 +1,5 @@
-//! `signing-keys.json`: the keys that sign access tokens (ES256, RFC 7518 §3.4), and those that seal what only the
-//! servers themselves may read.
+//! `signing-keys.json`: the keys that sign access tokens (ES256, RFC 7518 §3.4), and the keys that encrypt values for the
+//! servers themselves.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -17,8 +17,8 @@ use std::fmt;
 
 /// An endpoint's signing keys. The first one signs; all verify.
 ///
-/// A key is first published behind the others, then becomes the first, and goes some time after another has: `plan`
-/// has the schedule.
+/// A key is first published after the others, then becomes the first, and is removed some time after its successor became
+/// the first: `plan` has the schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SigningKeys {
@@ -28,7 +28,7 @@ pub struct SigningKeys {
     pub sealing: Vec<SealingKey>,
 }
 
-/// A key of 256 random bits for authorization codes, sessions and the like: what goes out to be brought back.
+/// A key of 256 random bits for authorization codes, sessions and other encrypted values that round-trip through the client.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SealingKey {
@@ -87,14 +87,14 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Why signing keys cannot be used. Says nothing of their content.
+/// Why signing keys cannot be used. Contains nothing from them.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeyError {
     /// The list is empty.
     #[error("there is no signing key")]
     Missing,
-    /// A key is no PKCS #8 P-256 key.
-    #[error("signing key {0:?} is no P-256 private key in PKCS #8 PEM")]
+    /// A key is not a PKCS #8 P-256 key.
+    #[error("signing key {0:?} is not a P-256 private key in PKCS #8 PEM")]
     Malformed(String),
     /// There is no sealing key.
     #[error("there is no sealing key")]

@@ -1,7 +1,7 @@
 //! The contract between the operator and its servers: the files that `serve` mounts.
 //!
-//! `plan` writes them into a ConfigMap and three Secrets, a kubelet (or `portcullis dev`) lays them side by side into
-//! one folder, and `server` reads them. One projected volume, so that the four always change together.
+//! `plan` writes them to a ConfigMap and three Secrets, a kubelet (or `portcullis dev`) writes them to one folder, and
+//! `server` reads them. They are in one projected volume, so that all four change together.
 
 mod clients;
 pub mod cors;
@@ -31,7 +31,7 @@ pub const KEYS_FILE: &str = "signing-keys.json";
 /// [`LoginSecrets`] as JSON, from the Secret of the endpoint's logins.
 pub const LOGIN_FILE: &str = "login.json";
 
-/// The servers' certificate in PEM, from the Secret of `spec.tls`. Not part of the [`Revision`]: somebody else renews it.
+/// The servers' certificate in PEM, from the Secret of `spec.tls`. Not part of the [`Revision`]: it is renewed separately.
 pub const CERTIFICATE_FILE: &str = "tls.crt";
 /// Its private key.
 pub const CERTIFICATE_KEY_FILE: &str = "tls.key";
@@ -41,10 +41,10 @@ pub const PUBLIC_PORT: u16 = 8080;
 /// The port of the private listener in a pod: health, readiness, metrics and the loaded revision.
 pub const PRIVATE_PORT: u16 = 9090;
 
-/// For how many seconds a server that is to stop still takes connections: until every proxy has heard of it.
+/// How many seconds a terminating server accepts connections: until every proxy knows that it stops.
 pub const LAME_DUCK_SECONDS: u64 = 10;
 
-/// What the four files say, as one short word: equal words, equal bytes.
+/// A short hash of the four files: equal hashes mean equal bytes.
 ///
 /// The operator computes it from what it wrote, a server from what it loaded; `CredentialsLoaded` compares the two.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,18 +76,18 @@ impl fmt::Display for Revision {
     }
 }
 
-/// What a server says of itself on its private listener, at `/revision`.
+/// The report of a server on its private listener, at `/revision`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadedRevision {
-    /// What is in force.
+    /// The revision in force.
     pub revision: Revision,
     /// The server's version.
     pub version: String,
-    /// Why newer files were refused and the last good ones kept; never holds any of their content.
+    /// Why newer files were refused and the last valid ones kept; contains nothing from the files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
-    /// Addresses that forwarding headers came from of late although they are not trusted. Few.
+    /// A few addresses of recent senders of forwarding headers that are not trusted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untrusted_forwarders: Vec<IpNet>,
 }

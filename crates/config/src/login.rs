@@ -1,9 +1,9 @@
-//! `login.json`: what signing in needs that is secret.
+//! `login.json`: the secrets of logins.
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
-/// The secret side of `login` in `config.json`, by the name of the login. One that is not here cannot be used yet.
+/// The secrets for `login` in `config.json`, by the name of the login. A login without an entry cannot be used yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoginSecrets {
@@ -11,18 +11,18 @@ pub struct LoginSecrets {
     pub logins: BTreeMap<String, LoginSecret>,
 }
 
-/// What one login needs.
+/// The secret of one login.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum LoginSecret {
     /// Local users: name → hash of the password, as in an htpasswd file (bcrypt `$2…`, or argon2 `$argon2…`).
     Passwords(BTreeMap<String, String>),
-    /// What this endpoint proves itself with at a provider.
+    /// The client credentials of this endpoint at a provider.
     #[serde(rename_all = "camelCase")]
     Client {
-        /// Its id there.
+        /// The client id.
         client_id: String,
-        /// Its secret there.
+        /// The client secret.
         client_secret: String,
     },
 }

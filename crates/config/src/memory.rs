@@ -1,24 +1,24 @@
-//! How a server's memory is divided: limits that add up.
+//! The division of a server's memory, so that the limits add up.
 //!
-//! What is fixed comes first: the program, its places for requests and its connections. The rest, less a tenth for the
-//! allocator, is the budget that large bodies, answers of agents and unsent responses share.
+//! The fixed parts are the program, the permits for requests, and the connections. The rest, less a tenth for the
+//! allocator, is the budget for large bodies, responses of workspace agents and unsent responses.
 
 use crate::Limits;
 use portcullis_core::limits::BODY_COPIES;
 
-/// What the program takes before the first request: code, caches, watched objects.
+/// The memory of the program before the first request: code, caches, watched objects.
 pub const BASE: u64 = 40 << 20;
-/// What one request takes at most that charges nothing to the budget: a small body and answer in each of their copies.
+/// The maximum memory of a request without a charge on the budget: all copies of a small body and a small response.
 pub const PER_REQUEST: u64 = 192 << 10;
 /// The same for a request that needs no token: pages, documents, the token endpoint.
 pub const PER_OPEN_REQUEST: u64 = 32 << 10;
-/// What one open connection takes while nothing is read or written on it.
+/// The memory of an idle connection.
 pub const PER_CONNECTION: u64 = 16 << 10;
-/// The most that is budgeted, however much memory there is.
+/// The maximum budget.
 pub const MOST: u64 = 512 << 20;
-/// What is assumed of a process without a memory limit.
+/// The assumed memory of a process without a memory limit.
 pub const WITHOUT_LIMIT: u64 = 512 << 20;
-/// How many requests that need no token are answered at once.
+/// The maximum number of concurrent requests without a token.
 #[must_use]
 pub fn open_requests(limits: &Limits) -> u32 {
     limits.max_concurrent_requests.saturating_mul(4).max(64)
@@ -29,11 +29,11 @@ pub fn open_requests(limits: &Limits) -> u32 {
 pub struct Division {
     /// The limit.
     pub memory: u64,
-    /// What is set aside for the program, requests and connections.
+    /// The memory for the program, requests and connections.
     pub fixed: u64,
-    /// What large bodies, answers and unsent responses share.
+    /// The budget for large bodies, responses of workspace agents and unsent responses.
     pub budget: u64,
-    /// What the largest body that `maxBodySize` allows would take of it.
+    /// The part of the budget for a body of `maxBodySize`.
     pub largest_body: u64,
 }
 
@@ -50,7 +50,7 @@ impl Division {
         Self { memory, fixed, budget, largest_body }
     }
 
-    /// What does not fit, and which values to change. `None` if the limits add up.
+    /// Why the limits do not fit, and which values to change. `None` if they fit.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         if self.largest_body <= self.budget {

@@ -1,4 +1,4 @@
-//! `config.json`: everything a server needs to know that is no secret.
+//! `config.json`: the configuration of the servers, without secrets.
 
 use ipnet::IpNet;
 use portcullis_core::{
@@ -11,8 +11,8 @@ use portcullis_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The configuration of one endpoint's servers. What is as it goes without saying is left out of the file, so that an
-/// operator that knows more than its servers changes nothing for them.
+/// The configuration of one endpoint's servers. Default values are omitted from the file, so that a newer operator changes
+/// nothing for older servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServerConfig {
@@ -23,7 +23,7 @@ pub struct ServerConfig {
     /// More paths at which the same endpoint answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path_aliases: Vec<String>,
-    /// Whether the servers speak TLS, with the certificate that is mounted beside this file.
+    /// Whether the servers use TLS, with the mounted certificate.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tls: bool,
     /// How long access tokens live.
@@ -32,46 +32,46 @@ pub struct ServerConfig {
     pub refresh_token_lifetime: Span,
     /// How long a refresh token lasts if it is not used.
     pub refresh_token_idle: Span,
-    /// Who may sign in; the secret side is in `login.json`.
+    /// The logins; their secrets are in `login.json`.
     #[serde(default)]
     pub login: Vec<Login>,
-    /// Clients that nobody made an `OAuthClient` for.
+    /// The policy for clients without a configured `OAuthClient`.
     #[serde(default)]
     pub client_policy: ClientPolicy,
-    /// Pods that obtain tokens with their service account's.
+    /// The policy for pods that exchange service account tokens.
     #[serde(default)]
     pub workload_identity: Vec<WorkloadRule>,
-    /// The authorization server, where it is not this one.
+    /// The external authorization server, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_issuer: Option<ExternalIssuer>,
-    /// Who may reach which workspace, and how many a user may have.
+    /// The rules for workspaces.
     #[serde(default)]
     pub workspaces: WorkspaceRules,
-    /// Which tools are served.
+    /// The rules for tools.
     pub tools: ToolRules,
     /// The origins accepted, and whether this server answers preflights for them.
     pub cors: CorsRules,
-    /// What one server admits.
+    /// The limits of one server.
     pub limits: Limits,
-    /// Who may come, by address.
+    /// The address rules.
     pub access: AccessRules,
 }
 
 impl ServerConfig {
-    /// Who issues the tokens that count here: this endpoint, or an authorization server elsewhere.
+    /// The issuer of the accepted tokens: this endpoint, or an external authorization server.
     #[must_use]
     pub fn issuer(&self) -> String {
         self.external_issuer.as_ref().map_or_else(|| self.url.issuer(), |external| external.issuer_url.clone())
     }
 }
 
-/// Who may reach which workspace, and how many a user may have.
+/// The rules for workspaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkspaceRules {
-    /// Who decides who may reach one.
+    /// The authorization mode.
     pub mode: AuthorizationMode,
-    /// How many one user may have.
+    /// The quota of one user.
     pub max_per_user: u32,
 }
 
@@ -81,46 +81,46 @@ impl Default for WorkspaceRules {
     }
 }
 
-/// Name patterns (`*` for any run of characters): served is what `allow` matches and `deny` does not.
+/// Name patterns (`*` matches any characters): tools that match `allow` and not `deny` are served.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToolRules {
-    /// What may be served.
+    /// The allowed tools.
     pub allow: Vec<String>,
-    /// What may not; it wins.
+    /// The denied tools; takes precedence.
     pub deny: Vec<String>,
 }
 
-/// Origins, and who speaks CORS to them.
+/// The allowed origins, and who answers CORS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CorsRules {
     /// Origins such as `https://claude.ai` or `https://*.example.com`. The server refuses any other with 403.
     pub allowed_origins: Vec<String>,
-    /// How long a browser may remember a preflight's answer.
+    /// How long browsers may cache a preflight response.
     pub max_age: Span,
-    /// Whether this server answers preflights and adds the headers; false where something in front of it does.
+    /// Whether this server answers preflights and adds the headers; false if a proxy in front of it does.
     pub answered_here: bool,
 }
 
-/// What one server admits.
+/// The limits of one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
-    /// How long one request may take.
+    /// The time limit of a request.
     pub request_timeout: Span,
-    /// How many requests are worked on at once.
+    /// The maximum number of concurrent requests.
     pub max_concurrent_requests: u32,
-    /// How many requests per second one client may make for long, at all servers together.
+    /// The sustained requests per second of one client, at all servers together.
     pub requests_per_second: u32,
-    /// How many it may make at once, above the rate, at all servers together.
+    /// The burst of one client above the rate, at all servers together.
     pub burst: u32,
-    /// How large a body may be.
+    /// The maximum size of a request body.
     pub max_body_size: ByteSize,
-    /// How many connections are open at once.
+    /// The maximum number of open connections.
     #[serde(default = "default_max_connections", skip_serializing_if = "is_default_max_connections")]
     pub max_connections: u32,
-    /// How many servers share the rates.
+    /// The number of servers that share the rates.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub servers: u32,
 }
@@ -155,11 +155,11 @@ fn is_one(count: &u32) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessRules {
-    /// Networks that clients may come from; empty: any.
+    /// The networks of clients; empty: any.
     pub allowed_cidrs: Vec<IpNet>,
-    /// Proxies whose `X-Forwarded-For` or `Forwarded` is believed.
+    /// The proxies whose `X-Forwarded-For` or `Forwarded` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether their connections begin with a header of the PROXY protocol.
+    /// Whether their connections begin with a PROXY protocol header.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_protocol: bool,
 }

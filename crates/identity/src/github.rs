@@ -348,7 +348,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_github_answers_is_read_or_refused(answer in portcullis_testing::fuzz::changed(
+        fn whatever_github_answers_is_read_or_refused(answer in portcullis_testing::strategies::changed(
             serde_json::json!({"id": 7, "login": "ada", "state": "active", "slug": "core", "organization": {"login": "acme"}}),
             &["id", "login", "state", "slug", "organization", "access_token", "error"],
         )) {

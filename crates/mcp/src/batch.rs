@@ -24,7 +24,7 @@ impl Batch {
         if revision.is_some_and(|revision| revision != REVISION) || !body.trim_ascii_start().starts_with(b"[") {
             return Ok(None);
         }
-        // What is no JSON is told so where single messages are.
+        // Invalid JSON is refused like a single message.
         let Ok(messages) = serde_json::from_slice::<Vec<&RawValue>>(body) else { return Ok(None) };
         if messages.is_empty() || messages.len() > MOST {
             return Err(RpcError::invalid_request(None, format!("a batch has 1 to {MOST} messages")));

@@ -4,7 +4,7 @@
 use crate::prompts;
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit::RequestContext;
-use portcullis_tools::{Call, Lookup, Registry};
+use portcullis_tools::{Call, Registry, ToolLookup};
 use rmcp::model::{CompleteRequestParams, CompletionInfo, Reference};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ async fn names(
     caller: &Arc<Caller>,
     from: RequestContext,
 ) -> Vec<String> {
-    let Lookup::Found(tool) = tools.lookup(tool, caller) else { return Vec::new() };
+    let ToolLookup::Found(tool) = tools.lookup(tool, caller) else { return Vec::new() };
     let arguments = match arguments {
         Value::Object(arguments) => arguments,
         _ => Map::new(),

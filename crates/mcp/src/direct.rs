@@ -6,8 +6,8 @@
 use crate::{
     PROTOCOL_VERSIONS,
     message::cancelled,
-    offer::{Offer, Requested},
     revision::{PROTOCOL_VERSION, is_older},
+    scope_gate::{Requested, ScopeGate},
     splice::Slot,
 };
 use axum::response::{IntoResponse as _, Response};
@@ -63,7 +63,7 @@ impl Params<'_> {
 
 /// The call of a tool whose message is in `body`, if it is a plain one. The future writes the response; `aborted` ends it.
 pub(super) fn call(
-    offer: &impl Offer,
+    offer: &impl ScopeGate,
     hosts: &[String],
     (parts, body): (&Parts, &[u8]),
     (caller, slot, accepts_events): (&Arc<Caller>, &Arc<Slot>, bool),
@@ -110,7 +110,7 @@ fn is_at(host: &str, name: &str) -> bool {
     start.eq_ignore_ascii_case(name) && (rest.is_empty() || port)
 }
 
-/// The response as rmcp writes it, with the answer in its places.
+/// The response as rmcp writes it, with the answer instead of the marks.
 fn written(mut result: CallToolResult, id: RequestId, slot: &Slot) -> Response {
     // Since 2026-07-28 only.
     result.result_type = None;

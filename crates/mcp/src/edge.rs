@@ -4,7 +4,7 @@
 //! them, calls that take long show signs of life and outlast their connection where the revision says so, `Accept: application/json`
 //! alone is enough, and a call of a tool that the token's scopes do not reach is answered with 403
 //! `insufficient_scope` (RFC 6750 §3.1), so that a client can step up. Tokens, origins, CORS and limits of rate are
-//! checked by whoever is in front of it; the `Host` header by rmcp, against the endpoint's own host name.
+//! checked by the server in front of it; the `Host` header by rmcp, against the endpoint's own host name.
 
 use crate::{
     accept::{ACCEPT_BOTH, Accepted, AcceptsEvents, is_json},
@@ -12,9 +12,9 @@ use crate::{
     direct,
     handler::Handler,
     message::{Message, RpcError, cancelled},
-    offer::{Offer, Target},
     revision::{PROTOCOL_VERSION, STATELESS, is_older},
     running::{CallId, Running},
+    scope_gate::{ScopeGate, Target},
     splice::{Slot, splice},
 };
 use axum::{
@@ -40,7 +40,7 @@ use portcullis_oauth::{
 use portcullis_telemetry::audit::{Event, RequestContext};
 use portcullis_tools::{
     Registry,
-    heartbeat::{self, Place, Sign, TOO_LONG},
+    heartbeat::{self, RequestPermit, Sign, TOO_LONG},
 };
 use rand::Rng as _;
 use rmcp::transport::streamable_http_server::{
@@ -52,13 +52,13 @@ use tokio_util::sync::CancellationToken;
 
 /// In a request's extensions: counts one more message of a caller, or says why there are too many.
 #[derive(Clone)]
-pub struct Rate(pub Arc<CountMessage>);
+pub struct MessageRate(pub Arc<CountMessage>);
 
 type CountMessage = dyn Fn(&Arc<Caller>) -> Result<(), String> + Send + Sync;
 
 /// One endpoint: answers the requests to its URL, whatever their method.
 #[derive(Clone)]
-pub struct Endpoint<O: Offer = Handler> {
+pub struct Endpoint<O: ScopeGate = Handler> {
     offer: O,
     service: StreamableHttpService<O, NeverSessionManager>,
     body_limit: usize,
@@ -81,7 +81,7 @@ impl Endpoint {
         Self::offering(config, Handler::new(tools, &config.limits), abort)
     }
 
-    /// The same endpoint, which takes the place of `previous`: a client can cancel a call that began there.
+    /// The same endpoint as the successor of `previous`: a client can cancel a call that began there.
     #[must_use]
     pub fn succeeding(self, previous: &Self) -> Self {
         Self { running: Arc::clone(&previous.running), ..self }
@@ -94,7 +94,7 @@ impl Endpoint {
     }
 }
 
-impl<O: Offer> Endpoint<O> {
+impl<O: ScopeGate> Endpoint<O> {
     /// An endpoint that offers something else.
     #[must_use]
     pub fn offering(config: &ServerConfig, offer: O, abort: CancellationToken) -> Self {
@@ -141,7 +141,8 @@ impl<O: Offer> Endpoint<O> {
 
     /// Answers a message of a batch. The first was counted with the request.
     async fn answer_one_of_many(self, mut parts: Parts, message: Bytes, first: bool) -> Response {
-        if let (Some(Rate(count)), Some(caller)) = (parts.extensions.get(), parts.extensions.get::<Arc<Caller>>())
+        if let (Some(MessageRate(count)), Some(caller)) =
+            (parts.extensions.get(), parts.extensions.get::<Arc<Caller>>())
             && !first
             && let Err(why) = count(caller)
         {
@@ -158,7 +159,7 @@ impl<O: Offer> Endpoint<O> {
             Ok(admitted) => admitted,
             Err(refusal) => return *refusal,
         };
-        let Some(Called { slot, sign, place, outlasts, direct }) = call else {
+        let Some(Called { slot, sign, permit, outlasts, direct }) = call else {
             return in_json(self.service.handle(request).await, id).await;
         };
         let work = direct.unwrap_or_else(|| {
@@ -168,12 +169,12 @@ impl<O: Offer> Endpoint<O> {
                 if response.status().is_success() { splice(response, &slot).await } else { in_json(response, id).await }
             })
         });
-        let until = place.until;
+        let until = permit.until;
         let late = |id| move || RpcError::new(StatusCode::GATEWAY_TIMEOUT, id, -32603, TOO_LONG).into_response();
         match outlasts {
             None => heartbeat::answer(work, &slot.begun, sign, until, late(id)).await,
             Some(call) => {
-                let run = self.running.run(call, place, work);
+                let run = self.running.run(call, permit, work);
                 let ended = id.clone();
                 let work = async move { run.await.unwrap_or_else(|| cancelled(ended)) };
                 heartbeat::answer(work, &slot.begun, sign, until, late(id)).await
@@ -212,7 +213,7 @@ async fn in_json(response: http::Response<BoxBody<Bytes, Infallible>>, id: Optio
     let (parts, body) = response.into_parts();
     if parts.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         // The edge has checked the type: this is what rmcp says of JSON that it cannot make a message of.
-        return RpcError::invalid_request(id, "the body is no MCP message").into_response();
+        return RpcError::invalid_request(id, "the body is not an MCP message").into_response();
     }
     let text = match body.collect().await {
         Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
@@ -236,20 +237,21 @@ struct Called {
     slot: Arc<Slot>,
     /// What its client takes for a sign of life.
     sign: Sign,
-    place: Place,
+    permit: RequestPermit,
     /// Its name, where it outlasts its connection.
     outlasts: Option<CallId>,
     /// Its work, where rmcp is not needed for it.
     direct: Option<BoxFuture<'static, Response>>,
 }
 
-impl<O: Offer> Endpoint<O> {
+impl<O: ScopeGate> Endpoint<O> {
     /// Reads a request whose answer its client can read.
     async fn receive(&self, request: Request) -> Result<(Parts, Bytes), Response> {
         let (parts, body) = request.into_parts();
         // Before anything is refused: what is left unread would cost the client its connection.
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
-        let body = portcullis_budget::read(body, self.body_limit, &account).await.map_err(|error| unread(&error))?;
+        let body =
+            portcullis_budget::read(body, self.body_limit, &account).await.map_err(|error| unreadable_body(&error))?;
         if !is_json(&parts.headers) {
             return Err(RpcError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -264,7 +266,7 @@ impl<O: Offer> Endpoint<O> {
                 StatusCode::NOT_ACCEPTABLE,
                 None,
                 -32600,
-                "Accept must allow application/json, best together with text/event-stream",
+                "Accept must allow application/json, preferably together with text/event-stream",
             )
             .into_response());
         }
@@ -311,7 +313,7 @@ impl<O: Offer> Endpoint<O> {
         parts.headers.remove(AUTHORIZATION);
         parts.headers.remove(COOKIE);
         // What rmcp keeps of a request may outlast it.
-        let place = parts.extensions.remove::<Place>();
+        let permit = parts.extensions.remove::<RequestPermit>();
         let from = RequestContext::of(&parts.extensions);
         if let Some(request) = message.cancels() {
             self.running.cancel(&CallId::of(&caller, &from, request));
@@ -321,8 +323,9 @@ impl<O: Offer> Endpoint<O> {
             let whose = (&caller, &slot, accepted.events);
             Called {
                 sign: if accepted.events { Sign::Comment } else { Sign::Space },
-                place: place.unwrap_or_else(|| Place { until: Instant::now() + self.timeout, taken: Arc::new(()) }),
-                // Since 2026-07-28, whoever closes the stream of a call cancels it.
+                permit: permit
+                    .unwrap_or_else(|| RequestPermit { until: Instant::now() + self.timeout, taken: Arc::new(()) }),
+                // Since 2026-07-28, closing the stream of a call cancels the call.
                 outlasts: message
                     .id
                     .as_ref()
@@ -340,7 +343,7 @@ impl<O: Offer> Endpoint<O> {
     }
 }
 
-fn unread(error: &ReadError) -> Response {
+fn unreadable_body(error: &ReadError) -> Response {
     let status = match error {
         ReadError::TooLarge(_) | ReadError::NoMemory(NoMemory::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         ReadError::NoMemory(NoMemory::Busy) => StatusCode::SERVICE_UNAVAILABLE,

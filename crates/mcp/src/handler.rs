@@ -8,7 +8,9 @@ use crate::{
     offer::{Offer, Requested, Target},
     progress::Notifications,
     prompts, refused, resources,
+    scope_gate::{Requested, ScopeGate, Target},
     splice::Slot,
+    subscriptions::Subscriptions,
 };
 use futures::future::BoxFuture;
 use portcullis_budget::Account;
@@ -16,7 +18,7 @@ use portcullis_config::Limits;
 use portcullis_core::{Scope, report::chain};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit;
-use portcullis_tools::{Answer, Call, Definition, Effect, Lookup, Registry, ToolError};
+use portcullis_tools::{Call, Definition, Effect, Registry, ToolAnswer, ToolError, ToolLookup};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -76,7 +78,7 @@ static VERSIONS: LazyLock<[ProtocolVersion; 4]> = LazyLock::new(|| {
 pub struct Handler {
     tools: Arc<Registry>,
     info: Arc<InitializeResult>,
-    listening: Arc<Listening>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 impl Handler {
@@ -96,22 +98,22 @@ impl Handler {
         if tools.has_workspaces() {
             info = info.with_instructions(INSTRUCTIONS);
         }
-        Self { tools, info: Arc::new(info), listening: Arc::new(Listening::new(limits)) }
+        Self { tools, info: Arc::new(info), subscriptions: Arc::new(Subscriptions::new(limits)) }
     }
 
-    /// Ends the subscriptions: `next` is in its place now, or nothing.
+    /// Ends the subscriptions. `next` is the successor, if there is one.
     pub(super) fn retire(&self, next: Option<&Self>) {
         let same = |next: &Self| self.tools.definitions().eq(next.tools.definitions());
-        self.listening.retire(next.is_some_and(|next| !same(next)));
+        self.subscriptions.retire(next.is_some_and(|next| !same(next)));
     }
 }
 
-impl Offer for Handler {
+impl ScopeGate for Handler {
     fn missing_scope(&self, target: Target<'_>, caller: &Caller) -> Option<Scope> {
         match target {
             Target::Tool(name) => match self.tools.lookup(name, caller) {
-                Lookup::NeedsScope(needed) => Some(needed),
-                Lookup::Found(_) | Lookup::Unknown => None,
+                ToolLookup::NeedsScope(needed) => Some(needed),
+                ToolLookup::Found(_) | ToolLookup::Unknown => None,
             },
             Target::Prompt(name) => prompts::missing_scope(name, &self.tools, caller),
             Target::Resource(uri) => resources::missing_scope(uri, &self.tools, caller),
@@ -120,7 +122,7 @@ impl Offer for Handler {
 
     fn call(&self, requested: Requested<'_>) -> Option<BoxFuture<'static, CallToolResult>> {
         let Requested { name, arguments, caller, from, account, slot } = requested;
-        let Lookup::Found(tool) = self.tools.lookup(name, &caller) else { return None };
+        let ToolLookup::Found(tool) = self.tools.lookup(name, &caller) else { return None };
         slot.begun.tell();
         let call = Call { caller, from, progress: None, shows_pictures: true, account, begun: None };
         let outcome = tool.call(arguments, call);
@@ -128,7 +130,7 @@ impl Offer for Handler {
     }
 }
 
-/// The verified caller, whom the edge has made sure of.
+/// The verified caller, which the edge guarantees.
 fn caller(context: &RequestContext<RoleServer>) -> Result<(Arc<Caller>, bool), ErrorData> {
     let parts = context.extensions.get::<http::request::Parts>();
     let extensions = parts.map(|parts| &parts.extensions);
@@ -170,7 +172,7 @@ fn memory(context: &RequestContext<RoleServer>) -> (Account, Option<Arc<Slot>>) 
 }
 
 /// Failures are results, so that agents read them.
-fn result(outcome: Result<Answer, ToolError>, slot: Option<&Slot>) -> CallToolResult {
+fn result(outcome: Result<ToolAnswer, ToolError>, slot: Option<&Slot>) -> CallToolResult {
     match (outcome, slot) {
         (Ok(answer), Some(slot)) => slot.fill(answer),
         // Not through the edge.
@@ -187,7 +189,7 @@ fn result(outcome: Result<Answer, ToolError>, slot: Option<&Slot>) -> CallToolRe
 /// Nothing here has more pages than one, but the resources.
 fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor) {
-        Some(_) => Err(refused("there is one page only: leave cursor out")),
+        Some(_) => Err(refused("there is only one page: leave cursor out")),
         None => Ok(()),
     }
 }
@@ -244,7 +246,7 @@ impl ServerHandler for Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let (caller, events) = caller(&context)?;
         // The edge has answered calls that lack a scope; what gets here without it is as unknown as the rest.
-        let Lookup::Found(tool) = self.tools.lookup(&request.name, &caller) else {
+        let ToolLookup::Found(tool) = self.tools.lookup(&request.name, &caller) else {
             return Err(ErrorData::invalid_params(self.tools.unknown(&request.name, &caller), None));
         };
         let token = events.then(|| context.meta.get_progress_token()).flatten();
@@ -338,7 +340,7 @@ impl ServerHandler for Handler {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        self.listening.listen(&context).await
+        self.subscriptions.listen(&context).await
     }
 
     async fn on_custom_request(
@@ -348,7 +350,7 @@ impl ServerHandler for Handler {
     ) -> Result<CustomResult, ErrorData> {
         // A method that is served gets here if its parameters cannot be read.
         if SERVED.contains(&request.method.as_str()) {
-            let message = format!("the params of {} are not as MCP has them", request.method);
+            let message = format!("the params of {} do not match the MCP schema", request.method);
             return Err(ErrorData::invalid_params(message, None));
         }
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method {}", request.method), None))

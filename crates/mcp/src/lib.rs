@@ -1,7 +1,7 @@
 //! The protocol edge of MCP.
 //!
 //! [`Endpoint`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that
-//! whoever is in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
+//! the server in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
 
 mod accept;
 mod batch;
@@ -9,19 +9,19 @@ mod completion;
 mod direct;
 mod edge;
 mod handler;
-mod listening;
 mod message;
-mod offer;
 mod progress;
 mod prompts;
 mod resources;
 mod revision;
 mod running;
+mod scope_gate;
 mod splice;
+mod subscriptions;
 
-pub use edge::{Endpoint, Rate};
+pub use edge::{Endpoint, MessageRate};
 pub use handler::Handler;
-pub use offer::{Offer, Requested, Target};
+pub use scope_gate::{Requested, ScopeGate, Target};
 pub use splice::Slot;
 
 /// What a client asked for cannot be (JSON-RPC 2.0 §5.1, -32602).

@@ -1,7 +1,7 @@
 //! What the edge must know of a JSON-RPC message before rmcp reads it, and the errors that the edge itself answers
 //! (JSON-RPC 2.0 §4, §5.1).
 
-use crate::offer::Target;
+use crate::scope_gate::Target;
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -61,7 +61,7 @@ impl<'a> Message<'a> {
         match serde_json::from_slice::<Self>(body) {
             Ok(_) if !object => Err(batch()),
             Ok(message) if message.jsonrpc == "2.0" => match lone_surrogate(body) {
-                Some(why) => Err(RpcError::invalid_request(message.id, format!("the body is no text: {why}"))),
+                Some(why) => Err(RpcError::invalid_request(message.id, format!("the body is not text: {why}"))),
                 None => Ok(message),
             },
             Ok(message) => Err(RpcError::invalid_request(message.id, "jsonrpc must be \"2.0\"")),
@@ -106,26 +106,27 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Why `body` is no message. Slow, which is fine: nobody is served.
+/// Why `body` is not a message. Slow, but only used for errors.
 fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
     match serde_json::from_slice::<Value>(body) {
         Err(error) => {
             let why = lone_surrogate(body).unwrap_or_else(|| error.to_string());
-            RpcError::new(StatusCode::BAD_REQUEST, None, -32700, format!("the body is no valid JSON: {why}"))
+            RpcError::new(StatusCode::BAD_REQUEST, None, -32700, format!("the body is not valid JSON: {why}"))
         }
         Ok(Value::Array(_)) => batch(),
         Ok(value) if !value.is_object() => {
-            RpcError::invalid_request(None, "the body is no JSON-RPC 2.0 message: that is an object")
+            RpcError::invalid_request(None, "the body is not a JSON-RPC 2.0 message, which is an object")
         }
         Ok(value) if counts_by_position(&value) => RpcError::new(
             StatusCode::BAD_REQUEST,
             value.get("id").cloned(),
             -32602,
-            "params must be an object: MCP names each parameter, and has none by position",
+            "params must be an object: MCP has only named parameters",
         ),
-        Ok(value) => {
-            RpcError::invalid_request(value.get("id").cloned(), format!("the body is no JSON-RPC 2.0 message: {why}"))
-        }
+        Ok(value) => RpcError::invalid_request(
+            value.get("id").cloned(),
+            format!("the body is not a JSON-RPC 2.0 message: {why}"),
+        ),
     }
 }
 
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_told_why() {
+    fn an_error_explains_an_invalid_message() {
         let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"whoami"}"#;
         for (body, code, id) in [
             ("", -32700, None),
@@ -241,7 +242,7 @@ mod tests {
 
     fn any_message() -> impl Strategy<Value = Value> {
         let base = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami"}});
-        portcullis_testing::fuzz::changed(base, &["jsonrpc", "id", "method", "params", "result", "error"])
+        portcullis_testing::strategies::changed(base, &["jsonrpc", "id", "method", "params", "result", "error"])
     }
 
     #[test]

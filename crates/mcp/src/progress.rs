@@ -25,7 +25,7 @@ impl Notifications {
 
 #[async_trait]
 impl Report for Notifications {
-    /// A client that has gone is no failure here: the call is cancelled for it elsewhere.
+    /// Ignores a disconnected client, whose call is cancelled elsewhere.
     async fn report(&mut self, message: String) {
         self.count = self.count.saturating_add(1);
         let progress = ProgressNotificationParam::new(self.token.clone(), f64::from(self.count)).with_message(message);

@@ -1,10 +1,10 @@
-//! Prompts: stories that a person can pick from a menu (MCP `prompts/list`, `prompts/get`). Each is a text that tells an
-//! agent what to do with the tools; one whose tools are left out of the endpoint is not there either.
+//! Prompts that a user can pick from a menu (MCP `prompts/list`, `prompts/get`). Each is a text that instructs an agent
+//! how to use the tools. A prompt whose tools the endpoint does not serve is not listed.
 
 use crate::refused;
 use portcullis_core::Scope;
 use portcullis_oauth::Caller;
-use portcullis_tools::{Lookup, Registry};
+use portcullis_tools::{Registry, ToolLookup};
 use rmcp::{
     ErrorData,
     model::{GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role},
@@ -12,14 +12,14 @@ use rmcp::{
 use std::fmt::Write as _;
 
 /// One prompt.
-struct Story {
+struct PromptDef {
     name: &'static str,
     title: &'static str,
     description: &'static str,
     arguments: &'static [Argument],
-    /// The tools that it speaks of.
+    /// The tools that it mentions.
     tools: &'static [&'static str],
-    /// What the agent is told. What the person chose follows it.
+    /// The instructions. The user's arguments follow them.
     text: &'static str,
 }
 
@@ -37,8 +37,8 @@ const fn takes(name: &'static str, description: &'static str) -> Argument {
     Argument { name, description, required: false }
 }
 
-static STORIES: [Story; 3] = [
-    Story {
+static PROMPTS: [PromptDef; 3] = [
+    PromptDef {
         name: "start_project",
         title: "Start a project",
         description: "Makes a workspace and sets a new project up in it, until it builds and runs.",
@@ -52,17 +52,17 @@ static STORIES: [Story; 3] = [
             1. Choose a template with list_templates, and make the workspace with create_workspace.\n\
             2. Set the project up with run_command: its tools, its structure, its dependencies. Commands cannot be \
             answered while they run, so pass flags such as --yes.\n\
-            3. Build it and run its tests. What fails, mend and run again.\n\
+            3. Build it and run its tests. Fix failures and run them again.\n\
             4. Say what is where, and how to build, test and start it.",
     },
-    Story {
+    PromptDef {
         name: "work_across_workspaces",
         title: "Work across workspaces",
         description: "Does a task that concerns several workspaces, such as a frontend and its backend, and checks that \
             they fit together.",
         arguments: &[
             needs("task", "What is to be done: \"deploy the frontend, and document the API's new endpoints\"."),
-            takes("workspaces", "The workspaces, parted by commas. Default: those that the task is about."),
+            takes("workspaces", "The workspaces, separated by commas. Default: those that the task is about."),
         ],
         tools: &["list_workspaces", "start_workspace", "run_command"],
         text: "Do a task that concerns several workspaces.\n\
@@ -73,11 +73,11 @@ static STORIES: [Story; 3] = [
             4. Check each by itself, then that they work together.\n\
             5. Say what you did in which workspace, and what is left.",
     },
-    Story {
+    PromptDef {
         name: "review_resource_use",
         title: "Review resource use",
         description: "Looks at what all workspaces use, and says what could be stopped, deleted or made smaller.",
-        arguments: &[takes("workspaces", "The workspaces, parted by commas. Default: all.")],
+        arguments: &[takes("workspaces", "The workspaces, separated by commas. Default: all.")],
         tools: &["list_workspaces", "workspace_usage"],
         text: "Review what the workspaces use.\n\
             1. List them with list_workspaces, with their status and when they were last worked in.\n\
@@ -88,21 +88,21 @@ static STORIES: [Story; 3] = [
     },
 ];
 
-/// What a story needs of the endpoint and the caller.
+/// Whether the endpoint and the caller's scopes allow a prompt.
 enum Access {
     Open,
     NeedsScope(Scope),
     NotServed,
 }
 
-impl Story {
+impl PromptDef {
     fn access(&self, tools: &Registry, caller: &Caller) -> Access {
         let mut access = Access::Open;
         for tool in self.tools {
             match tools.lookup(tool, caller) {
-                Lookup::Found(_) => {}
-                Lookup::NeedsScope(scope) => access = Access::NeedsScope(scope),
-                Lookup::Unknown => return Access::NotServed,
+                ToolLookup::Found(_) => {}
+                ToolLookup::NeedsScope(scope) => access = Access::NeedsScope(scope),
+                ToolLookup::Unknown => return Access::NotServed,
             }
         }
         access
@@ -116,7 +116,7 @@ impl Story {
             .with_title(self.title)
     }
 
-    fn told(&self, arguments: &JsonObject) -> Result<String, ErrorData> {
+    fn render(&self, arguments: &JsonObject) -> Result<String, ErrorData> {
         let expected: Vec<&str> = self.arguments.iter().map(|argument| argument.name).collect();
         if let Some(unknown) = arguments.keys().find(|name| !expected.contains(&name.as_str())) {
             return Err(refused(format!(
@@ -142,17 +142,17 @@ impl Story {
     }
 }
 
-fn find(name: &str) -> Option<&'static Story> {
-    STORIES.iter().find(|story| story.name == name)
+fn find(name: &str) -> Option<&'static PromptDef> {
+    PROMPTS.iter().find(|prompt| prompt.name == name)
 }
 
 /// The prompts that this caller can use.
 pub(super) fn visible_to(tools: &Registry, caller: &Caller) -> Vec<Prompt> {
-    let usable = |story: &&Story| matches!(story.access(tools, caller), Access::Open);
-    STORIES.iter().filter(usable).map(Story::listed).collect()
+    let usable = |prompt: &&PromptDef| matches!(prompt.access(tools, caller), Access::Open);
+    PROMPTS.iter().filter(usable).map(PromptDef::listed).collect()
 }
 
-/// The scope that keeps this caller from a prompt.
+/// The scope that this caller lacks for a prompt.
 pub(super) fn missing_scope(name: &str, tools: &Registry, caller: &Caller) -> Option<Scope> {
     match find(name)?.access(tools, caller) {
         Access::NeedsScope(scope) => Some(scope),
@@ -167,15 +167,15 @@ pub(super) fn get(
     tools: &Registry,
     caller: &Caller,
 ) -> Result<GetPromptResult, ErrorData> {
-    let story = find(name).filter(|story| matches!(story.access(tools, caller), Access::Open));
-    let story = story.ok_or_else(|| refused(format!("there is no prompt {name:?}; prompts/list has them")))?;
-    let message = PromptMessage::new_text(Role::User, story.told(arguments)?);
-    Ok(GetPromptResult::new(vec![message]).with_description(story.description))
+    let prompt = find(name).filter(|prompt| matches!(prompt.access(tools, caller), Access::Open));
+    let prompt = prompt.ok_or_else(|| refused(format!("there is no prompt {name:?}; prompts/list has them")))?;
+    let message = PromptMessage::new_text(Role::User, prompt.render(arguments)?);
+    Ok(GetPromptResult::new(vec![message]).with_description(prompt.description))
 }
 
 /// Whether a prompt has an argument of this name.
 pub(super) fn takes_argument(name: &str, argument: &str) -> bool {
-    find(name).is_some_and(|story| story.arguments.iter().any(|known| known.name == argument))
+    find(name).is_some_and(|prompt| prompt.arguments.iter().any(|known| known.name == argument))
 }
 
 #[cfg(test)]
@@ -184,12 +184,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_was_chosen_is_told_and_what_is_wrong_is_refused() {
-        let told = |arguments: serde_json::Value| {
-            let story = find("start_project").unwrap();
-            story.told(arguments.as_object().unwrap()).map_err(|error| error.message.into_owned())
+    fn arguments_are_rendered_and_wrong_ones_are_refused() {
+        let rendered = |arguments: serde_json::Value| {
+            let prompt = find("start_project").unwrap();
+            prompt.render(arguments.as_object().unwrap()).map_err(|error| error.message.into_owned())
         };
-        let text = told(json!({"project": " a shop ", "workspace": "shop", "template": ""})).unwrap();
+        let text = rendered(json!({"project": " a shop ", "workspace": "shop", "template": ""})).unwrap();
         assert!(text.ends_with("and start it.\n\nproject: a shop\n\nworkspace: shop"), "{text}");
         for (arguments, said) in [
             (json!({}), "the prompt start_project needs the argument project"),
@@ -200,7 +200,7 @@ mod tests {
                 "the prompt start_project has no argument \"projects\", but project, template, workspace",
             ),
         ] {
-            assert_eq!(told(arguments), Err(said.to_owned()));
+            assert_eq!(rendered(arguments), Err(said.to_owned()));
         }
     }
 }

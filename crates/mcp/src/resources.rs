@@ -1,7 +1,7 @@
 //! Resources: the files of workspaces, as `workspace://NAME/PATH` (MCP `resources/list`, `resources/read`).
 //!
-//! They are read by the tools `read_file` and, for a folder, whose path ends with `/`, `list_files`: the same scopes, lists
-//! and access rules hold. Paths begin at the workspace's home folder; `workspace://NAME//etc/hosts` is an absolute one.
+//! The tool `read_file` reads them, or `list_files` if the path ends with `/`, with the same scopes, lists of tools and
+//! access rules. Paths are relative to the workspace's home folder; `workspace://NAME//etc/hosts` is an absolute one.
 
 use crate::refused;
 use percent_encoding::percent_decode_str;
@@ -10,7 +10,7 @@ use portcullis_budget::Account;
 use portcullis_core::{Scope, report::chain};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit::RequestContext;
-use portcullis_tools::{Answer, Call, Lookup, Registry, ToolError};
+use portcullis_tools::{Call, Registry, ToolAnswer, ToolError, ToolLookup};
 use rmcp::{
     ErrorData,
     model::{ListResourcesResult, ReadResourceResult, Resource, ResourceContents, ResourceTemplate},
@@ -22,17 +22,17 @@ const SCHEME: &str = "workspace://";
 const LIST_WORKSPACES: &str = "list_workspaces";
 const LIST_FILES: &str = "list_files";
 const READ_FILE: &str = "read_file";
-/// The largest text that is a resource, in bytes: more than a model reads of a file by itself.
+/// The largest resource, in bytes: more than a model reads of a file by default.
 const LARGEST: u64 = 256 * 1024;
 
-/// A resource's URI, taken apart.
+/// The parsed URI of a resource.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct ResourceUri {
     workspace: String,
     path: String,
 }
 
-impl Place {
+impl ResourceUri {
     fn of(uri: &str) -> Option<Self> {
         let (workspace, path) = uri.strip_prefix(SCHEME)?.split_once('/')?;
         let decoded = |text| percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned);
@@ -63,17 +63,17 @@ pub(super) fn are_served(tools: &Registry) -> bool {
     [LIST_WORKSPACES, LIST_FILES, READ_FILE].iter().all(|name| tools.definitions().any(|tool| tool.name == *name))
 }
 
-/// The scope that keeps this caller from reading there.
+/// The scope that this caller lacks for reading the resource.
 pub(super) fn missing_scope(uri: &str, tools: &Registry, caller: &Caller) -> Option<Scope> {
-    match tools.lookup(Place::of(uri)?.tool(), caller) {
-        Lookup::NeedsScope(scope) => Some(scope),
-        Lookup::Found(_) | Lookup::Unknown => None,
+    match tools.lookup(ResourceUri::of(uri)?.tool(), caller) {
+        ToolLookup::NeedsScope(scope) => Some(scope),
+        ToolLookup::Found(_) | ToolLookup::Unknown => None,
     }
 }
 
-/// The templates of what this caller can read.
+/// The templates of the resources that this caller can read.
 pub(super) fn templates(tools: &Registry, caller: &Caller) -> Vec<ResourceTemplate> {
-    if !matches!(tools.lookup(READ_FILE, caller), Lookup::Found(_)) {
+    if !matches!(tools.lookup(READ_FILE, caller), ToolLookup::Found(_)) {
         return Vec::new();
     }
     let template = ResourceTemplate::new(format!("{SCHEME}{{workspace}}/{{+path}}"), "workspace-file")
@@ -85,14 +85,14 @@ pub(super) fn templates(tools: &Registry, caller: &Caller) -> Vec<ResourceTempla
     vec![template]
 }
 
-/// The home folders of the workspaces that run, a page at a time.
+/// The home folders of the running workspaces, one page.
 pub(super) async fn list(
     cursor: Option<String>,
     tools: &Registry,
     caller: &Arc<Caller>,
     from: RequestContext,
 ) -> Result<ListResourcesResult, ErrorData> {
-    let (Lookup::Found(list), Lookup::Found(_)) =
+    let (ToolLookup::Found(list), ToolLookup::Found(_)) =
         (tools.lookup(LIST_WORKSPACES, caller), tools.lookup(LIST_FILES, caller))
     else {
         return Ok(ListResourcesResult::default());
@@ -121,7 +121,7 @@ pub(super) async fn list(
     Ok(result)
 }
 
-/// What is there.
+/// Reads a resource.
 pub(super) async fn read(
     uri: &str,
     tools: &Registry,
@@ -132,14 +132,15 @@ pub(super) async fn read(
         let text = format!("there is no resource {uri:?}; they are {SCHEME}NAME/PATH");
         ErrorData::resource_not_found(text, Some(json!({"uri": uri})))
     };
-    let place = Place::of(uri).ok_or_else(unknown)?;
-    let Lookup::Found(tool) = tools.lookup(place.tool(), caller) else { return Err(unknown()) };
-    let is_folder = place.is_folder();
+    let resource = ResourceUri::of(uri).ok_or_else(unknown)?;
+    let ToolLookup::Found(tool) = tools.lookup(resource.tool(), caller) else { return Err(unknown()) };
+    let is_folder = resource.is_folder();
     let call = || Call { account: account.clone(), ..Call::of(Arc::clone(caller), from) };
-    let read = |answer: Result<Answer, ToolError>| answer.map(Answer::into_json).map_err(|error| failure(&error, uri));
-    let mut found = read(tool.call(place.arguments(), call()).await)?;
+    let read =
+        |answer: Result<ToolAnswer, ToolError>| answer.map(ToolAnswer::into_json).map_err(|error| failure(&error, uri));
+    let mut found = read(tool.call(resource.arguments(), call()).await)?;
     if !is_folder && found.get("truncated") == Some(&Value::Bool(true)) {
-        let mut arguments = place.arguments();
+        let mut arguments = resource.arguments();
         arguments.insert("max_bytes".to_owned(), LARGEST.into());
         found = read(tool.call(arguments, call()).await)?;
     }
@@ -189,8 +190,8 @@ mod tests {
             ("file:///etc/hosts", None),
             ("", None),
         ] {
-            let place = Place::of(uri);
-            let found = place.as_ref().map(|place| (&*place.workspace, &*place.path, place.tool()));
+            let resource = ResourceUri::of(uri);
+            let found = resource.as_ref().map(|resource| (&*resource.workspace, &*resource.path, resource.tool()));
             assert_eq!(found, expected, "{uri}");
         }
     }

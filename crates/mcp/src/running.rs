@@ -1,15 +1,15 @@
-//! Calls of tools in the revisions with `initialize`: a lost connection does not end one (MCP 2025-11-25, Transports,
-//! Sending Messages), `notifications/cancelled` does (Utilities, Cancellation).
+//! Running calls of tools in the revisions with `initialize`: a lost connection does not end a call (MCP 2025-11-25,
+//! Transports, Sending Messages), `notifications/cancelled` does (Utilities, Cancellation).
 //!
-//! Without sessions, two conversations of one client cannot be told apart but by their address, and both may give a
-//! request the same id. A notification that could mean either ends neither.
+//! Without sessions, two conversations of one client differ only in their address, and both may use the same request id.
+//! An ambiguous notification ends neither call.
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit::RequestContext;
-use portcullis_tools::heartbeat::{Place, is_event_stream};
+use portcullis_tools::heartbeat::{RequestPermit, is_event_stream};
 use serde_json::Value;
 use std::{
     collections::HashMap,
@@ -26,13 +26,13 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// The calls that run. As many as requests may at once.
+/// The running calls, limited by the number of concurrent requests.
 #[derive(Default)]
 pub(super) struct Running {
     calls: Mutex<HashMap<CallId, Vec<CancellationToken>>>,
 }
 
-/// What a client can name a call by.
+/// The identification of a call by a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CallId {
     caller: SameCaller,
@@ -80,7 +80,7 @@ struct Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // Marked, so that this one is known among those of its name.
+        // Marks this call among those with the same id.
         self.ended.cancel();
         let mut calls = self.running.calls();
         if let Some(same) = calls.get_mut(&self.id) {
@@ -97,29 +97,28 @@ impl Running {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the call of this name, if there is one only.
+    /// Ends the call with this id, unless there are several.
     pub(crate) fn cancel(&self, id: &CallId) {
         if let Some([call]) = self.calls().get(id).map(Vec::as_slice) {
             call.cancel();
         }
     }
 
-    /// Runs `work` until it ends, until its time is over, or until its client cancels it: then the result is `None`. It is
-    /// polled by its caller, and goes on in a task of its own where the caller drops it: the connection is lost. At the
-    /// end of its time, which its caller has too, there is no result.
+    /// Runs `work` until it ends, until its time limit, or until its client cancels it: then the result is `None`. The
+    /// caller polls it; if the caller drops it, since the connection is lost, it continues in a separate task.
     pub(crate) fn run(
         self: &Arc<Self>,
         id: CallId,
-        place: Place,
+        permit: RequestPermit,
         work: impl Future<Output = Response> + Send + 'static,
     ) -> impl Future<Output = Option<Response>> + Send + 'static {
         let ended = CancellationToken::new();
         self.calls().entry(id.clone()).or_default().push(ended.clone());
         let call = Call { running: Arc::clone(self), id, ended: ended.clone() };
         let run = Detachable::new(async move {
-            let held = (call, place.taken);
-            let response = timeout_at(place.until, ended.run_until_cancelled(work)).await.ok()?;
-            Some(response.map(|response| outlasting(response, ended, place.until, held)))
+            let held = (call, permit.taken);
+            let response = timeout_at(permit.until, ended.run_until_cancelled(work)).await.ok()?;
+            Some(response.map(|response| outlasting(response, ended, permit.until, held)))
         });
         async move {
             match run.await {
@@ -243,19 +242,19 @@ mod tests {
         CallId::of(&caller(), &from, &request.into())
     }
 
-    fn place() -> Place {
-        Place { until: Instant::now() + Duration::from_mins(1), taken: Arc::new(()) }
+    fn permit() -> RequestPermit {
+        RequestPermit { until: Instant::now() + Duration::from_mins(1), taken: Arc::new(()) }
     }
 
-    async fn until_free(place: &Arc<dyn Any + Send + Sync>) {
-        while Arc::strong_count(place) > 1 {
+    async fn until_free(permit: &Arc<dyn Any + Send + Sync>) {
+        while Arc::strong_count(permit) > 1 {
             sleep(Duration::from_millis(5)).await;
         }
     }
 
     #[tokio::test]
-    async fn a_call_outlasts_its_connection_and_keeps_its_place() {
-        let (running, place, go_on) = (Arc::new(Running::default()), place(), Arc::new(Notify::new()));
+    async fn a_call_outlasts_its_connection_and_keeps_its_permit() {
+        let (running, permit, go_on) = (Arc::new(Running::default()), permit(), Arc::new(Notify::new()));
         let work = {
             let go_on = Arc::clone(&go_on);
             async move {
@@ -263,17 +262,17 @@ mod tests {
                 Response::default()
             }
         };
-        drop(running.run(call("192.0.2.1", 1), place.clone(), work));
+        drop(running.run(call("192.0.2.1", 1), permit.clone(), work));
         sleep(Duration::from_millis(20)).await;
-        assert_eq!(Arc::strong_count(&place.taken), 2, "it still runs");
+        assert_eq!(Arc::strong_count(&permit.taken), 2, "it still runs");
         go_on.notify_one();
-        until_free(&place.taken).await;
+        until_free(&permit.taken).await;
         assert!(running.calls().is_empty());
     }
 
     #[tokio::test]
     async fn a_stream_goes_on_without_a_reader() {
-        let (running, place, written) = (Arc::new(Running::default()), place(), Arc::new(Notify::new()));
+        let (running, permit, written) = (Arc::new(Running::default()), permit(), Arc::new(Notify::new()));
         let events = {
             let written = Arc::clone(&written);
             stream::unfold(0, move |count| {
@@ -292,17 +291,17 @@ mod tests {
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             response
         };
-        let mut body = running.run(call("192.0.2.1", 1), place.clone(), work).await.unwrap().into_body();
+        let mut body = running.run(call("192.0.2.1", 1), permit.clone(), work).await.unwrap().into_body();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data: 1\n\n");
         drop(body);
         written.notified().await;
-        until_free(&place.taken).await;
+        until_free(&permit.taken).await;
     }
 
     #[tokio::test]
     async fn only_a_call_that_is_meant_without_doubt_is_ended() {
         let running = Arc::new(Running::default());
-        let endless = |id: CallId| running.run(id, place(), std::future::pending::<Response>());
+        let endless = |id: CallId| running.run(id, permit(), std::future::pending::<Response>());
         let (one, other) = (endless(call("192.0.2.1", 1)), endless(call("192.0.2.2", 1)));
         let (twice, again) = (endless(call("192.0.2.1", 2)), endless(call("192.0.2.1", 2)));
         running.cancel(&call("192.0.2.1", 2));
@@ -317,10 +316,10 @@ mod tests {
     #[tokio::test]
     async fn a_call_ends_with_its_time() {
         let running = Arc::new(Running::default());
-        let place = Place { until: Instant::now() + Duration::from_millis(50), ..place() };
-        let mut answer = pin!(running.run(call("192.0.2.1", 1), place.clone(), std::future::pending()));
-        let waited = tokio::time::timeout_at(place.until + Duration::from_millis(50), &mut answer).await;
+        let permit = RequestPermit { until: Instant::now() + Duration::from_millis(50), ..permit() };
+        let mut answer = pin!(running.run(call("192.0.2.1", 1), permit.clone(), std::future::pending()));
+        let waited = tokio::time::timeout_at(permit.until + Duration::from_millis(50), &mut answer).await;
         assert!(waited.is_err(), "its caller has the same time, and says what that means");
-        assert_eq!((Arc::strong_count(&place.taken), running.calls().len()), (1, 0));
+        assert_eq!((Arc::strong_count(&permit.taken), running.calls().len()), (1, 0));
     }
 }

@@ -1,8 +1,8 @@
-//! Results of tools, put into the responses that rmcp writes.
+//! Inserts results of tools into the responses that rmcp writes.
 //!
-//! A result is in a response twice, as structured content and as text, whose long parts are the same. rmcp would copy it several times on the way. So
-//! the handler answers with marks instead, and leaves the result in the request's [`Slot`]; the edge puts it in where the
-//! marks are. It stays in memory once: what goes out as text is escaped piece by piece, as it is sent.
+//! A response contains a result twice, as structured content and as text, whose long parts are the same. rmcp would copy
+//! it several times. So the handler returns marks instead, and leaves the result in the request's [`Slot`]; the edge
+//! replaces the marks. The result is in memory once: its text is escaped piece by piece while it is sent.
 
 use axum::{body::Body, response::Response};
 use bytes::{Buf as _, Bytes};
@@ -10,7 +10,7 @@ use http::header;
 use http_body_util::{BodyExt as _, combinators::BoxBody};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_tools::{
-    Answer,
+    ToolAnswer,
     heartbeat::{Begun, is_event_stream},
 };
 use rmcp::model::{CallToolResult, ContentBlock};
@@ -23,46 +23,46 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// How much goes out at once.
+/// The size of a frame of the body.
 const FRAME: usize = 16 << 10;
 
-/// Where the handler leaves the result of one request.
+/// The handler leaves the result of one request here.
 #[derive(Debug)]
 pub struct Slot {
     mark: Arc<str>,
-    answer: OnceLock<Answer>,
-    /// Told when the tool is known and may be called: whatever comes of it is a result.
+    answer: OnceLock<ToolAnswer>,
+    /// Notified when the tool is known and may be called: from then on every outcome is a result.
     pub(super) begun: Begun,
 }
 
-/// What a mark stands for: the byte behind it.
+/// The kind of a mark: the byte after it.
 #[derive(Clone, Copy)]
-enum Place {
+enum Mark {
     Text = b't' as isize,
     Structured = b's' as isize,
     Picture = b'p' as isize,
 }
 
 impl Slot {
-    /// `mark` is a text that no client knows.
+    /// `mark` is a text that clients cannot guess.
     pub(super) fn new(mark: &Arc<str>) -> Arc<Self> {
         Arc::new(Self { mark: Arc::clone(mark), answer: OnceLock::new(), begun: Begun::default() })
     }
 
-    /// Keeps the answer, and returns a result with marks in its place.
-    pub(super) fn fill(&self, answer: Answer) -> CallToolResult {
-        let marked = |place: Place| format!("{}{}", self.mark, char::from(place as u8));
-        let mut result = CallToolResult::structured(Value::String(marked(Place::Structured)));
-        result.content = vec![ContentBlock::text(marked(Place::Text))];
+    /// Keeps the answer, and returns a result with marks instead.
+    pub(super) fn fill(&self, answer: ToolAnswer) -> CallToolResult {
+        let marked = |mark: Mark| format!("{}{}", self.mark, char::from(mark as u8));
+        let mut result = CallToolResult::structured(Value::String(marked(Mark::Structured)));
+        result.content = vec![ContentBlock::text(marked(Mark::Text))];
         if let Some(picture) = &answer.picture {
-            result.content.push(ContentBlock::image(marked(Place::Picture), picture.mime_type.clone()));
+            result.content.push(ContentBlock::image(marked(Mark::Picture), picture.mime_type.clone()));
         }
         // A request has one result.
         let _ = self.answer.set(answer);
         result
     }
 
-    /// What rmcp wrote, with the answer in its places.
+    /// The response of rmcp, with the answer instead of the marks.
     pub(super) fn splice(&self, written: &Bytes) -> Body {
         let pieces = self.pieces(written);
         let len: usize = pieces.iter().map(Piece::len).sum();
@@ -76,7 +76,7 @@ impl Slot {
         Body::from(whole)
     }
 
-    /// The pieces of what rmcp wrote, with the answer in its places.
+    /// The pieces of the response of rmcp, with the answer instead of the marks.
     fn pieces(&self, written: &Bytes) -> VecDeque<Piece> {
         let mut pieces = VecDeque::new();
         let mut rest = written.clone();
@@ -103,7 +103,7 @@ impl Slot {
 }
 
 /// The text of an answer. Its pieces are written as a JSON string has them already.
-fn text(answer: &Answer) -> Vec<Piece> {
+fn text(answer: &ToolAnswer) -> Vec<Piece> {
     match &answer.text {
         Some(pieces) => pieces.iter().cloned().map(Piece::Plain).collect(),
         None => vec![Piece::escaped(answer.json.clone())],
@@ -248,7 +248,7 @@ mod tests {
     use portcullis_tools::Image;
     use serde_json::json;
 
-    fn written(slot: &Slot, answer: Answer) -> Bytes {
+    fn written(slot: &Slot, answer: ToolAnswer) -> Bytes {
         let result = serde_json::to_value(slot.fill(answer)).unwrap();
         json!({"jsonrpc": "2.0", "id": "structuredContent", "result": result}).to_string().into()
     }
@@ -265,7 +265,7 @@ mod tests {
         let mark: Arc<str> = "5c0ffee5".into();
         for length in [1, 100_000] {
             let output = json!({"content": "\u{1}\"\\ü\n".repeat(length), "n": 1, "empty": {}});
-            let answer = Answer { json: output.to_string().into(), text: None, picture: None };
+            let answer = ToolAnswer { json: output.to_string().into(), text: None, picture: None };
             for kind in ["application/json", "text/event-stream"] {
                 let slot = Slot::new(&mark);
                 let (size, text) = spliced(kind, written(&slot, answer.clone()), &slot).await;
@@ -286,7 +286,7 @@ mod tests {
         let json = Bytes::from(json!({"content": "\"é\n".repeat(30_000)}).to_string());
         let content = json.slice(12..json.len() - 2);
         let text = Some(vec![Bytes::from_static(b"[a]\\n"), content.clone(), Bytes::from_static(b"\\n[end]")]);
-        let answer = Answer { json, text, picture: None };
+        let answer = ToolAnswer { json, text, picture: None };
         let expected = format!("[a]\n{}\n[end]", "\"é\n".repeat(30_000));
         assert_eq!(answer.text(), expected);
         for kind in ["application/json", "text/event-stream"] {
@@ -302,7 +302,7 @@ mod tests {
         let slot = Slot::new(&"5c0ffee5".into());
         let data = Bytes::from("iVBO".repeat(20_000));
         let picture = Some(Image { data: data.clone(), mime_type: "image/png".to_owned() });
-        let body = written(&slot, Answer { json: r#"{"content":""}"#.into(), text: None, picture });
+        let body = written(&slot, ToolAnswer { json: r#"{"content":""}"#.into(), text: None, picture });
         let (_, text) = spliced("application/json", body, &slot).await;
         let content = &serde_json::from_str::<Value>(&text).unwrap()["result"]["content"];
         assert_eq!(content[0]["text"], r#"{"content":""}"#);

@@ -414,14 +414,14 @@ mod tests {
     fn any_header() -> impl Strategy<Value = Value> {
         let kid = &keys(&[1]).keys[0].kid;
         let names = &["alg", "typ", "kid", "crit", "jwk", "jku", "x5c", "x5u", "b64", "zip"];
-        portcullis_testing::fuzz::changed(json!({"alg": "ES256", "typ": "at+jwt", "kid": kid}), names)
+        portcullis_testing::strategies::changed(json!({"alg": "ES256", "typ": "at+jwt", "kid": kid}), names)
     }
 
     fn any_claims() -> impl Strategy<Value = Value> {
         let url: PublicUrl = "https://h/mcp".parse().unwrap();
         let base = json!({"iss": url.issuer(), "aud": url.resource(), "exp": 200, "iat": 100, "sub": "local:ada",
             "client_id": "a", "jti": "1", "scope": "files:read"});
-        portcullis_testing::fuzz::changed(
+        portcullis_testing::strategies::changed(
             base,
             &["iss", "aud", "exp", "iat", "nbf", "sub", "client_id", "jti", "scope", "name", "grant"],
         )

@@ -40,7 +40,7 @@ pub mod workload;
 pub use authorize::{ApproveError, Approver, AuthorizationRequest, AuthorizeError, Prompt};
 pub use code::ConsentTicket;
 pub use error::OAuthError;
-pub use server::{AuthorizationServer, Backing};
+pub use server::{AuthorizationServer, Stores};
 pub use users::{ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict};
 
 use jiff::Timestamp;

@@ -4,7 +4,7 @@
 use crate::{
     accounts::Accounts,
     client::Registrations,
-    clients::{Directory, Published, registrar::Registrar},
+    clients::{Directory, PublishedMetadata, registrar::Registrar},
     external::ExternalTokens,
     grant::{Grant, Grants},
     jwt::AccessTokens,
@@ -25,13 +25,13 @@ use tokio_util::task::TaskTracker;
 
 /// What an authorization server reaches beyond its files.
 #[derive(Clone)]
-pub struct Backing {
+pub struct Stores {
     /// Where grants are kept.
     pub grants: Arc<dyn Grants>,
     /// Where the clients are kept that registered themselves.
     pub registrations: Arc<dyn Registrations>,
     /// What clients publish of themselves.
-    pub published: Arc<Published>,
+    pub published: Arc<PublishedMetadata>,
     /// Who signs in.
     pub users: Arc<dyn Users>,
     /// What is kept about users of identity providers.
@@ -61,7 +61,7 @@ pub struct AuthorizationServer {
     pub(super) rechecks: Arc<Rechecks>,
     pub(super) grants: Arc<dyn Grants>,
     pub(super) registrations: Arc<dyn Registrations>,
-    pub(super) published: Arc<Published>,
+    pub(super) published: Arc<PublishedMetadata>,
     pub(super) users: Arc<dyn Users>,
     pub(super) user_rules: Arc<dyn UserRules>,
     pub(super) workloads: Arc<dyn WorkloadTokens>,
@@ -83,12 +83,12 @@ impl AuthorizationServer {
         config: &ServerConfig,
         clients: &Clients,
         keys: &SigningKeys,
-        backing: Backing,
+        stores: Stores,
         cache: Arc<TokenCache>,
     ) -> Result<Self, KeyError> {
         let registrar = Arc::new(Registrar::new(keys)?);
-        let Backing { grants, registrations, published, users, accounts, checks, user_rules, workloads, external } =
-            backing;
+        let Stores { grants, registrations, published, users, accounts, checks, user_rules, workloads, external } =
+            stores;
         let sealer = Arc::new(Sealer::new(keys)?);
         let rechecks = Rechecks {
             endpoint: config.endpoint.clone(),
@@ -168,7 +168,7 @@ impl AuthorizationServer {
 
     /// What clients published of themselves.
     #[must_use]
-    pub fn published(&self) -> &Arc<Published> {
+    pub fn published(&self) -> &Arc<PublishedMetadata> {
         &self.published
     }
 

@@ -217,8 +217,8 @@ impl Stage {
             unreachable: AtomicBool::default(),
             reads: AtomicUsize::default(),
         });
-        let published = Arc::new(Published::new(&Arc::new(Outbound::new().unwrap())));
-        let backing = Backing {
+        let published = Arc::new(PublishedMetadata::new(&Arc::new(Outbound::new().unwrap())));
+        let stores = Stores {
             grants: grants.clone(),
             registrations: place.clone(),
             published,
@@ -229,7 +229,7 @@ impl Stage {
             workloads: Arc::new(super::workload::NoCluster),
             external: None,
         };
-        let server = AuthorizationServer::new(&config(), &Clients { clients }, keys, backing, Arc::default()).unwrap();
+        let server = AuthorizationServer::new(&config(), &Clients { clients }, keys, stores, Arc::default()).unwrap();
         Self { server, grants, place, clock }
     }
 

@@ -1,18 +1,18 @@
-//! Which `OAuthAccount`s nothing needs any more. Pure: what was observed and the time in, what is to be deleted out.
+//! Finds unneeded `OAuthAccount`s. Pure: observations and the time in, deletions out.
 //!
-//! An account is needed for the grants of its user, and for as long as a browser session can last that it says has ended. The
-//! account of an endpoint that is gone follows the grants.
+//! An account is needed for the grants of its user, and as long as a browser session that it marks as ended could last. The
+//! account of a deleted endpoint is deleted after the grants.
 
-use crate::world::Guarded;
+use crate::stores::Guarded;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_api::{OAuthAccount, OAuthGrant};
 use portcullis_core::account::SESSION_LIFETIME;
 use std::{collections::HashSet, sync::Arc};
 
-/// How old an object must be: a restore from backup may bring the accounts before the grants.
+/// The minimum age: a restore from a backup may create the accounts before the grants.
 const WAIT_FOR_GRANTS: SignedDuration = SignedDuration::from_hours(1);
 
-/// What comes out.
+/// The result.
 #[derive(Debug, Default)]
 pub(crate) struct Unneeded {
     /// Accounts to delete.
@@ -21,7 +21,7 @@ pub(crate) struct Unneeded {
     pub next: Option<Timestamp>,
 }
 
-/// Looks for accounts that nothing needs.
+/// Finds unneeded accounts.
 #[must_use]
 pub(crate) fn unneeded(
     accounts: &[Arc<Guarded<OAuthAccount>>],
@@ -38,7 +38,7 @@ pub(crate) fn unneeded(
         .collect();
     let mut unneeded = Unneeded::default();
     for account in accounts {
-        // One that cannot be read was written by a newer version.
+        // An unreadable account was written by a newer version.
         let Ok(OAuthAccount { metadata, spec, .. }) = &account.0 else { continue };
         let user = (metadata.namespace.as_deref(), spec.endpoint_ref.name.as_str(), spec.user.id.as_str());
         if metadata.deletion_timestamp.is_some() || with_grants.contains(&user) {

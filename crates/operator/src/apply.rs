@@ -1,13 +1,13 @@
-//! Makes the cluster as planned: server-side apply under one field manager, and only where something differs.
+//! Applies plans to the cluster: server-side apply with one field manager, and only where something differs.
 //!
-//! Credentials are never lost to a stale cache: an object with newly made content is written only over the very
-//! version that the plan saw, or where a live read finds none. Nobody else's object is overwritten or deleted.
+//! A stale cache never causes a loss of credentials: an object with new content is written only over the version that the
+//! plan saw, or if a live read finds no object. Objects of other owners are never overwritten or deleted.
 
 use crate::{
     cache::Cache,
     diff::{self, APPLIED_ANNOTATION},
     metrics::{Metrics, Verb},
-    world::Objects,
+    stores::ObjectCaches,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
@@ -24,23 +24,23 @@ use std::collections::BTreeSet;
 pub const FIELD_MANAGER: &str = "portcullis";
 const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 
-/// What became of one planned object.
+/// The result for one planned object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// It was as planned; nothing was written.
     Unchanged,
-    /// It was not there, or as another plan had it.
+    /// It was created or changed.
     Written,
-    /// Somebody had changed what the operator owns; it is as planned again.
+    /// Fields that the operator owns had been changed; they were restored as planned.
     Repaired,
-    /// Its name belongs to something else, which was left alone.
+    /// Its name belongs to another owner's object, which was not changed.
     NameTaken,
 }
 
-/// Why an object could not be made as planned.
+/// Why a planned object could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The plan was made from an older state; a new plan will do.
+    /// The plan was made from an older state; a new plan is needed.
     #[error("{0} changed while it was being planned")]
     Stale(String),
     /// The API server refused or could not be reached.
@@ -48,13 +48,13 @@ pub enum ApplyError {
     Api {
         /// Kind and name.
         object: String,
-        /// What was tried: read, written or deleted.
+        /// The operation: read, written or deleted.
         what: &'static str,
-        /// What the API client says.
+        /// The error of the API client.
         #[source]
         source: Box<kube::Error>,
     },
-    /// The plan holds what the operator does not watch.
+    /// The plan contains a kind that the operator does not watch.
     #[error("{0} is of a kind that the operator does not watch")]
     UnknownKind(String),
     /// Nothing could be planned.
@@ -90,14 +90,14 @@ impl ApplyError {
     }
 }
 
-/// Whose a live object is.
+/// The ownership of a live object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ownership {
     /// Its owner is the planned one.
     Ours,
-    /// It carries our labels, and nobody controls it: somebody removed its owner.
+    /// It has the operator's labels, but no controller: its owner reference was removed.
     Adoptable,
-    /// Somebody else's.
+    /// It belongs to another owner.
     Foreign,
 }
 
@@ -106,18 +106,18 @@ enum Ownership {
 pub struct Applier<'a> {
     /// For the writes.
     pub client: &'a Client,
-    /// What is known of the kinds that its plan may hold; learns from the answers.
-    pub objects: &'a Objects,
+    /// The stores of the kinds in its plan; responses to writes update them.
+    pub objects: &'a ObjectCaches,
     /// Counts the writes.
     pub metrics: &'a Metrics,
     /// Its namespace.
     pub namespace: &'a str,
-    /// The label, and its value, that its objects carry.
+    /// The label of its objects, and the value.
     pub label: (&'static str, &'a str),
 }
 
 impl Applier<'_> {
-    /// Makes one object as planned.
+    /// Applies one planned object.
     pub async fn apply(&self, planned: &PlannedObject) -> Result<Applied, ApplyError> {
         let desired = &planned.object;
         let name = describe(desired);
@@ -141,13 +141,13 @@ impl Applier<'_> {
         };
         match self.ownership(&live, desired) {
             Ownership::Foreign => return Ok(Applied::NameTaken),
-            // The plan did not see it.
+            // The object was not in the store when the plan was made.
             Ownership::Ours if !self.is_labelled(&live) => return self.restore(&api, cache, &live, desired).await,
             Ownership::Adoptable | Ownership::Ours => {}
         }
         let same_plan = live.annotations().get(APPLIED_ANNOTATION) == Some(&fingerprint);
         let live_json = serde_json::to_value(&*live).map_err(json_error)?;
-        // An object from a list does not say of which kind it is.
+        // An object from a list has no kind.
         let wanted_json = serde_json::to_value(DynamicObject { types: None, ..wanted.clone() }).map_err(json_error)?;
         if same_plan && diff::covers(&live_json, &wanted_json) {
             return Ok(Applied::Unchanged);
@@ -169,8 +169,8 @@ impl Applier<'_> {
         Ok(if same_plan { Applied::Repaired } else { Applied::Written })
     }
 
-    /// Gives objects of an owner's namesake from before, as after a restore from a backup, to the owner of today.
-    /// Must precede the plan: it would take their names for taken. Returns whether there was any.
+    /// Transfers objects of an earlier owner of the same name, as after a restore from a backup, to the current owner. Must
+    /// precede the plan, which would treat their names as taken. Returns whether there were any.
     pub async fn adopt(&self, owners: &[OwnerReference]) -> Result<bool, ApplyError> {
         let mut adopted = false;
         for cache in self.objects.kinds() {
@@ -192,7 +192,7 @@ impl Applier<'_> {
         Ok(adopted)
     }
 
-    /// Deletes what earlier plans made for these owners and this one lacks. Returns kinds and names.
+    /// Deletes objects of earlier plans for these owners that are not in this plan. Returns kinds and names.
     pub async fn delete_orphans(
         &self,
         planned: &[PlannedObject],
@@ -242,7 +242,7 @@ impl Applier<'_> {
         if adoptable { Ownership::Adoptable } else { Ownership::Foreign }
     }
 
-    /// Puts only labels and owner right where they are wrong, so that the next plan sees the object with its content.
+    /// Corrects only wrong labels and owner references, so that the next plan sees the object with its content.
     async fn restore(
         &self,
         api: &Api<DynamicObject>,

@@ -1,8 +1,8 @@
-//! What the operator knows of one kind: a kube-runtime store that is never older than the operator's own writes.
+//! The objects of one kind: a kube-runtime store that is never older than the operator's own writes.
 //!
-//! A watch tells of a write some time after it was made. A reconcile that began in between would see the object as it
-//! was, and write it again. So answers to writes go into the store too, and older news is dropped. `resourceVersion`s
-//! are compared as numbers, which Kubernetes promises since 1.35 (KEP-5504) and did before.
+//! A watch reports a write with a delay. A reconcile in between would see the old object, and write it again. So
+//! responses to writes go into the store too, and older events are dropped. `resourceVersion`s are compared as numbers,
+//! which Kubernetes guarantees since 1.35 (KEP-5504) and did in practice before.
 
 use kube::{
     Resource, ResourceExt as _,
@@ -39,14 +39,14 @@ where
 
 type Groups<K> = HashMap<(String, String), HashSet<ObjectRef<K>>>;
 
-/// What an event of a watch was worth.
+/// The effect of a watch event.
 #[derive(Debug)]
-pub enum News<K> {
-    /// Nothing that was not known.
+pub enum Change<K> {
+    /// The event changed nothing.
     None,
-    /// One object came, changed or went.
+    /// One object was created, changed or deleted.
     One(K),
-    /// The list was read anew: anything may have changed.
+    /// The list was read again: everything may have changed.
     All,
 }
 
@@ -55,7 +55,7 @@ where
     K: Resource + Clone + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
-    /// An empty cache. `strip` removes from every object what nobody here reads.
+    /// An empty cache. `strip` removes the fields that are never read from every object.
     #[must_use]
     pub fn new(kind: K::DynamicType, strip: fn(&mut K)) -> Self {
         let writer = Writer::new(kind.clone());
@@ -69,8 +69,8 @@ where
         Self { group, ..self }
     }
 
-    /// Takes in an event of the watch.
-    pub fn observe(&self, mut event: Event<K>) -> News<K> {
+    /// Applies an event of the watch.
+    pub fn observe(&self, mut event: Event<K>) -> Change<K> {
         match &mut event {
             Event::Apply(object) | Event::InitApply(object) => (self.strip)(object),
             Event::Delete(_) | Event::Init | Event::InitDone => {}
@@ -84,9 +84,9 @@ where
             Event::Init | Event::InitApply(_) | Event::InitDone => false,
         };
         if stale {
-            return News::None;
+            return Change::None;
         }
-        // Held over both changes: a plan must never miss an object that is there.
+        // Locked during both changes: a plan must never miss an object that exists.
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         match &event {
             Event::Apply(object) | Event::Delete(object) => self.leave(&mut groups, &self.reference(object)),
@@ -103,13 +103,13 @@ where
         }
         drop(groups);
         match event {
-            Event::Apply(object) | Event::Delete(object) => News::One(object),
-            Event::Init | Event::InitApply(_) => News::None,
-            Event::InitDone => News::All,
+            Event::Apply(object) | Event::Delete(object) => Change::One(object),
+            Event::Init | Event::InitApply(_) => Change::None,
+            Event::InitDone => Change::All,
         }
     }
 
-    /// Takes in the API server's answer to a write or to a live read.
+    /// Applies the API server's response to a write or to a live read.
     pub fn learn(&self, object: K) {
         drop(self.observe(Event::Apply(object)));
     }
@@ -214,21 +214,21 @@ mod tests {
     }
 
     #[test]
-    fn an_own_write_is_seen_at_once_and_older_news_is_dropped() {
+    fn an_own_write_is_seen_at_once_and_older_events_are_dropped() {
         let cache = Cache::new((), |_: &mut ConfigMap| {});
         cache.observe(Event::Init);
         cache.observe(Event::InitApply(config_map("9")));
-        assert!(matches!(cache.observe(Event::InitDone), News::All));
+        assert!(matches!(cache.observe(Event::InitDone), Change::All));
 
         cache.learn(config_map("11"));
         assert_eq!(held(&cache).as_deref(), Some("11"));
-        assert!(matches!(cache.observe(Event::Apply(config_map("10"))), News::None), "older than the own write");
-        assert!(matches!(cache.observe(Event::Apply(config_map("11"))), News::None), "the own write's echo");
-        assert!(matches!(cache.observe(Event::Delete(config_map("10"))), News::None), "deleted, then made again");
+        assert!(matches!(cache.observe(Event::Apply(config_map("10"))), Change::None), "older than the own write");
+        assert!(matches!(cache.observe(Event::Apply(config_map("11"))), Change::None), "the own write's echo");
+        assert!(matches!(cache.observe(Event::Delete(config_map("10"))), Change::None), "deleted, then made again");
         assert_eq!(held(&cache).as_deref(), Some("11"));
 
-        assert!(matches!(cache.observe(Event::Apply(config_map("12"))), News::One(_)));
-        assert!(matches!(cache.observe(Event::Delete(config_map("13"))), News::One(_)));
+        assert!(matches!(cache.observe(Event::Apply(config_map("12"))), Change::One(_)));
+        assert!(matches!(cache.observe(Event::Delete(config_map("13"))), Change::One(_)));
         assert_eq!(held(&cache), None);
     }
 

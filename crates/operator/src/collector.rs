@@ -1,18 +1,19 @@
-//! Collects grants, registrations and accounts that have ended, reports on registered clients and on `OAuthUser`s, and counts.
+//! Deletes ended grants, registrations and accounts, writes the statuses of registered clients and `OAuthUser`s, and
+//! counts active grants.
 //!
-//! A task beside the reconciles, since refreshes change grants all the time and no plan depends on them. It looks at
-//! what the watches keep in memory when that changed, at most once a second, and when the next object ends.
+//! A separate task, since token refreshes change grants constantly and no plan depends on them. It runs when the stores
+//! changed, at most once a second, and when the next object ends.
 
 use crate::{
     accounts,
-    census::{ActiveGrants, Census, End, Observed},
     context::Context,
+    gc::{ActiveGrants, EndReason, GarbageCollector, ObservedGrants},
     metrics::Verb,
     queue::Queue,
     report::write_client_status,
     status,
+    stores::{EndpointKey, Guarded, key},
     users::UserReports,
-    world::{EndpointKey, Guarded, key},
 };
 use futures::{StreamExt as _, future, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -32,60 +33,60 @@ use std::{
     time::Duration,
 };
 
-/// The shortest time between two looks: news comes in bursts, and what could not be done is tried again.
+/// The shortest time between two runs: changes come in bursts, and failures are retried.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often the counts in statuses may change.
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// How many objects of a kind are deleted at a look, so that counts and statuses go on while thousands expire.
+/// The maximum number of deletions of one kind in a run, so that counts and statuses continue while thousands expire.
 const BATCH: usize = 500;
-/// How many are deleted at once.
+/// The maximum number of concurrent deletions.
 const DELETIONS: usize = 8;
 
-/// Collects for ever. An endpoint whose count is to be told anew is sent to `concerned`.
+/// Runs until the task is aborted. Sends endpoints whose count changed to `queue`.
 ///
-/// Looks when endpoints, clients, grants or `OAuthUser`s changed, and when the next of them ends; at rest it does nothing.
-pub(crate) async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
-    let mut census = Census::default();
+/// Runs when endpoints, clients, grants or `OAuthUser`s changed, and when the next of them ends; otherwise it is idle.
+pub(crate) async fn run(context: Arc<Context>, queue: Queue<EndpointKey>) {
+    let mut gc = GarbageCollector::default();
     let mut counted_at: Option<Timestamp> = None;
     let mut users = UserReports::default();
     loop {
         let now = context.clock.now();
         let observed = observe(&context);
-        let outcome = census.take(&observed, now);
-        let doomed: Vec<_> = outcome.grants.iter().take(BATCH).cloned().collect();
+        let decisions = gc.decide(&observed, now);
+        let doomed: Vec<_> = decisions.grants.iter().take(BATCH).cloned().collect();
         stream::iter(doomed)
             .for_each_concurrent(DELETIONS, |(grant, end)| {
                 let context = Arc::clone(&context);
                 async move { collect_grant(&context, &grant, end).await }
             })
             .await;
-        let doomed: Vec<_> = outcome.clients.iter().take(BATCH).cloned().collect();
+        let doomed: Vec<_> = decisions.clients.iter().take(BATCH).cloned().collect();
         stream::iter(doomed)
             .for_each_concurrent(DELETIONS, |(client, end)| {
                 let context = Arc::clone(&context);
                 async move { collect_client(&context, &client, end).await }
             })
             .await;
-        let unneeded = accounts::unneeded(&context.world.accounts.select(|_| true), &observed.grants, now);
+        let unneeded = accounts::unneeded(&context.stores.accounts.select(|_| true), &observed.grants, now);
         let doomed: Vec<_> = unneeded.accounts.iter().take(BATCH).cloned().collect();
         stream::iter(doomed)
             .for_each_concurrent(DELETIONS, |account| {
                 let context = Arc::clone(&context);
                 async move {
-                    collect(&context, &account, End::Unneeded).await;
+                    collect(&context, &account, EndReason::Unneeded).await;
                 }
             })
             .await;
-        // A deletion can fail, and what is left of a batch is waiting.
-        let mut again = !outcome.grants.is_empty() || !outcome.clients.is_empty() || !unneeded.accounts.is_empty();
-        let mut next = outcome.next.into_iter().chain(unneeded.next).min();
+        // A deletion can fail, and the batch may have left some objects.
+        let mut again = !decisions.grants.is_empty() || !decisions.clients.is_empty() || !unneeded.accounts.is_empty();
+        let mut next = decisions.next.into_iter().chain(unneeded.next).min();
         let recount_at = counted_at.and_then(|last| last.checked_add(COUNTS_EVERY).ok()).filter(|at| *at > now);
         if recount_at.is_none() {
-            for (namespace, name) in count(&context, outcome.active) {
+            for (namespace, name) in count(&context, decisions.active) {
                 counted_at = Some(now);
-                concerned.send(key(&namespace, &name));
+                queue.send(key(&namespace, &name));
             }
-        } else if *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) != outcome.active {
+        } else if *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) != decisions.active {
             next = next.into_iter().chain(recount_at).min();
         }
         again |= !users.write(&context, &observed.grants, now).await;
@@ -104,12 +105,12 @@ pub(crate) async fn run(context: Arc<Context>, concerned: Queue<EndpointKey>) {
         };
         tokio::select! {
             () = due => {}
-            () = context.world.collectable.notified() => {}
+            () = context.stores.collectable.notified() => {}
         }
     }
 }
 
-async fn collect_grant(context: &Context, grant: &Guarded<OAuthGrant>, end: End) {
+async fn collect_grant(context: &Context, grant: &Guarded<OAuthGrant>, end: EndReason) {
     if collect(context, grant, end).await
         && let Ok(OAuthGrant { spec, .. }) = &grant.0
     {
@@ -118,7 +119,7 @@ async fn collect_grant(context: &Context, grant: &Guarded<OAuthGrant>, end: End)
     }
 }
 
-async fn collect_client(context: &Context, client: &Guarded<OAuthClient>, end: End) {
+async fn collect_client(context: &Context, client: &Guarded<OAuthClient>, end: EndReason) {
     if collect(context, client, end).await {
         Event::RegistrationCollected { client_id: &client.name_any(), reason: &end.to_string() }.emit();
     }
@@ -126,20 +127,20 @@ async fn collect_client(context: &Context, client: &Guarded<OAuthClient>, end: E
 
 /// Counts before anything is reported.
 pub(crate) fn count_first(context: &Context) {
-    let outcome = Census::default().take(&observe(context), context.clock.now());
-    *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) = outcome.active;
+    let decisions = GarbageCollector::default().decide(&observe(context), context.clock.now());
+    *context.active_grants.lock().unwrap_or_else(PoisonError::into_inner) = decisions.active;
 }
 
-fn observe(context: &Context) -> Observed {
-    Observed {
-        endpoints: context.world.endpoints.select(|_| true),
-        clients: context.world.clients.select(|_| true),
-        grants: context.world.grants.select(|_| true),
+fn observe(context: &Context) -> ObservedGrants {
+    ObservedGrants {
+        endpoints: context.stores.endpoints.select(|_| true),
+        clients: context.stores.clients.select(|_| true),
+        grants: context.stores.grants.select(|_| true),
     }
 }
 
 /// Deletes what has ended, if it is as it was when that was found. Returns whether it was deleted by this call.
-async fn collect<K>(context: &Context, object: &Guarded<K>, end: End) -> bool
+async fn collect<K>(context: &Context, object: &Guarded<K>, end: EndReason) -> bool
 where
     Guarded<K>: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
@@ -172,7 +173,7 @@ fn count(context: &Context, active: ActiveGrants) -> BTreeSet<(String, String)> 
     let clients = counts.of_clients.keys().chain(active.of_clients.keys());
     let of_clients = clients.filter(|name| counts.of_clients.get(*name) != active.of_clients.get(*name));
     let of_clients = of_clients.filter_map(|(namespace, name)| {
-        let client = context.world.clients.get(namespace, name)?;
+        let client = context.stores.clients.get(namespace, name)?;
         Some((namespace.clone(), client.0.as_ref().ok()?.spec.endpoint_ref.name.clone()))
     });
     let told = changed.chain(of_clients).collect();

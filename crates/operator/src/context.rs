@@ -1,18 +1,18 @@
-//! What every reconcile is handed, and what it remembers of each endpoint between two of them.
+//! The context of every reconcile, and the state of each endpoint between two reconciles.
 
 use crate::{
     Settings,
     apply::FIELD_MANAGER,
     cache::Cache,
-    census::ActiveGrants,
     definitions::Definitions,
     events::Events,
+    gc::ActiveGrants,
     metrics::{Metrics, Verb},
     probe::Probe,
-    servers::{Incarnation, Known},
+    requeue::RequeueTimes,
+    servers::{Incarnation, LastReports},
+    stores::{EndpointKey, Guarded, Stores},
     verify::VerifyError,
-    wakeups::Wakeups,
-    world::{EndpointKey, Guarded, World},
 };
 use jiff::Timestamp;
 use kube::{
@@ -32,104 +32,104 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// What every reconcile is handed.
+/// The context of every reconcile.
 pub struct Context {
     /// For writes.
     pub client: Client,
     /// For reads.
-    pub world: Arc<World>,
+    pub stores: Arc<Stores>,
     /// Counts.
     pub metrics: Arc<Metrics>,
-    /// What the cluster serves of the custom resources.
+    /// The custom resource definitions that the cluster serves.
     pub definitions: Arc<Definitions>,
     /// Publishes Events.
     pub events: Events,
-    /// Asks servers.
+    /// Makes requests to servers.
     pub probe: Probe,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     rng: Arc<Mutex<StdRng>>,
     /// Reconciles at their time.
-    pub wakeups: Arc<Wakeups<EndpointKey>>,
-    /// How many grants count, as statuses say.
+    pub requeues: Arc<RequeueTimes<EndpointKey>>,
+    /// The numbers of active grants, as in the statuses.
     pub active_grants: Mutex<ActiveGrants>,
-    memories: Mutex<HashMap<EndpointKey, Memory>>,
+    states: Mutex<HashMap<EndpointKey, ReconcileState>>,
 }
 
-/// How the operator reports.
+/// The outputs of the operator.
 #[derive(Debug)]
 pub struct Reports {
     /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Which fields of a status the cluster knows.
+    /// The status fields that the cluster knows.
     pub definitions: Arc<Definitions>,
     /// Publishes Events.
     pub events: Events,
 }
 
-/// What is remembered of an endpoint. All of it can be lost: it saves requests, and spaces retries out.
+/// The state of an endpoint between two reconciles. It can be lost: it saves requests and spaces out retries.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
-    /// Reconciles in a row that failed.
+pub struct ReconcileState {
+    /// The number of consecutive failed reconciles.
     pub failures: u32,
-    /// Reconciles in a row that ended with something on its way.
+    /// The number of consecutive reconciles that ended while something was in progress.
     pub waits: u32,
-    /// Names of Secrets that belong to somebody else and carry no label, so that no watch tells of them.
-    pub foreign_secrets: BTreeSet<String>,
-    /// The last report of every server that runs.
-    pub loaded: Known,
-    /// The last verification that came to a conclusion.
+    /// Names of Secrets with another owner and without the label, which no watch reports.
+    pub unlabelled_secrets: BTreeSet<String>,
+    /// The last report of every running server.
+    pub loaded: LastReports,
+    /// The last conclusive verification.
     pub verified: Option<Verification>,
-    /// The generation of a manifest that cannot be read, once its status says so.
+    /// The generation of an unreadable manifest whose status was written.
     pub unreadable: Option<i64>,
 }
 
-/// A verification that came to a conclusion.
+/// A conclusive verification.
 #[derive(Clone, Debug)]
 pub struct Verification {
     /// The revision and the servers that were verified.
     pub subject: (Revision, Vec<Incarnation>),
     /// When.
     pub at: Timestamp,
-    /// The MCP revisions that every server offers, or what went wrong.
+    /// The MCP revisions that every server supports, or what went wrong.
     pub outcome: Result<Vec<String>, VerifyError>,
 }
 
 impl Context {
-    /// With nothing remembered.
+    /// A context without any state of endpoints.
     #[must_use]
-    pub fn new(client: Client, world: Arc<World>, reports: Reports, settings: &Settings) -> Self {
+    pub fn new(client: Client, stores: Arc<Stores>, reports: Reports, settings: &Settings) -> Self {
         let Reports { metrics, definitions, events } = reports;
         Self {
             client,
-            world,
+            stores,
             metrics,
             definitions,
             events,
             probe: Probe::new(Arc::clone(&settings.clock)),
             clock: Arc::clone(&settings.clock),
             rng: Arc::clone(&settings.rng),
-            wakeups: Arc::default(),
+            requeues: Arc::default(),
             active_grants: Mutex::default(),
-            memories: Mutex::default(),
+            states: Mutex::default(),
         }
     }
 
-    /// A generator of its own, for secrets and keys. The shared one is locked only to seed it, so that reconciles do not
-    /// wait for each other's plans.
+    /// A new generator for secrets and keys. The shared generator is locked only to seed it, so that reconciles do not wait
+    /// for each other's plans.
     #[must_use]
     pub fn rng(&self) -> StdRng {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork()
     }
 
-    /// How many grants of an endpoint count.
+    /// The number of active grants of an endpoint.
     #[must_use]
     pub fn active_grants_at(&self, namespace: &str, endpoint: &str) -> i32 {
         let counts = self.active_grants.lock().unwrap_or_else(PoisonError::into_inner);
         counts.of_endpoints.get(&(namespace.to_owned(), endpoint.to_owned())).copied().unwrap_or_default()
     }
 
-    /// How many grants of a client count.
+    /// The number of active grants of a client.
     #[must_use]
     pub fn active_grants_of(&self, client: &OAuthClient) -> i32 {
         let counts = self.active_grants.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,24 +137,24 @@ impl Context {
         counts.of_clients.get(&name).copied().unwrap_or_default()
     }
 
-    /// What is remembered of an endpoint.
+    /// The state of an endpoint.
     #[must_use]
-    pub fn recall(&self, key: &EndpointKey) -> Memory {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
+    pub fn recall(&self, key: &EndpointKey) -> ReconcileState {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned().unwrap_or_default()
     }
 
-    /// Remembers for the next reconcile of the endpoint.
-    pub fn remember(&self, key: EndpointKey, memory: Memory) {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).insert(key, memory);
+    /// Keeps the state for the next reconcile of the endpoint.
+    pub fn remember(&self, key: EndpointKey, state: ReconcileState) {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(key, state);
     }
 
-    /// The endpoint is gone.
+    /// Drops the state of a deleted endpoint.
     pub fn forget(&self, key: &EndpointKey) {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        self.wakeups.set(key, None);
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.requeues.set(key, None);
     }
 
-    /// Writes the status of a custom resource. One that is gone needs none.
+    /// Writes the status of a custom resource. Does nothing if the resource was deleted.
     pub async fn write_status<K>(
         &self,
         cache: &Cache<Guarded<K>>,

@@ -1,7 +1,7 @@
-//! Whether the custom resource definitions that the cluster serves are as new as the operator.
+//! Compares the served custom resource definitions with those of the operator's version.
 //!
-//! An API server refuses a status with a field that it does not know, and answers "404 page not found" for a kind that it
-//! does not know. So the definitions are held against those of this build: at the start, and again while it runs.
+//! An API server refuses a status with an unknown field, and answers "404 page not found" for an unknown kind. So the
+//! definitions are compared with those of this build at the start, and again while the operator runs.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -14,32 +14,32 @@ use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::watch;
 
-/// How often to look while they are as they should be.
+/// How often to read them while they are up to date.
 const CHECK: Duration = Duration::from_mins(5);
-/// How often to look while they are not.
+/// How often to read them while they are not.
 const RECHECK: Duration = Duration::from_secs(5);
-/// How many fields a message names.
+/// The maximum number of fields in a message.
 const SHOWN_GAPS: usize = 5;
 const REMEDY: &str = "apply those of the operator's version: helm upgrade with crds.install=true, or kubectl apply \
                       --server-side -k deploy/";
 
-/// What the cluster serves.
+/// The state of the served definitions.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum State {
+pub enum DefinitionsState {
     /// Nothing is known yet.
     #[default]
     Unread,
-    /// The operator may not read them.
+    /// The operator has no permission to read them.
     Unreadable,
-    /// All that this build needs.
+    /// They have everything that this build needs.
     Current,
-    /// These are not there.
+    /// These definitions are missing.
     Missing(Vec<String>),
-    /// They lack something.
+    /// They lack fields.
     Outdated(Outdated),
 }
 
-/// What older definitions lack.
+/// The gaps in older definitions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outdated {
     /// Each with the name of its definition.
@@ -48,7 +48,7 @@ pub struct Outdated {
     statuses: BTreeMap<String, JSONSchemaProps>,
 }
 
-impl State {
+impl DefinitionsState {
     /// What is wrong and what to do about it.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
@@ -76,14 +76,14 @@ fn are(names: &[String]) -> String {
     format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
 }
 
-/// What the cluster serves, as it was read last.
+/// The state of the served definitions, as last read.
 #[derive(Debug, Default)]
-pub struct Definitions(watch::Sender<State>);
+pub struct Definitions(watch::Sender<DefinitionsState>);
 
 impl Definitions {
-    /// What the cluster serves.
+    /// The state of the served definitions.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> DefinitionsState {
         self.0.borrow().clone()
     }
 
@@ -93,21 +93,21 @@ impl Definitions {
         self.0.borrow().problem()
     }
 
-    /// Reads them again and again. Never completes; drop it to stop.
+    /// Reads the definitions periodically. Never completes; drop it to stop.
     pub async fn follow(&self, client: &Client) {
         loop {
             match read(client).await {
                 Ok(state) => self.take(state),
-                Err(kube::Error::Api(status)) if status.code == 403 => self.take(State::Unreadable),
-                // Whoever reads or writes anything else says so too.
+                Err(kube::Error::Api(status)) if status.code == 403 => self.take(DefinitionsState::Unreadable),
+                // Other requests report it too.
                 Err(error) => tracing::debug!(error = chain(&error), "the custom resource definitions cannot be read"),
             }
-            let fine = matches!(*self.0.borrow(), State::Current | State::Unreadable);
+            let fine = matches!(*self.0.borrow(), DefinitionsState::Current | DefinitionsState::Unreadable);
             tokio::time::sleep(if fine { CHECK } else { RECHECK }).await;
         }
     }
 
-    fn take(&self, state: State) {
+    fn take(&self, state: DefinitionsState) {
         let problem = state.problem();
         let changed = self.0.send_if_modified(|known| {
             let changed = *known != state;
@@ -119,8 +119,8 @@ impl Definitions {
         }
         match (problem, &*self.0.borrow()) {
             (Some(problem), _) => tracing::error!("{problem}"),
-            (None, State::Unreadable) => tracing::warn!(
-                "the custom resource definitions may not be read, so whether they are as new as the operator is unknown; \
+            (None, DefinitionsState::Unreadable) => tracing::warn!(
+                "the operator has no permission to read the custom resource definitions, so it cannot compare their version with its own; \
                  apply the ClusterRole portcullis-operator-cluster of its version"
             ),
             (None, _) => tracing::info!("the custom resource definitions are as new as the operator"),
@@ -130,18 +130,18 @@ impl Definitions {
     /// Completes once the kinds are served.
     pub async fn served(&self) {
         // The sender is this value's own, so it does not end before.
-        let _ = self.0.subscribe().wait_for(State::is_served).await;
+        let _ = self.0.subscribe().wait_for(DefinitionsState::is_served).await;
     }
 
-    /// Completes once another state is known than `seen`.
-    pub async fn changed_from(&self, seen: &State) {
+    /// Completes once the state differs from `seen`.
+    pub async fn changed_from(&self, seen: &DefinitionsState) {
         let _ = self.0.subscribe().wait_for(|state| state != seen).await;
     }
 
-    /// A status without what the served definition of its kind does not have.
+    /// A status without the fields that the served definition lacks.
     #[must_use]
     pub fn reduced(&self, kind: &str, mut status: Value) -> Value {
-        if let State::Outdated(Outdated { statuses, .. }) = &*self.0.borrow()
+        if let DefinitionsState::Outdated(Outdated { statuses, .. }) = &*self.0.borrow()
             && let Some(schema) = statuses.get(kind)
         {
             keep_declared(&mut status, schema);
@@ -150,7 +150,7 @@ impl Definitions {
     }
 }
 
-async fn read(client: &Client) -> Result<State, kube::Error> {
+async fn read(client: &Client) -> Result<DefinitionsState, kube::Error> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let (mut missing, mut outdated) = (Vec::new(), Outdated::default());
     for own in crds::all() {
@@ -160,9 +160,9 @@ async fn read(client: &Client) -> Result<State, kube::Error> {
         }
     }
     Ok(match (missing.is_empty(), outdated.gaps.is_empty()) {
-        (false, _) => State::Missing(missing),
-        (true, false) => State::Outdated(outdated),
-        (true, true) => State::Current,
+        (false, _) => DefinitionsState::Missing(missing),
+        (true, false) => DefinitionsState::Outdated(outdated),
+        (true, true) => DefinitionsState::Current,
     })
 }
 
@@ -172,7 +172,7 @@ fn is_established(definition: &CustomResourceDefinition) -> bool {
 }
 
 impl Outdated {
-    /// Adds what the served definition lacks.
+    /// Adds the gaps of the served definition.
     fn compare(&mut self, own: &CustomResourceDefinition, served: &CustomResourceDefinition) {
         let name = own.name_any();
         for version in &own.spec.versions {
@@ -197,7 +197,7 @@ fn schema(version: &CustomResourceDefinitionVersion) -> Option<&JSONSchemaProps>
     version.schema.as_ref()?.open_api_v3_schema.as_ref()
 }
 
-/// The fields, and the values of enumerations, that `own` has and `served` has not.
+/// The fields and enum values in `own` that `served` lacks.
 fn lacking(own: &JSONSchemaProps, served: &JSONSchemaProps, path: &str, gaps: &mut Vec<String>) {
     if served.x_kubernetes_preserve_unknown_fields == Some(true) {
         return;
@@ -242,7 +242,7 @@ fn lacking_subresources(
     (0..2).filter(|&index| own[index] && !served[index]).map(|index| names[index].to_owned()).collect()
 }
 
-/// Removes what the schema does not declare.
+/// Removes fields that the schema does not declare.
 fn keep_declared(value: &mut Value, schema: &JSONSchemaProps) {
     match value {
         Value::Object(fields) => {
@@ -329,16 +329,16 @@ mod tests {
     #[test]
     fn a_message_names_what_is_lacking_and_the_remedy() {
         let gaps = (0..7).map(|number| format!("spec.a{number} of x")).collect();
-        let state = State::Outdated(Outdated { gaps, statuses: BTreeMap::new() });
+        let state = DefinitionsState::Outdated(Outdated { gaps, statuses: BTreeMap::new() });
         let message = state.problem().unwrap();
         assert!(message.starts_with("upgrade the custom resource definitions: they lack spec.a0 of x, "), "{message}");
         assert!(message.contains("spec.a4 of x and 2 more; apply those of the operator's version"), "{message}");
-        let message = State::Missing(vec!["mcpendpoints.portcullis.dev".to_owned()]).problem().unwrap();
+        let message = DefinitionsState::Missing(vec!["mcpendpoints.portcullis.dev".to_owned()]).problem().unwrap();
         assert!(
             message
                 .starts_with("install the custom resource definitions: mcpendpoints.portcullis.dev is missing; apply")
         );
-        assert_eq!(State::Unreadable.problem(), None);
+        assert_eq!(DefinitionsState::Unreadable.problem(), None);
     }
 
     #[test]
@@ -350,11 +350,11 @@ mod tests {
         let status =
             json!({"issuer": "https://a", "url": "https://a/mcp", "conditions": [{"type": "Ready", "status": "True"}]});
         assert_eq!(definitions.reduced("McpEndpoint", status.clone()), status, "nothing is known");
-        definitions.take(State::Outdated(outdated));
+        definitions.take(DefinitionsState::Outdated(outdated));
         let reduced = json!({"url": "https://a/mcp", "conditions": [{"type": "Ready", "status": "True"}]});
         assert_eq!(definitions.reduced("McpEndpoint", status.clone()), reduced);
         assert_eq!(definitions.reduced("Workspace", status.clone()), status);
-        definitions.take(State::Current);
+        definitions.take(DefinitionsState::Current);
         assert_eq!(definitions.reduced("McpEndpoint", status.clone()), status);
     }
 }

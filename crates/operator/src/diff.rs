@@ -1,15 +1,15 @@
-//! Whether a live object already is as desired, so that nothing need be written. Pure.
+//! Checks whether a live object already matches the desired one, so that no write is needed. Pure.
 //!
-//! A desired object holds only the fields that the plan owns (server-side apply); the API server adds defaults and
-//! other people their own fields. So the question is whether the live object *covers* the desired one.
+//! A desired object has only the fields that the plan owns (server-side apply); the API server adds defaults, and other
+//! managers add fields. So the check is whether the live object *covers* the desired one.
 
 use kube::core::DynamicObject;
 use portcullis_core::hex;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-/// On every applied object: the fingerprint of what was applied. If it is the desired one's, nothing that the operator
-/// once set and no longer wants is left in the object.
+/// On every applied object: the fingerprint of the applied object. If it matches the desired one, the live object has no
+/// obsolete fields of the operator.
 pub const APPLIED_ANNOTATION: &str = "portcullis.dev/applied";
 
 /// A short hash of a desired object.
@@ -17,7 +17,7 @@ pub fn fingerprint(desired: &DynamicObject) -> Result<String, serde_json::Error>
     Ok(hex(&Sha256::digest(serde_json::to_vec(desired)?)[..8]))
 }
 
-/// Whether `live` has everything that `desired` says.
+/// Whether `live` has everything in `desired`.
 ///
 /// - An empty object or list and `null` count as absent: the API server drops them.
 /// - Lists whose elements all have a `uid` or `name` are compared by it, others may have added elements; any other list
@@ -39,7 +39,7 @@ fn covers_at(live: Option<&Value>, desired: &Value) -> bool {
     }
 }
 
-/// Of `desired`, only the lists that `live` does not cover, at their places; `None` if there are none.
+/// Only the lists of `desired` that `live` does not cover, at their paths; `None` if there are none.
 ///
 /// Server-side apply merges keyed lists. Where somebody changed an element's key, such as a Service's port, it would add
 /// the desired element beside the changed one, which the API server may refuse: then the list has to be replaced.
@@ -72,7 +72,7 @@ fn covers_list(live: &[Value], desired: &[Value]) -> bool {
         Some(keys) if !keys.is_empty() => desired
             .iter()
             .zip(keys)
-            // A key may be there twice, as a Gateway is of which a route names two listeners.
+            // A key may occur twice, as for a route that names two listeners of one Gateway.
             .all(|(element, key)| {
                 live.iter().any(|candidate| key_of(candidate) == Some(key) && covers_at(Some(candidate), element))
             }),

@@ -1,4 +1,4 @@
-//! Kubernetes Events: what the operator did or found that a person may want to know. Only on changes, bounded reasons.
+//! Kubernetes Events about actions and findings of the operator. Only on changes, with bounded reasons.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -41,7 +41,7 @@ impl Events {
         let event =
             Event { type_, reason: reason.to_owned(), action: action.to_owned(), note: Some(note), secondary: None };
         if let Err(error) = self.0.publish(&event, &about).await {
-            // An Event is news, not state: the work goes on without it.
+            // A lost Event does not affect the state, so errors are only logged.
             tracing::warn!(reason, error = chain(&error), "an Event could not be published");
         }
     }

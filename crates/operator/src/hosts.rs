@@ -1,10 +1,10 @@
-//! Which endpoint holds a host or a URL, where several ask for it.
+//! Decides which endpoint serves a host or a URL if several want it.
 //!
-//! Within a namespace the older endpoint has a URL. Across namespaces a host belongs to one namespace at a time: the one
-//! whose endpoint has a route for it already, so that an older endpoint cannot take a host over by a change of its URL;
-//! without a route, the one whose endpoint is the oldest.
+//! Within a namespace, the oldest endpoint has the URL. Across namespaces, a host belongs to one namespace: the one with an
+//! existing route for it, so that an older endpoint cannot take a host over by a change of its URL; without a route, the
+//! one with the oldest endpoint.
 
-use crate::world::World;
+use crate::stores::Stores;
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::{Resource as _, ResourceExt as _, core::DynamicObject};
@@ -12,16 +12,16 @@ use portcullis_api::McpEndpoint;
 use portcullis_core::PublicUrl;
 use portcullis_plan::{OptionalKind, RouteProblem, shared_url};
 
-/// What the order of endpoints is by: those with a route first, then by age, then by name.
+/// The sort key of endpoints: those with a route first, then by age, then by name.
 type Rank = (bool, Option<Timestamp>, String, String);
 
-/// What keeps the endpoint from having its route, if another has it.
-pub(crate) fn taken(world: &World, endpoint: &McpEndpoint) -> Option<RouteProblem> {
+/// Why the endpoint may not have its route, if another endpoint has it.
+pub(crate) fn taken(stores: &Stores, endpoint: &McpEndpoint) -> Option<RouteProblem> {
     if !is_exposed(endpoint) {
         return None;
     }
     let url: PublicUrl = endpoint.spec.url.parse().ok()?;
-    url_taken(world, endpoint).or_else(|| host_taken(world, endpoint, &url))
+    url_taken(stores, endpoint).or_else(|| host_taken(stores, endpoint, &url))
 }
 
 fn is_exposed(endpoint: &McpEndpoint) -> bool {
@@ -29,9 +29,9 @@ fn is_exposed(endpoint: &McpEndpoint) -> bool {
 }
 
 /// The older endpoint of the namespace that answers at one of this one's URLs, and that URL.
-fn url_taken(world: &World, endpoint: &McpEndpoint) -> Option<RouteProblem> {
+fn url_taken(stores: &Stores, endpoint: &McpEndpoint) -> Option<RouteProblem> {
     let age = |endpoint: &McpEndpoint| (endpoint.creation_timestamp(), endpoint.name_any());
-    let others = world.endpoints.select(|other| {
+    let others = stores.endpoints.select(|other| {
         other.meta().namespace == endpoint.metadata.namespace
             && other.0.as_ref().is_ok_and(|other| is_exposed(other) && age(other) < age(endpoint))
     });
@@ -41,18 +41,19 @@ fn url_taken(world: &World, endpoint: &McpEndpoint) -> Option<RouteProblem> {
     })
 }
 
-fn host_taken(world: &World, endpoint: &McpEndpoint, url: &PublicUrl) -> Option<RouteProblem> {
-    let is_shared = world.exposure.is_shared(url.host());
-    let default_class = world.default_ingress_class();
-    let rivals = world.endpoints.select(|other| {
+fn host_taken(stores: &Stores, endpoint: &McpEndpoint, url: &PublicUrl) -> Option<RouteProblem> {
+    let is_shared = stores.exposure.is_shared(url.host());
+    let default_class = stores.default_ingress_class();
+    let rivals = stores.endpoints.select(|other| {
         other.0.as_ref().is_ok_and(|other| {
             is_exposed(other)
                 && host(other).is_some_and(|host| host == url.host())
-                && is_permitted(world, other, url, default_class.as_deref())
+                && is_permitted(stores, other, url, default_class.as_deref())
                 && (!is_shared || matches!(shared_url(endpoint, other), Ok(Some(_))))
         })
     });
-    let holder = rivals.iter().filter_map(|rival| rival.0.as_ref().ok()).min_by_key(|rival| rank(world, rival, url))?;
+    let holder =
+        rivals.iter().filter_map(|rival| rival.0.as_ref().ok()).min_by_key(|rival| rank(stores, rival, url))?;
     if holder.namespace() == endpoint.namespace() {
         return None;
     }
@@ -62,9 +63,9 @@ fn host_taken(world: &World, endpoint: &McpEndpoint, url: &PublicUrl) -> Option<
     })
 }
 
-/// Whether the settings permit the endpoint a route at the host: one that may have none does not hold it.
-fn is_permitted(world: &World, endpoint: &McpEndpoint, url: &PublicUrl, default_class: Option<&str>) -> bool {
-    let (rules, namespace) = (&world.exposure, endpoint.namespace().unwrap_or_default());
+/// Whether the settings permit the endpoint a route for the host. Otherwise it does not hold the host.
+fn is_permitted(stores: &Stores, endpoint: &McpEndpoint, url: &PublicUrl, default_class: Option<&str>) -> bool {
+    let (rules, namespace) = (&stores.exposure, endpoint.namespace().unwrap_or_default());
     let exposure = &endpoint.spec.exposure;
     let class = exposure.ingress.as_ref().and_then(|ingress| ingress.class_name.as_deref()).or(default_class);
     rules.permits_host(&namespace, url.host()) && (exposure.gateway.is_some() || rules.permits_class(&namespace, class))
@@ -75,10 +76,10 @@ pub(crate) fn host(endpoint: &McpEndpoint) -> Option<String> {
     Some(endpoint.spec.url.parse::<PublicUrl>().ok()?.host().to_owned())
 }
 
-fn rank(world: &World, endpoint: &McpEndpoint, url: &PublicUrl) -> Rank {
+fn rank(stores: &Stores, endpoint: &McpEndpoint, url: &PublicUrl) -> Rank {
     let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
-    let ingress = world.objects.get::<Ingress>(&namespace, &name);
-    let route = world.objects.get_optional(OptionalKind::HttpRoute, &namespace, &name);
+    let ingress = stores.objects.get::<Ingress>(&namespace, &name);
+    let route = stores.objects.get_optional(OptionalKind::HttpRoute, &namespace, &name);
     let its = |object: &DynamicObject| {
         let owners = object.metadata.owner_references.iter().flatten();
         owners.into_iter().any(|owner| Some(&owner.uid) == endpoint.metadata.uid.as_ref())

@@ -13,7 +13,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// What the listener tells of.
+/// The data of the listener.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     /// Printed at `/metrics`.

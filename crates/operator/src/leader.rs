@@ -1,7 +1,7 @@
 //! Leader election by a Lease: of several replicas, one reconciles.
 //!
-//! A leader that cannot renew its Lease stops before the Lease ends: each request about it may take a part of the
-//! grace period only, and the first one that fails ends the term.
+//! A leader that cannot renew its Lease stops before the Lease ends: each request for it may take only a part of the
+//! grace period, and the first failed one ends the term.
 
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError, LeaseParams};
@@ -11,18 +11,18 @@ use tokio_util::sync::CancellationToken;
 use tower::{service_fn, timeout::Timeout};
 
 const LEASE: &str = "portcullis-operator";
-/// Of a Lease's duration, the part in which it is renewed: with 15 s, after 10 s, with 5 s to spare.
+/// The Lease is renewed this part of its duration before its end: with 15 s, after 10 s.
 const GRACE_SHARE: u64 = 3;
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How the election is held.
+/// The settings of the election.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Election {
     /// The Lease's namespace.
     pub namespace: String,
     /// This replica's name in the Lease.
     pub identity: String,
-    /// How long a leader that died keeps the others waiting, in seconds: at least 3.
+    /// How long the Lease of a leader that died lasts, in seconds: at least 3.
     pub lease_seconds: u64,
 }
 
@@ -66,7 +66,7 @@ impl Election {
         let client = Client::new(Timeout::new(service, timeout), self.namespace.clone());
 
         loop {
-            // A new manager for every term: one that failed to renew believes to lead for as long as its Lease lasts.
+            // A new manager for every term: after a failed renewal, a manager reports itself as the leader until its Lease ends.
             let manager = LeaseManagerBuilder::new(client.clone(), LEASE)
                 .with_namespace(&self.namespace)
                 .with_parameters(params.clone());
@@ -116,7 +116,7 @@ impl Election {
                 Err(error) => log(&error, "the Lease cannot be renewed; no longer leading"),
             },
         }
-        // What is under way may finish, while the Lease certainly still is ours.
+        // Running reconciles may finish while this replica certainly holds the Lease.
         end.cancel();
         let rest = Duration::from_secs(self.grace_seconds()) / 2;
         if tokio::time::timeout(rest, work).await.is_err() {

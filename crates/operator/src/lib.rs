@@ -1,37 +1,37 @@
 //! Watch -> plan -> server-side apply -> status: the controller of endpoints with their clients, and of workspaces.
 //!
-//! One reconcile handles an endpoint and all its clients, or one workspace, from memory alone; it asks the API server for
-//! nothing but what it writes, and writes nothing where nothing differs. Of several replicas one leads.
+//! One reconcile handles an endpoint and all its clients, or one workspace. It reads from memory, and writes to the API
+//! server only what differs. One of several replicas is the leader.
 
 mod accounts;
 pub mod apply;
 pub mod cache;
-pub mod census;
 mod collector;
 pub mod context;
+pub mod controller;
 pub mod definitions;
 pub mod diff;
 pub mod events;
-mod follow;
-mod handover;
+pub mod gc;
 mod hosts;
 pub mod http;
 pub mod leader;
 pub mod metrics;
+pub mod namespaces;
 pub mod probe;
 mod queue;
 pub mod reconcile;
+mod replica_ownership;
 mod report;
-pub mod scope;
+pub mod requeue;
 pub mod servers;
 pub mod status;
+pub mod stores;
 mod templates;
-pub mod term;
 mod users;
 pub mod verify;
-pub mod wakeups;
+mod watches;
 pub mod workspaces;
-pub mod world;
 
 use http::Health;
 use ipnet::IpNet;
@@ -49,7 +49,7 @@ use std::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// What the operator is told at its start.
+/// The settings of the operator.
 #[derive(Clone)]
 pub struct Settings {
     /// Wall-clock time: rotations and repeated verification follow it.
@@ -62,15 +62,15 @@ pub struct Settings {
     pub agent_image: String,
     /// Networks of the cluster that have public addresses: no workspace may connect to them.
     pub internal: Vec<IpNet>,
-    /// What endpoints may ask for of Ingresses and HTTPRoutes.
+    /// The Ingress and HTTPRoute settings that endpoints may use.
     pub exposure: ExposureRules,
     /// Which pods may connect to the private port of servers.
     pub neighbours: Neighbours,
-    /// The namespaces whose resources are its concern; none: all.
+    /// The namespaces of the operator; none: all.
     pub namespaces: Vec<String>,
-    /// Who leads.
+    /// The leader election.
     pub election: Election,
-    /// Where health and metrics are served.
+    /// The address for health and metrics.
     pub listen: SocketAddr,
 }
 
@@ -83,7 +83,7 @@ pub enum OperatorError {
     /// Health and metrics can no longer be served.
     #[error("the listener for health and metrics failed")]
     Serve(#[source] io::Error),
-    /// It cannot take part in the election.
+    /// The replica cannot take part in the election.
     #[error("leader election is not possible")]
     Election(#[source] ElectionError),
 }
@@ -100,7 +100,7 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
     let definitions = Arc::clone(&health.definitions);
     let term = |end| {
         let metrics = Arc::clone(&health.metrics);
-        term::run(client.clone(), settings.clone(), metrics, Arc::clone(&definitions), end)
+        controller::run(client.clone(), settings.clone(), metrics, Arc::clone(&definitions), end)
     };
     let election = settings.election.run(&client, &shutdown, taking_part, term);
     let listening = async { server.await.map_err(OperatorError::Serve) };

@@ -27,7 +27,7 @@ pub enum Subject {
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Outcome {
+pub enum ReconcileOutcome {
     /// Everything is as planned.
     Done,
     /// Something is still on its way, such as a pod that loads its files.
@@ -58,7 +58,7 @@ pub enum Verb {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     kind: Subject,
-    outcome: Outcome,
+    outcome: ReconcileOutcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,7 +84,7 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts a reconcile.
-    pub fn reconciled(&self, kind: Subject, outcome: Outcome, took: Duration) {
+    pub fn reconciled(&self, kind: Subject, outcome: ReconcileOutcome, took: Duration) {
         self.reconciles.get_or_create(&OutcomeLabels { kind, outcome }).inc();
         self.duration.observe(took.as_secs_f64());
     }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn what_happened_is_in_the_text() {
         let metrics = Metrics::default();
-        metrics.reconciled(Subject::McpEndpoint, Outcome::Done, Duration::from_millis(3));
+        metrics.reconciled(Subject::McpEndpoint, ReconcileOutcome::Done, Duration::from_millis(3));
         metrics.wrote("Secret", Verb::Apply);
         metrics.set_leader(true);
         let text = metrics.render().unwrap();

@@ -1,5 +1,5 @@
-//! Keys that wait to be reconciled. Each waits once, however often it is sent: so a queue is as long as there are
-//! objects, and a burst of news does not fill memory.
+//! Queues of keys to reconcile. A key is in the queue at most once, however often it is sent: so the length of the queue
+//! is bounded by the number of objects, and a burst of events does not fill memory.
 
 use futures::{Stream, stream};
 use indexmap::IndexSet;
@@ -11,11 +11,11 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// The queue; clones are the same one.
+/// The queue; clones share it.
 pub(crate) struct Queue<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
-    /// In any order: the scheduler behind the queue delays and orders keys itself.
+    /// Unordered: the scheduler behind the queue delays and orders keys itself.
     keys: Mutex<IndexSet<T>>,
     sent: Notify,
 }
@@ -39,7 +39,7 @@ impl<T> fmt::Debug for Queue<T> {
 }
 
 impl<T: Eq + Hash> Queue<T> {
-    /// Has `key` reconciled. Does nothing if it already waits.
+    /// Enqueues `key`. Does nothing if it is in the queue already.
     pub(crate) fn send(&self, key: T) {
         self.keys().insert(key);
         self.0.sent.notify_one();
@@ -56,7 +56,7 @@ impl<T: Eq + Hash> Queue<T> {
         }
     }
 
-    /// The keys, one by one, for ever. For one consumer.
+    /// An endless stream of keys, for one consumer.
     pub(crate) fn into_stream(self) -> impl Stream<Item = Result<T, Infallible>> {
         stream::unfold(self, async |queue| Some((Ok(queue.next().await), queue)))
     }

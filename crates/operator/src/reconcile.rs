@@ -1,16 +1,15 @@
-//! One endpoint and its clients, from what is observed to what is reported: gather, plan, apply, tell the servers,
-//! verify, report.
+//! The reconcile of one endpoint and its clients: observe, plan, apply, reload the servers, verify, report.
 
 use crate::{
     apply::{Applied, Applier, ApplyError, describe},
-    context::{Context, Memory, Verification},
+    context::{Context, ReconcileState, Verification},
     hosts,
-    metrics::{Outcome, Subject},
+    metrics::{ReconcileOutcome, Subject},
     report::write_client_status,
     servers::{self, Report, Server},
-    status::{self, Obstacle, reason},
+    status::{self, Blocker, reason},
+    stores::{EndpointKey, Guarded, key},
     verify::{common, operator_token, verify},
-    world::{EndpointKey, Guarded, key},
 };
 use futures::future::try_join_all;
 use jiff::SignedDuration;
@@ -34,14 +33,14 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How often an endpoint at rest is verified again.
+/// How often an unchanged endpoint is verified again.
 const VERIFY_EVERY: SignedDuration = SignedDuration::from_mins(10);
-/// How often servers that have loaded everything are asked again: what they report of their peers, and of a certificate
-/// that is renewed, changes without a change that the operator sees.
+/// How often to read the reports of up-to-date servers again: reports about peers and about renewed certificates change
+/// without a watch event.
 const ASK_EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// How often one that did not answer as it should.
+/// How often to verify again after a failed verification.
 const VERIFY_FAILED_EVERY: SignedDuration = SignedDuration::from_secs(10);
-/// How often it is looked whether a name that was taken is free.
+/// How often to check whether a taken name is free.
 pub(super) const TAKEN_RETRY: Duration = Duration::from_mins(1);
 
 /// Why an endpoint is not as planned.
@@ -56,8 +55,8 @@ pub enum ReconcileError {
     /// A server's pod could not be annotated.
     #[error("pod {0} could not be annotated")]
     Annotate(String, #[source] Box<kube::Error>),
-    /// A Secret that the watch told of is none.
-    #[error("a watched Secret is not one")]
+    /// A watched Secret cannot be read as a Secret.
+    #[error("a watched Secret cannot be read as a Secret")]
     Secret(#[source] ParseDynamicObjectError),
 }
 
@@ -69,64 +68,65 @@ impl ReconcileError {
         }
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> ReconcileOutcome {
         let source = match self {
-            Self::Apply(ApplyError::Stale(_)) => return Outcome::Stale,
+            Self::Apply(ApplyError::Stale(_)) => return ReconcileOutcome::Stale,
             Self::Apply(ApplyError::Api { source, .. }) | Self::Status(_, source) | Self::Annotate(_, source) => source,
             Self::Apply(ApplyError::UnknownKind(_) | ApplyError::Plan(_) | ApplyError::Json(..)) | Self::Secret(_) => {
-                return Outcome::Unplannable;
+                return ReconcileOutcome::Unplannable;
             }
         };
-        if matches!(**source, kube::Error::Api(_)) { Outcome::Refused } else { Outcome::Unreachable }
+        if matches!(**source, kube::Error::Api(_)) { ReconcileOutcome::Refused } else { ReconcileOutcome::Unreachable }
     }
 }
 
-/// How a reconcile went that did not fail.
-pub(super) enum Progress {
+/// The result of a successful reconcile.
+pub(super) enum EndpointProgress {
     Done,
-    /// Something is on its way; look again soon.
+    /// Something is in progress; reconcile again soon.
     Waiting,
-    /// Somebody has to do something that no watch tells of.
+    /// It needs a change by a user that no watch reports.
     Blocked,
 }
 
-/// Makes one endpoint as planned.
+/// Reconciles one endpoint.
 pub async fn reconcile(endpoint: Arc<Guarded<McpEndpoint>>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let started = Instant::now();
     let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
     let key = key(&namespace, &name);
-    let mut memory = context.recall(&key);
-    // What came in meanwhile counts.
-    let newest = context.world.endpoints.get(&namespace, &name).unwrap_or(endpoint);
+    let mut state = context.recall(&key);
+    // Changes since the event count too.
+    let newest = context.stores.endpoints.get(&namespace, &name).unwrap_or(endpoint);
     let result = match &newest.0 {
-        Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(Progress::Done),
+        Ok(valid) if valid.metadata.deletion_timestamp.is_some() => Ok(EndpointProgress::Done),
         Ok(valid) => {
-            Reconcile { context: &context, key: &key, endpoint: valid, namespace: &namespace, name: &name }
-                .run(&mut memory)
+            EndpointReconcile { context: &context, key: &key, endpoint: valid, namespace: &namespace, name: &name }
+                .run(&mut state)
                 .await
         }
         Err(invalid) => {
             let generation = invalid.metadata.generation;
-            report_unreadable(&context, &namespace, &name, generation, &invalid.error, &mut memory).await
+            report_unreadable(&context, &namespace, &name, generation, &invalid.error, &mut state).await
         }
     };
-    memory.failures = if result.is_err() { memory.failures.saturating_add(1) } else { 0 };
-    memory.waits = if matches!(result, Ok(Progress::Waiting)) { memory.waits.saturating_add(1) } else { 0 };
-    let waits = memory.waits;
-    context.remember(key, memory);
+    state.failures = if result.is_err() { state.failures.saturating_add(1) } else { 0 };
+    state.waits = if matches!(result, Ok(EndpointProgress::Waiting)) { state.waits.saturating_add(1) } else { 0 };
+    let waits = state.waits;
+    context.remember(key, state);
     let (outcome, result) = match result {
-        Ok(Progress::Done) => (Outcome::Done, Ok(Action::await_change())),
-        Ok(Progress::Waiting) => {
-            (Outcome::Waiting, Ok(Action::requeue(backoff(Duration::from_millis(100), waits, Duration::from_secs(30)))))
-        }
-        Ok(Progress::Blocked) => (Outcome::Unplannable, Ok(Action::requeue(TAKEN_RETRY))),
+        Ok(EndpointProgress::Done) => (ReconcileOutcome::Done, Ok(Action::await_change())),
+        Ok(EndpointProgress::Waiting) => (
+            ReconcileOutcome::Waiting,
+            Ok(Action::requeue(backoff(Duration::from_millis(100), waits, Duration::from_secs(30)))),
+        ),
+        Ok(EndpointProgress::Blocked) => (ReconcileOutcome::Unplannable, Ok(Action::requeue(TAKEN_RETRY))),
         Err(error) => (error.outcome(), Err(error)),
     };
     context.metrics.reconciled(Subject::McpEndpoint, outcome, started.elapsed());
     result
 }
 
-/// How long to wait after a failure: a plan from an older state is made anew at once, anything else with patience.
+/// The delay after a failure: a plan from an older state is repeated at once, anything else with backoff.
 #[expect(clippy::needless_pass_by_value, reason = "kube-runtime's signature")]
 pub fn error_policy(endpoint: Arc<Guarded<McpEndpoint>>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
@@ -134,36 +134,36 @@ pub fn error_policy(endpoint: Arc<Guarded<McpEndpoint>>, error: &ReconcileError,
     retry(error, failures, &namespace, &name)
 }
 
-/// The same for the `failures`th in a row of whatever was reconciled.
+/// The delay after this number of consecutive failures.
 pub(super) fn retry(error: &ReconcileError, failures: u32, namespace: &str, name: &str) -> Action {
     let (first, most) = match error.outcome() {
-        Outcome::Stale => (Duration::from_millis(50), Duration::from_secs(30)),
-        Outcome::Unreachable => (Duration::from_millis(500), Duration::from_secs(30)),
+        ReconcileOutcome::Stale => (Duration::from_millis(50), Duration::from_secs(30)),
+        ReconcileOutcome::Unreachable => (Duration::from_millis(500), Duration::from_secs(30)),
         _ => (Duration::from_secs(1), Duration::from_mins(5)),
     };
-    if !matches!(error.outcome(), Outcome::Stale) || failures > 5 {
+    if !matches!(error.outcome(), ReconcileOutcome::Stale) || failures > 5 {
         tracing::warn!(namespace, name, failures, error = error.explain(), "reconcile failed; it is retried");
     }
     Action::requeue(backoff(first, failures, most))
 }
 
-/// `first` doubled with every time after the first one.
+/// Exponential backoff that starts with `first`.
 fn backoff(first: Duration, times: u32, most: Duration) -> Duration {
     first.saturating_mul(1 << times.saturating_sub(1).min(16)).min(most)
 }
 
-/// Tells the clients of an endpoint that does not exist.
+/// Writes the statuses of the clients of a missing endpoint.
 pub async fn endpoint_missing(context: &Context, namespace: &str, name: &str) {
     let key = key(namespace, name);
     context.forget(&key);
     let message = format!("McpEndpoint {name:?} does not exist in this namespace; create it, or remove this client");
-    let obstacle = Obstacle { reason: reason::ENDPOINT_NOT_FOUND, message };
+    let blocker = Blocker { reason: reason::ENDPOINT_NOT_FOUND, message };
     for client in clients_of(context, namespace, name) {
-        let status = status::stranded_status(&client, &obstacle, context.clock.now());
+        let status = status::stranded_status(&client, &blocker, context.clock.now());
         if let Err(error) = write_client_status(context, namespace, &client, &status).await {
             tracing::warn!(namespace, name, error = error.explain(), "retried in a minute");
             let later = context.clock.now().saturating_add(SignedDuration::from_mins(1));
-            context.wakeups.set(&key, later.ok());
+            context.requeues.set(&key, later.ok());
         }
     }
 }
@@ -174,34 +174,34 @@ async fn report_unreadable(
     name: &str,
     generation: Option<i64>,
     error: &str,
-    memory: &mut Memory,
-) -> Result<Progress, ReconcileError> {
-    if memory.unreadable == generation && generation.is_some() {
-        return Ok(Progress::Done);
+    state: &mut ReconcileState,
+) -> Result<EndpointProgress, ReconcileError> {
+    if state.unreadable == generation && generation.is_some() {
+        return Ok(EndpointProgress::Done);
     }
     tracing::warn!(namespace, name, error, "an McpEndpoint cannot be read");
     let message = format!("the manifest cannot be read: {error}; update the CRDs and the operator to the same version");
-    let obstacle = Obstacle { reason: reason::INVALID, message };
-    let findings = status::blocked_findings(&obstacle);
+    let blocker = Blocker { reason: reason::INVALID, message };
+    let findings = status::blocked_findings(&blocker);
     let conditions = conditions(&findings, &[], generation, context.clock.now());
     let status = json!({"observedGeneration": generation, "conditions": conditions});
     context
-        .write_status(&context.world.endpoints, namespace, name, &status)
+        .write_status(&context.stores.endpoints, namespace, name, &status)
         .await
         .map_err(|error| ReconcileError::Status(format!("McpEndpoint {name:?}"), Box::new(error)))?;
-    memory.unreadable = generation;
-    Ok(Progress::Done)
+    state.unreadable = generation;
+    Ok(EndpointProgress::Done)
 }
 
 fn clients_of(context: &Context, namespace: &str, endpoint: &str) -> Vec<OAuthClient> {
-    let clients = context.world.clients.group(namespace, endpoint);
+    let clients = context.stores.clients.group(namespace, endpoint);
     let clients = clients.iter().filter_map(|client| client.0.as_ref().ok());
     let configured = clients.filter(|client| client.spec.registration.is_none());
     configured.filter(|client| client.metadata.deletion_timestamp.is_none()).cloned().collect()
 }
 
 /// One reconcile of an endpoint that can be read.
-pub(super) struct Reconcile<'a> {
+pub(super) struct EndpointReconcile<'a> {
     pub(super) context: &'a Context,
     pub(super) key: &'a EndpointKey,
     pub(super) endpoint: &'a McpEndpoint,
@@ -209,12 +209,12 @@ pub(super) struct Reconcile<'a> {
     pub(super) name: &'a str,
 }
 
-impl Reconcile<'_> {
-    async fn run(&self, memory: &mut Memory) -> Result<Progress, ReconcileError> {
+impl EndpointReconcile<'_> {
+    async fn run(&self, state: &mut ReconcileState) -> Result<EndpointProgress, ReconcileError> {
         let clients = clients_of(self.context, self.namespace, self.name);
         let applier = Applier {
             client: &self.context.client,
-            objects: &self.context.world.objects,
+            objects: &self.context.stores.objects,
             metrics: &self.context.metrics,
             namespace: self.namespace,
             label: (ENDPOINT_LABEL, self.name),
@@ -227,21 +227,21 @@ impl Reconcile<'_> {
         if applier.adopt(&owners).await? {
             return Err(ApplyError::Stale(format!("McpEndpoint {:?}", self.name)).into());
         }
-        let plan = match self.plan(&clients, memory).await? {
+        let plan = match self.plan(&clients, state).await? {
             Ok(plan) => plan,
             Err(error) => return self.report_unplannable(&clients, &error).await,
         };
-        let obstacle = match self.apply(&applier, &plan, &owners, memory).await {
-            Ok(obstacle) => obstacle,
+        let blocker = match self.apply(&applier, &plan, &owners, state).await {
+            Ok(blocker) => blocker,
             Err(error) => return self.report_refusal(error).await,
         };
         self.tell_changes(&clients, &plan.clients).await;
         self.tell_key_changes(&plan.key_changes).await;
 
-        let servers = servers::running(&self.context.world, self.namespace, self.name);
-        let reports = self.load(&servers, &plan, memory).await?;
-        self.verify(&servers, &reports, &plan, memory).await;
-        let next = memory.verified.as_ref().and_then(|last| {
+        let servers = servers::running(&self.context.stores, self.namespace, self.name);
+        let reports = self.load(&servers, &plan, state).await?;
+        self.verify(&servers, &reports, &plan, state).await;
+        let next = state.verified.as_ref().and_then(|last| {
             let again = if last.outcome.is_ok() { VERIFY_EVERY } else { VERIFY_FAILED_EVERY };
             last.at.checked_add(again).ok()
         });
@@ -249,33 +249,33 @@ impl Reconcile<'_> {
         let ask = (!servers.is_empty()).then(|| now.checked_add(ASK_EVERY).ok()).flatten();
         let rollout = self.rollout(now);
         let times = plan.next_change.into_iter().chain(next).chain(ask).chain(rollout.look_again);
-        self.context.wakeups.set(self.key, times.min());
+        self.context.requeues.set(self.key, times.min());
 
         let named: Vec<(String, Report)> = servers.iter().map(|server| server.name.clone()).zip(reports).collect();
-        self.report(&clients, &plan, &named, &rollout, memory, obstacle.as_ref()).await?;
+        self.report(&clients, &plan, &named, &rollout, state, blocker.as_ref()).await?;
         let lagging = named.iter().any(|(_, report)| !status::is_current(report, &plan.revision));
-        let unverified = servers.iter().any(|server| server.ready) && memory.verified.is_none();
-        Ok(match obstacle {
-            _ if lagging || unverified => Progress::Waiting,
-            Some(_) => Progress::Blocked,
-            None if !memory.foreign_secrets.is_empty() => Progress::Blocked,
-            None => Progress::Done,
+        let unverified = servers.iter().any(|server| server.ready) && state.verified.is_none();
+        Ok(match blocker {
+            _ if lagging || unverified => EndpointProgress::Waiting,
+            Some(_) => EndpointProgress::Blocked,
+            None if !state.unlabelled_secrets.is_empty() => EndpointProgress::Blocked,
+            None => EndpointProgress::Done,
         })
     }
 
     async fn plan(
         &self,
         clients: &[OAuthClient],
-        memory: &mut Memory,
+        state: &mut ReconcileState,
     ) -> Result<Result<Plan, PlanError>, ReconcileError> {
         let mut secrets = BTreeMap::new();
-        let watched = self.context.world.objects.of(&TypeMeta::resource::<Secret>());
+        let watched = self.context.stores.objects.of(&TypeMeta::resource::<Secret>());
         for live in watched.map(|cache| cache.labelled(self.namespace, (ENDPOINT_LABEL, self.name))).unwrap_or_default()
         {
             secrets.insert(live.name_any(), (*live).clone().try_parse::<Secret>().map_err(ReconcileError::Secret)?);
         }
         let api: Api<Secret> = Api::namespaced(self.context.client.clone(), self.namespace);
-        for name in std::mem::take(&mut memory.foreign_secrets) {
+        for name in std::mem::take(&mut state.unlabelled_secrets) {
             let live = api.get_opt(&name).await.map_err(|error| ApplyError::Api {
                 object: format!("Secret {name:?}"),
                 what: "read",
@@ -283,14 +283,14 @@ impl Reconcile<'_> {
             })?;
             if let Some(live) = live {
                 secrets.entry(name.clone()).or_insert(live);
-                memory.foreign_secrets.insert(name);
+                state.unlabelled_secrets.insert(name);
             }
         }
         let clients: Vec<&OAuthClient> = clients.iter().collect();
-        let cluster = self.context.world.facts();
-        let deployment = self.context.world.objects.get::<Deployment>(self.namespace, self.name);
+        let cluster = self.context.stores.facts();
+        let deployment = self.context.stores.objects.get::<Deployment>(self.namespace, self.name);
         let replicas = deployment.and_then(|live| i32::try_from(live.data["spec"]["replicas"].as_i64()?).ok());
-        let taken = hosts::taken(&self.context.world, self.endpoint);
+        let taken = hosts::taken(&self.context.stores, self.endpoint);
         let inputs = Inputs {
             endpoint: self.endpoint,
             clients: &clients,
@@ -303,27 +303,26 @@ impl Reconcile<'_> {
         Ok(portcullis_plan::plan(&inputs, &mut self.context.rng()))
     }
 
-    /// Writes and deletes. Returns what is in the way of a part of the plan.
+    /// Applies the plan and deletes obsolete objects. Returns why a part of the plan was not applied.
     async fn apply(
         &self,
         applier: &Applier<'_>,
         plan: &Plan,
         owners: &[OwnerReference],
-        memory: &mut Memory,
-    ) -> Result<Option<Obstacle>, ApplyError> {
+        state: &mut ReconcileState,
+    ) -> Result<Option<Blocker>, ApplyError> {
         let mut taken = Vec::new();
         for planned in &plan.objects {
-            self.hand_over_replicas(planned).await?;
+            self.transfer_replicas(planned).await?;
             match applier.apply(planned).await? {
                 Applied::Unchanged | Applied::Written => {}
                 Applied::Repaired => {
-                    let note =
-                        format!("{} had been changed by somebody; it is as planned again", describe(&planned.object));
+                    let note = format!("{} had been changed; it was restored as planned", describe(&planned.object));
                     self.context.events.note(self.endpoint, "DriftRepaired", "Apply", note).await;
                 }
                 Applied::NameTaken if planned.generated => {
-                    // The next plan is told of it, and makes no credentials for it.
-                    memory.foreign_secrets.insert(planned.object.name_any());
+                    // The next plan knows about it, and makes no credentials for it.
+                    state.unlabelled_secrets.insert(planned.object.name_any());
                     return Err(ApplyError::Stale(describe(&planned.object)));
                 }
                 Applied::NameTaken => taken.push(describe(&planned.object)),
@@ -333,28 +332,33 @@ impl Reconcile<'_> {
         for deleted in applier.delete_orphans(&plan.objects, &owners).await? {
             tracing::info!(namespace = self.namespace, endpoint = self.name, deleted, "no longer planned");
         }
-        Ok((!taken.is_empty()).then(|| Obstacle {
+        Ok((!taken.is_empty()).then(|| Blocker {
             reason: reason::NAME_TAKEN,
             message: format!("{} belongs to something else; remove it, or rename the endpoint", taken.join(", ")),
         }))
     }
 
-    /// Asks the servers what they have loaded, and tells those that lag.
-    async fn load(&self, servers: &[Server], plan: &Plan, memory: &mut Memory) -> Result<Vec<Report>, ReconcileError> {
+    /// Reads which revision the servers have loaded, and annotates the pods of outdated ones.
+    async fn load(
+        &self,
+        servers: &[Server],
+        plan: &Plan,
+        state: &mut ReconcileState,
+    ) -> Result<Vec<Report>, ReconcileError> {
         let now = self.context.clock.now();
-        let reports = servers::ask(&self.context.probe, servers, &plan.revision, &mut memory.loaded, now).await;
+        let reports = servers::ask(&self.context.probe, servers, &plan.revision, &mut state.loaded, now).await;
         let lagging = servers.iter().zip(&reports).filter(|(_, report)| !status::has_loaded(report, &plan.revision));
-        let Context { client, metrics, world, .. } = self.context;
+        let Context { client, metrics, stores, .. } = self.context;
         try_join_all(lagging.map(async |(server, _)| {
-            let told = servers::tell(client, metrics, world, self.namespace, server, &plan.revision).await;
+            let told = servers::tell(client, metrics, stores, self.namespace, server, &plan.revision).await;
             told.map_err(|error| ReconcileError::Annotate(server.name.clone(), Box::new(error)))
         }))
         .await?;
         Ok(reports)
     }
 
-    /// Verifies the servers that are ready and up to date, unless that was done lately.
-    async fn verify(&self, servers: &[Server], reports: &[Report], plan: &Plan, memory: &mut Memory) {
+    /// Verifies the servers that are ready and up to date, unless they were verified recently.
+    async fn verify(&self, servers: &[Server], reports: &[Report], plan: &Plan, state: &mut ReconcileState) {
         let subjects: Vec<&Server> = servers
             .iter()
             .zip(reports)
@@ -365,10 +369,10 @@ impl Reconcile<'_> {
         let subject = (plan.revision.clone(), incarnations);
         let now = self.context.clock.now();
         let lately = |last: &Verification| last.subject == subject && now.duration_since(last.at) < VERIFY_EVERY;
-        if memory.verified.as_ref().is_some_and(|last| last.outcome.is_ok() && lately(last)) {
+        if state.verified.as_ref().is_some_and(|last| last.outcome.is_ok() && lately(last)) {
             return;
         }
-        memory.verified = None;
+        state.verified = None;
         if subjects.is_empty() {
             return;
         }
@@ -380,7 +384,7 @@ impl Reconcile<'_> {
             }
             Err(error) => Err(error.clone()),
         };
-        memory.verified = Some(Verification { subject, at: now, outcome });
+        state.verified = Some(Verification { subject, at: now, outcome });
     }
 }
 

@@ -1,11 +1,11 @@
-//! What came out of a reconcile, as statuses and Events: written only where it differs from what was said before.
+//! Reports the result of a reconcile as statuses and Events, if it differs from the previous ones.
 
 use crate::{
     apply::ApplyError,
-    context::{Context, Memory},
-    reconcile::{Progress, Reconcile, ReconcileError},
+    context::{Context, ReconcileState},
+    reconcile::{EndpointProgress, EndpointReconcile, ReconcileError},
     servers::Report,
-    status::{self, Notes, Observed, Obstacle, Rollout, WayIn, reason},
+    status::{self, Blocker, EndpointObservation, ExposedBy, Notes, Rollout, reason},
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -21,7 +21,7 @@ use portcullis_api::{
 use portcullis_core::report::chain;
 use portcullis_plan::{ClientPlan, CredentialChange, ENDPOINT_LABEL, KeyChange, OptionalKind, Plan, PlanError};
 
-/// The reasons of `Ready` that call for a person.
+/// The reasons of `Ready` that need an action of a user.
 const WARNINGS: [&str; 20] = [
     reason::NAME_TAKEN,
     reason::APPLY_FAILED,
@@ -56,16 +56,16 @@ pub(super) async fn write_client_status(
         return Ok(());
     }
     let name = client.name_any();
-    let written = context.write_status(&context.world.clients, namespace, &name, status).await;
+    let written = context.write_status(&context.stores.clients, namespace, &name, status).await;
     written.map_err(|error| ReconcileError::Status(format!("OAuthClient {name:?}"), Box::new(error)))
 }
 
-impl Reconcile<'_> {
-    /// How far the servers are.
+impl EndpointReconcile<'_> {
+    /// Observes the rollout of the servers.
     pub(super) fn rollout(&self, now: Timestamp) -> Rollout {
-        let world = &self.context.world;
-        let deployment = world.objects.get::<Deployment>(self.namespace, self.name);
-        let pods = world.pods.labelled(self.namespace, (ENDPOINT_LABEL, self.name));
+        let stores = &self.context.stores;
+        let deployment = stores.objects.get::<Deployment>(self.namespace, self.name);
+        let pods = stores.pods.labelled(self.namespace, (ENDPOINT_LABEL, self.name));
         let said = self.endpoint.status.iter().flat_map(|status| &status.conditions);
         let said = said.into_iter().find(|condition| condition.type_ == STALLED);
         Rollout::observe(deployment.as_deref(), &pods, said, now)
@@ -77,37 +77,39 @@ impl Reconcile<'_> {
         plan: &Plan,
         servers: &[(String, Report)],
         rollout: &Rollout,
-        memory: &Memory,
-        obstacle: Option<&Obstacle>,
+        state: &ReconcileState,
+        blocker: Option<&Blocker>,
     ) -> Result<(), ReconcileError> {
-        let world = &self.context.world;
-        let deployment = world.objects.get::<Deployment>(self.namespace, self.name);
-        let ingress = world.objects.get::<Ingress>(self.namespace, self.name);
-        let route = world.objects.get_optional(OptionalKind::HttpRoute, self.namespace, self.name);
+        let stores = &self.context.stores;
+        let deployment = stores.objects.get::<Deployment>(self.namespace, self.name);
+        let ingress = stores.objects.get::<Ingress>(self.namespace, self.name);
+        let route = stores.objects.get_optional(OptionalKind::HttpRoute, self.namespace, self.name);
         let exposure = &self.endpoint.spec.exposure;
-        let missing_class = status::missing_class(exposure.ingress.as_ref(), &world.facts(), ingress.as_deref());
-        let way_in = match (&plan.route_problem, &exposure.gateway, &exposure.none) {
-            (_, _, Some(_)) => WayIn::None,
-            (Some(problem), ..) => WayIn::Refused(problem),
-            (None, Some(_), None) if world.objects.of(&OptionalKind::HttpRoute.types()).is_none() => {
-                WayIn::NoGatewayApi
+        let missing_class = status::missing_class(exposure.ingress.as_ref(), &stores.facts(), ingress.as_deref());
+        let exposed_by = match (&plan.route_problem, &exposure.gateway, &exposure.none) {
+            (_, _, Some(_)) => ExposedBy::None,
+            (Some(problem), ..) => ExposedBy::Refused(problem),
+            (None, Some(_), None) if stores.objects.of(&OptionalKind::HttpRoute.types()).is_none() => {
+                ExposedBy::NoGatewayApi
             }
-            (None, Some(gateway), None) => WayIn::HttpRoute { parents: &gateway.parent_refs, live: route.as_deref() },
+            (None, Some(gateway), None) => {
+                ExposedBy::HttpRoute { parents: &gateway.parent_refs, live: route.as_deref() }
+            }
             (None, None, None) => {
-                missing_class.as_ref().map_or_else(|| WayIn::Ingress(ingress.as_deref()), WayIn::NoIngressClass)
+                missing_class.as_ref().map_or_else(|| ExposedBy::Ingress(ingress.as_deref()), ExposedBy::NoIngressClass)
             }
         };
-        let exec_problem = world.exec_policy.problem();
-        let writes_problem = world.server_writes_policy.problem();
+        let exec_problem = stores.exec_policy.problem();
+        let writes_problem = stores.server_writes_policy.problem();
         let outdated = self.context.definitions.problem();
-        let outdated = outdated.map(|message| Obstacle { reason: reason::DEFINITIONS_OUTDATED, message });
-        let observed = Observed {
+        let outdated = outdated.map(|message| Blocker { reason: reason::DEFINITIONS_OUTDATED, message });
+        let observed = EndpointObservation {
             url: &plan.config.url,
             revision: &plan.revision,
             namespace: self.namespace,
             deployment: deployment.as_ref().map(|live| &live.data),
             rollout,
-            way_in,
+            exposed_by,
             notes: Notes {
                 cors: plan.cors_enforcer,
                 cors_note: plan.cors_note.as_deref(),
@@ -115,7 +117,7 @@ impl Reconcile<'_> {
                 annotations_note: plan.annotations_note.as_deref(),
             },
             servers,
-            verified: memory.verified.as_ref().map(|last| &last.outcome),
+            verified: state.verified.as_ref().map(|last| &last.outcome),
             active_grants: self.context.active_grants_at(self.namespace, self.name),
             logins: (self.endpoint.spec.login.len(), &plan.login_problems),
             exec_problem: exec_problem.as_ref(),
@@ -123,7 +125,7 @@ impl Reconcile<'_> {
             rotated_for: plan.keys_rotated_for.as_deref(),
             limits_problem: plan.limits_problem.as_deref(),
             unknown_tools: &tools::unknown(&self.endpoint.spec.tools),
-            obstacle,
+            blocker,
             definitions: outdated.as_ref(),
         };
         let now = self.context.clock.now();
@@ -146,7 +148,8 @@ impl Reconcile<'_> {
         if before == Some(status) {
             return Ok(());
         }
-        let written = self.context.write_status(&self.context.world.endpoints, self.namespace, self.name, status).await;
+        let written =
+            self.context.write_status(&self.context.stores.endpoints, self.namespace, self.name, status).await;
         written.map_err(|error| ReconcileError::Status(format!("McpEndpoint {:?}", self.name), Box::new(error)))?;
         let before = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
         self.tell_readiness(before, &status.conditions).await;
@@ -154,7 +157,7 @@ impl Reconcile<'_> {
         Ok(())
     }
 
-    /// An Event where `Ready` changed.
+    /// Publishes an Event if `Ready` changed.
     async fn tell_readiness(&self, before: &[Condition], after: &[Condition]) {
         let ready = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == READY).cloned();
         let Some(after) = ready(after) else { return };
@@ -170,8 +173,8 @@ impl Reconcile<'_> {
         }
     }
 
-    /// An Event where the servers stall for another reason than before, one was killed for want of memory, or one refused
-    /// its files. Not where `Ready` has told it.
+    /// Publishes an Event if the servers stall for a new reason, one ran out of memory, or one refused its files, unless the
+    /// Event for `Ready` reports it.
     async fn tell_stall(&self, before: &[Condition], after: &[Condition]) {
         let is_bad = |condition: &&Condition| match condition.type_.as_str() {
             STALLED => true,
@@ -189,7 +192,7 @@ impl Reconcile<'_> {
         }
     }
 
-    /// An Event for every secret that was made.
+    /// Publishes an Event for every generated secret.
     pub(super) async fn tell_changes(&self, clients: &[OAuthClient], plans: &[ClientPlan]) {
         for plan in plans {
             let Some(client) = clients.iter().find(|client| client.name_any() == plan.name) else { continue };
@@ -204,7 +207,7 @@ impl Reconcile<'_> {
                 Some(CredentialChange::Healed) => (
                     "SecretHealed",
                     format!(
-                        "Secret {secret:?} was damaged; it holds a new client secret, the old one no longer counts"
+                        "Secret {secret:?} was damaged; it has a new client secret, and the old one is no longer valid"
                     ),
                 ),
                 None => continue,
@@ -213,17 +216,17 @@ impl Reconcile<'_> {
         }
     }
 
-    /// An Event for every step in the life of the endpoint's keys.
+    /// Publishes an Event for every change of the endpoint's keys.
     pub(super) async fn tell_key_changes(&self, changes: &[KeyChange]) {
         for change in changes {
             let (reason, note) = match change {
                 KeyChange::Created => ("SigningKeyCreated", "a signing key was made"),
                 KeyChange::Healed => (
                     "SigningKeysHealed",
-                    "the Secret with the signing keys was damaged; what was usable is kept, tokens of the rest no longer count",
+                    "the Secret with the signing keys was damaged; usable keys are kept, and tokens signed with the others are no longer valid",
                 ),
                 KeyChange::Published => {
-                    ("SigningKeyPublished", "the next signing key is published; it signs in some minutes")
+                    ("SigningKeyPublished", "the next signing key is published; it will sign tokens in some minutes")
                 }
                 KeyChange::Rotated => (
                     "SigningKeyRotated",
@@ -238,24 +241,24 @@ impl Reconcile<'_> {
         &self,
         clients: &[OAuthClient],
         error: &PlanError,
-    ) -> Result<Progress, ReconcileError> {
+    ) -> Result<EndpointProgress, ReconcileError> {
         let reason = if matches!(error, PlanError::NameTaken { .. }) { reason::NAME_TAKEN } else { reason::INVALID };
-        let obstacle = Obstacle { reason, message: chain(error) };
+        let blocker = Blocker { reason, message: chain(error) };
         let now = self.context.clock.now();
         for client in clients {
-            let message = format!("McpEndpoint {:?}: {}", self.name, obstacle.message);
-            let status = status::stranded_status(client, &Obstacle { reason, message }, now);
+            let message = format!("McpEndpoint {:?}: {}", self.name, blocker.message);
+            let status = status::stranded_status(client, &Blocker { reason, message }, now);
             write_client_status(self.context, self.namespace, client, &status).await?;
         }
-        self.write_status(&status::blocked_status(self.endpoint, &obstacle, now)).await?;
-        Ok(Progress::Blocked)
+        self.write_status(&status::blocked_status(self.endpoint, &blocker, now)).await?;
+        Ok(EndpointProgress::Blocked)
     }
 
-    /// Says in the status what the API server refused, and hands the error on.
-    pub(super) async fn report_refusal(&self, error: ApplyError) -> Result<Progress, ReconcileError> {
+    /// Reports a refusal of the API server in the status, and returns the error.
+    pub(super) async fn report_refusal(&self, error: ApplyError) -> Result<EndpointProgress, ReconcileError> {
         if error.is_refused() {
-            let obstacle = Obstacle { reason: reason::APPLY_FAILED, message: error.explain() };
-            self.write_status(&status::blocked_status(self.endpoint, &obstacle, self.context.clock.now())).await?;
+            let blocker = Blocker { reason: reason::APPLY_FAILED, message: error.explain() };
+            self.write_status(&status::blocked_status(self.endpoint, &blocker, self.context.clock.now())).await?;
         }
         Err(error.into())
     }

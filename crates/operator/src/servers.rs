@@ -1,4 +1,4 @@
-//! The endpoint's server pods: which revision each has loaded, and the nudge for those that lag.
+//! The endpoint's server pods: which revision each has loaded, and the annotation that makes outdated ones reload.
 //!
 //! A kubelet refreshes a mounted Secret after up to 80 s, but at once when an annotation of the pod changes. So a pod
 //! that does not report the planned revision gets it as an annotation, once.
@@ -7,7 +7,7 @@ use crate::{
     apply::FIELD_MANAGER,
     metrics::{Metrics, Verb},
     probe::{Probe, ProbeError},
-    world::World,
+    stores::Stores,
 };
 use futures::future::join_all;
 use http::{Request, StatusCode, header};
@@ -27,18 +27,18 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-/// A server pod that runs.
+/// A running server pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// The pod's name.
     pub name: String,
-    /// The pod's uid and restarts: a new one has loaded its files anew.
+    /// The pod's uid and restarts: after either changes, the files were loaded again.
     pub incarnation: Incarnation,
     /// The pod's address.
     pub address: IpAddr,
     /// Whether the pod is ready.
     pub ready: bool,
-    /// The revision that the pod was told to load.
+    /// The revision in the pod's annotation.
     pub told: Option<String>,
 }
 
@@ -49,21 +49,21 @@ pub struct Incarnation {
     restarts: i64,
 }
 
-/// How long the report of a server that has the planned revision is used again. A later report may differ: a certificate
-/// that is renewed is not part of the revision, and may be refused.
+/// How long the report of a server with the planned revision is reused. A later report may differ: a renewed certificate
+/// is not part of the revision, and may be refused.
 const REPORT_VALID_FOR: SignedDuration = SignedDuration::from_secs(30);
 
-/// What servers reported before, and when.
-pub type Known = HashMap<Incarnation, (Timestamp, LoadedRevision)>;
+/// The last reports of servers, with their times.
+pub type LastReports = HashMap<Incarnation, (Timestamp, LoadedRevision)>;
 
-/// What a server says of itself, or why it could not be asked.
+/// The report of a server, or why it could not be read.
 pub type Report = Result<LoadedRevision, String>;
 
-/// The servers of an endpoint that run now, by name.
+/// The running servers of an endpoint, by name.
 #[must_use]
-pub fn running(world: &World, namespace: &str, endpoint: &str) -> Vec<Server> {
+pub fn running(stores: &Stores, namespace: &str, endpoint: &str) -> Vec<Server> {
     let mut servers: Vec<Server> =
-        world.pods.labelled(namespace, (ENDPOINT_LABEL, endpoint)).iter().filter_map(|pod| server(pod)).collect();
+        stores.pods.labelled(namespace, (ENDPOINT_LABEL, endpoint)).iter().filter_map(|pod| server(pod)).collect();
     servers.sort_by(|a, b| a.name.cmp(&b.name));
     servers
 }
@@ -80,13 +80,13 @@ fn server(pod: &DynamicObject) -> Option<Server> {
     })
 }
 
-/// Asks every server what it has loaded, except those that reported a moment ago that they have loaded `revision` and
-/// refused nothing. Keeps the reports of these servers in `known`, and no others.
+/// Reads the report of every server, except those that recently reported `revision` without a refusal. Keeps only the
+/// reports of these servers in `known`.
 pub async fn ask(
     probe: &Probe,
     servers: &[Server],
     revision: &Revision,
-    known: &mut Known,
+    known: &mut LastReports,
     now: Timestamp,
 ) -> Vec<Report> {
     let reports = join_all(servers.iter().map(async |server| match known.get(&server.incarnation) {
@@ -102,7 +102,7 @@ pub async fn ask(
     reports.into_iter().map(|report| report.map(|(_, report)| report)).collect()
 }
 
-/// Whether a report from before can be used again.
+/// Whether an earlier report can be reused.
 fn is_valid(at: Timestamp, report: &LoadedRevision, revision: &Revision, now: Timestamp) -> bool {
     report.revision == *revision && report.rejected.is_none() && now.duration_since(at) < REPORT_VALID_FOR
 }
@@ -113,7 +113,7 @@ enum AskError {
     Probe(SocketAddr, #[source] ProbeError),
     #[error("http://{0}/revision answered {1}")]
     Status(SocketAddr, StatusCode),
-    #[error("http://{0}/revision is not what a server says")]
+    #[error("http://{0}/revision returned an unexpected response")]
     Malformed(SocketAddr, #[source] serde_json::Error),
     #[error("the request could not be made")]
     Request(#[source] http::Error),
@@ -132,11 +132,11 @@ async fn loaded(probe: &Probe, address: IpAddr) -> Result<LoadedRevision, AskErr
     serde_json::from_slice(&answer.body).map_err(|error| AskError::Malformed(address, error))
 }
 
-/// Tells a pod to load `revision`, unless it was told already.
+/// Annotates a pod with `revision`, unless it has that annotation, so that its kubelet refreshes the files.
 pub async fn tell(
     client: &Client,
     metrics: &Metrics,
-    world: &World,
+    stores: &Stores,
     namespace: &str,
     server: &Server,
     revision: &Revision,
@@ -144,8 +144,8 @@ pub async fn tell(
     if server.told.as_deref() == Some(revision.as_str()) {
         return Ok(());
     }
-    let pods: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, world.pods.kind());
-    // The uid: not a namesake, such as the next pod of a StatefulSet.
+    let pods: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, stores.pods.kind());
+    // With the uid, so that a later pod of the same name is not annotated.
     let patch = json!({"metadata": {
         "uid": server.incarnation.uid,
         "annotations": {REVISION_ANNOTATION: revision.as_str()},
@@ -154,10 +154,10 @@ pub async fn tell(
     match pods.patch(&server.name, &params, &Patch::Merge(&patch)).await {
         Ok(pod) => {
             metrics.wrote("Pod", Verb::Annotate);
-            world.pods.learn(pod);
+            stores.pods.learn(pod);
             Ok(())
         }
-        // Gone, or replaced: its successor mounts the newest files.
+        // It was deleted or replaced: its successor mounts the newest files.
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
         Err(error) => Err(error),
     }

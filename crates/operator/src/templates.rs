@@ -1,9 +1,9 @@
-//! Reports on `WorkspaceTemplate`s. A task beside the reconciles: a template's status follows from the template alone.
+//! The statuses of `WorkspaceTemplate`s. A separate task: the status of a template depends only on the template.
 
 use crate::{
     context::Context,
     status::{self, reason},
-    world::Guarded,
+    stores::Guarded,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -15,14 +15,14 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 /// The shortest time between two passes: changes come in bursts, and a failed write is retried.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps the statuses current for ever. At rest it does nothing.
+/// Keeps the statuses current until the task is aborted. It is idle without changes.
 pub(crate) async fn run(context: Arc<Context>) {
     // Generations, by uid, of templates that cannot be read, once their status says so.
     let mut unreadable = BTreeSet::new();
     loop {
         let now = context.clock.now();
         let mut complete = true;
-        for template in context.world.workspaces.templates.select(|_| true) {
+        for template in context.stores.workspaces.templates.select(|_| true) {
             complete &= match &template.0 {
                 Ok(valid) => report(&context, valid, now).await,
                 Err(invalid) => report_unreadable(&context, &template, &invalid.error, &mut unreadable, now).await,
@@ -30,7 +30,7 @@ pub(crate) async fn run(context: Arc<Context>) {
         }
         tokio::time::sleep(PAUSE).await;
         if complete {
-            context.world.workspaces.templates_changed.notified().await;
+            context.stores.workspaces.templates_changed.notified().await;
         }
     }
 }
@@ -80,7 +80,7 @@ async fn report_unreadable(
 }
 
 async fn write(context: &Context, namespace: &str, name: &str, status: &WorkspaceTemplateStatus) -> bool {
-    match context.write_status(&context.world.workspaces.templates, namespace, name, status).await {
+    match context.write_status(&context.stores.workspaces.templates, namespace, name, status).await {
         Ok(()) => true,
         Err(error) => {
             tracing::warn!(namespace, template = name, error = chain(&error), "status not written; it is retried");

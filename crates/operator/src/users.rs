@@ -1,6 +1,6 @@
-//! Reports on `OAuthUser`s: what they end is the servers' work, what is left of it is said here.
+//! The statuses of `OAuthUser`s. Servers end the grants; the status reports how many are left.
 
-use crate::{context::Context, status, world::Guarded};
+use crate::{context::Context, status, stores::Guarded};
 use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
 use portcullis_api::{OAuthGrant, OAuthUser, OAuthUserStatus};
@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-/// What was reported of objects whose status cannot be read back.
+/// The reports on objects whose status cannot be read.
 #[derive(Debug, Default)]
 pub(crate) struct UserReports {
     /// The generations, by uid, that were said to be unreadable.
@@ -26,7 +26,7 @@ impl UserReports {
         grants: &[Arc<Guarded<OAuthGrant>>],
         now: Timestamp,
     ) -> bool {
-        let users = context.world.users.select(|_| true);
+        let users = context.stores.users.select(|_| true);
         if users.is_empty() {
             return true;
         }
@@ -80,10 +80,10 @@ async fn report(context: &Context, user: &OAuthUser, grants: &[&OAuthGrant], now
         })
         .copied()
         .collect();
-    let endpoint = context.world.endpoints.get(&namespace, &user.spec.endpoint_ref.name);
+    let endpoint = context.stores.endpoints.get(&namespace, &user.spec.endpoint_ref.name);
     let endpoint = match endpoint.as_deref().map(|endpoint| &endpoint.0) {
         Some(Ok(endpoint)) => Some(endpoint),
-        // What its logins are cannot be told.
+        // Its logins are unknown.
         Some(Err(_)) => return true,
         None => None,
     };
@@ -92,7 +92,7 @@ async fn report(context: &Context, user: &OAuthUser, grants: &[&OAuthGrant], now
 }
 
 async fn write(context: &Context, namespace: &str, name: &str, status: &OAuthUserStatus) -> bool {
-    match context.write_status(&context.world.users, namespace, name, status).await {
+    match context.write_status(&context.stores.users, namespace, name, status).await {
         Ok(()) => true,
         Err(error) => {
             tracing::warn!(namespace, user = name, error = chain(&error), "status not written; it is retried");

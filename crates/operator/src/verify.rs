@@ -1,12 +1,11 @@
-//! Does what a client does first, at a ready server: metadata (RFC 9728, RFC 8414), keys (RFC 7517), challenge
+//! Verifies a ready server with the first steps of a client: metadata (RFC 9728, RFC 8414), keys (RFC 7517), challenge
 //! (RFC 6750, RFC 9728 §5.1), and with a token `server/discover` (MCP 2026-07-28).
 //!
-//! The token is made with the endpoint's signing keys, which the operator keeps anyway, for a client that only the
-//! operator can be ([`OPERATOR_CLIENT_ID`]). It has no scope and a short life. Of an endpoint whose tokens come from an
-//! authorization server elsewhere nothing else is known here: that server is not asked.
+//! The token is signed with the endpoint's signing keys, for a client id that only the operator can use
+//! ([`OPERATOR_CLIENT_ID`]). It has no scope and a short lifetime. An external authorization server is not verified.
 
 use crate::{
-    probe::{Answer, Probe},
+    probe::{PodResponse, Probe},
     servers::Server,
 };
 use bytes::Bytes;
@@ -21,15 +20,15 @@ use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-/// The revision in which a server is asked what it is.
+/// The MCP revision of the verification.
 const REVISION: &str = "2026-07-28";
 /// Clocks differ a little.
 const TOKEN_LIFETIME: Duration = Duration::from_mins(2);
 
-/// Why a server is not what a client expects.
+/// Why the verification failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// The server does not accept the operator's address, so nothing can be said of it.
+    /// The server does not accept the operator's address, so it cannot be verified.
     #[error(
         "pod {server} does not accept the operator's address; add it to spec.network.allowedCidrs to have the endpoint verified"
     )]
@@ -37,22 +36,22 @@ pub enum VerifyError {
         /// The pod.
         server: String,
     },
-    /// A step did not go as a client needs it.
+    /// A step returned an unexpected result.
     #[error("pod {server}, {step}: {mismatch}")]
     Step {
         /// The pod.
         server: String,
-        /// What was asked.
+        /// The step.
         step: String,
-        /// What was expected and what came.
+        /// The expected and the actual result.
         mismatch: String,
     },
-    /// The operator cannot make a token.
+    /// The operator cannot sign a token.
     #[error("no token could be made with the endpoint's signing keys: {0}")]
     Token(String),
 }
 
-/// A token with which the operator may ask what a server is, and nothing else. Not for any log.
+/// A token for `server/discover` only. It must not be logged.
 pub fn operator_token(
     url: &PublicUrl,
     keys: &SigningKeys,
@@ -69,7 +68,7 @@ pub fn operator_token(
     Ok(header)
 }
 
-/// Goes through a client's first steps at one server. Returns the MCP revisions that it offers.
+/// Verifies one server. Returns the MCP revisions that it supports.
 pub async fn verify(
     probe: &Probe,
     server: &Server,
@@ -89,7 +88,7 @@ pub async fn verify(
     visit.discover(token).await
 }
 
-/// The revisions that every server offers, in the order of the first.
+/// The revisions that all servers support, in the order of the first server.
 #[must_use]
 pub fn common(offers: &[Vec<String>]) -> Vec<String> {
     let Some((first, others)) = offers.split_first() else { return Vec::new() };
@@ -100,16 +99,16 @@ struct Visit<'a> {
     probe: &'a Probe,
     server: &'a Server,
     url: &'a PublicUrl,
-    /// Whom the certificate is for, where the server speaks TLS.
+    /// The expected name in the certificate, if the server uses TLS.
     tls: Option<ServerName<'static>>,
 }
 
-/// The host of the URL: what clients hold a certificate against.
+/// The host of the URL, which the certificate must match.
 fn server_name(url: &PublicUrl, server: &Server) -> Result<ServerName<'static>, VerifyError> {
     ServerName::try_from(url.host().to_owned()).map_err(|_| VerifyError::Step {
         server: server.name.clone(),
         step: "TLS".to_owned(),
-        mismatch: format!("{:?}, the host of spec.url, can be in no certificate", url.host()),
+        mismatch: format!("{:?}, the host of spec.url, cannot be in a certificate", url.host()),
     })
 }
 
@@ -153,7 +152,7 @@ impl Visit<'_> {
         self.outcome("server/discover".to_owned(), answer.and_then(|answer| check_discovery(&answer).map(Some)))
     }
 
-    async fn ask(&self, method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, String> {
+    async fn ask(&self, method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Result<PodResponse, String> {
         let address = SocketAddr::new(self.server.address, PUBLIC_PORT);
         let mut request = Request::builder()
             .method(method)
@@ -210,7 +209,7 @@ fn check_keys(document: &Value) -> Result<(), String> {
     }
 }
 
-fn check_challenge(answer: &Answer, url: &PublicUrl) -> Result<(), String> {
+fn check_challenge(answer: &PodResponse, url: &PublicUrl) -> Result<(), String> {
     if answer.status != StatusCode::UNAUTHORIZED {
         return Err(format!("expected 401, got {}", answer.status));
     }
@@ -226,7 +225,7 @@ fn check_challenge(answer: &Answer, url: &PublicUrl) -> Result<(), String> {
     Err(format!("expected WWW-Authenticate: Bearer with {wanted}, got {challenges:?}"))
 }
 
-fn check_discovery(answer: &Answer) -> Result<Vec<String>, String> {
+fn check_discovery(answer: &PodResponse) -> Result<Vec<String>, String> {
     if answer.status != StatusCode::OK {
         return Err(format!("expected 200, got {}", answer.status));
     }
@@ -294,8 +293,8 @@ mod tests {
     }
 
     #[test]
-    fn a_discovery_must_offer_the_revision_that_it_is_asked_in() {
-        let answer = |status: StatusCode, body: Value| Answer {
+    fn a_discovery_must_support_the_revision_of_the_request() {
+        let answer = |status: StatusCode, body: Value| PodResponse {
             status,
             headers: HeaderMap::new(),
             body: body.to_string().into(),
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_offer_what_all_of_them_offer() {
+    fn only_revisions_of_all_servers_are_supported() {
         let list = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         for (offers, expected) in [
             (vec![], list(&[])),
@@ -341,7 +340,7 @@ mod tests {
             if let Some(challenge) = &challenge {
                 headers.insert(header::WWW_AUTHENTICATE, challenge.parse().unwrap());
             }
-            let answer = Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::new() };
+            let answer = PodResponse { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::new() };
             assert_eq!(check_challenge(&answer, &url()).is_ok(), good, "{status} {challenge:?}");
         }
     }

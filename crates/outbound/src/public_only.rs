@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_told_by_its_content_type() {
+    fn json_is_recognised_by_its_content_type() {
         for (value, expected) in [
             ("application/json", true),
             ("Application/JSON; charset=utf-8", true),

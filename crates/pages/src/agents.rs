@@ -2,10 +2,10 @@
 
 use crate::{
     Pages,
+    error_page::ErrorPage,
     forms::{Action, Form},
     page, paths, see_other,
     text::{self, When},
-    trouble::Trouble,
     view::{self, ActiveGrant, EndedGrant},
 };
 use axum::{Extension, body::Body, extract::State, response::Response};
@@ -32,7 +32,7 @@ pub(crate) async fn get(
     pages.answer(&from, list(&pages, &headers).await)
 }
 
-async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, Trouble> {
+async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
     let session = pages.session(headers, now);
     let Some((session, user)) = session.as_ref().and_then(|session| Some((session, session.user.as_ref()?))) else {
@@ -57,8 +57,8 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, Trouble> {
                 })
                 .collect(),
             resource: &pages.url.resource(),
-            revoke: pages.ticket(Action::Revoke, session)?,
-            sign_out: pages.ticket(Action::SignOut, session)?,
+            revoke: pages.csrf_token(Action::Revoke, session)?,
+            sign_out: pages.csrf_token(Action::SignOut, session)?,
         },
     )
 }
@@ -140,19 +140,19 @@ async fn take_back(
     from: &RequestContext,
     headers: &HeaderMap,
     form: &Form,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
     let session = pages.session(headers, now);
     pages.check_form(form, Action::Revoke, headers, session.as_ref(), now)?;
-    let user = session.and_then(|session| session.user).ok_or_else(|| Trouble::signed_out(pages.base()))?;
-    let name = form.field("grant").ok_or_else(|| Trouble::bad_form(StatusCode::BAD_REQUEST, "missing_field"))?;
+    let user = session.and_then(|session| session.user).ok_or_else(|| ErrorPage::signed_out(pages.base()))?;
+    let name = form.field("grant").ok_or_else(|| ErrorPage::bad_form(StatusCode::BAD_REQUEST, "missing_field"))?;
     // Only the user's own. One that is gone by now is as the user wants it.
     let grants = pages.server.grants();
     if let Known::Here(grant) = grants.find(name)
         && grant.user.id == user.id
     {
         let revoked = grants.revoke(name, RevocationReason::ByUser, now).await;
-        revoked.map_err(|error| Trouble::grants(&error))?;
+        revoked.map_err(|error| ErrorPage::grants(&error))?;
         Event::GrantRevoked {
             from,
             client_id: &grant.client_id,

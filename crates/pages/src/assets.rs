@@ -78,7 +78,7 @@ pub(crate) async fn get(
     Path(name): Path<String>,
 ) -> Response {
     let Some(asset) = [&STYLE, &ICON].into_iter().find(|asset| asset.answers_to(&name)) else {
-        return pages.show(&from, &super::trouble::Trouble::not_found());
+        return pages.show(&from, &super::error_page::ErrorPage::not_found());
     };
     let current = name == *STYLE_NAME || name == *ICON_NAME;
     let caching = if current { FOREVER } else { NOT_AT_ALL };

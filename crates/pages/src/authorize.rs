@@ -1,11 +1,11 @@
-//! `/authorize`: where an agent sends a person (RFC 6749 §3.1). Checked first; then whoever is not signed in signs in,
-//! and everybody is asked.
+//! `/authorize`, to which agents send users (RFC 6749 §3.1). The request is checked first; then the user signs in, if
+//! necessary, and gets the consent page.
 
 use crate::{
     Pages, consent,
+    error_page::ErrorPage,
     forms::{self, Form},
     paths, see_other, text,
-    trouble::Trouble,
 };
 use axum::{
     Extension,
@@ -26,7 +26,7 @@ use url::form_urlencoded;
 /// Longer queries cannot be carried through signing in.
 const MAX_QUERY: usize = 8 << 10;
 
-/// Where to go on after signing in. Sealed, so that it is always a place that these pages chose.
+/// Where to continue after signing in. Sealed, so that only these pages can choose it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Target {
     /// Back to an agent's request.
@@ -46,7 +46,7 @@ impl Target {
         matches!(self, Self::Authorize { .. })
     }
 
-    /// The path of the place.
+    /// The path of the target.
     pub(crate) fn location(&self, base: &str) -> String {
         match self {
             Self::Authorize { query, .. } => format!("{base}{}?{query}", paths::AUTHORIZE),
@@ -57,18 +57,18 @@ impl Target {
 
 impl Pages {
     /// Seals where to go on.
-    pub(super) fn seal_target(&self, target: &Target, now: Timestamp) -> Result<String, Trouble> {
-        let end = now.checked_add(forms::PATIENCE).map_err(|error| Trouble::internal(error.to_string()))?;
+    pub(super) fn seal_target(&self, target: &Target, now: Timestamp) -> Result<String, ErrorPage> {
+        let end = now.checked_add(forms::REQUEST_LIFETIME).map_err(|error| ErrorPage::internal(error.to_string()))?;
         self.sealer()
             .seal(Purpose::Continue, target, end, &mut rng::rng())
-            .map_err(|error| Trouble::internal(error.to_string()))
+            .map_err(|error| ErrorPage::internal(error.to_string()))
     }
 
     /// Opens it again.
-    pub(super) fn open_target(&self, sealed: Option<&str>, now: Timestamp) -> Result<Target, Trouble> {
+    pub(super) fn open_target(&self, sealed: Option<&str>, now: Timestamp) -> Result<Target, ErrorPage> {
         match sealed {
             None => Ok(Target::Agents),
-            Some(sealed) => self.sealer().open(Purpose::Continue, sealed, now).map_err(|_| Trouble::stale()),
+            Some(sealed) => self.sealer().open(Purpose::Continue, sealed, now).map_err(|_| ErrorPage::stale()),
         }
     }
 
@@ -81,14 +81,13 @@ impl Pages {
         format!("{}{}{below}?continue={target}", self.base(), paths::LOGIN)
     }
 
-    /// Nobody can sign in. A page, and not the redirect that RFC 6749 §4.1.2.1 has for it: the client would say no more
-    /// than that it did not work, while the person in front of the browser can see to it, or knows who can. The way back
-    /// with the error is offered.
-    fn nobody_signs_in(&self, request: &AuthorizationRequest) -> Trouble {
+    /// There is no usable login. This is a page, and not the redirect of RFC 6749 §4.1.2.1: the client would only report a
+    /// failure, while the user can correct the configuration or knows who can. The page links to the redirect with the error.
+    fn no_usable_login(&self, request: &AuthorizationRequest) -> ErrorPage {
         let description = "nobody can sign in at this endpoint yet";
         let back = self.server.refuse(request, "temporarily_unavailable", description);
         let client = text::name(&request.client_name, &request.client_id);
-        Trouble::nobody_signs_in(
+        ErrorPage::no_usable_login(
             &self.frame.endpoint,
             format!("{client} wants to connect, but this endpoint has no way for people to sign in that can be used."),
         )
@@ -121,27 +120,28 @@ pub(crate) async fn post(
     pages.answer(&from, redirect.await)
 }
 
-async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response, Trouble> {
+async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
     let request = match pages.server.check(query, now).await {
         Ok(request) => request,
         Err(AuthorizeError::Redirect(location)) => return see_other(&location),
         Err(AuthorizeError::Offer { message, location }) => {
             let title = "The agent's request is wrong";
-            return Err(Trouble::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message))
-                .todo("Tell whoever makes the agent. It registered itself, so go back to it only if you know it.")
+            return Err(ErrorPage::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message))
+                .todo("Tell the developers of the agent. It registered itself, so go back to it only if you know it.")
                 .link(location, "Back to the agent"));
         }
         Err(AuthorizeError::Page { title, message }) => {
-            return Err(Trouble::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message))
-                .todo("Go back to the agent and connect it again. If it stays so, tell whoever runs this endpoint."));
+            return Err(ErrorPage::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message)).todo(
+                "Go back to the agent and connect it again. If this persists, tell the administrator of this endpoint.",
+            ));
         }
     };
-    pages.logins_or(|| pages.nobody_signs_in(&request))?;
+    pages.logins_or(|| pages.no_usable_login(&request))?;
     if query.len() > MAX_QUERY {
         let happened = "The agent's request is too long to be carried through signing in.";
-        return Err(Trouble::new(StatusCode::URI_TOO_LONG, "too_long", "This request is too long", happened)
-            .todo("Tell whoever makes the agent: the request has more than 8192 bytes."));
+        return Err(ErrorPage::new(StatusCode::URI_TOO_LONG, "too_long", "This request is too long", happened)
+            .todo("Tell the developers of the agent: the request has more than 8192 bytes."));
     }
     let client = text::name(&request.client_name, &request.client_id);
     let again = Target::Authorize { query: without_prompt(query), client };

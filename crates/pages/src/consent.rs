@@ -1,13 +1,13 @@
-//! Consent: who asks, in whose name, for what, and where the answer goes. Asked on every request, with what the user
-//! allowed before, so that a new consent adds to the old.
+//! The consent page: the client, the user, the scopes, and the redirect target. It is shown for every request, with the
+//! scopes of the earlier consent, so that a new consent adds to it.
 
 use crate::{
     Pages,
+    error_page::ErrorPage,
     forms::{self, Action, Form},
     headers, page, see_other,
     session::Session,
     text,
-    trouble::Trouble,
     view::{self, Provenance, ScopeLine},
 };
 use axum::{Extension, body::Body, extract::State, response::Response};
@@ -19,15 +19,15 @@ use portcullis_telemetry::audit::{Event, RequestContext};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// What goes into the form, sealed: nobody else's request, and nobody else's answer.
+/// The sealed content of the form, bound to the user and the request.
 #[derive(Serialize, Deserialize)]
-struct Asked {
+struct ConsentForm {
     user: String,
     request: AuthorizationRequest,
     /// Absent on pages of an older server.
     #[serde(default)]
     ticket: Option<ConsentTicket>,
-    /// Where to go on after signing in as somebody else.
+    /// Where to continue after signing in as another user.
     again: String,
 }
 
@@ -39,9 +39,9 @@ pub(crate) fn ask(
     request: &AuthorizationRequest,
     again: String,
     now: Timestamp,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let ticket = Some(ConsentTicket::new(&mut rng::rng()));
-    let asked = Asked { user: user.id.clone(), request: request.clone(), ticket, again };
+    let asked = ConsentForm { user: user.id.clone(), request: request.clone(), ticket, again };
     show(pages, session, user, &asked, false, now)
 }
 
@@ -49,11 +49,11 @@ fn show(
     pages: &Pages,
     session: &Session,
     user: &GrantUser,
-    asked: &Asked,
+    asked: &ConsentForm,
     problem: bool,
     now: Timestamp,
-) -> Result<Response, Trouble> {
-    let Asked { request, again, .. } = asked;
+) -> Result<Response, ErrorPage> {
+    let ConsentForm { request, again, .. } = asked;
     let before = pages.server.already_granted(&user.id, &request.client_id, now);
     let line = |scope: Scope| ScopeLine {
         scope,
@@ -61,7 +61,10 @@ fn show(
         checked: !problem,
         before: before.contains(&scope),
     };
-    let end = request.created_at.checked_add(forms::PATIENCE).map_err(|error| Trouble::internal(error.to_string()))?;
+    let end = request
+        .created_at
+        .checked_add(forms::REQUEST_LIFETIME)
+        .map_err(|error| ErrorPage::internal(error.to_string()))?;
     let sealed = pages.sealer().seal(Purpose::Consent, asked, end, &mut rng::rng());
     let template = view::Consent {
         frame: &pages.frame,
@@ -81,8 +84,8 @@ fn show(
         destination: text::destination(&request.redirect_uri),
         redirect_uri: &request.redirect_uri,
         problem,
-        ticket: pages.ticket(Action::Consent, session)?,
-        request: sealed.map_err(|error| Trouble::internal(error.to_string()))?,
+        csrf_token: pages.csrf_token(Action::Consent, session)?,
+        request: sealed.map_err(|error| ErrorPage::internal(error.to_string()))?,
         switch: again.clone(),
     };
     let status = if problem { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
@@ -103,14 +106,14 @@ pub(crate) async fn post(
     pages.answer(&from, answered.await)
 }
 
-fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form) -> Result<Response, Trouble> {
+fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
     let session = pages.session(headers, now);
     pages.check_form(form, Action::Consent, headers, session.as_ref(), now)?;
-    let session = session.ok_or_else(|| Trouble::signed_out(pages.base()))?;
-    let user = session.user.as_ref().ok_or_else(|| Trouble::signed_out(pages.base()))?;
+    let session = session.ok_or_else(|| ErrorPage::signed_out(pages.base()))?;
+    let user = session.user.as_ref().ok_or_else(|| ErrorPage::signed_out(pages.base()))?;
     let asked = form.field("request").and_then(|sealed| pages.sealer().open(Purpose::Consent, sealed, now).ok());
-    let asked: Asked = asked.filter(|asked: &Asked| asked.user == user.id).ok_or_else(Trouble::stale)?;
+    let asked: ConsentForm = asked.filter(|asked: &ConsentForm| asked.user == user.id).ok_or_else(ErrorPage::stale)?;
     let request = &asked.request;
     let (client_id, user_id) = (&request.client_id, &user.id);
     let location = match form.field("decision") {
@@ -121,10 +124,10 @@ fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form
         Some("allow") => {
             if let Some(login) = pages.reauthentication(&session, now) {
                 // No redirect: the page's policy would keep the form from leading to a provider.
-                return Err(Trouble::sign_in_again().link(pages.sign_in_again(&login, &asked.again), "Sign in again"));
+                return Err(ErrorPage::sign_in_again().link(pages.sign_in_again(&login, &asked.again), "Sign in again"));
             }
             let chosen: Result<BTreeSet<Scope>, _> = form.all("scope").map(str::parse).collect();
-            let chosen = chosen.map_err(|_| Trouble::bad_form(StatusCode::BAD_REQUEST, "unknown_scope"))?;
+            let chosen = chosen.map_err(|_| ErrorPage::bad_form(StatusCode::BAD_REQUEST, "unknown_scope"))?;
             let ticket = asked.ticket.clone().unwrap_or_else(|| ConsentTicket::new(&mut rng::rng()));
             let who = Approver { user, since: session.since, evidence: session.evidence.as_ref() };
             match pages.server.approve(request, who, &chosen, &ticket, now, &mut rng::rng()) {
@@ -134,12 +137,12 @@ fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form
                 }
                 Err(ApproveError::Nothing) => return show(pages, &session, user, &asked, true, now),
                 // What was allowed before may have ended while the page was open.
-                Err(ApproveError::Beyond) => return Err(Trouble::stale()),
-                Err(ApproveError::Answered) => return Err(Trouble::answered(pages.base())),
-                Err(error @ ApproveError::Seal(_)) => return Err(Trouble::internal(error.to_string())),
+                Err(ApproveError::Beyond) => return Err(ErrorPage::stale()),
+                Err(ApproveError::Answered) => return Err(ErrorPage::answered(pages.base())),
+                Err(error @ ApproveError::Seal(_)) => return Err(ErrorPage::internal(error.to_string())),
             }
         }
-        _ => return Err(Trouble::bad_form(StatusCode::BAD_REQUEST, "no_decision")),
+        _ => return Err(ErrorPage::bad_form(StatusCode::BAD_REQUEST, "no_decision")),
     };
     see_other(&location)
 }

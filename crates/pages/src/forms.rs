@@ -1,10 +1,10 @@
-//! Forms: read up to a limit and within a time, and held against cross-site request forgery.
+//! Forms: read up to a limit and a timeout, and protected against cross-site request forgery.
 //!
-//! A form counts if the browser says that it comes from a page of ours (`Sec-Fetch-Site`, `Origin`), and if it carries
-//! a ticket that was sealed for this very browser's session. The form that signs in does too: nobody can sign somebody
-//! else in under their own name (login CSRF, RFC 6749 §10.12).
+//! A form is accepted if the browser reports that it comes from one of these pages (`Sec-Fetch-Site`, `Origin`), and if it
+//! has a CSRF token that was sealed for this browser's session. The sign-in form has one too, against login CSRF (RFC 6749
+//! §10.12).
 
-use crate::{session::Session, trouble::Trouble};
+use crate::{error_page::ErrorPage, session::Session};
 use axum::body::Body;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, time::Duration};
 use url::form_urlencoded;
 
-/// No form of these pages is larger.
+/// The maximum size of a form.
 const MAX_FORM: usize = 16 << 10;
-/// How long a form may take to arrive.
+/// The time limit for receiving a form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
@@ -37,37 +37,37 @@ pub(crate) enum Action {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Ticket<'a> {
+struct CsrfToken<'a> {
     browser: Cow<'a, str>,
     action: Action,
 }
 
-/// A ticket for one form of this browser, as long as its session lasts.
-pub(crate) fn ticket(
+/// Creates the CSRF token for one form of this browser. It is valid as long as the session.
+pub(crate) fn csrf_token(
     action: Action,
     session: &Session,
     sealer: &Sealer,
     rng: &mut dyn CryptoRng,
 ) -> Result<String, SealError> {
     let end = session.since.checked_add(super::session::LIFETIME).map_err(|_| SealError::Expired)?;
-    sealer.seal(Purpose::Form, &Ticket { browser: Cow::Borrowed(&session.browser), action }, end, rng)
+    sealer.seal(Purpose::Form, &CsrfToken { browser: Cow::Borrowed(&session.browser), action }, end, rng)
 }
 
-/// Why a form is not believed.
+/// Why a form fails the CSRF check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Forged {
-    /// The browser says that another site sent it.
+pub(crate) enum CsrfError {
+    /// The browser reports that another site sent the form.
     #[error("the form was sent from another site")]
     OtherSite,
-    /// The browser has no session: it does not keep cookies, or never saw the form.
+    /// The browser has no session: it rejects cookies, or never loaded the form.
     #[error("the form came without the cookie of its page")]
     NoSession,
-    /// It was made for another browser, another action, or long ago.
+    /// The token is for another browser or another action, or has expired.
     #[error("the form was not made for this browser's session")]
     NotForThis,
 }
 
-impl Forged {
+impl CsrfError {
     /// One word, for the audit.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
@@ -89,28 +89,28 @@ impl Form {
     }
 
     /// Reads a request's body.
-    pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Trouble> {
+    pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, ErrorPage> {
         Self::read_within(FORM_TIMEOUT, headers, body).await
     }
 
-    async fn read_within(patience: Duration, headers: &HeaderMap, body: Body) -> Result<Self, Trouble> {
+    async fn read_within(timeout: Duration, headers: &HeaderMap, body: Body) -> Result<Self, ErrorPage> {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !media_type::is(content_type, FORM_TYPE) {
             return Err(Trouble::bad_form(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_form"));
         }
-        let too_large = || Trouble::bad_form(StatusCode::PAYLOAD_TOO_LARGE, "too_large");
+        let too_large = || ErrorPage::bad_form(StatusCode::PAYLOAD_TOO_LARGE, "too_large");
         if body.size_hint().lower() > MAX_FORM as u64 {
             return Err(too_large());
         }
-        match tokio::time::timeout(patience, Limited::new(body, MAX_FORM).collect()).await {
+        match tokio::time::timeout(timeout, Limited::new(body, MAX_FORM).collect()).await {
             Ok(Ok(collected)) => Ok(Self::parse(&collected.to_bytes())),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(Trouble::bad_form(StatusCode::BAD_REQUEST, "unreadable")),
-            Err(_) => Err(Trouble::bad_form(StatusCode::REQUEST_TIMEOUT, "timeout")),
+            Ok(Err(_)) => Err(ErrorPage::bad_form(StatusCode::BAD_REQUEST, "unreadable")),
+            Err(_) => Err(ErrorPage::bad_form(StatusCode::REQUEST_TIMEOUT, "timeout")),
         }
     }
 
-    /// A field that is there once.
+    /// The value of a field that occurs once.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut found = self.all(name);
         found.next().filter(|_| found.next().is_none())
@@ -126,7 +126,7 @@ impl Form {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
     }
 
-    /// Checks that it is a form of ours for `action`, sent by the browser of `session` from a page at `origin`.
+    /// Checks the CSRF token for `action`, and that the browser of `session` sent the form from a page at `origin`.
     pub(crate) fn check(
         &self,
         action: Action,
@@ -135,30 +135,33 @@ impl Form {
         session: Option<&Session>,
         sealer: &Sealer,
         now: Timestamp,
-    ) -> Result<(), Forged> {
+    ) -> Result<(), CsrfError> {
         same_origin(headers, origin)?;
-        let session = session.ok_or(Forged::NoSession)?;
-        let ticket: Ticket<'_> = self
+        let session = session.ok_or(CsrfError::NoSession)?;
+        let csrf_token: CsrfToken<'_> = self
             .field("form")
             .and_then(|sealed| sealer.open(Purpose::Form, sealed, now).ok())
-            .ok_or(Forged::NotForThis)?;
-        if ticket.browser == session.browser && ticket.action == action { Ok(()) } else { Err(Forged::NotForThis) }
+            .ok_or(CsrfError::NotForThis)?;
+        if csrf_token.browser == session.browser && csrf_token.action == action {
+            Ok(())
+        } else {
+            Err(CsrfError::NotForThis)
+        }
     }
 }
 
-/// What the browser says of where a request comes from. A program that is no browser says nothing, and has no user's
-/// cookie either.
-pub(crate) fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), Forged> {
+/// Checks the origin that the browser reports. Programs other than browsers report none, and have no user's cookie.
+pub(crate) fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), CsrfError> {
     let all = |name, allowed: &dyn Fn(&str) -> bool| {
         headers.get_all(name).iter().all(|value| value.to_str().is_ok_and(allowed))
     };
     // `none` is a person's own doing, such as a reload.
     let fetch = all(http::HeaderName::from_static("sec-fetch-site"), &|site| site == "same-origin" || site == "none");
-    if fetch && all(header::ORIGIN, &|from| from == origin) { Ok(()) } else { Err(Forged::OtherSite) }
+    if fetch && all(header::ORIGIN, &|from| from == origin) { Ok(()) } else { Err(CsrfError::OtherSite) }
 }
 
-/// How long a request that was begun may wait for its user.
-pub(crate) const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+/// The lifetime of a request that waits for its user.
+pub(crate) const REQUEST_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
 #[cfg(test)]
 mod tests {
@@ -211,22 +214,22 @@ mod tests {
         let sealer = Sealer::new(&SigningKeys::generate(at(0), &mut rng).unwrap()).unwrap();
         let mine = Session::begin(None, at(0), &mut rng);
         let other = Session::begin(None, at(0), &mut rng);
-        let text = ticket(Action::Consent, &mine, &sealer, &mut rng).unwrap();
+        let text = csrf_token(Action::Consent, &mine, &sealer, &mut rng).unwrap();
         let form = Form::parse(format!("form={text}").as_bytes());
         let check = |form: &Form, action, session: Option<&Session>, now| {
             form.check(action, &headers(&[("origin", OWN)]), OWN, session, &sealer, at(now))
         };
         assert_eq!(check(&form, Action::Consent, Some(&mine), 12 * 3600 - 1), Ok(()));
-        assert_eq!(check(&form, Action::Consent, Some(&mine), 12 * 3600), Err(Forged::NotForThis));
-        assert_eq!(check(&form, Action::SignOut, Some(&mine), 1), Err(Forged::NotForThis));
-        assert_eq!(check(&form, Action::Consent, Some(&other), 1), Err(Forged::NotForThis));
-        assert_eq!(check(&form, Action::Consent, None, 1), Err(Forged::NoSession));
+        assert_eq!(check(&form, Action::Consent, Some(&mine), 12 * 3600), Err(CsrfError::NotForThis));
+        assert_eq!(check(&form, Action::SignOut, Some(&mine), 1), Err(CsrfError::NotForThis));
+        assert_eq!(check(&form, Action::Consent, Some(&other), 1), Err(CsrfError::NotForThis));
+        assert_eq!(check(&form, Action::Consent, None, 1), Err(CsrfError::NoSession));
         for broken in [String::new(), "form=".to_owned(), format!("form={text}&form={text}")] {
             let form = Form::parse(broken.as_bytes());
-            assert_eq!(check(&form, Action::Consent, Some(&mine), 1), Err(Forged::NotForThis), "{broken}");
+            assert_eq!(check(&form, Action::Consent, Some(&mine), 1), Err(CsrfError::NotForThis), "{broken}");
         }
         let cross = form.check(Action::Consent, &headers(&[("origin", "null")]), OWN, Some(&mine), &sealer, at(1));
-        assert_eq!(cross, Err(Forged::OtherSite));
+        assert_eq!(cross, Err(CsrfError::OtherSite));
     }
 
     #[tokio::test]
@@ -245,31 +248,31 @@ mod tests {
             (headers(&[("content-type", "application/json")]), "{}".to_owned(), 415),
             (headers(&[]), String::new(), 415),
         ] {
-            let trouble = Form::read(&headers, Body::from(body)).await.map(drop).unwrap_err();
-            assert_eq!(trouble.status.as_u16(), status);
+            let error_page = Form::read(&headers, Body::from(body)).await.map(drop).unwrap_err();
+            assert_eq!(error_page.status.as_u16(), status);
         }
         let endless = Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::io::Error>("aaaaaaaa")));
-        let trouble = Form::read(&form_type, endless).await.map(drop).unwrap_err();
-        assert_eq!(trouble.status.as_u16(), 413);
+        let error_page = Form::read(&form_type, endless).await.map(drop).unwrap_err();
+        assert_eq!(error_page.status.as_u16(), 413);
     }
 
     #[tokio::test]
     async fn a_form_that_does_not_arrive_is_given_up() {
         let form_type = headers(&[("content-type", FORM_TYPE)]);
         let silent = Body::from_stream(futures::stream::pending::<Result<&'static str, std::io::Error>>());
-        let trouble = Form::read_within(Duration::from_millis(5), &form_type, silent).await.map(drop).unwrap_err();
-        assert_eq!(trouble.status.as_u16(), 408);
+        let error_page = Form::read_within(Duration::from_millis(5), &form_type, silent).await.map(drop).unwrap_err();
+        assert_eq!(error_page.status.as_u16(), 408);
     }
 
     proptest! {
         #[test]
-        fn no_form_that_was_made_up_counts(body in prop::collection::vec(any::<u8>(), 0..100), ticket in "[A-Za-z0-9_-]{0,150}") {
+        fn no_form_that_was_made_up_counts(body in prop::collection::vec(any::<u8>(), 0..100), csrf_token in "[A-Za-z0-9_-]{0,150}") {
             let sealer = Sealer::new(&SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap()).unwrap();
             let session = Session::begin(None, at(0), &mut StdRng::seed_from_u64(1));
-            let body = [&body[..], format!("&form={ticket}").as_bytes()].concat();
+            let body = [&body[..], format!("&form={csrf_token}").as_bytes()].concat();
             let form = Form::parse(&body);
             let checked = form.check(Action::Consent, &HeaderMap::new(), OWN, Some(&session), &sealer, at(1));
-            prop_assert_eq!(checked, Err(Forged::NotForThis));
+            prop_assert_eq!(checked, Err(CsrfError::NotForThis));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every answer of the pages says to the browser: no script, no frame, no cache, nobody else's forms
+//! The security headers of all pages: no scripts, no frames, no caching, no forms to other sites
 //! (Content Security Policy Level 3).
 
 use axum::response::Response;
@@ -37,15 +37,15 @@ pub fn secure(mut response: Response) -> Response {
 /// and against those that follow: a callback at one https host may well lead on to another, so all of them may.
 pub(crate) fn consent_policy(redirect_uri: &str) -> HeaderValue {
     let Ok(url) = Url::parse(redirect_uri) else { return HeaderValue::from_static(POLICY) };
-    let place = match (url.scheme(), url.host()) {
+    let source = match (url.scheme(), url.host()) {
         ("https", _) => None,
         // An address of IPv6 cannot be written in a policy.
         ("http", Some(Host::Ipv6(_))) => Some("http:".to_owned()),
         ("http", _) => Some(url.origin().ascii_serialization()),
         (scheme, _) => Some(format!("{scheme}:")),
     };
-    let place = place.map(|place| format!(" {place}")).unwrap_or_default();
-    HeaderValue::try_from(format!("{POLICY} https:{place}")).unwrap_or(HeaderValue::from_static(POLICY))
+    let source = source.map(|source| format!(" {source}")).unwrap_or_default();
+    HeaderValue::try_from(format!("{POLICY} https:{source}")).unwrap_or(HeaderValue::from_static(POLICY))
 }
 
 #[cfg(test)]

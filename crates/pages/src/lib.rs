@@ -1,20 +1,20 @@
-//! What people see in a browser: sign-in, consent, connected agents, and pages about problems.
+//! The pages for users: sign-in, consent, connected agents, and error pages.
 //!
-//! Rendered here, by templates that escape everything; no script at all, under a policy that allows none. URLs are
-//! made from the configuration and never from what a request says of its host. Rules about clients, redirects and
-//! scopes are `oauth`'s, who somebody is `identity`'s; the pages ask them.
+//! The templates escape everything, and a policy forbids scripts, of which there are none. URLs come from the
+//! configuration and never from the `Host` of a request. `oauth` has the rules about clients, redirects and scopes,
+//! `identity` authenticates users.
 
 mod agents;
 mod assets;
 mod authorize;
 mod consent;
+mod error_page;
 mod forms;
 mod headers;
 mod logout;
 mod session;
 mod sign_in;
 mod text;
-mod trouble;
 mod view;
 
 pub use assets::style_sheet;
@@ -28,7 +28,8 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
     routing::{get, post},
 };
-use forms::{Action, Forged, Form};
+use error_page::ErrorPage;
+use forms::{Action, CsrfError, Form};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use portcullis_config::ServerConfig;
@@ -38,7 +39,6 @@ use portcullis_oauth::{AuthorizationServer, Standing, seal::Sealer, user_rules::
 use portcullis_telemetry::audit::{Event, FormRefused, RequestContext};
 use session::{Cookie, Session};
 use std::sync::Arc;
-use trouble::Trouble;
 use view::Frame;
 
 /// The paths, after the issuer. The server counts requests by them, and an Ingress lists them.
@@ -47,7 +47,7 @@ pub mod paths {
 
     pub use portcullis_core::endpoint_paths::{AGENTS, ASSETS, AUTHORIZE, CONSENT, LOGIN, LOGOUT};
 
-    /// What a path is for.
+    /// The route of a path.
     #[must_use]
     pub fn route(path: &str) -> Option<Route> {
         let below =
@@ -77,7 +77,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Those of this configuration.
+    /// The pages of this configuration.
     #[must_use]
     pub fn new(
         config: &ServerConfig,
@@ -125,11 +125,11 @@ impl Pages {
             .with_state(self)
     }
 
-    /// A request that was refused before it came here, as a page.
+    /// The error page for a request that the server refused.
     #[must_use]
     pub fn refused(&self, from: &RequestContext, status: StatusCode, reason: &'static str, message: &str) -> Response {
         let title = if status.is_server_error() { "Not at the moment" } else { "This request was refused" };
-        headers::secure(self.show(from, &Trouble::new(status, reason, title, text::sentence(message))))
+        headers::secure(self.show(from, &ErrorPage::new(status, reason, title, text::sentence(message))))
     }
 
     fn base(&self) -> &str {
@@ -140,19 +140,19 @@ impl Pages {
         self.server.sealer()
     }
 
-    /// The ways to sign in, or the page that says that there is none.
-    fn logins_or(&self, nobody: impl FnOnce() -> Trouble) -> Result<Vec<LoginInfo>, Trouble> {
+    /// The logins, or the error page for none.
+    fn logins_or(&self, no_login: impl FnOnce() -> ErrorPage) -> Result<Vec<LoginInfo>, ErrorPage> {
         let logins: Vec<_> = self.logins.list().collect();
-        if logins.is_empty() { Err(nobody()) } else { Ok(logins) }
+        if logins.is_empty() { Err(no_login()) } else { Ok(logins) }
     }
 
-    /// Whether there is a way to sign in of this name. Only names that exist are recorded.
+    /// The login with this name. Only existing names are recorded.
     fn has_login(&self, name: &str) -> bool {
         self.logins.list().any(|login| login.name == name)
     }
 
-    /// The session that a request brings, unless the login would no longer let its user in, or an administrator
-    /// or the user's provider ended it.
+    /// The session of a request, unless the login no longer admits the user, or an administrator or the user's provider
+    /// ended it.
     fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
         let session = self.cookie.read(headers, self.sealer(), now)?;
         let valid = session
@@ -174,21 +174,21 @@ impl Pages {
         self.server.ended(&session.user.as_ref()?.id, session.since)
     }
 
-    /// Why a form was sent without a session that counts, where an administrator or the provider ended the session.
-    fn ended_session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Trouble> {
+    /// The error page for a form without a valid session, if an administrator or the provider ended the session.
+    fn ended_session(&self, headers: &HeaderMap, now: Timestamp) -> Option<ErrorPage> {
         let session = self.cookie.read(headers, self.sealer(), now)?;
         if self.logged_out(&session) {
-            return Some(Trouble::signed_out(self.base()));
+            return Some(ErrorPage::signed_out(self.base()));
         }
         let ended = self.ended(&session)?;
         let user = session.user?;
-        let trouble = self.user_ended(ended, &user);
-        Some(Trouble { ended_session: Some(Box::new(user)), ..trouble })
+        let error_page = self.user_ended(ended, &user);
+        Some(ErrorPage { ended_session: Some(Box::new(user)), ..error_page })
     }
 
-    /// A page that says that a user's access was ended.
-    fn user_ended(&self, ended: Ended, user: &GrantUser) -> Trouble {
-        Trouble::user_ended(ended, &text::name(&user.name, &user.id), &user.id, &self.frame.endpoint, self.base())
+    /// The error page for a user whose access was ended.
+    fn user_ended(&self, ended: Ended, user: &GrantUser) -> ErrorPage {
+        ErrorPage::user_ended(ended, &text::name(&user.name, &user.id), &user.id, &self.frame.endpoint, self.base())
     }
 
     /// The login at which the user of a session has to sign in again before approving an agent.
@@ -197,8 +197,8 @@ impl Pages {
         (now.duration_since(session.since) >= after).then_some(login)
     }
 
-    /// The same, or a new one of nobody with the header that gives it to the browser.
-    fn any_session(&self, headers: &HeaderMap, now: Timestamp) -> Result<(Session, Option<HeaderValue>), Trouble> {
+    /// The session of a request, or a new one without a user, with its `Set-Cookie` header.
+    fn any_session(&self, headers: &HeaderMap, now: Timestamp) -> Result<(Session, Option<HeaderValue>), ErrorPage> {
         if let Some(session) = self.session(headers, now) {
             return Ok((session, None));
         }
@@ -207,16 +207,16 @@ impl Pages {
         Ok((session, Some(cookie)))
     }
 
-    fn give(&self, session: &Session) -> Result<HeaderValue, Trouble> {
-        self.cookie.set(session, self.sealer(), &mut rng::rng()).map_err(|error| Trouble::internal(error.to_string()))
+    fn give(&self, session: &Session) -> Result<HeaderValue, ErrorPage> {
+        self.cookie.set(session, self.sealer(), &mut rng::rng()).map_err(|error| ErrorPage::internal(error.to_string()))
     }
 
-    fn ticket(&self, action: Action, session: &Session) -> Result<String, Trouble> {
-        forms::ticket(action, session, self.sealer(), &mut rng::rng())
-            .map_err(|error| Trouble::internal(error.to_string()))
+    fn csrf_token(&self, action: Action, session: &Session) -> Result<String, ErrorPage> {
+        forms::csrf_token(action, session, self.sealer(), &mut rng::rng())
+            .map_err(|error| ErrorPage::internal(error.to_string()))
     }
 
-    /// Checks that a form of ours was sent by the browser of `session`.
+    /// Checks that the browser of `session` sent a form of these pages.
     fn check_form(
         &self,
         form: &Form,
@@ -224,22 +224,22 @@ impl Pages {
         headers: &HeaderMap,
         session: Option<&Session>,
         now: Timestamp,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ErrorPage> {
         form.check(action, headers, self.url.origin(), session, self.sealer(), now).map_err(|why| {
-            let ended = if why == Forged::NoSession { self.ended_session(headers, now) } else { None };
-            ended.unwrap_or_else(|| Trouble::forged(why, self.url.origin()))
+            let ended = if why == CsrfError::NoSession { self.ended_session(headers, now) } else { None };
+            ended.unwrap_or_else(|| ErrorPage::csrf_error(why, self.url.origin()))
         })
     }
 
-    /// A page, or one about what kept it from being made.
-    fn answer(&self, from: &RequestContext, result: Result<Response, Trouble>) -> Response {
-        result.unwrap_or_else(|trouble| self.show(from, &trouble))
+    /// The page, or the error page.
+    fn answer(&self, from: &RequestContext, result: Result<Response, ErrorPage>) -> Response {
+        result.unwrap_or_else(|error_page| self.show(from, &error_page))
     }
 
-    /// A page about a problem. Page and log have the request's id.
-    fn show(&self, from: &RequestContext, trouble: &Trouble) -> Response {
+    /// Renders an error page, and logs its cause. Both have the request's id.
+    fn show(&self, from: &RequestContext, error_page: &ErrorPage) -> Response {
         let request_id = from.id.as_str();
-        let Trouble { status, reason, cause, .. } = trouble;
+        let ErrorPage { status, reason, cause, .. } = error_page;
         let (code, cause) = (status.as_u16(), cause.as_deref().unwrap_or_default());
         if status.is_server_error() {
             tracing::error!(request_id, reason, status = code, cause, "a page said that something went wrong");
@@ -248,23 +248,23 @@ impl Pages {
         }
         let message = view::Message {
             frame: &self.frame,
-            title: trouble.title,
-            happened: &trouble.happened,
-            todo: trouble.todo.as_deref(),
-            link: trouble.link.as_deref(),
+            title: error_page.title,
+            happened: &error_page.happened,
+            todo: error_page.todo.as_deref(),
+            link: error_page.link.as_deref(),
             reference: Some(request_id),
         };
         let mut response = match message.render() {
             Ok(html) => (*status, Html(html)).into_response(),
-            Err(_) => (*status, trouble.happened.clone()).into_response(),
+            Err(_) => (*status, error_page.happened.clone()).into_response(),
         };
-        if let Some(wait) = trouble.retry_after {
+        if let Some(wait) = error_page.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, wait.into());
         }
-        if let Some(user) = &trouble.ended_session {
+        if let Some(user) = &error_page.ended_session {
             Event::SessionRefused { from, user: &user.id, reason }.emit();
         }
-        if let Some(why) = trouble.forged {
+        if let Some(why) = error_page.csrf_error {
             response.extensions_mut().insert(FormRefused(why.reason()));
         }
         response
@@ -272,15 +272,15 @@ impl Pages {
 }
 
 /// A rendered page.
-fn page(status: StatusCode, template: &impl Template) -> Result<Response, Trouble> {
-    let html = template.render().map_err(|error| Trouble::internal(error.to_string()))?;
+fn page(status: StatusCode, template: &impl Template) -> Result<Response, ErrorPage> {
+    let html = template.render().map_err(|error| ErrorPage::internal(error.to_string()))?;
     Ok((status, Html(html)).into_response())
 }
 
 /// A redirect that turns whatever came into a GET (RFC 9700 §4.12).
-fn see_other(location: &str) -> Result<Response, Trouble> {
+fn see_other(location: &str) -> Result<Response, ErrorPage> {
     let location =
-        HeaderValue::try_from(location).map_err(|_| Trouble::internal("a redirect to what is no header value"))?;
+        HeaderValue::try_from(location).map_err(|_| ErrorPage::internal("a redirect to what is no header value"))?;
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
 }
 
@@ -292,11 +292,11 @@ async fn own_forms(State(pages): State<Arc<Pages>>, request: Request, next: Next
         && !from_agents
         && let Err(why) = forms::same_origin(request.headers(), origin)
     {
-        return pages.show(&RequestContext::of(request.extensions()), &Trouble::forged(why, origin));
+        return pages.show(&RequestContext::of(request.extensions()), &ErrorPage::csrf_error(why, origin));
     }
     next.run(request).await
 }
 
 async fn wrong_method(State(pages): State<Arc<Pages>>, request: Request) -> Response {
-    pages.show(&RequestContext::of(request.extensions()), &Trouble::method())
+    pages.show(&RequestContext::of(request.extensions()), &ErrorPage::method())
 }

@@ -42,7 +42,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A new one, of a user who has just signed in, or of nobody yet.
+    /// A new session, of a user who has just signed in, or without a user.
     pub(crate) fn begin(signed_in: Option<SignedIn>, now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
         let mut id = [0_u8; 16];
         rng.fill_bytes(&mut id);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_are_told_to_keep_it_to_themselves() {
+    fn the_cookie_is_private_to_the_browser() {
         let mut rng = StdRng::seed_from_u64(1);
         let session = Session::begin(None, at(0), &mut rng);
         for (url, name, secure) in [

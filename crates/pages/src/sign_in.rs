@@ -3,12 +3,12 @@
 use crate::{
     Pages,
     authorize::Target,
+    error_page::ErrorPage,
     forms::{self, Action, Form},
     page, paths, see_other,
     session::Session,
     text,
-    trouble::Trouble,
-    view::{self, Problem},
+    view::{self, InputProblem},
 };
 use axum::{
     Extension,
@@ -59,16 +59,16 @@ fn show(
     headers: &HeaderMap,
     continues: Option<&str>,
     failed: Option<&Failed<'_>>,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
     let target = pages.open_target(continues, now)?;
     let logins = pages.logins_or(|| {
         let happened = "This endpoint has no way for people to sign in that can be used.";
-        Trouble::nobody_signs_in(&pages.frame.endpoint, happened)
+        ErrorPage::no_usable_login(&pages.frame.endpoint, happened)
     })?;
     let (passwords, providers) = logins.into_iter().partition(|login| login.kind == LoginKind::Password);
     let (session, cookie) = pages.any_session(headers, now)?;
-    let trouble = failed.map(|failed| Trouble::sign_in(&failed.error));
+    let error_page = failed.map(|failed| ErrorPage::sign_in(&failed.error));
     let template = view::SignIn {
         frame: &pages.frame,
         client: match &target {
@@ -77,17 +77,19 @@ fn show(
         },
         signed_in: session.user.as_ref().map(|user| text::name(&user.name, &user.id)),
         again: target.is_authorize() && pages.reauthentication(&session, now).is_some(),
-        problem: failed
-            .map(|failed| Problem { title: failed.error.title(), message: text::sentence(&failed.error.to_string()) }),
+        problem: failed.map(|failed| InputProblem {
+            title: failed.error.title(),
+            message: text::sentence(&failed.error.to_string()),
+        }),
         failed: failed.map(|failed| failed.login),
         user: failed.map_or("", |failed| failed.user),
         passwords,
         providers,
-        ticket: pages.ticket(Action::SignIn, &session)?,
+        csrf_token: pages.csrf_token(Action::SignIn, &session)?,
         target: continues,
     };
-    let mut response = page(trouble.as_ref().map_or(StatusCode::OK, |trouble| trouble.status), &template)?;
-    if let Some(wait) = trouble.and_then(|trouble| trouble.retry_after) {
+    let mut response = page(error_page.as_ref().map_or(StatusCode::OK, |error_page| error_page.status), &template)?;
+    if let Some(wait) = error_page.and_then(|error_page| error_page.retry_after) {
         response.headers_mut().insert(header::RETRY_AFTER, wait.into());
     }
     if let Some(cookie) = cookie {
@@ -107,28 +109,33 @@ pub(crate) async fn post(
     pages.answer(&from, answered.await)
 }
 
-async fn password(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form) -> Result<Response, Trouble> {
+async fn password(
+    pages: &Pages,
+    from: &RequestContext,
+    headers: &HeaderMap,
+    form: &Form,
+) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
     let continues = form.field("continue");
     let target = pages.open_target(continues, now);
     let session = pages.session(headers, now);
-    pages.check_form(form, Action::SignIn, headers, session.as_ref(), now).map_err(|trouble| match continues {
+    pages.check_form(form, Action::SignIn, headers, session.as_ref(), now).map_err(|error_page| match continues {
         // The page can be made anew.
         Some(continues) if target.is_ok() => {
-            trouble.link(format!("{}{}?continue={continues}", pages.base(), paths::LOGIN), "Sign in again")
+            error_page.link(format!("{}{}?continue={continues}", pages.base(), paths::LOGIN), "Sign in again")
         }
-        _ => trouble.link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in again"),
+        _ => error_page.link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in again"),
     })?;
     let target = target?;
     let fields = (form.field("login"), form.field("user"), form.field("password"));
     let (Some(login), Some(user), Some(password)) = fields else {
-        return Err(Trouble::bad_form(StatusCode::BAD_REQUEST, "missing_field"));
+        return Err(ErrorPage::bad_form(StatusCode::BAD_REQUEST, "missing_field"));
     };
     let address = from.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     match pages.logins.check_password(login, user, password.to_owned(), address, now).await {
         Ok(signed_in) => welcome(pages, signed_in, &target, login, from).await,
         Err(error) => {
-            // A name that nobody has may be a password, typed into the wrong field.
+            // An unknown name may be a password in the wrong field.
             let id = format!("{login}:{user}");
             refused(from, &error, login, pages.logins.still_known(&id).then_some(&*id));
             show(pages, headers, continues, Some(&Failed { login, user, error }))
@@ -148,7 +155,12 @@ pub(crate) async fn begin(
     pages.answer(&from, leave(&pages, &name, query.field("continue"), &headers).await)
 }
 
-async fn leave(pages: &Pages, login: &str, continues: Option<&str>, headers: &HeaderMap) -> Result<Response, Trouble> {
+async fn leave(
+    pages: &Pages,
+    login: &str,
+    continues: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
     let target = pages.open_target(continues, now)?;
     let (session, cookie) = pages.any_session(headers, now)?;
@@ -158,9 +170,9 @@ async fn leave(pages: &Pages, login: &str, continues: Option<&str>, headers: &He
     let begun = begun.map_err(|error| another_try(pages, &error, &target, now))?;
     let location = {
         let underway = Underway { browser: session.browser, pending: begun.pending.clone(), target };
-        let end = now.checked_add(forms::PATIENCE).map_err(|error| Trouble::internal(error.to_string()))?;
+        let end = now.checked_add(forms::REQUEST_LIFETIME).map_err(|error| ErrorPage::internal(error.to_string()))?;
         let state = pages.sealer().seal(Purpose::Login, &underway, end, &mut rng::rng());
-        begun.with_state(&state.map_err(|error| Trouble::internal(error.to_string()))?)
+        begun.with_state(&state.map_err(|error| ErrorPage::internal(error.to_string()))?)
     };
     let mut response = see_other(&location)?;
     if let Some(cookie) = cookie {
@@ -193,7 +205,7 @@ async fn come_back(
     login: &str,
     query: &str,
     headers: &HeaderMap,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
     let session = pages.session(headers, now);
     let underway = Form::parse(query.as_bytes())
@@ -206,7 +218,7 @@ async fn come_back(
             "This browser did not begin this sign-in, or began it too long ago. You are not signed in by it.";
         let known = pages.has_login(login);
         Event::SignInRefused { from, login: known.then_some(login), user: None, reason: "not_begun_here" }.emit();
-        return Err(Trouble::new(
+        return Err(ErrorPage::new(
             StatusCode::BAD_REQUEST,
             "not_begun_here",
             "This sign-in cannot be finished",
@@ -230,7 +242,7 @@ fn callback_url(pages: &Pages, login: &str) -> String {
 }
 
 /// Why it did not work at a provider, with the way back to the choice.
-fn another_try(pages: &Pages, error: &SignInError, target: &Target, now: Timestamp) -> Trouble {
+fn another_try(pages: &Pages, error: &SignInError, target: &Target, now: Timestamp) -> ErrorPage {
     let way = match target {
         Target::Agents => Ok(format!("{}{}", pages.base(), paths::LOGIN)),
         Target::Authorize { .. } => {
@@ -238,8 +250,8 @@ fn another_try(pages: &Pages, error: &SignInError, target: &Target, now: Timesta
         }
     };
     match way {
-        Ok(href) => Trouble::sign_in(error).link(href, "Choose how to sign in"),
-        Err(trouble) => trouble,
+        Ok(href) => ErrorPage::sign_in(error).link(href, "Choose how to sign in"),
+        Err(error_page) => error_page,
     }
 }
 
@@ -250,7 +262,7 @@ async fn welcome(
     target: &Target,
     login: &str,
     from: &RequestContext,
-) -> Result<Response, Trouble> {
+) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
     let user = &signed_in.user;
     if let Some(ended) = pages.server.ended(&user.id, now) {
@@ -288,8 +300,10 @@ pub(crate) async fn sign_out(
             pages.check_form(&form, Action::SignOut, &headers, session.as_ref(), now)?;
             Event::UserSignedOut { from: &from, user: &user.id }.emit();
         }
-        let link =
-            super::trouble::Link { href: format!("{}{}", pages.base(), paths::LOGIN), label: "Sign in again".into() };
+        let link = super::error_page::Link {
+            href: format!("{}{}", pages.base(), paths::LOGIN),
+            label: "Sign in again".into(),
+        };
         let mut response = page(
             StatusCode::OK,
             &view::Message {
@@ -303,7 +317,7 @@ pub(crate) async fn sign_out(
                 reference: None,
             },
         )?;
-        let cookie = pages.cookie.clear().map_err(|error| Trouble::internal(error.to_string()))?;
+        let cookie = pages.cookie.clear().map_err(|error| ErrorPage::internal(error.to_string()))?;
         response.headers_mut().insert(header::SET_COOKIE, cookie);
         Ok(response)
     };

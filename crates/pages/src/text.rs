@@ -1,4 +1,4 @@
-//! The words of the pages: scopes, times and places as people say them, and names made safe to show.
+//! The texts of the pages: scopes, times and destinations in plain words, and sanitized names.
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::{Scope, names};
@@ -43,16 +43,16 @@ pub(crate) fn name(text: &str, otherwise: &str) -> String {
 /// Where a browser goes after consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Destination {
-    /// Said before the place, where that is no website.
+    /// The words before the location, if it is not a website.
     pub app: Option<&'static str>,
     /// The host, or the scheme of an app.
-    pub place: String,
+    pub location: String,
 }
 
-/// The place that a redirect URI leads to.
+/// The destination of a redirect URI.
 pub(crate) fn destination(redirect_uri: &str) -> Destination {
     let Ok(url) = Url::parse(redirect_uri) else {
-        return Destination { app: None, place: redirect_uri.to_owned() };
+        return Destination { app: None, location: redirect_uri.to_owned() };
     };
     let (scheme, host) = (url.scheme(), url.host());
     let loopback = match &host {
@@ -64,9 +64,9 @@ pub(crate) fn destination(redirect_uri: &str) -> Destination {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     match host {
         Some(host) if scheme == "https" || scheme == "http" => {
-            Destination { app: loopback.then_some("an app on this computer,"), place: format!("{host}{port}") }
+            Destination { app: loopback.then_some("an app on this computer,"), location: format!("{host}{port}") }
         }
-        _ => Destination { app: Some("the app on this computer that opens"), place: format!("{scheme}:") },
+        _ => Destination { app: Some("the app on this computer that opens"), location: format!("{scheme}:") },
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn destinations_say_host_or_app() {
-        for (uri, app, place) in [
+        for (uri, app, location) in [
             ("https://claude.ai/api/mcp/auth_callback?x=https://evil.test", false, "claude.ai"),
             ("https://claude.ai:8443/cb", false, "claude.ai:8443"),
             ("https://claude.ai.evil.test/cb", false, "claude.ai.evil.test"),
@@ -150,7 +150,7 @@ mod tests {
             ("com.example.app:/cb", true, "com.example.app:"),
         ] {
             let destination = destination(uri);
-            assert_eq!((destination.app.is_some(), &*destination.place), (app, place), "{uri}");
+            assert_eq!((destination.app.is_some(), &*destination.location), (app, location), "{uri}");
         }
     }
 

@@ -1,8 +1,8 @@
-//! What the templates are given. Everything is text already; askama escapes it.
+//! The data of the templates. All of it is text; askama escapes it.
 
 use crate::{
+    error_page::Link,
     text::{Destination, ScopeWords, When},
-    trouble::Link,
 };
 use askama::Template;
 use portcullis_core::Scope;
@@ -23,16 +23,16 @@ pub(crate) struct Frame {
     pub icon: String,
 }
 
-/// A problem with what was typed.
+/// An error in the input.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub(crate) struct InputProblem {
     /// A few words.
     pub title: &'static str,
     /// What is wrong, and what to do.
     pub message: String,
 }
 
-/// Who are you?
+/// The sign-in page.
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 pub(crate) struct SignIn<'a> {
@@ -43,14 +43,14 @@ pub(crate) struct SignIn<'a> {
     pub signed_in: Option<String>,
     /// Whether that was too long ago for approving an agent.
     pub again: bool,
-    pub problem: Option<Problem>,
+    pub problem: Option<InputProblem>,
     /// The login with which it did not work.
     pub failed: Option<&'a str>,
     /// The name that was typed.
     pub user: &'a str,
     pub passwords: Vec<LoginInfo>,
     pub providers: Vec<LoginInfo>,
-    pub ticket: String,
+    pub csrf_token: String,
     /// Where to go on, sealed.
     pub target: Option<&'a str>,
 }
@@ -73,7 +73,7 @@ pub(crate) struct ScopeLine {
     pub before: bool,
 }
 
-/// May it?
+/// The consent page.
 #[derive(Template)]
 #[template(path = "consent.html")]
 pub(crate) struct Consent<'a> {
@@ -88,10 +88,10 @@ pub(crate) struct Consent<'a> {
     pub redirect_uri: &'a str,
     /// Whether nothing was ticked.
     pub problem: bool,
-    pub ticket: String,
+    pub csrf_token: String,
     /// The request, sealed.
     pub request: String,
-    /// The same request once more after signing in as somebody else, sealed.
+    /// The same request after signing in as another user, sealed.
     pub switch: String,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct EndedGrant {
     pub why: &'static str,
 }
 
-/// Who works in your name?
+/// The page of connected agents.
 #[derive(Template)]
 #[template(path = "agents.html")]
 pub(crate) struct Agents<'a> {
@@ -123,12 +123,12 @@ pub(crate) struct Agents<'a> {
     pub active: Vec<ActiveGrant>,
     pub ended: Vec<EndedGrant>,
     pub resource: &'a str,
-    /// The tickets of the two forms.
+    /// The CSRF tokens of the two forms.
     pub revoke: String,
     pub sign_out: String,
 }
 
-/// A few words, and a way on.
+/// A message with a link.
 #[derive(Template)]
 #[template(path = "message.html")]
 pub(crate) struct Message<'a> {
@@ -137,6 +137,6 @@ pub(crate) struct Message<'a> {
     pub happened: &'a str,
     pub todo: Option<&'a str>,
     pub link: Option<&'a Link>,
-    /// What the log has too.
+    /// The id of the request, which the log contains too.
     pub reference: Option<&'a str>,
 }

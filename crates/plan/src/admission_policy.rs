@@ -93,7 +93,7 @@ pub enum PolicyProblem {
     #[error("ValidatingAdmissionPolicyBinding {0:?} does not exist")]
     NotBound(&'static str),
     /// The policy is not as it is delivered.
-    #[error("ValidatingAdmissionPolicy {name:?} is not as it is delivered: {difference}")]
+    #[error("ValidatingAdmissionPolicy {name:?} differs from the delivered one: {difference}")]
     PolicyChanged {
         /// The policy.
         name: &'static str,
@@ -101,7 +101,7 @@ pub enum PolicyProblem {
         difference: &'static str,
     },
     /// The binding is not as it is delivered.
-    #[error("ValidatingAdmissionPolicyBinding {name:?} is not as it is delivered: {difference}")]
+    #[error("ValidatingAdmissionPolicyBinding {name:?} differs from the delivered one: {difference}")]
     BindingChanged {
         /// The binding.
         name: &'static str,

@@ -1,6 +1,5 @@
-//! How what stands in front of the servers is told that they speak TLS (`spec.tls`), and how far it then checks their
-//! certificate. Without `spec.tls` nothing is said of it: plain HTTP is what every controller expects. Also, how long it
-//! must wait for an answer.
+//! The configuration of the proxy in front of servers with TLS (`spec.tls`), and its checks of their certificate. Without
+//! `spec.tls` there is none: every controller uses plain HTTP by default. Also the proxy's timeout for responses.
 
 use crate::{
     ClusterFacts, OptionalKind,
@@ -12,7 +11,7 @@ use portcullis_core::PublicUrl;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// What is left for the way of an answer, after a request's time.
+/// The time for sending a response after the time limit of its request.
 const MARGIN: u64 = 10;
 
 const TRAEFIK: &str = "traefik.io/ingress-controller";
@@ -71,7 +70,7 @@ impl Backend {
         controller: &Controller<'_>,
         cluster: &ClusterFacts,
     ) -> Self {
-        Self::for_tls(owner, url, controller, cluster).with_patience(owner, controller)
+        Self::for_tls(owner, url, controller, cluster).with_proxy_timeout(owner, controller)
     }
 
     fn for_tls(owner: &Owner<'_>, url: &PublicUrl, controller: &Controller<'_>, cluster: &ClusterFacts) -> Self {
@@ -97,7 +96,7 @@ impl Backend {
             Implementation::Unknown => {
                 let who = controller.name.map_or_else(|| "the controller".to_owned(), |name| format!("controller {name}"));
                 Self::noting(format!(
-                    "the servers speak TLS, and how {who} is told so is not known here: use its own annotations in spec.exposure.ingress.annotations, or remove spec.tls"
+                    "the servers speak TLS, and how to configure {who} for that is unknown: use its own annotations in spec.exposure.ingress.annotations, or remove spec.tls"
                 ))
             }
         }
@@ -139,9 +138,9 @@ impl Backend {
     }
 
     /// Has ingress-nginx wait for as long as a request may take, instead of 60 seconds. Traefik waits anyway.
-    fn with_patience(mut self, owner: &Owner<'_>, controller: &Controller<'_>) -> Self {
+    fn with_proxy_timeout(mut self, owner: &Owner<'_>, controller: &Controller<'_>) -> Self {
         if controller.implementation() == Implementation::IngressNginx {
-            let seconds = patience(owner).to_string();
+            let seconds = proxy_timeout(owner).to_string();
             for name in ["proxy-read-timeout", "proxy-send-timeout"] {
                 let name = format!("nginx.ingress.kubernetes.io/{name}");
                 self.ingress_annotations.insert(name, seconds.clone());
@@ -162,8 +161,8 @@ impl Backend {
     }
 }
 
-/// For how many seconds whoever stands in front must wait for an answer.
-pub(super) fn patience(owner: &Owner<'_>) -> u64 {
+/// The timeout of the proxy for a response, in seconds.
+pub(super) fn proxy_timeout(owner: &Owner<'_>) -> u64 {
     owner.endpoint().spec.limits.request_timeout.as_duration().as_secs().saturating_add(MARGIN)
 }
 

@@ -6,7 +6,7 @@
 use crate::{
     credentials, keys, login,
     metadata::{Component, Owner},
-    quantity, rights, server_config, service,
+    quantity, rbac, server_config, service,
 };
 use k8s_openapi::{
     api::{
@@ -54,7 +54,7 @@ pub(super) fn servers(owner: &Owner<'_>, live: Option<i32>) -> u32 {
 
 pub(super) fn service_account(owner: &Owner<'_>) -> ServiceAccount {
     ServiceAccount {
-        metadata: owner.metadata(rights::service_account_name(owner), Component::Server),
+        metadata: owner.metadata(rbac::service_account_name(owner), Component::Server),
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     }
@@ -94,7 +94,7 @@ fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
         ..Volume::default()
     };
     PodSpec {
-        service_account_name: Some(rights::service_account_name(owner)),
+        service_account_name: Some(rbac::service_account_name(owner)),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: i64::try_from(drain).ok(),
@@ -113,7 +113,7 @@ fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
             ..TopologySpreadConstraint::default()
         }]),
         containers: vec![container(owner, image)],
-        volumes: Some(vec![config, rights::token_volume()]),
+        volumes: Some(vec![config, rbac::token_volume()]),
         ..PodSpec::default()
     }
 }
@@ -149,7 +149,7 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![config, rights::token_mount()]),
+        volume_mounts: Some(vec![config, rbac::token_mount()]),
         ..Container::default()
     }
 }

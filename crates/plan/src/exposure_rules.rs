@@ -1,5 +1,5 @@
-//! Which Ingresses and HTTPRoutes endpoints may ask for: settings of the operator, by namespace. Without them, whoever
-//! writes an `McpEndpoint` could do everything that annotations of an Ingress can do, on every host.
+//! The Ingress and HTTPRoute settings that endpoints may use: settings of the operator, by namespace. Without them, authors
+//! of `McpEndpoint`s could use all annotations of Ingresses, on every host.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 
 use crate::{
     ClusterFacts, OptionalKind,
-    backend::patience,
+    backend::proxy_timeout,
     cors::Cors,
     metadata::{Component, Owner},
     paths::{Path, paths},
@@ -34,7 +34,7 @@ pub(super) fn http_route(
     }
     let backends = json!([{"name": owner.name(), "port": service::port(owner)}]);
     let filters = cors.filter(owner).map(|filter| json!([{"type": "CORS", "cors": filter}]));
-    let timeout = format!("{}s", patience(owner));
+    let timeout = format!("{}s", proxy_timeout(owner));
     let rule = |paths: &[Path]| {
         let matches: Vec<Value> = paths.iter().map(path_match).collect();
         let mut rule = json!({"matches": matches, "backendRefs": backends, "timeouts": {"request": timeout}});

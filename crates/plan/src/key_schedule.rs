@@ -1,19 +1,19 @@
-//! How keys follow one another, whatever they are for.
+//! The rotation schedule of keys of any kind.
 //!
-//! A list of keys is its whole state. The first one is in use. One behind it without an end is its successor: it is
-//! published, so that every server and every verifier knows it before anything is made with it, and becomes the first
-//! when it has been for [`PUBLISH_AHEAD`]. One with an end was the first before, and is kept for what was made with it.
+//! The list of keys is the whole state. The first key is in use. A later key without an end is the successor: it is
+//! published, so that every server and verifier knows it before its first use, and becomes the first after
+//! [`PUBLISH_AHEAD`]. A key with an end was the first before, and is kept to verify or open older values.
 
 use crate::client_secret::whole_seconds;
 use jiff::Timestamp;
 use portcullis_config::{SealingKey, SigningKey};
 use std::time::Duration;
 
-/// How long a key is published before it is used: twice what documents with keys may be remembered, which in turn is
-/// much longer than servers need to load it.
+/// How long a key is published before its first use: twice the cache lifetime of documents with keys, which is much longer
+/// than servers need to load it.
 pub(super) const PUBLISH_AHEAD: Duration = Duration::from_mins(10);
 
-/// What the schedule goes by.
+/// A key with its times.
 pub(super) trait Key {
     fn created_at(&self) -> Timestamp;
     fn set_created_at(&mut self, at: Timestamp);
@@ -48,11 +48,11 @@ key!(SealingKey);
 pub(super) struct Schedule {
     /// The age at which a key gets a successor.
     pub(super) interval: Duration,
-    /// How long a key is kept after it was the first.
+    /// How long a key is kept after its successor became the first.
     pub(super) keep: Duration,
-    /// The longest that any schedule keeps one. An end further off was set by a clock that was wrong.
+    /// The maximum time that a key is kept. A later end was set by a wrong clock.
     pub(super) keep_at_most: Duration,
-    /// How many there are at most: the next rotation waits until one has gone.
+    /// The maximum number of keys: at the limit, a rotation waits until one is removed.
     pub(super) most: usize,
     /// Whether somebody asked for a successor, whatever the key's age.
     pub(super) asked: bool,

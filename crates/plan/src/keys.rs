@@ -1,5 +1,5 @@
-//! The Secret with the endpoint's signing and sealing keys. Kept byte for byte while nothing is to be done: keys are made
-//! once, replaced on schedule, and healed one by one where they are damaged.
+//! The Secret with the endpoint's signing and sealing keys. Kept byte for byte without changes: keys are generated once,
+//! replaced on schedule, and replaced one by one if they are damaged.
 
 use crate::{
     Inputs, KeyChange, PlanError, PlannedObject, ROTATE_ANNOTATION, json,
@@ -19,37 +19,37 @@ use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 /// The suffix of the Secret's name.
 pub(super) const SUFFIX: &str = "signing-keys";
 
-/// The longest that admission lets an access token live. By this and not by the lifetime as it is now, since that may
-/// have been longer a moment ago.
+/// The maximum lifetime of an access token that admission allows. Used instead of the current lifetime, which may have
+/// been longer a moment ago.
 const LONGEST_ACCESS: Duration = Duration::from_hours(1);
-/// The longest that admission lets a grant live.
+/// The maximum lifetime of a grant that admission allows.
 const LONGEST_REFRESH: Duration = Duration::from_hours(8760);
-/// Clocks differ a little, and servers change to a new key some seconds after the plan.
+/// A margin for clock skew, and for the time until servers load a new key.
 const MARGIN: Duration = Duration::from_mins(5);
 
-/// What comes out.
-pub(super) struct Planned {
+/// The planned keys.
+pub(super) struct PlannedKeys {
     pub(super) secret: PlannedObject,
     /// The bytes of its file.
     pub(super) file: Vec<u8>,
     pub(super) keys: SigningKeys,
-    /// What was done to the keys, worth an Event.
+    /// The change of the keys, for an Event.
     pub(super) changes: Vec<KeyChange>,
-    /// The request for a rotation that was acted on last.
+    /// The last request for a rotation that was acted on.
     pub(super) rotated_for: Option<String>,
-    /// When something is to be done next.
+    /// When the next change is due.
     pub(super) next_change: Option<Timestamp>,
 }
 
 /// Plans the Secret with the keys.
-pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoRng) -> Result<Planned, PlanError> {
+pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoRng) -> Result<PlannedKeys, PlanError> {
     let name = owner.named(SUFFIX);
     let observed = inputs.secrets.get(&name);
     if observed.is_some_and(|secret| !owner.owns(secret)) {
         return Err(PlanError::NameTaken { secret: name });
     }
     let held = observed.and_then(|secret| secret.data.as_ref()?.get(KEYS_FILE)).map(|file| file.0.as_slice());
-    let Found { mut keys, whole, damaged } = Found::read(held.unwrap_or_default());
+    let UsableKeys { mut keys, whole, damaged } = UsableKeys::read(held.unwrap_or_default());
     let before = keys.clone();
     let (now, tokens) = (inputs.now, &owner.endpoint().spec.tokens);
     let request = rotation_request(&owner.endpoint().metadata);
@@ -77,7 +77,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoR
         (signing.promoted, KeyChange::Rotated),
     ];
     let generated = [signing, sealing].iter().any(|step| step.begun || step.published);
-    // A request while a successor is on its way waits until that signs.
+    // A request during a rotation waits until the successor signs.
     let rotated_for = if signing.begun || signing.published { request.or(acted_on) } else { acted_on };
     let mut metadata = owner.metadata(name, Component::Credentials);
     if let Some(request) = &rotated_for {
@@ -89,7 +89,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, owner: &Owner<'_>, rng: &mut dyn CryptoR
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
     };
-    Ok(Planned {
+    Ok(PlannedKeys {
         secret: PlannedObject::credentials(&secret, observed, generated)?,
         file,
         keys,
@@ -104,23 +104,23 @@ fn signing(tokens: &Tokens) -> Schedule {
     Schedule { interval: tokens.key_rotation.as_duration(), keep, keep_at_most: keep, most: 3, asked: false }
 }
 
-/// Refresh tokens that were made with a key may come back for as long as a grant lasts.
+/// Refresh tokens that were sealed with a key can be presented as long as the grant lasts.
 fn sealing(tokens: &Tokens) -> Schedule {
     let keep = tokens.refresh_lifetime.as_duration().saturating_add(MARGIN);
     let keep_at_most = keep.max(LONGEST_REFRESH.saturating_add(MARGIN));
     Schedule { interval: tokens.key_rotation.as_duration(), keep, keep_at_most, most: 64, asked: false }
 }
 
-/// What is usable in a file.
-struct Found {
+/// The usable keys in a file.
+struct UsableKeys {
     keys: SigningKeys,
-    /// Whether that is all that is in it.
+    /// Whether the file contains nothing else.
     whole: bool,
-    /// Whether there is a key in it that cannot be used. A kind of keys that an older version did not know is not damage.
+    /// Whether the file contains an unusable key. A missing kind of keys, from an older version, is not damage.
     damaged: bool,
 }
 
-impl Found {
+impl UsableKeys {
     fn read(file: &[u8]) -> Self {
         let content: Value = serde_json::from_slice(file).unwrap_or_default();
         let mut kids = BTreeSet::new();
@@ -133,7 +133,7 @@ impl Found {
     }
 }
 
-/// The usable ones of a list, and whether any is not.
+/// The usable keys of a list, and whether any key is unusable.
 fn usable<K: DeserializeOwned>(list: Option<&Value>, mut check: impl FnMut(&K) -> bool) -> (Vec<K>, bool) {
     let listed = list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let good: Vec<K> =

@@ -1,8 +1,8 @@
-//! The plan: (resources, observed credentials, facts about the cluster, time, randomness) -> the Kubernetes objects
-//! that should exist, the servers' configuration, and when to look again.
+//! The plan: (resources, observed credentials, facts about the cluster, time, randomness) -> the desired Kubernetes
+//! objects, the servers' configuration, and when to plan again.
 //!
-//! Pure: no I/O, no clock and no randomness of its own. `operator` applies what comes out; `portcullis dev` lays the
-//! same Secrets and ConfigMap out as files.
+//! Pure: no I/O, no clock and no randomness of its own. `operator` applies the result; `portcullis dev` writes the same
+//! Secrets and ConfigMap to files.
 
 mod admission_policy;
 mod autoscaling;
@@ -23,7 +23,7 @@ mod network_policy;
 mod optional;
 mod paths;
 mod quantity;
-mod rights;
+mod rbac;
 mod route;
 mod server_config;
 mod service;
@@ -45,7 +45,7 @@ use portcullis_api::{McpEndpoint, OAuthClient};
 use portcullis_config::{KeyError, Revision, ServerConfig, SigningKeys, memory::Division};
 use portcullis_core::{PublicUrl, public_url::PublicUrlError};
 use rand::CryptoRng;
-pub use rights::{EXEC_ROLE, SERVER_ROLE};
+pub use rbac::{EXEC_ROLE, SERVER_ROLE};
 pub use route::RouteProblem;
 use serde::Serialize;
 use std::{
@@ -62,15 +62,15 @@ pub const MANAGED_BY: &str = "portcullis";
 pub const REVISION_ANNOTATION: &str = "portcullis.dev/revision";
 /// On a client's Secret: when its secret was made (RFC 3339).
 pub const ROTATED_AT_ANNOTATION: &str = "portcullis.dev/rotated-at";
-/// On an `OAuthClient`: another value than before has its secret replaced, with the overlap of a scheduled rotation. On an
-/// `McpEndpoint`: the same of its keys. On their Secrets: the value that was acted on last.
+/// On an `OAuthClient`: a new value requests a rotation of its secret, with the usual overlap. On an `McpEndpoint`: the same
+/// for its keys. On their Secrets: the last value that was acted on.
 pub const ROTATE_ANNOTATION: &str = "portcullis.dev/rotate";
-/// On a client's Secret: the hash of the secret before, while both count.
+/// On a client's Secret: the hash of the previous secret, while both are valid.
 pub const PREVIOUS_HASH_ANNOTATION: &str = "portcullis.dev/previous-hash";
-/// On a client's Secret: when the secret before stops counting (RFC 3339).
+/// On a client's Secret: when the previous secret becomes invalid (RFC 3339).
 pub const PREVIOUS_EXPIRES_ANNOTATION: &str = "portcullis.dev/previous-expires-at";
 
-/// How many characters of [`ROTATE_ANNOTATION`] count.
+/// The number of significant characters of [`ROTATE_ANNOTATION`].
 const LONGEST_REQUEST: usize = 128;
 
 /// Everything that a plan depends on.
@@ -82,9 +82,9 @@ pub struct Inputs<'a> {
     pub clients: &'a [&'a OAuthClient],
     /// The Secrets of its namespace that carry [`ENDPOINT_LABEL`], by name.
     pub secrets: &'a BTreeMap<String, Secret>,
-    /// What the cluster offers.
+    /// The facts about the cluster.
     pub cluster: &'a ClusterFacts,
-    /// What of its routes another endpoint has.
+    /// The conflict with another endpoint about its host or URL.
     pub taken: Option<&'a RouteProblem>,
     /// How many servers the live Deployment wants; `None`: there is none yet.
     pub replicas: Option<i32>,
@@ -92,7 +92,7 @@ pub struct Inputs<'a> {
     pub now: Timestamp,
 }
 
-/// What the operator knows of the cluster that it runs in.
+/// Facts about the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterFacts {
     /// The image of the servers: the operator's own.
@@ -101,22 +101,22 @@ pub struct ClusterFacts {
     pub ingress_classes: BTreeMap<String, String>,
     /// The IngressClass that is marked as default.
     pub default_ingress_class: Option<String>,
-    /// Which of the kinds that others bring are served.
+    /// The served optional kinds.
     pub optional: BTreeSet<OptionalKind>,
-    /// What endpoints may ask for of Ingresses and HTTPRoutes.
+    /// The Ingress and HTTPRoute settings that endpoints may use.
     pub exposure: ExposureRules,
     /// Why the servers may not exec, if they may not.
     pub exec_problem: Option<PolicyProblem>,
-    /// Where the API server is; none: that is not known.
+    /// The addresses of the API server; none: unknown.
     pub api_servers: BTreeSet<SocketAddr>,
     /// Which pods may connect to the private port of servers.
     pub neighbours: Neighbours,
 }
 
-/// Plans what should exist for an endpoint.
+/// Plans the desired objects of an endpoint.
 ///
-/// The same inputs give the same plan. Randomness is used only for credentials that `inputs.secrets` has not got: fed
-/// with the Secrets of its own plan, it needs none.
+/// The same inputs give the same plan. Randomness is used only for credentials that are missing in `inputs.secrets`: with
+/// the Secrets of its own plan, it needs none.
 pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanError> {
     let owner = Owner::of(inputs.endpoint)?;
     let spec = &inputs.endpoint.spec;
@@ -146,9 +146,9 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     objects.add([login::secret(&owner, &login_file)])?;
     objects.add([server_config::config_map(&owner, &config_file)])?;
     objects.add([deployment::service_account(&owner)])?;
-    objects.add([rights::role_binding(&owner)])?;
+    objects.add([rbac::role_binding(&owner)])?;
     if inputs.cluster.exec_problem.is_none() {
-        objects.add([rights::exec_binding(&owner)])?;
+        objects.add([rbac::exec_binding(&owner)])?;
     }
     objects.add(network_policy::network_policy(&owner, inputs.cluster))?;
     objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;
@@ -180,7 +180,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
     })
 }
 
-/// What somebody wrote as [`ROTATE_ANNOTATION`], as far as it is told apart from other values.
+/// The significant part of [`ROTATE_ANNOTATION`].
 fn rotation_request(metadata: &ObjectMeta) -> Option<String> {
     let value = metadata.annotations.as_ref()?.get(ROTATE_ANNOTATION)?;
     Some(value.chars().take(LONGEST_REQUEST).collect())
@@ -198,7 +198,7 @@ impl Objects {
     }
 }
 
-/// A mounted file: for machines, but a person may look at it too.
+/// A mounted file: for programs, but readable for users.
 fn json<T: Serialize>(content: &T) -> Result<String, PlanError> {
     let mut text = serde_json::to_string_pretty(content)?;
     text.push('\n');
@@ -215,13 +215,15 @@ pub enum PlanError {
     #[error("spec.url of the McpEndpoint cannot be used")]
     Url(#[source] PublicUrlError),
     /// A network cannot be read.
-    #[error("{field} of the McpEndpoint: {value:?} is no network; write one such as 10.0.0.0/8 or 2607:6bc0::/48")]
+    #[error(
+        "{field} of the McpEndpoint: {value:?} is not a valid CIDR block; for example 10.0.0.0/8 or 2607:6bc0::/48"
+    )]
     Network {
-        /// The field that holds it.
+        /// The field.
         field: &'static str,
-        /// What it says.
+        /// The value.
         value: String,
-        /// Why it is none.
+        /// Why it is invalid.
         source: ipnet::AddrParseError,
     },
     /// A Secret's name that the endpoint needs is in use.
@@ -238,38 +240,38 @@ pub enum PlanError {
     Json(#[from] serde_json::Error),
 }
 
-/// What should exist.
+/// The result of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The servers' configuration.
     pub config: ServerConfig,
-    /// What a server reports once it has loaded the planned files.
+    /// The revision of the planned files.
     pub revision: Revision,
     /// The servers' signing keys.
     pub signing_keys: SigningKeys,
-    /// What this plan did to them, worth Events.
+    /// The changes of the keys, for Events.
     pub key_changes: Vec<KeyChange>,
-    /// The value of [`ROTATE_ANNOTATION`] on the endpoint that was acted on last.
+    /// The last value of [`ROTATE_ANNOTATION`] on the endpoint that was acted on.
     pub keys_rotated_for: Option<String>,
-    /// Every object that should exist, in the order in which to apply them: credentials first, routes last.
+    /// The desired objects, in the order of application: credentials first, routes last.
     pub objects: Vec<PlannedObject>,
     /// One per client, sorted by name.
     pub clients: Vec<ClientPlan>,
-    /// What keeps a login of the manifest from being offered.
+    /// The problems of logins.
     pub login_problems: Vec<LoginProblem>,
-    /// Who speaks CORS.
+    /// Who answers CORS.
     pub cors_enforcer: CorsEnforcer,
-    /// Why it is not who the manifest might lead one to expect; a sentence for the status.
+    /// A note if it is an unexpected component; a sentence for the status.
     pub cors_note: Option<String>,
-    /// What whoever stands in front of servers that speak TLS does not do by itself; a sentence for the status.
+    /// A note on the TLS configuration of the proxy in front of the servers; a sentence for the status.
     pub backend_note: Option<String>,
     /// Why there is no Ingress or HTTPRoute.
     pub route_problem: Option<RouteProblem>,
-    /// Which annotations were left out; a sentence for the status.
+    /// A note on omitted annotations; a sentence for the status.
     pub annotations_note: Option<String>,
     /// Why the limits do not fit the memory limit of the servers, and which values to change.
     pub limits_problem: Option<String>,
-    /// When the plan changes by itself next: a rotation, of a client's secret or of keys, or the end of an overlap.
+    /// When the plan changes without new inputs: the next rotation, of a client's secret or of keys, or the end of an overlap.
     pub next_change: Option<Timestamp>,
 }
 
@@ -278,19 +280,19 @@ pub struct Plan {
 pub struct PlannedObject {
     /// With `apiVersion`, `kind`, name, namespace, labels and an owner reference.
     pub object: DynamicObject,
-    /// Set where the plan keeps or replaces credentials that were observed: if there is anything to write, write it
-    /// only if the live object still has this `resourceVersion`, and, if `None` with `generated`, only if there is none.
+    /// Set if the plan keeps or replaces observed credentials: a write must be conditional on this `resourceVersion` of the
+    /// live object. `None` with `generated`: only if there is no live object.
     pub replaces: Option<String>,
-    /// Whether this plan made up new random content: the writer must make sure by a live read that nothing is lost.
+    /// Whether the content is newly generated: the writer must check with a live read that nothing is lost.
     pub generated: bool,
 }
 
-/// What the plan says about one client.
+/// The plan of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientPlan {
     /// The name of the OAuthClient.
     pub name: String,
-    /// What it presents as `client_id`.
+    /// The `client_id`.
     pub client_id: String,
     /// The Secret with its credentials; `None` for a public client.
     pub secret_name: Option<String>,
@@ -298,18 +300,18 @@ pub struct ClientPlan {
     pub rotated_at: Option<Timestamp>,
     /// When its secret will be replaced.
     pub next_rotation: Option<Timestamp>,
-    /// The value of [`ROTATE_ANNOTATION`] on the client that was acted on last.
+    /// The last value of [`ROTATE_ANNOTATION`] on the client that was acted on.
     pub rotated_for: Option<String>,
     /// Why it cannot obtain tokens.
     pub problem: Option<ClientProblem>,
-    /// What this plan did to its Secret, worth an Event.
+    /// The change of its Secret, for an Event.
     pub change: Option<CredentialChange>,
 }
 
 /// Why a client cannot obtain tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientProblem {
-    /// Its `existingSecret` is not there, or lacks the label.
+    /// Its `existingSecret` does not exist, or lacks the label.
     #[error(
         "Secret {secret:?} was not found with the label portcullis.dev/endpoint={endpoint}; create it, or add the label to it"
     )]
@@ -337,7 +339,7 @@ pub enum ClientProblem {
         /// The Secret's name.
         secret: String,
     },
-    /// Tokens for the endpoint come from elsewhere.
+    /// The endpoint has an external issuer.
     #[error(
         "tokens for this endpoint come from {issuer} (spec.externalIssuer of the McpEndpoint); register the client there, and delete this OAuthClient"
     )]
@@ -345,7 +347,7 @@ pub enum ClientProblem {
         /// The authorization server.
         issuer: String,
     },
-    /// Its Secret's name is taken by an object that is not its own.
+    /// The name of its Secret is taken by another object.
     #[error("Secret {secret:?} belongs to something else; give spec.secret.name another name")]
     SecretNameTaken {
         /// The Secret's name.
@@ -353,27 +355,27 @@ pub enum ClientProblem {
     },
 }
 
-/// What a plan did to a client's Secret.
+/// A change of a client's Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialChange {
     /// The first secret.
     Created,
-    /// It was time by the schedule, or somebody asked for it.
+    /// A scheduled or requested rotation.
     Rotated,
-    /// The Secret was damaged; what was left of it no longer counts.
+    /// The Secret was damaged; its old content is no longer valid.
     Healed,
 }
 
-/// What a plan did to the endpoint's keys.
+/// A change of the endpoint's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyChange {
-    /// The first ones.
+    /// The first keys.
     Created,
-    /// Damaged ones were removed, and new ones made where none was left.
+    /// Damaged keys were removed, and new ones generated if none was left.
     Healed,
     /// The key that will sign next is published.
     Published,
-    /// It signs now; the one before is kept until its last token has expired.
+    /// It signs now; the previous one is kept until its last token has expired.
     Rotated,
 }
 

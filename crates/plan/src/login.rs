@@ -1,4 +1,4 @@
-//! The Secret with what signing in needs: gathered from the Secrets that `spec.login` names.
+//! The Secret for the logins: collected from the Secrets that `spec.login` names.
 
 use crate::{
     Inputs,
@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 /// The suffix of the Secret's name.
 pub(super) const SUFFIX: &str = "login";
 
-/// What keeps a login from being offered.
+/// Why a login cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginProblem {
-    /// Its Secret is not there, or lacks the label.
+    /// Its Secret does not exist, or lacks the label.
     #[error(
         "login {login:?}: Secret {secret:?} was not found with the label portcullis.dev/endpoint={endpoint}; create it, or add the label to it"
     )]
@@ -51,7 +51,7 @@ pub enum LoginProblem {
         /// The line's number, from 1.
         line: usize,
     },
-    /// A hash asks for more than a server has to give: whoever tried to sign in would bring it down.
+    /// A hash is too costly: a sign-in would exhaust a server.
     #[error(
         "login {login:?}: the hash in line {line} of the users in Secret {secret:?} is too costly to check; at most bcrypt of cost {MAX_BCRYPT_COST}, or argon2 with m={MAX_ARGON2_MEMORY} and t={MAX_ARGON2_PASSES}"
     )]
@@ -65,13 +65,13 @@ pub enum LoginProblem {
     },
 }
 
-/// The most that a password's hash may cost: about a second of a slow processor.
+/// The maximum cost of a password hash: about a second of a slow processor.
 const MAX_BCRYPT_COST: u32 = 14;
-/// In KiB: half of the memory that a server has, where the manifest does not say.
+/// In KiB: half of a server's default memory.
 const MAX_ARGON2_MEMORY: u32 = 64 * 1024;
 const MAX_ARGON2_PASSES: u32 = 10;
 
-/// A hash that can be checked, and whether at a bearable cost; `None`: it is none.
+/// Whether the cost of a hash is acceptable; `None`: it is not a hash.
 fn bearable(hash: &str) -> Option<bool> {
     if hash.starts_with("$argon2") {
         let hash = PasswordHash::new(hash).ok().filter(|hash| hash.hash.is_some())?;
@@ -83,16 +83,16 @@ fn bearable(hash: &str) -> Option<bool> {
     Some(parts.get_cost() <= MAX_BCRYPT_COST)
 }
 
-/// What comes out for all logins.
+/// The result for all logins.
 #[derive(Default)]
-pub(super) struct Planned {
+pub(super) struct PlannedLogins {
     pub(super) secrets: LoginSecrets,
     pub(super) problems: Vec<LoginProblem>,
 }
 
-/// Gathers what can be used, and says what cannot.
-pub(super) fn plan(inputs: &Inputs<'_>) -> Planned {
-    let mut planned = Planned::default();
+/// Collects the usable logins, and the problems of the others.
+pub(super) fn plan(inputs: &Inputs<'_>) -> PlannedLogins {
+    let mut planned = PlannedLogins::default();
     for login in &inputs.endpoint.spec.login {
         let gathered = match login {
             Login { passwords: Some(passwords), .. } => {
@@ -100,7 +100,7 @@ pub(super) fn plan(inputs: &Inputs<'_>) -> Planned {
             }
             Login { github: Some(github), .. } => client(inputs, login, &github.client_secret_ref),
             Login { oidc: Some(oidc), .. } => client(inputs, login, &oidc.client_secret_ref),
-            // Admission lets no such login in.
+            // Admission rejects such a login.
             Login { passwords: None, github: None, oidc: None, .. } => continue,
         };
         match gathered {

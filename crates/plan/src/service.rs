@@ -1,4 +1,4 @@
-//! The Service in front of the servers. Their private port is not behind it: whoever asks there asks one pod.
+//! The Service in front of the servers. It does not include their private port, which is for requests to one pod.
 
 use crate::metadata::{Component, Owner};
 use k8s_openapi::{

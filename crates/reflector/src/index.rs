@@ -1,10 +1,10 @@
-//! What memory knows of the things of one kind: by name, by user in order, and which names went not long ago.
+//! An index of the objects of one kind: by name, by user in order, and the names that were deleted recently.
 //!
-//! A watch tells of a write some time after it was made, and the answer to a write may come after the watch told of
-//! the next one. So every thing carries its version, and older news is dropped, for deleted names too.
+//! A watch reports a write with a delay, and the response to a write may arrive after the watch has reported the next
+//! one. So every object carries its version, and older events are dropped, for deleted names too.
 //!
-//! Work that grows with the number of things is done in steps, and the lock is released between two of them: a relist
-//! and the expiry of many tombstones at once do not hold up requests.
+//! Work that grows with the number of objects is done in steps, and the lock is released between two steps: a relist
+//! and the expiry of many tombstones at once do not delay requests.
 
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
@@ -24,35 +24,36 @@ const STEP: usize = 256;
 /// How many expired tombstones a removal drops: more than it adds, so that their number falls.
 const EXPIRE_PER_REMOVAL: usize = 4;
 
-/// How long the name of a deleted thing is remembered: longer than any authorization code or answer is under way.
-const REMEMBER_GONE: SignedDuration = SignedDuration::from_mins(10);
+/// How long the name of a deleted object is kept: longer than the lifetime of an authorization code, and than any
+/// response takes.
+const TOMBSTONE_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 
-/// A thing that is indexed.
-pub trait Entry {
-    /// Its name.
+/// An object in the index.
+pub trait Indexed {
+    /// The name.
     fn name(&self) -> &str;
-    /// Which state of it this is; grows with every write.
+    /// The version, which grows with every write.
     fn version(&self) -> u64;
-    /// Whose it is, if things of this kind belong to somebody.
+    /// The user that it belongs to, if objects of this kind belong to users.
     fn user(&self) -> Option<&str>;
-    /// What its user's things are sorted by, before their names.
+    /// The first sort key of the objects of a user. The second one is the name.
     fn order(&self) -> &str {
         self.name()
     }
 }
 
-/// What is known of a name.
+/// The result of a lookup by name.
 #[derive(Debug)]
-pub enum Found<T> {
-    /// It is there.
-    Here(Arc<T>),
-    /// It was deleted not long ago.
-    Gone,
-    /// Never heard of.
+pub enum Lookup<T> {
+    /// The object exists.
+    Present(Arc<T>),
+    /// The object was deleted recently.
+    Deleted,
+    /// The index has never seen the name.
     Unknown,
 }
 
-/// The index. Reading takes a lock for the time of a look-up; nothing waits while it is held.
+/// The index. A lookup holds a read lock, and does nothing that can wait.
 #[derive(Debug)]
 pub struct Index<T> {
     inner: RwLock<Inner<T>>,
@@ -61,13 +62,13 @@ pub struct Index<T> {
 
 #[derive(Debug)]
 struct Inner<T> {
-    /// Numbered, so that a sweep can be interrupted.
-    here: IndexMap<Arc<str>, Slot<T>>,
+    /// By position too, so that a sweep can be interrupted.
+    present: IndexMap<Arc<str>, Slot<T>>,
     /// By user; then by order and name.
     users: HashMap<String, BTreeMap<(String, String), Arc<T>>>,
-    gone: HashMap<Arc<str>, Tombstone>,
+    deleted: HashMap<Arc<str>, Tombstone>,
     /// In the order of deletion. A name that was deleted again has an entry for each time.
-    gone_at: VecDeque<(Timestamp, Arc<str>)>,
+    deleted_at: VecDeque<(Timestamp, Arc<str>)>,
     /// Counts lists.
     list: u64,
     /// How many entries were visited under this hold of the lock.
@@ -77,31 +78,31 @@ struct Inner<T> {
     most_visited: usize,
 }
 
-/// The name of a deleted thing.
+/// The name of a deleted object.
 #[derive(Debug)]
 struct Tombstone {
-    /// Versions up to this one are old news.
+    /// Events up to this version are old.
     version: u64,
-    /// When it was last deleted.
+    /// The time of the last deletion.
     at: Timestamp,
 }
 
 #[derive(Debug)]
 struct Slot<T> {
     thing: Arc<T>,
-    /// The list during or after which it was last heard of.
+    /// The number of the list during or after which the object was last reported.
     list: u64,
-    /// Whether the place itself told of it, and not the answer to a write.
-    told: bool,
+    /// Whether the watch reported it, and not only the response to a write.
+    from_watch: bool,
 }
 
 impl<T> Default for Index<T> {
     fn default() -> Self {
         let inner = Inner {
-            here: IndexMap::new(),
+            present: IndexMap::new(),
             users: HashMap::new(),
-            gone: HashMap::new(),
-            gone_at: VecDeque::new(),
+            deleted: HashMap::new(),
+            deleted_at: VecDeque::new(),
             list: 0,
             #[cfg(test)]
             visited: 0,
@@ -112,83 +113,84 @@ impl<T> Default for Index<T> {
     }
 }
 
-impl<T: Entry> Index<T> {
-    /// What is known of `name`.
-    pub fn find(&self, name: &str) -> Found<T> {
+impl<T: Indexed> Index<T> {
+    /// Looks up `name`.
+    pub fn find(&self, name: &str) -> Lookup<T> {
         let inner = self.read();
-        match inner.here.get(name) {
-            Some(slot) => Found::Here(Arc::clone(&slot.thing)),
-            None if inner.gone.contains_key(name) => Found::Gone,
-            None => Found::Unknown,
+        match inner.present.get(name) {
+            Some(slot) => Lookup::Present(Arc::clone(&slot.thing)),
+            None if inner.deleted.contains_key(name) => Lookup::Deleted,
+            None => Lookup::Unknown,
         }
     }
 
-    /// All of a user's, in order.
+    /// All objects of a user, in order.
     pub fn of_user(&self, user: &str) -> Vec<Arc<T>> {
-        self.look_at_user(user, |things| things.cloned().collect())
+        self.with_user(user, |things| things.cloned().collect())
     }
 
-    /// Looks at all of a user's, in order. Nothing is copied, and nothing may wait.
-    pub fn look_at_user<R>(&self, user: &str, look: impl FnOnce(&mut dyn Iterator<Item = &Arc<T>>) -> R) -> R {
+    /// Calls `look` with all objects of a user, in order, under the read lock. `look` must not wait.
+    pub fn with_user<R>(&self, user: &str, look: impl FnOnce(&mut dyn Iterator<Item = &Arc<T>>) -> R) -> R {
         let inner = self.read();
         look(&mut inner.users.get(user).into_iter().flat_map(BTreeMap::values))
     }
 
-    /// All of a kind, in no order.
+    /// All objects that meet the condition, in no order.
     pub fn all(&self, of_kind: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
-        self.read().here.values().filter(|slot| of_kind(&slot.thing)).map(|slot| Arc::clone(&slot.thing)).collect()
+        self.read().present.values().filter(|slot| of_kind(&slot.thing)).map(|slot| Arc::clone(&slot.thing)).collect()
     }
 
-    /// Tells of every change from now on.
+    /// Notifies of every change from now on.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// How many there are of a kind.
+    /// The number of objects that meet the condition.
     pub fn count(&self, of_kind: impl Fn(&T) -> bool) -> usize {
-        self.read().here.values().filter(|slot| of_kind(&slot.thing)).count()
+        self.read().present.values().filter(|slot| of_kind(&slot.thing)).count()
     }
 
-    /// The place told of a thing.
-    pub fn told(&self, thing: T) -> Arc<T> {
+    /// Applies an object that the watch reported.
+    pub fn apply_watch_event(&self, thing: T) -> Arc<T> {
         self.change(|inner| inner.put(thing, true))
     }
 
-    /// The place answered a write, or a read of this one thing. Returns the newest that is known of it.
-    pub fn answered(&self, thing: T) -> Arc<T> {
+    /// Applies the response to a write, or to a read of this one object. Returns the newest known version of the object.
+    pub fn apply_response(&self, thing: T) -> Arc<T> {
         self.change(|inner| inner.put(thing, false))
     }
 
-    /// The state of `name` that is known: to be looked at before the place is asked, for [`Self::answered_none`].
+    /// The known version of `name`. Read it before the request, for [`Self::apply_not_found`].
     pub fn version(&self, name: &str) -> Option<u64> {
-        self.read().here.get(name).map(|slot| slot.thing.version())
+        self.read().present.get(name).map(|slot| slot.thing.version())
     }
 
-    /// The place answered that there is no `name`. What was known when it was `asked` is gone; what was made while the
-    /// answer was on its way stays. Names that nobody knew are not kept: anybody could fill memory with them.
-    pub fn answered_none(&self, name: &str, asked: Option<u64>, now: Timestamp) {
+    /// Applies the response that `name` does not exist. `asked` is the version that was known before the request: it is
+    /// deleted, and an object that was created meanwhile stays. Unknown names leave no tombstone: clients could fill
+    /// memory with them.
+    pub fn apply_not_found(&self, name: &str, asked: Option<u64>, now: Timestamp) {
         if asked.is_some() {
             self.removed(name, asked, now);
         }
     }
 
-    /// Replaces a thing by one of the same version: something is noted that the place does not know yet.
-    pub fn amend(&self, name: &str, amended: impl FnOnce(&T) -> T) {
-        self.change(|inner| inner.amend(name, amended));
+    /// Replaces an object by one of the same version, with a change that the API server does not know yet.
+    pub fn update_local(&self, name: &str, update: impl FnOnce(&T) -> T) {
+        self.change(|inner| inner.update_local(name, update));
     }
 
-    /// It is gone since `version`, or whatever was known of it.
+    /// Removes an object that was deleted at `version`, or at any version.
     pub fn removed(&self, name: &str, version: Option<u64>, now: Timestamp) {
         self.change(|inner| inner.remove(name, version, now));
     }
 
-    /// The place begins to tell of all things anew.
+    /// A new list of all objects begins.
     pub fn list_begins(&self) {
         self.write().list += 1;
     }
 
-    /// It has told of all. What it did not tell of is gone. Returns the names that only an answer told of meanwhile:
-    /// whether they were made after the list or deleted before it, only the place can say.
+    /// The list is complete: objects that are not in it are removed. Returns the names that only responses reported
+    /// meanwhile. Whether they were created after the list or deleted before it, only the API server knows.
     pub fn list_ends(&self, now: Timestamp) -> Vec<String> {
         let mut doubtful = Vec::new();
         let mut next = Some(usize::MAX);
@@ -198,7 +200,7 @@ impl<T: Entry> Index<T> {
         doubtful
     }
 
-    /// Forgets names that were deleted long ago. Removals do so too, but there may be none for long.
+    /// Drops expired tombstones. Removals do so too, but there may be none for a long time.
     pub fn forget(&self, now: Timestamp) {
         while self.hold(|inner| inner.expire(now, STEP)) {}
     }
@@ -233,13 +235,13 @@ impl<T: Entry> Index<T> {
     }
 }
 
-impl<T: Entry> Inner<T> {
-    fn put(&mut self, thing: T, told: bool) -> Arc<T> {
+impl<T: Indexed> Inner<T> {
+    fn put(&mut self, thing: T, from_watch: bool) -> Arc<T> {
         let thing = Arc::new(thing);
         let name = thing.name();
-        if let Some(slot) = self.here.get_mut(name) {
+        if let Some(slot) = self.present.get_mut(name) {
             slot.list = self.list;
-            slot.told |= told;
+            slot.from_watch |= from_watch;
             if slot.thing.version() >= thing.version() {
                 return Arc::clone(&slot.thing);
             }
@@ -248,18 +250,18 @@ impl<T: Entry> Inner<T> {
             self.link(&thing);
             return thing;
         }
-        if self.gone.get(name).is_some_and(|gone| thing.version() <= gone.version) {
+        if self.deleted.get(name).is_some_and(|deleted| thing.version() <= deleted.version) {
             return thing;
         }
-        self.gone.remove(name);
+        self.deleted.remove(name);
         self.link(&thing);
-        self.here.insert(name.into(), Slot { thing: Arc::clone(&thing), list: self.list, told });
+        self.present.insert(name.into(), Slot { thing: Arc::clone(&thing), list: self.list, from_watch });
         thing
     }
 
-    fn amend(&mut self, name: &str, amended: impl FnOnce(&T) -> T) {
-        if let Some(slot) = self.here.get_mut(name) {
-            let after = Arc::new(amended(&slot.thing));
+    fn update_local(&mut self, name: &str, update: impl FnOnce(&T) -> T) {
+        if let Some(slot) = self.present.get_mut(name) {
+            let after = Arc::new(update(&slot.thing));
             let before = std::mem::replace(&mut slot.thing, Arc::clone(&after));
             self.unlink(&before);
             self.link(&after);
@@ -268,7 +270,7 @@ impl<T: Entry> Inner<T> {
 
     fn link(&mut self, thing: &Arc<T>) {
         if let Some(user) = thing.user() {
-            self.users.entry(user.to_owned()).or_default().insert(place(&**thing), Arc::clone(thing));
+            self.users.entry(user.to_owned()).or_default().insert(sort_key(&**thing), Arc::clone(thing));
         }
     }
 
@@ -276,7 +278,7 @@ impl<T: Entry> Inner<T> {
         if let Some(user) = thing.user()
             && let Some(things) = self.users.get_mut(user)
         {
-            things.remove(&place(thing));
+            things.remove(&sort_key(thing));
             if things.is_empty() {
                 self.users.remove(user);
             }
@@ -289,11 +291,11 @@ impl<T: Entry> Inner<T> {
     }
 
     fn bury(&mut self, name: &str, version: Option<u64>, now: Timestamp) {
-        let known = self.here.get(name).map(|slot| slot.thing.version());
+        let known = self.present.get(name).map(|slot| slot.thing.version());
         if version.is_some_and(|version| known.is_some_and(|known| version < known)) {
             return;
         }
-        let name = match self.here.swap_remove_entry(name) {
+        let name = match self.present.swap_remove_entry(name) {
             Some((name, slot)) => {
                 self.unlink(&slot.thing);
                 name
@@ -301,47 +303,47 @@ impl<T: Entry> Inner<T> {
             None => name.into(),
         };
         let version = version.or(known).unwrap_or_default();
-        let gone = self.gone.entry(Arc::clone(&name)).or_insert(Tombstone { version, at: now });
-        gone.version = version.max(gone.version);
-        gone.at = now;
-        self.gone_at.push_back((now, name));
+        let deleted = self.deleted.entry(Arc::clone(&name)).or_insert(Tombstone { version, at: now });
+        deleted.version = version.max(deleted.version);
+        deleted.at = now;
+        self.deleted_at.push_back((now, name));
     }
 
-    /// Drops at most `most` entries of names that were deleted long ago. Returns whether there may be more.
+    /// Drops at most `most` expired tombstones. Returns whether there may be more.
     fn expire(&mut self, now: Timestamp, most: usize) -> bool {
         for _ in 0..most {
             #[cfg(test)]
             {
                 self.visited += 1;
             }
-            let is_old = |(at, _): &mut (Timestamp, _)| now.duration_since(*at) > REMEMBER_GONE;
-            let Some((at, name)) = self.gone_at.pop_front_if(is_old) else { return false };
-            // Not if it was deleted again since: a later entry stands for that.
-            if self.gone.get(&name).is_some_and(|gone| gone.at <= at) {
-                self.gone.remove(&name);
+            let is_old = |(at, _): &mut (Timestamp, _)| now.duration_since(*at) > TOMBSTONE_LIFETIME;
+            let Some((at, name)) = self.deleted_at.pop_front_if(is_old) else { return false };
+            // Unless the name was deleted again since: then there is a later entry.
+            if self.deleted.get(&name).is_some_and(|deleted| deleted.at <= at) {
+                self.deleted.remove(&name);
             }
         }
         true
     }
 
-    /// Looks at the things with the numbers from `end - STEP` to `end`: removes those that the list did not tell of, and
-    /// collects the doubtful ones. Returns where to go on; `None`: there is no more.
+    /// Visits the objects at the positions from `end - STEP` to `end`: removes those that were not in the list, and
+    /// collects the doubtful ones. Returns where to continue; `None`: the sweep is complete.
     ///
-    /// From the last to the first, since a removal moves the last thing to the place of the removed one: so what was not
-    /// looked at yet stays below `end`, whatever happens between two steps.
+    /// From the last to the first, since a removal moves the last object to the position of the removed one: so objects
+    /// that were not visited yet stay below `end`, whatever happens between two steps.
     fn sweep(&mut self, end: usize, now: Timestamp, doubtful: &mut Vec<String>) -> Option<usize> {
-        let end = end.min(self.here.len());
+        let end = end.min(self.present.len());
         let begin = end.saturating_sub(STEP);
         for index in (begin..end).rev() {
             #[cfg(test)]
             {
                 self.visited += 1;
             }
-            let Some((name, slot)) = self.here.get_index(index) else { continue };
+            let Some((name, slot)) = self.present.get_index(index) else { continue };
             if slot.list < self.list {
                 let name = Arc::clone(name);
                 self.bury(&name, None, now);
-            } else if !slot.told {
+            } else if !slot.from_watch {
                 doubtful.push((**name).to_owned());
             }
         }
@@ -350,6 +352,6 @@ impl<T: Entry> Inner<T> {
     }
 }
 
-fn place<T: Entry>(thing: &T) -> (String, String) {
+fn sort_key<T: Indexed>(thing: &T) -> (String, String) {
     (thing.order().to_owned(), thing.name().to_owned())
 }

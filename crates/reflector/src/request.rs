@@ -1,24 +1,24 @@
-//! One request to the API server, within its time.
+//! One request to the API server, with a timeout.
 
 use std::time::Duration;
 
-/// How long one request to the API server may take.
+/// The timeout of one request to the API server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the API server did not do what it was asked.
+/// Why a request to the API server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// It did not answer.
+    /// There was no response in time.
     #[error("the API server did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
     Timeout,
-    /// It refused, or could not be reached.
-    #[error("the API server did not do it")]
+    /// The API server refused the request, or could not be reached.
+    #[error("the request to the API server failed")]
     Api(#[source] kube::Error),
-    /// It keeps something that this version cannot read.
+    /// The object was written by a version that this one cannot read.
     #[error("{0} cannot be read; update the CRDs and the servers to the same version")]
     Unreadable(String),
-    /// Others changed the same object again and again.
-    #[error("others changed it again and again")]
+    /// Every attempt conflicted with another write.
+    #[error("it was changed concurrently in every attempt")]
     Contended,
 }
 
@@ -32,7 +32,7 @@ impl RequestError {
         }
     }
 
-    /// Why it refused, in its own words.
+    /// The API server's message for the refusal.
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
         match self {
@@ -42,7 +42,7 @@ impl RequestError {
     }
 }
 
-/// One request, within its time.
+/// Makes one request, with a timeout.
 pub async fn request<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, RequestError> {
     match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(answer) => answer.map_err(RequestError::Api),

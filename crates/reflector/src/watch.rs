@@ -1,9 +1,9 @@
-//! One watch, which notices within seconds that its connection is dead.
+//! One watch, which detects a dead connection within seconds.
 //!
-//! The API server is asked to end each watch after [`WATCH_SECONDS`], and the next one goes on from where the last one
-//! ended. A watch that neither ends nor says anything until five seconds later is given up, whatever is in the way: a
-//! node that died, a load balancer that forgot the connection. So memory is at most that much older than the cluster,
-//! without a second source of truth.
+//! The API server is asked to end each watch after [`WATCH_SECONDS`], and the next watch continues where the last one
+//! ended. A watch that has neither ended nor reported anything five seconds later is abandoned: the node may be dead,
+//! or a load balancer may have dropped the connection. So memory lags behind the cluster by at most that time, without
+//! a second source of truth.
 
 use crate::Health;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -24,25 +24,25 @@ const WATCH_SECONDS: u32 = 10;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// Some objects of one kind, and what happens to them.
+/// A watch on objects of one kind.
 pub struct Watch<K> {
     events: BoxStream<'static, Result<Event<K>, watcher::Error>>,
     failing: bool,
     listing: Listing,
-    /// The first list had a version that cannot be compared: the server does not start with it.
+    /// The first list had a version that cannot be compared: the server does not become ready.
     refused: bool,
 }
 
-/// How far the first list is.
+/// The progress of the first list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listing {
     Begun,
-    Told,
-    TakenIn,
+    Received,
+    Applied,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static> Watch<K> {
-    /// Of those that `selection` selects.
+    /// Watches the objects that `selection` selects.
     #[must_use]
     pub fn new(api: Api<K>, selection: watcher::Config) -> Self {
         let config = selection.timeout(WATCH_SECONDS);
@@ -54,23 +54,23 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
         }
     }
 
-    /// What happened next. Waits for ever where the API server cannot be reached for ever.
+    /// The next event. Waits for as long as the API server cannot be reached.
     pub async fn next(&mut self) -> Event<K> {
         loop {
             match self.events.next().await {
                 Some(Ok(event)) => {
                     if std::mem::take(&mut self.failing) {
-                        tracing::info!(kind = %K::kind(&()), "the API server is followed again");
+                        tracing::info!(kind = %K::kind(&()), "the API server is watched again");
                     }
                     if self.listing == Listing::Begun && matches!(event, Event::InitDone) {
-                        self.listing = Listing::Told;
+                        self.listing = Listing::Received;
                     }
                     return self.checked(event);
                 }
                 Some(Err(error)) => {
                     if !std::mem::replace(&mut self.failing, true) {
                         let (kind, error) = (K::kind(&()), chain(&error));
-                        tracing::warn!(%kind, error, "the API server cannot be followed; what is known stays in force");
+                        tracing::warn!(%kind, error, "the API server cannot be watched; the known state stays in force");
                     }
                 }
                 // The stream has no end.
@@ -79,8 +79,8 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
         }
     }
 
-    /// An object whose version cannot be compared does not count: with any other version in its place, later news of it,
-    /// such as a revocation, could be dropped as old.
+    /// An object whose version cannot be compared is treated as deleted: with a made-up version, later events for it, such
+    /// as a revocation, could be dropped as old.
     fn checked(&mut self, event: Event<K>) -> Event<K> {
         let (Event::Apply(object) | Event::InitApply(object)) = &event else { return event };
         let Err(error) = resource_version(object) else { return event };
@@ -97,20 +97,20 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
             self.refused = true;
             tracing::error!(%kind, name, %error, "the server does not become ready");
         } else {
-            tracing::error!(%kind, name, %error, "the object does not count");
+            tracing::error!(%kind, name, %error, "the object is ignored");
         }
     }
 
-    /// What [`Self::next`] told is known now.
-    pub fn taken_in(&mut self, health: &Health) {
-        if self.listing == Listing::Told && !self.refused {
-            self.listing = Listing::TakenIn;
+    /// The event of [`Self::next`] is applied.
+    pub fn applied(&mut self, health: &Health) {
+        if self.listing == Listing::Received && !self.refused {
+            self.listing = Listing::Applied;
             health.listed();
         }
     }
 }
 
-/// Soon, then less so, never long: a revocation waits for it.
+/// Exponential, with a low maximum: revocations are delayed by it.
 #[derive(Default)]
 struct Retry(u32);
 
@@ -145,21 +145,21 @@ mod tests {
         object
     }
 
-    async fn told(events: Vec<Event<ConfigMap>>) -> (Vec<String>, bool) {
+    async fn events_of(events: Vec<Event<ConfigMap>>) -> (Vec<String>, bool) {
         let (count, health) = (events.len(), Health::remote(1, Arc::new(SystemClock)));
         let events = stream::iter(events.into_iter().map(Ok)).boxed();
         let mut watch = Watch { events, failing: false, listing: Listing::Begun, refused: false };
-        let mut told = Vec::new();
+        let mut events_of = Vec::new();
         for _ in 0..count {
-            told.push(match watch.next().await {
+            events_of.push(match watch.next().await {
                 Event::Apply(object) | Event::InitApply(object) => format!("+{}", object.metadata.name.unwrap()),
                 Event::Delete(object) => format!("-{}", object.metadata.name.unwrap()),
                 Event::Init => "begin".to_owned(),
                 Event::InitDone => "end".to_owned(),
             });
-            watch.taken_in(&health);
+            watch.applied(&health);
         }
-        (told, health.is_complete())
+        (events_of, health.is_complete())
     }
 
     #[tokio::test]
@@ -173,9 +173,9 @@ mod tests {
             ]
         };
         let expected = |b: &str| ["begin", "+a", b, "end"].map(str::to_owned).to_vec();
-        assert_eq!(told(list("8")).await, (expected("+b"), true));
+        assert_eq!(events_of(list("8")).await, (expected("+b"), true));
         for version in ["", "x8", "0", "9223372036854775807000"] {
-            assert_eq!(told(list(version)).await, (expected("-b"), false), "{version}");
+            assert_eq!(events_of(list(version)).await, (expected("-b"), false), "{version}");
         }
     }
 
@@ -184,6 +184,6 @@ mod tests {
         let events =
             vec![Event::Init, Event::InitDone, Event::Apply(config_map("a", "7")), Event::Apply(config_map("a", "x8"))];
         let expected = ["begin", "end", "+a", "-a"].map(str::to_owned).to_vec();
-        assert_eq!(told(events).await, (expected, true));
+        assert_eq!(events_of(events).await, (expected, true));
     }
 }

@@ -1,8 +1,8 @@
 //! A tool's arguments, from a request's path, query and body.
 
 use crate::{
-    problem::Problem,
-    rows::{Row, Source},
+    problem::ProblemDetails,
+    routes::{RestRoute, Source},
 };
 use http::StatusCode;
 use portcullis_core::json::lone_surrogate;
@@ -10,16 +10,16 @@ use serde_json::{Map, Value};
 
 /// Puts them together. What is in a path or a query is text; `schema`, that of the arguments, says what is meant by it.
 pub(super) fn collect(
-    row: &Row,
+    route: &RestRoute,
     captured: &[(&'static str, String)],
     query: Option<&str>,
     body: &[u8],
     schema: &Map<String, Value>,
-) -> Result<Map<String, Value>, Problem> {
+) -> Result<Map<String, Value>, ProblemDetails> {
     let query: Vec<_> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
-    let mut arguments = match row.rest {
+    let mut arguments = match route.rest {
         Source::Body if !query.is_empty() => {
-            return Err(wrong("this takes its arguments in a JSON object in the body, and none in the query"));
+            return Err(wrong("this path takes its arguments in a JSON object in the body, not in the query"));
         }
         Source::Body => object(body)?,
         Source::Query => Map::new(),
@@ -37,11 +37,11 @@ pub(super) fn collect(
     Ok(arguments)
 }
 
-fn wrong(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "invalid_arguments", detail)
+fn wrong(detail: impl Into<String>) -> ProblemDetails {
+    ProblemDetails::new(StatusCode::BAD_REQUEST, "invalid_arguments", detail)
 }
 
-fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+fn object(body: &[u8]) -> Result<Map<String, Value>, ProblemDetails> {
     if body.is_empty() {
         return Ok(Map::new());
     }
@@ -50,12 +50,12 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
         Ok(_) => Err(wrong("the body must be a JSON object with the arguments by their names")),
         Err(error) => {
             let why = lone_surrogate(body).unwrap_or_else(|| error.to_string());
-            Err(wrong(format!("the body is no valid JSON: {why}")))
+            Err(wrong(format!("the body is not valid JSON: {why}")))
         }
     }
 }
 
-fn typed(schema: &Map<String, Value>, name: &str, text: &str) -> Result<Value, Problem> {
+fn typed(schema: &Map<String, Value>, name: &str, text: &str) -> Result<Value, ProblemDetails> {
     let property = schema.get("properties").and_then(|properties| properties.get(name));
     let is = |kind: &str| property.is_some_and(|property| may_be(property, kind));
     let expected = |what: &str| wrong(format!("{name}: {text:?} is {what}"));
@@ -71,7 +71,7 @@ fn typed(schema: &Map<String, Value>, name: &str, text: &str) -> Result<Value, P
     } else if is("boolean") {
         text.parse::<bool>().map(Value::from).map_err(|_| expected("neither true nor false"))
     } else {
-        serde_json::from_str(text).map_err(|_| expected("no valid JSON"))
+        serde_json::from_str(text).map_err(|_| expected("not valid JSON"))
     }
 }
 
@@ -88,18 +88,18 @@ fn may_be(schema: &Value, kind: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::rows::ROWS, *};
+    use super::{super::routes::ROUTES, *};
     use serde_json::json;
 
     fn from(tool: &str, captured: &[(&'static str, &str)], query: &str, body: &str) -> Result<Value, String> {
-        let row = ROWS.iter().find(|row| row.tool == tool).unwrap();
+        let route = ROUTES.iter().find(|route| route.tool == tool).unwrap();
         let captured: Vec<_> = captured.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
         let schema = json!({"properties": {
             "workspace": {"type": "string"}, "query": {"type": ["string", "null"]}, "limit": {"type": ["integer", "null"]},
             "status": {"anyOf": [{"type": "string", "enum": ["running"]}, {"type": "null"}]},
             "wait": {"type": "boolean"}, "process_id": {"type": "integer"}, "list": {"type": "array"},
         }});
-        collect(row, &captured, Some(query), body.as_bytes(), schema.as_object().unwrap())
+        collect(route, &captured, Some(query), body.as_bytes(), schema.as_object().unwrap())
             .map(Value::Object)
             .map_err(|problem| problem.detail().to_owned())
     }
@@ -119,17 +119,17 @@ mod tests {
         for (outcome, said) in [
             (list("limit=many"), "limit: \"many\" is not a whole number"),
             (list("wait=yes"), "wait: \"yes\" is neither true nor false"),
-            (list("list=["), "list: \"[\" is no valid JSON"),
+            (list("list=["), "list: \"[\" is not valid JSON"),
             (list("query=a&query=b"), "query: it is in the query more than once"),
             (execute("", r#"{"workspace": "api"}"#), "workspace: it is in the path already; leave it out elsewhere"),
             (execute("", "[]"), "the body must be a JSON object with the arguments by their names"),
-            (execute("", "{"), "the body is no valid JSON: EOF while parsing an object at line 1 column 1"),
+            (execute("", "{"), "the body is not valid JSON: EOF while parsing an object at line 1 column 1"),
             (
                 execute("", r#"{"command": "\ud800"}"#),
-                "the body is no valid JSON: it holds a lone surrogate, \\ud800 at byte 13, which stands for no character; \
+                "the body is not valid JSON: it holds a lone surrogate, \\ud800 at byte 13, which stands for no character; \
                  send both halves of the pair, or leave it out",
             ),
-            (execute("command=ls", ""), "this takes its arguments in a JSON object in the body, and none in the query"),
+            (execute("command=ls", ""), "this path takes its arguments in a JSON object in the body, not in the query"),
             (
                 from("stop_process", &[("workspace", "web"), ("process_id", "x")], "", ""),
                 "process_id: \"x\" is not a whole number",

@@ -1,18 +1,18 @@
-//! The tools as plain HTTP, below the endpoint's URL: for programs that speak no MCP, such as the guide's JavaScript.
+//! The tools as a plain HTTP interface below the endpoint's URL, for programs without an MCP client, such as the
+//! JavaScript of the guide.
 //!
-//! Nothing is done here that the tools do not do: a row of [`rows`] says which path and method lead to which tool and
-//! where its arguments come from. Scopes, the endpoint's lists of tools, validation, audit and results are the tools'
-//! own. Failures are problem documents (RFC 9457). As with `mcp`, whoever is in front has checked the token and put an
-//! `Arc<oauth::Caller>` into the request's extensions.
+//! A [route](routes) maps a method and a path to a tool and its arguments. Scopes, the endpoint's lists of tools,
+//! validation, audit and results come from the tools. Failures are problem documents (RFC 9457). As with `mcp`, the
+//! server has verified the token and put an `Arc<oauth::Caller>` into the request's extensions.
 
 mod arguments;
 mod openapi;
 mod problem;
 mod reference;
-mod rows;
+mod routes;
 
 pub use openapi::document;
-pub use problem::Problem;
+pub use problem::ProblemDetails;
 pub use reference::page;
 
 use axum::{
@@ -31,10 +31,10 @@ use portcullis_oauth::{
 };
 use portcullis_telemetry::audit::{Event, RequestContext};
 use portcullis_tools::{
-    Answer, Call, Definition, Lookup, Registry, ToolError,
-    heartbeat::{self, Begun, Place, Sign, TOO_LONG},
+    Call, Definition, Registry, ToolAnswer, ToolError, ToolLookup,
+    heartbeat::{self, Begun, RequestPermit, Sign, TOO_LONG},
 };
-use rows::{Row, Verb};
+use routes::{RestRoute, Verb};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ use tokio::time::Instant;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Where the OpenAPI document is, below the endpoint's URL.
 pub const OPENAPI_PATH: &str = "/openapi.json";
-/// Where people read about it.
+/// The path of its documentation.
 pub const REFERENCE_PATH: &str = "/reference";
 
 /// The HTTP interface of one endpoint.
@@ -54,21 +54,22 @@ pub struct Api {
     timeout: Duration,
 }
 
-/// A row whose tool the endpoint serves.
-struct Served<'a> {
-    row: &'static Row,
+/// A route whose tool the endpoint serves.
+struct ServedRoute<'a> {
+    route: &'static RestRoute,
     tool: &'a Definition,
 }
 
-/// All of them, in the order of the table.
-fn served(tools: &Registry) -> Vec<Served<'_>> {
-    let find =
-        |row: &'static Row| tools.definitions().find(|tool| tool.name == row.tool).map(|tool| Served { row, tool });
-    rows::ROWS.iter().filter_map(find).collect()
+/// All served routes, in the order of the table.
+fn served(tools: &Registry) -> Vec<ServedRoute<'_>> {
+    let find = |route: &'static RestRoute| {
+        tools.definitions().find(|tool| tool.name == route.tool).map(|tool| ServedRoute { route, tool })
+    };
+    routes::ROUTES.iter().filter_map(find).collect()
 }
 
 impl Api {
-    /// What these tools can do, over HTTP.
+    /// The HTTP interface of these tools.
     #[must_use]
     pub fn new(config: &ServerConfig, tools: Arc<Registry>) -> Self {
         let body_limit = config.limits.body_limit();
@@ -83,99 +84,104 @@ impl Api {
         self.try_answer(parts, from, body).await.unwrap_or_else(|problem| problem.into_response(&from))
     }
 
-    async fn try_answer(&self, parts: Parts, from: RequestContext, body: Body) -> Result<Response, Problem> {
+    async fn try_answer(&self, parts: Parts, from: RequestContext, body: Body) -> Result<Response, ProblemDetails> {
         let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
             tracing::error!("a request reached the HTTP interface without a verified caller");
-            return Err(Problem::internal("the request has no verified caller"));
+            return Err(ProblemDetails::internal("the request has no verified caller"));
         };
         let path = parts.uri.path().strip_prefix(self.url.path()).unwrap_or_default();
         let resource = Resource::of(&parts.extensions, &self.url);
         let served = served(&self.tools);
         let matches: Vec<_> =
-            served.iter().filter_map(|served| Some((served, rows::capture(served.row.path, path)?))).collect();
-        let Some((Served { row, tool }, captured)) =
-            matches.iter().find(|(served, _)| served.row.method.answers(&parts.method))
+            served.iter().filter_map(|served| Some((served, routes::capture(served.route.path, path)?))).collect();
+        let Some((ServedRoute { route, tool }, captured)) =
+            matches.iter().find(|(served, _)| served.route.method.answers(&parts.method))
         else {
-            return Err(nothing(&parts.method, matches.iter().map(|(served, _)| served.row.method)));
+            return Err(nothing(&parts.method, matches.iter().map(|(served, _)| served.route.method)));
         };
-        let entry = match self.tools.lookup(row.tool, &caller) {
-            Lookup::Found(entry) => entry,
-            Lookup::NeedsScope(needed) => {
+        let entry = match self.tools.lookup(route.tool, &caller) {
+            ToolLookup::Found(entry) => entry,
+            ToolLookup::NeedsScope(needed) => {
                 Event::ScopeRefused {
                     from: &from,
-                    tool: Some(row.tool),
+                    tool: Some(route.tool),
                     scope: needed,
                     client_id: &caller.client_id,
                     user: &caller.subject,
                     grant: caller.grant.as_deref(),
                 }
                 .emit();
-                let what = format!("the tool {}", row.tool);
+                let what = format!("the tool {}", route.tool);
                 return Err(step_up(&what, needed, &caller, resource));
             }
-            Lookup::Unknown => return Err(nothing(&parts.method, [].into_iter())),
+            ToolLookup::Unknown => return Err(nothing(&parts.method, [].into_iter())),
         };
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
-        let body = if row.takes_body() { self.read(&parts.headers, body, &account).await? } else { Bytes::new() };
-        let arguments = arguments::collect(row, captured, parts.uri.query(), &body, &tool.input_schema)?;
+        let body = if route.takes_body() { self.read(&parts.headers, body, &account).await? } else { Bytes::new() };
+        let arguments = arguments::collect(route, captured, parts.uri.query(), &body, &tool.input_schema)?;
         drop(body);
         let call = Call { account, ..Call::of(Arc::clone(&caller), from) };
-        if !row.waits {
-            return finished(row, entry.call(arguments, call).await, &caller, resource);
+        if !route.waits {
+            return finished(route, entry.call(arguments, call).await, &caller, resource);
         }
         let begun = Begun::default();
         let outcome = entry.call(arguments, Call { begun: Some(begun.clone()), ..call });
         let work = {
-            let (row, resource): (&'static Row, _) = (row, resource.clone());
+            let (route, resource): (&'static RestRoute, _) = (route, resource.clone());
             async move {
-                let finished = finished(row, outcome.await, &caller, &resource);
+                let finished = finished(route, outcome.await, &caller, &resource);
                 finished.unwrap_or_else(|problem| problem.into_response(&from))
             }
         };
-        let until = parts.extensions.get::<Place>().map_or_else(|| Instant::now() + self.timeout, |place| place.until);
-        let late = move || Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", TOO_LONG).into_response(&from);
+        let until = parts
+            .extensions
+            .get::<RequestPermit>()
+            .map_or_else(|| Instant::now() + self.timeout, |permit| permit.until);
+        let late = move || ProblemDetails::new(StatusCode::GATEWAY_TIMEOUT, "timeout", TOO_LONG).into_response(&from);
         Ok(heartbeat::answer(work, &begun, Sign::Space, until, late).await)
     }
 
-    async fn read(&self, headers: &HeaderMap, body: Body, account: &Account) -> Result<Bytes, Problem> {
-        let body =
-            portcullis_budget::read(body, self.body_limit, account).await.map_err(|error| Problem::unread(&error))?;
+    async fn read(&self, headers: &HeaderMap, body: Body, account: &Account) -> Result<Bytes, ProblemDetails> {
+        let body = portcullis_budget::read(body, self.body_limit, account)
+            .await
+            .map_err(|error| ProblemDetails::unreadable_body(&error))?;
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str);
         let is_json = |kind: &str| media_type::is(kind, media_type::JSON);
         // Nothing at all is no JSON of another kind either: `curl -X POST` says nothing of it.
         if !body.is_empty() && !kind.is_some_and(|kind| kind.is_ok_and(is_json)) {
             let text = "Content-Type must be application/json";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));
+            return Err(ProblemDetails::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));
         }
         Ok(body)
     }
 }
 
-/// The answer to a call that came to its end.
+/// The response to a finished call.
 fn finished(
-    row: &Row,
-    outcome: Result<Answer, ToolError>,
+    route: &RestRoute,
+    outcome: Result<ToolAnswer, ToolError>,
     caller: &Caller,
     resource: &PublicUrl,
-) -> Result<Response, Problem> {
+) -> Result<Response, ProblemDetails> {
     match outcome {
-        Ok(answer) => Ok(succeeded(row, answer, resource)),
+        Ok(answer) => Ok(succeeded(route, answer, resource)),
         Err(ToolError::NeedsScope { what, scope }) => Err(step_up(what, scope, caller, resource)),
-        Err(error) => Err(Problem::of(&error)),
+        Err(error) => Err(ProblemDetails::of(&error)),
     }
 }
 
-/// What was made has an id.
+/// The id of a created object.
 #[derive(Deserialize)]
-struct Made {
+struct CreatedObject {
     id: String,
 }
 
-fn succeeded(row: &Row, answer: Answer, resource: &PublicUrl) -> Response {
-    let made =
-        (row.success == StatusCode::CREATED).then(|| serde_json::from_slice::<Made>(&answer.json).ok()).flatten();
-    let location = made.map(|Made { id }| format!("{}{}/{id}", resource.resource(), row.path));
-    let mut response = (row.success, [(header::CONTENT_TYPE, JSON)], answer.json).into_response();
+fn succeeded(route: &RestRoute, answer: ToolAnswer, resource: &PublicUrl) -> Response {
+    let made = (route.success == StatusCode::CREATED)
+        .then(|| serde_json::from_slice::<CreatedObject>(&answer.json).ok())
+        .flatten();
+    let location = made.map(|CreatedObject { id }| format!("{}{}/{id}", resource.resource(), route.path));
+    let mut response = (route.success, [(header::CONTENT_TYPE, JSON)], answer.json).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
@@ -184,24 +190,24 @@ fn succeeded(row: &Row, answer: Answer, resource: &PublicUrl) -> Response {
     response
 }
 
-fn step_up(what: &str, needed: Scope, caller: &Caller, resource: &PublicUrl) -> Problem {
+fn step_up(what: &str, needed: Scope, caller: &Caller, resource: &PublicUrl) -> ProblemDetails {
     let text = format!("{what} needs the scope {needed}, which this access token does not have");
     let challenge = insufficient_scope(needed, caller, &text, resource);
-    Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", text).with(header::WWW_AUTHENTICATE, challenge)
+    ProblemDetails::new(StatusCode::FORBIDDEN, "insufficient_scope", text).with(header::WWW_AUTHENTICATE, challenge)
 }
 
-/// There is nothing at this path, or nothing for this method.
-fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> Problem {
+/// 404 for an unknown path, 405 for an unknown method.
+fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> ProblemDetails {
     let mut allowed: Vec<&str> = there.flat_map(Verb::names).copied().collect();
     if allowed.is_empty() {
         let text = "there is nothing at this path; openapi.json below the endpoint's URL says what there is";
-        return Problem::new(StatusCode::NOT_FOUND, "not_found", text);
+        return ProblemDetails::new(StatusCode::NOT_FOUND, "not_found", text);
     }
     allowed.sort_unstable();
     allowed.dedup();
     let allowed = allowed.join(", ");
-    let text = format!("{method} is not for this path, but {allowed}");
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
+    let text = format!("this path does not support {method}, but {allowed}");
+    let problem = ProblemDetails::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
     match HeaderValue::try_from(allowed) {
         Ok(allowed) => problem.with(header::ALLOW, allowed),
         Err(_) => problem,

@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document: the rows that are served, with the tools' own schemas, which are JSON Schema 2020-12, as
 //! OpenAPI's are since 3.1. It names neither workspaces nor templates nor users, so it is public as the metadata is.
 
-use crate::{Served, served};
+use crate::{ServedRoute, served};
 use http::StatusCode;
 use portcullis_config::ServerConfig;
 use portcullis_core::Scope;
@@ -17,8 +17,8 @@ const SECURITY: &str = "oauth";
 pub fn document(config: &ServerConfig, tools: &Registry) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for served in served(tools) {
-        let item = paths.entry(served.row.path).or_insert_with(|| json!({}));
-        item[served.row.method.names()[0].to_ascii_lowercase()] = operation(&served);
+        let item = paths.entry(served.route.path).or_insert_with(|| json!({}));
+        item[served.route.method.names()[0].to_ascii_lowercase()] = operation(&served);
     }
     json!({
         "openapi": "3.1.0",
@@ -67,7 +67,7 @@ fn security_scheme(config: &ServerConfig) -> Value {
         Scope::ALL.into_iter().map(|scope| (scope.to_string(), Value::from(meaning(scope)))).collect();
     let token = config.url.issuer_url(TOKEN_PATH);
     let mut flows = json!({"clientCredentials": {"tokenUrl": token, "scopes": scopes}});
-    // Where nobody can sign in, no code is given out.
+    // Without a login there are no authorization codes.
     if !config.login.is_empty() {
         let authorize = config.url.issuer_url(AUTHORIZE_PATH);
         flows["authorizationCode"] =
@@ -87,13 +87,13 @@ const fn meaning(scope: Scope) -> &'static str {
     }
 }
 
-fn operation(Served { row, tool }: &Served<'_>) -> Value {
-    let in_path: Vec<&str> = row.in_path().collect();
+fn operation(ServedRoute { route, tool }: &ServedRoute<'_>) -> Value {
+    let in_path: Vec<&str> = route.in_path().collect();
     let mut success = json!({
         "description": "Done.",
         "content": {"application/json": {"schema": *tool.output_schema}},
     });
-    if row.success == StatusCode::CREATED {
+    if route.success == StatusCode::CREATED {
         let location = json!({"description": "Its URL.", "schema": {"type": "string", "format": "uri"}});
         success["headers"] = json!({"Location": location});
     }
@@ -101,12 +101,12 @@ fn operation(Served { row, tool }: &Served<'_>) -> Value {
         "operationId": tool.name,
         "summary": tool.title,
         "description": tool.description,
-        "tags": [row.path.split('/').nth(1).unwrap_or_default()],
+        "tags": [route.path.split('/').nth(1).unwrap_or_default()],
         "security": [{SECURITY: tool.scope.iter().collect::<Vec<_>>()}],
-        "parameters": parameters(tool, &in_path, row.takes_body()),
-        "responses": {row.success.as_str(): success, "default": {"$ref": "#/components/responses/Problem"}},
+        "parameters": parameters(tool, &in_path, route.takes_body()),
+        "responses": {route.success.as_str(): success, "default": {"$ref": "#/components/responses/Problem"}},
     });
-    if row.takes_body() {
+    if route.takes_body() {
         operation["requestBody"] = body(tool, &in_path);
     }
     operation

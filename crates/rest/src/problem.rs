@@ -15,15 +15,15 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 
 /// A refusal or failure.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct ProblemDetails {
     status: StatusCode,
     reason: &'static str,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Problem {
-    /// `reason` is one word, for programs; `detail` is for whoever reads it.
+impl ProblemDetails {
+    /// `reason` is one word, for programs; `detail` is for users.
     #[must_use]
     pub fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
         Self { status, reason, detail: detail.into(), headers: Vec::new() }
@@ -49,7 +49,7 @@ impl Problem {
     }
 
     /// Why a body was not read.
-    pub(super) fn unread(error: &ReadError) -> Self {
+    pub(super) fn unreadable_body(error: &ReadError) -> Self {
         let (status, reason) = match error {
             ReadError::TooLarge(_) | ReadError::NoMemory(NoMemory::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large")

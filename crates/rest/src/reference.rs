@@ -1,7 +1,7 @@
 //! The page for people about the HTTP interface: what the OpenAPI document says, readable in a browser. One piece
 //! without scripts: its style is in it, under a policy that allows this style and nothing else.
 
-use crate::{OPENAPI_PATH, Served, openapi::required, served};
+use crate::{OPENAPI_PATH, ServedRoute, openapi::required, served};
 use askama::Template;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use portcullis_config::ServerConfig;
@@ -30,30 +30,30 @@ struct Operation {
 
 struct Argument {
     name: String,
-    place: &'static str,
+    location: &'static str,
     required: bool,
     description: String,
 }
 
-fn operation(Served { row, tool }: Served<'_>) -> Operation {
-    let in_path: Vec<&str> = row.in_path().collect();
+fn operation(ServedRoute { route, tool }: ServedRoute<'_>) -> Operation {
+    let in_path: Vec<&str> = route.in_path().collect();
     let properties = tool.input_schema.get("properties").and_then(Value::as_object).into_iter().flatten();
     let mut arguments: Vec<Argument> = properties
         .map(|(name, property)| Argument {
             name: name.clone(),
-            place: match () {
+            location: match () {
                 () if in_path.contains(&name.as_str()) => "path",
-                () if row.takes_body() => "body",
+                () if route.takes_body() => "body",
                 () => "query",
             },
             required: required(&tool.input_schema).any(|required| required == name),
             description: property.get("description").and_then(Value::as_str).unwrap_or_default().to_owned(),
         })
         .collect();
-    arguments.sort_by_key(|argument| (!argument.required, argument.place != "path"));
+    arguments.sort_by_key(|argument| (!argument.required, argument.location != "path"));
     Operation {
-        method: row.method.names()[0],
-        path: row.path,
+        method: route.method.names()[0],
+        path: route.path,
         title: tool.title,
         description: tool.description,
         scope: tool.scope.map(portcullis_core::Scope::as_str),

@@ -1,8 +1,8 @@
-//! More paths of the same endpoint (`spec.pathAliases`). At the entrance, a request to one becomes a request to the
-//! endpoint's own path, and remembers by which URL the client knows the endpoint: to that client, this is the protected
-//! resource (RFC 9728 §3.3: it compares). Everything behind knows one path only.
+//! Further paths of the endpoint (`spec.pathAliases`). A request to an alias is rewritten to the endpoint's own path first,
+//! and keeps the URL by which the client knows the endpoint: for that client, this is the protected resource (RFC 9728
+//! §3.3: clients compare it). All other code sees only one path.
 //!
-//! A slash at the end of an endpoint's path, which people add and clients keep, makes no other endpoint.
+//! A trailing slash, which users add and clients keep, is ignored.
 
 use axum::extract::Request;
 use http::{Uri, uri::PathAndQuery};
@@ -24,7 +24,7 @@ impl Aliases {
         Self { own: config.url.clone(), urls }
     }
 
-    /// Has a request to an alias, or below one, ask at the endpoint's own path.
+    /// Rewrites a request to an alias, or below one, to the endpoint's own path.
     pub(crate) fn resolve(&self, request: &mut Request) {
         let path = self.without_slash(request.uri().path());
         let alias = self.alias(path);
@@ -35,7 +35,7 @@ impl Aliases {
         }
     }
 
-    /// The path of an endpoint, or of its metadata, without the slash at its end.
+    /// The path of an endpoint, or of its metadata, without the trailing slash.
     fn without_slash<'p>(&self, path: &'p str) -> &'p str {
         let Some(plain) = path.strip_suffix('/') else { return path };
         let resource = plain.strip_prefix(ROOT_RESOURCE_METADATA).unwrap_or(plain);
@@ -50,7 +50,7 @@ impl Aliases {
         (!own).then_some(alias)
     }
 
-    /// Where a request for `path` asks instead; `None` where that is its own path.
+    /// The rewritten URI of a request for `path`; `None` if it does not change.
     fn resolved(&self, uri: &Uri, path: &str, alias: Option<&PublicUrl>) -> Option<Uri> {
         let path = match alias {
             Some(alias) => format!("{}{}", self.own.path(), below(path, alias)?),
@@ -64,7 +64,7 @@ impl Aliases {
     }
 }
 
-/// What of a path lies below an endpoint's: nothing, or a path of its own.
+/// The rest of a path below the path of an endpoint; `None` if it is not below it.
 fn below<'p>(path: &'p str, url: &PublicUrl) -> Option<&'p str> {
     path.strip_prefix(url.path()).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -1,6 +1,6 @@
-//! Bodies: a request's is read up to a limit, a streamed response ends at its request's deadline.
+//! Bodies: request bodies are read up to a limit, streamed responses end at the deadline of their request.
 
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::StatusCode;
@@ -15,33 +15,35 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How much of a form is the place's own; what is longer takes memory of the budget.
+/// The part of a form that the permit covers; longer forms take memory from the budget.
 const SHORT: u64 = 8 << 10;
-/// How much it then takes: no form is longer.
+/// The memory for a longer form, and the maximum length of a form.
 const LONG: u64 = 64 << 10;
 
 /// Reads a whole request body of at most `limit` bytes.
-pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, HttpProblem> {
     let too_large = || {
         let message = format!("the request is larger than {limit} bytes; send it in smaller parts");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+        HttpProblem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     };
-    // What the client says of the size is enough to refuse it.
+    // Content-Length is enough to refuse it.
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => {
-            Err(Problem::new(StatusCode::BAD_REQUEST, "unreadable", "the request ended before its body was complete"))
-        }
+        Err(_) => Err(HttpProblem::new(
+            StatusCode::BAD_REQUEST,
+            "unreadable",
+            "the request ended before its body was complete",
+        )),
     }
 }
 
-/// The body of a request that has charged nothing: it ends with an error where it is longer than a short form and there
-/// is no memory for it.
-pub(crate) struct Metered {
+/// The body of a request without a charge on the memory budget: it fails if it is longer than a short form and there is
+/// no memory for it.
+pub(crate) struct MeteredBody {
     body: Body,
     read: u64,
     memory: Arc<Pool>,
@@ -49,14 +51,14 @@ pub(crate) struct Metered {
     taken: Option<Taken>,
 }
 
-impl Metered {
+impl MeteredBody {
     /// Charges `body` to these holders.
     pub(crate) fn body(body: Body, memory: Arc<Pool>, holders: Holders) -> Body {
         Body::new(Self { body, read: 0, memory, holders, taken: None })
     }
 }
 
-impl HttpBody for Metered {
+impl HttpBody for MeteredBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -87,13 +89,13 @@ impl HttpBody for Metered {
 }
 
 /// A streamed response body that ends at the request's deadline.
-pub(crate) struct Held {
+pub(crate) struct DeadlineBody {
     body: Body,
     deadline: Pin<Box<Sleep>>,
 }
 
-impl Held {
-    /// Ends a stream at its deadline. A body that is complete is left alone: the connection has the deadline for that.
+impl DeadlineBody {
+    /// Ends a stream at its deadline. A complete body stays as it is: the connection enforces its deadline.
     pub(crate) fn until(response: Response, deadline: Instant) -> Response {
         if response.body().size_hint().exact().is_some() {
             return response;
@@ -102,7 +104,7 @@ impl Held {
     }
 }
 
-impl HttpBody for Held {
+impl HttpBody for DeadlineBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -113,7 +115,7 @@ impl HttpBody for Held {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        // Cut off rather than ended: the client must not take half a stream for a whole one.
+        // Fails instead of ending: the client must not mistake half a stream for a complete one.
         self.deadline
             .as_mut()
             .poll(context)
@@ -150,7 +152,7 @@ mod tests {
             (Body::empty(), Ok("")),
         ] {
             let read = collect(body, 5).await;
-            let read = read.as_ref().map(|bytes| std::str::from_utf8(bytes).unwrap()).map_err(Problem::reason);
+            let read = read.as_ref().map(|bytes| std::str::from_utf8(bytes).unwrap()).map_err(HttpProblem::reason);
             assert_eq!(read, expected);
         }
         let broken =
@@ -161,10 +163,10 @@ mod tests {
     #[tokio::test]
     async fn long_forms_take_memory_where_there_is_any() {
         let memory = Pool::new(LONG);
-        let long = || Metered::body(Body::from(vec![0; 9 << 10]), Arc::clone(&memory), Holders::default());
+        let long = || MeteredBody::body(Body::from(vec![0; 9 << 10]), Arc::clone(&memory), Holders::default());
         let held = memory.try_take(1, Holders::default()).unwrap();
         assert_eq!(collect(long(), 64 << 10).await.unwrap_err().reason(), "unreadable");
-        collect(Metered::body(Body::from("short"), Arc::clone(&memory), Holders::default()), 9).await.unwrap();
+        collect(MeteredBody::body(Body::from("short"), Arc::clone(&memory), Holders::default()), 9).await.unwrap();
         drop(held);
         assert_eq!(collect(long(), 64 << 10).await.unwrap().len(), 9 << 10);
         assert_eq!(memory.free(), LONG);
@@ -172,7 +174,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_streamed_answer_ends_when_its_time_is_over() {
-        let hold = |body| Held::until(Response::new(body), Instant::now() + Duration::from_millis(50)).into_body();
+        let hold =
+            |body| DeadlineBody::until(Response::new(body), Instant::now() + Duration::from_millis(50)).into_body();
         assert_eq!(hold(streamed(&["a", "b"])).collect().await.unwrap().to_bytes(), "ab");
         let begin = Instant::now();
         let stalls = hold(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()));

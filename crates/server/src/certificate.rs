@@ -1,5 +1,4 @@
-//! The servers' own certificate, for TLS 1.2 and 1.3 (RFC 8446): read from its two mounted files, and checked before it
-//! is used.
+//! The servers' certificate, for TLS 1.2 and 1.3 (RFC 8446): read from two mounted files, and checked before use.
 
 use portcullis_config::{CERTIFICATE_FILE, CERTIFICATE_KEY_FILE};
 use rustls::{
@@ -9,27 +8,27 @@ use rustls::{
 };
 use std::sync::Arc;
 
-/// What is spoken over TLS, the preferred first (RFC 7301).
+/// The protocols for ALPN, the preferred one first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// The bytes of the two files, as far as they are there.
+/// The contents of the two files, if they exist.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct CertificateFiles {
     pub chain: Option<Vec<u8>>,
     pub key: Option<Vec<u8>>,
 }
 
-/// Why there is no TLS with these files. Says nothing of their content.
+/// Why the files cannot be used. Contains nothing from them.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// A file is not there.
     #[error("{0} is missing; the Secret named in spec.tls must be of type kubernetes.io/tls and have it")]
     Missing(&'static str),
     /// No certificate can be read.
-    #[error("{CERTIFICATE_FILE} must hold the certificate and those above it in PEM")]
+    #[error("{CERTIFICATE_FILE} must contain the certificate and its chain in PEM")]
     Chain,
     /// No key can be read.
-    #[error("{CERTIFICATE_KEY_FILE} must hold one private key in PEM, without a passphrase")]
+    #[error("{CERTIFICATE_KEY_FILE} must contain one private key in PEM, without a passphrase")]
     Key,
     /// They cannot be used together.
     #[error("{CERTIFICATE_FILE} and {CERTIFICATE_KEY_FILE} cannot be used")]
@@ -37,7 +36,7 @@ pub enum CertificateError {
 }
 
 impl CertificateFiles {
-    /// What speaks TLS with them.
+    /// The TLS configuration with this certificate.
     pub(crate) fn server(&self) -> Result<Arc<ServerConfig>, CertificateError> {
         let chain = self.chain.as_deref().ok_or(CertificateError::Missing(CERTIFICATE_FILE))?;
         let key = self.key.as_deref().ok_or(CertificateError::Missing(CERTIFICATE_KEY_FILE))?;
@@ -77,12 +76,12 @@ mod tests {
         for (files, expected) in [
             (files(None, Some(&key)), "tls.crt is missing"),
             (files(Some(&chain), None), "tls.key is missing"),
-            (files(Some(""), Some(&key)), "tls.crt must hold"),
-            (files(Some(&key), Some(&key)), "tls.crt must hold"),
-            (files(Some(&chain[..chain.len() / 2]), Some(&key)), "tls.crt must hold"),
-            (files(Some(&chain), Some("hush")), "tls.key must hold"),
-            (files(Some(&chain), Some(cut)), "tls.key must hold"),
-            (files(Some(&chain), Some(&chain)), "tls.key must hold"),
+            (files(Some(""), Some(&key)), "tls.crt must contain"),
+            (files(Some(&key), Some(&key)), "tls.crt must contain"),
+            (files(Some(&chain[..chain.len() / 2]), Some(&key)), "tls.crt must contain"),
+            (files(Some(&chain), Some("hush")), "tls.key must contain"),
+            (files(Some(&chain), Some(cut)), "tls.key must contain"),
+            (files(Some(&chain), Some(&chain)), "tls.key must contain"),
             (files(Some(&chain), Some(&other)), "cannot be used"),
         ] {
             let error = files.server().unwrap_err();

@@ -1,15 +1,16 @@
-//! Serve mode: listeners, middleware order, mounted files and their reload.
+//! The server: listeners, the order of the middleware, the mounted files and their reload.
 //!
-//! [`run`] is the whole server. The public listener answers by what `public` says, in the order that is written
-//! there; the private one by `private`. Both read [`Current`], which `reload` replaces as a whole whenever the mounted
-//! files change, so that a request sees either all of the old configuration or all of the new.
+//! [`run`] is the whole server. `public` implements the public listener and has the order of the checks; `private`
+//! implements the private one. Both read [`Current`], which `reload` replaces as a whole whenever the mounted files
+//! change, so that a request sees either the old configuration or the new one.
 
 mod address;
 mod alias;
+mod app_state;
 mod body;
 mod certificate;
 mod connections;
-mod door;
+mod drain_body;
 mod exhausted;
 mod limits;
 mod mounted;
@@ -20,7 +21,6 @@ mod public;
 mod refusals;
 mod registration;
 mod reload;
-mod unread;
 
 pub use mounted::MountedError;
 
@@ -40,35 +40,35 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-/// What a server is made of.
+/// The parts of a server.
 pub struct Options {
     /// The folder with the mounted files (see [`portcullis_config`]).
     pub config_dir: PathBuf,
-    /// The workspaces that tools work on; `None` where there is no backend.
+    /// The workspaces for the tools; `None` without a backend.
     pub workspaces: Option<Arc<dyn Workspaces>>,
-    /// Where grants are kept.
+    /// The store of grants.
     pub grants: Arc<dyn Grants>,
-    /// Where the clients that registered themselves are kept.
+    /// The store of registered clients.
     pub registrations: Arc<dyn Registrations>,
-    /// What is kept about users of identity providers.
+    /// The store of accounts.
     pub accounts: Arc<dyn Accounts>,
-    /// Whose access an administrator ended.
+    /// The user rules: whose access an administrator ended.
     pub user_rules: Arc<dyn UserRules>,
-    /// Who verifies the tokens of pods.
+    /// Verifies the tokens of pods.
     pub workloads: Arc<dyn WorkloadTokens>,
-    /// How fresh these are.
+    /// The freshness of these stores.
     pub state: Arc<Health>,
-    /// How what clients publish of themselves is fetched.
+    /// The HTTP client for metadata documents of clients.
     pub outbound: Arc<Outbound>,
-    /// The time that tokens and secrets are held against.
+    /// The clock for lifetimes of tokens and secrets.
     pub clock: Arc<dyn Clock>,
-    /// For how long connections are still accepted after the shutdown began: until every proxy in front has heard of it.
+    /// How long connections are accepted after the shutdown began: until every proxy knows about it.
     pub lame_duck: Duration,
-    /// How much memory the process may use, in bytes: what requests may take follows from it.
+    /// The memory limit of the process, in bytes. The budget of requests follows from it.
     pub memory_limit: u64,
 }
 
-/// Where a server listens.
+/// The listeners of a server.
 pub struct Listeners {
     /// For clients.
     pub public: TcpListener,
@@ -90,9 +90,9 @@ pub enum ServerError {
     },
 }
 
-/// Serves until `shutdown`, then drains: `/readyz` turns 503 at once, requests and connections are still taken for as
-/// long as [`Options::lame_duck`] says, then connecting is refused, and running requests finish, for at most the
-/// configured `requestTimeout`.
+/// Serves until `shutdown`, then drains: `/readyz` returns 503 at once, connections are accepted for
+/// [`Options::lame_duck`] longer, then refused, and requests in flight may finish within the configured
+/// `requestTimeout`.
 pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationToken) -> Result<(), ServerError> {
     let folder = options.config_dir.clone();
     let metrics = Arc::new(Metrics::default());
@@ -104,7 +104,7 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
         .map_err(|source| ServerError::Mounted { folder, source })?;
     let current = Arc::new(current);
 
-    // The private listener and the reload go on while the public one drains.
+    // The private listener and the reload continue while the public one drains.
     let drained = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn({
@@ -137,7 +137,7 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
             Box::pin(async move { Ok::<_, Infallible>(public.answer(request).await) })
         }
     });
-    let grace = || current.serving().door().mounted().config.limits.request_timeout.as_duration();
+    let grace = || current.serving().app().mounted().config.limits.request_timeout.as_duration();
     let stopping = Stopping { shutdown: &shutdown, lame_duck };
     connections::serve(listeners.public, service, || current.terms(), stopping, grace).await;
 

@@ -1,6 +1,6 @@
-//! How much is admitted: connections, requests and their memory at once, and requests per second.
+//! The limits: concurrent connections and requests, their memory, and requests per second.
 
-use crate::{connections::Connections, exhausted::Exhausted, problem::Problem};
+use crate::{connections::Connections, exhausted::Exhausted, problem::HttpProblem};
 use governor::{
     Quota, RateLimiter, clock::MonotonicClock, middleware::NoOpMiddleware, state::keyed::DashMapStateStore,
 };
@@ -21,62 +21,62 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How soon a request that found every place taken may try again.
+/// When to try again after all permits were taken.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
-/// How long a request waits for memory at most.
+/// The longest time that a request waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(30);
-/// The share of an address, until it is known whose requests they are, and of a user, whatever the clients: three
-/// quarters. Many people may come from one address.
+/// The share of an address before authentication, and of a user over all clients: three quarters. Many users may share
+/// one address.
 const WIDE: u64 = 3;
 /// The share of one client of one user: half.
 const NARROW: u64 = 1;
 
-/// How many clients may register themselves from one address per minute; many people may be behind it.
+/// The dynamic registrations per minute from one address, which many users may share.
 const REGISTRATIONS_PER_MINUTE: u32 = 10;
 
-/// The limits of one server. Outlives a reload that leaves them as they were.
+/// The limits of one server. A reload that does not change them keeps this object.
 ///
-/// Rates are meant for all servers together; each has its share of them, rounded up.
+/// Rates apply to all servers together; each server enforces its share, rounded up.
 pub(crate) struct Limiters {
     limits: Limits,
-    places: Arc<Pool>,
+    permits: Arc<Pool>,
     open: Arc<Pool>,
     memory: Arc<Pool>,
     connections: Arc<Connections>,
     keys: RandomState,
-    by_caller: Rate<Who>,
-    by_address: Rate<IpAddr>,
-    registrations: Rate<IpAddr>,
+    rate_by_caller: KeyedRateLimit<CallerKey>,
+    rate_by_address: KeyedRateLimit<IpAddr>,
+    registrations: KeyedRateLimit<IpAddr>,
     exhausted: Exhausted,
 }
 
-/// A client on behalf of a user: who acts for two has two rates.
+/// A client on behalf of a user. A client of two users has two rates.
 #[derive(Clone)]
-struct Who(Arc<Caller>);
+struct CallerKey(Arc<Caller>);
 
-impl Who {
+impl CallerKey {
     fn key(&self) -> (&str, &str) {
         (&self.0.client_id, &self.0.subject)
     }
 }
 
-impl PartialEq for Who {
+impl PartialEq for CallerKey {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Who {}
+impl Eq for CallerKey {}
 
-impl Hash for Who {
+impl Hash for CallerKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }
 }
 
 impl Limiters {
-    /// The limits, of a process that may use `memory` bytes. Keeps of `previous` the pools whose size stays: what is
-    /// taken of them is still taken.
+    /// The limits of a process that may use `memory` bytes. Keeps the pools of `previous` whose size does not change, with
+    /// what is taken from them.
     pub(crate) fn new(limits: &Limits, memory: u64, previous: Option<&Self>) -> Self {
         let division = Division::of(limits, memory);
         if let Some(problem) = division.problem() {
@@ -89,14 +89,17 @@ impl Limiters {
         let most = limits.max_connections as usize;
         let connections = previous.map(|previous| &previous.connections).filter(|open| open.most() == most);
         Self {
-            places: pool(limits.max_concurrent_requests.into(), |limiters| &limiters.places),
+            permits: pool(limits.max_concurrent_requests.into(), |limiters| &limiters.permits),
             open: pool(open_requests(limits).into(), |limiters| &limiters.open),
             memory: pool(division.budget, |limiters| &limiters.memory),
             connections: connections.map_or_else(|| Connections::new(most), Arc::clone),
             keys: previous.map(|previous| previous.keys.clone()).unwrap_or_default(),
-            by_caller: Rate::new(limits),
-            by_address: Rate::new(limits),
-            registrations: Rate::of(Quota::per_minute(share(REGISTRATIONS_PER_MINUTE, limits)), MonotonicClock),
+            rate_by_caller: KeyedRateLimit::new(limits),
+            rate_by_address: KeyedRateLimit::new(limits),
+            registrations: KeyedRateLimit::of(
+                Quota::per_minute(share(REGISTRATIONS_PER_MINUTE, limits)),
+                MonotonicClock,
+            ),
             exhausted: Exhausted::default(),
             limits: limits.clone(),
         }
@@ -106,7 +109,7 @@ impl Limiters {
         &self.limits
     }
 
-    /// The connections that are open.
+    /// The open connections.
     pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
@@ -116,92 +119,91 @@ impl Limiters {
         &self.memory
     }
 
-    /// A place among the requests that are worked on, until it is dropped. It counts for the address at first; see
+    /// A permit for one of the concurrent requests, until it is dropped. It counts for the address at first; see
     /// [`Self::identify`].
-    pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Taken, Problem> {
-        self.places.try_take(1, self.address(address)).map_err(|why| match why {
-            Unavailable::Share => busy("this address has as many requests in progress as it may have here"),
-            Unavailable::Taken => busy(&format!(
-                "the server is working on {} requests, as many as it may",
-                self.limits.max_concurrent_requests
-            )),
+    pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Taken, HttpProblem> {
+        self.permits.try_take(1, self.address(address)).map_err(|why| match why {
+            Unavailable::Share => busy("this address has reached its share of the concurrent requests"),
+            Unavailable::Taken => {
+                busy(&format!("the limit of {} concurrent requests is reached", self.limits.max_concurrent_requests))
+            }
         })
     }
 
-    /// From now on the place counts for the client and its user. Returns the account of the request's memory.
-    pub(crate) fn identify(&self, place: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, Problem> {
+    /// Counts the permit for the client and its user from now on. Returns the memory account of the request.
+    pub(crate) fn identify(&self, permit: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, HttpProblem> {
         let user = Holder { key: self.keys.hash_one(("user", &caller.subject)), shares: WIDE };
         let both = ("client", &caller.subject, &caller.client_id);
         let client = Holder { key: self.keys.hash_one(both), shares: NARROW };
         let holders = [Some(user), Some(client)];
-        place.pass_to(holders).map_err(|_| {
-            busy("this client has as many requests in progress for this user as it may have here: let some of them end")
+        permit.pass_to(holders).map_err(|_| {
+            busy("this client has reached its share of the concurrent requests for this user: wait for some of them to end")
         })?;
         let wait = MEMORY_WAIT.min(self.limits.request_timeout.as_duration() / 2);
         Ok(Account::new(Arc::clone(&self.memory), holders, begun + wait))
     }
 
-    /// A place for a request that needs no token.
-    pub(crate) fn enter_open(&self, address: Option<IpAddr>) -> Result<Taken, Problem> {
+    /// A permit for a request that needs no token.
+    pub(crate) fn enter_open(&self, address: Option<IpAddr>) -> Result<Taken, HttpProblem> {
         let why = "too many requests without a token are in progress";
         self.open.try_take(1, self.address(address)).map_err(|_| busy(why))
     }
 
-    /// What the requests of an address count for. Those whose address is not known share one.
+    /// The holder that the requests of an address count for. Requests with an unknown address share one.
     pub(crate) fn address(&self, address: Option<IpAddr>) -> Holders {
         let address = network(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         [Some(Holder { key: self.keys.hash_one(address), shares: WIDE }), None]
     }
 
     /// Counts a request of this client on behalf of its user.
-    pub(crate) fn count_caller(&self, caller: &Arc<Caller>) -> Result<(), Problem> {
-        self.by_caller.count(&Who(Arc::clone(caller))).map_err(|wait| self.too_many("this client", wait))
+    pub(crate) fn count_caller(&self, caller: &Arc<Caller>) -> Result<(), HttpProblem> {
+        self.rate_by_caller.count(&CallerKey(Arc::clone(caller))).map_err(|wait| self.too_many("this client", wait))
     }
 
     /// Counts a request from this address.
-    pub(crate) fn count_address(&self, address: IpAddr) -> Result<(), Problem> {
+    pub(crate) fn count_address(&self, address: IpAddr) -> Result<(), HttpProblem> {
         let network = network(address);
-        self.by_address.count(&network).map_err(|wait| {
+        self.rate_by_address.count(&network).map_err(|wait| {
             self.exhausted.note(network, wait, Instant::now());
             self.too_many("this address", wait)
         })
     }
 
-    /// Refuses if the rate of this address has nothing left. Counts nothing.
-    pub(crate) fn check_address(&self, address: IpAddr) -> Result<(), Problem> {
+    /// Refuses if the rate of this address is used up. Does not count a request.
+    pub(crate) fn check_address(&self, address: IpAddr) -> Result<(), HttpProblem> {
         self.exhausted
             .wait(network(address), Instant::now())
             .map_or(Ok(()), |wait| Err(self.too_many("this address", wait)))
     }
 
-    /// Counts a client that registers itself from this address.
-    pub(crate) fn count_registration(&self, address: IpAddr) -> Result<(), Problem> {
+    /// Counts a dynamic registration from this address.
+    pub(crate) fn count_registration(&self, address: IpAddr) -> Result<(), HttpProblem> {
         self.registrations.count(&network(address)).map_err(|wait| {
             let message = format!(
                 "{} clients may register from one address per minute{}; try again after the time in Retry-After",
                 share(REGISTRATIONS_PER_MINUTE, &self.limits),
                 self.shared()
             );
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
+            HttpProblem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
         })
     }
 
-    /// Forgets those who have not come for long.
+    /// Drops callers and addresses without recent requests.
     pub(crate) fn tidy(&self) {
-        self.by_caller.tidy();
-        self.by_address.tidy();
+        self.rate_by_caller.tidy();
+        self.rate_by_address.tidy();
         self.registrations.tidy();
         self.exhausted.tidy(Instant::now());
     }
 
-    fn too_many(&self, who: &str, wait: Duration) -> Problem {
+    fn too_many(&self, who: &str, wait: Duration) -> HttpProblem {
         let message = format!(
             "{who} may make {} requests per second, {} at once{}; try again after the time in Retry-After",
             share(self.limits.requests_per_second, &self.limits),
             share(self.limits.burst, &self.limits),
             self.shared()
         );
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
+        HttpProblem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(wait)
     }
 
     fn shared(&self) -> String {
@@ -212,8 +214,8 @@ impl Limiters {
     }
 }
 
-fn busy(why: &str) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{why}; try again")).retry_after(BUSY_RETRY)
+fn busy(why: &str) -> HttpProblem {
+    HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{why}; try again")).retry_after(BUSY_RETRY)
 }
 
 /// This server's share of a rate, at least one.
@@ -227,13 +229,13 @@ struct Rate<K: Hash + Eq + Clone, C: governor::clock::Clock = MonotonicClock> {
     limiter: RateLimiter<K, DashMapStateStore<K>, C, NoOpMiddleware<C::Instant>>,
 }
 
-impl<K: Hash + Eq + Clone> Rate<K> {
+impl<K: Hash + Eq + Clone> KeyedRateLimit<K> {
     fn new(limits: &Limits) -> Self {
         Self::with_clock(limits, MonotonicClock)
     }
 }
 
-impl<K: Hash + Eq + Clone, C: governor::clock::Clock> Rate<K, C> {
+impl<K: Hash + Eq + Clone, C: governor::clock::Clock> KeyedRateLimit<K, C> {
     fn with_clock(limits: &Limits, clock: C) -> Self {
         let (rate, burst) = (share(limits.requests_per_second, limits), share(limits.burst, limits));
         Self::of(Quota::per_second(rate).allow_burst(burst), clock)
@@ -243,7 +245,7 @@ impl<K: Hash + Eq + Clone, C: governor::clock::Clock> Rate<K, C> {
         Self { limiter: RateLimiter::dashmap_with_clock(quota, clock) }
     }
 
-    /// Takes a token, or says how long to wait for one.
+    /// Takes a token, or returns how long to wait for one.
     fn count(&self, key: &K) -> Result<(), Duration> {
         self.limiter.check_key(key).map_err(|not_until| not_until.wait_time_from(self.limiter.clock().now()))
     }
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn a_burst_passes_and_then_the_rate_counts_for_each_alone() {
         let clock = FakeRelativeClock::default();
-        let rate = Rate::with_clock(&limits(), clock.clone());
+        let rate = KeyedRateLimit::with_clock(&limits(), clock.clone());
         for _ in 0..3 {
             assert_eq!(rate.count(&"a"), Ok(()));
         }
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_given_back() {
+    fn permits_are_given_back() {
         let limiters = Limiters::new(&limits(), MEMORY, None);
         let first = limiters.enter(address(1)).unwrap();
         let _second = limiters.enter(address(2)).unwrap();
@@ -321,12 +323,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_caller_and_one_address_leave_places_to_others() {
+    async fn one_caller_and_one_address_leave_permits_to_others() {
         let limiters = Limiters::new(&Limits { max_concurrent_requests: 100, ..limits() }, MEMORY, None);
         let now = Instant::now();
         let enter = |from: u8, client: &str, user: &str| {
-            let mut place = limiters.enter(address(from))?;
-            limiters.identify(&mut place, &caller(client, user), now).map(|account| (place, account))
+            let mut permit = limiters.enter(address(from))?;
+            limiters.identify(&mut permit, &caller(client, user), now).map(|account| (permit, account))
         };
         let fill = |from: u8, client: &str, user: &str| -> Vec<_> {
             std::iter::from_fn(|| enter(from, client, user).ok()).collect()
@@ -346,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn places_outlive_a_reload_that_leaves_their_number() {
+    fn permits_outlive_a_reload_that_leaves_their_number() {
         let before = Limiters::new(&limits(), MEMORY, None);
         let _place = before.enter(address(1)).unwrap();
         let after = Limiters::new(&Limits { servers: 3, ..limits() }, MEMORY, Some(&before));
@@ -360,7 +362,7 @@ mod tests {
     #[test]
     fn servers_share_a_rate() {
         for (servers, at_once) in [(1, 3), (2, 2), (3, 1), (100, 1)] {
-            let rate = Rate::with_clock(&Limits { servers, ..limits() }, FakeRelativeClock::default());
+            let rate = KeyedRateLimit::with_clock(&Limits { servers, ..limits() }, FakeRelativeClock::default());
             let passed = (0..10).filter(|_| rate.count(&"a").is_ok()).count();
             assert_eq!(passed, at_once, "{servers}");
         }

@@ -1,8 +1,8 @@
-//! The mounted files: read as one, and checked as one.
+//! The mounted files, which are read and validated as one set.
 //!
-//! A kubelet lays a projected volume out in a folder of its own and swaps the symbolic link `..data` to it, so that
-//! all files change at once. Reading through the link's target keeps a half-changed set from being seen. A folder
-//! without `..data`, as a person may lay it out, is read until two readings agree.
+//! A kubelet writes a projected volume to a new folder and swaps the symbolic link `..data` to it, so that all files
+//! change at once. Reading through the target of the link never yields a half-changed set. A folder without `..data` is
+//! read until two reads agree.
 
 use crate::certificate::{CertificateError, CertificateFiles};
 use portcullis_config::{
@@ -15,24 +15,24 @@ use portcullis_outbound::OutboundError;
 use serde::de::DeserializeOwned;
 use std::{io, path::Path, time::Duration};
 
-/// The link that a kubelet swaps.
+/// The symbolic link that a kubelet swaps.
 const DATA_LINK: &str = "..data";
-/// How often a changing folder is read before giving up, and the pause in between.
+/// The maximum number of reads of a changing folder, and the pause between two.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// The bytes of the four files, and of the certificate's two where they are.
+/// The contents of the four files, and of the certificate's two files if they exist.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Bytes {
+pub(crate) struct RawFiles {
     config: Vec<u8>,
     clients: Vec<u8>,
     keys: Vec<u8>,
     login: Vec<u8>,
-    /// No part of the revision: somebody else renews it.
+    /// Not a part of the revision: it is renewed independently.
     pub certificate: CertificateFiles,
 }
 
-/// What the four files say.
+/// The parsed four files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mounted {
     /// `config.json`.
@@ -43,11 +43,11 @@ pub(crate) struct Mounted {
     pub keys: SigningKeys,
     /// `login.json`.
     pub login: LoginSecrets,
-    /// All four.
+    /// The revision of all four files.
     pub revision: Revision,
 }
 
-/// Why the mounted files cannot be used. Says nothing of the content of those that come from Secrets.
+/// Why the mounted files cannot be used. Contains nothing from files that come from Secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum MountedError {
     /// A file cannot be read.
@@ -59,11 +59,11 @@ pub enum MountedError {
         #[source]
         source: io::Error,
     },
-    /// The folder never held still.
-    #[error("the files changed each time they were read")]
+    /// The folder changed during every read.
+    #[error("the files changed during every read")]
     Restless,
-    /// No JSON of the right shape. For Secrets, only the place is told.
-    #[error("{file} is not what it should be: {problem}; it may have been written by another version")]
+    /// Invalid JSON or an unexpected structure. For Secrets, `problem` has only the position.
+    #[error("{file} is malformed: {problem}; it may have been written by another version")]
     Malformed {
         /// The file's name.
         file: &'static str,
@@ -73,21 +73,21 @@ pub enum MountedError {
     /// The keys cannot be used.
     #[error("signing-keys.json cannot be used")]
     Keys(#[from] KeyError),
-    /// The authorization server elsewhere cannot be asked.
+    /// The client for the external authorization server cannot be built.
     #[error("config.json: externalIssuer cannot be used")]
     ExternalIssuer(#[source] OutboundError),
     /// The logins cannot be used.
     #[error("spec.login cannot be used")]
     Logins(#[from] LoginsError),
-    /// There is no TLS with the certificate.
+    /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// Right in shape, but not in content.
+    /// Valid structure, but an invalid value.
     #[error("{0}")]
     Invalid(String),
 }
 
-impl Bytes {
+impl RawFiles {
     /// Reads the folder.
     pub(crate) async fn read(folder: &Path) -> Result<Self, MountedError> {
         let mut before = Self::read_once(folder).await;
@@ -96,7 +96,7 @@ impl Bytes {
             let after = Self::read_once(folder).await;
             match (before, after) {
                 (Ok(before), Ok(after)) if before == after => return Ok(after),
-                // A file that is missing twice is missing, and not on its way.
+                // A file that is missing twice is not about to be created.
                 (Err(_), Err(error)) => return Err(error),
                 (_, after) => before = after,
             }
@@ -126,7 +126,7 @@ impl Bytes {
         })
     }
 
-    /// Checks everything.
+    /// Parses and validates the files.
     pub(crate) fn parse(&self) -> Result<Mounted, MountedError> {
         let config: ServerConfig = serde_json::from_slice(&self.config)
             .map_err(|error| MountedError::Malformed { file: CONFIG_FILE, problem: error.to_string() })?;
@@ -134,7 +134,7 @@ impl Bytes {
         let keys: SigningKeys = parse_secret(KEYS_FILE, &self.keys)?;
         let login: LoginSecrets = parse_secret(LOGIN_FILE, &self.login)?;
         check_config(&config)?;
-        // Clients are found by bisection.
+        // Clients are found by binary search.
         if !clients.clients.is_sorted_by(|a, b| a.client_id < b.client_id) {
             return Err(invalid("clients.json must list its clients by client_id, each once"));
         }
@@ -150,7 +150,7 @@ impl Bytes {
 }
 
 fn parse_secret<T: DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result<T, MountedError> {
-    // serde's own messages may quote what they met.
+    // serde's messages may quote the content.
     serde_json::from_slice(bytes).map_err(|error| {
         let problem = format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column());
         MountedError::Malformed { file, problem }
@@ -217,9 +217,9 @@ mod tests {
         json!({"clientId": id, "displayName": id, "clientType": "Confidential", "grants": [], "scopes": [], "redirectUris": [], "secrets": []})
     }
 
-    fn bytes(config: &Value, clients: &Value, keys: &Value) -> Bytes {
+    fn raw_files(config: &Value, clients: &Value, keys: &Value) -> RawFiles {
         let encode = |value: &Value| value.to_string().into_bytes();
-        Bytes {
+        RawFiles {
             config: encode(config),
             clients: encode(clients),
             keys: encode(keys),
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn wrong_files_are_refused_by_name_and_without_their_secrets() {
         let good_clients = json!({"clients": [client("a"), client("b")]});
-        bytes(&config(), &good_clients, &keys(&[1, 2])).parse().unwrap();
+        raw_files(&config(), &good_clients, &keys(&[1, 2])).parse().unwrap();
 
         let with = |pointer: &str, to: Value| {
             let mut config = config();
@@ -258,7 +258,7 @@ mod tests {
                 "signing-keys.json",
             ),
         ] {
-            let error = bytes(&config, &clients, &keys).parse().unwrap_err();
+            let error = raw_files(&config, &clients, &keys).parse().unwrap_err();
             assert!(error.to_string().contains(expected), "{error}, not {expected}");
             assert!(!format!("{error:?}").contains("hush"), "{error:?}");
         }
@@ -295,7 +295,7 @@ mod tests {
                 }
             });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let seen: Vec<_> = (0..100).filter_map(|_| runtime.block_on(Bytes::read(folder.path())).ok()).collect();
+            let seen: Vec<_> = (0..100).filter_map(|_| runtime.block_on(RawFiles::read(folder.path())).ok()).collect();
             done.store(true, Ordering::Relaxed);
             assert!(!seen.is_empty());
             assert!(seen.iter().all(|bytes| bytes.config == bytes.clients && bytes.config == bytes.keys));

@@ -1,7 +1,7 @@
-//! Which web origins may call (RFC 6454), after MCP's rule that every `Origin` must be checked.
+//! The allowed web origins (RFC 6454): MCP requires a check of `Origin`.
 //!
-//! An origin is held against a list, not against `Host`: a page whose name was rebound to this address is refused
-//! here already. `Host` itself is checked at the MCP edge, and there only.
+//! An origin is compared with a list, not with `Host`: a page whose name was rebound to this address is refused
+//! here already. `Host` itself is checked only at the MCP edge.
 
 use http::{HeaderMap, header};
 
@@ -15,7 +15,7 @@ pub(crate) struct Origins {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pattern {
     Exact(String),
-    /// `https://*.example.com`: what stands before and after one or more labels.
+    /// `https://*.example.com`: the parts before and after one or more labels.
     Subdomains {
         scheme: String,
         suffix: String,
@@ -27,12 +27,12 @@ impl Origins {
         Self { own: own.to_owned(), patterns: allowed.iter().map(|text| Pattern::new(text)).collect() }
     }
 
-    /// Whether a request with these headers may pass: it comes from no page, or from a page of an allowed origin.
+    /// Whether a request with these headers is allowed: it has no `Origin`, or only allowed ones.
     pub(crate) fn admit(&self, headers: &HeaderMap) -> bool {
         headers.get_all(header::ORIGIN).iter().all(|origin| origin.to_str().is_ok_and(|origin| self.allow(origin)))
     }
 
-    /// Whether pages of this origin may call.
+    /// Whether this origin is allowed.
     pub(crate) fn allow(&self, origin: &str) -> bool {
         origin == self.own || self.patterns.iter().any(|pattern| pattern.matches(origin))
     }
@@ -40,7 +40,7 @@ impl Origins {
 
 impl Pattern {
     fn new(text: &str) -> Self {
-        // Browsers leave out the port that goes without saying.
+        // Browsers omit the default port.
         let text = match text.split_once("://") {
             Some(("https", rest)) => format!("https://{}", rest.strip_suffix(":443").unwrap_or(rest)),
             Some(("http", rest)) => format!("http://{}", rest.strip_suffix(":80").unwrap_or(rest)),

@@ -1,4 +1,4 @@
-//! The private listener, for kubelets, Prometheus and the operator. Not for clients: nothing here needs a token.
+//! The private listener, for kubelets, Prometheus and the operator. It is not for clients: it needs no token.
 
 use crate::reload::Current;
 use axum::{Json, Router, response::IntoResponse, routing::get};
@@ -9,10 +9,10 @@ use portcullis_telemetry::metrics::{self, Metrics};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// `/healthz`: the process answers. `/readyz`: it takes requests, which it does from when it has first heard of every
-/// grant, and has a certificate if it needs one, until it shuts down; refused files do not count, since the last good
-/// ones are in force, nor does an API server that cannot be reached, since what is known of grants is. `/metrics`:
-/// OpenMetrics. `/revision`: [`LoadedRevision`].
+/// `/healthz`: the process answers. `/readyz`: it takes requests, from when it has listed all grants, and has a
+/// certificate if it needs one, until it shuts down. Refused files do not matter, since the last good ones stay in
+/// force, nor does an unreachable API server, since the known grants stay in force. `/metrics`: OpenMetrics.
+/// `/revision`: [`LoadedRevision`].
 pub(crate) fn router(
     current: Arc<Current>,
     metrics: Arc<Metrics>,
@@ -27,7 +27,7 @@ pub(crate) fn router(
         } else if !state.is_complete() {
             (StatusCode::SERVICE_UNAVAILABLE, "grants are not known yet")
         } else if serving.lacks_certificate() {
-            (StatusCode::SERVICE_UNAVAILABLE, "there is no certificate to speak TLS with; /revision says why")
+            (StatusCode::SERVICE_UNAVAILABLE, "there is no TLS certificate yet; /revision has the reason")
         } else {
             (StatusCode::OK, "ok")
         };
@@ -35,7 +35,7 @@ pub(crate) fn router(
     };
     let counted = Arc::clone(&current);
     let measured = move || {
-        metrics.connections(counted.serving().door().limiters().connections().count());
+        metrics.connections(counted.serving().app().limiters().connections().count());
         if let Some(seconds) = freshness.stale_seconds() {
             metrics.state_stale(seconds);
         }

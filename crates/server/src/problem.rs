@@ -1,4 +1,4 @@
-//! How a request is refused: JSON for programs, a page for people, always with what was wrong and what to do.
+//! Refusals: JSON for programs, a page for users, always with the reason and a remedy.
 
 use axum::{
     Json,
@@ -15,20 +15,20 @@ const JSON_RPC_SERVER_ERROR: i32 = -32000;
 
 /// A refusal.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub(crate) struct HttpProblem {
     status: StatusCode,
     reason: &'static str,
     message: String,
     headers: Vec<(header::HeaderName, HeaderValue)>,
 }
 
-impl Problem {
-    /// `reason` is one word, for programs and metrics; `message` is for people.
+impl HttpProblem {
+    /// `reason` is one word, for programs and metrics; `message` is for users.
     pub(crate) fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
         Self { status, reason, message: message.into(), headers: Vec::new() }
     }
 
-    /// Says when to come again: whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
+    /// Sets `Retry-After`: whole seconds, rounded up, at least one (RFC 9110 §10.2.3).
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
         self.with(header::RETRY_AFTER, seconds.into())
@@ -58,10 +58,10 @@ impl Problem {
         response
     }
 
-    /// A JSON-RPC error where a JSON-RPC client reads it, a problem document below it, else an error in the manner of OAuth.
+    /// A JSON-RPC error for the MCP route, a problem document for the HTTP interface, otherwise an error in OAuth's format.
     pub(crate) fn into_response(self, route: Route, from: &RequestContext) -> Response {
         if route == Route::Rest {
-            let problem = portcullis_rest::Problem::new(self.status, self.reason, self.message);
+            let problem = portcullis_rest::ProblemDetails::new(self.status, self.reason, self.message);
             return self
                 .headers
                 .into_iter()

@@ -1,32 +1,31 @@
-//! The public listener: which path is what, and what a request passes on its way.
+//! The public listener: its routes, and the order of the checks.
 //!
-//! In this order, outermost first:
+//! The checks, outermost first:
 //!
-//! 1. [`Public::answer`]: counted and timed; refused by address (403), sent to https or refused where it came by plain
-//!    http (308, 403), and by `Origin` (403) where it is not for a metadata document: those are public. What a refusal
-//!    left unread of the body is read.
-//! 2. CORS, where the configuration says that it is answered here and a page asks: preflights end here, and every
-//!    answer from further in, a 401 too, carries the headers. The documents allow any origin, and so does what is said of a path
-//!    that does not exist: clients look for documents that others serve.
-//! 3. For the MCP endpoint and the HTTP interface below it, [`Door::guard`]: as many at once as may be (503), each for as
-//!    long as it may take (504); the caller (401, or 429 where its address has asked without one too often) and the rate
-//!    of client and user (429), and their share of the places (503); then the MCP edge, or [`portcullis_rest::Api`]. The place is
-//!    kept until the response is sent. All else has places of its own: [`Door::guard_open`].
+//! 1. [`Public::answer`]: metrics; the address rules (403); HTTPS (308 or 403); `Origin` (403), except for metadata
+//!    documents, which are public. The unread rest of the body of a refused request is drained.
+//! 2. CORS, if the servers answer it and a page sends the request: preflights end here, and every response from further in,
+//!    including a 401, has the headers. The documents and unknown paths allow any origin, since clients probe for documents
+//!    of other servers.
+//! 3. For the MCP endpoint and the HTTP interface below it, [`AppState::guard`]: a permit for a concurrent request (503)
+//!    and its time limit (504); the caller (401, or 429 if the address had too many such responses); the rate of client and
+//!    user (429); their share of the permits (503). Then the MCP edge, or [`portcullis_rest::Api`]. The permit is kept until
+//!    the response is sent. All other routes have permits from a separate pool: [`AppState::guard_open`].
 //!
-//!    For `/token`, [`Door::issue_token`], and likewise `/revoke` and `/introspect`: the rate of the address (429), the body (413, 408), the endpoint itself. It
-//!    takes no place from those who have a token already.
+//!    For `/token` ([`AppState::issue_token`]), `/revoke` and `/introspect`: the rate of the address (429), the body (413,
+//!    408), then the endpoint itself. They take no permits from clients that have a token.
 //!
-//!    What people see is [`Pages`]'s, and no other origin's: there is no CORS for it.
+//!    [`Pages`] serves the pages, without CORS.
 //!
 //! [`Pages`]: portcullis_pages::Pages
 
 use crate::{
     address::{self, Origin},
     alias::Aliases,
-    door::Door,
-    problem::Problem,
-    refusals::What,
-    unread::{Unread, read_on_refused},
+    app_state::AppState,
+    drain_body::{DrainableBody, drain_refused},
+    problem::HttpProblem,
+    refusals::RefusedPart,
 };
 use axum::{
     Extension, Router,
@@ -63,21 +62,21 @@ const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Everything that answers on the public listener, for one set of mounted files.
 pub(crate) struct Public {
-    door: Arc<Door>,
+    app: Arc<AppState>,
     endpoint: Arc<portcullis_mcp::Endpoint>,
     aliases: Aliases,
     router: Router,
 }
 
 impl Public {
-    /// The routes, with these tools behind the door, in the place of `previous`. For `abort` see [`portcullis_mcp::Endpoint::new`].
+    /// The routes with these tools, as the successor of `previous`. For `abort` see [`portcullis_mcp::Endpoint::new`].
     pub(crate) fn new(
-        door: &Arc<Door>,
+        app: &Arc<AppState>,
         tools: &Arc<Registry>,
         previous: Option<&Self>,
         abort: CancellationToken,
     ) -> Result<Self, KeyError> {
-        let config = &door.mounted().config;
+        let config = &app.mounted().config;
         let endpoint = portcullis_mcp::Endpoint::new(config, Arc::clone(tools), abort);
         let endpoint = Arc::new(match previous {
             Some(previous) => endpoint.succeeding(&previous.endpoint),
@@ -103,11 +102,11 @@ impl Public {
             documents = documents
                 .route(
                     &url.issuer_metadata_path(),
-                    get(document(&metadata::authorization_server(config, &door.mounted().clients))),
+                    get(document(&metadata::authorization_server(config, &app.mounted().clients))),
                 )
                 .route(
                     &format!("{}{JWKS_PATH}", url.base_path()),
-                    get(document(&metadata::jwks(&door.mounted().keys)?)),
+                    get(document(&metadata::jwks(&app.mounted().keys)?)),
                 );
         }
         if url.base_path().is_empty() {
@@ -123,12 +122,12 @@ impl Public {
 
         let mcp = {
             let endpoint = Arc::clone(&endpoint);
-            |State(door): State<Arc<Door>>, mut request: Request| async move {
-                door.guard(Route::Mcp, &context(&request), &mut request, |request| endpoint.answer(request)).await
+            |State(app): State<Arc<AppState>>, mut request: Request| async move {
+                app.guard(Route::Mcp, &context(&request), &mut request, |request| endpoint.answer(request)).await
             }
         };
-        let rest = |State(door): State<Arc<Door>>, mut request: Request| async move {
-            door.guard(Route::Rest, &context(&request), &mut request, |request| api.answer(request)).await
+        let rest = |State(app): State<Arc<AppState>>, mut request: Request| async move {
+            app.guard(Route::Rest, &context(&request), &mut request, |request| api.answer(request)).await
         };
         let mut guarded = Router::new()
             .without_v07_checks()
@@ -145,68 +144,68 @@ impl Public {
         }
         // A fallback that is set after a layer is outside of it: preflights would get there, and refusals lack its headers.
         let guarded = guarded
-            .with_state(Arc::clone(door))
+            .with_state(Arc::clone(app))
             .method_not_allowed_fallback(unknown_method)
-            .layer(option_layer(answered_here.then(|| cors(door))));
+            .layer(option_layer(answered_here.then(|| cors(app))));
 
         let router = documents
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
             .layer(option_layer(answered_here.then_some(public_cors)))
             .merge(guarded)
-            .merge(door.pages().map(|pages| Arc::clone(pages).router()).unwrap_or_default())
+            .merge(app.pages().map(|pages| Arc::clone(pages).router()).unwrap_or_default())
             .method_not_allowed_fallback(unknown_method);
-        Ok(Self { door: Arc::clone(door), endpoint, aliases: Aliases::new(config), router })
+        Ok(Self { app: Arc::clone(app), endpoint, aliases: Aliases::new(config), router })
     }
 
     /// What the checks need.
-    pub(crate) fn door(&self) -> &Door {
-        &self.door
+    pub(crate) fn app(&self) -> &AppState {
+        &self.app
     }
 
-    /// Ends what clients listen to. `next` is in its place now, if anything is.
+    /// Ends the subscriptions of clients. `next` replaces this configuration, if there is one.
     pub(crate) fn retire(&self, next: Option<&Self>) {
         self.endpoint.retire(next.map(|next| &*next.endpoint));
     }
 
     /// Answers a request from the public listener.
     pub(crate) async fn answer(&self, mut request: Request) -> Response {
-        let door = &self.door;
-        let _in_flight = door.metrics().request_begins();
+        let app = &self.app;
+        let _in_flight = app.metrics().request_begins();
         let begin = tokio::time::Instant::now();
         self.aliases.resolve(&mut request);
-        let route = door.route(request.uri().path());
-        let config = &door.mounted().config;
+        let route = app.route(request.uri().path());
+        let config = &app.mounted().config;
         let proxies = &config.access.trusted_proxies;
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         if let Some(peer) = peer {
-            door.note_forwarding(peer, request.headers());
+            app.note_forwarding(peer, request.headers());
         }
         let from = peer.map_or(Origin::UNKNOWN, |peer| Origin::of(peer, request.headers(), proxies));
         let by_proxy = peer.is_some_and(|peer| address::is_trusted(peer, proxies));
         let id = by_proxy.then(|| RequestId::of_proxy(request.headers())).flatten();
-        let context = RequestContext { id: id.unwrap_or_else(|| door.ids().next()), address: from.client };
+        let context = RequestContext { id: id.unwrap_or_else(|| app.ids().next()), address: from.client };
         request.extensions_mut().insert(context);
         let limit = config.limits.max_body_size.bytes();
-        let (mut response, close) = match door.admit(route, &request, from) {
-            Err(problem) => (door.refuse(route, &context, problem), read_on_refused(request, limit).await),
-            // Agents are no pages: CORS has nothing to add to what they get.
+        let (mut response, close) = match app.admit(route, &request, from) {
+            Err(problem) => (app.refuse(route, &context, problem), drain_refused(request, limit).await),
+            // Agents are not browsers: CORS does not matter to them.
             Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => {
-                let response = door.guard(route, &context, &mut request, |request| self.endpoint.answer(request)).await;
-                (response, read_on_refused(request, limit).await)
+                let response = app.guard(route, &context, &mut request, |request| self.endpoint.answer(request)).await;
+                (response, drain_refused(request, limit).await)
             }
             Ok(()) => {
-                let unread = Unread::of(&mut request);
+                let drainable = DrainableBody::of(&mut request);
                 let routed = |request| async {
                     self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
                 };
                 let response = match route {
-                    // The routes have their own guard.
+                    // These routes call `guard` themselves.
                     Route::Mcp | Route::Rest => routed(request).await,
-                    _ => door.guard_open(route, &context, request, routed).await,
+                    _ => app.guard_open(route, &context, request, routed).await,
                 };
-                let close = match unread {
-                    Some(unread) => unread.read_on(limit).await,
+                let close = match drainable {
+                    Some(body) => body.drain(limit).await,
                     None => None,
                 };
                 (response, close)
@@ -219,13 +218,13 @@ impl Public {
             response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
         }
         if let Some(FormRefused(reason)) = response.extensions_mut().remove() {
-            door.note(What::Form, route, &context, reason, response.status(), None);
+            app.note(RefusedPart::Form, route, &context, reason, response.status(), None);
         }
         if let Some(id) = context.id.header_value() {
             response.headers_mut().insert(RequestId::HEADER, id);
         }
         let (status, duration) = (response.status().as_u16(), begin.elapsed());
-        door.metrics().request_ends(route, status, duration);
+        app.metrics().request_ends(route, status, duration);
         tracing::debug!(?route, status, ?duration, request_id = context.id.as_str(), "answered");
         response
     }
@@ -236,13 +235,13 @@ fn context(request: &Request) -> RequestContext {
     RequestContext::of(request.extensions())
 }
 
-/// Whether a page makes the request, or a browser asks for one.
+/// Whether the request comes from a web page, or is a preflight.
 fn is_of_a_page(request: &Request) -> bool {
     request.method() == Method::OPTIONS || request.headers().contains_key(header::ORIGIN)
 }
 
-fn cors(door: &Door) -> CorsLayer {
-    let origins = door.origins().clone();
+fn cors(app: &AppState) -> CorsLayer {
+    let origins = app.origins().clone();
     let names = |list: &[&'static str]| -> Vec<HeaderName> {
         list.iter().filter_map(|name| HeaderName::try_from(*name).ok()).collect()
     };
@@ -254,10 +253,10 @@ fn cors(door: &Door) -> CorsLayer {
         .allow_methods(methods)
         .allow_headers(names(&ALLOWED_HEADERS))
         .expose_headers(names(&EXPOSED_HEADERS))
-        .max_age(door.mounted().config.cors.max_age.as_duration())
+        .max_age(app.mounted().config.cors.max_age.as_duration())
 }
 
-/// A public document, the same for everyone, and in memory once.
+/// A public document, the same for all clients, and in memory once.
 fn document(content: &Value) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + use<> {
     let content = Bytes::from(content.to_string());
     move || {
@@ -266,13 +265,13 @@ fn document(content: &Value) -> impl Fn() -> std::future::Ready<Response> + Clon
     }
 }
 
-/// The page for people about the HTTP interface.
+/// The page that documents the HTTP interface.
 fn reference(
     config: &ServerConfig,
     tools: &Registry,
 ) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
     let page = portcullis_rest::page(config, tools, portcullis_pages::style_sheet()).inspect_err(|error| {
-        tracing::error!(%error, "the page about the HTTP interface cannot be shown");
+        tracing::error!(%error, "the page about the HTTP interface cannot be rendered");
     });
     let page = page.ok().map(|(html, policy)| (Bytes::from(html), policy));
     move || {
@@ -288,44 +287,44 @@ fn reference(
 }
 
 async fn issue_token(
-    State(door): State<Arc<Door>>,
+    State(app): State<Arc<AppState>>,
     Extension(from): Extension<RequestContext>,
     request: Request,
 ) -> Response {
-    door.issue_token(&from, request).await
+    app.issue_token(&from, request).await
 }
 
 async fn revoke(
-    State(door): State<Arc<Door>>,
+    State(app): State<Arc<AppState>>,
     Extension(from): Extension<RequestContext>,
     request: Request,
 ) -> Response {
-    door.revoke(&from, request).await
+    app.revoke(&from, request).await
 }
 
 async fn register(
-    State(door): State<Arc<Door>>,
+    State(app): State<Arc<AppState>>,
     Extension(from): Extension<RequestContext>,
     request: Request,
 ) -> Response {
-    door.register(&from, request).await
+    app.register(&from, request).await
 }
 
 async fn introspect(
-    State(door): State<Arc<Door>>,
+    State(app): State<Arc<AppState>>,
     Extension(from): Extension<RequestContext>,
     request: Request,
 ) -> Response {
-    door.introspect(&from, request).await
+    app.introspect(&from, request).await
 }
 
 async fn unknown_path(State(()): State<()>, request: Request) -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+    HttpProblem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
         .into_response(Route::Unknown, &context(&request))
 }
 
 async fn unknown_method(request: Request) -> Response {
-    let message = format!("{} is not for this path; see the header Allow", request.method());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    let message = format!("this path does not support {}; see the header Allow", request.method());
+    HttpProblem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         .into_response(Route::Unknown, &context(&request))
 }

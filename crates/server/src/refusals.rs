@@ -1,5 +1,5 @@
-//! Refused requests in the audit trail, sampled: of each network and reason the first at once, then at most one event a
-//! minute with a count. A flood of refusals neither fills the log nor memory.
+//! Refused requests in the audit trail, sampled: the first refusal of each network and reason at once, then at most one
+//! event a minute with a count. A flood of refusals fills neither the log nor the memory.
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
@@ -15,14 +15,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// How often refusals of one network for one reason are an event.
+/// The shortest time between two events for one network and reason.
 const EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// How many networks and reasons are told apart. Beyond, the networks of a reason share one entry.
+/// The maximum number of entries. Beyond it, the networks of a reason share one entry.
 const CAPACITY: usize = 4096;
 
-/// What was refused.
+/// The refused part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum What {
+pub(crate) enum RefusedPart {
     /// The request.
     Request,
     /// The access token that it presented.
@@ -33,56 +33,57 @@ pub(crate) enum What {
 
 /// One refusal.
 #[derive(Clone)]
-pub(crate) struct Refusal {
-    pub what: What,
+pub(crate) struct RefusedRequest {
+    pub what: RefusedPart,
     pub from: RequestContext,
     pub route: Route,
     pub reason: &'static str,
     pub status: StatusCode,
-    /// Who made the request, if it was authenticated.
+    /// The caller, if the request was authenticated.
     pub caller: Option<Arc<Caller>>,
 }
 
 /// The refusals of the last minute.
 #[derive(Default)]
 pub(crate) struct Refusals {
-    seen: Mutex<HashMap<Key, Seen>>,
+    seen: Mutex<HashMap<RefusalKey, RefusalCount>>,
 }
 
-/// `network` is absent where the client's is not known, and beyond the capacity.
+/// `network` is absent if the client's address is unknown, and beyond the capacity.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
+struct RefusalKey {
     network: Option<IpAddr>,
-    what: What,
+    what: RefusedPart,
     reason: &'static str,
 }
 
-struct Seen {
+struct RefusalCount {
     /// When the last event was emitted.
     since: Timestamp,
-    /// How many refusals there were since.
+    /// The number of refusals since then.
     held_back: u64,
-    last: Refusal,
+    last: RefusedRequest,
 }
 
 impl Refusals {
     /// Emits an event, or counts the refusal for the next one.
-    pub(crate) fn note(&self, refusal: &Refusal, now: Timestamp) {
+    pub(crate) fn note(&self, refusal: &RefusedRequest, now: Timestamp) {
         if let Some(count) = self.count(refusal, now) {
             refusal.emit(count);
         }
     }
 
-    /// How many refusals the event stands for that is due. `None`: none is due.
-    fn count(&self, refusal: &Refusal, now: Timestamp) -> Option<u64> {
-        let mut key = Key { network: refusal.from.address.map(network), what: refusal.what, reason: refusal.reason };
+    /// The number of refusals that the due event stands for. `None`: no event is due.
+    fn count(&self, refusal: &RefusedRequest, now: Timestamp) -> Option<u64> {
+        let mut key =
+            RefusalKey { network: refusal.from.address.map(network), what: refusal.what, reason: refusal.reason };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // No search for an entry to evict: it would cost most when there are most refusals.
         if seen.len() >= CAPACITY && !seen.contains_key(&key) {
             key.network = None;
         }
         let Some(entry) = seen.get_mut(&key) else {
-            seen.insert(key, Seen { since: now, held_back: 0, last: refusal.clone() });
+            seen.insert(key, RefusalCount { since: now, held_back: 0, last: refusal.clone() });
             return Some(1);
         };
         entry.held_back = entry.held_back.saturating_add(1);
@@ -94,14 +95,14 @@ impl Refusals {
         Some(std::mem::take(&mut entry.held_back))
     }
 
-    /// Emits what was held back for a minute, and forgets networks that were not refused for as long.
+    /// Emits the pending events of the last minute, and drops networks without refusals in it.
     pub(crate) fn tidy(&self, now: Timestamp) {
         for (last, count) in self.due(now) {
             last.emit(count);
         }
     }
 
-    fn due(&self, now: Timestamp) -> Vec<(Refusal, u64)> {
+    fn due(&self, now: Timestamp) -> Vec<(RefusedRequest, u64)> {
         let mut due = Vec::new();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, entry| {
@@ -119,13 +120,13 @@ impl Refusals {
     }
 }
 
-impl Refusal {
+impl RefusedRequest {
     fn emit(&self, count: u64) {
         let Self { what, from, route, reason, status, caller } = self;
         let (route, status) = (format!("{route:?}"), u64::from(status.as_u16()));
         let route = route.as_str();
         match what {
-            What::Request => Event::RequestRefused {
+            RefusedPart::Request => Event::RequestRefused {
                 from,
                 route,
                 reason,
@@ -136,8 +137,8 @@ impl Refusal {
                 count,
             }
             .emit(),
-            What::AccessToken => Event::AccessTokenRefused { from, route, reason, count }.emit(),
-            What::Form => Event::FormRefused { from, route, reason, count }.emit(),
+            RefusedPart::AccessToken => Event::AccessTokenRefused { from, route, reason, count }.emit(),
+            RefusedPart::Form => Event::FormRefused { from, route, reason, count }.emit(),
         }
     }
 }
@@ -151,11 +152,11 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn refusal(address: u32, reason: &'static str) -> Refusal {
+    fn refusal(address: u32, reason: &'static str) -> RefusedRequest {
         let address = Some(Ipv4Addr::from_bits(address).into());
         let from = RequestContext { address, ..RequestContext::UNKNOWN };
         let status = StatusCode::TOO_MANY_REQUESTS;
-        Refusal { what: What::Request, from, route: Route::Mcp, reason, status, caller: None }
+        RefusedRequest { what: RefusedPart::Request, from, route: Route::Mcp, reason, status, caller: None }
     }
 
     #[test]

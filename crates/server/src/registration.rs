@@ -1,5 +1,5 @@
-//! `POST /register`, where the configuration has clients register themselves: how often an address may, and what the
-//! audit notes of it. What may be registered is [`registration`]'s business.
+//! `POST /register`, dynamic client registration: the rate of an address, and audit events. [`registration`] has the rules
+//! for registrations.
 
 use crate::{door::Door, problem::Problem};
 use axum::{
@@ -19,18 +19,18 @@ use std::{
     time::Duration,
 };
 
-/// When to try again where clients cannot be stored, or there is no room for more.
+/// When to try again if clients cannot be stored, or the limit of clients is reached.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 
-impl Door {
-    /// Registers a client, and tells it who it is.
+impl AppState {
+    /// Registers a client.
     pub(crate) async fn register(&self, from: &RequestContext, request: Request) -> Response {
         let config = &self.mounted().config;
         let Some(policy) = &config.client_policy.dynamic_registration else {
             let message = "there is nothing at this path";
-            return self.refuse(Route::Register, from, Problem::new(StatusCode::NOT_FOUND, "not_found", message));
+            return self.refuse(Route::Register, from, HttpProblem::new(StatusCode::NOT_FOUND, "not_found", message));
         };
-        // All whose address is not known share one rate, and one share of the places.
+        // Clients with an unknown address share one rate, and one share of the registrations.
         let address = from.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         if let Err(problem) = self.limiters().count_registration(address) {
             return self.refuse(Route::Register, from, problem);
@@ -59,7 +59,7 @@ impl Door {
         if let RegistrationError::Store(source) = error {
             tracing::warn!(error = chain(source), "a client could not be registered");
         }
-        let mut problem = Problem::new(error.status(), error.code(), error.to_string())
+        let mut problem = HttpProblem::new(error.status(), error.code(), error.to_string())
             .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if matches!(error.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             problem = problem.retry_after(RETRY_AFTER);

@@ -3,9 +3,9 @@
 
 use crate::{
     Options,
-    connections::{Patience, Terms, Tls},
-    door::Door,
-    mounted::{Bytes, MountedError},
+    app_state::AppState,
+    connections::{ConnectionTimeouts, Terms, Tls},
+    mounted::{MountedError, RawFiles},
     public::Public,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -13,7 +13,7 @@ use notify::{RecursiveMode, Watcher as _};
 use portcullis_config::{LoadedRevision, ServerConfig};
 use portcullis_core::report::chain;
 use portcullis_identity::Logins;
-use portcullis_oauth::{Backing, clients::Published, external::ExternalTokens};
+use portcullis_oauth::{Stores, clients::PublishedMetadata, external::ExternalTokens};
 use portcullis_outbound::Outbound;
 use portcullis_telemetry::metrics::Metrics;
 use portcullis_tools::Registry;
@@ -21,23 +21,23 @@ use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How often the files are read though nothing told of a change: not every file system tells.
+/// How often the files are read without a notification: not every file system notifies.
 const POLL: Duration = Duration::from_secs(5);
 /// How long to wait for further changes after one.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// How long the end waits for checks of users whose clients are gone.
+/// How long the shutdown waits for checks of users whose clients have disconnected.
 const CHECKS: Duration = Duration::from_secs(10);
 
-/// What is in force now.
+/// The configuration in force.
 pub(crate) struct Current {
     serving: ArcSwap<Public>,
-    /// What speaks TLS, as soon as there has been a good certificate.
+    /// The TLS configuration, as soon as there was a valid certificate.
     tls: ArcSwapOption<rustls::ServerConfig>,
     rejected: ArcSwapOption<String>,
     metrics: Arc<Metrics>,
     options: Options,
-    /// Gives up what still runs behind the MCP edge.
+    /// Aborts what still runs behind the MCP edge.
     abort: CancellationToken,
 }
 
@@ -47,33 +47,33 @@ impl Current {
         options: Options,
         metrics: Arc<Metrics>,
         abort: CancellationToken,
-    ) -> Result<(Self, Bytes), MountedError> {
-        let bytes = Bytes::read(&options.config_dir).await?;
-        let serving = prepare(&bytes, None, &options, &metrics, &abort)?;
+    ) -> Result<(Self, RawFiles), MountedError> {
+        let files = RawFiles::read(&options.config_dir).await?;
+        let serving = prepare(&files, None, &options, &metrics, &abort)?;
         metrics.files_loaded(options.clock.now());
-        tracing::info!(revision = %serving.door().mounted().revision, "configuration loaded");
+        tracing::info!(revision = %serving.app().mounted().revision, "configuration loaded");
         let serving = ArcSwap::from_pointee(serving);
         let (tls, rejected) = (ArcSwapOption::empty(), ArcSwapOption::empty());
         let current = Self { serving, tls, rejected, metrics, options, abort };
-        // It may be on its way, and a server that ends could not tell anybody why.
-        if let Err(error) = current.renew(&bytes) {
+        // The certificate may be created soon, and a server that exits could not report the reason.
+        if let Err(error) = current.renew(&files) {
             current.reject(&error);
         }
-        Ok((current, bytes))
+        Ok((current, files))
     }
 
-    /// What answers now.
+    /// The public listener's state in force.
     pub(crate) fn serving(&self) -> arc_swap::Guard<Arc<Public>> {
         self.serving.load()
     }
 
-    /// What holds for new connections of clients.
+    /// The terms for new connections of clients.
     pub(crate) fn terms(&self) -> Terms {
         let serving = self.serving();
-        let config = &serving.door().mounted().config;
+        let config = &serving.app().mounted().config;
         let access = &config.access;
         Terms {
-            room: Some(Arc::clone(serving.door().limiters().connections())),
+            connections: Some(Arc::clone(serving.app().limiters().connections())),
             trusted: access.trusted_proxies.clone(),
             proxies: if access.proxy_protocol { access.trusted_proxies.clone() } else { Vec::new() },
             tls: match self.tls.load_full() {
@@ -81,41 +81,41 @@ impl Current {
                 Some(tls) => Tls::On(tls),
                 None => Tls::Missing,
             },
-            patience: Patience::default().for_requests_of(config.limits.request_timeout.as_duration()),
+            timeouts: ConnectionTimeouts::default().for_requests_of(config.limits.request_timeout.as_duration()),
         }
     }
 
-    /// Ends what clients listen to: nothing more will come, and the listener would wait for them.
+    /// Ends the subscriptions of clients, for which the shutdown would otherwise wait.
     pub(crate) fn retire(&self) {
         self.serving().retire(None);
     }
 
-    /// Completes when the checks of users are done that are under way, at the latest after [`CHECKS`].
+    /// Completes when the running checks of users are done, at the latest after [`CHECKS`].
     pub(crate) async fn finish_checks(&self) {
-        let checks = self.serving().door().authorization().checks().clone();
+        let checks = self.serving().app().authorization().checks().clone();
         checks.close();
         if timeout(CHECKS, checks.wait()).await.is_err() {
-            tracing::warn!("the server ends while identity providers are asked about users");
+            tracing::warn!("the server ends before all checks of users at identity providers are done");
         }
     }
 
-    /// Whether there has been no certificate to speak TLS with yet.
+    /// Whether TLS is required and there was no valid certificate yet.
     pub(crate) fn lacks_certificate(&self) -> bool {
         matches!(self.terms().tls, Tls::Missing)
     }
 
-    /// What `/revision` says.
+    /// The response of `/revision`.
     pub(crate) fn revision(&self) -> LoadedRevision {
         LoadedRevision {
-            revision: self.serving().door().mounted().revision.clone(),
+            revision: self.serving().app().mounted().revision.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rejected: self.rejected.load().as_deref().cloned(),
-            untrusted_forwarders: self.serving().door().untrusted_forwarders(),
+            untrusted_forwarders: self.serving().app().untrusted_forwarders(),
         }
     }
 
     /// Follows the files, last seen as `seen`, until `stop`.
-    pub(crate) async fn follow(&self, seen: Bytes, stop: &CancellationToken) {
+    pub(crate) async fn follow(&self, seen: RawFiles, stop: &CancellationToken) {
         let changed = Arc::new(Notify::new());
         // Watches for as long as it lives.
         let _watcher = watch(&self.options.config_dir, Arc::clone(&changed));
@@ -126,12 +126,12 @@ impl Current {
         };
         let mut seen = Some(seen);
         while stop.run_until_cancelled(next()).await.is_some() {
-            self.serving().door().tidy();
-            match Bytes::read(&self.options.config_dir).await {
-                Ok(bytes) if seen.as_ref() == Some(&bytes) => {}
-                Ok(bytes) => {
-                    self.replace(&bytes);
-                    seen = Some(bytes);
+            self.serving().app().tidy();
+            match RawFiles::read(&self.options.config_dir).await {
+                Ok(files) if seen.as_ref() == Some(&files) => {}
+                Ok(files) => {
+                    self.replace(&files);
+                    seen = Some(files);
                 }
                 Err(error) => {
                     self.reject(&error);
@@ -141,9 +141,9 @@ impl Current {
         }
     }
 
-    /// What can be used comes into force: a certificate does not wait for the other files, nor they for it.
-    fn replace(&self, bytes: &Bytes) {
-        let (reconfigured, renewed) = (self.reconfigure(bytes), self.renew(bytes));
+    /// Applies all valid files: a certificate does not wait for the other files, nor they for it.
+    fn replace(&self, files: &RawFiles) {
+        let (reconfigured, renewed) = (self.reconfigure(files), self.renew(files));
         match reconfigured.and(renewed) {
             Ok(()) => {
                 self.rejected.store(None);
@@ -153,20 +153,20 @@ impl Current {
         }
     }
 
-    fn reconfigure(&self, bytes: &Bytes) -> Result<(), MountedError> {
+    fn reconfigure(&self, files: &RawFiles) -> Result<(), MountedError> {
         let previous = self.serving.load_full();
-        let serving = prepare(bytes, Some(&previous), &self.options, &self.metrics, &self.abort)?;
-        tracing::info!(revision = %serving.door().mounted().revision, "configuration replaced");
+        let serving = prepare(files, Some(&previous), &self.options, &self.metrics, &self.abort)?;
+        tracing::info!(revision = %serving.app().mounted().revision, "configuration replaced");
         let serving = Arc::new(serving);
         self.serving.store(Arc::clone(&serving));
         previous.retire(Some(&serving));
         Ok(())
     }
 
-    /// New connections get the certificate of these files; those that are open live on.
-    fn renew(&self, bytes: &Bytes) -> Result<(), MountedError> {
-        if self.serving().door().mounted().config.tls {
-            self.tls.store(Some(bytes.certificate.server()?));
+    /// Uses the certificate of these files for new connections. Open connections continue.
+    fn renew(&self, files: &RawFiles) -> Result<(), MountedError> {
+        if self.serving().app().mounted().config.tls {
+            self.tls.store(Some(files.certificate.server()?));
         }
         Ok(())
     }
@@ -181,57 +181,57 @@ impl Current {
     }
 }
 
-/// Checks one set of files, and makes of it what answers.
+/// Validates one set of files, and builds the public listener's state.
 fn prepare(
-    bytes: &Bytes,
+    files: &RawFiles,
     in_force: Option<&Public>,
     options: &Options,
     metrics: &Arc<Metrics>,
     abort: &CancellationToken,
 ) -> Result<Public, MountedError> {
-    let mounted = bytes.parse()?;
-    let previous = in_force.map(Public::door);
+    let mounted = files.parse()?;
+    let previous = in_force.map(Public::app);
     let tools = Registry::new(&mounted.config, options.workspaces.clone()).counted_in(&metrics.tool_calls());
     let (config, login, keys) = (&mounted.config, &mounted.login, &mounted.keys);
     let logins = Arc::new(match previous {
-        Some(door) => door.logins().reloaded(config, login, keys)?,
+        Some(app) => app.logins().reloaded(config, login, keys)?,
         None => Logins::new(config, login, keys, Arc::clone(&options.outbound), Arc::clone(&options.clock))?,
     });
-    let backing = Backing {
+    let stores = Stores {
         grants: Arc::clone(&options.grants),
         registrations: Arc::clone(&options.registrations),
         published: previous.map_or_else(
-            || Arc::new(Published::new(&options.outbound)),
-            |door| Arc::clone(door.authorization().published()),
+            || Arc::new(PublishedMetadata::new(&options.outbound)),
+            |app| Arc::clone(app.authorization().published()),
         ),
         users: logins.clone(),
         accounts: Arc::clone(&options.accounts),
-        checks: previous.map_or_else(TaskTracker::new, |door| door.authorization().checks().clone()),
+        checks: previous.map_or_else(TaskTracker::new, |app| app.authorization().checks().clone()),
         user_rules: Arc::clone(&options.user_rules),
         workloads: Arc::clone(&options.workloads),
         external: external(&mounted.config, &options.outbound, previous)?,
     };
     let (metrics, clock) = (Arc::clone(metrics), Arc::clone(&options.clock));
-    let door = Arc::new(Door::new(mounted, backing, logins, previous, metrics, clock, options.memory_limit)?);
-    let public = Public::new(&door, &Arc::new(tools), in_force, abort.clone())?;
+    let app = Arc::new(AppState::new(mounted, stores, logins, previous, metrics, clock, options.memory_limit)?);
+    let public = Public::new(&app, &Arc::new(tools), in_force, abort.clone())?;
     if let Some(workspaces) = &options.workspaces {
-        workspaces.apply(&door.mounted().config.workspaces);
+        workspaces.apply(&app.mounted().config.workspaces);
     }
     Ok(public)
 }
 
-/// The authorization server elsewhere, with its keys as far as they are known.
+/// The external authorization server, with its known keys.
 fn external(
     config: &ServerConfig,
     outbound: &Outbound,
-    previous: Option<&Door>,
+    previous: Option<&AppState>,
 ) -> Result<Option<Arc<ExternalTokens>>, MountedError> {
     let Some(issuer) = &config.external_issuer else { return Ok(None) };
-    let same = |door: &&Door| {
-        let before = &door.mounted().config;
+    let same = |app: &&AppState| {
+        let before = &app.mounted().config;
         before.external_issuer == config.external_issuer && before.url == config.url
     };
-    if let Some(known) = previous.filter(same).and_then(|door| door.authorization().external()) {
+    if let Some(known) = previous.filter(same).and_then(|app| app.authorization().external()) {
         return Ok(Some(Arc::clone(known)));
     }
     let client = outbound.trusted(issuer.ca_bundle.as_deref());
@@ -239,7 +239,7 @@ fn external(
     Ok(Some(Arc::new(tokens)))
 }
 
-/// Tells of changes in the folder. Not being able to is no reason not to serve: the files are also polled.
+/// Notifies of changes in the folder. A failure does not prevent serving: the files are also polled.
 fn watch(folder: &Path, changed: Arc<Notify>) -> Option<notify::RecommendedWatcher> {
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
@@ -247,5 +247,7 @@ fn watch(folder: &Path, changed: Arc<Notify>) -> Option<notify::RecommendedWatch
         }
     })
     .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
-    watcher.inspect_err(|error| tracing::warn!(%error, "changes of the configuration are noticed by polling only")).ok()
+    watcher
+        .inspect_err(|error| tracing::warn!(%error, "the configuration cannot be watched; it is polled instead"))
+        .ok()
 }

@@ -1,7 +1,7 @@
-//! Where grants, registrations and what was said of users live: [`Local`] on one machine, [`Kubernetes`] in a cluster.
+//! The stores of grants, registrations, accounts and user rules: [`Local`] on one machine, [`Kubernetes`] in a cluster.
 //!
-//! Both implement `oauth`'s traits in the same way: writes go to the place, reads come from an index in memory that
-//! follows the place. A grant that is deleted there, by whatever means, is refused from then on.
+//! Both implement the traits of `oauth` in the same way: writes go to the store, reads come from an index in memory that
+//! watches the store. A grant that is deleted in the store, by any means, is refused from then on.
 
 pub mod kubernetes;
 pub mod local;

@@ -1,4 +1,4 @@
-//! Between what `oauth` works with and the custom resources that are kept.
+//! Conversions between the types of `oauth` and the stored custom resources.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -17,11 +17,11 @@ use portcullis_oauth::{
     grant::{Grant, Known},
     user_rules::Ended,
 };
-use portcullis_reflector::{Entry, Found, Index};
+use portcullis_reflector::{Index, Indexed, Lookup};
 use portcullis_telemetry::audit::Event;
 use std::{collections::HashSet, ops::Deref, sync::Arc};
 
-/// A kept grant.
+/// Converts a stored grant.
 pub(crate) fn grant(object: OAuthGrant) -> KeptGrant {
     let created_at = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let signed_in_at = object.began();
@@ -63,7 +63,7 @@ impl Deref for KeptGrant {
     }
 }
 
-/// A new grant, to be kept. It has no version yet, is not revoked, and the place says when it was made.
+/// Converts a new grant. It has no version yet, is not revoked, and the store sets its creation time.
 pub(crate) fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
     let spec = OAuthGrantSpec {
         endpoint_ref: EndpointRef { name: endpoint.to_owned() },
@@ -82,7 +82,7 @@ pub(crate) fn new_grant(grant: Grant, endpoint: &str) -> OAuthGrant {
     object
 }
 
-/// A kept client, if it registered itself.
+/// Converts a stored client, if it was registered dynamically.
 pub(crate) fn registered(object: &OAuthClient) -> Option<Registered> {
     let client_id = object.name_any();
     let expires_at = object.spec.registration.as_ref()?.expires_at;
@@ -105,7 +105,7 @@ pub(crate) fn registered(object: &OAuthClient) -> Option<Registered> {
     })
 }
 
-/// A new registration, to be kept.
+/// Converts a new registration.
 pub(crate) fn new_registration(client_id: &str, new: NewRegistration, endpoint: &str) -> OAuthClient {
     let spec = OAuthClientSpec {
         endpoint_ref: EndpointRef { name: endpoint.to_owned() },
@@ -123,7 +123,7 @@ pub(crate) fn new_registration(client_id: &str, new: NewRegistration, endpoint: 
     OAuthClient::new(client_id, spec)
 }
 
-/// A kept account.
+/// Converts a stored account.
 pub(crate) fn account(object: OAuthAccount) -> KeptAccount {
     let (name, version) = (object.name_any(), object.resource_version().unwrap_or_default());
     let OAuthAccountSpec {
@@ -142,7 +142,7 @@ pub(crate) fn account(object: OAuthAccount) -> KeptAccount {
     KeptAccount { name, account: account.into() }
 }
 
-/// An account, to be kept.
+/// Converts an account for the store.
 pub(crate) fn new_account(account: Account, endpoint: &str) -> OAuthAccount {
     let name = accounts::object_name(endpoint, &account.user.id);
     let Account { user, signed_in_at, token, checked_at, lease, refused, sessions_end_before, sessions, version: _ } =
@@ -178,7 +178,7 @@ pub(crate) fn users_of_session(index: &Index<KeptAccount>, login: &str, session:
     kept.iter().map(|kept| kept.account.user.id.clone()).collect()
 }
 
-/// A client that registered itself, and which state of it this is.
+/// A registered client, with its version.
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
     /// The client.
@@ -187,13 +187,13 @@ pub(crate) struct Registered {
     source: Option<String>,
 }
 
-/// Writes to the audit trail that a grant ended with its user's access.
+/// Writes an audit event: the grant ended with its user's access.
 pub(crate) fn note_ended(grant: &Grant, ended: Ended) {
     let Grant { client_id, user, name, .. } = grant;
     Event::GrantEnded { client_id, user: &user.id, grant: name, reason: ended.revocation() }.emit();
 }
 
-/// Those of the index that count at `now`.
+/// The grants in the index that are active at `now`.
 pub(crate) fn held(index: &Index<Registered>, now: Timestamp) -> Vec<Held> {
     let counting = index.all(|registered| registered.client.counts(now));
     let held = counting.iter().map(|registered| Held {
@@ -204,36 +204,36 @@ pub(crate) fn held(index: &Index<Registered>, now: Timestamp) -> Vec<Held> {
     held.collect()
 }
 
-/// The clients with a grant in the index that counts at `now`.
+/// The clients with an active grant in the index at `now`.
 pub(crate) fn clients(index: &Index<KeptGrant>, now: Timestamp) -> HashSet<String> {
     index.all(|kept| kept.grant.is_active(now)).iter().map(|kept| kept.grant.client_id.clone()).collect()
 }
 
 /// A user's grants in the index.
 pub(crate) fn of_user(index: &Index<KeptGrant>, user_id: &str) -> Vec<Arc<Grant>> {
-    index.look_at_user(user_id, |kept| kept.map(|kept| Arc::clone(&kept.grant)).collect())
+    index.with_user(user_id, |kept| kept.map(|kept| Arc::clone(&kept.grant)).collect())
 }
 
-/// Adds the answer to a request for a grant to the index.
-pub(crate) fn answered(index: &Index<KeptGrant>, grant: KeptGrant) -> Arc<Grant> {
-    Arc::clone(&index.answered(grant).grant)
+/// Applies the response to a request for a grant to the index.
+pub(crate) fn apply_response(index: &Index<KeptGrant>, grant: KeptGrant) -> Arc<Grant> {
+    Arc::clone(&index.apply_response(grant).grant)
 }
 
-/// Notes in the index when a grant was last used.
+/// Sets the time of the last use of a grant in the index.
 pub(crate) fn used(index: &Index<KeptGrant>, name: &str, now: Timestamp) {
-    index.amend(name, |kept| KeptGrant::new(Grant { last_used: Some(now), ..Grant::clone(&kept.grant) }));
+    index.update_local(name, |kept| KeptGrant::new(Grant { last_used: Some(now), ..Grant::clone(&kept.grant) }));
 }
 
-/// What the index has of a grant.
+/// Looks up a grant in the index.
 pub(crate) fn find(index: &Index<KeptGrant>, name: &str) -> Known {
     match index.find(name) {
-        Found::Here(kept) => Known::Here(Arc::clone(&kept.grant)),
-        Found::Gone => Known::Gone,
-        Found::Unknown => Known::Unknown,
+        Lookup::Present(kept) => Known::Here(Arc::clone(&kept.grant)),
+        Lookup::Deleted => Known::Gone,
+        Lookup::Unknown => Known::Unknown,
     }
 }
 
-impl Entry for Registered {
+impl Indexed for Registered {
     fn name(&self) -> &str {
         &self.client.verifier.client_id
     }
@@ -247,7 +247,7 @@ impl Entry for Registered {
     }
 }
 
-impl Entry for KeptAccount {
+impl Indexed for KeptAccount {
     fn name(&self) -> &str {
         &self.name
     }
@@ -261,7 +261,7 @@ impl Entry for KeptAccount {
     }
 }
 
-impl Entry for KeptGrant {
+impl Indexed for KeptGrant {
     fn name(&self) -> &str {
         &self.grant.name
     }

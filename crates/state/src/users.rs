@@ -1,7 +1,7 @@
-//! The rules that `OAuthUser`s make, by user: in memory, for one look-up per request.
+//! The rules of `OAuthUser`s, by user: in memory, for one lookup per request.
 //!
-//! The strictest rule of a user counts. When a rule is lifted, what it ended stays ended for as long as a session can last:
-//! grants are marked as revoked, but sessions are cookies, and nothing else remembers that they ended.
+//! The strictest rule of a user wins. When a rule is deleted, the sessions that it ended stay ended for as long as a session
+//! can last: grants are marked as revoked, but sessions are cookies, so nothing else records that they ended.
 
 use jiff::Timestamp;
 use portcullis_api::OAuthUserSpec;
@@ -22,22 +22,22 @@ struct Inner {
     users: HashMap<String, User>,
     /// The user that each object names.
     objects: HashMap<String, String>,
-    /// The objects that a list has told of so far.
+    /// The objects in the current list so far.
     listed: BTreeSet<String>,
 }
 
-/// What is known of one user.
+/// The rules of one user.
 #[derive(Debug, Default)]
 struct User {
     /// By the object's name.
     rules: BTreeMap<String, Rule>,
     /// The strictest of them.
     rule: Rule,
-    /// Until when what began is still ended, though the rule is gone.
+    /// Until when the effect of a deleted rule lasts.
     lifted: Option<Timestamp>,
 }
 
-/// What one object says, or the strictest of several.
+/// The rule of one object, or the strictest of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Rule {
     disabled: bool,
@@ -45,23 +45,23 @@ struct Rule {
 }
 
 impl UserTable {
-    /// The object `name` says this.
+    /// Sets the rule of the object `name`.
     pub(crate) fn put(&self, name: &str, spec: &OAuthUserSpec, now: Timestamp) {
         let rule = Rule { disabled: spec.disabled, not_before: spec.not_before };
         self.write().put(name, &spec.user.id, rule, now);
     }
 
-    /// The object `name` is about this user, and cannot be read further: the user is disabled.
+    /// Disables the user of the object `name`, whose rule cannot be read.
     pub(crate) fn put_unreadable(&self, name: &str, user_id: &str, now: Timestamp) {
         self.write().put(name, user_id, Rule { disabled: true, not_before: None }, now);
     }
 
-    /// The object `name` is there, and says what it said before.
+    /// Keeps the rule of the object `name`, which cannot be read.
     pub(crate) fn keep(&self, name: &str) {
         self.write().listed.insert(name.to_owned());
     }
 
-    /// The object `name` is gone, or is not about a user of this endpoint.
+    /// Removes the object `name`, which was deleted or is about another endpoint.
     pub(crate) fn remove(&self, name: &str, now: Timestamp) {
         self.write().remove(name, now);
     }
@@ -71,7 +71,7 @@ impl UserTable {
         self.write().listed.clear();
     }
 
-    /// It has ended: objects that it did not tell of are gone.
+    /// The list is complete: removes objects that are not in it.
     pub(crate) fn list_ends(&self, now: Timestamp) {
         let mut inner = self.write();
         let listed = std::mem::take(&mut inner.listed);
@@ -120,7 +120,7 @@ impl Inner {
 }
 
 impl User {
-    /// Its rules changed: finds the strictest anew, and keeps ended what a rule that is lifted ended.
+    /// Determines the strictest rule again, and keeps the effect of deleted ones.
     fn changed(&mut self, now: Timestamp) {
         let after = self.rules.values().fold(Rule::default(), |one, other| Rule {
             disabled: one.disabled || other.disabled,
@@ -143,7 +143,7 @@ impl User {
     }
 }
 
-/// Whether a session from before `at` can still be there.
+/// Whether a session from before `at` can still exist.
 fn outlasts(at: Timestamp, now: Timestamp) -> bool {
     now.duration_since(at) < SESSION_LIFETIME
 }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_tells_what_is_gone_and_an_object_can_be_made_again_for_another_user() {
+    fn a_list_removes_objects_and_one_can_be_made_again_for_another_user() {
         let table = UserTable::default();
         table.put("gone", &spec(ADA, true, None), at(0));
         table.put("moved", &spec("local:bob", true, None), at(0));

@@ -49,47 +49,47 @@ impl Route {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answer {
+struct ResponseLabels {
     route: Route,
     status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfRoute {
+struct RouteLabels {
     route: Route,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabels {
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+struct ReasonLabels {
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Peer {
+struct PeerLabels {
     peer: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ToolOutcome {
+struct ToolOutcomeLabels {
     tool: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfTool {
+struct ToolLabels {
     tool: &'static str,
 }
 
-/// The calls of tools, whatever protocol they come by. A clone counts in the same place.
+/// The calls of tools by any protocol. Clones share the counters.
 #[derive(Clone)]
 pub struct ToolCalls {
-    calls: Family<ToolOutcome, Counter>,
-    durations: Family<OfTool, Histogram>,
+    calls: Family<ToolOutcomeLabels, Counter>,
+    durations: Family<ToolLabels, Histogram>,
 }
 
 impl Default for ToolCalls {
@@ -102,25 +102,25 @@ impl Default for ToolCalls {
 impl ToolCalls {
     /// A tool was called.
     pub fn called(&self, tool: &'static str, outcome: &'static str, duration: Duration) {
-        self.calls.get_or_create(&ToolOutcome { tool, outcome }).inc();
-        self.durations.get_or_create(&OfTool { tool }).observe(duration.as_secs_f64());
+        self.calls.get_or_create(&ToolOutcomeLabels { tool, outcome }).inc();
+        self.durations.get_or_create(&ToolLabels { tool }).observe(duration.as_secs_f64());
     }
 }
 
 /// The metrics of one server.
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Answer, Counter>,
-    durations: Family<OfRoute, Histogram>,
+    requests: Family<ResponseLabels, Counter>,
+    durations: Family<RouteLabels, Histogram>,
     /// The two of nearly every request, found once.
     mcp_answered: Counter,
     mcp_duration: Histogram,
     in_flight: Gauge,
     connections: Gauge,
-    tokens: Family<Outcome, Counter>,
-    unauthenticated: Family<Reason, Counter>,
-    refused: Family<Reason, Counter>,
-    untrusted_forwarding: Family<Peer, Counter>,
+    tokens: Family<OutcomeLabels, Counter>,
+    unauthenticated: Family<ReasonLabels, Counter>,
+    refused: Family<ReasonLabels, Counter>,
+    untrusted_forwarding: Family<PeerLabels, Counter>,
     tool_calls: ToolCalls,
     reload_successful: Gauge,
     reload_success_time: Gauge<f64, AtomicU64>,
@@ -130,7 +130,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("portcullis");
-        let requests = Family::<Answer, Counter>::default();
+        let requests = Family::<ResponseLabels, Counter>::default();
         registry.register("requests", "Requests answered", requests.clone());
         let buckets = || Histogram::new([0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0]);
         let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
@@ -191,8 +191,8 @@ impl Default for Metrics {
         registry.register("build", "The server's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Self {
             registry,
-            mcp_answered: requests.get_or_create_owned(&Answer { route: Route::Mcp, status: 200 }),
-            mcp_duration: durations.get_or_create_owned(&OfRoute { route: Route::Mcp }),
+            mcp_answered: requests.get_or_create_owned(&ResponseLabels { route: Route::Mcp, status: 200 }),
+            mcp_duration: durations.get_or_create_owned(&RouteLabels { route: Route::Mcp }),
             requests,
             durations,
             in_flight,
@@ -219,9 +219,9 @@ impl Metrics {
 
     /// Counts a request as in flight until the guard is dropped.
     #[must_use]
-    pub fn request_begins(&self) -> InFlight {
+    pub fn request_begins(&self) -> InFlightGuard {
         self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+        InFlightGuard(self.in_flight.clone())
     }
 
     /// So many connections are open.
@@ -233,33 +233,33 @@ impl Metrics {
     pub fn request_ends(&self, route: Route, status: u16, duration: Duration) {
         match (route, status) {
             (Route::Mcp, 200) => self.mcp_answered.inc(),
-            _ => self.requests.get_or_create(&Answer { route, status }).inc(),
+            _ => self.requests.get_or_create(&ResponseLabels { route, status }).inc(),
         };
         match route {
             Route::Mcp => self.mcp_duration.observe(duration.as_secs_f64()),
-            _ => self.durations.get_or_create(&OfRoute { route }).observe(duration.as_secs_f64()),
+            _ => self.durations.get_or_create(&RouteLabels { route }).observe(duration.as_secs_f64()),
         }
     }
 
     /// The token endpoint answered: `issued`, or an OAuth error code.
     pub fn token_answered(&self, outcome: &'static str) {
-        self.tokens.get_or_create(&Outcome { outcome }).inc();
+        self.tokens.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// A request had no good token.
     pub fn not_authenticated(&self, reason: &'static str) {
-        self.unauthenticated.get_or_create(&Reason { reason }).inc();
+        self.unauthenticated.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// A request went beyond a limit or a rule.
     pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&Reason { reason }).inc();
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Forwarding headers came from a peer that is not trusted.
     pub fn forwarded_untrusted(&self, private: bool) {
         let peer = if private { "private" } else { "public" };
-        self.untrusted_forwarding.get_or_create(&Peer { peer }).inc();
+        self.untrusted_forwarding.get_or_create(&PeerLabels { peer }).inc();
     }
 
     /// Where calls of tools are counted.
@@ -287,9 +287,9 @@ impl Metrics {
 }
 
 /// A request in flight; see [`Metrics::request_begins`].
-pub struct InFlight(Gauge);
+pub struct InFlightGuard(Gauge);
 
-impl Drop for InFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -1,4 +1,4 @@
-//! What the unit tests of several crates share.
+//! Helpers for the unit tests of several crates.
 
-pub mod fuzz;
 pub mod log;
+pub mod strategies;

@@ -1,6 +1,6 @@
 //! One audit event and one count for each call of a tool, whatever the protocol. Arguments and results are in neither.
 
-use crate::{Answer, Call, ToolError};
+use crate::{Call, ToolAnswer, ToolError};
 use portcullis_agent::protocol::FailureKind;
 use portcullis_oauth::Caller;
 use portcullis_telemetry::{
@@ -31,7 +31,7 @@ impl Trail {
         Self { tool, caller, from, workspace, begun: Instant::now(), counts, outcome: "cancelled" }
     }
 
-    pub(crate) fn end(mut self, answer: &Result<Answer, ToolError>) {
+    pub(crate) fn end(mut self, answer: &Result<ToolAnswer, ToolError>) {
         self.outcome = match answer {
             Ok(_) => "ok",
             Err(error) => outcome(error),
@@ -57,7 +57,7 @@ impl Drop for Trail {
     }
 }
 
-/// The workspace that a call is about. Something else in its place may be a secret, and is not noted.
+/// The workspace that a call is about. Any other value in that argument may be a secret, and is not recorded.
 fn workspace(arguments: &Map<String, Value>) -> Option<&str> {
     let text = |name: &str| arguments.get(name).and_then(Value::as_str);
     let named = text("workspace").or_else(|| text("name")).or_else(|| {
@@ -109,7 +109,7 @@ fn outcome(error: &ToolError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Effect, Entry, Lookup, Registry, Text, Tool};
+    use crate::{Effect, Registry, Text, Tool, ToolEntry, ToolLookup};
     use futures::FutureExt as _;
     use portcullis_config::ToolRules;
     use portcullis_telemetry::metrics::Metrics;
@@ -123,7 +123,7 @@ mod tests {
 
     #[derive(Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
-    struct Told {
+    struct TellArguments {
         workspace: String,
         secret: String,
         wait: bool,
@@ -135,7 +135,7 @@ mod tests {
     }
 
     impl Tool for Teller {
-        type Arguments = Told;
+        type Arguments = TellArguments;
         type Output = Said;
         const NAME: &'static str = "tell";
         const TITLE: &'static str = "Tell";
@@ -147,20 +147,20 @@ mod tests {
             output.said.clone().into()
         }
 
-        async fn call(&self, told: Told, _call: Call) -> Result<Said, ToolError> {
-            if told.wait {
+        async fn call(&self, arguments: TellArguments, _call: Call) -> Result<Said, ToolError> {
+            if arguments.wait {
                 std::future::pending::<()>().await;
             }
-            if told.workspace == "nope" {
-                let (wanted, existing) = (told.secret, Vec::new());
+            if arguments.workspace == "nope" {
+                let (wanted, existing) = (arguments.secret, Vec::new());
                 return Err(backend::Error::UnknownWorkspace { wanted, existing }.into());
             }
-            Ok(Said { said: told.secret })
+            Ok(Said { said: arguments.secret })
         }
     }
 
     /// Four calls: one that goes well, one of a workspace that is not there, one that is wrong, one that is dropped.
-    fn story(registry: &Registry) {
+    fn four_calls(registry: &Registry) {
         let caller = Arc::new(Caller {
             client_id: "claude".to_owned(),
             subject: "local:ann".to_owned(),
@@ -176,7 +176,7 @@ mod tests {
             json!({"workspace": "web", "secret": 7, "hunter2": "hunter2"}),
             json!({"workspace": "web", "secret": "hunter2", "wait": true}),
         ] {
-            let Lookup::Found(entry) = registry.lookup("tell", &caller) else { panic!("it is served") };
+            let ToolLookup::Found(entry) = registry.lookup("tell", &caller) else { panic!("it is served") };
             let Value::Object(arguments) = arguments else { panic!("it is an object") };
             let call = Call::of(Arc::clone(&caller), RequestContext::UNKNOWN);
             // One that waits is dropped.
@@ -188,14 +188,14 @@ mod tests {
     async fn each_call_is_noted_once_with_who_where_and_how_but_not_what() {
         let metrics = Metrics::default();
         let rules = ToolRules { allow: vec!["*".to_owned()], deny: Vec::new() };
-        let registry = Registry::of(vec![Entry::new(Teller)], &rules).counted_in(&metrics.tool_calls());
+        let registry = Registry::of(vec![ToolEntry::new(Teller)], &rules).counted_in(&metrics.tool_calls());
         let log = Log::default();
         let guard = tracing::subscriber::set_default(log.subscriber());
-        // Told twice: whoever comes first to a line decides whether it is of interest, and that may be another test.
-        story(&registry);
+        // Twice: the first caller of a log line decides whether it is enabled, and that may be another test.
+        four_calls(&registry);
         tracing::callsite::rebuild_interest_cache();
         log.clear();
-        story(&registry);
+        four_calls(&registry);
         drop(guard);
 
         let text = log.text();

@@ -1,6 +1,6 @@
 //! Running commands.
 
-use crate::{Call, Effect, Patience, Progress, Text, Tool, ToolError, plain::plain, text};
+use crate::{Call, Effect, Progress, Text, Tool, ToolError, WaitBudget, plain::plain, text};
 use portcullis_agent::protocol::{Command, CommandResult, TerminalSize};
 use portcullis_core::{Scope, rng};
 use portcullis_workspaces::{Error, Purpose, Workspaces};
@@ -28,7 +28,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 const REPORT_BYTES: usize = 8 * 1024;
 
 /// `run_command`.
-pub(super) struct RunCommand(pub Arc<dyn Workspaces>, pub Patience);
+pub(super) struct RunCommand(pub Arc<dyn Workspaces>, pub WaitBudget);
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -82,8 +82,7 @@ impl Tool for RunCommand {
     type Output = CommandResult;
     const NAME: &'static str = "run_command";
     const TITLE: &'static str = "Run a command";
-    const DESCRIPTION: &'static str = "Runs a shell command in a running workspace and returns its exit code and output. A \
-        failing command is no error. Nothing can be typed in without tty: use flags such as --yes. Long output is shortened in the \
+    const DESCRIPTION: &'static str = "Runs a shell command in a running workspace and returns its exit code and output. A failing command is not an error. Nothing can be typed in without tty: use flags such as --yes. Long output is shortened in the \
         middle; the result names the file with all of it. What runs on in the background has a process_id for \
         process_output, send_input and stop_process: do not run it again.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);

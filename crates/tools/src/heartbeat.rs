@@ -1,7 +1,7 @@
-//! Answers that take long. Proxies and clients give up on a connection that is silent, many after 60 seconds, some after
-//! five. So once the work behind a response has begun, and every refusal with a status of its own is decided, its head
-//! goes out, and signs of life until the answer is there: comments of an event stream (HTML, §9.2.6), or white space
-//! before a JSON text (RFC 8259 §2).
+//! Heartbeats in slow responses. Proxies and clients close silent connections, many after 60 seconds, some after five. So
+//! once the work has begun, and no refusal with another status is possible, the head of the response is sent, and then
+//! heartbeats until the answer is ready: comments of an event stream (HTML, §9.2.6), or white space before a JSON text
+//! (RFC 8259 §2).
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -22,37 +22,37 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, Sleep, interval, sleep, sleep_until},
 };
 
-/// The usual times.
+/// The default intervals.
 const PACE: Pace = Pace { soon: Duration::from_secs(3), every: Duration::from_secs(15) };
-/// How long before its request's time is over an answer says that it will not come.
+/// How long before the deadline of its request a response ends with an error.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// What it says then.
+/// The message of that error.
 pub const TOO_LONG: &str = "the request took too long; ask for less at a time";
-/// nginx, and what reads its headers, must not keep the signs for later.
+/// nginx, and proxies that understand its header, must not buffer the heartbeats.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const COMMENT: Bytes = Bytes::from_static(b": still working\n\n");
 const SPACE: Bytes = Bytes::from_static(b" ");
 
-/// When signs of life are given.
+/// The intervals of heartbeats.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// How long work may take before its head goes out. What is ready sooner has a length, and its own status.
+    /// How long work may take before the head of its response is sent. Faster answers have a length, and their own status.
     soon: Duration,
-    /// How often there is a sign.
+    /// The interval of heartbeats.
     every: Duration,
 }
 
-/// In a request's extensions: what it has taken of the limits, and until when it may have that.
+/// In a request's extensions: its permits, and its deadline.
 #[derive(Clone)]
-pub struct Place {
-    /// When its time is over.
+pub struct RequestPermit {
+    /// The deadline.
     pub until: Instant,
-    /// What it has taken.
+    /// The permits and other resources of the request.
     pub taken: Arc<dyn Any + Send + Sync>,
 }
 
-/// What a sign of life is.
+/// The form of a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
     /// A comment: the answer is an event of a stream.
@@ -61,12 +61,12 @@ pub enum Sign {
     Space,
 }
 
-/// Says that the work behind a response has begun.
+/// Notifies that the work for a response has begun.
 #[derive(Clone, Debug, Default)]
 pub struct Begun(Arc<Notify>);
 
 impl Begun {
-    /// It has.
+    /// The work has begun.
     pub fn tell(&self) {
         self.0.notify_one();
     }
@@ -80,8 +80,8 @@ impl Begun {
 type Work = Pin<Box<dyn Future<Output = Response> + Send>>;
 type Late = Box<dyn FnOnce() -> Response + Send>;
 
-/// The response of `work`, which answers with JSON or a stream of events. If it takes long after it has `begun`, the head
-/// goes out before it, with the status 200. Shortly before `until`, `late` answers instead.
+/// The response of `work`, which is JSON or an event stream. If it takes long after it has `begun`, the head is sent
+/// first, with the status 200. Shortly before `until`, the response of `late` replaces it.
 pub async fn answer(
     work: impl Future<Output = Response> + Send + 'static,
     begun: &Begun,
@@ -106,7 +106,7 @@ async fn at_pace(pace: Pace, mut work: Work, begun: &Begun, sign: Sign, until: I
     let mut ticks = interval(pace.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let late_at = Box::pin(sleep_until(late_at));
-    let body = Beating { sign, state: State::Working { work, ticks, late_at, late: Some(late) } };
+    let body = Beating { sign, state: BeatState::Working { work, ticks, late_at, late: Some(late) } };
     let mut response = Response::new(Body::new(body));
     let (kind, caching) = match sign {
         Sign::Comment => ("text/event-stream", "no-cache"),
@@ -127,10 +127,10 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 
 struct Beating {
     sign: Sign,
-    state: State,
+    state: BeatState,
 }
 
-enum State {
+enum BeatState {
     Working {
         work: Work,
         ticks: Interval,
@@ -145,7 +145,7 @@ enum State {
     },
 }
 
-impl State {
+impl BeatState {
     fn sending(response: Response, sign: Sign) -> Self {
         let (before, after) = match sign {
             // JSON as it is written here is one line.
@@ -167,13 +167,13 @@ impl HttpBody for Beating {
         let sign = self.sign;
         loop {
             match &mut self.state {
-                State::Working { work, ticks, late_at, late } => {
+                BeatState::Working { work, ticks, late_at, late } => {
                     if let Poll::Ready(response) = work.as_mut().poll(context) {
-                        self.state = State::sending(response, sign);
+                        self.state = BeatState::sending(response, sign);
                     } else if late_at.as_mut().poll(context).is_ready()
                         && let Some(late) = late.take()
                     {
-                        self.state = State::sending(late(), sign);
+                        self.state = BeatState::sending(late(), sign);
                     } else {
                         let alive = match sign {
                             Sign::Comment => COMMENT,
@@ -182,10 +182,10 @@ impl HttpBody for Beating {
                         return ticks.poll_tick(context).map(|_| Some(Ok(Frame::data(alive))));
                     }
                 }
-                State::Sending { before, .. } if !before.is_empty() => {
+                BeatState::Sending { before, .. } if !before.is_empty() => {
                     return Poll::Ready(Some(Ok(Frame::data(std::mem::take(before)))));
                 }
-                State::Sending { body, after, .. } => {
+                BeatState::Sending { body, after, .. } => {
                     let frame = std::task::ready!(Pin::new(body).poll_frame(context));
                     if frame.is_none() && !after.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(std::mem::take(after)))));

@@ -18,7 +18,7 @@ mod templates;
 mod text;
 mod workspaces;
 
-pub use registry::{Definition, Entry, Lookup, Registry};
+pub use registry::{Definition, Registry, ToolEntry, ToolLookup};
 pub use text::{Piece, Text};
 
 use crate::heartbeat::Begun;
@@ -87,9 +87,9 @@ pub struct Image {
     pub mime_type: String,
 }
 
-/// What a tool answered: one JSON object, which fits the output schema, and its text. It is in memory once.
+/// The answer of a tool: one JSON object, which matches the output schema, and its text. It is in memory once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ToolAnswer {
     /// The object.
     pub json: Bytes,
     /// The text, in pieces of what a JSON string holds; `None`: the JSON is the text. Long pieces are parts of `json`.
@@ -98,7 +98,7 @@ pub struct Answer {
     pub picture: Option<Image>,
 }
 
-impl Answer {
+impl ToolAnswer {
     /// The object, taken apart.
     #[must_use]
     pub fn into_json(self) -> Value {
@@ -164,12 +164,12 @@ impl io::Write for Count {
     }
 }
 
-/// How long a tool may wait, so that its answer comes within the time that a request has.
+/// The longest wait of a tool, so that its answer is ready within the time limit of a request.
 #[derive(Clone, Copy, Debug)]
-struct Patience(Duration);
+struct WaitBudget(Duration);
 
-impl Patience {
-    /// What is left of a request's time for ending what it began, and for sending the answer.
+impl WaitBudget {
+    /// The rest of a request's time: for ending what it began, and for sending the answer.
     const MARGIN: u64 = 5;
 
     fn of(limits: &Limits) -> Self {
@@ -182,13 +182,13 @@ impl Patience {
         self.0.as_secs()
     }
 
-    /// The seconds that were asked for, which must be no more.
+    /// The requested seconds, if they do not exceed the maximum.
     fn wait(self, seconds: u64) -> Result<Duration, backend::Error> {
         let max = self.seconds();
         if seconds <= max {
             return Ok(Duration::from_secs(seconds));
         }
-        let problem = format!("{seconds} is out of range; give 0 to {max}, and call again to wait on");
+        let problem = format!("{seconds} is out of range; give 0 to {max}, and call again to continue waiting");
         Err(backend::Error::InvalidArgument { argument: "wait_seconds", problem })
     }
 
@@ -201,7 +201,7 @@ impl Patience {
     }
 }
 
-/// What a tool does to the world, in the four hints of MCP's tool annotations.
+/// The effects of a tool, for the four hints of MCP's tool annotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// It only looks.
@@ -332,7 +332,7 @@ pub enum ToolError {
         scope: Scope,
     },
     /// The endpoint leaves out the tools that would do it.
-    #[error("{what} is not served by this endpoint: its tools for that are left out")]
+    #[error("{what} is not served by this endpoint: the tools for it are not enabled")]
     NotServed {
         /// What was asked for.
         what: &'static str,

@@ -1,6 +1,6 @@
 //! What commands left running in the background: seeing it, reading it, typing to it, ending it.
 
-use crate::{Call, Effect, Patience, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
+use crate::{Call, Effect, Text, Tool, ToolError, WaitBudget, plain::plain, text, workspaces::WorkspaceArguments};
 use portcullis_agent::protocol::{self, Input, Process, ProcessOutputRequest, Processes};
 use portcullis_core::Scope;
 use portcullis_workspaces::{Error, Purpose, Workspaces};
@@ -15,9 +15,9 @@ const USUAL_WAIT: u64 = 30;
 /// `list_processes`.
 pub(super) struct ListProcesses(pub Arc<dyn Workspaces>);
 /// `process_output`.
-pub(super) struct ProcessOutput(pub Arc<dyn Workspaces>, pub Patience);
+pub(super) struct ProcessOutput(pub Arc<dyn Workspaces>, pub WaitBudget);
 /// `send_input`.
-pub(super) struct SendInput(pub Arc<dyn Workspaces>, pub Patience);
+pub(super) struct SendInput(pub Arc<dyn Workspaces>, pub WaitBudget);
 /// `stop_process`.
 pub(super) struct StopProcess(pub Arc<dyn Workspaces>);
 

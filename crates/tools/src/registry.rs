@@ -1,7 +1,7 @@
 //! The tools of one endpoint, prepared once: schemas, the lists of names that may be served, the scopes they need.
 
 use crate::{
-    Answer, Call, Effect, Patience, Tool, ToolError, arguments, audit::Trail, commands, files, identity, inspect,
+    Call, Effect, Tool, ToolAnswer, ToolError, WaitBudget, arguments, audit::Trail, commands, files, identity, inspect,
     processes, research, schema, templates, to_json, workspaces,
 };
 use bytes::Bytes;
@@ -20,29 +20,29 @@ use std::{collections::HashMap, error::Error as _, sync::Arc};
 /// The tools that an endpoint serves.
 pub struct Registry {
     /// In the order in which they are listed.
-    entries: Vec<Entry>,
+    entries: Vec<ToolEntry>,
     by_name: HashMap<&'static str, usize>,
     has_workspaces: bool,
 }
 
-/// What a name leads to.
-pub enum Lookup<'a> {
+/// The result of a lookup by name.
+pub enum ToolLookup<'a> {
     /// A tool that the caller may call.
-    Found(&'a Entry),
-    /// A tool that is served, but not to a token without this scope.
+    Found(&'a ToolEntry),
+    /// A tool that needs this scope, which the token does not have.
     NeedsScope(Scope),
-    /// Nothing that is served.
+    /// A tool that is not served.
     Unknown,
 }
 
 /// One tool, ready to be listed and called.
-pub struct Entry {
+pub struct ToolEntry {
     definition: Definition,
     call: Box<CallFn>,
     counts: ToolCalls,
 }
 
-type CallFn = dyn Fn(Map<String, Value>, Call) -> BoxFuture<'static, Result<Answer, ToolError>> + Send + Sync;
+type CallFn = dyn Fn(Map<String, Value>, Call) -> BoxFuture<'static, Result<ToolAnswer, ToolError>> + Send + Sync;
 
 /// What a tool is, for those who list it.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,45 +71,45 @@ impl Registry {
     /// All tools of the endpoint; only `whoami` without workspaces.
     #[must_use]
     pub fn new(config: &ServerConfig, backend: Option<Arc<dyn Workspaces>>) -> Self {
-        let mut entries = vec![Entry::new(identity::WhoAmI::new(&config.url))];
+        let mut entries = vec![ToolEntry::new(identity::WhoAmI::new(&config.url))];
         let has_workspaces = backend.is_some();
         if let Some(backend) = backend {
-            let (patience, backend) = (Patience::of(&config.limits), || Arc::clone(&backend));
+            let (wait_budget, backend) = (WaitBudget::of(&config.limits), || Arc::clone(&backend));
             entries.extend([
-                Entry::new(templates::ListTemplates(backend())),
-                Entry::new(templates::GetTemplate(backend())),
-                Entry::new(workspaces::ListWorkspaces(backend())),
-                Entry::new(workspaces::GetWorkspace(backend())),
-                Entry::new(workspaces::CreateWorkspace(backend(), patience)),
-                Entry::new(workspaces::StartWorkspace(backend(), patience)),
-                Entry::new(workspaces::StopWorkspace(backend())),
-                Entry::new(workspaces::RestartWorkspace(backend(), patience)),
-                Entry::new(workspaces::DeleteWorkspace(backend())),
-                Entry::new(inspect::WorkspaceUsage(backend())),
-                Entry::new(inspect::WorkspaceLogs(backend())),
-                Entry::new(commands::RunCommand(backend(), patience)),
-                Entry::new(processes::ListProcesses(backend())),
-                Entry::new(processes::ProcessOutput(backend(), patience)),
-                Entry::new(processes::SendInput(backend(), patience)),
-                Entry::new(processes::StopProcess(backend())),
-                Entry::new(files::ListFiles(backend())),
-                Entry::new(files::ReadFile(backend())),
-                Entry::new(files::SearchFiles(backend())),
-                Entry::new(files::WriteFile(backend())),
-                Entry::new(files::EditFile(backend())),
-                Entry::new(files::MovePath(backend())),
-                Entry::new(files::RemovePath(backend())),
+                ToolEntry::new(templates::ListTemplates(backend())),
+                ToolEntry::new(templates::GetTemplate(backend())),
+                ToolEntry::new(workspaces::ListWorkspaces(backend())),
+                ToolEntry::new(workspaces::GetWorkspace(backend())),
+                ToolEntry::new(workspaces::CreateWorkspace(backend(), wait_budget)),
+                ToolEntry::new(workspaces::StartWorkspace(backend(), wait_budget)),
+                ToolEntry::new(workspaces::StopWorkspace(backend())),
+                ToolEntry::new(workspaces::RestartWorkspace(backend(), wait_budget)),
+                ToolEntry::new(workspaces::DeleteWorkspace(backend())),
+                ToolEntry::new(inspect::WorkspaceUsage(backend())),
+                ToolEntry::new(inspect::WorkspaceLogs(backend())),
+                ToolEntry::new(commands::RunCommand(backend(), wait_budget)),
+                ToolEntry::new(processes::ListProcesses(backend())),
+                ToolEntry::new(processes::ProcessOutput(backend(), wait_budget)),
+                ToolEntry::new(processes::SendInput(backend(), wait_budget)),
+                ToolEntry::new(processes::StopProcess(backend())),
+                ToolEntry::new(files::ListFiles(backend())),
+                ToolEntry::new(files::ReadFile(backend())),
+                ToolEntry::new(files::SearchFiles(backend())),
+                ToolEntry::new(files::WriteFile(backend())),
+                ToolEntry::new(files::EditFile(backend())),
+                ToolEntry::new(files::MovePath(backend())),
+                ToolEntry::new(files::RemovePath(backend())),
             ]);
             let reach = research::Reach::new(config, &|name| is_served(&config.tools, name));
-            entries.push(Entry::new(research::Search::new(backend(), reach.clone(), patience)));
-            entries.push(Entry::new(research::Fetch::new(backend(), reach)));
+            entries.push(ToolEntry::new(research::Search::new(backend(), reach.clone(), wait_budget)));
+            entries.push(ToolEntry::new(research::Fetch::new(backend(), reach)));
         }
         Self { has_workspaces, ..Self::of(entries, &config.tools) }
     }
 
     /// These tools, less those that the rules leave out.
     #[must_use]
-    pub fn of(mut entries: Vec<Entry>, rules: &ToolRules) -> Self {
+    pub fn of(mut entries: Vec<ToolEntry>, rules: &ToolRules) -> Self {
         entries.retain(|entry| is_served(rules, entry.definition.name));
         let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.definition.name, index)).collect();
         Self { entries, by_name, has_workspaces: false }
@@ -129,14 +129,14 @@ impl Registry {
         self.entries.iter().map(|entry| &entry.definition)
     }
 
-    /// What a name leads to for this caller.
+    /// Looks up a tool for this caller.
     #[must_use]
-    pub fn lookup(&self, name: &str, caller: &Caller) -> Lookup<'_> {
+    pub fn lookup(&self, name: &str, caller: &Caller) -> ToolLookup<'_> {
         match self.by_name.get(name).and_then(|index| self.entries.get(*index)) {
-            None => Lookup::Unknown,
+            None => ToolLookup::Unknown,
             Some(entry) => match entry.definition.scope {
-                Some(scope) if !caller.scopes.contains(&scope) => Lookup::NeedsScope(scope),
-                _ => Lookup::Found(entry),
+                Some(scope) if !caller.scopes.contains(&scope) => ToolLookup::NeedsScope(scope),
+                _ => ToolLookup::Found(entry),
             },
         }
     }
@@ -159,7 +159,7 @@ impl Registry {
     }
 }
 
-impl Entry {
+impl ToolEntry {
     /// Prepares a tool.
     #[must_use]
     pub fn new<T: Tool>(tool: T) -> Self {
@@ -188,8 +188,7 @@ impl Entry {
                         tracing::warn!(tool = T::NAME, error = chain(error), "a tool failed");
                     }
                 })
-            })
-        };
+            };
         Self { definition, call: Box::new(call), counts: ToolCalls::default() }
     }
 
@@ -204,7 +203,7 @@ impl Entry {
         &self,
         arguments: Map<String, Value>,
         call: Call,
-    ) -> impl Future<Output = Result<Answer, ToolError>> + Send + use<> {
+    ) -> impl Future<Output = Result<ToolAnswer, ToolError>> + Send + use<> {
         let trail = Trail::begin(self.definition.name, &call, &arguments, self.counts.clone());
         let answer = (self.call)(arguments, call);
         async move {
@@ -220,7 +219,7 @@ async fn run<T: Tool>(
     given: Map<String, Value>,
     call: Call,
     (schema, expected): (&Map<String, Value>, Arc<str>),
-) -> Result<Answer, ToolError> {
+) -> Result<ToolAnswer, ToolError> {
     let arguments = arguments::fit(schema, given).and_then(|arguments| {
         // What fits the schema can be read.
         let read = T::Arguments::deserialize(Value::Object(arguments));
@@ -237,7 +236,7 @@ async fn run<T: Tool>(
     let beside = text.iter().flatten().filter(|piece| !lies_in(piece, &json)).map(Bytes::len).sum::<usize>()
         + picture.as_ref().map_or(0, |picture| picture.data.len());
     account.settle((json.len() + beside) as u64);
-    Ok(Answer { json, text, picture })
+    Ok(ToolAnswer { json, text, picture })
 }
 
 /// Whether these bytes are a part of those.

@@ -151,7 +151,7 @@ pub(super) fn output(output: &ProcessOutput) -> Text {
         (false, None) => "ended".to_owned(),
     };
     let more = match (output.truncated, output.matched) {
-        (_, Some(false)) => "; what was waited for has not come",
+        (_, Some(false)) => "; the awaited output has not appeared",
         (true, _) => "; there is more",
         _ => "",
     };
@@ -249,8 +249,8 @@ fn page(count: usize, what: &str, total: Option<u64>, next: Option<u64>, truncat
 
 pub(super) fn edited(edited: &Edited) -> Text {
     let mut text = Pieces::default();
-    let places = if edited.replacements == 1 { "place" } else { "places" };
-    text.line(&format!("{}: {} {places} changed", edited.path, edited.replacements));
+    let noun = if edited.replacements == 1 { "occurrence" } else { "occurrences" };
+    text.line(&format!("{}: {} {noun} changed", edited.path, edited.replacements));
     text.member("diff", &edited.diff);
     text.done()
 }

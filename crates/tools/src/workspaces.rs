@@ -1,6 +1,6 @@
 //! Workspaces: finding, making, starting, stopping and deleting them.
 
-use crate::{Call, Effect, Patience, Text, Tool, ToolError, text};
+use crate::{Call, Effect, Text, Tool, ToolError, WaitBudget, text};
 use portcullis_core::Scope;
 use portcullis_workspaces as backend;
 use portcullis_workspaces::{Status, Workspace, WorkspaceFilter, WorkspacePage, Workspaces};
@@ -13,13 +13,13 @@ pub(super) struct ListWorkspaces(pub Arc<dyn Workspaces>);
 /// `get_workspace`.
 pub(super) struct GetWorkspace(pub Arc<dyn Workspaces>);
 /// `create_workspace`.
-pub(super) struct CreateWorkspace(pub Arc<dyn Workspaces>, pub Patience);
+pub(super) struct CreateWorkspace(pub Arc<dyn Workspaces>, pub WaitBudget);
 /// `start_workspace`.
-pub(super) struct StartWorkspace(pub Arc<dyn Workspaces>, pub Patience);
+pub(super) struct StartWorkspace(pub Arc<dyn Workspaces>, pub WaitBudget);
 /// `stop_workspace`.
 pub(super) struct StopWorkspace(pub Arc<dyn Workspaces>);
 /// `restart_workspace`.
-pub(super) struct RestartWorkspace(pub Arc<dyn Workspaces>, pub Patience);
+pub(super) struct RestartWorkspace(pub Arc<dyn Workspaces>, pub WaitBudget);
 /// `delete_workspace`.
 pub(super) struct DeleteWorkspace(pub Arc<dyn Workspaces>);
 

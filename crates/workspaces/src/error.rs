@@ -57,7 +57,7 @@ pub enum Error {
     },
     /// A name that cannot be.
     #[error(
-        "{name:?} cannot be a workspace's name: use 1 to 40 of a-z, 0-9 and -, beginning with a letter and not ending with -{}",
+        "{name:?} is not a valid workspace name: use 1 to 40 of a-z, 0-9 and -, beginning with a letter and not ending with -{}",
         suggestion.as_ref().map(|better| format!(", such as {better:?}")).unwrap_or_default()
     )]
     InvalidName {
@@ -74,7 +74,7 @@ pub enum Error {
     },
     /// The owner has as many as they may have.
     #[error(
-        "you have {count} workspaces, and {limit} is the most here; delete one that is done, or ask the platform's engineers for more"
+        "you have {count} workspaces, and the limit is {limit}; delete one that is done, or ask the platform's engineers for more"
     )]
     QuotaExceeded {
         /// How many there are.
@@ -83,7 +83,7 @@ pub enum Error {
         limit: u32,
     },
     /// The workspace is there, but not for this.
-    #[error("workspace {workspace:?} is {owner}'s; you may not {verb} it: ask them to")]
+    #[error("workspace {workspace:?} belongs to {owner}; you may not {verb} it: ask the owner")]
     NotPermitted {
         /// Its name.
         workspace: String,
@@ -205,7 +205,7 @@ impl Error {
             }
             AgentError::Failed(failure) => Self::Agent(failure),
             AgentError::Lost(lost) if lost.maybe_done => {
-                let why = format!("{lost}; it may have been done all the same: look before you do it again");
+                let why = format!("{lost}; it may have been done nevertheless: check before you repeat it");
                 Self::Unreachable { workspace, why }
             }
             AgentError::Lost(lost) => {
@@ -253,7 +253,7 @@ mod tests {
             (failure(FailureKind::Interrupted), "workspace \"web\": there is no a.txt"),
             (AgentError::Failed(unknown), "is of an older version, which cannot do that; call restart_workspace"),
             (lost(false), "workspace \"web\" could not be reached: the connection broke; nothing was done: try again"),
-            (lost(true), "the connection broke; it may have been done all the same: look before you do it again"),
+            (lost(true), "the connection broke; it may have been done nevertheless: check before you repeat it"),
             (AgentError::Unreadable("status 418".to_owned()), "answered with status 418; restart the workspace"),
         ] {
             let error = Error::agent("web")(error).to_string();

@@ -32,20 +32,20 @@ pub enum Source {
     Text(String),
 }
 
-/// What the manifests hold, as far as it concerns a machine without a cluster.
+/// The objects of the manifests that matter without a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Manifests {
     /// Every endpoint.
     pub endpoints: Vec<McpEndpoint>,
-    /// Every client, of whatever endpoint.
+    /// Every client, of any endpoint.
     pub clients: Vec<OAuthClient>,
-    /// What is said of users, of whatever endpoint.
+    /// Every user rule, of any endpoint.
     pub users: Vec<OAuthUser>,
     /// Every template.
     pub templates: Vec<WorkspaceTemplate>,
     /// Secrets that a client's `existingSecret` or a template's environment may name.
     pub secrets: Vec<Secret>,
-    /// What was left out, one sentence each.
+    /// Messages about skipped documents.
     pub notes: Vec<String>,
 }
 
@@ -74,9 +74,9 @@ pub(super) fn load(sources: &[Source], state: &Path) -> Result<Manifests, Manife
     if reader.errors.is_empty() { Ok(reader.found) } else { Err(ManifestErrors(reader.errors)) }
 }
 
-/// Where an object stands.
+/// The position of an object in the sources.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct SourcePosition {
     /// The file.
     name: Rc<str>,
     /// Which of its documents, from 1.
@@ -87,7 +87,7 @@ pub(super) struct Place {
     lines: Rc<Lines>,
 }
 
-impl Place {
+impl SourcePosition {
     /// File and line of a field of the object.
     fn at(&self, field: &str) -> String {
         let path = [self.inside.as_str(), field].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>();
@@ -101,7 +101,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, document {}", self.name, self.document)?;
         if self.inside.is_empty() { Ok(()) } else { write!(f, ", {}", self.inside) }
@@ -140,7 +140,7 @@ struct Reader {
     found: Manifests,
     errors: Vec<String>,
     /// Every valid object.
-    seen: BTreeMap<Key, Place>,
+    seen: BTreeMap<Key, SourcePosition>,
     /// Namespace and name of every endpoint, valid or not.
     endpoints: BTreeSet<(String, String)>,
     /// Whether a document, and thus perhaps an endpoint, could not be read.
@@ -169,10 +169,10 @@ impl Reader {
         self.incomplete = true;
     }
 
-    /// `named`: somebody asked for this very text, so that every document in it should be a manifest.
+    /// `named`: the source was named explicitly, so every document in it must be a manifest.
     fn text(&mut self, name: &str, text: &str, named: bool) {
         let name: Rc<str> = name.into();
-        let place = |index: usize, lines: Lines| Place {
+        let position = |index: usize, lines: Lines| SourcePosition {
             name: Rc::clone(&name),
             document: index + 1,
             inside: String::new(),
@@ -180,7 +180,7 @@ impl Reader {
         };
         if let Some(values) = json_stream(text) {
             for (index, value) in values.into_iter().enumerate() {
-                self.document(&place(index, Lines::default()), value, named);
+                self.document(&position(index, Lines::default()), value, named);
             }
             return;
         }
@@ -189,12 +189,12 @@ impl Reader {
             match document {
                 Ok(document) => {
                     let Located { value, lines } = document.into();
-                    self.document(&place(index, lines), value, named);
+                    self.document(&position(index, lines), value, named);
                 }
                 Err(error) => {
                     // Its usual wording is for those who write programs with the library.
                     let error = error.without_snippet().render_with_formatter(&UserMessageFormatter);
-                    self.unreadable(format!("{}: {error}", place(index, Lines::default())));
+                    self.unreadable(format!("{}: {error}", position(index, Lines::default())));
                 }
             }
         }
@@ -212,19 +212,20 @@ impl Reader {
         };
         let tools = references::to_tools(&found.endpoints);
         for (key, violation) in faults.chain(dangling).chain(tools) {
-            let place = seen.get(&key).map(|place| place.at(&violation.field)).unwrap_or_default();
-            errors.push(format!("{place}: {violation}"));
+            let position = seen.get(&key).map(|position| position.at(&violation.field)).unwrap_or_default();
+            errors.push(format!("{position}: {violation}"));
         }
     }
 
-    fn document(&mut self, place: &Place, mut value: Value, named: bool) {
+    fn document(&mut self, position: &SourcePosition, mut value: Value, named: bool) {
         let word = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (word("apiVersion"), word("kind"));
         if version.is_empty() || kind.is_empty() {
             if named {
-                self.errors.push(format!("{}: every manifest begins with apiVersion and kind; add them", place.at("")));
+                self.errors
+                    .push(format!("{}: every manifest begins with apiVersion and kind; add them", position.at("")));
             } else {
-                self.found.notes.push(format!("{place} is no manifest, and is skipped"));
+                self.found.notes.push(format!("{position} is not a manifest, and is skipped"));
             }
             return;
         }
@@ -240,68 +241,68 @@ impl Reader {
                             item.entry("apiVersion").or_insert_with(|| version.clone().into());
                             item.entry("kind").or_insert_with(|| of_list.into());
                         }
-                        self.document(&place.item(index), item, named);
+                        self.document(&position.item(index), item, named);
                     }
                 }
             }
             "McpEndpoint" if ours => {
                 self.endpoints.extend(name_of(&value));
-                if let Some(endpoint) = self.object(place, value, admit_endpoint) {
+                if let Some(endpoint) = self.object(position, value, admit_endpoint) {
                     self.found.endpoints.push(endpoint);
                 }
             }
             "OAuthClient" if ours => {
-                if let Some(client) = self.object(place, value, admit) {
+                if let Some(client) = self.object(position, value, admit) {
                     self.found.clients.push(client);
                 }
             }
             "OAuthUser" if ours => {
-                if let Some(user) = self.object(place, value, admit) {
+                if let Some(user) = self.object(position, value, admit) {
                     self.found.users.push(user);
                 }
             }
             "WorkspaceTemplate" if ours => {
-                if let Some(template) = self.object(place, value, admit_template) {
+                if let Some(template) = self.object(position, value, admit_template) {
                     self.found.templates.push(template);
                 }
             }
             "Secret" if version == "v1" => {
-                if let Some(secret) = self.object(place, value, admit_secret) {
+                if let Some(secret) = self.object(position, value, admit_secret) {
                     self.found.secrets.push(secret);
                 }
             }
             kind if KINDS.contains(&kind) => {
-                let place = place.at("apiVersion");
-                self.errors.push(format!("{place}: apiVersion: {version:?} has no {kind}; write {GROUP}/{VERSION}"));
+                let position = position.at("apiVersion");
+                self.errors.push(format!("{position}: apiVersion: {version:?} has no {kind}; write {GROUP}/{VERSION}"));
             }
             // They are made in a cluster.
             "OAuthGrant" | "Workspace" if ours => {
                 self.found
                     .notes
-                    .push(format!("{place} is of kind {kind}, and is skipped: here they are made by the server"));
+                    .push(format!("{position} is of kind {kind}, and is skipped: here they are made by the server"));
             }
             _ if ours || KINDS.iter().any(|known| known.eq_ignore_ascii_case(&kind)) => {
                 let near = KINDS.iter().find(|known| known.eq_ignore_ascii_case(&kind));
                 let remedy =
                     near.map_or_else(|| format!("the kinds are {}", KINDS.join(", ")), |near| format!("write {near}"));
-                let place = place.at("kind");
-                self.errors.push(format!("{place}: kind: there is no {kind} in {GROUP}/{VERSION}; {remedy}"));
+                let position = position.at("kind");
+                self.errors.push(format!("{position}: kind: there is no {kind} in {GROUP}/{VERSION}; {remedy}"));
             }
-            _ => self.found.notes.push(format!("{place} is a {kind}, and is skipped: there is no cluster here")),
+            _ => self.found.notes.push(format!("{position} is a {kind}, and is skipped: there is no cluster here")),
         }
     }
 
     /// One object that passes admission, in its namespace; `None` where errors were noted instead.
     fn object<T: Resource<DynamicType = ()>>(
         &mut self,
-        place: &Place,
+        position: &SourcePosition,
         value: Value,
         admit: impl FnOnce(Value) -> Result<T, Vec<Violation>>,
     ) -> Option<T> {
         let mut object = match admit(value) {
             Ok(object) => object,
             Err(violations) => {
-                let located = |violation: &Violation| format!("{}: {violation}", place.at(&violation.field));
+                let located = |violation: &Violation| format!("{}: {violation}", position.at(&violation.field));
                 self.errors.extend(violations.iter().map(located));
                 return None;
             }
@@ -310,14 +311,14 @@ impl Reader {
         let key = (T::kind(&()).into_owned(), namespace, object.meta().name.clone().unwrap_or_default());
         match self.seen.entry(key) {
             Entry::Vacant(free) => {
-                free.insert(place.clone());
+                free.insert(position.clone());
                 Some(object)
             }
             Entry::Occupied(taken) => {
                 let ((kind, namespace, name), first) = (taken.key(), taken.get());
-                let (place, first) = (place.at("metadata.name"), first.at("metadata.name"));
+                let (position, first) = (position.at("metadata.name"), first.at("metadata.name"));
                 self.errors.push(format!(
-                    "{place}: {kind} {name:?} of namespace {namespace:?} is in {first} already; remove one of them"
+                    "{position}: {kind} {name:?} of namespace {namespace:?} is in {first} already; remove one of them"
                 ));
                 None
             }

@@ -125,7 +125,7 @@ async fn pods_that_cannot_run_stall_the_rollout(plane: &ControlPlane, client: &C
     let message = said(client, &namespace, "Stalled", "True", "Unschedulable").await;
     assert!(message.contains("2 Insufficient memory; add nodes") && message.contains(&pod), "{message}");
     let message = said(client, &namespace, "Available", "False", "Unschedulable").await;
-    assert!(message.contains("0 of 1 servers are ready: no node takes pod"), "{message}");
+    assert!(message.contains("0 of 1 servers are ready: no node can run pod"), "{message}");
     said(client, &namespace, "Ready", "False", "Unschedulable").await;
     absent(client, &namespace, "Reconciling").await;
     warned(client, &namespace, "Unschedulable").await;
@@ -135,7 +135,10 @@ async fn pods_that_cannot_run_stall_the_rollout(plane: &ControlPlane, client: &C
     let pulling = container(waiting("ErrImagePull", "example.com/portcullis: not found"), Value::Null, 0, false);
     say(json!({"conditions": scheduled, "containerStatuses": pulling})).await;
     let message = said(client, &namespace, "Stalled", "True", "ImagePullFailed").await;
-    assert!(message.contains("the registry has no such image; correct the operator's --server-image"), "{message}");
+    assert!(
+        message.contains("the registry does not have the image; correct the operator's --server-image"),
+        "{message}"
+    );
     warned(client, &namespace, "ImagePullFailed").await;
     let killed = json!({"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": "2026-01-01T00:00:00Z"}});
     say(json!({"containerStatuses": container(waiting("CrashLoopBackOff", "back-off"), killed, 4, false)})).await;

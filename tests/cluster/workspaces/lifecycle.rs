@@ -147,7 +147,7 @@ async fn nobody_has_more_than_allowed_nor_what_the_template_does_not_offer() {
     stage.objects().create(&PostParams::default(), &by_hand).await.unwrap();
     eventually("it is known", async || server.workspaces.get(&ann, "b").await.ok()).await;
     assert!(create("b", "node", &[]).await.unwrap().contains("already have"));
-    assert!(create("c", "node", &[]).await.unwrap().contains("2 is the most"));
+    assert!(create("c", "node", &[]).await.unwrap().contains("the limit is 2"));
     server.apply(AuthorizationMode::Owner, 3);
     assert_eq!(create("c", "node", &[]).await, None);
     server.end().await;

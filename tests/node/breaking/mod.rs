@@ -140,7 +140,7 @@ const FOR_A_SERVER: &[Row] = &[
         what: "200 commands at once",
         template: "big",
         play: |scene| commands::two_hundred_at_once(scene).boxed_local(),
-        says: &["all were answered", "this client has as many requests in progress for this user as it may have here"],
+        says: &["all were answered", "this client has reached its share of the concurrent requests for this user"],
         within: 60,
     },
     Row {
@@ -181,7 +181,7 @@ const FOR_A_NODE: &[Row] = &[
         play: |scene| servers::api_server_is_down(scene).boxed_local(),
         says: &[
             "could not be reached",
-            "look before you do it again",
+            "check before you repeat it",
             "nothing was done: try again",
             "meanwhile list_workspaces has 1",
         ],

@@ -47,7 +47,11 @@ async fn a_role_binding_shares_a_workspace_verb_by_verb_and_unshares_it() {
         ("delete_workspace", json!({}), "delete"),
     ] {
         let refused = bob.call(tool, &at("web", more)).await.unwrap_err();
-        assert_eq!(refused, format!("workspace \"web\" is ann's; you may not {verb} it: ask them to"), "{tool}");
+        assert_eq!(
+            refused,
+            format!("workspace \"web\" belongs to ann; you may not {verb} it: ask the owner"),
+            "{tool}"
+        );
     }
 
     role("work", "create", "/exec");

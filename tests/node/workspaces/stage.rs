@@ -18,7 +18,7 @@ use portcullis_agent::{
 };
 use portcullis_api::{Workspace as Object, WorkspaceTemplate};
 use portcullis_core::clock::{Clock as _, SystemClock};
-use portcullis_plan::workspace::{Inputs, SecretAccess, Secrets, plan};
+use portcullis_plan::workspace::{SecretAccess, Secrets, WorkspaceInputs, plan};
 use portcullis_reflector::Health;
 use portcullis_workspaces::{
     Owner, Purpose, Status, Workspaces as _,
@@ -118,7 +118,7 @@ impl Stage {
         let object: Object = serde_json::from_value(object).unwrap();
         let template = self.api::<WorkspaceTemplate>().create(&PostParams::default(), &template).await.unwrap();
         let object = self.api::<Object>().create(&PostParams::default(), &object).await.unwrap();
-        let planned = plan(&Inputs {
+        let planned = plan(&WorkspaceInputs {
             workspace: &object,
             template: Some(&template.spec),
             has_endpoint: true,

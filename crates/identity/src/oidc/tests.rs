@@ -215,12 +215,15 @@ fn people_are_called_by_the_first_claim_that_there_is() {
 }
 
 fn any_claims() -> impl Strategy<Value = Value> {
-    portcullis_testing::fuzz::changed(claims(), &["iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "groups"])
+    portcullis_testing::strategies::changed(
+        claims(),
+        &["iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "groups"],
+    )
 }
 
 fn any_key() -> impl Strategy<Value = Value> {
     let names = &["kty", "crv", "x", "y", "n", "e", "kid", "use", "alg", "k", "key_ops"];
-    portcullis_testing::fuzz::changed(test_keys()["p256"]["jwk"].clone(), names)
+    portcullis_testing::strategies::changed(test_keys()["p256"]["jwk"].clone(), names)
 }
 
 proptest! {
@@ -249,7 +252,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_provider_says_of_itself_its_endpoints_are_safe(document in portcullis_testing::fuzz::changed(json!({
+    fn whatever_a_provider_says_of_itself_its_endpoints_are_safe(document in portcullis_testing::strategies::changed(json!({
         "issuer": "https://idp.example", "authorization_endpoint": "https://idp.example/authorize",
         "token_endpoint": "https://idp.example/token", "jwks_uri": "https://idp.example/jwks",
     }), &["issuer", "authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint",

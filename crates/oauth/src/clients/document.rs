@@ -334,7 +334,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_document_says_its_callbacks_are_its_own(document in portcullis_testing::fuzz::changed(document(), &[
+        fn whatever_a_document_says_its_callbacks_are_its_own(document in portcullis_testing::strategies::changed(document(), &[
             "client_id", "client_name", "redirect_uris", "grant_types", "response_types", "token_endpoint_auth_method",
             "jwks", "jwks_uri", "client_secret",
         ])) {

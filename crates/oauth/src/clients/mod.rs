@@ -33,14 +33,14 @@ pub const MAX_CLIENT_ID: usize = 2048;
 const MAX_NAME: usize = 64;
 
 /// What clients publish of themselves, fetched and kept for a while. Outlives reloads of the configuration.
-pub struct Published {
+pub struct PublishedMetadata {
     /// Their metadata.
     pub documents: Documents,
     /// Their keys, and the assertions that they signed with them.
     pub assertions: Assertions,
 }
 
-impl Published {
+impl PublishedMetadata {
     /// Nothing fetched yet.
     #[must_use]
     pub fn new(outbound: &Arc<Outbound>) -> Self {
@@ -53,7 +53,7 @@ pub struct Directory {
     configured: HashMap<String, Arc<Client>>,
     policy: ClientPolicy,
     registrations: Arc<dyn Registrations>,
-    published: Arc<Published>,
+    published: Arc<PublishedMetadata>,
     document_scopes: BTreeSet<Scope>,
     registrar: Arc<Registrar>,
     /// Registrations that the store does not have.
@@ -100,7 +100,7 @@ impl Directory {
         clients: Clients,
         policy: ClientPolicy,
         registrations: Arc<dyn Registrations>,
-        published: Arc<Published>,
+        published: Arc<PublishedMetadata>,
         registrar: Arc<Registrar>,
     ) -> Self {
         let configured = clients

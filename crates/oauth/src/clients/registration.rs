@@ -200,7 +200,7 @@ mod tests {
         let base = json!({"client_name": "Cursor", "redirect_uris": ["cursor://anysphere.cursor-mcp/oauth/callback"]});
         let names =
             &["client_name", "redirect_uris", "grant_types", "response_types", "token_endpoint_auth_method", "scope"];
-        portcullis_testing::fuzz::changed(base, names)
+        portcullis_testing::strategies::changed(base, names)
     }
 
     fn policy() -> DynamicRegistration {

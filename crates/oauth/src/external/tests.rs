@@ -215,7 +215,7 @@ async fn an_issuers_documents_have_names_not_positions() {
 proptest! {
     /// Even with the issuer's own signature.
     #[test]
-    fn whatever_an_issuer_elsewhere_signs_must_be_for_us_and_now(claims in portcullis_testing::fuzz::changed(claims(), &[
+    fn whatever_an_issuer_elsewhere_signs_must_be_for_us_and_now(claims in portcullis_testing::strategies::changed(claims(), &[
         "iss", "aud", "sub", "azp", "client_id", "scope", "scp", "exp", "iat", "nbf", "typ", "preferred_username",
     ])) {
         let (issuer, key) = (Issuer::default(), key(1));

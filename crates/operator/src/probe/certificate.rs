@@ -22,7 +22,7 @@ pub enum CertificateProblem {
     #[error("it has expired; renew the Secret that spec.tls names")]
     Expired,
     /// Its time has not come.
-    #[error("it is not valid yet; look at the clocks of whoever issued it and of the operator's node")]
+    #[error("it is not valid yet; check the clocks of its issuer and of the operator's node")]
     NotYet,
     /// It is for another host.
     #[error("it is for {presented}, and not for {expected}, the host of spec.url; issue one for that name")]
@@ -107,10 +107,10 @@ impl ServerCertVerifier for AnyAuthority {
     ) -> Result<ServerCertVerified, Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
         // What is looked at before any issuer is looked for is what concerns every client.
-        let nobody = RootCertStore::empty();
-        let checked = verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], now, self.algorithms.all);
+        let no_roots = RootCertStore::empty();
+        let checked = verify_server_cert_signed_by_trust_anchor(&certificate, &no_roots, &[], now, self.algorithms.all);
         match checked {
-            Err(Error::InvalidCertificate(why)) if concerns_everybody(&why) => Err(Error::InvalidCertificate(why)),
+            Err(Error::InvalidCertificate(why)) if is_public_problem(&why) => Err(Error::InvalidCertificate(why)),
             _ => {
                 verify_server_name(&certificate, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -141,7 +141,7 @@ impl ServerCertVerifier for AnyAuthority {
     }
 }
 
-fn concerns_everybody(why: &CertificateError) -> bool {
+fn is_public_problem(why: &CertificateError) -> bool {
     matches!(
         why,
         CertificateError::BadEncoding
@@ -156,7 +156,7 @@ fn concerns_everybody(why: &CertificateError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Answer, Probe, ProbeError};
+    use super::super::{PodResponse, Probe, ProbeError};
     use super::*;
     use bytes::Bytes;
     use futures::future::BoxFuture;
@@ -197,7 +197,7 @@ mod tests {
         host: &str,
         now: &str,
         another_key: bool,
-    ) -> Result<Answer, ProbeError> {
+    ) -> Result<PodResponse, ProbeError> {
         let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let certificate = parameters.self_signed(&key).unwrap();
         let held = if another_key { &other } else { &key };

@@ -1,4 +1,4 @@
-//! HTTP requests to servers' pods, with TLS or without: small answers, soon, or an error that says which.
+//! HTTP requests to servers' pods, with or without TLS, with a limit for the size and the time of the response.
 
 mod certificate;
 
@@ -21,17 +21,16 @@ use tokio_rustls::TlsConnector;
 const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_BODY: usize = 256 * 1024;
 
-/// The client for requests to pods. Every replica and every revision in turn: a kept connection would hardly ever be
-/// used again.
+/// The client for requests to pods. It does not reuse connections, since each pod gets few requests.
 #[derive(Clone)]
 pub struct Probe {
-    /// What certificates are held against.
+    /// The clock for the validity of certificates.
     clock: Arc<dyn Clock>,
 }
 
-/// What a pod answered.
+/// The response of a pod.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct PodResponse {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -40,7 +39,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// It took too long.
@@ -49,14 +48,14 @@ pub enum ProbeError {
     /// No connection.
     #[error("no connection")]
     Connection(#[source] io::Error),
-    /// A connection that broke, or on which no HTTP is spoken.
+    /// The connection failed, or does not use HTTP.
     #[error("the connection broke")]
     Http(#[source] hyper::Error),
-    /// The certificate is not the one that it should be.
-    #[error("its certificate is of no use to any client: {0}")]
+    /// The certificate is not valid for the server.
+    #[error("no client can accept its certificate: {0}")]
     Certificate(CertificateProblem),
     /// No TLS.
-    #[error("no TLS was agreed upon")]
+    #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
     /// The operator's own TLS cannot be set up.
     #[error("the operator's TLS could not be set up")]
@@ -70,7 +69,7 @@ pub enum ProbeError {
 }
 
 impl Probe {
-    /// By the time of this clock certificates are valid or not.
+    /// A client that checks certificates against this clock.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock }
@@ -82,7 +81,7 @@ impl Probe {
         address: SocketAddr,
         tls: Option<ServerName<'static>>,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answer, ProbeError> {
+    ) -> Result<PodResponse, ProbeError> {
         let exchange = async {
             let stream = TcpStream::connect(address).await.map_err(ProbeError::Connection)?;
             stream.set_nodelay(true).map_err(ProbeError::Connection)?;
@@ -100,19 +99,19 @@ impl Probe {
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, ProbeError> {
+) -> Result<PodResponse, ProbeError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::Http)?;
     let answer = async {
         let (head, body) = sender.send_request(request).await.map_err(ProbeError::Http)?.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() { ProbeError::TooLong } else { ProbeError::Body(error) }
         })?;
-        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+        Ok(PodResponse { status: head.status, headers: head.headers, body: body.to_bytes() })
     };
     let mut answer = std::pin::pin!(answer);
     tokio::select! {
         answer = &mut answer => answer,
-        // It may end first, and the whole answer be there.
+        // The connection may end first, after a complete response.
         ended = connection => match ended {
             Ok(()) => answer.await,
             Err(error) => Err(ProbeError::Http(error)),

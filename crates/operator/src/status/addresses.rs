@@ -1,5 +1,5 @@
-//! The condition `ClientAddressesKnown`: whether a proxy is in front of the servers that they are not told to trust. Then
-//! all clients share the proxy's address, and what one of them does counts against all.
+//! The condition `ClientAddressesKnown`: whether an untrusted proxy is in front of the servers. Then all clients share the
+//! proxy's address, and one client can use up the rates of all.
 
 use crate::servers::Report;
 use crate::status::{finding, reason};
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use portcullis_api::condition::{CLIENT_ADDRESSES_KNOWN, Finding};
 use std::collections::BTreeSet;
 
-/// How many networks a message names.
+/// The maximum number of networks in a message.
 const SHOWN: usize = 4;
 
 /// The condition. `None`: no server runs.
@@ -22,9 +22,7 @@ pub(super) fn client_addresses_known(servers: &[(String, Report)]) -> Option<Fin
     }
     let named: Vec<String> = seen.iter().take(SHOWN).map(ToString::to_string).collect();
     let message = format!(
-        "X-Forwarded-For or Forwarded come from {}, which spec.network.trustedProxies does not have: if these are your \
-         proxies, add them there, or all clients share their rates and their slow-down of passwords; if not, somebody in \
-         the cluster connects past the proxy: let only the proxy connect, by spec.network.ingressFrom",
+        "X-Forwarded-For or Forwarded come from {}, which are not in spec.network.trustedProxies: if these are your proxies, add them there, since all clients share one rate and one throttle for passwords otherwise; if not, a client in the cluster bypasses the proxy: allow only the proxy in spec.network.ingressFrom",
         named.join(", ")
     );
     Some(finding(CLIENT_ADDRESSES_KNOWN, Some(false), reason::UNTRUSTED_FORWARDING, message))

@@ -1,6 +1,6 @@
 //! The conditions and the status of a client.
 
-use crate::status::{Obstacle, finding, reason};
+use crate::status::{Blocker, finding, reason};
 use jiff::Timestamp;
 use portcullis_api::{
     OAuthClient, OAuthClientStatus,
@@ -31,17 +31,17 @@ pub fn client_status(client: &OAuthClient, plan: &ClientPlan, loaded: &Finding, 
     }
 }
 
-/// What is said of a request for a rotation where the operator makes no secret.
+/// The note on a request for a rotation of a secret that the operator does not generate.
 fn idle_request(client: &OAuthClient, plan: &ClientPlan) -> String {
     let is_asked = client.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ROTATE_ANNOTATION));
     if is_asked && plan.rotated_for.is_none() {
-        format!("; the annotation {ROTATE_ANNOTATION} does nothing, as the operator makes no secret for it")
+        format!("; the annotation {ROTATE_ANNOTATION} has no effect, since the operator does not generate its secret")
     } else {
         String::new()
     }
 }
 
-/// The status of a client that registered itself.
+/// The status of a dynamically registered client.
 #[must_use]
 pub fn registered_status(client: &OAuthClient, active_grants: i32, now: Timestamp) -> OAuthClientStatus {
     let message = "the client registered itself, and may ask for approval".to_owned();
@@ -53,11 +53,11 @@ pub fn registered_status(client: &OAuthClient, active_grants: i32, now: Timestam
     }
 }
 
-/// The status of a client whose endpoint is missing or cannot be planned: what was known of it, and why.
+/// The status of a client whose endpoint is missing or cannot be planned: the previous status, and the reason.
 #[must_use]
-pub fn stranded_status(client: &OAuthClient, obstacle: &Obstacle, now: Timestamp) -> OAuthClientStatus {
+pub fn stranded_status(client: &OAuthClient, blocker: &Blocker, now: Timestamp) -> OAuthClientStatus {
     let findings =
-        [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), obstacle.reason, obstacle.message.clone()));
+        [READY, CREDENTIALS_LOADED].map(|kind| finding(kind, Some(false), blocker.reason, blocker.message.clone()));
     let OAuthClientStatus { observed_generation, conditions, .. } = client_conditions(client, &findings, now);
     OAuthClientStatus { observed_generation, conditions, ..client.status.clone().unwrap_or_default() }
 }
@@ -133,7 +133,7 @@ mod tests {
         let said = |client: &OAuthClient, rotated_for: Option<&str>| {
             let plan = ClientPlan { rotated_for: rotated_for.map(ToOwned::to_owned), ..plan.clone() };
             let status = client_status(client, &plan, &loaded(true), Timestamp::UNIX_EPOCH);
-            status.conditions[0].message.contains("portcullis.dev/rotate does nothing")
+            status.conditions[0].message.contains("portcullis.dev/rotate has no effect")
         };
         assert!(!said(&asking, None));
         asking.metadata.annotations = Some([(ROTATE_ANNOTATION.to_owned(), "1".to_owned())].into());

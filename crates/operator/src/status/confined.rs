@@ -1,5 +1,5 @@
-//! The conditions `ExecConfined` and `WritesConfined`: whether admission policies confine the servers, who may exec only
-//! while the one for exec is in force.
+//! The conditions `ExecConfined` and `WritesConfined`: whether admission policies confine the servers, which may exec only
+//! while the policy for exec is in force.
 
 use crate::status::{finding, reason};
 use portcullis_api::condition::{EXEC_CONFINED, Finding, WRITES_CONFINED};

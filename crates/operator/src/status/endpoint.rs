@@ -1,10 +1,10 @@
 //! The conditions and the status of an endpoint.
 
 use crate::status::{
-    Obstacle,
+    Blocker,
     addresses::client_addresses_known,
     confined::{exec_confined, writes_confined},
-    exposed::{Notes, WayIn, enforcer_name, exposed},
+    exposed::{ExposedBy, Notes, enforcer_name, exposed},
     finding, reason,
     rollout::Rollout,
 };
@@ -24,12 +24,12 @@ use portcullis_core::PublicUrl;
 use portcullis_plan::{ClientPlan, LoginProblem, PolicyProblem};
 use serde_json::Value;
 
-/// How many problems of logins a message names.
+/// The maximum number of login problems in a message.
 const SHOWN_PROBLEMS: usize = 5;
 
-/// What was observed of an endpoint whose objects are as planned.
+/// The observations of an endpoint whose objects are applied.
 #[derive(Clone, Debug)]
-pub struct Observed<'a> {
+pub struct EndpointObservation<'a> {
     /// The endpoint's public URL.
     pub url: &'a PublicUrl,
     /// The planned revision.
@@ -38,19 +38,19 @@ pub struct Observed<'a> {
     pub namespace: &'a str,
     /// The live Deployment, without metadata.
     pub deployment: Option<&'a Value>,
-    /// How far the servers are from what the manifest asks for.
+    /// The rollout of the servers.
     pub rollout: &'a Rollout,
-    /// What leads to the endpoint.
-    pub way_in: WayIn<'a>,
-    /// What is to be said of it.
+    /// How the endpoint is exposed.
+    pub exposed_by: ExposedBy<'a>,
+    /// Notes on the exposure.
     pub notes: Notes<'a>,
     /// Every running server's name and report.
     pub servers: &'a [(String, Report)],
-    /// The MCP revisions that every ready server offers, or what went wrong; `None`: no server is ready.
+    /// The MCP revisions that all ready servers support, or what went wrong; `None`: no server is ready.
     pub verified: Option<&'a Result<Vec<String>, VerifyError>>,
-    /// How many grants count.
+    /// The number of active grants.
     pub active_grants: i32,
-    /// How many logins the manifest has, and what keeps some from being used.
+    /// The number of logins in the manifest, and their problems.
     pub logins: (usize, &'a [LoginProblem]),
     /// Why the servers may not exec, if they may not.
     pub exec_problem: Option<&'a PolicyProblem>,
@@ -62,51 +62,51 @@ pub struct Observed<'a> {
     pub limits_problem: Option<&'a str>,
     /// The entries of `spec.tools` that match no tool.
     pub unknown_tools: &'a [UnknownTool<'a>],
-    /// What is in the way.
-    pub obstacle: Option<&'a Obstacle>,
-    /// What is wrong with the custom resource definitions.
-    pub definitions: Option<&'a Obstacle>,
+    /// Why a part of the plan was not applied.
+    pub blocker: Option<&'a Blocker>,
+    /// The problem with the custom resource definitions.
+    pub definitions: Option<&'a Blocker>,
 }
 
 /// The conditions of an endpoint, `Ready` first.
 #[must_use]
-pub fn endpoint_findings(observed: &Observed<'_>) -> Vec<Finding> {
-    let exposed = exposed(observed.way_in, observed.notes, observed.namespace);
+pub fn endpoint_findings(observed: &EndpointObservation<'_>) -> Vec<Finding> {
+    let exposed = exposed(observed.exposed_by, observed.notes, observed.namespace);
     let mut parts = vec![available(observed), exposed, credentials_loaded(observed), verified(observed)];
     parts.extend(logins_ready(observed));
     parts.push(exec_confined(observed.exec_problem));
     let failing = parts.iter().find(|part| part.holds != Some(true) && part.reason != reason::ADDRESS_NOT_ALLOWED);
-    // A client can make the headers up that it goes by.
+    // It depends on headers that clients can forge.
     let beside = client_addresses_known(observed.servers);
-    let ready = match (observed.obstacle, failing) {
-        (Some(obstacle), _) => blocked(obstacle),
+    let ready = match (observed.blocker, failing) {
+        (Some(blocker), _) => blocked(blocker),
         (None, Some(part)) => Finding { kind: READY, holds: Some(false), ..part.clone() },
         (None, None) => {
             finding(READY, Some(true), reason::READY, format!("agents connect at {}", observed.url.resource()))
         }
     };
-    // Servers go on with what fits, so this is no part of Ready.
+    // Servers continue with the valid part, so this does not affect Ready.
     let limits = observed
         .limits_problem
         .map(|problem| finding(LIMITS_FIT, Some(false), reason::MEMORY_LIMIT_TOO_LOW, problem.to_owned()));
     let tools = tools_known(observed.unknown_tools);
-    // Servers need their writes, so the missing policy is no part of Ready.
+    // Servers need their writes, so the missing policy does not affect Ready.
     let writes = writes_confined(observed.writes_problem);
-    let progress = observed.rollout.finding(observed.obstacle.or(observed.definitions));
+    let progress = observed.rollout.finding(observed.blocker.or(observed.definitions));
     [ready].into_iter().chain(parts).chain([writes]).chain(limits).chain(tools).chain(beside).chain(progress).collect()
 }
 
-/// The conditions of an endpoint that cannot even be planned.
+/// The conditions of an endpoint that cannot be planned.
 #[must_use]
-pub fn blocked_findings(obstacle: &Obstacle) -> [Finding; 2] {
-    [blocked(obstacle), finding(STALLED, Some(true), obstacle.reason, obstacle.message.clone())]
+pub fn blocked_findings(blocker: &Blocker) -> [Finding; 2] {
+    [blocked(blocker), finding(STALLED, Some(true), blocker.reason, blocker.message.clone())]
 }
 
-fn blocked(obstacle: &Obstacle) -> Finding {
-    finding(READY, Some(false), obstacle.reason, obstacle.message.clone())
+fn blocked(blocker: &Blocker) -> Finding {
+    finding(READY, Some(false), blocker.reason, blocker.message.clone())
 }
 
-fn available(observed: &Observed<'_>) -> Finding {
+fn available(observed: &EndpointObservation<'_>) -> Finding {
     let number = |path: &str| observed.deployment.and_then(|live| live.pointer(path)).and_then(Value::as_i64);
     let wanted = number("/spec/replicas").unwrap_or(1);
     let ready = number("/status/readyReplicas").unwrap_or(0);
@@ -129,7 +129,7 @@ fn available(observed: &Observed<'_>) -> Finding {
     }
 }
 
-fn credentials_loaded(observed: &Observed<'_>) -> Finding {
+fn credentials_loaded(observed: &EndpointObservation<'_>) -> Finding {
     let total = observed.servers.len();
     if total == 0 {
         return finding(CREDENTIALS_LOADED, Some(false), reason::NO_SERVERS, "no server runs".to_owned());
@@ -145,13 +145,16 @@ fn credentials_loaded(observed: &Observed<'_>) -> Finding {
     let rejected = lagging.iter().find_map(|(name, report)| Some((name, report.as_ref().ok()?.rejected.as_ref()?)));
     match (rejected, report) {
         (Some((name, why)), _) => {
-            let message = format!("{done}; pod {name} refused the newest files and keeps what it had: {why}");
+            let message = format!("{done}; pod {name} refused the newest files and keeps the previous ones: {why}");
             finding(CREDENTIALS_LOADED, Some(false), reason::REJECTED, message)
         }
         (None, Ok(_)) => finding(CREDENTIALS_LOADED, Some(false), reason::LOADING, done),
-        (None, Err(why)) => {
-            finding(CREDENTIALS_LOADED, Some(false), reason::LOADING, format!("{done}; pod {name} does not say: {why}"))
-        }
+        (None, Err(why)) => finding(
+            CREDENTIALS_LOADED,
+            Some(false),
+            reason::LOADING,
+            format!("{done}; pod {name} does not report its revision: {why}"),
+        ),
     }
 }
 
@@ -167,12 +170,12 @@ pub fn has_loaded(report: &Report, revision: &Revision) -> bool {
     report.as_ref().is_ok_and(|report| report.revision == *revision)
 }
 
-fn verified(observed: &Observed<'_>) -> Finding {
+fn verified(observed: &EndpointObservation<'_>) -> Finding {
     match observed.verified {
-        None => finding(VERIFIED, None, reason::NO_READY_SERVER, "no server is ready to be asked".to_owned()),
+        None => finding(VERIFIED, None, reason::NO_READY_SERVER, "no server is ready".to_owned()),
         Some(Ok(_)) => {
             let message =
-                "every ready server answered as a client needs it: metadata, keys, challenge, token, server/discover"
+                "every ready server passed the checks of a client: metadata, keys, challenge, token, server/discover"
                     .to_owned();
             finding(VERIFIED, Some(true), reason::STEPS_SUCCEEDED, message)
         }
@@ -185,7 +188,7 @@ fn verified(observed: &Observed<'_>) -> Finding {
     }
 }
 
-/// The other entries count, so this is no part of `Ready`.
+/// The other entries are valid, so this does not affect `Ready`.
 fn tools_known(unknown: &[UnknownTool<'_>]) -> Option<Finding> {
     if unknown.is_empty() {
         return None;
@@ -198,13 +201,13 @@ fn tools_known(unknown: &[UnknownTool<'_>]) -> Option<Finding> {
     Some(finding(TOOLS_KNOWN, Some(false), reason::UNKNOWN_TOOL, message))
 }
 
-fn logins_ready(observed: &Observed<'_>) -> Option<Finding> {
+fn logins_ready(observed: &EndpointObservation<'_>) -> Option<Finding> {
     let (count, problems) = observed.logins;
     if count == 0 {
         return None;
     }
     let Some(first) = problems.first() else {
-        let message = format!("people can sign in in every way that spec.login has ({count})");
+        let message = format!("all logins of spec.login can be used ({count})");
         return Some(finding(LOGINS_READY, Some(true), reason::LOGINS_USABLE, message));
     };
     let reason = match first {
@@ -213,7 +216,7 @@ fn logins_ready(observed: &Observed<'_>) -> Option<Finding> {
         LoginProblem::UserMalformed { .. } => reason::USER_MALFORMED,
         LoginProblem::UserTooCostly { .. } => reason::USER_TOO_COSTLY,
     };
-    // A status is no place for a line about each of a thousand users.
+    // A status must not have a line for each of a thousand users.
     let more = problems.len().saturating_sub(SHOWN_PROBLEMS);
     let mut message: Vec<String> = problems.iter().take(SHOWN_PROBLEMS).map(ToString::to_string).collect();
     message.extend((more > 0).then(|| format!("and {more} more")));
@@ -224,7 +227,7 @@ fn logins_ready(observed: &Observed<'_>) -> Option<Finding> {
 #[must_use]
 pub fn endpoint_status(
     endpoint: &McpEndpoint,
-    observed: &Observed<'_>,
+    observed: &EndpointObservation<'_>,
     clients: &[ClientPlan],
     now: Timestamp,
 ) -> McpEndpointStatus {
@@ -259,7 +262,7 @@ pub fn endpoint_status(
     }
 }
 
-/// The Deployment's selector as text, for whatever uses the subresource `scale`.
+/// The Deployment's selector as text, for the subresource `scale`.
 fn selector(deployment: &Value) -> Option<String> {
     let labels = deployment.pointer("/spec/selector/matchLabels")?.as_object()?;
     let labels: Option<Vec<String>> =
@@ -267,12 +270,12 @@ fn selector(deployment: &Value) -> Option<String> {
     labels.map(|labels| labels.join(","))
 }
 
-/// The status of an endpoint that cannot be planned: what was known of it, and why.
+/// The status of an endpoint that cannot be planned: the previous status, and the reason.
 #[must_use]
-pub fn blocked_status(endpoint: &McpEndpoint, obstacle: &Obstacle, now: Timestamp) -> McpEndpointStatus {
+pub fn blocked_status(endpoint: &McpEndpoint, blocker: &Blocker, now: Timestamp) -> McpEndpointStatus {
     let before = endpoint.status.clone().unwrap_or_default();
     let generation = endpoint.metadata.generation;
-    let new = conditions(&blocked_findings(obstacle), &before.conditions, generation, now);
+    let new = conditions(&blocked_findings(blocker), &before.conditions, generation, now);
     let is_old = |condition: &Condition| ![READY, STALLED, RECONCILING].contains(&condition.type_.as_str());
     let conditions = new.into_iter().chain(before.conditions.into_iter().filter(is_old)).collect();
     McpEndpointStatus { observed_generation: generation, conditions, ..before }

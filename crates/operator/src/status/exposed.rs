@@ -1,6 +1,6 @@
-//! The condition `Exposed`: whether there is a way in from outside the cluster, and who looks after CORS and TLS on it.
+//! The condition `Exposed`: how the endpoint is reached from outside the cluster, and who enforces CORS and TLS.
 
-use crate::status::{Obstacle, finding, reason};
+use crate::status::{Blocker, finding, reason};
 use kube::core::DynamicObject;
 use portcullis_api::{
     condition::{EXPOSED, Finding},
@@ -9,65 +9,65 @@ use portcullis_api::{
 use portcullis_plan::{CorsEnforcer, RouteProblem};
 use serde_json::Value;
 
-/// What leads to the endpoint.
+/// How the endpoint is exposed.
 #[derive(Clone, Copy, Debug)]
-pub enum WayIn<'a> {
-    /// Nothing, as the manifest says.
+pub enum ExposedBy<'a> {
+    /// Not at all, according to the manifest.
     None,
     /// An Ingress.
     Ingress(Option<&'a DynamicObject>),
     /// An Ingress on which no controller acts.
-    NoIngressClass(&'a Obstacle),
+    NoIngressClass(&'a Blocker),
     /// An HTTPRoute.
     HttpRoute {
         /// The Gateways that the manifest names.
         parents: &'a [ParentRef],
-        /// The live one.
+        /// The live HTTPRoute.
         live: Option<&'a DynamicObject>,
     },
-    /// An HTTPRoute, where the cluster has none.
+    /// An HTTPRoute, in a cluster without that kind.
     NoGatewayApi,
-    /// Nothing, since the endpoint may not have it.
+    /// Not at all, since it is not permitted.
     Refused(&'a RouteProblem),
 }
 
-/// What is to be said of the way in besides.
+/// Notes on the exposure.
 #[derive(Clone, Copy, Debug)]
 pub struct Notes<'a> {
-    /// Who speaks CORS.
+    /// Who enforces CORS.
     pub cors: CorsEnforcer,
-    /// Why it is they.
+    /// Why.
     pub cors_note: Option<&'a str>,
-    /// What is to be known of TLS between the way in and the servers.
+    /// A note on TLS to the servers.
     pub backend_note: Option<&'a str>,
-    /// Which annotations were left out.
+    /// The omitted annotations.
     pub annotations_note: Option<&'a str>,
 }
 
 /// The condition. `namespace` is the endpoint's.
-pub(super) fn exposed(way_in: WayIn<'_>, notes: Notes<'_>, namespace: &str) -> Finding {
-    let (holds, reason, what) = match way_in {
-        WayIn::None => (true, reason::CLUSTER_ONLY, "spec.exposure is none: only reachable inside the cluster".to_owned()),
-        WayIn::Ingress(None) => (false, reason::INGRESS_MISSING, "the Ingress does not exist yet".to_owned()),
-        WayIn::Ingress(Some(live)) => {
+pub(super) fn exposed(exposed_by: ExposedBy<'_>, notes: Notes<'_>, namespace: &str) -> Finding {
+    let (holds, reason, what) = match exposed_by {
+        ExposedBy::None => (true, reason::CLUSTER_ONLY, "spec.exposure is none: only reachable inside the cluster".to_owned()),
+        ExposedBy::Ingress(None) => (false, reason::INGRESS_MISSING, "the Ingress does not exist yet".to_owned()),
+        ExposedBy::Ingress(Some(live)) => {
             let address = live.data.pointer("/status/loadBalancer/ingress/0");
             let address = address.and_then(|at| at["hostname"].as_str().or_else(|| at["ip"].as_str()));
             let at = address.map_or("no controller has given it an address yet".to_owned(), |at| format!("at {at}"));
             (true, reason::INGRESS_APPLIED, format!("the Ingress exists, {at}"))
         }
-        WayIn::NoIngressClass(why) => (false, why.reason, why.message.clone()),
-        WayIn::HttpRoute { live: None, .. } => {
+        ExposedBy::NoIngressClass(why) => (false, why.reason, why.message.clone()),
+        ExposedBy::HttpRoute { live: None, .. } => {
             (false, reason::ROUTE_PENDING, "the HTTPRoute does not exist yet".to_owned())
         }
-        WayIn::HttpRoute { parents, live: Some(live) } => route(parents, live, namespace),
-        WayIn::NoGatewayApi => (
+        ExposedBy::HttpRoute { parents, live: Some(live) } => route(parents, live, namespace),
+        ExposedBy::NoGatewayApi => (
             false,
             reason::GATEWAY_API_MISSING,
             "the cluster has no HTTPRoute (gateway.networking.k8s.io/v1): install the Gateway API, which is noticed within five minutes, or use spec.exposure.ingress".to_owned(),
         ),
-        WayIn::Refused(problem) => (false, reason_of(problem), problem.to_string()),
+        ExposedBy::Refused(problem) => (false, reason_of(problem), problem.to_string()),
     };
-    // The manifest asks for more than there is.
+    // Some requested settings have no effect.
     let (holds, reason, what) = match notes.annotations_note {
         Some(note) if holds => (false, reason::ANNOTATIONS_REFUSED, format!("{what}; {note}")),
         _ => (holds, reason, what),
@@ -96,7 +96,7 @@ fn said(notes: Notes<'_>) -> String {
     cors + &backend
 }
 
-/// What the Gateways say of the route (`status.parents`).
+/// The condition from the route's `status.parents`.
 fn route(parents: &[ParentRef], live: &DynamicObject, namespace: &str) -> (bool, &'static str, String) {
     for parent in parents {
         let name = gateway_name(parent);
@@ -114,12 +114,12 @@ fn route(parents: &[ParentRef], live: &DynamicObject, namespace: &str) -> (bool,
                     return (
                         false,
                         reason::ROUTE_REFUSED,
-                        format!("{name} does not take the HTTPRoute: {word}: {message}"),
+                        format!("{name} does not accept the HTTPRoute: {word}: {message}"),
                     );
                 }
                 None => {
                     let message = format!(
-                        "{name} has not answered for the HTTPRoute yet: it must exist, and a listener of it must fit the host and allow routes of this namespace"
+                        "{name} has not reported on the HTTPRoute yet: it must exist, and one of its listeners must match the host and allow routes of this namespace"
                     );
                     return (false, reason::ROUTE_PENDING, message);
                 }
@@ -137,7 +137,7 @@ fn gateway_name(parent: &ParentRef) -> String {
     format!("Gateway {:?}{namespace}{listener}", parent.name)
 }
 
-/// What controllers say for one parent.
+/// The statuses of controllers for one parent.
 fn answers<'a>(parent: &ParentRef, live: &'a DynamicObject, namespace: &str) -> Vec<&'a Value> {
     let wanted_namespace = parent.namespace.as_deref().unwrap_or(namespace);
     let is_its = |answer: &&Value| {
@@ -149,7 +149,7 @@ fn answers<'a>(parent: &ParentRef, live: &'a DynamicObject, namespace: &str) -> 
     live.data.pointer("/status/parents").and_then(Value::as_array).into_iter().flatten().filter(is_its).collect()
 }
 
-/// Whether a condition speaks of the route as it is now.
+/// Whether a condition is about the current generation of the route.
 fn is_current(condition: &Value, live: &DynamicObject) -> bool {
     let generation = live.metadata.generation.unwrap_or_default();
     condition["observedGeneration"].as_i64().is_none_or(|observed| observed >= generation)
@@ -208,7 +208,7 @@ mod tests {
                 reason::ROUTE_ACCEPTED,
                 "",
             ),
-            (&one, json!([]), false, reason::ROUTE_PENDING, "\"edge\" has not answered"),
+            (&one, json!([]), false, reason::ROUTE_PENDING, "\"edge\" has not reported"),
             (
                 &one,
                 json!([answer(json!({"name": "edge", "namespace": "net"}), &good)]),
@@ -236,31 +236,31 @@ mod tests {
             (&two, json!([edge(), inner("http")]), false, reason::ROUTE_PENDING, "listener \"https\""),
         ] {
             let (route, parents) = (live(&status), parents(refs.clone()));
-            let found = exposed(WayIn::HttpRoute { parents: &parents, live: Some(&route) }, QUIET, "dev");
+            let found = exposed(ExposedBy::HttpRoute { parents: &parents, live: Some(&route) }, QUIET, "dev");
             assert_eq!((found.holds, found.reason), (Some(holds), reason), "{}", found.message);
             assert!(found.message.contains(said), "{}", found.message);
         }
-        let none = exposed(WayIn::HttpRoute { parents: &[], live: None }, QUIET, "dev");
+        let none = exposed(ExposedBy::HttpRoute { parents: &[], live: None }, QUIET, "dev");
         assert_eq!((none.holds, none.reason), (Some(false), reason::ROUTE_PENDING));
     }
 
     #[test]
     fn what_is_to_be_known_follows_what_is() {
         let notes = Notes { cors: CorsEnforcer::Gateway, cors_note: Some("why"), backend_note: Some("how"), ..QUIET };
-        let found = exposed(WayIn::None, notes, "dev");
+        let found = exposed(ExposedBy::None, notes, "dev");
         assert!(found.message.ends_with("; CORS is enforced by Gateway (why); how"), "{}", found.message);
-        assert!(exposed(WayIn::None, QUIET, "dev").message.ends_with("inside the cluster"));
+        assert!(exposed(ExposedBy::None, QUIET, "dev").message.ends_with("inside the cluster"));
         let problem = RouteProblem::UrlTaken { by: "first".to_owned(), url: "https://h/token".to_owned() };
-        let taken = exposed(WayIn::Refused(&problem), QUIET, "dev");
+        let taken = exposed(ExposedBy::Refused(&problem), QUIET, "dev");
         assert_eq!((taken.holds, taken.reason), (Some(false), reason::URL_TAKEN));
         assert!(taken.message.contains("\"first\"") && taken.message.contains("https://h/token"));
         let problem = RouteProblem::HostTaken { host: "h".to_owned() };
-        let taken = exposed(WayIn::Refused(&problem), QUIET, "dev");
+        let taken = exposed(ExposedBy::Refused(&problem), QUIET, "dev");
         assert_eq!((taken.holds, taken.reason), (Some(false), reason::HOST_TAKEN));
-        let left_out = exposed(WayIn::None, Notes { annotations_note: Some("left out"), ..QUIET }, "dev");
+        let left_out = exposed(ExposedBy::None, Notes { annotations_note: Some("left out"), ..QUIET }, "dev");
         assert_eq!((left_out.holds, left_out.reason), (Some(false), reason::ANNOTATIONS_REFUSED));
         assert!(left_out.message.ends_with("; left out"), "{}", left_out.message);
-        let missing = exposed(WayIn::NoGatewayApi, QUIET, "dev");
+        let missing = exposed(ExposedBy::NoGatewayApi, QUIET, "dev");
         assert_eq!((missing.holds, missing.reason), (Some(false), reason::GATEWAY_API_MISSING));
     }
 }

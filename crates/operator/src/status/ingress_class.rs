@@ -1,22 +1,22 @@
 //! Whether a controller can act on the endpoint's Ingress: its class must exist.
 
-use crate::status::{Obstacle, reason};
+use crate::status::{Blocker, reason};
 use kube::core::DynamicObject;
 use portcullis_api::exposure::IngressExposure;
 use portcullis_plan::ClusterFacts;
 
 /// The annotation that named the class before `spec.ingressClassName` (Kubernetes 1.18). Some controllers read only it.
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
-/// How many classes a message names.
+/// The maximum number of classes in a message.
 const SHOWN_CLASSES: usize = 10;
 
-/// Why no controller will act on the Ingress. One that gave it an address did, whatever its class.
+/// Why no controller acts on the Ingress. If it has an address, a controller does, whatever its class.
 #[must_use]
 pub fn missing_class(
     exposure: Option<&IngressExposure>,
     facts: &ClusterFacts,
     live: Option<&DynamicObject>,
-) -> Option<Obstacle> {
+) -> Option<Blocker> {
     let address = live.and_then(|live| live.data.pointer("/status/loadBalancer/ingress/0"));
     if address.is_some() {
         return None;
@@ -25,7 +25,7 @@ pub fn missing_class(
     let existing = existing(facts);
     match given {
         Some(class) if facts.ingress_classes.contains_key(class) => None,
-        Some(class) => Some(Obstacle {
+        Some(class) => Some(Blocker {
             reason: reason::INGRESS_CLASS_NOT_FOUND,
             message: format!(
                 "the cluster has no IngressClass {class:?}, so no controller acts on the Ingress; {existing}; set \
@@ -34,7 +34,7 @@ pub fn missing_class(
         }),
         None if facts.default_ingress_class.is_some() => None,
         None if exposure.is_some_and(|ingress| ingress.annotations.contains_key(CLASS_ANNOTATION)) => None,
-        None => Some(Obstacle {
+        None => Some(Blocker {
             reason: reason::NO_DEFAULT_INGRESS_CLASS,
             message: format!(
                 "spec.exposure.ingress.className is not set and no IngressClass is the cluster's default, so no controller \

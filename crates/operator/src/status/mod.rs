@@ -1,4 +1,4 @@
-//! From what was observed to the conditions and statuses of an endpoint and its clients. Pure.
+//! The conditions and statuses of an endpoint and its clients from observations. Pure.
 
 mod addresses;
 mod client;
@@ -14,23 +14,23 @@ mod user;
 
 pub use client::{client_status, registered_status, stranded_status};
 pub use endpoint::{
-    Observed, blocked_findings, blocked_status, endpoint_findings, endpoint_status, has_loaded, is_current,
+    EndpointObservation, blocked_findings, blocked_status, endpoint_findings, endpoint_status, has_loaded, is_current,
 };
-pub use exposed::{Notes, WayIn};
+pub use exposed::{ExposedBy, Notes};
 pub use ingress_class::missing_class;
 pub(super) use rollout::kept_of_pod;
-pub use rollout::{Progress, Rollout};
+pub use rollout::{Rollout, RolloutProgress};
 pub use template::{template_status, unreadable_template_status};
 pub use user::{unreadable_user_status, user_status};
 
 use portcullis_api::condition::Finding;
 
-/// What keeps the operator from doing its work on an endpoint.
+/// Why the operator cannot reconcile an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obstacle {
+pub struct Blocker {
     /// One of [`reason`].
     pub reason: &'static str,
-    /// A sentence for people.
+    /// A sentence for users.
     pub message: String,
 }
 

@@ -1,5 +1,5 @@
-//! Why a kubelet cannot pull an image, in words that stay the same while it tries again and again: by turns it reports
-//! what the registry answered and that it waits.
+//! Why a kubelet cannot pull an image, in a message that stays the same over its retries: it reports alternately the
+//! registry's answer and that it waits.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -20,19 +20,19 @@ pub fn is_pull_failure(reason: &str) -> bool {
     REASONS.contains(&reason)
 }
 
-/// Why, as far as the kubelet's words tell.
+/// The cause, from the kubelet's message.
 #[must_use]
 pub fn cause(reason: &str, message: &str) -> Option<&'static str> {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if reason == "InvalidImageName" {
-        Some("that is no name of an image")
+        Some("the name of the image is invalid")
     } else if reason == "ErrImageNeverPull" {
-        Some("the node has not got it, and imagePullPolicy is Never")
+        Some("the node does not have the image, and imagePullPolicy is Never")
     } else if says(&["unauthorized", "authentication required", "denied", "forbidden", "no basic auth"]) {
-        Some("the registry has it not, or not for this cluster (imagePullSecrets)")
+        Some("the registry does not have the image, or denies this cluster access (imagePullSecrets)")
     } else if says(&["not found", "manifest unknown", "does not exist", "name unknown"]) {
-        Some("the registry has no such image")
+        Some("the registry does not have the image")
     } else if says(&["no such host", "timeout", "connection refused", "i/o", "unreachable", "tls", "x509"]) {
         Some("the registry cannot be reached")
     } else {

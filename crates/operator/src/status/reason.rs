@@ -1,4 +1,4 @@
-//! Words for machines. Each is one condition's `reason`.
+//! The reasons of conditions, for programs.
 
 /// All is as it should be.
 pub const READY: &str = "Ready";

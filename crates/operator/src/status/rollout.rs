@@ -1,9 +1,9 @@
-//! Whether the servers that the manifest asks for run, and what keeps them from it: from the Deployment and its pods to
-//! the conditions `Reconciling` and `Stalled`. Pure.
+//! The rollout of the servers, and what blocks it: from the Deployment and its pods to the conditions `Reconciling` and
+//! `Stalled`. Pure.
 //!
-//! Old servers go on serving while new ones cannot start, so `Ready` does not tell.
+//! Old servers keep serving while new ones cannot start, so `Ready` does not show it.
 
-use crate::status::{Obstacle, finding, pull, reason};
+use crate::status::{Blocker, finding, pull, reason};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{ResourceExt as _, core::DynamicObject};
@@ -11,32 +11,32 @@ use portcullis_api::condition::{Finding, RECONCILING, STALLED};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// How long an unschedulable pod may wait for an autoscaler of nodes before the rollout counts as stalled.
+/// How long an unschedulable pod may wait for a cluster autoscaler before the rollout is stalled.
 const SCHEDULING_GRACE: SignedDuration = SignedDuration::from_mins(1);
-/// How long a server that was killed for want of memory is reported after it runs again.
+/// How long an out-of-memory kill is reported after the server runs again.
 const KILL_SHOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
-/// How much of a message from the cluster is repeated.
+/// The maximum length of a cluster message in a condition.
 const LONGEST_DETAIL: usize = 600;
 
-/// How far the servers are from what the manifest asks for.
+/// The progress of the rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum RolloutProgress {
     /// Every server runs the newest version.
     Complete,
-    /// They are on their way.
-    Moving(Obstacle),
-    /// Without help they do not get there.
-    Stuck(Obstacle),
+    /// New servers are starting.
+    Moving(Blocker),
+    /// The rollout cannot complete by itself.
+    Stuck(Blocker),
 }
 
-/// What was found about the servers.
+/// The state of the rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
-    /// How far they are.
-    pub progress: Progress,
-    /// A server that runs was killed for want of memory lately: which, when and what to do.
+    /// The progress.
+    pub progress: RolloutProgress,
+    /// A running server that recently ran out of memory: which one, when, and what to do.
     pub killed: Option<String>,
-    /// When to look again, though no watch reports a change.
+    /// When to reconcile again without a watch event.
     pub look_again: Option<Timestamp>,
 }
 
@@ -55,41 +55,39 @@ impl Rollout {
         let failed = pods.iter().find_map(|pod| pod.failure(said));
         let unscheduled = pods.iter().find_map(Pod::unscheduled);
         let (progress, look_again) = match (failed, unscheduled) {
-            (Some(failure), _) => (Progress::Stuck(failure), None),
-            (None, Some((since, obstacle))) => {
-                match since.checked_add(SCHEDULING_GRACE).ok().filter(|end| now < *end) {
-                    Some(end) => (Progress::Moving(obstacle), Some(end)),
-                    None => (Progress::Stuck(obstacle), None),
-                }
-            }
+            (Some(failure), _) => (RolloutProgress::Stuck(failure), None),
+            (None, Some((since, blocker))) => match since.checked_add(SCHEDULING_GRACE).ok().filter(|end| now < *end) {
+                Some(end) => (RolloutProgress::Moving(blocker), Some(end)),
+                None => (RolloutProgress::Stuck(blocker), None),
+            },
             (None, None) => (of_deployment(deployment), None),
         };
         Self { progress, killed: pods.iter().find_map(|pod| pod.killed_lately(now)), look_again }
     }
 
-    /// What keeps servers from starting.
+    /// What blocks the start of servers.
     #[must_use]
-    pub fn stuck(&self) -> Option<&Obstacle> {
+    pub fn stuck(&self) -> Option<&Blocker> {
         match &self.progress {
-            Progress::Stuck(obstacle) => Some(obstacle),
-            Progress::Complete | Progress::Moving(_) => None,
+            RolloutProgress::Stuck(blocker) => Some(blocker),
+            RolloutProgress::Complete | RolloutProgress::Moving(_) => None,
         }
     }
 
-    /// `Stalled` or `Reconciling`, true; by the rules of kstatus neither is there otherwise. `obstacle` is what else
+    /// `Stalled` or `Reconciling`, true; by the rules of kstatus neither is there otherwise. `blocker` is what else
     /// needs help.
-    pub(super) fn finding(&self, obstacle: Option<&Obstacle>) -> Option<Finding> {
-        let (kind, why) = match (&self.progress, obstacle) {
-            (Progress::Stuck(why), _) | (_, Some(why)) => (STALLED, why),
-            (Progress::Moving(why), None) => (RECONCILING, why),
-            (Progress::Complete, None) => return None,
+    pub(super) fn finding(&self, blocker: Option<&Blocker>) -> Option<Finding> {
+        let (kind, why) = match (&self.progress, blocker) {
+            (RolloutProgress::Stuck(why), _) | (_, Some(why)) => (STALLED, why),
+            (RolloutProgress::Moving(why), None) => (RECONCILING, why),
+            (RolloutProgress::Complete, None) => return None,
         };
         Some(finding(kind, Some(true), why.reason, why.message.clone()))
     }
 }
 
-/// What the Deployment says, where no pod says more.
-fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
+/// The progress according to the Deployment.
+fn of_deployment(deployment: Option<&DynamicObject>) -> RolloutProgress {
     let Some(live) = deployment else {
         return moving("the Deployment of the servers does not exist yet".to_owned());
     };
@@ -100,7 +98,7 @@ fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
     };
     let said = |condition: &Value| shortened(condition["message"].as_str().unwrap_or("no reason is given"));
     if let Some(refused) = condition("ReplicaFailure", "True") {
-        return Progress::Stuck(refusal(&said(refused)));
+        return RolloutProgress::Stuck(refusal(&said(refused)));
     }
     let wanted = number("/spec/replicas").unwrap_or(1);
     let current = number("/status/observedGeneration").unwrap_or(0) >= live.metadata.generation.unwrap_or(0);
@@ -111,9 +109,9 @@ fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
     if current && condition("Progressing", "False").is_some_and(|one| one["reason"] == "ProgressDeadlineExceeded") {
         let message = format!(
             "{count}, and no more became ready within ten minutes; see kubectl describe pods and kubectl logs of the \
-             servers, or go back to the version before"
+             servers, or return to the previous version"
         );
-        return Progress::Stuck(Obstacle { reason: reason::ROLLOUT_STALLED, message });
+        return RolloutProgress::Stuck(Blocker { reason: reason::ROLLOUT_STALLED, message });
     }
     if !current || updated < wanted || others > 0 {
         return moving(count);
@@ -121,27 +119,27 @@ fn of_deployment(deployment: Option<&DynamicObject>) -> Progress {
     if available < wanted {
         return moving(format!("{available} of {wanted} servers are available"));
     }
-    Progress::Complete
+    RolloutProgress::Complete
 }
 
-fn moving(message: String) -> Progress {
-    Progress::Moving(Obstacle { reason: reason::ROLLOUT_IN_PROGRESS, message })
+fn moving(message: String) -> RolloutProgress {
+    RolloutProgress::Moving(Blocker { reason: reason::ROLLOUT_IN_PROGRESS, message })
 }
 
-/// What admission or a quota said of a server's pod.
-fn refusal(said: &str) -> Obstacle {
+/// The refusal of a server's pod by admission or a quota.
+fn refusal(said: &str) -> Blocker {
     let remedy = if said.contains("must specify") {
         "set what it names in spec.deployment.resources, or defaults for the namespace by a LimitRange"
     } else if said.contains("exceeded quota") {
         "raise the ResourceQuota of the namespace, or lower spec.deployment.replicas or resources"
     } else {
-        "correct what it names, or have that policy except the servers"
+        "correct what it names, or exempt the servers from that policy"
     };
     let message = format!("the cluster refuses the pod of a server: {said}; {remedy}");
-    Obstacle { reason: reason::POD_REFUSED, message }
+    Blocker { reason: reason::POD_REFUSED, message }
 }
 
-/// A server's pod that is neither ending nor over.
+/// A server's pod that is neither terminating nor finished.
 struct Pod<'a> {
     name: String,
     data: &'a Value,
@@ -157,24 +155,24 @@ impl<'a> Pod<'a> {
         self.data["containers"].as_array().into_iter().flatten()
     }
 
-    /// Since when no node takes it, and why.
-    fn unscheduled(&self) -> Option<(Timestamp, Obstacle)> {
+    /// Since when it is unschedulable, and why.
+    fn unscheduled(&self) -> Option<(Timestamp, Blocker)> {
         let condition = &self.data["unscheduled"];
         (condition["reason"] == "Unschedulable").then_some(())?;
         let since = condition["lastTransitionTime"].as_str().and_then(|time| time.parse().ok());
         let said = shortened(condition["message"].as_str().unwrap_or("no reason is given"));
         let message = format!(
-            "no node takes pod {}: {said}; add nodes or free some, or lower spec.deployment.resources.requests",
+            "no node can run pod {}: {said}; add nodes or free some, or lower spec.deployment.resources.requests",
             self.name
         );
-        Some((since.unwrap_or(Timestamp::UNIX_EPOCH), Obstacle { reason: reason::UNSCHEDULABLE, message }))
+        Some((since.unwrap_or(Timestamp::UNIX_EPOCH), Blocker { reason: reason::UNSCHEDULABLE, message }))
     }
 
-    fn failure(&self, said: Option<&Condition>) -> Option<Obstacle> {
+    fn failure(&self, said: Option<&Condition>) -> Option<Blocker> {
         self.containers().find_map(|container| self.container_failure(container, said))
     }
 
-    fn container_failure(&self, container: &Value, said: Option<&Condition>) -> Option<Obstacle> {
+    fn container_failure(&self, container: &Value, said: Option<&Condition>) -> Option<Blocker> {
         let waiting = &container["state"]["waiting"];
         let (word, detail) = (waiting["reason"].as_str().unwrap_or_default(), waiting["message"].as_str());
         let detail = shortened(detail.unwrap_or("no reason is given"));
@@ -184,16 +182,16 @@ impl<'a> Pod<'a> {
             let remedy = "correct the operator's --server-image (image or serverImage of the chart), or let the nodes pull \
                           it, by a pull secret of the servers' ServiceAccount";
             let message = pull::message(&begin, remedy, pull::cause(word, &detail), said, reason::IMAGE_PULL_FAILED);
-            return Some(Obstacle { reason: reason::IMAGE_PULL_FAILED, message });
+            return Some(Blocker { reason: reason::IMAGE_PULL_FAILED, message });
         }
         if word == "CreateContainerConfigError" {
             let message = format!("something that pod {name} needs is missing: {detail}; create it, or correct it");
-            return Some(Obstacle { reason: reason::CONFIG_MISSING, message });
+            return Some(Blocker { reason: reason::CONFIG_MISSING, message });
         }
         if matches!(word, "CreateContainerError" | "RunContainerError") {
             let message =
                 format!("pod {name} cannot be started: {detail}; correct the operator's --server-image, or the node");
-            return Some(Obstacle { reason: reason::CRASH_LOOPING, message });
+            return Some(Blocker { reason: reason::CRASH_LOOPING, message });
         }
         // What has ended and does not run as it should again, whether it waits, is being started, or has ended once more.
         let restarts = container["restartCount"].as_i64().unwrap_or_default();
@@ -204,8 +202,8 @@ impl<'a> Pod<'a> {
             return None;
         }
         if ended["reason"] == "OOMKilled" {
-            let message = format!("pod {name} was killed for want of memory, {}; {MORE_MEMORY}", times(restarts));
-            return Some(Obstacle { reason: reason::OUT_OF_MEMORY, message });
+            let message = format!("pod {name} ran out of memory and was killed, {}; {MORE_MEMORY}", times(restarts));
+            return Some(Blocker { reason: reason::OUT_OF_MEMORY, message });
         }
         let how = match (ended["reason"].as_str(), ended["exitCode"].as_i64()) {
             (Some(word @ ("StartError" | "ContainerCannotRun")), _) => {
@@ -218,7 +216,7 @@ impl<'a> Pod<'a> {
             "the server of pod {name} has ended ({how}), {}; kubectl logs {name} --previous says why",
             times(restarts)
         );
-        Some(Obstacle { reason: reason::CRASH_LOOPING, message })
+        Some(Blocker { reason: reason::CRASH_LOOPING, message })
     }
 
     fn killed_lately(&self, now: Timestamp) -> Option<String> {
@@ -228,7 +226,11 @@ impl<'a> Pod<'a> {
             let shown = ended["reason"] == "OOMKilled" && now.duration_since(at) < KILL_SHOWN_FOR;
             let restarts = container["restartCount"].as_i64().unwrap_or_default();
             shown.then(|| {
-                format!("pod {} was killed for want of memory at {at}, {}; {MORE_MEMORY}", self.name, times(restarts))
+                format!(
+                    "pod {} ran out of memory and was killed at {at}, {}; {MORE_MEMORY}",
+                    self.name,
+                    times(restarts)
+                )
             })
         })
     }
@@ -250,7 +252,7 @@ fn shortened(text: &str) -> String {
     if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
 }
 
-/// Of a server's pod, what [`Rollout`] reads.
+/// The fields of a server's pod for [`Rollout`].
 pub(crate) fn kept_of_pod(status: &Value) -> (Value, Value) {
     let conditions = status["conditions"].as_array().into_iter().flatten();
     let unscheduled = conditions.into_iter().find(|one| one["type"] == "PodScheduled" && one["status"] == "False");

@@ -1,4 +1,4 @@
-//! The condition of a `WorkspaceTemplate`: whether workspaces can be made from it.
+//! The condition of a `WorkspaceTemplate`: whether workspaces can be created from it.
 
 use crate::status::{finding, reason};
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use portcullis_api::{
     faults::faults,
 };
 
-/// How many faults a message names.
+/// The maximum number of faults in a message.
 const SHOWN_FAULTS: usize = 5;
 
 /// The status of a template.
@@ -18,7 +18,7 @@ pub fn template_status(template: &WorkspaceTemplate, now: Timestamp) -> Workspac
     let previous = template.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let faults = faults(&template.spec);
     if faults.is_empty() {
-        let message = "workspaces can be made from it".to_owned();
+        let message = "workspaces can be created from it".to_owned();
         return status(
             &[finding(READY, Some(true), reason::READY, message)],
             previous,
@@ -33,7 +33,7 @@ pub fn template_status(template: &WorkspaceTemplate, now: Timestamp) -> Workspac
     status(&invalid(message), previous, template.metadata.generation, now)
 }
 
-/// The status of one that cannot be read.
+/// The status of an unreadable template.
 #[must_use]
 pub fn unreadable_template_status(error: &str, generation: Option<i64>, now: Timestamp) -> WorkspaceTemplateStatus {
     let message = format!(

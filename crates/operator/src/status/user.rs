@@ -7,7 +7,7 @@ use portcullis_api::{
     condition::{ENDED, Finding, conditions},
 };
 
-/// What users of an external issuer begin with.
+/// The prefix of users of an external issuer.
 const EXTERNAL: &str = "external";
 
 /// The status of an `OAuthUser`. `grants` are all of its user's at that endpoint; `endpoint` is `None` if there is none.
@@ -23,7 +23,7 @@ pub fn user_status(
     status(found, previous, user.metadata.generation, now)
 }
 
-/// The status of one that cannot be read.
+/// The status of an unreadable `OAuthUser`.
 #[must_use]
 pub fn unreadable_user_status(error: &str, generation: Option<i64>, now: Timestamp) -> OAuthUserStatus {
     let message = format!(

@@ -1,6 +1,6 @@
-//! What the world knows of one workspace.
+//! The observations of one workspace.
 
-use crate::world::{Guarded, WorkspaceWorld, World};
+use crate::stores::{Guarded, Stores, WorkspaceStores};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -9,13 +9,13 @@ use k8s_openapi::api::{
 use kube::{ResourceExt as _, core::DynamicObject};
 use portcullis_api::{Workspace, WorkspaceTemplateSpec};
 use portcullis_plan::workspace::{
-    CONTAINER, Inputs, Live, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, SecretAccess, Secrets, claim_name,
-    object_name, pod_name,
+    CONTAINER, Live, POD_REVISION_ANNOTATION, PodRevision, STARTED_AT_ANNOTATION, SecretAccess, Secrets,
+    WorkspaceInputs, claim_name, object_name, pod_name,
 };
 use std::sync::Arc;
 
-/// What was observed of one workspace.
-pub(super) struct Observed {
+/// The observations of one workspace.
+pub(super) struct WorkspaceObservation {
     template: Option<WorkspaceTemplateSpec>,
     has_endpoint: bool,
     beyond_quota: Option<u32>,
@@ -25,18 +25,18 @@ pub(super) struct Observed {
     pub pod: Option<Arc<DynamicObject>>,
     /// Its PersistentVolumeClaim.
     pub claim: Option<Arc<DynamicObject>>,
-    /// When its pod was refused the last time, and why.
+    /// The last refusal of its pod: when and why.
     refusal: Option<(Timestamp, String)>,
     /// Why there is no volume for it.
     pub volume_failure: Option<String>,
 }
 
-impl Observed {
-    pub(super) fn of(world: &World, workspace: &Workspace) -> Self {
+impl WorkspaceObservation {
+    pub(super) fn of(stores: &Stores, workspace: &Workspace) -> Self {
         let (namespace, name) = (workspace.namespace().unwrap_or_default(), workspace.name_any());
-        let its = &world.workspaces;
+        let its = &stores.workspaces;
         let template = its.templates.get(&namespace, &workspace.spec.template_ref.name);
-        let endpoint = world.endpoints.get(&namespace, &workspace.spec.endpoint_ref.name);
+        let endpoint = stores.endpoints.get(&namespace, &workspace.spec.endpoint_ref.name);
         let quota = endpoint.as_ref().and_then(|endpoint| {
             let endpoint = endpoint.0.as_ref().ok()?;
             Some(endpoint.spec.workspaces.max_per_user)
@@ -49,7 +49,7 @@ impl Observed {
         let template = template.and_then(|template| Some(template.0.as_ref().ok()?.spec.clone()));
         let live = set.map(|set| live(&set, pod.as_deref()));
         Self {
-            secrets: secrets(world, &namespace, template.as_ref(), live.as_ref()),
+            secrets: secrets(stores, &namespace, template.as_ref(), live.as_ref()),
             template,
             has_endpoint: endpoint.is_some(),
             beyond_quota: quota.filter(|most| older(its, workspace) >= usize::try_from(*most).unwrap_or(usize::MAX)),
@@ -66,18 +66,18 @@ impl Observed {
     pub(super) fn inputs<'a>(
         &'a self,
         workspace: &'a Workspace,
-        world: &'a WorkspaceWorld,
+        stores: &'a WorkspaceStores,
         now: Timestamp,
-    ) -> Inputs<'a> {
-        Inputs {
+    ) -> WorkspaceInputs<'a> {
+        WorkspaceInputs {
             workspace,
             template: self.template.as_ref(),
             has_endpoint: self.has_endpoint,
             beyond_quota: self.beyond_quota,
             secrets: &self.secrets,
             live: self.live.as_ref(),
-            agent_image: &world.agent_image,
-            internal: &world.internal,
+            agent_image: &stores.agent_image,
+            internal: &stores.internal,
             now,
         }
     }
@@ -89,23 +89,23 @@ impl Observed {
     }
 }
 
-/// What the Secrets that the template and the recipe name allow.
-fn secrets(world: &World, namespace: &str, template: Option<&WorkspaceTemplateSpec>, live: Option<&Live>) -> Secrets {
+/// The access to the Secrets that the template and the pod revision name.
+fn secrets(stores: &Stores, namespace: &str, template: Option<&WorkspaceTemplateSpec>, live: Option<&Live>) -> Secrets {
     let of_template = template.into_iter().flat_map(|template| &template.pod.env);
     let of_template = of_template.filter_map(|variable| Some(variable.secret_key_ref.as_ref()?.name.as_str()));
-    let of_recipe = live.and_then(|live| live.recipe.as_ref()).into_iter().flat_map(Recipe::secrets);
+    let of_recipe = live.and_then(|live| live.pod_revision.as_ref()).into_iter().flat_map(PodRevision::secrets);
     let access = |name: &str| {
-        // The operator's own need no label of workspaces to be known as such.
-        let managed = world.objects.get::<Secret>(namespace, name);
-        let shared = world.workspaces.shared_secrets.get(namespace, name);
+        // The operator's own Secrets are recognised without the label of workspaces.
+        let managed = stores.objects.get::<Secret>(namespace, name);
+        let shared = stores.workspaces.shared_secrets.get(namespace, name);
         let managed = managed.and_then(|secret| SecretAccess::of(&secret.metadata));
         managed.or_else(|| shared.and_then(|secret| SecretAccess::of(&secret.metadata)))
     };
     of_template.chain(of_recipe).filter_map(|name| Some((name.to_owned(), access(name)?))).collect()
 }
 
-/// How many workspaces the same owner made before at the same endpoint.
-fn older(world: &WorkspaceWorld, workspace: &Workspace) -> usize {
+/// The number of older workspaces of the same owner at the same endpoint.
+fn older(stores: &WorkspaceStores, workspace: &Workspace) -> usize {
     let age = |workspace: &Workspace| (workspace.creation_timestamp(), workspace.name_any());
     let own = age(workspace);
     let is_older = |other: &Guarded<Workspace>| {
@@ -116,7 +116,7 @@ fn older(world: &WorkspaceWorld, workspace: &Workspace) -> usize {
         })
     };
     let namespace = workspace.namespace().unwrap_or_default();
-    let owned = world.all.group(&namespace, &workspace.spec.owner.id);
+    let owned = stores.all.group(&namespace, &workspace.spec.owner.id);
     owned.iter().filter(|other| is_older(other)).count()
 }
 
@@ -129,8 +129,9 @@ fn live(set: &DynamicObject, pod: Option<&DynamicObject>) -> Live {
     let is_up =
         |container: &&serde_json::Value| container["name"] == CONTAINER && container["state"]["running"].is_object();
     Live {
-        recipe: annotation(RECIPE_ANNOTATION).and_then(|recipe| serde_json::from_str(recipe).ok()),
-        // Somebody else's scaling is no start.
+        pod_revision: annotation(POD_REVISION_ANNOTATION)
+            .and_then(|pod_revision| serde_json::from_str(pod_revision).ok()),
+        // Scaling by another manager is not a start.
         scaled_up: started_at.is_some() && set.data["spec"]["replicas"].as_i64().is_some_and(|count| count > 0),
         started_at,
         running: containers.into_iter().flatten().any(|container| is_up(&container)),

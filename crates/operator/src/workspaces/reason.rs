@@ -1,16 +1,16 @@
-//! Words for machines. Each is the `reason` of a workspace's `Ready`, or of an Event.
+//! The reasons of a workspace's `Ready` and of Events, for programs.
 
 pub(super) use crate::status::reason::{
     CONFIG_MISSING, CRASH_LOOPING, ENDPOINT_NOT_FOUND, IMAGE_PULL_FAILED, NAME_TAKEN, POD_REFUSED, READY, UNSCHEDULABLE,
 };
 
-/// It is on its way.
+/// It is starting.
 pub(super) const STARTING: &str = "Starting";
-/// What runs is being ended.
+/// It is stopping.
 pub(super) const STOPPING: &str = "Stopping";
-/// Nothing runs, as it was asked for.
+/// It is stopped, as requested.
 pub(super) const STOPPED: &str = "Stopped";
-/// Its template is not there.
+/// Its template does not exist.
 pub(super) const TEMPLATE_NOT_FOUND: &str = "TemplateNotFound";
 /// Its parameters do not fit its template.
 pub(super) const INVALID_PARAMETERS: &str = "InvalidParameters";
@@ -29,7 +29,7 @@ pub(super) const IDLE_STOPPED: &str = "IdleStopped";
 /// It was deleted for its age (an Event).
 pub(super) const EXPIRED: &str = "Expired";
 
-/// Whether somebody has to do something about it.
+/// Whether a user has to act.
 pub(super) fn is_warning(reason: &str) -> bool {
     !matches!(reason, READY | STARTING | STOPPING | STOPPED)
 }

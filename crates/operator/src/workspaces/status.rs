@@ -1,6 +1,6 @@
-//! From what was observed of a workspace to where it is on its way and what to do about it. Pure.
+//! The phase and the conditions of a workspace from observations. Pure.
 //!
-//! Messages are for agents: what is wrong, in words, and what they can do. What a cluster says is repeated where it helps.
+//! Messages are for AI agents: what is wrong, and what to do. Messages of the cluster are included if they help.
 
 use crate::status::pull;
 use crate::workspaces::reason;
@@ -11,23 +11,23 @@ use portcullis_api::{
     workspace::Phase,
 };
 use portcullis_core::agent_paths::FAILED_PROGRAM;
-use portcullis_plan::workspace::{CONTAINER, INSTALLER, Obstacle, SecretRefusal};
+use portcullis_plan::workspace::{CONTAINER, INSTALLER, SecretRefusal, StartBlocker};
 use serde_json::Value;
 
-/// How much of what the cluster says is repeated.
+/// The maximum length of a cluster message in a condition.
 const LONGEST_DETAIL: usize = 600;
 
-/// What was observed.
+/// The observations.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen<'a> {
+pub(super) struct StatusInputs<'a> {
     /// Whether it should have a pod.
     pub up: bool,
-    /// What keeps it from starting.
-    pub obstacle: Option<&'a Obstacle>,
-    /// What its next start will be refused for.
+    /// Why it cannot start.
+    pub blocker: Option<&'a StartBlocker>,
+    /// Why its next start will be refused.
     pub next_start: Option<&'a SecretRefusal>,
-    /// What keeps it from being as planned.
-    pub problem: Option<&'a Problem>,
+    /// Why it is not as planned.
+    pub problem: Option<&'a WorkspaceProblem>,
     /// Its pod.
     pub pod: Option<&'a DynamicObject>,
     /// Its PersistentVolumeClaim.
@@ -36,29 +36,29 @@ pub(super) struct Seen<'a> {
     pub refusal: Option<&'a str>,
     /// Why there is no volume.
     pub volume_failure: Option<&'a str>,
-    /// What `Ready` says so far.
+    /// The previous condition `Ready`.
     pub said: Option<&'a Condition>,
 }
 
 /// Why an object is not as planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(super) struct WorkspaceProblem {
     /// One of [`reason`].
     pub reason: &'static str,
     /// A sentence.
     pub message: String,
 }
 
-/// What came out.
+/// The result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    /// Where it is on its way.
+pub(super) struct WorkspaceFinding {
+    /// The phase.
     pub phase: Phase,
     /// The condition `Ready`.
     pub ready: Finding,
 }
 
-impl Found {
+impl WorkspaceFinding {
     /// `Ready`, and by the rules of kstatus `Reconciling` or `Stalled` while it holds.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let kind = match self.phase {
@@ -71,20 +71,20 @@ impl Found {
     }
 }
 
-fn found(phase: Phase, reason: &'static str, message: impl Into<String>) -> Found {
+fn found(phase: Phase, reason: &'static str, message: impl Into<String>) -> WorkspaceFinding {
     let holds = Some(reason == reason::READY);
-    Found { phase, ready: Finding { kind: READY, holds, reason, message: message.into() } }
+    WorkspaceFinding { phase, ready: Finding { kind: READY, holds, reason, message: message.into() } }
 }
 
-/// Where a workspace is on its way.
-pub(super) fn find(seen: &Seen<'_>) -> Found {
+/// Determines the phase and the condition `Ready`.
+pub(super) fn find(seen: &StatusInputs<'_>) -> WorkspaceFinding {
     if let Some(problem) = seen.problem {
         return found(Phase::Failed, problem.reason, refused(&problem.message));
     }
     if !seen.up {
-        return match (seen.pod, seen.obstacle) {
+        return match (seen.pod, seen.blocker) {
             (Some(_), _) => found(Phase::Stopping, reason::STOPPING, "it is being stopped; its files are kept"),
-            (None, Some(obstacle)) => found(Phase::Failed, reason_of(obstacle), obstacle.to_string()),
+            (None, Some(blocker)) => found(Phase::Failed, reason_of(blocker), blocker.to_string()),
             (None, None) => {
                 found(Phase::Stopped, reason::STOPPED, "it is stopped and its files are kept; start it to run commands")
             }
@@ -92,37 +92,37 @@ pub(super) fn find(seen: &Seen<'_>) -> Found {
     }
     let running = match (seen.pod, seen.refusal) {
         (None, Some(refusal)) => found(Phase::Failed, reason::POD_REFUSED, refused(refusal)),
-        (None, None) => starting("its pod is being made"),
+        (None, None) => starting("its pod is being created"),
         (Some(pod), _) => of_pod(seen, pod),
     };
-    match seen.obstacle {
-        Some(obstacle) => found(running.phase, reason_of(obstacle), obstacle.to_string()),
+    match seen.blocker {
+        Some(blocker) => found(running.phase, reason_of(blocker), blocker.to_string()),
         None => running,
     }
 }
 
-fn reason_of(obstacle: &Obstacle) -> &'static str {
-    match obstacle {
-        Obstacle::TemplateNotFound(_) => reason::TEMPLATE_NOT_FOUND,
-        Obstacle::InvalidParameters(_) => reason::INVALID_PARAMETERS,
-        Obstacle::QuotaExceeded(_) => reason::QUOTA_EXCEEDED,
-        Obstacle::EndpointNotFound(_) => reason::ENDPOINT_NOT_FOUND,
-        Obstacle::SecretRefused(_) => reason::SECRET_REFUSED,
+fn reason_of(blocker: &StartBlocker) -> &'static str {
+    match blocker {
+        StartBlocker::TemplateNotFound(_) => reason::TEMPLATE_NOT_FOUND,
+        StartBlocker::InvalidParameters(_) => reason::INVALID_PARAMETERS,
+        StartBlocker::QuotaExceeded(_) => reason::QUOTA_EXCEEDED,
+        StartBlocker::EndpointNotFound(_) => reason::ENDPOINT_NOT_FOUND,
+        StartBlocker::SecretRefused(_) => reason::SECRET_REFUSED,
     }
 }
 
-fn starting(message: impl Into<String>) -> Found {
+fn starting(message: impl Into<String>) -> WorkspaceFinding {
     found(Phase::Starting, reason::STARTING, message)
 }
 
-fn of_pod(seen: &Seen<'_>, pod: &DynamicObject) -> Found {
+fn of_pod(seen: &StatusInputs<'_>, pod: &DynamicObject) -> WorkspaceFinding {
     let status = &pod.data["status"];
     if pod.metadata.deletion_timestamp.is_some() {
-        return starting("the pod that it had is ending; then it gets another one");
+        return starting("its previous pod is terminating; then a new one is created");
     }
     if status["phase"] == "Failed" {
-        let why = text(&status["message"]).or_else(|| text(&status["reason"])).unwrap_or("its node ended it");
-        return starting(format!("its pod was ended and is made anew: {}", shortened(why)));
+        let why = text(&status["message"]).or_else(|| text(&status["reason"])).unwrap_or("its node terminated it");
+        return starting(format!("its pod was terminated and is being recreated: {}", shortened(why)));
     }
     if let Some(condition) = condition(status, "PodScheduled").filter(|one| one["reason"] == "Unschedulable") {
         return unschedulable(seen, text(&condition["message"]).unwrap_or_default());
@@ -158,32 +158,35 @@ fn of_pod(seen: &Seen<'_>, pod: &DynamicObject) -> Found {
     }
 }
 
-/// What the agent reported of the template's own program when it ended the container.
+/// The agent's report on the template's program when it ended the container.
 fn failed_program(terminated: &Value) -> Option<&str> {
     text(&terminated["message"]).filter(|message| message.starts_with(FAILED_PROGRAM))
 }
 
-fn without_program(why: &str) -> Found {
+fn without_program(why: &str) -> WorkspaceFinding {
     let message = format!(
         "commands can run, but {}; the workspace's logs say more. Correct pod.command in the template, then stop and start \
          the workspace",
         shortened(why)
     );
     let holds = Some(true);
-    Found { phase: Phase::Running, ready: Finding { kind: READY, holds, reason: reason::PROGRAM_FAILED, message } }
+    WorkspaceFinding {
+        phase: Phase::Running,
+        ready: Finding { kind: READY, holds, reason: reason::PROGRAM_FAILED, message },
+    }
 }
 
-fn unschedulable(seen: &Seen<'_>, message: &str) -> Found {
+fn unschedulable(seen: &StatusInputs<'_>, message: &str) -> WorkspaceFinding {
     let unbound = seen.claim.is_none_or(|claim| claim.data["status"]["phase"] == "Pending");
     if unbound && message.contains("PersistentVolumeClaim") {
         let why = seen
             .volume_failure
-            .map_or_else(|| "no PersistentVolume fits, and no StorageClass makes one".to_owned(), shortened);
+            .map_or_else(|| "no PersistentVolume matches, and no StorageClass provisions one".to_owned(), shortened);
         let message = format!("there is no volume for its files yet: {why}; wait, or ask the platform's engineers");
         return found(Phase::Starting, reason::VOLUME_PENDING, message);
     }
     let message = format!(
-        "no node takes it: {}; stop a workspace that is not needed, or make one that asks for less; the platform's \
+        "no node can run it: {}; stop a workspace that is not needed, or create one that requests less; the platform's \
          engineers can add nodes",
         shortened(message)
     );
@@ -191,7 +194,7 @@ fn unschedulable(seen: &Seen<'_>, message: &str) -> Found {
 }
 
 /// What is wrong with a container, if anything.
-fn not_running(seen: &Seen<'_>, container: &Value, what: &str) -> Option<Found> {
+fn not_running(seen: &StatusInputs<'_>, container: &Value, what: &str) -> Option<WorkspaceFinding> {
     let waiting = &container["state"]["waiting"];
     let message = text(&waiting["message"]).unwrap_or_default();
     match text(&waiting["reason"]) {
@@ -215,8 +218,7 @@ fn not_running(seen: &Seen<'_>, container: &Value, what: &str) -> Option<Found> 
         Some("CrashLoopBackOff") => {
             let end = ended(&container["lastState"]["terminated"]);
             let message = format!(
-                "{what} ends again and again ({end}); it is tried again in a while. Its logs say more; if it needs more \
-                 memory, make a workspace with more"
+                "{what} keeps ending ({end}); it is restarted after a delay. Its logs say more; if it needs more memory, create a workspace with more"
             );
             Some(found(Phase::Failed, reason::CRASH_LOOPING, message))
         }
@@ -244,8 +246,8 @@ fn ended(terminated: &Value) -> String {
     }
 }
 
-/// A kubelet says by turns what the registry said and that it waits: the message is made to stay the same.
-fn not_pulled(seen: &Seen<'_>, image: &str, reason: &str, message: &str) -> Found {
+/// A kubelet reports alternately the registry's answer and that it waits; the message stays the same.
+fn not_pulled(seen: &StatusInputs<'_>, image: &str, reason: &str, message: &str) -> WorkspaceFinding {
     let begin = format!("image {image:?} cannot be pulled");
     let remedy = "the template names it, perhaps by a parameter: choose another value, or ask the platform's engineers";
     let cause = pull::cause(reason, message);
@@ -256,7 +258,7 @@ fn not_pulled(seen: &Seen<'_>, image: &str, reason: &str, message: &str) -> Foun
     )
 }
 
-/// What admission said of a pod, with what to do.
+/// The refusal of a pod by admission, with a remedy.
 fn refused(message: &str) -> String {
     // `create Pod workspace-a-0 in StatefulSet workspace-a failed error: pods "workspace-a-0" is forbidden: …`
     let detail = message.split_once("failed error: ").map_or(message, |(_, detail)| detail);

@@ -1,6 +1,6 @@
 //! Routes, CORS and what the manifest may have wrong.
 
-use crate::tests::{World, find};
+use crate::tests::{PlanScenario, find};
 use crate::{CorsEnforcer, ExposureRules, PlanError, RouteProblem};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, error::Error as _};
@@ -28,7 +28,7 @@ fn one_side_speaks_cors_and_the_note_says_why() {
         (by_filter.replace("https://claude", "http://[::1]:3000', 'https://claude"), Server, Some("http://[::1]:3000")),
         (by_filter, Gateway, None),
     ] {
-        let plan = World::new(&spec).plan();
+        let plan = PlanScenario::new(&spec).plan();
         assert_eq!(plan.cors_enforcer, expected, "{spec}");
         assert_eq!(plan.config.cors.answered_here, expected == Server, "{spec}");
         match note {
@@ -48,14 +48,14 @@ fn one_side_speaks_cors_and_the_note_says_why() {
 
 #[test]
 fn traefik_without_its_own_kinds_leaves_cors_to_the_servers() {
-    let mut world = World::new(ORIGINS);
-    world.cluster.optional.clear();
-    let plan = world.plan();
+    let mut scenario = PlanScenario::new(ORIGINS);
+    scenario.cluster.optional.clear();
+    let plan = scenario.plan();
     assert_eq!(plan.cors_enforcer, CorsEnforcer::Server);
     assert!(plan.cors_note.unwrap().contains("traefik.io/v1alpha1"));
 
-    world.cluster.default_ingress_class = None;
-    assert!(world.plan().cors_note.unwrap().contains("no default IngressClass"));
+    scenario.cluster.default_ingress_class = None;
+    assert!(scenario.plan().cors_note.unwrap().contains("no default IngressClass"));
 }
 
 #[test]
@@ -71,38 +71,38 @@ fn what_the_manifest_leaves_out_is_not_planned() {
         ("deployment: {autoscaling: {min: 1, max: 3}}", "PodDisruptionBudget"),
         ("deployment: {replicas: 3}", "HorizontalPodAutoscaler"),
     ] {
-        let plan = World::new(&format!("url: https://mcp.example.com/mcp\n{spec}")).plan();
+        let plan = PlanScenario::new(&format!("url: https://mcp.example.com/mcp\n{spec}")).plan();
         assert!(plan.objects.iter().all(|planned| planned.kind() != kind), "{spec}");
     }
 }
 
 #[test]
 fn wrong_fields_are_named_with_their_cause() {
-    let error = World::new("url: http://mcp.example.com/mcp").try_plan().unwrap_err();
+    let error = PlanScenario::new("url: http://mcp.example.com/mcp").try_plan().unwrap_err();
     assert!(error.to_string().contains("spec.url"));
     assert!(error.source().unwrap().to_string().contains("plain http"));
 
     for field in ["allowedCidrs", "trustedProxies"] {
         let spec = format!("url: https://mcp.example.com/mcp\nnetwork: {{{field}: [10.0.0.0/8, 10.0.0.0/33]}}");
-        let error = World::new(&spec).try_plan().unwrap_err();
+        let error = PlanScenario::new(&spec).try_plan().unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&format!("spec.network.{field}")) && text.contains("10.0.0.0/33"), "{text}");
     }
 
-    let mut unnamed = World::plain();
+    let mut unnamed = PlanScenario::plain();
     unnamed.endpoint.metadata.name = None;
     assert!(matches!(unnamed.try_plan(), Err(PlanError::EndpointNameMissing)));
 }
 
 #[test]
 fn a_change_of_configuration_or_credentials_rolls_nothing_out() {
-    let deployment = |mut world: World| {
-        let plan = world.plan();
+    let deployment = |mut scenario: PlanScenario| {
+        let plan = scenario.plan();
         (super::find(&plan, "Deployment", "agents").object.clone(), plan.revision)
     };
-    let (plain, revision) = deployment(World::plain());
+    let (plain, revision) = deployment(PlanScenario::plain());
     let (changed, other) = deployment(
-        World::new(&format!("{ORIGINS}\ntokens: {{accessLifetime: 5m}}\nlimits: {{burst: 3}}"))
+        PlanScenario::new(&format!("{ORIGINS}\ntokens: {{accessLifetime: 5m}}\nlimits: {{burst: 3}}"))
             .with_client("bot", "scopes: [files:read]\ngrants: [client_credentials]"),
     );
     assert_eq!(plain, changed);
@@ -111,15 +111,15 @@ fn a_change_of_configuration_or_credentials_rolls_nothing_out() {
 
 #[test]
 fn a_route_is_planned_only_where_there_are_routes() {
-    let mut world = World::new(&format!("{ORIGINS}\n{GATEWAY}"));
-    world.cluster.optional.clear();
-    let plan = world.plan();
+    let mut scenario = PlanScenario::new(&format!("{ORIGINS}\n{GATEWAY}"));
+    scenario.cluster.optional.clear();
+    let plan = scenario.plan();
     assert!(plan.objects.iter().all(|planned| !["HTTPRoute", "Ingress"].contains(&planned.kind())));
 }
 
 /// The host and the paths of the Ingress, or of the HTTPRoute.
 fn routed(spec: &str) -> BTreeSet<(String, String, String)> {
-    let plan = World::new(spec).plan();
+    let plan = PlanScenario::new(spec).plan();
     let of =
         |kind: &str| plan.objects.iter().find(|planned| planned.kind() == kind).map(|planned| &planned.object.data);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -165,10 +165,10 @@ fn endpoints_of_one_host_have_no_path_in_common() {
 }
 
 #[test]
-fn cert_manager_is_told_whom_to_ask() {
+fn cert_manager_gets_the_issuer() {
     let annotations = |tls: &str| {
         let spec = format!("url: https://h.example.com/mcp\nexposure: {{ingress: {{className: haproxy, tls: {tls}}}}}");
-        let plan = World::new(&spec).plan();
+        let plan = PlanScenario::new(&spec).plan();
         let ingress = find(&plan, "Ingress", "agents").object.clone();
         let secret = ingress.data["spec"]["tls"][0]["secretName"].as_str().map(str::to_owned);
         (json!(ingress.metadata.annotations), secret)
@@ -195,13 +195,13 @@ fn cert_manager_is_told_whom_to_ask() {
 }
 
 #[test]
-fn who_stands_in_front_is_told_that_the_servers_speak_tls() {
+fn proxies_learn_that_the_servers_speak_tls() {
     let tls = "url: https://h.example.com/mcp\ntls: {secretName: cert}";
     let class = |name: &str| format!("{tls}\nexposure: {{ingress: {{className: {name}}}}}");
     let own = "nginx.ingress.kubernetes.io/backend-protocol";
     let (read, send) =
         ("nginx.ingress.kubernetes.io/proxy-read-timeout", "nginx.ingress.kubernetes.io/proxy-send-timeout");
-    let with_patience = |protocol: &str, seconds: &str| json!({own: protocol, read: seconds, send: "130"});
+    let with_proxy_timeout = |protocol: &str, seconds: &str| json!({own: protocol, read: seconds, send: "130"});
     for (spec, annotated, note) in [
         (format!("{tls}\nexposure: {{none: {{}}}}"), json!([null, null]), None),
         (
@@ -212,16 +212,16 @@ fn who_stands_in_front_is_told_that_the_servers_speak_tls() {
             }]),
             None,
         ),
-        (class("nginx"), json!([with_patience("HTTPS", "130"), null]), Some("does not check their certificate")),
+        (class("nginx"), json!([with_proxy_timeout("HTTPS", "130"), null]), Some("does not check their certificate")),
         (
             class("nginx").replace("}}", &format!(", annotations: {{{own}: GRPCS, {read}: '7'}}}}}}")),
-            json!([with_patience("GRPCS", "7"), null]),
+            json!([with_proxy_timeout("GRPCS", "7"), null]),
             Some("does not check their certificate"),
         ),
         (class("haproxy"), json!([null, null]), Some("haproxy.org/ingress-controller/haproxy")),
         (format!("{tls}\n{GATEWAY}"), json!([null, null]), Some("BackendTLSPolicy")),
     ] {
-        let plan = World::new(&spec).plan();
+        let plan = PlanScenario::new(&spec).plan();
         let of = |kind: &str| plan.objects.iter().find(|planned| planned.kind() == kind).map(|planned| &planned.object);
         let service = of("Service").unwrap();
         let port = &service.data["spec"]["ports"][0];
@@ -232,18 +232,18 @@ fn who_stands_in_front_is_told_that_the_servers_speak_tls() {
         assert_eq!(plan.backend_note.is_some(), note.is_some(), "{plan:?}");
         assert!(note.is_none_or(|part| plan.backend_note.unwrap().contains(part)), "{spec}");
     }
-    let mut world = World::new(&class("traefik"));
-    world.cluster.optional.clear();
-    let plan = world.plan();
+    let mut scenario = PlanScenario::new(&class("traefik"));
+    scenario.cluster.optional.clear();
+    let plan = scenario.plan();
     assert!(plan.backend_note.unwrap().contains("ServersTransport kind"));
 }
 
 #[test]
 fn the_rates_are_shared_by_the_servers_that_there_are_meant_to_be() {
     let servers = |deployment: &str, replicas: Option<i32>| {
-        let mut world = World::new(&format!("url: https://h.example.com/mcp\ndeployment: {deployment}"));
-        world.replicas = replicas;
-        world.plan().config.limits.servers
+        let mut scenario = PlanScenario::new(&format!("url: https://h.example.com/mcp\ndeployment: {deployment}"));
+        scenario.replicas = replicas;
+        scenario.plan().config.limits.servers
     };
     for (deployment, replicas, expected) in [
         ("{}", None, 2),
@@ -261,7 +261,7 @@ fn the_rates_are_shared_by_the_servers_that_there_are_meant_to_be() {
 #[test]
 fn another_version_of_the_operator_plans_the_same() {
     let version = env!("CARGO_PKG_VERSION");
-    let plan = World::new(&format!("{ORIGINS}\ndeployment: {{autoscaling: {{min: 2, max: 5}}}}"))
+    let plan = PlanScenario::new(&format!("{ORIGINS}\ndeployment: {{autoscaling: {{min: 2, max: 5}}}}"))
         .with_client("bot", "scopes: [files:read]\ngrants: [client_credentials]")
         .plan();
     for planned in &plan.objects {
@@ -287,10 +287,10 @@ fn a_route_that_is_not_permitted_or_taken_is_not_planned() {
         (r#"{"ingressClasses": ["nginx"]}"#, "exposure: {ingress: {className: nginx}}", None, None),
         (r#"{"ingressClasses": ["nginx"]}"#, gateway, None, None),
     ] {
-        let mut world = World::new(&format!("{url}\n{spec}"));
-        world.cluster.exposure = settings.parse().unwrap();
-        world.taken = taken.cloned();
-        let plan = world.plan();
+        let mut scenario = PlanScenario::new(&format!("{url}\n{spec}"));
+        scenario.cluster.exposure = settings.parse().unwrap();
+        scenario.taken = taken.cloned();
+        let plan = scenario.plan();
         let routes = plan.objects.iter().filter(|planned| matches!(planned.kind(), "Ingress" | "HTTPRoute")).count();
         let exposed = !spec.contains("none");
         assert_eq!(routes, usize::from(exposed && problem.is_none()), "{settings} {spec}");
@@ -307,9 +307,9 @@ fn annotations_that_are_not_permitted_are_left_out_and_named() {
         ("Ingress", format!("{{ingress: {{className: haproxy, annotations: {given}}}}}")),
         ("HTTPRoute", format!("{{gateway: {{parentRefs: [{{name: edge}}], annotations: {given}}}}}")),
     ] {
-        let mut world = World::new(&format!("url: https://mcp.example.com/mcp\nexposure: {exposure}"));
-        world.cluster.exposure = ExposureRules::default();
-        let plan = world.plan();
+        let mut scenario = PlanScenario::new(&format!("url: https://mcp.example.com/mcp\nexposure: {exposure}"));
+        scenario.cluster.exposure = ExposureRules::default();
+        let plan = scenario.plan();
         let annotations = find(&plan, kind, "agents").object.metadata.annotations.clone();
         assert_eq!(json!(annotations), json!({"cert-manager.io/duration": "2160h"}), "{kind}");
         let note = plan.annotations_note.unwrap();
@@ -321,7 +321,7 @@ fn annotations_that_are_not_permitted_are_left_out_and_named() {
 #[test]
 fn limits_must_fit_the_memory_limit() {
     let spec = "url: https://mcp.example.com/mcp";
-    let problem = |more: &str| World::new(&format!("{spec}\n{more}")).plan().limits_problem;
+    let problem = |more: &str| PlanScenario::new(&format!("{spec}\n{more}")).plan().limits_problem;
     assert_eq!(problem(""), None);
     let large = problem("limits: {maxBodySize: 64Mi}").unwrap();
     assert!(large.contains("the memory limit of 128 MiB") && large.contains("maxBodySize"), "{large}");

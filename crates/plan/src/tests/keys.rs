@@ -1,6 +1,6 @@
 //! The endpoint's keys over time: made, announced, used, kept, gone; healed and upgraded.
 
-use crate::tests::{NoRandomness, World, find};
+use crate::tests::{NoRandomness, PlanScenario, find};
 use crate::{KeyChange, Plan, ROTATE_ANNOTATION};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
@@ -11,19 +11,20 @@ use std::collections::BTreeMap;
 const SECRET: &str = "agents-signing-keys";
 const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 
-fn world() -> World {
-    let mut world = World::new("url: https://mcp.example.com/mcp\ntokens: {keyRotation: 24h, refreshLifetime: 48h}");
-    world.at("2026-03-01T10:00:00Z");
-    world
+fn scenario() -> PlanScenario {
+    let mut scenario =
+        PlanScenario::new("url: https://mcp.example.com/mcp\ntokens: {keyRotation: 24h, refreshLifetime: 48h}");
+    scenario.at("2026-03-01T10:00:00Z");
+    scenario
 }
 
 fn kids(plan: &Plan) -> Vec<&str> {
     plan.signing_keys.keys.iter().map(|key| key.kid.as_str()).collect()
 }
 
-fn put(world: &mut World, file: &str) {
+fn put(scenario: &mut PlanScenario, file: &str) {
     let data = [(KEYS_FILE.to_owned(), ByteString(file.into()))];
-    world.secret(SECRET).data = Some(data.into());
+    scenario.secret(SECRET).data = Some(data.into());
 }
 
 fn hours(hours: i64) -> SignedDuration {
@@ -32,15 +33,15 @@ fn hours(hours: i64) -> SignedDuration {
 
 #[test]
 fn a_key_is_published_before_it_signs_and_kept_until_its_last_token_has_expired() {
-    let mut world = world();
-    let start = world.now;
-    let first = world.apply();
+    let mut scenario = scenario();
+    let start = scenario.now;
+    let first = scenario.apply();
     let (old, old_seal) = (first.signing_keys.keys[0].clone(), first.signing_keys.sealing[0].clone());
     assert_eq!(first.key_changes, [KeyChange::Created]);
     assert_eq!(first.next_change, Some(start + hours(24)));
 
-    world.now = start + hours(24);
-    let published = world.apply();
+    scenario.now = start + hours(24);
+    let published = scenario.apply();
     assert_eq!(published.key_changes, [KeyChange::Published]);
     assert_eq!(published.signing_keys.keys[0], old, "the old one still signs");
     assert_eq!(published.signing_keys.sealing[0], old_seal);
@@ -49,16 +50,16 @@ fn a_key_is_published_before_it_signs_and_kept_until_its_last_token_has_expired(
     assert!(find(&published, "Secret", SECRET).generated);
     assert_eq!(published.next_change, Some(start + hours(24) + AHEAD));
 
-    world.now = start + hours(24) + AHEAD;
-    let rotated = world.apply();
+    scenario.now = start + hours(24) + AHEAD;
+    let rotated = scenario.apply();
     assert_eq!(rotated.key_changes, [KeyChange::Rotated]);
     assert_eq!(kids(&rotated), [&new, &old.kid]);
     assert!(!find(&rotated, "Secret", SECRET).generated, "nothing new was made up");
-    let gone = world.now + SignedDuration::from_mins(65);
+    let gone = scenario.now + SignedDuration::from_mins(65);
     assert_eq!(rotated.next_change, Some(gone));
 
-    world.now = gone;
-    let after = world.apply();
+    scenario.now = gone;
+    let after = scenario.apply();
     assert_eq!(kids(&after), [&new]);
     assert_eq!(after.signing_keys.sealing.len(), 2, "refresh tokens live longer");
     assert!(after.key_changes.is_empty());
@@ -67,12 +68,12 @@ fn a_key_is_published_before_it_signs_and_kept_until_its_last_token_has_expired(
 
 #[test]
 fn a_file_of_an_older_version_gets_sealing_keys_and_keeps_its_signing_keys() {
-    let mut world = world();
-    let first = world.apply();
-    let mut file: serde_json::Value = serde_json::from_str(&world.text(SECRET, KEYS_FILE)).unwrap();
+    let mut scenario = scenario();
+    let first = scenario.apply();
+    let mut file: serde_json::Value = serde_json::from_str(&scenario.text(SECRET, KEYS_FILE)).unwrap();
     file.as_object_mut().unwrap().remove("sealing");
-    put(&mut world, &file.to_string());
-    let upgraded = world.apply();
+    put(&mut scenario, &file.to_string());
+    let upgraded = scenario.apply();
     assert_eq!(upgraded.signing_keys.keys, first.signing_keys.keys);
     assert_eq!(upgraded.signing_keys.sealing.len(), 1);
     assert!(find(&upgraded, "Secret", SECRET).generated && upgraded.key_changes.is_empty());
@@ -89,12 +90,12 @@ fn what_is_damaged_is_healed_and_what_is_not_is_kept() {
         ("nothing", |_| {}, true, true),
     ];
     for (what, damage, keeps_signing, keeps_sealing) in rows {
-        let mut world = world();
-        let first = world.apply();
+        let mut scenario = scenario();
+        let first = scenario.apply();
         let mut keys = first.signing_keys.clone();
         damage(&mut keys);
-        put(&mut world, &serde_json::to_string(&keys).unwrap());
-        let healed = world.plan();
+        put(&mut scenario, &serde_json::to_string(&keys).unwrap());
+        let healed = scenario.plan();
         healed.signing_keys.validate().unwrap();
         assert_eq!(healed.signing_keys.keys == first.signing_keys.keys, keeps_signing, "{what}");
         assert_eq!(healed.signing_keys.sealing == first.signing_keys.sealing, keeps_sealing, "{what}");
@@ -102,10 +103,10 @@ fn what_is_damaged_is_healed_and_what_is_not_is_kept() {
         assert_eq!(healed.key_changes, told, "{what}");
     }
     for junk in ["", "junk", "[]", "{}", r#"{"keys": 1, "sealing": {}}"#] {
-        let mut world = world();
-        world.apply();
-        put(&mut world, junk);
-        let healed = world.plan();
+        let mut scenario = scenario();
+        scenario.apply();
+        put(&mut scenario, junk);
+        let healed = scenario.plan();
         healed.signing_keys.validate().unwrap();
         assert_eq!(healed.key_changes, [KeyChange::Healed], "{junk}");
     }
@@ -113,50 +114,50 @@ fn what_is_damaged_is_healed_and_what_is_not_is_kept() {
 
 #[test]
 fn a_key_that_is_published_takes_over_from_a_damaged_one() {
-    let mut world = world();
-    world.apply();
-    world.now += hours(24);
-    let published = world.apply();
+    let mut scenario = scenario();
+    scenario.apply();
+    scenario.now += hours(24);
+    let published = scenario.apply();
     let mut keys = published.signing_keys.clone();
     keys.keys[0].pem = "junk".to_owned();
-    put(&mut world, &serde_json::to_string(&keys).unwrap());
-    let healed = world.plan_with(&mut NoRandomness).unwrap();
+    put(&mut scenario, &serde_json::to_string(&keys).unwrap());
+    let healed = scenario.plan_with(&mut NoRandomness).unwrap();
     assert_eq!(kids(&healed), [kids(&published)[1]]);
 }
 
 #[test]
 fn a_key_that_a_person_put_behind_goes_after_its_last_token() {
-    let mut world = world();
-    let older = world.apply().signing_keys;
-    world.now += hours(1);
-    world.secrets.clear();
-    let mut keys = world.apply().signing_keys;
+    let mut scenario = scenario();
+    let older = scenario.apply().signing_keys;
+    scenario.now += hours(1);
+    scenario.secrets.clear();
+    let mut keys = scenario.apply().signing_keys;
     keys.keys.extend(older.keys.clone());
-    put(&mut world, &serde_json::to_string(&keys).unwrap());
-    let plan = world.apply();
+    put(&mut scenario, &serde_json::to_string(&keys).unwrap());
+    let plan = scenario.apply();
     assert_eq!(kids(&plan), [&keys.keys[0].kid, &older.keys[0].kid]);
-    world.now += hours(2);
-    assert_eq!(kids(&world.apply()), [&keys.keys[0].kid]);
+    scenario.now += hours(2);
+    assert_eq!(kids(&scenario.apply()), [&keys.keys[0].kid]);
 }
 
 #[test]
 fn a_clock_that_jumps_leaves_the_key_that_signs() {
-    let mut world = world();
-    let start = world.now;
-    let first = world.apply();
-    world.now = start + hours(10 * 8760);
-    let ahead = world.apply();
+    let mut scenario = scenario();
+    let start = scenario.now;
+    let first = scenario.apply();
+    scenario.now = start + hours(10 * 8760);
+    let ahead = scenario.apply();
     assert_eq!(kids(&ahead)[0], kids(&first)[0]);
-    world.now = start + hours(1);
-    let back = world.apply();
+    scenario.now = start + hours(1);
+    let back = scenario.apply();
     assert_eq!(kids(&back), kids(&ahead), "no key is lost");
-    assert!(back.next_change.is_some_and(|next| next <= world.now + hours(24)), "nothing waits for ten years");
-    world.now += AHEAD;
-    assert_eq!(kids(&world.apply()), [kids(&ahead)[1], kids(&first)[0]]);
-    world.now = "2020-01-01T00:00:00Z".parse().unwrap();
-    assert_eq!(kids(&world.apply()), [kids(&ahead)[1], kids(&first)[0]]);
-    world.now += hours(2);
-    assert_eq!(kids(&world.apply())[0], kids(&ahead)[1], "the old one goes, the signer stays");
+    assert!(back.next_change.is_some_and(|next| next <= scenario.now + hours(24)), "nothing waits for ten years");
+    scenario.now += AHEAD;
+    assert_eq!(kids(&scenario.apply()), [kids(&ahead)[1], kids(&first)[0]]);
+    scenario.now = "2020-01-01T00:00:00Z".parse().unwrap();
+    assert_eq!(kids(&scenario.apply()), [kids(&ahead)[1], kids(&first)[0]]);
+    scenario.now += hours(2);
+    assert_eq!(kids(&scenario.apply())[0], kids(&ahead)[1], "the old one goes, the signer stays");
 }
 
 /// What the servers held, and from when on.
@@ -178,16 +179,16 @@ proptest! {
         steps in proptest::collection::vec(proptest::prop_oneof![1_i64..900, 900_i64..7200, 7200_i64..400_000], 1..40),
         follow_schedule in proptest::collection::vec(proptest::bool::ANY, 40),
     ) {
-        let mut world = World::new(&format!(
+        let mut scenario = PlanScenario::new(&format!(
             "url: https://mcp.example.com/mcp\ntokens: {{keyRotation: {rotation}h, accessLifetime: {access}m}}"
         ));
-        world.at("2026-03-01T10:00:00Z");
+        scenario.at("2026-03-01T10:00:00Z");
         let mut history = History(Vec::new());
         let mut published: BTreeMap<String, Timestamp> = BTreeMap::new();
         let mut sealed: BTreeMap<String, Timestamp> = BTreeMap::new();
         for (index, step) in steps.iter().enumerate() {
-            let plan = world.apply();
-            let (now, keys) = (world.now, &plan.signing_keys);
+            let plan = scenario.apply();
+            let (now, keys) = (scenario.now, &plan.signing_keys);
             prop_assert!(plan.next_change.is_some_and(|next| next > now));
             prop_assert!(keys.keys.len() <= 3);
             for key in &keys.keys {
@@ -204,10 +205,10 @@ proptest! {
                 prop_assert!(known(sealed.get(&keys.sealing[0].key)));
             }
             history.0.push((now, keys.clone()));
-            let again = world.plan_with(&mut NoRandomness)?;
+            let again = scenario.plan_with(&mut NoRandomness)?;
             prop_assert_eq!(&again.signing_keys, keys);
             prop_assert_eq!(&find(&again, "Secret", SECRET).object, &find(&plan, "Secret", SECRET).object);
-            world.now = match plan.next_change {
+            scenario.now = match plan.next_change {
                 Some(next) if follow_schedule[index] => next,
                 _ => now + SignedDuration::from_secs(*step),
             };
@@ -235,34 +236,34 @@ proptest! {
 
 #[test]
 fn keys_are_rotated_on_demand_as_they_are_by_schedule() {
-    let mut world = world();
-    let start = world.now;
-    let ask = |world: &mut World, value: &str| {
-        let annotations = world.endpoint.metadata.annotations.get_or_insert_default();
+    let mut scenario = scenario();
+    let start = scenario.now;
+    let ask = |scenario: &mut PlanScenario, value: &str| {
+        let annotations = scenario.endpoint.metadata.annotations.get_or_insert_default();
         annotations.insert(ROTATE_ANNOTATION.to_owned(), value.to_owned());
     };
-    ask(&mut world, "before");
-    let first = world.apply();
+    ask(&mut scenario, "before");
+    let first = scenario.apply();
     assert_eq!(first.key_changes, [KeyChange::Created]);
     assert_eq!(first.keys_rotated_for.as_deref(), Some("before"));
-    assert!(world.plan_with(&mut NoRandomness).unwrap().key_changes.is_empty());
+    assert!(scenario.plan_with(&mut NoRandomness).unwrap().key_changes.is_empty());
 
-    world.now = start + hours(1);
-    ask(&mut world, "now");
-    let published = world.apply();
+    scenario.now = start + hours(1);
+    ask(&mut scenario, "now");
+    let published = scenario.apply();
     assert_eq!(published.key_changes, [KeyChange::Published]);
     assert_eq!(published.keys_rotated_for.as_deref(), Some("now"));
     assert_eq!(kids(&published)[0], kids(&first)[0], "the old one still signs");
     assert_eq!((published.signing_keys.keys.len(), published.signing_keys.sealing.len()), (2, 2));
     assert_eq!(published.next_change, Some(start + hours(1) + AHEAD));
-    assert!(world.plan_with(&mut NoRandomness).unwrap().key_changes.is_empty());
+    assert!(scenario.plan_with(&mut NoRandomness).unwrap().key_changes.is_empty());
 
     // One that comes while a successor is published waits until that signs.
-    ask(&mut world, "again");
-    let waiting = world.plan_with(&mut NoRandomness).unwrap();
+    ask(&mut scenario, "again");
+    let waiting = scenario.plan_with(&mut NoRandomness).unwrap();
     assert_eq!((waiting.key_changes.len(), waiting.keys_rotated_for.as_deref()), (0, Some("now")));
-    world.now = start + hours(1) + AHEAD;
-    let rotated = world.apply();
+    scenario.now = start + hours(1) + AHEAD;
+    let rotated = scenario.apply();
     assert_eq!(rotated.key_changes, [KeyChange::Published, KeyChange::Rotated]);
     assert_eq!(kids(&rotated)[..2], [kids(&published)[1], kids(&first)[0]]);
     assert_eq!(rotated.keys_rotated_for.as_deref(), Some("again"));

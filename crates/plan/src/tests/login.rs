@@ -1,7 +1,7 @@
 //! What signing in needs: gathered from Secrets that somebody else keeps.
 
 use crate::Plan;
-use crate::tests::{World, find, typed};
+use crate::tests::{PlanScenario, find, typed};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use portcullis_config::{LOGIN_FILE, LoginSecret, LoginSecrets};
 use proptest::prelude::*;
@@ -16,17 +16,17 @@ login:
 const BCRYPT: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 const ARGON2: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo";
 
-fn keep(world: &mut World, name: &str, data: &[(&str, &str)]) {
+fn keep(scenario: &mut PlanScenario, name: &str, data: &[(&str, &str)]) {
     let data = data.iter().map(|(key, text)| ((*key).to_owned(), ByteString(text.as_bytes().to_vec()))).collect();
-    world.secrets.insert(name.to_owned(), Secret { data: Some(data), ..Secret::default() });
+    scenario.secrets.insert(name.to_owned(), Secret { data: Some(data), ..Secret::default() });
 }
 
-fn whole() -> World {
-    let mut world = World::new(LOGINS);
-    keep(&mut world, "users", &[("htpasswd", &format!("# people\n\nalice:{BCRYPT}\n  bob:{ARGON2}\n"))]);
-    keep(&mut world, "github-app", &[("client-id", "Iv1.abc\n"), ("client-secret", " s3cret \n")]);
-    keep(&mut world, "sso", &[("client-id", "portcullis"), ("client-secret", "other")]);
-    world
+fn whole() -> PlanScenario {
+    let mut scenario = PlanScenario::new(LOGINS);
+    keep(&mut scenario, "users", &[("htpasswd", &format!("# people\n\nalice:{BCRYPT}\n  bob:{ARGON2}\n"))]);
+    keep(&mut scenario, "github-app", &[("client-id", "Iv1.abc\n"), ("client-secret", " s3cret \n")]);
+    keep(&mut scenario, "sso", &[("client-id", "portcullis"), ("client-secret", "other")]);
+    scenario
 }
 
 fn mounted(plan: &Plan) -> LoginSecrets {
@@ -51,22 +51,22 @@ fn servers_get_what_signing_in_needs_and_nothing_else() {
 }
 
 #[test]
-fn a_changed_user_changes_the_revision_that_servers_are_told_of() {
-    let mut world = whole();
-    let first = world.plan();
-    world.secrets.insert("agents-signing-keys".to_owned(), typed(find(&first, "Secret", "agents-signing-keys")));
-    let before = world.plan().revision;
-    assert_eq!(world.plan().revision, before);
-    keep(&mut world, "users", &[("htpasswd", &format!("alice:{BCRYPT}"))]);
-    assert_ne!(world.plan().revision, before);
+fn a_changed_user_changes_the_revision_of_the_servers() {
+    let mut scenario = whole();
+    let first = scenario.plan();
+    scenario.secrets.insert("agents-signing-keys".to_owned(), typed(find(&first, "Secret", "agents-signing-keys")));
+    let before = scenario.plan().revision;
+    assert_eq!(scenario.plan().revision, before);
+    keep(&mut scenario, "users", &[("htpasswd", &format!("alice:{BCRYPT}"))]);
+    assert_ne!(scenario.plan().revision, before);
 }
 
 #[test]
 fn a_login_that_cannot_be_used_takes_no_other_along() {
-    let mut world = whole();
-    world.secrets.remove("users");
-    keep(&mut world, "github-app", &[("client-id", "Iv1.abc"), ("client-secret", "  ")]);
-    let plan = world.plan();
+    let mut scenario = whole();
+    scenario.secrets.remove("users");
+    keep(&mut scenario, "github-app", &[("client-id", "Iv1.abc"), ("client-secret", "  ")]);
+    let plan = scenario.plan();
     assert_eq!(
         said(&plan),
         [
@@ -79,7 +79,7 @@ fn a_login_that_cannot_be_used_takes_no_other_along() {
 
 #[test]
 fn a_hash_that_would_bring_a_server_down_is_refused() {
-    let mut world = whole();
+    let mut scenario = whole();
     let argon2 = |params: &str| format!("$argon2id$v=19${params}$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo");
     let file = [
         BCRYPT.replace("$05$", "$14$"),
@@ -89,8 +89,8 @@ fn a_hash_that_would_bring_a_server_down_is_refused() {
         argon2("m=1024,t=11,p=1"),
     ];
     let lines: Vec<String> = file.iter().enumerate().map(|(n, hash)| format!("user-{n}:{hash}")).collect();
-    keep(&mut world, "users", &[("htpasswd", &lines.join("\n"))]);
-    let plan = world.plan();
+    keep(&mut scenario, "users", &[("htpasswd", &lines.join("\n"))]);
+    let plan = scenario.plan();
     assert_eq!(said(&plan).iter().filter(|text| text.contains("is too costly to check")).count(), 3);
     let LoginSecret::Passwords(users) = &mounted(&plan).logins["local"] else { panic!("no users") };
     assert_eq!(users.keys().collect::<Vec<_>>(), ["user-0", "user-2"]);
@@ -98,12 +98,12 @@ fn a_hash_that_would_bring_a_server_down_is_refused() {
 
 #[test]
 fn a_line_that_cannot_be_used_is_named_but_never_quoted() {
-    let mut world = whole();
+    let mut scenario = whole();
     let file = format!(
         "alice:{BCRYPT}\nbob:secret-in-plain\n:{BCRYPT}\ncarol\ndave:$apr1$old$hash\neve:$2y$05$cut\nfay:$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ\n"
     );
-    keep(&mut world, "users", &[("htpasswd", &file)]);
-    let plan = world.plan();
+    keep(&mut scenario, "users", &[("htpasswd", &file)]);
+    let plan = scenario.plan();
     let said = said(&plan);
     assert_eq!(said.len(), 6);
     for (line, text) in [2, 3, 4, 5, 6, 7].into_iter().zip(&said) {
@@ -119,9 +119,9 @@ proptest! {
     fn whatever_is_in_an_htpasswd_file_only_hashes_that_can_be_borne_are_users(
         text in prop::collection::vec("\\PC{0,30}|[a-z]{0,3}:\\$(2y\\$[0-9]{0,2}|argon2id)\\$\\PC{0,60}", 0..4)
     ) {
-        let mut world = whole();
-        keep(&mut world, "users", &[("htpasswd", &format!("{}\nlast:{BCRYPT}", text.join("\n")))]);
-        let mounted = mounted(&world.plan());
+        let mut scenario = whole();
+        keep(&mut scenario, "users", &[("htpasswd", &format!("{}\nlast:{BCRYPT}", text.join("\n")))]);
+        let mounted = mounted(&scenario.plan());
         let Some(LoginSecret::Passwords(users)) = mounted.logins.get("local") else { panic!("no users") };
         prop_assert!(users.contains_key("last"));
         prop_assert!(users.values().all(|hash| hash.starts_with("$2") || hash.starts_with("$argon2")));

@@ -1,4 +1,4 @@
-//! The plan from outside: a small world of resources, observed Secrets and time.
+//! Tests of the plan with resources, observed Secrets and time.
 
 mod credentials;
 mod edge;
@@ -20,7 +20,7 @@ use rand::{CryptoRng, SeedableRng as _, TryCryptoRng, TryRng, rngs::StdRng};
 use std::{collections::BTreeMap, convert::Infallible};
 
 /// Everything that a plan depends on, to be changed by a test between plans.
-struct World {
+struct PlanScenario {
     endpoint: McpEndpoint,
     clients: Vec<OAuthClient>,
     secrets: BTreeMap<String, Secret>,
@@ -31,7 +31,7 @@ struct World {
     rng: StdRng,
 }
 
-impl World {
+impl PlanScenario {
     /// The endpoint `agents` in the namespace `dev`, in a cluster with Traefik.
     fn new(spec: &str) -> Self {
         let manifest = format!(

@@ -1,6 +1,6 @@
 //! Who may connect to servers, where they may connect to, and whether they may exec.
 
-use crate::tests::{World, find};
+use crate::tests::{PlanScenario, find};
 use crate::{EXEC_POLICY, Plan, PolicyProblem};
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn the_private_port_is_for_the_operator_and_for_monitoring() {
     let named = |name: &str| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});
     let spec =
         "url: https://mcp.example.com/mcp\nnetwork: {monitoringFrom: [{podSelector: {matchLabels: {app: scraper}}}]}";
-    let policy = policy(&World::new(spec).plan());
+    let policy = policy(&PlanScenario::new(spec).plan());
     let private = rules_for(&policy, "ingress", 9090);
     let mut operator = named("portcullis-system");
     operator["podSelector"] = json!({"matchLabels": {"app.kubernetes.io/component": "operator"}});
@@ -34,7 +34,7 @@ fn the_private_port_is_for_the_operator_and_for_monitoring() {
 fn the_public_port_can_be_for_the_proxy_alone_and_the_operator_that_verifies() {
     let spec =
         "url: https://mcp.example.com/mcp\nnetwork: {ingressFrom: [{podSelector: {matchLabels: {app: traefik}}}]}";
-    let public = rules_for(&policy(&World::new(spec).plan()), "ingress", 8080);
+    let public = rules_for(&policy(&PlanScenario::new(spec).plan()), "ingress", 8080);
     let from = public[0]["from"].as_array().unwrap();
     assert_eq!((public.len(), from.len()), (1, 2));
     assert_eq!(from[0], json!({"podSelector": {"matchLabels": {"app": "traefik"}}}));
@@ -46,8 +46,8 @@ fn servers_connect_to_dns_the_api_server_and_public_providers() {
     let login =
         "login: [{name: corp, oidc: {issuerUrl: 'https://idp.example.com:8443/realm', clientSecretRef: {name: a}}}]";
     let rule = "network: {egressRules: [{to: [{ipBlock: {cidr: 10.1.0.0/16}}], ports: [{port: 8443}]}]}";
-    let mut world = World::new(&format!("url: https://mcp.example.com/mcp\n{login}\n{rule}"));
-    let restricted = policy(&world.plan());
+    let mut scenario = PlanScenario::new(&format!("url: https://mcp.example.com/mcp\n{login}\n{rule}"));
+    let restricted = policy(&scenario.plan());
     assert_eq!(restricted["policyTypes"], json!(["Ingress", "Egress"]));
     let api = rules_for(&restricted, "egress", 6443);
     let block = |cidr: &str| json!({"ipBlock": {"cidr": cidr}});
@@ -63,9 +63,9 @@ fn servers_connect_to_dns_the_api_server_and_public_providers() {
     assert_eq!(rules_for(&restricted, "egress", 53).len(), 1);
 
     // Without the API server's address nothing would work.
-    world.cluster.api_servers.clear();
-    assert_eq!(policy(&world.plan())["policyTypes"], json!(["Ingress"]));
-    let open = World::new("url: https://mcp.example.com/mcp\nnetwork: {egress: Any}").plan();
+    scenario.cluster.api_servers.clear();
+    assert_eq!(policy(&scenario.plan())["policyTypes"], json!(["Ingress"]));
+    let open = PlanScenario::new("url: https://mcp.example.com/mcp\nnetwork: {egress: Any}").plan();
     assert_eq!((&policy(&open)["policyTypes"], &policy(&open)["egress"]), (&json!(["Ingress"]), &Value::Null));
 }
 
@@ -75,8 +75,8 @@ fn the_right_to_exec_is_given_only_while_the_policy_confines_it() {
         let bindings = plan.objects.iter().filter(|planned| planned.kind() == "RoleBinding");
         bindings.map(|planned| planned.object.data["roleRef"]["name"].clone()).collect::<Vec<_>>()
     };
-    let mut world = World::plain();
-    assert_eq!(roles(&world.plan()), ["portcullis-server", "portcullis-server-exec"]);
-    world.cluster.exec_problem = Some(PolicyProblem::Missing(EXEC_POLICY.name));
-    assert_eq!(roles(&world.plan()), ["portcullis-server"]);
+    let mut scenario = PlanScenario::plain();
+    assert_eq!(roles(&scenario.plan()), ["portcullis-server", "portcullis-server-exec"]);
+    scenario.cluster.exec_problem = Some(PolicyProblem::Missing(EXEC_POLICY.name));
+    assert_eq!(roles(&scenario.plan()), ["portcullis-server"]);
 }

@@ -1,6 +1,6 @@
 //! What holds for every plan.
 
-use crate::tests::{NoRandomness, World, find};
+use crate::tests::{NoRandomness, PlanScenario, find};
 use crate::{ENDPOINT_LABEL, Plan};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::SignedDuration;
@@ -10,11 +10,11 @@ const EVERYTHING: &str = "url: https://mcp.example.com/mcp
 cors: {allowedOrigins: ['https://claude.ai', 'https://*.example.com']}
 deployment: {autoscaling: {min: 2, max: 4}}";
 
-fn world(interval: u64, overlap: u64) -> World {
+fn scenario(interval: u64, overlap: u64) -> PlanScenario {
     let rotating = format!(
         "scopes: [files:read]\ngrants: [client_credentials]\nsecret: {{rotation: {{interval: {interval}s, overlap: {overlap}s}}}}"
     );
-    World::new(EVERYTHING)
+    PlanScenario::new(EVERYTHING)
         .with_client("rotating", &rotating)
         .with_client("lasting", "preset: claude\nscopes: [workspaces:exec]")
         .with_client("public", "preset: cursor\nscopes: [workspaces:read]")
@@ -37,14 +37,14 @@ proptest! {
         steps in proptest::collection::vec(1_i64..200_000, 1..6),
         in_cluster in any::<bool>(),
     ) {
-        let mut world = world(interval, overlap);
+        let mut scenario = scenario(interval, overlap);
         if !in_cluster {
-            world = world.without_cluster();
+            scenario = scenario.without_cluster();
         }
         for step in steps {
-            world.now += SignedDuration::from_secs(step);
-            let applied = world.apply();
-            let again = world.plan_with(&mut NoRandomness)?;
+            scenario.now += SignedDuration::from_secs(step);
+            let applied = scenario.apply();
+            let again = scenario.plan_with(&mut NoRandomness)?;
             prop_assert_eq!(contents(&applied), contents(&again));
             prop_assert_eq!(&applied.revision, &again.revision);
             prop_assert_eq!(applied.next_change, again.next_change);
@@ -59,40 +59,40 @@ proptest! {
         rotations in 1..4,
         early in 1_i64..3600,
     ) {
-        let mut world = world(interval, overlap);
+        let mut scenario = scenario(interval, overlap);
         for _ in 0..rotations {
-            let applied = world.apply();
+            let applied = scenario.apply();
             let next = applied.next_change.unwrap();
-            let start = world.now;
-            world.now = start.max(next - SignedDuration::from_secs(early));
-            let early = world.plan_with(&mut NoRandomness)?;
+            let start = scenario.now;
+            scenario.now = start.max(next - SignedDuration::from_secs(early));
+            let early = scenario.plan_with(&mut NoRandomness)?;
             prop_assert_eq!(contents(&applied), contents(&early));
-            world.now = next;
-            prop_assert!(applied.revision != world.plan().revision);
+            scenario.now = next;
+            prop_assert!(applied.revision != scenario.plan().revision);
         }
     }
 }
 
 #[test]
 fn the_order_of_inputs_does_not_matter() {
-    let mut forth = world(3600, 60);
-    let mut back = world(3600, 60);
+    let mut forth = scenario(3600, 60);
+    let mut back = scenario(3600, 60);
     back.clients.reverse();
     assert_eq!(forth.plan(), back.plan());
 }
 
 #[test]
 fn a_clients_secret_is_nowhere_but_in_its_own_secret() {
-    let mut world = world(3600, 60);
-    let plan = world.apply();
+    let mut scenario = scenario(3600, 60);
+    let plan = scenario.apply();
     for (name, client) in [("rotating-oauth", "rotating"), ("lasting-oauth", "lasting")] {
-        let secret = world.text(name, "client-secret");
+        let secret = scenario.text(name, "client-secret");
         assert!(secret.starts_with("pcs_"), "{client}");
         let encoded = STANDARD.encode(&secret);
         for planned in plan.objects.iter().filter(|planned| planned.name() != name) {
             let text = serde_json::to_string(&planned.object).unwrap();
             let decoded =
-                world.secrets.get(planned.name()).map(|secret| format!("{:?}", secret.data)).unwrap_or_default();
+                scenario.secrets.get(planned.name()).map(|secret| format!("{:?}", secret.data)).unwrap_or_default();
             assert!(!text.contains(&secret) && !text.contains(&encoded), "{} {}", planned.kind(), planned.name());
             assert!(!decoded.contains(&encoded), "{} {}", planned.kind(), planned.name());
         }
@@ -100,13 +100,13 @@ fn a_clients_secret_is_nowhere_but_in_its_own_secret() {
     }
     // Data is base64 in an object, so a secret inside a larger text must be looked for in the decoded files.
     for (name, key) in [("agents-clients", "clients.json"), ("agents-signing-keys", "signing-keys.json")] {
-        assert!(!world.text(name, key).contains("pcs_"), "{name}");
+        assert!(!scenario.text(name, key).contains("pcs_"), "{name}");
     }
 }
 
 #[test]
 fn every_object_has_the_label_and_an_owner() {
-    let plan = world(3600, 60).plan();
+    let plan = scenario(3600, 60).plan();
     for planned in &plan.objects {
         let metadata = &planned.object.metadata;
         let label = metadata.labels.as_ref().and_then(|labels| labels.get(ENDPOINT_LABEL));

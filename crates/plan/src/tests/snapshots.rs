@@ -1,7 +1,7 @@
 //! Every kind of object and its variants, in full.
 
 use crate::Plan;
-use crate::tests::{World, find};
+use crate::tests::{PlanScenario, find};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use insta::assert_yaml_snapshot;
 use serde_json::Value;
@@ -49,7 +49,7 @@ fn shown(plan: &Plan, kind: &str, name: &str) -> Value {
 
 #[test]
 fn a_plain_endpoint() {
-    let plan = World::plain().plan();
+    let plan = PlanScenario::plain().plan();
     let order: Vec<String> =
         plan.objects.iter().map(|planned| format!("{} {}", planned.kind(), planned.name())).collect();
     assert_yaml_snapshot!("order", order);
@@ -72,7 +72,7 @@ fn a_plain_endpoint() {
 
 #[test]
 fn an_endpoint_with_everything() {
-    let plan = World::new(FULL).plan();
+    let plan = PlanScenario::new(FULL).plan();
     for (kind, name) in [
         ("ConfigMap", "agents-config"),
         ("Deployment", "agents"),
@@ -96,7 +96,7 @@ exposure:
     parentRefs: [{name: edge, namespace: net, sectionName: https}, {name: inner}]
     annotations: {example.com/team: a}
 ";
-    let plan = World::new(spec).plan();
+    let plan = PlanScenario::new(spec).plan();
     for (kind, name) in [("ConfigMap", "agents-config"), ("HTTPRoute", "agents")] {
         assert_yaml_snapshot!(format!("gateway-{kind}-{name}"), shown(&plan, kind, name));
     }
@@ -104,7 +104,7 @@ exposure:
 
 #[test]
 fn servers_that_speak_tls() {
-    let plan = World::new("url: https://mcp.example.com:8443/mcp\ntls: {secretName: mcp-tls}").plan();
+    let plan = PlanScenario::new("url: https://mcp.example.com:8443/mcp\ntls: {secretName: mcp-tls}").plan();
     for (kind, name) in [
         ("ConfigMap", "agents-config"),
         ("Deployment", "agents"),
@@ -118,9 +118,9 @@ fn servers_that_speak_tls() {
 
 #[test]
 fn with_an_external_issuer_servers_keep_workspaces_too() {
-    let world = "url: https://mcp.example.com/mcp\nexternalIssuer: {issuerUrl: https://idp.example.com}";
-    let plan = World::new(world).plan();
-    let with_own = World::plain().plan();
+    let scenario = "url: https://mcp.example.com/mcp\nexternalIssuer: {issuerUrl: https://idp.example.com}";
+    let plan = PlanScenario::new(scenario).plan();
+    let with_own = PlanScenario::plain().plan();
     for (kind, name) in [
         ("RoleBinding", "portcullis-server-agents"),
         ("RoleBinding", "portcullis-exec-agents"),
@@ -132,32 +132,33 @@ fn with_an_external_issuer_servers_keep_workspaces_too() {
 
 #[test]
 fn an_ingress_for_nginx() {
-    let mut world = World::new(FULL);
-    world.cluster.default_ingress_class = Some("nginx".to_owned());
-    assert_yaml_snapshot!(shown(&world.plan(), "Ingress", "agents"));
+    let mut scenario = PlanScenario::new(FULL);
+    scenario.cluster.default_ingress_class = Some("nginx".to_owned());
+    assert_yaml_snapshot!(shown(&scenario.plan(), "Ingress", "agents"));
 }
 
 #[test]
 fn an_ingress_for_an_address() {
-    let mut world = World::new("url: http://127.0.0.1:8080/mcp");
-    world.cluster.default_ingress_class = None;
-    assert_yaml_snapshot!(shown(&world.plan(), "Ingress", "agents"));
+    let mut scenario = PlanScenario::new("url: http://127.0.0.1:8080/mcp");
+    scenario.cluster.default_ingress_class = None;
+    assert_yaml_snapshot!(shown(&scenario.plan(), "Ingress", "agents"));
 }
 
 #[test]
 fn credentials_before_and_in_an_overlap() {
-    let mut world =
-        World::plain().with_client("claude", CLAUDE).with_client("cursor", "preset: cursor\nscopes: [files:read]");
-    let first = world.apply();
+    let mut scenario = PlanScenario::plain()
+        .with_client("claude", CLAUDE)
+        .with_client("cursor", "preset: cursor\nscopes: [files:read]");
+    let first = scenario.apply();
     assert_yaml_snapshot!("client-secret", shown(&first, "Secret", "claude-oauth"));
-    world.at("2026-03-01T11:00:00Z");
-    let rotated = world.apply();
+    scenario.at("2026-03-01T11:00:00Z");
+    let rotated = scenario.apply();
     assert_yaml_snapshot!("client-secret-in-an-overlap", shown(&rotated, "Secret", "claude-oauth"));
     assert_yaml_snapshot!("verifiers-in-an-overlap", shown(&rotated, "Secret", "agents-clients"));
 }
 
 #[test]
 fn credentials_without_a_cluster() {
-    let mut world = World::plain().with_client("claude", CLAUDE).without_cluster();
-    assert_yaml_snapshot!(shown(&world.plan(), "Secret", "claude-oauth"));
+    let mut scenario = PlanScenario::plain().with_client("claude", CLAUDE).without_cluster();
+    assert_yaml_snapshot!(shown(&scenario.plan(), "Secret", "claude-oauth"));
 }

@@ -1,11 +1,11 @@
-//! The plan of one workspace: (Workspace, its template, what it was last started with, facts, time) -> its StatefulSet
-//! and NetworkPolicy, and why it cannot start. Pure, as the plan of an endpoint.
+//! The plan of one workspace: (Workspace, its template, its pod revision, facts, time) -> its StatefulSet and
+//! NetworkPolicy, and why it cannot start. Pure, like the plan of an endpoint.
 //!
-//! What runs is never restarted by a plan: while its container runs, a workspace is planned from the [`Recipe`] that it
-//! was started with, which stands in an annotation of its StatefulSet. Where nothing runs, it follows the template.
+//! A plan never restarts a running workspace: while its container runs, a workspace is planned from the [`PodRevision`]
+//! that it was started with, which is in an annotation of its StatefulSet. Otherwise it follows the template.
 
 mod network_policy;
-mod recipe;
+mod pod_revision;
 mod secrets;
 mod stateful_set;
 #[cfg(test)]
@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
+pub use pod_revision::{Layout, PodRevision};
 use portcullis_api::{
     Workspace, WorkspaceTemplateSpec,
     labels::{WORKSPACE_LABEL, WORKSPACE_OF_LABEL},
@@ -23,16 +24,15 @@ use portcullis_api::{
     workspace::WorkspaceSpec,
 };
 use portcullis_core::quantity::Span;
-pub use recipe::{Layout, Recipe};
 pub use secrets::{SecretAccess, SecretRefusal, Secrets};
 use std::collections::BTreeMap;
 
 /// The container that commands run in.
 pub const CONTAINER: &str = "workspace";
-/// The init container that brings the agent.
+/// The init container that installs the agent.
 pub const INSTALLER: &str = "install-agent";
-/// On a StatefulSet: the [`Recipe`] that it is made by, as JSON.
-pub const RECIPE_ANNOTATION: &str = "portcullis.dev/recipe";
+/// On a StatefulSet: its [`PodRevision`], as JSON.
+pub const POD_REVISION_ANNOTATION: &str = "portcullis.dev/recipe";
 /// On a StatefulSet that is scaled up: since when (RFC 3339).
 pub const STARTED_AT_ANNOTATION: &str = "portcullis.dev/started-at";
 
@@ -56,18 +56,18 @@ pub fn claim_name(workspace: &str) -> String {
 
 /// Everything that the plan of a workspace depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Inputs<'a> {
+pub struct WorkspaceInputs<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
-    /// What its `templateRef` names, if it is there.
+    /// The template that `templateRef` names, if it exists.
     pub template: Option<&'a WorkspaceTemplateSpec>,
-    /// Whether its endpoint is there.
+    /// Whether its endpoint exists.
     pub has_endpoint: bool,
-    /// How many workspaces its owner may have at its endpoint, where there are as many that are older.
+    /// The owner's quota at the endpoint, if older workspaces have used it up.
     pub beyond_quota: Option<u32>,
-    /// What the Secrets that its template and its recipe name allow.
+    /// The access to the Secrets that its template and its pod revision name.
     pub secrets: &'a Secrets,
-    /// What is known of its StatefulSet; `None`: there is none.
+    /// The state of its StatefulSet; `None`: there is none.
     pub live: Option<&'a Live>,
     /// The image that the agent comes from: the servers', or one with the agent's program alone.
     pub agent_image: &'a str,
@@ -77,12 +77,12 @@ pub struct Inputs<'a> {
     pub now: Timestamp,
 }
 
-/// What is known of a workspace's StatefulSet and pod.
+/// The state of a workspace's StatefulSet and pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Live {
-    /// What it was made by; `None` where the annotation cannot be read.
-    pub recipe: Option<Recipe>,
-    /// Whether it asks for a pod.
+    /// The pod revision; `None` if the annotation cannot be read.
+    pub pod_revision: Option<PodRevision>,
+    /// Whether it is scaled to one replica.
     pub scaled_up: bool,
     /// Since when.
     pub started_at: Option<Timestamp>,
@@ -94,23 +94,23 @@ pub struct Live {
 
 /// Why a workspace is not started, or cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Obstacle {
+pub enum StartBlocker {
     /// No such template.
     #[error(
-        "there is no template {0:?} any more; make a new workspace from another template, or ask the platform's engineers to bring it back"
+        "template {0:?} no longer exists; create a new workspace from another template, or ask the platform's engineers to restore it"
     )]
     TemplateNotFound(String),
     /// The parameters do not fit the template.
     #[error("{0}")]
     InvalidParameters(String),
-    /// Its owner has as many as they may have.
+    /// The owner's quota is used up.
     #[error(
         "its owner has more than {0} workspaces, the most that the endpoint allows, and this is one of the newest; delete one that is done"
     )]
     QuotaExceeded(u32),
     /// No such endpoint.
     #[error(
-        "there is no McpEndpoint {0:?} in this namespace, so nobody can reach the workspace; create it again, or delete the workspace"
+        "there is no McpEndpoint {0:?} in this namespace, so the workspace cannot be reached; create it again, or delete the workspace"
     )]
     EndpointNotFound(String),
     /// Its template reads a Secret that workspaces may not read.
@@ -118,21 +118,21 @@ pub enum Obstacle {
     SecretRefused(SecretRefusal),
 }
 
-/// What should be.
+/// The desired objects and state.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// What should exist, in the order in which to apply it. Nothing else is to be deleted: a workspace that was never
-    /// started has nothing, and one that cannot be planned keeps what it has.
+pub struct WorkspacePlan {
+    /// The desired objects, in the order of application. Other objects must not be deleted: a workspace that was never
+    /// started has none, and one that cannot be planned keeps its objects.
     pub objects: Vec<PlannedObject>,
     /// Whether it should have a pod.
     pub up: bool,
     /// Since when it should.
     pub started_at: Option<Timestamp>,
-    /// What is in the way.
-    pub obstacle: Option<Obstacle>,
-    /// What its next start will be refused for, while it runs.
+    /// Why it cannot start.
+    pub blocker: Option<StartBlocker>,
+    /// Why its next start will be refused, while it runs.
     pub next_start: Option<SecretRefusal>,
-    /// Whether its next start will make it another one than the one that runs.
+    /// Whether its next start will use another pod revision.
     pub outdated: bool,
     /// The home folder.
     pub home: Option<String>,
@@ -143,54 +143,58 @@ pub struct Plan {
 }
 
 /// Plans one workspace.
-pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
-    let Inputs { workspace, template, now, .. } = *inputs;
+pub fn plan(inputs: &WorkspaceInputs<'_>) -> Result<WorkspacePlan, PlanError> {
+    let WorkspaceInputs { workspace, template, now, .. } = *inputs;
     let spec = &workspace.spec;
     let live = inputs.live.cloned().unwrap_or_default();
-    let fresh = fresh_recipe(inputs);
+    let fresh = fresh_pod_revision(inputs);
     // A pod that is made anew reads its Secrets anew, from what it was started with unless the template gives better.
     let may_restart =
-        live.running || fresh.is_ok() || live.recipe.as_ref().is_none_or(|kept| allowed(inputs, kept).is_ok());
-    let up = spec.running && (start_obstacle(inputs, &fresh).is_none() || live.scaled_up && may_restart);
+        live.running || fresh.is_ok() || live.pod_revision.as_ref().is_none_or(|kept| allowed(inputs, kept).is_ok());
+    let up = spec.running && (start_blocker(inputs, &fresh).is_none() || live.scaled_up && may_restart);
     let next_start = match &fresh {
-        Err(Obstacle::SecretRefused(refusal)) if up => Some(refusal.clone()),
+        Err(StartBlocker::SecretRefused(refusal)) if up => Some(refusal.clone()),
         _ => None,
     };
-    let obstacle = match start_obstacle(inputs, &fresh) {
+    let blocker = match start_blocker(inputs, &fresh) {
         // What was started before goes on, but it should be known that nobody can reach it.
-        Some(obstacle @ Obstacle::EndpointNotFound(_)) => Some(obstacle),
+        Some(blocker @ StartBlocker::EndpointNotFound(_)) => Some(blocker),
         other => other.filter(|_| spec.running && !up),
     };
 
-    let kept = live.recipe.clone().map(|recipe| match template {
-        Some(template) => recipe.following(template),
-        None => recipe,
+    let kept = live.pod_revision.clone().map(|pod_revision| match template {
+        Some(template) => pod_revision.following(template),
+        None => pod_revision,
     });
     let holds = live.scaled_up && live.running || !up;
     let outdated = up && holds && kept.as_ref().is_some_and(|kept| is_outdated(kept, &fresh));
-    let recipe = if holds { kept.or_else(|| fresh.ok()) } else { fresh.ok().or(kept) };
+    let pod_revision = if holds { kept.or_else(|| fresh.ok()) } else { fresh.ok().or(kept) };
     // One that was never started needs nothing to be stopped.
-    let recipe = recipe.filter(|_| up || inputs.live.is_some());
+    let pod_revision = pod_revision.filter(|_| up || inputs.live.is_some());
 
     let started_at = up.then(|| live.started_at.filter(|_| live.scaled_up).unwrap_or(now));
     let mut objects = Vec::new();
-    if let Some(recipe) = &recipe {
+    if let Some(pod_revision) = &pod_revision {
         // The policy first: no packet may leave before it.
-        objects.push(PlannedObject::derived(&network_policy::network_policy(workspace, recipe, inputs.internal))?);
-        let set = stateful_set::stateful_set(workspace, recipe, live.volume.as_ref(), started_at)?;
+        objects.push(PlannedObject::derived(&network_policy::network_policy(
+            workspace,
+            pod_revision,
+            inputs.internal,
+        ))?);
+        let set = stateful_set::stateful_set(workspace, pod_revision, live.volume.as_ref(), started_at)?;
         objects.push(PlannedObject::derived(&set)?);
     }
-    let times = recipe.as_ref().map(|recipe| (recipe.idle_stop, recipe.time_to_live));
+    let times = pod_revision.as_ref().map(|pod_revision| (pod_revision.idle_stop, pod_revision.time_to_live));
     let (idle_stop, time_to_live) =
         times.or_else(|| template.map(|template| (template.idle_stop, template.time_to_live))).unwrap_or_default();
     let last_used = started_at.max(workspace.status.as_ref().and_then(|status| status.last_activity));
     let born = workspace.creation_timestamp().map(|time| time.0);
-    let home = recipe.as_ref().map(|recipe| recipe.storage.mount_path.clone());
-    Ok(Plan {
+    let home = pod_revision.as_ref().map(|pod_revision| pod_revision.storage.mount_path.clone());
+    Ok(WorkspacePlan {
         objects,
         up,
         started_at,
-        obstacle,
+        blocker,
         next_start,
         outdated,
         home: home.or_else(|| template.map(|template| template.storage.mount_path.clone())),
@@ -203,36 +207,37 @@ fn after((time, span): (Timestamp, Span)) -> Timestamp {
     super::client_secret::after(time, span)
 }
 
-/// What the template of today makes of the workspace.
-fn fresh_recipe(inputs: &Inputs<'_>) -> Result<Recipe, Obstacle> {
+/// The pod revision of the workspace from the current template.
+fn fresh_pod_revision(inputs: &WorkspaceInputs<'_>) -> Result<PodRevision, StartBlocker> {
     let spec = &inputs.workspace.spec;
-    let template = inputs.template.ok_or_else(|| Obstacle::TemplateNotFound(spec.template_ref.name.clone()))?;
-    let recipe = Recipe::new(template, &spec.parameters, inputs.agent_image)
-        .map_err(|problems| Obstacle::InvalidParameters(Listed(&problems).to_string()))?;
-    allowed(inputs, &recipe)?;
-    Ok(recipe)
+    let template = inputs.template.ok_or_else(|| StartBlocker::TemplateNotFound(spec.template_ref.name.clone()))?;
+    let pod_revision = PodRevision::new(template, &spec.parameters, inputs.agent_image)
+        .map_err(|problems| StartBlocker::InvalidParameters(Listed(&problems).to_string()))?;
+    allowed(inputs, &pod_revision)?;
+    Ok(pod_revision)
 }
 
-/// Whether the workspace may read the Secrets of a recipe.
-fn allowed(inputs: &Inputs<'_>, recipe: &Recipe) -> Result<(), Obstacle> {
+/// Whether the workspace may read the Secrets of a pod revision.
+fn allowed(inputs: &WorkspaceInputs<'_>, pod_revision: &PodRevision) -> Result<(), StartBlocker> {
     let namespace = inputs.workspace.namespace().unwrap_or_default();
-    secrets::refusal(recipe, inputs.secrets, &namespace).map_or(Ok(()), |refusal| Err(Obstacle::SecretRefused(refusal)))
+    secrets::refusal(pod_revision, inputs.secrets, &namespace)
+        .map_or(Ok(()), |refusal| Err(StartBlocker::SecretRefused(refusal)))
 }
 
-/// What would keep the workspace from being started now.
-fn start_obstacle(inputs: &Inputs<'_>, fresh: &Result<Recipe, Obstacle>) -> Option<Obstacle> {
+/// Why the workspace could not be started now.
+fn start_blocker(inputs: &WorkspaceInputs<'_>, fresh: &Result<PodRevision, StartBlocker>) -> Option<StartBlocker> {
     let WorkspaceSpec { endpoint_ref, .. } = &inputs.workspace.spec;
     if !inputs.has_endpoint {
-        return Some(Obstacle::EndpointNotFound(endpoint_ref.name.clone()));
+        return Some(StartBlocker::EndpointNotFound(endpoint_ref.name.clone()));
     }
-    fresh.as_ref().err().cloned().or_else(|| inputs.beyond_quota.map(Obstacle::QuotaExceeded))
+    fresh.as_ref().err().cloned().or_else(|| inputs.beyond_quota.map(StartBlocker::QuotaExceeded))
 }
 
 /// A template that is gone says nothing about what runs.
-fn is_outdated(kept: &Recipe, fresh: &Result<Recipe, Obstacle>) -> bool {
+fn is_outdated(kept: &PodRevision, fresh: &Result<PodRevision, StartBlocker>) -> bool {
     match fresh {
         Ok(fresh) => !kept.makes_the_same_pod_as(fresh),
-        Err(obstacle) => matches!(obstacle, Obstacle::InvalidParameters(_)),
+        Err(blocker) => matches!(blocker, StartBlocker::InvalidParameters(_)),
     }
 }
 

@@ -3,7 +3,7 @@
 //! `None` is nothing at all: a name server would be a way out for data. `Internet` is the public address spaces less
 //! what is for special purposes in them, so never a private network, a node's link-local address or a cloud's metadata.
 
-use crate::workspace::{Recipe, metadata, selector};
+use crate::workspace::{PodRevision, metadata, selector};
 use ipnet::IpNet;
 use k8s_openapi::{
     api::networking::v1::{
@@ -14,11 +14,11 @@ use k8s_openapi::{
 use portcullis_api::{Workspace, template::Egress};
 use portcullis_core::ip_ranges;
 
-pub(super) fn network_policy(workspace: &Workspace, recipe: &Recipe, internal: &[IpNet]) -> NetworkPolicy {
-    let egress = match recipe.egress {
+pub(super) fn network_policy(workspace: &Workspace, pod_revision: &PodRevision, internal: &[IpNet]) -> NetworkPolicy {
+    let egress = match pod_revision.egress {
         Egress::None => Vec::new(),
         Egress::Internet => vec![names(), internet(internal)],
-        Egress::Custom => [vec![names()], recipe.egress_rules.clone()].concat(),
+        Egress::Custom => [vec![names()], pod_revision.egress_rules.clone()].concat(),
     };
     NetworkPolicy {
         metadata: metadata(workspace),

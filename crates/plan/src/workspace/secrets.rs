@@ -1,7 +1,7 @@
 //! Which Secrets a workspace may read. A template author may name any Secret of the namespace, so a Secret opts in by a
 //! label, and the operator's own are refused even with the label: a signing key makes tokens for every user.
 
-use crate::workspace::Recipe;
+use crate::workspace::PodRevision;
 use crate::{CLIENT_LABEL, ENDPOINT_LABEL, MANAGED_BY};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_api::labels::{SHARED, WORKSPACES_LABEL};
@@ -61,9 +61,9 @@ pub enum SecretRefusal {
     },
 }
 
-/// The first Secret of the recipe that may not be read.
-pub(super) fn refusal(recipe: &Recipe, secrets: &Secrets, namespace: &str) -> Option<SecretRefusal> {
-    recipe.secrets().find_map(|name| match secrets.get(name) {
+/// The first Secret of the pod revision that may not be read.
+pub(super) fn refusal(pod_revision: &PodRevision, secrets: &Secrets, namespace: &str) -> Option<SecretRefusal> {
+    pod_revision.secrets().find_map(|name| match secrets.get(name) {
         Some(SecretAccess::Shared) => None,
         Some(SecretAccess::Managed) => Some(SecretRefusal::Managed { secret: name.to_owned() }),
         None => Some(SecretRefusal::NotShared { secret: name.to_owned(), namespace: namespace.to_owned() }),

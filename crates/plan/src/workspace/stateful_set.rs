@@ -2,7 +2,8 @@
 //! Standard, whatever the template says.
 
 use crate::workspace::{
-    CONTAINER, INSTALLER, Layout, RECIPE_ANNOTATION, Recipe, STARTED_AT_ANNOTATION, labels, metadata, selector,
+    CONTAINER, INSTALLER, Layout, POD_REVISION_ANNOTATION, PodRevision, STARTED_AT_ANNOTATION, labels, metadata,
+    selector,
 };
 use crate::{PlanError, client_secret::whole_seconds, quantity};
 use jiff::Timestamp;
@@ -40,17 +41,17 @@ const GRACE_SECONDS: i64 = 20;
 
 pub(super) fn stateful_set(
     workspace: &Workspace,
-    recipe: &Recipe,
+    pod_revision: &PodRevision,
     volume: Option<&(String, Option<String>)>,
     started_at: Option<Timestamp>,
 ) -> Result<StatefulSet, PlanError> {
     let mut metadata = metadata(workspace);
     let annotations = metadata.annotations.get_or_insert_default();
-    annotations.insert(RECIPE_ANNOTATION.to_owned(), serde_json::to_string(recipe)?);
+    annotations.insert(POD_REVISION_ANNOTATION.to_owned(), serde_json::to_string(pod_revision)?);
     if let Some(time) = started_at {
         annotations.insert(STARTED_AT_ANNOTATION.to_owned(), whole_seconds(time).to_string());
     }
-    let when_deleted = match recipe.storage.on_delete {
+    let when_deleted = match pod_revision.storage.on_delete {
         OnDelete::Delete => "Delete",
         OnDelete::Retain => "Retain",
     };
@@ -74,9 +75,9 @@ pub(super) fn stateful_set(
                     ),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(recipe)),
+                spec: Some(pod(pod_revision)),
             },
-            volume_claim_templates: Some(vec![claim(workspace, recipe, volume)]),
+            volume_claim_templates: Some(vec![claim(workspace, pod_revision, volume)]),
             ..StatefulSetSpec::default()
         }),
         status: None,
@@ -84,8 +85,12 @@ pub(super) fn stateful_set(
 }
 
 /// One that is there keeps its size and class, since a StatefulSet's claims cannot be changed.
-fn claim(workspace: &Workspace, recipe: &Recipe, volume: Option<&(String, Option<String>)>) -> PersistentVolumeClaim {
-    let storage = &recipe.storage;
+fn claim(
+    workspace: &Workspace,
+    pod_revision: &PodRevision,
+    volume: Option<&(String, Option<String>)>,
+) -> PersistentVolumeClaim {
+    let storage = &pod_revision.storage;
     let (size, class) = volume.map_or((&storage.size, &storage.storage_class_name), |(size, class)| (size, class));
     PersistentVolumeClaim {
         metadata: ObjectMeta { name: Some(HOME.to_owned()), labels: Some(labels(workspace)), ..ObjectMeta::default() },
@@ -102,18 +107,18 @@ fn claim(workspace: &Workspace, recipe: &Recipe, volume: Option<&(String, Option
     }
 }
 
-fn pod(recipe: &Recipe) -> PodSpec {
-    let user = recipe.pod.run_as_user;
-    let secrets = recipe.pod.image_pull_secrets.iter();
-    let run = (recipe.layout == Layout::ReadOnly).then_some(RUN);
-    let volumes = [Some(AGENT), run, has_temporary(recipe).then_some(TEMPORARY)];
+fn pod(pod_revision: &PodRevision) -> PodSpec {
+    let user = pod_revision.pod.run_as_user;
+    let secrets = pod_revision.pod.image_pull_secrets.iter();
+    let run = (pod_revision.layout == Layout::ReadOnly).then_some(RUN);
+    let volumes = [Some(AGENT), run, has_temporary(pod_revision).then_some(TEMPORARY)];
     PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
-        runtime_class_name: recipe.pod.runtime_class_name.clone(),
-        node_selector: some(recipe.pod.node_selector.clone(), BTreeMap::is_empty),
-        tolerations: some(recipe.pod.tolerations.clone(), Vec::is_empty),
+        runtime_class_name: pod_revision.pod.runtime_class_name.clone(),
+        node_selector: some(pod_revision.pod.node_selector.clone(), BTreeMap::is_empty),
+        tolerations: some(pod_revision.pod.tolerations.clone(), Vec::is_empty),
         image_pull_secrets: some(
             secrets.map(|secret| LocalObjectReference { name: secret.name.clone() }).collect(),
             Vec::is_empty,
@@ -128,15 +133,15 @@ fn pod(recipe: &Recipe) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
-        init_containers: Some(vec![installer(recipe)]),
-        containers: vec![container(recipe)],
+        init_containers: Some(vec![installer(pod_revision)]),
+        containers: vec![container(pod_revision)],
         volumes: Some(
             volumes
                 .into_iter()
                 .flatten()
                 .map(|name| Volume {
                     name: name.to_owned(),
-                    empty_dir: Some(EmptyDirVolumeSource { medium: None, size_limit: size_limit(recipe, name) }),
+                    empty_dir: Some(EmptyDirVolumeSource { medium: None, size_limit: size_limit(pod_revision, name) }),
                     ..Volume::default()
                 })
                 .collect(),
@@ -146,12 +151,12 @@ fn pod(recipe: &Recipe) -> PodSpec {
 }
 
 /// How much a temporary volume holds before the pod is evicted: without a limit one workspace could fill its node's disk.
-fn size_limit(recipe: &Recipe, volume: &str) -> Option<Quantity> {
+fn size_limit(pod_revision: &PodRevision, volume: &str) -> Option<Quantity> {
     let size = match volume {
-        TEMPORARY => amount(&recipe.storage.temporary_size),
+        TEMPORARY => amount(&pod_revision.storage.temporary_size),
         _ => Quantity(AGENT_SIZE.to_owned()),
     };
-    recipe.sized.then_some(size)
+    pod_revision.sized.then_some(size)
 }
 
 fn some<T>(value: T, is_empty: impl Fn(&T) -> bool) -> Option<T> {
@@ -159,8 +164,8 @@ fn some<T>(value: T, is_empty: impl Fn(&T) -> bool) -> Option<T> {
 }
 
 /// Some images have no folder for temporary files, or one that only root may write to. Not where the home folder is it.
-fn has_temporary(recipe: &Recipe) -> bool {
-    let home = &recipe.storage.mount_path;
+fn has_temporary(pod_revision: &PodRevision) -> bool {
+    let home = &pod_revision.storage.mount_path;
     home != TEMPORARY_DIR && !home.starts_with("/tmp/")
 }
 
@@ -177,8 +182,8 @@ fn mount(name: &str, path: &str) -> VolumeMount {
 }
 
 /// What the workspace's container has of the agent.
-fn agent_mounts(recipe: &Recipe) -> Vec<VolumeMount> {
-    match recipe.layout {
+fn agent_mounts(pod_revision: &PodRevision) -> Vec<VolumeMount> {
+    match pod_revision.layout {
         Layout::Shared => vec![mount(AGENT, agent_paths::INSTALL_DIR)],
         Layout::ReadOnly => vec![
             mount(RUN, agent_paths::INSTALL_DIR),
@@ -192,13 +197,13 @@ fn agent_mounts(recipe: &Recipe) -> Vec<VolumeMount> {
 }
 
 /// Copies the agent into the pod. Its limits are said since a namespace's quota may ask for them of every container.
-fn installer(recipe: &Recipe) -> Container {
+fn installer(pod_revision: &PodRevision) -> Container {
     let list = |amounts: [(&str, &str); 2]| {
         Some(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into())
     };
     Container {
         name: INSTALLER.to_owned(),
-        image: Some(recipe.agent_image.clone()),
+        image: Some(pod_revision.agent_image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(agent_paths::INSTALL_ARGUMENTS.map(ToOwned::to_owned).into()),
         resources: Some(ResourceRequirements {
@@ -212,10 +217,10 @@ fn installer(recipe: &Recipe) -> Container {
     }
 }
 
-fn container(recipe: &Recipe) -> Container {
-    let pod = &recipe.pod;
-    let home = recipe.storage.mount_path.as_str();
-    let temporary = has_temporary(recipe).then(|| mount(TEMPORARY, TEMPORARY_DIR));
+fn container(pod_revision: &PodRevision) -> Container {
+    let pod = &pod_revision.pod;
+    let home = pod_revision.storage.mount_path.as_str();
+    let temporary = has_temporary(pod_revision).then(|| mount(TEMPORARY, TEMPORARY_DIR));
     let own = EnvVar { name: agent_paths::HOME_VARIABLE.to_owned(), value: Some(home.to_owned()), value_from: None };
     let others = pod.env.iter().filter(|variable| variable.name != agent_paths::HOME_VARIABLE);
     Container {
@@ -228,7 +233,9 @@ fn container(recipe: &Recipe) -> Container {
         env: Some([own].into_iter().chain(others.map(variable)).collect()),
         resources: Some(resources(&pod.resources)),
         security_context: Some(security()),
-        volume_mounts: Some([mount(HOME, home)].into_iter().chain(agent_mounts(recipe)).chain(temporary).collect()),
+        volume_mounts: Some(
+            [mount(HOME, home)].into_iter().chain(agent_mounts(pod_revision)).chain(temporary).collect(),
+        ),
         ..Container::default()
     }
 }

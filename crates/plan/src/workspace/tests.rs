@@ -1,6 +1,8 @@
 //! The plan of a workspace from outside: rendered objects in full, and what follows from what.
 
-use crate::workspace::{Inputs, Live, Obstacle, Plan, Recipe, SecretAccess, SecretRefusal, Secrets, plan};
+use crate::workspace::{
+    Live, PodRevision, SecretAccess, SecretRefusal, Secrets, StartBlocker, WorkspaceInputs, WorkspacePlan, plan,
+};
 use insta::assert_yaml_snapshot;
 use jiff::Timestamp;
 use portcullis_api::{Workspace, WorkspaceTemplateSpec};
@@ -37,10 +39,10 @@ timeToLive: 720h
 ";
 
 /// What a test changes between plans.
-type Change = fn(&mut World);
+type Change = fn(&mut PlanScenario);
 
 /// Everything that a plan depends on, to be changed by a test between plans.
-struct World {
+struct PlanScenario {
     workspace: Workspace,
     template: Option<WorkspaceTemplateSpec>,
     has_endpoint: bool,
@@ -55,7 +57,7 @@ fn template(spec: &str) -> WorkspaceTemplateSpec {
     serde_saphyr::from_str(spec).unwrap()
 }
 
-impl World {
+impl PlanScenario {
     fn new(spec: &str) -> Self {
         let workspace = json!({
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "Workspace",
@@ -79,9 +81,9 @@ impl World {
         }
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self) -> WorkspacePlan {
         let internal = ["198.51.100.0/24", "8.8.8.8/24", "2606:4700::/32", "fd00::/8"].map(|net| net.parse().unwrap());
-        plan(&Inputs {
+        plan(&WorkspaceInputs {
             workspace: &self.workspace,
             template: self.template.as_ref(),
             has_endpoint: self.has_endpoint,
@@ -96,13 +98,13 @@ impl World {
     }
 
     /// Plans, and takes what was planned for the cluster's own, with the pod running if there is one.
-    fn apply(&mut self) -> Plan {
+    fn apply(&mut self) -> WorkspacePlan {
         let plan = self.plan();
         if let Some(set) = find(&plan, "StatefulSet") {
-            let recipe = set["metadata"]["annotations"]["portcullis.dev/recipe"].as_str().unwrap();
+            let pod_revision = set["metadata"]["annotations"]["portcullis.dev/recipe"].as_str().unwrap();
             let storage = &set["spec"]["volumeClaimTemplates"][0]["spec"];
             self.live = Some(Live {
-                recipe: Some(serde_json::from_str(recipe).unwrap()),
+                pod_revision: Some(serde_json::from_str(pod_revision).unwrap()),
                 scaled_up: set["spec"]["replicas"] == 1,
                 started_at: plan.started_at,
                 running: set["spec"]["replicas"] == 1,
@@ -116,22 +118,22 @@ impl World {
     }
 }
 
-fn find(plan: &Plan, kind: &str) -> Option<Value> {
+fn find(plan: &WorkspacePlan, kind: &str) -> Option<Value> {
     let found = plan.objects.iter().find(|planned| planned.kind() == kind)?;
     Some(serde_json::to_value(&found.object).unwrap())
 }
 
-fn image(plan: &Plan) -> Value {
+fn image(plan: &WorkspacePlan) -> Value {
     find(plan, "StatefulSet").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone()
 }
 
-fn replicas(plan: &Plan) -> Option<i64> {
+fn replicas(plan: &WorkspacePlan) -> Option<i64> {
     find(plan, "StatefulSet")?["spec"]["replicas"].as_i64()
 }
 
 #[test]
 fn a_plain_workspace() {
-    let plan = World::new(PLAIN).plan();
+    let plan = PlanScenario::new(PLAIN).plan();
     assert_yaml_snapshot!("plain-stateful-set", find(&plan, "StatefulSet").unwrap());
     assert_yaml_snapshot!("plain-network-policy", find(&plan, "NetworkPolicy").unwrap());
     assert_eq!(plan.objects.len(), 2);
@@ -140,7 +142,7 @@ fn a_plain_workspace() {
 
 #[test]
 fn a_workspace_with_everything() {
-    let plan = World::new(FULL).plan();
+    let plan = PlanScenario::new(FULL).plan();
     assert_yaml_snapshot!("full-stateful-set", find(&plan, "StatefulSet").unwrap());
     assert_yaml_snapshot!("full-network-policy", find(&plan, "NetworkPolicy").unwrap());
     assert_eq!(plan.idle_at, Some("2026-03-01T12:00:00.25Z".parse().unwrap()));
@@ -149,21 +151,22 @@ fn a_workspace_with_everything() {
 
 #[test]
 fn a_workspace_without_egress() {
-    let plan = World::new(&format!("{PLAIN}\negress: None")).plan();
+    let plan = PlanScenario::new(&format!("{PLAIN}\negress: None")).plan();
     let policy = &find(&plan, "NetworkPolicy").unwrap()["spec"];
     assert_eq!((&policy["egress"], &policy["policyTypes"]), (&json!([]), &json!(["Ingress", "Egress"])));
 }
 
 #[test]
 fn what_runs_is_not_restarted_and_the_next_start_is_up_to_date() {
-    let mut world = World::new(&format!("{PLAIN}\nstorage: {{size: 1Gi}}"));
-    let first = world.apply();
-    assert_eq!((first.up, first.outdated, first.started_at), (true, false, Some(world.now)));
-    assert_eq!(world.plan().objects, first.objects, "a plan of what it planned plans the same");
+    let mut scenario = PlanScenario::new(&format!("{PLAIN}\nstorage: {{size: 1Gi}}"));
+    let first = scenario.apply();
+    assert_eq!((first.up, first.outdated, first.started_at), (true, false, Some(scenario.now)));
+    assert_eq!(scenario.plan().objects, first.objects, "a plan of what it planned plans the same");
 
-    world.template = Some(template("pod: {image: 'debian:trixie'}\nstorage: {size: 2Gi}\nidleStop: 1h\negress: None"));
-    world.agent_image = "ghcr.io/portcullis-dev/portcullis:2";
-    let running = world.apply();
+    scenario.template =
+        Some(template("pod: {image: 'debian:trixie'}\nstorage: {size: 2Gi}\nidleStop: 1h\negress: None"));
+    scenario.agent_image = "ghcr.io/portcullis-dev/portcullis:2";
+    let running = scenario.apply();
     assert_eq!((image(&running), running.outdated), (json!("debian:bookworm"), true));
     assert_eq!(
         find(&running, "StatefulSet").unwrap()["spec"]["template"],
@@ -172,16 +175,16 @@ fn what_runs_is_not_restarted_and_the_next_start_is_up_to_date() {
     assert_eq!(find(&running, "NetworkPolicy").unwrap()["spec"]["egress"], json!([]), "egress follows at once");
     assert!(running.idle_at.is_some(), "and so does the idle stop");
 
-    world.workspace.spec.running = false;
-    let stopped = world.apply();
+    scenario.workspace.spec.running = false;
+    let stopped = scenario.apply();
     assert_eq!((replicas(&stopped), image(&stopped), stopped.outdated), (Some(0), json!("debian:bookworm"), false));
     assert_eq!((stopped.started_at, stopped.idle_at), (None, None));
 
-    world.workspace.spec.running = true;
-    world.now = "2026-03-02T10:00:00Z".parse().unwrap();
-    let again = world.apply();
+    scenario.workspace.spec.running = true;
+    scenario.now = "2026-03-02T10:00:00Z".parse().unwrap();
+    let again = scenario.apply();
     assert_eq!((replicas(&again), image(&again), again.outdated), (Some(1), json!("debian:trixie"), false));
-    assert_eq!(again.started_at, Some(world.now));
+    assert_eq!(again.started_at, Some(scenario.now));
     let set = find(&again, "StatefulSet").unwrap();
     assert_eq!(set["spec"]["template"]["spec"]["initContainers"][0]["image"], "ghcr.io/portcullis-dev/portcullis:2");
     assert_eq!(set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"], "1Gi");
@@ -205,11 +208,11 @@ fn only_what_changes_the_pod_makes_it_outdated() {
         ),
     ];
     for (what, change, outdated) in rows {
-        let mut world = World::new(row);
-        let before = world.apply();
-        change(&mut world);
-        let after = world.plan();
-        assert_eq!((after.outdated, after.up, after.obstacle.clone()), (outdated, true, None), "{what}");
+        let mut scenario = PlanScenario::new(row);
+        let before = scenario.apply();
+        change(&mut scenario);
+        let after = scenario.plan();
+        assert_eq!((after.outdated, after.up, after.blocker.clone()), (outdated, true, None), "{what}");
         let pod = |plan| find(plan, "StatefulSet").unwrap()["spec"]["template"].clone();
         assert_eq!(pod(&after), pod(&before), "{what}");
     }
@@ -217,92 +220,92 @@ fn only_what_changes_the_pod_makes_it_outdated() {
 
 #[test]
 fn what_does_not_run_is_made_by_the_template_of_today() {
-    let mut world = World::new("pod: {image: 'debian:bokworm'}");
-    world.apply();
+    let mut scenario = PlanScenario::new("pod: {image: 'debian:bokworm'}");
+    scenario.apply();
     // It cannot be pulled; the template is mended.
-    world.live.as_mut().unwrap().running = false;
-    world.template = Some(template(PLAIN));
-    let mended = world.plan();
-    assert_eq!((image(&mended), mended.started_at), (json!("debian:bookworm"), Some(world.now)));
+    scenario.live.as_mut().unwrap().running = false;
+    scenario.template = Some(template(PLAIN));
+    let mended = scenario.plan();
+    assert_eq!((image(&mended), mended.started_at), (json!("debian:bookworm"), Some(scenario.now)));
     // The annotation was damaged while it runs: there is nothing else to go by.
-    world.live.as_mut().unwrap().recipe = None;
-    world.live.as_mut().unwrap().running = true;
-    assert_eq!(image(&world.plan()), json!("debian:bookworm"));
+    scenario.live.as_mut().unwrap().pod_revision = None;
+    scenario.live.as_mut().unwrap().running = true;
+    assert_eq!(image(&scenario.plan()), json!("debian:bookworm"));
 }
 
 #[test]
-fn an_obstacle_keeps_from_starting_and_stops_nothing() {
-    let rows: [(Change, Obstacle); 4] = [
-        (|w| w.template = None, Obstacle::TemplateNotFound("debian".to_owned())),
+fn a_blocker_prevents_a_start_and_stops_nothing() {
+    let rows: [(Change, StartBlocker); 4] = [
+        (|w| w.template = None, StartBlocker::TemplateNotFound("debian".to_owned())),
         (
             |w| drop(w.workspace.spec.parameters.insert("b".to_owned(), "2".to_owned())),
-            Obstacle::InvalidParameters("there is no parameter \"b\"; the template has none".to_owned()),
+            StartBlocker::InvalidParameters("there is no parameter \"b\"; the template has none".to_owned()),
         ),
-        (|w| w.beyond_quota = Some(5), Obstacle::QuotaExceeded(5)),
-        (|w| w.has_endpoint = false, Obstacle::EndpointNotFound("agents".to_owned())),
+        (|w| w.beyond_quota = Some(5), StartBlocker::QuotaExceeded(5)),
+        (|w| w.has_endpoint = false, StartBlocker::EndpointNotFound("agents".to_owned())),
     ];
-    for (change, obstacle) in rows {
-        let mut never_started = World::new(PLAIN);
+    for (change, blocker) in rows {
+        let mut never_started = PlanScenario::new(PLAIN);
         change(&mut never_started);
         let plan = never_started.plan();
-        assert_eq!((plan.up, plan.objects.len(), plan.obstacle.as_ref()), (false, 0, Some(&obstacle)));
+        assert_eq!((plan.up, plan.objects.len(), plan.blocker.as_ref()), (false, 0, Some(&blocker)));
 
-        let mut runs = World::new(PLAIN);
+        let mut runs = PlanScenario::new(PLAIN);
         let before = runs.apply();
         change(&mut runs);
         let plan = runs.apply();
-        assert_eq!((plan.up, &plan.objects), (true, &before.objects), "{obstacle}");
-        let unreachable = matches!(obstacle, Obstacle::EndpointNotFound(_));
-        assert_eq!(plan.obstacle, unreachable.then(|| obstacle.clone()));
+        assert_eq!((plan.up, &plan.objects), (true, &before.objects), "{blocker}");
+        let unreachable = matches!(blocker, StartBlocker::EndpointNotFound(_));
+        assert_eq!(plan.blocker, unreachable.then(|| blocker.clone()));
         // A crash is no stop.
         runs.live.as_mut().unwrap().running = false;
-        assert_eq!(replicas(&runs.plan()), Some(1), "{obstacle}");
+        assert_eq!(replicas(&runs.plan()), Some(1), "{blocker}");
 
         runs.workspace.spec.running = false;
         let stopped = runs.apply();
-        assert_eq!((replicas(&stopped), stopped.up), (Some(0), false), "{obstacle}");
+        assert_eq!((replicas(&stopped), stopped.up), (Some(0), false), "{blocker}");
         runs.workspace.spec.running = true;
         let kept_down = runs.plan();
-        assert_eq!((replicas(&kept_down), kept_down.obstacle), (Some(0), Some(obstacle)));
+        assert_eq!((replicas(&kept_down), kept_down.blocker), (Some(0), Some(blocker)));
     }
 }
 
 #[test]
 fn one_that_is_made_stopped_has_nothing() {
-    let mut world = World::new(PLAIN);
-    world.workspace.spec.running = false;
-    let plan = world.plan();
-    assert!(plan.objects.is_empty() && !plan.up && plan.obstacle.is_none());
+    let mut scenario = PlanScenario::new(PLAIN);
+    scenario.workspace.spec.running = false;
+    let plan = scenario.plan();
+    assert!(plan.objects.is_empty() && !plan.up && plan.blocker.is_none());
     assert_eq!(plan.home.as_deref(), Some("/home/dev"));
 }
 
 /// Makes what runs one that an operator from before started, whose recipes had no layout.
-fn started_before(world: &mut World) {
-    let live = world.live.as_mut().unwrap();
-    let mut recipe = serde_json::to_value(live.recipe.as_ref().unwrap()).unwrap();
+fn started_before(scenario: &mut PlanScenario) {
+    let live = scenario.live.as_mut().unwrap();
+    let mut pod_revision = serde_json::to_value(live.pod_revision.as_ref().unwrap()).unwrap();
     for added in ["layout", "sized"] {
-        recipe.as_object_mut().unwrap().remove(added).unwrap();
+        pod_revision.as_object_mut().unwrap().remove(added).unwrap();
     }
-    live.recipe = Some(serde_json::from_value(recipe).unwrap());
+    live.pod_revision = Some(serde_json::from_value(pod_revision).unwrap());
 }
 
 #[test]
 fn one_that_was_started_by_an_older_operator_keeps_its_pod_until_it_starts_again() {
-    let mut world = World::new(PLAIN);
-    world.apply();
-    started_before(&mut world);
-    let running = world.apply();
+    let mut scenario = PlanScenario::new(PLAIN);
+    scenario.apply();
+    started_before(&mut scenario);
+    let running = scenario.apply();
     assert!(running.up && running.outdated, "a restart makes the binary read-only");
     // Any difference restarts every workspace that runs, at the upgrade of the operator.
     assert_yaml_snapshot!("pod-from-before", find(&running, "StatefulSet").unwrap()["spec"]["template"]);
-    world.workspace.spec.running = false;
-    world.apply();
-    world.workspace.spec.running = true;
-    let mounts = |plan: &Plan| {
+    scenario.workspace.spec.running = false;
+    scenario.apply();
+    scenario.workspace.spec.running = true;
+    let mounts = |plan: &WorkspacePlan| {
         let set = find(plan, "StatefulSet").unwrap();
         set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].clone()
     };
-    assert_eq!(mounts(&world.apply()), mounts(&World::new(PLAIN).plan()));
+    assert_eq!(mounts(&scenario.apply()), mounts(&PlanScenario::new(PLAIN).plan()));
 }
 
 #[test]
@@ -333,10 +336,10 @@ fn the_agent_comes_from_any_image_whose_entry_point_knows_it() {
 }
 
 #[test]
-fn a_recipe_of_today_is_read_tomorrow() {
-    let recipe = Recipe::new(&template(FULL), &[].into(), "agent").unwrap();
-    let written = serde_json::to_string(&recipe).unwrap();
-    assert_eq!(serde_json::from_str::<Recipe>(&written).unwrap(), recipe);
+fn a_pod_revision_of_today_is_read_tomorrow() {
+    let pod_revision = PodRevision::new(&template(FULL), &[].into(), "agent").unwrap();
+    let written = serde_json::to_string(&pod_revision).unwrap();
+    assert_eq!(serde_json::from_str::<PodRevision>(&written).unwrap(), pod_revision);
 }
 
 const SECRETIVE: &str = "pod: {image: 'debian:bookworm', env: [{name: TOKEN, secretKeyRef: {name: tokens, key: npm}}]}";
@@ -351,11 +354,11 @@ fn a_workspace_reads_secrets_that_opted_in_only() {
     for (access, refusal) in
         [(Some(SecretAccess::Shared), None), (None, Some(not_shared())), (Some(SecretAccess::Managed), Some(managed))]
     {
-        let mut world = World::new(SECRETIVE);
-        world.secrets = access.map(|access| ("tokens".to_owned(), access)).into_iter().collect();
-        let plan = world.plan();
+        let mut scenario = PlanScenario::new(SECRETIVE);
+        scenario.secrets = access.map(|access| ("tokens".to_owned(), access)).into_iter().collect();
+        let plan = scenario.plan();
         assert_eq!((plan.up, plan.objects.is_empty()), (refusal.is_none(), refusal.is_some()), "{access:?}");
-        assert_eq!(plan.obstacle, refusal.map(Obstacle::SecretRefused), "{access:?}");
+        assert_eq!(plan.blocker, refusal.map(StartBlocker::SecretRefused), "{access:?}");
     }
     let said = not_shared().to_string();
     assert!(said.contains("kubectl label --namespace dev secret tokens portcullis.dev/workspaces=true"), "{said}");
@@ -363,35 +366,35 @@ fn a_workspace_reads_secrets_that_opted_in_only() {
 
 #[test]
 fn a_secret_that_is_withdrawn_stops_the_next_start_and_nothing_that_runs() {
-    let mut world = World::new(SECRETIVE);
-    let before = world.apply();
+    let mut scenario = PlanScenario::new(SECRETIVE);
+    let before = scenario.apply();
     assert_eq!(before.next_start, None);
-    world.secrets.clear();
-    let runs = world.apply();
-    assert_eq!((runs.up, &runs.objects, runs.obstacle), (true, &before.objects, None));
+    scenario.secrets.clear();
+    let runs = scenario.apply();
+    assert_eq!((runs.up, &runs.objects, runs.blocker), (true, &before.objects, None));
     assert_eq!((runs.next_start, runs.outdated), (Some(not_shared()), false));
 
     // Its pod ends, and the next one would read the Secret again.
-    world.live.as_mut().unwrap().running = false;
-    let ended = world.apply();
-    assert_eq!((replicas(&ended), ended.obstacle), (Some(0), Some(Obstacle::SecretRefused(not_shared()))));
+    scenario.live.as_mut().unwrap().running = false;
+    let ended = scenario.apply();
+    assert_eq!((replicas(&ended), ended.blocker), (Some(0), Some(StartBlocker::SecretRefused(not_shared()))));
     assert_eq!(ended.next_start, None);
-    world.secrets.insert("tokens".to_owned(), SecretAccess::Shared);
-    let again = world.apply();
-    assert_eq!((replicas(&again), again.obstacle), (Some(1), None));
+    scenario.secrets.insert("tokens".to_owned(), SecretAccess::Shared);
+    let again = scenario.apply();
+    assert_eq!((replicas(&again), again.blocker), (Some(1), None));
 }
 
 #[test]
 fn a_template_that_changes_to_a_secret_does_not_reach_it_by_a_crash() {
-    let mut world = World::new(PLAIN);
-    let before = world.apply();
+    let mut scenario = PlanScenario::new(PLAIN);
+    let before = scenario.apply();
     let theft =
         "pod: {image: 'debian:bookworm', env: [{name: KEYS, secretKeyRef: {name: agents-signing-keys, key: keys}}]}";
-    world.template = Some(template(theft));
-    world.secrets.insert("agents-signing-keys".to_owned(), SecretAccess::Managed);
+    scenario.template = Some(template(theft));
+    scenario.secrets.insert("agents-signing-keys".to_owned(), SecretAccess::Managed);
     for running in [true, false] {
-        world.live.as_mut().unwrap().running = running;
-        let plan = world.plan();
+        scenario.live.as_mut().unwrap().running = running;
+        let plan = scenario.plan();
         assert_eq!((plan.up, &plan.objects), (true, &before.objects), "it goes on as it was started: {running}");
         assert!(matches!(plan.next_start, Some(SecretRefusal::Managed { .. })));
     }
@@ -399,15 +402,15 @@ fn a_template_that_changes_to_a_secret_does_not_reach_it_by_a_crash() {
 
 #[test]
 fn temporary_volumes_are_sized_and_what_runs_without_is_left_alone() {
-    let sizes = |plan: &Plan| {
+    let sizes = |plan: &WorkspacePlan| {
         let volumes = find(plan, "StatefulSet").unwrap()["spec"]["template"]["spec"]["volumes"].clone();
         let size = |volume: &Value| volume["emptyDir"]["sizeLimit"].clone();
         volumes.as_array().unwrap().iter().map(size).collect::<Vec<_>>()
     };
-    let mut world = World::new(&format!("{PLAIN}\nstorage: {{temporarySize: 2Gi}}"));
-    let first = sizes(&world.apply());
+    let mut scenario = PlanScenario::new(&format!("{PLAIN}\nstorage: {{temporarySize: 2Gi}}"));
+    let first = sizes(&scenario.apply());
     assert!(first.contains(&json!("2Gi")) && first.iter().all(Value::is_string), "{first:?}");
     // As an operator from before has started it.
-    world.live.as_mut().unwrap().recipe.as_mut().unwrap().sized = false;
-    assert!(sizes(&world.plan()).iter().all(Value::is_null));
+    scenario.live.as_mut().unwrap().pod_revision.as_mut().unwrap().sized = false;
+    assert!(sizes(&scenario.plan()).iter().all(Value::is_null));
 }

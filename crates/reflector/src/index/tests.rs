@@ -3,9 +3,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 #[derive(Debug)]
-struct Thing(&'static str, u64);
+struct TestEntry(&'static str, u64);
 
-impl Entry for Thing {
+impl Indexed for TestEntry {
     fn name(&self) -> &str {
         self.0
     }
@@ -21,30 +21,30 @@ pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn version(index: &Index<Thing>, name: &str) -> Result<u64, &'static str> {
+fn version(index: &Index<TestEntry>, name: &str) -> Result<u64, &'static str> {
     match index.find(name) {
-        Found::Here(thing) => Ok(thing.version()),
-        Found::Gone => Err("gone"),
-        Found::Unknown => Err("unknown"),
+        Lookup::Present(thing) => Ok(thing.version()),
+        Lookup::Deleted => Err("gone"),
+        Lookup::Unknown => Err("unknown"),
     }
 }
 
 #[test]
-fn older_news_is_dropped_whatever_order_it_comes_in() {
+fn older_events_are_dropped_in_any_order() {
     let index = Index::default();
     assert_eq!(version(&index, "a"), Err("unknown"));
-    index.answered(Thing("a", 10));
-    assert_eq!(index.told(Thing("a", 9)).version(), 10);
-    index.told(Thing("a", 12));
+    index.apply_response(TestEntry("a", 10));
+    assert_eq!(index.apply_watch_event(TestEntry("a", 9)).version(), 10);
+    index.apply_watch_event(TestEntry("a", 12));
     assert_eq!(version(&index, "a"), Ok(12));
     index.removed("a", Some(11), at(0));
     assert_eq!(version(&index, "a"), Ok(12), "deleted, then made again, then told of the deletion");
     index.removed("a", Some(13), at(0));
     assert_eq!(version(&index, "a"), Err("gone"));
-    index.answered(Thing("a", 12));
+    index.apply_response(TestEntry("a", 12));
     assert_eq!(version(&index, "a"), Err("gone"), "a late answer does not bring it back");
     assert!(index.of_user("ann").is_empty());
-    index.told(Thing("a", 14));
+    index.apply_watch_event(TestEntry("a", 14));
     assert_eq!(version(&index, "a"), Ok(14), "made again");
     assert_eq!(index.of_user("ann").len(), 1);
 }
@@ -53,31 +53,31 @@ fn older_news_is_dropped_whatever_order_it_comes_in() {
 fn an_answer_that_there_is_none_is_about_what_was_known_when_it_was_asked() {
     let index = Index::default();
     let asked = index.version("a");
-    index.answered(Thing("a", 10));
-    index.answered_none("a", asked, at(0));
+    index.apply_response(TestEntry("a", 10));
+    index.apply_not_found("a", asked, at(0));
     assert_eq!(version(&index, "a"), Ok(10), "made while the answer was on its way");
     let asked = index.version("a");
-    index.told(Thing("a", 12));
-    index.answered_none("a", asked, at(0));
+    index.apply_watch_event(TestEntry("a", 12));
+    index.apply_not_found("a", asked, at(0));
     assert_eq!(version(&index, "a"), Ok(12), "deleted and made again");
-    index.answered_none("a", index.version("a"), at(0));
+    index.apply_not_found("a", index.version("a"), at(0));
     assert_eq!(version(&index, "a"), Err("gone"));
-    index.answered_none("b", index.version("b"), at(0));
+    index.apply_not_found("b", index.version("b"), at(0));
     assert_eq!(version(&index, "b"), Err("unknown"));
 }
 
 #[test]
-fn a_list_tells_what_is_gone_and_what_is_doubtful() {
+fn a_list_yields_deleted_and_doubtful_names() {
     let index = Index::default();
     index.list_begins();
     for name in ["stays", "goes"] {
-        index.told(Thing(name, 1));
+        index.apply_watch_event(TestEntry(name, 1));
     }
     assert!(index.list_ends(at(0)).is_empty());
 
     index.list_begins();
-    index.told(Thing("stays", 1));
-    index.answered(Thing("new", 7));
+    index.apply_watch_event(TestEntry("stays", 1));
+    index.apply_response(TestEntry("new", 7));
     assert_eq!(index.list_ends(at(0)), ["new"]);
     assert_eq!(version(&index, "goes"), Err("gone"));
     assert_eq!((version(&index, "stays"), version(&index, "new")), (Ok(1), Ok(7)));
@@ -87,7 +87,7 @@ fn a_list_tells_what_is_gone_and_what_is_doubtful() {
 fn things_are_in_order_wherever_they_move() {
     #[derive(Clone, Debug)]
     struct Named(&'static str, u64, &'static str, &'static str);
-    impl Entry for Named {
+    impl Indexed for Named {
         fn name(&self) -> &str {
             self.0
         }
@@ -105,15 +105,15 @@ fn things_are_in_order_wherever_they_move() {
     let names = |user: &str| index.of_user(user).iter().map(|thing| thing.0).collect::<Vec<_>>();
     let mut changes = index.changes();
     for named in [Named("a", 1, "ann", "z"), Named("b", 2, "ann", "m"), Named("c", 3, "ann", "m")] {
-        index.told(named);
+        index.apply_watch_event(named);
     }
     assert!(changes.has_changed().unwrap());
     changes.mark_unchanged();
     assert_eq!(names("ann"), ["b", "c", "a"]);
-    index.told(Named("a", 4, "ann", "d"));
-    index.amend("b", |thing| Named(thing.0, thing.1, thing.2, "n"));
+    index.apply_watch_event(Named("a", 4, "ann", "d"));
+    index.update_local("b", |thing| Named(thing.0, thing.1, thing.2, "n"));
     assert_eq!(names("ann"), ["a", "c", "b"], "renamed");
-    index.told(Named("c", 5, "bob", "m"));
+    index.apply_watch_event(Named("c", 5, "bob", "m"));
     assert_eq!((names("ann"), names("bob")), (vec!["a", "b"], vec!["c"]), "made anew by somebody else");
     index.removed("c", None, at(0));
     assert!(names("bob").is_empty());
@@ -123,7 +123,7 @@ fn things_are_in_order_wherever_they_move() {
 #[test]
 fn deleted_names_are_remembered_for_a_while() {
     let index = Index::default();
-    index.told(Thing("a", 1));
+    index.apply_watch_event(TestEntry("a", 1));
     index.removed("a", Some(2), at(0));
     index.removed("b", None, at(300));
     assert_eq!(version(&index, "a"), Err("gone"), "five minutes later");
@@ -141,7 +141,7 @@ fn thirty_thousand_deletions_at_once_hold_the_lock_for_a_bounded_number_of_entri
     const MANY: usize = 30_000;
     #[derive(Debug)]
     struct Many(String, u64);
-    impl Entry for Many {
+    impl Indexed for Many {
         fn name(&self) -> &str {
             &self.0
         }
@@ -157,13 +157,13 @@ fn thirty_thousand_deletions_at_once_hold_the_lock_for_a_bounded_number_of_entri
     let tell_all = |version| {
         index.list_begins();
         for name in &names {
-            index.told(Many(name.clone(), version));
+            index.apply_watch_event(Many(name.clone(), version));
         }
         assert!(index.list_ends(at(0)).is_empty());
     };
     let tombstones = || {
         let inner = index.read();
-        (inner.gone.len(), inner.gone_at.len())
+        (inner.deleted.len(), inner.deleted_at.len())
     };
     // What a request waits for its look-up while `work` goes on: printed, since it depends on the machine.
     let beside = |what: &str, work: &(dyn Fn() + Sync)| {
@@ -210,8 +210,8 @@ fn thirty_thousand_deletions_at_once_hold_the_lock_for_a_bounded_number_of_entri
         }
     });
     assert_eq!(tombstones(), (MANY, MANY), "removals drop more than they add");
-    assert!(matches!(index.find("g-7"), Found::Gone), "the second deletion counts");
+    assert!(matches!(index.find("g-7"), Lookup::Deleted), "the second deletion counts");
     index.forget(at(1902));
     assert_eq!(tombstones(), (0, 0));
-    assert!(matches!(index.find("g-7"), Found::Unknown));
+    assert!(matches!(index.find("g-7"), Lookup::Unknown));
 }

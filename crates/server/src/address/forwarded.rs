@@ -1,17 +1,17 @@
-//! The header `Forwarded` (RFC 7239 §4): for each proxy that was passed, who came to it, and how.
+//! The header `Forwarded` (RFC 7239 §4): the peer and the scheme of each hop.
 
 use std::borrow::Cow;
 
-/// What one proxy says.
+/// The parameters of one proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hop<'a> {
-    /// `for`: who came to it.
+    /// `for`: the peer of the proxy.
     pub node: Option<Cow<'a, str>>,
-    /// `proto`: by what scheme.
+    /// `proto`: the scheme.
     pub proto: Option<Cow<'a, str>>,
 }
 
-/// The hops of one line, the first one first. `None`: it is malformed, so that none of it can be told from the rest.
+/// The hops of one line, in order. `None`: the line is malformed.
 pub(super) fn parse(line: &str) -> Option<Vec<Hop<'_>>> {
     let mut hops = vec![Hop::default()];
     let mut rest = line.trim();
@@ -21,14 +21,14 @@ pub(super) fn parse(line: &str) -> Option<Vec<Hop<'_>>> {
             let (name, after) = rest.split_once('=')?;
             let (value, after) = value(after)?;
             let hop = hops.last_mut()?;
-            let place = match name {
+            let field = match name {
                 name if name.eq_ignore_ascii_case("for") => Some(&mut hop.node),
                 name if name.eq_ignore_ascii_case("proto") => Some(&mut hop.proto),
                 name if is_name(name) => None,
                 _ => return None,
             };
-            // Each counts once: of two, readers might believe different ones.
-            if place.is_some_and(|place| place.replace(value).is_some()) {
+            // A parameter may occur once: readers could interpret two differently.
+            if field.is_some_and(|field| field.replace(value).is_some()) {
                 return None;
             }
             rest = after.trim_start();
@@ -43,7 +43,7 @@ pub(super) fn parse(line: &str) -> Option<Vec<Hop<'_>>> {
     }
 }
 
-/// A value in quotes or, as some proxies write addresses, without; and what follows it.
+/// A value, quoted or, as some proxies write addresses, unquoted; and the rest of the text.
 fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let (value, rest) = text.split_at(text.find([',', ';', ' ', '\t']).unwrap_or(text.len()));

@@ -1,8 +1,8 @@
-//! Where a request really comes from, how, and whether it may.
+//! The address of the client, its transport, and the rules by address.
 //!
-//! Only what trusted proxies say counts, read from the right, since each appends what it sees: `X-Forwarded-For`, and
-//! `Forwarded` (RFC 7239). A proxy keeps one of the two and hands the other on as the client wrote it. So where both
-//! are there, they must lead to the same client; otherwise nobody knows who it is.
+//! Only headers of trusted proxies count, read from the right, since each proxy appends the address that it sees:
+//! `X-Forwarded-For`, and `Forwarded` (RFC 7239). A proxy writes one of the two and passes the other on as the client
+//! wrote it. So if both exist, they must lead to the same client; otherwise the address is unknown.
 
 mod forwarded;
 #[cfg(test)]
@@ -18,17 +18,17 @@ pub(crate) use untrusted::{Sender, Untrusted};
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Where a request comes from, and how.
+/// The origin of a request: address and transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// The client's address. `None`: trusted proxies name something that is no address, or two.
+    /// The client's address. `None`: trusted proxies send an invalid address, or two different ones.
     pub client: Option<IpAddr>,
     /// Whether a trusted proxy says that it came to it by plain http.
     pub plain: bool,
 }
 
 impl Origin {
-    /// Nobody knows.
+    /// An unknown origin.
     pub(crate) const UNKNOWN: Self = Self { client: None, plain: false };
 
     /// Follows the way back from the peer.
@@ -41,7 +41,7 @@ impl Origin {
     }
 }
 
-/// Whether somebody at this address may come.
+/// Whether this address may use the endpoint.
 pub(crate) fn admitted(client: Option<IpAddr>, rules: &AccessRules) -> bool {
     rules.allowed_cidrs.is_empty() || client.is_some_and(|address| contains(&rules.allowed_cidrs, address))
 }
@@ -77,7 +77,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr
     }
 }
 
-/// The first that is no trusted proxy, or the last of all. `None`: a trusted proxy names no address.
+/// The first address that is not a trusted proxy, or the last one. `None`: a trusted proxy sends no address.
 fn follow(peer: IpAddr, named: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut address = peer;
     let mut named = named.fuse();

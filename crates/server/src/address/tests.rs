@@ -131,7 +131,7 @@ fn header_tricks() {
 }
 
 #[test]
-fn where_nobody_is_trusted_only_the_peer_counts() {
+fn without_trusted_proxies_only_the_peer_counts() {
     for lines in [&[("X-Forwarded-For", &b"198.51.100.1"[..])][..], &[("Forwarded", b"for=198.51.100.1")]] {
         assert_eq!(client_of(PROXY, lines, &[]), Some(PROXY.parse().unwrap()));
     }

@@ -1,6 +1,7 @@
-//! Peers that send forwarding headers without being trusted: an ingress controller that `trustedProxies` lacks, behind
-//! which all clients are one address. Whoever connects can send such headers, so nothing of what they say is kept, and
-//! only peers with private addresses are named: a proxy of the cluster has one, a stranger on the internet has not.
+//! Peers that send forwarding headers without being trusted, such as an ingress controller that is missing in
+//! `trustedProxies`, behind which all clients have one address. Every peer can send such headers, so their content is not
+//! kept, and only peers with private addresses are reported: a proxy of the cluster has one, a client on the internet
+//! does not.
 
 use crate::address::{FORWARDED_FOR, contains};
 use http::{HeaderMap, header};
@@ -17,7 +18,7 @@ const MOST: usize = 4;
 /// For how long after its last request.
 const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
-/// Of whom a header came.
+/// The sender of a forwarding header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sender {
     /// An address of the cluster or another private network.
@@ -35,7 +36,7 @@ impl Sender {
     }
 }
 
-/// The senders of late.
+/// The recent senders.
 #[derive(Debug, Default)]
 pub(crate) struct Untrusted(Mutex<Vec<(IpAddr, Timestamp)>>);
 

@@ -1,7 +1,7 @@
-//! What happens on one connection: requests begin and end on it. From that follows until when it may be silent.
+//! The requests of one connection. They determine how long the connection may be silent.
 //!
-//! A request ends when its response was handed to the system. Until then it keeps what it has taken, and has a deadline:
-//! see [`Unsent`].
+//! A request ends when its response was passed to the system. Until then it keeps its permits and has a deadline: see
+//! [`Unsent`].
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -18,25 +18,25 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How patient a listener is with its clients.
+/// The timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// With the headers of the PROXY protocol and of TLS together.
+pub(crate) struct ConnectionTimeouts {
+    /// For the PROXY protocol header and the TLS handshake together.
     pub handshake: Duration,
-    /// With a new connection that says nothing.
+    /// For the first byte on a new connection.
     pub first_word: Duration,
-    /// With the head of a request, from its first byte on.
+    /// For the head of a request, from its first byte.
     pub head: Duration,
-    /// With a connection of a trusted proxy on which no request begins or ends. Longer than any proxy keeps one for
-    /// later: whoever closes first loses nothing, the other may lose a request.
+    /// For an idle connection of a trusted proxy. Longer than any proxy keeps one: the side that closes first loses
+    /// nothing, the other side may lose a request.
     pub idle: Duration,
-    /// The same for all others. Longer than nginx (60 s) and Go (90 s) keep one.
+    /// For an idle connection of any other peer. Longer than nginx (60 s) and Go (90 s) keep one.
     pub idle_elsewhere: Duration,
-    /// With a client that does not read its answer.
+    /// For a client that does not read its response.
     pub stall: Duration,
 }
 
-impl Default for Patience {
+impl Default for ConnectionTimeouts {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(10),
@@ -49,21 +49,21 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
-    /// The same for requests that may take as long as `longest`.
+impl ConnectionTimeouts {
+    /// The timeouts for requests that may take up to `longest`.
     pub(crate) fn for_requests_of(self, longest: Duration) -> Self {
-        // What is left of it is for the way of the answer.
+        // The rest is for sending the response.
         let least = longest.saturating_add(self.stall);
         Self { idle: self.idle.max(least), idle_elsewhere: self.idle_elsewhere.max(least), ..self }
     }
 
-    /// The same for connections that come from no trusted proxy.
+    /// The timeouts for connections that do not come from a trusted proxy.
     pub(crate) fn elsewhere(self) -> Self {
         Self { idle: self.idle_elsewhere, ..self }
     }
 }
 
-/// In the extensions of a response: what its request has taken until it is sent, and until when it must be.
+/// In the extensions of a response: the permits of its request until it is sent, and the deadline for that.
 #[derive(Clone)]
 pub(crate) struct Unsent {
     until: Instant,
@@ -94,15 +94,15 @@ pub(crate) struct Activity {
     opened: Instant,
     begun: AtomicU32,
     ended: AtomicU32,
-    /// When the last one began or ended, in milliseconds since the connection was opened.
+    /// When the last request began or ended, in milliseconds since the connection was opened.
     last: AtomicU64,
-    /// Until when the response that is being sent must be sent, in the same way; 0 if there is none.
+    /// The deadline of the response that is being sent, in the same unit; 0 if there is none.
     until: AtomicU64,
-    /// Whether it speaks HTTP/2, where more than requests is said.
+    /// Whether it is an HTTP/2 connection, which carries more than requests.
     framed: AtomicBool,
-    /// How many responses were written, but not yet handed to the system.
+    /// The number of responses that were written, but not yet passed to the system.
     unflushed: AtomicU32,
-    /// What they keep.
+    /// The permits of those responses.
     kept: Mutex<Vec<Unsent>>,
 }
 
@@ -120,14 +120,14 @@ impl Activity {
         })
     }
 
-    /// A request begins, and ends when what is returned is dropped and what was written is flushed.
-    pub(crate) fn begin(self: &Arc<Self>) -> Turn {
+    /// Begins a request. It ends when the returned guard is dropped and everything written is flushed.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.begun.fetch_add(1, Relaxed);
         self.touch();
-        Turn { activity: Arc::clone(self), unsent: None }
+        InFlight { activity: Arc::clone(self), unsent: None }
     }
 
-    /// All that was written is with the system.
+    /// Everything written was passed to the system.
     pub(crate) fn flushed(&self) {
         // Most flushes end no request.
         if self.unflushed.load(Relaxed) == 0 {
@@ -140,13 +140,13 @@ impl Activity {
         self.ended.fetch_add(ended, Relaxed);
     }
 
-    /// Since when it has no request. `None`: it has one.
+    /// Since when the connection is idle. `None`: it has a request.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let idle = self.begun.load(Relaxed) == self.ended.load(Relaxed);
         idle.then(|| self.opened + Duration::from_millis(self.last.load(Relaxed)))
     }
 
-    /// Until when the response that is being sent must be sent.
+    /// The deadline of the response that is being sent.
     pub(crate) fn send_until(&self) -> Option<Instant> {
         let until = self.until.load(Relaxed);
         (until > 0).then(|| self.opened + Duration::from_millis(until))
@@ -156,25 +156,29 @@ impl Activity {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It speaks HTTP/2.
+    /// The connection uses HTTP/2.
     pub(crate) fn speaks_frames(&self) {
         self.framed.store(true, Relaxed);
     }
 
-    /// How many requests have begun, if it is one that is waited for now: nothing is being answered, and what comes
-    /// next is a head.
+    /// The number of requests so far, if the next bytes are the head of a request.
     pub(crate) fn awaits_head(&self) -> Option<u32> {
         let begun = self.begun.load(Relaxed);
         (begun == self.ended.load(Relaxed) && !self.framed.load(Relaxed)).then_some(begun)
     }
 
-    /// Until when nothing needs to come. `said`: whether anything ever came; `head`: since when there is the beginning
-    /// of a head, and how many requests had begun before it.
-    pub(crate) fn silent_until(&self, said: bool, head: Option<(Instant, u32)>, patience: &Patience) -> Instant {
+    /// Until when the connection may be silent. `said`: whether anything was received; `head`: since when a head is
+    /// incomplete, and the number of requests before it.
+    pub(crate) fn silent_until(
+        &self,
+        said: bool,
+        head: Option<(Instant, u32)>,
+        timeouts: &ConnectionTimeouts,
+    ) -> Instant {
         match head {
-            Some((since, before)) if self.awaits_head() == Some(before) => since + patience.head,
-            _ if !said => self.opened + patience.first_word,
-            _ => self.opened + Duration::from_millis(self.last.load(Relaxed)) + patience.idle,
+            Some((since, before)) if self.awaits_head() == Some(before) => since + timeouts.head,
+            _ if !said => self.opened + timeouts.first_word,
+            _ => self.opened + Duration::from_millis(self.last.load(Relaxed)) + timeouts.idle,
         }
     }
 
@@ -183,15 +187,15 @@ impl Activity {
     }
 }
 
-/// A request that is being answered.
+/// A request in flight.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct InFlight {
     activity: Arc<Activity>,
     unsent: Option<Unsent>,
 }
 
-impl Turn {
-    /// Its response is ready, and keeps `unsent` until it is sent.
+impl InFlight {
+    /// Sets the permits and the deadline of the response.
     pub(crate) fn sends(&mut self, unsent: Unsent) {
         let activity = &self.activity;
         // HTTP/2 sends several at once: each stream has its own deadline.
@@ -203,7 +207,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.activity.touch();
         if self.activity.framed.load(Relaxed) {
@@ -218,19 +222,19 @@ impl Drop for Turn {
     }
 }
 
-/// The body of an answer. The request ends when it is written.
-pub(super) struct Sending {
+/// The body of a response. The request ends when it is written.
+pub(super) struct InFlightBody {
     body: Body,
-    _turn: Turn,
+    _in_flight: InFlight,
 }
 
-impl Sending {
-    pub(super) fn new(body: Body, turn: Turn) -> Self {
-        Self { body, _turn: turn }
+impl InFlightBody {
+    pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
+        Self { body, _in_flight: in_flight }
     }
 }
 
-impl HttpBody for Sending {
+impl HttpBody for InFlightBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -256,18 +260,18 @@ mod tests {
 
     #[tokio::test]
     async fn how_long_silence_is_borne_follows_from_what_happened() {
-        let patience = Patience::default();
+        let timeouts = ConnectionTimeouts::default();
         let opened = Instant::now();
         let later = |seconds| opened + Duration::from_secs(seconds);
         let activity = Activity::new(opened);
-        let until = |said, head| activity.silent_until(said, head, &patience);
+        let until = |said, head| activity.silent_until(said, head, &timeouts);
         assert_eq!(until(false, None), later(30), "a new connection");
         assert_eq!(until(true, Some((later(5), 0))), later(15), "half a head");
 
-        let turn = activity.begin();
+        let in_flight = activity.begin();
         assert_eq!(activity.awaits_head(), None);
         assert!(until(true, Some((later(5), 0))) >= later(620), "the head is complete, its body may follow");
-        drop(turn);
+        drop(in_flight);
         assert_eq!(activity.awaits_head(), None, "its response is not sent yet");
         activity.flushed();
         assert!(until(true, Some((later(5), 0))) >= later(620), "an old head is no new one");
@@ -289,10 +293,10 @@ mod tests {
     async fn a_response_keeps_what_its_request_took_until_it_is_flushed() {
         let activity = Activity::new(Instant::now());
         let (taken, until) = (Arc::new(()), Instant::now() + Duration::from_secs(5));
-        let mut turn = activity.begin();
-        turn.sends(Unsent::until(until, Arc::clone(&taken)));
+        let mut in_flight = activity.begin();
+        in_flight.sends(Unsent::until(until, Arc::clone(&taken)));
         assert!(activity.send_until().is_some_and(|at| at <= until && at > until - Duration::from_secs(1)));
-        drop(turn);
+        drop(in_flight);
         assert_eq!((Arc::strong_count(&taken), activity.idle_since()), (2, None), "it is still in a buffer");
         activity.flushed();
         assert_eq!((Arc::strong_count(&taken), activity.send_until()), (1, None));
@@ -310,9 +314,9 @@ mod tests {
     #[test]
     fn a_long_request_is_not_taken_for_silence() {
         for (longest, idle, elsewhere) in [(60, 620, 120), (120, 620, 150), (590, 620, 620), (3600, 3630, 3630)] {
-            let patience = Patience::default().for_requests_of(Duration::from_secs(longest));
-            assert_eq!(patience.idle, Duration::from_secs(idle), "{longest}");
-            assert_eq!(patience.elsewhere().idle, Duration::from_secs(elsewhere), "{longest}");
+            let timeouts = ConnectionTimeouts::default().for_requests_of(Duration::from_secs(longest));
+            assert_eq!(timeouts.idle, Duration::from_secs(idle), "{longest}");
+            assert_eq!(timeouts.elsewhere().idle, Duration::from_secs(elsewhere), "{longest}");
         }
     }
 }

@@ -1,17 +1,17 @@
-//! Connections: accepted as long as there is room, greeted (the PROXY protocol, TLS), served with HTTP/1.1 or HTTP/2 as
-//! long as the other end does its part, and drained at the end.
+//! Connections: accepted up to a limit, handshakes (PROXY protocol, TLS), HTTP/1.1 and HTTP/2 with timeouts, and draining
+//! at shutdown.
 
 mod activity;
 mod open;
-mod patient;
 mod proxy;
 mod streams;
+mod timeout_io;
 
-pub(crate) use activity::{Patience, Unsent};
+pub(crate) use activity::{ConnectionTimeouts, Unsent};
 pub(crate) use open::Connections;
 pub(crate) use proxy::ProxyError;
 
-use activity::{Activity, Sending};
+use activity::{Activity, InFlightBody};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::{HeaderValue, Request, Response, Version, header};
@@ -24,12 +24,12 @@ use hyper_util::{
     },
 };
 use ipnet::IpNet;
-use open::{NotAdmitted, Room};
-use patient::Patient;
+use open::{ConnectionPermit, NotAdmitted};
 use portcullis_core::report::chain;
 use socket2::SockRef;
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use streams::TrackedExecutor;
+use timeout_io::TimeoutIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -39,48 +39,48 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt as _};
 
-/// How long a client may stay silent on HTTP/2, where it is asked whether it is still there.
+/// The interval and the timeout of HTTP/2 pings.
 const PING: Duration = Duration::from_secs(30);
 /// The largest head of a request: 431 beyond.
 const MAX_HEAD: u32 = 64 << 10;
-/// The pause after the system had no more file descriptors to give.
+/// The pause after a failed accept, such as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long to wait for room, before the terms are asked for anew.
-const ROOM_PAUSE: Duration = Duration::from_secs(1);
-/// How much the system keeps of a connection in each direction; Linux doubles it. Its memory is the container's.
+/// How long to wait for a permit before the terms are read again.
+const PERMIT_PAUSE: Duration = Duration::from_secs(1);
+/// The socket buffer in each direction; Linux doubles it. It counts as memory of the container.
 const SOCKET_BUFFER: usize = 64 << 10;
-/// How much of one request may arrive before it is read, over HTTP/2, and of all requests of a connection.
+/// The HTTP/2 flow-control windows of a stream and of a connection.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
-/// How much of one response waits to be sent, over HTTP/2.
+/// The HTTP/2 send buffer of a stream.
 const SEND_BUFFER: usize = 64 << 10;
-/// How many requests one connection may make at once, over HTTP/2.
+/// The maximum number of concurrent HTTP/2 streams of a connection.
 const STREAMS: u32 = 100;
-/// How many heads may be long at once, over HTTP/1.1.
+/// The maximum number of concurrent long HTTP/1.1 heads.
 const LONG_HEADS: usize = 64;
 
-/// What holds for new connections. Asked for anew with each, so that it may change while a listener runs.
+/// The settings for new connections. Read for each connection, so that they can change while a listener runs.
 #[derive(Clone, Default)]
 pub(crate) struct Terms {
-    /// The room for connections; `None`: there may be any number.
-    pub room: Option<Arc<Connections>>,
-    /// Proxies that are trusted: they may have all the room, and are waited for longer.
+    /// The open connections and their limit; `None`: no limit.
+    pub connections: Option<Arc<Connections>>,
+    /// Trusted proxies, which may use every permit and have longer timeouts.
     pub trusted: Vec<IpNet>,
-    /// From where connections begin with a header of the PROXY protocol.
+    /// The peers that send a PROXY protocol header.
     pub proxies: Vec<IpNet>,
-    /// Whether TLS is spoken.
+    /// Whether the listener uses TLS.
     pub tls: Tls,
-    /// How patient the listener is.
-    pub patience: Patience,
+    /// The timeouts.
+    pub timeouts: ConnectionTimeouts,
 }
 
-/// Whether TLS is spoken.
+/// Whether a listener uses TLS.
 #[derive(Clone, Default)]
 pub(crate) enum Tls {
     /// No.
     #[default]
     Off,
-    /// It must be, but there is no certificate yet.
+    /// It must, but there is no certificate yet.
     Missing,
     /// Yes, with this certificate.
     On(Arc<rustls::ServerConfig>),
@@ -88,22 +88,22 @@ pub(crate) enum Tls {
 
 /// When a listener stops.
 pub(crate) struct Stopping<'a> {
-    /// When it is told to.
+    /// Cancelled to stop the listener.
     pub shutdown: &'a CancellationToken,
-    /// For how long it goes on accepting after that: until everybody has heard that it stops.
+    /// How long it accepts connections after that: until every proxy knows that it stops.
     pub lame_duck: Duration,
 }
 
-/// Why a connection was closed before it was served.
+/// Why a connection was closed before its first request.
 #[derive(Debug, thiserror::Error)]
-enum GreetingError {
-    #[error("the connection came through a proxy that does not say from whom")]
+enum HandshakeError {
+    #[error("the PROXY protocol header could not be read")]
     Proxy(#[from] ProxyError),
-    #[error("TLS could not be agreed upon")]
+    #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
-    #[error("there is no certificate to speak TLS with")]
+    #[error("there is no TLS certificate yet")]
     NoCertificate,
-    #[error("the headers of the PROXY protocol and of TLS did not arrive in time")]
+    #[error("the PROXY protocol header and the TLS handshake took too long")]
     Slow,
 }
 
@@ -119,7 +119,7 @@ pub(crate) async fn serve<S>(
     S::Future: Send,
 {
     let Stopping { shutdown, lame_duck } = stopping;
-    let host = Host::new(service, shutdown.clone());
+    let host = ConnectionServer::new(service, shutdown.clone());
     let drain = GracefulShutdown::new();
     let mut stopped = pin!(async {
         shutdown.cancelled().await;
@@ -139,17 +139,17 @@ pub(crate) async fn serve<S>(
             }
         };
         let activity = Activity::new(Instant::now());
-        let room = tokio::select! {
+        let permit = tokio::select! {
             () = &mut stopped => break,
-            room = room(peer, &activity, &terms) => room,
+            permit = permit(peer, &activity, &terms) => permit,
         };
-        if let Ok(room) = room {
-            host.receive(stream, peer, room, activity, terms(), drain.watcher());
+        if let Ok(permit) = permit {
+            host.receive(stream, peer, permit, activity, terms(), drain.watcher());
         } else {
-            tracing::debug!(%peer, "a connection was refused: its address has its share");
+            tracing::debug!(%peer, "a connection was refused: its address has reached its share");
         }
     }
-    // From here on, connecting is refused.
+    // From here on, new connections are refused.
     drop(listener);
     let finished = timeout(grace(), drain.shutdown()).await;
     if finished.is_err() {
@@ -160,20 +160,20 @@ pub(crate) async fn serve<S>(
     host.tasks.wait().await;
 }
 
-/// Room for a connection, as soon as there is any. Where all connections have requests in progress, the next ones wait
-/// in the system's queue meanwhile.
-async fn room(
+/// Waits for a permit for a connection. While all connections have requests in flight, new ones wait in the system's
+/// accept queue.
+async fn permit(
     peer: SocketAddr,
     activity: &Arc<Activity>,
     terms: impl Fn() -> Terms,
-) -> Result<Option<Room>, NotAdmitted> {
+) -> Result<Option<ConnectionPermit>, NotAdmitted> {
     loop {
         let terms = terms();
-        let Some(connections) = &terms.room else { return Ok(None) };
+        let Some(connections) = &terms.connections else { return Ok(None) };
         match connections.admit(peer.ip().to_canonical(), terms.trusts(peer), activity) {
             Err(NotAdmitted::Full) => {
-                // Asked for anew now and then: there may be more of it since.
-                let _ = timeout(ROOM_PAUSE, connections.freed()).await;
+                // Read the terms again now and then: the limit may have changed.
+                let _ = timeout(PERMIT_PAUSE, connections.freed()).await;
             }
             admitted => return admitted.map(Some),
         }
@@ -187,9 +187,9 @@ impl Terms {
     }
 }
 
-/// Whoever serves connections.
+/// Serves connections.
 #[derive(Clone)]
-struct Host<S> {
+struct ConnectionServer<S> {
     service: S,
     builder: auto::Builder<TrackedExecutor>,
     long_heads: Arc<Semaphore>,
@@ -198,7 +198,7 @@ struct Host<S> {
     abort: CancellationToken,
 }
 
-impl<S> Host<S>
+impl<S> ConnectionServer<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
@@ -206,7 +206,7 @@ where
     fn new(service: S, shutdown: CancellationToken) -> Self {
         let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
         let mut builder = auto::Builder::new(TrackedExecutor::new(tasks.clone(), abort.clone()));
-        // Its own limit would close connections that are kept for later; see `patient`.
+        // hyper's own timeout would close idle connections; see `timeout_io`.
         builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD as usize);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
         builder.http2().max_header_list_size(MAX_HEAD).max_concurrent_streams(STREAMS).max_send_buf_size(SEND_BUFFER);
@@ -214,12 +214,12 @@ where
         Self { service, builder, long_heads: Arc::new(Semaphore::new(LONG_HEADS)), shutdown, tasks, abort }
     }
 
-    /// Has a task serve a connection.
+    /// Spawns a task that serves a connection.
     fn receive(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        room: Option<Room>,
+        permit: Option<ConnectionPermit>,
         activity: Arc<Activity>,
         terms: Terms,
         drain: Watcher,
@@ -228,7 +228,7 @@ where
         self.tasks.spawn(async move {
             let abort = host.abort.clone();
             let attended = host.attend(stream, peer, Arc::clone(&activity), terms, drain);
-            abort.run_until_cancelled(until_told(attended, room, &activity)).await;
+            abort.run_until_cancelled(until_closed(attended, permit, &activity)).await;
         });
     }
 
@@ -237,25 +237,25 @@ where
         let sized =
             socket.set_send_buffer_size(SOCKET_BUFFER).and_then(|()| socket.set_recv_buffer_size(SOCKET_BUFFER));
         if let Err(error) = sized {
-            tracing::debug!(%error, "the buffers of a connection could not be sized");
+            tracing::debug!(%error, "the socket buffers of a connection could not be set");
         }
-        // Answers are small, and written whole: waiting for more to send only delays them.
+        // Responses are small and written at once: Nagle's algorithm would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let greeted = timeout(terms.patience.handshake, greet(stream, peer, &terms)).await;
-        let (stream, client) = match greeted.unwrap_or(Err(GreetingError::Slow)) {
-            Ok(greeted) => greeted,
+        let handshaken = timeout(terms.timeouts.handshake, handshake(stream, peer, &terms)).await;
+        let (stream, client) = match handshaken.unwrap_or(Err(HandshakeError::Slow)) {
+            Ok(handshaken) => handshaken,
             Err(error) => {
                 tracing::debug!(error = chain(&error), %peer, "a connection was closed");
                 return;
             }
         };
-        let stranger = terms.room.is_some() && !terms.trusts(peer);
-        let patience = if stranger { terms.patience.elsewhere() } else { terms.patience };
-        let patient = Patient::new(stream, Arc::clone(&activity), patience, Arc::clone(&self.long_heads));
+        let untrusted = terms.connections.is_some() && !terms.trusts(peer);
+        let timeouts = if untrusted { terms.timeouts.elsewhere() } else { terms.timeouts };
+        let io = TimeoutIo::new(stream, Arc::clone(&activity), timeouts, Arc::clone(&self.long_heads));
         let answer = service_fn(|request: Request<Incoming>| {
-            let mut turn = activity.begin();
+            let mut in_flight = activity.begin();
             if request.version() == Version::HTTP_2 {
                 activity.speaks_frames();
             }
@@ -267,55 +267,55 @@ where
                 let mut response = answer.await?;
                 if let Some(unsent) = response.extensions_mut().remove::<Unsent>() {
                     streams::send_until(unsent.deadline());
-                    turn.sends(unsent);
+                    in_flight.sends(unsent);
                 }
                 if last {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response.map(|body| Sending::new(body, turn)))
+                Ok::<_, Infallible>(response.map(|body| InFlightBody::new(body, in_flight)))
             }
         });
-        let connection = self.builder.serve_connection(TokioIo::new(patient), answer);
+        let connection = self.builder.serve_connection(TokioIo::new(io), answer);
         if let Err(error) = drain.watch(connection).await {
-            // Clients that vanish are no news.
+            // Disconnects of clients are normal.
             tracing::debug!(%error, %peer, "a connection ended early");
         }
     }
 }
 
-/// What comes before HTTP: the header of the PROXY protocol, then TLS. With the address of the client.
-async fn greet(
+/// The handshake before HTTP: the PROXY protocol header, then TLS. Returns the address of the client too.
+async fn handshake(
     mut stream: TcpStream,
     peer: SocketAddr,
     terms: &Terms,
-) -> Result<(Either<TcpStream, TlsStream<TcpStream>>, SocketAddr), GreetingError> {
+) -> Result<(Either<TcpStream, TlsStream<TcpStream>>, SocketAddr), HandshakeError> {
     let address = peer.ip().to_canonical();
     let through_proxy = terms.proxies.iter().any(|network| network.contains(&address));
     let named = if through_proxy { proxy::read(&mut stream).await? } else { None };
     let stream = match &terms.tls {
         Tls::Off => Either::Left(stream),
-        Tls::Missing => return Err(GreetingError::NoCertificate),
+        Tls::Missing => return Err(HandshakeError::NoCertificate),
         Tls::On(config) => {
             let accepted = TlsAcceptor::from(Arc::clone(config)).accept(stream).await;
-            Either::Right(accepted.map_err(GreetingError::Tls)?)
+            Either::Right(accepted.map_err(HandshakeError::Tls)?)
         }
     };
     Ok((stream, named.unwrap_or(peer)))
 }
 
-/// Serves a connection until it ends, or is told to close while it has no request.
-async fn until_told(attended: impl Future<Output = ()>, room: Option<Room>, activity: &Activity) {
-    let Some(room) = room else { return attended.await };
+/// Serves a connection until it ends, or is asked to close while it is idle.
+async fn until_closed(attended: impl Future<Output = ()>, permit: Option<ConnectionPermit>, activity: &Activity) {
+    let Some(permit) = permit else { return attended.await };
     let mut attended = pin!(attended);
     loop {
         tokio::select! {
             biased;
             () = attended.as_mut() => return,
-            () = room.told_to_close() => {
+            () = permit.close_requested() => {
                 if activity.idle_since().is_some() {
                     return;
                 }
-                room.stays();
+                permit.stays();
             }
         }
     }

@@ -1,7 +1,7 @@
-//! The connections that are open: how many, from where, and which one goes when there is no room.
+//! The open connections: their number, their addresses, and which one to close at the limit.
 //!
-//! An address has three quarters of the room, so that one alone shuts out no other; proxies that are trusted have all of
-//! it. Where there is no more, the connection that has been idle for longest is closed: never one with a request.
+//! An address may have three quarters of the connections, so that a single one cannot exclude others; trusted proxies may
+//! have all. At the limit, the connection that has been idle longest is closed, but never one with a request.
 
 use crate::connections::activity::Activity;
 use portcullis_core::ip_ranges::network;
@@ -16,23 +16,23 @@ use tokio::{sync::Notify, time::Instant};
 #[derive(Debug)]
 pub(crate) struct Connections {
     most: usize,
-    state: Mutex<State>,
-    /// Told when one ends.
+    state: Mutex<OpenConnections>,
+    /// Notified when a connection ends.
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    open: HashMap<u64, Entry>,
-    /// How many of them each address has that count.
+struct OpenConnections {
+    open: HashMap<u64, OpenConnection>,
+    /// The number of counted connections of each address.
     by_address: HashMap<IpAddr, usize>,
-    /// How many of them count: those that were told to close do not.
+    /// The number of connections, without those that were asked to close.
     counted: usize,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OpenConnection {
     from: IpAddr,
     trusted: bool,
     activity: Arc<Activity>,
@@ -49,26 +49,26 @@ pub(crate) enum NotAdmitted {
     Share,
 }
 
-/// The room of one connection.
+/// The permit of one connection.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct ConnectionPermit {
     connections: Arc<Connections>,
     id: u64,
     close: Arc<Notify>,
 }
 
 impl Connections {
-    /// Room for so many.
+    /// With this maximum.
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, state: Mutex::default(), freed: Notify::new() })
     }
 
-    /// How many there may be.
+    /// The maximum number of connections.
     pub(crate) fn most(&self) -> usize {
         self.most
     }
 
-    /// How many are open.
+    /// The number of open connections.
     pub(crate) fn count(&self) -> usize {
         self.state().open.len()
     }
@@ -78,13 +78,13 @@ impl Connections {
         self.freed.notified().await;
     }
 
-    /// Makes room for a connection from this address, if need be by closing another one.
+    /// Admits a connection from this address, and asks an idle one to close if the limit is reached.
     pub(crate) fn admit(
         self: &Arc<Self>,
         from: IpAddr,
         trusted: bool,
         activity: &Arc<Activity>,
-    ) -> Result<Room, NotAdmitted> {
+    ) -> Result<ConnectionPermit, NotAdmitted> {
         let from = network(from);
         let mut state = self.state();
         let share = self.most - self.most / 4;
@@ -92,7 +92,7 @@ impl Connections {
         if !trusted && has_share && share < self.most {
             state.close_idlest(|entry| entry.from == from && !entry.trusted).ok_or(NotAdmitted::Share)?;
         } else if state.counted >= self.most {
-            // The address that has the most gives way first.
+            // The address with the most connections is affected first.
             let most = state.by_address.iter().max_by_key(|(_, count)| **count).map(|(address, _)| *address);
             let closed = state
                 .close_idlest(|entry| !entry.trusted && Some(entry.from) == most)
@@ -102,20 +102,21 @@ impl Connections {
         }
         let (id, close) = (state.next, Arc::new(Notify::new()));
         state.next += 1;
-        let entry = Entry { from, trusted, activity: Arc::clone(activity), closing: false, close: Arc::clone(&close) };
+        let entry =
+            OpenConnection { from, trusted, activity: Arc::clone(activity), closing: false, close: Arc::clone(&close) };
         state.count(&entry);
         state.open.insert(id, entry);
-        Ok(Room { connections: Arc::clone(self), id, close })
+        Ok(ConnectionPermit { connections: Arc::clone(self), id, close })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OpenConnections> {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn count(&mut self, entry: &Entry) {
+impl OpenConnections {
+    fn count(&mut self, entry: &OpenConnection) {
         self.counted += 1;
         if !entry.trusted {
             *self.by_address.entry(entry.from).or_insert(0) += 1;
@@ -132,9 +133,9 @@ impl State {
         }
     }
 
-    /// Tells the connection to close that has been idle for longest.
-    fn close_idlest(&mut self, of: impl Fn(&Entry) -> bool) -> Option<()> {
-        let idle = |entry: &Entry| entry.activity.idle_since().filter(|_| !entry.closing && of(entry));
+    /// Asks the connection to close that has been idle longest.
+    fn close_idlest(&mut self, of: impl Fn(&OpenConnection) -> bool) -> Option<()> {
+        let idle = |entry: &OpenConnection| entry.activity.idle_since().filter(|_| !entry.closing && of(entry));
         let idlest: (Instant, u64) = self.open.iter().filter_map(|(id, entry)| Some((idle(entry)?, *id))).min()?;
         let entry = self.open.get_mut(&idlest.1)?;
         entry.closing = true;
@@ -145,9 +146,9 @@ impl State {
     }
 }
 
-impl Room {
+impl ConnectionPermit {
     /// Ready when the connection is to close, if it is still idle.
-    pub(crate) async fn told_to_close(&self) {
+    pub(crate) async fn close_requested(&self) {
         self.close.notified().await;
     }
 
@@ -163,7 +164,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut state = self.connections.state();
         if let Some(entry) = state.open.remove(&self.id).filter(|entry| !entry.closing) {
@@ -184,19 +185,19 @@ mod tests {
         IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
     }
 
-    fn is_told(room: &Room) -> bool {
-        room.told_to_close().now_or_never().is_some()
+    fn is_asked_to_close(permit: &ConnectionPermit) -> bool {
+        permit.close_requested().now_or_never().is_some()
     }
 
     #[tokio::test]
-    async fn the_idlest_connection_makes_room() {
+    async fn the_idlest_connection_is_closed() {
         let connections = Connections::new(8);
         // Each is a second younger than the one before.
         let mut opened = Instant::now() - Duration::from_mins(1);
         let mut open = |last: u8| {
             opened += Duration::from_secs(1);
             let activity = Activity::new(opened);
-            connections.admit(from(last), false, &activity).map(|room| (room, activity))
+            connections.admit(from(last), false, &activity).map(|permit| (permit, activity))
         };
         let mut first = Vec::new();
         for _ in 0..6 {
@@ -204,15 +205,15 @@ mod tests {
         }
         let begun = first[0].1.begin();
         first.push(open(1).unwrap());
-        let told: Vec<_> = first.iter().map(|(room, _)| is_told(room)).collect();
+        let told: Vec<_> = first.iter().map(|(permit, _)| is_asked_to_close(permit)).collect();
         assert_eq!(told, [false, true, false, false, false, false, false], "idle for longest, and no request");
         drop(first.remove(1));
 
         let second = [open(2).unwrap(), open(3).unwrap()];
         assert_eq!(connections.count(), 8);
         let third = open(4).unwrap();
-        assert!(is_told(&first[1].0), "the address that has the most gives way");
-        assert!(!second.iter().any(|(room, _)| is_told(room)));
+        assert!(is_asked_to_close(&first[1].0), "the address that has the most gives way");
+        assert!(!second.iter().any(|(permit, _)| is_asked_to_close(permit)));
         // A request came before it was closed.
         first[1].0.stays();
         let requests: Vec<_> =
@@ -228,12 +229,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trusted_proxies_have_all_the_room() {
+    async fn trusted_proxies_may_use_every_permit() {
         let connections = Connections::new(10);
         let activity = Activity::new(Instant::now());
         let rooms: Vec<_> = (0..10).map(|_| connections.admit(from(1), true, &activity).unwrap()).collect();
-        assert_eq!(rooms.iter().filter(|room| is_told(room)).count(), 0);
+        assert_eq!(rooms.iter().filter(|permit| is_asked_to_close(permit)).count(), 0);
         let _eleventh = connections.admit(from(1), true, &activity).unwrap();
-        assert_eq!(rooms.iter().filter(|room| is_told(room)).count(), 1);
+        assert_eq!(rooms.iter().filter(|permit| is_asked_to_close(permit)).count(), 1);
     }
 }

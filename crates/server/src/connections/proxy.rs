@@ -1,5 +1,5 @@
-//! The PROXY protocol, versions 1 and 2 (<https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>): who a proxy
-//! that only hands bytes on says is at the other end of it. Not a byte is read beyond its header: what follows is TLS.
+//! The PROXY protocol, versions 1 and 2 (<https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>): the client's
+//! address from a layer-4 proxy. No byte after the header is read, since TLS follows.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// How version 2 begins.
+/// The signature of version 2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest header of version 1, with its line end.
 const LONGEST_LINE: usize = 107;
@@ -29,9 +29,9 @@ pub(crate) enum ProxyError {
     Malformed,
 }
 
-/// Reads the header. `None`: the proxy speaks for itself, or does not know for whom.
+/// Reads the header. `None`: the connection is the proxy's own (LOCAL), or the address is unknown.
 pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<SocketAddr>, ProxyError> {
-    // No header is shorter.
+    // The shortest header.
     let mut begin = [0; SIGNATURE.len()];
     stream.read_exact(&mut begin).await?;
     if begin == SIGNATURE {
@@ -84,7 +84,7 @@ fn binary([command, family]: [u8; 2], content: &[u8]) -> Result<Option<SocketAdd
     let named = match (command, family) {
         (0x21, 0x11) => v4(content),
         (0x21, 0x21) => v6(content),
-        // For itself; or of no address that could be held against networks: unspecified, UDP, sockets of a host.
+        // LOCAL, or an address that is not TCP over IP: unspecified, UDP, Unix sockets.
         (0x20, _) | (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => return Ok(None),
         _ => None,
     };
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_whom_the_proxy_names() {
+    fn the_client_is_the_one_that_the_proxy_names() {
         let v4 = [198, 51, 100, 1, 192, 0, 2, 1, 0x12, 0x67, 1, 187];
         let v6 = [&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5][..], &[0; 16], &[1, 187, 1, 187]].concat();
         for (header, expected) in [

@@ -1,5 +1,5 @@
-//! The streams of HTTP/2 connections: waited for and cut off at the end like connections, and each at the deadline of its
-//! response, which hyper does not ask for while the client takes no data.
+//! Executor for the streams of HTTP/2 connections. It tracks them and cancels them at shutdown, and each at the deadline
+//! of its response: hyper does not poll a response while the client reads no data.
 
 use std::{
     pin::{Pin, pin},
@@ -13,13 +13,13 @@ tokio::task_local! {
     static DEADLINE: Arc<OnceLock<Instant>>;
 }
 
-/// The response of the stream that this task serves is cut off then. Without effect on HTTP/1.1, where a connection has
-/// one response at a time.
+/// Sets the deadline of the response of the current stream. Without effect on HTTP/1.1, where a connection has one
+/// response at a time.
 pub(super) fn send_until(deadline: Instant) {
     let _ = DEADLINE.try_with(|of_stream| of_stream.set(deadline));
 }
 
-/// Runs streams.
+/// The executor.
 #[derive(Clone)]
 pub(super) struct TrackedExecutor {
     tasks: TaskTracker,
@@ -46,7 +46,7 @@ where
     }
 }
 
-/// Polls a stream until it ends, or until the deadline that its response has set. Dropped before its end, it is reset.
+/// Polls a stream until it ends, or until the deadline of its response. A stream that is dropped earlier is reset.
 async fn until_deadline<F: Future>(stream: F) {
     let deadline = Arc::new(OnceLock::new());
     let mut stream = pin!(DEADLINE.scope(Arc::clone(&deadline), stream));

@@ -1,5 +1,5 @@
-//! `Accounts` over `OAuthAccount`s. Every server follows them, so that a session which the provider ended is refused
-//! everywhere a moment later, and writes only over the version that it read.
+//! `Accounts` with `OAuthAccount`s. Every server watches them, so that all servers refuse a session a moment after the
+//! provider ended it. Writes are conditional on the version that was read.
 
 use crate::kubernetes::grants::unavailable;
 use crate::kubernetes::{Guarded, Kubernetes};
@@ -15,16 +15,16 @@ use portcullis_oauth::{
     accounts::{self, Account, Accounts},
     grant::GrantsError,
 };
-use portcullis_reflector::{Found, RequestError, identity, request};
+use portcullis_reflector::{Lookup, RequestError, identity, request};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 impl Kubernetes {
-    /// Takes in what the watch told.
-    pub(super) async fn account_told(&self, event: Event<Guarded<OAuthAccount>>) {
+    /// Applies a watch event.
+    pub(super) async fn apply_account_event(&self, event: Event<Guarded<OAuthAccount>>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => match self.readable_account(object) {
-                Ok(account) => drop(self.accounts.told(account)),
+                Ok(account) => drop(self.accounts.apply_watch_event(account)),
                 Err(name) => self.accounts.removed(&name, None, self.clock.now()),
             },
             Event::Delete(object) => {
@@ -36,14 +36,14 @@ impl Kubernetes {
                 for name in self.accounts.list_ends(self.clock.now()) {
                     if let Err(error) = self.fetch_account(&name).await {
                         // It stays known: what it says of ended sessions must not be forgotten.
-                        tracing::warn!(account = name, %error, "it is not known whether an account is still there");
+                        tracing::warn!(account = name, %error, "whether an account still exists could not be determined");
                     }
                 }
             }
         }
     }
 
-    /// The account, if it counts here; else its name.
+    /// The account, if it belongs to this endpoint; otherwise its name.
     fn readable_account(&self, object: Guarded<OAuthAccount>) -> Result<KeptAccount, String> {
         let (name, version) = identity(&object);
         match object.0 {
@@ -51,7 +51,10 @@ impl Kubernetes {
             Ok(object) if object.metadata.deletion_timestamp.is_some() => Err(name),
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
             Ok(object) if accounts::object_name(&self.endpoint, &object.spec.user.id) != name => {
-                tracing::warn!(account = name, "an OAuthAccount has the name of another user's, and does not count");
+                tracing::warn!(
+                    account = name,
+                    "an OAuthAccount has the name of another user's account, and is ignored"
+                );
                 Err(name)
             }
             Ok(object) => Ok(objects::account(object)),
@@ -59,22 +62,22 @@ impl Kubernetes {
                 tracing::error!(
                     account = name,
                     error = %invalid.error,
-                    "an OAuthAccount cannot be read, and does not count; update the CRDs and the servers to the same version"
+                    "an OAuthAccount cannot be read, and is ignored; update the CRDs and the servers to the same version"
                 );
                 Err(name)
             }
         }
     }
 
-    /// At the API server. Memory learns of it.
+    /// Reads from the API server, and updates the index.
     async fn fetch_account(&self, name: &str) -> Result<Option<Arc<Account>>, RequestError> {
         let known = self.accounts.version(name);
         let answer = request(self.account_objects.get_opt(name)).await?;
         let Some(account) = answer.and_then(|object| self.readable_account(object).ok()) else {
-            self.accounts.answered_none(name, known, self.clock.now());
+            self.accounts.apply_not_found(name, known, self.clock.now());
             return Ok(None);
         };
-        Ok(Some(Arc::clone(&self.accounts.answered(account).account)))
+        Ok(Some(Arc::clone(&self.accounts.apply_response(account).account)))
     }
 }
 
@@ -82,8 +85,8 @@ impl Kubernetes {
 impl Accounts for Kubernetes {
     fn account(&self, user_id: &str) -> Option<Arc<Account>> {
         match self.accounts.find(&accounts::object_name(&self.endpoint, user_id)) {
-            Found::Here(kept) => Some(Arc::clone(&kept.account)),
-            Found::Gone | Found::Unknown => None,
+            Lookup::Present(kept) => Some(Arc::clone(&kept.account)),
+            Lookup::Deleted | Lookup::Unknown => None,
         }
     }
 
@@ -114,11 +117,11 @@ impl Accounts for Kubernetes {
             _ => unavailable(error),
         })?;
         let kept = self.readable_account(written).map_err(|name| unavailable(RequestError::Unreadable(name)))?;
-        Ok(Arc::clone(&self.accounts.answered(kept).account))
+        Ok(Arc::clone(&self.accounts.apply_response(kept).account))
     }
 }
 
-/// A merge patch keeps the fields that are not in it, and what is no longer there must not stay.
+/// A merge patch keeps fields that are not in it, so removed fields must be null.
 fn whole(spec: &Value) -> Value {
     let mut whole = json!({
         "signedInAt": null, "token": null, "checkedAt": null, "lease": null, "refused": null, "sessionsEndBefore": null,

@@ -1,4 +1,4 @@
-//! `Grants` over `OAuthGrant`s.
+//! `Grants` with `OAuthGrant`s.
 
 use crate::kubernetes::Kubernetes;
 use crate::objects;
@@ -15,36 +15,36 @@ use portcullis_reflector::{RequestError, request};
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Arc};
 
-/// How often a revocation is tried over what others write at the same time.
+/// The maximum number of attempts of a revocation with conflicting writes.
 const REVOKE_TRIES: usize = 10;
 
-/// The API server did not do what it was asked.
+/// A request to the API server failed.
 pub(super) fn unavailable(error: RequestError) -> GrantsError {
     GrantsError::Unavailable(Box::new(error))
 }
 
 impl Kubernetes {
-    /// At the API server. Memory learns of it.
+    /// Reads from the API server, and updates the index.
     pub(super) async fn read_grant(&self, name: &str) -> Result<Option<Arc<Grant>>, RequestError> {
         let known = self.known.version(name);
         let answer = request(self.grants.get_opt(name)).await?;
         let Some(grant) = answer.and_then(|object| self.readable_grant(object).ok()) else {
-            self.known.answered_none(name, known, self.clock.now());
+            self.known.apply_not_found(name, known, self.clock.now());
             return Ok(None);
         };
-        Ok(Some(objects::answered(&self.known, grant)))
+        Ok(Some(objects::apply_response(&self.known, grant)))
     }
 
-    /// Changes the grant, if it still is of this version.
+    /// Changes the grant, if its version is still the given one.
     async fn patch_grant(&self, name: &str, version: &str, mut patch: Value) -> Result<Arc<Grant>, RequestError> {
         patch["metadata"] = json!({"resourceVersion": version});
         let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
         let kept = request(self.grants.patch(name, &params, &patch)).await?;
         let kept = self.readable_grant(kept).map_err(RequestError::Unreadable)?;
-        Ok(objects::answered(&self.known, kept))
+        Ok(objects::apply_response(&self.known, kept))
     }
 
-    /// Marks it as revoked. `false` if it is already, or is not there.
+    /// Marks the grant as revoked. `false` if it was revoked before, or does not exist.
     pub(super) async fn try_revoke(&self, name: &str, revocation: &Revocation) -> Result<bool, RequestError> {
         for _ in 0..REVOKE_TRIES {
             let Some(grant) = self.read_grant(name).await? else { return Ok(false) };
@@ -90,7 +90,7 @@ impl Grants for Kubernetes {
         let created = self
             .readable_grant(DeserializeGuard(Ok(created)))
             .map_err(|name| unavailable(RequestError::Unreadable(name)))?;
-        Ok(objects::answered(&self.known, created))
+        Ok(objects::apply_response(&self.known, created))
     }
 
     async fn rotate(

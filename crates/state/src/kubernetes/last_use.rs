@@ -1,17 +1,17 @@
-//! When grants were last used: noted in memory at every use, written at most every few minutes for each.
+//! The last use of grants: updated in memory at every use, and written at most every few minutes for each grant.
 
 use crate::{kubernetes::Kubernetes, objects};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
-use portcullis_reflector::{Found, Keeper, RequestError, request};
+use portcullis_reflector::{Lookup, RequestError, StatusWriter, request};
 use serde_json::json;
 
-/// How exact the time is. Other servers' writes count, so a grant that all of them use is written as often.
+/// The precision of the time. Writes of other servers count too.
 const STEP: SignedDuration = SignedDuration::from_mins(5);
 
 impl Kubernetes {
     pub(super) fn note_use(&self, name: &str, now: Timestamp) {
-        let Found::Here(grant) = self.known.find(name) else { return };
+        let Lookup::Present(grant) = self.known.find(name) else { return };
         if grant.last_used.is_some_and(|last| now.duration_since(last) < STEP) {
             return;
         }
@@ -20,12 +20,12 @@ impl Kubernetes {
     }
 }
 
-impl Keeper for Kubernetes {
+impl StatusWriter for Kubernetes {
     async fn write(&self, name: &str, at: Timestamp) -> Result<(), RequestError> {
         let patch = Patch::Merge(json!({"status": {"lastUsed": at}}));
         let kept = request(self.grants.patch_status(name, &PatchParams::default(), &patch)).await?;
         if let Ok(grant) = self.readable_grant(kept) {
-            self.known.answered(grant);
+            self.known.apply_response(grant);
         }
         Ok(())
     }

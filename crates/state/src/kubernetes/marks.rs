@@ -1,5 +1,5 @@
-//! `SingleUse` over Events: the API server creates a name only once, and deletes an Event after an hour (`--event-ttl`). So
-//! no collector is needed, and servers need only the right to create.
+//! `SingleUse` with Events: the API server creates a name only once, and deletes an Event after an hour (`--event-ttl`). So
+//! no garbage collection is needed, and servers need only the permission to create.
 
 use crate::kubernetes::Kubernetes;
 use crate::kubernetes::grants::unavailable;

@@ -1,11 +1,10 @@
 //! Grants, registrations and accounts as `OAuthGrant`s, `OAuthClient`s and `OAuthAccount`s of the endpoint's namespace.
 //!
-//! Every server watches them, so that a grant which is deleted or revoked anywhere is refused everywhere a moment
-//! later. What must happen once is left to the API server: it creates a name once, and writes only over the
-//! `resourceVersion` that was read.
+//! Every server watches them, so that all servers refuse a grant a moment after it was deleted or revoked. The API server
+//! makes operations happen once: it creates a name once, and writes are conditional on the `resourceVersion` that was read.
 //!
-//! Grants have no owner reference. After a restore from backup the endpoint has another uid, and the garbage collector
-//! would delete every grant; so the operator collects the grants of endpoints and clients that are gone.
+//! Grants have no owner reference. After a restore from a backup the endpoint has another uid, and the garbage collector
+//! would delete every grant; so the operator deletes the grants of deleted endpoints and clients.
 
 mod accounts;
 mod grants;
@@ -27,7 +26,7 @@ use portcullis_api::{
     labels::{ENDPOINT_LABEL, REGISTERED_DYNAMIC, REGISTERED_LABEL},
 };
 use portcullis_core::clock::Clock;
-use portcullis_reflector::{Health, Index, Times, Watch, identity};
+use portcullis_reflector::{Health, Index, Watch, WriteBehind, identity};
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use users::{Ending, UserObject};
@@ -35,10 +34,10 @@ use users::{Ending, UserObject};
 /// The kinds that are listed before the server is ready.
 pub const KINDS: usize = 4;
 
-/// How often names that were deleted long ago are forgotten.
+/// How often to drop expired tombstones.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 
-/// A custom resource, or why it could not be read: one that was written by a newer version must not stop the watch.
+/// A custom resource, or why it could not be read: one from a newer version must not stop the watch.
 type Guarded<K> = DeserializeGuard<K>;
 
 /// The grants and registrations of one endpoint.
@@ -58,13 +57,13 @@ pub struct Kubernetes {
     accounts: Index<KeptAccount>,
     users: UserTable,
     ending: Ending,
-    last_uses: Times,
+    last_uses: WriteBehind,
     health: Arc<Health>,
     clock: Arc<dyn Clock>,
 }
 
 impl Kubernetes {
-    /// Those of `endpoint` in `namespace`. Nothing is known before [`Self::run`].
+    /// The state of `endpoint` in `namespace`. It is empty before [`Self::run`].
     #[must_use]
     pub fn new(client: &Client, namespace: &str, endpoint: &str, health: Arc<Health>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -83,13 +82,13 @@ impl Kubernetes {
             accounts: Index::default(),
             users: UserTable::default(),
             ending: Ending::default(),
-            last_uses: Times::new("when grants were last used"),
+            last_uses: WriteBehind::new("when grants were last used"),
             health,
             clock,
         }
     }
 
-    /// Follows the API server until `stop`; then writes down what is only in memory: when grants were last used.
+    /// Watches the API server until `stop`; then writes the times of the last use of grants, which are only in memory.
     pub async fn run(&self, stop: &CancellationToken) {
         let of_endpoint = format!("{ENDPOINT_LABEL}={}", self.endpoint);
         let dynamic = format!("{of_endpoint},{REGISTERED_LABEL}={REGISTERED_DYNAMIC}");
@@ -97,24 +96,24 @@ impl Kubernetes {
         let grants = async {
             loop {
                 let event = watch.next().await;
-                self.grant_told(event).await;
-                watch.taken_in(&self.health);
+                self.apply_grant_event(event).await;
+                watch.applied(&self.health);
             }
         };
         let mut watch = Watch::new(self.clients.clone(), Config::default().labels(&dynamic));
         let clients = async {
             loop {
                 let event = watch.next().await;
-                self.client_told(event).await;
-                watch.taken_in(&self.health);
+                self.apply_client_event(event).await;
+                watch.applied(&self.health);
             }
         };
         let mut watch = Watch::new(self.account_objects.clone(), Config::default().labels(&of_endpoint));
         let accounts = async {
             loop {
                 let event = watch.next().await;
-                self.account_told(event).await;
-                watch.taken_in(&self.health);
+                self.apply_account_event(event).await;
+                watch.applied(&self.health);
             }
         };
         // Not by the label: people write them.
@@ -122,8 +121,8 @@ impl Kubernetes {
         let users = async {
             loop {
                 let event = watch.next().await;
-                self.user_told(event);
-                watch.taken_in(&self.health);
+                self.apply_user_event(event);
+                watch.applied(&self.health);
             }
         };
         let forget = async {
@@ -150,10 +149,10 @@ impl Kubernetes {
         self.last_uses.save_at_the_end(self).await;
     }
 
-    async fn grant_told(&self, event: watcher::Event<Guarded<OAuthGrant>>) {
+    async fn apply_grant_event(&self, event: watcher::Event<Guarded<OAuthGrant>>) {
         match event {
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => match self.readable_grant(object) {
-                Ok(grant) => self.end_if_due(&self.known.told(grant)),
+                Ok(grant) => self.end_if_due(&self.known.apply_watch_event(grant)),
                 Err(name) => self.known.removed(&name, None, self.clock.now()),
             },
             watcher::Event::Delete(object) => {
@@ -165,7 +164,7 @@ impl Kubernetes {
                 for name in self.known.list_ends(self.clock.now()) {
                     if let Err(error) = self.read_grant(&name).await {
                         // Until it is known to be there it does not count.
-                        tracing::warn!(grant = name, %error, "it is not known whether a grant is still there");
+                        tracing::warn!(grant = name, %error, "whether a grant still exists could not be determined");
                         self.known.removed(&name, None, self.clock.now());
                     }
                 }
@@ -173,10 +172,10 @@ impl Kubernetes {
         }
     }
 
-    async fn client_told(&self, event: watcher::Event<Guarded<OAuthClient>>) {
+    async fn apply_client_event(&self, event: watcher::Event<Guarded<OAuthClient>>) {
         match event {
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => match self.readable_client(object) {
-                Ok(client) => drop(self.registered.told(client)),
+                Ok(client) => drop(self.registered.apply_watch_event(client)),
                 Err(name) => self.registered.removed(&name, None, self.clock.now()),
             },
             watcher::Event::Delete(object) => {
@@ -194,7 +193,7 @@ impl Kubernetes {
         }
     }
 
-    /// The grant, if it counts here; else its name.
+    /// The grant, if it belongs to this endpoint; otherwise its name.
     fn readable_grant(&self, object: Guarded<OAuthGrant>) -> Result<KeptGrant, String> {
         let (name, version) = identity(&object);
         match object.0 {
@@ -203,13 +202,13 @@ impl Kubernetes {
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
             Ok(object) => Ok(objects::grant(object)),
             Err(invalid) => {
-                tracing::warn!(grant = name, error = %invalid.error, "an OAuthGrant cannot be read, and does not count");
+                tracing::warn!(grant = name, error = %invalid.error, "an OAuthGrant cannot be read, and is ignored");
                 Err(name)
             }
         }
     }
 
-    /// The client, if it registered itself here; else its name.
+    /// The client, if it was registered at this endpoint; otherwise its name.
     fn readable_client(&self, object: Guarded<OAuthClient>) -> Result<Registered, String> {
         let (name, version) = identity(&object);
         match object.0 {
@@ -218,13 +217,13 @@ impl Kubernetes {
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
             Ok(object) => objects::registered(&object).ok_or(name),
             Err(invalid) => {
-                tracing::warn!(client = name, error = %invalid.error, "an OAuthClient cannot be read, and does not count");
+                tracing::warn!(client = name, error = %invalid.error, "an OAuthClient cannot be read, and is ignored");
                 Err(name)
             }
         }
     }
 
-    /// The labels of what is made here.
+    /// The labels of created objects.
     fn labels(&self, more: &[(&str, &str)]) -> BTreeMap<String, String> {
         let own = [(ENDPOINT_LABEL, self.endpoint.as_str())];
         own.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()

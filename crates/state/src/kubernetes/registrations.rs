@@ -1,4 +1,4 @@
-//! `Registrations` over `OAuthClient`s that carry the label `portcullis.dev/registered`.
+//! `Registrations` with `OAuthClient`s that have the label `portcullis.dev/registered`.
 
 use crate::kubernetes::Kubernetes;
 use crate::objects;
@@ -10,24 +10,24 @@ use kube::{
 };
 use portcullis_api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL};
 use portcullis_oauth::client::{Client, ClientError, Held, NewRegistration, Registrations};
-use portcullis_reflector::{Found, RequestError, request};
+use portcullis_reflector::{Lookup, RequestError, request};
 use std::sync::Arc;
 
-/// The API server did not do what it was asked.
+/// A request to the API server failed.
 fn unavailable(error: RequestError) -> ClientError {
     ClientError::Unavailable(Box::new(error))
 }
 
 impl Kubernetes {
-    /// At the API server. Memory learns of it.
+    /// Reads from the API server, and updates the index.
     pub(super) async fn read_client(&self, name: &str) -> Result<Option<Arc<Client>>, RequestError> {
         let known = self.registered.version(name);
         let answer = request(self.clients.get_opt(name)).await?;
         let Some(client) = answer.and_then(|object| self.readable_client(object).ok()) else {
-            self.registered.answered_none(name, known, self.clock.now());
+            self.registered.apply_not_found(name, known, self.clock.now());
             return Ok(None);
         };
-        Ok(Some(Arc::clone(&self.registered.answered(client).client)))
+        Ok(Some(Arc::clone(&self.registered.apply_response(client).client)))
     }
 }
 
@@ -35,8 +35,8 @@ impl Kubernetes {
 impl Registrations for Kubernetes {
     fn find(&self, client_id: &str) -> Option<Arc<Client>> {
         match self.registered.find(client_id) {
-            Found::Here(registered) => Some(Arc::clone(&registered.client)),
-            Found::Gone | Found::Unknown => None,
+            Lookup::Present(registered) => Some(Arc::clone(&registered.client)),
+            Lookup::Deleted | Lookup::Unknown => None,
         }
     }
 
@@ -55,7 +55,7 @@ impl Registrations for Kubernetes {
         let created = self
             .readable_client(DeserializeGuard(Ok(created)))
             .map_err(|name| unavailable(RequestError::Unreadable(name)))?;
-        Ok(Arc::clone(&self.registered.answered(created).client))
+        Ok(Arc::clone(&self.registered.apply_response(created).client))
     }
 
     async fn remove(&self, client_id: &str) -> Result<(), ClientError> {

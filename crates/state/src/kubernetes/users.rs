@@ -1,7 +1,7 @@
-//! `OAuthUser`s of the endpoint: followed like grants, kept as rules in memory, and the grants that they end are marked.
+//! `OAuthUser`s of the endpoint: watched like grants, kept as rules in memory, and applied to grants.
 //!
-//! Memory refuses at once. Marking makes it last: a grant that is marked as revoked does not count again when the
-//! `OAuthUser` is deleted, nor at a server that starts later. Every server does it; the first write counts.
+//! The rules in memory have an immediate effect. Marking the grants as revoked makes it permanent: a marked grant stays
+//! revoked when the `OAuthUser` is deleted, and at servers that start later. Every server does it; the first write wins.
 
 use crate::kubernetes::Kubernetes;
 use crate::objects;
@@ -14,7 +14,7 @@ use portcullis_oauth::{
     grant::Grant,
     user_rules::{Ended, UserRules},
 };
-use portcullis_reflector::{Found, RequestError};
+use portcullis_reflector::{Lookup, RequestError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -25,11 +25,11 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// When grants that could not be marked are tried again.
+/// When to retry failed marks of grants.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// An `OAuthUser` whose spec is not read yet: one that cannot be read must not open access, so that its user is looked
-/// for in what is there.
+/// An `OAuthUser` with an unparsed spec: an unreadable one must not allow access, so its user is extracted from the raw
+/// fields.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct UserObject {
     metadata: ObjectMeta,
@@ -66,7 +66,7 @@ impl Resource for UserObject {
     }
 }
 
-/// What an object means for one endpoint.
+/// The meaning of an object for one endpoint.
 #[derive(Debug, PartialEq)]
 enum Meaning<'a> {
     Rule(OAuthUserSpec),
@@ -75,8 +75,8 @@ enum Meaning<'a> {
         user_id: &'a str,
         error: String,
     },
-    /// Not even its user can be read.
-    Nobody {
+    /// The user cannot be read either.
+    UnknownUser {
         error: String,
     },
     /// It is about another endpoint.
@@ -94,14 +94,14 @@ impl UserObject {
                 match (text("/endpointRef/name"), text("/user/id")) {
                     (Some(other), _) if other != endpoint => Meaning::Elsewhere,
                     (_, Some(user_id)) => Meaning::Unreadable { user_id, error },
-                    (_, None) => Meaning::Nobody { error },
+                    (_, None) => Meaning::UnknownUser { error },
                 }
             }
         }
     }
 }
 
-/// Grants that are still to be marked, by name. Each stays until it is, also when the rule is lifted meanwhile.
+/// Grants that must be marked, by name. Each stays until it is marked, even if the rule is deleted meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     due: Mutex<BTreeMap<String, Ended>>,
@@ -115,8 +115,8 @@ impl Ending {
 }
 
 impl Kubernetes {
-    /// Takes in what the watch told.
-    pub(super) fn user_told(&self, event: Event<UserObject>) {
+    /// Applies a watch event.
+    pub(super) fn apply_user_event(&self, event: Event<UserObject>) {
         let now = self.clock.now();
         match event {
             Event::Apply(object) | Event::InitApply(object) => self.user_changed(&object, now),
@@ -144,11 +144,11 @@ impl Kubernetes {
                 self.users.put_unreadable(&name, user_id, now);
                 user_id.to_owned()
             }
-            Meaning::Nobody { error } => {
+            Meaning::UnknownUser { error } => {
                 tracing::error!(
                     object = name,
                     error,
-                    "an OAuthUser cannot be read, not even its spec.user.id, and what it said before stays in force; correct \
+                    "an OAuthUser and its spec.user.id cannot be read, so its last readable version stays in force; correct \
                      it, or update the CRDs and the servers to the same version"
                 );
                 return self.users.keep(&name);
@@ -160,7 +160,7 @@ impl Kubernetes {
         }
     }
 
-    /// Has a grant marked if its user's access has ended.
+    /// Schedules the mark of a grant if its user's access has ended.
     pub(super) fn end_if_due(&self, grant: &Grant) {
         if !grant.is_active(self.clock.now()) {
             return;
@@ -171,7 +171,7 @@ impl Kubernetes {
         }
     }
 
-    /// Marks for ever the grants that are due.
+    /// Marks scheduled grants until the future is dropped.
     pub(super) async fn end_grants(&self) {
         let mut failing = false;
         loop {
@@ -203,7 +203,7 @@ impl Kubernetes {
 
     async fn end_grant(&self, name: &str, ended: Ended) -> Result<(), RequestError> {
         // Another server may have been quicker.
-        let Found::Here(grant) = self.known.find(name) else { return Ok(()) };
+        let Lookup::Present(grant) = self.known.find(name) else { return Ok(()) };
         let now = self.clock.now();
         if !grant.is_active(now) {
             return Ok(());
@@ -237,7 +237,7 @@ mod tests {
         let meaning = |spec: Value| match object(&spec).meaning("agents") {
             Meaning::Rule(spec) => format!("rule of {}", spec.user.id),
             Meaning::Unreadable { user_id, .. } => format!("disables {user_id}"),
-            Meaning::Nobody { .. } => "nobody".to_owned(),
+            Meaning::UnknownUser { .. } => "nobody".to_owned(),
             Meaning::Elsewhere => "elsewhere".to_owned(),
         };
         for (spec, expected) in [

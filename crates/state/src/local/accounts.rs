@@ -1,6 +1,6 @@
-//! `Accounts` over a shelf of `OAuthAccount`s.
+//! `Accounts` with an object store of `OAuthAccount`s.
 
-use crate::local::{ENDPOINT, Local, shelf::Put, unavailable};
+use crate::local::{ENDPOINT, Local, object_store::Put, unavailable};
 use crate::objects;
 use async_trait::async_trait;
 use kube::ResourceExt as _;
@@ -8,15 +8,15 @@ use portcullis_oauth::{
     accounts::{self, Account, Accounts},
     grant::GrantsError,
 };
-use portcullis_reflector::Found;
+use portcullis_reflector::Lookup;
 use std::sync::Arc;
 
 #[async_trait]
 impl Accounts for Local {
     fn account(&self, user_id: &str) -> Option<Arc<Account>> {
         match self.inner.known_accounts.find(&accounts::object_name(ENDPOINT, user_id)) {
-            Found::Here(kept) => Some(Arc::clone(&kept.account)),
-            Found::Gone | Found::Unknown => None,
+            Lookup::Present(kept) => Some(Arc::clone(&kept.account)),
+            Lookup::Deleted | Lookup::Unknown => None,
         }
     }
 
@@ -48,7 +48,7 @@ impl Accounts for Local {
                 }
                 Some(_) => accounts.replace(object)?,
             };
-            Ok(Ok(Arc::clone(&inner.known_accounts.answered(objects::account(written)).account)))
+            Ok(Ok(Arc::clone(&inner.known_accounts.apply_response(objects::account(written)).account)))
         });
         written.await.map_err(unavailable)?
     }

@@ -1,4 +1,4 @@
-//! One folder of JSON files, one thing each: whole or not there, readable by their owner only.
+//! A folder of JSON files, one for each object: written atomically, readable only by their owner.
 
 use portcullis_core::atomic_file;
 use serde::{Serialize, de::DeserializeOwned};
@@ -10,7 +10,7 @@ use std::{
 };
 
 const SUFFIX: &str = ".json";
-/// Names that begin with a dot are unfinished work, and swept.
+/// Names of temporary files begin with a dot; leftovers are removed.
 const UNFINISHED: &str = ".new-";
 
 /// The folder.
@@ -18,7 +18,7 @@ const UNFINISHED: &str = ".new-";
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// Opens it, made if it is not there, and reads what is in it, with the names that the files have.
+    /// Opens the folder, creates it if necessary, and reads its objects, with the names of the files.
     pub(super) fn open<T: DeserializeOwned>(path: &Path) -> io::Result<(Self, Vec<(String, T)>)> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let mut things = Vec::new();
@@ -31,7 +31,7 @@ impl Folder {
                     Ok(thing) => things.push((name.to_owned(), thing)),
                     // One damaged file must not take the others down; it stays for its owner to look at.
                     Err(error) => {
-                        tracing::warn!(path = %entry.path().display(), %error, "left out: the file is damaged");
+                        tracing::warn!(path = %entry.path().display(), %error, "skipped: the file is damaged");
                     }
                 }
             }
@@ -39,13 +39,13 @@ impl Folder {
         Ok((Self(path.canonicalize()?), things))
     }
 
-    /// Writes a thing; once this returns it survives a power cut.
+    /// Writes an object. After this returns, it survives a power failure.
     pub(super) fn write(&self, name: &str, thing: &impl Serialize) -> io::Result<()> {
         let unfinished = self.0.join(format!("{UNFINISHED}{name}"));
         atomic_file::replace(&self.file(name), &unfinished, &serde_json::to_vec_pretty(thing)?)
     }
 
-    /// Deletes a thing's file.
+    /// Deletes the file of an object.
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.file(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -53,7 +53,7 @@ impl Folder {
         }
     }
 
-    /// Whether a thing's file is there.
+    /// Whether the file of an object exists.
     pub(super) fn has(&self, name: &str) -> bool {
         // When in doubt it is: only its absence means something.
         self.file(name).try_exists().unwrap_or(true)
@@ -64,7 +64,7 @@ impl Folder {
     }
 }
 
-/// The name of the thing whose file this is.
+/// The name of the object in this file.
 fn name_of(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()?.strip_suffix(SUFFIX).filter(|name| !name.starts_with('.'))
 }

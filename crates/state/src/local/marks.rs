@@ -18,7 +18,7 @@ impl Marks {
         Ok(Self { until: marks.into_iter().collect(), folder: Some(folder) })
     }
 
-    /// Keeps a mark. False if there is one of its name.
+    /// Stores a mark. False if a mark with this name exists.
     pub(super) fn add(&mut self, name: &str, until: Timestamp, now: Timestamp) -> io::Result<bool> {
         self.collect(now)?;
         if self.until.contains_key(name) {

@@ -1,14 +1,14 @@
 //! Grants and registrations on one machine: in memory, and, for `portcullis dev`, in a folder too.
 //!
-//! The folder holds `grants/NAME.json`, `clients/NAME.json` and `accounts/NAME.json`, the same custom resources that a cluster
-//! would keep, and `assertions/NAME.json` for each assertion that a client used.
-//! Deleting a grant's file by hand takes the consent back: a file watch notices, so that no request has to look at the
-//! disk. What has ended is collected at the next start and whenever something new is kept.
+//! The folder contains `grants/NAME.json`, `clients/NAME.json` and `accounts/NAME.json`, the same custom resources as in a
+//! cluster, and `assertions/NAME.json` for each used assertion of a client.
+//! Deleting the file of a grant revokes it: a file watch detects the deletion, so that requests need not read the disk.
+//! Expired objects are removed at the next start and at every insertion.
 
 mod accounts;
 mod folder;
 mod marks;
-mod shelf;
+mod object_store;
 
 use crate::objects::{self, KeptAccount, KeptGrant, Registered};
 use crate::users::UserTable;
@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use marks::Marks;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use object_store::{ObjectStore, Put};
 use portcullis_api::{
     OAuthAccount, OAuthClient, OAuthGrant, OAuthUser,
     grant::{OAuthGrantStatus, Revocation},
@@ -31,9 +32,8 @@ use portcullis_oauth::{
     single_use::{Mark, SingleUse},
     user_rules::{Ended, UserRules},
 };
-use portcullis_reflector::{Found, Index};
+use portcullis_reflector::{Index, Lookup};
 use portcullis_telemetry::audit;
-use shelf::{Put, Shelf};
 use std::{
     collections::HashSet,
     fmt, io,
@@ -41,18 +41,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// How exact the time of the last use is.
+/// The precision of the time of the last use.
 const LAST_USED_STEP: SignedDuration = SignedDuration::from_mins(1);
-/// What the kept objects name as their endpoint: the folder belongs to one.
+/// The endpoint in the stored objects: the folder belongs to one endpoint.
 const ENDPOINT: &str = "local";
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// It cannot be read or made.
+    /// It cannot be read or created.
     #[error("the grants in {0} cannot be used; check that the folder is yours")]
     Folder(PathBuf, #[source] io::Error),
-    /// Nobody would notice that somebody deleted a grant.
+    /// The folder cannot be watched, so deletions of grants would have no effect.
     #[error("{0} cannot be watched for deleted grants")]
     Watch(PathBuf, #[source] notify::Error),
 }
@@ -65,9 +65,9 @@ pub struct Local {
 }
 
 struct Inner {
-    grants: Mutex<Shelf<OAuthGrant>>,
-    clients: Mutex<Shelf<OAuthClient>>,
-    accounts: Mutex<Shelf<OAuthAccount>>,
+    grants: Mutex<ObjectStore<OAuthGrant>>,
+    clients: Mutex<ObjectStore<OAuthClient>>,
+    accounts: Mutex<ObjectStore<OAuthAccount>>,
     assertions: Mutex<Marks>,
     known: Index<KeptGrant>,
     registered: Index<Registered>,
@@ -82,12 +82,18 @@ impl Local {
     #[must_use]
     pub fn memory(clock: Arc<dyn Clock>) -> Self {
         Self {
-            inner: Arc::new(Inner::new(Shelf::default(), Shelf::default(), Shelf::default(), Marks::default(), clock)),
+            inner: Arc::new(Inner::new(
+                ObjectStore::default(),
+                ObjectStore::default(),
+                ObjectStore::default(),
+                Marks::default(),
+                clock,
+            )),
             _watcher: None,
         }
     }
 
-    /// In a folder, which is made if it is not there. It belongs to one endpoint and to one process at a time.
+    /// In a folder, which is created if necessary. It belongs to one endpoint, and to one process at a time.
     pub async fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, LocalError> {
         let folder = folder.to_owned();
         let opening = tokio::task::spawn_blocking({
@@ -100,9 +106,9 @@ impl Local {
     fn open_now(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, LocalError> {
         let failed = |error| LocalError::Folder(folder.to_owned(), error);
         let path = folder.join("grants");
-        let grants = Shelf::open(&path).map_err(failed)?;
-        let clients = Shelf::open(&folder.join("clients")).map_err(failed)?;
-        let accounts = Shelf::open(&folder.join("accounts")).map_err(failed)?;
+        let grants = ObjectStore::open(&path).map_err(failed)?;
+        let clients = ObjectStore::open(&folder.join("clients")).map_err(failed)?;
+        let accounts = ObjectStore::open(&folder.join("accounts")).map_err(failed)?;
         let assertions = Marks::open(&folder.join("assertions")).map_err(failed)?;
         let inner = Arc::new(Inner::new(grants, clients, accounts, assertions, clock));
         let unwatched = |error| LocalError::Watch(path.clone(), error);
@@ -123,7 +129,7 @@ impl Local {
         Ok(Self { inner, _watcher: Some(watcher) })
     }
 
-    /// Writes down what so far is only in memory: when grants were last used.
+    /// Writes the times of the last use of grants, which are only in memory.
     pub async fn close(&self) {
         let written = self.write(Inner::save_last_uses).await;
         if let Err(error) = written {
@@ -131,15 +137,15 @@ impl Local {
         }
     }
 
-    /// What the manifests say of users now. Grants that have ended are marked. Blocks where there is a folder.
+    /// Sets the user rules of the manifests. Marks the affected grants as revoked. Blocks if there is a folder.
     pub fn set_users<'a>(&self, users: impl IntoIterator<Item = &'a OAuthUser>) {
         if let Err(error) = self.inner.set_users(users) {
             // Memory refuses them all the same.
-            tracing::error!(%error, "grants whose user was ended or disabled could not be marked as revoked");
+            tracing::error!(%error, "grants of ended or disabled users could not be marked as revoked");
         }
     }
 
-    /// On a thread that may wait for the disk. Once begun it is finished, even if its caller stops waiting.
+    /// Runs on a blocking thread. It completes even if its caller stops waiting.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
@@ -154,21 +160,21 @@ impl Local {
 
 impl Inner {
     fn new(
-        grants: Shelf<OAuthGrant>,
-        clients: Shelf<OAuthClient>,
-        accounts: Shelf<OAuthAccount>,
+        grants: ObjectStore<OAuthGrant>,
+        clients: ObjectStore<OAuthClient>,
+        accounts: ObjectStore<OAuthAccount>,
         assertions: Marks,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (known, registered, known_accounts) = (Index::default(), Index::default(), Index::default());
         for object in accounts.all() {
-            known_accounts.told(objects::account(object.clone()));
+            known_accounts.apply_watch_event(objects::account(object.clone()));
         }
         for object in grants.all() {
-            known.told(objects::grant(object.clone()));
+            known.apply_watch_event(objects::grant(object.clone()));
         }
         for client in clients.all().filter_map(objects::registered) {
-            registered.told(client);
+            registered.apply_watch_event(client);
         }
         let on_disk = grants.on_disk();
         let users = UserTable::default();
@@ -177,19 +183,19 @@ impl Inner {
         Self { grants, clients, accounts, assertions, known, registered, known_accounts, users, on_disk, clock }
     }
 
-    fn grants(&self) -> MutexGuard<'_, Shelf<OAuthGrant>> {
+    fn grants(&self) -> MutexGuard<'_, ObjectStore<OAuthGrant>> {
         self.grants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn clients(&self) -> MutexGuard<'_, Shelf<OAuthClient>> {
+    fn clients(&self) -> MutexGuard<'_, ObjectStore<OAuthClient>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accounts(&self) -> MutexGuard<'_, Shelf<OAuthAccount>> {
+    fn accounts(&self) -> MutexGuard<'_, ObjectStore<OAuthAccount>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The index changes while the shelf is locked, so both always tell the same.
+    /// Updates the index while the object store is locked, so that both always agree.
     fn notice_deleted(&self) {
         let mut grants = self.grants();
         for name in grants.forget_deleted() {
@@ -218,7 +224,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes what has ended.
+    /// Removes expired objects.
     fn collect(&self) -> io::Result<()> {
         let now = self.clock.now();
         let mut grants = self.grants();
@@ -244,7 +250,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Changes a grant. `Ok(None)`: it is not there; `change` answers whether there is anything to write.
+    /// Changes a grant. `Ok(None)`: it does not exist; `change` returns whether a write is needed.
     fn change(&self, name: &str, change: impl FnOnce(&mut OAuthGrant) -> bool) -> io::Result<Option<Arc<Grant>>> {
         let mut grants = self.grants();
         let Some(mut object) = grants.get(name).cloned() else { return Ok(None) };
@@ -254,13 +260,13 @@ impl Inner {
             }
             object = grants.replace(object)?;
         }
-        Ok(Some(objects::answered(&self.known, objects::grant(object))))
+        Ok(Some(objects::apply_response(&self.known, objects::grant(object))))
     }
 
     fn last_used(&self, name: &str) -> Option<Timestamp> {
         match self.known.find(name) {
-            Found::Here(grant) => grant.last_used,
-            Found::Gone | Found::Unknown => None,
+            Lookup::Present(grant) => grant.last_used,
+            Lookup::Deleted | Lookup::Unknown => None,
         }
     }
 
@@ -311,7 +317,7 @@ impl Grants for Local {
             let mut grants = inner.grants();
             let now = inner.clock.now();
             Ok(match grants.add(objects::new_grant(grant, ENDPOINT), now)? {
-                Put::Done(object) => Some(objects::answered(&inner.known, objects::grant(object))),
+                Put::Done(object) => Some(objects::apply_response(&inner.known, objects::grant(object))),
                 Put::Exists => None,
             })
         });
@@ -359,11 +365,11 @@ impl Grants for Local {
     }
 
     fn used(&self, name: &str, now: Timestamp) {
-        let Found::Here(grant) = self.inner.known.find(name) else { return };
+        let Lookup::Present(grant) = self.inner.known.find(name) else { return };
         if grant.last_used.is_some_and(|last| now.duration_since(last) < LAST_USED_STEP) {
             return;
         }
-        // The place learns of it with the next write: a request does not wait for a disk.
+        // Stored with the next write: a request does not wait for a disk.
         objects::used(&self.inner.known, name, now);
     }
 }
@@ -390,8 +396,8 @@ impl SingleUse for Local {
 impl Registrations for Local {
     fn find(&self, client_id: &str) -> Option<Arc<Client>> {
         match self.inner.registered.find(client_id) {
-            Found::Here(registered) => Some(Arc::clone(&registered.client)),
-            Found::Gone | Found::Unknown => None,
+            Lookup::Present(registered) => Some(Arc::clone(&registered.client)),
+            Lookup::Deleted | Lookup::Unknown => None,
         }
     }
 
@@ -414,7 +420,7 @@ impl Registrations for Local {
                 Put::Exists => None,
             };
             let registered = registered.ok_or_else(|| io::Error::other("the client's random name is taken"))?;
-            Ok(Arc::clone(&inner.registered.answered(registered).client))
+            Ok(Arc::clone(&inner.registered.apply_response(registered).client))
         });
         created.await.map_err(|error| ClientError::Unavailable(Box::new(error)))
     }

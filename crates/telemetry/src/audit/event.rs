@@ -105,7 +105,7 @@ macro_rules! events {
                 }, )+
             ];
 
-            /// Writes the event to the log. The only place that writes to the target `audit`.
+            /// Writes the event to the log. The only function that writes to the target `audit`.
             pub fn emit(&self) {
                 match self {
                     $( Self::$variant { from, $($field),* } => tracing::info!(
@@ -201,7 +201,7 @@ events! {
         RegistrationRefused = "registration.refused" { reason: &'a str }
         /// A client registered itself.
         ClientRegistered = "client.registered" { client_id: &'a str, redirect_uris: &'a [String] }
-        /// A registration that no user had approved was deleted: all places were taken, and another client registered.
+        /// A registration that no user had approved was deleted: the limit was reached, and another client registered.
         ClientEvicted = "client.evicted" { client_id: &'a str }
         /// A service account's token was not exchanged for an access token.
         WorkloadRefused = "workload.refused" { client_id: Option<&'a str>, reason: &'a str }

@@ -98,7 +98,7 @@ impl Tool for WriteFile {
         let bytes = if encoding == Encoding::Base64 { bytes / 4 * 3 } else { bytes };
         if bytes > MAX_BYTES {
             let problem = format!(
-                "it has {bytes} bytes, and {MAX_BYTES} is the most at once; write the first part, then the others with append: true, or fetch the file within the workspace by run_command"
+                "it has {bytes} bytes, and the maximum is {MAX_BYTES}; write the first part, then the others with append: true, or fetch the file within the workspace by run_command"
             );
             return Err(Error::InvalidArgument { argument: "content", problem }.into());
         }

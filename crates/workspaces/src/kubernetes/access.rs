@@ -1,28 +1,28 @@
-//! Who may reach which workspace: its owner, and, in mode Kubernetes, whom RBAC lets.
+//! Access to workspaces: for the owner, and, in mode Kubernetes, for users with permission by RBAC.
 //!
-//! Somebody else's workspace answers exactly as one that does not exist. In mode Owner RBAC is not asked; in mode
-//! Kubernetes the same question is asked whether there is such a workspace or not, so that the time tells nothing
-//! either.
+//! Other users' workspaces are indistinguishable from missing ones. In mode Owner, RBAC does not matter; in mode
+//! Kubernetes, the same access review is made for existing and missing workspaces, so that the response time reveals
+//! nothing either.
 
 use crate::kubernetes::{
     catalog::Catalog,
-    entry::Entry,
+    entry::WorkspaceEntry,
     reviews::{ReviewError, Reviews, Verb},
 };
 use crate::{Error, Owner, paging::Pager};
 use futures::{StreamExt as _, stream};
 use portcullis_core::workspace::AuthorizationMode;
-use portcullis_reflector::Found;
+use portcullis_reflector::Lookup;
 use std::sync::Arc;
 
-/// How many workspaces of others are asked about at once, for a list.
+/// The maximum number of concurrent access reviews for a list.
 const AT_ONCE: usize = 16;
-/// Longer ones no workspace can have.
+/// The longest possible name or id of a workspace.
 const LONGEST_NAME: usize = 40;
 
-/// What somebody wants to do with a workspace, and what it is called.
+/// An action on a workspace, and its verb in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum Action {
     See,
     Start,
     Stop,
@@ -31,7 +31,7 @@ pub(super) enum Act {
     Work,
 }
 
-impl Act {
+impl Action {
     fn verb(self) -> Verb {
         match self {
             Self::See => Verb::Get,
@@ -53,7 +53,7 @@ impl Act {
     }
 }
 
-/// Knows who may.
+/// The access check.
 pub(super) struct Access {
     catalog: Arc<Catalog>,
     reviews: Reviews,
@@ -64,15 +64,15 @@ impl Access {
         Self { catalog, reviews }
     }
 
-    /// The workspace with this id or name, if they may do this with it. One's own goes before others'; of several of
-    /// one name the oldest is meant.
+    /// The workspace with this id or name, if the user may do this. Own workspaces come before those of others; among
+    /// several with one name, the oldest wins.
     pub(super) async fn find(
         &self,
         mode: AuthorizationMode,
         owner: &Owner,
         wanted: &str,
-        act: Act,
-    ) -> Result<Arc<Entry>, Error> {
+        action: Action,
+    ) -> Result<Arc<WorkspaceEntry>, Error> {
         if let Some(own) = self.own(owner, wanted) {
             return Ok(own);
         }
@@ -83,29 +83,29 @@ impl Access {
         if mode == AuthorizationMode::Kubernetes
             && let Some(shared) = self.shared(owner, wanted).await?
         {
-            if act == Act::See || self.allows(owner, act.verb(), &shared.view.id).await? {
+            if action == Action::See || self.allows(owner, action.verb(), &shared.view.id).await? {
                 return Ok(shared);
             }
             let (workspace, whose) = (shared.view.name.clone(), shared.view.owner.clone());
-            return Err(Error::NotPermitted { workspace, owner: whose, verb: act.word() });
+            return Err(Error::NotPermitted { workspace, owner: whose, verb: action.word() });
         }
         Err(self.unknown(owner, wanted))
     }
 
-    /// That there is no such workspace.
+    /// The error for a missing workspace.
     pub(super) fn unknown(&self, owner: &Owner, wanted: &str) -> Error {
         let existing =
-            self.catalog.workspaces.look_at_user(&owner.id, |own| own.map(|own| own.view.name.clone()).collect());
+            self.catalog.workspaces.with_user(&owner.id, |own| own.map(|own| own.view.name.clone()).collect());
         Error::UnknownWorkspace { wanted: wanted.to_owned(), existing }
     }
 
-    /// The workspaces that they may see and that the page is made of, sorted by name.
-    pub(super) async fn list(&self, mode: AuthorizationMode, owner: &Owner, pager: &Pager) -> Vec<Arc<Entry>> {
+    /// The workspaces of the page that the user may see, sorted by name.
+    pub(super) async fn list(&self, mode: AuthorizationMode, owner: &Owner, pager: &Pager) -> Vec<Arc<WorkspaceEntry>> {
         if mode == AuthorizationMode::Owner {
-            let matching = |own: &mut dyn Iterator<Item = &Arc<Entry>>| {
+            let matching = |own: &mut dyn Iterator<Item = &Arc<WorkspaceEntry>>| {
                 own.filter(|own| pager.matches(&own.view)).take(pager.needed()).cloned().collect()
             };
-            return self.catalog.workspaces.look_at_user(&owner.id, matching);
+            return self.catalog.workspaces.with_user(&owner.id, matching);
         }
         let mut all = self.catalog.workspaces.all(|entry| pager.matches(&entry.view));
         all.sort_by(|a, b| (&a.view.name, &a.view.id).cmp(&(&b.view.name, &b.view.id)));
@@ -124,24 +124,24 @@ impl Access {
         seen.collect().await
     }
 
-    fn own(&self, owner: &Owner, wanted: &str) -> Option<Arc<Entry>> {
-        if let Found::Here(entry) = self.catalog.workspaces.find(wanted)
+    fn own(&self, owner: &Owner, wanted: &str) -> Option<Arc<WorkspaceEntry>> {
+        if let Lookup::Present(entry) = self.catalog.workspaces.find(wanted)
             && entry.owner == owner.id
         {
             return Some(entry);
         }
-        self.catalog.workspaces.look_at_user(&owner.id, |own| {
-            own.filter(|own| own.view.name == wanted).min_by_key(|own| age(own)).cloned()
-        })
+        self.catalog
+            .workspaces
+            .with_user(&owner.id, |own| own.filter(|own| own.view.name == wanted).min_by_key(|own| age(own)).cloned())
     }
 
-    /// Somebody else's that they may see.
-    async fn shared(&self, owner: &Owner, wanted: &str) -> Result<Option<Arc<Entry>>, Error> {
+    /// Another user's workspace that the user may see.
+    async fn shared(&self, owner: &Owner, wanted: &str) -> Result<Option<Arc<WorkspaceEntry>>, Error> {
         if wanted.len() > LONGEST_NAME {
             return Ok(None);
         }
         let by_id = self.allows(owner, Verb::Get, wanted).await?;
-        if by_id && let Found::Here(entry) = self.catalog.workspaces.find(wanted) {
+        if by_id && let Lookup::Present(entry) = self.catalog.workspaces.find(wanted) {
             return Ok(Some(entry));
         }
         let mut named = self.catalog.workspaces.all(|entry| entry.view.name == wanted);
@@ -156,12 +156,12 @@ impl Access {
 
     async fn allows(&self, owner: &Owner, verb: Verb, id: &str) -> Result<bool, Error> {
         self.reviews.allows(&owner.id, verb, Some(id)).await.map_err(|error: ReviewError| Error::Cluster {
-            doing: "find out whether you may; try again in a few seconds".to_owned(),
+            doing: "check your permission; try again in a few seconds".to_owned(),
             source: Box::new(error),
         })
     }
 }
 
-fn age(entry: &Entry) -> (jiff::Timestamp, String) {
+fn age(entry: &WorkspaceEntry) -> (jiff::Timestamp, String) {
     (entry.view.created_at, entry.view.id.clone())
 }

@@ -1,41 +1,41 @@
-//! When workspaces were last worked in: noted in memory when a request of work begins, while it runs and when it ends;
-//! written to `status.lastActivity` at most once a minute for each.
+//! The last activity in workspaces: updated in memory when work begins, while it runs and when it ends, and written to
+//! `status.lastActivity` at most once a minute for each workspace.
 
-use crate::kubernetes::{catalog::Catalog, entry::Entry};
+use crate::kubernetes::{catalog::Catalog, entry::WorkspaceEntry};
 use jiff::SignedDuration;
 use portcullis_core::clock::Clock;
-use portcullis_reflector::{Found, Times};
+use portcullis_reflector::{Lookup, WriteBehind};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-/// How exact the time is. Other servers' writes count too.
+/// The precision of the time. Writes of other servers count too.
 const STEP: SignedDuration = SignedDuration::from_mins(1);
-/// How often what still runs is noted.
-const LOOK: Duration = Duration::from_secs(30);
+/// How often running work updates the time.
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Notes and writes.
+/// Tracks and writes the last activity.
 pub(super) struct Activity {
     catalog: Arc<Catalog>,
-    times: Times,
-    /// How many requests of work are under way, by workspace.
+    times: WriteBehind,
+    /// The number of running requests for work, by workspace.
     working: Mutex<HashMap<String, usize>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Activity {
     pub(super) fn new(catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Self {
-        let times = Times::new("when workspaces were last worked in");
+        let times = WriteBehind::new("when workspaces were last worked in");
         Self { catalog, times, working: Mutex::default(), clock }
     }
 
-    /// Writes for ever what is noted.
+    /// Writes timestamps until the future is dropped.
     pub(super) async fn run(&self) {
         let look = async {
             loop {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 let ids: Vec<String> = self.working().keys().cloned().collect();
                 for id in ids {
                     self.note(&id);
@@ -48,18 +48,18 @@ impl Activity {
         }
     }
 
-    /// Writes what is noted, before the server ends.
+    /// Writes the remaining timestamps before the server ends.
     pub(super) async fn save_at_the_end(&self) {
         self.times.save_at_the_end(&*self.catalog).await;
     }
 
     fn note(&self, id: &str) {
-        let Found::Here(entry) = self.catalog.workspaces.find(id) else { return };
+        let Lookup::Present(entry) = self.catalog.workspaces.find(id) else { return };
         let now = self.clock.now();
         if entry.view.last_activity.is_some_and(|last| now.duration_since(last) < STEP) {
             return;
         }
-        self.catalog.workspaces.amend(id, |entry: &Entry| entry.worked_in(now));
+        self.catalog.workspaces.update_local(id, |entry: &WorkspaceEntry| entry.worked_in(now));
         self.times.note(id, now);
     }
 
@@ -68,7 +68,7 @@ impl Activity {
     }
 }
 
-/// Somebody works in a workspace, until this is dropped.
+/// Work in a workspace, until this is dropped.
 pub(super) struct Working {
     activity: Arc<Activity>,
     id: String,

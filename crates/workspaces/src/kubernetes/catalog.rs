@@ -1,6 +1,6 @@
-//! The workspaces of the endpoint and the templates of its namespace: followed by watches, and written.
+//! The workspaces of the endpoint and the templates of its namespace: watched, and written.
 //!
-//! The answer to a write is known here before whoever wrote gets it; older news that the watch brings later is dropped.
+//! The response to a write is applied to the index before the writer gets it; older watch events are dropped.
 
 use crate::kubernetes::{
     entry::{Entry, Offer},
@@ -16,28 +16,28 @@ use kube::{
 };
 use portcullis_api::{Workspace as Object, WorkspaceTemplate};
 use portcullis_core::clock::Clock;
-use portcullis_reflector::{Found, Health, Index, Keeper, RequestError, Watch, identity, request};
+use portcullis_reflector::{Health, Index, Lookup, RequestError, StatusWriter, Watch, identity, request};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
 /// The kinds that are listed before the server is ready.
 pub const KINDS: usize = 2;
-/// Who writes `status.lastActivity`: all servers, which agree.
+/// The field manager of `status.lastActivity`, the same for all servers.
 const ACTIVITY_MANAGER: &str = "portcullis-server-activity";
-/// How long the end of a deleted workspace is waited for; only an object that somebody holds by a finalizer lasts.
-const GONE_WITHIN: Duration = Duration::from_secs(2);
+/// How long to wait for a deletion; only objects with finalizers take longer.
+const DELETED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often names that were deleted long ago are forgotten.
+/// How often to drop expired tombstones.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 
 type Guarded<K> = DeserializeGuard<K>;
 
-/// What is known, and how it is written.
+/// The indexes, and the API for writes.
 pub(super) struct Catalog {
     /// The endpoint's workspaces.
-    pub workspaces: Index<Entry>,
+    pub workspaces: Index<WorkspaceEntry>,
     /// The namespace's templates.
-    pub templates: Index<Offer>,
+    pub templates: Index<TemplateEntry>,
     objects: Api<Guarded<Object>>,
     new_objects: Api<Object>,
     template_objects: Api<Guarded<WorkspaceTemplate>>,
@@ -66,23 +66,23 @@ impl Catalog {
         }
     }
 
-    /// Follows the API server for ever.
+    /// Watches the API server until the future is dropped.
     pub(super) async fn follow(&self) {
         let of_endpoint = Config::default().fields(&format!("spec.endpointRef.name={}", self.endpoint));
         let mut watch = Watch::new(self.objects.clone(), of_endpoint);
         let workspaces = async {
             loop {
                 let event = watch.next().await;
-                self.workspace_told(event).await;
-                watch.taken_in(&self.health);
+                self.apply_workspace_event(event).await;
+                watch.applied(&self.health);
             }
         };
         let mut watch = Watch::new(self.template_objects.clone(), Config::default());
         let templates = async {
             loop {
                 let event = watch.next().await;
-                self.template_told(event);
-                watch.taken_in(&self.health);
+                self.apply_template_event(event);
+                watch.applied(&self.health);
             }
         };
         let forget = async {
@@ -100,10 +100,10 @@ impl Catalog {
         }
     }
 
-    async fn workspace_told(&self, event: Event<Guarded<Object>>) {
+    async fn apply_workspace_event(&self, event: Event<Guarded<Object>>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => match self.readable(object) {
-                Ok(entry) => drop(self.workspaces.told(entry)),
+                Ok(entry) => drop(self.workspaces.apply_watch_event(entry)),
                 Err(name) => self.workspaces.removed(&name, None, self.clock.now()),
             },
             Event::Delete(object) => {
@@ -121,20 +121,16 @@ impl Catalog {
         }
     }
 
-    fn template_told(&self, event: Event<Guarded<WorkspaceTemplate>>) {
+    fn apply_template_event(&self, event: Event<Guarded<WorkspaceTemplate>>) {
         let now = self.clock.now();
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 let (name, _) = identity(&object);
                 match object.0 {
-                    Ok(template) => drop(self.templates.told(Offer::of(template))),
+                    Ok(template) => drop(self.templates.apply_watch_event(TemplateEntry::of(template))),
                     Err(invalid) => {
                         let error = invalid.error;
-                        tracing::warn!(
-                            template = name,
-                            error,
-                            "a WorkspaceTemplate cannot be read, and is not offered"
-                        );
+                        tracing::warn!(template = name, error, "a WorkspaceTemplate cannot be read, and is not listed");
                         self.templates.removed(&name, None, now);
                     }
                 }
@@ -149,61 +145,69 @@ impl Catalog {
         }
     }
 
-    /// At the API server. Memory learns of it.
-    pub(super) async fn read(&self, name: &str) -> Result<Option<Arc<Entry>>, RequestError> {
+    /// Reads a workspace from the API server, and updates the index.
+    pub(super) async fn read(&self, name: &str) -> Result<Option<Arc<WorkspaceEntry>>, RequestError> {
         let known = self.workspaces.version(name);
         let answer = request(self.objects.get_opt(name)).await?;
         let Some(entry) = answer.and_then(|object| self.readable(object).ok()) else {
-            self.workspaces.answered_none(name, known, self.clock.now());
+            self.workspaces.apply_not_found(name, known, self.clock.now());
             return Ok(None);
         };
-        Ok(Some(self.workspaces.answered(entry)))
+        Ok(Some(self.workspaces.apply_response(entry)))
     }
 
-    /// Somebody's own workspace of this name, if it was made at another server and the watch has not told of it yet.
-    pub(super) async fn made_elsewhere(&self, owner: &Owner, name: &str) -> Option<Arc<Entry>> {
+    /// The owner's workspace of this name, if another server created it and the watch has not reported it yet.
+    pub(super) async fn made_elsewhere(&self, owner: &Owner, name: &str) -> Option<Arc<WorkspaceEntry>> {
         check_name(name).ok()?;
         let made = self.read(&object_name(&self.endpoint, &owner.id, name)).await.ok()??;
         (made.owner == owner.id && made.view.name == name).then_some(made)
     }
 
-    pub(super) async fn create(&self, object: &Object) -> Result<Arc<Entry>, RequestError> {
+    pub(super) async fn create(&self, object: &Object) -> Result<Arc<WorkspaceEntry>, RequestError> {
         let made = request(self.new_objects.create(&PostParams::default(), object)).await?;
-        self.answered(DeserializeGuard(Ok(made)))
+        self.apply_response(DeserializeGuard(Ok(made)))
     }
 
-    /// Has a workspace run, or not; fails with 404 or 409 if it is no longer the one that is known.
-    pub(super) async fn set_running(&self, entry: &Entry, running: bool) -> Result<Arc<Entry>, RequestError> {
+    /// Starts or stops a workspace; fails with 404 or 409 if it is no longer the one in the index.
+    pub(super) async fn set_running(
+        &self,
+        entry: &WorkspaceEntry,
+        running: bool,
+    ) -> Result<Arc<WorkspaceEntry>, RequestError> {
         let patch = Patch::Merge(json!({"metadata": {"uid": entry.uid}, "spec": {"running": running}}));
         let kept = request(self.objects.patch(&entry.view.id, &PatchParams::default(), &patch)).await?;
-        self.answered(kept)
+        self.apply_response(kept)
     }
 
-    /// Deletes a workspace, and returns when that is known here; fails as [`Self::set_running`] does.
-    pub(super) async fn delete(&self, entry: &Entry) -> Result<(), RequestError> {
+    /// Deletes a workspace, and returns when the index has the deletion; fails as [`Self::set_running`] does.
+    pub(super) async fn delete(&self, entry: &WorkspaceEntry) -> Result<(), RequestError> {
         let preconditions = Some(Preconditions { uid: Some(entry.uid.clone()), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::background() };
         if let Some(kept) = request(self.objects.delete(&entry.view.id, &params)).await?.left() {
             // A finalizer holds it.
-            return self.answered(kept).map(drop);
+            return self.apply_response(kept).map(drop);
         }
         // The watch brings the version of the deletion, which the answer has not.
-        let here = |known: &Entry| known.uid == entry.uid && !known.deleting;
+        let here = |known: &WorkspaceEntry| known.uid == entry.uid && !known.deleting;
         let gone = self.until(&entry.view.id, |known| known.is_none_or(|known| !here(known)));
-        if tokio::time::timeout(GONE_WITHIN, gone).await.is_err() {
+        if tokio::time::timeout(DELETED_WITHIN, gone).await.is_err() {
             self.workspaces.removed(&entry.view.id, None, self.clock.now());
         }
         Ok(())
     }
 
-    /// Waits until what is known of a workspace is enough. Returns it as it is then.
-    pub(super) async fn until(&self, name: &str, enough: impl Fn(Option<&Entry>) -> bool) -> Option<Arc<Entry>> {
+    /// Waits until a workspace in the index meets the condition. Returns it.
+    pub(super) async fn until(
+        &self,
+        name: &str,
+        enough: impl Fn(Option<&WorkspaceEntry>) -> bool,
+    ) -> Option<Arc<WorkspaceEntry>> {
         let mut changes = self.workspaces.changes();
         loop {
             changes.mark_unchanged();
             let known = match self.workspaces.find(name) {
-                Found::Here(entry) => Some(entry),
-                Found::Gone | Found::Unknown => None,
+                Lookup::Present(entry) => Some(entry),
+                Lookup::Deleted | Lookup::Unknown => None,
             };
             if enough(known.as_deref()) || changes.changed().await.is_err() {
                 return known;
@@ -211,20 +215,20 @@ impl Catalog {
         }
     }
 
-    fn answered(&self, object: Guarded<Object>) -> Result<Arc<Entry>, RequestError> {
+    fn apply_response(&self, object: Guarded<Object>) -> Result<Arc<WorkspaceEntry>, RequestError> {
         let entry = self.readable(object).map_err(RequestError::Unreadable)?;
-        Ok(self.workspaces.answered(entry))
+        Ok(self.workspaces.apply_response(entry))
     }
 
-    /// The workspace, if it is one of this endpoint; else its name.
-    fn readable(&self, object: Guarded<Object>) -> Result<Entry, String> {
+    /// The workspace, if it belongs to this endpoint; otherwise its name.
+    fn readable(&self, object: Guarded<Object>) -> Result<WorkspaceEntry, String> {
         let (name, version) = identity(&object);
         match object.0 {
             Ok(_) if version.is_none() => Err(name),
             Ok(object) if object.spec.endpoint_ref.name != self.endpoint => Err(name),
-            Ok(object) => Ok(Entry::of(object)),
+            Ok(object) => Ok(WorkspaceEntry::of(object)),
             Err(invalid) => {
-                tracing::warn!(workspace = name, error = %invalid.error, "a Workspace cannot be read, and is not shown");
+                tracing::warn!(workspace = name, error = %invalid.error, "a Workspace cannot be read, and is not listed");
                 Err(name)
             }
         }
@@ -232,9 +236,9 @@ impl Catalog {
 }
 
 /// When workspaces were last worked in.
-impl Keeper for Catalog {
+impl StatusWriter for Catalog {
     async fn write(&self, name: &str, at: Timestamp) -> Result<(), RequestError> {
-        let Found::Here(entry) = self.workspaces.find(name) else { return Ok(()) };
+        let Lookup::Present(entry) = self.workspaces.find(name) else { return Ok(()) };
         let (api_version, kind) = (<Object as kube::Resource>::api_version(&()), <Object as kube::Resource>::kind(&()));
         let patch: Value = json!({
             "apiVersion": api_version, "kind": kind,
@@ -243,7 +247,7 @@ impl Keeper for Catalog {
         });
         let params = PatchParams::apply(ACTIVITY_MANAGER).force();
         match request(self.objects.patch_status(name, &params, &Patch::Apply(&patch))).await {
-            Ok(kept) => self.answered(kept).map(drop),
+            Ok(kept) => self.apply_response(kept).map(drop),
             // Another one of the same name.
             Err(error) if error.code() == Some(409) => Ok(()),
             Err(error) => Err(error),

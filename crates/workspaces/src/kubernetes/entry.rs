@@ -1,5 +1,5 @@
-//! What an agent is told of a `Workspace` and of a `WorkspaceTemplate`: made once when the watch tells of it, so that
-//! requests only copy it.
+//! The views of `Workspace`s and `WorkspaceTemplate`s for agents. Built once for each watch event, so that requests only
+//! copy them.
 
 use crate::{Status, Template, Workspace};
 use jiff::Timestamp;
@@ -11,17 +11,17 @@ use portcullis_api::{
     workspace::{Phase, WorkspaceStatus},
 };
 
-/// Why a workspace is not ready, where that may pass without anybody's doing.
+/// Reasons for not being ready that may resolve by themselves.
 const PASSING: [&str; 5] = ["Starting", "Stopping", "Stopped", "Unschedulable", "VolumePending"];
 
-/// A workspace that is known.
+/// A workspace in the index.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    /// What its users see. The home folder is empty as long as it has never been started.
+pub(super) struct WorkspaceEntry {
+    /// The view for users. The home folder is empty until the first start.
     pub view: Workspace,
     /// The id of its owner.
     pub owner: String,
-    /// Tells it from a later one of the same name.
+    /// Distinguishes it from a later one of the same name.
     pub uid: String,
     /// Its pod, while there is one.
     pub pod: String,
@@ -29,13 +29,13 @@ pub(super) struct Entry {
     pub running: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// Whether its status will stay as it is until somebody does something.
+    /// Whether its status will not change by itself.
     pub settled: bool,
     version: u64,
 }
 
-impl Entry {
-    /// What is told of `object`.
+impl WorkspaceEntry {
+    /// The entry of `object`.
     pub(super) fn of(object: Object) -> Self {
         let deleting = object.metadata.deletion_timestamp.is_some();
         let found = object.status.clone().unwrap_or_default();
@@ -100,7 +100,7 @@ fn status(running: bool, phase: Option<Phase>, current: bool) -> Status {
 
 fn problem(status: Status, deleting: bool, ready: Option<&Condition>) -> Option<String> {
     if deleting {
-        return Some("it is being deleted; in a few seconds it is gone".to_owned());
+        return Some("it is being deleted, which takes a few seconds".to_owned());
     }
     if status == Status::Running {
         return None;
@@ -110,17 +110,17 @@ fn problem(status: Status, deleting: bool, ready: Option<&Condition>) -> Option<
     }
     let said = match status {
         Status::Running => return None,
-        Status::Starting => "it is being started; look again with get_workspace in a few seconds",
+        Status::Starting => "it is being started; call get_workspace again in a few seconds",
         Status::Stopping => "it is being stopped; call start_workspace to have it back",
         Status::Stopped => "it is stopped; call start_workspace",
         Status::Failed => {
-            "it does not run, and nothing is known of why; call restart_workspace, and workspace_logs if that does not help"
+            "it does not run, for an unknown reason; call restart_workspace, and workspace_logs if that does not help"
         }
     };
     Some(said.to_owned())
 }
 
-impl portcullis_reflector::Entry for Entry {
+impl portcullis_reflector::Indexed for WorkspaceEntry {
     #[expect(clippy::misnamed_getters, reason = "the object's name is what agents call the id")]
     fn name(&self) -> &str {
         &self.view.id
@@ -139,18 +139,18 @@ impl portcullis_reflector::Entry for Entry {
     }
 }
 
-/// A template that is known.
+/// A template in the index.
 #[derive(Clone, Debug)]
-pub(super) struct Offer {
-    /// What agents see.
+pub(super) struct TemplateEntry {
+    /// The view for agents.
     pub view: Template,
     /// All of it.
     pub spec: WorkspaceTemplateSpec,
     version: u64,
 }
 
-impl Offer {
-    /// What is told of `object`.
+impl TemplateEntry {
+    /// The entry of `object`.
     pub(super) fn of(object: WorkspaceTemplate) -> Self {
         let (name, version) = portcullis_reflector::identity(&object);
         let spec = object.spec;
@@ -158,7 +158,7 @@ impl Offer {
     }
 }
 
-impl portcullis_reflector::Entry for Offer {
+impl portcullis_reflector::Indexed for TemplateEntry {
     fn name(&self) -> &str {
         &self.view.name
     }
@@ -167,7 +167,7 @@ impl portcullis_reflector::Entry for Offer {
         self.version
     }
 
-    /// Everybody's, so that they are kept in order.
+    /// One user for all, so that the index sorts them.
     fn user(&self) -> Option<&str> {
         Some("")
     }
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn entry(running: bool, generation: i64, status: &Value) -> Entry {
+    fn entry(running: bool, generation: i64, status: &Value) -> WorkspaceEntry {
         let object = json!({
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "Workspace",
             "metadata": {"name": "ws-1", "uid": "u", "resourceVersion": "7", "generation": generation},
@@ -186,7 +186,7 @@ mod tests {
                 "displayName": "web", "templateRef": {"name": "node"}, "running": running},
             "status": status,
         });
-        Entry::of(serde_json::from_value(object).unwrap())
+        WorkspaceEntry::of(serde_json::from_value(object).unwrap())
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One `pods/exec` stream to the agent of a workspace, and in plain words why there is none.
+//! A `pods/exec` stream to a workspace agent, with explanations of failures.
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::{
@@ -11,7 +11,7 @@ use portcullis_core::report::chain;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The container that the agent is in.
+/// The container with the agent.
 pub(super) const CONTAINER: &str = "workspace";
 /// How long a connection may take, with the five seconds that `agent connect` waits for an agent that just starts.
 const OPENED_WITHIN: Duration = Duration::from_secs(8);
@@ -19,20 +19,20 @@ const OPENED_WITHIN: Duration = Duration::from_secs(8);
 /// goes: kube moves both in one loop. Memory is only taken for what is in it.
 const OUTPUT_BUFFER: usize = 5 << 20;
 const INPUT_BUFFER: usize = 256 << 10;
-/// How much of the cluster's own words is passed on.
+/// The maximum length of messages of the cluster in errors.
 const LONGEST: usize = 300;
 
-/// Why there is no stream.
+/// Why there is no stream to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
-pub(super) struct NoStream {
-    /// For agents.
+pub(super) struct ExecError {
+    /// The message, for AI agents.
     pub why: String,
-    /// Whether it may be otherwise in a moment.
+    /// Whether a retry may succeed.
     pub passing: bool,
 }
 
-/// Starts `agent connect` in a pod. What is written to the stream goes to the agent.
+/// Starts `agent connect` in a pod. The stream is connected to the agent.
 pub(super) async fn connect(
     pods: &Api<Pod>,
     pod: &str,
@@ -58,47 +58,47 @@ pub(super) async fn connect(
         };
     match (process.stdout(), process.stdin()) {
         (Some(output), Some(input)) => Ok((process, tokio::io::join(output, input))),
-        _ => Err(NoStream { why: "the API server opened no streams".to_owned(), passing: false }),
+        _ => Err(ExecError { why: "the API server opened no streams".to_owned(), passing: false }),
     }
 }
 
-fn not_opened(error: &kube::Error) -> NoStream {
+fn not_opened(error: &kube::Error) -> ExecError {
     let status = match error {
         kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => status.as_u16(),
         kube::Error::Api(status) => status.code,
         _ => {
             tracing::debug!(error = chain(error), "no connection to an agent");
-            return NoStream { why: "the API server could not be reached".to_owned(), passing: true };
+            return ExecError { why: "the API server could not be reached".to_owned(), passing: true };
         }
     };
     let why = match status {
-        404 => "its pod is not there right now".to_owned(),
+        404 => "its pod does not exist at the moment".to_owned(),
         // RBAC says 403, an admission policy 422.
         401 | 403 | 422 => {
             let why =
                 format!("the cluster does not let this server connect to it ({status}): tell the platform's engineers");
-            return NoStream { why, passing: false };
+            return ExecError { why, passing: false };
         }
         _ => format!("the API server answered with status {status}"),
     };
-    NoStream { why, passing: true }
+    ExecError { why, passing: true }
 }
 
-/// Why `agent connect` ended, by the status that came at the end of the stream.
-pub(super) fn ended(status: Option<Status>) -> NoStream {
+/// Why `agent connect` ended, by the exit status of the exec stream.
+pub(super) fn ended(status: Option<Status>) -> ExecError {
     let Some(status) = status.filter(|status| status.status.as_deref() != Some("Success")) else {
-        return NoStream { why: "the connection to it was closed".to_owned(), passing: true };
+        return ExecError { why: "the connection to it was closed".to_owned(), passing: true };
     };
     let message = status.message.unwrap_or_default();
     let gone = ["container not found", "is not running", "not found in pod", "task not found"];
     let why = if gone.iter().any(|words| message.contains(words)) {
-        "its pod is not running right now".to_owned()
+        "its pod is not running at the moment".to_owned()
     } else if status.reason.as_deref() == Some("NonZeroExitCode") {
         format!("its agent does not answer ({message})")
     } else {
         format!("the node says: {}", message.chars().take(LONGEST).collect::<String>())
     };
-    NoStream { why, passing: true }
+    ExecError { why, passing: true }
 }
 
 #[cfg(test)]
@@ -107,11 +107,11 @@ mod tests {
     use http::StatusCode;
 
     #[test]
-    fn refusals_are_told_in_plain_words() {
+    fn refusals_are_explained() {
         for (status, said, passing) in [
             (StatusCode::FORBIDDEN, "does not let this server connect", false),
             (StatusCode::UNPROCESSABLE_ENTITY, "does not let this server connect", false),
-            (StatusCode::NOT_FOUND, "its pod is not there", true),
+            (StatusCode::NOT_FOUND, "its pod does not exist", true),
             (StatusCode::BAD_GATEWAY, "status 502", true),
         ] {
             let error = kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_in_plain_words() {
+    fn an_end_is_explained() {
         let status = |reason: &str, message: &str| Status {
             status: Some("Failure".to_owned()),
             reason: Some(reason.to_owned()),

@@ -34,10 +34,10 @@ impl Lifecycle {
         owner: &Owner,
         request: &CreateWorkspace,
         limit: u32,
-    ) -> Result<Arc<Entry>, Error> {
+    ) -> Result<Arc<WorkspaceEntry>, Error> {
         check_name(&request.name)?;
         self.check_template(request)?;
-        let (same, count) = self.catalog.workspaces.look_at_user(&owner.id, |own| {
+        let (same, count) = self.catalog.workspaces.with_user(&owner.id, |own| {
             let (mut same, mut count) = (None, 0_u32);
             for entry in own {
                 count = count.saturating_add(u32::from(!entry.deleting));
@@ -74,18 +74,22 @@ impl Lifecycle {
     }
 
     fn check_template(&self, request: &CreateWorkspace) -> Result<(), Error> {
-        let Found::Here(offer) = self.catalog.templates.find(&request.template) else {
+        let Lookup::Present(template) = self.catalog.templates.find(&request.template) else {
             let existing =
-                self.catalog.templates.look_at_user("", |all| all.map(|offer| offer.view.name.clone()).collect());
+                self.catalog.templates.with_user("", |all| all.map(|template| template.view.name.clone()).collect());
             return Err(Error::UnknownTemplate { wanted: request.template.clone(), existing });
         };
-        parameters::fill(&offer.spec, &request.parameters)
+        parameters::fill(&template.spec, &request.parameters)
             .map(drop)
             .map_err(|problems| Error::unfit(&request.template, problems))
     }
 
     /// Has a workspace run, or not. Writes nothing if that is what it is meant to do already.
-    pub(super) async fn set_running(&self, entry: &Arc<Entry>, running: bool) -> Result<Arc<Entry>, Error> {
+    pub(super) async fn set_running(
+        &self,
+        entry: &Arc<WorkspaceEntry>,
+        running: bool,
+    ) -> Result<Arc<WorkspaceEntry>, Error> {
         if entry.deleting {
             return Err(Error::BeingDeleted { workspace: entry.view.name.clone() });
         }
@@ -97,7 +101,7 @@ impl Lifecycle {
     }
 
     /// Stops a workspace, and starts it when it has stopped. That goes on if the caller goes away.
-    pub(super) async fn restart(&self, entry: &Arc<Entry>) -> Result<Arc<Entry>, Error> {
+    pub(super) async fn restart(&self, entry: &Arc<WorkspaceEntry>) -> Result<Arc<WorkspaceEntry>, Error> {
         let stopping = self.set_running(entry, false).await?;
         if !stopping.settled {
             let catalog = Arc::clone(&self.catalog);
@@ -109,28 +113,33 @@ impl Lifecycle {
     }
 
     /// Deletes a workspace. Returns it as it last was.
-    pub(super) async fn delete(&self, entry: &Arc<Entry>) -> Result<Entry, Error> {
+    pub(super) async fn delete(&self, entry: &Arc<WorkspaceEntry>) -> Result<WorkspaceEntry, Error> {
         if !entry.deleting {
             self.catalog.delete(entry).await.map_err(|error| changed(entry, "delete", error))?;
         }
-        let mut last = Entry::clone(entry);
+        let mut last = WorkspaceEntry::clone(entry);
         last.view.status = Status::Stopping;
-        last.view.problem = Some("it is being deleted; in a few seconds it is gone".to_owned());
+        last.view.problem = Some("it is being deleted, which takes a few seconds".to_owned());
         Ok(last)
     }
 
     /// Waits for at most `wait` until a workspace runs, or will not by itself. One that `restarts` is stopped on its way.
-    pub(super) async fn until_settled(&self, entry: Arc<Entry>, wait: Option<Duration>, restarts: bool) -> Arc<Entry> {
+    pub(super) async fn until_settled(
+        &self,
+        entry: Arc<WorkspaceEntry>,
+        wait: Option<Duration>,
+        restarts: bool,
+    ) -> Arc<WorkspaceEntry> {
         let Some(wait) = wait else { return entry };
-        let other = |known: &Entry| known.uid != entry.uid;
+        let other = |known: &WorkspaceEntry| known.uid != entry.uid;
         let settled = self.catalog.until(&entry.view.id, |known| {
             known.is_none_or(|known| other(known) || known.deleting || (known.settled && (known.running || !restarts)))
         });
         let last = match tokio::time::timeout(wait, settled).await {
             Ok(known) => known,
             Err(_) => match self.catalog.workspaces.find(&entry.view.id) {
-                Found::Here(known) => Some(known),
-                Found::Gone | Found::Unknown => None,
+                Lookup::Present(known) => Some(known),
+                Lookup::Deleted | Lookup::Unknown => None,
             },
         };
         last.filter(|last| !other(last)).unwrap_or(entry)
@@ -139,7 +148,7 @@ impl Lifecycle {
 
 /// The second half of a restart. Whatever happens meanwhile, the workspace is meant to run in the end; unless somebody
 /// else has a hand in it.
-async fn start_when_stopped(catalog: &Catalog, stopping: &Entry, stop: &CancellationToken) {
+async fn start_when_stopped(catalog: &Catalog, stopping: &WorkspaceEntry, stop: &CancellationToken) {
     let stopped = catalog.until(&stopping.view.id, |known| {
         known.is_none_or(|known| known.uid != stopping.uid || known.deleting || known.running || known.settled)
     });
@@ -163,7 +172,7 @@ fn taken(name: &str, deleting: bool) -> Error {
 }
 
 /// Why a workspace that is known was not changed.
-fn changed(entry: &Entry, verb: &str, error: RequestError) -> Error {
+fn changed(entry: &WorkspaceEntry, verb: &str, error: RequestError) -> Error {
     match error.code() {
         Some(404 | 409) => Error::BeingDeleted { workspace: entry.view.name.clone() },
         _ => refused(format!("{verb} workspace {:?}", entry.view.name), error),

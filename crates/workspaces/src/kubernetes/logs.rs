@@ -1,6 +1,6 @@
 //! The last lines of a workspace's container: of the one that runs, or of the one before where that crashed.
 
-use crate::kubernetes::{entry::Entry, exec::CONTAINER};
+use crate::kubernetes::{entry::WorkspaceEntry, exec::CONTAINER};
 use crate::{Error, Status, WorkspaceLogs};
 use futures::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 1 << 20;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The last lines that the container of `entry` has said.
-pub(super) async fn read(pods: &Api<Pod>, entry: &Entry, lines: u32) -> Result<WorkspaceLogs, Error> {
+pub(super) async fn read(pods: &Api<Pod>, entry: &WorkspaceEntry, lines: u32) -> Result<WorkspaceLogs, Error> {
     let mut text = tail(pods, &entry.pod, lines, false).await.map_err(|error| explained(entry, error))?;
     if text.is_empty() && entry.view.status != Status::Running {
         // It crashed and has said nothing since.
@@ -49,12 +49,12 @@ async fn tail(pods: &Api<Pod>, pod: &str, lines: u32, previous: bool) -> Result<
     }
 }
 
-fn explained(entry: &Entry, error: kube::Error) -> Error {
+fn explained(entry: &WorkspaceEntry, error: kube::Error) -> Error {
     let view = &entry.view;
     let known = view.problem.clone().unwrap_or_else(|| "try again in a few seconds".to_owned());
     let problem = match &error {
         kube::Error::Api(status) if status.code == 404 => format!("there is no pod, so there are no logs; {known}"),
-        kube::Error::Api(status) if status.code == 400 => format!("it has said nothing yet; {known}"),
+        kube::Error::Api(status) if status.code == 400 => format!("there are no logs yet; {known}"),
         _ => {
             let doing = format!("read the logs of workspace {:?}", view.name);
             return Error::Cluster { doing, source: Box::new(error) };

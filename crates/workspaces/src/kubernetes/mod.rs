@@ -20,18 +20,18 @@ use crate::{
     CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
     Workspaces, paging::Pager,
 };
-use access::{Access, Act};
+use access::{Access, Action};
 use activity::Activity;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use catalog::Catalog;
-use entry::Entry;
+use entry::WorkspaceEntry;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use lifecycle::Lifecycle;
 use portcullis_config::WorkspaceRules;
 use portcullis_core::clock::Clock;
-use portcullis_reflector::{Found, Health};
+use portcullis_reflector::{Health, Lookup};
 use reviews::Reviews;
 use std::{
     collections::HashMap,
@@ -40,7 +40,7 @@ use std::{
     time::Duration,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tunnel::{Common, Tunnel, Way};
+use tunnel::{Tunnel, TunnelContext, TunnelTransport};
 
 /// How long a command waits for a workspace that is starting: long enough for one whose pod was just replaced.
 const STARTED_WITHIN: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ pub struct KubernetesWorkspaces {
     activity: Arc<Activity>,
     rules: ArcSwap<WorkspaceRules>,
     pods: Api<Pod>,
-    common: Arc<Common>,
+    common: Arc<TunnelContext>,
     /// By uid; those that are open or in use.
     tunnels: Mutex<HashMap<String, Weak<Tunnel>>>,
     tasks: TaskTracker,
@@ -90,7 +90,7 @@ impl KubernetesWorkspaces {
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let catalog = Arc::new(Catalog::new(client, namespace, endpoint, health, Arc::clone(&clock)));
         let activity = Arc::new(Activity::new(Arc::clone(&catalog), clock));
-        let common = Common {
+        let common = TunnelContext {
             pods: pods.clone(),
             catalog: Arc::clone(&catalog),
             activity: Arc::clone(&activity),
@@ -125,27 +125,27 @@ impl KubernetesWorkspaces {
         self.ended.cancel();
         self.tasks.close();
         if tokio::time::timeout(ENDED_WITHIN, self.tasks.wait()).await.is_err() {
-            tracing::warn!("not all that was begun in workspaces has ended");
+            tracing::warn!("some work in workspaces has not ended");
         }
         self.activity.save_at_the_end().await;
     }
 
-    async fn find(&self, owner: &Owner, wanted: &str, act: Act) -> Result<Arc<Entry>, Error> {
-        self.access.find(self.rules.load().mode, owner, wanted, act).await
+    async fn find(&self, owner: &Owner, wanted: &str, action: Action) -> Result<Arc<WorkspaceEntry>, Error> {
+        self.access.find(self.rules.load().mode, owner, wanted, action).await
     }
 
     /// What users see; a workspace that was never started has the home that its template says.
-    fn shown(&self, entry: &Entry) -> Workspace {
+    fn shown(&self, entry: &WorkspaceEntry) -> Workspace {
         let mut view = entry.view.clone();
         if view.home.is_empty()
-            && let Found::Here(offer) = self.catalog.templates.find(&view.template)
+            && let Lookup::Present(template) = self.catalog.templates.find(&view.template)
         {
-            view.home.clone_from(&offer.spec.storage.mount_path);
+            view.home.clone_from(&template.spec.storage.mount_path);
         }
         view
     }
 
-    fn tunnel(&self, entry: &Entry) -> Arc<Tunnel> {
+    fn tunnel(&self, entry: &WorkspaceEntry) -> Arc<Tunnel> {
         let mut tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tunnel) = tunnels.get(&entry.uid).and_then(Weak::upgrade)
             && tunnel.pod() == entry.pod
@@ -166,7 +166,7 @@ impl Workspaces for KubernetesWorkspaces {
     }
 
     async fn templates(&self, _owner: &Owner) -> Result<Vec<Template>, Error> {
-        Ok(self.catalog.templates.look_at_user("", |all| all.map(|offer| offer.view.clone()).collect()))
+        Ok(self.catalog.templates.with_user("", |all| all.map(|template| template.view.clone()).collect()))
     }
 
     async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error> {
@@ -176,7 +176,7 @@ impl Workspaces for KubernetesWorkspaces {
     }
 
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
-        Ok(self.shown(&*self.find(owner, workspace, Act::See).await?))
+        Ok(self.shown(&*self.find(owner, workspace, Action::See).await?))
     }
 
     async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error> {
@@ -185,34 +185,34 @@ impl Workspaces for KubernetesWorkspaces {
     }
 
     async fn start(&self, owner: &Owner, workspace: &str, wait: Option<Duration>) -> Result<Workspace, Error> {
-        let entry = self.find(owner, workspace, Act::Start).await?;
+        let entry = self.find(owner, workspace, Action::Start).await?;
         let started = self.lifecycle.set_running(&entry, true).await?;
         Ok(self.shown(&*self.lifecycle.until_settled(started, wait, false).await))
     }
 
     async fn stop(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
-        let entry = self.find(owner, workspace, Act::Stop).await?;
+        let entry = self.find(owner, workspace, Action::Stop).await?;
         Ok(self.shown(&*self.lifecycle.set_running(&entry, false).await?))
     }
 
     async fn restart(&self, owner: &Owner, workspace: &str, wait: Option<Duration>) -> Result<Workspace, Error> {
-        let entry = self.find(owner, workspace, Act::Restart).await?;
+        let entry = self.find(owner, workspace, Action::Restart).await?;
         let restarted = self.lifecycle.restart(&entry).await?;
         Ok(self.shown(&*self.lifecycle.until_settled(restarted, wait, true).await))
     }
 
     async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
-        let entry = self.find(owner, workspace, Act::Delete).await?;
+        let entry = self.find(owner, workspace, Action::Delete).await?;
         Ok(self.shown(&self.lifecycle.delete(&entry).await?))
     }
 
     async fn logs(&self, owner: &Owner, workspace: &str, lines: u32) -> Result<WorkspaceLogs, Error> {
-        logs::read(&self.pods, &*self.find(owner, workspace, Act::See).await?, lines).await
+        logs::read(&self.pods, &*self.find(owner, workspace, Action::See).await?, lines).await
     }
 
     async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error> {
-        let act = if purpose == Purpose::Work { Act::Work } else { Act::See };
-        let mut entry = self.find(owner, workspace, act).await?;
+        let action = if purpose == Purpose::Work { Action::Work } else { Action::See };
+        let mut entry = self.find(owner, workspace, action).await?;
         if purpose == Purpose::Work && entry.view.status == Status::Starting {
             entry = self.lifecycle.until_settled(entry, Some(STARTED_WITHIN), false).await;
         }
@@ -225,7 +225,7 @@ impl Workspaces for KubernetesWorkspaces {
                 return Err(Error::NotRunning { workspace: name, status: word(status).to_owned(), problem });
             }
         }
-        Ok(portcullis_agent::Client::new(Arc::new(Way {
+        Ok(portcullis_agent::Client::new(Arc::new(TunnelTransport {
             tunnel: self.tunnel(&entry),
             is_work: purpose == Purpose::Work,
         })))

@@ -1,6 +1,6 @@
-//! What RBAC lets a user do: LocalSubjectAccessReviews, remembered for ten seconds.
+//! The permissions of users by RBAC: LocalSubjectAccessReviews, cached for ten seconds.
 //!
-//! One question is asked once, however many want to know; and only so many are asked at the same time.
+//! Concurrent requests share one review, and the number of concurrent reviews is limited.
 
 use k8s_openapi::api::authorization::v1::{LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec};
 use kube::{
@@ -15,15 +15,15 @@ use std::{
 };
 use tokio::{sync::Semaphore, time::Instant};
 
-/// How long an answer counts: so long it takes until a binding that was taken away is noticed.
+/// The lifetime of a cached review: the delay until a removed binding takes effect.
 const REMEMBERED: Duration = Duration::from_secs(10);
-/// How long nobody asks again after the API server did not answer.
+/// The pause after a review without a response.
 const PAUSE: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 32;
-/// Users choose names, so they must not be able to fill memory with them.
+/// The maximum number of cached reviews: users choose names, and must not be able to fill memory with them.
 const MOST: usize = 20_000;
 
-/// What may be asked of a Workspace.
+/// The verbs for Workspaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Verb {
     List,
@@ -35,29 +35,29 @@ pub(super) enum Verb {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Question {
+struct ReviewKey {
     user: String,
     verb: Verb,
     /// `None`: all of the namespace.
     workspace: Option<String>,
 }
 
-/// When it was answered, and how; `None`: not at all.
-type Answer = (Instant, Option<bool>);
+/// The time and the result of a review; `None`: there was no response.
+type CachedReview = (Instant, Option<bool>);
 
-/// Asks, and remembers.
+/// The cache of reviews.
 pub(super) struct Reviews {
     api: Api<LocalSubjectAccessReview>,
     namespace: String,
     endpoint: String,
-    answers: Mutex<HashMap<Question, Arc<tokio::sync::Mutex<Option<Answer>>>>>,
+    answers: Mutex<HashMap<ReviewKey, Arc<tokio::sync::Mutex<Option<CachedReview>>>>>,
     at_once: Semaphore,
 }
 
-/// It is not known whether somebody may.
+/// The permission could not be determined.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReviewError {
-    #[error("the API server could not be asked who may")]
+    #[error("the API server could not review the permission")]
     Request(#[from] RequestError),
     #[error("the API server did not answer a moment ago; try again in a few seconds")]
     Paused,
@@ -74,9 +74,9 @@ impl Reviews {
         }
     }
 
-    /// Whether RBAC lets the user do this with a workspace, or with all.
+    /// Whether RBAC permits this for one workspace, or for all.
     pub(super) async fn allows(&self, user: &str, verb: Verb, workspace: Option<&str>) -> Result<bool, ReviewError> {
-        let question = Question { user: user.to_owned(), verb, workspace: workspace.map(ToOwned::to_owned) };
+        let question = ReviewKey { user: user.to_owned(), verb, workspace: workspace.map(ToOwned::to_owned) };
         let slot = self.slot(&question);
         let mut slot = slot.lock().await;
         match *slot {
@@ -91,7 +91,7 @@ impl Reviews {
         Ok(answer?)
     }
 
-    async fn ask(&self, question: &Question) -> Result<bool, RequestError> {
+    async fn ask(&self, question: &ReviewKey) -> Result<bool, RequestError> {
         let _place = self.at_once.acquire().await;
         let (verb, subresource) = match question.verb {
             Verb::List => ("list", None),
@@ -121,10 +121,10 @@ impl Reviews {
         Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
     }
 
-    fn slot(&self, question: &Question) -> Arc<tokio::sync::Mutex<Option<Answer>>> {
+    fn slot(&self, question: &ReviewKey) -> Arc<tokio::sync::Mutex<Option<CachedReview>>> {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= MOST {
-            let fresh = |answer: &Option<Answer>| answer.is_some_and(|(at, _)| at.elapsed() < REMEMBERED);
+            let fresh = |answer: &Option<CachedReview>| answer.is_some_and(|(at, _)| at.elapsed() < REMEMBERED);
             // One that is being asked is locked, and stays.
             answers.retain(|_, slot| slot.try_lock().map_or(true, |answer| fresh(&answer)));
             if answers.len() >= MOST {

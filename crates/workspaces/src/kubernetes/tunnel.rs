@@ -1,13 +1,13 @@
-//! The warm connection to a workspace's agent: HTTP/2 over one exec stream, shared by all requests of this server.
+//! The persistent connection to a workspace agent: HTTP/2 over one exec stream, shared by all requests of this server.
 //!
-//! Opened by the first request that needs it, by one where many do; closed when nobody has used it for a while; made
-//! anew when it is lost. What has not reached the agent is sent again, and what may have only where that does no harm.
+//! The first request opens it, concurrent ones wait for that; it is closed when it was idle for a while, and reopened when
+//! it is lost. A request that has not reached the agent is sent again; one that may have only if it is idempotent.
 
 use crate::Status;
 use crate::kubernetes::{
     activity::{Activity, Working},
     catalog::Catalog,
-    exec::{self, NoStream},
+    exec::{self, ExecError},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use portcullis_agent::{
     AnswerBody, Lost, Repeat, Transport,
     http2::{self, Connection},
 };
-use portcullis_reflector::Found;
+use portcullis_reflector::Lookup;
 use std::{
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
@@ -28,77 +28,78 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a request waits for a connection: longer than an agent takes to start, shorter than any request may take.
+/// How long a request waits for a connection: longer than an agent takes to start, shorter than the time limit of any
+/// request.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(1);
-/// How often a request is sent, at most.
+/// The maximum number of attempts to send a request.
 const TRIES: u32 = 3;
-/// How long a command that nobody waits for any more is tried to be ended. Then the agent has ended it by itself.
+/// How long to try to end an abandoned command. After that, the agent has ended it by itself.
 const ABANDONED_WITHIN: Duration = Duration::from_secs(20);
 /// How long `agent connect` may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(2);
 
-/// What all tunnels have in common.
-pub(super) struct Common {
+/// The context that all tunnels share.
+pub(super) struct TunnelContext {
     pub pods: Api<Pod>,
     pub catalog: Arc<Catalog>,
     pub activity: Arc<Activity>,
-    /// How long a connection that nobody uses stays open.
+    /// How long an idle connection stays open.
     pub idle: Duration,
-    /// What goes on after its request was answered.
+    /// Tasks that outlive their request.
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
 }
 
 /// The connection to one workspace, whether it is open or not.
 pub(super) struct Tunnel {
-    common: Arc<Common>,
+    context: Arc<TunnelContext>,
     /// The workspace's id and uid, and its pod.
     id: String,
     uid: String,
     pod: String,
     /// Locked while it is being opened.
-    line: tokio::sync::Mutex<Option<Line>>,
+    current: tokio::sync::Mutex<Option<TunnelConnection>>,
 }
 
 /// An open connection.
 #[derive(Clone)]
-struct Line {
+struct TunnelConnection {
     connection: Connection,
-    usage: Arc<Usage>,
+    usage: Arc<ConnectionUsage>,
     /// Why it was closed, once it is.
-    ended: watch::Receiver<Option<NoStream>>,
+    ended: watch::Receiver<Option<ExecError>>,
 }
 
 impl Tunnel {
-    pub(super) fn new(common: Arc<Common>, id: &str, uid: &str, pod: &str) -> Self {
+    pub(super) fn new(context: Arc<TunnelContext>, id: &str, uid: &str, pod: &str) -> Self {
         let (id, uid, pod) = (id.to_owned(), uid.to_owned(), pod.to_owned());
-        Self { common, id, uid, pod, line: tokio::sync::Mutex::default() }
+        Self { context, id, uid, pod, current: tokio::sync::Mutex::default() }
     }
 
-    /// The pod that it leads to.
+    /// The pod of the workspace.
     pub(super) fn pod(&self) -> &str {
         &self.pod
     }
 
-    /// The connection; opened if it is not open, as long as it takes, until `deadline`.
-    async fn line(self: &Arc<Self>, deadline: Instant) -> Result<Line, String> {
-        let Ok(mut line) = tokio::time::timeout_at(deadline, self.line.lock()).await else {
-            return Err(too_long("others wait for it too"));
+    /// The open connection. Opens it if necessary, and retries until `deadline`.
+    async fn connected(self: &Arc<Self>, deadline: Instant) -> Result<TunnelConnection, String> {
+        let Ok(mut current) = tokio::time::timeout_at(deadline, self.current.lock()).await else {
+            return Err(too_long("other requests wait for it too"));
         };
-        if let Some(open) = line.as_ref().filter(|open| !open.connection.is_closed()) {
+        if let Some(open) = current.as_ref().filter(|open| !open.connection.is_closed()) {
             return Ok(open.clone());
         }
-        *line = None;
+        *current = None;
         let mut pause = FIRST_RETRY;
         loop {
             self.still_running()?;
             let why = match tokio::time::timeout_at(deadline, self.open()).await {
-                Ok(Ok(open)) => return Ok(line.insert(open).clone()),
-                Ok(Err(NoStream { why, passing: false })) => return Err(why),
-                Ok(Err(NoStream { why, passing: true })) => why,
-                Err(_) => return Err(too_long("its agent does not answer; call restart_workspace if it stays so")),
+                Ok(Ok(open)) => return Ok(current.insert(open).clone()),
+                Ok(Err(ExecError { why, passing: false })) => return Err(why),
+                Ok(Err(ExecError { why, passing: true })) => why,
+                Err(_) => return Err(too_long("its agent does not answer; call restart_workspace if this persists")),
             };
             if Instant::now() + pause > deadline {
                 return Err(too_long(&why));
@@ -108,13 +109,13 @@ impl Tunnel {
         }
     }
 
-    /// What is known of the workspace may say why there is nothing to connect to.
+    /// Fails if the workspace does not run, with the reason from its status.
     fn still_running(&self) -> Result<(), String> {
-        if self.common.stop.is_cancelled() {
+        if self.context.stop.is_cancelled() {
             return Err("this server is shutting down".to_owned());
         }
-        match self.common.catalog.workspaces.find(&self.id) {
-            Found::Here(entry) if entry.uid == self.uid => match entry.view.status {
+        match self.context.catalog.workspaces.find(&self.id) {
+            Lookup::Present(entry) if entry.uid == self.uid => match entry.view.status {
                 Status::Running => Ok(()),
                 // Its pod is being replaced.
                 Status::Starting if !entry.settled => Ok(()),
@@ -124,37 +125,39 @@ impl Tunnel {
         }
     }
 
-    async fn open(self: &Arc<Self>) -> Result<Line, NoStream> {
-        let (process, stream) = exec::connect(&self.common.pods, &self.pod).await?;
-        let handshake = http2::handshake(stream, self.common.tasks.clone()).await;
-        let (connection, moved) = handshake.map_err(|Lost { why, .. }| NoStream { why, passing: true })?;
-        let (told, ended) = watch::channel(None);
-        let usage = Arc::new(Usage::default());
+    async fn open(self: &Arc<Self>) -> Result<TunnelConnection, ExecError> {
+        let (process, stream) = exec::connect(&self.context.pods, &self.pod).await?;
+        let handshake = http2::handshake(stream, self.context.tasks.clone()).await;
+        let (connection, moved) = handshake.map_err(|Lost { why, .. }| ExecError { why, passing: true })?;
+        let (end_sender, ended) = watch::channel(None);
+        let usage = Arc::new(ConnectionUsage::default());
         let unused = {
-            let (used, idle, stop) = (Arc::clone(&usage), self.common.idle, self.common.stop.clone());
+            let (used, idle, stop) = (Arc::clone(&usage), self.context.idle, self.context.stop.clone());
             async move { stop.run_until_cancelled(used.idle(idle)).await.unwrap_or_default() }
         };
-        // As long as it is open, whoever comes next finds it.
+        // As long as the connection is open, the tunnel stays in the map.
         let open = Arc::clone(self);
-        self.common.tasks.spawn(async move {
-            told.send_replace(Some(follow(moved, process, unused).await));
+        self.context.tasks.spawn(async move {
+            end_sender.send_replace(Some(follow(moved, process, unused).await));
             drop(open);
         });
-        let mut line = Line { connection, usage, ended };
-        match line.connection.send(request(&Method::GET, "/hello")).await {
-            Ok(answer) if answer.status().is_success() => Ok(line),
-            Ok(answer) => Err(NoStream { why: format!("its agent says {}", answer.status()), passing: false }),
-            Err(lost) => Err(line.why_ended(lost).await),
+        let mut current = TunnelConnection { connection, usage, ended };
+        match current.connection.send(request(&Method::GET, "/hello")).await {
+            Ok(answer) if answer.status().is_success() => Ok(current),
+            Ok(answer) => {
+                Err(ExecError { why: format!("its agent answered with status {}", answer.status()), passing: false })
+            }
+            Err(lost) => Err(current.why_ended(lost).await),
         }
     }
 }
 
-/// Follows a connection to its end, or closes it when nobody needs it any more. Returns why it ended.
+/// Drives a connection to its end, or closes it when it is idle. Returns why it ended.
 async fn follow(
     moved: impl Future<Output = Result<(), Lost>> + Send,
     mut process: AttachedProcess,
     unused: impl Future<Output = ()> + Send,
-) -> NoStream {
+) -> ExecError {
     let mut moved = Box::pin(moved);
     let status = process.take_status();
     let mut status = pin!(async move {
@@ -170,7 +173,7 @@ async fn follow(
         () = unused => None,
     };
     if let Some(Some(_)) = known {
-        // What came before the end is still read.
+        // Read what was sent before the end.
         let _ = tokio::time::timeout(ENDED_WITHIN, moved.as_mut()).await;
     }
     // The stream goes with the connection, and `agent connect` reads its end.
@@ -182,32 +185,32 @@ async fn follow(
     exec::ended(status)
 }
 
-impl Line {
-    /// Why the connection was closed, which the end of the stream tells better than HTTP/2 does.
-    async fn why_ended(&mut self, lost: Lost) -> NoStream {
+impl TunnelConnection {
+    /// Why the connection was closed. The exec status explains it better than HTTP/2 does.
+    async fn why_ended(&mut self, lost: Lost) -> ExecError {
         let ended = tokio::time::timeout(ENDED_WITHIN, self.ended.wait_for(Option::is_some)).await;
-        let told = ended.ok().and_then(|ended| ended.ok().and_then(|told| told.clone()));
-        told.unwrap_or(NoStream { why: lost.why, passing: true })
+        let end = ended.ok().and_then(|ended| ended.ok().and_then(|end| end.clone()));
+        end.unwrap_or(ExecError { why: lost.why, passing: true })
     }
 }
 
-/// The requests that are under way over a connection, and when there was last one.
+/// The number of requests in flight on a connection, and the time of the last change.
 #[derive(Default)]
-struct Usage(Mutex<(usize, Option<Instant>)>);
+struct ConnectionUsage(Mutex<(usize, Option<Instant>)>);
 
-impl Usage {
+impl ConnectionUsage {
     fn change(&self, change: impl FnOnce(usize) -> usize) {
         let mut usage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *usage = (change(usage.0), Some(Instant::now()));
     }
 
-    /// Returns when nobody has used the connection for so long.
+    /// Returns when the connection was idle for this long.
     async fn idle(&self, after: Duration) {
         let opened = Instant::now();
         loop {
-            let (under_way, last) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let (in_flight, last) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            let end = if under_way > 0 { now + after } else { last.unwrap_or(opened) + after };
+            let end = if in_flight > 0 { now + after } else { last.unwrap_or(opened) + after };
             if end <= now {
                 return;
             }
@@ -216,30 +219,30 @@ impl Usage {
     }
 }
 
-/// One request that is under way.
-struct UnderWay(Arc<Usage>);
+/// A request in flight.
+struct InFlightRequest(Arc<ConnectionUsage>);
 
-impl UnderWay {
-    fn begin(usage: &Arc<Usage>) -> Self {
-        usage.change(|under_way| under_way + 1);
+impl InFlightRequest {
+    fn begin(usage: &Arc<ConnectionUsage>) -> Self {
+        usage.change(|in_flight| in_flight + 1);
         Self(Arc::clone(usage))
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
-        self.0.change(|under_way| under_way.saturating_sub(1));
+        self.0.change(|in_flight| in_flight.saturating_sub(1));
     }
 }
 
-/// A tunnel as somebody uses it.
-pub(super) struct Way {
+/// The transport of one user of a tunnel.
+pub(super) struct TunnelTransport {
     pub tunnel: Arc<Tunnel>,
-    /// Whether what is done counts as work.
+    /// Whether its requests count as activity in the workspace.
     pub is_work: bool,
 }
 
-impl Way {
+impl TunnelTransport {
     async fn send_over(
         tunnel: &Arc<Tunnel>,
         request: Request<Full<Bytes>>,
@@ -248,23 +251,23 @@ impl Way {
         let (head, body) = request.into_parts();
         let (mut maybe_done, mut tries) = (false, 0);
         loop {
-            let line = tunnel.line(Instant::now() + CONNECTED_WITHIN).await;
-            let mut line = line.map_err(|why| Lost { why, maybe_done })?;
-            let under_way = UnderWay::begin(&line.usage);
-            let lost = match line.connection.send(Request::from_parts(head.clone(), body.clone())).await {
-                Ok(answer) => return Ok(until_the_end(answer, under_way)),
+            let current = tunnel.connected(Instant::now() + CONNECTED_WITHIN).await;
+            let mut current = current.map_err(|why| Lost { why, maybe_done })?;
+            let in_flight = InFlightRequest::begin(&current.usage);
+            let lost = match current.connection.send(Request::from_parts(head.clone(), body.clone())).await {
+                Ok(answer) => return Ok(until_the_end(answer, in_flight)),
                 Err(lost) => lost,
             };
             tries += 1;
             maybe_done |= lost.maybe_done;
             if tries == TRIES || (maybe_done && repeat == Repeat::Unsafe) {
-                return Err(Lost { why: line.why_ended(lost).await.why, maybe_done });
+                return Err(Lost { why: current.why_ended(lost).await.why, maybe_done });
             }
         }
     }
 }
 
-/// Keeps something until the answer's body was read, or dropped.
+/// Keeps `kept` until the body of the response was read or dropped.
 fn until_the_end<K: Send + 'static>(answer: Response<AnswerBody>, kept: K) -> Response<AnswerBody> {
     answer.map(|body| {
         let lost = move |lost| {
@@ -276,9 +279,9 @@ fn until_the_end<K: Send + 'static>(answer: Response<AnswerBody>, kept: K) -> Re
 }
 
 #[async_trait]
-impl Transport for Way {
+impl Transport for TunnelTransport {
     async fn send(&self, request: Request<Full<Bytes>>, repeat: Repeat) -> Result<Response<AnswerBody>, Lost> {
-        let working = self.is_work.then(|| Working::begin(&self.tunnel.common.activity, &self.tunnel.id));
+        let working = self.is_work.then(|| Working::begin(&self.tunnel.context.activity, &self.tunnel.id));
         let answer = Self::send_over(&self.tunnel, request, repeat).await?;
         Ok(until_the_end(answer, working))
     }
@@ -286,11 +289,11 @@ impl Transport for Way {
     fn abandon(&self, command_id: &str) {
         let tunnel = Arc::clone(&self.tunnel);
         let request = request(&Method::DELETE, &format!("/commands/{command_id}"));
-        self.tunnel.common.tasks.spawn(async move {
+        self.tunnel.context.tasks.spawn(async move {
             let ended = Self::send_over(&tunnel, request, Repeat::Safe);
             if !matches!(tokio::time::timeout(ABANDONED_WITHIN, ended).await, Ok(Ok(_))) {
                 let workspace = &tunnel.id;
-                tracing::debug!(workspace, "a command that nobody waits for could not be ended; its agent will");
+                tracing::debug!(workspace, "an abandoned command could not be ended; its agent will end it");
             }
         });
     }
@@ -314,25 +317,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_under_way_is_so_until_the_answer_was_read() {
-        let usage = Arc::new(Usage::default());
+    async fn a_request_is_in_flight_until_its_answer_was_read() {
+        let usage = Arc::new(ConnectionUsage::default());
         let body = Full::new(Bytes::from("answer")).map_err(|never| match never {}).boxed_unsync();
-        let answer = until_the_end(Response::new(body), UnderWay::begin(&usage));
-        let under_way = || usage.0.lock().unwrap().0;
-        assert_eq!(under_way(), 1);
+        let answer = until_the_end(Response::new(body), InFlightRequest::begin(&usage));
+        let in_flight = || usage.0.lock().unwrap().0;
+        assert_eq!(in_flight(), 1);
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "answer");
-        assert_eq!(under_way(), 0);
+        assert_eq!(in_flight(), 0);
     }
 
     #[tokio::test]
-    async fn a_connection_is_idle_when_nothing_was_under_way_for_so_long() {
-        let usage = Arc::new(Usage::default());
+    async fn a_connection_is_idle_when_nothing_was_in_flight_for_so_long() {
+        let usage = Arc::new(ConnectionUsage::default());
         let (begun, idle) = (Instant::now(), Duration::from_millis(200));
         let work = async {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let under_way = UnderWay::begin(&usage);
+            let in_flight = InFlightRequest::begin(&usage);
             tokio::time::sleep(Duration::from_millis(600)).await;
-            drop(under_way);
+            drop(in_flight);
         };
         tokio::join!(usage.idle(idle), work);
         let closed = begun.elapsed().as_millis();

@@ -30,8 +30,8 @@ pub(super) const OWN: &str = "PORTCULLIS_OWN";
 /// How long processes may take to end after SIGTERM before SIGKILL, and after that.
 const GRACE: Duration = Duration::from_secs(2);
 const KILL_WAIT: Duration = Duration::from_secs(2);
-/// How often to look whether they have ended.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often to poll whether they have ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How often to look for children that have ended and that nobody waits for.
 const REAP_EVERY: Duration = Duration::from_secs(2);
 
@@ -48,14 +48,14 @@ pub(super) struct Leftovers {
 
 /// A process that agents started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct LeftoverProcess {
     id: Pid,
     /// The name of its program.
     pub name: String,
 }
 
-/// What is to be known of a process.
-struct Seen {
+/// The relevant properties of a process.
+struct ProcessInfo {
     name: String,
     state: char,
     parent: i32,
@@ -97,26 +97,25 @@ impl Leftovers {
         Self { mark: marked(folder.as_os_str().as_bytes()), whole: false, adopted }
     }
 
-    /// Ends them all, and those that they make meanwhile; answers with those that were there.
-    pub(super) async fn end(&self) -> Vec<Left> {
+    /// Ends all processes, and those that they start meanwhile; returns the ones that existed.
+    pub(super) async fn end(&self) -> Vec<LeftoverProcess> {
         let found = self.found().await;
-        for (signals, patience) in
-            [(&[Signal::SIGTERM, Signal::SIGCONT][..], GRACE), (&[Signal::SIGKILL][..], KILL_WAIT)]
+        for (signals, grace) in [(&[Signal::SIGTERM, Signal::SIGCONT][..], GRACE), (&[Signal::SIGKILL][..], KILL_WAIT)]
         {
-            let until = Instant::now() + patience;
-            let mut told = HashSet::new();
+            let until = Instant::now() + grace;
+            let mut signalled = HashSet::new();
             loop {
                 let left = self.found().await;
                 if left.is_empty() {
                     return found;
                 }
-                for process in left.iter().filter(|process| told.insert(process.id)) {
+                for process in left.iter().filter(|process| signalled.insert(process.id)) {
                     signal(process.id, signals);
                 }
                 if Instant::now() >= until {
                     break;
                 }
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         }
         found
@@ -136,13 +135,13 @@ impl Leftovers {
         }
     }
 
-    /// Those that are there.
-    pub(super) async fn found(&self) -> Vec<Left> {
+    /// The existing processes.
+    pub(super) async fn found(&self) -> Vec<LeftoverProcess> {
         let own = self.clone();
         spawn_blocking(move || own.find()).await.unwrap_or_default()
     }
 
-    fn find(&self) -> Vec<Left> {
+    fn find(&self) -> Vec<LeftoverProcess> {
         let all = processes();
         let own = getpid().as_raw();
         let descends = |id: i32| {
@@ -160,7 +159,7 @@ impl Leftovers {
         };
         all.iter()
             .filter(|(id, seen)| **id != own && seen.state != 'Z' && is_left(**id))
-            .map(|(id, seen)| Left { id: Pid::from_raw(*id), name: seen.name.clone() })
+            .map(|(id, seen)| LeftoverProcess { id: Pid::from_raw(*id), name: seen.name.clone() })
             .collect()
     }
 }
@@ -183,17 +182,17 @@ fn zombies() -> HashSet<i32> {
     ended.map(|(id, _)| id).collect()
 }
 
-fn processes() -> BTreeMap<i32, Seen> {
+fn processes() -> BTreeMap<i32, ProcessInfo> {
     let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
     entries
         .filter_map(|entry| {
             let id = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            Some((id, Seen::read(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?))
+            Some((id, ProcessInfo::read(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?))
         })
         .collect()
 }
 
-impl Seen {
+impl ProcessInfo {
     /// Reads a line of `/proc/ID/stat`, where the name may have any characters.
     fn read(stat: &str) -> Option<Self> {
         let (head, rest) = stat.rsplit_once(')')?;
@@ -216,7 +215,7 @@ mod tests {
 
     async fn until_there(leftovers: &Leftovers, count: usize) {
         while leftovers.found().await.len() != count {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -230,7 +229,7 @@ mod tests {
         shell.wait().unwrap();
         let (of_one, of_all) = (Leftovers::of_home(&one), Leftovers::below(folder.path(), false));
         while !of_one.found().await.iter().any(|left| left.name == "sleep") {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         let ended = of_one.end().await;
         assert!(ended.iter().any(|left| left.name == "sh"), "{ended:?}");

@@ -6,9 +6,9 @@
 
 mod journal;
 mod leftovers;
-mod offer;
 mod running;
 mod store;
+mod template_catalog;
 
 use crate::{
     CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
@@ -17,8 +17,7 @@ use crate::{
 use async_trait::async_trait;
 use journal::Journal;
 use k8s_openapi::api::core::v1::Secret;
-use leftovers::{Left, Leftovers};
-use offer::{Offer, Variables};
+use leftovers::{LeftoverProcess, Leftovers};
 use portcullis_api::WorkspaceTemplate;
 use portcullis_config::WorkspaceRules;
 use portcullis_core::clock::Clock;
@@ -35,6 +34,7 @@ use std::{
     time::Duration,
 };
 use store::{Record, Store};
+use template_catalog::{TemplateCatalog, Variables};
 use tokio::sync::OwnedMutexGuard;
 
 /// How often at most it is written down that a workspace is worked in.
@@ -57,8 +57,8 @@ pub struct LocalWorkspaces {
     options: LocalOptions,
     clock: Arc<dyn Clock>,
     rng: Mutex<StdRng>,
-    entries: Entries,
-    offer: Mutex<Arc<Offer>>,
+    entries: WorkspaceMap,
+    catalog: Mutex<Arc<TemplateCatalog>>,
     max_per_user: AtomicU32,
     /// Whether this process has become the parent of orphans.
     adopts: AtomicBool,
@@ -66,17 +66,17 @@ pub struct LocalWorkspaces {
 
 /// All workspaces by id. Only ever locked for a moment, never over an await.
 #[derive(Clone, Default)]
-struct Entries(Arc<Mutex<BTreeMap<String, Arc<Entry>>>>);
+struct WorkspaceMap(Arc<Mutex<BTreeMap<String, Arc<LocalWorkspace>>>>);
 
-impl Entries {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Entry>>> {
+impl WorkspaceMap {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<LocalWorkspace>>> {
         // The map is never left half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One workspace: what its file says, and what runs in it.
-struct Entry {
+/// One workspace: its record, and its agent.
+struct LocalWorkspace {
     id: String,
     owner: Owner,
     name: String,
@@ -93,23 +93,24 @@ impl LocalWorkspaces {
     /// Opens the state directory, made if it is not there, and reads the workspaces in it.
     pub async fn open(options: LocalOptions, clock: Arc<dyn Clock>, rng: StdRng) -> Result<Self, Error> {
         let (store, records) = Store::open(options.state_dir.join("workspaces")).await?;
-        let entries = Entries::default();
+        let entries = WorkspaceMap::default();
         let max_per_user = AtomicU32::new(WorkspaceRules::default().max_per_user);
-        let entry = |record: Record| (record.id.clone(), Arc::new(Entry::new(record, Arc::clone(&clock))));
+        let entry = |record: Record| (record.id.clone(), Arc::new(LocalWorkspace::new(record, Arc::clone(&clock))));
         entries.lock().extend(records.into_iter().map(entry));
-        let offer = Mutex::default();
+        let catalog = Mutex::default();
         let adopts = AtomicBool::new(false);
-        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries, offer, max_per_user, adopts })
+        Ok(Self { store, options, clock, rng: Mutex::new(rng), entries, catalog, max_per_user, adopts })
     }
 
-    /// From now on workspaces can be made from these templates, whose environment may come from these Secrets.
-    pub fn offer(&self, templates: &[WorkspaceTemplate], secrets: &[Secret]) {
-        *self.offer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Offer::new(templates, secrets));
+    /// Sets the templates for new workspaces, and the Secrets for their environment.
+    pub fn set_templates(&self, templates: &[WorkspaceTemplate], secrets: &[Secret]) {
+        *self.catalog.lock().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(TemplateCatalog::new(templates, secrets));
     }
 
-    fn offered(&self) -> Arc<Offer> {
+    fn catalog(&self) -> Arc<TemplateCatalog> {
         // It is replaced whole.
-        Arc::clone(&self.offer.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.catalog.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has this process take care of all that agents start: what an earlier one has left is ended, and what becomes an
@@ -139,7 +140,7 @@ impl LocalWorkspaces {
 
     /// Ends all processes of all workspaces, whose status stays as it is. For the server's shutdown.
     pub async fn shutdown(&self) {
-        let entries: Vec<Arc<Entry>> = self.entries.lock().values().cloned().collect();
+        let entries: Vec<Arc<LocalWorkspace>> = self.entries.lock().values().cloned().collect();
         let ended = entries.iter().map(|entry| async { entry.end(&mut *entry.running.lock().await).await });
         futures::future::join_all(ended).await;
         self.leftovers().end().await;
@@ -150,7 +151,7 @@ impl LocalWorkspaces {
     }
 
     /// The owner's workspaces, sorted by name.
-    fn owned(&self, owner: &Owner) -> Vec<Arc<Entry>> {
+    fn owned(&self, owner: &Owner) -> Vec<Arc<LocalWorkspace>> {
         let mut found: Vec<_> =
             self.entries.lock().values().filter(|entry| entry.owner.id == owner.id).cloned().collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -158,7 +159,7 @@ impl LocalWorkspaces {
     }
 
     /// The owner's workspace with this id or name.
-    fn find(&self, owner: &Owner, wanted: &str) -> Result<Arc<Entry>, Error> {
+    fn find(&self, owner: &Owner, wanted: &str) -> Result<Arc<LocalWorkspace>, Error> {
         let candidates = self.owned(owner);
         let by_id = candidates.iter().find(|entry| entry.id == wanted);
         let found = by_id.or_else(|| candidates.iter().find(|entry| entry.name == wanted));
@@ -170,7 +171,7 @@ impl LocalWorkspaces {
         &self,
         owner: &Owner,
         wanted: &str,
-    ) -> Result<(Arc<Entry>, OwnedMutexGuard<Option<Running>>), Error> {
+    ) -> Result<(Arc<LocalWorkspace>, OwnedMutexGuard<Option<Running>>), Error> {
         let entry = self.find(owner, wanted)?;
         let running = Arc::clone(&entry.running).lock_owned().await;
         if self.entries.lock().contains_key(&entry.id) {
@@ -187,10 +188,10 @@ impl LocalWorkspaces {
         portcullis_core::hex(&bytes)
     }
 
-    fn view(&self, entry: &Entry) -> Workspace {
+    fn view(&self, entry: &LocalWorkspace) -> Workspace {
         let record = entry.record();
         let differs = |applied: Variables| {
-            self.offered().variables(&record.template, &record.parameters).is_ok_and(|now| now != applied)
+            self.catalog().variables(&record.template, &record.parameters).is_ok_and(|now| now != applied)
         };
         Workspace {
             id: record.id.clone(),
@@ -209,7 +210,7 @@ impl LocalWorkspaces {
     }
 
     /// Writes the record as `change` makes it, if that is something else.
-    async fn save(&self, entry: &Arc<Entry>, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
+    async fn save(&self, entry: &Arc<LocalWorkspace>, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
         let before = entry.record().clone();
         let mut after = before.clone();
         change(&mut after);
@@ -221,7 +222,11 @@ impl LocalWorkspaces {
     }
 
     /// The agent of a workspace that is meant to run.
-    async fn agent_of(&self, entry: &Entry, running: &mut Option<Running>) -> Result<portcullis_agent::Client, Error> {
+    async fn agent_of(
+        &self,
+        entry: &LocalWorkspace,
+        running: &mut Option<Running>,
+    ) -> Result<portcullis_agent::Client, Error> {
         if running.as_ref().is_some_and(Running::is_ending) {
             // Whoever wanted the end did not wait for it.
             entry.end(running).await;
@@ -230,13 +235,14 @@ impl LocalWorkspaces {
             return Ok(running.client());
         }
         let record = entry.record().clone();
-        let variables = self.offered().variables(&record.template, &record.parameters)?;
-        let place = running::Place {
+        let variables = self.catalog().variables(&record.template, &record.parameters)?;
+        let folders = running::WorkspaceFolders {
             home: self.store.home(&record.id),
             tmp: self.store.tmp(&record.id),
             output: self.store.output(&record.id),
         };
-        let started = Running::start(place, &variables, &self.options, entry.journal.clone(), Arc::clone(&self.clock));
+        let started =
+            Running::start(folders, &variables, &self.options, entry.journal.clone(), Arc::clone(&self.clock));
         *entry.applied() = Some(variables);
         Ok(running.insert(started).client())
     }
@@ -252,12 +258,12 @@ impl Drop for LocalWorkspaces {
 }
 
 /// Each once, in order.
-fn names(processes: Vec<Left>) -> Vec<String> {
+fn names(processes: Vec<LeftoverProcess>) -> Vec<String> {
     let names: BTreeSet<String> = processes.into_iter().map(|process| process.name).collect();
     names.into_iter().collect()
 }
 
-impl Entry {
+impl LocalWorkspace {
     fn new(record: Record, clock: Arc<dyn Clock>) -> Self {
         Self {
             id: record.id.clone(),
@@ -290,7 +296,7 @@ impl Entry {
     }
 }
 
-fn unknown(wanted: &str, entries: &[Arc<Entry>]) -> Error {
+fn unknown(wanted: &str, entries: &[Arc<LocalWorkspace>]) -> Error {
     let existing = entries.iter().map(|entry| entry.name.clone()).collect();
     Error::UnknownWorkspace { wanted: wanted.to_owned(), existing }
 }
@@ -302,7 +308,7 @@ impl Workspaces for LocalWorkspaces {
     }
 
     async fn templates(&self, _owner: &Owner) -> Result<Vec<Template>, Error> {
-        Ok(self.offered().templates())
+        Ok(self.catalog().templates())
     }
 
     async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error> {
@@ -316,7 +322,7 @@ impl Workspaces for LocalWorkspaces {
     }
 
     async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error> {
-        self.offered().variables(&request.template, &request.parameters)?;
+        self.catalog().variables(&request.template, &request.parameters)?;
         check_name(&request.name)?;
         let record = Record {
             id: format!("ws-{}", self.unique()),
@@ -328,7 +334,7 @@ impl Workspaces for LocalWorkspaces {
             created_at: self.clock.now(),
             last_activity: None,
         };
-        let entry = Arc::new(Entry::new(record.clone(), Arc::clone(&self.clock)));
+        let entry = Arc::new(LocalWorkspace::new(record.clone(), Arc::clone(&self.clock)));
         // Whoever finds the workspace waits with changes until its folder is there.
         let mut running = entry.running.lock().await;
         let mut name = HeldName::of(&self.entries, &entry, self.max_per_user.load(Ordering::Relaxed))?;
@@ -356,7 +362,7 @@ impl Workspaces for LocalWorkspaces {
         let (entry, mut running) = self.change(owner, workspace).await?;
         let record = entry.record().clone();
         // One that could not start again is left as it is.
-        self.offered().variables(&record.template, &record.parameters)?;
+        self.catalog().variables(&record.template, &record.parameters)?;
         entry.end(&mut running).await;
         self.agent_of(&entry, &mut running).await?;
         self.save(&entry, |record| record.status = Status::Running).await?;
@@ -396,14 +402,14 @@ impl Workspaces for LocalWorkspaces {
     }
 }
 
-/// Holds a new workspace's name, and gives it back unless the workspace comes to be.
+/// Reserves the name of a new workspace, and releases it unless the workspace is created.
 struct HeldName {
-    entries: Entries,
+    entries: WorkspaceMap,
     id: Option<String>,
 }
 
 impl HeldName {
-    fn of(entries: &Entries, entry: &Arc<Entry>, limit: u32) -> Result<Self, Error> {
+    fn of(entries: &WorkspaceMap, entry: &Arc<LocalWorkspace>, limit: u32) -> Result<Self, Error> {
         let mut all = entries.lock();
         let owned: Vec<_> = all.values().filter(|other| other.owner.id == entry.owner.id).collect();
         if owned.iter().any(|other| other.name == entry.name) {

@@ -1,10 +1,10 @@
-//! What runs in one workspace: its agent, in this process, with a clean environment.
+//! The agent of one workspace, in this process, with a clean environment.
 
 use crate::local::{
     LocalOptions,
     journal::Journal,
     leftovers::{self, Leftovers},
-    offer::Variables,
+    template_catalog::Variables,
 };
 use portcullis_agent::{Client, InProcess, environment, service};
 use portcullis_core::clock::Clock;
@@ -20,7 +20,7 @@ pub(super) struct Running {
 }
 
 /// The folders of a workspace.
-pub(super) struct Place {
+pub(super) struct WorkspaceFolders {
     pub home: PathBuf,
     pub tmp: PathBuf,
     pub output: PathBuf,
@@ -30,13 +30,13 @@ impl Running {
     /// Starts the agent. Of this process's own environment, which may hold secrets, commands get only what the options
     /// name.
     pub(super) fn start(
-        place: Place,
+        folders: WorkspaceFolders,
         variables: &Variables,
         options: &LocalOptions,
         journal: Journal,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let own = [("PATH", options.path.clone()), ("TMPDIR", place.tmp.clone().into())];
+        let own = [("PATH", options.path.clone()), ("TMPDIR", folders.tmp.clone().into())];
         let mut given = variables.clone();
         for (name, value) in own {
             if !given.iter().any(|(other, _)| other == name) {
@@ -44,14 +44,14 @@ impl Running {
             }
         }
         // Whatever else is given: by this it is found.
-        let (name, value) = leftovers::mark(&place.home);
+        let (name, value) = leftovers::mark(&folders.home);
         given.retain(|(other, _)| *other != name);
         given.push((name, value));
-        let leftovers = Leftovers::of_home(&place.home);
-        let environment = environment(&place.home, options.user.clone(), given);
-        let mut options = service::Options::new(place.home, place.output, environment, clock);
+        let leftovers = Leftovers::of_home(&folders.home);
+        let environment = environment(&folders.home, options.user.clone(), given);
+        let mut options = service::Options::new(folders.home, folders.output, environment, clock);
         options.confine = true;
-        options.temporary = Some(place.tmp);
+        options.temporary = Some(folders.tmp);
         options.journal = {
             let journal = journal.clone();
             Arc::new(move |line: &str| journal.note(line))

@@ -150,7 +150,7 @@ fn read_all(root: &Path) -> io::Result<Vec<Record>> {
 }
 
 fn warn(path: &Path, why: &str) {
-    tracing::warn!(path = %path.display(), why, "a workspace is left out: its file is damaged");
+    tracing::warn!(path = %path.display(), why, "a workspace is skipped: its file is damaged");
 }
 
 fn read_record(path: &Path) -> io::Result<Record> {

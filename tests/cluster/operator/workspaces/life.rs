@@ -15,7 +15,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 use portcullis_api::{McpEndpoint, Workspace, WorkspaceTemplate, workspace::Phase};
-use portcullis_plan::workspace::RECIPE_ANNOTATION;
+use portcullis_plan::workspace::POD_REVISION_ANNOTATION;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,11 +142,11 @@ async fn drift_is_repaired_and_a_lost_pod_comes_back(plane: &ControlPlane, clien
     // What it was started with is lost: it is what its template makes, which restarts nothing.
     let before = scene.pod("web").await.unwrap().uid();
     let sets = api::<StatefulSet>(client, &namespace);
-    let garbage = json!({"metadata": {"annotations": {RECIPE_ANNOTATION: "garbage"}}});
+    let garbage = json!({"metadata": {"annotations": {POD_REVISION_ANNOTATION: "garbage"}}});
     sets.patch("workspace-web", &PatchParams::default(), &Patch::Merge(&garbage)).await.unwrap();
     eventually("the recipe is there again", async || {
         let set = scene.set("web").await?;
-        set.annotations()[RECIPE_ANNOTATION].starts_with('{').then_some(())
+        set.annotations()[POD_REVISION_ANNOTATION].starts_with('{').then_some(())
     })
     .await;
     assert_eq!(settled("its pod", async || scene.pod("web").await.unwrap().uid()).await, before);

@@ -20,7 +20,7 @@ async fn what_keeps_a_workspace_from_running_is_said_and_goes_when_it_is_mended(
     scene.make("typo", "typo", &json!({})).await;
     let status = scene.until("typo", Phase::Failed, "ImagePullFailed").await;
     assert!(
-        message(&status).contains("\"debian:missing\" cannot be pulled: the registry has no such image"),
+        message(&status).contains("\"debian:missing\" cannot be pulled: the registry does not have the image"),
         "{status:?}"
     );
     scene.told("typo", "ImagePullFailed").await;

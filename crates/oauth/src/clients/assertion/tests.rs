@@ -306,10 +306,12 @@ fn the_subject_is_read_without_trust() {
 }
 
 fn any_assertion() -> impl Strategy<Value = (Value, Value)> {
-    let header =
-        portcullis_testing::fuzz::changed(json!({"alg": "ES256"}), &["alg", "typ", "kid", "crit", "jwk", "jku", "x5c"]);
+    let header = portcullis_testing::strategies::changed(
+        json!({"alg": "ES256"}),
+        &["alg", "typ", "kid", "crit", "jwk", "jku", "x5c"],
+    );
     let claims = json!({"iss": "agent", "sub": "agent", "aud": ISSUER, "exp": NOW + 60, "jti": "1"});
-    let claims = portcullis_testing::fuzz::changed(claims, &["iss", "sub", "aud", "exp", "iat", "nbf", "jti"]);
+    let claims = portcullis_testing::strategies::changed(claims, &["iss", "sub", "aud", "exp", "iat", "nbf", "jti"]);
     (header, claims)
 }
 

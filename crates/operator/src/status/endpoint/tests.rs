@@ -1,7 +1,7 @@
 //! The conditions of an endpoint, from what may be observed of it.
 
-use crate::status::Progress;
-use crate::status::endpoint::*;
+use crate::status::RolloutProgress;
+use crate::status::endpoint::{EndpointObservation as Observed, *};
 use kube::core::DynamicObject;
 use portcullis_api::condition::EXPOSED;
 use portcullis_config::LoadedRevision;
@@ -42,14 +42,14 @@ fn summary(findings: &[Finding]) -> Vec<(&str, Option<bool>, &str)> {
 fn every_part_decides_about_ready() {
     let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b"", b""));
     let offers = Ok(vec!["2026-07-28".to_owned()]);
-    let complete = Rollout { progress: Progress::Complete, killed: None, look_again: None };
+    let complete = Rollout { progress: RolloutProgress::Complete, killed: None, look_again: None };
     let up = deployment(2, 2, "True");
     let ingress = ingress();
     let servers =
         [("a".to_owned(), Ok(loaded(new.clone(), "1", None))), ("b".to_owned(), Ok(loaded(new.clone(), "1", None)))];
     let good = Observed {
         deployment: Some(&up),
-        way_in: WayIn::Ingress(Some(&ingress)),
+        exposed_by: ExposedBy::Ingress(Some(&ingress)),
         servers: &servers,
         verified: Some(&offers),
         ..quiet(&url, &new, &complete)
@@ -90,7 +90,7 @@ fn every_part_decides_about_ready() {
     let silent = [("a".to_owned(), Err("no connection".to_owned()))];
     let step = VerifyError::Step { server: "a".to_owned(), step: "GET /x".to_owned(), mismatch: "got 500".to_owned() };
     let (failed, not_allowed) = (Err(step), Err(VerifyError::AddressNotAllowed { server: "a".to_owned() }));
-    let taken = Obstacle { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
+    let taken = Blocker { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
     let rows = [
         (Observed { deployment: Some(&zero), ..good.clone() }, AVAILABLE, Some(false), reason::SCALED_TO_ZERO, false),
         (
@@ -101,9 +101,9 @@ fn every_part_decides_about_ready() {
             false,
         ),
         (Observed { deployment: None, ..good.clone() }, AVAILABLE, Some(false), reason::SERVERS_STARTING, false),
-        (Observed { way_in: WayIn::None, ..good.clone() }, EXPOSED, Some(true), reason::CLUSTER_ONLY, true),
+        (Observed { exposed_by: ExposedBy::None, ..good.clone() }, EXPOSED, Some(true), reason::CLUSTER_ONLY, true),
         (
-            Observed { way_in: WayIn::Ingress(None), ..good.clone() },
+            Observed { exposed_by: ExposedBy::Ingress(None), ..good.clone() },
             EXPOSED,
             Some(false),
             reason::INGRESS_MISSING,
@@ -126,7 +126,7 @@ fn every_part_decides_about_ready() {
             assert_eq!((findings[0].reason, &findings[0].message), (reason, &found.message));
         }
     }
-    let blocked = endpoint_findings(&Observed { obstacle: Some(&taken), ..good.clone() });
+    let blocked = endpoint_findings(&Observed { blocker: Some(&taken), ..good.clone() });
     assert_eq!((blocked[0].holds, blocked[0].reason), (Some(false), reason::NAME_TAKEN));
     assert_eq!(summary(&blocked[5..]), [(STALLED, Some(true), reason::NAME_TAKEN)]);
     let refused = &endpoint_findings(&Observed { servers: &refusing, ..good })[3].message;
@@ -148,14 +148,14 @@ fn an_endpoint_that_cannot_be_planned_keeps_what_was_known() {
         conditions: conditions(&[available], &[], Some(1), Timestamp::UNIX_EPOCH),
         ..McpEndpointStatus::default()
     });
-    let obstacle = Obstacle { reason: reason::INVALID, message: "no".to_owned() };
-    let once = blocked_status(&endpoint, &obstacle, Timestamp::UNIX_EPOCH);
+    let blocker = Blocker { reason: reason::INVALID, message: "no".to_owned() };
+    let once = blocked_status(&endpoint, &blocker, Timestamp::UNIX_EPOCH);
     assert_eq!((once.url.as_deref(), once.observed_generation), (Some("https://mcp.example.com/mcp"), Some(2)));
     let kinds: Vec<&str> = once.conditions.iter().map(|condition| condition.type_.as_str()).collect();
     assert_eq!(kinds, [READY, STALLED, AVAILABLE]);
     endpoint.status = Some(once.clone());
     let later = Timestamp::from_second(1000).unwrap();
-    assert_eq!(blocked_status(&endpoint, &obstacle, later), once, "said once, it is not written again");
+    assert_eq!(blocked_status(&endpoint, &blocker, later), once, "said once, it is not written again");
 }
 
 /// A server goes on with its last good files. That it refused the newest is said whatever revision it has loaded: a
@@ -163,7 +163,7 @@ fn an_endpoint_that_cannot_be_planned_keeps_what_was_known() {
 #[test]
 fn whatever_a_server_refused_is_said() {
     let (url, new, old) = (url(), revision(), Revision::of(b"old", b"", b"", b""));
-    let complete = Rollout { progress: Progress::Complete, killed: None, look_again: None };
+    let complete = Rollout { progress: RolloutProgress::Complete, killed: None, look_again: None };
     let missing = "tls.crt is missing";
     let server = |name: &str, revision: &Revision, rejected: Option<&str>| {
         (name.to_owned(), Ok(loaded(revision.clone(), "1", rejected)))
@@ -175,7 +175,7 @@ fn whatever_a_server_refused_is_said() {
             vec![server("a", &new, None), server("b", &new, Some(missing))],
             Some(false),
             reason::REJECTED,
-            "2 of 2 servers have loaded revision REV; pod b refused the newest files and keeps what it had: tls.crt is missing",
+            "2 of 2 servers have loaded revision REV; pod b refused the newest files and keeps the previous ones: tls.crt is missing",
         ),
         (
             vec![server("a", &old, None), server("b", &new, Some(missing))],
@@ -186,7 +186,12 @@ fn whatever_a_server_refused_is_said() {
         (vec![silent("a"), server("b", &new, Some(missing))], Some(false), reason::REJECTED, "pod b refused"),
         (vec![server("a", &old, Some(missing))], Some(false), reason::REJECTED, "0 of 1 servers"),
         (vec![server("a", &old, None), server("b", &new, None)], Some(false), reason::LOADING, "1 of 2 servers"),
-        (vec![silent("a"), server("b", &new, None)], Some(false), reason::LOADING, "pod a does not say: no connection"),
+        (
+            vec![silent("a"), server("b", &new, None)],
+            Some(false),
+            reason::LOADING,
+            "pod a does not report its revision: no connection",
+        ),
     ];
     for (servers, holds, reason, words) in rows {
         let up = deployment(2, 2, "True");
@@ -206,7 +211,7 @@ fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -
         namespace: "dev",
         deployment: None,
         rollout,
-        way_in: WayIn::None,
+        exposed_by: ExposedBy::None,
         notes: Notes { cors: CorsEnforcer::Server, cors_note: None, backend_note: None, annotations_note: None },
         servers: &[],
         verified: None,
@@ -217,7 +222,7 @@ fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -
         limits_problem: None,
         unknown_tools: &[],
         rotated_for: None,
-        obstacle: None,
+        blocker: None,
         definitions: None,
     }
 }
@@ -225,11 +230,11 @@ fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -
 #[test]
 fn what_keeps_servers_from_starting_is_said_while_others_serve_and_when_none_does() {
     let (url, revision) = (url(), revision());
-    let stuck = Obstacle { reason: reason::IMAGE_PULL_FAILED, message: "image x cannot be pulled".to_owned() };
-    let stuck = Rollout { progress: Progress::Stuck(stuck), killed: None, look_again: None };
-    let complete = Rollout { progress: Progress::Complete, killed: None, look_again: None };
+    let stuck = Blocker { reason: reason::IMAGE_PULL_FAILED, message: "image x cannot be pulled".to_owned() };
+    let stuck = Rollout { progress: RolloutProgress::Stuck(stuck), killed: None, look_again: None };
+    let complete = Rollout { progress: RolloutProgress::Complete, killed: None, look_again: None };
     let killed = Rollout { killed: Some("pod a was killed".to_owned()), ..complete.clone() };
-    let old = Obstacle { reason: reason::DEFINITIONS_OUTDATED, message: "upgrade".to_owned() };
+    let old = Blocker { reason: reason::DEFINITIONS_OUTDATED, message: "upgrade".to_owned() };
     let (serving, down) = (deployment(2, 2, "True"), deployment(2, 0, "False"));
     let base = |rollout| quiet(&url, &revision, rollout);
     let available = |observed: &Observed<'_>| {

@@ -1,9 +1,9 @@
 //! Statuses of Deployments and pods as controllers and kubelets write them, and what is said of them.
 
-use crate::status::rollout::{Progress, Rollout};
+use crate::status::rollout::{Rollout, RolloutProgress};
 use crate::{
-    status::{Obstacle, finding, reason},
-    world::strip_pod,
+    status::{Blocker, finding, reason},
+    stores::strip_pod,
 };
 use jiff::Timestamp;
 use kube::core::DynamicObject;
@@ -65,11 +65,11 @@ fn running() -> Arc<DynamicObject> {
 }
 
 /// Whether it is stuck, the reason, and the message.
-fn told(rollout: &Rollout) -> (bool, &str, &str) {
+fn message_of(rollout: &Rollout) -> (bool, &str, &str) {
     match &rollout.progress {
-        Progress::Complete => (false, "", ""),
-        Progress::Moving(Obstacle { reason, message }) => (false, reason, message),
-        Progress::Stuck(Obstacle { reason, message }) => (true, reason, message),
+        RolloutProgress::Complete => (false, "", ""),
+        RolloutProgress::Moving(Blocker { reason, message }) => (false, reason, message),
+        RolloutProgress::Stuck(Blocker { reason, message }) => (true, reason, message),
     }
 }
 
@@ -82,28 +82,28 @@ fn a_pod_that_cannot_run_stalls_the_rollout_though_others_serve() {
     let error = terminated("Error", 2, NOW);
     let rows = [
         (waiting("ErrImagePull", "docker.io/x: not found"), true, reason::IMAGE_PULL_FAILED,
-            &["image \"example.com/portcullis:typo\" of pod agents-new cannot be pulled: the registry has no such image; correct", "--server-image"][..]),
+            &["image \"example.com/portcullis:typo\" of pod agents-new cannot be pulled: the registry does not have the image; correct", "--server-image"][..]),
         (waiting("ImagePullBackOff", "Back-off pulling image"), true, reason::IMAGE_PULL_FAILED, &["cannot be pulled; correct"]),
-        (waiting("InvalidImageName", "couldn't parse"), true, reason::IMAGE_PULL_FAILED, &["no name of an image"]),
+        (waiting("InvalidImageName", "couldn't parse"), true, reason::IMAGE_PULL_FAILED, &["the name of the image is invalid"]),
         (waiting("CreateContainerConfigError", "secret \"x\" not found"), true, reason::CONFIG_MISSING, &["secret \"x\" not found; create it"]),
         (waiting("RunContainerError", "exec format error"), true, reason::CRASH_LOOPING, &["exec format error; correct"]),
         (waiting("ContainerCreating", ""), false, "", &[]),
         (container(&crash, &error, 5, false), true, reason::CRASH_LOOPING, &["ended (exit code 2), restarted 5 times", "kubectl logs agents-new --previous"]),
-        (container(&crash, &oom, 3, false), true, reason::OUT_OF_MEMORY, &["killed for want of memory, restarted 3 times; raise spec.deployment.resources.limits.memory"]),
+        (container(&crash, &oom, 3, false), true, reason::OUT_OF_MEMORY, &["ran out of memory and was killed, restarted 3 times; raise spec.deployment.resources.limits.memory"]),
         (container(&oom, &none, 0, false), true, reason::OUT_OF_MEMORY, &["not restarted yet"]),
         // On its way up again: not yet ready, and ready.
         (container(&run, &error, 1, false), true, reason::CRASH_LOOPING, &["restarted once"]),
         (container(&run, &error, 1, true), false, "", &[]),
         (container(&run, &none, 0, false), false, "", &[]),
-        (unschedulable("2026-03-01T11:00:00Z"), true, reason::UNSCHEDULABLE, &["no node takes pod agents-new: 0/3 nodes are available: 3 Insufficient memory; add nodes", "requests"]),
-        (unschedulable("2026-03-01T11:59:30Z"), false, reason::UNSCHEDULABLE, &["no node takes pod agents-new"]),
+        (unschedulable("2026-03-01T11:00:00Z"), true, reason::UNSCHEDULABLE, &["no node can run pod agents-new: 0/3 nodes are available: 3 Insufficient memory; add nodes", "requests"]),
+        (unschedulable("2026-03-01T11:59:30Z"), false, reason::UNSCHEDULABLE, &["no node can run pod agents-new"]),
         // An evicted pod is replaced by its controller.
         (json!({"phase": "Failed", "reason": "Evicted", "containerStatuses": [{"state": error}]}), false, "", &[]),
     ];
     for (status, stuck, reason, words) in rows {
         let pods = [running(), pod("agents-new", &status)];
         let found = Rollout::observe(Some(&complete()), &pods, None, now());
-        let (is_stuck, why, message) = told(&found);
+        let (is_stuck, why, message) = message_of(&found);
         assert_eq!((is_stuck, why), (stuck, reason), "{status}: {message}");
         assert!(words.iter().all(|word| message.contains(word)), "{status}: {message}");
         assert_eq!(found.stuck().is_some(), stuck);
@@ -138,14 +138,14 @@ fn without_a_failing_pod_the_deployment_tells() {
     for (status, stuck, reason, words) in rows {
         let live = deployment(&json!({"replicas": 2}), &status);
         let found = Rollout::observe(Some(&live), &[running()], None, now());
-        let (is_stuck, why, message) = told(&found);
+        let (is_stuck, why, message) = message_of(&found);
         assert_eq!((is_stuck, why), (stuck, reason), "{status}: {message}");
         assert!(message.contains(words), "{status}: {message}");
     }
     let none = Rollout::observe(None, &[], None, now());
-    assert_eq!((told(&none).0, told(&none).1), (false, reason::ROLLOUT_IN_PROGRESS));
+    assert_eq!((message_of(&none).0, message_of(&none).1), (false, reason::ROLLOUT_IN_PROGRESS));
     let zero = deployment(&json!({"replicas": 0}), &json!({"observedGeneration": 2}));
-    assert_eq!(Rollout::observe(Some(&zero), &[], None, now()).progress, Progress::Complete);
+    assert_eq!(Rollout::observe(Some(&zero), &[], None, now()).progress, RolloutProgress::Complete);
 }
 
 #[test]
@@ -153,11 +153,11 @@ fn a_server_that_was_killed_and_runs_again_is_reported_for_an_hour() {
     let killed = |at: &str| pod("a", &container(&json!({"running": {}}), &terminated("OOMKilled", 137, at), 2, true));
     let at = |at: &str| Rollout::observe(Some(&complete()), &[killed(at)], None, now());
     let found = at("2026-03-01T11:30:00Z");
-    assert_eq!(found.progress, Progress::Complete);
+    assert_eq!(found.progress, RolloutProgress::Complete);
     assert_eq!(
         found.killed.as_deref(),
         Some(
-            "pod a was killed for want of memory at 2026-03-01T11:30:00Z, restarted 2 times; raise \
+            "pod a ran out of memory and was killed at 2026-03-01T11:30:00Z, restarted 2 times; raise \
              spec.deployment.resources.limits.memory"
         )
     );
@@ -171,19 +171,19 @@ fn a_server_that_was_killed_and_runs_again_is_reported_for_an_hour() {
 fn stalled_and_reconciling_are_there_only_while_they_hold() {
     let (moving, stuck) = ("moving".to_owned(), "stuck".to_owned());
     let (moving, stuck) = (
-        Progress::Moving(Obstacle { reason: reason::ROLLOUT_IN_PROGRESS, message: moving }),
-        Progress::Stuck(Obstacle { reason: reason::ROLLOUT_STALLED, message: stuck }),
+        RolloutProgress::Moving(Blocker { reason: reason::ROLLOUT_IN_PROGRESS, message: moving }),
+        RolloutProgress::Stuck(Blocker { reason: reason::ROLLOUT_STALLED, message: stuck }),
     );
-    let taken = Obstacle { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
-    for (progress, obstacle, expected) in [
-        (Progress::Complete, None, None),
-        (Progress::Complete, Some(&taken), Some((STALLED, reason::NAME_TAKEN))),
+    let taken = Blocker { reason: reason::NAME_TAKEN, message: "taken".to_owned() };
+    for (progress, blocker, expected) in [
+        (RolloutProgress::Complete, None, None),
+        (RolloutProgress::Complete, Some(&taken), Some((STALLED, reason::NAME_TAKEN))),
         (moving.clone(), None, Some((RECONCILING, reason::ROLLOUT_IN_PROGRESS))),
         (moving, Some(&taken), Some((STALLED, reason::NAME_TAKEN))),
         (stuck.clone(), None, Some((STALLED, reason::ROLLOUT_STALLED))),
         (stuck, Some(&taken), Some((STALLED, reason::ROLLOUT_STALLED))),
     ] {
-        let found = Rollout { progress, killed: None, look_again: None }.finding(obstacle);
+        let found = Rollout { progress, killed: None, look_again: None }.finding(blocker);
         assert!(found.as_ref().is_none_or(|found| found.holds == Some(true)));
         assert_eq!(found.map(|found| (found.kind, found.reason)), expected);
     }
@@ -194,7 +194,7 @@ fn stalled_and_reconciling_are_there_only_while_they_hold() {
 fn a_failing_pull_is_one_message() {
     let observe = |status: &Value, said: Option<&_>| {
         let found = Rollout::observe(Some(&complete()), &[pod("a", status)], said, now());
-        told(&found).2.to_owned()
+        message_of(&found).2.to_owned()
     };
     let first = observe(&waiting("ErrImagePull", "manifest unknown"), None);
     let stalled = finding(STALLED, Some(true), reason::IMAGE_PULL_FAILED, first.clone());

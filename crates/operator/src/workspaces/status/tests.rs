@@ -1,19 +1,19 @@
 //! Statuses of pods as kubelets and controllers write them, and what is said of them.
 
 use crate::workspaces::reason;
-use crate::workspaces::status::{Found, Problem, Seen, find};
+use crate::workspaces::status::{StatusInputs, WorkspaceFinding, WorkspaceProblem, find};
 use jiff::Timestamp;
 use kube::core::DynamicObject;
 use portcullis_api::{
     condition::{READY, RECONCILING, STALLED, conditions},
     workspace::Phase::{self, Failed, Running, Starting, Stopped, Stopping},
 };
-use portcullis_plan::workspace::Obstacle;
+use portcullis_plan::workspace::StartBlocker;
 use serde_json::{Value, json};
 
-const NOTHING: Seen<'_> = Seen {
+const NOTHING: StatusInputs<'_> = StatusInputs {
     up: true,
-    obstacle: None,
+    blocker: None,
     next_start: None,
     problem: None,
     pod: None,
@@ -44,7 +44,7 @@ fn waiting(reason: &str, message: &str) -> DynamicObject {
     with_main(&json!({"waiting": {"reason": reason, "message": message}}))
 }
 
-fn row(found: &Found) -> (Phase, &str, bool) {
+fn row(found: &WorkspaceFinding) -> (Phase, &str, bool) {
     (found.phase, found.ready.reason, found.ready.holds == Some(true))
 }
 
@@ -93,7 +93,7 @@ fn pods() -> Vec<Row> {
             waiting("ImagePullBackOff", back_off),
             Failed,
             reason::IMAGE_PULL_FAILED,
-            "\"debian:bokworm\" cannot be pulled: the registry has no such image",
+            "\"debian:bokworm\" cannot be pulled: the registry does not have the image",
         ),
         (
             waiting("ErrImagePull", "pull access denied, repository does not exist or may require authorization"),
@@ -111,7 +111,7 @@ fn pods() -> Vec<Row> {
             waiting("InvalidImageName", "couldn't parse image name"),
             Failed,
             reason::IMAGE_PULL_FAILED,
-            "no name of an image",
+            "the name of the image is invalid",
         ),
         (
             waiting("ErrImageNeverPull", "Container image is not present with pull policy of Never"),
@@ -147,7 +147,7 @@ fn pods() -> Vec<Row> {
             crashed(json!({"exitCode": 1, "reason": "Error"})),
             Failed,
             reason::CRASH_LOOPING,
-            "again and again (exit code 1)",
+            "keeps ending (exit code 1)",
         ),
         (
             ended_by_its_program(running.clone()),
@@ -159,7 +159,7 @@ fn pods() -> Vec<Row> {
             ended_by_its_program(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}})),
             Failed,
             reason::CRASH_LOOPING,
-            "again and again (pod.command ended at once (exit code 127))",
+            "keeps ending (pod.command ended at once (exit code 127))",
         ),
         (crashed(json!({"exitCode": 137, "reason": "OOMKilled"})), Failed, reason::CRASH_LOOPING, "(out of memory)"),
         (
@@ -190,7 +190,7 @@ fn pods() -> Vec<Row> {
             unschedulable("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."),
             Starting,
             reason::VOLUME_PENDING,
-            "no StorageClass makes one",
+            "no StorageClass provisions one",
         ),
         (
             pod(&json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."})),
@@ -199,14 +199,14 @@ fn pods() -> Vec<Row> {
             "low on resource: memory",
         ),
         (lost, Failed, reason::NODE_NOT_READY, "does not answer"),
-        (ending, Starting, reason::STARTING, "is ending"),
+        (ending, Starting, reason::STARTING, "is terminating"),
     ]
 }
 
 #[test]
 fn a_pod_says_where_it_is() {
     for (pod, phase, reason, message) in pods() {
-        let found = find(&Seen { pod: Some(&pod), ..NOTHING });
+        let found = find(&StatusInputs { pod: Some(&pod), ..NOTHING });
         let ready = [reason::READY, reason::PROGRAM_FAILED].contains(&reason);
         assert_eq!(row(&found), (phase, reason, ready), "{message}");
         assert!(found.ready.message.contains(message), "{message}: {}", found.ready.message);
@@ -225,7 +225,7 @@ fn a_volume_that_could_not_be_made_says_why() {
     });
     let pod = pod(&json!({"phase": "Pending", "conditions": [condition]}));
     let why = "storageclass.storage.k8s.io \"fast\" not found";
-    let found = find(&Seen { pod: Some(&pod), claim: Some(&claim), volume_failure: Some(why), ..NOTHING });
+    let found = find(&StatusInputs { pod: Some(&pod), claim: Some(&claim), volume_failure: Some(why), ..NOTHING });
     assert_eq!(found.ready.reason, reason::VOLUME_PENDING);
     assert!(found.ready.message.contains(why), "{}", found.ready.message);
 }
@@ -243,48 +243,58 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
     let (own, agents) =
         (amount("requests.memory for: workspace"), amount("limits.ephemeral-storage for: install-agent,workspace"));
     let class = "create Pod workspace-a-0 in StatefulSet workspace-a failed error: pod rejected: RuntimeClass \"gvisor\" not found";
-    let taken = Problem {
+    let taken = WorkspaceProblem {
         reason: reason::NAME_TAKEN,
         message: "StatefulSet \"a\" belongs to something else; remove it".to_owned(),
     };
     let ending = with_main(&json!({"running": {}}));
-    let (gone, surplus) = (Obstacle::TemplateNotFound("t".to_owned()), Obstacle::QuotaExceeded(5));
-    let unreachable = Obstacle::EndpointNotFound("agents".to_owned());
-    let down = Seen { up: false, ..NOTHING };
+    let (gone, surplus) = (StartBlocker::TemplateNotFound("t".to_owned()), StartBlocker::QuotaExceeded(5));
+    let unreachable = StartBlocker::EndpointNotFound("agents".to_owned());
+    let down = StatusInputs { up: false, ..NOTHING };
     let rows = [
-        (NOTHING, Starting, reason::STARTING, "is being made"),
+        (NOTHING, Starting, reason::STARTING, "is being created"),
         (
-            Seen { refusal: Some(quota), ..NOTHING },
+            StatusInputs { refusal: Some(quota), ..NOTHING },
             Failed,
             reason::POD_REFUSED,
             "pods \"workspace-a-0\" is forbidden: exceeded quota: small",
         ),
-        (Seen { refusal: Some(quota), ..NOTHING }, Failed, reason::POD_REFUSED, "stop or delete a workspace"),
+        (StatusInputs { refusal: Some(quota), ..NOTHING }, Failed, reason::POD_REFUSED, "stop or delete a workspace"),
         (
-            Seen { refusal: Some(&own), ..NOTHING },
+            StatusInputs { refusal: Some(&own), ..NOTHING },
             Failed,
             reason::POD_REFUSED,
             "must specify requests.memory for: workspace; the platform's engineers can set it in pod.resources of the template",
         ),
         (
-            Seen { refusal: Some(&agents), ..NOTHING },
+            StatusInputs { refusal: Some(&agents), ..NOTHING },
             Failed,
             reason::POD_REFUSED,
             "install-agent,workspace; the platform's engineers can give the namespace a LimitRange",
         ),
         (
-            Seen { refusal: Some(class), ..NOTHING },
+            StatusInputs { refusal: Some(class), ..NOTHING },
             Failed,
             reason::POD_REFUSED,
             "the cluster refused it: pod rejected: RuntimeClass \"gvisor\" not found",
         ),
-        (Seen { problem: Some(&taken), ..NOTHING }, Failed, reason::NAME_TAKEN, "belongs to something else; remove it"),
-        (down, Stopped, reason::STOPPED, "start it"),
-        (Seen { pod: Some(&ending), ..down }, Stopping, reason::STOPPING, "files are kept"),
-        (Seen { obstacle: Some(&gone), ..down }, Failed, reason::TEMPLATE_NOT_FOUND, "no template \"t\""),
-        (Seen { obstacle: Some(&surplus), ..down }, Failed, reason::QUOTA_EXCEEDED, "more than 5"),
         (
-            Seen { obstacle: Some(&unreachable), pod: Some(&ending), ..NOTHING },
+            StatusInputs { problem: Some(&taken), ..NOTHING },
+            Failed,
+            reason::NAME_TAKEN,
+            "belongs to something else; remove it",
+        ),
+        (down, Stopped, reason::STOPPED, "start it"),
+        (StatusInputs { pod: Some(&ending), ..down }, Stopping, reason::STOPPING, "files are kept"),
+        (
+            StatusInputs { blocker: Some(&gone), ..down },
+            Failed,
+            reason::TEMPLATE_NOT_FOUND,
+            "template \"t\" no longer exists",
+        ),
+        (StatusInputs { blocker: Some(&surplus), ..down }, Failed, reason::QUOTA_EXCEEDED, "more than 5"),
+        (
+            StatusInputs { blocker: Some(&unreachable), pod: Some(&ending), ..NOTHING },
             Running,
             reason::ENDPOINT_NOT_FOUND,
             "no McpEndpoint \"agents\"",
@@ -301,29 +311,29 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
 
 #[test]
 fn stalled_and_reconciling_follow_the_phase() {
-    let kinds = |seen: Seen<'_>| find(&seen).findings().iter().map(|finding| finding.kind).collect::<Vec<_>>();
+    let kinds = |seen: StatusInputs<'_>| find(&seen).findings().iter().map(|finding| finding.kind).collect::<Vec<_>>();
     let (running, failing) = (with_main(&json!({"running": {}})), waiting("ErrImagePull", "not found"));
-    assert_eq!(kinds(Seen { pod: Some(&running), ..NOTHING }), [READY]);
+    assert_eq!(kinds(StatusInputs { pod: Some(&running), ..NOTHING }), [READY]);
     assert_eq!(kinds(NOTHING), [READY, RECONCILING]);
-    assert_eq!(kinds(Seen { up: false, ..NOTHING }), [READY]);
-    let failed = find(&Seen { pod: Some(&failing), ..NOTHING }).findings();
+    assert_eq!(kinds(StatusInputs { up: false, ..NOTHING }), [READY]);
+    let failed = find(&StatusInputs { pod: Some(&failing), ..NOTHING }).findings();
     assert_eq!((failed[1].kind, failed[1].holds, failed[1].reason), (STALLED, Some(true), reason::IMAGE_PULL_FAILED));
     assert_eq!(failed[1].message, failed[0].message);
 }
 
 /// A kubelet says it in other words each time. That must not be written each time.
 #[test]
-fn the_turns_of_a_pull_that_fails_are_one_message() {
-    let first = find(&Seen { pod: Some(&waiting("ErrImagePull", "manifest unknown")), ..NOTHING });
+fn retries_of_a_failing_pull_are_one_message() {
+    let first = find(&StatusInputs { pod: Some(&waiting("ErrImagePull", "manifest unknown")), ..NOTHING });
     let said = conditions(std::slice::from_ref(&first.ready), &[], None, Timestamp::UNIX_EPOCH);
     let second = waiting("ImagePullBackOff", "Back-off pulling image \"debian:bokworm\"");
-    assert_eq!(find(&Seen { pod: Some(&second), said: said.first(), ..NOTHING }), first);
-    assert_ne!(find(&Seen { pod: Some(&second), ..NOTHING }), first);
+    assert_eq!(find(&StatusInputs { pod: Some(&second), said: said.first(), ..NOTHING }), first);
+    assert_ne!(find(&StatusInputs { pod: Some(&second), ..NOTHING }), first);
 }
 
 #[test]
 fn what_a_cluster_says_is_repeated_up_to_a_length() {
     let long = "é".repeat(10_000);
-    let found = find(&Seen { refusal: Some(&long), ..NOTHING });
+    let found = find(&StatusInputs { refusal: Some(&long), ..NOTHING });
     assert!(found.ready.message.len() < 1000 && found.ready.message.contains('…'));
 }

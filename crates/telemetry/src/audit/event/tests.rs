@@ -46,7 +46,7 @@ fn sources(folder: &Path, text: &mut String) {
 }
 
 #[test]
-fn each_event_is_emitted_and_from_one_place_only() {
+fn each_event_is_emitted_by_one_function_only() {
     let mut text = String::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for folder in ["src", "crates"] {

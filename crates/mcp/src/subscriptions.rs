@@ -1,10 +1,8 @@
-//! Subscriptions to changes (MCP `subscriptions/listen`, 2026-07-28): a stream that tells when the tools, and the prompts
-//! that follow from them, are others than before. That is when new files are loaded. Which workspaces there are is told
-//! by asking.
+//! Subscriptions to changes (MCP `subscriptions/listen`, 2026-07-28): a stream that notifies when the tools, and the
+//! prompts that depend on them, have changed, which is when new files are loaded. Changes of workspaces are not notified.
 //!
-//! A stream holds a place among the requests that are worked on at once, so there are only so many, and each ends, as
-//! the protocol has it, before the time of a request is over, when new files are loaded, and when the server shuts down.
-//! A client that wants to know more listens again.
+//! A stream holds a permit of the concurrent requests, so their number is limited, and each ends before the time limit of
+//! a request, when new files are loaded, and when the server shuts down. Clients then subscribe again.
 
 use portcullis_config::Limits;
 use rmcp::{
@@ -14,14 +12,14 @@ use rmcp::{
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
-/// What is left of a request's time for ending its stream.
+/// The time before the time limit of a request at which its stream ends.
 const MARGIN: Duration = Duration::from_secs(5);
-/// One of how many places may be listening.
+/// One of this many request permits may be used for a subscription.
 const SHARE: u32 = 4;
 
 /// The subscriptions to one endpoint.
-pub(super) struct Listening {
-    places: Semaphore,
+pub(super) struct Subscriptions {
+    permits: Semaphore,
     at_most: Duration,
     retired: watch::Sender<Retired>,
 }
@@ -33,29 +31,29 @@ enum Retired {
     Changed,
 }
 
-impl Listening {
+impl Subscriptions {
     pub(crate) fn new(limits: &Limits) -> Self {
         let whole = limits.request_timeout.as_duration();
-        let places = usize::try_from((limits.max_concurrent_requests / SHARE).max(1)).unwrap_or(1);
+        let permits = usize::try_from((limits.max_concurrent_requests / SHARE).max(1)).unwrap_or(1);
         Self {
-            places: Semaphore::new(places),
+            permits: Semaphore::new(permits),
             at_most: whole.saturating_sub(MARGIN).max(whole / 2),
             retired: watch::Sender::new(Retired::NotYet),
         }
     }
 
-    /// Ends all of them, and those that come late.
+    /// Ends all subscriptions, and later ones at once.
     pub(crate) fn retire(&self, changed: bool) {
         self.retired.send_replace(if changed { Retired::Changed } else { Retired::Unchanged });
     }
 
     pub(crate) async fn listen(&self, context: &SubscriptionContext) -> Result<(), ErrorData> {
-        let Ok(_place) = self.places.try_acquire() else {
-            let text = "too many are listening at once; ask for the lists instead, or try again later";
+        let Ok(_permit) = self.permits.try_acquire() else {
+            let text = "the limit of subscriptions is reached; request the lists instead, or try again later";
             return Err(ErrorData::internal_error(text, None));
         };
         let mut retired = self.retired.subscribe();
-        // Copied out, since what it lends must not be held while something is sent.
+        // Copied, since the borrow must not be held while a notification is sent.
         let retired = async { retired.wait_for(|how| *how != Retired::NotYet).await.map(|how| *how) };
         tokio::select! {
             () = context.cancelled() => {}
@@ -64,7 +62,7 @@ impl Listening {
                 if how.is_ok_and(|how| how == Retired::Changed)
                     && let Err(error) = tell(context).await
                 {
-                    tracing::debug!(%error, "a change could not be told");
+                    tracing::debug!(%error, "a change notification could not be sent");
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! What workspaces can be made from here: the templates of the manifests, and `blank` always. Of a template count its
-//! parameters and the environment; the image, resources and egress are a cluster's.
+//! The catalog of templates on this machine: those of the manifests, and always `blank`. Only the parameters and the
+//! environment of a template matter here; the image, resources and egress are for clusters.
 
 use crate::{Error, Template};
 use k8s_openapi::api::core::v1::Secret;
@@ -14,7 +14,7 @@ use std::{
     os::unix::ffi::OsStringExt as _,
 };
 
-/// The template that is always there.
+/// The template that always exists.
 const BLANK: &str = "blank";
 
 /// Environment variables of a workspace's commands.
@@ -22,13 +22,13 @@ pub(super) type Variables = Vec<(OsString, OsString)>;
 
 /// The templates, and the Secrets that their environment may come from.
 #[derive(Default)]
-pub(super) struct Offer {
+pub(super) struct TemplateCatalog {
     templates: BTreeMap<String, WorkspaceTemplateSpec>,
     /// By the Secret's name and the key.
     secrets: BTreeMap<(String, String), Vec<u8>>,
 }
 
-impl Offer {
+impl TemplateCatalog {
     pub(super) fn new(templates: &[WorkspaceTemplate], secrets: &[Secret]) -> Self {
         let name = |name: &Option<String>| name.clone().unwrap_or_default();
         let templates = templates.iter().map(|template| (name(&template.metadata.name), template.spec.clone()));
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn offer() -> Offer {
+    fn catalog() -> TemplateCatalog {
         let object = |value: Value| serde_json::from_value(value).unwrap();
         let node = json!({
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "WorkspaceTemplate", "metadata": {"name": "node"},
@@ -113,7 +113,7 @@ mod tests {
             },
         });
         let secret = json!({"metadata": {"name": "npm"}, "data": {"token": "aHVudGVyMg=="}});
-        Offer::new(&[serde_json::from_value(node).unwrap()], &[object(secret)])
+        TemplateCatalog::new(&[serde_json::from_value(node).unwrap()], &[object(secret)])
     }
 
     fn values(pairs: &[(&str, &str)]) -> Values {
@@ -122,21 +122,21 @@ mod tests {
 
     #[test]
     fn templates_give_parameters_and_environment() {
-        let offer = offer();
-        let names: Vec<String> = offer.templates().into_iter().map(|template| template.name).collect();
+        let catalog = catalog();
+        let names: Vec<String> = catalog.templates().into_iter().map(|template| template.name).collect();
         assert_eq!(names, ["blank", "node"]);
-        assert_eq!(offer.templates()[1].parameters[0].options, ["test", "live"]);
+        assert_eq!(catalog.templates()[1].parameters[0].options, ["test", "live"]);
         for (given, mode) in [(values(&[]), "test!"), (values(&[("mode", "live")]), "live!")] {
-            let variables = offer.variables("node", &given).unwrap();
+            let variables = catalog.variables("node", &given).unwrap();
             let expected = [("NODE_ENV", mode), ("TOKEN", "hunter2")];
             assert_eq!(variables, expected.map(|(name, value)| (name.into(), value.into())));
         }
-        assert_eq!(offer.variables("blank", &values(&[])).unwrap(), []);
+        assert_eq!(catalog.variables("blank", &values(&[])).unwrap(), []);
     }
 
     #[test]
     fn what_cannot_be_is_said() {
-        let mut offer = offer();
+        let mut catalog = catalog();
         for (template, given, said) in [
             ("deno", values(&[]), "there is no template \"deno\"; the templates are: \"blank\", \"node\""),
             ("node", values(&[("mode", "prod")]), "template \"node\": parameter \"mode\" cannot be \"prod\""),
@@ -147,11 +147,11 @@ mod tests {
             ),
             ("blank", values(&[("size", "1")]), "it has none, so leave parameters out"),
         ] {
-            let error = offer.variables(template, &given).unwrap_err().to_string();
+            let error = catalog.variables(template, &given).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
-        offer.secrets.clear();
-        let error = offer.variables("node", &values(&[])).unwrap_err().to_string();
+        catalog.secrets.clear();
+        let error = catalog.variables("node", &values(&[])).unwrap_err().to_string();
         assert!(error.contains("takes TOKEN from the key \"token\" of the Secret \"npm\""), "{error}");
     }
 
@@ -161,8 +161,8 @@ mod tests {
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "WorkspaceTemplate", "metadata": {"name": "blank"},
             "spec": {"description": "ours", "pod": {"image": "debian"}},
         });
-        let offer = Offer::new(&[serde_json::from_value(own).unwrap()], &[]);
-        let templates = offer.templates();
+        let catalog = TemplateCatalog::new(&[serde_json::from_value(own).unwrap()], &[]);
+        let templates = catalog.templates();
         assert_eq!((templates.len(), templates[0].description.as_str()), (1, "ours"));
         assert_eq!(templates[0].display_name, "blank");
     }

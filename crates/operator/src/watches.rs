@@ -1,12 +1,12 @@
-//! The watches that keep the [`World`] fresh, and whom their news concern.
+//! The watches that keep the [`Stores`] up to date, and enqueue the affected endpoints and workspaces.
 
 use crate::{
-    cache::{Cache, News},
+    cache::{Cache, Change},
     hosts,
+    namespaces::{API_SERVER, WatchMerger, Watched, apis},
     queue::Queue,
-    scope::{API_SERVER, Merge, Watched, apis},
     status::reason,
-    world::{EndpointKey, Guarded, PolicyCache, WorkspaceKey, World, key, workspace_key},
+    stores::{EndpointKey, Guarded, PolicyCache, Stores, WorkspaceKey, key, workspace_key},
 };
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Event, Secret};
@@ -28,73 +28,73 @@ use tokio::task::JoinSet;
 
 /// The reconcile queues, one for each kind.
 #[derive(Clone, Debug)]
-pub(crate) struct Concerned {
+pub(crate) struct ReconcileQueues {
     /// Endpoints.
     pub endpoints: Queue<EndpointKey>,
     /// Workspaces.
     pub workspaces: Queue<WorkspaceKey>,
 }
 
-/// What a watch needs in order to tell whom its news concern.
+/// What a watch needs in order to enqueue the affected objects.
 #[derive(Clone)]
-struct Follow {
-    world: Arc<World>,
+struct Watches {
+    stores: Arc<Stores>,
     client: Client,
     namespaces: Arc<[String]>,
-    concerned: Concerned,
+    queues: ReconcileQueues,
 }
 
-/// Starts the watches: of these namespaces, or where there are none, of all. Each sends those whom its news concern.
-pub(crate) fn follow(
-    world: &Arc<World>,
+/// Starts the watches of these namespaces, or of all if there are none. Each watch enqueues the affected objects.
+pub(crate) fn start_watches(
+    stores: &Arc<Stores>,
     client: &Client,
     namespaces: &[String],
-    concerned: &Concerned,
+    queues: &ReconcileQueues,
     tasks: &mut JoinSet<()>,
 ) {
-    let follow = Follow {
-        world: Arc::clone(world),
+    let watches = Watches {
+        stores: Arc::clone(stores),
         client: client.clone(),
         namespaces: namespaces.into(),
-        concerned: concerned.clone(),
+        queues: queues.clone(),
     };
-    follow.endpoints(tasks);
-    follow.workspaces(tasks);
+    watches.endpoints(tasks);
+    watches.workspaces(tasks);
 }
 
-impl Follow {
+impl Watches {
     /// What the plans of endpoints depend on.
     fn endpoints(&self, tasks: &mut JoinSet<()>) {
         let all = watcher::Config::default;
         let labelled = || watcher::Config::default().labels(ENDPOINT_LABEL);
-        let follow = || self.clone();
-        tasks.spawn(follow().run(all(), |world| &world.endpoints, Self::endpoint_changed, Self::all_changed));
-        tasks.spawn(follow().run(all(), |world| &world.clients, Self::client_changed, Self::all_endpoints));
+        let watches = || self.clone();
+        tasks.spawn(watches().run(all(), |stores| &stores.endpoints, Self::endpoint_changed, Self::all_changed));
+        tasks.spawn(watches().run(all(), |stores| &stores.clients, Self::client_changed, Self::all_endpoints));
         // No plan depends on grants, accounts and users.
-        let collect = |follow: &Self| follow.world.collectable.notify_one();
-        tasks.spawn(follow().run(all(), |world| &world.grants, move |follow, _| collect(follow), collect));
-        tasks.spawn(follow().run(all(), |world| &world.accounts, move |follow, _| collect(follow), collect));
-        tasks.spawn(follow().run(all(), |world| &world.users, move |follow, _| collect(follow), collect));
-        let class_changed = |follow: &Self, _: &_| follow.all_endpoints();
-        tasks.spawn(follow().run(all(), |world| &world.ingress_classes, class_changed, Self::all_endpoints));
+        let collect = |watches: &Self| watches.stores.collectable.notify_one();
+        tasks.spawn(watches().run(all(), |stores| &stores.grants, move |watches, _| collect(watches), collect));
+        tasks.spawn(watches().run(all(), |stores| &stores.accounts, move |watches, _| collect(watches), collect));
+        tasks.spawn(watches().run(all(), |stores| &stores.users, move |watches, _| collect(watches), collect));
+        let class_changed = |watches: &Self, _: &_| watches.all_endpoints();
+        tasks.spawn(watches().run(all(), |stores| &stores.ingress_classes, class_changed, Self::all_endpoints));
         let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let policies: [fn(&World) -> &PolicyCache; 2] =
-            [|world| &world.exec_policy, |world| &world.server_writes_policy];
+        let policies: [fn(&Stores) -> &PolicyCache; 2] =
+            [|stores| &stores.exec_policy, |stores| &stores.server_writes_policy];
         for cache in policies {
-            let config = named(cache(&self.world).delivered.name);
-            let changed = |follow: &Self, _: &_| follow.all_endpoints();
+            let config = named(cache(&self.stores).delivered.name);
+            let changed = |watches: &Self, _: &_| watches.all_endpoints();
             let all = Self::all_endpoints;
-            tasks.spawn(follow().run(config.clone(), move |world| &cache(world).policies, changed, all));
-            let changed = |follow: &Self, _: &_| follow.all_endpoints();
-            tasks.spawn(follow().run(config, move |world| &cache(world).bindings, changed, all));
+            tasks.spawn(watches().run(config.clone(), move |stores| &cache(stores).policies, changed, all));
+            let changed = |watches: &Self, _: &_| watches.all_endpoints();
+            tasks.spawn(watches().run(config, move |stores| &cache(stores).bindings, changed, all));
         }
-        let slice_changed = |follow: &Self, _: &_| follow.all_endpoints();
-        tasks.spawn(follow().run(named(API_SERVER), |world| &world.api_servers, slice_changed, Self::all_endpoints));
-        tasks.spawn(follow().run(labelled(), |world| &world.pods, Self::object_changed, Self::all_endpoints));
-        for index in 0..self.world.objects.kinds().len() {
-            tasks.spawn(follow().run(
+        let slice_changed = |watches: &Self, _: &_| watches.all_endpoints();
+        tasks.spawn(watches().run(named(API_SERVER), |stores| &stores.api_servers, slice_changed, Self::all_endpoints));
+        tasks.spawn(watches().run(labelled(), |stores| &stores.pods, Self::object_changed, Self::all_endpoints));
+        for index in 0..self.stores.objects.kinds().len() {
+            tasks.spawn(watches().run(
                 labelled(),
-                move |world| &world.objects.kinds()[index],
+                move |stores| &stores.objects.kinds()[index],
                 Self::object_changed,
                 Self::all_endpoints,
             ));
@@ -105,48 +105,54 @@ impl Follow {
     fn workspaces(&self, tasks: &mut JoinSet<()>) {
         let all = watcher::Config::default;
         let labelled = || watcher::Config::default().labels(WORKSPACE_LABEL);
-        // Events come and go in great numbers; of these there are few.
+        // There are many Events, but few of these.
         let events = |fields: &str| watcher::Config::default().fields(fields);
         let refusals = events("involvedObject.kind=StatefulSet,reason=FailedCreate");
         let volume_failures = events("involvedObject.kind=PersistentVolumeClaim,type=Warning");
         let shared = watcher::Config::default().labels(&format!("{WORKSPACES_LABEL}={SHARED}"));
         let every = Self::all_workspaces;
-        let follow = || self.clone();
-        tasks.spawn(follow().run(all(), |world| &world.workspaces.all, Self::workspace_changed, every));
-        tasks.spawn(follow().run(
+        let watches = || self.clone();
+        tasks.spawn(watches().run(all(), |stores| &stores.workspaces.all, Self::workspace_changed, every));
+        tasks.spawn(watches().run(
             all(),
-            |world| &world.workspaces.templates,
+            |stores| &stores.workspaces.templates,
             Self::template_changed,
             Self::all_templates,
         ));
-        tasks.spawn(follow().run(labelled(), |world| &world.workspaces.pods, Self::part_changed, every));
-        tasks.spawn(follow().run(labelled(), |world| &world.workspaces.claims, Self::part_changed, every));
-        for index in 0..self.world.workspaces.objects.kinds().len() {
-            tasks.spawn(follow().run(
+        tasks.spawn(watches().run(labelled(), |stores| &stores.workspaces.pods, Self::part_changed, every));
+        tasks.spawn(watches().run(labelled(), |stores| &stores.workspaces.claims, Self::part_changed, every));
+        for index in 0..self.stores.workspaces.objects.kinds().len() {
+            tasks.spawn(watches().run(
                 labelled(),
-                move |world| &world.workspaces.objects.kinds()[index],
+                move |stores| &stores.workspaces.objects.kinds()[index],
                 Self::part_changed,
                 every,
             ));
         }
-        tasks.spawn(follow().run(shared, |world| &world.workspaces.shared_secrets, Self::secret_changed, every));
-        tasks.spawn(follow().run(refusals, |world| &world.workspaces.refusals, Self::event_came, every));
-        tasks.spawn(follow().run(volume_failures, |world| &world.workspaces.volume_failures, Self::event_came, every));
+        tasks.spawn(watches().run(shared, |stores| &stores.workspaces.shared_secrets, Self::secret_changed, every));
+        tasks.spawn(watches().run(refusals, |stores| &stores.workspaces.refusals, Self::event_came, every));
+        tasks.spawn(watches().run(
+            volume_failures,
+            |stores| &stores.workspaces.volume_failures,
+            Self::event_came,
+            every,
+        ));
     }
 
-    /// Watches one kind for ever. `one` tells whom news of one object concern, `all` whom those of a new list.
+    /// Watches one kind until the task is aborted. `one` enqueues what a changed object affects, `all` what a new list
+    /// affects.
     async fn run<K>(
         self,
         config: watcher::Config,
-        cache: impl Fn(&World) -> &Cache<K>,
+        cache: impl Fn(&Stores) -> &Cache<K>,
         one: impl Fn(&Self, &K),
         all: impl Fn(&Self),
     ) where
         K: Watched + Debug + DeserializeOwned + Send + Sync,
     {
-        let cache = cache(&self.world);
+        let cache = cache(&self.stores);
         let apis = apis::<K>(&self.namespaces, &self.client, cache.kind());
-        let mut merge = Merge::of(apis.len());
+        let mut merger = WatchMerger::of(apis.len());
         let watches = apis
             .into_iter()
             .enumerate()
@@ -166,28 +172,28 @@ impl Follow {
             {
                 let (namespace, name) = (object.namespace(), object.name_any());
                 tracing::error!(kind = %K::kind(cache.kind()), namespace, name, %error, "the operator does not follow this kind");
-                // Without its list nothing is planned.
+                // Nothing is planned without a complete list.
                 if matches!(event, watcher::Event::InitApply(_)) {
                     return;
                 }
             }
-            for event in merge.take(&self.namespaces, from, event, cache) {
+            for event in merger.take(&self.namespaces, from, event, cache) {
                 match cache.observe(event) {
-                    News::None => {}
-                    News::One(object) => one(&self, &object),
-                    News::All => all(&self),
+                    Change::None => {}
+                    Change::One(object) => one(&self, &object),
+                    Change::All => all(&self),
                 }
             }
         }
     }
 
-    fn concern(&self, endpoint: EndpointKey) {
-        self.concerned.endpoints.send(endpoint);
+    fn enqueue_endpoint(&self, endpoint: EndpointKey) {
+        self.queues.endpoints.send(endpoint);
     }
 
-    fn concern_workspace(&self, workspace: &Guarded<Workspace>) {
+    fn enqueue_workspace(&self, workspace: &Guarded<Workspace>) {
         let key = workspace_key(&workspace.namespace().unwrap_or_default(), &workspace.name_any());
-        self.concerned.workspaces.send(key);
+        self.queues.workspaces.send(key);
     }
 
     fn all_changed(&self) {
@@ -196,12 +202,12 @@ impl Follow {
     }
 
     fn all_endpoints(&self) {
-        self.world.collectable.notify_one();
-        for endpoint in self.world.endpoints.select(|_| true) {
-            self.concern(key_of(&endpoint));
+        self.stores.collectable.notify_one();
+        for endpoint in self.stores.endpoints.select(|_| true) {
+            self.enqueue_endpoint(key_of(&endpoint));
         }
-        // Clients of endpoints that are not there have something to say too.
-        for client in self.world.clients.select(|_| true) {
+        // Clients of missing endpoints have a status too.
+        for client in self.stores.clients.select(|_| true) {
             self.client_changed(&client);
         }
     }
@@ -212,61 +218,62 @@ impl Follow {
 
     fn workspaces_where(&self, condition: impl Fn(&Workspace) -> bool) {
         let unreadable_too = |workspace: &Guarded<Workspace>| workspace.0.as_ref().map_or(true, &condition);
-        for workspace in self.world.workspaces.all.select(unreadable_too) {
-            self.concern_workspace(&workspace);
+        for workspace in self.stores.workspaces.all.select(unreadable_too) {
+            self.enqueue_workspace(&workspace);
         }
     }
 
     fn endpoint_changed(&self, endpoint: &Guarded<McpEndpoint>) {
-        self.world.collectable.notify_one();
-        self.concern(key_of(endpoint));
+        self.stores.collectable.notify_one();
+        self.enqueue_endpoint(key_of(endpoint));
         self.neighbours_of(endpoint);
-        // Its quota may be another, and without it nobody reaches them.
+        // The quota may have changed, and workspaces without an endpoint cannot be reached.
         self.workspaces_where(|workspace| {
             workspace.namespace() == endpoint.namespace() && workspace.spec.endpoint_ref.name == endpoint.name_any()
         });
     }
 
-    /// Of endpoints that share a URL or a host one has it: those that wait, and those that share this one's, look again.
+    /// Only one of several endpoints with the same URL or host serves it: enqueues those that wait, and those that share
+    /// the host of this one.
     fn neighbours_of(&self, endpoint: &Guarded<McpEndpoint>) {
         let waits = |other: &McpEndpoint| {
             let conditions = other.status.iter().flat_map(|status| &status.conditions);
             conditions.into_iter().any(|one| matches!(one.reason.as_str(), reason::URL_TAKEN | reason::HOST_TAKEN))
         };
-        // Those of one URL have one host.
+        // Endpoints with the same URL have the same host.
         let host = endpoint.0.as_ref().ok().and_then(hosts::host);
         let shares = |other: &McpEndpoint| host.is_some() && hosts::host(other) == host;
         let is_another = |other: &Guarded<McpEndpoint>| {
             (&other.meta().namespace, &other.meta().name) != (&endpoint.meta().namespace, &endpoint.meta().name)
         };
         let neighbours = self
-            .world
+            .stores
             .endpoints
             .select(|other| is_another(other) && other.0.as_ref().is_ok_and(|other| waits(other) || shares(other)));
         for neighbour in neighbours {
-            self.concern(key_of(&neighbour));
+            self.enqueue_endpoint(key_of(&neighbour));
         }
     }
 
     fn client_changed(&self, client: &Guarded<OAuthClient>) {
-        self.world.collectable.notify_one();
+        self.stores.collectable.notify_one();
         if let Some(key) = endpoint_of_client(client) {
-            self.concern(key);
+            self.enqueue_endpoint(key);
         }
     }
 
     fn object_changed(&self, object: &DynamicObject) {
         let name = object.metadata.namespace.as_deref().zip(object.labels().get(ENDPOINT_LABEL));
         if let Some((namespace, name)) = name {
-            self.concern(key(namespace, name));
+            self.enqueue_endpoint(key(namespace, name));
         }
     }
 
     fn workspace_changed(&self, workspace: &Guarded<Workspace>) {
-        self.concern_workspace(workspace);
-        let is_gone = self.world.workspaces.all.get(&workspace.namespace().unwrap_or_default(), &workspace.name_any());
+        self.enqueue_workspace(workspace);
+        let is_gone = self.stores.workspaces.all.get(&workspace.namespace().unwrap_or_default(), &workspace.name_any());
         if let (None, Ok(gone)) = (is_gone, &workspace.0) {
-            // It made room for another one of its owner's.
+            // The owner's quota allows another workspace now.
             self.workspaces_where(|other| {
                 other.namespace() == gone.namespace()
                     && other.spec.endpoint_ref == gone.spec.endpoint_ref
@@ -276,29 +283,29 @@ impl Follow {
     }
 
     fn all_templates(&self) {
-        self.world.workspaces.templates_changed.notify_one();
+        self.stores.workspaces.templates_changed.notify_one();
         self.all_workspaces();
     }
 
     fn template_changed(&self, template: &Guarded<WorkspaceTemplate>) {
-        self.world.workspaces.templates_changed.notify_one();
+        self.stores.workspaces.templates_changed.notify_one();
         self.workspaces_where(|workspace| {
             workspace.namespace() == template.namespace() && workspace.spec.template_ref.name == template.name_any()
         });
     }
 
-    /// Templates name Secrets, and few Secrets are shared: every workspace of the namespace looks again.
+    /// Templates name Secrets, and few Secrets are shared: enqueues every workspace of the namespace.
     fn secret_changed(&self, secret: &PartialObjectMeta<Secret>) {
         self.workspaces_where(|workspace| workspace.namespace() == secret.metadata.namespace);
     }
 
     fn part_changed(&self, part: &DynamicObject) {
         if let Some((namespace, name)) = part.metadata.namespace.as_deref().zip(part.labels().get(WORKSPACE_LABEL)) {
-            self.concerned.workspaces.send(workspace_key(namespace, name));
+            self.queues.workspaces.send(workspace_key(namespace, name));
         }
     }
 
-    /// An Event carries no label, but the name of what it is about.
+    /// An Event has no label, but the name of the object that it is about.
     fn event_came(&self, event: &Event) {
         let about = &event.involved_object;
         let (namespace, name) = (about.namespace.as_deref(), about.name.as_deref().unwrap_or_default());
@@ -316,7 +323,7 @@ fn key_of(endpoint: &Guarded<McpEndpoint>) -> EndpointKey {
 
 fn endpoint_of_client(client: &Guarded<OAuthClient>) -> Option<EndpointKey> {
     match &client.0 {
-        // The plan leaves out who registered itself: a storm of registrations must not keep endpoints busy.
+        // Dynamically registered clients are not in the plan: many registrations must not cause many reconciles.
         Ok(valid) if valid.spec.registration.is_some() => None,
         Ok(valid) => Some(key(&valid.namespace()?, &valid.spec.endpoint_ref.name)),
         Err(invalid) => {

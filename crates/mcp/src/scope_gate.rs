@@ -1,4 +1,4 @@
-//! The seam between the edge and what an endpoint offers.
+//! The interface between the edge and the handler of an endpoint.
 
 use crate::splice::Slot;
 use futures::future::BoxFuture;
@@ -12,14 +12,14 @@ use rmcp::{
 };
 use std::{fmt, sync::Arc};
 
-/// What an endpoint offers: an rmcp handler, and what the edge asks before it lets a request through to it.
-pub trait Offer: ServerHandler + Clone {
-    /// The scope that `target` needs and `caller` does not have. `None` where it may pass, and where there is no such
-    /// thing: that is for the handler to say.
+/// An rmcp handler, with the scope check that the edge makes before it passes a request to the handler.
+pub trait ScopeGate: ServerHandler + Clone {
+    /// The scope that `target` needs and `caller` does not have. `None` if the caller has the scope, and if the target does
+    /// not exist, which the handler reports.
     fn missing_scope(&self, target: Target<'_>, caller: &Caller) -> Option<Scope>;
 
-    /// Calls a tool of its own accord, with the result that its handler would give. `None`: that is for the handler.
-    /// Dropping the future ends what the tool started.
+    /// Calls a tool directly, with the same result as the handler. `None`: the handler must call it. Dropping the future
+    /// ends what the tool started.
     fn call(&self, _requested: Requested<'_>) -> Option<BoxFuture<'static, CallToolResult>> {
         None
     }
@@ -53,7 +53,7 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The name of the tool. Only of use where [`Offer::missing_scope`] knows the tool: clients make up others.
+    /// The name of the tool. Only to be used if [`ScopeGate::missing_scope`] knows the tool: clients can send any name.
     pub(super) fn tool(self) -> Option<&'a str> {
         match self {
             Self::Tool(name) => Some(name),
@@ -63,7 +63,7 @@ impl<'a> Target<'a> {
 }
 
 impl fmt::Display for Target<'_> {
-    /// For headers too: a URI that a client made up stays out.
+    /// Without URIs, which clients choose, since the text is used in headers too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tool(name) => write!(f, "the tool {name}"),

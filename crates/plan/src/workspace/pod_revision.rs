@@ -1,4 +1,4 @@
-//! What a workspace is made by: its template with the parameters filled in, and the agent's image.
+//! The pod revision of a workspace: its template with the parameters filled in, and the agent's image.
 
 use k8s_openapi::api::networking::v1::NetworkPolicyEgressRule;
 use portcullis_api::{
@@ -9,11 +9,11 @@ use portcullis_api::{
 use portcullis_core::quantity::Span;
 use serde::{Deserialize, Serialize};
 
-/// What a workspace is made by. What is left of a template that changed, or is gone.
+/// A pod revision. It keeps the template's values after the template was changed or deleted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Recipe {
-    /// What runs; in `command` and `env`, `$` is spelled as Kubernetes wants it where it came from a parameter.
+pub struct PodRevision {
+    /// The pod. In `command` and `env`, a `$` from a parameter is escaped for Kubernetes.
     pub pod: WorkspacePod,
     /// The home folder.
     pub storage: Storage,
@@ -28,28 +28,28 @@ pub struct Recipe {
     /// See [`WorkspaceTemplateSpec::time_to_live`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_live: Option<Span>,
-    /// Where the agent comes from.
+    /// The image with the workspace agent.
     pub agent_image: String,
-    /// Whether its temporary volumes have a size. Those of an older recipe have none: a change would restart what runs.
+    /// Whether the temporary volumes have a size limit. Older revisions have none: a change would restart the pod.
     #[serde(default)]
     pub sized: bool,
-    /// How it is mounted. One of a recipe without it is the oldest.
+    /// How the agent is mounted. A revision without this field has the oldest layout.
     #[serde(default)]
     pub layout: Layout,
 }
 
-/// How the agent is mounted in the pod. What runs keeps its own, since another one would restart it.
+/// How the agent is mounted in the pod. A running pod keeps its layout, since a change would restart it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
-    /// One volume for all that is the agent's, which commands can write to. No new one is made so.
+    /// One volume for all of the agent's files, which commands can write to. Not used for new pods.
     #[default]
     Shared,
     /// The binary is read-only; socket and output are in another volume.
     ReadOnly,
 }
 
-impl Recipe {
-    /// What the template makes with these parameters.
+impl PodRevision {
+    /// The revision from a template and these parameters.
     pub fn new(
         template: &WorkspaceTemplateSpec,
         given: &Values,
@@ -81,7 +81,7 @@ impl Recipe {
         })
     }
 
-    /// The same with what can change while a workspace runs as the template has it now.
+    /// This revision with the template's current values of the fields that can change while a workspace runs.
     #[must_use]
     pub(super) fn following(self, template: &WorkspaceTemplateSpec) -> Self {
         Self {
@@ -94,12 +94,12 @@ impl Recipe {
         }
     }
 
-    /// The Secrets that its variables are read from.
+    /// The Secrets of its environment variables.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         self.pod.env.iter().filter_map(|variable| Some(variable.secret_key_ref.as_ref()?.name.as_str()))
     }
 
-    /// Whether a restart would change nothing, but maybe the agent.
+    /// Whether a restart would change nothing except perhaps the agent.
     pub(super) fn makes_the_same_pod_as(&self, other: &Self) -> bool {
         self.pod == other.pod && self.storage.mount_path == other.storage.mount_path && self.layout == other.layout
     }

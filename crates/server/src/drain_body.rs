@@ -1,6 +1,6 @@
-//! Request bodies that nobody read: a refusal often needs the head only, but HTTP/1.1 keeps a connection only past the
-//! end of the body (RFC 9112 §9.3). Closing it instead would lose the next request of a client that had already begun
-//! to send it, or even the refusal itself.
+//! Reads and discards unread request bodies. A refusal often needs only the head of a request, but an HTTP/1.1 connection
+//! can be reused only after the end of the body (RFC 9112 §9.3). Closing it would lose the next request of a client that
+//! has already begun to send it, or even the refusal itself.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -15,45 +15,44 @@ use std::{
     time::Duration,
 };
 
-/// How long the rest of a body is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait for the rest of a body.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The body of a request that somebody else is answering.
-pub(crate) struct Unread(Arc<Mutex<Body>>);
+/// A handle to the body of a request that is being answered.
+pub(crate) struct DrainableBody(Arc<Mutex<Body>>);
 
-/// The same body, as whoever answers the request reads it.
-struct Lent(Arc<Mutex<Body>>);
+/// The same body, for the handler of the request.
+struct SharedBody(Arc<Mutex<Body>>);
 
-impl Unread {
-    /// Keeps hold of a request's body. `None` where there is nothing to be read later.
+impl DrainableBody {
+    /// Shares the body of a request. `None` if there is nothing to drain.
     pub(crate) fn of(request: &mut Request) -> Option<Self> {
         matters(request).then(|| {
             let body = Arc::new(Mutex::new(std::mem::take(request.body_mut())));
-            *request.body_mut() = Body::new(Lent(Arc::clone(&body)));
+            *request.body_mut() = Body::new(SharedBody(Arc::clone(&body)));
             Self(body)
         })
     }
 
-    /// Reads what is left, at most `limit` bytes, and throws it away. `Connection: close` if that was not all.
-    pub(crate) async fn read_on(self, limit: u64) -> Option<HeaderValue> {
-        read_on(Lent(self.0), limit).await
+    /// Reads and discards the rest, at most `limit` bytes. Returns `Connection: close` if there was more.
+    pub(crate) async fn drain(self, limit: u64) -> Option<HeaderValue> {
+        drain(SharedBody(self.0), limit).await
     }
 }
 
-/// The same for a request that nobody has taken.
-pub(crate) async fn read_on_refused(request: Request, limit: u64) -> Option<HeaderValue> {
-    if matters(&request) { read_on(request.into_body(), limit).await } else { None }
+/// The same for a request without a handler.
+pub(crate) async fn drain_refused(request: Request, limit: u64) -> Option<HeaderValue> {
+    if matters(&request) { drain(request.into_body(), limit).await } else { None }
 }
 
-/// Not without a body, in a protocol that keeps its connections anyway, or for a client that waits to be told to send
-/// the body (RFC 9110 §10.1.1).
+/// Not without a body, not in HTTP/2, and not for a client that waits for `100 Continue` (RFC 9110 §10.1.1).
 fn matters(request: &Request) -> bool {
     request.version() == Version::HTTP_11
         && !request.body().is_end_stream()
         && !request.headers().contains_key(header::EXPECT)
 }
 
-async fn read_on<B: HttpBody<Data = Bytes> + Unpin>(mut body: B, limit: u64) -> Option<HeaderValue> {
+async fn drain<B: HttpBody<Data = Bytes> + Unpin>(mut body: B, limit: u64) -> Option<HeaderValue> {
     let rest = async {
         let mut read = 0;
         while !body.is_end_stream() && read <= limit {
@@ -65,18 +64,18 @@ async fn read_on<B: HttpBody<Data = Bytes> + Unpin>(mut body: B, limit: u64) -> 
         }
         body.is_end_stream()
     };
-    let complete = tokio::time::timeout(PATIENCE, rest).await.unwrap_or(false);
+    let complete = tokio::time::timeout(DRAIN_TIMEOUT, rest).await.unwrap_or(false);
     (!complete).then_some(HeaderValue::from_static("close"))
 }
 
-impl Lent {
+impl SharedBody {
     fn body(&self) -> std::sync::MutexGuard<'_, Body> {
-        // Whoever panicked while reading has left a body that can still be read or has failed.
+        // After a panic while reading, the body can still be read, or has failed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl HttpBody for Lent {
+impl HttpBody for SharedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

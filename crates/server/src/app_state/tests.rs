@@ -1,8 +1,8 @@
-use crate::door::*;
+use crate::app_state::*;
 use crate::public::Public;
 use portcullis_config::{Clients, LoginSecrets, Revision, SigningKeys};
 use portcullis_core::clock::SystemClock;
-use portcullis_oauth::clients::Published;
+use portcullis_oauth::clients::PublishedMetadata;
 use portcullis_outbound::Outbound;
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
@@ -27,13 +27,13 @@ fn mounted(url: &str, burst: u32, seed: u64) -> Mounted {
     }
 }
 
-fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
+fn app(mounted: Mounted, previous: Option<&AppState>) -> Arc<AppState> {
     let state = Arc::new(portcullis_state::Local::memory(Arc::new(SystemClock)));
     let outbound = Arc::new(Outbound::new().unwrap());
-    let published = Arc::new(Published::new(&outbound));
+    let published = Arc::new(PublishedMetadata::new(&outbound));
     let logins = Logins::new(&mounted.config, &mounted.login, &mounted.keys, outbound, Arc::new(SystemClock)).unwrap();
     let logins = Arc::new(logins);
-    let backing = Backing {
+    let stores = Stores {
         grants: state.clone(),
         registrations: state.clone(),
         accounts: state.clone(),
@@ -44,19 +44,21 @@ fn door(mounted: Mounted, previous: Option<&Door>) -> Arc<Door> {
         workloads: Arc::new(portcullis_oauth::workload::NoCluster),
         external: None,
     };
-    Arc::new(Door::new(mounted, backing, logins, previous, Arc::default(), Arc::new(SystemClock), 256 << 20).unwrap())
+    Arc::new(
+        AppState::new(mounted, stores, logins, previous, Arc::default(), Arc::new(SystemClock), 256 << 20).unwrap(),
+    )
 }
 
 #[test]
-fn a_reload_keeps_what_it_does_not_concern() {
-    let first = door(mounted("https://h/mcp", 20, 1), None);
+fn a_reload_keeps_what_it_does_not_affect() {
+    let first = app(mounted("https://h/mcp", 20, 1), None);
     for (next, same_cache, same_limiters) in [
         (mounted("https://h/mcp", 20, 1), true, true),
         (mounted("https://h/mcp", 21, 1), true, false),
         (mounted("https://h/mcp", 20, 2), false, true),
         (mounted("https://h/other", 20, 1), false, true),
     ] {
-        let next = door(next, Some(&first));
+        let next = app(next, Some(&first));
         assert_eq!(Arc::ptr_eq(first.authorization.cache(), next.authorization.cache()), same_cache);
         assert_eq!(Arc::ptr_eq(&first.limiters, &next.limiters), same_limiters);
     }
@@ -65,8 +67,8 @@ fn a_reload_keeps_what_it_does_not_concern() {
 #[test]
 fn every_path_of_the_url_can_be_routed() {
     for url in ["https://h/mcp", "https://h/a/b/mcp", "https://h/:mcp", "https://h/*"] {
-        let door = door(mounted(url, 20, 1), None);
-        let config = &door.mounted.config.url;
+        let app = app(mounted(url, 20, 1), None);
+        let config = &app.mounted.config.url;
         let routes = [
             (config.path().to_owned(), Route::Mcp),
             (format!("{}/", config.path()), Route::Rest),
@@ -91,9 +93,9 @@ fn every_path_of_the_url_can_be_routed() {
             (format!("{}/else", config.base_path()), Route::Unknown),
         ];
         for (path, route) in routes {
-            assert_eq!(door.route(&path), route, "{path}");
+            assert_eq!(app.route(&path), route, "{path}");
         }
-        let tools = Arc::new(portcullis_tools::Registry::new(&door.mounted.config, None));
-        drop(Public::new(&door, &tools, None, tokio_util::sync::CancellationToken::new()).unwrap());
+        let tools = Arc::new(portcullis_tools::Registry::new(&app.mounted.config, None));
+        drop(Public::new(&app, &tools, None, tokio_util::sync::CancellationToken::new()).unwrap());
     }
 }

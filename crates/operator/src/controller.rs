@@ -1,15 +1,17 @@
-//! One term of leadership: the watches fill the [`World`], their news become reconciles, several at a time.
+//! One term as the leader: the watches fill the [`Stores`] and enqueue keys, which are reconciled concurrently.
 
 use crate::{
     Settings, collector,
     context::{Context, Reports},
     definitions::Definitions,
     events::Events,
-    follow::{Concerned, follow},
     metrics::Metrics,
     queue::Queue,
-    reconcile, templates, workspaces,
-    world::{World, workspace_key},
+    reconcile,
+    stores::{Stores, workspace_key},
+    templates,
+    watches::{ReconcileQueues, start_watches},
+    workspaces,
 };
 use futures::{StreamExt as _, future};
 use kube::{
@@ -21,15 +23,15 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How many endpoints are worked on at once, and how many workspaces.
+/// The maximum number of concurrent reconciles, for endpoints and for workspaces.
 const CONCURRENCY: u16 = 16;
-/// News of one of them come in bursts.
+/// Changes of one object come in bursts.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-/// How often the cluster is asked whether it offers other kinds than at the start of the term.
+/// How often to check whether the cluster serves other optional kinds than at the start of the term.
 const KINDS_CHECK: Duration = Duration::from_mins(5);
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Reconciles until `end`; what is under way then finishes.
+/// Reconciles until `end`; running reconciles then finish.
 pub async fn run(
     client: Client,
     settings: Settings,
@@ -39,13 +41,13 @@ pub async fn run(
 ) {
     metrics.set_leader(true);
     while !end.is_cancelled() {
-        // Without the kinds of its own, every watch would fail.
+        // Without the operator's custom resource definitions, every watch would fail.
         if end.run_until_cancelled(definitions.served()).await.is_none() {
             break;
         }
-        // A world is for the kinds that the cluster offers: another offer, another world.
+        // If the served kinds change, rebuild the stores.
         if let Err(error) = reconcile_all(&client, &settings, &metrics, &definitions, &end).await {
-            tracing::warn!(error = chain(&error), "the API server cannot be asked for its kinds; retrying");
+            tracing::warn!(error = chain(&error), "the served kinds cannot be read from the API server; retrying");
             tokio::select! {
                 () = end.cancelled() => {}
                 () = tokio::time::sleep(RETRY) => {}
@@ -63,31 +65,31 @@ async fn reconcile_all(
     end: &CancellationToken,
 ) -> Result<(), kube::Error> {
     let served = definitions.state();
-    let world = Arc::new(World::new(client, settings).await?);
-    let concerned = Concerned { endpoints: Queue::default(), workspaces: Queue::default() };
-    let (endpoint_news, workspace_news) = (concerned.endpoints.clone(), concerned.workspaces.clone());
+    let stores = Arc::new(Stores::new(client, settings).await?);
+    let queues = ReconcileQueues { endpoints: Queue::default(), workspaces: Queue::default() };
+    let (endpoint_keys, workspace_keys) = (queues.endpoints.clone(), queues.workspaces.clone());
     let mut tasks = JoinSet::new();
-    follow(&world, client, &settings.namespaces, &concerned, &mut tasks);
+    start_watches(&stores, client, &settings.namespaces, &queues, &mut tasks);
 
     let events = Events::new(client.clone(), &settings.election.identity);
     let reports = Reports { metrics: Arc::clone(metrics), definitions: Arc::clone(definitions), events };
-    let context = Arc::new(Context::new(client.clone(), Arc::clone(&world), reports, settings));
+    let context = Arc::new(Context::new(client.clone(), Arc::clone(&stores), reports, settings));
     let manager = Arc::new(workspaces::Manager::new(Arc::clone(&context)));
-    let counted = concerned.endpoints.clone();
+    let counted = queues.endpoints.clone();
     tasks.spawn({
         let (context, manager) = (Arc::clone(&context), Arc::clone(&manager));
         async move {
-            let wake_endpoint = |key| concerned.endpoints.send(key);
-            let wake_workspace = |key| concerned.workspaces.send(key);
-            let endpoints = context.wakeups.run(&*context.clock, wake_endpoint);
-            tokio::join!(endpoints, manager.wakeups.run(&*context.clock, wake_workspace));
+            let wake_endpoint = |key| queues.endpoints.send(key);
+            let wake_workspace = |key| queues.workspaces.send(key);
+            let endpoints = context.requeues.run(&*context.clock, wake_endpoint);
+            tokio::join!(endpoints, manager.requeues.run(&*context.clock, wake_workspace));
         }
     });
 
     let over = end.child_token();
     tokio::select! {
         () = over.cancelled() => return Ok(()),
-        ready = world.ready() => if ready.is_err() { return Ok(()) },
+        ready = stores.ready() => if ready.is_err() { return Ok(()) },
     }
     collector::count_first(&context);
     tasks.spawn(collector::run(Arc::clone(&context), counted));
@@ -97,8 +99,8 @@ async fn reconcile_all(
         |endpoint, context| Box::pin(reconcile::reconcile(endpoint, context)),
         reconcile::error_policy,
         Arc::clone(&context),
-        world.endpoints.store(),
-        endpoint_news.into_stream().take_until(over.clone().cancelled_owned()),
+        stores.endpoints.store(),
+        endpoint_keys.into_stream().take_until(over.clone().cancelled_owned()),
         config(),
     );
     let of_endpoints = reconciles.for_each_concurrent(None, |outcome| {
@@ -113,8 +115,8 @@ async fn reconcile_all(
         |workspace, manager| Box::pin(workspaces::reconcile(workspace, manager)),
         workspaces::error_policy,
         Arc::clone(&manager),
-        world.workspaces.all.store(),
-        workspace_news.into_stream().take_until(over.clone().cancelled_owned()),
+        stores.workspaces.all.store(),
+        workspace_keys.into_stream().take_until(over.clone().cancelled_owned()),
         config(),
     );
     let of_workspaces = reconciles.for_each(|outcome| {
@@ -126,8 +128,8 @@ async fn reconcile_all(
     let same_kinds = async {
         loop {
             tokio::time::sleep(KINDS_CHECK).await;
-            if matches!(world.is_current(client).await, Ok(false)) {
-                tracing::info!("the cluster offers other kinds than before; starting over");
+            if matches!(stores.is_current(client).await, Ok(false)) {
+                tracing::info!("the cluster serves other optional kinds than before; starting over");
                 over.cancel();
             }
         }

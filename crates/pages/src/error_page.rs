@@ -1,49 +1,48 @@
-//! What went wrong, for the person in front of the browser: a title, what happened, what to do, and the
-//! request's id, which the log has too.
+//! Error pages for users: a title, what happened, what to do, and the id of the request, which the log contains too.
 
-use crate::forms::Forged;
+use crate::forms::CsrfError;
 use http::StatusCode;
 use portcullis_core::{grant::GrantUser, report::chain};
 use portcullis_identity::SignInError;
 use portcullis_oauth::{grant::GrantsError, user_rules::Ended};
 use std::{borrow::Cow, time::Duration};
 
-/// A way on.
+/// A link to continue.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
-    /// Where to.
+    /// The target.
     pub href: String,
-    /// What it says.
+    /// The text.
     pub label: Cow<'static, str>,
 }
 
-/// An answer that is a page about a problem.
+/// An error page.
 #[derive(Debug)]
-pub(crate) struct Trouble {
-    /// The status of the answer.
+pub(crate) struct ErrorPage {
+    /// The status of the response.
     pub status: StatusCode,
     /// One word, for the log.
     pub reason: &'static str,
-    /// A few words.
+    /// The title.
     pub title: &'static str,
     /// What happened.
     pub happened: Cow<'static, str>,
     /// What to do.
     pub todo: Option<Cow<'static, str>>,
-    /// Where to go on.
+    /// A link to continue.
     pub link: Option<Box<Link>>,
     /// When to try again, in seconds.
     pub retry_after: Option<u16>,
     /// For the log only; never a secret.
     pub cause: Option<Box<str>>,
-    /// Why a form is not believed.
-    pub forged: Option<Forged>,
-    /// The user of a session that was ended, for the audit.
+    /// Why the form failed the CSRF check.
+    pub csrf_error: Option<CsrfError>,
+    /// The user of an ended session, for the audit.
     pub ended_session: Option<Box<GrantUser>>,
 }
 
-impl Trouble {
-    /// One with no more than words.
+impl ErrorPage {
+    /// A page with a title and a message.
     pub(crate) fn new(
         status: StatusCode,
         reason: &'static str,
@@ -59,25 +58,25 @@ impl Trouble {
             link: None,
             retry_after: None,
             cause: None,
-            forged: None,
+            csrf_error: None,
             ended_session: None,
         }
     }
 
-    /// Says what to do.
+    /// Adds what to do.
     pub(crate) fn todo(self, todo: impl Into<Cow<'static, str>>) -> Self {
         Self { todo: Some(todo.into()), ..self }
     }
 
-    /// Offers a way on.
+    /// Adds a link.
     pub(crate) fn link(self, href: impl Into<String>, label: impl Into<Cow<'static, str>>) -> Self {
         Self { link: Some(Box::new(Link { href: href.into(), label: label.into() })), ..self }
     }
 
-    /// There is no login that can be used.
-    pub(crate) fn nobody_signs_in(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
+    /// There is no usable login.
+    pub(crate) fn no_usable_login(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Nobody can sign in here yet", happened).todo(format!(
-            "Whoever runs the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, its conditions say what is missing."
+            "The administrator of the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, its conditions say what is missing."
         ))
     }
 
@@ -87,9 +86,9 @@ impl Trouble {
             .todo("Check the address. If an agent sent you, start again there.")
     }
 
-    /// Another method than the page is for.
+    /// The page does not support the method.
     pub(crate) fn method() -> Self {
-        let happened = "This page cannot be asked for in this way.";
+        let happened = "This page does not support this kind of request.";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This does not work here", happened)
             .todo("If you reloaded a page, go back to where you started. If an agent sent you, start again there.")
     }
@@ -106,28 +105,30 @@ impl Trouble {
             .todo("Go back, reload the page, and try again.")
     }
 
-    /// A form that is not believed.
-    pub(crate) fn forged(why: Forged, origin: &str) -> Self {
-        let trouble = |happened| Self::new(StatusCode::FORBIDDEN, "forged", "This form is not accepted", happened);
-        let trouble = match why {
-            Forged::OtherSite => trouble("It was sent from another address than this page's, so nothing was done.")
-                .todo(format!("If you meant to do this, open the page at {origin} and try again there.")),
-            Forged::NoSession => trouble("Your browser sent no cookie with it, so nothing was done.")
+    /// A form that failed the CSRF check.
+    pub(crate) fn csrf_error(why: CsrfError, origin: &str) -> Self {
+        let error_page = |happened| Self::new(StatusCode::FORBIDDEN, "forged", "This form is not accepted", happened);
+        let error_page = match why {
+            CsrfError::OtherSite => {
+                error_page("It was sent from another address than this page's, so nothing was done.")
+                    .todo(format!("If you meant to do this, open the page at {origin} and try again there."))
+            }
+            CsrfError::NoSession => error_page("Your browser sent no cookie with it, so nothing was done.")
                 .todo("Allow cookies for this site, reload the page, and try again."),
-            Forged::NotForThis => trouble("The page had been open for too long, or you signed in or out since.")
+            CsrfError::NotForThis => error_page("The page had been open for too long, or you signed in or out since.")
                 .todo("Go back, reload the page, and try again."),
         };
-        Self { cause: Some(why.to_string().into()), forged: Some(why), ..trouble }
+        Self { cause: Some(why.to_string().into()), csrf_error: Some(why), ..error_page }
     }
 
-    /// An agent's request that was left alone for too long.
+    /// An agent's request that has expired.
     pub(crate) fn stale() -> Self {
         let happened = "The agent's request is too old, or was not made here. Nothing was allowed.";
         Self::new(StatusCode::BAD_REQUEST, "stale_request", "This request has expired", happened)
             .todo("Go back to the agent and connect it again.")
     }
 
-    /// A consent page whose answer the agent has already used.
+    /// A consent page that was answered before.
     pub(crate) fn answered(base: &str) -> Self {
         let happened = "You answered this request before, and the agent has connected. Nothing more was allowed.";
         Self::new(StatusCode::CONFLICT, "answered_already", "This request was answered already", happened)
@@ -135,7 +136,7 @@ impl Trouble {
             .link(format!("{base}/agents"), "Connected agents")
     }
 
-    /// Somebody who is not signed in, or no longer.
+    /// A user without a session.
     pub(crate) fn signed_out(base: &str) -> Self {
         let happened = "You are no longer signed in, so nothing was done.";
         Self::new(StatusCode::UNAUTHORIZED, "signed_out", "Please sign in again", happened)
@@ -143,9 +144,9 @@ impl Trouble {
             .link(format!("{base}/login"), "Sign in")
     }
 
-    /// A user whose access an administrator ended: `name` is the user's, `id` the one here.
+    /// A user whose access an administrator ended.
     pub(crate) fn user_ended(ended: Ended, name: &str, id: &str, endpoint: &str, base: &str) -> Self {
-        let trouble = match ended {
+        let error_page = match ended {
             Ended::Disabled => {
                 let happened = format!(
                     "The account {name} is disabled at this endpoint, so it cannot sign in or connect agents here. Nothing was done."
@@ -161,7 +162,7 @@ impl Trouble {
                 )
             }
         };
-        trouble.link(format!("{base}/login"), "Sign in")
+        error_page.link(format!("{base}/login"), "Sign in")
     }
 
     /// A sign-in that is too old for approving an agent.
@@ -171,7 +172,7 @@ impl Trouble {
             .todo("Sign in again. Then you are asked once more what the agent may do.")
     }
 
-    /// A sign-in that did not work out.
+    /// A failed sign-in.
     pub(crate) fn sign_in(error: &SignInError) -> Self {
         let status = match error {
             SignInError::UnknownLogin => StatusCode::NOT_FOUND,
@@ -194,24 +195,24 @@ impl Trouble {
         }
     }
 
-    /// Where grants are kept cannot be reached.
+    /// The store of grants cannot be reached.
     pub(crate) fn grants(error: &GrantsError) -> Self {
         let happened = "Connected agents cannot be changed at the moment, so nothing was done.";
         Self {
             cause: Some(chain(error).into()),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "This did not work", happened).todo(
-                "Try again in a moment. If it is urgent, ask whoever runs this endpoint to delete the OAuthGrant.",
+                "Try again in a moment. If it is urgent, ask the administrator of this endpoint to delete the OAuthGrant.",
             )
         }
     }
 
-    /// Something that should not happen.
+    /// An internal error.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
         let happened = "Something went wrong here. Nothing was changed.";
         Self {
             cause: Some(cause.into()),
             ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "This did not work", happened)
-                .todo("Try again in a moment. If it stays so, tell whoever runs this endpoint.")
+                .todo("Try again in a moment. If this persists, tell the administrator of this endpoint.")
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Where the operator looks: in every namespace, or in some. A watch is of all namespaces or of one, so of some there are
-//! as many watches, and [`Merge`] makes their news those of one: nothing counts as listed before every namespace is.
+//! The namespaces of the operator: all, or some. A watch covers all namespaces or one, so several namespaces need several
+//! watches. [`WatchMerger`] merges their events: a kind is listed once it is listed in every namespace.
 
-use crate::{cache::Cache, world::Guarded};
+use crate::{cache::Cache, stores::Guarded};
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     core::v1,
@@ -15,14 +15,14 @@ use kube::{
 };
 use std::{collections::BTreeSet, hash::Hash, mem};
 
-/// Where the Service of the API server is, and its EndpointSlice of the same name.
+/// The namespace of the API server's Service and EndpointSlice.
 const API_SERVER_NAMESPACE: &str = "default";
 /// The name of both.
 pub const API_SERVER: &str = "kubernetes";
 
 /// A kind that the operator watches.
 pub trait Watched: Resource<DynamicType: Eq + Hash + Clone> + Clone + 'static {
-    /// The objects in one namespace. `None`: it is a kind that is not in namespaces.
+    /// The objects in one namespace. `None`: the kind is not namespaced.
     fn within(namespace: &str, client: &Client, kind: &Self::DynamicType) -> Option<Api<Self>>;
 
     /// The objects of the cluster.
@@ -77,7 +77,7 @@ impl Watched for ValidatingAdmissionPolicyBinding {
     }
 }
 
-/// Only the API server's own is watched, wherever endpoints are.
+/// Only the API server's own EndpointSlice is watched, whatever the operator's namespaces.
 impl Watched for EndpointSlice {
     fn within(_: &str, _: &Client, (): &()) -> Option<Api<Self>> {
         None
@@ -88,15 +88,15 @@ impl Watched for EndpointSlice {
     }
 }
 
-/// What has to be watched: in these namespaces, or where there are none, everywhere.
+/// The APIs to watch: in these namespaces, or in all if there are none.
 pub fn apis<K: Watched>(namespaces: &[String], client: &Client, kind: &K::DynamicType) -> Vec<Api<K>> {
     let within: Option<Vec<_>> = namespaces.iter().map(|namespace| K::within(namespace, client, kind)).collect();
     within.filter(|apis| !apis.is_empty()).unwrap_or_else(|| vec![K::everywhere(client, kind)])
 }
 
-/// Makes the news of several watches those of one.
+/// Merges the events of several watches into those of one.
 #[derive(Debug)]
-pub struct Merge<K> {
+pub struct WatchMerger<K> {
     lists: Vec<List<K>>,
     /// Whether each has been listed once.
     complete: bool,
@@ -108,18 +108,18 @@ struct List<K> {
     done: bool,
 }
 
-impl<K> Merge<K>
+impl<K> WatchMerger<K>
 where
     K: Resource + Clone + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
-    /// Of so many watches.
+    /// Merges this number of watches.
     #[must_use]
     pub fn of(watches: usize) -> Self {
         Self { lists: (0..watches).map(|_| List { objects: Vec::new(), done: false }).collect(), complete: false }
     }
 
-    /// What the news of one watch are to the cache, which holds what all of them told.
+    /// Translates an event of one watch for the cache, which holds the objects of all watches.
     pub fn take(&mut self, namespaces: &[String], from: usize, event: Event<K>, cache: &Cache<K>) -> Vec<Event<K>> {
         if self.lists.len() == 1 {
             return vec![event];
@@ -140,7 +140,7 @@ where
                     return [Event::Init].into_iter().chain(objects).chain([Event::InitDone]).collect();
                 }
             }
-            news if self.complete => return vec![news],
+            other if self.complete => return vec![other],
             // While others are still being listed.
             Event::Apply(object) => {
                 list.objects.retain(|listed| listed.name_any() != object.name_any());
@@ -152,7 +152,7 @@ where
     }
 }
 
-/// One namespace was listed again: what is there, and what no longer is.
+/// The events for a namespace that was listed again: its objects, and deletions of the others.
 fn listed_again<K>(namespace: &str, objects: Vec<K>, cache: &Cache<K>) -> Vec<Event<K>>
 where
     K: Resource + Clone + 'static,
@@ -168,7 +168,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::News;
+    use crate::cache::Change;
     use k8s_openapi::api::core::v1::ConfigMap;
 
     fn config_map(namespace: &str, name: &str, version: u64) -> ConfigMap {
@@ -179,25 +179,25 @@ mod tests {
         object
     }
 
-    struct Scene {
+    struct MergerTest {
         namespaces: Vec<String>,
-        merge: Merge<ConfigMap>,
+        merge: WatchMerger<ConfigMap>,
         cache: Cache<ConfigMap>,
     }
 
-    impl Scene {
+    impl MergerTest {
         fn of(namespaces: &[&str]) -> Self {
             let namespaces: Vec<String> = namespaces.iter().map(|&name| name.to_owned()).collect();
-            Self { merge: Merge::of(namespaces.len().max(1)), namespaces, cache: Cache::new((), |_| {}) }
+            Self { merge: WatchMerger::of(namespaces.len().max(1)), namespaces, cache: Cache::new((), |_| {}) }
         }
 
-        /// Whom the cache would wake: names, or `*`.
-        fn news(&mut self, from: usize, event: Event<ConfigMap>) -> Vec<String> {
+        /// The changes that the cache reports: names, or `*`.
+        fn changes(&mut self, from: usize, event: Event<ConfigMap>) -> Vec<String> {
             let events = self.merge.take(&self.namespaces, from, event, &self.cache);
             let heard = events.into_iter().filter_map(|event| match self.cache.observe(event) {
-                News::None => None,
-                News::One(object) => Some(object.name_any()),
-                News::All => Some("*".to_owned()),
+                Change::None => None,
+                Change::One(object) => Some(object.name_any()),
+                Change::All => Some("*".to_owned()),
             });
             heard.collect()
         }
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn nothing_counts_as_listed_before_every_namespace_is() {
-        let mut scene = Scene::of(&["a", "b"]);
+        let mut merger = MergerTest::of(&["a", "b"]);
         let quiet = [
             (0, Event::Init),
             (1, Event::Init),
@@ -228,38 +228,38 @@ mod tests {
             (0, Event::Apply(config_map("a", "four", 7))),
         ];
         for (from, event) in quiet {
-            assert_eq!(scene.news(from, event), Vec::<String>::new());
-            assert_eq!(scene.held(), Vec::<String>::new());
+            assert_eq!(merger.changes(from, event), Vec::<String>::new());
+            assert_eq!(merger.held(), Vec::<String>::new());
         }
-        assert_eq!(scene.news(1, Event::InitDone), ["*"]);
-        assert_eq!(scene.held(), ["four", "three", "two"]);
-        let two = scene.cache.get("a", "two").and_then(|two| two.resource_version());
+        assert_eq!(merger.changes(1, Event::InitDone), ["*"]);
+        assert_eq!(merger.held(), ["four", "three", "two"]);
+        let two = merger.cache.get("a", "two").and_then(|two| two.resource_version());
         assert_eq!(two.as_deref(), Some("6"));
-        assert_eq!(scene.news(1, Event::Apply(config_map("b", "five", 8))), ["five"]);
+        assert_eq!(merger.changes(1, Event::Apply(config_map("b", "five", 8))), ["five"]);
     }
 
     #[test]
     fn a_namespace_that_is_listed_again_tells_what_came_changed_and_went() {
-        let mut scene = Scene::of(&["a", "b"]);
+        let mut merger = MergerTest::of(&["a", "b"]);
         for (from, namespace) in [(0, "a"), (1, "b")] {
-            scene.news(from, Event::Init);
-            scene.news(from, Event::InitApply(config_map(namespace, &format!("{namespace}-same"), 1)));
-            scene.news(from, Event::InitApply(config_map(namespace, &format!("{namespace}-gone"), 2)));
-            scene.news(from, Event::InitDone);
+            merger.changes(from, Event::Init);
+            merger.changes(from, Event::InitApply(config_map(namespace, &format!("{namespace}-same"), 1)));
+            merger.changes(from, Event::InitApply(config_map(namespace, &format!("{namespace}-gone"), 2)));
+            merger.changes(from, Event::InitDone);
         }
-        scene.news(0, Event::Init);
-        scene.news(0, Event::InitApply(config_map("a", "a-same", 1)));
-        assert_eq!(scene.news(0, Event::InitApply(config_map("a", "a-new", 3))), Vec::<String>::new());
-        assert_eq!(scene.news(0, Event::InitDone), ["a-new", "a-gone"]);
-        assert_eq!(scene.held(), ["a-new", "a-same", "b-gone", "b-same"]);
+        merger.changes(0, Event::Init);
+        merger.changes(0, Event::InitApply(config_map("a", "a-same", 1)));
+        assert_eq!(merger.changes(0, Event::InitApply(config_map("a", "a-new", 3))), Vec::<String>::new());
+        assert_eq!(merger.changes(0, Event::InitDone), ["a-new", "a-gone"]);
+        assert_eq!(merger.held(), ["a-new", "a-same", "b-gone", "b-same"]);
     }
 
     #[test]
     fn one_watch_is_passed_on_as_it_is() {
-        let mut scene = Scene::of(&[]);
-        scene.news(0, Event::Init);
-        scene.news(0, Event::InitApply(config_map("a", "one", 1)));
-        assert_eq!(scene.news(0, Event::InitDone), ["*"]);
-        assert_eq!(scene.held(), ["one"]);
+        let mut merger = MergerTest::of(&[]);
+        merger.changes(0, Event::Init);
+        merger.changes(0, Event::InitApply(config_map("a", "one", 1)));
+        assert_eq!(merger.changes(0, Event::InitDone), ["*"]);
+        assert_eq!(merger.held(), ["one"]);
     }
 }

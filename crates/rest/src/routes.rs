@@ -1,4 +1,4 @@
-//! The table: which method and path, below the endpoint's URL, lead to which tool.
+//! The routes: the methods and paths, below the endpoint's URL, and the tools that they call.
 
 use Source::{Body, Query};
 use Verb::{Delete, Get, Patch, Post, Put};
@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 /// One operation.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct RestRoute {
     pub method: Verb,
     /// A path whose `{name}` segments are arguments of that name.
     pub path: &'static str,
@@ -15,13 +15,13 @@ pub(super) struct Row {
     pub tool: &'static str,
     /// Where its other arguments come from.
     pub rest: Source,
-    /// What a success is.
+    /// The status of a success.
     pub success: StatusCode,
-    /// Whether it waits for a command, which may take long.
+    /// Whether the call waits for a command, which may take long.
     pub waits: bool,
 }
 
-/// Where the arguments come from that are not in the path.
+/// The source of the arguments that are not in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// The query of the URL.
@@ -30,7 +30,7 @@ pub(super) enum Source {
     Body,
 }
 
-/// The methods that occur.
+/// The methods in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Get,
@@ -41,7 +41,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// What a client may call it: what can be read can be asked for its head (RFC 9110 §9.3.2).
+    /// The methods of HTTP that it stands for: GET includes HEAD (RFC 9110 §9.3.2).
     pub(crate) const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Get => &["GET", "HEAD"],
@@ -57,7 +57,7 @@ impl Verb {
     }
 }
 
-impl Row {
+impl RestRoute {
     pub(crate) fn takes_body(&self) -> bool {
         self.rest == Source::Body
     }
@@ -68,46 +68,49 @@ impl Row {
     }
 }
 
-const fn row(method: Verb, path: &'static str, tool: &'static str, rest: Source) -> Row {
-    Row { method, path, tool, rest, success: StatusCode::OK, waits: false }
+const fn route(method: Verb, path: &'static str, tool: &'static str, rest: Source) -> RestRoute {
+    RestRoute { method, path, tool, rest, success: StatusCode::OK, waits: false }
 }
 
-/// All operations, as the documents list them.
-pub(super) static ROWS: [Row; 26] = [
-    row(Get, "/workspaces", "list_workspaces", Query),
-    Row { success: StatusCode::CREATED, ..row(Post, "/workspaces", "create_workspace", Body) },
-    row(Get, "/workspaces/{workspace}", "get_workspace", Query),
-    row(Delete, "/workspaces/{workspace}", "delete_workspace", Query),
-    row(Post, "/workspaces/{workspace}/start", "start_workspace", Body),
-    row(Post, "/workspaces/{workspace}/stop", "stop_workspace", Body),
-    row(Post, "/workspaces/{workspace}/restart", "restart_workspace", Body),
-    row(Get, "/workspaces/{workspace}/usage", "workspace_usage", Query),
-    row(Get, "/workspaces/{workspace}/logs", "workspace_logs", Query),
-    Row { waits: true, ..row(Post, "/workspaces/{workspace}/execute", "run_command", Body) },
-    row(Get, "/workspaces/{workspace}/processes", "list_processes", Query),
-    Row { waits: true, ..row(Get, "/workspaces/{workspace}/processes/{process_id}/output", "process_output", Query) },
-    row(Post, "/workspaces/{workspace}/processes/{process_id}/input", "send_input", Body),
-    row(Delete, "/workspaces/{workspace}/processes/{process_id}", "stop_process", Query),
-    row(Get, "/workspaces/{workspace}/files", "list_files", Query),
-    row(Delete, "/workspaces/{workspace}/files", "remove_path", Query),
-    row(Get, "/workspaces/{workspace}/files/content", "read_file", Query),
-    row(Put, "/workspaces/{workspace}/files/content", "write_file", Body),
-    row(Patch, "/workspaces/{workspace}/files/content", "edit_file", Body),
-    row(Post, "/workspaces/{workspace}/files/search", "search_files", Body),
-    row(Post, "/workspaces/{workspace}/files/move", "move_path", Body),
-    row(Get, "/templates", "list_templates", Query),
-    row(Get, "/templates/{template}", "get_template", Query),
-    row(Get, "/search", "search", Query),
-    row(Get, "/fetch", "fetch", Query),
-    row(Get, "/whoami", "whoami", Query),
+/// All routes, in the order of the documentation.
+pub(super) static ROUTES: [RestRoute; 26] = [
+    route(Get, "/workspaces", "list_workspaces", Query),
+    RestRoute { success: StatusCode::CREATED, ..route(Post, "/workspaces", "create_workspace", Body) },
+    route(Get, "/workspaces/{workspace}", "get_workspace", Query),
+    route(Delete, "/workspaces/{workspace}", "delete_workspace", Query),
+    route(Post, "/workspaces/{workspace}/start", "start_workspace", Body),
+    route(Post, "/workspaces/{workspace}/stop", "stop_workspace", Body),
+    route(Post, "/workspaces/{workspace}/restart", "restart_workspace", Body),
+    route(Get, "/workspaces/{workspace}/usage", "workspace_usage", Query),
+    route(Get, "/workspaces/{workspace}/logs", "workspace_logs", Query),
+    RestRoute { waits: true, ..route(Post, "/workspaces/{workspace}/execute", "run_command", Body) },
+    route(Get, "/workspaces/{workspace}/processes", "list_processes", Query),
+    RestRoute {
+        waits: true,
+        ..route(Get, "/workspaces/{workspace}/processes/{process_id}/output", "process_output", Query)
+    },
+    route(Post, "/workspaces/{workspace}/processes/{process_id}/input", "send_input", Body),
+    route(Delete, "/workspaces/{workspace}/processes/{process_id}", "stop_process", Query),
+    route(Get, "/workspaces/{workspace}/files", "list_files", Query),
+    route(Delete, "/workspaces/{workspace}/files", "remove_path", Query),
+    route(Get, "/workspaces/{workspace}/files/content", "read_file", Query),
+    route(Put, "/workspaces/{workspace}/files/content", "write_file", Body),
+    route(Patch, "/workspaces/{workspace}/files/content", "edit_file", Body),
+    route(Post, "/workspaces/{workspace}/files/search", "search_files", Body),
+    route(Post, "/workspaces/{workspace}/files/move", "move_path", Body),
+    route(Get, "/templates", "list_templates", Query),
+    route(Get, "/templates/{template}", "get_template", Query),
+    route(Get, "/search", "search", Query),
+    route(Get, "/fetch", "fetch", Query),
+    route(Get, "/whoami", "whoami", Query),
 ];
 
 fn argument(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
-/// The arguments that `path` has where `template` says so; `None` where it is another path. Segments are decoded (RFC
-/// 3986 §2.1) one by one, so a `%2F` stays within its segment.
+/// The arguments in `path` according to `template`; `None` if the path does not match. Each segment is decoded
+/// separately (RFC 3986 §2.1), so a `%2F` stays within its segment.
 pub(super) fn capture(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
     let mut captured = Vec::new();
     let mut segments = path.split('/');
@@ -152,8 +155,8 @@ mod tests {
     #[test]
     fn each_method_and_path_is_there_once() {
         let mut seen = std::collections::BTreeSet::new();
-        for row in &ROWS {
-            assert!(seen.insert((row.method.names(), row.path)), "{row:?}");
+        for route in &ROUTES {
+            assert!(seen.insert((route.method.names(), route.path)), "{route:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What the servers may do in the cluster: keep the grants, accounts, registrations and workspaces of their own namespace, and
-//! reach the agents in workspaces.
+//! The servers' RBAC permissions: to read and write the grants, accounts, registrations and workspaces of their namespace,
+//! and to connect to workspace agents.
 //!
-//! The rights are two ClusterRoles that the operator may bind but does not hold: `portcullis-server`, and
+//! There are two ClusterRoles that the operator may bind but does not have: `portcullis-server`, and
 //! `portcullis-server-exec`, which is bound only while an admission policy confines it to workspaces.
 
 use crate::metadata::{Component, Owner};
@@ -13,19 +13,19 @@ use k8s_openapi::api::{
     rbac::v1::{RoleBinding, RoleRef, Subject},
 };
 
-/// The ClusterRole with the servers' rights.
+/// The ClusterRole of the servers.
 pub const SERVER_ROLE: &str = "portcullis-server";
-/// The ClusterRole with their right to exec.
+/// The ClusterRole with the permission for `pods/exec`.
 pub const EXEC_ROLE: &str = "portcullis-server-exec";
 
 const TOKEN_VOLUME: &str = "kube-api-access";
-/// Where every Kubernetes client looks.
+/// The path of the token for Kubernetes clients.
 const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// A kubelet renews it long before. (The token of `automountServiceAccountToken` says an hour too, but API servers
 /// extend just that one to a year.)
 const TOKEN_SECONDS: i64 = 3600;
 
-/// The name of the servers' ServiceAccount. `deploy/exec-policy.yaml` knows the servers by how it begins.
+/// The name of the servers' ServiceAccount. `deploy/exec-policy.yaml` recognises the servers by its prefix.
 pub(super) fn service_account_name(owner: &Owner<'_>) -> String {
     format!("portcullis-server-{}", owner.name())
 }

@@ -1,4 +1,4 @@
-//! Looking at files.
+//! Tools that list, read and search files.
 
 use crate::files::MAX_READ;
 use crate::{Call, Effect, Image, Text, Tool, ToolError, text};
@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// How much of a file is read where nothing else is said: more would fill a model's context.
+/// The default size of a read: more would fill a model's context.
 const USUAL_BYTES: u64 = 48 * 1024;
 const USUAL_LINES: u64 = 2000;
-/// Pictures are read whole up to this size where nothing else is said: a part of one is of no use.
+/// The default size of a read of a picture: a part of a picture is useless.
 const MAX_PICTURE: u64 = 4 * 1024 * 1024;
-/// The pictures that models can look at.
+/// The image formats that models can read.
 const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 /// `list_files`.
@@ -106,7 +106,7 @@ impl Tool for ReadFile {
     type Output = FileContent;
     const NAME: &'static str = "read_file";
     const TITLE: &'static str = "Read a file";
-    const DESCRIPTION: &'static str = "Reads a file, or some of its lines. Binary files come in base64; pictures are shown. To \
+    const DESCRIPTION: &'static str = "Reads a file, or some of its lines. Binary files are returned as base64; pictures are shown. To \
         read on, pass next_start_line as start_line, or next_start_byte as start_byte.";
     const SCOPE: Option<Scope> = Some(Scope::FilesRead);
     const EFFECT: Effect = Effect::Reads;

@@ -19,28 +19,28 @@ use portcullis_plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What clients may ask for where the manifest leaves the limits as they are.
+/// The rate limits if the manifest does not set any.
 const REQUESTS_PER_SECOND: u32 = 100;
 const BURST: u32 = 200;
 
-/// Why an endpoint could not be planned, or its files not be written.
+/// Why an endpoint could not be planned, or its files could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum StationError {
+pub enum DevEnvironmentError {
     /// The manifests are wrong.
     #[error(transparent)]
     Manifests(#[from] ManifestErrors),
     /// There is no endpoint in them.
     #[error("the manifests have no McpEndpoint; add one, such as the one in examples/quickstart.yaml")]
     NoEndpoint,
-    /// There are several, and nobody said which.
+    /// There are several endpoints, and --endpoint is missing.
     #[error("the manifests have several McpEndpoints: {}; pick one with --endpoint", .0.join(", "))]
     SeveralEndpoints(Vec<String>),
-    /// There is none of the name that was asked for.
+    /// There is no endpoint with the given name.
     #[error("there is no McpEndpoint {name:?} in the manifests; they have {}", .known.join(", "))]
     UnknownEndpoint {
-        /// What was asked for.
+        /// The given name.
         name: String,
-        /// What there is.
+        /// The existing endpoints.
         known: Vec<String>,
     },
     /// The endpoint's URL cannot be used.
@@ -49,64 +49,68 @@ pub enum StationError {
     /// Nothing could be planned.
     #[error("the endpoint could not be planned")]
     Plan(#[from] PlanError),
-    /// The plan holds an object that is not what it says.
+    /// A planned object does not match its kind.
     #[error("a planned object could not be read back")]
     Object(#[from] ParseDynamicObjectError),
-    /// The state directory refused.
+    /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The local user could not be made.
+    /// The local user could not be created.
     #[error(transparent)]
     LocalUser(#[from] LocalUserError),
 }
 
-/// The endpoint, and where it is served.
+/// The endpoint, its manifests, and its state directory.
 #[derive(Debug)]
-pub(super) struct Station {
-    /// Where the manifests come from.
+pub(super) struct DevEnvironment {
+    /// The sources of the manifests.
     pub sources: Vec<Source>,
     /// Which endpoint, where there are several.
     pub endpoint: Option<String>,
     /// Scheme, host and port of the listener.
     pub origin: String,
-    /// Where everything is kept.
+    /// The state directory.
     pub store: Store,
-    /// What the local user is called.
+    /// The name of the local user.
     pub user: String,
-    /// For credentials that are not there yet.
+    /// The generator for new credentials.
     pub rng: StdRng,
 }
 
-/// What came out of a plan, for the server, the workspaces and people.
+/// The result of a plan, for the server, the workspaces and the output.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct PlannedEndpoint {
     /// The endpoint, as it is served here.
     pub endpoint: McpEndpoint,
     /// Its clients.
     pub clients: Vec<OAuthClient>,
-    /// What is said of its users.
+    /// The user rules.
     pub users: Vec<OAuthUser>,
-    /// What workspaces can be made from.
+    /// The templates for workspaces.
     pub templates: Vec<WorkspaceTemplate>,
     /// The Secrets of the manifests, which a template's environment may name.
     pub secrets: Vec<Secret>,
     /// The plan.
     pub plan: Plan,
-    /// Who can sign in where the manifest names nobody.
+    /// The local user, if the manifest has no login.
     pub local_user: Option<LocalUser>,
     /// Whether the mounted files changed.
     pub changed: bool,
 }
 
-impl Station {
+impl DevEnvironment {
     /// Reads the manifests. Blocks.
-    pub(super) fn read(&self) -> Result<Manifests, StationError> {
+    pub(super) fn read(&self) -> Result<Manifests, DevEnvironmentError> {
         Ok(load(&self.sources, self.store.root())?)
     }
 
-    /// Plans the endpoint, and makes the files say what the plan says. Blocks.
-    pub(super) fn apply(&mut self, manifests: &Manifests, now: Timestamp) -> Result<Outcome, StationError> {
-        let mut endpoint = served_here(pick(&manifests.endpoints, self.endpoint.as_deref())?, &self.origin)?;
+    /// Plans the endpoint, and writes the files of the plan. Blocks.
+    pub(super) fn apply(
+        &mut self,
+        manifests: &Manifests,
+        now: Timestamp,
+    ) -> Result<PlannedEndpoint, DevEnvironmentError> {
+        let mut endpoint = served_locally(pick(&manifests.endpoints, self.endpoint.as_deref())?, &self.origin)?;
         let (name, namespace) = (endpoint.name_any(), endpoint.namespace());
         let clients: Vec<OAuthClient> = manifests
             .clients
@@ -142,15 +146,15 @@ impl Station {
         let plan = portcullis_plan::plan(&inputs, &mut self.rng)?;
         let kept = local_user.as_ref().map(|user| user.secret_name.as_str());
         let changed = self.write(&name, &plan, &secrets, kept)?;
-        Ok(Outcome { endpoint, clients, users, templates, secrets: given, plan, local_user, changed })
+        Ok(PlannedEndpoint { endpoint, clients, users, templates, secrets: given, plan, local_user, changed })
     }
 
-    /// Lets the person in front of the machine sign in, where the manifest lets nobody.
+    /// Adds a login for the local user, if the manifest has none.
     fn local_user(
         &mut self,
         endpoint: &mut McpEndpoint,
         secrets: &mut BTreeMap<String, Secret>,
-    ) -> Result<Option<LocalUser>, StationError> {
+    ) -> Result<Option<LocalUser>, DevEnvironmentError> {
         if !user::is_needed(endpoint) {
             return Ok(None);
         }
@@ -163,14 +167,14 @@ impl Station {
         Ok(Some(LocalUser { name: self.user.clone(), secret_name }))
     }
 
-    /// `kept`: a Secret that is no plan's, and stays.
+    /// `kept`: a Secret that is not planned, and stays.
     fn write(
         &self,
         endpoint: &str,
         plan: &Plan,
         observed: &BTreeMap<String, Secret>,
         kept: Option<&str>,
-    ) -> Result<bool, StationError> {
+    ) -> Result<bool, DevEnvironmentError> {
         let mut mounted: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
         let mut planned: BTreeSet<&str> = kept.into_iter().collect();
         for object in &plan.objects {
@@ -193,7 +197,7 @@ impl Station {
             }
         }
         for name in observed.keys().filter(|name| !planned.contains(name.as_str())) {
-            // A Secret that a manifest holds is no folder here.
+            // A Secret of the manifests has no folder.
             if self.store.secret_folder(name).is_dir() {
                 self.store.remove_secret(name)?;
             }
@@ -202,7 +206,7 @@ impl Station {
     }
 }
 
-fn pick<'a>(endpoints: &'a [McpEndpoint], wanted: Option<&str>) -> Result<&'a McpEndpoint, StationError> {
+fn pick<'a>(endpoints: &'a [McpEndpoint], wanted: Option<&str>) -> Result<&'a McpEndpoint, DevEnvironmentError> {
     let qualified =
         |endpoint: &McpEndpoint| format!("{}/{}", endpoint.namespace().unwrap_or_default(), endpoint.name_any());
     let unique = |name: &str| endpoints.iter().filter(|endpoint| endpoint.name_any() == name).count() == 1;
@@ -214,18 +218,18 @@ fn pick<'a>(endpoints: &'a [McpEndpoint], wanted: Option<&str>) -> Result<&'a Mc
         endpoints.iter().map(name).collect::<Vec<_>>()
     };
     match (endpoints, wanted) {
-        ([], _) => Err(StationError::NoEndpoint),
+        ([], _) => Err(DevEnvironmentError::NoEndpoint),
         ([only], None) => Ok(only),
-        (_, None) => Err(StationError::SeveralEndpoints(shown())),
+        (_, None) => Err(DevEnvironmentError::SeveralEndpoints(shown())),
         (_, Some(wanted)) => endpoints
             .iter()
             .find(|endpoint| qualified(endpoint) == wanted || (endpoint.name_any() == wanted && unique(wanted)))
-            .ok_or_else(|| StationError::UnknownEndpoint { name: wanted.to_owned(), known: shown() }),
+            .ok_or_else(|| DevEnvironmentError::UnknownEndpoint { name: wanted.to_owned(), known: shown() }),
     }
 }
 
-/// The endpoint as this machine serves it: at the listener's origin, with nothing in front of it.
-fn served_here(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, PublicUrlError> {
+/// The endpoint as it is served on this machine: at the listener's origin, without proxies.
+fn served_locally(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, PublicUrlError> {
     let url: PublicUrl = endpoint.spec.url.parse()?;
     let mut here = endpoint.clone();
     here.spec.url = url.at_origin(origin).resource();
@@ -233,7 +237,7 @@ fn served_here(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, Publ
     here.spec.tls = None;
     // One server, which has the endpoint's rates to itself.
     here.spec.deployment = ServerDeployment { replicas: Some(1), ..ServerDeployment::default() };
-    // One person's agents ask as fast as they can, and nobody else waits.
+    // The agents of one user send requests as fast as they can, and there are no other users.
     let (limits, usual) = (&mut here.spec.limits, Limits::default());
     if limits.requests_per_second == usual.requests_per_second && limits.burst == usual.burst {
         (limits.requests_per_second, limits.burst) = (REQUESTS_PER_SECOND, BURST);
@@ -283,15 +287,15 @@ mod tests {
     }
 
     #[test]
-    fn here_is_loopback_and_nothing_stands_in_front() {
-        let here = served_here(&endpoint("dev", "a"), "http://127.0.0.1:8080").unwrap();
+    fn a_local_endpoint_is_loopback_without_proxies() {
+        let here = served_locally(&endpoint("dev", "a"), "http://127.0.0.1:8080").unwrap();
         assert_eq!(here.spec.url, "http://127.0.0.1:8080/team/mcp");
         assert_eq!(here.spec.exposure, Exposure { none: Some(NoExposure {}), ..Exposure::default() });
         assert!(here.spec.network.allowed_cidrs.is_empty());
         assert_eq!((here.spec.limits.requests_per_second, here.spec.limits.burst), (100, 200));
         let mut slow = endpoint("dev", "a");
         slow.spec.limits.burst = 5;
-        let slow = served_here(&slow, "http://127.0.0.1:8080").unwrap().spec.limits;
+        let slow = served_locally(&slow, "http://127.0.0.1:8080").unwrap().spec.limits;
         assert_eq!((slow.requests_per_second, slow.burst), (10, 5), "what the manifest says counts");
         assert_eq!(here.spec.deployment.replicas, Some(1), "and nobody beside it");
     }

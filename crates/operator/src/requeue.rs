@@ -1,4 +1,4 @@
-//! Reconciles at their time: rotations, ends of overlaps, repeated verification. By the [`Clock`] that was passed in.
+//! Reconciles at a given time: rotations, ends of overlaps, repeated verification. Uses the injected [`Clock`].
 
 use futures::future;
 use jiff::Timestamp;
@@ -11,21 +11,21 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// For each key, when to look at it again.
+/// When to reconcile each key again.
 #[derive(Debug)]
-pub struct Wakeups<T> {
+pub struct RequeueTimes<T> {
     times: Mutex<HashMap<T, Timestamp>>,
     changed: Notify,
 }
 
-impl<T> Default for Wakeups<T> {
+impl<T> Default for RequeueTimes<T> {
     fn default() -> Self {
         Self { times: Mutex::default(), changed: Notify::new() }
     }
 }
 
-impl<T: Eq + Hash + Clone> Wakeups<T> {
-    /// Wakes `key` at `time`, instead of when it was to be woken before; `None`: not at all.
+impl<T: Eq + Hash + Clone> RequeueTimes<T> {
+    /// Sets the time at which to requeue `key`, and replaces an earlier one; `None`: never.
     pub fn set(&self, key: &T, time: Option<Timestamp>) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match time {
@@ -38,7 +38,7 @@ impl<T: Eq + Hash + Clone> Wakeups<T> {
         }
     }
 
-    /// Calls `wake` with each key once its time has come. Never completes; drop it to stop.
+    /// Calls `wake` with each key at its time. Never completes; drop it to stop.
     pub async fn run(&self, clock: &dyn Clock, mut wake: impl FnMut(T)) {
         loop {
             let earliest = {
@@ -96,19 +96,19 @@ mod tests {
     #[tokio::test]
     async fn each_key_wakes_at_its_last_set_time_and_once() {
         let clock = ManualClock(watch::Sender::new(at(0)));
-        let wakeups = Wakeups::default();
+        let requeues = RequeueTimes::default();
         let mut woken = Vec::new();
-        wakeups.set(&"early", Some(at(10)));
-        wakeups.set(&"late", Some(at(20)));
-        wakeups.set(&"moved", Some(at(10)));
-        wakeups.set(&"moved", Some(at(30)));
-        wakeups.set(&"cancelled", Some(at(10)));
-        wakeups.set(&"cancelled", None);
+        requeues.set(&"early", Some(at(10)));
+        requeues.set(&"late", Some(at(20)));
+        requeues.set(&"moved", Some(at(10)));
+        requeues.set(&"moved", Some(at(30)));
+        requeues.set(&"cancelled", Some(at(10)));
+        requeues.set(&"cancelled", None);
         let mut seen = |second: i64| {
             clock.0.send_replace(at(second));
             // Whatever is due is woken without waiting.
             for _ in 0..4 {
-                assert!(wakeups.run(&clock, |key| woken.push(key)).now_or_never().is_none());
+                assert!(requeues.run(&clock, |key| woken.push(key)).now_or_never().is_none());
             }
             mem::take(&mut woken)
         };
@@ -122,12 +122,12 @@ mod tests {
     #[tokio::test]
     async fn a_time_set_while_waiting_counts() {
         let clock = ManualClock(watch::Sender::new(at(0)));
-        let wakeups = Wakeups::default();
+        let requeues = RequeueTimes::default();
         let mut woken = Vec::new();
         {
-            let mut run = Box::pin(wakeups.run(&clock, |key| woken.push(key)));
+            let mut run = Box::pin(requeues.run(&clock, |key| woken.push(key)));
             assert!((&mut run).now_or_never().is_none());
-            wakeups.set(&"now", Some(at(0)));
+            requeues.set(&"now", Some(at(0)));
             assert!((&mut run).now_or_never().is_none());
         }
         assert_eq!(woken, ["now"]);

@@ -1,13 +1,14 @@
-//! Hands the number of servers over to an autoscaler, once: where `spec.deployment.replicas` becomes `autoscaling`.
+//! Transfers the ownership of the field `replicas` to an autoscaler, once: when `spec.deployment.replicas` is replaced by
+//! `autoscaling`.
 //!
-//! Whoever gives up a field that nobody else owns removes it (server-side apply), and a Deployment without `replicas` has
-//! one. So before the operator gives it up, another field manager takes the number as it is. The autoscaler's first
-//! change makes it the autoscaler's.
+//! With server-side apply, a manager that gives up a field without another owner removes it, and a Deployment without
+//! `replicas` has one. So before the operator gives it up, another field manager takes the current number. The
+//! autoscaler's first change makes the autoscaler the owner.
 
 use crate::{
     apply::{ApplyError, describe},
     metrics::Verb,
-    reconcile::Reconcile,
+    reconcile::EndpointReconcile,
 };
 use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
 use kube::{
@@ -19,10 +20,10 @@ use serde_json::json;
 
 const SCALE_MANAGER: &str = "portcullis-scale";
 
-impl Reconcile<'_> {
+impl EndpointReconcile<'_> {
     /// Must precede the apply of the Deployment.
-    pub(super) async fn hand_over_replicas(&self, planned: &PlannedObject) -> Result<(), ApplyError> {
-        let objects = &self.context.world.objects;
+    pub(super) async fn transfer_replicas(&self, planned: &PlannedObject) -> Result<(), ApplyError> {
+        let objects = &self.context.stores.objects;
         let is_scaled = objects.get::<HorizontalPodAutoscaler>(self.namespace, self.name).is_some();
         let gives_up = planned.kind() == "Deployment" && planned.object.data["spec"].get("replicas").is_none();
         if is_scaled || !gives_up {

@@ -1,7 +1,7 @@
-//! The part of the cluster that the operator holds in memory.
+//! The part of the cluster that the operator keeps in memory.
 //!
-//! Custom resources come whole; of everything else only objects with the label of an endpoint or of a workspace, stripped
-//! of what nobody here reads. So memory grows with those, not with the cluster.
+//! Custom resources are complete; of other kinds only objects with the label of an endpoint or of a workspace, without
+//! the fields that are never read. So memory grows with the endpoints and workspaces, not with the cluster.
 
 use crate::Settings;
 use crate::{cache::Cache, status::kept_of_pod};
@@ -38,71 +38,71 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// A custom resource, or why it could not be read. One that cannot must not stop the watch.
+/// A custom resource, or why it could not be read: an unreadable one must not stop the watch.
 pub type Guarded<K> = DeserializeGuard<K>;
-/// Names an endpoint.
+/// The reference to an endpoint.
 pub type EndpointKey = ObjectRef<Guarded<McpEndpoint>>;
-/// Names a workspace.
+/// The reference to a workspace.
 pub type WorkspaceKey = ObjectRef<Guarded<Workspace>>;
 
 const DEFAULT_CLASS_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-class";
 
 /// Everything that reconciles read.
 #[derive(Debug)]
-pub struct World {
+pub struct Stores {
     /// All endpoints.
     pub endpoints: Cache<Guarded<McpEndpoint>>,
     /// All clients.
     pub clients: Cache<Guarded<OAuthClient>>,
-    /// All grants, without what refresh tokens are held against.
+    /// All grants, without the hashes of refresh tokens.
     pub grants: Cache<Guarded<OAuthGrant>>,
     /// All accounts, without their tokens.
     pub accounts: Cache<Guarded<OAuthAccount>>,
-    /// What is said of users.
+    /// All user rules.
     pub users: Cache<Guarded<OAuthUser>>,
     /// The servers' pods.
     pub pods: Cache<DynamicObject>,
-    /// What Ingresses can be of.
+    /// The classes of Ingresses.
     pub ingress_classes: Cache<IngressClass>,
-    /// What the plan of an endpoint may hold.
-    pub objects: Objects,
-    /// Tells the collector that endpoints, clients or grants changed.
+    /// The objects of the kinds in endpoint plans.
+    pub objects: ObjectCaches,
+    /// Notifies the collector that endpoints, clients or grants changed.
     pub collectable: Notify,
-    /// What workspaces and their agents are made from.
-    pub workspaces: WorkspaceWorld,
+    /// The stores for workspaces.
+    pub workspaces: WorkspaceStores,
     /// The admission policy that confines the servers' exec, and its binding.
     pub exec_policy: PolicyCache,
     /// The admission policy that confines the servers' writes, and its binding.
     pub server_writes_policy: PolicyCache,
-    /// Where the API server is.
+    /// The addresses of the API server.
     pub api_servers: Cache<EndpointSlice>,
-    /// What endpoints may ask for of Ingresses and HTTPRoutes.
+    /// The Ingress and HTTPRoute settings that endpoints may use.
     pub exposure: ExposureRules,
     neighbours: Neighbours,
     server_image: String,
     optional: BTreeSet<OptionalKind>,
 }
 
-/// What reconciles of workspaces read.
+/// Everything that reconciles of workspaces read.
 #[derive(Debug)]
-pub struct WorkspaceWorld {
+pub struct WorkspaceStores {
     /// All workspaces.
     pub all: Cache<Guarded<Workspace>>,
     /// All templates.
     pub templates: Cache<Guarded<WorkspaceTemplate>>,
     /// Notified when a template changed.
     pub templates_changed: Notify,
-    /// What the plan of a workspace may hold.
-    pub objects: Objects,
+    /// The objects of the kinds in workspace plans.
+    pub objects: ObjectCaches,
     /// Their pods.
     pub pods: Cache<DynamicObject>,
     /// Their PersistentVolumeClaims.
     pub claims: Cache<DynamicObject>,
     /// The metadata of the Secrets that workspaces may read.
     pub shared_secrets: Cache<PartialObjectMeta<Secret>>,
-    /// Of StatefulSets whose pod was refused.
+    /// Events of StatefulSets whose pod was refused.
     pub refusals: Cache<Event>,
-    /// Of PersistentVolumeClaims for which no volume could be made.
+    /// Events of PersistentVolumeClaims without a volume.
     pub volume_failures: Cache<Event>,
     /// The image that agents come from.
     pub agent_image: String,
@@ -110,11 +110,11 @@ pub struct WorkspaceWorld {
     pub internal: Vec<IpNet>,
 }
 
-/// The objects of the kinds that a plan may hold, a cache each.
+/// One cache for each kind that a plan may contain.
 #[derive(Debug)]
-pub struct Objects(Vec<Cache<DynamicObject>>);
+pub struct ObjectCaches(Vec<Cache<DynamicObject>>);
 
-impl Objects {
+impl ObjectCaches {
     fn of_kinds(kinds: Vec<ApiResource>, group: fn(&DynamicObject) -> Option<String>) -> Self {
         Self(kinds.into_iter().map(|kind| Cache::new(kind, strip).grouped_by(group)).collect())
     }
@@ -152,7 +152,7 @@ impl Objects {
     }
 }
 
-/// What the cluster has of one admission policy.
+/// The copy of one admission policy in the cluster.
 #[derive(Debug)]
 pub struct PolicyCache {
     /// The policy as it is delivered.
@@ -163,8 +163,8 @@ pub struct PolicyCache {
     pub bindings: Cache<ValidatingAdmissionPolicyBinding>,
 }
 
-impl World {
-    /// An empty world. Asks the API server which optional kinds are served.
+impl Stores {
+    /// Empty stores. Asks the API server which optional kinds it serves.
     pub async fn new(client: &Client, settings: &Settings) -> Result<Self, kube::Error> {
         let Settings { server_image, agent_image, internal, exposure, neighbours, .. } = settings.clone();
         let optional = served(client).await?;
@@ -189,7 +189,7 @@ impl World {
             users: Cache::new((), strip),
             pods: Cache::new(ApiResource::erase::<Pod>(&()), strip_pod).grouped_by(endpoint_of),
             ingress_classes: Cache::new((), strip),
-            objects: Objects::of_kinds(kinds, endpoint_of),
+            objects: ObjectCaches::of_kinds(kinds, endpoint_of),
             collectable: Notify::new(),
             workspaces: WorkspaceWorld::new(agent_image, internal),
             exec_policy: PolicyCache::new(&EXEC_POLICY),
@@ -202,7 +202,7 @@ impl World {
         })
     }
 
-    /// What a plan needs to know of the cluster.
+    /// The facts about the cluster that a plan depends on.
     #[must_use]
     pub fn facts(&self) -> ClusterFacts {
         ClusterFacts {
@@ -230,12 +230,12 @@ impl World {
         self.ingress_classes.select(is_default).iter().map(|class| class.name_any()).min()
     }
 
-    /// Whether the cluster still offers the kinds that it offered at the start.
+    /// Whether the cluster still serves the same optional kinds as at the start.
     pub async fn is_current(&self, client: &Client) -> Result<bool, kube::Error> {
         Ok(served(client).await? == self.optional)
     }
 
-    /// Completes once every kind has been listed: a plan from half a world would make credentials anew.
+    /// Completes once every kind has been listed: a plan from incomplete stores would replace credentials.
     pub async fn ready(&self) -> Result<(), WriterDropped> {
         self.endpoints.ready().await?;
         self.clients.ready().await?;
@@ -272,13 +272,13 @@ impl PolicyCache {
     }
 }
 
-impl WorkspaceWorld {
+impl WorkspaceStores {
     fn new(agent_image: String, internal: Vec<IpNet>) -> Self {
         Self {
             all: Cache::new((), strip).grouped_by(owner_of_workspace),
             templates: Cache::new((), strip),
             templates_changed: Notify::new(),
-            objects: Objects::of_kinds(
+            objects: ObjectCaches::of_kinds(
                 vec![ApiResource::erase::<StatefulSet>(&()), ApiResource::erase::<NetworkPolicy>(&())],
                 workspace_of,
             ),
@@ -312,13 +312,13 @@ fn addresses(slice: &EndpointSlice) -> Vec<SocketAddr> {
     addresses.flat_map(|address| ports().map(move |port| SocketAddr::new(address, port))).collect()
 }
 
-/// Names the endpoint `name`.
+/// The reference to the endpoint `name`.
 #[must_use]
 pub fn key(namespace: &str, name: &str) -> EndpointKey {
     ObjectRef::new(name).within(namespace)
 }
 
-/// Names the workspace `name`.
+/// The reference to the workspace `name`.
 #[must_use]
 pub fn workspace_key(namespace: &str, name: &str) -> WorkspaceKey {
     ObjectRef::new(name).within(namespace)
@@ -340,7 +340,7 @@ fn owner_of_workspace(workspace: &Guarded<Workspace>) -> Option<String> {
     Some(workspace.0.as_ref().ok()?.spec.owner.id.clone())
 }
 
-/// By the uid of what it is about.
+/// The uid of the object that an Event is about.
 fn subject_of_event(event: &Event) -> Option<String> {
     event.involved_object.uid.clone()
 }
@@ -364,7 +364,7 @@ fn strip_account(account: &mut Guarded<OAuthAccount>) {
     }
 }
 
-/// Of a server's pod, its address, phase, readiness and restarts are used, and what keeps it from running.
+/// Keeps the address, phase, readiness and restarts of a server's pod, and what prevents it from running.
 pub(crate) fn strip_pod(pod: &mut DynamicObject) {
     strip(pod);
     let status = pod.data.get("status").unwrap_or(&Value::Null);
@@ -386,7 +386,7 @@ pub(crate) fn strip_pod(pod: &mut DynamicObject) {
     });
 }
 
-/// Of a workspace's pod, what says why it does not run.
+/// Keeps the fields of a workspace's pod that explain why it does not run.
 fn strip_workspace_pod(pod: &mut DynamicObject) {
     strip(pod);
     let mut status = pod.data["status"].take();
@@ -402,7 +402,7 @@ fn strip_claim(claim: &mut DynamicObject) {
     claim.data = json!({"status": {"phase": claim.data["status"]["phase"]}});
 }
 
-/// Which optional kinds the cluster offers.
+/// The optional kinds that the cluster serves.
 async fn served(client: &Client) -> Result<BTreeSet<OptionalKind>, kube::Error> {
     let mut served = BTreeSet::new();
     for kind in OptionalKind::ALL {

@@ -1,13 +1,13 @@
-//! What the properties of parsers are tried with: JSON of any shape, and objects that look right but for some members.
+//! Strategies for property tests of parsers: arbitrary JSON, and objects that are valid except for some members.
 
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// Texts that mean something to some parser.
+/// Texts with a meaning for some parser.
 const KNOWN: [&str; 10] =
     ["https://h.example.com/x", "javascript:x", "none", "code", "EC", "P-256", "RSA", "AQAB", "2.0", ""];
 
-/// Any JSON, not deep.
+/// Arbitrary JSON of limited depth.
 pub fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -26,7 +26,7 @@ pub fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// `base`, where some of these members are anything at all, or missing.
+/// `base` with arbitrary values for some of these members, or without them.
 pub fn changed(base: Value, names: &'static [&'static str]) -> impl Strategy<Value = Value> {
     prop::collection::vec((prop::sample::select(names), prop::option::of(json())), 0..4).prop_map(move |changes| {
         let mut members = base.as_object().cloned().unwrap_or_default();

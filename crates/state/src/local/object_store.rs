@@ -1,4 +1,4 @@
-//! The objects of one kind, as a very small API server keeps them: by name, each write with a version of its own.
+//! A store for the objects of one kind, like a minimal API server: by name, with a new version for each write.
 
 use crate::local::folder::Folder;
 use jiff::Timestamp;
@@ -9,28 +9,28 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, io, path::Path};
 
 /// The objects.
-pub(super) struct Shelf<K> {
+pub(super) struct ObjectStore<K> {
     objects: BTreeMap<String, K>,
     folder: Option<Folder>,
     last_version: u64,
 }
 
-/// How adding went.
+/// The result of an insertion.
 pub(super) enum Put<K> {
-    /// The object as it is kept.
+    /// The stored object.
     Done(K),
-    /// There is one of its name.
+    /// An object with the same name exists.
     Exists,
 }
 
-impl<K> Default for Shelf<K> {
+impl<K> Default for ObjectStore<K> {
     fn default() -> Self {
         Self { objects: BTreeMap::new(), folder: None, last_version: 0 }
     }
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf<K> {
-    /// In a folder, with what is in it.
+impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> ObjectStore<K> {
+    /// Opens a folder, and reads its objects.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let (folder, objects) = Folder::open::<K>(path)?;
         // A copy under another name is not another object.
@@ -41,7 +41,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf
         Ok(Self { objects, folder: Some(folder), last_version })
     }
 
-    /// Whether writing may wait for a disk.
+    /// Whether writes go to a disk.
     pub(super) fn on_disk(&self) -> bool {
         self.folder.is_some()
     }
@@ -61,7 +61,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf
         self.objects.iter().filter(|(_, object)| condition(object)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Keeps a new object.
+    /// Inserts an object.
     pub(super) fn add(&mut self, mut object: K, now: Timestamp) -> io::Result<Put<K>> {
         if self.objects.contains_key(&object.name_any()) {
             return Ok(Put::Exists);
@@ -70,7 +70,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf
         self.replace(object).map(Put::Done)
     }
 
-    /// Keeps a changed object.
+    /// Replaces an object.
     pub(super) fn replace(&mut self, mut object: K) -> io::Result<K> {
         let name = object.name_any();
         self.last_version += 1;
@@ -91,7 +91,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Shelf
         Ok(())
     }
 
-    /// Forgets the objects whose files somebody deleted.
+    /// Removes the objects whose files were deleted.
     pub(super) fn forget_deleted(&mut self) -> Vec<String> {
         let Some(folder) = &self.folder else { return Vec::new() };
         let deleted: Vec<String> = self.objects.keys().filter(|name| !folder.has(name)).cloned().collect();

@@ -1,7 +1,7 @@
-//! A connection that is not waited for any longer than is fair: for a head, for the next request, or for the other end
-//! to read. hyper's own limit for heads closes connections that are kept for later as well.
+//! A stream with timeouts: for the head of a request, for the next request, and for the peer to read. hyper's own timeout
+//! for heads would close idle connections too.
 
-use crate::connections::activity::{Activity, Patience};
+use crate::connections::activity::{Activity, ConnectionTimeouts};
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -14,38 +14,43 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// How HTTP/2 begins (RFC 9113 §3.4), as far as no method of HTTP/1.1 does.
+/// The beginning of the HTTP/2 preface (RFC 9113 §3.4) that is not a method of HTTP/1.1.
 const FRAMES_BEGIN: &[u8] = b"PRI * ";
 
-/// A head up to this size is the connection's own. How many may be longer at once is limited.
+/// A head up to this size needs no permit. The number of concurrent longer heads is limited.
 const SMALL_HEAD: usize = 8 << 10;
-/// How a head of HTTP/1.1 ends.
+/// The end of an HTTP/1.1 head.
 const HEAD_ENDS: &[u8] = b"\r\n\r\n";
 
-pub(super) struct Patient<S> {
+pub(super) struct TimeoutIo<S> {
     stream: S,
     activity: Arc<Activity>,
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
     /// Whether anything has been read.
     said: bool,
-    /// Since when there is the beginning of a head, and how many requests had begun before it.
+    /// Since when a head is incomplete, and the number of requests before it.
     head: Option<(Instant, u32)>,
-    /// Sleeps until silence may have lasted too long, or less.
+    /// Sleeps at most until the timeout of the silence.
     silence: Pin<Box<Sleep>>,
-    /// How long the head is by now.
+    /// The size of the incomplete head.
     head_size: usize,
-    /// The places for long heads, and this one's.
+    /// The permits for long heads, and the one of this connection.
     long_heads: Arc<Semaphore>,
     long_head: Option<OwnedSemaphorePermit>,
-    /// Since when the other end does not read, and what sleeps until that is too long.
+    /// Since when the peer does not read, and the timeout for that.
     stall: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl<S> Patient<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>, patience: Patience, long_heads: Arc<Semaphore>) -> Self {
-        let silence = Box::pin(sleep_until(activity.silent_until(false, None, &patience)));
+impl<S> TimeoutIo<S> {
+    pub(super) fn new(
+        stream: S,
+        activity: Arc<Activity>,
+        timeouts: ConnectionTimeouts,
+        long_heads: Arc<Semaphore>,
+    ) -> Self {
+        let silence = Box::pin(sleep_until(activity.silent_until(false, None, &timeouts)));
         let (head, head_size, long_head) = (None, 0, None);
-        Self { stream, activity, patience, said: false, head, silence, head_size, long_heads, long_head, stall: None }
+        Self { stream, activity, timeouts, said: false, head, silence, head_size, long_heads, long_head, stall: None }
     }
 
     fn heard(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -53,7 +58,7 @@ impl<S> Patient<S> {
             self.activity.speaks_frames();
         }
         self.said = true;
-        // More of the same head does not give it more time.
+        // More bytes of the same head do not extend its timeout.
         let awaited = self.activity.awaits_head();
         if awaited != self.head.map(|(_, before)| before) {
             self.head = awaited.map(|before| (Instant::now(), before));
@@ -76,10 +81,10 @@ impl<S> Patient<S> {
         Ok(())
     }
 
-    /// Ready when silence has lasted too long: an error within a head, else the end.
+    /// Ready when the silence timed out: with an error within a head, otherwise as the end of the stream.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let until = self.activity.silent_until(self.said, self.head, &self.patience);
+            let until = self.activity.silent_until(self.said, self.head, &self.timeouts);
             if self.silence.deadline() > until {
                 self.silence.as_mut().reset(until);
             }
@@ -92,14 +97,14 @@ impl<S> Patient<S> {
         }
     }
 
-    /// The result of writing, unless nothing could be written for too long, or a response is late.
+    /// The result of a write, or a timeout if the peer does not read or the response is late.
     fn written<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stall = None;
             return result;
         }
         let since = self.stall.as_ref().map_or_else(Instant::now, |(since, _)| *since);
-        let stalled = since + self.patience.stall;
+        let stalled = since + self.timeouts.stall;
         let until = self.activity.send_until().map_or(stalled, |until| until.min(stalled));
         let (_, sleep) = self.stall.get_or_insert_with(|| (since, Box::pin(sleep_until(until))));
         if sleep.deadline() != until {
@@ -109,7 +114,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimeoutIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -126,7 +131,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.written(context, result)
@@ -167,21 +172,27 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(20);
     const NEVER: Duration = Duration::from_hours(1);
-    const ENDLESS: Patience =
-        Patience { handshake: NEVER, first_word: NEVER, head: NEVER, idle: NEVER, idle_elsewhere: NEVER, stall: NEVER };
+    const NO_TIMEOUTS: ConnectionTimeouts = ConnectionTimeouts {
+        handshake: NEVER,
+        first_word: NEVER,
+        head: NEVER,
+        idle: NEVER,
+        idle_elsewhere: NEVER,
+        stall: NEVER,
+    };
 
-    fn pair(patience: Patience) -> (DuplexStream, Patient<DuplexStream>, Arc<Activity>) {
+    fn pair(timeouts: ConnectionTimeouts) -> (DuplexStream, TimeoutIo<DuplexStream>, Arc<Activity>) {
         let (client, server) = duplex(64);
         let activity = Activity::new(Instant::now());
-        (client, Patient::new(server, Arc::clone(&activity), patience, Arc::new(Semaphore::new(1))), activity)
+        (client, TimeoutIo::new(server, Arc::clone(&activity), timeouts, Arc::new(Semaphore::new(1))), activity)
     }
 
     #[tokio::test]
     async fn silence_ends_a_connection() {
-        let (_client, mut server, _) = pair(Patience { first_word: SOON, ..ENDLESS });
+        let (_client, mut server, _) = pair(ConnectionTimeouts { first_word: SOON, ..NO_TIMEOUTS });
         assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0, "who says nothing at first");
 
-        let (mut client, mut server, activity) = pair(Patience { idle: SOON, ..ENDLESS });
+        let (mut client, mut server, activity) = pair(ConnectionTimeouts { idle: SOON, ..NO_TIMEOUTS });
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!(server.read(&mut [0; 64]).await.unwrap(), 18);
         drop(activity.begin());
@@ -191,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_dribbles_does_not_get_more_time() {
-        let (mut client, mut server, _) = pair(Patience { head: SOON, ..ENDLESS });
+        let (mut client, mut server, _) = pair(ConnectionTimeouts { head: SOON, ..NO_TIMEOUTS });
         let dribble = async {
             while client.write_all(b"x").await.is_ok() {
                 tokio::time::sleep(SOON / 4).await;
@@ -212,13 +223,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_body_of_a_request_and_frames_are_no_heads() {
-        let (mut client, mut server, activity) = pair(Patience { head: Duration::ZERO, first_word: SOON, ..ENDLESS });
-        let _turn = activity.begin();
+        let (mut client, mut server, activity) =
+            pair(ConnectionTimeouts { head: Duration::ZERO, first_word: SOON, ..NO_TIMEOUTS });
+        let _in_flight = activity.begin();
         client.write_all(b"half a body").await.unwrap();
         assert_eq!(server.read(&mut [0; 64]).await.unwrap(), 11);
         tokio::time::timeout(SOON, server.read(&mut [0; 8])).await.unwrap_err();
 
-        let (mut client, mut server, _) = pair(Patience { head: Duration::ZERO, ..ENDLESS });
+        let (mut client, mut server, _) = pair(ConnectionTimeouts { head: Duration::ZERO, ..NO_TIMEOUTS });
         client.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
         assert_eq!(server.read(&mut [0; 64]).await.unwrap(), 16);
         tokio::time::timeout(SOON, server.read(&mut [0; 8])).await.unwrap_err();
@@ -226,26 +238,26 @@ mod tests {
 
     #[tokio::test]
     async fn few_heads_may_be_long_at_once() {
-        let (mut client, mut server, activity) = pair(ENDLESS);
-        let places = Arc::clone(&server.long_heads);
+        let (mut client, mut server, activity) = pair(NO_TIMEOUTS);
+        let permits = Arc::clone(&server.long_heads);
         let long = [b"GET / HTTP/1.1\r\nx: ".as_slice(), &[b'x'; SMALL_HEAD]].concat();
         let mut buffer = vec![0; long.len()];
         let (sent, read) = tokio::join!(client.write_all(&long), server.read_exact(&mut buffer));
         sent.and(read.map(drop)).unwrap();
-        assert_eq!(places.available_permits(), 0);
-        let taken = Patient::new(duplex(64).1, activity, ENDLESS, Arc::clone(&places));
-        let refused = Patient { head: Some((Instant::now(), 0)), head_size: SMALL_HEAD, ..taken }.heard(b"x");
+        assert_eq!(permits.available_permits(), 0);
+        let taken = TimeoutIo::new(duplex(64).1, activity, NO_TIMEOUTS, Arc::clone(&permits));
+        let refused = TimeoutIo { head: Some((Instant::now(), 0)), head_size: SMALL_HEAD, ..taken }.heard(b"x");
         refused.unwrap_err();
         client.write_all(b"\r\n\r\n").await.unwrap();
         server.read_exact(&mut [0; 4]).await.unwrap();
-        assert_eq!(places.available_permits(), 1, "its end gives the place back");
+        assert_eq!(permits.available_permits(), 1, "its end gives the permit back");
     }
 
     #[tokio::test]
     async fn a_response_is_cut_off_at_its_deadline_however_slowly_it_is_read() {
-        let (mut client, mut server, activity) = pair(ENDLESS);
-        let mut turn = activity.begin();
-        turn.sends(super::super::activity::Unsent::until(Instant::now() + 5 * SOON, ()));
+        let (mut client, mut server, activity) = pair(NO_TIMEOUTS);
+        let mut in_flight = activity.begin();
+        in_flight.sends(super::super::activity::Unsent::until(Instant::now() + 5 * SOON, ()));
         let read = async {
             let mut byte = [0; 1];
             while client.read(&mut byte).await.is_ok() {
@@ -261,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_does_not_read_is_not_written_to_for_ever() {
-        let (client, mut server, _) = pair(Patience { stall: SOON, ..ENDLESS });
+        let (client, mut server, _) = pair(ConnectionTimeouts { stall: SOON, ..NO_TIMEOUTS });
         let error = server.write_all(&[0; 1000]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(client);

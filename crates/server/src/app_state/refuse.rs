@@ -1,0 +1,90 @@
+//! Refusals: 401 with a challenge, and every other status, in the protocol of the route.
+
+use crate::{app_state::AppState, problem::HttpProblem, refusals::RefusedPart};
+use axum::{
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use http::{Method, StatusCode, header};
+use portcullis_oauth::{Caller, challenge::Resource, metadata::TOKEN_PATH, verify::Unauthenticated};
+use portcullis_telemetry::{audit::RequestContext, metrics::Route};
+use std::{sync::Arc, time::Duration};
+
+/// When to try again after something could not be reached.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl AppState {
+    /// 401 in the protocol of the route; a line of text for a user who opened the endpoint's URL in a browser; 429 if the
+    /// address has had too many such responses.
+    pub(super) fn unauthenticated(
+        &self,
+        route: Route,
+        from: &RequestContext,
+        request: &Request,
+        why: Unauthenticated,
+    ) -> Response {
+        self.metrics.not_authenticated(why.reason());
+        if why == Unauthenticated::Unavailable {
+            // The token may be valid: the client must not discard it.
+            return HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, why.reason(), why.to_string())
+                .retry_after(RETRY_AFTER)
+                .into_response(route, from);
+        }
+        if why != Unauthenticated::Missing {
+            self.note(RefusedPart::AccessToken, route, from, why.reason(), StatusCode::UNAUTHORIZED, None);
+        }
+        // Does not affect requests with a valid token: many clients may share one address.
+        if let Err(problem) = self.count_address(from.address) {
+            return self.refuse(route, from, problem);
+        }
+        let config = &self.mounted.config;
+        let accepts_html = request
+            .headers()
+            .get_all(header::ACCEPT)
+            .iter()
+            .any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")));
+        let resource = Resource::of(request.extensions(), &config.url);
+        let challenge = self.challenges.bearer(why, resource);
+        if route == Route::Mcp && request.method() == Method::GET && accepts_html {
+            let text = format!(
+                "This is the MCP endpoint \"{}\", for AI agents and not for browsers.\nAdd this URL to your agent: {}\n",
+                config.endpoint,
+                resource.resource()
+            );
+            return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], text).into_response();
+        }
+        let token_url = match &config.external_issuer {
+            Some(external) => external.issuer_url.clone(),
+            None => config.url.issuer_url(TOKEN_PATH),
+        };
+        let message = format!("{why}; obtain one at {token_url}");
+        HttpProblem::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+            .with(header::WWW_AUTHENTICATE, challenge)
+            .into_response(route, from)
+    }
+
+    /// Counts a refusal, records it, and renders the response.
+    pub(crate) fn refuse(&self, route: Route, from: &RequestContext, problem: HttpProblem) -> Response {
+        self.refuse_caller(route, from, None, problem)
+    }
+
+    /// The same for a request that was authenticated.
+    pub(super) fn refuse_caller(
+        &self,
+        route: Route,
+        from: &RequestContext,
+        caller: Option<Arc<Caller>>,
+        problem: HttpProblem,
+    ) -> Response {
+        self.metrics.refused(problem.reason());
+        let status = problem.status();
+        // An unknown path and a redirect to https break no rule.
+        if status != StatusCode::NOT_FOUND && !status.is_redirection() {
+            self.note(RefusedPart::Request, route, from, problem.reason(), status, caller);
+        }
+        match &self.pages {
+            Some(pages) if route.is_page() => problem.into_page(pages, from),
+            _ => problem.into_response(route, from),
+        }
+    }
+}
