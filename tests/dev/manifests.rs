@@ -18,7 +18,7 @@ fn good_edits_are_live_and_bad_ones_change_nothing() {
     let works = |name: &str| eventually(|| (token(&secrets.join(name)).0 == 200).then_some(())).is_some();
 
     fs::write(manifests.join("second.yaml"), client("second")).unwrap();
-    dev.wait_for("client \"second\": it can come in now");
+    dev.wait_for("client \"second\": it can obtain tokens now");
     assert!(works("second-oauth"));
 
     fs::write(manifests.join("endpoint.yaml"), ENDPOINT.replace("https", "http")).unwrap();

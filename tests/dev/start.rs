@@ -58,7 +58,7 @@ fn deleting_a_secret_revokes_it() {
     }
     assert_eq!(token(&leaked).0, 200);
     fs::remove_file(credentials.join("client-secret")).unwrap();
-    dev.wait_for("it has a new secret; the old one no longer counts");
+    dev.wait_for("it has a new secret; the old one is no longer valid");
     assert!(eventually(|| (token(&leaked).0 == 401).then_some(())).is_some());
     assert_eq!(token(&credentials).0, 200);
 }

@@ -35,6 +35,6 @@ pub fn agent_program() -> &'static Path {
         let messages = String::from_utf8(built.stdout).unwrap();
         let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut programs = messages.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
-        programs.next().unwrap_or_else(|| panic!("cargo does not say where the program is"))
+        programs.next().unwrap()
     })
 }

@@ -4,8 +4,6 @@ use crate::{
     PROTOCOL_VERSIONS,
     accept::AcceptsEvents,
     completion,
-    listening::Listening,
-    offer::{Offer, Requested, Target},
     progress::Notifications,
     prompts, refused, resources,
     scope_gate::{Requested, ScopeGate, Target},

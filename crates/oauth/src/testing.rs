@@ -12,9 +12,9 @@ pub(crate) use requests::{answer, challenge, changed, encoded, headers, query, r
 pub(crate) use store::Memory;
 
 use crate::{
-    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, Backing, ConsentTicket, OAuthError,
-    ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict,
-    clients::Published,
+    Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, ConsentTicket, OAuthError, ProviderToken,
+    RecheckPolicy, Rechecked, Standing, Stores, Users, Verdict,
+    clients::PublishedMetadata,
     grant::{Grant, Grants as _},
     introspect::Introspection,
     token::TokenResponse,

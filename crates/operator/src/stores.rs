@@ -191,7 +191,7 @@ impl Stores {
             ingress_classes: Cache::new((), strip),
             objects: ObjectCaches::of_kinds(kinds, endpoint_of),
             collectable: Notify::new(),
-            workspaces: WorkspaceWorld::new(agent_image, internal),
+            workspaces: WorkspaceStores::new(agent_image, internal),
             exec_policy: PolicyCache::new(&EXEC_POLICY),
             server_writes_policy: PolicyCache::new(&SERVER_WRITES_POLICY),
             api_servers: Cache::new((), strip),

@@ -96,7 +96,7 @@ impl Form {
     async fn read_within(timeout: Duration, headers: &HeaderMap, body: Body) -> Result<Self, ErrorPage> {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !media_type::is(content_type, FORM_TYPE) {
-            return Err(Trouble::bad_form(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_form"));
+            return Err(ErrorPage::bad_form(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_form"));
         }
         let too_large = || ErrorPage::bad_form(StatusCode::PAYLOAD_TOO_LARGE, "too_large");
         if body.size_hint().lower() > MAX_FORM as u64 {

@@ -147,7 +147,7 @@ impl Api {
             .map_err(|error| ProblemDetails::unreadable_body(&error))?;
         let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str);
         let is_json = |kind: &str| media_type::is(kind, media_type::JSON);
-        // Nothing at all is no JSON of another kind either: `curl -X POST` says nothing of it.
+        // An empty body needs no Content-Type: `curl -X POST` sends none.
         if !body.is_empty() && !kind.is_some_and(|kind| kind.is_ok_and(is_json)) {
             let text = "Content-Type must be application/json";
             return Err(ProblemDetails::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));

@@ -224,8 +224,8 @@ fn share(of_all: u32, limits: &Limits) -> NonZeroU32 {
     NonZeroU32::new(of_all.div_ceil(limits.servers.max(1))).unwrap_or(NonZeroU32::MIN)
 }
 
-/// A token bucket per key: `burst` tokens, filled up at the rate.
-struct Rate<K: Hash + Eq + Clone, C: governor::clock::Clock = MonotonicClock> {
+/// A token bucket per key: `burst` tokens, refilled at the rate.
+struct KeyedRateLimit<K: Hash + Eq + Clone, C: governor::clock::Clock = MonotonicClock> {
     limiter: RateLimiter<K, DashMapStateStore<K>, C, NoOpMiddleware<C::Instant>>,
 }
 

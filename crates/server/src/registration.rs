@@ -1,7 +1,7 @@
 //! `POST /register`, dynamic client registration: the rate of an address, and audit events. [`registration`] has the rules
 //! for registrations.
 
-use crate::{door::Door, problem::Problem};
+use crate::{app_state::AppState, problem::HttpProblem};
 use axum::{
     Json,
     extract::Request,

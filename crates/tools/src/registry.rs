@@ -180,13 +180,15 @@ impl ToolEntry {
             effect: T::EFFECT,
         };
         let tool = Arc::new(tool);
-        let call = move |arguments: Map<String, Value>, call: Call| -> BoxFuture<'static, Result<Answer, ToolError>> {
-            let (tool, schema, expected) = (Arc::clone(&tool), Arc::clone(&input), Arc::clone(&expected));
-            Box::pin(async move {
-                run(&*tool, arguments, call, (&schema, expected)).await.inspect_err(|error| {
-                    if error.source().is_some() {
-                        tracing::warn!(tool = T::NAME, error = chain(error), "a tool failed");
-                    }
+        let call =
+            move |arguments: Map<String, Value>, call: Call| -> BoxFuture<'static, Result<ToolAnswer, ToolError>> {
+                let (tool, schema, expected) = (Arc::clone(&tool), Arc::clone(&input), Arc::clone(&expected));
+                Box::pin(async move {
+                    run(&*tool, arguments, call, (&schema, expected)).await.inspect_err(|error| {
+                        if error.source().is_some() {
+                            tracing::warn!(tool = T::NAME, error = chain(error), "a tool failed");
+                        }
+                    })
                 })
             };
         Self { definition, call: Box::new(call), counts: ToolCalls::default() }

@@ -324,9 +324,9 @@ fn the_policy_on_exec_names_the_binary_that_all_workspaces_have() {
 #[test]
 fn the_agent_comes_from_any_image_whose_entry_point_knows_it() {
     for image in ["ghcr.io/portcullis-dev/portcullis:0.1.0", "ghcr.io/portcullis-dev/portcullis-agent:0.1.0"] {
-        let mut world = World::new(PLAIN);
-        world.agent_image = image;
-        let plan = world.plan();
+        let mut scenario = PlanScenario::new(PLAIN);
+        scenario.agent_image = image;
+        let plan = scenario.plan();
         let pod = &find(&plan, "StatefulSet").unwrap()["spec"]["template"]["spec"];
         let installer = &pod["initContainers"][0];
         assert_eq!((&installer["image"], &installer["command"]), (&json!(image), &Value::Null));

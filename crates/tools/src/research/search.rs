@@ -4,7 +4,7 @@ use super::{
     reach::{Hit, Kind, Reach},
     words::Words,
 };
-use crate::{Call, Effect, Patience, Text, Tool, ToolError};
+use crate::{Call, Effect, Text, Tool, ToolError, WaitBudget};
 use futures::{StreamExt as _, stream};
 use portcullis_agent::protocol::{ListFiles, SearchFiles};
 use portcullis_budget::Account;
@@ -58,8 +58,8 @@ pub(crate) struct Found {
 }
 
 impl Search {
-    pub(crate) fn new(backend: Arc<dyn Workspaces>, reach: Reach, patience: Patience) -> Self {
-        Self { backend, reach, time: SEARCH_FOR.min(patience.0) }
+    pub(crate) fn new(backend: Arc<dyn Workspaces>, reach: Reach, wait_budget: WaitBudget) -> Self {
+        Self { backend, reach, time: SEARCH_FOR.min(wait_budget.0) }
     }
 
     /// What is found of this kind, with its score.

@@ -3,7 +3,7 @@
 //! The response to a write is applied to the index before the writer gets it; older watch events are dropped.
 
 use crate::kubernetes::{
-    entry::{Entry, Offer},
+    entry::{TemplateEntry, WorkspaceEntry},
     object_name::object_name,
 };
 use crate::{Owner, check_name};

@@ -36,7 +36,7 @@ pub(super) struct ExecError {
 pub(super) async fn connect(
     pods: &Api<Pod>,
     pod: &str,
-) -> Result<(AttachedProcess, impl AsyncRead + AsyncWrite + Send + Unpin + 'static), NoStream> {
+) -> Result<(AttachedProcess, impl AsyncRead + AsyncWrite + Send + Unpin + 'static), ExecError> {
     let params = AttachParams {
         container: Some(CONTAINER.to_owned()),
         stdin: true,
@@ -53,7 +53,7 @@ pub(super) async fn connect(
             Ok(Err(error)) => return Err(not_opened(&error)),
             Err(_) => {
                 let why = format!("the API server did not open a connection within {} s", OPENED_WITHIN.as_secs());
-                return Err(NoStream { why, passing: true });
+                return Err(ExecError { why, passing: true });
             }
         };
     match (process.stdout(), process.stdin()) {

@@ -1,11 +1,11 @@
 //! Workspaces made, started, stopped and deleted: writes to the API server, and waiting for what the operator makes of
 //! them.
 
-use crate::kubernetes::{catalog::Catalog, entry::Entry, object_name::object_name};
+use crate::kubernetes::{catalog::Catalog, entry::WorkspaceEntry, object_name::object_name};
 use crate::{CreateWorkspace, Error, Owner, Status, check_name};
 use portcullis_api::{Workspace as Object, WorkspaceSpec, client::EndpointRef, parameters, workspace::TemplateRef};
 use portcullis_core::grant::GrantUser;
-use portcullis_reflector::{Found, RequestError};
+use portcullis_reflector::{Lookup, RequestError};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
