@@ -7,8 +7,13 @@ use crate::files::{
     write,
 };
 use crate::protocol::{EditFile, Edited, Failure, FailureKind};
-use similar::{ChangeTag, TextDiff};
+use similar::{
+    DiffOp, DiffTag,
+    algorithms::{Capture, Compact, IdentifyDistinct, Replace, myers},
+    udiff::UnifiedHunkHeader,
+};
 use std::{borrow::Cow, fmt::Write as _, io::Read as _, path::Path, time::Duration};
+use tokio::time::Instant;
 
 const CRLF: &str = "\r\n";
 /// How many places are counted where one is wanted.
@@ -17,6 +22,8 @@ const COUNTED: usize = 100;
 const NAMED: usize = 5;
 /// How many lines of a diff are shown.
 const DIFF_LINES: usize = 200;
+/// How many lines are shown around a change.
+const CONTEXT: usize = 3;
 /// How many lines a file may have for a diff: each takes memory, however short it is.
 const DIFFED_LINES: usize = 100_000;
 /// How many bytes of each of them.
@@ -213,31 +220,50 @@ fn diff(path: &str, before: &str, after: &str) -> String {
     // Lines end with a line feed and nothing else, as for `patch`.
     let (before, after): (Vec<_>, Vec<_>) =
         (before.split_inclusive('\n').collect(), after.split_inclusive('\n').collect());
-    let diff = TextDiff::configure().timeout(DIFF_PATIENCE).diff_slices(&before, &after);
     let (mut shown, mut left_out) = (0, 0);
-    for hunk in diff.unified_diff().iter_hunks() {
+    for hunk in hunks(&before, &after) {
         if shown < DIFF_LINES {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{}", hunk.header());
+            let _ = writeln!(text, "{}", UnifiedHunkHeader::new(&hunk));
         }
-        for change in hunk.iter_changes() {
+        for (mark, line) in hunk.iter().flat_map(|change| marked(change, &before, &after)) {
             if shown >= DIFF_LINES {
                 left_out += 1;
                 continue;
             }
             shown += 1;
-            text.push(match change.tag() {
-                ChangeTag::Equal => ' ',
-                ChangeTag::Delete => '-',
-                ChangeTag::Insert => '+',
-            });
-            push_line(&mut text, change.value());
+            text.push(mark);
+            push_line(&mut text, line);
         }
     }
     if left_out > 0 {
         let _ = writeln!(text, "[… {left_out} more lines of the diff are left out …]");
     }
     text
+}
+
+/// What changed, with the lines around it. Lines are compared by numbers: one kind of text to compare, where the text
+/// interface of `similar` has code for six.
+fn hunks(before: &[&str], after: &[&str]) -> Vec<Vec<DiffOp>> {
+    let numbers = IdentifyDistinct::<u32>::new(before, 0..before.len(), after, 0..after.len());
+    let (old, new) = (numbers.old_lookup(), numbers.new_lookup());
+    let mut changes = Compact::new(Replace::new(Capture::new()), old, new);
+    let deadline = Some((Instant::now() + DIFF_PATIENCE).into_std());
+    let Ok(()) = myers::diff_deadline(&mut changes, old, numbers.old_range(), new, numbers.new_range(), deadline);
+    changes.into_inner().into_inner().into_grouped_ops(CONTEXT)
+}
+
+/// The lines of a change as a unified diff has them: those that are taken away before those that are added.
+fn marked<'a>(
+    change: &DiffOp,
+    before: &'a [&str],
+    after: &'a [&str],
+) -> impl Iterator<Item = (char, &'a str)> + use<'a> {
+    let is_equal = change.tag() == DiffTag::Equal;
+    let old = before.get(change.old_range()).unwrap_or_default().iter();
+    let new = after.get(change.new_range()).unwrap_or_default().iter();
+    let old = old.map(move |line| (if is_equal { ' ' } else { '-' }, *line));
+    old.chain(new.filter(move |_| !is_equal).map(|line| ('+', *line)))
 }
 
 fn push_line(text: &mut String, line: &str) {
