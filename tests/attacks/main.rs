@@ -9,7 +9,7 @@ mod agent_program;
 #[path = "../support/clock.rs"]
 mod clock;
 /// The browser that the tests of the pages drive.
-#[path = "../support/pages.rs"]
+#[path = "../support/form_browser.rs"]
 #[expect(dead_code, reason = "made for people who allow what they are asked")]
 mod driven;
 #[path = "../support/hoarding.rs"]

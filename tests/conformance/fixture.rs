@@ -3,7 +3,7 @@
 
 #![expect(deprecated, reason = "the suite asks for what the protocol is giving up")]
 
-use crate::{
+use crate::conformance::{
     rounds,
     tables::{self, IMAGE},
 };

@@ -3,7 +3,7 @@
 //! What they remember goes through the client as `requestState`, which may come back changed. The states are few, so
 //! each is sealed by being one of those few.
 
-use crate::fixture::{message, text};
+use crate::conformance::fixture::{message, text};
 use rmcp::{
     ErrorData,
     model::{

@@ -1,6 +1,6 @@
 //! The names that the suite expects, and what is behind those of them that always answer the same.
 
-use crate::fixture::message;
+use crate::conformance::fixture::message;
 use rmcp::model::{Prompt, Tool};
 use serde_json::{Value, json};
 

@@ -2,11 +2,16 @@
 #![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
+#[path = "../support/clock.rs"]
+mod clock;
 #[path = "../support/dev.rs"]
 mod support;
 
 mod helpers;
+#[path = "../local_workspaces/mod.rs"]
+mod local_workspaces;
 mod manifests;
 mod processes;
+mod rotation;
 mod start;
 mod users;

@@ -3,8 +3,8 @@
 use crate::{
     front::Front,
     support::{
+        form_browser::{Browser, Page},
         operator::eventually,
-        pages::{Browser, Page},
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

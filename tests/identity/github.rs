@@ -1,6 +1,6 @@
 //! Accounts of GitHub.
 
-use crate::{
+use crate::identity::{
     relying::{CALLBACK, begin, client, finish, logins, now, secrets, whole},
     stand_in::{CLIENT_ID, CLIENT_SECRET, GitHub, World},
 };

@@ -1,6 +1,6 @@
 //! The logins of an endpoint as a whole: which are offered, local users, and a reload.
 
-use crate::relying::{begin, client, config, keys, logins, now, secrets};
+use crate::identity::relying::{begin, client, config, keys, logins, now, secrets};
 use portcullis_config::{LoginSecret, LoginSecrets};
 use portcullis_identity::{LoginInfo, LoginKind, Logins};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Accounts of an OpenID provider that does not behave.
 
-use crate::{
+use crate::identity::{
     clock::ManualClock,
     provider::{CLIENT_ID, CLIENT_SECRET, Provider, World, public_key},
     relying::{CALLBACK, begin, client, finish, logins, now, secrets, whole},
@@ -220,8 +220,14 @@ async fn nobody_is_sent_to_a_provider_that_does_not_answer() {
     let login = json!([{"name": "sso", "oidc": {"issuerUrl": provider.issuer, "clientSecretRef": {"name": "sso"}}}]);
     let outbound = Arc::new(Outbound::new().unwrap());
     let known = secrets("sso", client(CLIENT_ID, CLIENT_SECRET));
-    let logins =
-        Logins::new(&crate::relying::config(&login), &known, &crate::relying::keys(), outbound, clock.clone()).unwrap();
+    let logins = Logins::new(
+        &crate::identity::relying::config(&login),
+        &known,
+        &crate::identity::relying::keys(),
+        outbound,
+        clock.clone(),
+    )
+    .unwrap();
     let start = now();
     let down = Some((503, String::new()));
     for (second, answer, outcome) in [
@@ -292,11 +298,16 @@ async fn what_was_learnt_of_a_provider_outlives_a_reload_that_does_not_concern_i
     sign_in(&provider, &logins).await.unwrap();
     let same = json!([{"name": "sso", "oidc": {"issuerUrl": provider.issuer, "clientSecretRef": {"name": "sso"}, "allowedGroups": ["developers"]}}]);
     let known = secrets("sso", client(CLIENT_ID, CLIENT_SECRET));
-    let reloaded = logins.reloaded(&crate::relying::config(&same), &known, &crate::relying::keys()).unwrap();
+    let reloaded =
+        logins.reloaded(&crate::identity::relying::config(&same), &known, &crate::identity::relying::keys()).unwrap();
     sign_in(&provider, &reloaded).await.unwrap();
     assert_eq!(provider.asked("discovery"), 1);
     let other = logins
-        .reloaded(&crate::relying::config(&same), &secrets("sso", client(CLIENT_ID, "new")), &crate::relying::keys())
+        .reloaded(
+            &crate::identity::relying::config(&same),
+            &secrets("sso", client(CLIENT_ID, "new")),
+            &crate::identity::relying::keys(),
+        )
         .unwrap();
     begin(&other, "sso").await.unwrap();
     assert_eq!(provider.asked("discovery"), 2);

@@ -1,6 +1,6 @@
 //! Commands: environment, output, and what they leave running.
 
-use crate::fixture::{Fixture, LONG, command, eventually, owner, runs};
+use crate::local_workspaces::fixture::{Fixture, LONG, command, eventually, owner, runs};
 use portcullis_agent::protocol::Command;
 use portcullis_workspaces::Workspaces as _;
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};

@@ -1,6 +1,8 @@
 //! Workspaces: creation, listing, owners, stop, restart and deletion.
 
-use crate::fixture::{Fixture, LONG, NOW, blank, command, eventually_async, fixture, open, owner, runs};
+use crate::local_workspaces::fixture::{
+    Fixture, LONG, NOW, blank, command, eventually_async, fixture, open, owner, runs,
+};
 use portcullis_agent::{
     AgentError,
     protocol::{Command, FailureKind},

@@ -1,6 +1,6 @@
 //! Prompts, resources, completion and subscriptions.
 
-use crate::endpoint::{EVERYTHING, STATELESS, config, endpoint, endpoint_with};
+use crate::mcp_edge::endpoint::{EVERYTHING, STATELESS, config, endpoint, endpoint_with};
 use portcullis_core::Scope;
 use serde_json::{Value, json};
 

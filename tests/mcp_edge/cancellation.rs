@@ -1,6 +1,6 @@
 //! Progress and cancellation of commands.
 
-use crate::endpoint::{EVERYTHING, Endpoint, LEGACY, STATELESS, endpoint, message};
+use crate::mcp_edge::endpoint::{EVERYTHING, Endpoint, LEGACY, STATELESS, endpoint, message};
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 

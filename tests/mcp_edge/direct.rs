@@ -1,6 +1,6 @@
 //! Plain tool calls are answered without rmcp's transport, with the same bytes.
 
-use crate::endpoint::{Answer, BOTH, EVERYTHING, Endpoint, JSON, LEGACY, endpoint};
+use crate::mcp_edge::endpoint::{Answer, BOTH, EVERYTHING, Endpoint, JSON, LEGACY, endpoint};
 use serde_json::{Value, json};
 
 /// The answer to a plain call, and to one that has a member more, which rmcp ignores.

@@ -2,9 +2,9 @@
 //!
 //! `old_agent.jsonl` has what the agent of commit 205550a answered: the last one before results had pages and commands
 //! terminals. Each line is a request of a tool and the answer. To record it anew, give a program of that version:
-//! `OLD_AGENT=PATH cargo test --test mcp_edge old_agent`.
+//! `OLD_AGENT=PATH cargo test --test server old_agent`.
 
-use crate::endpoint::{EVERYTHING, Endpoint, config, endpoint_behind};
+use crate::mcp_edge::endpoint::{EVERYTHING, Endpoint, config, endpoint_behind};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};

@@ -1,6 +1,6 @@
 //! What the protocol promises: errors, headers, revisions, who may call what.
 
-use crate::endpoint::{
+use crate::mcp_edge::endpoint::{
     BOTH, EVERYTHING, Endpoint, JSON, LEGACY, STATELESS, WHOAMI, config, endpoint, endpoint_with, message,
 };
 use portcullis_core::Scope;

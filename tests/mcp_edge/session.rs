@@ -6,7 +6,7 @@
 //! `write_file` for the appended one, `process_output` with `wait_seconds` until the text was there for `wait_for`, and an
 //! interactive Python in the background (`python3 -q -u -i`, `pkill -INT`, `close`) for the one in a terminal.
 
-use crate::endpoint::{EVERYTHING, Endpoint, endpoint};
+use crate::mcp_edge::endpoint::{EVERYTHING, Endpoint, endpoint};
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
 use tokio::signal::unix::{SignalKind, signal};

@@ -1,6 +1,6 @@
 //! What the tools promise: schemas, results, errors.
 
-use crate::endpoint::{EVERYTHING, endpoint};
+use crate::mcp_edge::endpoint::{EVERYTHING, endpoint};
 use portcullis_core::Scope;
 use serde_json::{Value, json};
 

@@ -11,8 +11,8 @@
 use crate::{
     node::Node,
     support::{
+        form_browser::Browser,
         operator::{Operator, eventually, install},
-        pages::Browser,
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

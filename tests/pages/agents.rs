@@ -1,6 +1,6 @@
 //! Connected agents: seeing them, cutting them off, signing out.
 
-use crate::{
+use crate::pages::{
     browser::Browser,
     stage::{Stage, authorize, log},
 };

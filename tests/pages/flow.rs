@@ -1,6 +1,6 @@
 //! From an agent's request to its token, and what happens on the way.
 
-use crate::stage::{CALLBACK, PASSWORD, Stage, authorize, log, parameter, scopes, start_of_time};
+use crate::pages::stage::{CALLBACK, PASSWORD, Stage, authorize, log, parameter, scopes, start_of_time};
 use jiff::SignedDuration;
 use reqwest::Method;
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! Requests that a person did not mean to make.
 
-use crate::stage::{PASSWORD, Stage, authorize, log, start_of_time};
+use crate::pages::stage::{PASSWORD, Stage, authorize, log, start_of_time};
 use jiff::SignedDuration;
 
 /// What a browser says of a form that another site sent.

@@ -1,6 +1,6 @@
 //! Requests that are made to harm: frames, injected markup, headers, places to be sent to, sizes.
 
-use crate::stage::{CALLBACK, HOSTILE_NAME, PASSWORD, Stage, authorize, parameter};
+use crate::pages::stage::{CALLBACK, HOSTILE_NAME, PASSWORD, Stage, authorize, parameter};
 use reqwest::Method;
 
 #[tokio::test]

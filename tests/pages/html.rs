@@ -1,6 +1,6 @@
 //! What people who do not see a page, or have no mouse, depend on: structure.
 
-use crate::{
+use crate::pages::{
     browser::{Page, attributes},
     stage::{CALLBACK, PASSWORD, Stage, authorize},
 };

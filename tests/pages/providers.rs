@@ -1,6 +1,6 @@
 //! Signing in at a provider and back. The provider is a stand-in for GitHub on this machine.
 
-use crate::stage::{Stage, authorize, log, parameter, start_of_time};
+use crate::pages::stage::{Stage, authorize, log, parameter, start_of_time};
 use axum::{
     Json, Router,
     http::StatusCode,

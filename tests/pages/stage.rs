@@ -1,6 +1,6 @@
 //! The server under test, its clients and its users.
 
-use crate::{
+use crate::pages::{
     browser::Browser,
     clock::ManualClock,
     mounted::{Files, Volume},

@@ -1,6 +1,6 @@
 //! The same endpoint at another path (`spec.pathAliases`): whoever comes there is told of that URL, and of no other.
 
-use crate::stage::{Stage, answered};
+use crate::rest::stage::{Stage, answered};
 use http::Method;
 use serde_json::{Value, json};
 

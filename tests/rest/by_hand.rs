@@ -1,6 +1,6 @@
 //! Every operation once, and what refusals are.
 
-use crate::stage::{Answer, Stage, answered};
+use crate::rest::stage::{Answer, Stage, answered};
 use http::Method;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! What the interface says of itself: to programs and to people.
 
-use crate::stage::{Stage, answered};
+use crate::rest::stage::{Stage, answered};
 use serde_json::{Value, json};
 
 /// All operations of the document.

@@ -1,7 +1,7 @@
 //! What a large file costs the server on its way: a few times its size, so that a limit of memory can follow from the
 //! limit of bodies.
 
-use crate::stage::Stage;
+use crate::rest::stage::Stage;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Method;
 use serde_json::{Value, json};

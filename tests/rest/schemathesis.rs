@@ -1,7 +1,7 @@
 //! What schemathesis finds: it makes requests of the OpenAPI document's schemas, right ones and wrong ones, and holds
 //! the answers against it.
 
-use crate::{script, stage::Stage};
+use crate::rest::{script, stage::Stage};
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,6 +1,6 @@
 //! A running `portcullis dev`, and a client of it with every scope.
 
-use crate::dev::Dev;
+use crate::rest::dev::Dev;
 use http::{Method, StatusCode};
 use portcullis_core::Scope;
 use serde_json::{Value, json};

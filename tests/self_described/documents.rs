@@ -1,6 +1,6 @@
 //! Metadata documents, and the keys that they name: found, kept, refreshed and given up.
 
-use crate::{
+use crate::self_described::{
     server::{Server, claims, client, sign, signer},
     web::{Page, Web},
 };
@@ -40,7 +40,7 @@ fn policy() -> ClientPolicy {
 }
 
 fn directory(web: &Web, policy: ClientPolicy) -> Directory {
-    let registrations = Arc::new(Local::memory(Arc::new(crate::clock::ManualClock::at(at(0)))));
+    let registrations = Arc::new(Local::memory(Arc::new(crate::self_described::clock::ManualClock::at(at(0)))));
     let keys = SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap();
     let registrar = Arc::new(Registrar::new(&keys).unwrap());
     Directory::new(

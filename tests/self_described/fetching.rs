@@ -1,6 +1,6 @@
 //! What is fetched for somebody who is not trusted, and what is not (server-side request forgery).
 
-use crate::web::{Body, PUBLIC, Page, Web};
+use crate::self_described::web::{Body, PUBLIC, Page, Web};
 use portcullis_outbound::public_only::FetchError;
 use serde_json::json;
 use std::time::Duration;

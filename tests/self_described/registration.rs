@@ -1,6 +1,6 @@
 //! `POST /register` (RFC 7591) at a real server.
 
-use crate::{server::Server, web::Web};
+use crate::self_described::{server::Server, web::Web};
 use portcullis_core::{
     Scope,
     authorization::{ClientPolicy, DynamicRegistration},

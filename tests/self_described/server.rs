@@ -1,6 +1,6 @@
 //! A real server whose documents come from a [`Web`], and clients that sign.
 
-use crate::{
+use crate::self_described::{
     clock::ManualClock,
     mounted::{Files, Volume},
     web::Web,

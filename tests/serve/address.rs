@@ -1,6 +1,6 @@
 //! Who may come, by address and by the way: allowlists, trusted proxies, https only.
 
-use crate::stage::{SECRET, Server, header, ping};
+use crate::serve::stage::{SECRET, Server, header, ping};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 

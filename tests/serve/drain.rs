@@ -1,6 +1,6 @@
 //! The end: nobody who comes is turned away before everybody knows, and what runs comes to its end.
 
-use crate::stage::{PATIENCE, Server, answer_to, ping};
+use crate::serve::stage::{PATIENCE, Server, answer_to, ping};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use std::{path::PathBuf, time::Duration};

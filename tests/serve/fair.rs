@@ -5,7 +5,7 @@
 //! does to a caller shows every time. Rates are as they are by default, so the other caller is five, one after the other.
 //! Processors are not what is divided here, and a debug build is slow with what is large: so few large reads run at once.
 
-use crate::{
+use crate::serve::{
     hoarding::{ELSEWHERE, call_and_never_read, connect, head, tool, withhold_the_last_byte},
     stage::{OTHERS, Server, Setup, builder},
 };

@@ -1,6 +1,6 @@
 //! The mounted files: what changes is live, what is wrong changes nothing.
 
-use crate::{
+use crate::serve::{
     clock::ManualClock,
     mounted::{Files, Volume},
     stage::{PATIENCE, SECRET, Server, config, header, keys, options, ping, secret, start_of_time},

@@ -1,6 +1,6 @@
 //! Limits, each answered with when to come again.
 
-use crate::{
+use crate::serve::{
     hoarding,
     stage::{Server, header, ping},
 };
@@ -110,14 +110,15 @@ async fn beyond_the_most_connections_an_idle_one_makes_room_and_one_with_a_reque
     server.working_on(1).await;
     let mut idle = TcpStream::connect(server.address).await.unwrap();
     // The connection of the token is idle too, and for longer.
-    let fresh = crate::stage::client().get(format!("http://{}/jwks.json", server.address));
+    let fresh = crate::serve::stage::client().get(format!("http://{}/jwks.json", server.address));
     assert_eq!(fresh.send().await.unwrap().status(), StatusCode::OK);
     let second = server.half_a_request(&token).await;
     server.working_on(2).await;
-    let closed = tokio::time::timeout(crate::stage::PATIENCE, idle.read(&mut [0; 1])).await.expect("it makes room");
+    let closed =
+        tokio::time::timeout(crate::serve::stage::PATIENCE, idle.read(&mut [0; 1])).await.expect("it makes room");
     assert_eq!(closed.unwrap_or(0), 0);
 
-    let third = crate::stage::client().get(format!("http://{}/jwks.json", server.address)).send();
+    let third = crate::serve::stage::client().get(format!("http://{}/jwks.json", server.address)).send();
     let mut third = std::pin::pin!(third);
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut third).await.is_err(), "both have requests");
     assert!(half.finish().await.starts_with("HTTP/1.1 200 "));
@@ -137,7 +138,7 @@ async fn a_response_that_is_not_read_is_cut_off_at_the_deadline() {
     let read = json!({"workspace": "web", "path": "large", "max_bytes": 1_000_000});
     let body = hoarding::tool("read_file", &read);
     for http2 in [false, true] {
-        let client = crate::stage::builder();
+        let client = crate::serve::stage::builder();
         let client =
             if http2 { client.http2_prior_knowledge().http2_initial_stream_window_size(65_535) } else { client };
         let client = client.build().unwrap();

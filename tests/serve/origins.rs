@@ -1,6 +1,6 @@
 //! Web origins, and CORS where it is answered here.
 
-use crate::stage::{Server, header, ping};
+use crate::serve::stage::{Server, header, ping};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! What a client meets: challenge, discovery, tokens, and an answer.
 
-use crate::{
+use crate::serve::{
     mounted::Files,
     stage::{PATIENCE, SECRET, Server, clients, header, keys, ping, secret, start_of_time},
 };

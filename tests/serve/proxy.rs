@@ -1,6 +1,6 @@
 //! The PROXY protocol: who is believed, and what becomes of those who do not speak it.
 
-use crate::stage::{Server, answer_to};
+use crate::serve::stage::{Server, answer_to};
 use portcullis_config::ServerConfig;
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpStream;

@@ -1,6 +1,6 @@
 //! Calls that take long and say nothing, through a proxy that gives up on what is silent.
 
-use crate::stage::Server;
+use crate::serve::stage::Server;
 use portcullis_core::quantity::Span;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};

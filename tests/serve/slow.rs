@@ -1,6 +1,6 @@
 //! Who is slow, and who is only quiet.
 
-use crate::stage::{PATIENCE, Server, answer_to};
+use crate::serve::stage::{PATIENCE, Server, answer_to};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

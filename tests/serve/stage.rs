@@ -1,6 +1,6 @@
 //! The server, its files, and who asks it.
 
-use crate::{
+use crate::serve::{
     clock::ManualClock,
     mounted::{Files, Volume},
     replaced_agent::Replaced,

@@ -1,6 +1,6 @@
 //! TLS from mounted files: what is spoken, and certificates that are renewed, broken or late.
 
-use crate::{
+use crate::serve::{
     mounted::Files,
     stage::{PATIENCE, SECRET, Server, Setup, answer_to, client, header, ping, secret},
 };

@@ -1,6 +1,6 @@
 //! What agent frameworks make of the tools: their converters, from PyPI, take every schema that `tools/list` publishes.
 
-use crate::stage::Stage;
+use crate::tools::stage::Stage;
 use serde_json::{Value, json};
 use std::{
     io::Write as _,

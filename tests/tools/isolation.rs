@@ -1,7 +1,7 @@
 //! Two users: neither sees, names, guesses or reaches the other's workspace by any tool. The table is the registry
 //! itself, so that a new tool cannot be forgotten.
 
-use crate::{
+use crate::tools::{
     probing::{NOTHING, Target, names_a_workspace, probes},
     stage::{Stage, caller},
 };

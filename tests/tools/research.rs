@@ -1,6 +1,6 @@
 //! `search` and `fetch` in the form that ChatGPT's research mode expects (<https://platform.openai.com/docs/mcp>).
 
-use crate::stage::{Stage, URL, caller};
+use crate::tools::stage::{Stage, URL, caller};
 use portcullis_core::Scope;
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use super::stage::{Server, Stage, authorize, code, parameter, signed_in, signed_in_as, text};
 use crate::{
     operator::stage::{eventually, install},
-    support::{controlplane::ControlPlane, pages::Browser},
+    support::{controlplane::ControlPlane, form_browser::Browser},
 };
 use kube::{
     Api,

@@ -4,8 +4,8 @@ use crate::{
     operator::stage::{Operator, api, create, endpoint, eventually, operator, robot},
     support::{
         controlplane::ControlPlane,
+        form_browser::{Browser, Page},
         kubelet::Kubelet,
-        pages::{Browser, Page},
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -6,8 +6,8 @@ use crate::{
     state::stage::{Answer, CALLBACK, ORIGIN, PASSWORD, Server, Stage, VERIFIER, code, text},
     support::{
         controlplane::ControlPlane,
+        form_browser::{Browser, Page},
         github::{CLIENT_ID, CLIENT_SECRET, GitHub, TOKEN},
-        pages::{Browser, Page},
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

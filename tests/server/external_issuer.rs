@@ -1,12 +1,7 @@
 //! An endpoint whose tokens come from an authorization server elsewhere: it is a resource server and nothing else, and
 //! goes on while that server is away. The issuer here is a small one, on loopback.
-#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "support/clock.rs"]
-mod clock;
-#[path = "support/mounted.rs"]
-mod mounted;
+use crate::{clock, mounted};
 
 use axum::{Json, Router, extract::State, routing::get};
 use clock::ManualClock;

@@ -1,11 +1,6 @@
 //! Grants and registrations on one machine: in memory, and in a folder that survives restarts.
-#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may fail as tests do")]
 
-#[path = "support/clock.rs"]
-mod clock;
-#[path = "support/grants.rs"]
-mod grants;
+use crate::{clock, grants};
 
 use clock::ManualClock;
 use grants::{conform, conform_accounts, conform_registrations, eventually, grant};

@@ -1,18 +1,13 @@
 //! The HTTP interface of a running `portcullis dev`: by the guide's own JavaScript, by schemathesis, which reads the
 //! OpenAPI document and tries what it says, and by hand.
 
-#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+use crate::{dev, script};
 
 mod alias;
 mod by_hand;
-#[path = "../support/dev.rs"]
-mod dev;
 mod documents;
 mod memory;
 mod schemathesis;
-#[path = "../support/script.rs"]
-mod script;
 mod stage;
 
 use script::Script;

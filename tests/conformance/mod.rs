@@ -2,13 +2,10 @@
 //! must do. Many of its scenarios call tools, prompts and resources of fixed names: `fixture` has them, behind the
 //! product's own edge.
 
-#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+use crate::script;
 
 mod fixture;
 mod rounds;
-#[path = "../support/script.rs"]
-mod script;
 mod tables;
 
 use axum::{Extension, Router, extract::Request, routing::any};

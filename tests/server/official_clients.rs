@@ -1,10 +1,7 @@
 //! The official MCP clients as judges: the TypeScript ones, 1.x and 2.x, and the Python one, in both eras of the
 //! protocol, each with its own way of obtaining a token by `client_credentials`; and the Inspector on schemas.
-#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
-#[path = "support/dev.rs"]
-mod support;
+use crate::dev as support;
 
 use k8s_openapi::{
     ByteString,

@@ -1,10 +1,6 @@
 //! `portcullis dev` rotates secrets and keys on schedule too: both count in the overlap, only the new one after.
 
-#![expect(unreachable_pub, reason = "an integration test is a crate of its own, of which nothing is reachable")]
-#![expect(clippy::unwrap_used, reason = "a test's helpers may fail as tests do")]
-
-#[path = "support/clock.rs"]
-mod clock;
+use crate::clock;
 
 use clock::ManualClock;
 use jiff::{SignedDuration, Timestamp};
