@@ -273,7 +273,7 @@ fn parent<'a, K: Resource>(object: &K, endpoint: Option<&'a str>) -> Parent<'a> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::{ResourceExt as _, core::DeserializeGuard};
+    use kube::ResourceExt as _;
     use serde_json::{Value, json};
 
     fn at(second: i64) -> Timestamp {
@@ -288,16 +288,11 @@ mod tests {
         Arc::new(serde_json::from_value(value).unwrap())
     }
 
-    fn endpoint(uid: &str) -> Arc<DeserializeGuard<McpEndpoint>> {
+    fn endpoint(uid: &str) -> Arc<Guarded<McpEndpoint>> {
         object("McpEndpoint", "agents", uid, 0, &json!({"url": "https://mcp.example.com/mcp"}))
     }
 
-    fn client(
-        name: &str,
-        uid: &str,
-        created: i64,
-        registered_until: Option<i64>,
-    ) -> Arc<DeserializeGuard<OAuthClient>> {
+    fn client(name: &str, uid: &str, created: i64, registered_until: Option<i64>) -> Arc<Guarded<OAuthClient>> {
         let mut spec = json!({"endpointRef": {"name": "agents"}, "scopes": ["files:read"]});
         if let Some(until) = registered_until {
             spec["registration"] = json!({"expiresAt": at(until)});
@@ -305,7 +300,7 @@ mod tests {
         object("OAuthClient", name, uid, created, &spec)
     }
 
-    fn grant(name: &str, client: &str, created: i64, more: &Value) -> Arc<DeserializeGuard<OAuthGrant>> {
+    fn grant(name: &str, client: &str, created: i64, more: &Value) -> Arc<Guarded<OAuthGrant>> {
         let mut spec = json!({
             "endpointRef": {"name": "agents"}, "clientId": client, "user": {"id": "local:ann", "name": "ann"},
             "scopes": ["files:read"], "resource": "https://mcp.example.com/mcp", "expiresAt": at(100_000),
@@ -339,7 +334,7 @@ mod tests {
 
     #[test]
     fn the_next_look_is_when_the_next_object_ends() {
-        let next = |grants: Vec<Arc<DeserializeGuard<OAuthGrant>>>, registered_until: i64| {
+        let next = |grants: Vec<Arc<Guarded<OAuthGrant>>>, registered_until: i64| {
             let clients = vec![client("claude", "c", 0, None), client("dyn-1", "d", 0, Some(registered_until))];
             Census::default().take(&Observed { endpoints: vec![endpoint("e")], clients, grants }, at(1000)).next
         };

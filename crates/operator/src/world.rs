@@ -18,7 +18,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Client, Resource, ResourceExt as _,
-    core::{DeserializeGuard, DynamicObject, PartialObjectMeta, TypeMeta},
+    core::{DynamicObject, PartialObjectMeta, TypeMeta},
     discovery::ApiResource,
     runtime::reflector::{ObjectRef, store::WriterDropped},
 };
@@ -39,7 +39,7 @@ use std::{
 use tokio::sync::Notify;
 
 /// A custom resource, or why it could not be read. One that cannot must not stop the watch.
-pub type Guarded<K> = DeserializeGuard<K>;
+pub use portcullis_api::Guarded;
 /// Names an endpoint.
 pub type EndpointKey = ObjectRef<Guarded<McpEndpoint>>;
 /// Names a workspace.

@@ -7,7 +7,6 @@ use crate::objects::{self, KeptAccount};
 use async_trait::async_trait;
 use kube::{
     api::{Patch, PatchParams, PostParams},
-    core::DeserializeGuard,
     runtime::watcher::Event,
 };
 use portcullis_api::OAuthAccount;
@@ -101,7 +100,7 @@ impl Accounts for Kubernetes {
         object.metadata.labels = Some(self.labels(&[]));
         let written = if version.is_empty() {
             let created = request(self.new_accounts.create(&PostParams::default(), &object)).await;
-            created.map(|created| DeserializeGuard(Ok(created)))
+            created.map(|created| Guarded(Ok(created)))
         } else {
             let name = object.metadata.name.clone().unwrap_or_default();
             let patch = json!({"metadata": {"resourceVersion": version}, "spec": whole(&json!(object.spec))});

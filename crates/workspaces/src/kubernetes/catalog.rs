@@ -11,10 +11,9 @@ use jiff::Timestamp;
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::DeserializeGuard,
     runtime::watcher::{Config, Event},
 };
-use portcullis_api::{Workspace as Object, WorkspaceTemplate};
+use portcullis_api::{Guarded, Workspace as Object, WorkspaceTemplate};
 use portcullis_core::clock::Clock;
 use portcullis_reflector::{Found, Health, Index, Keeper, RequestError, Watch, identity, request};
 use serde_json::{Value, json};
@@ -29,8 +28,6 @@ const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often names that were deleted long ago are forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
-
-type Guarded<K> = DeserializeGuard<K>;
 
 /// What is known, and how it is written.
 pub(super) struct Catalog {
@@ -169,7 +166,7 @@ impl Catalog {
 
     pub(super) async fn create(&self, object: &Object) -> Result<Arc<Entry>, RequestError> {
         let made = request(self.new_objects.create(&PostParams::default(), object)).await?;
-        self.answered(DeserializeGuard(Ok(made)))
+        self.answered(Guarded(Ok(made)))
     }
 
     /// Has a workspace run, or not; fails with 404 or 409 if it is no longer the one that is known.
