@@ -9,7 +9,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     runtime::watcher::Event,
 };
-use portcullis_api::OAuthAccount;
+use portcullis_api::{Guarded, OAuthAccount};
 use portcullis_oauth::{
     accounts::{self, Account, Accounts},
     grant::GrantsError,

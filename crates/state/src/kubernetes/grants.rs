@@ -5,7 +5,7 @@ use crate::objects;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
-use portcullis_api::grant::Revocation;
+use portcullis_api::{Guarded, grant::Revocation};
 use portcullis_core::grant::{LoginEvidence, RefreshState, RevocationReason};
 use portcullis_oauth::grant::{Grant, Grants, GrantsError, Known};
 use portcullis_reflector::{RequestError, request};

@@ -5,7 +5,10 @@ use crate::objects;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kube::api::{DeleteParams, PostParams};
-use portcullis_api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL};
+use portcullis_api::{
+    Guarded,
+    labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL},
+};
 use portcullis_oauth::client::{Client, ClientError, Held, NewRegistration, Registrations};
 use portcullis_reflector::{Found, RequestError, request};
 use std::sync::Arc;
