@@ -2,7 +2,7 @@
 //! everywhere a moment later, and writes only over the version that it read.
 
 use crate::kubernetes::grants::unavailable;
-use crate::kubernetes::{Guarded, Kubernetes};
+use crate::kubernetes::Kubernetes;
 use crate::objects::{self, KeptAccount};
 use async_trait::async_trait;
 use kube::{
