@@ -1,8 +1,8 @@
 //! `Accounts` over `OAuthAccount`s. Every server follows them, so that a session which the provider ended is refused
 //! everywhere a moment later, and writes only over the version that it read.
 
-use crate::kubernetes::grants::unavailable;
 use crate::kubernetes::Kubernetes;
+use crate::kubernetes::grants::unavailable;
 use crate::objects::{self, KeptAccount};
 use async_trait::async_trait;
 use kube::{
