@@ -34,7 +34,7 @@ fn good_edits_are_live_and_bad_ones_change_nothing() {
     fs::write(manifests.join("endpoint.yaml"), ENDPOINT).unwrap();
     fs::write(manifests.join("first.yaml"), client("first")).unwrap();
     fs::remove_file(manifests.join("second.yaml")).unwrap();
-    dev.wait_for("client \"second\": it is gone");
+    dev.wait_for("client \"second\": it was deleted");
     assert!(!secrets.join("second-oauth").exists());
     assert!(eventually(|| (list_tools(&dev.url(), &late) == "401").then_some(())).is_some());
     assert!(works("first-oauth"));

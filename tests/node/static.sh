@@ -14,9 +14,13 @@ unset "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}" "${!CARGO_CRATE_@}" "${!CARGO_BIN
 # Functions of the same machine code are there once, where the linker is LLVM's, as rustc's own is.
 flags="'-C', 'target-feature=+crt-static', '-C', 'relocation-model=static'"
 [ "$triple" != x86_64-unknown-linux-gnu ] || flags="$flags, '-C', 'link-arg=-Wl,--icf=all'"
+build() {
+  cargo build --locked --profile "$profile" --target "$triple" --config "target.$triple.rustflags=[$flags]" "$@" >&2
+}
 # Without `portcullis dev`, which is for a machine with a toolchain: what it alone needs would be a tenth of the image.
-cargo build --locked --profile "$profile" --package portcullis --package portcullis-agent --bins --no-default-features \
-  --target "$triple" --config "target.$triple.rustflags=[$flags]" >&2
+# Apart from each other, since together each would have what dependencies do for the other.
+build --package portcullis --bin portcullis --no-default-features
+build --package portcullis-agent --bin portcullis-agent --features quiet
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 folder=$profile
 [ "$profile" != dev ] || folder=debug

@@ -13,7 +13,8 @@ use crate::{
 use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
 use kube::{
     Api,
-    api::{Patch, PatchParams},
+    api::{ApiResource, Patch, PatchParams},
+    core::DynamicObject,
 };
 use portcullis_plan::PlannedObject;
 use serde_json::json;
@@ -37,7 +38,9 @@ impl EndpointReconcile<'_> {
             "metadata": {"name": self.name, "uid": live.metadata.uid},
             "spec": {"replicas": replicas},
         });
-        let api: Api<Deployment> = Api::namespaced(self.context.client.clone(), self.namespace);
+        // The answer is not read: a type of its own would have code for all that a pod can be.
+        let kind = ApiResource::erase::<Deployment>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.context.client.clone(), self.namespace, &kind);
         match api.patch(self.name, &PatchParams::apply(SCALE_MANAGER).force(), &Patch::Apply(&patch)).await {
             Ok(_) => {
                 self.context.metrics.wrote("Deployment", Verb::Apply);

@@ -18,7 +18,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Client, Resource, ResourceExt as _,
-    core::{DeserializeGuard, DynamicObject, PartialObjectMeta, TypeMeta},
+    core::{DynamicObject, PartialObjectMeta, TypeMeta},
     discovery::ApiResource,
     runtime::reflector::{ObjectRef, store::WriterDropped},
 };
@@ -38,8 +38,8 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// A custom resource, or why it could not be read: an unreadable one must not stop the watch.
-pub type Guarded<K> = DeserializeGuard<K>;
+/// A custom resource, or why it could not be read. One that cannot must not stop the watch.
+pub use portcullis_api::Guarded;
 /// The reference to an endpoint.
 pub type EndpointKey = ObjectRef<Guarded<McpEndpoint>>;
 /// The reference to a workspace.

@@ -3,6 +3,7 @@
 use crate::protocol::{CommandEvent, Failure, FailureKind};
 use std::{
     collections::{HashMap, VecDeque},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -32,6 +33,8 @@ pub(super) struct Known {
     /// The oldest first.
     ended: VecDeque<Ended>,
     bytes: usize,
+    /// Whether something waits for the oldest to become too old.
+    expiring: bool,
 }
 
 struct Ended {
@@ -93,9 +96,20 @@ impl Commands {
         known.end(id, &entry, CommandEvent::Failure(failure));
     }
 
-    /// Says how a command went.
-    pub(super) fn end(&self, id: &str, entry: &Entry, event: CommandEvent) {
-        self.lock().end(id, entry, event);
+    /// Says how a command went. Returns whether [`Self::expire`] must be called from now on.
+    pub(super) fn end(&self, id: &str, entry: &Entry, event: CommandEvent) -> bool {
+        let mut known = self.lock();
+        known.end(id, entry, event);
+        !mem::replace(&mut known.expiring, true)
+    }
+
+    /// Forgets what is too old. Returns when the next is; `None`: nothing is left.
+    pub(super) fn expire(&self) -> Option<Instant> {
+        let mut known = self.lock();
+        known.forget(Instant::now());
+        let next = known.ended.front().map(|oldest| oldest.at + REMEMBERED);
+        known.expiring = next.is_some();
+        next
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Known> {
@@ -134,7 +148,7 @@ impl Known {
             if ended.bytes == 0 {
                 continue;
             }
-            self.bytes -= std::mem::take(&mut ended.bytes);
+            self.bytes -= mem::take(&mut ended.bytes);
             if let Some(entry) = self.entries.get(&ended.id) {
                 entry.strip();
             }

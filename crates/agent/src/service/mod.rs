@@ -40,7 +40,7 @@ use std::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::sleep,
+    time::{sleep, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -206,9 +206,22 @@ impl Agent {
             self.0.tasks.spawn(async move {
                 let outcome = agent.run(&id, &entry, &command).await;
                 let event = outcome.map_or_else(CommandEvent::Failure, CommandEvent::Result);
-                agent.0.commands.end(&id, &entry, event);
+                if agent.0.commands.end(&id, &entry, event) {
+                    agent.expire();
+                }
             });
         })
+    }
+
+    /// Forgets ended commands in time, also where no other follows: an agent is idle most of its life. Not one of the tasks
+    /// whose end is waited for.
+    fn expire(&self) {
+        let inner = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            while let Some(next) = inner.upgrade().and_then(|inner| inner.commands.expire()) {
+                sleep_until(next).await;
+            }
+        });
     }
 
     /// Runs a command, to its end unless it is for the background.

@@ -1,5 +1,5 @@
 use crate::gc::*;
-use kube::{ResourceExt as _, core::DeserializeGuard};
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 fn at(second: i64) -> Timestamp {
@@ -14,11 +14,11 @@ fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, uid: &str, cre
     Arc::new(serde_json::from_value(value).unwrap())
 }
 
-fn endpoint(uid: &str) -> Arc<DeserializeGuard<McpEndpoint>> {
+fn endpoint(uid: &str) -> Arc<Guarded<McpEndpoint>> {
     object("McpEndpoint", "agents", uid, 0, &json!({"url": "https://mcp.example.com/mcp"}))
 }
 
-fn client(name: &str, uid: &str, created: i64, registered_until: Option<i64>) -> Arc<DeserializeGuard<OAuthClient>> {
+fn client(name: &str, uid: &str, created: i64, registered_until: Option<i64>) -> Arc<Guarded<OAuthClient>> {
     let mut spec = json!({"endpointRef": {"name": "agents"}, "scopes": ["files:read"]});
     if let Some(until) = registered_until {
         spec["registration"] = json!({"expiresAt": at(until)});
@@ -26,7 +26,7 @@ fn client(name: &str, uid: &str, created: i64, registered_until: Option<i64>) ->
     object("OAuthClient", name, uid, created, &spec)
 }
 
-fn grant(name: &str, client: &str, created: i64, more: &Value) -> Arc<DeserializeGuard<OAuthGrant>> {
+fn grant(name: &str, client: &str, created: i64, more: &Value) -> Arc<Guarded<OAuthGrant>> {
     let mut spec = json!({
         "endpointRef": {"name": "agents"}, "clientId": client, "user": {"id": "local:ann", "name": "ann"},
         "scopes": ["files:read"], "resource": "https://mcp.example.com/mcp", "expiresAt": at(100_000),
@@ -60,7 +60,7 @@ fn a_client_that_goes_after_a_long_rest_takes_its_grants_along() {
 
 #[test]
 fn the_next_run_is_when_the_next_object_ends() {
-    let next = |grants: Vec<Arc<DeserializeGuard<OAuthGrant>>>, registered_until: i64| {
+    let next = |grants: Vec<Arc<Guarded<OAuthGrant>>>, registered_until: i64| {
         let clients = vec![client("claude", "c", 0, None), client("dyn-1", "d", 0, Some(registered_until))];
         GarbageCollector::default()
             .decide(&ObservedGrants { endpoints: vec![endpoint("e")], clients, grants }, at(1000))

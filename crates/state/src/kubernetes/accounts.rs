@@ -1,16 +1,15 @@
 //! `Accounts` with `OAuthAccount`s. Every server watches them, so that all servers refuse a session a moment after the
 //! provider ended it. Writes are conditional on the version that was read.
 
+use crate::kubernetes::Kubernetes;
 use crate::kubernetes::grants::unavailable;
-use crate::kubernetes::{Guarded, Kubernetes};
 use crate::objects::{self, KeptAccount};
 use async_trait::async_trait;
 use kube::{
     api::{Patch, PatchParams, PostParams},
-    core::DeserializeGuard,
     runtime::watcher::Event,
 };
-use portcullis_api::OAuthAccount;
+use portcullis_api::{Guarded, OAuthAccount};
 use portcullis_oauth::{
     accounts::{self, Account, Accounts},
     grant::GrantsError,
@@ -104,7 +103,7 @@ impl Accounts for Kubernetes {
         object.metadata.labels = Some(self.labels(&[]));
         let written = if version.is_empty() {
             let created = request(self.new_accounts.create(&PostParams::default(), &object)).await;
-            created.map(|created| DeserializeGuard(Ok(created)))
+            created.map(|created| Guarded(Ok(created)))
         } else {
             let name = object.metadata.name.clone().unwrap_or_default();
             let patch = json!({"metadata": {"resourceVersion": version}, "spec": whole(&json!(object.spec))});

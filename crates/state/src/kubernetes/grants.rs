@@ -4,11 +4,8 @@ use crate::kubernetes::Kubernetes;
 use crate::objects;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kube::{
-    api::{Patch, PatchParams, PostParams},
-    core::DeserializeGuard,
-};
-use portcullis_api::grant::Revocation;
+use kube::api::{Patch, PatchParams, PostParams};
+use portcullis_api::{Guarded, grant::Revocation};
 use portcullis_core::grant::{LoginEvidence, RefreshState, RevocationReason};
 use portcullis_oauth::grant::{Grant, Grants, GrantsError, Known};
 use portcullis_reflector::{RequestError, request};
@@ -87,9 +84,8 @@ impl Grants for Kubernetes {
             Err(error) if error.code() == Some(409) => return Err(GrantsError::Exists),
             Err(error) => return Err(unavailable(error)),
         };
-        let created = self
-            .readable_grant(DeserializeGuard(Ok(created)))
-            .map_err(|name| unavailable(RequestError::Unreadable(name)))?;
+        let created =
+            self.readable_grant(Guarded(Ok(created))).map_err(|name| unavailable(RequestError::Unreadable(name)))?;
         Ok(objects::apply_response(&self.known, created))
     }
 

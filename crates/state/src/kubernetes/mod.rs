@@ -18,11 +18,10 @@ use crate::users::UserTable;
 use k8s_openapi::api::core::v1::Event;
 use kube::{
     Api, Client,
-    core::DeserializeGuard,
     runtime::watcher::{self, Config},
 };
 use portcullis_api::{
-    OAuthAccount, OAuthClient, OAuthGrant,
+    Guarded, OAuthAccount, OAuthClient, OAuthGrant,
     labels::{ENDPOINT_LABEL, REGISTERED_DYNAMIC, REGISTERED_LABEL},
 };
 use portcullis_core::clock::Clock;
@@ -36,9 +35,6 @@ pub const KINDS: usize = 4;
 
 /// How often to drop expired tombstones.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
-
-/// A custom resource, or why it could not be read: one from a newer version must not stop the watch.
-type Guarded<K> = DeserializeGuard<K>;
 
 /// The grants and registrations of one endpoint.
 pub struct Kubernetes {

@@ -4,11 +4,11 @@ use crate::kubernetes::Kubernetes;
 use crate::objects;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kube::{
-    api::{DeleteParams, PostParams},
-    core::DeserializeGuard,
+use kube::api::{DeleteParams, PostParams};
+use portcullis_api::{
+    Guarded,
+    labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL},
 };
-use portcullis_api::labels::{REGISTERED_DYNAMIC, REGISTERED_LABEL};
 use portcullis_oauth::client::{Client, ClientError, Held, NewRegistration, Registrations};
 use portcullis_reflector::{Lookup, RequestError, request};
 use std::sync::Arc;
@@ -52,9 +52,8 @@ impl Registrations for Kubernetes {
         let mut object = objects::new_registration(client_id, new, &self.endpoint);
         object.metadata.labels = Some(self.labels(&[(REGISTERED_LABEL, REGISTERED_DYNAMIC)]));
         let created = request(self.new_clients.create(&PostParams::default(), &object)).await.map_err(unavailable)?;
-        let created = self
-            .readable_client(DeserializeGuard(Ok(created)))
-            .map_err(|name| unavailable(RequestError::Unreadable(name)))?;
+        let created =
+            self.readable_client(Guarded(Ok(created))).map_err(|name| unavailable(RequestError::Unreadable(name)))?;
         Ok(Arc::clone(&self.registered.apply_response(created).client))
     }
 

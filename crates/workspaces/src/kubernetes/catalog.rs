@@ -11,10 +11,9 @@ use jiff::Timestamp;
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::DeserializeGuard,
     runtime::watcher::{Config, Event},
 };
-use portcullis_api::{Workspace as Object, WorkspaceTemplate};
+use portcullis_api::{Guarded, Workspace as Object, WorkspaceTemplate};
 use portcullis_core::clock::Clock;
 use portcullis_reflector::{Health, Index, Lookup, RequestError, StatusWriter, Watch, identity, request};
 use serde_json::{Value, json};
@@ -29,8 +28,6 @@ const DELETED_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often to drop expired tombstones.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
-
-type Guarded<K> = DeserializeGuard<K>;
 
 /// The indexes, and the API for writes.
 pub(super) struct Catalog {
@@ -165,7 +162,7 @@ impl Catalog {
 
     pub(super) async fn create(&self, object: &Object) -> Result<Arc<WorkspaceEntry>, RequestError> {
         let made = request(self.new_objects.create(&PostParams::default(), object)).await?;
-        self.apply_response(DeserializeGuard(Ok(made)))
+        self.apply_response(Guarded(Ok(made)))
     }
 
     /// Starts or stops a workspace; fails with 404 or 409 if it is no longer the one in the index.
