@@ -11,15 +11,23 @@ unset "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}" "${!CARGO_CRATE_@}" "${!CARGO_BIN
 # With --target, the flag holds for what is built to run there only, and all of it lands in a folder of its own: the
 # usual build is not disturbed. At a fixed address the program has nothing to relocate: a position-independent one writes
 # to all of its tables in every process, and each workspace has two. Stack, heap and kernel pages stay random.
-# Functions of the same machine code are there once, where the linker is LLVM's, as rustc's own is.
 flags="'-C', 'target-feature=+crt-static', '-C', 'relocation-model=static'"
-[ "$triple" != x86_64-unknown-linux-gnu ] || flags="$flags, '-C', 'link-arg=-Wl,--icf=all'"
+# Where the linker is LLVM's, as rustc's own is: functions of the same machine code are there once, and there is no index
+# of the unwind tables. A static program of GCC's start files (crtbeginT.o) registers its tables itself and never reads it.
+if [ "$triple" = x86_64-unknown-linux-gnu ]; then
+  flags="$flags, '-C', 'link-arg=-Wl,--icf=all', '-C', 'link-arg=-Wl,--no-eh-frame-hdr'"
+fi
+# Panics name the files of dependencies; the same names on every machine, and short ones.
+cargo fetch --locked --target "$triple" >&2
+for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
+  flags="$flags, '--remap-path-prefix=$sources='"
+done
 build() {
   cargo build --locked --profile "$profile" --target "$triple" --config "target.$triple.rustflags=[$flags]" "$@" >&2
 }
 # Without `portcullis dev`, which is for a machine with a toolchain: what it alone needs would be a tenth of the image.
 # Apart from each other, since together each would have what dependencies do for the other.
-build --package portcullis --bin portcullis --no-default-features
+build --package portcullis --bin portcullis --no-default-features --features quiet
 build --package portcullis-agent --bin portcullis-agent --features quiet
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 folder=$profile

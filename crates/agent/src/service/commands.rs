@@ -104,9 +104,9 @@ impl Commands {
     }
 
     /// Forgets what is too old. Returns when the next is; `None`: nothing is left.
-    pub(super) fn expire(&self) -> Option<Instant> {
+    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
         let mut known = self.lock();
-        known.forget(Instant::now());
+        known.forget(now);
         let next = known.ended.front().map(|oldest| oldest.at + REMEMBERED);
         known.expiring = next.is_some();
         next

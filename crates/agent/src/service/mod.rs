@@ -40,7 +40,7 @@ use std::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{sleep, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -218,7 +218,7 @@ impl Agent {
     fn expire(&self) {
         let inner = Arc::downgrade(&self.0);
         tokio::spawn(async move {
-            while let Some(next) = inner.upgrade().and_then(|inner| inner.commands.expire()) {
+            while let Some(next) = inner.upgrade().and_then(|inner| inner.commands.expire(Instant::now())) {
                 sleep_until(next).await;
             }
         });
