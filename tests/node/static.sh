@@ -12,13 +12,9 @@ unset "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}" "${!CARGO_CRATE_@}" "${!CARGO_BIN
 # usual build is not disturbed. At a fixed address the program has nothing to relocate: a position-independent one writes
 # to all of its tables in every process, and each workspace has two. Stack, heap and kernel pages stay random.
 flags="'-C', 'target-feature=+crt-static', '-C', 'relocation-model=static'"
-# Where the linker is LLVM's, as rustc's own is: functions of the same machine code are there once, and there is no index
-# of the unwind tables. A static program of GCC's start files (crtbeginT.o) registers its tables itself and never reads it.
-if [ "$triple" = x86_64-unknown-linux-gnu ]; then
-  flags="$flags, '-C', 'link-arg=-Wl,--icf=all', '-C', 'link-arg=-Wl,--no-eh-frame-hdr'"
-fi
+# Functions of the same machine code are there once, where the linker is LLVM's, as rustc's own is.
+[ "$triple" != x86_64-unknown-linux-gnu ] || flags="$flags, '-C', 'link-arg=-Wl,--icf=all'"
 # Panics name the files of dependencies; the same names on every machine, and short ones.
-cargo fetch --locked --target "$triple" >&2
 for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
   flags="$flags, '--remap-path-prefix=$sources='"
 done
