@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 heavy=(agent chart front node)
 waiting=(cluster sign_in)
 light=()
+shopt -s nullglob
 for test in tests/*.rs tests/*/main.rs; do
   name=${test#tests/}
   name=${name%.rs}
