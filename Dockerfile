@@ -19,7 +19,7 @@ COPY --from=build --chown=0:0 --chmod=0755 /portcullis-agent /portcullis-agent
 USER 65532:65532
 ENTRYPOINT ["/portcullis-agent"]
 
-# All of it. The agent first: a node that has pulled the other image has this layer.
+# Both programs. The agent's layer is first, so that nodes with the image above share it.
 FROM scratch
 ARG VERSION=dev
 ARG REVISION=unknown

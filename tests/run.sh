@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs all tests, and prints how long each step took. Usage: run.sh
-# The program that ships takes minutes to link, on one core. In CI, it is built beside tests that mostly wait.
+# The programs that ship take minutes to link, on one core. In CI, they are built while tests run that mostly wait.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Those that need a node, or the program that ships.
+# These need a node, or the programs that ship.
 heavy=(agent chart front node)
 waiting=(cluster sign_in)
 light=()

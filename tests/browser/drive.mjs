@@ -13,7 +13,7 @@ const browser = await chromium.launch({
 let context;
 let page;
 let last; // the last answer to a navigation
-let requested; // the URLs that the page was sent to
+let requested; // the URLs of navigation requests since the page was opened
 let redirects;
 let complaints;
 
@@ -38,13 +38,15 @@ async function visitor(options) {
 }
 
 /**
- * Waits until the page was sent to a URL that matches. Unlike `arrive`, it needs no answer from there: a client may end
- * as soon as it has what it waited for, and Chromium then shows an error page of its own.
+ * Waits for a navigation request to a URL that matches. Unlike `arrive`, it does not wait for the response: a client may
+ * exit as soon as it has received the request, and Chromium then shows an error page.
  */
 async function sent(pattern) {
   const matches = (url) => new RegExp(pattern).test(url);
-  const request = requested.some(matches) || (await page.waitForRequest((request) => request.isNavigationRequest() && matches(request.url())));
-  return requested.find(matches) ?? request.url();
+  const earlier = requested.find(matches);
+  if (earlier) return earlier;
+  const request = await page.waitForRequest((request) => request.isNavigationRequest() && matches(request.url()));
+  return request.url();
 }
 
 async function look() {

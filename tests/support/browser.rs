@@ -103,8 +103,8 @@ impl Browser {
         page(self.0.must("arrive", json!(pattern)).await)
     }
 
-    /// Waits until the page was sent to a URL that matches the regular expression, since it was opened, and gives the
-    /// URL. For a client's own listener, which may end before it answers.
+    /// Waits for a navigation request to a URL that matches the regular expression, and returns the URL. It does not wait
+    /// for the response: a client's own listener may exit before it responds.
     pub async fn sent(&mut self, pattern: &str) -> String {
         serde_json::from_value(self.0.must("sent", json!(pattern)).await).unwrap()
     }

@@ -1,12 +1,12 @@
 //! An operator and its servers may be of different releases: a server starts on the files of an older operator, and an
-//! older server on the files of this one, as long as the resources use nothing new.
+//! older server on the files of this one, if the resources use no new field.
 //!
 //! `recorded/` has the files that the operator of commit 205550a made. A release may add files; these stay as they are.
 
 use crate::{Clients, LoginSecrets, ServerConfig};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What this release makes of a recorded file: the same text, or the older server would meet something else.
+/// Reads a recorded file and writes it again. An older server would read any difference.
 fn written_again<T: Serialize + DeserializeOwned>(recorded: &str) -> String {
     let read: T = serde_json::from_str(recorded).unwrap();
     format!("{}\n", serde_json::to_string_pretty(&read).unwrap())

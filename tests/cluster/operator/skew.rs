@@ -1,4 +1,5 @@
-//! An operator that is older than the definitions: a chart installs new ones first, and a field may be in use already.
+//! An operator older than the custom resource definitions: a chart upgrades the definitions first, and resources may
+//! already use a new field.
 
 use super::stage::{api, condition, endpoint, eventually, operator, own_plane, planned};
 use kube::{

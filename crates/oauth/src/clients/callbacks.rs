@@ -1,5 +1,5 @@
-//! Where a client that describes itself may be called back: what [`redirect::check`] takes, and admission takes in an
-//! `OAuthClient`, so that what is taken here can be stored.
+//! The redirect URIs of clients that register themselves. [`redirect::check`] and the admission of `OAuthClient` must both
+//! accept them, so that the client can be stored.
 
 use crate::redirect;
 use portcullis_core::redirect_uri::{self, MAX_COUNT};
