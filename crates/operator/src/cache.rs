@@ -35,6 +35,19 @@ where
     group: fn(&K) -> Option<String>,
     /// The objects of each group, by namespace and group.
     groups: RwLock<Groups<K>>,
+    /// The newest version that the watch reported, for each namespace.
+    ///
+    /// A watch reports the changes of a namespace in order. So an object that is older and not in the store was deleted,
+    /// and a late response to a write must not bring it back: no further event would remove it.
+    newest: Mutex<HashMap<String, u64>>,
+}
+
+/// Where an object comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Watch,
+    /// The response to a request of the operator's own. It may arrive after the watch has reported later changes.
+    Response,
 }
 
 type Groups<K> = HashMap<(String, String), HashSet<ObjectRef<K>>>;
@@ -60,7 +73,8 @@ where
     pub fn new(kind: K::DynamicType, strip: fn(&mut K)) -> Self {
         let writer = Writer::new(kind.clone());
         let (reader, groups) = (writer.as_reader(), RwLock::new(HashMap::new()));
-        Self { reader, writer: Mutex::new(writer), kind, strip, group: |_| None, groups }
+        let newest = Mutex::default();
+        Self { reader, writer: Mutex::new(writer), kind, strip, group: |_| None, groups, newest }
     }
 
     /// Keeps the objects in groups, so that [`Self::group`] does not search all of them.
@@ -70,7 +84,16 @@ where
     }
 
     /// Applies an event of the watch.
-    pub fn observe(&self, mut event: Event<K>) -> Change<K> {
+    pub fn observe(&self, event: Event<K>) -> Change<K> {
+        self.apply(event, Source::Watch)
+    }
+
+    /// Applies the API server's response to a write or to a live read.
+    pub fn learn(&self, object: K) {
+        drop(self.apply(Event::Apply(object), Source::Response));
+    }
+
+    fn apply(&self, mut event: Event<K>, source: Source) -> Change<K> {
         match &mut event {
             Event::Apply(object) | Event::InitApply(object) => (self.strip)(object),
             Event::Delete(_) | Event::Init | Event::InitDone => {}
@@ -79,10 +102,17 @@ where
         let version = |object: &K| resource_version(object).ok();
         let known = |object: &K| self.reader.get(&self.reference(object)).as_deref().and_then(version);
         let stale = match &event {
-            Event::Apply(object) => known(object).is_some_and(|known| version(object).is_some_and(|new| new <= known)),
+            Event::Apply(object) => {
+                let deleted_at = || matches!(source, Source::Response).then(|| self.newest(object)).flatten();
+                known(object).or_else(deleted_at).is_some_and(|known| version(object).is_some_and(|new| new <= known))
+            }
             Event::Delete(object) => known(object).is_some_and(|known| version(object).is_some_and(|new| new < known)),
             Event::Init | Event::InitApply(_) | Event::InitDone => false,
         };
+        match (&event, source) {
+            (Event::Apply(object) | Event::Delete(object), Source::Watch) => self.reported(object),
+            _ => {}
+        }
         if stale {
             return Change::None;
         }
@@ -97,7 +127,10 @@ where
             Event::Apply(object) => self.enter(&mut groups, object),
             Event::InitDone => {
                 groups.clear();
-                self.reader.state().iter().for_each(|object| self.enter(&mut groups, object));
+                for object in self.reader.state() {
+                    self.enter(&mut groups, &object);
+                    self.reported(&object);
+                }
             }
             Event::Delete(_) | Event::Init | Event::InitApply(_) => {}
         }
@@ -107,11 +140,6 @@ where
             Event::Init | Event::InitApply(_) => Change::None,
             Event::InitDone => Change::All,
         }
-    }
-
-    /// Applies the API server's response to a write or to a live read.
-    pub fn learn(&self, object: K) {
-        drop(self.observe(Event::Apply(object)));
     }
 
     /// Completes once the kind has been listed.
@@ -165,6 +193,21 @@ where
             let key = (object.meta().namespace.clone().unwrap_or_default(), group);
             groups.entry(key).or_default().insert(self.reference(object));
         }
+    }
+
+    /// The newest version that the watch reported in the namespace of `object`.
+    fn newest(&self, object: &K) -> Option<u64> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.get(object.meta().namespace.as_deref().unwrap_or_default()).copied()
+    }
+
+    /// The watch reported `object`.
+    fn reported(&self, object: &K) {
+        let Ok(version) = resource_version(object) else { return };
+        let namespace = object.meta().namespace.clone().unwrap_or_default();
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = newest.entry(namespace).or_default();
+        *newest = version.max(*newest);
     }
 
     /// For what reads a kube-runtime store.
@@ -230,6 +273,36 @@ mod tests {
         assert!(matches!(cache.observe(Event::Apply(config_map("12"))), Change::One(_)));
         assert!(matches!(cache.observe(Event::Delete(config_map("13"))), Change::One(_)));
         assert_eq!(held(&cache), None);
+    }
+
+    #[test]
+    fn a_late_response_brings_no_deleted_object_back() {
+        let of_another = |version: &str, namespace: &str| {
+            let mut other = config_map(version);
+            other.metadata.name = Some("other".to_owned());
+            other.metadata.namespace = Some(namespace.to_owned());
+            other
+        };
+        let cache = Cache::new((), |_: &mut ConfigMap| {});
+        for event in [Event::Init, Event::InitApply(config_map("9")), Event::InitDone] {
+            cache.observe(event);
+        }
+        assert!(matches!(cache.observe(Event::Delete(config_map("12"))), Change::One(_)));
+        cache.learn(config_map("11"));
+        assert_eq!(held(&cache), None, "the status was written before the deletion");
+        cache.learn(config_map("13"));
+        assert_eq!(held(&cache).as_deref(), Some("13"), "created again, and the watch has not reported it yet");
+
+        // The list is read again: it no longer has the object, but a newer one.
+        for event in [Event::Init, Event::InitApply(of_another("20", "dev")), Event::InitDone] {
+            cache.observe(event);
+        }
+        cache.learn(config_map("14"));
+        assert_eq!(held(&cache), None, "deleted before the list");
+        // Each namespace may have a watch of its own, and one may lag behind another.
+        cache.observe(Event::Apply(of_another("30", "prod")));
+        cache.learn(config_map("21"));
+        assert_eq!(held(&cache).as_deref(), Some("21"), "the watch of its namespace has not reported version 21 yet");
     }
 
     #[test]
