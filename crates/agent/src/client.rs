@@ -201,7 +201,7 @@ impl Client {
         self.ask("/files/write", request, Repeat::Safe, MOST_SHORT_ANSWER).await
     }
 
-    /// Appends to a file. An older workspace agent answers that it does not know this route; it would replace the file.
+    /// Appends to a file. The route is separate, so that an older workspace agent fails instead of replacing the file.
     pub async fn append_file(&self, request: &WriteFile) -> Result<Written, AgentError> {
         self.ask("/files/append", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await
     }

@@ -167,8 +167,8 @@ fn lines(source: &mut Source, first: u64, last: u64, max: usize) -> io::Result<F
     }
 
     let mut read = Vec::new();
-    let mut whole = 0_u64; // lines that end before the cut, or at the end of the file
-    let mut border = 0; // the end of the last of them
+    let mut whole = 0_u64; // the number of lines read to their end, or to the end of the file
+    let mut border = 0; // the offset after the last of these lines
     let mut at_end = false;
     while first + whole <= last {
         let room = max.max(LONGEST_CHARACTER) - read.len();

@@ -1,8 +1,8 @@
 //! Searches files for matching lines with the crates of ripgrep, whose rules for ignored files users expect.
 //!
-//! Differences to ripgrep: hidden files are searched, because AI agents look for settings too; `.gitignore` files also
-//! apply outside of a repository, but then only those in or below the searched folder; rules from above the home folder
-//! of a confined tree never apply.
+//! Differences from ripgrep: hidden files are searched, because AI agents look for settings too; `.gitignore` files
+//! also apply outside of a repository, but then only those in or below the searched folder; rules from above the home
+//! folder of a confined tree never apply.
 
 use crate::files::{
     fail,

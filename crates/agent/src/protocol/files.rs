@@ -182,7 +182,7 @@ pub struct EditFile {
     /// The file.
     pub path: String,
     /// The text to replace, which must occur exactly once unless `replace_all` is set. In a file with CRLF line ends,
-    /// line feeds also match CRLF and are written as CRLF.
+    /// line feeds also match CRLF, and the replacement gets the line ends of the file.
     pub old_text: String,
     /// The replacement.
     pub new_text: String,

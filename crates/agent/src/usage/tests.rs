@@ -1,4 +1,4 @@
-//! Measures sample control groups of both versions, and processes that are really busy.
+//! Measurements of real control groups of both versions, and of processes that are really busy.
 
 use crate::usage::{Amount, Meter, Sample, Scope, cgroup, disk, router};
 use axum::body::Body;
