@@ -1,4 +1,5 @@
-//! How the agent's routes take requests and answer: JSON each way, and every failure as a [`Failure`] (`protocol`).
+//! The requests and answers of the workspace agent's routes: JSON bodies, and every error as a [`Failure`]
+//! (`protocol`).
 
 use crate::protocol::{Failure, FailureKind};
 use axum::{
@@ -10,11 +11,11 @@ use axum::{
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 
-/// A handler's answer.
+/// The result of a handler.
 pub(super) type Answer<A> = Result<Json<A>, Failure>;
 
 impl FailureKind {
-    /// The HTTP status that says it.
+    /// The HTTP status of the kind.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -40,7 +41,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// A request's JSON body. One that is too large or no such request is a [`Failure`] too.
+/// The JSON body of a request. A body that is too large or not valid is rejected with a [`Failure`].
 pub(super) struct Asked<Q>(pub Q);
 
 impl<Q: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<Q> {
@@ -54,7 +55,7 @@ impl<Q: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<Q> {
                 FailureKind::Invalid.because("the request's body did not arrive whole")
             }
         })?;
-        // serde reads an array as a struct, too.
+        // serde would also read an array as a struct.
         if body.trim_ascii_start().first() == Some(&b'[') {
             return Err(FailureKind::Invalid.because("the request must be a JSON object, not an array"));
         }

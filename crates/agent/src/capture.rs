@@ -1,4 +1,4 @@
-//! One output stream of a command: its beginning and end in memory, all of it in a file once that is not everything.
+//! One output stream of a command: its beginning and end in memory, and all of it in a file if memory is not enough.
 
 use crate::text::{from_whole_line, without_cut_end, without_cut_line, without_cut_start};
 use std::{
@@ -8,14 +8,14 @@ use std::{
 };
 use tokio::{fs::File, io::AsyncWriteExt as _};
 
-/// How many bytes of the beginning are shown.
+/// The size of the beginning that is shown, in bytes.
 const HEAD: usize = 8 * 1024;
-/// How many bytes of the end are shown.
+/// The size of the end that is shown, in bytes.
 const TAIL: usize = 16 * 1024;
-/// How many bytes a file keeps.
+/// The size limit of a file, in bytes.
 pub(super) const FILE_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Collects what comes.
+/// Captures an output stream.
 pub(super) struct Capture {
     head: Vec<u8>,
     tail: VecDeque<u8>,
@@ -25,7 +25,7 @@ pub(super) struct Capture {
 }
 
 enum FileState {
-    /// Everything is in memory so far.
+    /// All output is in memory so far.
     NotNeeded,
     Open {
         file: File,
@@ -34,54 +34,54 @@ enum FileState {
     Failed(String),
 }
 
-/// What was collected, ready to be shown.
+/// The captured output, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captured {
-    /// All of it, or beginning and end with a line between that says so. What is no UTF-8 is replaced.
+    /// The whole output, or its beginning and end with a line between them that says so. Invalid UTF-8 is replaced.
     pub text: String,
-    /// Whether `text` is not all.
+    /// Whether `text` is incomplete.
     pub truncated: bool,
-    /// Where all of it is.
+    /// Where the whole output is kept.
     pub kept: Kept,
 }
 
-/// Where the whole output of a stream is.
+/// Where the whole output of a stream is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// Nowhere but in the text.
+    /// Only in the text.
     InText,
-    /// In this file; `complete` is false where the file reached its limit.
+    /// In a file; `complete` is false if the file reached its size limit.
     InFile {
         /// The file.
         path: PathBuf,
-        /// Whether it has every byte.
+        /// Whether the file has every byte.
         complete: bool,
     },
-    /// It should be in a file, but that failed.
+    /// The file could not be written; this is the reason.
     Lost(String),
 }
 
 impl Capture {
-    /// Spills to `path` once memory does not hold everything.
+    /// Writes the output to a file at `path` once it exceeds the memory.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { head: Vec::new(), tail: VecDeque::new(), total: 0, path, file: FileState::NotNeeded }
     }
 
-    /// Writes to the file from the first byte on.
+    /// Writes the output to a file from the first byte on.
     pub(crate) async fn with_file(path: PathBuf) -> Self {
         let mut capture = Self::new(path);
         capture.open().await;
         capture
     }
 
-    /// Writes to the file from now on, with what came before.
+    /// Writes the output to the file from now on, including the output so far.
     pub(crate) async fn keep(&mut self) {
         if matches!(self.file, FileState::NotNeeded) {
             self.open().await;
         }
     }
 
-    /// Takes the next bytes. Never fails: output that cannot be kept is said to be lost.
+    /// Appends output. Never fails: an error of the file is reported as [`Kept::Lost`].
     pub(crate) async fn push(&mut self, bytes: &[u8]) {
         let overflows = self.head.len() + self.tail.len() + bytes.len() > HEAD + TAIL;
         if overflows && matches!(self.file, FileState::NotNeeded) {
@@ -98,7 +98,7 @@ impl Capture {
         self.tail.extend(rest);
     }
 
-    /// What there is so far. The file holds it when this returns.
+    /// The output so far. On return, the file is flushed.
     pub(crate) async fn snapshot(&mut self) -> Captured {
         self.flush().await;
         let truncated = self.total > (self.head.len() + self.tail.len()) as u64;
@@ -128,7 +128,7 @@ impl Capture {
         Captured { text, truncated, kept }
     }
 
-    /// Waits until the file, if there is one, holds every byte so far: tokio writes it in the background.
+    /// Waits until the file, if there is one, has every byte so far: tokio writes it in the background.
     pub(crate) async fn flush(&mut self) {
         if let FileState::Open { file, .. } = &mut self.file
             && let Err(error) = file.flush().await
@@ -137,12 +137,12 @@ impl Capture {
         }
     }
 
-    /// Whether there is a file.
+    /// Whether the output is written to a file, or should have been.
     pub(crate) fn has_file(&self) -> bool {
         !matches!(self.file, FileState::NotNeeded)
     }
 
-    /// Opens the file and writes what is in memory.
+    /// Opens the file and writes the output in memory.
     async fn open(&mut self) {
         self.file = match create(&self.path).await {
             Ok(file) => FileState::Open { file, written: 0 },

@@ -1,4 +1,4 @@
-//! The client of an agent: one method for each thing that it can do, over whatever [`Transport`] leads to it.
+//! The client of a workspace agent: one method for each operation, over any [`Transport`].
 
 use crate::{
     protocol::{
@@ -17,95 +17,96 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Where live output goes. Pieces that nobody takes in time are left out: a slow reader never slows the command.
+/// The receiver of live output. Pieces that are not received in time are dropped: a slow reader never slows the
+/// command.
 pub type LiveOutput = mpsc::Sender<String>;
-/// The body of an agent's answer.
+/// The body of an answer from a workspace agent.
 pub type AnswerBody = UnsyncBoxBody<Bytes, Lost>;
 
-/// Whether a request whose answer was lost may be sent again.
+/// Whether a request may be sent again if its answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// It changes nothing, or the agent knows it by its id: twice is as good as once.
+    /// The request is idempotent: it changes nothing, or the workspace agent recognizes it by its id.
     Safe,
-    /// It may have been done.
+    /// The request may have had an effect, which must not happen twice.
     Unsafe,
 }
 
-/// Leads to an agent.
+/// A connection to a workspace agent.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// Sends a request and returns the head of the answer. A connection that breaks before the request has reached the
-    /// agent is made anew, and one that breaks later too where `repeat` allows it.
+    /// Sends a request and returns the head of the answer. If the connection breaks before the request has reached the
+    /// workspace agent, connects and sends again; also afterwards, if `repeat` allows it.
     async fn send(&self, request: Request<Full<Bytes>>, repeat: Repeat) -> Result<Response<AnswerBody>, Lost>;
 
-    /// Sees to it that a command which nobody waits for any more is ended, without waiting for it.
+    /// Ends a command that no caller waits for any more. Returns at once, without waiting for its end.
     fn abandon(&self, command_id: &str);
 }
 
-/// The connection to the agent broke, or could not be made.
+/// The connection to the workspace agent broke or could not be opened.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{why}")]
 pub struct Lost {
-    /// Why, for people.
+    /// The cause, for people.
     pub why: String,
-    /// Whether the request may have reached the agent.
+    /// Whether the request may have reached the workspace agent.
     pub maybe_done: bool,
 }
 
-/// Why an agent did not do what was asked.
+/// Why an operation of the workspace agent failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// It says why.
+    /// The workspace agent reported a failure.
     #[error(transparent)]
     Failed(#[from] Failure),
-    /// It could not be asked, or its answer was lost.
+    /// The workspace agent could not be reached, or its answer was lost.
     #[error(transparent)]
     Lost(#[from] Lost),
-    /// It answered with something else than the protocol has: it is of another version.
+    /// The answer does not follow the protocol: the workspace agent has another version.
     #[error("the workspace's agent answered with {0}; restart the workspace, so that it gets an agent of this version")]
     Unreadable(String),
-    /// It answered with more than the protocol allows.
+    /// The answer is larger than the protocol allows.
     #[error(
         "the workspace's agent answered with more than the {most} bytes that are allowed, and was cut off: ask for less \
          at a time; if that does not help, the agent is broken or was replaced: call restart_workspace"
     )]
     TooLong {
-        /// How much is allowed.
+        /// The limit, in bytes.
         most: u64,
     },
-    /// This server has no memory for the answer.
+    /// This server does not have enough memory for the answer.
     #[error(transparent)]
     NoMemory(#[from] NoMemory),
 }
 
-/// An agent, wherever it is.
+/// A client of a workspace agent. Clones share its transport.
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<dyn Transport>,
-    /// Pays for the memory of its answers.
+    /// The account that is charged for the memory of answers.
     account: Account,
 }
 
 impl Client {
-    /// The agent that `transport` leads to.
+    /// A client that uses `transport`, without a limit on memory.
     #[must_use]
     pub fn new(transport: Arc<dyn Transport>) -> Self {
         Self { transport, account: Account::unlimited() }
     }
 
-    /// The same agent, whose answers are charged to this account.
+    /// The same client, with the memory of answers charged to `account`.
     #[must_use]
     pub fn charging(self, account: Account) -> Self {
         Self { account, ..self }
     }
 
-    /// Who it is.
+    /// The version and home folder of the workspace agent.
     pub async fn hello(&self) -> Result<Hello, AgentError> {
         self.get("/hello").await
     }
 
-    /// Runs a command, whose `id` must be new, and returns when it has ended, or at once if it is for the background.
-    /// Dropping the future ends the command, unless it is for the background.
+    /// Runs a command, whose `id` must be new. Returns when the command has ended, or at once if it is for the
+    /// background. Dropping the future ends the command, unless it is for the background.
     pub async fn run(
         &self,
         id: &str,
@@ -114,17 +115,17 @@ impl Client {
     ) -> Result<CommandResult, AgentError> {
         let mut guard = Abandon { transport: &*self.transport, id: (!command.background).then_some(id) };
         let result = self.follow(id, command, live).await;
-        // Only what the agent has answered has ended there.
+        // Unless the answer was lost, the workspace agent has reported the end of the command.
         if !matches!(result, Err(AgentError::Lost(_))) {
             guard.id = None;
         }
         result
     }
 
-    /// Follows a command to its end, and takes it up again where the connection breaks.
+    /// Follows a command to its end. If the connection breaks, attaches to the command again.
     async fn follow(&self, id: &str, command: &Command, live: Option<LiveOutput>) -> Result<CommandResult, AgentError> {
         let mut path = format!("/commands/{id}");
-        // Two breaks in a row without a line in between are no accident any more.
+        // Three breaks without a line in between are not a coincidence: give up.
         let (mut breaks, mut begun) = (0, false);
         loop {
             let answer = self.send(Method::PUT, &path, Some(command), Repeat::Safe).await;
@@ -133,7 +134,7 @@ impl Client {
                 other => other,
             })?;
             begun = true;
-            // It has begun: an agent that does not know it now is another one, which must not run it once more.
+            // The command has begun: a workspace agent that does not know it is a new one, which must not run it again.
             path = format!("/commands/{id}?begun=true");
             let mut lines = Lines::of(body);
             let lost = loop {
@@ -144,13 +145,13 @@ impl Client {
                 };
                 breaks = 0;
                 if json.is_empty() {
-                    // The agent's heartbeat.
+                    // A heartbeat.
                     continue;
                 }
                 match parse(&json)? {
                     CommandEvent::Output(text) => {
                         if let Some(live) = &live {
-                            // A slow reader misses pieces; one that has gone misses them all.
+                            // A slow reader misses pieces; a reader that has stopped misses them all.
                             let _ = live.try_send(text);
                         }
                     }
@@ -165,32 +166,32 @@ impl Client {
         }
     }
 
-    /// What runs in the background, or did lately.
+    /// Lists the background processes: running ones, and recently ended ones.
     pub async fn processes(&self) -> Result<Processes, AgentError> {
         self.get("/processes").await
     }
 
-    /// What a background process has said.
+    /// Reads the output of a background process.
     pub async fn process_output(&self, id: u32, request: ProcessOutputRequest) -> Result<ProcessOutput, AgentError> {
         self.post(&format!("/processes/{id}/output"), &request, Repeat::Safe).await
     }
 
-    /// Types something in.
+    /// Writes to the standard input of a background process.
     pub async fn send_input(&self, id: u32, input: &Input) -> Result<Process, AgentError> {
         self.post(&format!("/processes/{id}/input"), input, Repeat::Unsafe).await
     }
 
-    /// Ends a process and all that it started.
+    /// Ends a background process and all processes that it started.
     pub async fn stop_process(&self, id: u32) -> Result<Process, AgentError> {
         self.post(&format!("/processes/{id}/stop"), &(), Repeat::Safe).await
     }
 
-    /// What is in a folder.
+    /// Lists a folder.
     pub async fn list_files(&self, request: &ListFiles) -> Result<FileList, AgentError> {
         self.list("/files/list", request).await
     }
 
-    /// A file, or a part of it.
+    /// Reads a file, or a part of it.
     pub async fn read_file(&self, request: &ReadFile) -> Result<FileContent, AgentError> {
         self.ask("/files/read", request, Repeat::Safe, request.most_answer()).await
     }
@@ -200,7 +201,7 @@ impl Client {
         self.ask("/files/write", request, Repeat::Safe, MOST_SHORT_ANSWER).await
     }
 
-    /// Adds to the end of a file. An agent that cannot do that says so: it would replace the file.
+    /// Appends to a file. The route is separate, so that an older workspace agent fails instead of replacing the file.
     pub async fn append_file(&self, request: &WriteFile) -> Result<Written, AgentError> {
         self.ask("/files/append", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await
     }
@@ -210,7 +211,7 @@ impl Client {
         self.ask("/files/edit", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await
     }
 
-    /// Looks for lines in files.
+    /// Searches files for lines that match.
     pub async fn search_files(&self, request: &SearchFiles) -> Result<SearchResults, AgentError> {
         self.list("/files/search", request).await
     }
@@ -225,7 +226,7 @@ impl Client {
         self.ask("/files/remove", request, Repeat::Unsafe, MOST_SHORT_ANSWER).await
     }
 
-    /// What the workspace uses.
+    /// Measures the resource usage of the workspace.
     pub async fn usage(&self) -> Result<Usage, AgentError> {
         self.get("/usage").await
     }
@@ -260,7 +261,7 @@ impl Client {
         parse(&reading::whole(body, (most, COPIES), &self.account).await?)
     }
 
-    /// The body of a good answer.
+    /// Sends a request and returns the body of a successful answer.
     async fn send<B: Serialize>(
         &self,
         method: Method,
@@ -287,7 +288,7 @@ impl Client {
     }
 }
 
-/// Ends a command unless its end was seen.
+/// Ends a command when it is dropped, unless `id` is `None`.
 struct Abandon<'a> {
     transport: &'a dyn Transport,
     id: Option<&'a str>,

@@ -1,5 +1,5 @@
-//! One command: started in its own process group, watched until all of it has ended, ended when its time is up or
-//! when nobody wants it any more; then with all that has left the group.
+//! Runs one command: starts it in its own process group, watches it until the whole group has ended, and ends it at its
+//! timeout or when it is cancelled, together with its escaped processes.
 
 use crate::{
     capture::{Capture, Captured},
@@ -25,98 +25,98 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a group may take to end after SIGTERM before SIGKILL.
+/// The grace period of a process group between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long to read on after the command itself has ended while others hold its output open.
+/// How long to read output after the command has ended, if other processes hold its pipes open.
 const DRAIN: Duration = Duration::from_millis(250);
-/// How long SIGKILL may take; more only where the kernel is stuck.
+/// The time that SIGKILL may take. Longer only if the kernel is stuck.
 const KILL_WAIT: Duration = Duration::from_secs(2);
-/// How often to look whether a group has ended, where nothing else tells.
+/// The polling interval for the end of a group, where no signal reports it.
 const LOOK: Duration = Duration::from_millis(50);
-/// The same for what was left running in the background.
+/// The polling interval while the command's background processes run.
 const LOOK_SELDOM: Duration = Duration::from_millis(500);
 
 /// The open standard input of a command; `None` once it is closed.
 pub type OpenStdin = Arc<Mutex<Option<Writing>>>;
-/// A pipe or terminal that is written to.
+/// The write end of a pipe, or a terminal.
 type Writing = Box<dyn AsyncWrite + Send + Sync + Unpin>;
-/// One that is read.
+/// The read end of a pipe, or a terminal.
 type Reading = Box<dyn AsyncRead + Send + Sync + Unpin>;
 
 /// A command to start.
 pub struct Job {
-    /// What no other command is called: all that it starts is known by it.
+    /// The unique id of the command, which also identifies all processes that it starts.
     pub id: String,
-    /// The program, by its path or for the `PATH` in `env`.
+    /// The program: a path, or a name to look up in the `PATH` of `env`.
     pub program: OsString,
-    /// What follows its name.
+    /// The arguments, without the name of the program.
     pub args: Vec<OsString>,
-    /// Where it runs; must exist.
+    /// The working directory, which must exist.
     pub cwd: PathBuf,
-    /// Its whole environment.
+    /// The complete environment.
     pub env: Vec<(OsString, OsString)>,
-    /// What it reads on its standard input; `None`: nothing.
+    /// The content of standard input; `None`: no input.
     pub stdin: Option<Vec<u8>>,
-    /// Whether its standard input stays open after that.
+    /// Whether standard input stays open after that content.
     pub keep_stdin: bool,
-    /// A terminal of this size instead of pipes.
+    /// The size of the terminal to run in; `None`: pipes.
     pub terminal: Option<TerminalSize>,
-    /// When it is ended.
+    /// The time after which the command is ended, or reported if `continue_for` is set.
     pub timeout: Option<Duration>,
-    /// After the timeout it is reported, and runs on for so long, instead of being ended.
+    /// If set, the command is reported at its timeout, and may run for this much longer before it is ended.
     pub continue_for: Option<Duration>,
-    /// The files for its output.
+    /// The output files.
     pub files: OutputFiles,
-    /// Where its output goes as it comes, beside the report.
+    /// The receivers of live output.
     pub sinks: Sinks,
 }
 
-/// Where a command's output is kept. The files must not exist yet.
+/// The files for the output of a command. They must not exist yet.
 #[derive(Clone, Debug)]
 pub struct OutputFiles {
-    /// For standard output.
+    /// The file for standard output.
     pub stdout: PathBuf,
-    /// For standard error.
+    /// The file for standard error.
     pub stderr: PathBuf,
-    /// Whether they are written from the first byte on; else only once the output is too long to show.
+    /// Whether to write the files from the first byte on; otherwise only once the output is too long to show.
     pub always: bool,
 }
 
-/// A command that runs.
+/// A running command.
 pub struct Started {
-    /// The process, and the group that it leads.
+    /// The id of the process, and of the process group that it leads.
     pub process_id: u32,
-    /// Its standard input, where it stays open.
+    /// The open standard input, if it is kept open.
     pub stdin: Option<OpenStdin>,
-    /// Comes when the command itself has ended; what it started may run on.
+    /// The report, sent when the command has ended or continues in the background. Processes that it started may still
+    /// run.
     pub report: oneshot::Receiver<Report>,
 }
 
-/// How a command went.
+/// The outcome of a command.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each can be so whatever the others are")]
 pub struct Report {
-    /// How it ended; `None` if even SIGKILL did not end it in time.
+    /// The exit status; `None` if the command is still running, or SIGKILL did not end it in time.
     pub status: Option<ExitStatus>,
-    /// Whether it was ended because its time was up.
+    /// Whether the command was ended at its timeout.
     pub timed_out: bool,
-    /// Whether it was ended because it was cancelled.
+    /// Whether the command was ended because it was cancelled.
     pub cancelled: bool,
-    /// How long it ran.
+    /// The time that the command ran.
     pub duration: Duration,
     /// Its standard output.
     pub stdout: Captured,
     /// Its standard error.
     pub stderr: Captured,
-    /// Whether something that it started still runs.
+    /// Whether a process of the group still runs.
     pub lingers: bool,
-    /// Whether it runs on itself, as it took longer than its timeout.
+    /// Whether the command itself still runs, after its timeout.
     pub continues: bool,
 }
 
-/// Starts a command. The future that comes with it is the watch over it: spawn it where it is tracked. It lasts until
-/// every process of the command's group has ended, and ends them all when `cancel` fires. It says whether the command
-/// left files of output.
+/// Starts a command. The caller must spawn the returned future, which watches the command until every process of its
+/// group has ended, and ends them all when `cancel` is cancelled. Its output is whether the command left output files.
 pub async fn start(
     job: Job,
     cancel: CancellationToken,
@@ -130,7 +130,7 @@ pub async fn start(
     let (mark, id) = strays.mark();
     let mut command = Command::new(&job.program);
     command.args(&job.args).current_dir(&job.cwd).env_clear().envs(job.env).env(mark, id);
-    // Only the last resort: the runtime is going away with the watch unfinished.
+    // A last resort: it applies only if the runtime drops an unfinished watch.
     command.kill_on_drop(true);
     let Spawned { child, stdin, output, errors } = match job.terminal {
         Some(size) => spawn_in_terminal(command, size)?,
@@ -141,11 +141,11 @@ pub async fn start(
 
     let stdin = OpenStdin::new(Mutex::new(stdin));
     let kept = job.keep_stdin.then(|| Arc::clone(&stdin));
-    // Taken before anybody else can: what is typed in later comes after it.
+    // Lock the pipe before other tasks can: the initial input precedes any later input.
     let mut pipe = Arc::clone(&stdin).lock_owned().await;
     let feed = async move {
         if let (Some(open), Some(bytes)) = (pipe.as_mut(), job.stdin) {
-            // A command need not read all its input; that is no failure.
+            // A command may end without reading all its input; that is not an error.
             let _ = open.write_all(&bytes).await;
         }
         if !job.keep_stdin {
@@ -169,7 +169,7 @@ pub async fn start(
     };
     let watch = async move {
         watch.run((job.timeout, job.continue_for), feed).await;
-        // Readers of the files begin when the record says that nothing runs.
+        // The files must be complete before the record says that the command has ended: that is when readers open them.
         watch.stdout.flush().await;
         watch.stderr.flush().await;
         watch.sinks.record.ended();
@@ -186,7 +186,7 @@ struct Spawned {
     errors: Option<Reading>,
 }
 
-/// Starts a command with pipes, in a process group of its own.
+/// Starts a command with pipes, in its own process group.
 fn spawn(mut command: Command, with_stdin: bool) -> io::Result<Spawned> {
     let mut child = command
         .stdin(if with_stdin { Stdio::piped() } else { Stdio::null() })
@@ -214,24 +214,24 @@ fn spawn_in_terminal(command: Command, size: TerminalSize) -> io::Result<Spawned
     Ok(Spawned { child, stdin: Some(Box::new(stdin)), output: Some(Box::new(output)), errors: None })
 }
 
-/// As shells have it: 128 and the signal's number where a signal ended it.
+/// The exit code as in shells: 128 plus the signal number if a signal ended the command.
 #[must_use]
 pub(crate) fn exit_code(status: ExitStatus) -> Option<i32> {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal))
 }
 
-/// What the watch waits for.
+/// The phases of a watch, each named for what the watch waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The command's end, at the latest its timeout.
+    /// The end of the command, or its timeout.
     Running,
-    /// The rest of its output: it has ended by itself.
+    /// The rest of the output, after the command has ended by itself.
     Draining,
-    /// The end of what it left running. The report is out.
+    /// The end of its background processes. The report has been sent.
     Lingering,
-    /// The group's end after SIGTERM.
+    /// The end of the group after SIGTERM.
     Terminating,
-    /// The group's end after SIGKILL.
+    /// The end of the group after SIGKILL.
     Killed,
 }
 
@@ -257,7 +257,7 @@ struct Watch {
     report: Option<oneshot::Sender<Report>>,
     timed_out: bool,
     cancelled: bool,
-    /// How and when the command itself ended.
+    /// The exit status and run time of the command itself, once it has ended.
     ended: Option<(Option<ExitStatus>, Duration)>,
 }
 
@@ -274,7 +274,7 @@ impl Watch {
         loop {
             let ended = self.ended.is_some();
             let look = if phase == Phase::Lingering { LOOK_SELDOM } else { LOOK };
-            // Every branch here may be dropped half way; whatever may not is done after it.
+            // All branches are cancel-safe. Work that must not be cancelled is done after the select.
             let event = tokio::select! {
                 count = self.stdout.read() => Event::Stdout(count),
                 count = self.stderr.read() => Event::Stderr(count),
@@ -288,7 +288,7 @@ impl Watch {
                 Event::Stdout(count) => self.stdout.take(count, &self.sinks).await,
                 Event::Stderr(count) => self.stderr.take(count, &self.sinks).await,
                 Event::Fed => feeding = false,
-                // What left the group may make new ones faster than they die.
+                // Escaped processes may fork faster than they die, so they are killed again.
                 Event::Look if phase == Phase::Killed => self.strays.kill().await,
                 Event::Look => {}
                 Event::Exited(status) => {
@@ -360,7 +360,7 @@ impl Watch {
         Instant::now() + GRACE
     }
 
-    /// Takes what is left in the pipes of a group that has ended. Processes that left the group may still hold them.
+    /// Reads the remaining output of a group that has ended. Escaped processes may still hold the pipes open.
     async fn drain(&mut self) {
         let until = Instant::now() + DRAIN;
         while !(self.stdout.at_end() && self.stderr.at_end()) {
@@ -376,12 +376,12 @@ impl Watch {
         let Some(report) = self.report.take() else { return };
         let (status, duration) = self.ended.unwrap_or_else(|| (None, self.started.elapsed()));
         let (stdout, stderr) = (self.stdout.snapshot().await, self.stderr.snapshot().await);
-        // Only one that is neither ended nor being ended is reported while it runs.
+        // Only a command that neither ended nor is being ended continues.
         let continues = self.ended.is_none() && !self.timed_out && !self.cancelled;
         if lingers || continues {
             self.sinks.record.begin();
         }
-        // Nobody listens after a cancellation, or to a background command.
+        // After a cancellation, or for a background command, the receiver may have been dropped.
         let _ = report.send(Report {
             status,
             timed_out: self.timed_out,

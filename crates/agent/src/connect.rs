@@ -1,4 +1,5 @@
-//! The near end of a tunnel: copies bytes between standard input and output and the agent's socket.
+//! The end of a tunnel in the workspace: copies bytes between standard input and output and the socket of the workspace
+//! agent.
 
 use std::{
     fs::File,
@@ -13,14 +14,14 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// How long to wait for a socket that is not there yet.
+/// The time to wait for a socket that does not exist yet.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often to try.
+/// The interval between connection attempts.
 const TRY: Duration = Duration::from_millis(20);
-/// How much is copied at once: what a pipe holds.
+/// The size of the copy buffers, in bytes: the capacity of a pipe.
 const BUFFER: usize = 64 * 1024;
 
-/// Copies both ways until either side ends.
+/// Copies bytes in both directions until either side closes.
 pub async fn connect(socket: &Path) -> io::Result<()> {
     let mut agent = open(socket).await?;
     let (from_agent, mut to_agent) = agent.split();
@@ -38,7 +39,7 @@ async fn open(socket: &Path) -> io::Result<UnixStream> {
     let until = Instant::now() + PATIENCE;
     loop {
         match UnixStream::connect(socket).await {
-            // The agent is starting, or being started again.
+            // The workspace agent is starting or restarting.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
                     && Instant::now() < until =>
@@ -50,7 +51,7 @@ async fn open(socket: &Path) -> io::Result<UnixStream> {
     }
 }
 
-/// A pipe is read without a thread in between, which saves each message two switches; anything else with one.
+/// A pipe is read without another thread, which saves two context switches for each message; other files need a thread.
 fn reader(from: &impl AsFd) -> io::Result<Box<dyn AsyncRead + Unpin>> {
     let own: OwnedFd = from.as_fd().try_clone_to_owned()?;
     if let Ok(pipe) = pipe::Receiver::from_owned_fd(own.try_clone()?) {
@@ -59,7 +60,7 @@ fn reader(from: &impl AsFd) -> io::Result<Box<dyn AsyncRead + Unpin>> {
     Ok(Box::new(tokio::fs::File::from_std(File::from(own))))
 }
 
-/// The same for writing.
+/// Like [`reader`], for writing.
 fn writer(to: &impl AsFd) -> io::Result<Box<dyn AsyncWrite + Unpin>> {
     let own: OwnedFd = to.as_fd().try_clone_to_owned()?;
     if let Ok(pipe) = pipe::Sender::from_owned_fd(own.try_clone()?) {

@@ -1,9 +1,9 @@
-//! What commands find in their environment: tools neither ask questions nor page nor colour, since nobody sits before a
+//! The environment of commands. It tells tools not to prompt, page or color their output, because no user watches a
 //! terminal.
 
 use std::{ffi::OsString, path::Path};
 
-/// A whole environment: the defaults below, with what `given` says instead and beside.
+/// A complete environment: `given` takes precedence over the defaults below.
 #[must_use]
 pub fn environment(
     home: &Path,

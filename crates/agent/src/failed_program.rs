@@ -1,9 +1,9 @@
-//! How a workspace's own program that fails at once is reported: by the container's termination message, which its pod's
-//! status shows.
+//! Reports a workspace's own program that fails at once, with the termination message of the container, which the
+//! status of its pod shows.
 //!
-//! A workspace goes on without its program, since that is how to find out what is wrong with it, and a container that runs
-//! says nothing in the pod's status. So the first failure in a pod ends the container with a message. A kubelet starts it
-//! again at once, and from then on it goes on.
+//! A workspace continues without its program, so that users can find the cause; but the pod's status has no message of
+//! a running container. So the first failure in a pod ends the container with a message. The kubelet restarts it at
+//! once, and the new container continues without the program.
 
 use portcullis_core::agent_paths::FAILED_PROGRAM;
 use std::{
@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-/// A program that ends before has failed at once.
+/// A program that ends within this time has failed at once.
 pub const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// Where a failure is reported, and that it was.
+/// The files of a report: the container's termination log, and a marker that the failure was reported.
 #[derive(Clone, Debug)]
 pub struct Report {
     log: PathBuf,
@@ -23,19 +23,19 @@ pub struct Report {
 }
 
 impl Report {
-    /// `log` is the container's termination log, `folder` outlives the container.
+    /// `log` is the termination log of the container; `folder` outlives the container.
     #[must_use]
     pub fn new(log: &Path, folder: &Path) -> Self {
         Self { log: log.to_owned(), marker: folder.join("failed-program") }
     }
 
-    /// What was reported in this pod, by this container or one before.
+    /// The message that this container, or a previous one of the same pod, has reported.
     #[must_use]
     pub fn read(&self) -> Option<String> {
         fs::read_to_string(&self.marker).ok()
     }
 
-    /// Whether a failure should end the container: a kubelet reads its message, and none was reported before.
+    /// Whether a failure should end the container: a kubelet reads the message, and none was reported before.
     #[must_use]
     pub fn is_due(&self) -> bool {
         self.log.exists() && !self.marker.exists()

@@ -1,4 +1,4 @@
-//! A process group: how a command and everything that it started is signalled at once (POSIX `killpg`).
+//! A process group: signals a command and all processes that it started at once (POSIX `killpg`).
 
 use nix::{
     errno::Errno,
@@ -6,34 +6,34 @@ use nix::{
     unistd::Pid,
 };
 
-/// A group whose leader this process has spawned.
+/// A process group whose leader this process has spawned.
 ///
-/// A group's number is not given to a new process while any process is in it. Once it is empty the number may be used
-/// again, so whoever holds this asks [`Group::is_alive`] often while it matters, and drops it as soon as it is not.
+/// The kernel does not reuse the id of a group while any process is in it, but may reuse it once the group is empty.
+/// The owner of a `Group` must therefore call [`Group::is_alive`] often, and drop the group as soon as it is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Group(Pid);
 
 impl Group {
-    /// The group led by the process with this id; `None` for ids that no group can have.
+    /// The group of the leader with this process id; `None` for ids that a group cannot have.
     pub(crate) fn led_by(id: u32) -> Option<Self> {
-        // 0 and 1 would mean this process's own group, and every process.
+        // 0 and 1 would mean the group of this process, and every process.
         i32::try_from(id).ok().filter(|id| *id > 1).map(|id| Self(Pid::from_raw(id)))
     }
 
-    /// Whether any process is left in it.
+    /// Whether any process is left in the group.
     pub(crate) fn is_alive(self) -> bool {
-        // EPERM: processes that changed their user. They are there all the same.
+        // EPERM means that processes of another user are in the group.
         !matches!(killpg(self.0, None), Err(Errno::ESRCH))
     }
 
-    /// Asks all of it to end.
+    /// Sends SIGTERM to all processes.
     pub(crate) fn terminate(self) {
         self.signal(Signal::SIGTERM);
-        // A stopped process sees SIGTERM only once it goes on.
+        // A stopped process handles SIGTERM only after it continues.
         self.signal(Signal::SIGCONT);
     }
 
-    /// Ends all of it.
+    /// Sends SIGKILL to all processes.
     pub(crate) fn kill(self) {
         self.signal(Signal::SIGKILL);
     }

@@ -1,6 +1,6 @@
-//! The environment of commands, handed from one process of the agent to the next in memory. None has it in its own
-//! environment, which every process of the same user, and with a permission to read files an agent too, could read from
-//! `/proc` (proc_pid_environ(5), PR_SET_DUMPABLE(2const)).
+//! Passes the environment of commands in memory from one process of the workspace agent to the next. No process of the
+//! agent keeps it in its own environment, which every process of the same user could read from `/proc`, and so could an
+//! AI agent that may only read files (proc_pid_environ(5), PR_SET_DUMPABLE(2const)).
 
 use rustix::fs::MemfdFlags;
 use std::{
@@ -10,18 +10,18 @@ use std::{
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
 };
 
-/// Variables by name.
+/// Environment variables: names and values.
 pub type Variables = Vec<(OsString, OsString)>;
 
-/// Keeps other processes of this user from looking into this one: its memory, open files and environment. An `exec`
-/// undoes it.
+/// Protects the memory, open files and environment of this process from other processes of the same user. An `exec`
+/// reverts it.
 pub fn hide() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_dumpable(false)?;
     Ok(())
 }
 
-/// These variables, in a file that has no name, to be the standard input of the next process.
+/// Writes the variables to an anonymous file, for the standard input of the next process.
 pub fn offer(variables: &[(OsString, OsString)]) -> io::Result<File> {
     let mut bytes = Vec::new();
     for (name, value) in variables {
@@ -32,7 +32,7 @@ pub fn offer(variables: &[(OsString, OsString)]) -> io::Result<File> {
     }
     let mut file = match rustix::fs::memfd_create("environment", MemfdFlags::CLOEXEC) {
         Ok(file) => File::from(file),
-        // Some sandboxes do not have it.
+        // Some sandboxes do not support memfd_create.
         Err(_) => tempfile::tempfile()?,
     };
     file.write_all(&bytes)?;
@@ -40,7 +40,8 @@ pub fn offer(variables: &[(OsString, OsString)]) -> io::Result<File> {
     Ok(file)
 }
 
-/// The variables that the process before has offered. Standard input is empty from now on.
+/// Reads the variables that the previous process passed on standard input, and replaces standard input with
+/// `/dev/null`.
 pub fn take() -> io::Result<Variables> {
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes)?;

@@ -1,6 +1,7 @@
-//! HTTP/2 (RFC 9113) between a server and an agent, over any stream of bytes: a tunnel into a pod, a socket, a pipe.
+//! HTTP/2 (RFC 9113) between a server and a workspace agent, over any byte stream: a tunnel into a pod, a socket, a
+//! pipe.
 //!
-//! The stream is trusted as whoever made it is; there is no TLS, and both sides know beforehand that it is HTTP/2.
+//! There is no TLS: the stream itself is trusted. Both sides use HTTP/2 with prior knowledge.
 
 use crate::client::{AnswerBody, Lost};
 use axum::Router;
@@ -14,27 +15,27 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-/// How much one answer may be ahead of its reader, at the server. Enough for the network inside a cluster, and little
-/// enough for many workspaces: no budget counts it.
+/// The flow-control window of one answer, at the server, in bytes. Large enough for the network inside a cluster, and
+/// small enough for many workspaces: it is not counted in a budget.
 const ANSWER_WINDOW: u32 = 256 * 1024;
-/// The same for all answers of a connection together.
+/// The flow-control window of all answers on a connection, in bytes.
 const ANSWERS_WINDOW: u32 = 512 * 1024;
-/// How much one request may be ahead of its reader, at the agent.
+/// The flow-control window of one request, at the workspace agent, in bytes.
 const STREAM_WINDOW: u32 = 1024 * 1024;
-/// The same for all requests of a connection together.
+/// The flow-control window of all requests on a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-/// Larger frames cost less each, and still let others in between.
+/// The largest frame, in bytes. Larger frames have less overhead, and still let other streams interleave.
 const FRAME: u32 = 64 * 1024;
-/// How much waits to be sent, for each answer.
+/// The send buffer of each stream, in bytes.
 const SEND_BUFFER: usize = 256 * 1024;
-/// How many requests may be under way: more than commands may.
+/// The limit on concurrent requests, above the limit on concurrent commands.
 const STREAMS: u32 = 1024;
-/// How often the client asks whether the agent is still there.
+/// The interval of keep-alive pings from the client.
 const PING: Duration = Duration::from_secs(10);
-/// How long the agent may take to say so. A workspace that is out of CPU is slow, not gone.
+/// The timeout of a keep-alive ping. A workspace that lacks CPU time is slow, not lost.
 const PING_TIME: Duration = Duration::from_secs(10);
 
-/// Spawns what a connection needs beside itself where it is tracked, until it is cut.
+/// An executor that tracks hyper's tasks and cancels them on disconnect.
 #[derive(Clone, Debug)]
 struct Tracked {
     tasks: TaskTracker,
@@ -48,16 +49,16 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tracked {
     }
 }
 
-/// Requests over one connection. Clones share it.
+/// A client connection. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Connection {
     sender: client::SendRequest<Full<Bytes>>,
 }
 
-/// Makes a connection over `io`. The future that comes with it moves its bytes: spawn it where it is tracked. It ends
-/// when the connection does, saying why if that was no orderly end; dropping it ends the connection.
+/// Opens a connection over `io`. The caller must spawn the returned future, which transfers the bytes. It completes
+/// when the connection ends, with an error unless the end was orderly; dropping it closes the connection.
 ///
-/// Requests may be sent at once: they wait for the agent in the stream.
+/// Requests may be sent at once: the stream buffers them until the workspace agent reads them.
 pub async fn handshake<I>(
     io: I,
     tasks: TaskTracker,
@@ -65,7 +66,7 @@ pub async fn handshake<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // The client moves its bytes in a task of its own.
+    // hyper transfers the bytes in a separate task.
     let cut = CancellationToken::new();
     let (sender, connection) = client::Builder::new(Tracked { tasks, cut: cut.clone() })
         .timer(TokioTimer::new())
@@ -89,21 +90,21 @@ where
 }
 
 impl Connection {
-    /// Whether it has ended.
+    /// Whether the connection has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Sends a request and returns the head of the answer. Dropping the future, or the answer's body, takes the request
-    /// back.
+    /// Sends a request and returns the head of the answer. Dropping the future or the answer's body cancels the
+    /// request.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<AnswerBody>, Lost> {
         let mut sender = self.sender.clone();
         sender.ready().await.map_err(|error| lost(&error, false))?;
         match sender.try_send_request(request).await {
             Ok(response) => Ok(response.map(|body| body.map_err(|error| lost(&error, true)).boxed_unsync())),
             Err(mut error) => {
-                // What comes back was never sent.
+                // hyper returns a message only if it was never sent.
                 let sent = error.take_message().is_none();
                 Err(lost(error.error(), sent))
             }
@@ -118,7 +119,7 @@ fn lost(error: &hyper::Error, maybe_done: bool) -> Lost {
     }
 }
 
-/// Answers the requests that come over `io`, until it ends; once `stop` fires, only those that are under way.
+/// Serves the requests on `io` until it ends. Once `stop` is cancelled, only completes the requests in progress.
 pub async fn serve<I>(io: I, router: Router, tasks: TaskTracker, stop: CancellationToken) -> Result<(), hyper::Error>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -225,11 +226,11 @@ mod tests {
                 });
             let results = futures::future::join_all(many).await;
             let done = results.iter().filter(|result| result.is_ok()).count();
-            // The agent takes 256 at once, and says so to the others.
+            // The workspace agent runs 256 commands at once, and refuses the others.
             assert!((256..=300).contains(&done), "{done}");
             let refused = |result: &Result<_, AgentError>| result.as_ref().err().map(ToString::to_string);
             assert!(results.iter().filter_map(refused).all(|why| why.contains("256 commands")), "{results:?}");
-            // In order: what is under way is answered.
+            // A graceful shutdown: the requests in progress are answered.
             let slow = shell("sleep 0.3; echo done");
             let (slow, ()) = tokio::join!(pair.client.run("c", &slow, None), async {
                 tokio::time::sleep(Duration::from_millis(100)).await;

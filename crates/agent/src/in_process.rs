@@ -1,4 +1,4 @@
-//! The way to an agent in this process: no connection at all.
+//! The transport to a workspace agent in this process, without a connection.
 
 use crate::client::{AnswerBody, Lost, Repeat, Transport};
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-/// Hands requests to a router.
+/// Passes requests directly to the router of a workspace agent.
 #[derive(Clone, Debug)]
 pub struct InProcess {
     router: Router,
@@ -18,7 +18,7 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// To the agent with this router.
+    /// A transport to the workspace agent with this router.
     #[must_use]
     pub fn new(router: Router) -> Self {
         Self { router, tasks: TaskTracker::new() }
@@ -34,7 +34,7 @@ impl Transport for InProcess {
 
     fn abandon(&self, command_id: &str) {
         let request = Request::builder().method(Method::DELETE).uri(format!("http://agent/commands/{command_id}"));
-        // Outside of a runtime everything ends anyway.
+        // Without a runtime, the process is ending and so are its commands.
         if let (Ok(request), Ok(runtime)) = (request.body(Body::empty()), Handle::try_current()) {
             let router = self.router.clone();
             self.tasks.spawn_on(

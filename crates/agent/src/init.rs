@@ -1,7 +1,7 @@
-//! The first process of a workspace: reaps what nobody else does, keeps the service running, and ends everything in
-//! order (signals: POSIX.1-2024; subreapers: prctl(2)).
+//! The first process of a workspace: reaps orphans, keeps the service running, and ends all processes in order
+//! (signals: POSIX.1-2024; subreapers: prctl(2)).
 //!
-//! The service is a child of its own, so that a service that dies takes only what ran in it.
+//! The service is a separate child process, so that a crash of it ends only the processes that it started.
 
 use nix::{
     errno::Errno,
@@ -17,26 +17,26 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// How long the service may take to end what runs in it.
+/// The time that the service has to end its commands.
 const SERVICE_TIME: Duration = Duration::from_secs(8);
-/// How long processes that belong to nobody may take to end after SIGTERM before SIGKILL.
+/// The grace period of orphans between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long SIGKILL may take; more only where the kernel is stuck, or where they make new ones faster than they die.
+/// The time that SIGKILL may take. Longer only if the kernel is stuck, or if the processes fork faster than they die.
 const KILL_TIME: Duration = Duration::from_secs(5);
-/// How often to look, where nothing else tells.
+/// The polling interval where no signal reports a change.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long to wait before a service that died young is started again, and one that could not be started.
+/// The pause before a restart, if the service ended early or could not be started.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Until when a service is young.
+/// A service that ends within this time has ended early.
 const YOUNG: Duration = Duration::from_secs(10);
 
-/// Runs the service, again and again, until SIGTERM or SIGINT, or until one has ended and `give_up` says why not to go on;
-/// then ends everything. Returns what that said.
+/// Runs the service, and restarts it whenever it ends. Returns after SIGTERM or SIGINT, or when the service has ended
+/// and `give_up` returns a reason, which is then the result. Ends all processes before it returns.
 pub async fn run(
     service: impl FnMut() -> io::Result<Command>,
     give_up: impl Fn() -> Option<String>,
 ) -> io::Result<Option<String>> {
-    // Orphans come to this process as they do where it is the first one.
+    // Orphans are reparented to this process even if it is not PID 1.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true)?;
     let init = Init {
@@ -63,7 +63,7 @@ impl Init {
             let started = Instant::now();
             let pause = match service().and_then(|mut service| service.spawn()) {
                 Ok(child) => {
-                    // It is waited for below, with all others.
+                    // It is reaped below, with all other children.
                     let id = Pid::from_raw(child.id().cast_signed());
                     let Some(how) = self.until_ended(id).await else {
                         self.end(id).await;
@@ -92,7 +92,7 @@ impl Init {
         }
     }
 
-    /// How this child ended; `None` when everything is to end before that.
+    /// Waits until the child has ended, and returns its exit code or signal; `None` after SIGTERM or SIGINT.
     async fn until_ended(&mut self, id: Pid) -> Option<String> {
         loop {
             if let Some(how) = reap(id) {
@@ -113,7 +113,7 @@ impl Init {
         }
     }
 
-    /// Ends the service and all that is left.
+    /// Ends the service, then all remaining children.
     async fn end(&mut self, service: Pid) {
         tracing::info!("the workspace stops");
         let _ = kill(service, Signal::SIGTERM);
@@ -127,7 +127,7 @@ impl Init {
         self.end_orphans().await;
     }
 
-    /// Ends every child that is left: what daemons and dead services have left behind.
+    /// Ends all remaining children: daemons, and processes of services that ended.
     async fn end_orphans(&mut self) {
         let started = Instant::now();
         let mut asked = Vec::new();
@@ -154,7 +154,7 @@ impl Init {
     }
 }
 
-/// Takes leave of every child that has ended. How this one ended, if it is among them.
+/// Reaps all exited children. Returns how `wanted` ended, if it is among them.
 fn reap(wanted: Pid) -> Option<String> {
     let mut found = None;
     loop {
@@ -174,7 +174,7 @@ fn reap(wanted: Pid) -> Option<String> {
 /// The children of this process that have not been reaped.
 fn children() -> Vec<Pid> {
     let own = getpid();
-    // Another namespace's numbers are of other processes.
+    // If `/proc` belongs to another PID namespace, its numbers name other processes.
     let numbers_fit = fs::read_link("/proc/self").is_ok_and(|link| link.to_str() == Some(&own.to_string()));
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     if !numbers_fit {
@@ -190,7 +190,8 @@ fn children() -> Vec<Pid> {
         .collect()
 }
 
-/// The parent in a line of `/proc/ID/stat`: the second word after the name, which may have any characters.
+/// The parent's process id in a line of `/proc/ID/stat`: the second field after the name, which may contain any
+/// characters.
 fn parent(stat: &str) -> Option<i32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

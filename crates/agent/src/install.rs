@@ -1,4 +1,4 @@
-//! Puts the agent's binary where a workspace's container finds it: this very binary, copied.
+//! Installs the workspace agent's binary where the container of a workspace can run it, by copying the running binary.
 
 use portcullis_core::agent_paths::BINARY_NAME;
 use std::{
@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-/// Copies this program into a folder, made if it is not there. Whoever looks finds all of it or none.
+/// Copies this program into `folder`, which is created if it is missing. The binary appears atomically.
 pub fn install(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let new = folder.join(format!(".{BINARY_NAME}.new"));

@@ -1,8 +1,7 @@
-//! What runs inside a workspace: commands, each in a process group of its own, its files, and the service that others
-//! reach them by.
+//! The workspace agent: runs commands, each in its own process group, and accesses files, over an HTTP service.
 //!
-//! The local backend uses it in process; in a pod it is the first process. It is no sandbox: a command can do whatever
-//! the user of this process can.
+//! The local backend uses it in process; in a pod it is the first process. It is not a sandbox: a command can do
+//! whatever the user of this process can.
 
 mod answer;
 mod capture;

@@ -1,4 +1,4 @@
-//! The agent at its socket: only the workspace's own user may connect.
+//! The socket of the workspace agent. Only the user of the workspace can connect.
 
 use crate::{http2, service::Agent};
 use std::{fs::Permissions, io, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
@@ -8,12 +8,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long answers may take to leave once everything has ended.
+/// The time to send outstanding answers after all commands have ended.
 const LEAVE: Duration = Duration::from_secs(1);
-/// How long to wait where no connection can be taken, because too many files are open.
+/// The pause after a connection could not be accepted, such as when too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A socket that nobody but this user has ever been able to open. A stale one of the same name makes room.
+/// Binds a socket that no other user has been able to open at any time. Replaces a stale socket at the same path.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
@@ -28,7 +28,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves an agent until `stop` fires; then ends all that runs in it, and returns once that has ended and is answered.
+/// Serves requests until `stop` is cancelled. Then ends all commands, answers their requests and returns.
 pub async fn serve(listener: UnixListener, agent: &Agent, stop: CancellationToken) {
     let (tasks, leave, router) = (TaskTracker::new(), CancellationToken::new(), agent.router());
     loop {
@@ -40,7 +40,7 @@ pub async fn serve(listener: UnixListener, agent: &Agent, stop: CancellationToke
             Ok((stream, _)) => {
                 let serving = http2::serve(stream, router.clone(), tasks.clone(), leave.clone());
                 tasks.spawn(async move {
-                    // A connection that breaks is everyday life: a server has gone, or its tunnel.
+                    // Broken connections are normal: a server has ended, or its tunnel.
                     if let Err(error) = serving.await {
                         tracing::debug!(%error, "a connection broke");
                     }

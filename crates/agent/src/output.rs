@@ -1,4 +1,4 @@
-//! The folder for output that is too long to show: old files make room for new ones.
+//! The folder for output that is too long to show: the oldest files are deleted to make space for new ones.
 
 use crate::command::OutputFiles;
 use std::{
@@ -9,20 +9,20 @@ use std::{
     time::SystemTime,
 };
 
-/// How many ended commands' files are kept.
+/// The number of ended commands whose files are kept.
 const MOST_COMMANDS: usize = 64;
-/// How many bytes they may have together.
+/// The limit on the total size of their files, in bytes.
 const MOST_BYTES: u64 = 512 * 1024 * 1024;
 
-/// The folder.
+/// The folder for output files. Files of ended commands are deleted when there are too many.
 #[derive(Debug)]
 pub struct OutputFolder {
     path: PathBuf,
-    /// The names whose files are being written.
+    /// The names of running commands, whose files are not deleted.
     in_use: Mutex<BTreeSet<String>>,
 }
 
-/// The files of a command that runs: they are not deleted.
+/// Protects the files of a running command from deletion.
 #[derive(Debug)]
 pub struct Held {
     folder: Arc<OutputFolder>,
@@ -30,20 +30,20 @@ pub struct Held {
 }
 
 impl OutputFolder {
-    /// A folder, made when it is first needed.
+    /// An output folder at `path`. The first output file creates it.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { path, in_use: Mutex::default() }
     }
 
-    /// The files for the command of this name.
+    /// The files of the command with this name. `always`: write them from the first byte on.
     #[must_use]
     pub fn files(&self, name: &str, always: bool) -> OutputFiles {
         let file = |stream: &str| self.path.join(format!("{name}.{stream}"));
         OutputFiles { stdout: file("stdout"), stderr: file("stderr"), always }
     }
 
-    /// Keeps the files of this name for as long as it is held.
+    /// Protects the files of this name until the returned value is dropped or released.
     #[must_use]
     pub fn hold(self: &Arc<Self>, name: &str) -> Held {
         self.names().insert(name.to_owned());
@@ -51,13 +51,13 @@ impl OutputFolder {
     }
 
     fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // Never left half changed.
+        // No panic can leave it half changed.
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Held {
-    /// Lets go of the files. If there are any, older ones make room for them.
+    /// Ends the protection. If the command left files, deletes the oldest files beyond the limits.
     pub async fn release(self, has_files: bool) {
         let folder = Arc::clone(&self.folder);
         drop(self);
@@ -80,7 +80,7 @@ impl Drop for Held {
     }
 }
 
-/// Deletes the files of the oldest commands beyond what is kept, but of none that runs.
+/// Deletes the files of the oldest commands beyond the limits, except those of running commands.
 fn prune(folder: &Path, in_use: &BTreeSet<String>, most: usize, most_bytes: u64) -> io::Result<()> {
     let mut commands: BTreeMap<String, (SystemTime, u64)> = BTreeMap::new();
     let entries = match fs::read_dir(folder) {
@@ -91,7 +91,7 @@ fn prune(folder: &Path, in_use: &BTreeSet<String>, most: usize, most_bytes: u64)
         let entry = entry?;
         let path = entry.path();
         let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
-        // A command of the workspace may have deleted it just now.
+        // A command of the workspace may have just deleted it.
         let Ok(metadata) = entry.metadata() else { continue };
         let written = metadata.modified()?;
         let (latest, bytes) = commands.entry(name.to_owned()).or_insert((written, 0));
@@ -104,7 +104,7 @@ fn prune(folder: &Path, in_use: &BTreeSet<String>, most: usize, most_bytes: u64)
     let mut bytes = 0;
     for (rank, (name, (_, size))) in newest_first.iter().enumerate() {
         bytes += size;
-        // The newest stays, however long it is.
+        // The newest output is kept, whatever its size.
         if rank == 0 || (rank < most && bytes <= most_bytes) {
             continue;
         }

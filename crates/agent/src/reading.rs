@@ -1,5 +1,5 @@
-//! Reading what an agent answers, of which only the size that the protocol allows is trusted: a workspace's user may have
-//! replaced the agent. Memory is charged before it is used.
+//! Reads the answers of a workspace agent. They are not trusted, because the user of a workspace may have replaced the
+//! agent: their size is limited, and memory is charged before it is used.
 
 use crate::{
     client::{AgentError, AnswerBody, Lost},
@@ -10,14 +10,14 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use portcullis_budget::{Account, Parts, SMALL};
 
-/// How often an answer is in memory at once: as it came, and as it was parsed.
+/// The number of copies of an answer in memory: the received bytes and the parsed value.
 pub(super) const COPIES: u64 = 2;
-/// The same for a list, which is written as text, too.
+/// The number of copies of a list, which is also written as text.
 pub(super) const LIST_COPIES: u64 = 3;
-/// A line up to this size charges nothing: most results of commands.
+/// Lines up to this size, in bytes, are not charged: most results of commands.
 const SHORT_LINE: u64 = 2 * SMALL;
 
-/// Reads a whole answer of at most `most` bytes, which will be in memory so many times.
+/// Reads a whole answer of at most `most` bytes, which needs memory for `copies` copies.
 pub(super) async fn whole(
     mut body: AnswerBody,
     (most, copies): (u64, u64),
@@ -39,7 +39,7 @@ pub(super) async fn whole(
             return Err(AgentError::TooLong { most });
         }
         if !charged && read > SMALL {
-            // How much will come is not known.
+            // The size is not known in advance, so the limit is charged.
             account.charge(most * copies).await?;
             charged = true;
         }
@@ -59,7 +59,7 @@ impl Lines {
         Self { body, unread: BytesMut::new() }
     }
 
-    /// The next line, without its end. An answer that ends before its last line is lost.
+    /// The next line, without its line feed. Fails with [`Lost`] if the answer ends before the line does.
     pub(crate) async fn next(&mut self, account: &Account) -> Result<Bytes, AgentError> {
         let (mut searched, mut charged) = (0, false);
         loop {
@@ -79,7 +79,7 @@ impl Lines {
             };
             let Ok(data) = frame?.into_data() else { continue };
             if !charged && (searched + data.len()) as u64 > SHORT_LINE {
-                // All at once: requests that take more piece by piece could wait for each other.
+                // Charge everything at once: requests that take memory piece by piece could deadlock.
                 account.charge(MOST_COMMAND_EVENT * COPIES).await?;
                 charged = true;
             }

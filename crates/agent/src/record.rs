@@ -1,4 +1,4 @@
-//! What a background process has said lately, and how it is: written by its watch, read by any number of others.
+//! The recent output and the state of a background process: written by its watch, read by any number of requests.
 
 use crate::text::{from_whole_line, without_cut_end, without_cut_line, without_cut_start};
 use regex::bytes::Regex;
@@ -8,14 +8,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How many bytes are kept. What came before is only in the files.
+/// The number of bytes that are kept. Older output is only in the files.
 const KEPT: usize = 64 * 1024;
-/// How many bytes of it are in one answer.
+/// The largest part in one answer, in bytes.
 const PART: usize = 32 * 1024;
-/// How long to wait for more once something has come: lines seldom come alone.
+/// How long to wait for more output after the first: lines seldom come alone.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// The record of one process. It keeps nothing of the output before [`Record::begin`].
+/// The record of one process. It discards output before [`Record::begin`].
 #[derive(Debug)]
 pub struct Record {
     state: watch::Sender<State>,
@@ -27,7 +27,7 @@ struct State {
     bytes: VecDeque<u8>,
     /// The offset after the last byte.
     end: u64,
-    /// Up to where somebody has read.
+    /// The offset up to which any reader has read.
     seen: u64,
     running: bool,
     exit_code: Option<i32>,
@@ -36,20 +36,20 @@ struct State {
 /// A part of the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// What is no UTF-8 is replaced; a character that has not all come yet is left for later.
+    /// The text. Invalid UTF-8 is replaced; an incomplete character at the end is left for the next part.
     pub text: String,
-    /// Where it ended.
+    /// The offset after the text.
     pub next_offset: u64,
-    /// How many bytes between the offset that was asked for and `text` are gone.
+    /// The number of bytes between the requested offset and `text` that are no longer kept.
     pub skipped: u64,
-    /// Whether there is more already.
+    /// Whether more output is available already.
     pub more: bool,
 }
 
-/// How a process is.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// Whether any of it still runs.
+    /// Whether any process of the command still runs.
     pub running: bool,
     /// The exit code, once the command itself has ended.
     pub exit_code: Option<i32>,
@@ -63,12 +63,12 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Keeps the output from here on.
+    /// Starts recording the output.
     pub fn begin(&self) {
         self.state.send_modify(|state| state.recording = true);
     }
 
-    /// Takes the next bytes.
+    /// Appends output.
     pub fn push(&self, bytes: &[u8]) {
         self.state.send_if_modified(|state| {
             if !state.recording {
@@ -83,37 +83,37 @@ impl Record {
         });
     }
 
-    /// The command itself has ended.
+    /// Records that the command itself has ended.
     pub fn exited(&self, exit_code: Option<i32>) {
         self.state.send_modify(|state| state.exit_code = exit_code);
     }
 
-    /// All of it has ended.
+    /// Records that all processes of the command have ended.
     pub fn ended(&self) {
         self.state.send_modify(|state| state.running = false);
     }
 
-    /// How it is.
+    /// The current state.
     #[must_use]
     pub fn condition(&self) -> Condition {
         let state = self.state.borrow();
         Condition { running: state.running, exit_code: state.exit_code }
     }
 
-    /// Returns once nothing of it runs any more.
+    /// Waits until all processes of the command have ended.
     pub async fn until_ended(&self) {
-        // The sender is `self`, so it cannot go away.
+        // The sender is part of `self`, so it cannot be dropped here.
         let _ = self.state.subscribe().wait_for(|state| !state.running).await;
     }
 
-    /// Whether what came from `offset` on, or all that is kept, matches.
+    /// Whether the output from `offset` on matches; without an offset, all kept output.
     #[must_use]
     pub fn matches(&self, offset: Option<u64>, pattern: &Regex) -> bool {
         self.state.borrow().matches(offset, pattern)
     }
 
-    /// What came from `offset` on, as much as one answer has; without one, the last part. Waits at most `wait` for something that nobody has read
-    /// yet or, with `until`, for output that matches; or for the end.
+    /// The output from `offset` on, at most one part; without an offset, the last part. Waits at most `wait` until
+    /// there is unread output or, with `until`, output that matches; or until the process ends.
     pub async fn read(&self, offset: Option<u64>, wait: Duration, until: Option<&Regex>) -> Part {
         if !wait.is_zero() {
             let mut state = self.state.subscribe();
@@ -269,7 +269,7 @@ mod tests {
         let (long, short) = (Duration::from_secs(10), Duration::from_millis(300));
         let record = std::sync::Arc::new(record(&[b"old"]));
         let started = tokio::time::Instant::now();
-        // Nobody has read it yet: it is news.
+        // The output has not been read yet, so it is returned at once.
         assert_eq!(record.read(None, long, None).await.text, "old");
         let before = tokio::time::Instant::now();
         assert_eq!(record.read(None, short, None).await.text, "old");

@@ -1,5 +1,6 @@
-//! What a command has started that left its process group, as `setsid`, `timeout` and daemons do: known by a mark in the
-//! environment that children inherit (proc_pid_environ(5)). Who takes the mark off is not found.
+//! Escaped processes: processes that left the process group of their command, as `setsid`, `timeout` and daemons do.
+//! They are found by a marker in the environment that children inherit (proc_pid_environ(5)). A process that removes
+//! the marker is not found.
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -10,41 +11,41 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// The variable that marks what belongs to a command.
+/// The environment variable with the marker.
 const MARK: &str = "PORTCULLIS_COMMAND";
 
-/// The processes with the mark of one command.
+/// The escaped processes of one command.
 #[derive(Clone, Debug)]
 pub(super) struct Strays {
     mark: String,
 }
 
 impl Strays {
-    /// Those of the command with this id. The mark is its own even where another agent of this machine has a command
-    /// with the same id.
+    /// The escaped processes of the command with this id. The marker is unique even if another workspace agent on this
+    /// machine has a command with the same id.
     pub(crate) fn of(id: &str) -> Self {
         static COMMANDS: AtomicU64 = AtomicU64::new(0);
         let (agent, command) = (process::id(), COMMANDS.fetch_add(1, Ordering::Relaxed));
         Self { mark: format!("{agent}-{command}-{id}") }
     }
 
-    /// What to give to the command itself.
+    /// The variable, name and value, for the environment of the command.
     pub(crate) fn mark(&self) -> (&'static str, &str) {
         (MARK, &self.mark)
     }
 
-    /// Whether there is any.
+    /// Whether any process has the marker.
     pub(crate) async fn is_any(&self) -> bool {
         !self.find().await.is_empty()
     }
 
-    /// Asks each to end.
+    /// Sends SIGTERM to each process.
     pub(crate) async fn terminate(&self) {
-        // A stopped process sees SIGTERM only once it goes on.
+        // A stopped process handles SIGTERM only after it continues.
         self.signal(&[Signal::SIGTERM, Signal::SIGCONT]).await;
     }
 
-    /// Ends each. While it looks they may make new ones: ask again.
+    /// Sends SIGKILL to each process. A process may fork during the scan, so callers must repeat the call.
     pub(crate) async fn kill(&self) {
         self.signal(&[Signal::SIGKILL]).await;
     }
@@ -52,7 +53,7 @@ impl Strays {
     async fn signal(&self, signals: &[Signal]) {
         for process in self.find().await {
             for signal in signals {
-                // It may have ended meanwhile.
+                // The process may have ended in the meantime.
                 let _ = kill(process, *signal);
             }
         }
@@ -64,7 +65,7 @@ impl Strays {
     }
 }
 
-/// The processes that have this in their environment, but for those that have ended and those of other users.
+/// The processes with this variable in their environment, except ended processes and those of other users.
 fn marked(mark: &[u8]) -> Vec<Pid> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let ids = processes.filter_map(|process| process.ok()?.file_name().to_str()?.parse::<i32>().ok());

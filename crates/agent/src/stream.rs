@@ -1,4 +1,4 @@
-//! One output pipe of a command, and where what comes out of it goes.
+//! One output pipe of a command, and the destinations of its output.
 
 use crate::{
     capture::{Capture, Captured},
@@ -11,28 +11,28 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
 };
 
-/// Takes output as it comes. Must not block.
+/// Receives output while the command runs. Must not block.
 pub type Live = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Where output goes as it comes.
+/// The destinations of live output.
 #[derive(Clone, Default)]
 pub struct Sinks {
-    /// Whoever follows the command.
+    /// The follower of the command.
     pub live: Option<Live>,
-    /// What it has said lately.
+    /// The recent output.
     pub record: Arc<Record>,
-    /// Whether it goes to this process's own output too.
+    /// Whether to copy the output to this process's own standard output and standard error.
     pub echo: bool,
 }
 
-/// Which pipe.
+/// Which of the two pipes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
     Stdout,
     Stderr,
 }
 
-/// A pipe and what came out of it.
+/// A pipe and its captured output.
 pub(super) struct Stream<R> {
     which: Which,
     pipe: Option<R>,
@@ -46,16 +46,16 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         Self { which, pipe, buffer: vec![0; 16 * 1024], capture, decoder: Decoder::default() }
     }
 
-    /// How many bytes came; 0 at the end. Pending forever after that. May be dropped half way.
+    /// Reads into the buffer. Returns the number of bytes; 0 at the end, then never completes again. Cancel-safe.
     pub(crate) async fn read(&mut self) -> usize {
         match &mut self.pipe {
-            // An error on a pipe says no more than its end does.
+            // An error on a pipe means the same as its end.
             Some(pipe) => pipe.read(&mut self.buffer).await.unwrap_or(0),
             None => std::future::pending().await,
         }
     }
 
-    /// Keeps what [`Self::read`] brought.
+    /// Distributes the bytes that [`Self::read`] has read.
     pub(crate) async fn take(&mut self, count: usize, sinks: &Sinks) {
         let Some(bytes) = self.buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
             self.pipe = None;
@@ -67,13 +67,13 @@ impl<R: AsyncRead + Unpin> Stream<R> {
             live(&self.decoder.decode(bytes));
         }
         if sinks.echo {
-            // Nobody reads the log: that is no reason to end the command.
+            // An error of this process's own output must not end the command.
             let _ = self.which.echo(bytes).await;
         }
         self.capture.push(bytes).await;
     }
 
-    /// Keeps all of it in the file from now on, with what came before.
+    /// Writes the output to the file from now on, including the output so far.
     pub(crate) async fn keep(&mut self) {
         self.capture.keep().await;
     }
@@ -96,7 +96,7 @@ impl<R: AsyncRead + Unpin> Stream<R> {
 }
 
 impl Which {
-    /// Writes to this process's own pipe of the same name.
+    /// Writes to this process's own stream of the same name.
     async fn echo(self, bytes: &[u8]) -> io::Result<()> {
         let own = match self {
             Self::Stdout => io::stdout().as_fd().try_clone_to_owned()?,

@@ -1,6 +1,6 @@
-//! UTF-8 (RFC 3629) in pieces: a cut may fall into a character.
+//! UTF-8 (RFC 3629) in pieces: a cut may split a character.
 
-/// Leaves out a character that was cut at the end.
+/// Removes an incomplete character at the end.
 pub(super) fn without_cut_end(bytes: &[u8]) -> &[u8] {
     for (back, byte) in bytes.iter().rev().take(3).enumerate() {
         let whole = match byte {
@@ -18,13 +18,13 @@ pub(super) fn without_cut_end(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Leaves out a character that was cut at the start.
+/// Removes an incomplete character at the start.
 pub(super) fn without_cut_start(bytes: &[u8]) -> &[u8] {
     let cut = bytes.iter().take(3).take_while(|byte| (**byte & 0b1100_0000) == 0b1000_0000).count();
     bytes.split_at(cut).1
 }
 
-/// Leaves out the line that was cut at the end, unless it is most of the text.
+/// Removes an incomplete line at the end, unless it is most of the text.
 pub(super) fn without_cut_line(bytes: &[u8]) -> &[u8] {
     match bytes.iter().rposition(|byte| *byte == b'\n') {
         Some(end) if end >= bytes.len() / 2 => bytes.split_at(end + 1).0,
@@ -32,7 +32,7 @@ pub(super) fn without_cut_line(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Leaves out the line that was cut at the start, unless it is most of the text.
+/// Removes an incomplete line at the start, unless it is most of the text.
 pub(super) fn from_whole_line(bytes: &[u8]) -> &[u8] {
     match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) if end < bytes.len() / 2 => bytes.split_at(end + 1).1,
@@ -40,15 +40,15 @@ pub(super) fn from_whole_line(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Turns bytes that come in pieces into text that comes in pieces.
+/// Decodes a stream of byte chunks to text.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// The beginning of a character whose end has not come yet.
+    /// The start of a character that has not arrived completely.
     cut: Vec<u8>,
 }
 
 impl Decoder {
-    /// The characters that are whole now. What is no UTF-8 is replaced.
+    /// Decodes the complete characters. Invalid UTF-8 is replaced.
     pub(crate) fn decode(&mut self, bytes: &[u8]) -> String {
         let mut all = std::mem::take(&mut self.cut);
         all.extend_from_slice(bytes);

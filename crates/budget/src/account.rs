@@ -1,56 +1,56 @@
-//! The memory that one request has taken of the budget.
+//! The request memory that one request holds.
 
 use crate::{Holders, Pool, SMALL, Taken};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Instant, timeout_at};
 
-/// The memory of one request. It is given back when the last clone is dropped: once the response is sent.
+/// The memory of one request. It is released when the last clone is dropped: after the response is sent.
 #[derive(Clone, Debug)]
 pub struct Account(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// `None`: nothing is counted.
+    /// `None`: memory is not counted.
     pool: Option<Arc<Pool>>,
     holders: Holders,
     wait_until: Instant,
     held: Mutex<Option<Taken>>,
 }
 
-/// Why a request gets no memory.
+/// Why a request cannot have memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoMemory {
-    /// It needs more than there is in all.
+    /// The request needs more than the whole budget.
     #[error(
         "the request needs {needed} bytes of memory, and this server has {budget} for requests: send or ask for less at \
          a time, or raise spec.deployment.resources.limits.memory"
     )]
     TooLarge {
-        /// How much it needs.
+        /// The memory that the request needs, in bytes.
         needed: u64,
-        /// How much there is.
+        /// The size of the whole budget, in bytes.
         budget: u64,
     },
-    /// Others, or other requests of the same caller, use it for too long.
+    /// The wait timed out: other requests, perhaps of the same caller, hold the memory.
     #[error("the memory of this server is in use by other requests; try again in a moment")]
     Busy,
 }
 
 impl Account {
-    /// An account of these holders. `wait_until`: when waiting for memory is given up.
+    /// An account for these holders. [`Self::charge`] stops waiting for memory at `wait_until`.
     #[must_use]
     pub fn new(pool: Arc<Pool>, holders: Holders, wait_until: Instant) -> Self {
         Self(Arc::new(Inner { pool: Some(pool), holders, wait_until, held: Mutex::default() }))
     }
 
-    /// An account that counts nothing.
+    /// An account that is not limited, and counts nothing.
     #[must_use]
     pub fn unlimited() -> Self {
         let holders = Holders::default();
         Self(Arc::new(Inner { pool: None, holders, wait_until: Instant::now(), held: Mutex::default() }))
     }
 
-    /// An account of the same request that is settled on its own.
+    /// A separate account with the same holders and deadline, settled on its own.
     #[must_use]
     pub fn separate(&self) -> Self {
         let Inner { pool, holders, wait_until, .. } = &*self.0;
@@ -58,7 +58,7 @@ impl Account {
         Self(Arc::new(Inner { pool, holders, wait_until, held: Mutex::default() }))
     }
 
-    /// Takes so many bytes more, and waits for them.
+    /// Takes `bytes` more, and waits until they are available. Fails at once if the whole budget is smaller.
     pub async fn charge(&self, bytes: u64) -> Result<(), NoMemory> {
         let Some(pool) = &self.0.pool else { return Ok(()) };
         if bytes > pool.total() {
@@ -74,7 +74,8 @@ impl Account {
         Ok(())
     }
 
-    /// What is in memory now is `bytes` large: gives back the rest.
+    /// Releases all memory except `bytes`, the size that is still in use; releases everything if that is at most
+    /// [`SMALL`].
     pub fn settle(&self, bytes: u64) {
         let mut held = self.held();
         if bytes <= SMALL {
@@ -84,7 +85,7 @@ impl Account {
         }
     }
 
-    /// How many bytes it has.
+    /// The number of bytes that the account holds.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.held().as_ref().map_or(0, Taken::units)

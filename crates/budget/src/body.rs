@@ -1,4 +1,4 @@
-//! Reading whole bodies: memory is charged before it is used.
+//! Reads whole bodies, and charges memory before it is used.
 
 use crate::{Account, BODY_COPIES, NoMemory, SMALL};
 use axum::body::Body;
@@ -8,24 +8,24 @@ use hyper::body::Body as _;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long a body may stand still. One that trickles has the request's deadline.
+/// The longest time without a byte. The deadline of the request ends a body that arrives slowly.
 const STALL: Duration = Duration::from_secs(10);
 
-/// Why a body was not read.
+/// Why a body could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// It is larger than the limit.
+    /// The body is larger than the limit, in bytes.
     #[error(
         "the body is larger than the {0} bytes that this endpoint accepts; a large file is written in parts, by write_file with append: true"
     )]
     TooLarge(usize),
-    /// There is no memory for it.
+    /// There is not enough memory for the body.
     #[error(transparent)]
     NoMemory(#[from] NoMemory),
-    /// Nothing of it came for too long.
+    /// No byte arrived for too long.
     #[error("no byte of the body arrived for {} s; send it again", STALL.as_secs())]
     Stalled,
-    /// It ended too early.
+    /// The body ended too early.
     #[error("the body could not be read to its end")]
     Broken,
 }
@@ -37,7 +37,7 @@ pub async fn read(body: Body, limit: usize, account: &Account) -> Result<Bytes, 
 
 async fn read_within(stall: Duration, mut body: Body, limit: usize, account: &Account) -> Result<Bytes, ReadError> {
     let hint = body.size_hint();
-    // What the client says of the size is enough to refuse it.
+    // The declared size is enough to refuse the body.
     if hint.lower() > limit as u64 {
         return Err(ReadError::TooLarge(limit));
     }
@@ -52,7 +52,7 @@ async fn read_within(stall: Duration, mut body: Body, limit: usize, account: &Ac
             return Err(ReadError::TooLarge(limit));
         }
         if !charged && (parts.len() + data.len()) as u64 > SMALL {
-            // How much will come is not known.
+            // The size is not known in advance, so the whole limit is charged.
             account.charge((limit as u64).saturating_mul(BODY_COPIES)).await?;
             charged = true;
         }
@@ -64,7 +64,7 @@ async fn read_within(stall: Duration, mut body: Body, limit: usize, account: &Ac
     Ok(parts.join())
 }
 
-/// The parts of a body.
+/// The chunks of a body.
 #[derive(Debug, Default)]
 pub struct Parts {
     parts: Vec<Bytes>,
@@ -72,25 +72,25 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// How many bytes there are.
+    /// The total number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Adds a part.
+    /// Appends a chunk.
     pub fn push(&mut self, part: Bytes) {
         self.len += part.len();
         self.parts.push(part);
     }
 
-    /// All of them in one piece. Each part is freed as soon as it is copied.
+    /// Joins all chunks. Each chunk is freed as soon as it is copied.
     #[must_use]
     pub fn join(mut self) -> Bytes {
         if self.parts.len() <= 1 {

@@ -1,7 +1,8 @@
-//! What requests share: places, and the memory that their bodies, the answers of agents and unsent responses take.
+//! The budget that requests share: permits, and memory for request bodies, answers of workspace agents and unsent
+//! responses.
 //!
-//! [`Pool`] is the fair division of either; [`Account`] is what one request has taken of the memory. A body or answer
-//! up to [`SMALL`] charges nothing: the place of its request pays for it, so that small requests never wait for large
+//! [`Pool`] divides either of them fairly; [`Account`] is the memory of one request. A body or answer of at most
+//! [`SMALL`] bytes is not charged: the permit of its request covers it, so that small requests never wait for large
 //! ones.
 
 mod account;

@@ -1,9 +1,9 @@
-//! Units that callers share fairly: permits for requests, or bytes of memory.
+//! Fair sharing of units between callers: permits for requests, or bytes of memory.
 //!
-//! A holder that has units already may take more as long as what it then holds is at most `shares` times what is left
-//! free. This is the dynamic threshold of shared buffers (Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998): one holder with
-//! one share gets half of the units, two get a third each, and some always stay free for the next one. A holder without
-//! units may take what is free.
+//! A holder that has units may take more as long as its new total is at most `shares` times the units that then stay
+//! free. This is the dynamic threshold of shared buffers (Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998): one holder
+//! with one share gets half of the units, two get a third each, and some units always stay free for the next holder. A
+//! holder without units may take all that are free.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,28 +11,28 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Who takes units, by a hash of its identity.
+/// A caller that takes units, identified by a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The hash.
+    /// The hash of the caller's identity.
     pub key: u64,
-    /// How many times what is free it may hold.
+    /// The weight of the holder: it may hold at most `shares` times the free units.
     pub shares: u64,
 }
 
-/// All that the same units count for, such as a user and one of the user's clients.
+/// The holders that the same units are counted for, such as a user and one of the user's clients.
 pub type Holders = [Option<Holder>; 2];
 
 /// Why units are not available now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
-    /// Others have them.
+    /// Other holders have the units.
     Taken,
-    /// The holder has its share.
+    /// The holder has reached its share.
     Share,
 }
 
-/// Units that are shared.
+/// A pool of units that holders share.
 #[derive(Debug)]
 pub struct Pool {
     total: u64,
@@ -55,7 +55,7 @@ struct Waiting {
     granted: oneshot::Sender<()>,
 }
 
-/// Units that were taken. Dropping it gives them back.
+/// Units that were taken. Dropping them returns them to the pool.
 #[derive(Debug)]
 pub struct Taken {
     pool: Arc<Pool>,
@@ -64,32 +64,32 @@ pub struct Taken {
 }
 
 impl Pool {
-    /// So many units, all free.
+    /// A pool of `total` units, all free.
     #[must_use]
     pub fn new(total: u64) -> Arc<Self> {
         Arc::new(Self { total, state: Mutex::new(PoolState { free: total, ..PoolState::default() }) })
     }
 
-    /// How many there are.
+    /// The total number of units.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// How many are free.
+    /// The number of free units.
     #[must_use]
     pub fn free(&self) -> u64 {
         self.state().free
     }
 
-    /// Takes units that are available now.
+    /// Takes units if they are available now.
     pub fn try_take(self: &Arc<Self>, units: u64, holders: Holders) -> Result<Taken, Unavailable> {
         self.state().take(units, &holders)?;
         Ok(Taken { pool: Arc::clone(self), units, holders })
     }
 
-    /// Takes units as soon as they are available, first come, first served; whoever waits for its own share holds up no
-    /// one else. Pending for ever if there are fewer in all: see [`Self::total`].
+    /// Takes units as soon as they are available, in the order of the calls. A holder that waits for its own share does
+    /// not block other holders. Never completes if `units` exceeds [`Self::total`].
     pub async fn take(self: &Arc<Self>, units: u64, holders: Holders) -> Taken {
         let (granted, grant) = oneshot::channel();
         let id = {
@@ -149,15 +149,15 @@ impl PoolState {
         }
     }
 
-    /// Gives those who wait what is available. The first one that waits for others' units holds up all behind it, or
-    /// large requests would starve.
+    /// Grants available units to waiting callers. The first caller that waits for units of other holders blocks all
+    /// callers behind it; otherwise large requests would starve.
     fn serve(&mut self) {
         let mut index = 0;
         while let Some(next) = self.waiting.get(index) {
             let (units, holders) = (next.units, next.holders);
             match self.take(units, &holders) {
                 Ok(()) => {
-                    // A receiver that has gone gives the units back when its ticket is dropped.
+                    // If the receiver was dropped, its ticket returns the units.
                     if let Some(waiting) = self.waiting.remove(index) {
                         let _ = waiting.granted.send(());
                     }
@@ -169,7 +169,7 @@ impl PoolState {
     }
 }
 
-/// A position in the queue. Dropped before its units were received, it leaves the queue or gives them back.
+/// A position in the queue. If it is dropped before the caller has its units, it leaves the queue or returns them.
 struct Ticket<'a> {
     pool: &'a Pool,
     id: u64,
@@ -193,13 +193,13 @@ impl Drop for Ticket<'_> {
 }
 
 impl Taken {
-    /// How many units it has.
+    /// The number of units.
     #[must_use]
     pub fn units(&self) -> u64 {
         self.units
     }
 
-    /// Gives back all but `units`.
+    /// Returns all but `units` to the pool.
     pub fn shrink_to(&mut self, units: u64) {
         let Some(more) = self.units.checked_sub(units).filter(|more| *more > 0) else { return };
         self.units = units;
@@ -208,13 +208,13 @@ impl Taken {
         state.serve();
     }
 
-    /// Adds units of the same pool and holders.
+    /// Adds `other`, which must be of the same pool and holders.
     pub fn merge(&mut self, mut other: Self) {
         debug_assert!(Arc::ptr_eq(&self.pool, &other.pool) && self.holders == other.holders);
         self.units += std::mem::take(&mut other.units);
     }
 
-    /// Counts the units for other holders from now on, unless they have their share already.
+    /// Counts the units for other holders from now on. Fails, and changes nothing, if those have reached their share.
     pub fn pass_to(&mut self, holders: Holders) -> Result<(), Unavailable> {
         let mut state = self.pool.state();
         state.give(self.units, &self.holders);
@@ -311,7 +311,7 @@ mod tests {
         drop(other);
         assert!(large.as_mut().now_or_never().is_none());
         drop(held);
-        // The first in the queue takes its units back into the share that it gave up.
+        // The first caller in the queue is served first: its share is free again.
         let own = own.now_or_never().expect("its share is free again");
         let large = large.now_or_never().expect("large ones get their turn");
         let small = small.now_or_never().expect("and then small ones");

@@ -1,11 +1,11 @@
-//! An answer, read whole: status, headers, and a body that is JSON or of no use.
+//! Responses, read in full: status, headers and body. Only JSON bodies can be parsed.
 
 use http::{HeaderMap, StatusCode};
 use portcullis_core::json::ByName;
 use serde::de::DeserializeOwned;
 use std::fmt;
 
-/// What came back.
+/// A response to a request.
 pub struct Answer {
     host: String,
     status: StatusCode,
@@ -13,25 +13,25 @@ pub struct Answer {
     body: Vec<u8>,
 }
 
-/// Why an answer is of no use. Never quotes it: it may hold tokens.
+/// Why a response cannot be used. The message never quotes the body, which may contain tokens.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AnswerError {
-    /// It is no success.
+    /// The status is not a success (2xx).
     #[error("{host} answered {status}")]
     Status {
-        /// Who answered.
+        /// The host of the request.
         host: String,
-        /// With what.
+        /// The status of the response.
         status: StatusCode,
     },
-    /// It is not the JSON that was expected.
+    /// The body is not the expected JSON.
     #[error("{host} answered with something that cannot be read (at line {line}, column {column})")]
     Json {
-        /// Who answered.
+        /// The host of the request.
         host: String,
-        /// Where reading stopped.
+        /// The line at which parsing failed, from 1.
         line: usize,
-        /// Where in that line.
+        /// The column at which parsing failed.
         column: usize,
     },
 }
@@ -41,37 +41,38 @@ impl Answer {
         Self { host, status, headers, body }
     }
 
-    /// Its status.
+    /// The status code.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Its headers.
+    /// The headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// Its body, as it came.
+    /// The body, unchanged.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The JSON object that is its body, if it is a success. An array is none, whatever reads it.
+    /// Parses the body as a JSON object. Fails if the status is not a success, or if the body is an array: serde would
+    /// also read an array as a struct.
     pub fn object<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
         self.check_status()?;
         self.object_of_any_status()
     }
 
-    /// The list of JSON objects that is its body, if it is a success.
+    /// Parses the body as a list of JSON objects. Fails if the status is not a success.
     pub fn list<T: DeserializeOwned>(&self) -> Result<Vec<T>, AnswerError> {
         self.check_status()?;
         self.read::<Vec<ByName<T>>>().map(|list| list.into_iter().map(|ByName(value)| value).collect())
     }
 
-    /// The JSON object that is its body, even if it is an error, as OAuth's are.
+    /// Parses the body as a JSON object, whatever the status: OAuth errors are objects too.
     pub fn object_of_any_status<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
         self.read().map(|ByName(value)| value)
     }

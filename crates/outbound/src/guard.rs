@@ -1,48 +1,47 @@
-//! What a server may reach when somebody who is not trusted names the place (server-side request forgery): hosts by
-//! name, over https, at public addresses.
+//! Protection against server-side request forgery: a server fetches untrusted URLs only from hosts with a public name,
+//! over https, at public addresses.
 //!
-//! Two checks, both pure. [`admit`] holds a URL against the rules that need no network; [`is_public`] holds every
-//! address that its host has against what is public. Who connects must connect to an address that was checked, and must
-//! not look the name up a second time.
+//! Two checks, both pure. [`admit`] checks the URL itself, without the network; [`is_public`] checks each address of
+//! its host. The caller must connect to an address that was checked, and must not resolve the name a second time.
 
 pub use portcullis_core::ip_ranges::is_public;
 use url::{Host, Url};
 
-/// The most characters of a URL that is fetched.
+/// The longest URL that is fetched, in bytes.
 const MAX_URL: usize = 2048;
 
-/// Names that are never public (RFC 6761, RFC 6762, RFC 8375, RFC 9476, ICANN's `internal`, and the Services of a
-/// cluster as its own resolver completes them).
+/// Suffixes of names that are never public (RFC 6761, RFC 6762, RFC 8375, RFC 9476, ICANN's `internal`, and the names
+/// of Services as the cluster's resolver completes them).
 const PRIVATE_SUFFIXES: [&str; 10] =
     ["localhost", "local", "internal", "localdomain", "home.arpa", "onion", "alt", "test", "invalid", "svc"];
 
 /// Why a URL is not fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// No URL at all, or one that is too long.
+    /// The text is not a URL, or it is too long.
     #[error("it is no URL of at most 2048 characters")]
     Malformed,
-    /// Another scheme than https.
+    /// The scheme is not https.
     #[error("it must begin with https://")]
     Scheme,
-    /// Another port than 443.
+    /// The URL has a port other than 443.
     #[error("it must not name a port; documents are fetched from port 443 only")]
     Port,
-    /// With a user name or password.
+    /// The URL has a user name or a password.
     #[error("it must have no user information")]
     UserInformation,
-    /// With a fragment.
+    /// The URL has a fragment.
     #[error("it must have no fragment")]
     Fragment,
-    /// An address instead of a name.
+    /// The host is an address instead of a name.
     #[error("its host must be a name, not an address")]
     Address,
-    /// A name that cannot be public.
+    /// The host is a name that cannot be public.
     #[error("its host must be the full name of a public host")]
     Name,
 }
 
-/// Reads a URL that may be fetched.
+/// Parses a URL, and returns it if it may be fetched.
 pub fn admit(text: &str) -> Result<Url, Refused> {
     if text.len() > MAX_URL {
         return Err(Refused::Malformed);
@@ -51,12 +50,12 @@ pub fn admit(text: &str) -> Result<Url, Refused> {
     if url.scheme() != "https" {
         return Err(Refused::Scheme);
     }
-    // The parser has turned every spelling of an address, such as `0x7f.1` and `2130706433`, into an address.
+    // The parser has converted every spelling of an address, such as `0x7f.1` and `2130706433`, to an address.
     let Some(Host::Domain(host)) = url.host() else { return Err(Refused::Address) };
     if !is_public_name(host) {
         return Err(Refused::Name);
     }
-    // It has left out `:443` too.
+    // The parser has also removed `:443`.
     if url.port().is_some() {
         return Err(Refused::Port);
     }
@@ -70,7 +69,7 @@ pub fn admit(text: &str) -> Result<Url, Refused> {
 }
 
 fn is_public_name(host: &str) -> bool {
-    // With a dot at the end it would be another name to compare, and the same to look up.
+    // With a trailing dot, the resolver would see the same name, but the comparison with the suffixes would fail.
     let dotted = host.contains('.') && !host.ends_with('.');
     let under = |suffix: &str| host.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     dotted && !PRIVATE_SUFFIXES.into_iter().any(under)

@@ -1,8 +1,8 @@
-//! The one HTTPS client: what this endpoint asks of others.
+//! The HTTPS client for all outbound requests.
 //!
-//! TLS is rustls with ring and the public authorities of webpki-roots. No redirect is followed, no proxy is taken from
-//! the environment, no cookie is kept, no answer is read without limit, and no request lasts for ever. What an answer
-//! held is never part of an error.
+//! TLS is rustls with ring and the public certificate authorities of webpki-roots. The client follows no redirects,
+//! ignores proxy settings in the environment and stores no cookies. Response sizes and request times are limited.
+//! Errors never contain the content of a response.
 
 mod answer;
 pub mod guard;
@@ -16,89 +16,89 @@ use reqwest::{RequestBuilder, redirect::Policy};
 use rustls::RootCertStore;
 use std::{error::Error, sync::Arc, time::Duration};
 
-/// How long it may take to connect, TLS included.
+/// The timeout of a connection attempt, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request may take in all.
+/// The timeout of a whole request.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How large an answer may be: discovery documents, key sets, and lists of groups are far smaller.
+/// The largest response body, in bytes. Discovery documents, key sets and lists of groups are far smaller.
 const MAX_ANSWER: usize = 1 << 20;
-/// Who asks.
+/// The value of the `User-Agent` header.
 const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 
-/// Makes clients for the places that are asked, each with what that place is trusted with.
+/// Creates clients, each with the trust settings for its kind of host.
 #[derive(Clone, Debug)]
 pub struct Outbound {
     public_only: PublicOnly,
 }
 
-/// Why a client could not be made.
+/// Why a client could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
-    /// The certificates of a private authority cannot be read.
+    /// The CA bundle cannot be parsed.
     #[error("the CA bundle holds no certificate that can be read; it must be PEM")]
     Certificates(#[source] Box<dyn Error + Send + Sync>),
-    /// The client itself refused.
+    /// The HTTP client could not be built.
     #[error("the HTTPS client could not be made")]
     Client(#[source] reqwest::Error),
-    /// TLS could not be set up.
+    /// TLS could not be configured.
     #[error("TLS could not be set up")]
     Tls(#[from] rustls::Error),
 }
 
-/// Why a request has no answer. The messages are for people, and say nothing of what was sent.
+/// Why a request got no response. The messages are for people, and do not reveal what was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// It took too long.
+    /// The request timed out.
     #[error("{host} did not answer in time")]
     Timeout {
-        /// Who was asked.
+        /// The host of the request.
         host: String,
     },
-    /// Nobody could be reached there, or TLS failed.
+    /// The connection or the TLS handshake failed.
     #[error("{host} cannot be reached")]
     Unreachable {
-        /// Who was asked.
+        /// The host of the request.
         host: String,
-        /// What went wrong, without the URL.
+        /// The cause, without the URL.
         source: reqwest::Error,
     },
-    /// The answer is longer than any that makes sense.
+    /// The response body is larger than the limit.
     #[error("the answer of {host} is too large")]
     TooLarge {
-        /// Who was asked.
+        /// The host of the request.
         host: String,
     },
-    /// The URL cannot be asked.
+    /// The request could not be built, for example because its URL is not valid.
     #[error("the request could not be made; is its URL right?")]
     Request(#[source] reqwest::Error),
 }
 
 impl Outbound {
-    /// Prepares what all clients share.
+    /// Creates the client for untrusted URLs.
     pub fn new() -> Result<Self, OutboundError> {
         Ok(Self { public_only: PublicOnly::new()? })
     }
 
-    /// The same, but that what is fetched for clients comes over another network, with other authorities: for tests,
-    /// whose servers stand for public ones.
+    /// Like [`Self::new`], but untrusted URLs are fetched over another network with other certificate authorities: for
+    /// tests, whose servers stand in for public ones.
     pub fn over(network: Arc<dyn Network>, authorities: RootCertStore) -> Result<Self, OutboundError> {
         Ok(Self { public_only: PublicOnly::over(network, authorities)? })
     }
 
-    /// For a place that somebody who is not trusted named.
+    /// The client for URLs from untrusted sources.
     #[must_use]
     pub fn public_only(&self) -> &PublicOnly {
         &self.public_only
     }
 
-    /// For a place that an administrator named: at any address. `ca_bundle` holds certificates (PEM) of authorities that
-    /// count besides the public ones.
+    /// A client for URLs from an administrator: any address is allowed. `ca_bundle` contains certificates (PEM) of
+    /// authorities to trust in addition to the public ones.
     pub fn trusted(&self, ca_bundle: Option<&str>) -> Result<HttpClient, OutboundError> {
         HttpClient::build(tls::config(ca_bundle)?, |builder| builder)
     }
 }
 
-/// Asks places of one kind.
+/// An HTTPS client for one kind of host.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     inner: reqwest::Client,
@@ -106,7 +106,7 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// With what all clients have in common; `profile` adds what one kind of them needs, such as a resolver.
+    /// Builds a client with the common settings; `profile` adds those of one kind of client, such as a resolver.
     pub fn build(
         tls: rustls::ClientConfig,
         profile: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
@@ -123,23 +123,23 @@ impl HttpClient {
         Ok(Self { inner, max_answer: MAX_ANSWER })
     }
 
-    /// The same, with another limit on answers.
+    /// The same client with another limit on response bodies, in bytes.
     #[must_use]
     pub fn with_max_answer(self, bytes: usize) -> Self {
         Self { max_answer: bytes, ..self }
     }
 
-    /// A GET that asks for JSON. Add to it and hand it to [`HttpClient::send`].
+    /// Starts a GET request that accepts JSON. Complete it and pass it to [`HttpClient::send`].
     pub fn get(&self, url: &str) -> RequestBuilder {
         self.inner.get(url).header(http::header::ACCEPT, "application/json")
     }
 
-    /// A POST that asks for JSON. Add to it and hand it to [`HttpClient::send`].
+    /// Starts a POST request that accepts JSON. Complete it and pass it to [`HttpClient::send`].
     pub fn post(&self, url: &str) -> RequestBuilder {
         self.inner.post(url).header(http::header::ACCEPT, "application/json")
     }
 
-    /// Sends it, and reads the answer whole, whatever its status.
+    /// Sends a request and reads the whole response, whatever its status.
     pub async fn send(&self, request: RequestBuilder) -> Result<Answer, RequestError> {
         let request = request.build().map_err(|error| RequestError::Request(error.without_url()))?;
         let host = request.url().host_str().unwrap_or_default().to_owned();

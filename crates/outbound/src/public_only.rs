@@ -1,8 +1,8 @@
-//! Fetches what somebody who is not trusted points to: client metadata documents, and the keys of clients.
+//! Fetches untrusted URLs: client metadata documents, and the keys of clients.
 //!
-//! Only what [`guard`](super::guard) admits: by name, over https, from port 443, at public addresses. A name is looked
-//! up once; every address that it has is checked, and the connection goes to one of those (no DNS rebinding). Redirects
-//! are answers like others, and refused. An answer counts if it is a 200 with JSON, of a limited size, in a limited time.
+//! Only URLs that pass [`guard`](super::guard) are fetched: by name, over https, from port 443, at public addresses. A
+//! name is resolved once; all its addresses are checked, and the connection goes to one of them (no DNS rebinding). A
+//! redirect is an error. A response must be a 200 with JSON, within the limits for size and time.
 
 use crate::{
     HttpClient, OutboundError, RequestError,
@@ -23,30 +23,30 @@ use std::{
     time::Duration,
 };
 
-/// How long it may take, from the look-up to the last byte.
+/// The timeout from the DNS lookup to the last byte.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// The one port.
+/// The only port that is used.
 const PORT: u16 = 443;
 
-/// How names become addresses, and addresses connections. There is one in the product, [`PublicInternet`]; a test may
-/// put servers of its own behind public addresses.
+/// Resolves names and opens connections. [`PublicInternet`] is the only implementation in the product; tests can put
+/// their own servers behind public addresses.
 #[async_trait]
 pub trait Network: Debug + Send + Sync {
     /// All addresses of a host.
     async fn lookup(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 
-    /// Where to connect for an address that was checked.
+    /// The socket address to connect to for an address that was checked.
     fn dial(&self, address: IpAddr) -> SocketAddr;
 }
 
-/// The machine's own resolver and network.
+/// The resolver and the network of this machine.
 #[derive(Clone, Copy, Debug)]
 pub struct PublicInternet;
 
 #[async_trait]
 impl Network for PublicInternet {
     async fn lookup(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        // With a dot at the end it is the whole name: a pod's search list (`svc.cluster.local`, …) is not tried.
+        // With a trailing dot, the name is absolute: the pod's search list (`svc.cluster.local`, …) is not tried.
         let found = tokio::net::lookup_host((format!("{host}."), PORT)).await?;
         Ok(found.map(|address| address.ip()).collect())
     }
@@ -56,54 +56,55 @@ impl Network for PublicInternet {
     }
 }
 
-/// The client for places that are not trusted.
+/// The client for untrusted URLs.
 #[derive(Clone, Debug)]
 pub struct PublicOnly {
     client: HttpClient,
 }
 
-/// A document, and how long its server says that it may be kept.
+/// A document, and how long it may be cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// JSON, by its content type.
+    /// The JSON body. Only its content type is checked.
     pub body: Vec<u8>,
-    /// `None` where nothing is said; zero where it should not be kept.
+    /// The freshness lifetime. `None`: the response does not say; zero: it must not be cached.
     pub fresh_for: Option<Duration>,
 }
 
-/// Why there is no document. For people; tells nothing of what was found instead.
+/// Why a document could not be fetched. The messages are for people, and do not reveal what was found instead.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The URL may not be fetched.
+    /// The URL is not allowed.
     #[error("its URL is not fetched: {0}")]
     Url(#[from] Refused),
-    /// The host has an address that is not public, or none.
+    /// The host has no address, or one that is not public.
     #[error("its host {host} has no address, or one that is not public")]
     Address {
-        /// The host.
+        /// The host of the URL.
         host: String,
     },
-    /// No answer, or one that is too large.
+    /// There was no response, or it was too large.
     #[error(transparent)]
     Request(RequestError),
-    /// Something else than 200; a redirect, too.
+    /// The status is not 200; it may be a redirect.
     #[error("{host} answered {status} instead of 200 (redirects are not followed)")]
     Status {
-        /// The host.
+        /// The host of the URL.
         host: String,
-        /// What it answered.
+        /// The status of the response.
         status: StatusCode,
     },
-    /// Something else than JSON.
+    /// The content type is not JSON.
     #[error("{host} answered with something else than application/json")]
     ContentType {
-        /// The host.
+        /// The host of the URL.
         host: String,
     },
 }
 
 impl FetchError {
-    /// Whether the place itself said that there is nothing, rather than could not be asked.
+    /// Whether the failure is permanent: the URL is refused, or the response is not a document. `false` for failures
+    /// that may be temporary, such as no response, or a 5xx or 429 status.
     #[must_use]
     pub fn is_definite(&self) -> bool {
         match self {
@@ -115,12 +116,12 @@ impl FetchError {
 }
 
 impl PublicOnly {
-    /// Over the public internet, with the public authorities.
+    /// A client for the public internet and the public certificate authorities.
     pub(super) fn new() -> Result<Self, OutboundError> {
         Self::build(Arc::new(PublicInternet), tls::config(None)?)
     }
 
-    /// Over another network, with other authorities, by the same rules.
+    /// A client for another network and other certificate authorities, with the same rules.
     pub(super) fn over(network: Arc<dyn Network>, authorities: RootCertStore) -> Result<Self, OutboundError> {
         Self::build(network, tls::with_roots(authorities)?)
     }
@@ -131,7 +132,7 @@ impl PublicOnly {
                 .dns_resolver(Guarded { network })
                 .https_only(true)
                 .http1_only()
-                // Nothing is kept open: each fetch looks up and checks.
+                // No connection is reused: each fetch resolves and checks the name.
                 .pool_max_idle_per_host(0)
                 .timeout(TOTAL_TIMEOUT)
         })?;
@@ -157,13 +158,13 @@ impl PublicOnly {
     }
 }
 
-/// The only resolver of that client: what it answers is what is connected to.
+/// The only resolver of that client: connections go only to addresses that it returns.
 #[derive(Debug)]
 struct Guarded {
     network: Arc<dyn Network>,
 }
 
-/// A host that may not be connected to. Its addresses are nobody's business.
+/// The host has an address that is not public, or none. The error does not reveal addresses.
 #[derive(Debug, thiserror::Error)]
 #[error("the host has no public address")]
 struct NotPublic;
@@ -173,7 +174,7 @@ impl Resolve for Guarded {
         let network = Arc::clone(&self.network);
         Box::pin(async move {
             let addresses = network.lookup(name.as_str()).await?;
-            // One that is not public spoils all: honest hosts have none.
+            // One address that is not public is enough to refuse the host: honest hosts have none.
             if addresses.is_empty() || !addresses.iter().all(|address| guard::is_public(*address)) {
                 return Err(NotPublic.into());
             }
@@ -203,7 +204,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         .is_some_and(|subtype| subtype == "json" || (subtype.len() > "+json".len() && subtype.ends_with("+json")))
 }
 
-/// How long an answer stays fresh in a cache that several users share (RFC 9111 §4.2.1), less its age.
+/// How long a response stays fresh in a shared cache (RFC 9111 §4.2.1), minus its age.
 fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
     let directives: Vec<String> = headers
         .get_all(header::CACHE_CONTROL)

@@ -1,4 +1,4 @@
-//! TLS as a client: rustls with ring, the public authorities, and those that somebody adds.
+//! The TLS client configuration: rustls with ring, the public certificate authorities, and optional additional ones.
 
 use crate::OutboundError;
 use rustls::{
@@ -7,7 +7,7 @@ use rustls::{
 };
 use std::sync::Arc;
 
-/// Trusts the public authorities, and those of `ca_bundle` (PEM) as well.
+/// Trusts the public certificate authorities and those of `ca_bundle` (PEM).
 pub(super) fn config(ca_bundle: Option<&str>) -> Result<ClientConfig, OutboundError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(pem) = ca_bundle {
@@ -24,7 +24,7 @@ pub(super) fn config(ca_bundle: Option<&str>) -> Result<ClientConfig, OutboundEr
     with_roots(roots)
 }
 
-/// Trusts exactly `roots`.
+/// Trusts only `roots`.
 pub(super) fn with_roots(roots: RootCertStore) -> Result<ClientConfig, OutboundError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;

@@ -1,4 +1,4 @@
-//! Copying files and folders to another file system: by descriptors, and not for ever.
+//! Copies files and folders to another file system: by file descriptors, and with a deadline.
 
 use crate::files::{
     fail,
@@ -15,21 +15,21 @@ use std::{
     path::Path,
 };
 
-/// How many bytes the system copies before the deadline is looked at.
+/// The number of bytes to copy between two checks of the deadline.
 const PART: u64 = 16 * 1024 * 1024;
 
-/// What is copied, and how far.
+/// The source of a copy.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub folder: &'a Folder,
     pub name: &'a OsStr,
-    /// For messages.
+    /// The path, for messages.
     pub path: &'a Path,
     /// The zone of the folder.
     pub zone: Zone,
 }
 
-/// Copies a file, a link, or a folder with all that is in it; with permissions, and files with their times.
+/// Copies a file, a link, or a folder with its content, including permissions, and the modification times of files.
 pub(super) fn copy(
     from: Source<'_>,
     (to, name): (&Folder, &OsStr),
@@ -77,7 +77,7 @@ fn copy_at(
                 let source = Source { folder: &folder, name, path: &path, zone };
                 copy_at(source, (&target, name), guard, deadline, depth + 1)?;
             }
-            // Last, as a folder that is read-only takes no files.
+            // Last, because files cannot be created in a read-only folder.
             Ok(chmodat(to, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())?)
         }
         _ => Err(io::Error::other(format!("{} is a pipe, socket or device", from.path.display()))),

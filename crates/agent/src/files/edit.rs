@@ -1,4 +1,4 @@
-//! Replacing text in a file, where it is certain what is meant.
+//! Replaces text in a file, if the position is unambiguous.
 
 use crate::files::{
     fail, hint,
@@ -16,19 +16,19 @@ use std::{borrow::Cow, fmt::Write as _, io::Read as _, path::Path, time::Duratio
 use tokio::time::Instant;
 
 const CRLF: &str = "\r\n";
-/// How many places are counted where one is wanted.
+/// The number of matches after which counting stops, if only one is allowed.
 const COUNTED: usize = 100;
-/// How many of them are named.
+/// The number of matches that an error lists.
 const NAMED: usize = 5;
-/// How many lines of a diff are shown.
+/// The number of diff lines that are shown.
 const DIFF_LINES: usize = 200;
-/// How many lines are shown around a change.
+/// The number of context lines around a change.
 const CONTEXT: usize = 3;
-/// How many lines a file may have for a diff: each takes memory, however short it is.
+/// The number of lines up to which a diff is computed: each line takes memory, however short it is.
 const DIFFED_LINES: usize = 100_000;
-/// How many bytes of each of them.
+/// The number of bytes that are shown of each line of a diff.
 const DIFF_WIDTH: usize = 500;
-/// How long the shortest diff is looked for; what is found by then is as true, only longer.
+/// The time to search for the shortest diff. After that, the diff may be longer, but it is still correct.
 const DIFF_PATIENCE: Duration = Duration::from_millis(500);
 
 /// `POST /files/edit`.
@@ -65,10 +65,10 @@ fn load(spot: &Spot) -> Result<String, Failure> {
         .map_err(|_| fail::conflict(format!("{} is no text in UTF-8: use a command to change it", path.display())))
 }
 
-/// What is to be replaced by what.
+/// A replacement in a text.
 struct Change<'a> {
     text: &'a str,
-    /// The text in which `old` is looked for: lines are the same whatever ends them, unless `old` has carriage returns.
+    /// The text in which `old` is searched: with line feeds for all line ends, unless `old` has carriage returns.
     lines: Cow<'a, str>,
     old: &'a str,
     new: &'a str,
@@ -81,7 +81,7 @@ impl<'a> Change<'a> {
         Self { text, lines, old, new }
     }
 
-    /// Hands out the edited text piece by piece.
+    /// Passes the edited text to `take`, piece by piece.
     fn apply(&self, all: bool, mut take: impl FnMut(&str)) {
         let by_lines = matches!(self.lines, Cow::Owned(_));
         let mut cursor = Cursor { text: self.text, by_lines, in_lines: 0, in_text: 0 };
@@ -108,7 +108,7 @@ impl<'a> Change<'a> {
         take(self.text.get(last..).unwrap_or_default());
     }
 
-    /// How many places will be changed; a failure that helps where that is not what was meant.
+    /// The number of replacements; otherwise a failure that says how to change the request.
     fn places(&self, request: &EditFile, path: &Path) -> Result<u64, Failure> {
         let path = path.display();
         if self.old.is_empty() {
@@ -143,7 +143,7 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Leads from places in the text of lines to those in the file's.
+/// Converts offsets in the text with normalized line ends to offsets in the file.
 struct Cursor<'a> {
     text: &'a str,
     by_lines: bool,
@@ -152,7 +152,7 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// The place in the file. Places come in their order.
+    /// The offset in the file. Calls must be in ascending order.
     fn advance(&mut self, place: usize) -> usize {
         if !self.by_lines {
             return place;
@@ -177,14 +177,14 @@ fn line_end(line: &str) -> &'static str {
     if line.ends_with(CRLF) { CRLF } else { "\n" }
 }
 
-/// Finds the line end that follows a place, and remembers it: text without one is searched once.
+/// Finds the line end after an offset. The result is cached, so that a text without line ends is searched only once.
 struct LineEnds<'a> {
     text: &'a str,
     next: Option<(usize, &'static str)>,
 }
 
 impl LineEnds<'_> {
-    /// The end of the line that a place is in; of the last line, that of the one before.
+    /// The line end of the line at an offset; for the last line without one, the line end before it.
     fn after(&mut self, place: usize) -> &'static str {
         if let Some((_, end)) = self.next.filter(|(at, _)| *at > place) {
             return end;
@@ -197,7 +197,7 @@ impl LineEnds<'_> {
     }
 }
 
-/// Where `old` begins; places that overlap count too, as either could be meant.
+/// The offsets of `old`, at most [`COUNTED`]. Overlapping matches are included, because either may be meant.
 fn places(text: &str, old: &str) -> Vec<usize> {
     let step = old.chars().next().map_or(1, char::len_utf8);
     let mut places = Vec::new();
@@ -209,7 +209,7 @@ fn places(text: &str, old: &str) -> Vec<usize> {
     places
 }
 
-/// A unified diff, shortened where it is long.
+/// A unified diff, shortened if it is long.
 fn diff(path: &str, before: &str, after: &str) -> String {
     let name = path.trim_start_matches('/');
     let mut text = format!("--- a/{name}\n+++ b/{name}\n");
@@ -217,7 +217,7 @@ fn diff(path: &str, before: &str, after: &str) -> String {
         text.push_str("[… the file has too many lines for a diff …]\n");
         return text;
     }
-    // Lines end with a line feed and nothing else, as for `patch`.
+    // Only a line feed ends a line, as in `patch`.
     let (before, after): (Vec<_>, Vec<_>) =
         (before.split_inclusive('\n').collect(), after.split_inclusive('\n').collect());
     let (mut shown, mut left_out) = (0, 0);
@@ -242,8 +242,8 @@ fn diff(path: &str, before: &str, after: &str) -> String {
     text
 }
 
-/// What changed, with the lines around it. Lines are compared by numbers: one kind of text to compare, where the text
-/// interface of `similar` has code for six.
+/// The changes with their context lines. Lines are compared as integers: this needs the diff code of only one type,
+/// while the text interface of `similar` has it for six.
 fn hunks(before: &[&str], after: &[&str]) -> Vec<Vec<DiffOp>> {
     let numbers = IdentifyDistinct::<u32>::new(before, 0..before.len(), after, 0..after.len());
     let (old, new) = (numbers.old_lookup(), numbers.new_lookup());
@@ -253,7 +253,7 @@ fn hunks(before: &[&str], after: &[&str]) -> Vec<Vec<DiffOp>> {
     changes.into_inner().into_inner().into_grouped_ops(CONTEXT)
 }
 
-/// The lines of a change as a unified diff has them: those that are taken away before those that are added.
+/// The lines of a change in the order of a unified diff: removed lines, then added lines.
 fn marked<'a>(
     change: &DiffOp,
     before: &'a [&str],

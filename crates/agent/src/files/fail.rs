@@ -1,4 +1,4 @@
-//! What the system's errors mean to whoever asked.
+//! Converts system errors to failures with a cause and a remedy.
 
 use crate::files::folder::MAX_DEPTH;
 use crate::protocol::{Failure, FailureKind};
@@ -8,29 +8,29 @@ use std::{
     path::Path,
 };
 
-/// An argument that cannot be.
+/// An argument is not valid.
 pub(super) fn invalid(message: impl Into<String>) -> Failure {
     FailureKind::Invalid.because(message)
 }
 
-/// Something is in the way.
+/// An existing file or folder is in conflict with the request.
 pub(super) fn conflict(message: impl Into<String>) -> Failure {
     FailureKind::Conflict.because(message)
 }
 
-/// A path that names a folder, where a file is made.
+/// The path names a folder, but a file is to be created.
 pub(super) fn names_folder(path: &str) -> Failure {
     invalid(format!("{path} names a folder: end it with the file's name"))
 }
 
-/// Folders are nested more deeply than is worked on.
+/// Folders are nested too deeply.
 pub(super) fn too_deep() -> io::Error {
     io::Error::other(FailureKind::TooLarge.because(format!(
         "folders are nested more than {MAX_DEPTH} levels deep there: name a folder further down first, or use run_command"
     )))
 }
 
-/// `doing` something to `path` failed.
+/// The failure of the action `doing` on `path`.
 pub(super) fn io(doing: &str, path: &Path, error: &io::Error) -> Failure {
     if let Some(failure) = error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>()) {
         return failure.clone();
@@ -39,7 +39,7 @@ pub(super) fn io(doing: &str, path: &Path, error: &io::Error) -> Failure {
     kind.because(format!("cannot {doing} {}: {why}", path.display()))
 }
 
-/// What kind of failure it is, and what to do about it.
+/// The kind of failure, and the cause with its remedy.
 fn reason(error: &io::Error) -> (FailureKind, String) {
     let (kind, why) = match error.kind() {
         ErrorKind::NotFound => (FailureKind::NotFound, "there is no such file or folder"),

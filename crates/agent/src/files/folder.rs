@@ -1,5 +1,5 @@
-//! Folders by their descriptors: what is in one is opened relative to it (openat(2)), never through a link, so that a
-//! path that changes meanwhile leads nowhere else.
+//! Folders as open file descriptors. Entries are opened relative to their folder (openat(2)), never through a link, so
+//! that a concurrent change of the path cannot redirect the access.
 
 use crate::files::{
     fail,
@@ -21,13 +21,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How deep a tree of folders may be that is searched, copied or removed. Each level holds a descriptor.
+/// The maximum depth of a folder tree that is searched, copied or removed. Each level holds a file descriptor.
 pub(super) const MAX_DEPTH: usize = 100;
 
-/// Enough to name entries and to pass through; no permission to read is needed.
+/// Enough to access entries by name; needs no permission to read the folder.
 const PASS: OFlags = OFlags::PATH;
 
-/// What tells a file or folder from all others.
+/// The identity of a file or folder: device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id {
     pub device: u64,
@@ -40,7 +40,7 @@ impl Id {
     }
 }
 
-/// The type of what `stat` describes.
+/// The file type in `stat`.
 pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
@@ -63,13 +63,13 @@ impl Folder {
         Ok(Self { fd, id })
     }
 
-    /// The folder of this name in it; `..` is the one above. A link is refused.
+    /// Opens the subfolder with this name, or the parent for `..`. Fails for a link.
     pub(super) fn child(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         let flags = PASS | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Self::new(openat(&self.fd, name.as_ref(), flags, Mode::empty())?)
     }
 
-    /// The folder of this name, made if it is not there.
+    /// Opens the subfolder with this name, and creates it if it is missing.
     pub(super) fn child_or_new(&self, name: &OsStr) -> io::Result<Self> {
         match mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -81,19 +81,19 @@ impl Folder {
         })
     }
 
-    /// What is of this name in it; a link itself.
+    /// The metadata of the entry with this name. A link is not followed.
     pub(super) fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
         Ok(statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Where a link leads.
+    /// The target of a link.
     pub(super) fn link(&self, name: &OsStr) -> io::Result<PathBuf> {
         let target = readlinkat(&self.fd, name, Vec::new())?;
         Ok(OsString::from_vec(target.into_bytes()).into())
     }
 
-    /// Opens a regular file to read it. Never waits for the other end of a pipe, and never touches a device: what it is
-    /// is looked at before and after it is opened.
+    /// Opens a regular file for reading. Never blocks on a pipe and never opens a device: the file type is checked
+    /// before and after the open.
     pub(super) fn read(
         &self,
         name: &OsStr,
@@ -114,26 +114,26 @@ impl Folder {
         Ok((file, metadata))
     }
 
-    /// Makes a new file.
+    /// Creates a new file. Fails if the name exists.
     pub(super) fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(openat(&self.fd, name, flags, Mode::from_raw_mode(mode))?.into())
     }
 
-    /// Opens a file to add to its end.
+    /// Opens a file for appending.
     pub(super) fn append(&self, name: &OsStr) -> io::Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(openat(&self.fd, name, flags, Mode::empty())?.into())
     }
 
-    /// Its entries, and a descriptor to reach them by.
+    /// Opens a stream of the entries.
     pub(super) fn entries(&self) -> io::Result<Dir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(Dir::new(openat(&self.fd, ".", flags, Mode::empty())?)?)
     }
 
-    /// Gives something in it another name, here too, over what has that name.
+    /// Renames an entry within the folder, and replaces an existing one.
     pub(super) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         Ok(renameat(&self.fd, from, &self.fd, to)?)
     }
@@ -150,7 +150,7 @@ impl AsFd for Folder {
     }
 }
 
-/// Refuses what is no regular file, by its name.
+/// Fails unless `kind` is a regular file.
 pub(super) fn must_be_file(path: &Path, kind: FileType) -> Result<(), Failure> {
     let what = match kind {
         FileType::RegularFile => return Ok(()),

@@ -1,9 +1,10 @@
-//! Where the file tools do not go, whatever path leads there: the kernel's file systems, devices, and the folders of
-//! the agent itself. What counts is the file or folder that was opened, by its device, inode and file system
-//! (fstat(2), fstatfs(2)), so that links, bind mounts and `..` are no way around.
+//! Keeps the file tools out of the kernel's file systems, devices and the workspace agent's own folders, whatever path
+//! leads there. The check uses the device, inode and file system of the opened file or folder (fstat(2), fstatfs(2)),
+//! so that links, bind mounts and `..` cannot bypass it.
 //!
-//! Reading files is another permission than running commands. The kernel's files tell of processes what only their
-//! user should know, such as the environment; the agent's are how a server reaches the workspace.
+//! The permission to read files does not include the permission to run commands. The kernel's files reveal information
+//! about processes that only their user should have, such as their environment; a server reaches the workspace through
+//! the agent's files.
 
 use crate::files::{fail, folder::Id};
 use crate::protocol::{Failure, FailureKind};
@@ -14,11 +15,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where kernels have their own file systems.
+/// The standard mount points of the kernel's file systems.
 const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 const DEVICES: &str = "/dev";
 
-/// The file systems of the kernel's own, wherever they are mounted (`linux/magic.h`).
+/// The magic numbers of the kernel's file systems, wherever they are mounted (`linux/magic.h`).
 const KERNEL_FILE_SYSTEMS: [u64; 20] = [
     0x9fa0,      // proc
     0x6265_6572, // sysfs
@@ -42,33 +43,33 @@ const KERNEL_FILE_SYSTEMS: [u64; 20] = [
     0x0765_5821, // resctrl
 ];
 
-/// What the agent keeps from the file tools.
+/// The restrictions on the paths of the file tools.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
     /// Whether paths outside of the home folder are refused.
     pub confine: bool,
-    /// Where paths may lead too where they are confined: the folder for temporary files.
+    /// The folder for temporary files, which confined paths may also lead to.
     pub temporary: Option<PathBuf>,
-    /// The agent's own folders, such as that of its socket.
+    /// The workspace agent's own folders, such as that of its socket.
     pub own: Vec<PathBuf>,
-    /// The folder with the output of commands, which can be read but not changed, wherever it is.
+    /// The folder with the output of commands, which is readable but not writable, wherever it is.
     pub output: Option<PathBuf>,
 }
 
-/// To whom a folder and what is in it belongs.
+/// The owner of a folder and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Zone {
     /// The workspace.
     Open,
-    /// The agent, but it may be looked at.
+    /// The workspace agent, but readable: the output of commands.
     Output,
-    /// The agent.
+    /// The workspace agent.
     Own,
     /// The kernel.
     Kernel,
 }
 
-/// The zones as they are at the time of one request.
+/// The zones at the time of one request.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
     home: Option<Id>,
@@ -76,19 +77,19 @@ pub(super) struct Guard {
     output_path: Option<PathBuf>,
     own: Vec<Id>,
     kernel: Vec<Id>,
-    /// The file system of devices, if it is one of its own.
+    /// The device of `/dev`, if it is a separate file system.
     devices: Option<u64>,
 }
 
 impl Guard {
-    /// Looks at where the zones begin.
+    /// Finds the roots of the zones.
     pub(super) fn new(home: &Path, reach: &Reach) -> Self {
         let id = |path: &Path| rustix::fs::stat(path).ok().map(|stat| Id::of(&stat));
         let root = id(Path::new("/"));
         let devices = id(Path::new(DEVICES)).map(|id| id.device);
         Self {
             home: id(home),
-            // A link of that name was not made by the agent.
+            // A link of that name was not created by the workspace agent.
             output: reach.output.as_deref().and_then(|path| Some(Id::of(&rustix::fs::lstat(path).ok()?))),
             output_path: reach.output.clone(),
             own: reach.own.iter().filter_map(|path| id(path)).collect(),
@@ -97,19 +98,19 @@ impl Guard {
         }
     }
 
-    /// The zone of something that is open, by that of the folder it is in.
+    /// The zone of an open file or folder, derived from that of its parent folder.
     pub(super) fn zone(&self, open: impl AsFd, id: Id, folder: Id, zone: Zone) -> io::Result<Zone> {
         if self.kernel.contains(&id) || self.devices == Some(id.device) {
             return Ok(Zone::Kernel);
         }
-        // Another device is another file system.
+        // A different device means a different file system.
         if id.device != folder.device {
             let kind = u64::try_from(fstatfs(open)?.f_type).unwrap_or_default();
             if KERNEL_FILE_SYSTEMS.contains(&kind) {
                 return Ok(Zone::Kernel);
             }
         }
-        // Only now: what these names lead to may have been changed to the kernel's.
+        // Checked last: these names may have been changed to lead to the kernel's files.
         Ok(match () {
             () if self.home == Some(id) => Zone::Open,
             () if self.output == Some(id) => Zone::Output,
@@ -118,7 +119,7 @@ impl Guard {
         })
     }
 
-    /// Refuses to look at what is in this zone.
+    /// Fails if files in this zone must not be read.
     pub(super) fn check_look(&self, zone: Zone, path: &Path) -> Result<(), Failure> {
         match zone {
             Zone::Open | Zone::Output => Ok(()),
@@ -126,7 +127,7 @@ impl Guard {
         }
     }
 
-    /// Refuses to change what is in this zone.
+    /// Fails if files in this zone must not be changed.
     pub(super) fn check_change(&self, zone: Zone, path: &Path) -> Result<(), Failure> {
         match zone {
             Zone::Open => Ok(()),
@@ -148,7 +149,7 @@ impl Guard {
     }
 }
 
-/// Refuses a path that is longer than the system takes, or has so many parts that it is no use to anybody.
+/// Fails if a path is longer than the system accepts.
 pub(super) fn check_length(path: &str) -> Result<(), Failure> {
     /// `PATH_MAX` of Linux.
     const LONGEST: usize = 4096;

@@ -1,21 +1,21 @@
-//! What somebody may have meant whose text is not in a file.
+//! Suggests the nearest match for text that is not in a file.
 
 use crate::files::limits::Deadline;
 use std::time::Duration;
 
-/// How long that is looked for: text that repeats itself comes near in very many places.
+/// The time limit of the search: repetitive text has very many similar positions.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How many lines are looked at: each takes memory, however short it is.
+/// The number of lines that are searched: each line takes memory, however short it is.
 const MOST_LINES: usize = 500_000;
-/// How much of a line is quoted.
+/// The part of a line that is quoted, in bytes.
 const QUOTED: usize = 120;
 
-/// The number of the line that the byte at `place` is in, from 1.
+/// The number of the line with the byte at `place`, from 1.
 pub(super) fn line_at(text: &str, place: usize) -> usize {
     text.bytes().take(place).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// Where `text` comes nearest to `wanted`, which it does not have, and what to do.
+/// Describes the nearest match of `wanted`, which `text` does not contain, and what to do.
 pub(super) fn nearest(text: &str, wanted: &str) -> String {
     let lines: Vec<&str> = text.lines().take(MOST_LINES).collect();
     let wanted: Vec<&str> = wanted.lines().skip_while(|line| line.trim().is_empty()).take(MOST_LINES).collect();
@@ -52,8 +52,8 @@ pub(super) fn nearest(text: &str, wanted: &str) -> String {
     "nothing in it is like its first line. Read the file again: it may have changed".to_owned()
 }
 
-/// The line from which on most lines are as wanted, and how many; `None` where not even one is. The first line wanted
-/// may be the end of a line, and the last one the start of one.
+/// The start of the longest run of matching lines, and its length; `None` if no line matches. The first wanted line may
+/// be the end of a line, and the last one the start of a line.
 fn longest(
     lines: &[&str],
     wanted: &[&str],
@@ -78,7 +78,7 @@ fn longest(
     best
 }
 
-/// Whether a line is the first or the last one of those that are wanted.
+/// Whether a line is the first or the last of the wanted lines.
 #[derive(Clone, Copy)]
 struct Place {
     first: bool,

@@ -1,6 +1,6 @@
-//! What ignore files leave out (gitignore(5)): `.ignore` before `.gitignore` before `.git/info/exclude`, and the folder
-//! further down before the one above, as for ripgrep. The files are read here and not by the crate `ignore`, which would
-//! follow links, wait for pipes and take any amount.
+//! The rules of ignore files (gitignore(5)). As in ripgrep, `.ignore` takes precedence over `.gitignore`, and that over
+//! `.git/info/exclude`; a lower folder takes precedence over the folders above it. The files are read here instead of
+//! by the crate `ignore`, which would follow links, block on pipes and read files of any size.
 
 use crate::files::{
     folder::{Folder, kind},
@@ -18,16 +18,16 @@ use std::{
     path::Path,
 };
 
-/// The largest ignore file that counts, in bytes.
+/// The largest ignore file that is used, in bytes.
 const LARGEST: usize = 64 * 1024;
-/// How many bytes of ignore files count at once, which is for the folders from the first to one.
+/// The limit on the total size of the ignore files on one path from the first folder down, in bytes.
 const MOST: usize = 128 * 1024;
 
-/// The rules of the folders from the first to the one that is searched.
+/// The rules of the folders from the first one down to the current one.
 #[derive(Default)]
 pub(super) struct Rules {
     levels: Vec<Level>,
-    /// How many ignore files or lines in them did not count.
+    /// The number of ignore files, or lines in them, that were not used.
     pub unused: u32,
 }
 
@@ -36,7 +36,7 @@ struct Level {
     ignore: Option<Gitignore>,
     git: Option<Gitignore>,
     exclude: Option<Gitignore>,
-    /// Whether a repository begins here.
+    /// Whether the folder is the root of a repository.
     is_repository: bool,
     bytes: usize,
 }
@@ -55,12 +55,12 @@ impl Rules {
         self.levels.push(Level { ignore, git, exclude, is_repository, bytes: room - files.left });
     }
 
-    /// Leaves the folder.
+    /// Removes the rules of the current folder.
     pub(super) fn pop(&mut self) {
         self.levels.pop();
     }
 
-    /// Whether the path, which is in the last folder, is left out.
+    /// Whether the path, which is in the current folder, is ignored.
     pub(super) fn leave_out(&self, path: &Path, is_folder: bool) -> bool {
         let decide = |rules: &Option<Gitignore>| match rules.as_ref()?.matched(path, is_folder) {
             Match::None => None,
@@ -82,7 +82,7 @@ impl Rules {
 }
 
 struct Files<'a> {
-    /// The folder that the rules are for.
+    /// The folder that the rules apply to.
     root: &'a Path,
     guard: &'a Guard,
     left: usize,
@@ -104,7 +104,7 @@ impl Files<'_> {
     fn rules(&mut self, folder: &Folder, name: &str, zone: Zone) -> Option<Gitignore> {
         match folder.stat(name) {
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
-            // A folder of that name is no ignore file for git either.
+            // git does not use a folder of that name as an ignore file either.
             Ok(stat) if kind(&stat) == FileType::Directory => return None,
             _ => {}
         }
@@ -115,7 +115,7 @@ impl Files<'_> {
         rules
     }
 
-    /// A regular file that is not too large.
+    /// Reads a regular file that is not too large.
     fn read(&mut self, folder: &Folder, name: &str, zone: Zone) -> Option<String> {
         let (file, metadata) = folder.read(OsStr::new(name), &self.root.join(name), self.guard, zone).ok()?;
         let most = LARGEST.min(self.left);
@@ -134,7 +134,7 @@ impl Files<'_> {
     fn compile(&mut self, content: &str) -> Option<Gitignore> {
         let mut builder = GitignoreBuilder::new(self.root);
         for line in content.trim_start_matches('\u{feff}').lines() {
-            // A line that is no glob leaves the others valid, as for git.
+            // As in git, an invalid glob does not invalidate the other lines.
             let is_comment = line.starts_with('#');
             if !is_comment && (glob_problem(line).is_some() || builder.add_line(None, line).is_err()) {
                 self.unused += 1;

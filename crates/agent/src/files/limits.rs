@@ -1,4 +1,4 @@
-//! How much one request may take.
+//! Limits on the size and time of a request.
 
 use crate::protocol::Failure;
 use std::{
@@ -13,16 +13,16 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// The largest file that is written or edited, and the most that is read at once, in bytes.
+/// The largest file that can be written or edited, and the largest read, in bytes.
 pub(super) const MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// How many requests work on files at once; the others wait.
+/// The number of requests that work on files at once; others wait.
 pub(super) const AT_ONCE: usize = 8;
-/// How long a request may look at files, and how long one waits until others have ended.
+/// The time limit for reading files, and for waiting until other requests have ended.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long files may be copied or removed.
+/// The time limit for copying or removing files.
 pub(super) const CHANGE_PATIENCE: Duration = Duration::from_mins(1);
 
-/// The number that was asked for, which must be in the range, or else the usual one.
+/// The requested number, or the default. Fails if it is out of range.
 pub(super) fn within<N: PartialOrd + Display>(
     name: &str,
     asked: Option<N>,
@@ -36,12 +36,12 @@ pub(super) fn within<N: PartialOrd + Display>(
     Err(super::fail::invalid(format!("{name} must be between {} and {}, not {number}", range.start(), range.end())))
 }
 
-/// Tells work on a thread that its result is not wanted any more.
+/// Cancels work on a blocking thread whose result is not needed any more.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Cancels once it is dropped.
+    /// A guard that cancels when it is dropped.
     pub(super) fn on_drop(&self) -> CancelOnDrop {
         CancelOnDrop(self.clone())
     }
@@ -61,7 +61,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// When to stop.
+/// The time at which an operation must stop, and a flag that cancels it earlier.
 #[derive(Clone, Debug)]
 pub(super) struct Deadline {
     at: Instant,
@@ -69,32 +69,32 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// So long from now.
+    /// A deadline `patience` from now.
     pub(super) fn after(patience: Duration) -> Self {
         Self { at: Instant::now() + patience, cancel: Cancel::default() }
     }
 
-    /// The same, or earlier where it is cancelled.
+    /// The same deadline, which `cancel` can end earlier.
     pub(super) fn or(self, cancel: &Cancel) -> Self {
         Self { cancel: cancel.clone(), ..self }
     }
 
-    /// Whether it is over.
+    /// Whether the deadline has passed or the operation was cancelled.
     pub(super) fn passed(&self) -> bool {
         self.cancel.is_cancelled() || Instant::now() >= self.at
     }
 
-    /// Fails with [`ErrorKind::TimedOut`] once it is over.
+    /// Fails with [`ErrorKind::TimedOut`] if the deadline has passed.
     pub(super) fn check(&self) -> io::Result<()> {
         if self.passed() { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 }
 
-/// Reads until a deadline, and then fails with [`ErrorKind::TimedOut`].
+/// A reader that fails with [`ErrorKind::TimedOut`] after a deadline.
 pub(super) struct Timed<R> {
-    /// What is read.
+    /// The wrapped reader.
     pub inner: R,
-    /// Until when.
+    /// The deadline.
     pub deadline: Deadline,
 }
 

@@ -1,4 +1,4 @@
-//! What is in a folder.
+//! Lists folders.
 
 use crate::files::{
     fail,
@@ -18,21 +18,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How deep one can look.
+/// The maximum depth.
 const MAX_DEPTH: u32 = 10;
-/// How many entries are found at most, on all pages.
+/// The maximum number of entries on all pages.
 const MOST_FOUND: usize = 50_000;
-/// How many entries are on a page unless it is said, and at most.
+/// The default limit of entries on a page, and the maximum.
 const USUAL: u32 = 1000;
 const MOST: u32 = 2000;
-/// How many bytes an entry takes in JSON, beside its path.
+/// The size of an entry in JSON without its path, in bytes.
 const ENTRY: u64 = 90;
-/// The most bytes of a page.
+/// The maximum size of a page, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
-/// Folders that nobody who lists the one around them wants to see all of.
+/// Folders whose content is listed only on request.
 const CLOSED: [&str; 2] = [".git", "node_modules"];
 
-/// `POST /files/list`. Where there is too much, what is higher up is listed first.
+/// `POST /files/list`. If there are too many entries, upper folders come first.
 pub(super) fn list(tree: &Tree, request: &ListFiles) -> Result<FileList, Failure> {
     list_most(tree, request, MOST_FOUND)
 }
@@ -55,7 +55,7 @@ pub(super) fn list_most(tree: &Tree, request: &ListFiles, most: usize) -> Result
         let entries = match open(&root, &folder).and_then(|open| entries(open.as_ref(), left, &deadline)) {
             Ok(entries) => entries,
             Err(error) if folder.as_os_str().is_empty() => return Err(failed(error)),
-            // It may be closed to us, or gone by now: what can be seen is shown.
+            // The folder may be unreadable or deleted: list the others.
             Err(_) => continue,
         };
         incomplete |= entries.more;
@@ -94,7 +94,7 @@ pub(super) fn list_most(tree: &Tree, request: &ListFiles, most: usize) -> Result
     })
 }
 
-/// A folder below the root, or the root itself; `None` where the file tools do not look.
+/// Opens a folder below the root, or the root itself; `None` if the file tools must not read it.
 fn open(root: &Spot, path: &Path) -> io::Result<Option<Folder>> {
     let (mut folder, mut zone) = (root.folder.child(".")?, root.zone);
     for name in path {
@@ -133,7 +133,7 @@ fn entries(folder: Option<&Folder>, room: usize, deadline: &Deadline) -> io::Res
             entries.more = true;
             continue;
         }
-        // What is gone by now is not listed.
+        // An entry that was deleted in the meantime is not listed.
         let Ok(stat) = folder.stat(&name) else { continue };
         if full {
             entries.first.pop_last();

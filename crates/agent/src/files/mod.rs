@@ -1,9 +1,9 @@
-//! The files of a workspace: `POST /files/*` of the [protocol](super::protocol), one file here for each group of
+//! The files of a workspace: `POST /files/*` of the [protocol](super::protocol), with one module for each group of
 //! operations.
 //!
-//! The work is done on threads where it may wait, a few requests at once. What only looks has a deadline, and ends when
-//! its request is given up. A change is brought to its end all the same, so that no file is left half changed; what can
-//! take long, copying and removing folders, has a deadline too.
+//! The work runs on blocking threads, for a limited number of requests at once. Operations that only read have a
+//! deadline, and stop when their request is cancelled. Changes are always completed, so that no file is left in a
+//! partial state; copying and removing folders, which can take long, have a deadline too.
 
 mod copy;
 mod edit;
@@ -42,10 +42,10 @@ use std::{path::PathBuf, sync::Arc};
 use tokio::{sync::Semaphore, time::timeout};
 use tree::Tree;
 
-/// The largest request: the largest file in base64, or as text with as much again for its escapes.
+/// The size limit of requests, in bytes: the largest file in base64, or as text with the same amount again for escapes.
 const MAX_BODY: usize = 33 * 1024 * 1024;
 
-/// The files that an agent works on.
+/// The file operations of a workspace agent.
 #[derive(Clone)]
 pub struct Files {
     tree: Tree,
@@ -53,7 +53,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Relative paths start at `home`.
+    /// File operations within `reach`. Relative paths start at `home`.
     #[must_use]
     pub fn new(home: PathBuf, reach: Reach) -> Self {
         Self { tree: Tree::new(home, reach), slots: Arc::new(Semaphore::new(limits::AT_ONCE)) }
@@ -74,7 +74,7 @@ impl Files {
             .with_state(self)
     }
 
-    /// Does something where it may wait.
+    /// Runs an operation on a blocking thread.
     async fn work<A: Send + 'static>(
         &self,
         work: impl FnOnce(&Tree) -> Result<A, Failure> + Send + 'static,
@@ -89,7 +89,7 @@ impl Files {
             let _slot = slot;
             work(&tree)
         });
-        // All but a system that does not answer ends before that. The slot is taken as long as it goes on.
+        // Only a file system that does not respond takes longer. The slot stays occupied while the thread runs.
         let done = timeout(limits::CHANGE_PATIENCE * 2, working).await.map_err(|_| stuck())?;
         done.map_err(|_| ended())?
     }
@@ -106,7 +106,7 @@ fn busy() -> Failure {
     ))
 }
 
-/// The route of one operation.
+/// The route of an operation.
 fn route<Q, A>(operation: fn(&Tree, &Q) -> Result<A, Failure>) -> MethodRouter<Files>
 where
     Q: DeserializeOwned + Send + 'static,

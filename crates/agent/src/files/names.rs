@@ -1,4 +1,4 @@
-//! Paths as text: relative to the home folder, or absolute outside of it, so that a path of one answer can be passed to
+//! Paths as text: relative to the home folder, or absolute outside of it, so that a path in an answer can be passed to
 //! any other tool. A name that is not UTF-8 is percent-encoded (RFC 3986 §2.1).
 
 use percent_encoding::percent_decode;
@@ -10,7 +10,7 @@ use std::{
     str,
 };
 
-/// A path as answers have it. `home` and `path` are absolute and without links.
+/// The text of a path for answers. `home` and `path` are absolute and without links.
 pub(super) fn shown(home: &Path, path: &Path) -> String {
     match path.strip_prefix(home) {
         Ok(relative) if relative.as_os_str().is_empty() => ".".to_owned(),
@@ -36,7 +36,7 @@ fn text(path: &Path) -> String {
     text
 }
 
-/// Of a name that is not UTF-8, the invalid bytes are encoded, and percent signs.
+/// Appends a name. If it is not UTF-8, its invalid bytes and percent signs are encoded.
 fn push(text: &mut String, name: &OsStr) {
     if let Some(name) = name.to_str() {
         text.push_str(name);
@@ -51,7 +51,7 @@ fn push(text: &mut String, name: &OsStr) {
     }
 }
 
-/// The name that is not UTF-8 and is shown as `name`, if there can be one.
+/// Decodes a name that is not UTF-8 from the text `name`; `None` if `name` is not the encoding of such a name.
 pub(super) fn decoded(name: &OsStr) -> Option<OsString> {
     let shown = name.to_str().filter(|name| name.contains('%'))?;
     let bytes: Vec<u8> = percent_decode(shown.as_bytes()).collect();
@@ -82,7 +82,7 @@ mod tests {
         for (shown, name) in [
             ("caf%E9.txt", Some(&b"caf\xe9.txt"[..])),
             ("100%25é%FF", Some(b"100%\xc3\xa9\xff")),
-            // UTF-8, or encoded in another way than it would be shown.
+            // UTF-8, or not encoded in the same way as in answers.
             ("a%20b", None),
             ("caf%e9", None),
             ("100%é%FF", None),

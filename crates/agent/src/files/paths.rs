@@ -1,4 +1,4 @@
-//! Moving and removing files and folders. A link is moved or removed itself, never what it leads to.
+//! Moves and removes files and folders. A link itself is moved or removed, never its target.
 
 use crate::files::{
     copy::{Source, copy},
@@ -60,20 +60,20 @@ pub(super) fn rename(tree: &Tree, request: &MovePath) -> Result<Moved, Failure> 
     Ok(Moved { from: tree.shown(&from.path), to: tree.shown(&to.path) })
 }
 
-/// Renames; never over something that has come to be there in the meantime, unless that is wanted.
+/// Renames an entry. Without `overwrite`, fails if the new name exists, even if it was created just now.
 fn give_name((folder, name): (&Folder, &OsStr), to: &Place, overwrite: bool) -> io::Result<()> {
     let plainly = || Ok(renameat(folder, name, &to.folder, &to.name)?);
     if overwrite {
         return plainly();
     }
     match renameat_with(folder, name, &to.folder, &to.name, RenameFlags::NOREPLACE) {
-        // Some network file systems cannot do that; then what was just seen must do.
+        // Some network file systems do not support that; then the previous check must be enough.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => plainly(),
         result => Ok(result?),
     }
 }
 
-/// Moves to another file system: all is copied beside its new place before it gets its name, and the old one goes last.
+/// Moves to another file system: copies everything next to the new path, renames the copy, then removes the original.
 fn across(from: &Spot, name: &OsStr, to: &Place, overwrite: bool) -> Result<(), Failure> {
     let failed = |error| fail::io("copy to another file system", &from.path, &error);
     let (_beside, folder) = Unfinished::folder(&to.folder)
@@ -111,7 +111,7 @@ pub(super) fn remove(tree: &Tree, request: &RemovePath) -> Result<Removed, Failu
     Ok(Removed { path: tree.shown(path) })
 }
 
-/// Why something could not be removed, or not all of it.
+/// Why something could not be removed, or not completely.
 fn not_all(path: &Path, is_folder: bool, error: &io::Error) -> Failure {
     let failure = fail::io("remove", path, error);
     let path = path.display();

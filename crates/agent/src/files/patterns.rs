@@ -1,5 +1,5 @@
-//! Patterns that strangers write: how long, how deep and how costly they may be. What parses and compiles them recurses,
-//! and takes memory, with their size.
+//! Limits on the length, depth and cost of untrusted patterns: the parsers and compilers recurse and take memory in
+//! proportion to the size of a pattern.
 
 use crate::files::fail;
 use crate::protocol::Failure;
@@ -9,17 +9,18 @@ use std::path::Path;
 
 /// The longest regular expression or glob, in bytes.
 const LONGEST: usize = 1000;
-/// How many alternatives, as in `{a,b}`, a glob may have: so many may be nested.
+/// The maximum number of groups of alternatives in a glob, as in `{a,b}`, which also limits their nesting.
 const MOST_BRACES: usize = 32;
-/// How deep a regular expression may be nested.
+/// The maximum nesting of a regular expression.
 const NEST_LIMIT: u32 = 50;
-/// What a compiled regular expression may take, in bytes.
+/// The size limit of a compiled regular expression, in bytes.
 const SIZE_LIMIT: usize = 2 << 20;
-/// What its tables may take while it matches.
+/// The size limit of its DFA cache, in bytes.
 const TABLES_LIMIT: usize = 2 << 20;
-/// The size up to which one is small, and the longest line that such a one is matched against.
+/// The size up to which a compiled regular expression is small, and the longest line for a small one, in bytes.
 const SMALL: (usize, usize) = (SIZE_LIMIT / 16, 1 << 20);
-/// The longest line for all others. Matching takes time by both sizes, and the deadline is not looked at within a line.
+/// The longest line for all others. The time to match grows with both sizes, and the deadline is not checked within a
+/// line.
 const LONGEST_LINE: usize = SMALL.1 / 16;
 
 /// A regular expression that matches within a line.
@@ -62,24 +63,24 @@ pub(super) fn regex(pattern: &str) -> Result<LineRegex, Failure> {
     Ok(LineRegex { matcher, longest_line: LONGEST_LINE })
 }
 
-/// Why a glob is not even parsed.
+/// Why a glob is rejected before it is parsed.
 pub(super) fn glob_problem(glob: &str) -> Option<String> {
     if glob.len() > LONGEST {
         return Some(format!("has {} bytes; it may have at most {LONGEST}", glob.len()));
     }
-    // Escaped ones count too: how deep they are nested only the parser knows.
+    // Escaped braces are included: only the parser knows the real nesting.
     let braces = glob.bytes().filter(|byte| *byte == b'{').count();
     (braces > MOST_BRACES).then(|| format!("has {braces} opening braces; it may have at most {MOST_BRACES}"))
 }
 
-/// Which files are wanted.
+/// A filter for files.
 pub(super) struct Glob {
     matcher: GlobMatcher,
     others: bool,
 }
 
 impl Glob {
-    /// As for ripgrep: one without a slash is for names in any folder, and `!` stands for all others.
+    /// As in ripgrep: a glob without a slash matches names in any folder, and `!` inverts the glob.
     pub(super) fn new(text: &str) -> Result<Self, Failure> {
         if let Some(problem) = glob_problem(text) {
             return Err(fail::invalid(format!("glob {problem}: write a simpler one")));
@@ -97,7 +98,7 @@ impl Glob {
         }
     }
 
-    /// Whether a file with this path is wanted.
+    /// Whether a file with this path passes the filter.
     pub(super) fn fits(&self, path: &Path) -> bool {
         self.matcher.is_match(path) != self.others
     }

@@ -1,4 +1,4 @@
-//! Reading a file, or a part of it, without loading more than that.
+//! Reads a file, or a part of it, without loading the rest.
 
 use crate::files::{
     fail,
@@ -14,7 +14,7 @@ use std::{
     str,
 };
 
-/// The longest character in UTF-8: a part that is cut at characters has one at least.
+/// The longest character in UTF-8, in bytes: a part that is cut between characters has at least one.
 const LONGEST_CHARACTER: usize = 4;
 
 type Source = BufReader<Timed<File>>;
@@ -98,7 +98,7 @@ pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failu
     })
 }
 
-/// What was read.
+/// A part of a file.
 #[derive(Default)]
 struct Part {
     content: Content,
@@ -119,21 +119,21 @@ impl Default for Content {
     }
 }
 
-/// What was found where lines were looked for.
+/// The result of reading lines.
 enum Found {
     Lines(Part),
-    /// The file has fewer.
+    /// The file has fewer lines.
     Ended {
         lines: u64,
     },
-    /// They are not in UTF-8, or have NULs.
+    /// The lines are not UTF-8, or contain NUL characters.
     NoText {
-        /// Where they begin, in bytes.
+        /// The offset of the first line, in bytes.
         start: u64,
     },
 }
 
-/// The next `max` bytes at most, as text if they are, which may then be a few bytes less.
+/// Reads the next `max` bytes at most: as text if they are UTF-8, which may be cut a few bytes earlier.
 fn bytes(source: &mut Source, start: u64, max: usize) -> io::Result<Part> {
     let want = max.max(LONGEST_CHARACTER);
     let mut bytes = Vec::new();
@@ -150,7 +150,7 @@ fn bytes(source: &mut Source, start: u64, max: usize) -> io::Result<Part> {
     Ok(Part { content, next_byte, ..Part::default() })
 }
 
-/// The lines from `first` to `last`, or as many of them as fit into `max` bytes, or else the start of the first one.
+/// Reads the lines from `first` to `last`, as many as fit into `max` bytes. If none fits, reads the start of the first.
 fn lines(source: &mut Source, first: u64, last: u64, max: usize) -> io::Result<Found> {
     let mut before = 0;
     let mut start = 0;
@@ -167,8 +167,8 @@ fn lines(source: &mut Source, first: u64, last: u64, max: usize) -> io::Result<F
     }
 
     let mut read = Vec::new();
-    let mut whole = 0_u64; // how many lines were read to their end, or to the file's
-    let mut border = 0; // where the last of them ends
+    let mut whole = 0_u64; // the number of lines read to their end, or to the end of the file
+    let mut border = 0; // the offset after the last of these lines
     let mut at_end = false;
     while first + whole <= last {
         let room = max.max(LONGEST_CHARACTER) - read.len();
@@ -220,7 +220,7 @@ struct Skipped {
     bytes: u64,
 }
 
-/// Reads over one line, however long, without keeping it.
+/// Skips one line of any length, without keeping it in memory.
 fn skip_line(source: &mut Source) -> io::Result<Skipped> {
     let mut bytes = 0;
     loop {
@@ -235,8 +235,8 @@ fn skip_line(source: &mut Source) -> io::Result<Skipped> {
     }
 }
 
-/// As much text as the first `max` bytes hold, but one character at least; `None` if they are no text. Where the bytes
-/// are not the file's last ones, a character may be cut at their end.
+/// The text in the first `max` bytes, but at least one character; `None` if the bytes are not text. `cut`: whether the
+/// file continues after the bytes, so that their last character may be incomplete.
 fn text_start(bytes: &[u8], max: usize, cut: bool) -> Option<&str> {
     let valid = match str::from_utf8(bytes) {
         Ok(text) => text,
@@ -253,19 +253,19 @@ fn text_start(bytes: &[u8], max: usize, cut: bool) -> Option<&str> {
     (!text.contains('\0') && (!text.is_empty() || bytes.is_empty())).then_some(text)
 }
 
-/// The media type of text, by the file's name.
+/// The media type of text, from the file name.
 fn text_type(path: &Path) -> String {
     let textual = |mime: &mime_guess::Mime| {
         mime.type_() == "text"
             || mime.suffix().is_some_and(|suffix| suffix == "xml" || suffix == "json")
             || ["json", "xml", "javascript"].contains(&mime.subtype().as_str())
     };
-    // Some names stand for more than one type: `.ts` is also that of films.
+    // Some extensions have several types: `.ts` is also a video format.
     let guesses = mime_guess::from_path(path);
     guesses.iter().find(textual).map_or_else(|| "text/plain".to_owned(), |mime| mime.essence_str().to_owned())
 }
 
-/// The media type of other content, by its first bytes, or else by the file's name.
+/// The media type of other content, from its first bytes, or else from the file name.
 fn bytes_type(path: &Path, bytes: &[u8]) -> String {
     match infer::get(bytes) {
         Some(kind) => kind.mime_type().to_owned(),

@@ -1,4 +1,4 @@
-//! Removing a folder with all that is in it: by descriptors, without recursion, and not for ever.
+//! Removes a folder with its content: by file descriptors, without recursion, and with a deadline.
 
 use crate::files::{
     fail,
@@ -17,7 +17,7 @@ use std::{
     path::Path,
 };
 
-/// A folder that is being emptied.
+/// A folder whose content is being removed.
 struct Level {
     dir: Dir,
     id: Id,
@@ -25,8 +25,8 @@ struct Level {
     name: OsString,
 }
 
-/// Removes what has this name in the folder, for a minute at most. With a guard, and the zone of the folder, it stops
-/// where the file tools may not go.
+/// Removes the entry with this name, within [`CHANGE_PATIENCE`]. With a guard, and the zone of the folder, fails at the
+/// first folder that the file tools must not change.
 pub(super) fn all_of(folder: &Folder, name: &OsStr, guard: Option<(&Guard, Zone)>) -> io::Result<()> {
     if kind(&folder.stat(name)?) != FileType::Directory {
         return folder.unlink(name);

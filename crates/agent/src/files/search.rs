@@ -1,8 +1,8 @@
-//! Finding lines in files, with ripgrep's own crates: their rules of what to leave out are what people expect.
+//! Searches files for matching lines with the crates of ripgrep, whose rules for ignored files users expect.
 //!
-//! Beside ripgrep's rules: hidden files are searched, as agents look for settings too; `.gitignore` files count without
-//! a repository too, but only those in or below the folder that is searched; and what is above the home folder of a
-//! confined tree never counts.
+//! Differences from ripgrep: hidden files are searched, because AI agents look for settings too; `.gitignore` files
+//! also apply outside of a repository, but then only those in or below the searched folder; rules from above the home
+//! folder of a confined tree never apply.
 
 use crate::files::{
     fail,
@@ -28,19 +28,19 @@ use std::{
     time::Duration,
 };
 
-/// How many matches are shown unless it is said, and at most.
+/// The default limit of matches, and the maximum.
 const USUAL: u32 = 100;
 const MOST: u32 = 1000;
-/// The most bytes of a page.
+/// The maximum size of a page, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
-/// How many bytes a match takes in JSON, beside its path and text.
+/// The size of a match in JSON without its path and text, in bytes.
 const MATCH: u64 = 40;
-/// How many matches are counted, and for how long once the page is full.
+/// The number of matches that are counted, and the time for counting once the page is full.
 const COUNTED: u64 = 10_000;
 const COUNT_FOR: Duration = Duration::from_secs(1);
-/// How much of a line is shown, in bytes.
+/// The part of a line that is shown, in bytes.
 const SHOWN: usize = 400;
-/// How much of that comes before the match.
+/// The part of it before the match, in bytes.
 const BEFORE: usize = 100;
 
 /// `POST /files/search`.
@@ -99,7 +99,7 @@ pub(super) fn search_until(tree: &Tree, request: &SearchFiles, deadline: &Deadli
     Ok(search.end(&ended, unread + walk.unread, walk.unused_rules()))
 }
 
-/// Whether a file was searched.
+/// Whether a file could be searched.
 enum Read {
     All,
     Not,
@@ -111,21 +111,21 @@ enum End {
     OutOfTime,
 }
 
-/// What of the matches is answered.
+/// The page of matches that is returned.
 #[derive(Clone)]
 struct Page {
-    /// How many matches come before it.
+    /// The number of matches before the page.
     skip: u64,
-    /// How many more fit.
+    /// The number of matches that still fit.
     limit: usize,
-    /// How many more bytes fit.
+    /// The number of bytes that still fit.
     bytes: u64,
     /// Whether a match did not fit.
     full: bool,
 }
 
 impl Page {
-    /// Whether the next match is on it.
+    /// Whether the next match belongs to the page.
     fn takes(&mut self, path: &str, text: &str) -> bool {
         self.full = self.limit == 0 || self.bytes == 0;
         if !self.full {
@@ -136,21 +136,21 @@ impl Page {
     }
 }
 
-/// One search, and what it has found.
+/// A search, and its results so far.
 struct Search<'a> {
     matcher: RegexMatcher,
     searcher: Searcher,
     page: Page,
-    /// How many matches there were so far.
+    /// The number of matches so far.
     seen: u64,
-    /// Until when the matches beyond the page are counted.
+    /// The deadline for counting matches beyond the page.
     counting: Option<Deadline>,
     deadline: &'a Deadline,
     results: SearchResults,
 }
 
 impl Search<'_> {
-    /// Searches one file. `path` is as it is shown.
+    /// Searches one file. `path` is the path to show.
     fn file(&mut self, path: &str, file: File) -> ControlFlow<End, Read> {
         let mut lines = Lines {
             matcher: &self.matcher,
@@ -181,7 +181,7 @@ impl Search<'_> {
         }
     }
 
-    /// The answer, with a note of what was left out.
+    /// The answer, with a note about skipped files and ignore rules.
     fn end(self, ended: &ControlFlow<End, Read>, mut unread: u32, unused_rules: u32) -> SearchResults {
         let mut notes = Vec::new();
         let mut results = self.results;
@@ -215,7 +215,7 @@ impl Search<'_> {
     }
 }
 
-/// Longer lines are in no file that people write.
+/// The heap limit bounds the length of a line: text that people write does not have longer lines.
 fn searcher(longest_line: usize) -> Searcher {
     SearcherBuilder::new()
         .line_terminator(LineTerminator::crlf())
@@ -225,7 +225,7 @@ fn searcher(longest_line: usize) -> Searcher {
         .build()
 }
 
-/// In a repository, the rules of its folders above this one; else none.
+/// In a repository, the rules of the folders above this one; otherwise none.
 fn rules_above(tree: &Tree, root: &Spot) -> Result<Rules, Failure> {
     let home = tree.home()?;
     let mut rules = Rules::default();
@@ -249,15 +249,15 @@ fn rules_above(tree: &Tree, root: &Spot) -> Result<Rules, Failure> {
     Ok(rules)
 }
 
-/// Collects the lines of one file that match.
+/// Collects the matching lines of one file.
 struct Lines<'a> {
     matcher: &'a RegexMatcher,
     path: &'a str,
     page: Page,
     found: Vec<SearchMatch>,
-    /// How many matches there were so far, in the files before too.
+    /// The number of matches so far, including previous files.
     seen: u64,
-    /// How many are counted at most.
+    /// The number of matches at which counting stops.
     most: u64,
     enough: bool,
     binary: bool,
@@ -291,7 +291,7 @@ impl Sink for Lines<'_> {
     }
 }
 
-/// The part of a long line that the match at `at` is in.
+/// The part of a long line around the match at `at`.
 fn around(line: &[u8], at: usize) -> String {
     if line.len() <= SHOWN {
         return String::from_utf8_lossy(line).into_owned();
@@ -299,7 +299,7 @@ fn around(line: &[u8], at: usize) -> String {
     let border = |index: usize| line.get(index).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000);
     let mut start = at.saturating_sub(BEFORE);
     let mut end = (start + SHOWN).min(line.len());
-    // No more than the rest of one character; what is no UTF-8 has no borders.
+    // At most the rest of one character; invalid UTF-8 has no character boundaries.
     for _ in 0..3 {
         start += usize::from(!border(start));
         end -= usize::from(!border(end));

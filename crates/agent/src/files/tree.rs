@@ -1,7 +1,8 @@
-//! Where paths lead: a request's path is walked from folder to folder, each opened in the one before, links followed by
-//! hand. What comes out is an open folder and the names that follow it, so that nothing is looked up by a path again.
+//! Resolves the path of a request from folder to folder: each folder is opened relative to its parent, and links are
+//! followed here. The result is an open folder and the names after it, so that no path is looked up again.
 //!
-//! A confined tree is a rail, not a wall: commands in the workspace are not confined at all (`workspaces::local`).
+//! A confined tree prevents mistakes and is not a security boundary: commands in the workspace are not confined at all
+//! (`workspaces::local`).
 
 use crate::files::{
     fail,
@@ -24,21 +25,21 @@ use std::{
     time::Duration,
 };
 
-/// As many links as Linux follows on the way of one path.
+/// The maximum number of links in the resolution of one path, as in Linux.
 const MAX_LINKS: u32 = 40;
-/// How many files can be written at once without waiting for each other.
+/// The number of files that can be written at once without contention.
 const WRITERS: usize = 32;
 
-/// What is to be done with a path.
+/// The purpose of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Only looked at.
+    /// Read.
     Look,
-    /// Changed.
+    /// Change.
     Change,
 }
 
-/// The files that requests may name.
+/// The files that requests may access.
 #[derive(Clone)]
 pub(super) struct Tree {
     shared: Arc<Shared>,
@@ -51,34 +52,33 @@ struct Shared {
     writing: [Mutex<()>; WRITERS],
 }
 
-/// What a path leads to.
+/// A resolved path.
 #[derive(Debug)]
 pub(super) struct Spot {
-    /// Its path, absolute and without links.
+    /// The path, absolute and without links.
     pub path: PathBuf,
-    /// The last folder on the way that is there.
+    /// The last existing folder of the path.
     pub folder: Folder,
     /// The zone of that folder.
     pub zone: Zone,
-    /// What follows: nothing where the folder itself is meant, one name for something in it; more of them where
-    /// folders are missing.
+    /// The names after the folder: none for the folder itself, one for an entry in it, more if folders are missing.
     pub rest: Vec<OsString>,
     pub guard: Guard,
 }
 
 impl Tree {
-    /// Relative paths start at `home`.
+    /// A tree in which relative paths start at `home`.
     pub(super) fn new(home: PathBuf, reach: Reach) -> Self {
         let writing = std::array::from_fn(|_| Mutex::new(()));
         Self { shared: Arc::new(Shared { home, reach, writing }), cancel: Cancel::default() }
     }
 
-    /// The same for one request, which can be cancelled.
+    /// The same tree for one request, which `cancel` can cancel.
     pub(super) fn until_cancelled(&self, cancel: Cancel) -> Self {
         Self { shared: Arc::clone(&self.shared), cancel }
     }
 
-    /// When a request that only looks ends: after this time, or when it is cancelled.
+    /// The deadline of a request that only reads. Cancellation ends it earlier.
     pub(super) fn deadline(&self, patience: Duration) -> Deadline {
         Deadline::after(patience).or(&self.cancel)
     }
@@ -89,28 +89,29 @@ impl Tree {
         fs::canonicalize(home).map_err(|error| fail::io("find the home folder", home, &error))
     }
 
-    /// A path as answers have it.
+    /// The text of a path for answers.
     pub(super) fn shown(&self, path: &Path) -> String {
-        // Without its home folder nothing is relative to it.
+        // Without the home folder, the path is not relative to it.
         names::shown(&self.home().unwrap_or_else(|_| self.shared.home.clone()), path)
     }
 
-    /// Whether paths outside of home are refused.
+    /// Whether paths outside of the home folder are refused.
     pub(super) fn confined(&self) -> bool {
         self.shared.reach.confine
     }
 
-    /// What `path` leads to, through all links. It need not be there, nor need the folders above it.
+    /// Resolves `path`, and follows all links. The file or folder may be missing, and so may the folders above it.
     pub(super) fn follow(&self, path: &str, access: Access) -> Result<Spot, Failure> {
         self.resolve(path, access, Last::Follow)
     }
 
-    /// The entry that `path` names: a link itself, and not what it leads to. To be moved or removed.
+    /// Resolves the entry at `path`, to move or remove it. A link at the end is not followed.
     pub(super) fn entry(&self, path: &str) -> Result<Spot, Failure> {
         self.resolve(path, Access::Change, Last::Keep)
     }
 
-    /// Refuses to move or remove what holds the home folder, or what the file tools may not change.
+    /// Fails if the entry to move or remove is or contains the home folder, or a folder that the file tools must not
+    /// change.
     pub(super) fn must_not_hold_what_stays(&self, spot: &Spot, done: &str) -> Result<(), Failure> {
         let (path, reach) = (spot.path.as_path(), &self.shared.reach);
         if self.home()?.starts_with(path) {
@@ -123,7 +124,7 @@ impl Tree {
         if own.into_iter().any(|own| fs::canonicalize(own).is_ok_and(|own| own.starts_with(path))) {
             return spot.guard.check_change(Zone::Own, path);
         }
-        // What has another file system mounted on it is a folder of that.
+        // A mount point belongs to the file system that is mounted on it.
         if let [name] = spot.rest.as_slice()
             && spot.folder.stat(name).is_ok_and(|stat| kind(&stat) == FileType::Directory)
         {
@@ -135,13 +136,13 @@ impl Tree {
         Ok(())
     }
 
-    /// Keeps others from writing the file until it is dropped.
+    /// Locks the file against other writers until the guard is dropped.
     pub(super) fn hold(&self, path: &Path) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
         let writing = &self.shared.writing;
         let index = usize::try_from(hasher.finish() % WRITERS as u64).unwrap_or_default();
-        // It guards no data that a panic could have left half changed.
+        // The lock guards no data that a panic could leave half changed.
         writing.get(index).unwrap_or(&writing[0]).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -210,12 +211,12 @@ impl Tree {
 }
 
 impl Spot {
-    /// What is there, a link itself.
+    /// The metadata of the entry. A link is not followed.
     pub(super) fn stat(&self) -> io::Result<rustix::fs::Stat> {
         match self.rest.as_slice() {
             [] => Ok(rustix::fs::fstat(&self.folder)?),
             [name] => self.folder.stat(name),
-            // A missing folder, or a file where a folder is needed.
+            // A folder is missing, or is a file.
             [first, ..] => match self.folder.stat(first) {
                 Ok(_) => Err(ErrorKind::NotADirectory.into()),
                 Err(error) => Err(error),
@@ -223,7 +224,7 @@ impl Spot {
         }
     }
 
-    /// Opens a regular file to read it.
+    /// Opens a regular file for reading.
     pub(super) fn open(&self) -> Result<(File, Metadata), Failure> {
         let stat = self.stat().map_err(|error| fail::io("read", &self.path, &error))?;
         must_be_file(&self.path, kind(&stat))?;
@@ -231,7 +232,7 @@ impl Spot {
         self.folder.read(name, &self.path, &self.guard, self.zone)
     }
 
-    /// The folder that it is in, made if it is not there, and its own name there; `None` for the root.
+    /// The parent folder, created if it is missing, and the name in it; `None` for the root.
     pub(super) fn into_place(self) -> Result<Option<Place>, Failure> {
         let Self { path, mut folder, mut zone, rest, guard } = self;
         let Some((name, above)) = rest.split_last() else { return Ok(None) };
@@ -256,19 +257,19 @@ pub(super) struct Place {
     pub name: OsString,
 }
 
-/// What to do with a link in the last place.
+/// How to treat a link at the end of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Last {
     Follow,
     Keep,
 }
 
-/// One way through the file system.
+/// The resolution of one path.
 struct Walk {
     guard: Guard,
     path: PathBuf,
     folder: Folder,
-    /// The folders from the root to `folder`.
+    /// The ids and zones of the folders from the root to `folder`.
     above: Vec<(Id, Zone)>,
     rest: Vec<OsString>,
     links: u32,
@@ -293,7 +294,7 @@ impl Walk {
         self.above.last().map_or(Zone::Open, |(_, zone)| *zone)
     }
 
-    /// To the folder above. At the root that is the root itself.
+    /// Goes to the parent folder. The parent of the root is the root.
     fn up(&mut self) -> io::Result<()> {
         self.path.pop();
         if self.rest.pop().is_some() || self.above.len() == 1 {
@@ -307,11 +308,12 @@ impl Walk {
         Ok(())
     }
 
-    /// To this name; where it is a link to be followed, where that leads. `named` is the whole path, for messages.
+    /// Goes to the entry with this name. Returns the target of a link to follow. `named` is the whole path, for
+    /// messages.
     fn down(&mut self, name: OsString, follow: bool, named: &Path) -> io::Result<Option<PathBuf>> {
         let refusal = self.guard.check_look(self.zone(), named);
         match (refusal, self.step(name, follow)) {
-            // Links of the kernel's lead to what other processes have open.
+            // The kernel's links lead to files that other processes have open.
             (Err(refusal), Ok(Some(_)) | Err(_)) => Err(io::Error::other(refusal)),
             (_, result) => result,
         }
@@ -336,7 +338,7 @@ impl Walk {
         Ok(None)
     }
 
-    /// The type of what has this name, or of what is shown by it.
+    /// The type of the entry with this name, or of the entry that answers show under this name.
     fn find(&self, name: OsString) -> io::Result<(OsString, Option<FileType>)> {
         let kind = self.kind_of(&name)?;
         if kind.is_none()
@@ -361,7 +363,7 @@ impl Walk {
         Spot { path: self.path, folder: self.folder, zone, rest: self.rest, guard: self.guard }
     }
 
-    /// In the folder above, where the way ended in a folder, as with `a/..`: an entry is a name in another folder.
+    /// Returns a folder at the end of a path, as in `a/..`, as an entry of its parent folder.
     fn end_above(mut self) -> io::Result<Spot> {
         if self.rest.is_empty()
             && let Some(name) = self.path.file_name().map(OsStr::to_owned)
@@ -382,12 +384,12 @@ fn moved() -> io::Error {
     io::Error::other("a folder on the way was moved just now: try again")
 }
 
-/// Whether a path names a folder, whatever is there (POSIX.1-2024, Base Definitions §4.16).
+/// Whether a path must name a folder by its form (POSIX.1-2024, Base Definitions §4.16).
 pub(super) fn names_folder(path: &str) -> bool {
     path.ends_with('/') || path.ends_with("/.")
 }
 
-/// The parts of a path, the last one first; `None` is the folder above.
+/// The components of a path, the last one first; `None` is `..`.
 fn parts(path: &Path) -> Vec<Option<OsString>> {
     let part = |component| match component {
         Component::Normal(name) => Some(Some(name.to_owned())),

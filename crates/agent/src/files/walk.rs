@@ -1,5 +1,5 @@
-//! All files below a folder that are to be searched, in the order of their paths: by descriptors, without following
-//! links, and with a bound to all that it keeps in memory.
+//! Walks over all files below a folder for a search, in the order of their paths: by file descriptors, without
+//! following links, and with bounded memory.
 
 use crate::files::{
     folder::{Folder, MAX_DEPTH, kind},
@@ -17,12 +17,12 @@ use std::{
     vec,
 };
 
-/// How many names of entries are kept at once, of all folders from the first to one.
+/// The limit on the names kept at once, for all folders on one path from the first folder down.
 const MOST_NAMES: usize = 50_000;
-/// What git keeps for itself.
+/// The folder with the data of git.
 const GIT: &str = ".git";
 
-/// A way through a tree of folders.
+/// A walk over a folder tree.
 pub(super) struct Walk<'a> {
     root: &'a Path,
     guard: &'a Guard,
@@ -30,22 +30,22 @@ pub(super) struct Walk<'a> {
     rules: Rules,
     levels: Vec<Level>,
     names: usize,
-    /// How many files and folders could not be looked at.
+    /// The number of files and folders that could not be read.
     pub unread: u32,
-    /// Whether it ended before it was through.
+    /// Whether the walk ended early, at its deadline.
     pub out_of_time: bool,
 }
 
 struct Level {
     folder: Folder,
     zone: Zone,
-    /// From the root.
+    /// The path relative to the root.
     path: PathBuf,
     entries: vec::IntoIter<(OsString, FileType)>,
 }
 
 impl<'a> Walk<'a> {
-    /// From this folder down. `rules` are those of the folders above.
+    /// Starts a walk at `folder`. `rules` are those of the folders above it.
     pub(super) fn new(
         root: &'a Path,
         folder: Folder,
@@ -60,12 +60,12 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
-    /// How many ignore files, and lines in them, did not count.
+    /// The number of ignore files, and lines in them, that were not used.
     pub(super) fn unused_rules(&self) -> u32 {
         self.rules.unused
     }
 
-    /// The next file that is wanted by its path from the root; `None` at the end, or when the time is up.
+    /// The next file whose relative path is `wanted`; `None` at the end, or after the deadline.
     pub(super) fn next_file(&mut self, wanted: impl Fn(&Path) -> bool) -> Option<(PathBuf, File)> {
         while let Some(level) = self.levels.last_mut() {
             if self.deadline.passed() {
@@ -94,7 +94,7 @@ impl<'a> Walk<'a> {
                             self.unread += 1;
                         }
                     }
-                    // The kernel's and the agent's folders are left out without a word.
+                    // Folders of the kernel and the workspace agent are skipped silently.
                     Ok(_) => {}
                     Err(_) => self.unread += 1,
                 }
@@ -131,7 +131,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             if self.names + entries.len() == MOST_NAMES {
-                // Those that are left are not searched.
+                // The remaining entries are not searched.
                 self.unread += 1;
                 break;
             }

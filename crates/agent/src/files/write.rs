@@ -1,4 +1,4 @@
-//! Writing a whole file: it is there as it was or as it is to be, and never half of either. Adding to a file's end.
+//! Writes whole files atomically: readers see the old or the new content, never a part. Also appends to files.
 
 use crate::files::{
     fail,
@@ -19,12 +19,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// The permissions of a new file, less the umask.
+/// The permissions of a new file, before the umask.
 const NEW: u32 = 0o644;
-/// How the files are called that are being written.
+/// The prefix of the names of temporary files.
 pub(super) const UNFINISHED: &str = ".portcullis-";
 
-/// A request that was checked, before the file is touched.
+/// A validated request.
 struct Prepared<'a> {
     mode: Option<u32>,
     content: Cow<'a, [u8]>,
@@ -51,7 +51,7 @@ pub(super) fn write(tree: &Tree, request: &WriteFile) -> Result<Written, Failure
     Ok(Written { path: tree.shown(&path), size: content.len() as u64, created })
 }
 
-/// `POST /files/append`. What was added in part is taken back; a file that is not there is made.
+/// `POST /files/append`. A partial append is reverted; a missing file is created.
 pub(super) fn append(tree: &Tree, request: &WriteFile) -> Result<Written, Failure> {
     let Prepared { mode, content, spot } = prepare(tree, request)?;
     let path = spot.path.clone();
@@ -63,7 +63,7 @@ pub(super) fn append(tree: &Tree, request: &WriteFile) -> Result<Written, Failur
     };
     let name = spot.rest.first().map(OsString::as_os_str).unwrap_or_default();
     let mut file = spot.folder.append(name).map_err(failed)?;
-    // Neither a device nor a pipe that came in its place.
+    // The file may have been replaced by a device or a pipe in the meantime.
     let now = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
     if Id::of(&now) != Id::of(&old) {
         return Err(fail::conflict(format!("{} was replaced just now: try again", path.display())));
@@ -72,7 +72,7 @@ pub(super) fn append(tree: &Tree, request: &WriteFile) -> Result<Written, Failur
     spot.guard.check_change(zone, &path)?;
     let size = file.metadata().map_err(failed)?.len();
     if let Err(error) = file.write_all(&content).and_then(|()| file.sync_data()) {
-        // What cannot even be shortened is left as it is; the error says that it failed.
+        // If the file cannot be truncated, it stays as it is; the error reports the failed append.
         let _ = file.set_len(size);
         return Err(failed(error));
     }
@@ -94,7 +94,7 @@ fn decoded(request: &WriteFile) -> Result<Cow<'_, [u8]>, Failure> {
     }
 }
 
-/// Refuses what is too large to be written.
+/// Fails if a file of this size is too large to write.
 pub(super) fn check_size(bytes: u64) -> Result<(), Failure> {
     if bytes <= MAX_BYTES {
         return Ok(());
@@ -105,11 +105,11 @@ pub(super) fn check_size(bytes: u64) -> Result<(), Failure> {
     )))
 }
 
-/// Puts `content` in the place of what is there. Says whether nothing was.
+/// Replaces the content of a file. Returns whether the file is new.
 ///
-/// The new file is complete before it gets the name, and is on the disk by then: some network volumes say only then
-/// that they are full. The folder is not synced: after a loss of power there may be the old file, but never half a one.
-/// It keeps mode and, where that is allowed, owner; a hard link to the old file keeps the old content.
+/// The new file is complete and synced before it is renamed: some network volumes report only at the sync that they are
+/// full. The folder is not synced: after a power failure the old file may be there, but never a partial file. The mode
+/// is kept and, if permitted, the owner; a hard link to the old file keeps the old content.
 pub(super) fn replace(spot: Spot, content: &[u8], mode: Option<u32>) -> Result<bool, Failure> {
     let path = spot.path.clone();
     let failed = |error| fail::io("write", &path, &error);
@@ -132,7 +132,7 @@ pub(super) fn replace(spot: Spot, content: &[u8], mode: Option<u32>) -> Result<b
     Ok(old.is_none())
 }
 
-/// What is there; a failure if it is no file, or one that must not be written.
+/// The metadata of an existing file; fails if it is not a regular file, or not writable.
 fn existing(spot: &Spot) -> Result<Option<Stat>, Failure> {
     let failed = |error| fail::io("write", &spot.path, &error);
     match spot.stat() {
@@ -149,7 +149,7 @@ fn existing(spot: &Spot) -> Result<Option<Stat>, Failure> {
     }
 }
 
-/// A file or folder under a name of the agent's own, removed unless it gets its real name.
+/// A temporary file or folder, removed on drop unless it was renamed.
 pub(super) struct Unfinished<'a> {
     folder: &'a Folder,
     pub name: OsString,
@@ -158,12 +158,12 @@ pub(super) struct Unfinished<'a> {
 }
 
 impl<'a> Unfinished<'a> {
-    /// A new file.
+    /// Creates a temporary file.
     pub(super) fn file(folder: &'a Folder) -> io::Result<(Self, fs::File)> {
         Self::make(folder, false, |name| folder.create(name, NEW))
     }
 
-    /// A new folder for this user alone.
+    /// Creates a temporary folder that only this user can access.
     pub(super) fn folder(folder: &'a Folder) -> io::Result<(Self, Folder)> {
         Self::make(folder, true, |name| {
             rustix::fs::mkdirat(folder, name, rustix::fs::Mode::RWXU)?;
@@ -176,7 +176,8 @@ impl<'a> Unfinished<'a> {
         is_folder: bool,
         mut create: impl FnMut(&OsString) -> io::Result<T>,
     ) -> io::Result<(Self, T)> {
-        /// How many names are tried. Each is used once by this process, and others' are left behind after a crash.
+        /// The number of names to try. This process uses each name once, but files of an earlier process with the same
+        /// id may remain after a crash.
         const TRIES: usize = 1000;
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let mut last = io::ErrorKind::AlreadyExists.into();
@@ -192,7 +193,7 @@ impl<'a> Unfinished<'a> {
         Err(last)
     }
 
-    /// It has its real name.
+    /// Marks it as renamed.
     pub(super) fn done(mut self) {
         self.armed = false;
     }
@@ -203,7 +204,7 @@ impl Drop for Unfinished<'_> {
         if !self.armed {
             return;
         }
-        // It cannot be helped where even that fails; the name says whose it is.
+        // A failure cannot be handled here; the name identifies the file as temporary.
         let _ = if self.is_folder {
             super::remove::all_of(self.folder, &self.name, None)
         } else {
@@ -212,7 +213,7 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Gives the new file the old one's owner and group. Only root may give files away; others end up as the owner.
+/// Sets the owner and group of the old file. Without root permissions, the file keeps the current user as its owner.
 fn keep_owner(file: &fs::File, old: &Stat) -> io::Result<()> {
     let new = file.metadata()?;
     if (new.uid(), new.gid()) == (old.st_uid, old.st_gid) {
@@ -224,7 +225,7 @@ fn keep_owner(file: &fs::File, old: &Stat) -> io::Result<()> {
     }
 }
 
-/// Reads permissions in octal.
+/// Parses permissions in octal.
 fn permissions(text: &str) -> Result<u32, Failure> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let octal = digits.len() <= 5 && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));

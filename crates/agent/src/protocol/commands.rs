@@ -5,41 +5,41 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
-/// A command to run: `PUT /commands/ID`. The id is the server's to choose, and new for each command: a second request
-/// with an id that is known takes up the command that runs or has run, instead of running it twice. With
-/// `?begun=true` an id that is not known starts nothing: the agent that knew it has gone.
+/// A command to run: `PUT /commands/ID`. The server chooses a new id for each command. A request with a known id
+/// attaches to that command, whether it runs or has ended, instead of running it again. With `?begun=true`, a request
+/// with an unknown id starts nothing: the workspace agent that knew the command has been replaced.
 ///
-/// The answer is one JSON object per line, each a [`CommandEvent`]; an empty line now and then is the heartbeat. Whoever
-/// stops reading it has 15 seconds to take the command up again, before it is ended; `DELETE /commands/ID` ends it at
-/// once. How a command went is remembered for two minutes.
+/// The answer has one JSON object per line, each a [`CommandEvent`]; empty lines are heartbeats. If the client stops
+/// reading, it has 15 seconds to attach again before the command is ended; `DELETE /commands/ID` ends it at once. The
+/// result of a command is kept for two minutes.
 ///
-/// An id is 1 to 64 letters, digits, `-` and `_`.
+/// An id has 1 to 64 letters, digits, `-` and `_`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// A line for the shell.
+    /// The shell command line.
     pub command: String,
-    /// Where it runs; `None`: in the home folder.
+    /// The working directory; `None`: the home folder.
     #[serde(default)]
     pub cwd: Option<String>,
-    /// Variables beside the workspace's own.
+    /// Environment variables in addition to those of the workspace.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// What it reads on its standard input; `None`: nothing.
+    /// The content of standard input; `None`: no input.
     #[serde(default)]
     pub stdin: Option<String>,
-    /// When it is ended; `None`: not before the workspace stops.
+    /// The time after which the command is ended; `None`: it may run until the workspace stops.
     #[serde(default)]
     pub timeout: Option<Duration>,
-    /// After `timeout` it is answered, and runs on for so long in the background, instead of being ended.
+    /// If set, the request is answered at `timeout`, and the command may run for this much longer in the background.
     #[serde(default)]
     pub continue_for: Option<Duration>,
-    /// Whether to answer at once and let it run on; its standard input stays open.
+    /// Whether to answer at once and run the command in the background, with its standard input open.
     #[serde(default)]
     pub background: bool,
-    /// Whether to send its output as it comes.
+    /// Whether to stream output while the command runs.
     #[serde(default)]
     pub live: bool,
-    /// A terminal of this size for its input and output, instead of pipes; what it shows is in stdout.
+    /// The size of the terminal to run in, instead of pipes. The output of the terminal is in `stdout`.
     #[serde(default)]
     pub terminal: Option<TerminalSize>,
 }
@@ -47,21 +47,21 @@ pub struct Command {
 /// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalSize {
-    /// How many lines.
+    /// The number of lines.
     pub rows: u16,
-    /// How many columns.
+    /// The number of columns.
     pub columns: u16,
 }
 
-/// One line of the answer to a [`Command`]: any number of pieces of output, then its end.
+/// One line of the answer to a [`Command`]: any number of outputs, then a result or a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandEvent {
-    /// Output of either stream, as it comes. What nobody takes in time is left out.
+    /// A piece of standard output or standard error. Pieces that are not read in time are dropped.
     Output(String),
-    /// How it went.
+    /// The result of the command.
     Result(CommandResult),
-    /// Why it did not start.
+    /// Why the command did not start.
     Failure(Failure),
 }
 

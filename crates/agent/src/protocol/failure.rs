@@ -1,38 +1,39 @@
-//! Failures, the body of every answer with an error status.
+//! Failures: the body of every answer with an error status.
 
 use serde::{Deserialize, Serialize};
 
-/// The message of the failure with which an agent answers a route that it does not have.
+/// The message of the failure for a route that the workspace agent does not have.
 pub const UNKNOWN_ROUTE: &str = "the agent of this workspace cannot do that";
 
-/// Why the agent refused or failed: the body of every answer that is no success.
+/// Why the workspace agent refused a request or failed: the body of every answer with an error status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// What kind of failure.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// What was wrong and what to do, for people and agents.
+    /// The problem and its remedy, for people and agents.
     pub message: String,
 }
 
-/// The kinds of failures; each has the HTTP status that REST answers with.
+/// The kinds of failures, each with its HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// An argument that cannot be (400).
+    /// An argument is not valid (400).
     Invalid,
-    /// A path or process that is not there (404).
+    /// The path or process does not exist (404).
     NotFound,
-    /// It is in the way, or not as it must be: a folder where a file is needed, text that occurs twice (409).
+    /// The state does not allow the request: for example, a folder exists where a file is needed, or a text occurs
+    /// twice (409).
     Conflict,
-    /// The workspace's user may not (403).
+    /// The workspace's user lacks the permission (403).
     Denied,
-    /// Too large to send or to take (413).
+    /// The request or the result is too large (413).
     TooLarge,
-    /// The disk or the number of processes is used up (507).
+    /// The disk is full, or the limit of processes is reached (507).
     Exhausted,
-    /// The agent's own failure (500).
+    /// The workspace agent itself failed (500).
     Internal,
-    /// The command was ended because the workspace stops, was restarted, or because nobody waited for it (409).
+    /// The command was ended because the workspace stopped or was restarted, or because no client waited for it (409).
     Interrupted,
 }

@@ -11,17 +11,17 @@ pub struct ListFiles {
     /// The folder; `None`: the home folder.
     #[serde(default)]
     pub path: Option<String>,
-    /// How deep to look, up to 10: 1, or null, is the folder itself. What is in `.git` and `node_modules` is not shown
-    /// unless `path` leads there.
+    /// The number of levels to list, up to 10; 1 if null: only the folder itself. The content of `.git` and
+    /// `node_modules` is listed only if `path` leads there.
     #[serde(default)]
     pub depth: Option<u32>,
-    /// How many entries to skip: the `next_offset` of the page before.
+    /// The number of entries to skip: `next_offset` of the previous page.
     #[serde(default)]
     pub offset: Option<u64>,
-    /// At most so many entries: 1000 if null, and at most 2000.
+    /// The maximum number of entries: 1000 if null, at most 2000.
     #[serde(default)]
     pub limit: Option<u32>,
-    /// About so many bytes of JSON at most; [`USUAL_PAGE`](super::USUAL_PAGE) if null.
+    /// The approximate maximum size of the page, in bytes of JSON; [`USUAL_PAGE`](super::USUAL_PAGE) if null.
     #[serde(default)]
     pub max_bytes: Option<u64>,
 }
@@ -74,31 +74,31 @@ pub enum FileKind {
     Other,
 }
 
-/// `POST /files/read`. Text is read by lines, or from a byte on where a line is too long for that; what is no text is
-/// read by bytes.
+/// `POST /files/read`. Text is read by lines, or from a byte offset if a line is too long; other content is read by
+/// bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadFile {
     /// The file.
     pub path: String,
-    /// The first line, from 1; text only.
+    /// The first line, from 1; only for text.
     #[serde(default)]
     pub start_line: Option<u64>,
-    /// The last line, with it.
+    /// The last line, inclusive.
     #[serde(default)]
     pub end_line: Option<u64>,
     /// The first byte, from 0; instead of lines.
     #[serde(default)]
     pub start_byte: Option<u64>,
-    /// At most so many bytes of it; 262144 if null, and at most 16777216. At least one character is given.
+    /// The maximum size of the content, in bytes: 262144 if null, at most 16777216. At least one character is returned.
     #[serde(default)]
     pub max_bytes: Option<u64>,
-    /// At most so many lines, where lines are read.
+    /// The maximum number of lines, if the file is read by lines.
     #[serde(default)]
     pub max_lines: Option<u64>,
 }
 
 impl ReadFile {
-    /// The largest answer to it, in bytes: a character of one byte may take six in JSON (`\u0001`).
+    /// The largest answer, in bytes: a character of one byte may need six in JSON (`\u0001`).
     #[must_use]
     pub fn most_answer(&self) -> u64 {
         const REST: u64 = 64 << 10;
@@ -153,14 +153,14 @@ pub enum Encoding {
 /// `POST /files/write`; with `POST /files/append`, the content is added to the end of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteFile {
-    /// The file; its folders are made.
+    /// The file. Missing parent folders are created.
     pub path: String,
-    /// All that it is to hold.
+    /// The whole content, or the part to append.
     pub content: String,
-    /// How `content` is written.
+    /// The encoding of `content`.
     #[serde(default)]
     pub encoding: Encoding,
-    /// Its permissions in octal, such as `755`; `None`: those that it has, or 644 less the umask.
+    /// Its permissions in octal, such as `755`; `None`: the current ones, or for a new file 644 minus the umask.
     #[serde(default)]
     pub mode: Option<String>,
 }
@@ -181,10 +181,10 @@ pub struct Written {
 pub struct EditFile {
     /// The file.
     pub path: String,
-    /// What is there; it must occur exactly once unless `replace_all`. Line feeds also stand for the CRLF of a file that
-    /// has such line ends, and they are written as it has them.
+    /// The text to replace, which must occur exactly once unless `replace_all` is set. In a file with CRLF line ends,
+    /// line feeds also match CRLF, and the replacement gets the line ends of the file.
     pub old_text: String,
-    /// What is to be there instead.
+    /// The replacement.
     pub new_text: String,
     /// Whether to replace every occurrence.
     #[serde(default)]
@@ -205,22 +205,22 @@ pub struct Edited {
 /// `POST /files/search`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchFiles {
-    /// A regular expression, matched line by line. What .gitignore files name, binary files and what is in .git are left
-    /// out.
+    /// A regular expression, matched line by line. Binary files, ignored files (.gitignore) and the content of .git are
+    /// not searched.
     pub pattern: String,
     /// The folder or file to search; `None`: the home folder.
     #[serde(default)]
     pub path: Option<String>,
-    /// Only files whose path fits, such as `*.rs` or `src/**/*.ts`; all but those if it begins with `!`.
+    /// A glob that the path must match, such as `*.rs` or `src/**/*.ts`, or must not match if it begins with `!`.
     #[serde(default)]
     pub glob: Option<String>,
-    /// At most so many matches: 100 if null, and at most 1000.
+    /// The maximum number of matches: 100 if null, at most 1000.
     #[serde(default)]
     pub limit: Option<u32>,
-    /// How many matches to skip: the `next_offset` of the page before.
+    /// The number of matches to skip: `next_offset` of the previous page.
     #[serde(default)]
     pub offset: Option<u64>,
-    /// About so many bytes of JSON at most; [`USUAL_PAGE`](super::USUAL_PAGE) if null.
+    /// The approximate maximum size of the page, in bytes of JSON; [`USUAL_PAGE`](super::USUAL_PAGE) if null.
     #[serde(default)]
     pub max_bytes: Option<u64>,
 }
@@ -257,11 +257,11 @@ pub struct SearchMatch {
 /// `POST /files/move`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovePath {
-    /// What to move.
+    /// The file or folder to move.
     pub from: String,
-    /// Its new path; folders on the way are made.
+    /// The new path. Missing parent folders are created.
     pub to: String,
-    /// Whether a file that is there is replaced. A folder never is.
+    /// Whether to replace an existing file. A folder is never replaced.
     #[serde(default)]
     pub overwrite: bool,
 }
@@ -278,9 +278,9 @@ pub struct Moved {
 /// `POST /files/remove`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovePath {
-    /// What to remove.
+    /// The file or folder to remove.
     pub path: String,
-    /// Whether a folder goes with all that is in it.
+    /// Whether to remove a folder with its content.
     #[serde(default)]
     pub recursive: bool,
 }

@@ -1,8 +1,8 @@
-//! The protocol between a server and the agent of a workspace: JSON over HTTP/2, one type for each request and answer.
+//! The protocol between a server and a workspace agent: JSON over HTTP/2, with one type for each request and answer.
 //!
-//! The descriptions of fields reach agents in the tools' schemas, so they speak to an agent. Paths that are relative
-//! start at the workspace's home. Whoever adds a field gives it a default: servers and agents of two versions meet
-//! during upgrades.
+//! The descriptions of fields appear in the schemas of the tools, so they address an AI agent. Relative paths start at
+//! the home folder of the workspace. A new field needs a default, because servers and workspace agents of two versions
+//! communicate during upgrades.
 
 mod commands;
 mod failure;
@@ -23,22 +23,22 @@ pub use self::{
 
 use serde::{Deserialize, Serialize};
 
-/// The largest answer of a route of which nothing else is said, in bytes.
+/// The largest answer of a route without a limit of its own, in bytes.
 pub const MOST_ANSWER: u64 = 4 << 20;
-/// The largest answer that says how a request went, or that it failed.
+/// The largest answer with a short result or a failure, in bytes.
 pub const MOST_SHORT_ANSWER: u64 = 1 << 20;
-/// The longest line of the answer to a command: both of its streams, shortened, every character escaped.
+/// The longest line of the answer to a command, in bytes: both output streams, shortened, with every character escaped.
 pub const MOST_COMMAND_EVENT: u64 = 1 << 20;
-/// How much of a file is read if nothing is said.
+/// The default size of a read, in bytes.
 pub const USUAL_READ: u64 = 256 * 1024;
-/// How large a page of a list is, about, if nothing is said: in bytes of JSON.
+/// The approximate default size of a page of a list, in bytes of JSON.
 pub const USUAL_PAGE: u64 = 48 * 1024;
 
-/// Who the agent is: the answer of `GET /hello`.
+/// The version and home folder of a workspace agent: the answer of `GET /hello`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The version of Portcullis that it was built from.
+    /// The version of Portcullis that the workspace agent was built from.
     pub version: String,
-    /// The home folder, absolute.
+    /// The absolute path of the home folder.
     pub home: String,
 }

@@ -32,13 +32,15 @@ pub struct Process {
 /// `POST /processes/ID/output`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessOutputRequest {
-    /// How long to wait for new output or the end; zero: not at all.
+    /// How long to wait for new output or the end of the process; zero: do not wait.
     #[serde(default)]
     pub wait: Duration,
-    /// Where the part before ended: the `next_offset` of that answer. `None`: the end of what there is.
+    /// The position of the first byte to return: `next_offset` of the previous answer. `None`: the last part of the
+    /// output.
     #[serde(default)]
     pub offset: Option<u64>,
-    /// Waits for output from `offset` on, or all that is kept, that matches this regular expression.
+    /// A regular expression: wait for a match in the output from `offset` on, or in all kept output without an
+    /// `offset`.
     #[serde(default)]
     pub wait_for: Option<String>,
 }
@@ -74,12 +76,12 @@ pub struct ProcessOutput {
 /// `POST /processes/ID/input`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// What the process reads; lines end with a line feed of yours.
+    /// The input. A line needs its own line feed.
     pub text: String,
-    /// Whether its standard input ends after that.
+    /// Whether to close standard input afterwards.
     #[serde(default)]
     pub close: bool,
-    /// Whether this is for a terminal only, as the code of a key is.
+    /// Whether the text is a key code, which only a terminal understands.
     #[serde(default)]
     pub key: bool,
 }

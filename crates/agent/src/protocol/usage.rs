@@ -1,4 +1,4 @@
-//! What a workspace uses, and its limits: `/usage`.
+//! The resource usage and limits of a workspace: `/usage`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -25,11 +25,11 @@ pub struct Amount {
     pub limit: Option<f64>,
 }
 
-/// Writes a whole number as one.
+/// Writes a whole number as an integer.
 #[expect(clippy::ref_option, reason = "what serde passes")]
 #[expect(clippy::cast_possible_truncation, reason = "it is whole and far below the border")]
 fn number<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    /// Up to there every whole number has a value of its own.
+    /// 2^53: below it, every integer has an exact floating-point value.
     const MOST: f64 = 9_007_199_254_740_992.0;
     match *number {
         Some(whole) if whole.fract() == 0.0 && whole.abs() < MOST => serializer.serialize_i64(whole as i64),

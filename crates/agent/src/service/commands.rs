@@ -1,4 +1,4 @@
-//! The commands that somebody waits for, by their ids, and how those went that ended lately.
+//! The commands that clients wait for, by id, and the results of those that ended recently.
 
 use crate::protocol::{CommandEvent, Failure, FailureKind};
 use std::{
@@ -13,50 +13,51 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long it is remembered how a command went.
+/// How long the result of a command is kept.
 const REMEMBERED: Duration = Duration::from_mins(2);
-/// How many ended commands are remembered.
+/// The number of ended commands whose results are kept.
 const MOST_ENDED: usize = 4096;
-/// How many bytes of their output are kept. Of those beyond, only how they went is known.
+/// The limit on their kept output, in bytes. Beyond it, only the result without the output is kept.
 const MOST_BYTES: usize = 2 * 1024 * 1024;
-/// How many pieces of live output wait for a reader.
+/// The number of pieces of live output that are queued for a reader.
 const LIVE_PIECES: usize = 16;
 
-/// All of them.
+/// All commands: running ones, and recently ended ones.
 #[derive(Default)]
 pub(super) struct Commands(Mutex<Known>);
 
-/// What is known of them.
+/// The state of [`Commands`].
 #[derive(Default)]
 pub(super) struct Known {
     entries: HashMap<String, Arc<Entry>>,
     /// The oldest first.
     ended: VecDeque<Ended>,
     bytes: usize,
-    /// Whether something waits for the oldest to become too old.
+    /// Whether a task waits for the oldest result to expire.
     expiring: bool,
 }
 
 struct Ended {
     id: String,
     at: Instant,
-    /// How many bytes of output are kept of it.
+    /// The size of the kept output, in bytes.
     bytes: usize,
 }
 
-/// One command.
+/// A command.
 pub(super) struct Entry {
-    /// Ends it.
+    /// Ends the command.
     pub cancel: CancellationToken,
-    /// How it went, once that is known.
+    /// The result, once it is known.
     pub outcome: watch::Sender<Option<CommandEvent>>,
     followers: watch::Sender<usize>,
-    /// Where live output goes: to whoever came last.
+    /// The receiver of live output: the latest follower.
     live: Mutex<Option<mpsc::Sender<String>>>,
 }
 
 impl Commands {
-    /// The command with this id; a new one is handed to `start`, unless it has `begun` elsewhere.
+    /// The command with this id. An unknown command is passed to `start`, unless it has `begun` in a workspace agent
+    /// that was replaced: then this fails.
     pub(super) fn take_up(
         &self,
         id: &str,
@@ -79,12 +80,12 @@ impl Commands {
         Ok(entry)
     }
 
-    /// Nobody wants the command any more, also where it has not come yet.
+    /// Ends a command that no client wants any more, even if its request has not arrived yet.
     pub(super) fn abandon(&self, id: &str) {
         let mut known = self.lock();
         known.forget(Instant::now());
         if let Some(entry) = known.entries.get(id) {
-            // What it left running when it ended belongs to the workspace.
+            // Processes that a command left in the background continue.
             if entry.outcome.borrow().is_none() {
                 entry.cancel.cancel();
             }
@@ -96,14 +97,14 @@ impl Commands {
         known.end(id, &entry, CommandEvent::Failure(failure));
     }
 
-    /// Says how a command went. Returns whether [`Self::expire`] must be called from now on.
+    /// Records the result of a command. Returns whether the caller must start calling [`Self::expire`].
     pub(super) fn end(&self, id: &str, entry: &Entry, event: CommandEvent) -> bool {
         let mut known = self.lock();
         known.end(id, entry, event);
         !mem::replace(&mut known.expiring, true)
     }
 
-    /// Forgets what is too old. Returns when the next is; `None`: nothing is left.
+    /// Removes expired results. Returns when the next one expires; `None` if none is left.
     pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
         let mut known = self.lock();
         known.forget(now);
@@ -113,7 +114,7 @@ impl Commands {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Known> {
-        // Never left half changed.
+        // No panic can leave it half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,7 +131,7 @@ impl Known {
         self.forget(Instant::now());
     }
 
-    /// Forgets what is too old or too much.
+    /// Removes results that are too old or too many, and the oldest output beyond the limit.
     pub(super) fn forget(&mut self, now: Instant) {
         while self
             .ended
@@ -161,7 +162,7 @@ impl Entry {
         Self { cancel, outcome: watch::Sender::new(None), followers: watch::Sender::new(0), live: Mutex::new(None) }
     }
 
-    /// One follower more, who gets the live output from now on.
+    /// Adds a follower, which receives the live output from now on.
     pub(super) fn join(&self) -> mpsc::Receiver<String> {
         let (sender, receiver) = mpsc::channel(LIVE_PIECES);
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
@@ -169,23 +170,23 @@ impl Entry {
         receiver
     }
 
-    /// One follower less.
+    /// Removes a follower.
     pub(super) fn leave(&self) {
         self.followers.send_modify(|followers| *followers -= 1);
     }
 
-    /// Sends live output to whoever follows. What is not taken in time is left out.
+    /// Sends live output to the follower. A piece that does not fit in the queue is dropped.
     pub(super) fn say(&self, text: &str) {
         if let Some(live) = &*self.live.lock().unwrap_or_else(PoisonError::into_inner) {
             let _ = live.try_send(text.to_owned());
         }
     }
 
-    /// Returns once nobody has followed for so long.
+    /// Waits until the command has had no follower for `patience`.
     pub(super) async fn until_alone_for(&self, patience: Duration) {
         let mut followers = self.followers.subscribe();
         loop {
-            // The sender is `self`, so it cannot go away.
+            // The sender is part of `self`, so it cannot be dropped here.
             let _ = followers.wait_for(|count| *count == 0).await;
             tokio::select! {
                 () = sleep(patience) => return,
@@ -194,7 +195,7 @@ impl Entry {
         }
     }
 
-    /// Lets go of the output of a command that has ended.
+    /// Drops the output of an ended command.
     fn strip(&self) {
         self.outcome.send_if_modified(|outcome| {
             if let Some(CommandEvent::Result(result)) = outcome {
@@ -204,7 +205,7 @@ impl Entry {
                 result.note =
                     Some(result.note.take().map_or_else(|| note.to_owned(), |other| format!("{other}; {note}")));
             }
-            // Those who follow have been told already.
+            // Current followers have already received the result.
             false
         });
     }

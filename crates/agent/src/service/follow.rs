@@ -1,4 +1,4 @@
-//! The answer to a command: a line for each piece of live output, and one for how it went.
+//! The streamed answer to a command: one line for each piece of live output, and one for the result.
 
 use crate::protocol::{CommandEvent, FailureKind};
 use crate::service::commands::Entry;
@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, Interval, interval_at},
 };
 
-/// How often to say that the agent is still there.
+/// The interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Follows a command to its end.
@@ -24,7 +24,7 @@ pub(super) fn follow(entry: Arc<Entry>, live: bool) -> impl Stream<Item = Result
 
 struct Follower {
     entry: Arc<Entry>,
-    /// Whether it wants the output as it comes.
+    /// Whether the client asked for live output.
     wants: bool,
     live: mpsc::Receiver<String>,
     outcome: watch::Receiver<Option<CommandEvent>>,
@@ -41,7 +41,7 @@ impl Follower {
     async fn next(&mut self) -> (Bytes, bool) {
         tokio::select! {
             biased;
-            // All that it said comes before how it went.
+            // All output comes before the result.
             Some(text) = self.live.recv(), if self.wants => (line(&CommandEvent::Output(text)), false),
             outcome = self.outcome.wait_for(Option::is_some) => {
                 let event = outcome.ok().and_then(|outcome| outcome.clone());

@@ -1,5 +1,5 @@
-//! From a request to a job: the folder, the environment, and the line for the shell; where the image has no shell, the
-//! words of the line (POSIX.1-2024, Shell Command Language §2.2–2.3).
+//! Converts a request to a job: the working directory, the environment, and the shell command line; or, in an image
+//! without a shell, the words of the line (POSIX.1-2024, Shell Command Language §2.2–2.3).
 
 use crate::service::Options;
 use crate::{
@@ -12,13 +12,13 @@ use std::{
     path::PathBuf,
 };
 
-/// A job, and what to say about it.
+/// A job, and a note for its result.
 pub(super) struct Prepared {
     pub job: Job,
     pub note: Option<String>,
 }
 
-/// Reads a request.
+/// Validates a request and converts it to a job.
 pub(super) async fn prepare(
     options: &Options,
     id: &str,
@@ -52,7 +52,7 @@ pub(super) async fn prepare(
     Ok(Prepared { job, note })
 }
 
-/// Why a job did not start, in words that help.
+/// Explains why a job did not start, and what to do about it.
 pub(super) async fn not_started(error: &io::Error, program: &OsStr, options: &Options) -> Failure {
     let has_shell = tokio::fs::try_exists(&options.shell).await.unwrap_or(false);
     let program = program.display();
@@ -105,7 +105,7 @@ fn check(command: &Command) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The folder to run in.
+/// The working directory.
 async fn folder(options: &Options, cwd: Option<&str>) -> Result<PathBuf, Failure> {
     let home = &options.home;
     let folder = match cwd {
@@ -124,12 +124,12 @@ async fn folder(options: &Options, cwd: Option<&str>) -> Result<PathBuf, Failure
 
 fn environment(options: &Options, command: &Command) -> Vec<(OsString, OsString)> {
     let brought = command.env.iter().map(|(name, value)| (name.into(), value.into()));
-    // Programs believe that a terminal can do no more than its name says.
+    // Programs use only the capabilities that the name of the terminal implies.
     let terminal = command.terminal.map(|_| ("TERM".into(), "xterm-256color".into()));
     options.env.iter().cloned().chain(terminal).chain(brought).collect()
 }
 
-/// The words of a line that only a shell could do more with.
+/// Splits a line into words. Fails if the line needs a shell.
 fn words(line: &str) -> Result<Vec<String>, Failure> {
     if let Some(syntax) = shell_syntax(line) {
         return Err(invalid(format!(
@@ -139,7 +139,7 @@ fn words(line: &str) -> Result<Vec<String>, Failure> {
     shlex::split(line).ok_or_else(|| invalid("the quotes in command do not match, and this image has no shell"))
 }
 
-/// The first character that would be more than itself to a shell.
+/// The first unquoted character with a special meaning in a shell.
 fn shell_syntax(line: &str) -> Option<char> {
     let (mut single, mut double, mut escaped, mut word_begins) = (false, false, false, true);
     for character in line.trim().chars() {
@@ -160,8 +160,8 @@ fn shell_syntax(line: &str) -> Option<char> {
     None
 }
 
-/// The name of the program that a line runs first, for the workspace's log: neither its arguments nor the values of
-/// variables, which may be secrets.
+/// The name of the first program of a line, for the workspace's log: without arguments and values of variables, which
+/// may be secrets.
 pub(super) fn program_name(line: &str) -> Option<&str> {
     let word = line.split_whitespace().find(|word| !word.contains('='))?;
     let name = word.rsplit('/').next()?.trim_end_matches(';');

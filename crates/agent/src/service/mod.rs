@@ -1,4 +1,4 @@
-//! The agent of one workspace: its commands and processes as an HTTP service (RFC 9110), whatever carries it.
+//! The HTTP service (RFC 9110) of a workspace agent: commands, processes, files and usage, over any connection.
 //!
 //! The routes are those of [`protocol`](super::protocol).
 
@@ -44,43 +44,43 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a request about commands may be, with all that a command is to read.
+/// The size limit of requests about commands, in bytes, including the input of a command.
 const MOST_INPUT: usize = 33 * 1024 * 1024;
 
-/// What an agent is to be.
+/// The configuration of a workspace agent.
 #[derive(Clone)]
 pub struct Options {
-    /// The home folder, absolute: where commands run and relative paths start.
+    /// The absolute path of the home folder: the default working directory, and the start of relative paths.
     pub home: PathBuf,
-    /// The folder for output that is too long to show; made when it is needed.
+    /// The folder for output that is too long to show; created when it is needed.
     pub output: PathBuf,
-    /// The whole environment of commands, but for what each brings.
+    /// The complete environment of commands, except the variables of each request.
     pub env: Vec<(OsString, OsString)>,
-    /// The folder for temporary files, which paths may lead to where they are confined.
+    /// The folder for temporary files, which paths may also lead to if they are confined.
     pub temporary: Option<PathBuf>,
-    /// The agent's own folders, which the file tools keep away from.
+    /// The workspace agent's own folders, which the file tools do not access.
     pub own: Vec<PathBuf>,
-    /// Whether this machine is shared with others than the workspace: then paths of files may not leave the home folder,
-    /// and what is used is what the commands use.
+    /// Whether the workspace shares this machine with others. If so, paths of files must stay in the home folder, and
+    /// usage is measured for the process groups of the commands.
     pub confine: bool,
-    /// What runs command lines. Where it is not there, lines without shell syntax run all the same.
+    /// The shell that runs command lines. If it is missing, only lines without shell syntax can run.
     pub shell: PathBuf,
-    /// How long a command goes on when its stream was lost, for whoever takes it up again.
+    /// How long a command continues after its stream was lost, until a client attaches to it again.
     pub patience: Duration,
-    /// How many commands may run at once, those in the background with them.
+    /// The limit on concurrent commands, including background processes.
     pub most_commands: usize,
-    /// When processes were started.
+    /// The clock for the start times of processes.
     pub clock: Arc<dyn Clock>,
-    /// Takes a line for the workspace's own log at each command's end: which program it was, never its arguments, nor what
-    /// it said.
+    /// Receives a line for the workspace's own log at the end of each command: the name of its program, without
+    /// arguments and output.
     pub journal: Journal,
 }
 
-/// See [`Options::journal`].
+/// The type of [`Options::journal`].
 pub type Journal = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Options {
-    /// The usual choices.
+    /// The defaults.
     #[must_use]
     pub fn new(home: PathBuf, output: PathBuf, env: Vec<(OsString, OsString)>, clock: Arc<dyn Clock>) -> Self {
         let (patience, most_commands) = (Duration::from_secs(15), 256);
@@ -102,7 +102,7 @@ impl Options {
     }
 }
 
-/// An agent. Clones are the same one.
+/// A workspace agent. Clones share its state.
 #[derive(Clone)]
 pub struct Agent(Arc<Inner>);
 
@@ -112,17 +112,17 @@ struct Inner {
     commands: Commands,
     processes: Table,
     places: Arc<Semaphore>,
-    /// The process groups of what runs.
+    /// The process groups of running commands.
     groups: Arc<Mutex<BTreeSet<u32>>>,
-    /// What the memory's end has killed, where the memory is the workspace's own.
+    /// The counter of OOM kills, if the memory is that of the workspace alone.
     kills: Option<usage::Kills>,
     tasks: TaskTracker,
-    /// Ends every command.
+    /// Ends all commands.
     stop: CancellationToken,
 }
 
 impl Agent {
-    /// An agent that runs nothing yet.
+    /// A workspace agent without running commands.
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self(Arc::new(Inner {
@@ -138,7 +138,7 @@ impl Agent {
         }))
     }
 
-    /// Its service.
+    /// The router of its HTTP service.
     pub fn router(&self) -> Router {
         let Options { home, output, confine, own, temporary, .. } = &self.0.options;
         let (own, temporary) = (own.clone(), temporary.clone());
@@ -163,15 +163,15 @@ impl Agent {
             .fallback(|| async { FailureKind::NotFound.because(UNKNOWN_ROUTE) })
     }
 
-    /// Ends every command and process, and returns when they have ended. New ones are refused from now on.
+    /// Ends all commands and processes, and waits until they have ended. New ones are refused from now on.
     pub async fn shutdown(&self) {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 
-    /// Runs a program in the background for as long as it likes, with its output also in this process's own. Returns it,
-    /// and what brings its exit code when it has ended.
+    /// Runs a program in the background without a time limit, and copies its output to that of this process. Returns
+    /// the process, and a receiver of its exit code.
     pub async fn start_main(&self, program: Vec<String>) -> Result<(Process, oneshot::Receiver<Option<i32>>), Failure> {
         let mut words = program.iter();
         let name = words.next().ok_or_else(|| FailureKind::Invalid.because("name a program"))?;
@@ -190,13 +190,13 @@ impl Agent {
             running.record.until_ended().await;
             let exit_code = running.record.condition().exit_code;
             tracing::info!(exit_code, "the workspace's program has ended");
-            // Whoever does not wait for it does not care.
+            // The receiver may have been dropped.
             let _ = sender.send(exit_code);
         });
         Ok((view, ended))
     }
 
-    /// Takes up the command with this id, or starts it.
+    /// Attaches to the command with this id, or starts it.
     fn take_up(&self, id: &str, command: Command, begun: bool) -> Result<Arc<Entry>, Failure> {
         if self.0.stop.is_cancelled() {
             return Err(stopping());
@@ -213,8 +213,8 @@ impl Agent {
         })
     }
 
-    /// Forgets ended commands in time, also where no other follows: an agent is idle most of its life. Not one of the tasks
-    /// whose end is waited for.
+    /// Removes expired results even if no other command ends, because a workspace agent is idle most of the time.
+    /// [`Self::shutdown`] does not wait for this task.
     fn expire(&self) {
         let inner = Arc::downgrade(&self.0);
         tokio::spawn(async move {
@@ -224,7 +224,7 @@ impl Agent {
         });
     }
 
-    /// Runs a command, to its end unless it is for the background.
+    /// Runs a command: to its end, or until it is started if it is for the background.
     async fn run(&self, id: &str, entry: &Arc<Entry>, command: &Command) -> Result<CommandResult, Failure> {
         let place = self.place()?;
         let files = self.0.output.files(id, command.background);
@@ -256,12 +256,12 @@ impl Agent {
         }
     }
 
-    /// How many processes were killed so far because the workspace's memory was used up.
+    /// The number of OOM kills in the workspace so far; `None` if it is not known.
     async fn killed(&self) -> Option<f64> {
         self.0.kills.as_ref()?.count().await
     }
 
-    /// Starts a job, and sees to its watch.
+    /// Starts a job, and spawns its watch.
     async fn launch(
         &self,
         id: &str,
@@ -283,7 +283,7 @@ impl Agent {
         let held = self.0.output.hold(id);
         let (groups, journal, ending) =
             (Arc::clone(&self.0.groups), Arc::clone(&self.0.options.journal), Arc::clone(&record));
-        // Never left half changed.
+        // No panic can leave it half changed.
         groups.lock().unwrap_or_else(PoisonError::into_inner).insert(process_id);
         self.0.tasks.spawn(async move {
             let has_files = watch.await;
@@ -307,7 +307,7 @@ impl Agent {
         Ok((running, report))
     }
 
-    /// Waits for the report of a command, which is ended where nobody follows it for too long.
+    /// Waits for the report of a command. Ends the command if it has no follower for too long.
     async fn attend(&self, entry: &Entry, mut report: tokio::sync::oneshot::Receiver<Report>) -> Option<Report> {
         tokio::select! {
             report = &mut report => return report.ok(),
@@ -376,7 +376,7 @@ async fn process_output(
 ) -> Answer<ProcessOutput> {
     let running = agent.0.processes.get(id)?;
     let pattern = request.wait_for.as_deref().map(processes::pattern).transpose()?;
-    // A stop of the workspace does not wait for those who wait.
+    // Shutdown does not wait for requests that wait for output.
     let part = tokio::select! {
         part = running.record.read(request.offset, request.wait, pattern.as_ref()) => part,
         () = agent.0.stop.cancelled() => running.record.read(request.offset, Duration::ZERO, None).await,
@@ -396,7 +396,7 @@ async fn stop(State(agent): State<Agent>, Path(id): Path<u32>) -> Answer<Process
     running.cancel.cancel();
     tokio::select! {
         () = running.record.until_ended() => Ok(Json(running.view())),
-        // SIGTERM and SIGKILL have had their time.
+        // By then, the grace periods of SIGTERM and SIGKILL are over.
         () = sleep(Duration::from_secs(6)) => Err(FailureKind::Internal.because(format!("process {id} could not be ended: it waits for the kernel; restart the workspace if it stays"),
         )),
     }

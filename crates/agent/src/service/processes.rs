@@ -1,4 +1,4 @@
-//! What runs in the background, and what has ended there lately.
+//! Background processes: the running ones, and those that ended recently.
 
 use crate::{
     OpenStdin, OutputFiles, Record,
@@ -19,34 +19,34 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How many that have ended are remembered.
+/// The number of ended processes that are listed.
 const MOST_ENDED: usize = 32;
-/// How long a process may take to read what is typed in.
+/// The time that a process has to read its input.
 const INPUT_TIME: Duration = Duration::from_secs(5);
 
-/// All of them, the oldest first.
+/// All background processes, the oldest first.
 #[derive(Default)]
 pub(super) struct Table(Mutex<Vec<Arc<Running>>>);
 
-/// A command in the background.
+/// A command, once it has been started.
 pub(super) struct Running {
     pub process_id: u32,
     pub line: String,
     pub started_at: Timestamp,
     pub record: Arc<Record>,
     pub stdin: Option<OpenStdin>,
-    /// Whether it has a terminal.
+    /// Whether it runs in a terminal.
     pub terminal: bool,
-    /// Where all of its output is, if that is kept from the first byte on.
+    /// The output files, if they are written from the first byte on.
     pub files: Option<OutputFiles>,
-    /// Ends all of it.
+    /// Ends all processes of the command.
     pub cancel: CancellationToken,
 }
 
 impl Table {
     pub(super) fn insert(&self, running: Arc<Running>) {
         let mut all = self.lock();
-        // The number of one that has ended may come again.
+        // The system may reuse the id of an ended process.
         all.retain(|other| other.process_id != running.process_id);
         all.push(running);
         let ended = all.iter().filter(|running| !running.record.condition().running).count();
@@ -76,16 +76,17 @@ impl Table {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Running>>> {
-        // Never left half changed.
+        // No panic can leave it half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What output is waited for. It is matched against all that is kept, so it is bounded as patterns for files are.
+/// Compiles the pattern of `wait_for`. It is matched against all kept output, so its cost is bounded like that of
+/// search patterns.
 pub(super) fn pattern(text: &str) -> Result<Regex, Failure> {
     /// The longest regular expression, in bytes.
     const LONGEST: usize = 1000;
-    /// What it may take when it is compiled, and its tables, in bytes.
+    /// The limits on the compiled expression and on its DFA cache, in bytes.
     const SIZE_LIMIT: usize = 1 << 17;
     let invalid = |why: String| FailureKind::Invalid.because(format!("wait_for {why}"));
     if text.len() > LONGEST {
@@ -97,7 +98,7 @@ pub(super) fn pattern(text: &str) -> Result<Regex, Failure> {
 }
 
 impl Running {
-    /// The same, whose output is kept in these files from the first byte on.
+    /// The same process, with output files that are written from the first byte on.
     pub(super) fn with(&self, files: OutputFiles) -> Self {
         Self {
             process_id: self.process_id,
@@ -122,7 +123,7 @@ impl Running {
         }
     }
 
-    /// An answer with this part of its output.
+    /// An answer with this part of the output.
     pub(super) fn said(&self, part: Part, matched: Option<bool>) -> ProcessOutput {
         let condition = self.record.condition();
         let file = |path: &Path| path.to_string_lossy().into_owned();
@@ -139,7 +140,7 @@ impl Running {
         }
     }
 
-    /// Types something in.
+    /// Writes to the standard input.
     pub(super) async fn write(&self, input: &Input) -> Result<(), Failure> {
         let id = self.process_id;
         let refuse = |message: String| FailureKind::Conflict.because(message);
@@ -152,7 +153,8 @@ impl Running {
         }
         let mut text = input.text.clone();
         if input.close && self.terminal {
-            // A terminal is not closed: this tells its reader of the end (POSIX.1-2024, General Terminal Interface §11.1.9).
+            // A terminal cannot be closed: this signals the end of input to its reader (POSIX.1-2024, General Terminal
+            // Interface §11.1.9).
             text.push('\u{4}');
         }
         let deadline = Instant::now() + INPUT_TIME;

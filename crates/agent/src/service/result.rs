@@ -1,4 +1,4 @@
-//! How a command went, in the words of the protocol.
+//! Converts the outcome of a command to its result in the protocol.
 
 use crate::{
     Captured, Kept, OutputFiles,
@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{os::unix::process::ExitStatusExt as _, path::Path};
 
-/// The answer for a command that runs on.
+/// The answer for a command in the background.
 pub(super) fn in_background(process_id: u32, files: &OutputFiles, note: Option<String>) -> CommandResult {
     let runs = "it runs until it ends, stop_process ends it, or the workspace stops; process_output has what it says";
     CommandResult {
@@ -19,7 +19,7 @@ pub(super) fn in_background(process_id: u32, files: &OutputFiles, note: Option<S
     }
 }
 
-/// The answer for a command that takes longer than it is waited for.
+/// The answer for a command that continues after its timeout.
 pub(super) fn continues(process_id: u32, report: Report, note: Option<String>) -> CommandResult {
     let mut notes: Vec<String> = note.into_iter().collect();
     notes.push(format!(
@@ -40,8 +40,8 @@ pub(super) fn continues(process_id: u32, report: Report, note: Option<String>) -
     }
 }
 
-/// The answer for a command that has ended. `starved`: whether something was killed meanwhile because the workspace's
-/// memory was used up, where that is known.
+/// The answer for a command that has ended. `starved`: whether the system killed a process during the command because
+/// the workspace's memory was full; `None` if that is not known.
 pub(super) fn finished(process_id: u32, report: Report, starved: Option<bool>, note: Option<String>) -> CommandResult {
     let mut notes: Vec<String> = note.into_iter().collect();
     if report.timed_out {

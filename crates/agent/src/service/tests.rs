@@ -171,7 +171,7 @@ fn ended_commands_are_forgotten_by_age_number_and_size() {
     };
     add("large", 1_900_000);
     add("second", 400_000);
-    // The first has lost its output, but not how it went.
+    // The output of the first command was dropped, but its result was kept.
     let Some(CommandEvent::Result(stripped)) = known("large") else { panic!("forgotten") };
     assert!(stripped.exit_code == Some(7) && stripped.stdout.is_empty() && stripped.note.is_some());
     assert_eq!(known("second"), Some(result(400_000)));
@@ -308,8 +308,8 @@ async fn files_and_usage_are_served_beside() {
 
 #[tokio::test]
 async fn a_terminal_has_its_size_shows_what_is_typed_and_knows_keys() {
-    // As in the agent and in `portcullis dev`: a signal that is ignored, as in tests that run in the background, stays so in
-    // children; one that is handled does not.
+    // As in the workspace agent and in `portcullis dev`: children inherit an ignored signal, as in tests that run in
+    // the background, but not a handled one.
     let _handled = signal(SignalKind::interrupt()).unwrap();
     let fixture = fixture(|_| {});
     let terminal = Some(TerminalSize { rows: 33, columns: 101 });
@@ -323,7 +323,7 @@ async fn a_terminal_has_its_size_shows_what_is_typed_and_knows_keys() {
     assert_eq!((said.output.as_str(), said.matched), ("33 101\r\nxterm-256color\r\nready\r\n", Some(true)));
     let input = |text: &str, key| Input { text: text.to_owned(), close: false, key };
     fixture.client.send_input(id, &input("typed\n", false)).await.unwrap();
-    // The echo, and what `cat` makes of it.
+    // The echo of the terminal, and the output of `cat`.
     let said = fixture.client.process_output(id, wait_for("typed\r\ntyped")).await.unwrap();
     assert_eq!(said.matched, Some(true), "{}", said.output);
     fixture.client.send_input(id, &input("\u{3}", true)).await.unwrap();
@@ -359,7 +359,7 @@ async fn a_command_that_runs_on_is_nobodys_to_wait_for_and_ends_at_last() {
     assert_eq!((said.output.as_str(), said.running, said.exit_code), ("later\n", false, Some(143)));
     assert_eq!(std::fs::read_to_string(said.stdout_file.unwrap()).unwrap(), "begun\nlater\n");
 
-    // One that ends in its time is as any other.
+    // A command that ends before its timeout is reported as usual.
     let command = Command { timeout: Some(10 * SECOND), continue_for, ..shell("exit 4") };
     let result = fixture.client.run("b", &command, None).await.unwrap();
     assert_eq!((result.exit_code, result.process_id, result.note), (Some(4), None, None));

@@ -1,4 +1,5 @@
-//! A control group's figures: cgroup v2 and v1 (Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/).
+//! Resource usage and limits of control groups, v2 and v1 (Linux, Documentation/admin-guide/cgroup-v2.rst and
+//! cgroup-v1/).
 
 use crate::protocol::Amount;
 use crate::usage::Sample;
@@ -7,23 +8,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// From here on a limit of memory means that there is none: v1 says so with the largest number of whole pages.
+/// A memory limit from this value on means "no limit": v1 reports the largest number of whole pages.
 const NO_LIMIT: f64 = 4_611_686_018_427_387_904.0; // 2 to the 62
 
-/// The figures of the group that this process is in.
+/// Measures the control group of this process.
 pub(super) fn sample() -> Sample {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     measure(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"), &|path| fs::read_to_string(path).ok())
 }
 
-/// The file that counts the processes of the group that this one is in which were killed because its memory was used
-/// up: see [`kills_in`].
+/// The file with the number of OOM kills in the control group of this process: see [`kills_in`].
 pub(super) fn kills() -> Option<PathBuf> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     find_kills(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"), &|path| fs::read_to_string(path).ok())
 }
 
-/// The same, from what the system's files say.
+/// Like [`kills`], for the given content of the system's files.
 pub(super) fn find_kills(cgroup: &str, mountinfo: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<PathBuf> {
     let (mounts, places) = (mounts(mountinfo), memberships(cgroup));
     [("memory", "memory.oom_control"), ("", "memory.events")].into_iter().find_map(|(controller, file)| {
@@ -33,7 +33,7 @@ pub(super) fn find_kills(cgroup: &str, mountinfo: &str, read: &dyn Fn(&Path) -> 
     })
 }
 
-/// How many were killed.
+/// The number of OOM kills.
 pub(super) fn kills_in(text: &str) -> Option<f64> {
     field(text, "oom_kill")
 }
@@ -43,7 +43,7 @@ fn field(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// The figures, from what the system's files say.
+/// Like [`sample`], for the given content of the system's files.
 pub(super) fn measure(cgroup: &str, mountinfo: &str, read: &dyn Fn(&Path) -> Option<String>) -> Sample {
     let (mounts, places) = (mounts(mountinfo), memberships(cgroup));
     let group = |controller: &'static str, file: &str| Group::find(controller, file, &mounts, &places, read);
@@ -79,18 +79,18 @@ pub(super) fn measure(cgroup: &str, mountinfo: &str, read: &dyn Fn(&Path) -> Opt
     sample
 }
 
-/// A place where a hierarchy of groups is mounted.
+/// A mount of a control group hierarchy.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
-    /// The controllers of v1; none for v2.
+    /// The controllers of v1; empty for v2.
     controllers: Vec<String>,
-    /// Which group of the hierarchy is mounted.
+    /// The control group at the root of the mount.
     root: PathBuf,
-    /// Where.
+    /// The mount point.
     point: PathBuf,
 }
 
-/// The mounts of groups in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+/// The control group mounts in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 fn mounts(mountinfo: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
@@ -108,16 +108,16 @@ fn mounts(mountinfo: &str) -> Vec<Mount> {
     mountinfo.lines().filter_map(mount).collect()
 }
 
-/// A path as mountinfo writes it: blanks, tabs, line feeds and backslashes are octal numbers.
+/// Decodes a path of mountinfo, in which spaces, tabs, line feeds and backslashes are octal escapes.
 fn unescaped(text: &str) -> PathBuf {
     let characters = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     characters.iter().fold(text.to_owned(), |text, (octal, plain)| text.replace(octal, plain)).into()
 }
 
-/// Which group of each hierarchy a process is in.
+/// The control group of a process in one hierarchy.
 #[derive(Debug, PartialEq, Eq)]
 struct Membership {
-    /// The controllers of v1; none for v2.
+    /// The controllers of v1; empty for v2.
     controllers: Vec<String>,
     path: PathBuf,
 }
@@ -132,7 +132,7 @@ fn memberships(cgroup: &str) -> Vec<Membership> {
     cgroup.lines().filter_map(membership).collect()
 }
 
-/// A group's folder, and those around it that can be seen.
+/// A control group's folder, and the mount point that bounds its visible ancestors.
 struct Group<'a> {
     folder: PathBuf,
     top: &'a Path,
@@ -140,7 +140,7 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// The group for a controller of v1, or of v2 where that is empty, if it has the file.
+    /// The group of a v1 controller, or of v2 if `controller` is empty, if it has the file.
     fn find(
         controller: &str,
         file: &str,
@@ -153,8 +153,8 @@ impl<'a> Group<'a> {
         };
         let place = places.iter().find(|place| has(&place.controllers))?;
         let folders = mounts.iter().filter(|mount| has(&mount.controllers)).flat_map(|mount| {
-            // Without a namespace of its own, a container sees its group at the root of the mount, while its path is
-            // that of the whole machine. A path that leads out of the mount helps nobody.
+            // Without a cgroup namespace, a container sees its group at the root of the mount, but its path is that of
+            // the host. A path that leads out of the mount cannot be used.
             let below = place.path.strip_prefix(&mount.root).ok().map(|below| mount.point.join(below));
             let inside = place.path.strip_prefix("/").ok().map(|path| mount.point.join(path));
             let candidates = [below, inside, Some(mount.point.clone())].into_iter().flatten();
@@ -173,17 +173,17 @@ impl<'a> Group<'a> {
         self.text(file)?.trim().parse().ok()
     }
 
-    /// A line `NAME NUMBER` of a file.
+    /// The number in a line `NAME NUMBER` of a file.
     fn field(&self, file: &str, name: &str) -> Option<f64> {
         field(&self.text(file)?, name)
     }
 
-    /// Memory without the pages of files that were not used lately: what `kubectl top` shows.
+    /// Memory without the inactive file cache, as in `kubectl top`.
     fn without_cache(&self, used: &str, cache: &str) -> Option<f64> {
         Some((self.number(used)? - self.field("memory.stat", cache).unwrap_or(0.0)).max(0.0))
     }
 
-    /// The smallest limit of the group and of those around it.
+    /// The smallest limit of the group and its visible ancestors.
     fn smallest(&self, limit: impl Fn(&Group<'_>) -> Option<f64>) -> Option<f64> {
         let around = self.folder.ancestors().take_while(|folder| folder.starts_with(self.top));
         around

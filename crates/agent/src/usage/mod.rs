@@ -1,8 +1,8 @@
-//! What a workspace uses, and what it may use: `GET /usage` of the [protocol](super::protocol).
+//! The resource usage and limits of a workspace: `GET /usage` of the [protocol](super::protocol).
 //!
-//! In a pod, CPU and memory are those of its control group (version 1 or 2): all that runs in it. On a machine that is
-//! shared with others there is no such group, so there it is what the commands' process groups use, without a limit.
-//! What cannot be measured is null, on other systems than Linux all but the disk.
+//! In a pod, CPU and memory are those of its control group (version 1 or 2). A shared machine has no such group; there,
+//! the usage is that of the commands' process groups, without a limit. Values that cannot be measured are null: on
+//! other systems than Linux, all except the disk.
 
 mod cgroup;
 mod processes;
@@ -17,35 +17,35 @@ use axum::{Json, Router, extract::State, routing::get};
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// How long CPU time is watched.
+/// The time over which CPU usage is measured.
 const WINDOW: Duration = Duration::from_millis(200);
 
-/// Whose CPU and memory is measured.
+/// The processes whose CPU and memory are measured.
 #[derive(Clone)]
 pub enum Scope {
-    /// The control group's that this process is in.
+    /// All processes in the control group of this process.
     Container,
-    /// Only those of some process groups, by the ids that this gives when asked.
+    /// The process groups with the ids that the function returns.
     Groups(Arc<dyn Fn() -> BTreeSet<u32> + Send + Sync>),
 }
 
-/// Counts the processes that were killed because the container's memory was used up.
+/// The counter of OOM kills in the container.
 #[derive(Clone, Debug)]
 pub(super) struct Kills(PathBuf);
 
 impl Kills {
-    /// Those of the control group that this process is in; `None` where the system does not count them.
+    /// The counter of this process's control group; `None` if the system does not count OOM kills.
     pub(crate) fn of_container() -> Option<Self> {
         cgroup::kills().map(Self)
     }
 
-    /// How many there were so far.
+    /// The number of OOM kills so far; `None` if it cannot be read.
     pub(crate) async fn count(&self) -> Option<f64> {
         cgroup::kills_in(&tokio::fs::read_to_string(&self.0).await.ok()?)
     }
 }
 
-/// The route `/usage`. The disk is the one that `home` is on.
+/// The route `/usage`. Its disk is the volume of `home`.
 pub fn router(home: PathBuf, scope: Scope) -> Router {
     Router::new().route("/usage", get(usage)).with_state(Meter { home, scope })
 }
@@ -56,14 +56,14 @@ struct Meter {
     scope: Scope,
 }
 
-/// What was measured at one moment.
+/// The values measured at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Sample {
     /// CPU time used so far, in seconds.
     cpu_seconds: Option<f64>,
-    /// CPU, in cores.
+    /// The CPU limit, in cores.
     cpu_limit: Option<f64>,
-    /// Memory, in bytes.
+    /// Memory usage and limit, in bytes.
     memory: Amount,
 }
 
@@ -78,7 +78,7 @@ async fn usage(State(meter): State<Meter>) -> Answer<Usage> {
     Ok(Json(Usage { cpu: Amount { used, limit: after.cpu_limit }, memory: after.memory, disk }))
 }
 
-/// How many cores were busy. Processes that ended meanwhile may have taken their time with them.
+/// The average number of busy cores. Never negative: the CPU time of processes that ended may be lost.
 fn cores(cpu_seconds: f64, seconds: f64) -> f64 {
     if seconds > 0.0 { (cpu_seconds / seconds).max(0.0) } else { 0.0 }
 }
@@ -99,7 +99,7 @@ impl Meter {
     }
 }
 
-/// The volume that holds `home`, as `df` counts: the limit is what this user may fill.
+/// The volume of `home`, with the counts of `df`: the limit is the space that this user can fill.
 #[expect(clippy::cast_precision_loss, reason = "no volume has so many bytes that it matters")]
 fn disk(home: &std::path::Path) -> Amount {
     let Ok(volume) = nix::sys::statvfs::statvfs(home) else { return Amount::default() };

@@ -1,11 +1,11 @@
-//! What process groups use, by `/proc/PID/stat` (proc_pid_stat(5)).
+//! The resource usage of process groups, from `/proc/PID/stat` (proc_pid_stat(5)).
 
 use crate::protocol::Amount;
 use crate::usage::Sample;
 use nix::unistd::{SysconfVar, sysconf};
 use std::{collections::BTreeSet, fs};
 
-/// The figures of all processes in the groups. Memory that several of them share is counted for each.
+/// Measures all processes in the groups. Memory that they share is counted once for each.
 pub(super) fn sample(groups: &BTreeSet<u32>) -> Sample {
     let Ok(processes) = fs::read_dir("/proc") else { return Sample::default() };
     let Some((tick, page)) = unit(SysconfVar::CLK_TCK).zip(unit(SysconfVar::PAGE_SIZE)) else {
@@ -13,7 +13,7 @@ pub(super) fn sample(groups: &BTreeSet<u32>) -> Sample {
     };
     let (mut ticks, mut pages) = (0.0, 0.0);
     for process in processes.flatten() {
-        // One that has ended by now uses nothing.
+        // A process that has ended in the meantime uses nothing.
         let Ok(stat) = fs::read_to_string(process.path().join("stat")) else { continue };
         if let Some(stat) = Stat::read(&stat).filter(|stat| groups.contains(&stat.group)) {
             ticks += stat.ticks;
@@ -31,20 +31,20 @@ fn unit(variable: SysconfVar) -> Option<f64> {
     sysconf(variable).ok().flatten().and_then(|value| u32::try_from(value).ok()).map(f64::from)
 }
 
-/// What one process says.
+/// The fields of one process.
 #[derive(Debug, PartialEq)]
 struct Stat {
     group: u32,
-    /// CPU time: its own and that of the children it has waited for.
+    /// The CPU time in clock ticks: of the process, and of the children that it has waited for.
     ticks: f64,
-    /// Resident memory.
+    /// The resident set size, in pages.
     pages: f64,
 }
 
 impl Stat {
     fn read(text: &str) -> Option<Self> {
-        // The second field is the program's name in parentheses, which may have any characters in it. The numbers of
-        // the others are those of the manual, from 1.
+        // The second field is the name of the program in parentheses, which may contain any characters. The numbers
+        // below are the field numbers of the manual, from 1.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
         Some(Self {

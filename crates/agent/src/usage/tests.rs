@@ -1,4 +1,4 @@
-//! The figures of real control groups of both versions, and of processes that are really busy.
+//! Measurements of real control groups of both versions, and of processes that are really busy.
 
 use crate::usage::{Amount, Meter, Sample, Scope, cgroup, disk, router};
 use axum::body::Body;
@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use std::path::Path;
 use tower::ServiceExt as _;
 
-/// A pod on cgroup v1 without a namespace for control groups: containerd mounts the container's own groups.
+/// A pod on cgroup v1 without a cgroup namespace: containerd mounts the groups of the container.
 const POD_V1: (&str, &str) = (
     "11:cpu,cpuacct:/kubepods/burstable/pod8d0f/4f1c\n10:memory:/kubepods/burstable/pod8d0f/4f1c\n\
      1:name=systemd:/kubepods/burstable/pod8d0f/4f1c\n0::/kubepods/burstable/pod8d0f/4f1c\n",
@@ -16,17 +16,17 @@ const POD_V1: (&str, &str) = (
      master:11 - cgroup cgroup rw,cpu,cpuacct\n\
      685 683 0:33 /kubepods/burstable/pod8d0f/4f1c /sys/fs/cgroup/memory ro,nosuid master:14 - cgroup cgroup rw,memory\n",
 );
-/// A pod on cgroup v2, in a namespace of its own.
+/// A pod on cgroup v2 with its own cgroup namespace.
 const POD_V2: (&str, &str) = (
     "0::/\n",
     "1201 1193 0:29 / /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw,nsdelegate,memory_recursiveprot\n",
 );
-/// A container on cgroup v2 that sees the whole machine's groups.
+/// A container on cgroup v2 that sees all groups of the host.
 const HOST_V2: (&str, &str) = (
     "0::/system.slice/docker-ab12.scope\n",
     "35 24 0:30 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:9 - cgroup2 cgroup2 rw\n",
 );
-/// A machine with the controllers on v1 and an empty hierarchy of v2 beside them.
+/// A machine with the controllers on v1, and an empty v2 hierarchy.
 const HYBRID: (&str, &str) = (
     "4:memory:/api/ee11\n2:cpuacct:/\n1:cpu:/\n0::/\n",
     "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
@@ -34,7 +34,7 @@ const HYBRID: (&str, &str) = (
      35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
      41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n",
 );
-/// A namespace that was entered from outside: the path leads out of it.
+/// A process that entered the namespace from outside: its path leads out of the namespace.
 const ELSEWHERE: (&str, &str) = ("0::/../other\n", "35 24 0:30 /.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
 
 fn sample(
@@ -153,7 +153,7 @@ mod linux {
         sync::Arc,
     };
 
-    /// Computes until it is dropped, in a process group of its own.
+    /// A process that keeps a CPU busy until it is dropped, in its own process group.
     struct Busy(Child);
 
     impl Busy {
@@ -176,7 +176,7 @@ mod linux {
         let home = tempfile::tempdir().unwrap();
         let scope = Scope::Groups(Arc::new(move || BTreeSet::from([id])));
         let app = router(home.path().to_owned(), scope);
-        // A machine that is busy with something else may give it no time for a moment.
+        // On a busy machine, the process may not run for a moment.
         loop {
             let request = Request::get("/usage").body(Body::empty()).unwrap();
             let response = app.clone().oneshot(request).await.unwrap();

@@ -1,7 +1,7 @@
-//! The command line.
+//! The command line of the workspace agent.
 //!
-//! The agent was a subcommand of `portcullis`, so command lines in pods begin with the word `agent`, and stay so: see
-//! [`agent_paths`]. The word may be left out.
+//! The workspace agent was a subcommand of `portcullis`, so the command lines in pods begin with the word `agent`. They
+//! must stay valid: see [`agent_paths`]. The word is optional.
 
 use lexopt::{
     Arg::{Long, Short, Value},
@@ -10,7 +10,7 @@ use lexopt::{
 use portcullis_core::agent_paths::{self, HOME_VARIABLE, OUTPUT_DIR, SOCKET, TERMINATION_LOG};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-/// What `--help` prints.
+/// The output of `--help`.
 pub(crate) const HELP: &str = "\
 What runs inside a workspace of Portcullis
 
@@ -37,7 +37,7 @@ Options of run:
   --patience SECONDS  How long a command goes on whose connection was lost [default: 15]
 ";
 
-/// What to do.
+/// What the command line requests.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Request {
     Help,
@@ -48,48 +48,48 @@ pub(crate) enum Request {
 /// A subcommand.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
-    /// Copy this program into a folder.
+    /// Copies this program into a folder.
     Install { folder: PathBuf },
-    /// Be the first process of a workspace.
+    /// Runs as the first process of a workspace.
     Run { options: RunOptions, stage: Stage, given: Given },
-    /// Connect standard input and output to the agent.
+    /// Connects standard input and output to the workspace agent.
     Connect { socket: PathBuf, stage: Stage, given: Given },
 }
 
-/// The arguments after the subcommand, as they were given: for the next process of the agent.
+/// The arguments after the subcommand, unchanged, for the next process of the workspace agent.
 pub(crate) type Given = Vec<OsString>;
 
-/// Which of the agent's processes this one is.
+/// Which process of the workspace agent this is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Stage {
-    /// The one that was called, which has the environment of commands in its own.
+    /// The initial process. Its own environment becomes that of commands.
     Called,
-    /// It was started without an environment (`--bare`).
+    /// A process that was started without an environment (`--bare`).
     Bare,
     /// The service, which the first process starts (`--service`).
     Service,
 }
 
-/// Options of `run`.
+/// The options of `run`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RunOptions {
     /// The home folder, if one was chosen.
     pub home: Option<PathBuf>,
-    /// Where to listen.
+    /// The path of the socket to listen on.
     pub socket: PathBuf,
-    /// Where output is kept that is too long to show.
+    /// The folder for output that is too long to show.
     pub output: PathBuf,
-    /// What runs command lines.
+    /// The shell that runs command lines.
     pub shell: PathBuf,
-    /// How long a command goes on whose connection was lost.
+    /// How long a command continues after its connection was lost.
     pub patience: Duration,
-    /// Where a kubelet reads why the container ended.
+    /// The container's termination log, which the kubelet reads.
     pub termination_log: PathBuf,
     /// A program to run in the background, with its arguments.
     pub program: Vec<String>,
 }
 
-/// What is wrong with the arguments.
+/// Why the arguments are not valid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArgumentError {
     #[error("name a command: install, run or connect")]
@@ -102,7 +102,7 @@ pub(crate) enum ArgumentError {
     Invalid(#[from] lexopt::Error),
 }
 
-/// Reads the arguments that follow the program's name. `variable` reads the environment.
+/// Parses the arguments after the program's name. `variable` reads an environment variable.
 pub(crate) fn parse(
     arguments: Vec<OsString>,
     variable: impl Fn(&'static str) -> Option<OsString>,
@@ -111,7 +111,7 @@ pub(crate) fn parse(
     words.next_if(|word| word == agent_paths::SUBCOMMAND);
     let command = words.next().ok_or(ArgumentError::NoCommand)?;
     let given: Given = words.collect();
-    // The workspace's program has options of its own.
+    // The workspace's program has its own options.
     let end = given.iter().position(|word| word == "--");
     let (options, program) = given.split_at(end.unwrap_or(given.len()));
     let parser = Parser::from_args(options.iter().cloned());
@@ -167,7 +167,7 @@ fn run(mut parser: Parser, mut options: RunOptions, given: Given) -> Result<Requ
             Long("shell") => options.shell = parser.value()?.into(),
             Long("patience") => options.patience = Duration::from_secs(parser.value()?.parse()?),
             Long("termination-log") => options.termination_log = parser.value()?.into(),
-            // A service has both.
+            // The service has both options.
             Long("bare") if stage == Stage::Called => stage = Stage::Bare,
             Long("bare") => {}
             Long("service") => stage = Stage::Service,

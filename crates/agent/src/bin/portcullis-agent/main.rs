@@ -1,6 +1,6 @@
-//! `portcullis-agent`: what runs inside a workspace.
+//! `portcullis-agent`: the workspace agent.
 //!
-//! A program of its own, so that it is small: each node pulls it, and each workspace has two processes of it.
+//! It is a separate program so that it is small: each node pulls it, and each workspace runs two processes of it.
 
 mod arguments;
 mod passwd;
@@ -13,7 +13,7 @@ use std::{env, io, process::ExitCode};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The exit code of a program that was called with arguments that it does not know, as clap has it.
+/// The exit code for arguments that are not valid, as in clap.
 const USAGE: u8 = 2;
 
 #[global_allocator]
@@ -45,8 +45,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Logs go to standard error, as text: the agent's log is the workspace's, among what the user's programs print. Without
-/// `RUST_LOG`, whose filters take a megabyte of memory.
+/// Logs to standard error, as text: the log of the workspace agent is part of the workspace's log, together with the
+/// output of the user's programs. `RUST_LOG` is not supported, because its filters take a megabyte of memory.
 fn log() -> Result<(), tracing_subscriber::util::TryInitError> {
     let log = tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_writer(io::stderr);
     log.with_ansi(false).finish().try_init()

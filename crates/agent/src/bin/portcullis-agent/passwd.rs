@@ -1,5 +1,5 @@
-//! The entry of this process's user in `/etc/passwd` (passwd(5)). The C library's own look-up loads modules of the
-//! workspace's image, which may be made for another C library.
+//! Looks up this process's user in `/etc/passwd` (passwd(5)). The lookup functions of the C library would load modules
+//! of the workspace's image, which may be built for another C library.
 
 use std::{
     fs::File,
@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How much of the file is read.
+/// The part of the file that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// What is known of a user.
+/// The fields of a user.
 #[derive(Debug, PartialEq)]
 pub(crate) struct User {
     /// The login name.

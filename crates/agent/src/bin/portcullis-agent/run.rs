@@ -1,4 +1,4 @@
-//! The subcommands, and how the agent's processes start each other.
+//! The subcommands, and the processes of the workspace agent that start each other.
 
 use crate::{
     arguments::{Command, RunOptions, Stage},
@@ -24,17 +24,17 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::util::TryInitError;
 
-/// Has the allocator give memory back as soon as it is free (mimalloc's options): an agent is idle most of its life.
+/// Makes the allocator return free memory at once (option of mimalloc): a workspace agent is idle most of the time.
 const GIVE_BACK: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
-/// How many threads do what may wait, such as looking at files.
+/// The number of threads for blocking work, such as file access.
 const BLOCKING_THREADS: usize = 8;
-/// What the agent's processes are called, as they were when the agent was a subcommand.
+/// The process name, unchanged since the workspace agent was a subcommand.
 const NAME: &str = "portcullis";
 
-/// Why the program ended.
+/// Why the program failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgentError {
-    /// Logs could not be set up.
+    /// Logging could not be set up.
     #[error("logs are already set up")]
     Log(#[from] TryInitError),
     /// The binary could not be copied.
@@ -42,40 +42,40 @@ pub(crate) enum AgentError {
     Install {
         /// The folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// There is no runtime.
+    /// The runtime could not be started.
     #[error("the system has no room for the agent")]
     Runtime(#[source] io::Error),
-    /// It cannot run without the environment of commands.
+    /// The environment of commands could not be protected or passed on.
     #[error("the agent cannot keep the environment of commands to itself")]
     Environment(#[source] io::Error),
-    /// It cannot be the first process.
+    /// The first process could not do its work.
     #[error("the agent cannot look after the workspace's processes")]
     Init(#[source] io::Error),
-    /// It cannot listen.
+    /// The socket could not be bound.
     #[error("the agent cannot listen at {socket}; its folder must be there and may be written to", socket = socket.display())]
     Listen {
         /// The socket.
         socket: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The workspace's own program failed at once.
     #[error("{0}; the container is started again, and the workspace then goes on without it")]
     Program(String),
-    /// No agent answers.
+    /// The workspace agent could not be reached.
     #[error("the agent at {socket} cannot be reached", socket = socket.display())]
     Connect {
         /// The socket.
         socket: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// Runs the command. Nothing here starts more threads than it needs: workspaces are small.
+/// Runs the command. It uses no more threads than necessary: workspaces are small.
 pub(crate) fn run(command: Command) -> Result<(), AgentError> {
     match command {
         Command::Install { folder } => install(&folder).map_err(|source| AgentError::Install { folder, source }),
@@ -86,7 +86,7 @@ pub(crate) fn run(command: Command) -> Result<(), AgentError> {
             handover::hide().map_err(AgentError::Environment)?;
             let runtime = runtime()?;
             let connected = runtime.block_on(connect(&socket));
-            // Standard input may be waited for for ever.
+            // A blocking read of standard input may never return.
             runtime.shutdown_background();
             connected.map_err(|source| AgentError::Connect { socket, source })
         }
@@ -106,7 +106,7 @@ pub(crate) fn run(command: Command) -> Result<(), AgentError> {
     }
 }
 
-/// Starts the service, and looks after the workspace's processes.
+/// Runs the first process of a workspace, which starts the service.
 fn be_first(options: &RunOptions, variables: &Variables, given: &[OsString]) -> Result<(), AgentError> {
     let service = || {
         let mut service = again("run", "--service", given);
@@ -122,12 +122,13 @@ fn be_first(options: &RunOptions, variables: &Variables, given: &[OsString]) -> 
     }
 }
 
-/// Where it is said that the workspace's own program failed.
+/// The report for a failure of the workspace's own program.
 pub(crate) fn report(options: &RunOptions) -> Report {
     Report::new(&options.termination_log, options.socket.parent().unwrap_or(Path::new("/")))
 }
 
-/// This program again, with one more option, and without the environment, but for what the agent itself needs of it.
+/// This program again, with one more option and an empty environment, except the variable that the workspace agent
+/// itself needs.
 fn again(command: &str, option: &str, given: &[OsString]) -> process::Command {
     let mut next = process::Command::new("/proc/self/exe");
     next.arg0(NAME).args([SUBCOMMAND, command, option]).args(given).env_clear();
@@ -141,7 +142,7 @@ pub(crate) fn runtime() -> Result<Runtime, AgentError> {
     Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
-        // For ever: see `service::serve`.
+        // Threads never expire: see `service::serve`.
         .thread_keep_alive(Duration::MAX)
         .build()
         .map_err(AgentError::Runtime)

@@ -1,4 +1,4 @@
-//! The service: the process of the agent that runs commands.
+//! The service: the process of the workspace agent that runs commands.
 
 use crate::{
     arguments::RunOptions,
@@ -27,25 +27,25 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long work on files that is under way may go on when the agent ends.
+/// The time that file operations in progress have when the service ends.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// Serves until it is asked to end.
+/// Serves requests until SIGTERM or SIGINT.
 pub(crate) fn serve(args: RunOptions, given: Variables) -> Result<(), AgentError> {
-    // The service does not outlive the first process.
+    // The service must not outlive the first process.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| AgentError::Init(error.into()))?;
     let report = report(&args);
     let home = home(args.home, &given);
     let mut options = Options::new(home.clone(), args.output, variables(&home, given), Arc::new(SystemClock));
-    // The folder of the socket, which in a pod is also that of the binary.
+    // The folder of the socket, which in a pod is also the folder of the binary.
     options.own = args.socket.parent().filter(|folder| !home.starts_with(folder)).map(Into::into).into_iter().collect();
     options.shell = args.shell;
     options.journal = Arc::new(|line| tracing::info!("{line}"));
     options.patience = args.patience;
     let runtime = runtime()?;
-    // Where no thread can be made any more, because processes used them up, this one is still there.
+    // Start one blocking thread now: later, other processes may have used up all threads.
     runtime.spawn_blocking(|| ());
     let served = runtime.block_on(async {
         let socket = args.socket;
@@ -74,13 +74,13 @@ pub(crate) fn serve(args: RunOptions, given: Variables) -> Result<(), AgentError
         let ((), failed) = tokio::join!(listen::serve(listener, &agent, stop.clone()), asked_to_end);
         failed.map_or(Ok(()), |why| Err(AgentError::Program(why)))
     });
-    // What waits for a disk that does not answer is not waited for.
+    // Blocking work on a disk that does not respond is not awaited.
     runtime.shutdown_timeout(LEAVE);
     served
 }
 
-/// Runs the workspace's own program. The workspace is there without it too: that is how to find out what is wrong. So this
-/// completes only where a failure is to be reported by the container's end, and was.
+/// Runs the workspace's own program. The workspace stays available if it fails, so that users can find the cause.
+/// Completes only if a failure was reported that must end the container.
 async fn main_program(agent: &Agent, program: Vec<String>, report: &Report) -> String {
     let started = Instant::now();
     let failed = match agent.start_main(program).await {
@@ -112,7 +112,7 @@ fn home(chosen: Option<PathBuf>, given: &[(OsString, OsString)]) -> PathBuf {
     chosen.or_else(variable).unwrap_or_else(|| "/".into())
 }
 
-/// What commands find in their environment: all that the container has, and nothing that is for the service alone.
+/// The environment of commands: all variables of the container, without those for the service alone.
 fn variables(home: &Path, given: Variables) -> Variables {
     let user = user(Path::new("/etc/passwd"), getuid().as_raw());
     let name = user.as_ref().map_or_else(|| getuid().to_string(), |user| user.name.clone());
@@ -120,8 +120,8 @@ fn variables(home: &Path, given: Variables) -> Variables {
     environment(home, name.into(), given.into_iter().filter(is_chosen))
 }
 
-/// Whether this `HOME` was chosen. Container runtimes set it to the folder that the image has for its user, and to
-/// `/` where it has none; the workspace's home is another one.
+/// Whether this `HOME` was chosen. Container runtimes set it to the home folder of the image's user, or to `/` if there
+/// is none; the workspace's home is different.
 fn is_chosen(home: &OsStr, user: Option<&User>) -> bool {
     home != "/" && user.is_none_or(|user| user.home != Path::new(home))
 }

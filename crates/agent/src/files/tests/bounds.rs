@@ -1,4 +1,4 @@
-//! Patterns, ignore files and trees that are made to take the server's memory, stack or time.
+//! Patterns, ignore files and folder trees that try to exhaust the memory, stack or time of the workspace agent.
 
 use crate::files::tests::Home;
 use crate::{
@@ -48,7 +48,7 @@ fn patterns_are_bounded_before_they_are_compiled() {
     let pattern = |pattern: String| search(&home.tree, &SearchFiles { pattern, ..SearchFiles::default() });
     assert_invalid(glob("{".repeat(20_000)), "glob has 20000 bytes; it may have at most 1000");
     assert_invalid(glob(format!("{}a{}", "{".repeat(400), "}".repeat(400))), "glob has 400 opening braces");
-    // What closes no brace, in a class or escaped, does not make room for another.
+    // A closing brace in a class or after a backslash does not allow another opening brace.
     assert_invalid(glob("[}]{".repeat(100)), "opening braces");
     assert_invalid(glob("\\}{".repeat(100)), "opening braces");
     assert_eq!(paths(&glob("{a,b}{,.rs,.md}".to_owned()).unwrap()), ["a.rs"]);
@@ -65,7 +65,7 @@ fn patterns_are_bounded_before_they_are_compiled() {
 
 #[test]
 fn ignore_files_that_are_no_files_are_left_alone() {
-    /// What makes an ignore file of this path, and whether it is said that it does not count.
+    /// A name, and a function that creates a file that is not used, at the path of an ignore file.
     type Case = (&'static str, fn(&Home, &str));
     let pipe: fn(&Home, &str) = |home, path| mkfifo(&home.at(path), Mode::S_IRWXU).unwrap();
     let to_a_pipe: fn(&Home, &str) = |home, path| {
@@ -99,7 +99,7 @@ fn ignore_files_that_are_no_files_are_left_alone() {
             assert!(note.starts_with("1 ignore files, or lines in them, do not count"), "{what} as {path}: {note}");
         }
     }
-    // What stands for a repository may be a pipe too.
+    // The entry that marks a repository may be a pipe too.
     let home = Home::new();
     home.file("x/y", "needle");
     mkfifo(&home.at(".git"), Mode::S_IRWXU).unwrap();
@@ -118,7 +118,7 @@ fn rules_of_ignore_files_are_bounded_and_the_others_count() {
         assert_eq!(paths(&results), ["kept"]);
         assert!(results.note.unwrap().starts_with("1 ignore files, or lines in them"));
     }
-    // All of them together are bounded as well.
+    // The total size is limited too.
     let many = format!("# {}\n", "x".repeat(60 * 1024));
     for path in [".gitignore", "x/.gitignore", "x/y/.gitignore"] {
         home.file(path, format!("{many}left-out\n"));
@@ -153,7 +153,7 @@ fn rules_count_in_the_order_of_their_folders() {
     }
     let results = search(&home.tree, &needle()).unwrap();
     assert_eq!(paths(&results), ["kept.log", "other/a.log", "x/back.log", "x/only-here", "x/other"]);
-    // A folder in the repository counts the rules above it.
+    // A search in a folder of the repository applies the rules above that folder.
     let at = SearchFiles { path: Some("x".to_owned()), ..needle() };
     assert_eq!(paths(&search(&home.tree, &at).unwrap()), ["x/back.log", "x/only-here", "x/other"]);
 }
@@ -186,7 +186,7 @@ fn the_time_is_looked_at_within_a_large_file() {
     assert_eq!(timed.read(&mut [0; 10]).unwrap_err().kind(), std::io::ErrorKind::TimedOut);
 }
 
-/// Folders in folders, made by one that is not as patient as the tools.
+/// Creates nested folders with `std::fs`, which has no limit on the depth.
 fn nested(home: &Home, levels: usize) {
     let path = vec!["d"; levels].join("/");
     fs::create_dir_all(home.at(&path)).unwrap();

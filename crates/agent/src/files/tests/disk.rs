@@ -1,5 +1,5 @@
-//! A disk that is full or read-only, moving to another one, and files that may not be touched: in namespaces, so that
-//! it needs no rights, and root's do not count.
+//! Full and read-only disks, moves between disks, and files without permissions. The tests use namespaces, so that they
+//! run without root permissions, and root's permissions do not apply.
 #![cfg(target_os = "linux")]
 
 use crate::files::tests::Home;
@@ -21,10 +21,10 @@ use std::{
     process::Command,
 };
 
-/// Names the folder for the test, in the process that is in the namespace.
+/// The variable with the folder of the test, in the process in the namespace.
 const FOLDER: &str = "PORTCULLIS_TEST_FOLDER";
 
-/// Runs this test again in a namespace, once `script` has prepared the folder that is its `$1`.
+/// Runs this test again in a namespace, after `script` has prepared the folder that is its `$1`.
 pub(super) fn in_namespace(options: &[&str], script: &str, test: &str, check: fn(&Path)) {
     if let Some(folder) = env::var_os(FOLDER) {
         return check(&PathBuf::from(folder));
@@ -50,7 +50,7 @@ pub(super) fn in_namespace(options: &[&str], script: &str, test: &str, check: fn
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-/// Runs this test again where a small disk is mounted at `small`, and one that is read-only at `closed`.
+/// Runs this test again with a small disk mounted at `small`, and a read-only one at `closed`.
 fn on_small_disks(test: &str, check: fn(&Path)) {
     let script = "mkdir \"$1/small\" \"$1/closed\"
                   mount -t tmpfs -o size=256k tmpfs \"$1/small\"
@@ -153,7 +153,7 @@ fn check_denied(folder: &Path) {
         assert_eq!((failure.kind, failure.message), (FailureKind::Denied, message));
     }
     assert_eq!(names(&folder.join("closed")), ["file"]);
-    // So that it can be cleaned up.
+    // Allows the cleanup.
     fs::set_permissions(folder.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Editing: the right place, or an error that helps to find it.
+//! Edits replace the intended text, or fail with an error that helps to find it.
 
 use crate::files::tests::{Home, assert_failed};
 use crate::{
@@ -20,17 +20,17 @@ fn all(old: &str, new: &str) -> EditFile {
     EditFile { replace_all: true, ..change(old, new) }
 }
 
-/// Text of few parts, so that they occur more than once.
+/// Text from a few parts, so that they occur more than once.
 fn some_text(parts: &'static [&'static str], most: usize) -> impl Strategy<Value = String> {
     vec(select(parts), 0..most).prop_map(|parts| parts.concat())
 }
 
-/// How often `old` is in `text`, the places that overlap too.
+/// The number of occurrences of `old` in `text`, including overlapping ones.
 fn count(text: &str, old: &str) -> usize {
     (0..text.len()).filter(|place| text.is_char_boundary(*place) && text[*place..].starts_with(old)).count()
 }
 
-/// Edits a file that has `text`, and holds the outcome against what is expected.
+/// Edits a file with `text`, and compares the outcome with the expected one.
 fn check(text: &str, request: &EditFile, places: usize, expected: &str) -> Result<(), TestCaseError> {
     let home = Home::new();
     home.file("f", text);

@@ -1,4 +1,4 @@
-//! Where the file tools do not go: the kernel's file systems, devices and the agent's own folders, whatever leads there.
+//! The file tools do not access the kernel's file systems, devices and the workspace agent's own folders, by any path.
 #![cfg(target_os = "linux")]
 
 use crate::files::tests::{Home, disk::in_namespace};
@@ -25,7 +25,7 @@ fn reading(home: &Home, path: &str) -> Result<String, Failure> {
     read(&home.tree, &ReadFile { path: path.to_owned(), ..ReadFile::default() }).map(|read| read.content)
 }
 
-/// What each tool says to a path, by its name.
+/// The result of each tool for a path, by the tool's name.
 fn all_tools(home: &Home, path: &str) -> Vec<(&'static str, Result<String, Failure>)> {
     let path = || path.to_owned();
     let editing = EditFile { path: path(), old_text: "a".to_owned(), new_text: "b".to_owned(), replace_all: true };
@@ -90,7 +90,7 @@ fn nothing_of_the_kernels_is_reached_by_any_tool() {
     ] {
         assert_refused(&home, path, KERNEL);
     }
-    // The last link is followed, but for what moves or removes the link itself.
+    // The last link is followed, except by the tools that move or remove the link itself.
     for (tool, result) in all_tools(&home, "environment") {
         match tool {
             "read" | "list" | "search" | "write" | "edit" => assert_eq!(result.unwrap_err().kind, FailureKind::Denied),
@@ -106,7 +106,7 @@ fn nothing_of_the_kernels_is_reached_by_any_tool() {
             assert!(gone.message.contains(KERNEL), "{gone}");
         }
     }
-    // Their names are no secret.
+    // Their names are not secret.
     let root = list(
         &home.tree,
         &ListFiles {
@@ -147,7 +147,7 @@ fn the_agents_folders_are_its_own_and_output_can_be_read() {
     }
     let listed = list(&home.tree, &ListFiles { path: Some(at("output")), ..ListFiles::default() }).unwrap();
     assert_eq!(listed.entries.len(), 1);
-    // Neither whole, nor with what is around them.
+    // The folders themselves cannot be removed or moved.
     for path in [at("own"), at("output"), at("link")] {
         let failure = remove(&home.tree, &RemovePath { path: path.clone(), recursive: true });
         if path == at("link") {
@@ -197,7 +197,7 @@ fn check_mounts(folder: &Path) {
     for path in ["proc/self/environ", "proc/x", "processes/environ", "sys/x"] {
         assert_refused(&home, &at(path), KERNEL);
     }
-    // A file alone, in a folder that is the workspace's: the system keeps it from being moved.
+    // A single file, mounted in a folder of the workspace: the system prevents a move.
     for (tool, result) in all_tools(&home, &at("version")) {
         let failure = result.expect_err(tool);
         let reads = ["read", "search", "edit"].contains(&tool);

@@ -1,4 +1,4 @@
-//! Listing and searching.
+//! Listing folders and searching files.
 
 use crate::files::tests::{Home, assert_failed};
 use crate::{
@@ -93,7 +93,7 @@ fn a_long_listing_comes_in_pages_that_are_all_of_it() {
         assert_eq!((paths.len(), paths[0].as_str(), paths[1990].as_str()), (2031, "a", "a/1989"));
         assert!(paths.is_sorted());
     }
-    // What cannot all be found has the upper folders whole.
+    // A truncated list has the upper folders in full.
     let list = list_most(&home.tree, &ListFiles { limit: Some(2000), max_bytes: Some(1 << 20), ..request }, 2000);
     let list = list.unwrap();
     let paths: Vec<_> = list.entries.iter().map(|entry| entry.path.as_str()).collect();

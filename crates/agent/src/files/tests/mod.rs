@@ -1,4 +1,4 @@
-//! The operations on real files, and through the routes.
+//! Tests of the operations on real files, and through the routes.
 
 mod bounds;
 mod disk;
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
-/// A home folder with nothing beside it.
+/// A home folder in an otherwise empty folder.
 struct Home {
     folder: TempDir,
     tree: Tree,
@@ -43,12 +43,12 @@ impl Home {
         Self { tree: Tree::new(home, reach), folder }
     }
 
-    /// A path in the home folder.
+    /// The absolute path of a path in the home folder.
     fn at(&self, path: &str) -> PathBuf {
         self.folder.path().join("home").join(path)
     }
 
-    /// Makes a file, with its folders.
+    /// Creates a file and its parent folders.
     fn file(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.at(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -60,12 +60,12 @@ impl Home {
         std::fs::read_to_string(self.at(path)).unwrap()
     }
 
-    /// A message, with the folder that differs from run to run left out.
+    /// The message without the path of the temporary folder.
     fn said(&self, failure: &Failure) -> String {
         failure.message.replace(&*self.folder.path().canonicalize().unwrap().to_string_lossy(), "")
     }
 
-    /// The names of all files and folders in the home folder itself.
+    /// The names of all files and folders directly in the home folder.
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.at("")).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -74,7 +74,7 @@ impl Home {
     }
 }
 
-/// Asserts what kind of failure it is, and its message.
+/// Asserts the kind and the message of a failure.
 #[track_caller]
 fn assert_failed<A: std::fmt::Debug>(home: &Home, result: Result<A, Failure>, kind: FailureKind, message: &str) {
     let failure = result.expect_err(message);

@@ -1,4 +1,4 @@
-//! Where paths lead, and moving and removing what is there.
+//! Resolving paths, and moving and removing files and folders.
 
 use crate::files::tests::{Home, assert_failed};
 use crate::{
@@ -134,14 +134,14 @@ fn without_a_home_nothing_is_found() {
     assert_failed(&home, home.tree.follow("a", Access::Look), FailureKind::NotFound, message);
 }
 
-/// One thing that is there before a path is asked for.
+/// A folder or link that exists before a path is resolved.
 #[derive(Clone, Debug)]
 enum Thing {
     Folder(String),
     Link { at: String, to: String },
 }
 
-/// Paths of few names, so that they meet; `ROOT` is the folder around home.
+/// Paths of few names, so that they often coincide; `ROOT` is the parent of the home folder.
 fn some_path() -> impl Strategy<Value = String> {
     let names = vec(select(vec!["a", "b", "c", "..", ".", "home", "outside"]), 1..5);
     (select(vec!["", "", "", "~/", "ROOT/", "ROOT/home/", "/"]), names)
@@ -162,7 +162,7 @@ proptest! {
         let placed = |path: &str| path.replace("ROOT", &root.to_string_lossy());
         fs::create_dir(root.join("outside")).unwrap();
         for thing in things {
-            // Some are in each other's way; the others do.
+            // Some conflict with each other; the others are created.
             let _ = match thing {
                 Thing::Folder(at) => fs::create_dir_all(home.at(&at)),
                 Thing::Link { at, to } => symlink(placed(&to), home.at(&at)),
@@ -180,7 +180,7 @@ proptest! {
             let there = real.ancestors().find(|part| part.symlink_metadata().is_ok()).unwrap();
             prop_assert_eq!(there.canonicalize().unwrap(), there, "a link is left");
         }
-        // The kernel judges what is there.
+        // The kernel's own resolution is the reference.
         if let Ok(expected) = fs::canonicalize(&named) {
             prop_assert_eq!(real.is_ok(), expected.starts_with(root.join("home")));
             if let Ok(real) = real {
@@ -196,7 +196,7 @@ proptest! {
     }
 }
 
-/// All that is there beside home.
+/// All files and folders outside of the home folder.
 fn outside(root: &Path) -> Vec<PathBuf> {
     let list = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let mut found = list(root);
@@ -284,7 +284,7 @@ fn a_path_that_ends_with_a_slash_names_a_folder() {
         let said = format!("{path} names a folder: end it with the file's name");
         assert_failed(&home, rename(&home.tree, &moving("file.txt", path, false)), FailureKind::Invalid, &said);
     }
-    // A link is not the folder that it leads to.
+    // A link is not its target folder.
     assert_eq!(remove(&home.tree, &removing("link/", true)).unwrap_err().kind, FailureKind::Conflict);
     assert_eq!(home.names(), ["file.txt", "folder", "link"]);
     rename(&home.tree, &moving("folder/", "renamed/", false)).unwrap();

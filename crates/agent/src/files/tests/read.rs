@@ -1,4 +1,4 @@
-//! Reading: any part of any file, and nothing but files.
+//! Reading: any part of any regular file, and nothing else.
 
 use crate::files::tests::{Home, assert_failed};
 use crate::{
@@ -25,7 +25,7 @@ fn decoded(content: &FileContent) -> Vec<u8> {
     }
 }
 
-/// Files that are hard to cut: line ends of both kinds or none, characters of all lengths, bytes that are no text.
+/// Files that are hard to cut: both kinds of line ends or none, characters of all lengths, bytes that are not text.
 fn some_content() -> impl Strategy<Value = Vec<u8>> {
     let text =
         select(vec![&b"a"[..], b"bc", b"\n", b"\n", b"\r\n", b"\r", "é".as_bytes(), "€".as_bytes(), "😀".as_bytes()]);
@@ -47,7 +47,7 @@ proptest! {
             let part = match read(&home.tree, &request) {
                 Ok(part) => part,
                 Err(failure) => {
-                    // Only text has lines: it names the byte to read on from.
+                    // Only text has lines: the error names the offset at which to continue.
                     let expected = format!("start_byte {} ", read_so_far.len());
                     prop_assert!(failure.message.contains(&expected), "{}", failure);
                     let start_byte = Some(read_so_far.len() as u64);
@@ -179,7 +179,7 @@ fn nothing_but_files_is_read_and_nothing_waits() {
 #[test]
 fn only_the_part_that_is_wanted_is_loaded() {
     let home = Home::new();
-    // Far more than there is memory for; the file has no blocks on the disk.
+    // Far larger than the memory; the file occupies no blocks on the disk.
     File::create(home.at("huge")).unwrap().set_len(1 << 40).unwrap();
     let request = ReadFile { start_byte: Some(1 << 39), max_bytes: Some(4), ..whole("huge") };
     let part = read(&home.tree, &request).unwrap();

@@ -1,4 +1,4 @@
-//! Writing.
+//! Writing whole files, and appending to files.
 
 use crate::files::tests::{Home, assert_failed};
 use crate::{
@@ -21,7 +21,7 @@ fn text(path: &str, content: &str) -> WriteFile {
 }
 
 proptest! {
-    // Each case waits for the disk.
+    // Fewer cases than usual, because each one waits for the disk.
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]

@@ -20,7 +20,7 @@ fn running(options: RunOptions, stage: Stage, given: &[&str]) -> Command {
     Command::Run { options, stage, given: words(given) }
 }
 
-/// Servers and pods of earlier releases call the agent so, and the admission policy on exec names one of the lines.
+/// Servers and pods of earlier releases use these command lines, and the admission policy on exec names one of them.
 #[test]
 fn the_command_lines_of_earlier_releases_stay() {
     assert_eq!(INSTALL_ARGUMENTS, ["agent", "install", "/run/portcullis"]);
@@ -35,7 +35,7 @@ fn the_command_lines_of_earlier_releases_stay() {
     let connect = command(&["agent", "connect", "--bare"]);
     assert_eq!(connect, Command::Connect { socket: socket(), stage: Stage::Bare, given: words(&["--bare"]) });
     assert_eq!(command(&["agent", "run"]), running(RunOptions::default(), Stage::Called, &[]));
-    // With `pod.command`.
+    // The arguments for `pod.command`.
     let program = ["--", "postgres", "--", "-D", "--help"];
     let line = [&["agent", "run"][..], &program].concat();
     let options =
