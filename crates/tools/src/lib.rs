@@ -213,7 +213,7 @@ pub enum Effect {
     Ensures,
     /// It removes something; a repetition has no further effect.
     Removes,
-    /// It replaces something; a repetition has a further effect.
+    /// It replaces something; a repetition may have a further effect.
     Changes,
     /// It can have any effect, also outside the workspaces.
     Anything,
