@@ -6,10 +6,10 @@ use http::{
 };
 use portcullis_core::media_type;
 
-/// What rmcp insists on; the edge is content with less and answers accordingly.
+/// The `Accept` header that rmcp requires. The edge accepts less, and answers accordingly.
 pub(super) const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
-/// In a request's extensions: whether its answer may be an event stream, with progress before the result.
+/// A request extension: whether the response may be an event stream, with progress before the result.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AcceptsEvents(pub bool);
 
@@ -18,7 +18,8 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     value.is_some_and(|value| media_type::is(value, media_type::JSON))
 }
 
-/// What the client can read, by its `Accept` headers (RFC 9110 §12.5.1). None at all: anything.
+/// The types that the client accepts, by its `Accept` headers (RFC 9110 §12.5.1). A request without the header accepts
+/// any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Accepted {
     pub json: bool,
@@ -29,7 +30,7 @@ impl Accepted {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
         if values.peek().is_none() {
-            // An old or simple client: it gets the simple kind of answer.
+            // An old or simple client gets the simple type, JSON.
             return Self { json: true, events: false };
         }
         let mut accepted = Self { json: false, events: false };

@@ -1,6 +1,6 @@
-//! Batches: arrays of messages, which revision 2025-03-26 has servers receive (Base Protocol, Batching; JSON-RPC 2.0 §6).
-//! Each message is answered as if it came alone, one after the other, and so are the answers sent: one is in memory at a
-//! time.
+//! Batches: arrays of messages, which servers of revision 2025-03-26 must receive (Base Protocol, Batching; JSON-RPC
+//! 2.0 §6). Each message is answered like a single message, one after the other. The answers are sent in the same way,
+//! so only one answer is in memory at a time.
 
 use crate::message::{Message, RpcError};
 use axum::{body::Body, response::Response};
@@ -9,9 +9,9 @@ use futures::{StreamExt as _, stream};
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use serde_json::value::RawValue;
 
-/// How many messages a batch may have.
+/// The maximum number of messages in a batch.
 const MOST: usize = 50;
-/// The revision that has batches. It has no header for its name.
+/// The revision that has batches. It does not have the header that names the revision.
 const REVISION: &str = "2025-03-26";
 
 /// The messages of a batch.
@@ -19,19 +19,19 @@ const REVISION: &str = "2025-03-26";
 pub(super) struct Batch(Vec<Bytes>);
 
 impl Batch {
-    /// Reads `body`, if it is a batch and its client speaks the revision with batches; `None` if not.
+    /// Reads `body`. `None` if it is not a batch, or if the client uses a revision without batches.
     pub(crate) fn read(revision: Option<&HeaderValue>, body: &Bytes) -> Result<Option<Self>, RpcError> {
         if revision.is_some_and(|revision| revision != REVISION) || !body.trim_ascii_start().starts_with(b"[") {
             return Ok(None);
         }
-        // Invalid JSON is refused like a single message.
+        // Invalid JSON is rejected like an invalid single message.
         let Ok(messages) = serde_json::from_slice::<Vec<&RawValue>>(body) else { return Ok(None) };
         if messages.is_empty() || messages.len() > MOST {
             return Err(RpcError::invalid_request(None, format!("a batch has 1 to {MOST} messages")));
         }
         let messages: Vec<Bytes> =
             messages.into_iter().map(|message| body.slice_ref(message.get().as_bytes())).collect();
-        // Input that cannot be accepted has a status that says so (2025-03-26, Transports).
+        // A server answers input that it cannot accept with an error status (2025-03-26, Transports).
         if !messages.iter().any(|message| Message::read(message).is_ok()) {
             return Err(RpcError::invalid_request(
                 None,
@@ -41,7 +41,8 @@ impl Batch {
         Ok(Some(Self(messages)))
     }
 
-    /// The answer to all of them, by `answer` to each. What is asked for nothing is answered with nothing.
+    /// The response to the batch, from the response of `answer` to each message; `answer` also gets whether the message
+    /// is the first one. A batch without requests has no answers.
     pub(crate) async fn answer<A>(self, answer: impl Fn(Bytes, bool) -> A + Send + 'static) -> Response
     where
         A: Future<Output = Response> + Send + 'static,
@@ -110,7 +111,7 @@ mod tests {
             }
         };
         let told = r#"{"jsonrpc":"2.0","method":"m"}"#;
-        // As a message is, for these tests.
+        // Adds the members that every message has.
         let whole =
             |body: &str| body.replace("TOLD", told).replace("{\"id\"", "{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"id\"");
         for (body, expected) in [

@@ -1,5 +1,5 @@
-//! Completion of what a person types for a prompt or a resource (MCP `completion/complete`): names of workspaces and
-//! templates, by the tools that list them, so as far as the caller may see them.
+//! Completion of arguments of prompts and resources (MCP `completion/complete`): names of workspaces and templates.
+//! They come from the tools that list them, so the caller gets only names that it can see.
 
 use crate::prompts;
 use portcullis_oauth::Caller;
@@ -9,7 +9,7 @@ use rmcp::model::{CompleteRequestParams, CompletionInfo, Reference};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// What fits what was typed so far.
+/// The completions of the typed text.
 pub(super) async fn complete(
     request: &CompleteRequestParams,
     tools: &Registry,
@@ -25,7 +25,7 @@ pub(super) async fn complete(
     let mut values = match name {
         "workspace" if known => workspaces(typed, tools, caller, from).await,
         "workspaces" if known => {
-            // Several, parted by commas: the last one is being typed.
+            // Several names, separated by commas: the last one is completed.
             let (before, last) = typed.rsplit_once(',').map_or(("", typed), |(before, last)| (before, last));
             let names = workspaces(last.trim_start(), tools, caller, from).await;
             let separator = if before.is_empty() { "" } else { ", " };
@@ -49,7 +49,8 @@ async fn workspaces(typed: &str, tools: &Registry, caller: &Arc<Caller>, from: R
     names("list_workspaces", arguments, "workspaces", typed, tools, caller, from).await
 }
 
-/// The names in the member `list` of what a tool answers; none where it does not.
+/// The names in the member `list` of a tool's answer; empty if the caller is not permitted to call the tool, or if the
+/// call fails.
 async fn names(
     tool: &str,
     arguments: Value,

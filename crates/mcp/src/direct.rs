@@ -1,7 +1,7 @@
-//! Tool calls that are answered without rmcp's transport, which starts two tasks for each request and reads and writes
-//! its message twice more. These are the calls in the revisions with `initialize` that report no progress: all that such
-//! a call needs of the protocol is its id. What is not plain is left to rmcp, errors of the protocol too. The answer has
-//! the same bytes by both ways: see the tests of `mcp_edge`.
+//! Tool calls that bypass rmcp's transport, which starts two tasks for each request, and parses and serializes its
+//! message twice more. Only calls without progress in the revisions with `initialize` bypass it: their only protocol
+//! data is the id. rmcp handles all other calls, and all errors of the protocol. The answers of both paths have the
+//! same bytes: see the tests of `mcp_edge`.
 
 use crate::{
     PROTOCOL_VERSIONS,
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A plain call as it is sent. Anything beside these members makes a call one for rmcp.
+/// A plain call. rmcp handles messages with any other member.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlainCall<'a> {
@@ -53,7 +53,7 @@ struct Params<'a> {
 }
 
 impl Params<'_> {
-    /// Whether rmcp or the handler reads anything of `_meta`.
+    /// Whether rmcp or the handler uses a member of `_meta`.
     fn has_meaningful_meta(&self, accepts_events: bool) -> bool {
         let meaningful =
             |name: &str| name.starts_with("io.modelcontextprotocol/") || (accepts_events && name == "progressToken");
@@ -61,7 +61,7 @@ impl Params<'_> {
     }
 }
 
-/// The call of a tool whose message is in `body`, if it is a plain one. The future writes the response; `aborted` ends it.
+/// Calls the tool of the message in `body`, if it is a plain call. The future returns the response; `aborted` ends it.
 pub(super) fn call(
     offer: &impl ScopeGate,
     hosts: &[String],
@@ -95,7 +95,7 @@ pub(super) fn call(
     }))
 }
 
-/// Whether the headers ask nothing of rmcp: the host is the endpoint's, the revision has plain calls.
+/// Whether rmcp is not needed for the headers: the host is the endpoint's, and the revision has plain calls.
 fn is_plain(headers: &HeaderMap, hosts: &[String]) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let ours = host.is_some_and(|host| hosts.iter().any(|name| is_at(host, name)));
@@ -103,16 +103,16 @@ fn is_plain(headers: &HeaderMap, hosts: &[String]) -> bool {
     ours && is_older(headers) && headers.get(PROTOCOL_VERSION).is_none_or(is_known)
 }
 
-/// Whether `host` is the name, with a port or without.
+/// Whether `host` is `name`, with or without a port.
 fn is_at(host: &str, name: &str) -> bool {
     let (Some(start), Some(rest)) = (host.get(..name.len()), host.get(name.len()..)) else { return false };
     let port = rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
     start.eq_ignore_ascii_case(name) && (rest.is_empty() || port)
 }
 
-/// The response as rmcp writes it, with the answer instead of the marks.
+/// The response in the form of rmcp, with the answer instead of the marks.
 fn written(mut result: CallToolResult, id: RequestId, slot: &Slot) -> Response {
-    // Since 2026-07-28 only.
+    // The member exists only since 2026-07-28.
     result.result_type = None;
     let message = ServerJsonRpcMessage::response(ServerResult::CallToolResult(result), id);
     let body = match serde_json::to_vec(&message) {

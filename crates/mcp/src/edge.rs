@@ -1,10 +1,10 @@
 //! The HTTP edge in front of rmcp (MCP streamable HTTP, revisions 2025-03-26 to 2026-07-28).
 //!
-//! What it does better than rmcp alone: malformed JSON gets a JSON-RPC error, batches are answered where the revision has
-//! them, calls that take long show signs of life and outlast their connection where the revision says so, `Accept: application/json`
-//! alone is enough, and a call of a tool that the token's scopes do not reach is answered with 403
-//! `insufficient_scope` (RFC 6750 §3.1), so that a client can step up. Tokens, origins, CORS and limits of rate are
-//! checked by the server in front of it; the `Host` header by rmcp, against the endpoint's own host name.
+//! In addition to rmcp, the edge answers malformed JSON with a JSON-RPC error, and batches in the revision that has
+//! them. Slow calls send heartbeats, and outlast their connection in the revisions that require it. A client may accept
+//! only `application/json`. A call that the token's scopes do not permit gets 403 `insufficient_scope` (RFC 6750 §3.1),
+//! so that the client can request the scope (step-up authorization). The server in front of the edge checks tokens,
+//! origins, CORS and rate limits; rmcp checks the `Host` header against the endpoint's own host name.
 
 use crate::{
     accept::{ACCEPT_BOTH, Accepted, AcceptsEvents, is_json},
@@ -50,52 +50,52 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// In a request's extensions: counts one more message of a caller, or says why there are too many.
+/// A request extension: counts one more message of a caller, or returns a message if the rate limit is exceeded.
 #[derive(Clone)]
 pub struct MessageRate(pub Arc<CountMessage>);
 
 type CountMessage = dyn Fn(&Arc<Caller>) -> Result<(), String> + Send + Sync;
 
-/// One endpoint: answers the requests to its URL, whatever their method.
+/// One endpoint: answers all requests to its URL, with any method.
 #[derive(Clone)]
 pub struct Endpoint<O: ScopeGate = Handler> {
     offer: O,
     service: StreamableHttpService<O, NeverSessionManager>,
     body_limit: usize,
     url: PublicUrl,
-    /// How long a request may take.
+    /// The timeout of a request.
     timeout: Duration,
     running: Arc<Running>,
-    /// Stands for the results of tools in what rmcp writes. No client sees it, so none can write it either.
+    /// The placeholder for the results of tools in rmcp's output. Clients never see it, so they cannot send it.
     mark: Arc<str>,
-    /// The names that a request's `Host` may have.
+    /// The host names that are valid in a request's `Host`.
     hosts: Arc<[String]>,
     abort: CancellationToken,
 }
 
 impl Endpoint {
-    /// An endpoint with these tools, and what follows from them. When `abort` fires, what is still running is given
-    /// up: cancel it after the drain, not before.
+    /// An endpoint with these tools, and the prompts and resources that depend on them. `abort` ends running calls:
+    /// cancel it after the drain, not before.
     #[must_use]
     pub fn new(config: &ServerConfig, tools: Arc<Registry>, abort: CancellationToken) -> Self {
         Self::offering(config, Handler::new(tools, &config.limits), abort)
     }
 
-    /// The same endpoint as the successor of `previous`: a client can cancel a call that began there.
+    /// Makes the endpoint the successor of `previous`: clients can cancel calls that began there.
     #[must_use]
     pub fn succeeding(self, previous: &Self) -> Self {
         Self { running: Arc::clone(&previous.running), ..self }
     }
 
-    /// Ends what clients listen to, and tells them where `next`, which is in its place now, has other tools. `None`:
-    /// there is no more to be told.
+    /// Ends the subscriptions of clients. Notifies the clients if `next`, the successor of this endpoint, has other
+    /// tools; `None`: sends no notification.
     pub fn retire(&self, next: Option<&Self>) {
         self.offer.retire(next.map(|next| &next.offer));
     }
 }
 
 impl<O: ScopeGate> Endpoint<O> {
-    /// An endpoint that offers something else.
+    /// An endpoint with this handler.
     #[must_use]
     pub fn offering(config: &ServerConfig, offer: O, abort: CancellationToken) -> Self {
         let handler = offer.clone();
@@ -139,7 +139,7 @@ impl<O: ScopeGate> Endpoint<O> {
         }
     }
 
-    /// Answers a message of a batch. The first was counted with the request.
+    /// Answers a message of a batch. The first message was counted with the request.
     async fn answer_one_of_many(self, mut parts: Parts, message: Bytes, first: bool) -> Response {
         if let (Some(MessageRate(count)), Some(caller)) =
             (parts.extensions.get(), parts.extensions.get::<Arc<Caller>>())
@@ -149,7 +149,7 @@ impl<O: ScopeGate> Endpoint<O> {
             let id = Message::read(&message).ok().and_then(|message| message.id);
             return RpcError::new(StatusCode::TOO_MANY_REQUESTS, id, -32000, why).into_response();
         }
-        // Each answer is one JSON value.
+        // Each answer must be a single JSON value.
         parts.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         self.answer_message(parts, message).await
     }
@@ -183,8 +183,8 @@ impl<O: ScopeGate> Endpoint<O> {
     }
 }
 
-/// The names that `Host` may have, at any port: in front of a pod stand proxies and port-forwards. An endpoint on this
-/// machine answers to every name of it.
+/// The host names that are valid in `Host`, with any port, since proxies and port-forwards may stand in front of a pod.
+/// An endpoint on this machine accepts all loopback names.
 fn host_names(url: &PublicUrl) -> Vec<String> {
     let host = http::uri::Authority::try_from(url.authority())
         .map_or_else(|_| url.authority().to_owned(), |authority| authority.host().to_owned());
@@ -204,7 +204,7 @@ fn method_not_allowed() -> Response {
     response
 }
 
-/// Makes a JSON-RPC error of a refusal or failure that rmcp words in plain text.
+/// Converts an error that rmcp sends as plain text into a JSON-RPC error.
 async fn in_json(response: http::Response<BoxBody<Bytes, Infallible>>, id: Option<serde_json::Value>) -> Response {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) || is_json(response.headers()) {
@@ -212,7 +212,7 @@ async fn in_json(response: http::Response<BoxBody<Bytes, Infallible>>, id: Optio
     }
     let (parts, body) = response.into_parts();
     if parts.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        // The edge has checked the type: this is what rmcp says of JSON that it cannot make a message of.
+        // The edge has checked the media type, so this is rmcp's error for JSON that is not an MCP message.
         return RpcError::invalid_request(id, "the body is not an MCP message").into_response();
     }
     let text = match body.collect().await {
@@ -225,30 +225,30 @@ async fn in_json(response: http::Response<BoxBody<Bytes, Infallible>>, id: Optio
 /// A request that rmcp accepts.
 struct Admitted {
     request: http::Request<Full<Bytes>>,
-    /// The id of its message.
+    /// The id of the message.
     id: Option<serde_json::Value>,
-    /// What is to be known where it calls a tool.
+    /// The call, if the message calls a tool.
     call: Option<Called>,
 }
 
 /// A call of a tool.
 struct Called {
-    /// Where its result will be.
+    /// The slot for the result.
     slot: Arc<Slot>,
-    /// What its client takes for a sign of life.
+    /// The form of heartbeats that the client accepts.
     sign: Sign,
     permit: RequestPermit,
-    /// Its name, where it outlasts its connection.
+    /// The id of the call, if it outlasts its connection.
     outlasts: Option<CallId>,
-    /// Its work, where rmcp is not needed for it.
+    /// The call itself, if it bypasses rmcp.
     direct: Option<BoxFuture<'static, Response>>,
 }
 
 impl<O: ScopeGate> Endpoint<O> {
-    /// Reads a request whose answer its client can read.
+    /// Reads a request, and checks its media types.
     async fn receive(&self, request: Request) -> Result<(Parts, Bytes), Response> {
         let (parts, body) = request.into_parts();
-        // Before anything is refused: what is left unread would cost the client its connection.
+        // The body is read before any rejection: an unread body would close the client's connection.
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
         let body =
             portcullis_budget::read(body, self.body_limit, &account).await.map_err(|error| unreadable_body(&error))?;
@@ -273,7 +273,7 @@ impl<O: ScopeGate> Endpoint<O> {
         Ok((parts, body))
     }
 
-    /// Checks what can be checked before a tool is reached, and makes the request one that rmcp accepts.
+    /// Makes the checks that precede the call of a tool, and turns the request into one that rmcp accepts.
     fn admit(&self, mut parts: Parts, body: Bytes) -> Result<Admitted, Box<Response>> {
         let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
             tracing::error!("a request reached the MCP endpoint without a verified caller");
@@ -303,16 +303,16 @@ impl<O: ScopeGate> Endpoint<O> {
         }
 
         if message.initializes() && (is_older(&parts.headers) || message.asks_for_revision_before(STATELESS)) {
-            // The revision is negotiated by what the body asks for, as no header can be right before. Where both name a
-            // revision without `initialize`, there is no such method.
+            // The body negotiates the revision, since the client cannot know the right header yet. If both name a
+            // revision without `initialize`, the method does not exist.
             parts.headers.remove(PROTOCOL_VERSION);
         }
         parts.headers.insert(ACCEPT, ACCEPT_BOTH);
         parts.extensions.insert(AcceptsEvents(accepted.events));
-        // They have done their work, and rmcp prints requests where its log is turned up.
+        // They are no longer needed, and rmcp logs requests at verbose levels.
         parts.headers.remove(AUTHORIZATION);
         parts.headers.remove(COOKIE);
-        // What rmcp keeps of a request may outlast it.
+        // rmcp may keep parts of a request after its end.
         let permit = parts.extensions.remove::<RequestPermit>();
         let from = RequestContext::of(&parts.extensions);
         if let Some(request) = message.cancels() {
@@ -357,7 +357,7 @@ fn unreadable_body(error: &ReadError) -> Response {
     response
 }
 
-/// The answer to a request that needs a scope which its token has not.
+/// The response to a request whose token lacks the scope.
 fn step_up(
     target: Target<'_>,
     needed: Scope,

@@ -1,4 +1,4 @@
-//! The server as rmcp sees it: who it is, which tools a caller sees, and calling one.
+//! The handler for rmcp: the server's information, the lists for a caller, and tool calls.
 
 use crate::{
     PROTOCOL_VERSIONS,
@@ -34,12 +34,12 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-/// What agents read first.
+/// The instructions for agents.
 const INSTRUCTIONS: &str = "Workspaces are computers to work in: list_workspaces shows yours, create_workspace makes \
 one from a template of list_templates, run_command runs a shell command in it. Name a workspace by its name or id. \
 Files stay when a workspace stops. Errors say what exists and what to do next.";
 
-/// The methods that are served.
+/// The supported methods.
 const SERVED: [&str; 12] = [
     "initialize",
     "ping",
@@ -55,9 +55,9 @@ const SERVED: [&str; 12] = [
     "subscriptions/listen",
 ];
 
-/// How long a client may keep a list that changes with the endpoint's manifest only.
+/// How long clients may cache lists that change only with the endpoint's manifest, in milliseconds.
 const TTL_MS: u64 = 60_000;
-/// How long a client may keep what it read, or which workspaces there were: they change all the time.
+/// How long clients may cache file contents and lists of workspaces, in milliseconds: they can change at any time.
 const NOW_MS: u64 = 0;
 
 static VERSIONS: LazyLock<[ProtocolVersion; 4]> = LazyLock::new(|| {
@@ -71,7 +71,7 @@ static VERSIONS: LazyLock<[ProtocolVersion; 4]> = LazyLock::new(|| {
     versions
 });
 
-/// What the product offers. One per endpoint; a clone per request.
+/// The default handler. Created for each endpoint, and cloned for each request.
 #[derive(Clone)]
 pub struct Handler {
     tools: Arc<Registry>,
@@ -128,7 +128,7 @@ impl ScopeGate for Handler {
     }
 }
 
-/// The verified caller, which the edge guarantees.
+/// The verified caller, which the edge guarantees, and whether the client accepts event streams.
 fn caller(context: &RequestContext<RoleServer>) -> Result<(Arc<Caller>, bool), ErrorData> {
     let parts = context.extensions.get::<http::request::Parts>();
     let extensions = parts.map(|parts| &parts.extensions);
@@ -144,7 +144,7 @@ fn from(context: &RequestContext<RoleServer>) -> audit::RequestContext {
     parts.map_or(audit::RequestContext::UNKNOWN, |parts| audit::RequestContext::of(&parts.extensions))
 }
 
-/// A tool as `tools/list` has it.
+/// A tool in the form of `tools/list`.
 fn listed(definition: &Definition) -> Tool {
     Tool::new(definition.name, definition.description, Arc::clone(&definition.published_input))
         .with_title(definition.title)
@@ -161,7 +161,7 @@ fn annotations(effect: Effect) -> ToolAnnotations {
         .open_world(hints.open_world)
 }
 
-/// The account of the request's memory, and where its result goes.
+/// The memory account of the request, and the slot for its result.
 fn memory(context: &RequestContext<RoleServer>) -> (Account, Option<Arc<Slot>>) {
     let extensions = context.extensions.get::<http::request::Parts>().map(|parts| &parts.extensions);
     let account = extensions.and_then(|extensions| extensions.get::<Account>().cloned());
@@ -169,11 +169,11 @@ fn memory(context: &RequestContext<RoleServer>) -> (Account, Option<Arc<Slot>>) 
     (account.unwrap_or_else(Account::unlimited), slot)
 }
 
-/// Failures are results, so that agents read them.
+/// The result of a call. Failures are results too, so that agents read them.
 fn result(outcome: Result<ToolAnswer, ToolError>, slot: Option<&Slot>) -> CallToolResult {
     match (outcome, slot) {
         (Ok(answer), Some(slot)) => slot.fill(answer),
-        // Not through the edge.
+        // The request did not come through the edge.
         (Ok(answer), None) => {
             let text = ContentBlock::text(answer.text());
             let mut result = CallToolResult::structured(answer.into_json());
@@ -184,7 +184,7 @@ fn result(outcome: Result<ToolAnswer, ToolError>, slot: Option<&Slot>) -> CallTo
     }
 }
 
-/// Nothing here has more pages than one, but the resources.
+/// Rejects a cursor. All lists except resources have a single page.
 fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor) {
         Some(_) => Err(refused("there is only one page: leave cursor out")),
@@ -197,12 +197,13 @@ impl ServerHandler for Handler {
         InitializeResult::clone(&self.info)
     }
 
-    /// Revisions with `initialize` are told of changes on a stream that there is none of without sessions.
+    /// Announces no change notifications: revisions with `initialize` send them on a stream, which stateless mode does
+    /// not have.
     fn negotiate_initialize(&self, request: &InitializeRequestParams) -> Result<InitializeResult, ErrorData> {
         let mut info = self.get_info();
         let supported = self.supported_protocol_versions();
         let asked = &request.protocol_version;
-        // The newest that has `initialize`, where the client's own is not known.
+        // The newest revision with `initialize`, if the client's revision is unknown.
         let with_initialize = |version: &&ProtocolVersion| **version != ProtocolVersion::V_2026_07_28;
         let known = supported.iter().filter(with_initialize).find(|version| *version == asked);
         info.protocol_version = known.unwrap_or(&ProtocolVersion::V_2025_11_25).clone();
@@ -243,7 +244,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let (caller, events) = caller(&context)?;
-        // The edge has answered calls that lack a scope; what gets here without it is as unknown as the rest.
+        // The edge has rejected calls that lack a scope. Here, a tool without its scope is an unknown tool.
         let ToolLookup::Found(tool) = self.tools.lookup(&request.name, &caller) else {
             return Err(ErrorData::invalid_params(self.tools.unknown(&request.name, &caller), None));
         };
@@ -259,7 +260,7 @@ impl ServerHandler for Handler {
             outcome = tool.call(request.arguments.unwrap_or_default(), call) => {
                 Ok(result(outcome, slot.as_deref()).into())
             }
-            // The client has gone. Dropping the call ends what it started.
+            // The client has disconnected. Dropping the call ends everything that it started.
             () = context.ct.cancelled() => Err(ErrorData::internal_error("the call was cancelled", None)),
         }
     }
@@ -333,7 +334,7 @@ impl ServerHandler for Handler {
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        // What the capabilities do not say is taken out of it by rmcp.
+        // rmcp removes everything that the capabilities do not include.
         Some(requested.clone())
     }
 
@@ -346,7 +347,7 @@ impl ServerHandler for Handler {
         request: CustomRequest,
         _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        // A method that is served gets here if its parameters cannot be read.
+        // A request with a supported method arrives here if its params cannot be deserialized.
         if SERVED.contains(&request.method.as_str()) {
             let message = format!("the params of {} do not match the MCP schema", request.method);
             return Err(ErrorData::invalid_params(message, None));

@@ -1,7 +1,7 @@
-//! The protocol edge of MCP.
+//! The MCP protocol layer.
 //!
-//! [`Endpoint`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that
-//! the server in front of it has checked the token and put an `Arc<oauth::Caller>` into the request's extensions.
+//! [`Endpoint`] serves one endpoint: streamable HTTP, stateless, in four revisions of the protocol. It expects that the
+//! server has verified the token and put an `Arc<oauth::Caller>` into the request's extensions.
 
 mod accept;
 mod batch;
@@ -24,10 +24,10 @@ pub use handler::Handler;
 pub use scope_gate::{Requested, ScopeGate, Target};
 pub use splice::Slot;
 
-/// What a client asked for cannot be (JSON-RPC 2.0 §5.1, -32602).
+/// The error for invalid params (JSON-RPC 2.0 §5.1, -32602).
 fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> rmcp::ErrorData {
     rmcp::ErrorData::invalid_params(message, None)
 }
 
-/// The revisions that an endpoint speaks, oldest first.
+/// The supported revisions of MCP, oldest first.
 pub const PROTOCOL_VERSIONS: [&str; 4] = ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"];

@@ -1,5 +1,5 @@
-//! What the edge must know of a JSON-RPC message before rmcp reads it, and the errors that the edge itself answers
-//! (JSON-RPC 2.0 §4, §5.1).
+//! The members of a JSON-RPC message that the edge needs before rmcp reads the message, and the errors that the edge
+//! itself returns (JSON-RPC 2.0 §4, §5.1).
 
 use crate::scope_gate::Target;
 use axum::{
@@ -12,14 +12,14 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// The method that begins a conversation, before 2026-07-28.
+/// The method that begins a conversation in revisions before 2026-07-28.
 const INITIALIZE: &str = "initialize";
-/// The notification that a request need not be answered any more.
+/// The notification that cancels a request.
 const CANCELLED: &str = "notifications/cancelled";
 /// The method of a tool call.
 const TOOLS_CALL: &str = "tools/call";
 
-/// A request, notification or response, as far as the edge looks.
+/// A request, notification or response, with the members that the edge reads.
 #[derive(Debug, Deserialize)]
 pub(super) struct Message<'a> {
     #[serde(borrow)]
@@ -29,7 +29,7 @@ pub(super) struct Message<'a> {
     /// The request's id.
     #[serde(default)]
     pub id: Option<Value>,
-    /// By name only (MCP): two readers may count members by position differently.
+    /// Only by name (MCP): two parsers may interpret members by position differently.
     #[serde(default, borrow)]
     params: Option<ByName<Params<'a>>>,
 }
@@ -46,7 +46,7 @@ struct Params<'a> {
     protocol_version: Option<Cow<'a, str>>,
 }
 
-/// Borrows where it can; serde by itself would copy what is in an `Option`.
+/// Borrows the text if possible. By default, serde would copy a text in an `Option`.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -54,9 +54,9 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, st
 }
 
 impl<'a> Message<'a> {
-    /// Reads one message. What is wrong with it is the answer.
+    /// Reads one message. The error is the response.
     pub(crate) fn read(body: &'a [u8]) -> Result<Self, RpcError> {
-        // A list could be taken for a message whose members come by position.
+        // By default, serde accepts an array as a message with members by position.
         let object = body.trim_ascii_start().starts_with(b"{");
         match serde_json::from_slice::<Self>(body) {
             Ok(_) if !object => Err(batch()),
@@ -73,17 +73,17 @@ impl<'a> Message<'a> {
         self.params.as_ref().map(|ByName(params)| params)
     }
 
-    /// Whether it begins a conversation.
+    /// Whether its method is `initialize`.
     pub(crate) fn initializes(&self) -> bool {
         self.method.as_deref() == Some(INITIALIZE)
     }
 
-    /// Whether its parameters ask for a revision of MCP, and for one before `revision`.
+    /// Whether its params request a revision of MCP that is older than `revision`.
     pub(crate) fn asks_for_revision_before(&self, revision: &str) -> bool {
         self.params().and_then(|params| params.protocol_version.as_deref()).is_some_and(|asked| asked < revision)
     }
 
-    /// The id of the request that it cancels.
+    /// The id of the request that the message cancels.
     pub(crate) fn cancels(&self) -> Option<&Value> {
         let params = self.params().filter(|_| self.method.as_deref() == Some(CANCELLED));
         params?.request_id.as_ref()
@@ -94,7 +94,7 @@ impl<'a> Message<'a> {
         self.method.as_deref() == Some(TOOLS_CALL)
     }
 
-    /// What it is about, if scopes can depend on it and it says what it is.
+    /// The target of the request, if the required scopes can depend on it and the params name it.
     pub(crate) fn target(&self) -> Option<Target<'_>> {
         let params = self.params()?;
         match self.method.as_deref()? {
@@ -106,7 +106,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Why `body` is not a message. Slow, but only used for errors.
+/// The error for a `body` that is not a message. Slow, but only used for errors.
 fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
     match serde_json::from_slice::<Value>(body) {
         Err(error) => {
@@ -130,7 +130,7 @@ fn refuse(body: &[u8], why: &serde_json::Error) -> RpcError {
     }
 }
 
-/// Whether it is a message but for parameters without names, which JSON-RPC 2.0 §4.2 has and MCP does not.
+/// Whether the only error is params without names, which JSON-RPC 2.0 §4.2 allows and MCP does not.
 fn counts_by_position(value: &Value) -> bool {
     let params = value.get("params").is_some_and(|params| !params.is_object() && !params.is_null());
     params && value["jsonrpc"] == "2.0" && value["method"].is_string()
@@ -140,12 +140,12 @@ fn batch() -> RpcError {
     RpcError::invalid_request(None, "this revision of MCP has no batches; send each message in a request of its own")
 }
 
-/// The answer to a call that was cancelled.
+/// The response to a cancelled call.
 pub(super) fn cancelled(id: Option<Value>) -> Response {
     RpcError::new(StatusCode::OK, id, -32603, "the call was cancelled").into_response()
 }
 
-/// A JSON-RPC error and the HTTP status that goes with it.
+/// A JSON-RPC error and its HTTP status.
 #[derive(Debug)]
 pub(super) struct RpcError {
     status: StatusCode,
@@ -156,7 +156,7 @@ pub(super) struct RpcError {
 
 impl RpcError {
     pub(crate) fn new(status: StatusCode, id: Option<Value>, code: i32, message: impl Into<Cow<'static, str>>) -> Self {
-        // Only these can be a request's id; anything else would not be one in the answer either.
+        // Only strings and numbers are valid ids, in requests and in responses.
         let id = id.filter(|id| id.is_string() || id.is_number());
         Self { status, id, code, message: message.into() }
     }
@@ -229,7 +229,7 @@ mod tests {
             ("{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\",\"params\":[]}", -32602, Some(json!(7))),
             ("{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\",\"params\":\"x\"}", -32602, Some(json!(7))),
             ("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":[7]}", -32602, None),
-            // A second name, which a reader behind the edge might believe instead of the first.
+            // A second member of the same name, which another parser might use instead of the first one.
             (&format!("{call},\"params\":{{\"name\":\"run_command\"}}}}"), -32600, Some(json!(7))),
             (&format!("{call},\"method\":\"ping\"}}"), -32600, Some(json!(7))),
         ] {
@@ -259,7 +259,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the edge takes for the tool is the tool that is called.
+        /// The target that the edge sees is the tool that is called.
         #[test]
         fn whatever_the_message_is_a_call_is_seen_as_one(value in any_message()) {
             if let Ok(message) = Message::read(value.to_string().as_bytes()) {

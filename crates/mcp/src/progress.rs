@@ -8,16 +8,16 @@ use rmcp::{
     service::Peer,
 };
 
-/// Sends what a tool reports.
+/// Sends the progress messages of a tool.
 pub(super) struct Notifications {
     peer: Peer<RoleServer>,
     token: ProgressToken,
-    /// How often it has reported: progress must grow with every report.
+    /// The number of reports: the progress must increase with each one.
     count: u32,
 }
 
 impl Notifications {
-    /// Where a tool reports to.
+    /// A receiver for a tool's progress messages.
     pub(crate) fn to(peer: Peer<RoleServer>, token: ProgressToken) -> Progress {
         Box::new(Self { peer, token, count: 0 })
     }

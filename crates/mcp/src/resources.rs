@@ -22,7 +22,7 @@ const SCHEME: &str = "workspace://";
 const LIST_WORKSPACES: &str = "list_workspaces";
 const LIST_FILES: &str = "list_files";
 const READ_FILE: &str = "read_file";
-/// The largest resource, in bytes: more than a model reads of a file by default.
+/// The maximum size of a resource, in bytes: larger than the default of `read_file`.
 const LARGEST: u64 = 256 * 1024;
 
 /// The parsed URI of a resource.
@@ -58,7 +58,7 @@ impl ResourceUri {
     }
 }
 
-/// Whether an endpoint with these tools has resources at all.
+/// Whether an endpoint with these tools serves resources.
 pub(super) fn are_served(tools: &Registry) -> bool {
     [LIST_WORKSPACES, LIST_FILES, READ_FILE].iter().all(|name| tools.definitions().any(|tool| tool.name == *name))
 }
@@ -85,7 +85,7 @@ pub(super) fn templates(tools: &Registry, caller: &Caller) -> Vec<ResourceTempla
     vec![template]
 }
 
-/// The home folders of the running workspaces, one page.
+/// One page of the home folders of the running workspaces.
 pub(super) async fn list(
     cursor: Option<String>,
     tools: &Registry,
@@ -106,7 +106,7 @@ pub(super) async fn list(
     let page = list.call(arguments, call).await.map_err(|error| failure(&error, ""))?.into_json();
     let home = |workspace: &Value| {
         let text = |member: &str| workspace.get(member).and_then(Value::as_str);
-        // By its id where another workspace may have the same name.
+        // The URI has the id, since another workspace may have the same name.
         let (name, id) = (text("name")?, text("id")?);
         let description = format!("The home folder of the workspace {name}, made from {}.", text("template")?);
         Some(

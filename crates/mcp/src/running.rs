@@ -1,8 +1,8 @@
-//! Running calls of tools in the revisions with `initialize`: a lost connection does not end a call (MCP 2025-11-25,
-//! Transports, Sending Messages), `notifications/cancelled` does (Utilities, Cancellation).
+//! Running tool calls in the revisions with `initialize`: a lost connection does not end a call (MCP 2025-11-25,
+//! Transports, Sending Messages), but `notifications/cancelled` does (Utilities, Cancellation).
 //!
-//! Without sessions, two conversations of one client differ only in their address, and both may use the same request id.
-//! An ambiguous notification ends neither call.
+//! Without sessions, two conversations of one client differ only in their address, and both may use the same request
+//! id. An ambiguous notification cancels neither call.
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub(super) struct Running {
     calls: Mutex<HashMap<CallId, Vec<CancellationToken>>>,
 }
 
-/// The identification of a call by a client.
+/// The identity of a call, by which its client can cancel it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CallId {
     caller: SameCaller,
@@ -47,7 +47,7 @@ impl CallId {
     }
 }
 
-/// A caller, equal to another one of the same client, user and grant.
+/// A caller, compared by client, user and grant.
 #[derive(Clone, Debug)]
 struct SameCaller(Arc<Caller>);
 
@@ -71,7 +71,7 @@ impl Hash for SameCaller {
     }
 }
 
-/// A call, until it is dropped.
+/// A running call, until this value is dropped.
 struct Call {
     running: Arc<Running>,
     id: CallId,
@@ -97,15 +97,16 @@ impl Running {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the call with this id, unless there are several.
+    /// Cancels the call with this id, unless several calls have it.
     pub(crate) fn cancel(&self, id: &CallId) {
         if let Some([call]) = self.calls().get(id).map(Vec::as_slice) {
             call.cancel();
         }
     }
 
-    /// Runs `work` until it ends, until its time limit, or until its client cancels it: then the result is `None`. The
-    /// caller polls it; if the caller drops it, since the connection is lost, it continues in a separate task.
+    /// Runs `work` to its end. The result is `None` if its client cancels it. At the time limit, `work` is dropped, and
+    /// the future stays pending. The caller polls it; if the caller drops it, since the connection is lost, it
+    /// continues in a separate task.
     pub(crate) fn run(
         self: &Arc<Self>,
         id: CallId,
@@ -129,7 +130,7 @@ impl Running {
     }
 }
 
-/// A future that goes on in a task of its own when it is dropped before its end.
+/// A future that continues in a separate task if it is dropped before its end.
 struct Detachable<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
 
 impl<T: Send + 'static> Detachable<T> {
@@ -157,8 +158,8 @@ impl<T: Send + 'static> Drop for Detachable<T> {
     }
 }
 
-/// The response, with a stream of events that is read to its end although its client has gone: reading it is what
-/// drives the call. `held` is kept until then.
+/// The response. An event stream is read to its end even if its client has disconnected, since reading drives the call.
+/// `held` is kept until then.
 fn outlasting(response: Response, ended: CancellationToken, until: Instant, held: impl Send + 'static) -> Response {
     if !is_event_stream(response.headers()) {
         return response;
@@ -167,7 +168,7 @@ fn outlasting(response: Response, ended: CancellationToken, until: Instant, held
     response.map(|body| Body::new(Outlasting(Some(Stream { body, ended, until, _held: Box::new(held) }))))
 }
 
-/// The body of such a response.
+/// A body that is read to its end even if its client has disconnected.
 struct Outlasting(Option<Stream>);
 
 struct Stream {
@@ -209,7 +210,7 @@ impl Drop for Outlasting {
         runtime.spawn(async move {
             let until = stream.until;
             let read = async { while poll_fn(|context| stream.poll_frame(context)).await.is_some() {} };
-            // At the end of its time it is given up.
+            // The stream is dropped at its time limit.
             let _ = timeout_at(until, read).await;
         });
     }

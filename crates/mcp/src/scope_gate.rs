@@ -14,12 +14,12 @@ use std::{fmt, sync::Arc};
 
 /// An rmcp handler, with the scope check that the edge makes before it passes a request to the handler.
 pub trait ScopeGate: ServerHandler + Clone {
-    /// The scope that `target` needs and `caller` does not have. `None` if the caller has the scope, and if the target does
-    /// not exist, which the handler reports.
+    /// The scope that `target` needs and `caller` does not have. `None` if the caller has the scope, or if the target
+    /// does not exist, which the handler reports.
     fn missing_scope(&self, target: Target<'_>, caller: &Caller) -> Option<Scope>;
 
-    /// Calls a tool directly, with the same result as the handler. `None`: the handler must call it. Dropping the future
-    /// ends what the tool started.
+    /// Calls a tool directly, with the same result as the handler. `None`: the handler must call it. Dropping the
+    /// future ends everything that the call started.
     fn call(&self, _requested: Requested<'_>) -> Option<BoxFuture<'static, CallToolResult>> {
         None
     }
@@ -31,17 +31,17 @@ pub struct Requested<'a> {
     pub name: &'a str,
     /// Its arguments.
     pub arguments: JsonObject,
-    /// Who calls.
+    /// The caller.
     pub caller: Arc<Caller>,
-    /// The request that makes the call, for the audit.
+    /// The context of the request, for audit events.
     pub from: RequestContext,
-    /// The request's memory.
+    /// The memory account of the request.
     pub account: Account,
-    /// Where the result goes.
+    /// The slot for the result.
     pub slot: Arc<Slot>,
 }
 
-/// What a request is about.
+/// The target of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// `tools/call` of a tool.
@@ -53,7 +53,7 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The name of the tool. Only to be used if [`ScopeGate::missing_scope`] knows the tool: clients can send any name.
+    /// The name of the tool. To be used only if [`ScopeGate::missing_scope`] knows the tool: clients can send any name.
     pub(super) fn tool(self) -> Option<&'a str> {
         match self {
             Self::Tool(name) => Some(name),
@@ -63,7 +63,7 @@ impl<'a> Target<'a> {
 }
 
 impl fmt::Display for Target<'_> {
-    /// Without URIs, which clients choose, since the text is used in headers too.
+    /// Omits URIs: clients choose them, and the text is also used in headers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tool(name) => write!(f, "the tool {name}"),

@@ -1,8 +1,9 @@
 //! Inserts results of tools into the responses that rmcp writes.
 //!
-//! A response contains a result twice, as structured content and as text, whose long parts are the same. rmcp would copy
-//! it several times. So the handler returns marks instead, and leaves the result in the request's [`Slot`]; the edge
-//! replaces the marks. The result is in memory once: its text is escaped piece by piece while it is sent.
+//! A response contains a result twice, as structured content and as text, and their long parts are the same. rmcp would
+//! copy the result several times. Therefore the handler returns marks instead, and leaves the result in the request's
+//! [`Slot`]; the edge replaces the marks. The result is in memory only once: its text is escaped piece by piece while
+//! it is sent.
 
 use axum::{body::Body, response::Response};
 use bytes::{Buf as _, Bytes};
@@ -23,10 +24,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The size of a frame of the body.
+/// The maximum size of a frame of the body, in bytes.
 const FRAME: usize = 16 << 10;
 
-/// The handler leaves the result of one request here.
+/// Passes the result of one request from the handler to the edge.
 #[derive(Debug)]
 pub struct Slot {
     mark: Arc<str>,
@@ -35,7 +36,7 @@ pub struct Slot {
     pub(super) begun: Begun,
 }
 
-/// The kind of a mark: the byte after it.
+/// The kind of a mark, encoded in the byte after it.
 #[derive(Clone, Copy)]
 enum Mark {
     Text = b't' as isize,
@@ -57,7 +58,7 @@ impl Slot {
         if let Some(picture) = &answer.picture {
             result.content.push(ContentBlock::image(marked(Mark::Picture), picture.mime_type.clone()));
         }
-        // A request has one result.
+        // A request has only one result.
         let _ = self.answer.set(answer);
         result
     }
@@ -85,7 +86,7 @@ impl Slot {
             let end = at + self.mark.len();
             let (before, after, inserted) = match rest.get(end).copied() {
                 Some(b't') => (at, end + 1, text(answer)),
-                // Its quotation marks go too.
+                // The quotation marks around the mark are removed too.
                 Some(b's') => (at.saturating_sub(1), end + 2, vec![Piece::Plain(answer.json.clone())]),
                 Some(b'p') => {
                     let data = answer.picture.as_ref().map(|picture| picture.data.clone());
@@ -102,7 +103,7 @@ impl Slot {
     }
 }
 
-/// The text of an answer. Its pieces are written as a JSON string has them already.
+/// The text of an answer. Its pieces are already encoded as JSON string content.
 fn text(answer: &ToolAnswer) -> Vec<Piece> {
     match &answer.text {
         Some(pieces) => pieces.iter().cloned().map(Piece::Plain).collect(),
@@ -136,7 +137,7 @@ enum Piece {
     /// JSON that is sent as the content of a JSON string.
     Escaped {
         json: Bytes,
-        /// How long it is when it is sent: hyper asks for it before every frame.
+        /// The length when sent. hyper asks for it before every frame.
         len: usize,
     },
 }
@@ -147,7 +148,7 @@ impl Piece {
         Self::Escaped { json, len }
     }
 
-    /// How many bytes it is when it is sent.
+    /// The length when sent, in bytes.
     fn len(&self) -> usize {
         match self {
             Self::Plain(bytes) => bytes.len(),
@@ -162,7 +163,7 @@ impl Piece {
         }
     }
 
-    /// Takes the next frame out of it; `None` at its end.
+    /// Takes the next frame out of the piece; `None` at its end.
     fn frame(&mut self) -> Option<Bytes> {
         match self {
             Self::Plain(bytes) if !bytes.is_empty() => Some(bytes.split_to(bytes.len().min(FRAME))),
@@ -178,7 +179,7 @@ impl Piece {
     }
 }
 
-/// JSON has its control characters escaped already.
+/// Whether a byte of JSON needs an escape in a JSON string. Control characters are already escaped.
 fn needs_escape(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\')
 }
@@ -195,9 +196,9 @@ fn escape(json: &[u8], to: &mut Vec<u8>) {
     to.extend_from_slice(rest);
 }
 
-/// A response in pieces.
+/// A body in pieces.
 struct Spliced {
-    /// What rmcp still writes: an event at a time.
+    /// The remaining output of rmcp, one event at a time.
     rmcp: Option<(BoxBody<Bytes, Infallible>, Arc<Slot>)>,
     pieces: VecDeque<Piece>,
 }

@@ -1,8 +1,9 @@
 //! Subscriptions to changes (MCP `subscriptions/listen`, 2026-07-28): a stream that notifies when the tools, and the
-//! prompts that depend on them, have changed, which is when new files are loaded. Changes of workspaces are not notified.
+//! prompts that depend on them, have changed. They change when new files are loaded. Changes of workspaces are not
+//! notified.
 //!
-//! A stream holds a permit of the concurrent requests, so their number is limited, and each ends before the time limit of
-//! a request, when new files are loaded, and when the server shuts down. Clients then subscribe again.
+//! Each stream holds a permit of the concurrent requests, so their number is limited. It ends before the timeout of a
+//! request, when new files are loaded, and when the server shuts down. Clients then subscribe again.
 
 use portcullis_config::Limits;
 use rmcp::{
@@ -12,9 +13,9 @@ use rmcp::{
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
-/// The time before the time limit of a request at which its stream ends.
+/// How long before the timeout of its request a stream ends.
 const MARGIN: Duration = Duration::from_secs(5);
-/// One of this many request permits may be used for a subscription.
+/// The share of the request permits that subscriptions can use: one in this many.
 const SHARE: u32 = 4;
 
 /// The subscriptions to one endpoint.
@@ -42,7 +43,7 @@ impl Subscriptions {
         }
     }
 
-    /// Ends all subscriptions, and later ones at once.
+    /// Ends all subscriptions. Later ones end at once.
     pub(crate) fn retire(&self, changed: bool) {
         self.retired.send_replace(if changed { Retired::Changed } else { Retired::Unchanged });
     }

@@ -1,4 +1,4 @@
-//! A tool's arguments, from a request's path, query and body.
+//! A tool's arguments, from the path, query and body of a request.
 
 use crate::{
     problem::ProblemDetails,
@@ -8,7 +8,8 @@ use http::StatusCode;
 use portcullis_core::json::lone_surrogate;
 use serde_json::{Map, Value};
 
-/// Puts them together. What is in a path or a query is text; `schema`, that of the arguments, says what is meant by it.
+/// Collects the arguments. Values in the path and the query are text, and are converted to the types of `schema`, the
+/// schema of the arguments.
 pub(super) fn collect(
     route: &RestRoute,
     captured: &[(&'static str, String)],
@@ -59,11 +60,11 @@ fn typed(schema: &Map<String, Value>, name: &str, text: &str) -> Result<Value, P
     let property = schema.get("properties").and_then(|properties| properties.get(name));
     let is = |kind: &str| property.is_some_and(|property| may_be(property, kind));
     let expected = |what: &str| wrong(format!("{name}: {text:?} is {what}"));
-    // What can be a text is one: nothing else is meant by `12` then.
+    // If an argument can be text, its value is text, even if it looks like a number such as `12`.
     if property.is_none() || is("string") {
         Ok(Value::String(text.to_owned()))
     } else if text.is_empty() {
-        // Absence, as everywhere.
+        // An empty value means absence, as in all interfaces.
         Ok(Value::Null)
     } else if is("integer") {
         let number = serde_json::from_str::<serde_json::Number>(text);
@@ -75,7 +76,7 @@ fn typed(schema: &Map<String, Value>, name: &str, text: &str) -> Result<Value, P
     }
 }
 
-/// Whether a schema lets a value of this type through, as far as it says.
+/// Whether a schema allows values of this type, as far as the schema defines it.
 fn may_be(schema: &Value, kind: &str) -> bool {
     let named = match schema.get("type") {
         Some(Value::String(one)) => one == kind,

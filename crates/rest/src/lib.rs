@@ -40,9 +40,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Where the OpenAPI document is, below the endpoint's URL.
+/// The path of the OpenAPI document, below the endpoint's URL.
 pub const OPENAPI_PATH: &str = "/openapi.json";
-/// The path of its documentation.
+/// The path of the documentation page, below the endpoint's URL.
 pub const REFERENCE_PATH: &str = "/reference";
 
 /// The HTTP interface of one endpoint.
@@ -50,7 +50,7 @@ pub struct Api {
     tools: Arc<Registry>,
     url: PublicUrl,
     body_limit: usize,
-    /// How long a request may take.
+    /// The timeout of a request.
     timeout: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! The OpenAPI 3.1 document: the rows that are served, with the tools' own schemas, which are JSON Schema 2020-12, as
-//! OpenAPI's are since 3.1. It names neither workspaces nor templates nor users, so it is public as the metadata is.
+//! The OpenAPI 3.1 document: the served routes, with the tools' own schemas. OpenAPI 3.1 uses the same JSON Schema
+//! 2020-12. The document does not name workspaces, templates or users, so it is as public as the metadata.
 
 use crate::{ServedRoute, served};
 use http::StatusCode;
@@ -9,10 +9,10 @@ use portcullis_oauth::metadata::{AUTHORIZE_PATH, TOKEN_PATH};
 use portcullis_tools::{Definition, Registry};
 use serde_json::{Map, Value, json};
 
-/// The name of the one way to be let in.
+/// The name of the only security scheme.
 const SECURITY: &str = "oauth";
 
-/// The document.
+/// The OpenAPI document.
 #[must_use]
 pub fn document(config: &ServerConfig, tools: &Registry) -> Value {
     let mut paths: Map<String, Value> = Map::new();
@@ -57,7 +57,7 @@ fn problem() -> Value {
     })
 }
 
-/// By this endpoint's authorization server, in the ways that it has; or by another.
+/// The OAuth flows of this endpoint's authorization server, or bearer tokens of an external one.
 fn security_scheme(config: &ServerConfig) -> Value {
     if let Some(external) = &config.external_issuer {
         let text = format!("An access token of {} for {}.", external.issuer_url, config.url.resource());
@@ -67,7 +67,7 @@ fn security_scheme(config: &ServerConfig) -> Value {
         Scope::ALL.into_iter().map(|scope| (scope.to_string(), Value::from(meaning(scope)))).collect();
     let token = config.url.issuer_url(TOKEN_PATH);
     let mut flows = json!({"clientCredentials": {"tokenUrl": token, "scopes": scopes}});
-    // Without a login there are no authorization codes.
+    // Without a login, the authorization code grant is not available.
     if !config.login.is_empty() {
         let authorize = config.url.issuer_url(AUTHORIZE_PATH);
         flows["authorizationCode"] =
@@ -144,7 +144,7 @@ fn parameters(tool: &Definition, in_path: &[&str], has_body: bool) -> Vec<Value>
         Some(parameter)
     };
     let mut parameters: Vec<Value> = properties(schema).filter_map(parameter).collect();
-    // In the path first, in its order.
+    // Path parameters come first, in the order of the path.
     parameters
         .sort_by_key(|parameter| in_path.iter().position(|name| parameter["name"] == *name).unwrap_or(in_path.len()));
     parameters

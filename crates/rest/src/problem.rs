@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457), and what each failure of a tool is in HTTP.
+//! Problem documents (RFC 9457), and the HTTP status and reason for each failure of a tool.
 
 use axum::{
     Json,
@@ -13,7 +13,7 @@ use serde_json::json;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// A refusal or failure.
+/// The problem details of a refusal or failure.
 #[derive(Clone, Debug)]
 pub struct ProblemDetails {
     status: StatusCode,
@@ -29,26 +29,26 @@ impl ProblemDetails {
         Self { status, reason, detail: detail.into(), headers: Vec::new() }
     }
 
-    /// Something went wrong here.
+    /// An internal error, with status 500.
     #[must_use]
     pub fn internal(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
-    /// With a header.
+    /// Adds a response header.
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// What a failure of a tool is.
+    /// The problem details of a failed call.
     pub(super) fn of(error: &ToolError) -> Self {
         let (status, reason) = kind(error);
         Self::new(status, reason, portcullis_core::report::chain(error)).with_retry()
     }
 
-    /// Why a body was not read.
+    /// The problem details of a body that could not be read.
     pub(super) fn unreadable_body(error: &ReadError) -> Self {
         let (status, reason) = match error {
             ReadError::TooLarge(_) | ReadError::NoMemory(NoMemory::TooLarge { .. }) => {
@@ -61,7 +61,7 @@ impl ProblemDetails {
         Self::new(status, reason, error.to_string()).with_retry()
     }
 
-    /// Says when to come again where that helps.
+    /// Adds `Retry-After` if a retry may succeed.
     fn with_retry(self) -> Self {
         if self.reason == "busy" { self.with(header::RETRY_AFTER, HeaderValue::from_static("1")) } else { self }
     }
@@ -71,8 +71,8 @@ impl ProblemDetails {
         &self.detail
     }
 
-    /// The answer to the request `from`. The type is `about:blank`, so the title is the status' own (RFC 9457 §4.2.1); `reason` tells apart
-    /// what has the same status.
+    /// The response to the request `from`. The type is `about:blank`, so the title is that of the status (RFC 9457
+    /// §4.2.1); `reason` distinguishes problems with the same status.
     #[must_use]
     pub fn into_response(self, from: &RequestContext) -> Response {
         let document = json!({

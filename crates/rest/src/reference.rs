@@ -1,5 +1,5 @@
-//! The page for people about the HTTP interface: what the OpenAPI document says, readable in a browser. One piece
-//! without scripts: its style is in it, under a policy that allows this style and nothing else.
+//! The documentation page of the HTTP interface: the content of the OpenAPI document, for browsers. It is a single file
+//! without scripts; its Content Security Policy allows only the embedded style.
 
 use crate::{OPENAPI_PATH, ServedRoute, openapi::required, served};
 use askama::Template;
@@ -61,7 +61,7 @@ fn operation(ServedRoute { route, tool }: ServedRoute<'_>) -> Operation {
     }
 }
 
-/// The page, in this style, and its Content Security Policy.
+/// The page with this style, and its Content Security Policy. Fails if the template cannot be rendered.
 pub fn page(config: &ServerConfig, tools: &Registry, style: &str) -> Result<(String, String), askama::Error> {
     let url = config.url.resource();
     let reference = Reference {

@@ -5,7 +5,7 @@ use Verb::{Delete, Get, Patch, Post, Put};
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
-/// One operation.
+/// The route of one tool.
 #[derive(Debug)]
 pub(super) struct RestRoute {
     pub method: Verb,
@@ -13,11 +13,11 @@ pub(super) struct RestRoute {
     pub path: &'static str,
     /// The tool's name.
     pub tool: &'static str,
-    /// Where its other arguments come from.
+    /// The source of its other arguments.
     pub rest: Source,
     /// The status of a success.
     pub success: StatusCode,
-    /// Whether the call waits for a command, which may take long.
+    /// Whether the call may wait for a command for a long time.
     pub waits: bool,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Source {
     Body,
 }
 
-/// The methods in use.
+/// The methods of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Get,
@@ -41,7 +41,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// The methods of HTTP that it stands for: GET includes HEAD (RFC 9110 §9.3.2).
+    /// The HTTP methods that the verb includes: GET includes HEAD (RFC 9110 §9.3.2).
     pub(crate) const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Get => &["GET", "HEAD"],

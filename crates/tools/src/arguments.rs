@@ -1,14 +1,14 @@
-//! The arguments of a call, held against the tool's schema before they are read: one place for what every tool takes and
-//! refuses, in words that do not come from a parser. A whole number is an integer however it is written (JSON Schema
-//! 2020-12, Core §4.2.3). `null` or an empty string for an optional argument is absence.
+//! Validation of a call's arguments against the tool's schema, before they are deserialized. It defines for all tools
+//! which arguments are accepted, and its messages do not come from a parser. A whole number is an integer in any
+//! notation (JSON Schema 2020-12, Core §4.2.3). `null`, or an empty string for an optional argument, means absence.
 
 use portcullis_core::nearest::suggestion;
 use serde_json::{Map, Value};
 
-/// Up to there every whole number is a float of its own.
+/// Up to this bound, an `f64` represents every integer exactly.
 const MOST_WHOLE: f64 = 9_007_199_254_740_992.0;
 
-/// The arguments as the tool reads them, or all that is wrong with them.
+/// The arguments in the form that the tool deserializes, or all problems with them.
 pub(super) fn fit(schema: &Map<String, Value>, given: Map<String, Value>) -> Result<Map<String, Value>, String> {
     let empty = Map::new();
     let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
@@ -37,7 +37,7 @@ pub(super) fn fit(schema: &Map<String, Value>, given: Map<String, Value>) -> Res
     if problems.is_empty() { Ok(fitted) } else { Err(problems.join("; ")) }
 }
 
-/// What to say of a name that there is not: with the one that was meant, where that can be told.
+/// The message for an unknown name, with a suggestion if a known name is similar.
 pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
     format!("there is no {kind} {name:?}{}", suggestion(name, known))
 }
@@ -84,7 +84,7 @@ fn integer(number: &serde_json::Number) -> Option<Value> {
     (float.fract() == 0.0 && float.abs() <= MOST_WHOLE).then(|| Value::from(float as i64))
 }
 
-/// Refuses what no tool could even read; the tools themselves say what makes sense.
+/// Rejects only values that no tool could deserialize; the tools check the exact ranges.
 fn in_range(name: &str, schema: &Value, whole: &Value) -> Result<(), String> {
     let border = |keyword: &str| schema.get(keyword).and_then(Value::as_i64);
     match (whole.as_i64(), border("minimum"), border("maximum")) {
@@ -96,7 +96,7 @@ fn in_range(name: &str, schema: &Value, whole: &Value) -> Result<(), String> {
     }
 }
 
-/// A value in a message. What is long, or may be secret, is named by its kind.
+/// A value in a message. A value that is long or may be secret is described by its kind.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

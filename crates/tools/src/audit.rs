@@ -1,4 +1,5 @@
-//! One audit event and one count for each call of a tool, whatever the protocol. Arguments and results are in neither.
+//! Emits one audit event and counts one call for each call of a tool, in all protocols. Neither contains arguments or
+//! results.
 
 use crate::{Call, ToolAnswer, ToolError};
 use portcullis_agent::protocol::FailureKind;
@@ -13,7 +14,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// A call that has begun. One that is dropped before it has ended was cancelled.
+/// A running call. If it is dropped before its end, it was cancelled.
 pub(super) struct Trail {
     tool: &'static str,
     caller: Arc<Caller>,
@@ -57,7 +58,7 @@ impl Drop for Trail {
     }
 }
 
-/// The workspace that a call is about. Any other value in that argument may be a secret, and is not recorded.
+/// The workspace of a call. A value that is not a valid name may be a secret, and is not recorded.
 fn workspace(arguments: &Map<String, Value>) -> Option<&str> {
     let text = |name: &str| arguments.get(name).and_then(Value::as_str);
     let named = text("workspace").or_else(|| text("name")).or_else(|| {
@@ -68,7 +69,7 @@ fn workspace(arguments: &Map<String, Value>) -> Option<&str> {
     check_name(named).is_ok().then_some(named)
 }
 
-/// One word, for logs and metrics.
+/// The outcome in one word, for logs and metrics.
 fn outcome(error: &ToolError) -> &'static str {
     use backend::Error;
     match error {
@@ -118,7 +119,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
     use serde_json::json;
 
-    /// Writes down what it is told, or waits for ever.
+    /// Returns its argument, or waits forever.
     struct Teller;
 
     #[derive(Deserialize, JsonSchema)]
@@ -159,7 +160,7 @@ mod tests {
         }
     }
 
-    /// Four calls: one that goes well, one of a workspace that is not there, one that is wrong, one that is dropped.
+    /// Four calls: a success, an unknown workspace, invalid arguments, and a dropped call.
     fn four_calls(registry: &Registry) {
         let caller = Arc::new(Caller {
             client_id: "claude".to_owned(),
@@ -179,7 +180,7 @@ mod tests {
             let ToolLookup::Found(entry) = registry.lookup("tell", &caller) else { panic!("it is served") };
             let Value::Object(arguments) = arguments else { panic!("it is an object") };
             let call = Call::of(Arc::clone(&caller), RequestContext::UNKNOWN);
-            // One that waits is dropped.
+            // A waiting call is dropped.
             drop(entry.call(arguments, call).now_or_never());
         }
     }
@@ -191,7 +192,8 @@ mod tests {
         let registry = Registry::of(vec![ToolEntry::new(Teller)], &rules).counted_in(&metrics.tool_calls());
         let log = Log::default();
         let guard = tracing::subscriber::set_default(log.subscriber());
-        // Twice: the first caller of a log line decides whether it is enabled, and that may be another test.
+        // Twice: the first use of a log callsite decides whether it is enabled, and another test may have been the
+        // first.
         four_calls(&registry);
         tracing::callsite::rebuild_interest_cache();
         log.clear();

@@ -1,4 +1,4 @@
-//! Running commands.
+//! The tool that runs commands.
 
 use crate::{Call, Effect, Progress, Text, Tool, ToolError, WaitBudget, plain::plain, text};
 use portcullis_agent::protocol::{Command, CommandResult, TerminalSize};
@@ -14,17 +14,17 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-/// How long a command is waited for if nothing is said: many clients give up after a minute.
+/// The default wait for a command, in seconds: many clients time out after a minute.
 const DEFAULT_WAIT: u64 = 45;
-/// The same for one in a terminal: it waits for input sooner or later.
+/// The default wait for a command in a terminal, in seconds: it waits for input sooner or later.
 const DEFAULT_WAIT_IN_TERMINAL: u64 = 3;
-/// The size of a terminal if nothing is said.
+/// The default size of a terminal.
 const TERMINAL: TerminalSize = TerminalSize { rows: 24, columns: 80 };
-/// How long a command may run in the background that was not meant to.
+/// How long a command may continue in the background after its wait.
 const CONTINUE_FOR: Duration = Duration::from_hours(1);
 /// How often live output is sent.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
-/// How much live output one report has at most: the end of what came since the one before.
+/// The maximum live output in a report, in bytes: the end of the output since the previous report.
 const REPORT_BYTES: usize = 8 * 1024;
 
 /// `run_command`.
@@ -98,7 +98,7 @@ impl Tool for RunCommand {
 
     async fn call(&self, arguments: Arguments, call: Call) -> Result<CommandResult, ToolError> {
         let max = self.1.seconds();
-        // What it may run beyond its time.
+        // How long the command may continue after its timeout.
         let mut continue_for = None;
         let timeout = match arguments.timeout_seconds {
             Some(seconds) if !(1..=max).contains(&seconds) => {
@@ -140,7 +140,7 @@ impl Tool for RunCommand {
                 tokio::pin!(run);
                 tokio::select! {
                     result = &mut run => result,
-                    // It ends when the command's output has ended, before the result is there.
+                    // `report` ends with the command's output, before the result is available.
                     () = report(progress, output) => run.await,
                 }
             }
@@ -154,14 +154,14 @@ impl Tool for RunCommand {
     }
 }
 
-/// Thirty-two hexadecimal digits, never used before.
+/// A unique id of thirty-two random hexadecimal digits.
 fn new_id() -> String {
     let mut bytes = [0_u8; 16];
     rng::rng().fill_bytes(&mut bytes);
     portcullis_core::hex(&bytes)
 }
 
-/// Sends what comes as progress, several pieces at a time.
+/// Sends output as progress, several pieces at a time.
 async fn report(mut progress: Progress, mut output: mpsc::Receiver<String>) {
     let mut ticks = interval(REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

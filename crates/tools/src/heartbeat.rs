@@ -1,7 +1,7 @@
-//! Heartbeats in slow responses. Proxies and clients close silent connections, many after 60 seconds, some after five. So
-//! once the work has begun, and no refusal with another status is possible, the head of the response is sent, and then
-//! heartbeats until the answer is ready: comments of an event stream (HTML, §9.2.6), or white space before a JSON text
-//! (RFC 8259 §2).
+//! Heartbeats in slow responses. Proxies and clients close silent connections, many after 60 seconds, some after five.
+//! If the answer is not ready soon after the work has begun, when a refusal with another status is no longer possible,
+//! the head of the response is sent. Heartbeats follow until the answer is ready: comments of an event stream (HTML,
+//! §9.2.6), or whitespace before a JSON text (RFC 8259 §2).
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -27,9 +27,9 @@ const PACE: Pace = Pace { soon: Duration::from_secs(3), every: Duration::from_se
 /// How long before the deadline of its request a response ends with an error.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// The message of that error.
+/// The message of a response that reaches its deadline.
 pub const TOO_LONG: &str = "the request took too long; ask for less at a time";
-/// nginx, and proxies that understand its header, must not buffer the heartbeats.
+/// Disables response buffering, which would hold back heartbeats, in nginx and compatible proxies.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const COMMENT: Bytes = Bytes::from_static(b": still working\n\n");
 const SPACE: Bytes = Bytes::from_static(b" ");
@@ -37,13 +37,14 @@ const SPACE: Bytes = Bytes::from_static(b" ");
 /// The intervals of heartbeats.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// How long work may take before the head of its response is sent. Faster answers have a length, and their own status.
+    /// How long work may take before the head of its response is sent. Faster responses have a length and their own
+    /// status.
     soon: Duration,
     /// The interval of heartbeats.
     every: Duration,
 }
 
-/// In a request's extensions: its permits, and its deadline.
+/// A request extension: the permits and the deadline of the request.
 #[derive(Clone)]
 pub struct RequestPermit {
     /// The deadline.
@@ -66,7 +67,7 @@ pub enum Sign {
 pub struct Begun(Arc<Notify>);
 
 impl Begun {
-    /// The work has begun.
+    /// Notifies that the work has begun.
     pub fn tell(&self) {
         self.0.notify_one();
     }
@@ -80,8 +81,8 @@ impl Begun {
 type Work = Pin<Box<dyn Future<Output = Response> + Send>>;
 type Late = Box<dyn FnOnce() -> Response + Send>;
 
-/// The response of `work`, which is JSON or an event stream. If it takes long after it has `begun`, the head is sent
-/// first, with the status 200. Shortly before `until`, the response of `late` replaces it.
+/// The response of `work`, which is JSON or an event stream. If the work takes long after it has `begun`, the head is
+/// sent first, with the status 200. Shortly before `until`, the response of `late` replaces the response of `work`.
 pub async fn answer(
     work: impl Future<Output = Response> + Send + 'static,
     begun: &Begun,
@@ -100,7 +101,7 @@ async fn at_pace(pace: Pace, mut work: Work, begun: &Begun, sign: Sign, until: I
     }
     let late_at = until.checked_sub(MARGIN).unwrap_or(until);
     if Instant::now() >= late_at {
-        // It is over in a moment: that has a status of its own.
+        // The request ends in a moment, with its own status.
         return work.await;
     }
     let mut ticks = interval(pace.every);
@@ -137,7 +138,7 @@ enum BeatState {
         late_at: Pin<Box<Sleep>>,
         late: Option<Late>,
     },
-    /// The answer's body, and what goes before and after it.
+    /// The body of the answer, with a prefix and a suffix.
     Sending {
         before: Bytes,
         body: Body,
@@ -148,7 +149,7 @@ enum BeatState {
 impl BeatState {
     fn sending(response: Response, sign: Sign) -> Self {
         let (before, after) = match sign {
-            // JSON as it is written here is one line.
+            // The JSON is a single line, as an event requires.
             Sign::Comment if !is_event_stream(response.headers()) => ("data: ", "\n\n"),
             Sign::Comment | Sign::Space => ("", ""),
         };
@@ -212,7 +213,7 @@ mod tests {
         response
     }
 
-    /// The response to work that has `begun`, and takes so many milliseconds of the second that it may take.
+    /// The response to work that has `begun` and takes `takes` milliseconds. Its limit is one second.
     async fn answered(begun: bool, takes: u64, sign: Sign, response: Response) -> Response {
         let (told, until) = (Begun::default(), Instant::now() + Duration::from_secs(1));
         if begun {

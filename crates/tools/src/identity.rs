@@ -1,4 +1,4 @@
-//! Who the caller is.
+//! The tool that shows the identity of the caller.
 
 use crate::{Call, Effect, NoArguments, Text, Tool, ToolError};
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! What a workspace uses and says.
+//! The tools that show the resource usage and the log of a workspace.
 
 use crate::{Call, Effect, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
 use portcullis_agent::protocol::Usage;
@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// How many lines of a log are shown if nothing is said.
+/// The default number of log lines.
 const DEFAULT_LINES: u32 = 100;
-/// How many may be asked for.
+/// The maximum number of log lines.
 const MAX_LINES: u32 = 1000;
 
 /// `workspace_usage`.

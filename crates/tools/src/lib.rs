@@ -1,6 +1,6 @@
-//! What agents can do: one trait, and a file for each group of tools.
+//! The tools for AI agents: one trait, and one file for each group of tools.
 //!
-//! `mcp` serves them as MCP tools and `rest` as HTTP: names, arguments, scopes and results are the same.
+//! `mcp` serves them as MCP tools and `rest` as an HTTP interface. Names, arguments, scopes and results are the same.
 
 mod arguments;
 mod audit;
@@ -36,36 +36,36 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{io, sync::Arc, time::Duration};
 
-/// One tool: what agents read about it, and what it does.
+/// One tool: its description for agents, and its implementation.
 pub trait Tool: Send + Sync + 'static {
     /// Its arguments. The type must deny unknown fields.
     type Arguments: DeserializeOwned + JsonSchema + Send;
-    /// Its result: an object.
+    /// Its result, which serializes to a JSON object.
     type Output: Serialize + JsonSchema;
 
-    /// The name that agents call.
+    /// The name of the tool in calls.
     const NAME: &'static str;
-    /// The name that people read.
+    /// The display name, for users.
     const TITLE: &'static str;
     /// What it does and when to use it, for agents.
     const DESCRIPTION: &'static str;
-    /// What a token must be good for; `None`: any token will do.
+    /// The scope that a token needs; `None`: any token is accepted.
     const SCOPE: Option<Scope>;
-    /// How it acts.
+    /// Its effects.
     const EFFECT: Effect;
 
-    /// Adjusts the schema of the arguments to the endpoint, beyond what the type says.
+    /// Adapts the schema of the arguments to the configuration of the endpoint.
     fn refine_input_schema(&self, _schema: &mut Map<String, Value>) {}
 
-    /// The result as models read it, beside the JSON.
+    /// The text form of the result for models, in addition to the JSON.
     fn text(output: &Self::Output) -> Text;
 
-    /// Takes a picture out of the result, for those who can look at one. What is left of it in the result is empty.
+    /// Moves an image out of the result, for clients that display images. The field of the result is left empty.
     fn take_picture(_output: &mut Self::Output) -> Option<Image> {
         None
     }
 
-    /// Does it. Dropping the future must end what it started.
+    /// Executes the call. Dropping the future must end everything that the call started.
     fn call(
         &self,
         arguments: Self::Arguments,
@@ -78,31 +78,32 @@ pub trait Tool: Send + Sync + 'static {
 #[serde(deny_unknown_fields)]
 pub struct NoArguments {}
 
-/// A picture that was taken out of a result.
+/// An image that was moved out of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// In base64 (RFC 4648 §4).
+    /// The image in base64 (RFC 4648 §4).
     pub data: Bytes,
     /// Its media type, such as `image/png`.
     pub mime_type: String,
 }
 
-/// The answer of a tool: one JSON object, which matches the output schema, and its text. It is in memory once.
+/// The answer of a tool: one JSON object, which matches the output schema, and its text. The data is in memory only
+/// once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolAnswer {
-    /// The object.
+    /// The JSON object.
     pub json: Bytes,
-    /// The text, in pieces of what a JSON string holds; `None`: the JSON is the text. Long pieces are parts of `json`.
+    /// The text, in pieces of JSON string content; `None`: the JSON is the text. Long pieces are slices of `json`.
     pub text: Option<Vec<Bytes>>,
-    /// Its picture, where the caller shows pictures.
+    /// The image, if the client displays images.
     pub picture: Option<Image>,
 }
 
 impl ToolAnswer {
-    /// The object, taken apart.
+    /// The parsed object.
     #[must_use]
     pub fn into_json(self) -> Value {
-        // It was written by serde.
+        // The JSON was written by serde, so it is valid.
         serde_json::from_slice(&self.json).unwrap_or_default()
     }
 
@@ -111,18 +112,18 @@ impl ToolAnswer {
     pub fn text(&self) -> String {
         let Some(pieces) = &self.text else { return String::from_utf8_lossy(&self.json).into_owned() };
         let quoted = [b"\"", &*pieces.concat(), b"\""].concat();
-        // It was written by serde.
+        // The string was written by serde, so it is valid.
         serde_json::from_slice(&quoted).unwrap_or_default()
     }
 }
 
-/// Writes an answer down without more memory than it takes.
+/// Serializes a result without allocating more memory than it needs.
 fn to_json(output: &impl Serialize) -> serde_json::Result<Bytes> {
     let mut small = Bounded(Vec::with_capacity(512));
     match serde_json::to_writer(&mut small, output) {
         Ok(()) => Ok(small.0.into()),
         Err(error) if error.is_io() => {
-            // A vector that grows is in memory twice. So its size is counted first.
+            // A growing vector is in memory twice while it is copied, so the size is counted first.
             let mut size = Count(0);
             serde_json::to_writer(&mut size, output)?;
             let mut large = Vec::with_capacity(size.0);
@@ -133,7 +134,7 @@ fn to_json(output: &impl Serialize) -> serde_json::Result<Bytes> {
     }
 }
 
-/// Takes a few bytes, and fails for more.
+/// A writer that fails after `SMALL` bytes.
 struct Bounded(Vec<u8>);
 
 impl io::Write for Bounded {
@@ -150,7 +151,7 @@ impl io::Write for Bounded {
     }
 }
 
-/// Counts bytes.
+/// A writer that only counts bytes.
 struct Count(usize);
 
 impl io::Write for Count {
@@ -164,17 +165,17 @@ impl io::Write for Count {
     }
 }
 
-/// The longest wait of a tool, so that its answer is ready within the time limit of a request.
+/// The maximum wait of a tool, so that its answer is ready before the timeout of the request.
 #[derive(Clone, Copy, Debug)]
 struct WaitBudget(Duration);
 
 impl WaitBudget {
-    /// The rest of a request's time: for ending what it began, and for sending the answer.
+    /// The rest of the request's time, in seconds: for cleanup, and for sending the answer.
     const MARGIN: u64 = 5;
 
     fn of(limits: &Limits) -> Self {
         let whole = limits.request_timeout.as_duration().as_secs();
-        // A request of few seconds must leave some of them to the tool.
+        // A short request leaves at least half of its time to the tool.
         Self(Duration::from_secs(whole.saturating_sub(Self::MARGIN).max(whole / 2).max(1)))
     }
 
@@ -192,7 +193,7 @@ impl WaitBudget {
         Err(backend::Error::InvalidArgument { argument: "wait_seconds", problem })
     }
 
-    /// Writes the most that can be waited into the schema of an argument.
+    /// Writes the maximum wait into the schema of an argument.
     fn refine(self, schema: &mut Map<String, Value>, argument: &str) {
         let argument = schema.get_mut("properties").and_then(|properties| properties.get_mut(argument));
         if let Some(argument) = argument.and_then(Value::as_object_mut) {
@@ -204,17 +205,17 @@ impl WaitBudget {
 /// The effects of a tool, for the four hints of MCP's tool annotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It only looks.
+    /// It only reads.
     Reads,
-    /// It adds something, each time anew.
+    /// It adds something with every call.
     Adds,
-    /// It brings about a state, and loses nothing on the way.
+    /// It establishes a state and loses no data.
     Ensures,
-    /// It takes something away; once is as good as twice.
+    /// It removes something; a repetition has no further effect.
     Removes,
-    /// It replaces something; twice is not as good as once.
+    /// It replaces something; a repetition may have a further effect.
     Changes,
-    /// It can do anything, to the outside world too.
+    /// It can have any effect, also outside the workspaces.
     Anything,
 }
 
@@ -224,16 +225,16 @@ pub enum Effect {
 pub struct Hints {
     /// It changes nothing.
     pub read_only: bool,
-    /// It may take something away.
+    /// It may remove or replace something.
     pub destructive: bool,
-    /// Twice is as good as once.
+    /// A repetition has no further effect.
     pub idempotent: bool,
-    /// It may reach what is outside of the workspaces.
+    /// It may reach systems outside the workspaces.
     pub open_world: bool,
 }
 
 impl Effect {
-    /// What it means for who calls.
+    /// The hints for clients.
     #[must_use]
     pub const fn hints(self) -> Hints {
         let (read_only, destructive, idempotent, open_world) = match self {
@@ -248,40 +249,40 @@ impl Effect {
     }
 }
 
-/// Where a tool reports how it goes.
+/// A receiver of progress messages.
 pub type Progress = Box<dyn Report>;
 
-/// Takes what a tool reports while it works.
+/// Receives the messages that a tool reports while it works.
 #[async_trait]
 pub trait Report: Send {
-    /// Passes a message on.
+    /// Forwards a progress message.
     async fn report(&mut self, message: String);
 }
 
 /// One call of a tool.
 pub struct Call {
-    /// Who calls.
+    /// The caller.
     pub caller: Arc<Caller>,
-    /// The request that makes the call, for the audit.
+    /// The context of the request, for audit events.
     pub from: RequestContext,
-    /// Where to report how it goes; `None` if the client did not ask for it.
+    /// The receiver of progress messages; `None` if the client did not request progress.
     pub progress: Option<Progress>,
-    /// Whether the client shows pictures beside the result.
+    /// Whether the client displays images in addition to the result.
     pub shows_pictures: bool,
-    /// The request's memory.
+    /// The memory account of the request.
     pub account: Account,
-    /// Told when the workspace is reached and its work begins, where somebody waits for that.
+    /// Notified when the workspace agent is reached and the work begins; `None` if the notification is not needed.
     pub begun: Option<Begun>,
 }
 
 impl Call {
-    /// A call whose memory is not counted, and which reports nothing.
+    /// A call without progress messages and without a memory limit.
     #[must_use]
     pub fn of(caller: Arc<Caller>, from: RequestContext) -> Self {
         Self { caller, from, progress: None, shows_pictures: false, account: Account::unlimited(), begun: None }
     }
 
-    /// The agent of a workspace. Its answers are charged to the request.
+    /// The client of a workspace agent. Its responses are charged to the request.
     fn agent<'a>(
         &self,
         backend: &'a Arc<dyn Workspaces>,
@@ -298,7 +299,7 @@ impl Call {
         }
     }
 
-    /// On whose behalf.
+    /// The owner on whose behalf the call acts.
     #[must_use]
     pub fn owner(&self) -> Owner {
         let caller = &self.caller;
@@ -307,37 +308,37 @@ impl Call {
     }
 }
 
-/// Why a tool failed. Agents read these messages.
+/// The error of a call. AI agents read the messages.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
-    /// The arguments do not fit the schema.
+    /// The arguments do not match the schema.
     #[error("{tool}: {problem}. Expected arguments: {expected}")]
     Arguments {
         /// The tool's name.
         tool: &'static str,
-        /// What is wrong with them.
+        /// The problems with the arguments.
         problem: String,
-        /// What would be right.
+        /// The expected arguments.
         expected: Arc<str>,
     },
     /// The operation failed.
     #[error(transparent)]
     Workspaces(#[from] backend::Error),
-    /// What is asked for is there for tokens of another scope only.
+    /// The operation needs a scope that the token does not have.
     #[error("{what} needs the scope {scope}, which this access token does not have")]
     NeedsScope {
-        /// What was asked for.
+        /// The requested operation.
         what: &'static str,
-        /// What is missing.
+        /// The missing scope.
         scope: Scope,
     },
-    /// The endpoint leaves out the tools that would do it.
+    /// The endpoint does not serve the tools for the operation.
     #[error("{what} is not served by this endpoint: the tools for it are not enabled")]
     NotServed {
-        /// What was asked for.
+        /// The requested operation.
         what: &'static str,
     },
-    /// The result could not be written down.
+    /// The result could not be serialized.
     #[error("the result cannot be shown")]
     Output(#[source] serde_json::Error),
 }

@@ -1,16 +1,16 @@
-//! Output of commands without what only a terminal shows: control sequences (ECMA-48 §5.4, §5.6), and what a carriage
-//! return has overwritten, such as all but the last step of a progress bar.
+//! Conversion of terminal output to plain text: removes control sequences (ECMA-48 §5.4, §5.6), and text that was
+//! overwritten after a carriage return, such as all but the last step of a progress bar.
 
 const ESCAPE: char = '\u{1b}';
 const BELL: char = '\u{7}';
 
-/// Takes out what only a terminal shows.
+/// Removes everything that is meaningful only to a terminal.
 pub(super) fn plain(text: &mut String) {
     if !text.contains([ESCAPE, '\r', '\u{8}', '\u{9b}']) {
         return;
     }
     let mut shown = String::with_capacity(text.len());
-    // Where the line begins, and whether a carriage return has gone back there.
+    // The start of the line, and whether a carriage return has moved the cursor back to it.
     let (mut line, mut back) = (0, false);
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {
@@ -41,11 +41,11 @@ pub(super) fn plain(text: &mut String) {
 
 type Rest<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
-/// What follows an escape character.
+/// Skips the rest of an escape sequence, after the escape character.
 fn skip_sequence(rest: &mut Rest<'_>) {
     match rest.next() {
         Some('[') => skip_control(rest),
-        // Strings, such as a window's title: to their terminator.
+        // Control strings, such as a window title: up to the terminator.
         Some(']' | 'P' | 'X' | '^' | '_') => {
             while let Some(character) = rest.next_if(|character| *character != '\n') {
                 if character == BELL || character == ESCAPE && rest.next_if_eq(&'\\').is_some() {
@@ -53,7 +53,7 @@ fn skip_sequence(rest: &mut Rest<'_>) {
                 }
             }
         }
-        // Intermediate characters, and then the final one.
+        // Intermediate characters, then the final character.
         Some(' '..='/') => {
             while rest.next_if(|character| (' '..='/').contains(character)).is_some() {}
             rest.next_if(|character| ('0'..='~').contains(character));
@@ -62,7 +62,7 @@ fn skip_sequence(rest: &mut Rest<'_>) {
     }
 }
 
-/// Parameters, intermediate characters, and the final one.
+/// Skips the parameters, the intermediate characters and the final character of a control sequence.
 fn skip_control(rest: &mut Rest<'_>) {
     while rest.next_if(|character| (' '..='?').contains(character)).is_some() {}
     rest.next_if(|character| ('@'..='~').contains(character));

@@ -1,4 +1,4 @@
-//! What commands left running in the background: seeing it, reading it, typing to it, ending it.
+//! The tools that list background processes, read their output, send them input, and stop them.
 
 use crate::{Call, Effect, Text, Tool, ToolError, WaitBudget, plain::plain, text, workspaces::WorkspaceArguments};
 use portcullis_agent::protocol::{self, Input, Process, ProcessOutputRequest, Processes};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// How long is waited for output that matches, if nothing is said.
+/// The default wait for matching output, in seconds.
 const USUAL_WAIT: u64 = 30;
 
 /// `list_processes`.
@@ -104,7 +104,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// What a terminal sends for it (ECMA-48, and xterm's control sequences).
+    /// The characters that a terminal sends for the key (ECMA-48, and xterm's control sequences).
     const fn code(self) -> &'static str {
         match self {
             Self::Enter => "\r",
@@ -225,7 +225,7 @@ impl Tool for SendInput {
             let process = agent.send_input(process_id, &input).await.map_err(failed())?;
             return Ok(Sent { process, output: None, next_offset: None });
         }
-        // What it said before is no answer.
+        // Earlier output is not part of the answer.
         let end = ProcessOutputRequest { offset: Some(u64::MAX), ..ProcessOutputRequest::default() };
         let offset = Some(agent.process_output(process_id, end).await.map_err(failed())?.next_offset);
         let mut process = agent.send_input(process_id, &input).await.map_err(failed())?;

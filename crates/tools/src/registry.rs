@@ -1,4 +1,4 @@
-//! The tools of one endpoint, prepared once: schemas, the lists of names that may be served, the scopes they need.
+//! The tools of one endpoint, prepared once: their schemas, the rules for served names, and the required scopes.
 
 use crate::{
     Call, Effect, Tool, ToolAnswer, ToolError, WaitBudget, arguments, audit::Trail, commands, files, identity, inspect,
@@ -19,7 +19,7 @@ use std::{collections::HashMap, error::Error as _, sync::Arc};
 
 /// The tools that an endpoint serves.
 pub struct Registry {
-    /// In the order in which they are listed.
+    /// In the order of `tools/list`.
     entries: Vec<ToolEntry>,
     by_name: HashMap<&'static str, usize>,
     has_workspaces: bool,
@@ -44,12 +44,12 @@ pub struct ToolEntry {
 
 type CallFn = dyn Fn(Map<String, Value>, Call) -> BoxFuture<'static, Result<ToolAnswer, ToolError>> + Send + Sync;
 
-/// What a tool is, for those who list it.
+/// The description of a tool, for lists of tools.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
-    /// The name that agents call.
+    /// The name of the tool in calls.
     pub name: &'static str,
-    /// The name that people read.
+    /// The display name, for users.
     pub title: &'static str,
     /// What it does and when to use it.
     pub description: &'static str,
@@ -57,18 +57,18 @@ pub struct Definition {
     pub input_schema: Arc<Map<String, Value>>,
     /// The JSON Schema of its result.
     pub output_schema: Arc<Map<String, Value>>,
-    /// The schema of its arguments as `tools/list` publishes it.
+    /// The JSON Schema of its arguments in `tools/list`.
     pub published_input: Arc<Map<String, Value>>,
-    /// The same for its result.
+    /// The JSON Schema of its result in `tools/list`.
     pub published_output: Arc<Map<String, Value>>,
-    /// What a token must be good for; `None`: any token will do.
+    /// The scope that a token needs; `None`: any token is accepted.
     pub scope: Option<Scope>,
-    /// How it acts.
+    /// Its effects.
     pub effect: Effect,
 }
 
 impl Registry {
-    /// All tools of the endpoint; only `whoami` without workspaces.
+    /// All tools of the endpoint; without workspaces, only `whoami`.
     #[must_use]
     pub fn new(config: &ServerConfig, backend: Option<Arc<dyn Workspaces>>) -> Self {
         let mut entries = vec![ToolEntry::new(identity::WhoAmI::new(&config.url))];
@@ -107,7 +107,7 @@ impl Registry {
         Self { has_workspaces, ..Self::of(entries, &config.tools) }
     }
 
-    /// These tools, less those that the rules leave out.
+    /// The tools in `entries` that the rules allow.
     #[must_use]
     pub fn of(mut entries: Vec<ToolEntry>, rules: &ToolRules) -> Self {
         entries.retain(|entry| is_served(rules, entry.definition.name));
@@ -115,7 +115,7 @@ impl Registry {
         Self { entries, by_name, has_workspaces: false }
     }
 
-    /// Counts its calls there.
+    /// Counts the calls of its tools in `counts`.
     #[must_use]
     pub fn counted_in(mut self, counts: &ToolCalls) -> Self {
         for entry in &mut self.entries {
@@ -124,7 +124,7 @@ impl Registry {
         self
     }
 
-    /// Everything that is served, in the order in which it is listed.
+    /// The definitions of all served tools, in the order of `tools/list`.
     pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
         self.entries.iter().map(|entry| &entry.definition)
     }
@@ -146,13 +146,13 @@ impl Registry {
         self.definitions().filter(|definition| definition.scope.is_none_or(|scope| caller.scopes.contains(&scope)))
     }
 
-    /// What to say of a name that this caller cannot call.
+    /// The message for a name that this caller cannot call.
     #[must_use]
     pub fn unknown(&self, name: &str, caller: &Caller) -> String {
         arguments::unknown("tool", name, self.visible_to(caller).map(|tool| tool.name))
     }
 
-    /// Whether there is a backend behind the tools.
+    /// Whether the endpoint has a backend for workspaces.
     #[must_use]
     pub fn has_workspaces(&self) -> bool {
         self.has_workspaces
@@ -194,13 +194,13 @@ impl ToolEntry {
         Self { definition, call: Box::new(call), counts: ToolCalls::default() }
     }
 
-    /// What it is.
+    /// The definition of the tool.
     #[must_use]
     pub fn definition(&self) -> &Definition {
         &self.definition
     }
 
-    /// Calls it, and notes that in the audit. Dropping the future ends what it started.
+    /// Calls the tool, and emits an audit event. Dropping the future ends everything that the call started.
     pub fn call(
         &self,
         arguments: Map<String, Value>,
@@ -223,7 +223,7 @@ async fn run<T: Tool>(
     (schema, expected): (&Map<String, Value>, Arc<str>),
 ) -> Result<ToolAnswer, ToolError> {
     let arguments = arguments::fit(schema, given).and_then(|arguments| {
-        // What fits the schema can be read.
+        // Arguments that match the schema can be deserialized, unless a value is out of range.
         let read = T::Arguments::deserialize(Value::Object(arguments));
         read.map_err(|_| "a value is out of range".to_owned())
     });
@@ -241,7 +241,7 @@ async fn run<T: Tool>(
     Ok(ToolAnswer { json, text, picture })
 }
 
-/// Whether these bytes are a part of those.
+/// Whether `part` is a slice of `whole`.
 fn lies_in(part: &Bytes, whole: &Bytes) -> bool {
     whole.as_ptr_range().contains(&part.as_ptr())
 }

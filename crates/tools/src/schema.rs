@@ -1,13 +1,14 @@
-//! The JSON Schemas (2020-12) of tools: exact ones, for HTTP and for reading arguments; and what `tools/list` publishes,
-//! in the subset that clients' converters accept, and as short as can be, since every model reads it.
+//! The JSON Schemas (2020-12) of tools: exact schemas for HTTP and for the validation of arguments, and the schemas
+//! that `tools/list` publishes. Published schemas use the subset that clients' converters accept, and are as short as
+//! possible, since every model reads them.
 //!
-//! What converters refuse or misread: `additionalProperties: false`, types with null, `oneOf` of `const`, formats
-//! (docs/clients.md). Unknown arguments are refused all the same (`arguments`).
+//! Converters reject or misread `additionalProperties: false`, types with null, `oneOf` of `const`, and formats
+//! (docs/clients.md). Unknown arguments are nevertheless rejected (`arguments`).
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-/// A type's schema, in one piece: some clients do not follow `$ref`. What is optional is left out, and never null.
+/// The schema of a type, without `$ref`, which some clients do not follow. Optional members are omitted, never null.
 pub(super) fn of<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
     let settings = settings.with(|settings| {
         settings.inline_subschemas = true;
@@ -17,20 +18,20 @@ pub(super) fn of<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> 
     simplify(&mut schema);
     let mut schema = match schema {
         Value::Object(schema) => schema,
-        // A type that accepts anything.
+        // The type accepts any value.
         _ => Map::new(),
     };
-    // The Rust type's name and documentation say nothing to an agent.
+    // The name and the documentation of the Rust type are meaningless to agents.
     schema.remove("title");
     schema.remove("description");
     schema.insert("type".to_owned(), json!("object"));
-    // Some clients insist on it, even where there are none.
+    // Some clients require `properties`, even without any property.
     schema.entry("properties").or_insert_with(|| json!({}));
     schema
 }
 
-/// Takes null out of a schema and of all in it, makes an enum of several constants, and leaves out the formats that are
-/// OpenAPI's, such as `uint32`.
+/// Removes null from a schema and its subschemas, converts choices of constants into an enum, and removes the formats
+/// of OpenAPI, such as `uint32`.
 fn simplify(schema: &mut Value) {
     let Value::Object(schema) = schema else { return };
     for keyword in ["anyOf", "oneOf"] {
@@ -72,24 +73,24 @@ fn simplify(schema: &mut Value) {
     in_each(schema, simplify);
 }
 
-/// The texts that a choice stands for, if it is of constants.
+/// The constants of a choice, if it has any.
 fn constants(choice: &Value) -> Option<Vec<Value>> {
     let several = choice.get("enum").and_then(Value::as_array).cloned();
     several.or_else(|| Some(vec![choice.get("const")?.clone()]))
 }
 
-/// Applies a change to the schemas in a schema.
+/// Applies a change to the direct subschemas of a schema.
 fn in_each(schema: &mut Map<String, Value>, change: fn(&mut Value)) {
     for (name, value) in schema.iter_mut() {
         match (name.as_str(), value) {
-            // Names of properties may be those of keywords.
+            // Property names can be equal to keywords.
             ("properties", Value::Object(properties)) => properties.values_mut().for_each(change),
             (_, value) => each(value, change),
         }
     }
 }
 
-/// Applies a change to the schemas that a keyword's value holds.
+/// Applies a change to the schemas in the value of a keyword.
 fn each(value: &mut Value, change: fn(&mut Value)) {
     match value {
         Value::Object(_) => change(value),
@@ -98,15 +99,15 @@ fn each(value: &mut Value, change: fn(&mut Value)) {
     }
 }
 
-/// What is published of the arguments' schema.
+/// The published schema of the arguments.
 pub(super) fn published_input(schema: &Map<String, Value>) -> Map<String, Value> {
     let mut schema = Value::Object(schema.clone());
     publish(&mut schema);
     object(schema)
 }
 
-/// What is published of the result's schema: its shape. What the members mean is in their names; the exact schema is in
-/// the OpenAPI document.
+/// The published schema of the result: its structure, since the names of the members are self-explanatory. The exact
+/// schema is in the OpenAPI document.
 pub(super) fn published_output(schema: &Map<String, Value>) -> Map<String, Value> {
     let mut schema = Value::Object(schema.clone());
     publish(&mut schema);
@@ -140,7 +141,7 @@ fn without_descriptions(schema: &mut Value) {
     in_each(schema, without_descriptions);
 }
 
-/// `workspace (string, required), cwd (string)`: what to write instead of wrong arguments.
+/// The expected arguments, for errors: `workspace (string, required), cwd (string)`.
 pub(super) fn expected(schema: &Map<String, Value>) -> String {
     let required: Vec<&str> =
         schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();

@@ -1,4 +1,4 @@
-//! What workspaces can be made from.
+//! The tools that show the templates of workspaces.
 
 use crate::{Call, Effect, NoArguments, Text, Tool, ToolError, text};
 use portcullis_core::Scope;
@@ -62,7 +62,7 @@ impl Tool for GetTemplate {
     }
 }
 
-/// The template of this name.
+/// Finds a template by name.
 pub(super) fn find(templates: Vec<Template>, wanted: String) -> Result<Template, Error> {
     let existing: Vec<String> = templates.iter().map(|template| template.name.clone()).collect();
     let found = templates.into_iter().find(|template| template.name == wanted);

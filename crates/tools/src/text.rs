@@ -1,5 +1,5 @@
-//! Results as models read them: compact text beside the JSON, for clients that show only that. A long text of a result
-//! is not copied: it is a part of the JSON, where it is written as the content of a JSON string too.
+//! The text form of results for models: compact text in addition to the JSON, for clients that show only text. Long
+//! texts of a result are not copied: they are slices of the JSON, where they are already encoded as string content.
 
 use bytes::Bytes;
 use portcullis_agent::protocol::{
@@ -12,23 +12,23 @@ use std::fmt::Write as _;
 /// The text of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
-    /// Its JSON.
+    /// The JSON of the result.
     Json,
-    /// These pieces.
+    /// Text in pieces.
     Pieces(Vec<Piece>),
 }
 
-/// A piece of it.
+/// A piece of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// This text.
+    /// Literal text.
     Literal(String),
-    /// The text that a member of the result has.
+    /// The text of the result's member with this name.
     Member(&'static str),
 }
 
 impl Text {
-    /// The text as the content of a JSON string, in pieces; `None` where it is the JSON.
+    /// The text in pieces of JSON string content; `None` if the text is the JSON.
     pub(super) fn written(self, json: &Bytes) -> Option<Vec<Bytes>> {
         let Self::Pieces(pieces) = self else { return None };
         let written = pieces.into_iter().map(|piece| match piece {
@@ -48,8 +48,8 @@ impl From<String> for Text {
     }
 }
 
-/// What is between the quotation marks of a member of an object. A quotation mark in a string is behind a backslash, so
-/// these bytes are found where the member is, and nowhere else.
+/// The raw content of a string member of an object. Quotation marks within strings are escaped, so the search matches
+/// only the member.
 fn member(json: &Bytes, name: &str) -> Bytes {
     let found = [",", "{"].iter().find_map(|before| {
         let start = format!("{before}\"{name}\":\"");
@@ -70,17 +70,17 @@ fn member(json: &Bytes, name: &str) -> Bytes {
     json.slice(start..start + end)
 }
 
-/// Collects pieces.
+/// Collects the pieces of a text.
 #[derive(Default)]
 struct Pieces {
     finished: Vec<Piece>,
     literal: String,
-    /// Whether the line has begun in the last piece.
+    /// Whether the last piece ended within a line.
     begun: bool,
 }
 
 impl Pieces {
-    /// A line of its own, after what there is.
+    /// Adds text that starts a new line.
     fn line(&mut self, line: &str) {
         if self.begun || !self.literal.is_empty() && !self.literal.ends_with('\n') {
             self.literal.push('\n');
@@ -89,7 +89,7 @@ impl Pieces {
         self.literal.push_str(line);
     }
 
-    /// A text of the result.
+    /// Adds the text of a member of the result.
     fn member(&mut self, name: &'static str, text: &str) {
         if text.is_empty() {
             return;
@@ -137,7 +137,7 @@ pub(super) fn command(result: &CommandResult) -> Text {
     text.done()
 }
 
-/// What a process said, and how it is.
+/// The output of a process, and its state.
 pub(super) fn output(output: &ProcessOutput) -> Text {
     let mut text = Pieces::default();
     if output.skipped_bytes > 0 {
@@ -164,7 +164,7 @@ pub(super) fn output(output: &ProcessOutput) -> Text {
     text.done()
 }
 
-/// The content, and where to read on.
+/// The content of a file, and how to read on.
 pub(super) fn content(file: &FileContent) -> Text {
     let mut text = Pieces::default();
     if file.encoding == Encoding::Base64 {
@@ -234,7 +234,7 @@ pub(super) fn matches(results: &SearchResults) -> Text {
     text.into()
 }
 
-/// Which part of a list this is, and how to get the next one.
+/// The range of a page in its list, and how to get the next page.
 fn page(count: usize, what: &str, total: Option<u64>, next: Option<u64>, truncated: bool) -> String {
     match (next, total) {
         (Some(next), Some(total)) => {
@@ -278,7 +278,7 @@ pub(super) fn process(process: &Process) -> String {
     format!("process {}: {state}, since {}: {}", process.process_id, process.started_at, process.command)
 }
 
-/// What a process said to what was typed.
+/// The output of a process after input.
 pub(super) fn answered(process: &Process, said: &str, next_offset: u64) -> Text {
     let mut text = Pieces::default();
     text.member("output", said);
@@ -311,7 +311,7 @@ pub(super) fn logs(logs: &WorkspaceLogs) -> Text {
     text.into()
 }
 
-/// A workspace in one line.
+/// A workspace, in one line.
 pub(super) fn workspace(workspace: &Workspace) -> String {
     let Workspace { id, name, template, owner, home, created_at, .. } = workspace;
     let status = serde_json::to_value(workspace.status).unwrap_or_default();

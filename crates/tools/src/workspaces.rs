@@ -1,4 +1,4 @@
-//! Workspaces: finding, making, starting, stopping and deleting them.
+//! The tools that list, create, start, stop and delete workspaces.
 
 use crate::{Call, Effect, Text, Tool, ToolError, WaitBudget, text};
 use portcullis_core::Scope;

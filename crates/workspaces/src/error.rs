@@ -1,4 +1,4 @@
-//! Why an operation on a workspace failed. Agents read these messages: each says what exists and what to do next.
+//! Errors of operations on workspaces. AI agents read the messages, so each one says what exists and what to do next.
 
 use portcullis_agent::{
     AgentError,
@@ -8,29 +8,29 @@ use portcullis_api::parameters::{Listed, ParameterProblem};
 use portcullis_budget::NoMemory;
 use std::{fmt, io};
 
-/// Why an operation failed.
+/// The error of an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such workspace, or it is somebody else's.
+    /// The workspace does not exist, or the owner has no access to it.
     #[error(
         "there is no workspace {wanted:?}; {}",
         Existing(existing, "your workspaces", "you have none yet: call create_workspace")
     )]
     UnknownWorkspace {
-        /// What was asked for.
+        /// The requested id or name.
         wanted: String,
         /// The names of the owner's workspaces.
         existing: Vec<String>,
     },
-    /// There is no such template.
+    /// The template does not exist.
     #[error("there is no template {wanted:?}; {}", Existing(existing, "the templates", "there are none"))]
     UnknownTemplate {
-        /// What was asked for.
+        /// The requested name.
         wanted: String,
         /// The names of all templates.
         existing: Vec<String>,
     },
-    /// The template has no such parameter.
+    /// The template does not have this parameter.
     #[error(
         "template {template:?} has no parameter {parameter:?}; {}",
         Existing(existing, "its parameters", "it has none, so leave parameters out")
@@ -38,150 +38,150 @@ pub enum Error {
     UnknownParameter {
         /// The template's name.
         template: String,
-        /// What was given.
+        /// The name of the given parameter.
         parameter: String,
-        /// What the template has.
+        /// The names of the template's parameters.
         existing: Vec<String>,
     },
-    /// The owner has a workspace of this name.
+    /// The owner already has a workspace of this name.
     #[error("you already have a workspace {name:?}; use it, or choose another name")]
     NameTaken {
         /// The name.
         name: String,
     },
-    /// The owner's workspace of this name is on its way out.
+    /// The workspace is being deleted.
     #[error("workspace {workspace:?} is being deleted; try again in a few seconds")]
     BeingDeleted {
-        /// Its name.
+        /// The workspace's name.
         workspace: String,
     },
-    /// A name that cannot be.
+    /// The name is not valid.
     #[error(
         "{name:?} is not a valid workspace name: use 1 to 40 of a-z, 0-9 and -, beginning with a letter and not ending with -{}",
         suggestion.as_ref().map(|better| format!(", such as {better:?}")).unwrap_or_default()
     )]
     InvalidName {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// A valid name that is close to it.
+        /// A similar valid name.
         suggestion: Option<String>,
     },
-    /// A value that the parameter cannot have.
+    /// A value is not valid for its parameter.
     #[error("{problem}")]
     InvalidParameter {
-        /// Which one of which template, what is wrong, and what is possible.
+        /// The template and its parameter, the problem, and the valid values.
         problem: String,
     },
-    /// The owner has as many as they may have.
+    /// The owner has reached the limit of workspaces.
     #[error(
         "you have {count} workspaces, and the limit is {limit}; delete one that is done, or ask the platform's engineers for more"
     )]
     QuotaExceeded {
-        /// How many there are.
+        /// The number of the owner's workspaces.
         count: u32,
-        /// How many there may be.
+        /// The maximum number.
         limit: u32,
     },
-    /// The workspace is there, but not for this.
+    /// The user can see the workspace, but is not permitted to perform this action.
     #[error("workspace {workspace:?} belongs to {owner}; you may not {verb} it: ask the owner")]
     NotPermitted {
-        /// Its name.
+        /// The workspace's name.
         workspace: String,
-        /// Whose it is.
+        /// The name of the workspace's owner.
         owner: String,
-        /// What was asked for, such as `stop`.
+        /// The refused action, such as `stop`.
         verb: &'static str,
     },
-    /// The workspace does not run yet, any more, or at all.
+    /// The workspace is starting, stopping or failed.
     #[error("workspace {workspace:?} is {status}: {problem}")]
     NotRunning {
-        /// Its name.
+        /// The workspace's name.
         workspace: String,
         /// `starting`, `stopping` or `failed`.
         status: String,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         problem: String,
     },
-    /// The agent in the workspace refused or failed.
+    /// The workspace agent refused the request or failed.
     #[error(transparent)]
     Agent(#[from] Failure),
     /// The workspace could not be reached.
     #[error("workspace {workspace:?} could not be reached: {why}")]
     Unreachable {
-        /// Its name.
+        /// The workspace's name.
         workspace: String,
-        /// Why, whether what was asked for may have been done, and what to do.
+        /// The reason, whether the request may have been executed, and what to do.
         why: String,
     },
-    /// The agent in the workspace answered with too much.
+    /// The response of the workspace agent is too long.
     #[error("workspace {workspace:?}: {why}")]
     AnswerTooLong {
-        /// Its name.
+        /// The workspace's name.
         workspace: String,
-        /// How much is too much, and what to do.
+        /// The limit, and what to do.
         why: String,
     },
-    /// This server has no memory for the answer.
+    /// This server does not have enough memory for the response.
     #[error(transparent)]
     NoMemory(#[from] NoMemory),
-    /// The cluster refused it.
+    /// The cluster refused the request.
     #[error("could not {doing}: the cluster says: {why}")]
     Refused {
-        /// What it was doing.
+        /// The failed operation; completes "could not …".
         doing: String,
-        /// Why not, in the cluster's words.
+        /// The cluster's message.
         why: String,
     },
-    /// The cluster could not be asked.
+    /// A request to the cluster failed.
     #[error("could not {doing}")]
     Cluster {
-        /// What it was doing.
+        /// The failed operation; completes "could not …".
         doing: String,
-        /// Why it could not.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The workspace is stopped.
     #[error("workspace {workspace:?} is stopped; call start_workspace, then try again")]
     Stopped {
-        /// Its name.
+        /// The workspace's name.
         workspace: String,
     },
     /// The workspace was stopped, restarted or deleted, or the server is shutting down.
     #[error("workspace {workspace:?}: {why}")]
     Interrupted {
-        /// Its name.
+        /// The workspace's name.
         workspace: String,
-        /// What ended the command, and what to do.
+        /// The cause of the interruption, and what to do.
         why: String,
     },
-    /// An argument that cannot be.
+    /// An argument is not valid.
     #[error("{argument}: {problem}")]
     InvalidArgument {
         /// The argument's name.
         argument: &'static str,
-        /// What is wrong with it and what to do.
+        /// The problem, and what to do.
         problem: String,
     },
-    /// The backend failed; not the caller's fault.
+    /// An I/O error of the backend, not caused by the request.
     #[error("could not {doing}")]
     Io {
-        /// What it was doing.
+        /// The failed operation; completes "could not …".
         doing: String,
-        /// Why it could not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
 impl Error {
-    /// For `map_err`: `doing` completes "could not …".
+    /// Converts an I/O error, for `map_err`. `doing` completes "could not …".
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
 
-    /// Parameters that do not fit: all that is wrong with them.
+    /// The error for invalid parameters, with all problems.
     pub(crate) fn unfit(template: &str, mut problems: Vec<ParameterProblem>) -> Self {
         let template = template.to_owned();
         if let [ParameterProblem::Unknown { name, existing }] = problems.as_mut_slice() {
@@ -191,7 +191,7 @@ impl Error {
         Self::InvalidParameter { problem: format!("template {template:?}: {}", Listed(&problems)) }
     }
 
-    /// For `map_err`: what the agent of this workspace did not do, and what to do now.
+    /// Converts an error of the workspace agent, for `map_err`. The message says what to do.
     pub fn agent(workspace: &str) -> impl FnOnce(AgentError) -> Self {
         let workspace = workspace.to_owned();
         move |error| match error {
@@ -218,8 +218,8 @@ impl Error {
     }
 }
 
-/// What there is, and what it is called: `your workspaces are: "a", "b" and 7 more`. Or what to say where there is
-/// nothing.
+/// Lists the existing names, such as `your workspaces are: "a", "b" and 7 more`. If there are none, shows the last
+/// field.
 struct Existing<'a>(&'a [String], &'a str, &'a str);
 
 impl fmt::Display for Existing<'_> {

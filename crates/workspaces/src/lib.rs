@@ -1,7 +1,7 @@
 //! The trait `Workspaces`, which tools call, and its backends.
 //!
-//! Every operation is on behalf of an [`Owner`] and sees only what is theirs: somebody else's workspace answers
-//! exactly as one that does not exist. A rule that holds for every caller is enforced here, once, not in the
+//! Every operation acts on behalf of an [`Owner`] and sees only the workspaces that this owner may access: all others
+//! are indistinguishable from missing ones. Rules that apply to every caller are enforced here, once, and not in the
 //! protocols above.
 
 mod error;
@@ -20,41 +20,42 @@ use async_trait::async_trait;
 use portcullis_config::WorkspaceRules;
 use std::time::Duration;
 
-/// Where agents work. `workspace` arguments are a workspace's id or its name.
+/// A backend for workspaces. `workspace` arguments are the id or the name of a workspace.
 #[async_trait]
 pub trait Workspaces: Send + Sync + 'static {
-    /// From now on these rules count: the endpoint's configuration has been read.
+    /// Applies new rules. Called whenever the endpoint's configuration is read.
     fn apply(&self, rules: &WorkspaceRules);
 
-    /// What a workspace can be made from, sorted by name.
+    /// The templates for new workspaces, sorted by name.
     async fn templates(&self, owner: &Owner) -> Result<Vec<Template>, Error>;
 
-    /// The owner's workspaces that match, sorted by name, a page at a time.
+    /// One page of the workspaces that the owner can see and that match the filter, sorted by name.
     async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error>;
 
-    /// One workspace.
+    /// The workspace with this id or name.
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
 
-    /// Makes a workspace and starts it.
+    /// Creates a workspace and starts it.
     async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error>;
 
-    /// Starts a workspace; nothing changes if it runs already.
+    /// Starts a workspace. Does nothing if it already runs.
     ///
-    /// Waits for at most `wait` until it runs, or cannot; the status of what is returned says which.
+    /// Waits at most `wait` until the workspace runs or cannot start; the status of the returned workspace tells which.
     async fn start(&self, owner: &Owner, workspace: &str, wait: Option<Duration>) -> Result<Workspace, Error>;
 
-    /// Ends every process of a workspace and keeps its files; nothing changes if it is stopped already.
+    /// Ends all processes of a workspace and keeps its files. Does nothing if the workspace is already stopped.
     async fn stop(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
 
-    /// Ends every process of a workspace and starts it again, with what its template says now.
+    /// Ends all processes of a workspace and starts it again with the current version of its template.
     async fn restart(&self, owner: &Owner, workspace: &str, wait: Option<Duration>) -> Result<Workspace, Error>;
 
-    /// Stops a workspace and deletes it with its files. Returns it as it last was.
+    /// Stops a workspace and deletes it with its files. Returns its last state.
     async fn delete(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;
 
-    /// The last `lines` lines of what its main process and its agent have said, also if it is down.
+    /// The last `lines` lines of output of the main process and the workspace agent, even if the workspace does not
+    /// run.
     async fn logs(&self, owner: &Owner, workspace: &str, lines: u32) -> Result<WorkspaceLogs, Error>;
 
-    /// A way to the agent of a running workspace.
+    /// A client of the workspace agent of a running workspace.
     async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error>;
 }

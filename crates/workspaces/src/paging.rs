@@ -1,9 +1,9 @@
-//! Lists of workspaces, a page at a time: what a filter matches, and where the next page begins.
+//! Pages of workspaces: the filter of a list, and the position of the next page.
 
 use crate::{Error, Status, Workspace, WorkspaceFilter, WorkspacePage};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// A filter that was checked. Pages are sorted by name; by id where several people's workspaces have the same name.
+/// A validated filter. Pages are sorted by name, then by id: workspaces of several users can have the same name.
 pub(super) struct Pager {
     query: Option<String>,
     status: Option<Status>,
@@ -28,12 +28,12 @@ impl Pager {
         })
     }
 
-    /// How many workspaces tell the page and whether there are more.
+    /// The number of matching workspaces that determine the page and whether another one follows.
     pub(crate) fn needed(&self) -> usize {
         self.limit + 1
     }
 
-    /// Whether the workspace is on this page or a later one.
+    /// Whether the workspace matches the filter and is on this page or a later one.
     pub(crate) fn matches(&self, workspace: &Workspace) -> bool {
         self.query.as_ref().is_none_or(|query| workspace.name.contains(query.as_str()))
             && self.status.is_none_or(|status| workspace.status == status)
@@ -41,7 +41,7 @@ impl Pager {
             && self.after.as_ref().is_none_or(|(name, id)| (&workspace.name, &workspace.id) > (name, id))
     }
 
-    /// The page, of at least the first [`Self::needed`] workspaces that match, in their order.
+    /// Builds the page from the first [`Self::needed`] matching workspaces or more, in order.
     pub(crate) fn page(&self, mut workspaces: Vec<Workspace>) -> WorkspacePage {
         let more = workspaces.len() > self.limit;
         workspaces.truncate(self.limit);
@@ -50,7 +50,7 @@ impl Pager {
     }
 }
 
-/// Neither names nor ids have a slash.
+/// Names and ids do not contain a slash.
 fn encode(last: &Workspace) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}/{}", last.name, last.id))
 }

@@ -1,5 +1,5 @@
-//! What goes in and out of [`Workspaces`](super::Workspaces). The descriptions of fields reach agents in the tools'
-//! schemas, so they speak to an agent.
+//! The inputs and outputs of [`Workspaces`](super::Workspaces). The descriptions of fields become part of the tools'
+//! schemas, so they address AI agents.
 
 use crate::Error;
 use jiff::Timestamp;
@@ -9,20 +9,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
-/// On whose behalf something is done.
+/// The user or client on whose behalf an operation runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
-    /// The access token's `sub`.
+    /// The `sub` claim of the access token.
     pub id: String,
-    /// What people call them.
+    /// The display name.
     #[serde(default)]
     pub name: String,
 }
 
-/// What somebody wants of a workspace's agent.
+/// The purpose of a connection to a workspace agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To see what it uses.
+    /// To read the resource usage.
     Look,
     /// To run commands, and to read and write files.
     Work,
@@ -68,7 +68,7 @@ pub struct TemplateParameter {
 }
 
 impl Template {
-    /// What agents see of a template with this name.
+    /// The view of a template for agents.
     #[must_use]
     pub fn of(name: &str, spec: &WorkspaceTemplateSpec) -> Self {
         let parameter = |parameter: Parameter| TemplateParameter {
@@ -151,25 +151,25 @@ pub struct WorkspaceLogs {
     pub truncated: bool,
 }
 
-/// Which workspaces to list.
+/// The filter of a list of workspaces, and the page to return.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkspaceFilter {
-    /// Only those whose name contains this.
+    /// Only workspaces whose name contains this text.
     pub query: Option<String>,
-    /// Only those with this status.
+    /// Only workspaces with this status.
     pub status: Option<Status>,
-    /// Only those made from this template.
+    /// Only workspaces from this template.
     pub template: Option<String>,
-    /// At most this many; `None`: [`WorkspaceFilter::DEFAULT_LIMIT`].
+    /// The maximum size of the page; `None`: [`WorkspaceFilter::DEFAULT_LIMIT`].
     pub limit: Option<u32>,
-    /// Where the page before ended.
+    /// The `next_cursor` of the previous page.
     pub cursor: Option<String>,
 }
 
 impl WorkspaceFilter {
-    /// The size of a page if none is asked for.
+    /// The default size of a page.
     pub const DEFAULT_LIMIT: u32 = 50;
-    /// The largest page.
+    /// The maximum size of a page.
     pub const MAX_LIMIT: u32 = 200;
 }
 
@@ -183,21 +183,21 @@ pub struct WorkspacePage {
     pub next_cursor: Option<String>,
 }
 
-/// A workspace to make.
+/// A request to create a workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateWorkspace {
     /// The template's name.
     pub template: String,
     /// The workspace's name: see [`check_name`].
     pub name: String,
-    /// Choices among the template's parameters.
+    /// Values for the template's parameters, by name.
     pub parameters: BTreeMap<String, String>,
-    /// How long to wait until it runs, or cannot; `None`: not at all.
+    /// The maximum time to wait until the workspace runs or cannot start; `None`: does not wait.
     pub wait: Option<Duration>,
 }
 
-/// Checks a name for a new workspace: 1 to 40 of `a`-`z`, `0`-`9` and `-`, beginning with a letter, not ending with
-/// `-`. The error suggests a valid one where it can.
+/// Checks the name of a new workspace: 1 to 40 of `a`-`z`, `0`-`9` and `-`, beginning with a letter and not ending with
+/// `-`. The error suggests a valid name if possible.
 pub fn check_name(name: &str) -> Result<(), Error> {
     if is_valid_name(name) {
         return Ok(());

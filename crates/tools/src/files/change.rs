@@ -1,4 +1,4 @@
-//! Changing files.
+//! Tools that write, edit, move and remove files.
 
 use crate::files::MAX_BYTES;
 use crate::{Call, Effect, Text, Tool, ToolError, text};

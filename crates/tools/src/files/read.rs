@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// The default size of a read: more would fill a model's context.
+/// The default size of a read, in bytes: more would fill a model's context.
 const USUAL_BYTES: u64 = 48 * 1024;
 const USUAL_LINES: u64 = 2000;
-/// The default size of a read of a picture: a part of a picture is useless.
+/// The maximum size of an image that is read as a whole by default, in bytes: a part of an image is useless.
 const MAX_PICTURE: u64 = 4 * 1024 * 1024;
 /// The image formats that models can read.
 const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];

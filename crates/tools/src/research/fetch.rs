@@ -1,4 +1,4 @@
-//! `fetch`.
+//! The tool `fetch`.
 
 use super::reach::{Kind, Reach};
 use crate::{Call, Effect, Text, Tool, ToolError, templates};
@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// How much of a file is fetched.
+/// The maximum size of a fetched text, in bytes.
 const MAX_TEXT: u64 = 512 * 1024;
 
 /// `fetch`.
@@ -118,7 +118,7 @@ fn pretty(value: &impl Serialize) -> Result<String, ToolError> {
     serde_json::to_string_pretty(value).map_err(ToolError::Output)
 }
 
-/// Text that is not in UTF-8, read as Latin-1 (ISO/IEC 8859-1): each byte is a character.
+/// Decodes text that is not UTF-8 as Latin-1 (ISO/IEC 8859-1), in which each byte is a character.
 fn latin_1(mime_type: &str, base64: &str) -> Option<String> {
     let bytes = STANDARD.decode(base64).ok().filter(|bytes| !bytes.contains(&0))?;
     mime_type.starts_with("text/").then(|| bytes.into_iter().map(char::from).collect())

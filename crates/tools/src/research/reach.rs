@@ -1,4 +1,4 @@
-//! Which kinds of results an endpoint has for a caller, and their ids and URLs.
+//! The kinds of results that an endpoint has for a caller, and the ids and URLs of results.
 
 use crate::ToolError;
 use portcullis_config::ServerConfig;
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// What can be found, as far as the endpoint's tools allow it.
+/// The kind of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Workspace,
@@ -19,7 +19,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) const ALL: [Self; 3] = [Self::Workspace, Self::Template, Self::File];
 
-    /// What is before the colon of an id.
+    /// The part of an id before the colon.
     pub(super) const fn prefix(self) -> &'static str {
         match self {
             Self::Workspace => "workspace",
@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// The tools that show the same: where one is left out, this is no way around.
+    /// The tools that show the same data. If one of them is not served, this kind is not served either.
     pub(super) const fn tools(self) -> [&'static str; 2] {
         match self {
             Self::Workspace => ["list_workspaces", "get_workspace"],
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// For errors.
+    /// The operation, for errors.
     pub(super) const fn named(self) -> &'static str {
         match self {
             Self::Workspace => "looking at workspaces",
@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-/// What may be found at this endpoint, and what its URLs begin with.
+/// The kinds of results that the endpoint serves, and the prefix of their URLs.
 #[derive(Clone, Debug)]
 pub(crate) struct Reach {
     served: Vec<Kind>,
@@ -107,7 +107,7 @@ pub(crate) struct Hit {
     url: String,
 }
 
-/// A path as URIs have it (RFC 3986 §3.3).
+/// Percent-encodes a path for a URI (RFC 3986 §3.3).
 fn escaped(path: &str) -> String {
     let mut uri = String::with_capacity(path.len());
     for byte in path.bytes() {

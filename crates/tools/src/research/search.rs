@@ -1,4 +1,4 @@
-//! `search`.
+//! The tool `search`.
 
 use super::{
     reach::{Hit, Kind, Reach},
@@ -19,21 +19,21 @@ use std::{
 };
 use tokio::time::{Instant, sleep_until};
 
-/// How many results there are at most.
+/// The maximum number of results.
 const MAX_RESULTS: usize = 30;
-/// In the files of how many running workspaces is looked.
+/// The maximum number of running workspaces whose files are searched.
 const MAX_WORKSPACES: usize = 20;
-/// Of how many at once.
+/// The maximum number of concurrent searches in workspaces.
 const AT_ONCE: usize = 4;
-/// How deep names of files are looked at.
+/// The maximum depth of listed files.
 const DEPTH: u32 = 6;
-/// How many names of files are looked at.
+/// The maximum number of listed files in a workspace.
 const MAX_NAMES: u32 = 2000;
-/// How many bytes of names, and of lines, about.
+/// The approximate maximum size of a workspace's names, and of its lines, in bytes.
 const MAX_PAGE: u64 = 1 << 20;
-/// How many lines of a workspace's files count.
+/// The maximum number of matching lines in a workspace.
 const MAX_LINES: u32 = 300;
-/// How long the files are searched; what has not been found by then is left out.
+/// The time limit for the search in files. Later results are omitted.
 const SEARCH_FOR: Duration = Duration::from_secs(10);
 
 /// `search`.
@@ -62,7 +62,7 @@ impl Search {
         Self { backend, reach, time: SEARCH_FOR.min(wait_budget.0) }
     }
 
-    /// What is found of this kind, with its score.
+    /// All templates, with their scores.
     async fn templates(&self, owner: &Owner, words: &Words) -> Result<Vec<(usize, Hit)>, Error> {
         let templates = self.backend.templates(owner).await?;
         let score = |template: &Template| {
@@ -84,7 +84,7 @@ impl Search {
         (words.score(texts), hit)
     }
 
-    /// What is found in one running workspace. One that does not answer has nothing.
+    /// The matching files of a running workspace, with their scores. None if the workspace agent does not respond.
     async fn files(
         &self,
         on: (&Owner, &Account),
@@ -94,14 +94,14 @@ impl Search {
     ) -> Vec<(usize, Hit)> {
         let (owner, account) = on;
         let Ok(agent) = self.backend.agent(owner, &workspace.id, Purpose::Work).await else { return Vec::new() };
-        // What one workspace has answered is gone before the next ones are asked.
+        // A separate account, so that the answers of a workspace are released before the next ones are requested.
         let agent = agent.charging(account.separate());
         let max_bytes = Some(MAX_PAGE);
         let list = ListFiles { depth: Some(DEPTH), limit: Some(MAX_NAMES), max_bytes, ..ListFiles::default() };
         let (pattern, limit) = (words.pattern(), Some(MAX_LINES));
         let search = SearchFiles { pattern, limit, max_bytes, ..SearchFiles::default() };
         let (listed, matched) = futures::future::join(agent.list_files(&list), agent.search_files(&search)).await;
-        // A name counts twice as much as a line.
+        // A match in a name counts twice as much as one in a line.
         let mut found: BTreeMap<String, (usize, BTreeSet<usize>)> = BTreeMap::new();
         let files = listed.map(|listed| listed.entries).unwrap_or_default();
         for file in files.into_iter().filter(|entry| entry.size.is_some()) {
@@ -121,7 +121,7 @@ impl Search {
     }
 }
 
-/// How an id names a workspace: by its name, unless another one that the caller sees has the same.
+/// The workspace in an id: its name, or its id if the caller sees another workspace of the same name.
 fn handle<'a>(workspace: &'a Workspace, all: &[Workspace]) -> &'a str {
     let unique = all.iter().filter(|other| other.name == workspace.name).count() == 1;
     if unique { &workspace.name } else { &workspace.id }

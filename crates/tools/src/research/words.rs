@@ -3,12 +3,12 @@
 use portcullis_workspaces::Error;
 use std::collections::BTreeSet;
 
-/// How long a query may be, in bytes: no longer than the patterns that are made of it.
+/// The maximum length of a query, in bytes, so that its pattern is not too long.
 const LONGEST_QUERY: usize = 400;
-/// How many words of a query count.
+/// The maximum number of words of a query; further ones are ignored.
 const MAX_WORDS: usize = 12;
 
-/// The words of a query, in small letters.
+/// The words of a query, in lower case.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Words(Vec<String>);
 
@@ -32,18 +32,18 @@ impl Words {
         Ok(Self(words))
     }
 
-    /// Which of them are in a text, by their place.
+    /// The indexes of the words that a text contains.
     pub(super) fn places(&self, text: &str) -> impl Iterator<Item = usize> {
         let text = text.to_lowercase();
         self.0.iter().enumerate().filter(move |(_, word)| text.contains(word.as_str())).map(|(place, _)| place)
     }
 
-    /// How many of them are in any of the texts.
+    /// The number of words that any of the texts contains.
     pub(super) fn score<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> usize {
         texts.into_iter().flat_map(|text| self.places(text)).collect::<BTreeSet<_>>().len()
     }
 
-    /// A regular expression for lines with any of them.
+    /// A regular expression for lines that contain any of the words.
     pub(super) fn pattern(&self) -> String {
         let words: Vec<String> = self.0.iter().map(|word| regex::escape(word)).collect();
         format!("(?i){}", words.join("|"))

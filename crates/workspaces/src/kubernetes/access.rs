@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 /// The maximum number of concurrent access reviews for a list.
 const AT_ONCE: usize = 16;
-/// The longest possible name or id of a workspace.
+/// The maximum length of a workspace's name or id, in bytes.
 const LONGEST_NAME: usize = 40;
 
-/// An action on a workspace, and its verb in messages.
+/// An action on a workspace, with its RBAC verb and its verb in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     See,
@@ -64,8 +64,8 @@ impl Access {
         Self { catalog, reviews }
     }
 
-    /// The workspace with this id or name, if the user may do this. Own workspaces come before those of others; among
-    /// several with one name, the oldest wins.
+    /// The workspace with this id or name, if the user has permission for the action. The user's own workspaces take
+    /// precedence; among several of the same name, the oldest one does.
     pub(super) async fn find(
         &self,
         mode: AuthorizationMode,
@@ -76,7 +76,8 @@ impl Access {
         if let Some(own) = self.own(owner, wanted) {
             return Ok(own);
         }
-        // Whichever server is asked, what was just made is there. That is asked for every name, so it tells nothing.
+        // Finds a workspace that another server has just created. The request is sent for every name, so the response
+        // time reveals nothing.
         if let Some(own) = self.catalog.made_elsewhere(owner, wanted).await {
             return Ok(own);
         }
@@ -115,7 +116,7 @@ impl Access {
                 _ if entry.owner == owner.id => true,
                 Ok(true) => true,
                 Ok(false) => self.allows(owner, Verb::Get, &entry.view.id).await.unwrap_or_default(),
-                // One's own can be seen while the API server is away.
+                // The user's own workspaces are listed even if the API server does not respond.
                 Err(_) => false,
             };
             seen.then_some(entry)

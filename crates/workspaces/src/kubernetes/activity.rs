@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// The precision of the time. Writes of other servers count too.
+/// The precision of the last activity: the minimum interval between writes for a workspace, by any server.
 const STEP: SignedDuration = SignedDuration::from_mins(1);
 /// How often running work updates the time.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
@@ -20,7 +20,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) struct Activity {
     catalog: Arc<Catalog>,
     times: WriteBehind,
-    /// The number of running requests for work, by workspace.
+    /// The number of work requests in flight, by workspace id.
     working: Mutex<HashMap<String, usize>>,
     clock: Arc<dyn Clock>,
 }
@@ -48,7 +48,7 @@ impl Activity {
         }
     }
 
-    /// Writes the remaining timestamps before the server ends.
+    /// Writes the remaining timestamps before the server shuts down.
     pub(super) async fn save_at_the_end(&self) {
         self.times.save_at_the_end(&*self.catalog).await;
     }
@@ -68,7 +68,7 @@ impl Activity {
     }
 }
 
-/// Work in a workspace, until this is dropped.
+/// Marks work in a workspace until this value is dropped.
 pub(super) struct Working {
     activity: Arc<Activity>,
     id: String,

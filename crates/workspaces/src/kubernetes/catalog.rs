@@ -1,4 +1,5 @@
-//! The workspaces of the endpoint and the templates of its namespace: watched, and written.
+//! Indexes of the endpoint's workspaces and of the templates in its namespace, which watches keep up to date, and
+//! writes to the API server.
 //!
 //! The response to a write is applied to the index before the writer gets it; older watch events are dropped.
 
@@ -19,11 +20,11 @@ use portcullis_reflector::{Health, Index, Lookup, RequestError, StatusWriter, Wa
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
-/// The kinds that are listed before the server is ready.
+/// The number of kinds that are listed before the server is ready.
 pub const KINDS: usize = 2;
 /// The field manager of `status.lastActivity`, the same for all servers.
 const ACTIVITY_MANAGER: &str = "portcullis-server-activity";
-/// How long to wait for a deletion; only objects with finalizers take longer.
+/// The maximum wait for a deletion; only objects with finalizers take longer.
 const DELETED_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often to drop expired tombstones.
@@ -137,7 +138,7 @@ impl Catalog {
                 self.templates.removed(&name, version, now);
             }
             Event::Init => self.templates.list_begins(),
-            // Nothing here writes templates, so all that is known was told.
+            // This server does not write templates, so every template in the index came from the watch.
             Event::InitDone => drop(self.templates.list_ends(now)),
         }
     }
@@ -181,10 +182,10 @@ impl Catalog {
         let preconditions = Some(Preconditions { uid: Some(entry.uid.clone()), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::background() };
         if let Some(kept) = request(self.objects.delete(&entry.view.id, &params)).await?.left() {
-            // A finalizer holds it.
+            // A finalizer delays the deletion.
             return self.apply_response(kept).map(drop);
         }
-        // The watch brings the version of the deletion, which the answer has not.
+        // The response does not contain the version of the deletion; the watch event does.
         let here = |known: &WorkspaceEntry| known.uid == entry.uid && !known.deleting;
         let gone = self.until(&entry.view.id, |known| known.is_none_or(|known| !here(known)));
         if tokio::time::timeout(DELETED_WITHIN, gone).await.is_err() {
@@ -193,7 +194,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Waits until a workspace in the index meets the condition. Returns it.
+    /// Waits until the workspace in the index meets the condition, and returns it.
     pub(super) async fn until(
         &self,
         name: &str,
@@ -217,7 +218,7 @@ impl Catalog {
         Ok(self.workspaces.apply_response(entry))
     }
 
-    /// The workspace, if it belongs to this endpoint; otherwise its name.
+    /// The index entry, if the object is readable and belongs to this endpoint; otherwise the object's name.
     fn readable(&self, object: Guarded<Object>) -> Result<WorkspaceEntry, String> {
         let (name, version) = identity(&object);
         match object.0 {
@@ -232,7 +233,7 @@ impl Catalog {
     }
 }
 
-/// When workspaces were last worked in.
+/// Writes the last activity of workspaces.
 impl StatusWriter for Catalog {
     async fn write(&self, name: &str, at: Timestamp) -> Result<(), RequestError> {
         let Lookup::Present(entry) = self.workspaces.find(name) else { return Ok(()) };
@@ -245,7 +246,7 @@ impl StatusWriter for Catalog {
         let params = PatchParams::apply(ACTIVITY_MANAGER).force();
         match request(self.objects.patch_status(name, &params, &Patch::Apply(&patch))).await {
             Ok(kept) => self.apply_response(kept).map(drop),
-            // Another one of the same name.
+            // The name now belongs to another workspace.
             Err(error) if error.code() == Some(409) => Ok(()),
             Err(error) => Err(error),
         }

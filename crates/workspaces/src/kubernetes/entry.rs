@@ -1,4 +1,4 @@
-//! The views of `Workspace`s and `WorkspaceTemplate`s for agents. Built once for each watch event, so that requests only
+//! The views of `Workspace`s and `WorkspaceTemplate`s for agents. Built once for each watch event, so requests only
 //! copy them.
 
 use crate::{Status, Template, Workspace};
@@ -21,15 +21,15 @@ pub(super) struct WorkspaceEntry {
     pub view: Workspace,
     /// The id of its owner.
     pub owner: String,
-    /// Distinguishes it from a later one of the same name.
+    /// The UID, which distinguishes the workspace from a later one of the same name.
     pub uid: String,
-    /// Its pod, while there is one.
+    /// The name of its pod, which exists only while the workspace runs.
     pub pod: String,
-    /// Whether it is meant to run.
+    /// Whether it should run (`spec.running`).
     pub running: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// Whether its status will not change by itself.
+    /// Whether its status will not change without intervention.
     pub settled: bool,
     version: u64,
 }
@@ -58,7 +58,7 @@ impl WorkspaceEntry {
         }
     }
 
-    /// As it was last worked in at `at`.
+    /// A copy of the entry whose last activity is `at`, unless a later one is known.
     pub(super) fn worked_in(&self, at: Timestamp) -> Self {
         let mut entry = self.clone();
         entry.view.last_activity = entry.view.last_activity.max(Some(at));
@@ -85,7 +85,8 @@ fn view(object: Object, status: Status, problem: Option<String>, found: Workspac
     }
 }
 
-/// What the operator found, or, where it has not looked since the wish changed, what it will do about it.
+/// The status that the operator reported. If the operator has not observed the latest spec, the status that follows
+/// from it.
 fn status(running: bool, phase: Option<Phase>, current: bool) -> Status {
     match (running, phase) {
         (true, Some(Phase::Stopped | Phase::Stopping)) if !current => Status::Starting,
@@ -144,7 +145,7 @@ impl portcullis_reflector::Indexed for WorkspaceEntry {
 pub(super) struct TemplateEntry {
     /// The view for agents.
     pub view: Template,
-    /// All of it.
+    /// The complete spec.
     pub spec: WorkspaceTemplateSpec,
     version: u64,
 }
@@ -167,7 +168,7 @@ impl portcullis_reflector::Indexed for TemplateEntry {
         self.version
     }
 
-    /// One user for all, so that the index sorts them.
+    /// The same user for all templates, so that the index sorts them.
     fn user(&self) -> Option<&str> {
         Some("")
     }

@@ -11,18 +11,19 @@ use portcullis_core::report::chain;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The container with the agent.
+/// The container of the workspace agent.
 pub(super) const CONTAINER: &str = "workspace";
-/// How long a connection may take, with the five seconds that `agent connect` waits for an agent that just starts.
+/// The timeout for opening a connection, including the five seconds that `agent connect` waits for a workspace agent
+/// that is starting.
 const OPENED_WITHIN: Duration = Duration::from_secs(8);
-/// More than the agent may have under way (`http2`'s window for a connection), so that what comes never waits for what
-/// goes: kube moves both in one loop. Memory is only taken for what is in it.
+/// Larger than the amount of data that the workspace agent may have in flight (the connection window in `http2`), so
+/// that reads never wait for writes: kube copies both directions in one loop. Only buffered data uses memory.
 const OUTPUT_BUFFER: usize = 5 << 20;
 const INPUT_BUFFER: usize = 256 << 10;
-/// The maximum length of messages of the cluster in errors.
+/// The maximum length of cluster messages in errors, in characters.
 const LONGEST: usize = 300;
 
-/// Why there is no stream to the agent.
+/// The reason why there is no stream to the workspace agent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub(super) struct ExecError {
@@ -32,7 +33,7 @@ pub(super) struct ExecError {
     pub passing: bool,
 }
 
-/// Starts `agent connect` in a pod. The stream is connected to the agent.
+/// Runs `agent connect` in a pod. Returns the process, and a stream to the workspace agent.
 pub(super) async fn connect(
     pods: &Api<Pod>,
     pod: &str,
@@ -73,7 +74,7 @@ fn not_opened(error: &kube::Error) -> ExecError {
     };
     let why = match status {
         404 => "its pod does not exist at the moment".to_owned(),
-        // RBAC says 403, an admission policy 422.
+        // RBAC responds with 403, an admission policy with 422.
         401 | 403 | 422 => {
             let why =
                 format!("the cluster does not let this server connect to it ({status}): tell the platform's engineers");
@@ -84,7 +85,7 @@ fn not_opened(error: &kube::Error) -> ExecError {
     ExecError { why, passing: true }
 }
 
-/// Why `agent connect` ended, by the exit status of the exec stream.
+/// The reason for the end of `agent connect`, from the exit status of the exec stream.
 pub(super) fn ended(status: Option<Status>) -> ExecError {
     let Some(status) = status.filter(|status| status.status.as_deref() != Some("Success")) else {
         return ExecError { why: "the connection to it was closed".to_owned(), passing: true };

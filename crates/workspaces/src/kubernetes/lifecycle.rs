@@ -1,5 +1,5 @@
-//! Workspaces made, started, stopped and deleted: writes to the API server, and waiting for what the operator makes of
-//! them.
+//! Creates, starts, stops and deletes workspaces: writes to the API server, and waits for the operator to act on the
+//! changes.
 
 use crate::kubernetes::{catalog::Catalog, entry::WorkspaceEntry, object_name::object_name};
 use crate::{CreateWorkspace, Error, Owner, Status, check_name};
@@ -9,16 +9,16 @@ use portcullis_reflector::{Lookup, RequestError};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a workspace that is to be started again may take to stop; then it is told to run all the same.
+/// How long a restart waits for a workspace to stop. After that, the workspace is set to run anyway.
 const STOPPED_WITHIN: Duration = Duration::from_mins(2);
-/// As many characters as the custom resource takes.
+/// The maximum length of the owner's name in the custom resource, in characters.
 const LONGEST_OWNER: usize = 256;
 
 /// Changes workspaces.
 pub(super) struct Lifecycle {
     catalog: Arc<Catalog>,
     endpoint: String,
-    /// What goes on after its request was answered.
+    /// Tasks that continue after the response to their request.
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -28,7 +28,7 @@ impl Lifecycle {
         Self { catalog, endpoint: endpoint.to_owned(), tasks, stop }
     }
 
-    /// Makes a workspace, meant to run.
+    /// Creates a workspace that is set to run.
     pub(super) async fn create(
         &self,
         owner: &Owner,
@@ -64,7 +64,7 @@ impl Lifecycle {
         };
         match self.catalog.create(&Object::new(&id, spec)).await {
             Ok(made) => Ok(made),
-            // Made at another server a moment ago, or the one before is not gone yet.
+            // Another server created it a moment ago, or its predecessor is still being deleted.
             Err(error) if error.code() == Some(409) => {
                 let there = self.catalog.read(&id).await.ok().flatten();
                 Err(taken(&request.name, there.is_none_or(|there| there.deleting)))
@@ -84,7 +84,7 @@ impl Lifecycle {
             .map_err(|problems| Error::unfit(&request.template, problems))
     }
 
-    /// Has a workspace run, or not. Writes nothing if that is what it is meant to do already.
+    /// Sets whether a workspace should run. Writes nothing if the value does not change.
     pub(super) async fn set_running(
         &self,
         entry: &Arc<WorkspaceEntry>,
@@ -100,7 +100,7 @@ impl Lifecycle {
         self.catalog.set_running(entry, running).await.map_err(|error| changed(entry, verb, error))
     }
 
-    /// Stops a workspace, and starts it when it has stopped. That goes on if the caller goes away.
+    /// Stops a workspace, and starts it once it has stopped. Continues if the caller disconnects.
     pub(super) async fn restart(&self, entry: &Arc<WorkspaceEntry>) -> Result<Arc<WorkspaceEntry>, Error> {
         let stopping = self.set_running(entry, false).await?;
         if !stopping.settled {
@@ -112,7 +112,7 @@ impl Lifecycle {
         self.set_running(&stopping, true).await
     }
 
-    /// Deletes a workspace. Returns it as it last was.
+    /// Deletes a workspace. Returns its last state.
     pub(super) async fn delete(&self, entry: &Arc<WorkspaceEntry>) -> Result<WorkspaceEntry, Error> {
         if !entry.deleting {
             self.catalog.delete(entry).await.map_err(|error| changed(entry, "delete", error))?;
@@ -123,7 +123,8 @@ impl Lifecycle {
         Ok(last)
     }
 
-    /// Waits for at most `wait` until a workspace runs, or will not by itself. One that `restarts` is stopped on its way.
+    /// Waits at most `wait` until a workspace runs, or will not run without intervention. If it `restarts`, it may stop
+    /// first.
     pub(super) async fn until_settled(
         &self,
         entry: Arc<WorkspaceEntry>,
@@ -146,8 +147,8 @@ impl Lifecycle {
     }
 }
 
-/// The second half of a restart. Whatever happens meanwhile, the workspace is meant to run in the end; unless somebody
-/// else has a hand in it.
+/// The second half of a restart. Sets the workspace to run even if it does not stop in time, unless another request has
+/// started, deleted or replaced it meanwhile.
 async fn start_when_stopped(catalog: &Catalog, stopping: &WorkspaceEntry, stop: &CancellationToken) {
     let stopped = catalog.until(&stopping.view.id, |known| {
         known.is_none_or(|known| known.uid != stopping.uid || known.deleting || known.running || known.settled)
@@ -171,7 +172,7 @@ fn taken(name: &str, deleting: bool) -> Error {
     if deleting { Error::BeingDeleted { workspace: name } } else { Error::NameTaken { name } }
 }
 
-/// Why a workspace that is known was not changed.
+/// The error for a failed change of a known workspace.
 fn changed(entry: &WorkspaceEntry, verb: &str, error: RequestError) -> Error {
     match error.code() {
         Some(404 | 409) => Error::BeingDeleted { workspace: entry.view.name.clone() },
@@ -179,7 +180,7 @@ fn changed(entry: &WorkspaceEntry, verb: &str, error: RequestError) -> Error {
     }
 }
 
-/// The cluster said no, and why; or it could not be asked.
+/// The cluster's refusal with its reason, or the failure of the request.
 fn refused(doing: String, error: RequestError) -> Error {
     match (error.code(), error.refusal()) {
         (Some(400 | 403 | 422), Some(why)) => Error::Refused { doing, why: why.to_owned() },

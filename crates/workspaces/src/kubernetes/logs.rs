@@ -1,4 +1,4 @@
-//! The last lines of a workspace's container: of the one that runs, or of the one before where that crashed.
+//! The last log lines of a workspace's container, or of the previous container after a crash.
 
 use crate::kubernetes::{entry::WorkspaceEntry, exec::CONTAINER};
 use crate::{Error, Status, WorkspaceLogs};
@@ -7,15 +7,16 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::LogParams};
 use std::time::Duration;
 
-/// How much is read. A kubelet cuts what is longer at its end, so fewer lines are asked for then.
+/// The maximum size of a log, in bytes. The kubelet truncates a longer log at its end, so fewer lines are requested
+/// then.
 const MOST_BYTES: usize = 1 << 20;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// The last lines that the container of `entry` has said.
+/// Reads the last log lines of the container of `entry`.
 pub(super) async fn read(pods: &Api<Pod>, entry: &WorkspaceEntry, lines: u32) -> Result<WorkspaceLogs, Error> {
     let mut text = tail(pods, &entry.pod, lines, false).await.map_err(|error| explained(entry, error))?;
     if text.is_empty() && entry.view.status != Status::Running {
-        // It crashed and has said nothing since.
+        // The container crashed, and its successor has not logged anything yet.
         text = tail(pods, &entry.pod, lines, true).await.unwrap_or_default();
     }
     let mut said: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
@@ -24,7 +25,7 @@ pub(super) async fn read(pods: &Api<Pod>, entry: &WorkspaceEntry, lines: u32) ->
     Ok(WorkspaceLogs { lines: said, truncated })
 }
 
-/// One line more than asked for tells whether there are more.
+/// Requests one line more than `lines`, which shows whether there are earlier ones.
 async fn tail(pods: &Api<Pod>, pod: &str, lines: u32, previous: bool) -> Result<String, kube::Error> {
     let mut lines = i64::from(lines) + 1;
     loop {

@@ -1,7 +1,7 @@
-//! Workspaces in a cluster: `Workspace`s of the endpoint's namespace, which the operator turns into pods.
+//! Workspaces in a cluster: `Workspace` objects in the endpoint's namespace, which the operator turns into pods.
 //!
-//! What is asked is answered from memory, which follows the API server; what is wanted is written there. Commands and
-//! files go to the agent in the pod, over one connection per workspace.
+//! Reads are answered from memory, which watches keep up to date; changes are written to the API server. Commands and
+//! file operations go to the workspace agent in the pod, over one connection for each workspace.
 
 mod access;
 mod activity;
@@ -42,15 +42,15 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tunnel::{Tunnel, TunnelContext, TunnelTransport};
 
-/// How long a command waits for a workspace that is starting: long enough for one whose pod was just replaced.
+/// How long a command waits for a starting workspace: long enough if its pod was just replaced.
 const STARTED_WITHIN: Duration = Duration::from_secs(5);
-/// How long what goes on at the end may take.
+/// How long the shutdown waits for running tasks.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);
 
-/// What can be chosen.
+/// The options of the backend.
 #[derive(Clone, Copy, Debug)]
 pub struct KubernetesOptions {
-    /// How long a connection to an agent that nobody uses stays open.
+    /// How long an unused connection to a workspace agent stays open.
     pub idle: Duration,
 }
 
@@ -69,14 +69,15 @@ pub struct KubernetesWorkspaces {
     rules: ArcSwap<WorkspaceRules>,
     pods: Api<Pod>,
     common: Arc<TunnelContext>,
-    /// By uid; those that are open or in use.
+    /// The tunnels that are open or in use, by the workspace's UID.
     tunnels: Mutex<HashMap<String, Weak<Tunnel>>>,
     tasks: TaskTracker,
     ended: CancellationToken,
 }
 
 impl KubernetesWorkspaces {
-    /// Those of `endpoint` in `namespace`. Nothing is known before [`Self::run`]; then `health` learns of [`KINDS`].
+    /// The workspaces of `endpoint` in `namespace`. They are loaded by [`Self::run`], which reports [`KINDS`] kinds to
+    /// `health`.
     #[must_use]
     pub fn new(
         client: &Client,
@@ -112,8 +113,8 @@ impl KubernetesWorkspaces {
         }
     }
 
-    /// Follows the API server until `stop`; then finishes what was begun, closes all connections, and writes down when
-    /// workspaces were last worked in.
+    /// Watches the API server until `stop`; then finishes running tasks, closes all connections, and writes the last
+    /// activity of workspaces.
     pub async fn run(&self, stop: &CancellationToken) {
         let following = async {
             tokio::select! {
@@ -134,7 +135,7 @@ impl KubernetesWorkspaces {
         self.access.find(self.rules.load().mode, owner, wanted, action).await
     }
 
-    /// What users see; a workspace that was never started has the home that its template says.
+    /// The view for users. If the workspace was never started, its home folder comes from the template.
     fn shown(&self, entry: &WorkspaceEntry) -> Workspace {
         let mut view = entry.view.clone();
         if view.home.is_empty()
@@ -238,7 +239,7 @@ impl fmt::Debug for KubernetesWorkspaces {
     }
 }
 
-/// A status as agents read it.
+/// The status in messages for agents.
 fn word(status: Status) -> &'static str {
     match status {
         Status::Starting => "starting",

@@ -3,7 +3,8 @@
 use portcullis_core::hex;
 use sha2::{Digest as _, Sha256};
 
-/// The name of the object: the same at every server, so that the API server makes one of several at once.
+/// The name of the object. It is the same on every server, so the API server accepts only one of several concurrent
+/// creations.
 pub(super) fn object_name(endpoint: &str, owner: &str, name: &str) -> String {
     let mut hash = Sha256::new();
     for part in [endpoint, owner, name] {

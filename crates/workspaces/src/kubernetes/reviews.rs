@@ -38,7 +38,7 @@ pub(super) enum Verb {
 struct ReviewKey {
     user: String,
     verb: Verb,
-    /// `None`: all of the namespace.
+    /// `None`: all workspaces of the namespace.
     workspace: Option<String>,
 }
 
@@ -84,7 +84,7 @@ impl Reviews {
             Some((at, None)) if at.elapsed() < PAUSE => return Err(ReviewError::Paused),
             _ => {}
         }
-        // The answer is as old as the question.
+        // The age of the review counts from the request.
         let asked = Instant::now();
         let answer = self.ask(&question).await;
         *slot = Some((asked, answer.as_ref().ok().copied()));
@@ -125,7 +125,7 @@ impl Reviews {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= MOST {
             let fresh = |answer: &Option<CachedReview>| answer.is_some_and(|(at, _)| at.elapsed() < REMEMBERED);
-            // One that is being asked is locked, and stays.
+            // The slot of a review in progress is locked, and stays.
             answers.retain(|_, slot| slot.try_lock().map_or(true, |answer| fresh(&answer)));
             if answers.len() >= MOST {
                 answers.clear();

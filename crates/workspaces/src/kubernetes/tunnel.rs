@@ -1,7 +1,8 @@
 //! The persistent connection to a workspace agent: HTTP/2 over one exec stream, shared by all requests of this server.
 //!
-//! The first request opens it, concurrent ones wait for that; it is closed when it was idle for a while, and reopened when
-//! it is lost. A request that has not reached the agent is sent again; one that may have only if it is idempotent.
+//! The first request opens the connection, and concurrent requests wait for it. It is closed after it was idle for a
+//! while, and reopened if it is lost. A request that has not reached the workspace agent is sent again; a request that
+//! may have reached it is sent again only if it is idempotent.
 
 use crate::Status;
 use crate::kubernetes::{
@@ -28,16 +29,16 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a request waits for a connection: longer than an agent takes to start, shorter than the time limit of any
-/// request.
+/// How long a request waits for a connection: longer than a workspace agent takes to start, shorter than the timeout of
+/// any request.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 /// The maximum number of attempts to send a request.
 const TRIES: u32 = 3;
-/// How long to try to end an abandoned command. After that, the agent has ended it by itself.
+/// How long to try to end an abandoned command. After that, the workspace agent has ended it by itself.
 const ABANDONED_WITHIN: Duration = Duration::from_secs(20);
-/// How long `agent connect` may take to end.
+/// How long to wait for the end of `agent connect`.
 const ENDED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The context that all tunnels share.
@@ -59,7 +60,7 @@ pub(super) struct Tunnel {
     id: String,
     uid: String,
     pod: String,
-    /// Locked while it is being opened.
+    /// Locked while the connection is being opened.
     current: tokio::sync::Mutex<Option<TunnelConnection>>,
 }
 
@@ -68,7 +69,7 @@ pub(super) struct Tunnel {
 struct TunnelConnection {
     connection: Connection,
     usage: Arc<ConnectionUsage>,
-    /// Why it was closed, once it is.
+    /// The reason for its end, once the connection is closed.
     ended: watch::Receiver<Option<ExecError>>,
 }
 
@@ -135,7 +136,7 @@ impl Tunnel {
             let (used, idle, stop) = (Arc::clone(&usage), self.context.idle, self.context.stop.clone());
             async move { stop.run_until_cancelled(used.idle(idle)).await.unwrap_or_default() }
         };
-        // As long as the connection is open, the tunnel stays in the map.
+        // Keeps the tunnel in the map while the connection is open.
         let open = Arc::clone(self);
         self.context.tasks.spawn(async move {
             end_sender.send_replace(Some(follow(moved, process, unused).await));
@@ -168,15 +169,15 @@ async fn follow(
     });
     let known = tokio::select! {
         _ = moved.as_mut() => None,
-        // Where the connection to the API server breaks, kube ends this, but not the stream.
+        // If the connection to the API server breaks, kube ends the status, but not the stream.
         status = status.as_mut() => Some(status),
         () = unused => None,
     };
     if let Some(Some(_)) = known {
-        // Read what was sent before the end.
+        // Reads the data that was sent before the end.
         let _ = tokio::time::timeout(ENDED_WITHIN, moved.as_mut()).await;
     }
-    // The stream goes with the connection, and `agent connect` reads its end.
+    // Dropping the connection closes the stream, and `agent connect` reads its end.
     drop(moved);
     let status = match known {
         Some(status) => status,
@@ -186,7 +187,7 @@ async fn follow(
 }
 
 impl TunnelConnection {
-    /// Why the connection was closed. The exec status explains it better than HTTP/2 does.
+    /// The reason for the end of the connection. The exec status is more precise than the error of HTTP/2.
     async fn why_ended(&mut self, lost: Lost) -> ExecError {
         let ended = tokio::time::timeout(ENDED_WITHIN, self.ended.wait_for(Option::is_some)).await;
         let end = ended.ok().and_then(|ended| ended.ok().and_then(|end| end.clone()));
@@ -204,7 +205,7 @@ impl ConnectionUsage {
         *usage = (change(usage.0), Some(Instant::now()));
     }
 
-    /// Returns when the connection was idle for this long.
+    /// Returns once the connection has been idle for `after`.
     async fn idle(&self, after: Duration) {
         let opened = Instant::now();
         loop {
@@ -267,7 +268,7 @@ impl TunnelTransport {
     }
 }
 
-/// Keeps `kept` until the body of the response was read or dropped.
+/// Keeps `kept` until the body of the response has been read or dropped.
 fn until_the_end<K: Send + 'static>(answer: Response<AnswerBody>, kept: K) -> Response<AnswerBody> {
     answer.map(|body| {
         let lost = move |lost| {

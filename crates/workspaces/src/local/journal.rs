@@ -1,5 +1,5 @@
-//! What a workspace has to say of itself: when it started and stopped, and which programs ended how. Never their
-//! arguments, nor what they said. It begins anew with this process.
+//! The journal of a workspace: its starts and stops, and the programs that ended with their exit codes. It never
+//! contains the arguments or the output of programs. It starts empty with this process.
 
 use crate::WorkspaceLogs;
 use portcullis_core::clock::Clock;
@@ -8,10 +8,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// How many lines are kept.
+/// The maximum number of lines.
 const KEPT: usize = 1000;
 
-/// The journal of one workspace. A clone writes to the same one.
+/// The journal of one workspace. Clones share the lines.
 #[derive(Clone)]
 pub(super) struct Journal {
     clock: Arc<dyn Clock>,
@@ -32,7 +32,7 @@ impl Journal {
     /// Adds a line.
     pub(super) fn note(&self, what: &str) {
         let line = format!("{:.0} {what}", self.clock.now());
-        // Never left half changed.
+        // A panic never leaves the lines half-changed.
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.last.len() == KEPT {
             lines.last.pop_front();
@@ -41,7 +41,7 @@ impl Journal {
         lines.last.push_back(line);
     }
 
-    /// The last of them.
+    /// The last `count` lines.
     pub(super) fn tail(&self, count: u32) -> WorkspaceLogs {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let skipped = lines.last.len().saturating_sub(count as usize);

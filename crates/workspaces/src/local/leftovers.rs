@@ -1,6 +1,7 @@
-//! What agents have left running on this machine, in whatever group or session: known by a mark in the environment that
-//! children inherit (proc_pid_environ(5)), and, where this process adopts orphans (PR_SET_CHILD_SUBREAPER, prctl(2)), as
-//! its descendants, which may have taken the mark off. After this process was killed, only the mark is left.
+//! Processes that agents left running on this machine, in any process group or session. They are found by a variable in
+//! the environment, which children inherit (proc_pid_environ(5)), and, if this process adopts orphans
+//! (PR_SET_CHILD_SUBREAPER, prctl(2)), as its descendants, which may have removed the variable. After this process was
+//! killed, only the variable identifies them.
 
 use nix::{
     sys::{
@@ -22,27 +23,27 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// The variable that says in which workspace's home a process was started.
+/// The environment variable with the home of the workspace in which a process was started.
 const MARK: &str = "PORTCULLIS_WORKSPACE";
-/// The variable of processes that are the user's own, although they descend from this one.
+/// The environment variable of processes that belong to the user, although they descend from this process.
 pub(super) const OWN: &str = "PORTCULLIS_OWN";
 
-/// How long processes may take to end after SIGTERM before SIGKILL, and after that.
+/// The grace period between SIGTERM and SIGKILL, and the wait after SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 const KILL_WAIT: Duration = Duration::from_secs(2);
-/// How often to poll whether they have ended.
+/// How often to poll whether processes have ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How often to look for children that have ended and that nobody waits for.
+/// How often to look for ended children that no other code waits for.
 const REAP_EVERY: Duration = Duration::from_secs(2);
 
 /// The processes of one workspace, or of all.
 #[derive(Clone, Debug)]
 pub(super) struct Leftovers {
-    /// What their mark begins with.
+    /// The environment variable, or its prefix.
     mark: Vec<u8>,
-    /// Whether it is the whole mark.
+    /// Whether `mark` is the whole variable.
     whole: bool,
-    /// Whether descendants of this process are meant too.
+    /// Whether descendants of this process are included.
     adopted: bool,
 }
 
@@ -61,18 +62,18 @@ struct ProcessInfo {
     parent: i32,
 }
 
-/// What to give to the processes of the workspace with this home.
+/// The environment variable for the processes of the workspace with this home.
 pub(super) fn mark(home: &Path) -> (OsString, OsString) {
     (MARK.into(), home.into())
 }
 
-/// Has this process become the parent of every orphan among its descendants.
+/// Makes this process the parent of all orphans among its descendants.
 pub(super) fn adopt_orphans() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
-/// Waits for adopted children that have ended, for ever. The runtime waits for its own at once, so that those which are
-/// still there at the second look are nobody's.
+/// Reaps adopted children that have ended; never returns. The runtime reaps its own children at once, so a child that
+/// is still a zombie in the next scan was adopted.
 pub(super) async fn reap() {
     let mut before = HashSet::new();
     loop {
@@ -86,18 +87,18 @@ pub(super) async fn reap() {
 }
 
 impl Leftovers {
-    /// Those of the workspace with this home.
+    /// The processes of the workspace with this home.
     pub(super) fn of_home(home: &Path) -> Self {
         Self { mark: marked(home.as_os_str().as_bytes()), whole: true, adopted: false }
     }
 
-    /// Those of all workspaces below a folder, and descendants of this process where it has `adopted` orphans.
+    /// The processes of all workspaces below a folder and, if this process has `adopted` orphans, its descendants.
     pub(super) fn below(folder: &Path, adopted: bool) -> Self {
         let folder = PathBuf::from(OsString::from_vec([folder.as_os_str().as_bytes(), b"/"].concat()));
         Self { mark: marked(folder.as_os_str().as_bytes()), whole: false, adopted }
     }
 
-    /// Ends all processes, and those that they start meanwhile; returns the ones that existed.
+    /// Ends all processes, and those that they start meanwhile. Returns the processes that existed at the beginning.
     pub(super) async fn end(&self) -> Vec<LeftoverProcess> {
         let found = self.found().await;
         for (signals, grace) in [(&[Signal::SIGTERM, Signal::SIGCONT][..], GRACE), (&[Signal::SIGKILL][..], KILL_WAIT)]
@@ -121,9 +122,9 @@ impl Leftovers {
         found
     }
 
-    /// Ends them at once. Blocks, for a moment.
+    /// Kills all processes. Blocks briefly.
     pub(super) fn kill(&self) {
-        // They may make new ones faster than they die, but not for ever.
+        // Processes may fork faster than they die, so the number of attempts is limited.
         for _ in 0..10 {
             let found = self.find();
             if found.is_empty() {
@@ -146,7 +147,7 @@ impl Leftovers {
         let own = getpid().as_raw();
         let descends = |id: i32| {
             let mut parents = std::iter::successors(Some(id), |id| all.get(id).map(|seen| seen.parent));
-            // No family is deeper, unless numbers were given anew while it was looked at.
+            // The process tree is not deeper, unless process ids were reused during the scan.
             self.adopted && parents.by_ref().skip(1).take(1000).any(|parent| parent == own)
         };
         let is_left = |id: i32| {
@@ -170,12 +171,12 @@ fn marked(value: &[u8]) -> Vec<u8> {
 
 fn signal(process: Pid, signals: &[Signal]) {
     for signal in signals {
-        // It may have ended meanwhile.
+        // The process may have ended meanwhile.
         let _ = kill(process, *signal);
     }
 }
 
-/// Children of this process that have ended.
+/// The zombie children of this process.
 fn zombies() -> HashSet<i32> {
     let own = getpid().as_raw();
     let ended = processes().into_iter().filter(|(_, seen)| seen.state == 'Z' && seen.parent == own);
@@ -193,7 +194,7 @@ fn processes() -> BTreeMap<i32, ProcessInfo> {
 }
 
 impl ProcessInfo {
-    /// Reads a line of `/proc/ID/stat`, where the name may have any characters.
+    /// Parses `/proc/ID/stat`, in which the name may contain any character.
     fn read(stat: &str) -> Option<Self> {
         let (head, rest) = stat.rsplit_once(')')?;
         let (_, name) = head.split_once('(')?;

@@ -1,7 +1,7 @@
 //! Workspaces on this machine: each is a folder under the state directory, and the processes started in it.
 //!
-//! For `portcullis dev`. **It is no sandbox**: commands run as the user who runs Portcullis, with only their
-//! environment cleaned, and can read and write whatever that user can. Workspaces and their status survive a
+//! For `portcullis dev`. **This is not a sandbox**: commands run as the user who runs Portcullis, with only their
+//! environment cleaned, and can read and write everything that this user can. Workspaces and their status survive a
 //! restart; processes do not.
 
 mod journal;
@@ -37,13 +37,13 @@ use store::{Record, Store};
 use template_catalog::{TemplateCatalog, Variables};
 use tokio::sync::OwnedMutexGuard;
 
-/// How often at most it is written down that a workspace is worked in.
+/// The minimum interval between two writes of a workspace's last activity.
 const ACTIVITY_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
 
-/// What the backend takes from the machine.
+/// The options of the backend.
 #[derive(Clone, Debug)]
 pub struct LocalOptions {
-    /// The state directory; workspaces are kept in its folder `workspaces`.
+    /// The state directory. Workspaces are stored in its folder `workspaces`.
     pub state_dir: PathBuf,
     /// The `PATH` of commands.
     pub path: OsString,
@@ -51,7 +51,7 @@ pub struct LocalOptions {
     pub user: OsString,
 }
 
-/// The backend.
+/// The backend that runs workspaces on this machine.
 pub struct LocalWorkspaces {
     store: Store,
     options: LocalOptions,
@@ -60,37 +60,37 @@ pub struct LocalWorkspaces {
     entries: WorkspaceMap,
     catalog: Mutex<Arc<TemplateCatalog>>,
     max_per_user: AtomicU32,
-    /// Whether this process has become the parent of orphans.
+    /// Whether this process adopts orphans.
     adopts: AtomicBool,
 }
 
-/// All workspaces by id. Only ever locked for a moment, never over an await.
+/// All workspaces by id. The lock is held only briefly, never across an await.
 #[derive(Clone, Default)]
 struct WorkspaceMap(Arc<Mutex<BTreeMap<String, Arc<LocalWorkspace>>>>);
 
 impl WorkspaceMap {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<LocalWorkspace>>> {
-        // The map is never left half changed.
+        // A panic never leaves the map half-changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One workspace: its record, and its agent.
+/// One workspace: its record, and its workspace agent.
 struct LocalWorkspace {
     id: String,
     owner: Owner,
     name: String,
     record: Mutex<Record>,
-    /// The template's part of the environment that the running agent has.
+    /// The environment variables that the running workspace agent has from the template.
     applied: Mutex<Option<Variables>>,
     journal: Journal,
-    /// The agent, once somebody wanted it. Held while the workspace changes, so that changes come one after another.
-    /// Looking needs only `record`.
+    /// The workspace agent, after its first use. The lock is held while the workspace changes, so changes are
+    /// serialized. Reads lock only `record`.
     running: Arc<tokio::sync::Mutex<Option<Running>>>,
 }
 
 impl LocalWorkspaces {
-    /// Opens the state directory, made if it is not there, and reads the workspaces in it.
+    /// Opens the state directory, creates it if necessary, and reads the workspaces in it.
     pub async fn open(options: LocalOptions, clock: Arc<dyn Clock>, rng: StdRng) -> Result<Self, Error> {
         let (store, records) = Store::open(options.state_dir.join("workspaces")).await?;
         let entries = WorkspaceMap::default();
@@ -109,13 +109,13 @@ impl LocalWorkspaces {
     }
 
     fn catalog(&self) -> Arc<TemplateCatalog> {
-        // It is replaced whole.
+        // The catalog is only replaced as a whole.
         Arc::clone(&self.catalog.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Has this process take care of all that agents start: what an earlier one has left is ended, and what becomes an
-    /// orphan from now on is found at the end, whatever it does. For a process that starts nothing else. Answers with the
-    /// names of the programs that were ended.
+    /// Makes this process responsible for everything that agents start: ends the processes that an earlier server left,
+    /// and adopts all orphans from now on, so that they are found at the end in any case. Only for a process that
+    /// starts nothing else. Returns the names of the programs that were ended.
     pub async fn take_charge(&self) -> std::io::Result<Vec<String>> {
         let ended = self.leftovers().end().await;
         leftovers::adopt_orphans()?;
@@ -123,22 +123,22 @@ impl LocalWorkspaces {
         Ok(names(ended))
     }
 
-    /// Waits for orphans that have ended, for ever.
+    /// Reaps orphans that have ended; never returns.
     pub async fn reap(&self) {
         leftovers::reap().await;
     }
 
-    /// The names of the programs that agents have running.
+    /// The names of the running programs that agents started.
     pub async fn programs(&self) -> Vec<String> {
         names(self.leftovers().found().await)
     }
 
-    /// Marks a command as the user's own, so that the end of the workspaces is not its end.
+    /// Marks a command as the user's own, so that it is not ended with the workspaces.
     pub fn exempt(command: &mut tokio::process::Command) {
         command.env(leftovers::OWN, "1");
     }
 
-    /// Ends all processes of all workspaces, whose status stays as it is. For the server's shutdown.
+    /// Ends all processes of all workspaces without a change of their status. For the shutdown of the server.
     pub async fn shutdown(&self) {
         let entries: Vec<Arc<LocalWorkspace>> = self.entries.lock().values().cloned().collect();
         let ended = entries.iter().map(|entry| async { entry.end(&mut *entry.running.lock().await).await });
@@ -166,7 +166,7 @@ impl LocalWorkspaces {
         found.cloned().ok_or_else(|| unknown(wanted, &candidates))
     }
 
-    /// Finds the owner's workspace and keeps all other changes away from it, unless it is deleted meanwhile.
+    /// Finds the owner's workspace and locks it for changes. Fails if it was deleted meanwhile.
     async fn change(
         &self,
         owner: &Owner,
@@ -181,7 +181,7 @@ impl LocalWorkspaces {
         }
     }
 
-    /// Sixteen hexadecimal digits, never used before.
+    /// A unique id of sixteen random hexadecimal digits.
     fn unique(&self) -> String {
         let mut bytes = [0_u8; 8];
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
@@ -209,7 +209,7 @@ impl LocalWorkspaces {
         }
     }
 
-    /// Writes the record as `change` makes it, if that is something else.
+    /// Applies `change` to the record, and writes the record if it differs.
     async fn save(&self, entry: &Arc<LocalWorkspace>, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
         let before = entry.record().clone();
         let mut after = before.clone();
@@ -221,14 +221,14 @@ impl LocalWorkspaces {
         self.store.save(after, move |record| *entry.record() = record).await
     }
 
-    /// The agent of a workspace that is meant to run.
+    /// The client of the workspace agent, which is started if necessary. For a workspace that should run.
     async fn agent_of(
         &self,
         entry: &LocalWorkspace,
         running: &mut Option<Running>,
     ) -> Result<portcullis_agent::Client, Error> {
         if running.as_ref().is_some_and(Running::is_ending) {
-            // Whoever wanted the end did not wait for it.
+            // An earlier call of `end` was dropped before it finished.
             entry.end(running).await;
         }
         if let Some(running) = running {
@@ -249,7 +249,7 @@ impl LocalWorkspaces {
 }
 
 impl Drop for LocalWorkspaces {
-    /// The last resort: nobody waited for [`LocalWorkspaces::shutdown`].
+    /// The last resort if [`LocalWorkspaces::shutdown`] was not awaited.
     fn drop(&mut self) {
         if self.adopts.load(Ordering::Relaxed) {
             self.leftovers().kill();
@@ -257,7 +257,7 @@ impl Drop for LocalWorkspaces {
     }
 }
 
-/// Each once, in order.
+/// The names, sorted and without duplicates.
 fn names(processes: Vec<LeftoverProcess>) -> Vec<String> {
     let names: BTreeSet<String> = processes.into_iter().map(|process| process.name).collect();
     names.into_iter().collect()
@@ -277,16 +277,16 @@ impl LocalWorkspace {
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
-        // A record is replaced whole.
+        // The record is only replaced as a whole.
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn applied(&self) -> MutexGuard<'_, Option<Variables>> {
-        // Likewise.
+        // The variables are only replaced as a whole.
         self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the agent with all that runs by it, and returns when it has ended.
+    /// Ends the workspace agent and all of its processes, and waits until they have ended.
     async fn end(&self, running: &mut Option<Running>) {
         if let Some(ending) = running {
             ending.end().await;
@@ -335,7 +335,7 @@ impl Workspaces for LocalWorkspaces {
             last_activity: None,
         };
         let entry = Arc::new(LocalWorkspace::new(record.clone(), Arc::clone(&self.clock)));
-        // Whoever finds the workspace waits with changes until its folder is there.
+        // Changes of the workspace wait for this lock, until its folder exists.
         let mut running = entry.running.lock().await;
         let mut name = HeldName::of(&self.entries, &entry, self.max_per_user.load(Ordering::Relaxed))?;
         self.store.create(record, move || name.keep()).await?;
@@ -361,7 +361,7 @@ impl Workspaces for LocalWorkspaces {
     async fn restart(&self, owner: &Owner, workspace: &str, _at_once: Option<Duration>) -> Result<Workspace, Error> {
         let (entry, mut running) = self.change(owner, workspace).await?;
         let record = entry.record().clone();
-        // One that could not start again is left as it is.
+        // A workspace that could not start again is left unchanged.
         self.catalog().variables(&record.template, &record.parameters)?;
         entry.end(&mut running).await;
         self.agent_of(&entry, &mut running).await?;

@@ -1,4 +1,4 @@
-//! The agent of one workspace, in this process, with a clean environment.
+//! The workspace agent of one workspace, in this process, with a clean environment.
 
 use crate::local::{
     LocalOptions,
@@ -10,7 +10,7 @@ use portcullis_agent::{Client, InProcess, environment, service};
 use portcullis_core::clock::Clock;
 use std::{path::PathBuf, sync::Arc};
 
-/// An agent that runs.
+/// A running workspace agent.
 pub(super) struct Running {
     agent: service::Agent,
     client: Client,
@@ -27,8 +27,8 @@ pub(super) struct WorkspaceFolders {
 }
 
 impl Running {
-    /// Starts the agent. Of this process's own environment, which may hold secrets, commands get only what the options
-    /// name.
+    /// Starts the workspace agent. Commands inherit only the variables in `options` from this process's environment,
+    /// which may contain secrets.
     pub(super) fn start(
         folders: WorkspaceFolders,
         variables: &Variables,
@@ -43,7 +43,7 @@ impl Running {
                 given.push((name.into(), value));
             }
         }
-        // Whatever else is given: by this it is found.
+        // The mark overrides any other variable of its name: processes are found by it.
         let (name, value) = leftovers::mark(&folders.home);
         given.retain(|(other, _)| *other != name);
         given.push((name, value));
@@ -62,17 +62,17 @@ impl Running {
         Self { agent, client, journal, leftovers, ending: false }
     }
 
-    /// A way to it.
+    /// A client of the workspace agent.
     pub(super) fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// Whether its end was wanted, and may not be over.
+    /// Whether [`Self::end`] was called. It may still be in progress.
     pub(super) fn is_ending(&self) -> bool {
         self.ending
     }
 
-    /// Ends everything, and returns when it has ended.
+    /// Ends the workspace agent and all of its processes, and waits until they have ended.
     pub(super) async fn end(&mut self) {
         self.ending = true;
         self.agent.shutdown().await;

@@ -1,8 +1,8 @@
-//! The folders. `workspaces/ID/` holds `workspace.json`, `home/`, `tmp/` and `output/`.
+//! The folders of workspaces: `workspaces/ID/` contains `workspace.json`, `home/`, `tmp/` and `output/`.
 //!
-//! A folder appears whole and disappears at once, by a rename, so a crash leaves no half workspace: names that begin
-//! with a dot are unfinished work, and swept. A change, once begun, is finished even if its caller stops waiting: what
-//! must follow it is handed over as `done`.
+//! Folders are created and deleted atomically, by a rename, so a crash leaves no partial workspace. A name that begins
+//! with a dot marks unfinished work, which is deleted at startup. Once begun, a change is finished even if its caller
+//! is cancelled: code that must follow it is passed as `done`.
 
 use crate::{Error, Owner, Status};
 use jiff::Timestamp;
@@ -17,9 +17,9 @@ use std::{
 };
 
 const RECORD_FILE: &str = "workspace.json";
-/// What the names of folders that are being made begin with.
+/// The name prefix of folders that are being created.
 const UNFINISHED: &str = ".new-";
-/// What the names of folders that are being deleted begin with.
+/// The name prefix of folders that are being deleted.
 const FORGOTTEN: &str = ".old-";
 
 /// `workspace.json`.
@@ -45,7 +45,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the folder, made if it is not there, and reads what is in it.
+    /// Opens the folder, creates it if necessary, and reads the records in it.
     pub(super) async fn open(root: PathBuf) -> Result<(Self, Vec<Record>), Error> {
         let doing = format!("open the state directory {}", root.display());
         blocking(move || {
@@ -76,7 +76,7 @@ impl Store {
         self.root.join(id).join("output")
     }
 
-    /// Makes a workspace's folder.
+    /// Creates a workspace's folder.
     pub(super) async fn create(&self, record: Record, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let root = self.root.clone();
         blocking(move || {
@@ -101,7 +101,7 @@ impl Store {
             .map_err(Error::io("save the workspace's state"))
     }
 
-    /// Takes a workspace away; [`Self::free`] then frees its space.
+    /// Removes a workspace; [`Self::free`] then deletes its files.
     pub(super) async fn forget(&self, id: &str, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let (from, to) = (self.root.join(id), self.root.join(format!("{FORGOTTEN}{id}")));
         blocking(move || fs::rename(from, to).map(|()| done())).await.map_err(Error::io("delete the workspace"))
@@ -118,7 +118,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// Deletes what a crash left unfinished.
+/// Deletes the unfinished work of a crash.
 fn sweep(root: &Path) -> io::Result<()> {
     for entry in fs::read_dir(root)? {
         let entry = entry?;
@@ -141,7 +141,7 @@ fn read_all(root: &Path) -> io::Result<Vec<Record>> {
         let path = entry.path().join(RECORD_FILE);
         match read_record(&path) {
             Ok(record) if record.id == id => records.push(record),
-            // One damaged file must not take the others down; the folder stays for its owner to look at.
+            // A damaged file must not affect other workspaces. The folder is kept for inspection by its owner.
             Ok(record) => warn(&path, &format!("it says that it is {:?}", record.id)),
             Err(error) => warn(&path, &error.to_string()),
         }
@@ -166,7 +166,7 @@ fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Like `rm -rf`, and folders without write permission (such as Go's module cache) go too.
+/// Like `rm -rf`, but also deletes folders without write permission, such as Go's module cache.
 fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -182,7 +182,7 @@ fn make_folders_writable(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o700))?;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
-        // Not through symbolic links: they may lead out of the workspace.
+        // Symbolic links are not followed: they may point outside the workspace.
         if entry.file_type()?.is_dir() {
             make_folders_writable(&entry.path())?;
         }

@@ -1,5 +1,5 @@
-//! The catalog of templates on this machine: those of the manifests, and always `blank`. Only the parameters and the
-//! environment of a template matter here; the image, resources and egress are for clusters.
+//! The catalog of templates on this machine: the templates of the manifests, and always `blank`. Only the parameters
+//! and the environment of a template apply here; the image, resources and egress apply only in clusters.
 
 use crate::{Error, Template};
 use k8s_openapi::api::core::v1::Secret;
@@ -20,11 +20,11 @@ const BLANK: &str = "blank";
 /// Environment variables of a workspace's commands.
 pub(super) type Variables = Vec<(OsString, OsString)>;
 
-/// The templates, and the Secrets that their environment may come from.
+/// The templates, and the Secrets that their environment can refer to.
 #[derive(Default)]
 pub(super) struct TemplateCatalog {
     templates: BTreeMap<String, WorkspaceTemplateSpec>,
-    /// By the Secret's name and the key.
+    /// The values of Secrets, by the name of the Secret and the key.
     secrets: BTreeMap<(String, String), Vec<u8>>,
 }
 
@@ -40,7 +40,7 @@ impl TemplateCatalog {
         Self { templates: templates.collect(), secrets: keys.collect() }
     }
 
-    /// Sorted by name.
+    /// The views of all templates, sorted by name.
     pub(super) fn templates(&self) -> Vec<Template> {
         let mut all: Vec<Template> = self.templates.iter().map(|(name, spec)| Template::of(name, spec)).collect();
         if !self.templates.contains_key(BLANK) {
@@ -50,7 +50,7 @@ impl TemplateCatalog {
         all
     }
 
-    /// The environment that a template gives to the commands of a workspace with these parameters.
+    /// The environment variables that a template sets for commands in a workspace with these parameters.
     pub(super) fn variables(&self, template: &str, given: &Values) -> Result<Variables, Error> {
         let spec = match self.templates.get(template) {
             Some(spec) => spec,
