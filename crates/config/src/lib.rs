@@ -82,7 +82,7 @@ impl fmt::Display for Revision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadedRevision {
-    /// The revision in force.
+    /// The revision that the server uses.
     pub revision: Revision,
     /// The server's version.
     pub version: String,

@@ -2,7 +2,7 @@
 //! routing, metadata and the paths of an Ingress or HTTPRoute. All except the well-known ones follow the issuer's path
 //! (RFC 8414).
 
-/// The authorization endpoint (RFC 6749 §3.1).
+/// The authorization endpoint (RFC 6749 §3.1), which browsers open.
 pub const AUTHORIZE: &str = "/authorize";
 /// The form target of the consent page.
 pub const CONSENT: &str = "/consent";

@@ -117,7 +117,7 @@ fn fit(name: &str, most: usize) -> &str {
     name.get(..end).unwrap_or_default()
 }
 
-/// Without the marks beyond [`MAX_MARKS`] on one letter; those that a letter is composed with count too.
+/// Removes the marks beyond [`MAX_MARKS`] on one letter, including those of composed letters.
 fn with_few_marks(text: &str) -> String {
     let mut marks = 0;
     let few = text.nfd().filter(|&char| {

@@ -83,7 +83,7 @@ pub static SERVER_WRITES_POLICY: DeliveredPolicy = DeliveredPolicy {
     ],
 };
 
-/// Why a policy is not in force.
+/// Why the cluster does not enforce a policy as delivered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyProblem {
     /// The policy does not exist.

@@ -1,4 +1,4 @@
-//! The NetworkPolicy of the servers.
+//! The NetworkPolicy of the servers, for ingress and egress.
 //!
 //! Ingress: the public port is open to all sources, or only to the peers in the manifest and to the operator, which
 //! verifies servers. The private port is open to the operator and to monitoring. Egress: DNS, the API server, and HTTPS

@@ -183,7 +183,7 @@ impl AppState {
         self.untrusted.recent(self.now(), &self.mounted.config.access.trusted_proxies)
     }
 
-    /// The limits in force.
+    /// The limits.
     pub(crate) fn limiters(&self) -> &Limiters {
         &self.limiters
     }

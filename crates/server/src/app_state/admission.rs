@@ -35,7 +35,7 @@ impl AppState {
         if from.plain && self.mounted.config.url.is_https() {
             return Err(self.https_required(route, request));
         }
-        // Agents link to /authorize from their own pages. The other pages check their forms themselves.
+        // Agents send browsers to /authorize from their own pages. The other pages check their forms themselves.
         let navigation = method == Method::GET || method == Method::HEAD;
         let guarded = matches!(
             route,

@@ -68,7 +68,7 @@ pub(crate) struct Terms {
     pub trusted: Vec<IpNet>,
     /// The peers that send a PROXY protocol header.
     pub proxies: Vec<IpNet>,
-    /// The use of TLS.
+    /// Whether the listener uses TLS.
     pub tls: Tls,
     /// The timeouts.
     pub timeouts: ConnectionTimeouts,
