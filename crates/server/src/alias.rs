@@ -1,6 +1,6 @@
-//! Further paths of the endpoint (`spec.pathAliases`). A request to an alias is rewritten to the endpoint's own path first,
-//! and keeps the URL by which the client knows the endpoint: for that client, this is the protected resource (RFC 9728
-//! §3.3: clients compare it). All other code sees only one path.
+//! Further paths of the endpoint (`spec.pathAliases`). A request to an alias is rewritten to the endpoint's own path
+//! first, and keeps the URL by which the client knows the endpoint: for that client, this is the protected resource
+//! (RFC 9728 §3.3: clients compare it). All other code sees only one path.
 //!
 //! A trailing slash, which users add and clients keep, is ignored.
 

@@ -1,6 +1,6 @@
-//! Reads and discards unread request bodies. A refusal often needs only the head of a request, but an HTTP/1.1 connection
-//! can be reused only after the end of the body (RFC 9112 §9.3). Closing it would lose the next request of a client that
-//! has already begun to send it, or even the refusal itself.
+//! Reads and discards unread request bodies. A refusal often needs only the head of a request, but an HTTP/1.1
+//! connection can be reused only after the end of the body (RFC 9112 §9.3). Closing it would lose the next request of a
+//! client that has already begun to send it, or even the refusal itself.
 
 use axum::body::Body;
 use axum::extract::Request;

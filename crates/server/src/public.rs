@@ -4,16 +4,17 @@
 //!
 //! 1. [`Public::answer`]: metrics; the address rules (403); HTTPS (308 or 403); `Origin` (403), except for metadata
 //!    documents, which are public. The unread rest of the body of a refused request is drained.
-//! 2. CORS, if the servers answer it and a page sends the request: preflights end here, and every response from further in,
-//!    including a 401, has the headers. The documents and unknown paths allow any origin, since clients probe for documents
-//!    of other servers.
-//! 3. For the MCP endpoint and the HTTP interface below it, [`AppState::guard`]: a permit for a concurrent request (503)
-//!    and its time limit (504); the caller (401, or 429 if the address had too many such responses); the rate of client and
-//!    user (429); their share of the permits (503). Then the MCP edge, or [`portcullis_rest::Api`]. The permit is kept until
-//!    the response is sent. All other routes have permits from a separate pool: [`AppState::guard_open`].
+//! 2. CORS, if the servers answer it and a page sends the request: preflights end here, and every response from further
+//!    in, including a 401, has the headers. The documents and unknown paths allow any origin, since clients probe for
+//!    documents of other servers.
+//! 3. For the MCP endpoint and the HTTP interface below it, [`AppState::guard`]: a permit for a concurrent request
+//!    (503) and its time limit (504); the caller (401, or 429 if the address had too many such responses); the rate of
+//!    client and user (429); their share of the permits (503). Then the MCP edge, or [`portcullis_rest::Api`]. The
+//!    permit is kept until the response is sent. All other routes have permits from a separate pool:
+//!    [`AppState::guard_open`].
 //!
-//!    For `/token` ([`AppState::issue_token`]), `/revoke` and `/introspect`: the rate of the address (429), the body (413,
-//!    408), then the endpoint itself. They take no permits from clients that have a token.
+//!    For `/token` ([`AppState::issue_token`]), `/revoke` and `/introspect`: the rate of the address (429), the body
+//!    (413, 408), then the endpoint itself. They take no permits from clients that have a token.
 //!
 //!    [`Pages`] serves the pages, without CORS.
 //!

@@ -1,5 +1,5 @@
-//! Executor for the streams of HTTP/2 connections. It tracks them and cancels them at shutdown, and each at the deadline
-//! of its response: hyper does not poll a response while the client reads no data.
+//! Executor for the streams of HTTP/2 connections. It tracks them and cancels them at shutdown, and each at the
+//! deadline of its response: hyper does not poll a response while the client reads no data.
 
 use std::{
     pin::{Pin, pin},
