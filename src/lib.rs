@@ -1,6 +1,6 @@
-//! Portcullis: an endpoint through which AI agents work in development workspaces on Kubernetes.
+//! Portcullis: an MCP endpoint through which AI agents work in development workspaces on Kubernetes.
 //!
-//! The program only: its parts are crates, which `docs/architecture.md` lists.
+//! This crate is the program only. Its parts are separate crates, which `docs/architecture.md` lists.
 
 pub mod cli;
 #[cfg(feature = "dev")]

@@ -1,7 +1,8 @@
-//! `portcullis agent`: the program `portcullis-agent` beside this one.
+//! `portcullis agent` runs the program `portcullis-agent`, which is in the same folder.
 //!
-//! For init containers of workspaces: their arguments follow the entry point of an image, which is this program here, and
-//! the agent itself in the small image and in images of older releases. So pods are the same whatever the image.
+//! It exists for init containers of workspaces, whose arguments follow the entry point of the image: this program, or
+//! the workspace agent itself in the small image and in images of older releases. Pods are therefore the same for every
+//! image.
 
 use clap::Args;
 use portcullis_core::agent_paths::{PROGRAM, SUBCOMMAND};
@@ -23,7 +24,7 @@ pub struct AgentArgs {
     arguments: Vec<OsString>,
 }
 
-/// The agent could not be started.
+/// The program of the workspace agent could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("{program} cannot be run; it belongs in the folder of this program", program = program.display())]
 pub struct AgentCommandError {
@@ -31,7 +32,7 @@ pub struct AgentCommandError {
     source: io::Error,
 }
 
-/// Becomes the agent's program; returns only why it could not.
+/// Replaces this process by the workspace agent's program. Returns only if that fails.
 #[must_use]
 pub fn run(args: AgentArgs) -> AgentCommandError {
     let program = env::current_exe().map(|own| own.parent().unwrap_or(Path::new("/")).join(PROGRAM));

@@ -9,12 +9,13 @@ use kube::{
 use std::time::Duration;
 use tower::ServiceBuilder;
 
-/// How long a connection may be silent before the other side is asked whether it is there, and how often.
+/// The idle time of a connection before the first TCP keepalive probe, and the interval of the probes.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 2;
 
-/// kube's usual client, but with TCP_NODELAY: without it a request with a body waits 40 ms for a delayed ACK; and with
-/// keepalive, so that a node that died is noticed in 15 seconds. `heard` is called whenever the API server has answered.
+/// A Kubernetes client like kube's default one, but with TCP_NODELAY, without which a request with a body waits 40 ms
+/// for a delayed ACK, and with TCP keepalive, which detects a dead peer within 15 seconds. `heard` is called after each
+/// successful response. With a proxy, it is kube's default client, and `heard` is never called.
 pub fn client(config: Config, heard: impl Fn() + Clone + Send + Sync + 'static) -> Result<Client, kube::Error> {
     if config.proxy_url.is_some() {
         return Client::try_from(config);

@@ -16,10 +16,10 @@ pub struct CrdsArgs {
     pub output: Option<PathBuf>,
 }
 
-/// Why the definitions could not be given out.
+/// Why the definitions could not be printed or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CrdsCommandError {
-    /// They could not be written down.
+    /// A definition could not be generated.
     #[error("the CustomResourceDefinitions could not be made")]
     Definition(#[from] CrdError),
     /// The folder or a file in it could not be written.
@@ -27,10 +27,10 @@ pub enum CrdsCommandError {
     Output {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Standard output was closed, or is full.
+    /// Standard output is closed or full.
     #[error("standard output could not be written to")]
     Print(#[source] io::Error),
 }

@@ -38,7 +38,7 @@ pub struct DevArgs {
     open: bool,
 }
 
-/// Why the command ended.
+/// Why `portcullis dev` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DevCommandError {
     /// Signals cannot be received.
@@ -47,7 +47,7 @@ pub enum DevCommandError {
     /// Standard input cannot be read.
     #[error("standard input cannot be read")]
     Stdin(#[source] io::Error),
-    /// The endpoint is not, or no longer, served.
+    /// The endpoint could not be served, or no longer.
     #[error(transparent)]
     Dev(#[from] DevError),
 }
@@ -81,7 +81,7 @@ fn source(path: PathBuf) -> io::Result<Source> {
     Ok(Source::Text(text))
 }
 
-/// `localhost` is what people write; which of its addresses is meant does not matter to them.
+/// Parses an address and a port. `localhost` stands for 127.0.0.1.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     numeric

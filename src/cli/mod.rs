@@ -1,4 +1,4 @@
-//! One thin file per subcommand.
+//! The command line: one module for each subcommand.
 
 pub mod agent;
 pub mod cluster;
@@ -14,7 +14,7 @@ use portcullis_core::report::chain;
 use portcullis_telemetry::logs::{self, LogFormat};
 use std::{error::Error, io, process::ExitCode, time::Duration};
 
-/// How long threads may go on with what they do when everything else has ended.
+/// The maximum time that blocking threads get to finish at the end.
 const LEAVE: Duration = Duration::from_secs(1);
 
 /// OAuth-protected MCP endpoints for AI agents that work in development workspaces on Kubernetes.
@@ -45,7 +45,7 @@ enum Command {
     Crds(crds::CrdsArgs),
 }
 
-/// The whole program.
+/// Parses the command line and runs the subcommand. An error is printed to standard error.
 #[must_use]
 pub fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -69,7 +69,7 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         }
         #[cfg(feature = "dev")]
         Command::Dev(args) => {
-            // It is used interactively.
+            // This command is used interactively.
             logs::init(Some(LogFormat::Text))?;
             block_on(dev::run(args))??;
         }
@@ -79,7 +79,7 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Runs something to its end. Threads that still wait then, such as for a disk, are not waited for.
+/// Runs a future to completion. Blocking threads get at most [`LEAVE`] to finish.
 fn block_on<F: Future>(work: F) -> io::Result<F::Output> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(work);

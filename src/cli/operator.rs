@@ -71,7 +71,7 @@ pub struct OperatorArgs {
 }
 
 impl OperatorArgs {
-    /// The image that agents come from.
+    /// The image with the workspace agent.
     fn agent_image(&self) -> String {
         self.agent_image.as_ref().unwrap_or(&self.server_image).clone()
     }
@@ -85,21 +85,21 @@ fn label(text: &str) -> Result<(String, String), String> {
 /// Why `portcullis operator` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorCommandError {
-    /// There is no cluster to talk to.
+    /// No cluster is configured.
     #[error("no cluster is configured; set KUBECONFIG, or run in a pod with a service account")]
     Config(#[source] kube::config::InferConfigError),
-    /// The configuration of the cluster cannot be used.
+    /// The configuration of the cluster is unusable.
     #[error("the cluster's configuration cannot be used")]
     Client(#[source] kube::Error),
-    /// Signals cannot be waited for.
+    /// The signal handlers could not be installed.
     #[error("signals cannot be waited for")]
     Signal(#[source] io::Error),
-    /// It ended on its own.
+    /// The operator ended with an error.
     #[error("the operator failed")]
     Operator(#[source] OperatorError),
 }
 
-/// Runs until SIGTERM or SIGINT; then finishes what is under way.
+/// Runs until SIGTERM or SIGINT, then completes the running work. A second signal ends it at once.
 pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
     let config = Config::infer().await.map_err(OperatorCommandError::Config)?;
     let client = cluster::client(config, || {}).map_err(OperatorCommandError::Client)?;

@@ -1,4 +1,4 @@
-//! `portcullis serve`: the endpoint, from mounted files.
+//! `portcullis serve`: serves an endpoint from mounted files.
 
 use super::{LogOptions, cluster, signals::until_signal};
 use clap::ValueEnum;
@@ -62,33 +62,33 @@ enum StateBackend {
     Kubernetes,
 }
 
-/// Why serving ended.
+/// Why `portcullis serve` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// An address is taken, or not this machine's.
+    /// An address is in use, or is not an address of this machine.
     #[error("cannot listen on {address}; give another with {option}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The option that it came from.
+        /// The option with the address.
         option: &'static str,
-        /// Why.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// Grants belong to an endpoint.
+    /// `--endpoint` is missing: stored grants belong to an endpoint.
     #[error("--state kubernetes needs --endpoint, the name of the McpEndpoint")]
     EndpointMissing,
-    /// There is no cluster to keep grants in.
+    /// No cluster is configured.
     #[error("no cluster is configured; set KUBECONFIG, or run in a pod with a service account")]
     Cluster(#[source] Box<InferConfigError>),
-    /// The configuration of the cluster cannot be used.
+    /// The configuration of the cluster is unusable.
     #[error("the cluster's configuration cannot be used")]
     Client(#[source] Box<kube::Error>),
-    /// Signals cannot be received.
+    /// The signal handlers could not be installed.
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
-    /// The client for what other servers are asked could not be made.
+    /// The client for outbound requests could not be created.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
     /// The server could not start.
@@ -168,7 +168,7 @@ pub async fn run(args: Args) -> Result<(), ServeError> {
     }
 }
 
-/// Serves until a signal. What `beside` returns runs until the last request is answered.
+/// Serves until a signal. The future from `beside` runs until the last request is answered.
 async fn serve<Beside: Future<Output = ()>>(
     options: Options,
     listeners: Listeners,

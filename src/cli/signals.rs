@@ -1,11 +1,11 @@
-//! SIGTERM and SIGINT: how a process is asked to end.
+//! Shutdown by SIGTERM or SIGINT.
 
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Runs `work`. The first signal cancels the token that it gets, so that it can end well; a second one does not wait
-/// for that, and gives `None`.
+/// Runs `work`. The first signal cancels the token of `work`, for a graceful shutdown. A second signal ends it at once,
+/// and the result is `None`.
 pub(super) async fn until_signal<F: Future>(
     work: impl FnOnce(CancellationToken) -> F,
 ) -> io::Result<Option<F::Output>> {

@@ -7,7 +7,7 @@ use portcullis_core::{Scope, client::Grant, scope};
 use portcullis_plan::{ClientPlan, CredentialChange};
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-/// The text that is printed once, when the endpoint is served.
+/// The text that is printed once, as soon as the endpoint is planned.
 #[must_use]
 pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
     let url = outcome.plan.config.url.resource();
@@ -118,7 +118,7 @@ fn introduction(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPl
     text
 }
 
-/// The templates, and which of their fields have no effect here.
+/// The names of the templates, and a note about their fields without effect.
 fn templates(outcome: &PlannedEndpoint) -> String {
     if outcome.templates.is_empty() {
         return String::new();
@@ -130,12 +130,12 @@ fn templates(outcome: &PlannedEndpoint) -> String {
     )
 }
 
-/// Who can sign in, and how.
+/// How users can sign in.
 fn people(outcome: &PlannedEndpoint, store: &Store) -> String {
     let mut text = String::new();
     if let Some(user) = &outcome.local_user {
         let file = store.secret_folder(&user.secret_name).join(user::PASSWORD);
-        // It was written a moment ago. Its owner may have taken it away since.
+        // The file was written just before, but the user can have deleted it since.
         let password = fs::read_to_string(&file).unwrap_or_default();
         let _ = write!(
             text,
@@ -157,7 +157,7 @@ fn people(outcome: &PlannedEndpoint, store: &Store) -> String {
     text
 }
 
-/// How to connect an agent by signing in.
+/// How a user connects an agent.
 fn for_a_person(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPlan) -> String {
     let (name, url) = (outcome.endpoint.name_any(), outcome.plan.config.url.resource());
     let mut text = String::new();
@@ -177,7 +177,8 @@ fn for_a_person(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPl
     text
 }
 
-/// Prints an `Authorization` header. Reads the credentials from their files, so that no process list shows them.
+/// A shell command that obtains a token and prints an `Authorization` header. It reads the credentials from files, so
+/// that they do not appear in process lists.
 fn obtain_token(token_url: &str, folder: &Path) -> String {
     let file = |name: &str| quoted(&folder.join(name).display().to_string());
     format!(
@@ -208,7 +209,7 @@ fn run_command(token: &str, url: &str) -> String {
     )
 }
 
-/// A word for a POSIX shell.
+/// Quotes a word for a POSIX shell.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-');
     if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }

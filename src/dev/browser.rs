@@ -4,10 +4,10 @@ use super::LocalWorkspaces;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// What opens a page: by freedesktop.org, and on macOS.
+/// The commands that open a URL: that of freedesktop.org, and that of macOS.
 const OPENERS: [&str; 2] = ["xdg-open", "open"];
 
-/// Opens `url`, or says that it cannot. The browser outlives this process.
+/// Opens `url`, or prints that this is not possible. The browser outlives this process.
 pub(super) fn show(url: &str) {
     let opens = |opener: &&str| {
         let mut command = Command::new(opener);

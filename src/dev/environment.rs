@@ -1,4 +1,4 @@
-//! One endpoint on this machine: manifests in, the plan's Secrets and mounted files out.
+//! One endpoint on this machine: plans it from manifests, and writes the plan's Secrets and mounted files.
 
 use super::{
     manifests::{ManifestErrors, Manifests, Source, load},
@@ -26,16 +26,16 @@ const BURST: u32 = 200;
 /// Why an endpoint could not be planned, or its files could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum DevEnvironmentError {
-    /// The manifests are wrong.
+    /// The manifests are invalid.
     #[error(transparent)]
     Manifests(#[from] ManifestErrors),
-    /// There is no endpoint in them.
+    /// The manifests have no endpoint.
     #[error("the manifests have no McpEndpoint; add one, such as the one in examples/quickstart.yaml")]
     NoEndpoint,
-    /// There are several endpoints, and --endpoint is missing.
+    /// The manifests have several endpoints, and `--endpoint` is missing.
     #[error("the manifests have several McpEndpoints: {}; pick one with --endpoint", .0.join(", "))]
     SeveralEndpoints(Vec<String>),
-    /// There is no endpoint with the given name.
+    /// The manifests have no endpoint with the given name.
     #[error("there is no McpEndpoint {name:?} in the manifests; they have {}", .known.join(", "))]
     UnknownEndpoint {
         /// The given name.
@@ -43,10 +43,10 @@ pub enum DevEnvironmentError {
         /// The existing endpoints.
         known: Vec<String>,
     },
-    /// The endpoint's URL cannot be used.
+    /// The endpoint's URL is invalid.
     #[error("spec.url of the McpEndpoint cannot be used")]
     Url(#[from] PublicUrlError),
-    /// Nothing could be planned.
+    /// The plan failed.
     #[error("the endpoint could not be planned")]
     Plan(#[from] PlanError),
     /// A planned object does not match its kind.
@@ -65,7 +65,7 @@ pub enum DevEnvironmentError {
 pub(super) struct DevEnvironment {
     /// The sources of the manifests.
     pub sources: Vec<Source>,
-    /// Which endpoint, where there are several.
+    /// The endpoint to serve, if there are several: its name, or its namespace and name.
     pub endpoint: Option<String>,
     /// Scheme, host and port of the listener.
     pub origin: String,
@@ -80,7 +80,7 @@ pub(super) struct DevEnvironment {
 /// The result of a plan, for the server, the workspaces and the output.
 #[derive(Debug)]
 pub(super) struct PlannedEndpoint {
-    /// The endpoint, as it is served here.
+    /// The endpoint with the local changes of [`served_locally`].
     pub endpoint: McpEndpoint,
     /// Its clients.
     pub clients: Vec<OAuthClient>,
@@ -149,7 +149,7 @@ impl DevEnvironment {
         Ok(PlannedEndpoint { endpoint, clients, users, templates, secrets: given, plan, local_user, changed })
     }
 
-    /// Adds a login for the local user, if the manifest has none.
+    /// Adds a login for the local user, if one is needed.
     fn local_user(
         &mut self,
         endpoint: &mut McpEndpoint,
@@ -167,7 +167,8 @@ impl DevEnvironment {
         Ok(Some(LocalUser { name: self.user.clone(), secret_name }))
     }
 
-    /// `kept`: a Secret that is not planned, and stays.
+    /// Writes the planned Secrets and mounted files, and removes Secrets that are no longer planned, except `kept`.
+    /// Returns whether mounted files changed.
     fn write(
         &self,
         endpoint: &str,
@@ -197,7 +198,7 @@ impl DevEnvironment {
             }
         }
         for name in observed.keys().filter(|name| !planned.contains(name.as_str())) {
-            // A Secret of the manifests has no folder.
+            // Secrets of the manifests have no folder.
             if self.store.secret_folder(name).is_dir() {
                 self.store.remove_secret(name)?;
             }
@@ -228,22 +229,22 @@ fn pick<'a>(endpoints: &'a [McpEndpoint], wanted: Option<&str>) -> Result<&'a Mc
     }
 }
 
-/// The endpoint as it is served on this machine: at the listener's origin, without proxies.
+/// The endpoint for this machine: at the origin of the listener, without proxies.
 fn served_locally(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, PublicUrlError> {
     let url: PublicUrl = endpoint.spec.url.parse()?;
     let mut here = endpoint.clone();
     here.spec.url = url.at_origin(origin).resource();
     here.spec.exposure = Exposure { none: Some(NoExposure {}), ..Exposure::default() };
     here.spec.tls = None;
-    // One server, which has the endpoint's rates to itself.
+    // A single server, which gets all of the endpoint's rates.
     here.spec.deployment = ServerDeployment { replicas: Some(1), ..ServerDeployment::default() };
-    // The agents of one user send requests as fast as they can, and there are no other users.
+    // All agents belong to one user, and may send requests at a high rate.
     let (limits, usual) = (&mut here.spec.limits, Limits::default());
     if limits.requests_per_second == usual.requests_per_second && limits.burst == usual.burst {
         (limits.requests_per_second, limits.burst) = (REQUESTS_PER_SECOND, BURST);
     }
     here.spec.cors.enforced_by = CorsEnforcement::Server;
-    // Rules by address speak of the networks in front of a cluster; everything here comes from loopback.
+    // Address rules are about networks in front of a cluster, but all requests here come from loopback addresses.
     here.spec.network = Network { network_policy: here.spec.network.network_policy, ..Network::default() };
     Ok(here)
 }

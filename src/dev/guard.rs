@@ -1,4 +1,4 @@
-//! Ends `portcullis dev` when the state directory was moved or deleted, or when its output pipe is closed.
+//! Ends `portcullis dev` if the state directory was moved or deleted, or if its output pipe is closed.
 
 use super::{DevError, store::Store};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,15 +11,15 @@ use std::{
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How often to check.
+/// The interval of the checks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Checks both conditions.
+/// Checks the state directory and the output pipe.
 pub(super) struct Guard {
     root: PathBuf,
-    /// The directory's device and inode number: the path may lead to another directory by now.
+    /// The directory's device and inode number, since the path can meanwhile lead to another directory.
     identity: Option<(u64, u64)>,
-    /// Whether to end when standard output is a pipe whose reader has ended, as after `| head`.
+    /// Whether to end if standard output is a pipe without a reader, as after `| head`.
     heeds_readers: bool,
 }
 
@@ -33,7 +33,8 @@ impl Guard {
         Ok(Self { root, identity, heeds_readers })
     }
 
-    /// The error, or [`DevError::Moved`], which causes errors of many kinds.
+    /// Converts an error. The result is [`DevError::Moved`] if the state directory was moved, which causes various
+    /// errors.
     pub(super) fn explain(&self, error: impl Into<DevError>) -> DevError {
         if identity(&self.root) == self.identity { error.into() } else { DevError::Moved(self.root.clone()) }
     }
@@ -42,7 +43,7 @@ impl Guard {
     pub(super) async fn watch(&self, stop: &CancellationToken) -> Result<(), DevError> {
         loop {
             let stopped = stop.run_until_cancelled(sleep(EVERY)).await.is_none();
-            // At the end too: it may be why something else has failed.
+            // Check this at the end too: it can be the cause of another failure.
             if identity(&self.root) != self.identity {
                 return Err(DevError::Moved(self.root.clone()));
             }

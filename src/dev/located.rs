@@ -8,12 +8,12 @@ use serde_json::{Map, Number, Value};
 use serde_saphyr::{Location, Spanned};
 use std::{collections::BTreeMap, fmt};
 
-/// A document.
+/// A parsed document.
 #[derive(Debug)]
 pub(super) struct Located {
-    /// What it holds.
+    /// The content.
     pub value: Value,
-    /// Where its fields are.
+    /// The lines of the fields.
     pub lines: Lines,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Located {
 pub(super) struct Lines(BTreeMap<String, u64>);
 
 impl Lines {
-    /// The line of a field or, where that is not in the document, of the nearest one around it.
+    /// The line of a field, or of its nearest ancestor in the document.
     pub(super) fn of(&self, field: &str) -> Option<u64> {
         let mut path = field;
         loop {
@@ -44,17 +44,17 @@ impl From<Spanned<Tree>> for Located {
 }
 
 fn line<T>(spanned: &Spanned<T>) -> u64 {
-    // Of an alias, the place where it is used.
+    // For an alias, this is the line that uses it.
     let Spanned { referenced, defined, .. } = spanned;
     if *referenced == Location::UNKNOWN { defined.line() } else { referenced.line() }
 }
 
-/// A value whose parts know their lines.
+/// A value with the lines of its parts.
 #[derive(Debug)]
 pub(super) enum Tree {
     Scalar(Value),
     List(Vec<Spanned<Tree>>),
-    /// Each entry with the line of its key.
+    /// The name, the line of the key, and the value of each entry.
     Fields(Vec<(String, u64, Tree)>),
 }
 
@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Tree {
     }
 }
 
-/// Takes what the visitor of [`Value`] takes.
+/// Accepts the same types as the visitor of [`Value`].
 struct TreeVisitor;
 
 impl<'de> Visitor<'de> for TreeVisitor {

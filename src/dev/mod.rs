@@ -1,5 +1,6 @@
-//! `portcullis dev`: the same manifests on one machine. The plan is the operator's own; its Secrets and mounted files
-//! become files in a state directory, and the server runs in this process, with workspaces that are local folders.
+//! `portcullis dev`: serves the same manifests on one machine. It uses the operator's plan; the plan's Secrets and
+//! mounted files are written to a state directory, and the server runs in this process, with local folders as
+//! workspaces.
 
 mod banner;
 mod browser;
@@ -42,49 +43,49 @@ use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use watch::{Watch, WatchError};
 
-/// How soon to try again after files could not be written.
+/// The delay before a retry after files could not be written.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
-/// What the server is assumed to have for requests, beside the workspaces.
+/// The assumed memory limit of the server in bytes, without workspaces.
 const MEMORY: u64 = 1 << 30;
 
-/// What to serve, and where.
+/// The options of `portcullis dev`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the manifests come from.
+    /// The sources of the manifests.
     pub sources: Vec<Source>,
-    /// Which endpoint, where the manifests have several: its name, or its namespace and name.
+    /// The endpoint to serve, if the manifests have several: its name, or its namespace and name.
     pub endpoint: Option<String>,
-    /// The address to listen at; port 0 for any free one.
+    /// The address to listen on; port 0 for any free port.
     pub listen: SocketAddr,
-    /// Whether an address that other machines can reach is allowed, without TLS.
+    /// Whether an address that other machines can reach is allowed, although there is no TLS.
     pub beyond_loopback: bool,
-    /// Where credentials, keys, grants and workspaces are kept.
+    /// The state directory, with credentials, keys, grants and workspaces.
     pub state: PathBuf,
     /// The `PATH` of commands in workspaces.
     pub path: OsString,
     /// The `USER` of commands in workspaces, and the name of the local user.
     pub user: OsString,
-    /// Whether this process does nothing else: then it ends all processes that it started, and ends itself when its output
-    /// pipe is closed.
+    /// Whether this process does nothing else. If so, it ends all processes that it started, and ends itself if its
+    /// output pipe is closed.
     pub alone: bool,
     /// Whether to show the endpoint's pages in a browser.
     pub open: bool,
 }
 
-/// Why the endpoint is not, or no longer, served.
+/// Why the endpoint could not be served, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
-    /// Tokens would cross the network in the clear.
+    /// The address is not a loopback address: tokens would be sent over the network in plain text.
     #[error(
         "{0} can be reached from other machines, and there is no TLS here: anyone on the network can steal tokens and run commands as you; listen at 127.0.0.1, or add --insecure-listen-beyond-loopback if only you can reach it, as in a container"
     )]
     BeyondLoopback(SocketAddr),
-    /// The address is taken, or not this machine's.
+    /// The address is in use, or is not an address of this machine.
     #[error("cannot listen at {address}; name another with --listen, or port 0 for any free one")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The state directory cannot be used.
@@ -96,12 +97,12 @@ pub enum DevError {
     /// The manifests cannot be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
-    /// The state directory went elsewhere.
+    /// The state directory was moved or deleted.
     #[error(
         "the state directory {} was moved or deleted, so nothing can be kept any more; move it back, or start again with --state-dir", .0.display()
     )]
     Moved(PathBuf),
-    /// The system does not let this process adopt others.
+    /// The process could not become a child subreaper.
     #[error("the processes of agents cannot be watched")]
     Adopting(#[source] io::Error),
     /// The workspaces cannot be read.
@@ -110,13 +111,13 @@ pub enum DevError {
     /// The grants cannot be read.
     #[error(transparent)]
     State(#[from] portcullis_state::local::LocalError),
-    /// The client for what other servers are asked could not be made.
+    /// The client for outbound requests could not be created.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
     /// The server could not start.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// A thread that reads or writes files died.
+    /// A thread that reads or writes files panicked.
     #[error("reading or writing files was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
 }
@@ -154,7 +155,7 @@ pub async fn run(
     let state =
         portcullis_state::Local::open(&dev_state.environment.store.grants_folder(&name), Arc::clone(&clock)).await;
     let state = Arc::new(state.map_err(|error| guard.explain(error))?);
-    // Before anything is served.
+    // Apply the user rules before the server starts.
     let dev_state = spawn_blocking({
         let state = Arc::clone(&state);
         move || dev_state.telling(state)
@@ -192,7 +193,7 @@ pub async fn run(
         stop.cancel();
         ended
     };
-    // At once: calls wait for what runs in workspaces, and the server for calls.
+    // End the workspaces' processes at once: calls wait for them, and the server waits for calls.
     let end = async {
         stop.cancelled().await;
         let programs = workspaces.programs().await;
@@ -206,7 +207,7 @@ pub async fn run(
         all = all => all,
         never = reap(&workspaces, options.alone) => match never {},
     };
-    // What a call has started since.
+    // End processes that calls have started since then.
     workspaces.shutdown().await;
     state.close().await;
     watching?;
@@ -221,7 +222,7 @@ async fn reap(workspaces: &LocalWorkspaces, alone: bool) -> Infallible {
     std::future::pending().await
 }
 
-/// The listener, and the origin that clients reach it by.
+/// The listener, and the origin of its URL for clients.
 async fn listen(wanted: SocketAddr, beyond_loopback: bool) -> Result<(TcpListener, String), DevError> {
     let loopback = wanted.ip().is_loopback();
     if !loopback && !beyond_loopback {
@@ -231,7 +232,8 @@ async fn listen(wanted: SocketAddr, beyond_loopback: bool) -> Result<(TcpListene
     let listener = TcpListener::bind(wanted).await.map_err(failed)?;
     let mut address = listener.local_addr().map_err(failed)?;
     if !loopback {
-        // Plain http is for loopback addresses: others connect through a forwarded port.
+        // Plain HTTP is allowed for loopback addresses only. Clients on other machines connect through a forwarded
+        // port.
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     Ok((listener, format!("http://{address}")))
@@ -242,7 +244,7 @@ async fn keep_current(dev_state: DevState, clock: Arc<dyn Clock>, stop: &Cancell
     let (watch, mut dev_state) = spawn_blocking(move || (dev_state.watch(), dev_state)).await?;
     let mut watch = watch?;
     loop {
-        // At first too: something may have changed before it was watched.
+        // Refresh once at the beginning: files can have changed before the watch started.
         let now = clock.now();
         dev_state = spawn_blocking(move || dev_state.refreshed(now)).await?;
         let due = async {
@@ -259,16 +261,16 @@ async fn keep_current(dev_state: DevState, clock: Arc<dyn Clock>, stop: &Cancell
     }
 }
 
-/// The plan in force, and the consumers of its changes. The methods block.
+/// The current plan, and the consumers of its changes. The methods block.
 struct DevState {
     environment: DevEnvironment,
-    /// Gets the templates.
+    /// The workspaces, which get the templates.
     workspaces: Arc<LocalWorkspaces>,
-    /// Gets the user rules.
+    /// The local state, which gets the user rules.
     state: Option<Arc<portcullis_state::Local>>,
     /// The last valid manifests.
     manifests: Manifests,
-    /// Their plan.
+    /// The plan of the last valid manifests.
     outcome: PlannedEndpoint,
     /// When to plan again without an edit.
     due: Option<Timestamp>,
@@ -298,7 +300,7 @@ impl DevState {
         })
     }
 
-    /// Sets the user rules of `state` from now on.
+    /// Sets the user rules of `state`, now and after each change.
     fn telling(self, state: Arc<portcullis_state::Local>) -> Self {
         state.set_users(&self.outcome.users);
         Self { state: Some(state), ..self }
@@ -331,7 +333,7 @@ impl DevState {
                     say(&format!("{complaint}\nThe last good manifests stay in force.\n"));
                     self.complaint = complaint;
                 }
-                // Their secrets are rotated and healed all the same.
+                // Rotate and repair the secrets of the last valid manifests.
                 match self.environment.apply(&self.manifests, now) {
                     Ok(outcome) => self.take(outcome, false),
                     Err(_) => self.due = now.checked_add(RETRY).ok(),

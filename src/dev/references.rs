@@ -1,4 +1,4 @@
-//! What manifests name that is not there: endpoints, tools and parameters. In a cluster the operator says the same in
+//! Finds references in manifests to missing endpoints, tools and parameters. In a cluster the operator reports these in
 //! conditions.
 
 use super::manifests::Key;
@@ -18,7 +18,7 @@ fn key<K: Resource<DynamicType = ()>>(object: &K) -> Key {
     (K::kind(&()).into_owned(), object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// The faults of every template.
+/// The faults of all templates.
 pub(super) fn of_templates(templates: &[WorkspaceTemplate]) -> Vec<(Key, Violation)> {
     let of_one = |template: &WorkspaceTemplate| {
         let key = key(template);
@@ -28,7 +28,8 @@ pub(super) fn of_templates(templates: &[WorkspaceTemplate]) -> Vec<(Key, Violati
     templates.iter().flat_map(of_one).collect()
 }
 
-/// The violations of a template that admission refuses, and its faults, which say more about the same fields.
+/// The violations of a template that admission refused. Faults replace the violations of the same fields, since their
+/// messages have more details.
 pub(super) fn with_faults(violations: Vec<Violation>, spec: Value) -> Vec<Violation> {
     let Ok(spec) = serde_json::from_value::<WorkspaceTemplateSpec>(spec) else { return violations };
     let faults: Vec<Violation> =
@@ -37,7 +38,7 @@ pub(super) fn with_faults(violations: Vec<Violation>, spec: Value) -> Vec<Violat
     others.chain(faults.clone()).collect()
 }
 
-/// Every `endpointRef` to an endpoint that is not there. `endpoints` are namespaces and names.
+/// Every `endpointRef` to a missing endpoint. `endpoints` are namespaces and names.
 pub(super) fn to_endpoints(
     clients: &[OAuthClient],
     users: &[OAuthUser],
@@ -68,8 +69,8 @@ fn missing_endpoint(namespace: &str, name: &str, endpoints: &BTreeSet<(String, S
     Some(format!("there is no McpEndpoint {name:?} in namespace {namespace:?}{remedy}"))
 }
 
-/// The violations of an endpoint that admission refuses, but for `spec.tools` each entry that matches no tool, with the name
-/// that was meant.
+/// The violations of an endpoint that admission refused. Those of `spec.tools` are replaced by one for each entry that
+/// matches no tool, with a suggestion.
 pub(super) fn with_tools_named(violations: Vec<Violation>, tools: Value) -> Vec<Violation> {
     let Ok(filter) = serde_json::from_value::<ToolFilter>(tools) else { return violations };
     let (lists, others): (Vec<_>, Vec<_>) =
@@ -80,7 +81,7 @@ pub(super) fn with_tools_named(violations: Vec<Violation>, tools: Value) -> Vec<
     others.into_iter().chain(unknown_tools(&filter).into_iter().filter(is_refused)).collect()
 }
 
-/// Every unknown tool of endpoints that admission takes.
+/// The unknown tools of admitted endpoints.
 pub(super) fn to_tools(endpoints: &[McpEndpoint]) -> Vec<(Key, Violation)> {
     let of_one = |endpoint: &McpEndpoint| {
         let key = key(endpoint);

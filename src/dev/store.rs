@@ -28,27 +28,27 @@ pub enum StoreError {
     /// A second `portcullis dev` would overwrite the first one's files.
     #[error("{path} is in use by another portcullis dev; stop it, or give this one its own --state-dir", path = .0.display())]
     InUse(PathBuf),
-    /// The file system refused.
+    /// An operation of the file system failed.
     #[error("{path} could not be {action}", path = .path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried: `read`, `written`, ….
+        /// The failed operation: `read`, `written`, ….
         action: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A Secret's metadata file was damaged.
+    /// A Secret's metadata file is damaged.
     #[error("{path} is damaged; delete the folder it is in, and new credentials are made", path = .path.display())]
     Metadata {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The JSON error.
         source: serde_json::Error,
     },
 }
 
-/// Attaches the path and what was tried to an I/O error.
+/// Adds the path and the operation to an I/O error.
 fn failed<'a>(path: &'a Path, action: &'static str) -> impl FnOnce(io::Error) -> StoreError + 'a {
     move |source| StoreError::Io { path: path.to_owned(), action, source }
 }
@@ -57,11 +57,11 @@ fn failed<'a>(path: &'a Path, action: &'static str) -> impl FnOnce(io::Error) ->
 #[derive(Debug)]
 pub(super) struct Store {
     root: PathBuf,
-    /// The lock is held while this is open.
+    /// The lock file, which is locked while it is open.
     _lock: File,
 }
 
-/// The part of a Secret that is not its data.
+/// The labels and annotations of a Secret.
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 struct Metadata {
     #[serde(default)]
@@ -71,7 +71,7 @@ struct Metadata {
 }
 
 impl Store {
-    /// Opens the directory, and makes it where there is none.
+    /// Opens and locks the directory; creates it if it does not exist.
     pub(super) fn open(root: &Path) -> Result<Self, StoreError> {
         make_folder(root)?;
         let root = fs::canonicalize(root).map_err(failed(root, "found"))?;
@@ -88,37 +88,37 @@ impl Store {
         Ok(store)
     }
 
-    /// The directory itself, absolute.
+    /// The absolute path of the directory.
     #[must_use]
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where Secrets are.
+    /// The folder of all Secrets.
     #[must_use]
     pub(super) fn secrets_folder(&self) -> PathBuf {
         self.root.join("secrets")
     }
 
-    /// Where the files of one Secret are.
+    /// The folder with the files of one Secret.
     #[must_use]
     pub(super) fn secret_folder(&self, name: &str) -> PathBuf {
         self.secrets_folder().join(name)
     }
 
-    /// Where one endpoint's mounted files are.
+    /// The folder with the mounted files of one endpoint.
     #[must_use]
     pub(super) fn mounted_folder(&self, endpoint: &str) -> PathBuf {
         self.root.join("mounted").join(endpoint)
     }
 
-    /// Where one endpoint's grants and registrations are kept.
+    /// The folder with the grants and registrations of one endpoint.
     #[must_use]
     pub(super) fn grants_folder(&self, endpoint: &str) -> PathBuf {
         self.root.join("oauth").join(endpoint)
     }
 
-    /// Every Secret, by name. Files that a person deleted or emptied are missing or empty in it, as they would be in a
+    /// All Secrets, by name. Keys whose files the user deleted or emptied are missing or empty, as they would be in a
     /// cluster.
     pub(super) fn secrets(&self) -> Result<BTreeMap<String, Secret>, StoreError> {
         let mut secrets = BTreeMap::new();
@@ -148,8 +148,8 @@ impl Store {
         Ok(secrets)
     }
 
-    /// Makes the folder of a Secret, last seen as `observed`, say what `secret` says. What is the same in both is left
-    /// alone: a file that somebody deletes meanwhile, to revoke what is in it, must not come back.
+    /// Writes the files of a Secret. `observed` is the Secret as last read. Unchanged keys are not written: a file that
+    /// the user deletes meanwhile, to revoke its content, must not come back.
     pub(super) fn write_secret(
         &self,
         name: &str,
@@ -184,8 +184,8 @@ impl Store {
         fs::remove_dir_all(&folder).map_err(failed(&folder, "removed"))
     }
 
-    /// Lays the mounted files out as a kubelet does: `NAME -> ..data/NAME`, `..data -> ..REVISION`, so that all of them
-    /// change in one rename. Says whether anything changed.
+    /// Writes the mounted files in the layout of a kubelet: `NAME -> ..data/NAME`, `..data -> ..REVISION`, so that all
+    /// files change in one rename. Returns whether anything changed.
     pub(super) fn mount(
         &self,
         endpoint: &str,
@@ -223,7 +223,7 @@ fn holds(folder: &Path, files: &BTreeMap<&str, Vec<u8>>) -> bool {
     files.iter().all(|(name, bytes)| fs::read(folder.join(name)).is_ok_and(|found| found == *bytes))
 }
 
-/// A folder that only its owner can enter.
+/// Creates a folder that only its owner can access.
 fn make_folder(path: &Path) -> Result<(), StoreError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path, "made"))
 }
@@ -244,7 +244,7 @@ fn entries(folder: &Path) -> Result<BTreeMap<String, PathBuf>, StoreError> {
         .map_err(failed(folder, "read"))
 }
 
-/// Replaces a file atomically.
+/// Replaces a file atomically if its content differs.
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     if fs::read(path).is_ok_and(|found| found == bytes) {
         return Ok(());
@@ -264,7 +264,7 @@ fn replace_link(link: &Path, target: &Path) -> Result<(), StoreError> {
     replace().map_err(failed(link, "written"))
 }
 
-/// A name for the next version of a file, beside it and out of every listing here.
+/// The temporary path for the next version of a file, in the same folder. All listings here ignore it.
 fn sibling(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.new"))

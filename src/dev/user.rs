@@ -1,7 +1,7 @@
-//! The person in front of the machine, as a user: where the manifest has no `login`, `portcullis dev` adds one with a
-//! single user, and makes up the password.
+//! The local user: if the manifest has no `login`, `portcullis dev` adds one with a single user and a generated
+//! password.
 //!
-//! Name and password lie in the state directory for their owner to read. Whoever writes another password there has it.
+//! Name and password are in the state directory, where the user can read them, and can replace the password.
 
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use portcullis_api::McpEndpoint;
@@ -10,23 +10,23 @@ use portcullis_plan::ENDPOINT_LABEL;
 use rand::{Rng as _, rngs::StdRng};
 use std::collections::BTreeMap;
 
-/// The login's name, by which grants and logs know its user.
+/// The name of the login, which is a part of the user's id in grants and logs.
 const LOGIN: &str = "local";
 const USERNAME: &str = "username";
-/// The key, and so the file, of the password.
+/// The key of the password, which is also its file name.
 pub(super) const PASSWORD: &str = "password";
 const HTPASSWD: &str = "htpasswd";
-/// The least that bcrypt does. The password lies beside its hash, so that a slow one would protect nothing.
+/// The minimum cost of bcrypt. The password is stored next to its hash, so a slow hash would not protect it.
 const COST: u32 = 4;
-/// No letter or digit that looks like another: 32 of them, five bits each.
+/// The 32 characters of passwords, five bits each, without similar letters and digits.
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
-/// Who can sign in.
+/// The user who can sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LocalUser {
-    /// What to type as the user name.
+    /// The user name.
     pub name: String,
-    /// The Secret whose folder holds the password.
+    /// The name of the Secret with the password.
     pub secret_name: String,
 }
 
@@ -40,7 +40,7 @@ pub struct LocalUserError {
     source: bcrypt::BcryptError,
 }
 
-/// The name of the system's user, where it can be a user's here.
+/// The name of the system's user; `dev` if that is not a valid user name.
 pub(super) fn name_of(system_user: &std::ffi::OsStr) -> String {
     let usable = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
     system_user.to_str().filter(usable).unwrap_or("dev").to_owned()
@@ -67,8 +67,8 @@ pub(super) fn secret_name(endpoint: &str) -> String {
     format!("{endpoint}-local-user")
 }
 
-/// The Secret as it should be: what was `observed`, and what is missing in it made up. The password is kept if there is
-/// one, its hash while it fits.
+/// The desired Secret: the observed values, and generated ones in place of missing values. An existing password is
+/// kept, and its hash if it matches.
 pub(super) fn secret(
     endpoint: &str,
     user: &str,
@@ -104,7 +104,7 @@ pub(super) fn secret(
     })
 }
 
-/// Twenty letters and digits in groups of five: a hundred bits that can be typed.
+/// A password of 20 characters in groups of five, with 100 random bits.
 fn random_password(rng: &mut StdRng) -> String {
     let mut bytes = [0; 20];
     rng.fill_bytes(&mut bytes);

@@ -8,7 +8,7 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// An editor or `git checkout` touches files several times in a row: only the state after that is of interest.
+/// The time without events before a change is reported: an editor or `git checkout` causes several events in a row.
 const QUIET: Duration = Duration::from_millis(150);
 
 /// Why files cannot be watched.
@@ -19,29 +19,29 @@ pub struct WatchError {
     source: notify::Error,
 }
 
-/// Watches until it is dropped.
+/// A watch on files, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Watch {
     changes: mpsc::Receiver<()>,
-    /// Stops watching when dropped.
+    /// The watcher, which stops when it is dropped.
     _watcher: RecommendedWatcher,
 }
 
 impl Watch {
-    /// Watches what `sources` name, and the folder `secrets`. Changes elsewhere below `state` do not count: the
-    /// workspaces are there.
+    /// Watches `sources` and the folder `secrets`. Other changes below the state directory `state` are ignored, such as
+    /// those in workspaces.
     pub(super) fn start(sources: &[Source], state: &Path, secrets: &Path) -> Result<Self, WatchError> {
         let (notice, changes) = mpsc::channel(1);
         let (state, of_secrets) = (state.to_owned(), secrets.to_owned());
         let counts = move |event: &Event| {
-            // Reading a file is an event too, and after each event the files are read.
+            // Ignore read access: files are read after each event.
             let paths = || event.paths.iter().any(|path| path.starts_with(&of_secrets) || !path.starts_with(&state));
             !event.kind.is_access() && paths()
         };
         let handler = move |event: notify::Result<Event>| {
-            // An error means that events were lost: look at everything.
+            // An error means that events were lost, so report a change.
             if event.as_ref().map_or(true, &counts) {
-                // Full: a change is waiting to be seen already.
+                // If the channel is full, a change is already pending.
                 let _ = notice.try_send(());
             }
         };
@@ -53,10 +53,10 @@ impl Watch {
         watcher.watch(secrets, RecursiveMode::Recursive).map_err(failed(secrets))?;
         for source in sources {
             let Source::Path(path) = source else { continue };
-            // Relative paths would come back relative, and never begin with `state`.
+            // With a relative path, events have relative paths, which never begin with `state`.
             let path = path.canonicalize().map_err(|error| failed(path)(error.into()))?;
             let (target, mode) = match path.parent() {
-                // Editors replace files: the folder tells, the file itself would be lost.
+                // Editors replace files. A watch on the folder sees this, but one on the file would be lost.
                 Some(folder) if path.is_file() => (folder, RecursiveMode::NonRecursive),
                 _ => (path.as_path(), RecursiveMode::Recursive),
             };
@@ -65,7 +65,7 @@ impl Watch {
         Ok(Self { changes, _watcher: watcher })
     }
 
-    /// Waits for a change, and then until nothing has changed for a moment.
+    /// Waits for a change, and then until [`QUIET`] has passed without another.
     pub(super) async fn changed(&mut self) {
         if self.changes.recv().await.is_none() {
             return std::future::pending().await;

@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use subtle::{Choice, ConstantTimeEq as _};
 
-/// The client id in the operator's own tokens, with which it verifies the servers.
+/// The client id in the tokens with which the operator verifies servers.
 ///
-/// No `OAuthClient` can have this name. It has no secret and no grant, so a token for it can only be made with the signing
-/// keys; and no scope, so that such a token permits only discovery.
+/// An `OAuthClient` cannot have this name. The client has neither a secret nor a grant type, so a token for it can only
+/// be made with the signing keys. It has no scope, so such a token permits only discovery.
 pub const OPERATOR_CLIENT_ID: &str = "portcullis:operator";
 
 /// All clients of one endpoint, by name.
@@ -55,7 +55,7 @@ pub struct ClientVerifier {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretVerifier {
-    /// The secret's hash.
+    /// The hash of the secret.
     pub hash: SecretHash,
     /// When it becomes invalid; `None`: when it is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ pub struct SecretVerifier {
 pub struct SecretHash(String);
 
 impl SecretHash {
-    /// The hash of a client's secret.
+    /// Hashes a client's secret.
     #[must_use]
     pub fn of(client_id: &str, secret: &str) -> Self {
         let mut hash = Sha256::new();
@@ -81,7 +81,7 @@ impl SecretHash {
         Self(format!("sha256:{}", hex(&hash.finalize())))
     }
 
-    /// Reads a hash back from an annotation.
+    /// Parses the text of a hash; `None` if it is malformed.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix("sha256:")?;
@@ -89,7 +89,7 @@ impl SecretHash {
         valid.then(|| Self(text.to_owned()))
     }
 
-    /// The spelling in files and annotations.
+    /// The text of the hash, as in files and annotations.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -113,7 +113,7 @@ impl ClientVerifier {
         }
     }
 
-    /// Whether `secret` is valid for the client at `now`. Takes the same time for every wrong secret.
+    /// Whether `secret` is valid for the client at `now`. The hashes are compared in constant time.
     #[must_use]
     pub fn verifies(&self, secret: &str, now: Timestamp) -> bool {
         let presented = SecretHash::of(&self.client_id, secret);

@@ -1,4 +1,5 @@
-//! The lists for the Fetch standard's CORS protocol, which a server or the ingress controller in front of it answers.
+//! The methods and headers for the CORS protocol of the Fetch standard, which a server or the ingress controller in
+//! front of it answers.
 
 /// The methods that a page may use.
 pub const ALLOWED_METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];

@@ -1,5 +1,5 @@
-//! `signing-keys.json`: the keys that sign access tokens (ES256, RFC 7518 §3.4), and the keys that encrypt values for the
-//! servers themselves.
+//! `signing-keys.json`: the keys that sign access tokens (ES256, RFC 7518 §3.4), and the keys that encrypt values for
+//! the servers themselves.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -17,8 +17,8 @@ use std::fmt;
 
 /// An endpoint's signing keys. The first one signs; all verify.
 ///
-/// A key is first published after the others, then becomes the first, and is removed some time after its successor became
-/// the first: `plan` has the schedule.
+/// A new key is first published behind the others, then becomes the first, and is removed some time after its successor
+/// became the first. `plan` has the schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SigningKeys {
@@ -28,21 +28,22 @@ pub struct SigningKeys {
     pub sealing: Vec<SealingKey>,
 }
 
-/// A key of 256 random bits for authorization codes, sessions and other encrypted values that round-trip through the client.
+/// A key of 256 random bits for authorization codes, sessions and other encrypted values that round-trip through the
+/// client.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SealingKey {
-    /// When it was made.
+    /// When the key was generated.
     pub created_at: Timestamp,
     /// Its 32 bytes, base64url without padding.
     pub key: String,
-    /// When it is no longer needed; `None` for the first, and for one that is to become the first.
+    /// When the key is no longer needed; `None` for the first key, and for its successor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
 
 impl SealingKey {
-    /// A new key.
+    /// Generates a new key.
     pub fn generate(now: Timestamp, rng: &mut dyn CryptoRng) -> Self {
         let mut bytes = [0_u8; 32];
         rng.fill_bytes(&mut bytes);
@@ -50,7 +51,7 @@ impl SealingKey {
         Self { created_at, key: URL_SAFE_NO_PAD.encode(bytes), expires_at: None }
     }
 
-    /// The key itself.
+    /// The decoded key.
     pub fn bytes(&self) -> Result<[u8; 32], KeyError> {
         let bytes = URL_SAFE_NO_PAD.decode(&self.key).map_err(|_| KeyError::MalformedSealing)?;
         bytes.try_into().map_err(|_| KeyError::MalformedSealing)
@@ -67,13 +68,13 @@ impl fmt::Debug for SealingKey {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SigningKey {
-    /// Names the key in token headers and in the JWKS: begins the RFC 7638 thumbprint.
+    /// The id of the key in token headers and in the JWK set: the beginning of the RFC 7638 thumbprint.
     pub kid: String,
-    /// When it was made.
+    /// When the key was generated.
     pub created_at: Timestamp,
     /// The private key, PKCS #8 in PEM.
     pub pem: String,
-    /// When it is no longer needed; `None` for the first, and for one that is to become the first.
+    /// When the key is no longer needed; `None` for the first key, and for its successor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
@@ -87,7 +88,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Why signing keys cannot be used. Contains nothing from them.
+/// Why keys cannot be used. Never contains key material.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeyError {
     /// The list is empty.
@@ -105,9 +106,9 @@ pub enum KeyError {
 }
 
 impl SigningKey {
-    /// A new key.
+    /// Generates a new key.
     pub fn generate(now: Timestamp, rng: &mut dyn CryptoRng) -> Result<Self, KeyError> {
-        // Nearly every 32-byte number is a valid key; the loop is for the one in 2^32 that is not.
+        // Almost every 32-byte number is a valid key; the loop handles the one in 2^32 that is not.
         for _ in 0..8 {
             let mut scalar = [0_u8; 32];
             rng.fill_bytes(&mut scalar);
@@ -125,7 +126,7 @@ impl SigningKey {
         Ok(json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self.kid, "alg": "ES256", "use": "sig"}))
     }
 
-    /// Whether it can sign.
+    /// Whether the private key can be parsed.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.secret().is_ok()
@@ -137,12 +138,12 @@ impl SigningKey {
 }
 
 impl SigningKeys {
-    /// One new key of each kind.
+    /// Generates one key of each kind.
     pub fn generate(now: Timestamp, rng: &mut dyn CryptoRng) -> Result<Self, KeyError> {
         Ok(Self { keys: vec![SigningKey::generate(now, rng)?], sealing: vec![SealingKey::generate(now, rng)] })
     }
 
-    /// Checks that there is a key of each kind and that each can be used.
+    /// Checks that there is a key of each kind and that all are usable.
     pub fn validate(&self) -> Result<(), KeyError> {
         if self.keys.is_empty() {
             return Err(KeyError::Missing);

@@ -31,9 +31,10 @@ pub const KEYS_FILE: &str = "signing-keys.json";
 /// [`LoginSecrets`] as JSON, from the Secret of the endpoint's logins.
 pub const LOGIN_FILE: &str = "login.json";
 
-/// The servers' certificate in PEM, from the Secret of `spec.tls`. Not part of the [`Revision`]: it is renewed separately.
+/// The servers' certificate in PEM, from the Secret of `spec.tls`. It is not part of the [`Revision`], since it is
+/// renewed separately.
 pub const CERTIFICATE_FILE: &str = "tls.crt";
-/// Its private key.
+/// The private key of the servers' certificate, in PEM.
 pub const CERTIFICATE_KEY_FILE: &str = "tls.key";
 
 /// The port of the public listener in a pod.
@@ -41,18 +42,19 @@ pub const PUBLIC_PORT: u16 = 8080;
 /// The port of the private listener in a pod: health, readiness, metrics and the loaded revision.
 pub const PRIVATE_PORT: u16 = 9090;
 
-/// How many seconds a terminating server accepts connections: until every proxy knows that it stops.
+/// The lame-duck period in seconds: a terminating server accepts connections until every proxy knows that it stops.
 pub const LAME_DUCK_SECONDS: u64 = 10;
 
 /// A short hash of the four files: equal hashes mean equal bytes.
 ///
-/// The operator computes it from what it wrote, a server from what it loaded; `CredentialsLoaded` compares the two.
+/// The operator computes it from the files that it wrote, a server from those that it loaded. The condition
+/// `CredentialsLoaded` compares the two.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(String);
 
 impl Revision {
-    /// The revision of the four files' bytes.
+    /// The revision of the contents of the four files.
     #[must_use]
     pub fn of(config: &[u8], clients: &[u8], keys: &[u8], login: &[u8]) -> Self {
         let mut hash = Sha256::new();
@@ -63,7 +65,7 @@ impl Revision {
         Self(portcullis_core::hex(&hash.finalize()[..8]))
     }
 
-    /// Sixteen hexadecimal digits.
+    /// The hash as 16 hexadecimal digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -80,14 +82,14 @@ impl fmt::Display for Revision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadedRevision {
-    /// The revision in force.
+    /// The revision that the server uses.
     pub revision: Revision,
     /// The server's version.
     pub version: String,
-    /// Why newer files were refused and the last valid ones kept; contains nothing from the files.
+    /// Why newer files were refused and the last valid ones kept; never contains content of the files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
-    /// A few addresses of recent senders of forwarding headers that are not trusted.
+    /// Some networks of peers that recently sent forwarding headers without being trusted proxies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untrusted_forwarders: Vec<IpNet>,
 }

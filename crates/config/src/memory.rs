@@ -1,4 +1,4 @@
-//! The division of a server's memory, so that the limits add up.
+//! The division of a server's memory limit, which ensures that the other limits fit.
 //!
 //! The fixed parts are the program, the permits for requests, and the connections. The rest, less a tenth for the
 //! allocator, is the budget for large bodies, responses of workspace agents and unsent responses.
@@ -6,17 +6,18 @@
 use crate::Limits;
 use portcullis_core::limits::BODY_COPIES;
 
-/// The memory of the program before the first request: code, caches, watched objects.
+/// The memory of the program before the first request, in bytes: code, caches, watched objects.
 pub const BASE: u64 = 40 << 20;
-/// The maximum memory of a request without a charge on the budget: all copies of a small body and a small response.
+/// The maximum memory in bytes of a request without a charge to the budget: all copies of a small body and a small
+/// response.
 pub const PER_REQUEST: u64 = 192 << 10;
-/// The same for a request that needs no token: pages, documents, the token endpoint.
+/// The same for a request that does not require a token: pages, documents, the token endpoint.
 pub const PER_OPEN_REQUEST: u64 = 32 << 10;
-/// The memory of an idle connection.
+/// The memory of an idle connection, in bytes.
 pub const PER_CONNECTION: u64 = 16 << 10;
-/// The maximum budget.
+/// The maximum budget, in bytes.
 pub const MOST: u64 = 512 << 20;
-/// The assumed memory of a process without a memory limit.
+/// The assumed memory in bytes of a process without a memory limit.
 pub const WITHOUT_LIMIT: u64 = 512 << 20;
 /// The maximum number of concurrent requests without a token.
 #[must_use]
@@ -24,10 +25,10 @@ pub fn open_requests(limits: &Limits) -> u32 {
     limits.max_concurrent_requests.saturating_mul(4).max(64)
 }
 
-/// How a memory limit is divided.
+/// The parts of a memory limit, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Division {
-    /// The limit.
+    /// The memory limit.
     pub memory: u64,
     /// The memory for the program, requests and connections.
     pub fixed: u64,

@@ -11,8 +11,8 @@ use portcullis_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The configuration of one endpoint's servers. Default values are omitted from the file, so that a newer operator changes
-/// nothing for older servers.
+/// The configuration of one endpoint's servers. Default values are omitted from the file, so that a newer operator does
+/// not change the files of older servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServerConfig {
@@ -26,11 +26,11 @@ pub struct ServerConfig {
     /// Whether the servers use TLS, with the mounted certificate.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tls: bool,
-    /// How long access tokens live.
+    /// The lifetime of access tokens.
     pub access_token_lifetime: Span,
-    /// How long a user's consent lasts.
+    /// The lifetime of a user's consent.
     pub refresh_token_lifetime: Span,
-    /// How long a refresh token lasts if it is not used.
+    /// The time after which an unused refresh token expires.
     pub refresh_token_idle: Span,
     /// The logins; their secrets are in `login.json`.
     #[serde(default)]
@@ -49,7 +49,7 @@ pub struct ServerConfig {
     pub workspaces: WorkspaceRules,
     /// The rules for tools.
     pub tools: ToolRules,
-    /// The origins accepted, and whether this server answers preflights for them.
+    /// The allowed origins, and whether this server answers preflights for them.
     pub cors: CorsRules,
     /// The limits of one server.
     pub limits: Limits,
@@ -91,7 +91,7 @@ pub struct ToolRules {
     pub deny: Vec<String>,
 }
 
-/// The allowed origins, and who answers CORS.
+/// The allowed origins, and the component that answers CORS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CorsRules {
@@ -126,7 +126,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// How many bytes of a body are read.
+    /// The maximum size of a request body, in bytes.
     #[must_use]
     pub fn body_limit(&self) -> usize {
         usize::try_from(self.max_body_size.bytes()).unwrap_or(usize::MAX)
@@ -151,7 +151,7 @@ fn is_one(count: &u32) -> bool {
     *count == 1
 }
 
-/// Rules by address.
+/// The rules by IP address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessRules {
@@ -159,7 +159,7 @@ pub struct AccessRules {
     pub allowed_cidrs: Vec<IpNet>,
     /// The proxies whose `X-Forwarded-For` or `Forwarded` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether their connections begin with a PROXY protocol header.
+    /// Whether connections of these proxies begin with a PROXY protocol header.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_protocol: bool,
 }

@@ -1,12 +1,13 @@
-//! An operator and its servers may be of different releases: a server starts on the files of an older operator, and an
-//! older server on the files of this one, if the resources use no new field.
+//! Tests of version skew. A server can load the files of an older operator, and an older server those of the current
+//! operator, if the resources use no new field.
 //!
-//! `recorded/` has the files that the operator of commit 205550a made. A release may add files; these stay as they are.
+//! `recorded/` has the files of the operator of commit 205550a. A release may add files, but existing ones do not
+//! change.
 
 use crate::{Clients, LoginSecrets, ServerConfig};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Reads a recorded file and writes it again. An older server would read any difference.
+/// Reads a recorded file and serializes it again. Older servers would have to understand any difference.
 fn written_again<T: Serialize + DeserializeOwned>(recorded: &str) -> String {
     let read: T = serde_json::from_str(recorded).unwrap();
     format!("{}\n", serde_json::to_string_pretty(&read).unwrap())

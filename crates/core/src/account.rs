@@ -1,4 +1,4 @@
-//! Parts of a user's account at an identity provider that custom resources and the authorization server share.
+//! The parts of a user's account at an identity provider that custom resources and the authorization server share.
 
 use crate::{grant::RevocationReason, schema::Time};
 use jiff::{SignedDuration, Timestamp};
@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How long a browser session lasts at most: what ended must be remembered for that long.
+/// The maximum lifetime of a browser session. Ended provider sessions must be remembered for this long.
 pub const SESSION_LIFETIME: SignedDuration = SignedDuration::from_hours(12);
 
 /// A sealed token. Shown to nobody.

@@ -1,4 +1,4 @@
-//! Files that are replaced whole: a reader, and a start after a crash, finds the old content or the new.
+//! Atomic replacement of files: readers, and a start after a crash, see either the old content or the new.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -7,14 +7,14 @@ use std::{
     path::Path,
 };
 
-/// Only the owner reads and writes.
+/// The mode of files: only the owner can read and write.
 const MODE: u32 = 0o600;
 
-/// Writes `content` to `unfinished`, a file in the folder of `path`, and renames it to `path`. Once this returns, the content
-/// survives a power cut.
+/// Writes `content` to `unfinished`, a file in the folder of `path`, and renames it to `path`. The content and the
+/// rename are synced before this function returns.
 pub fn replace(path: &Path, unfinished: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(unfinished)?;
-    // The file may be left from a write that failed.
+    // The file can be left over from a failed write.
     file.set_permissions(Permissions::from_mode(MODE))?;
     file.write_all(content)?;
     file.sync_all()?;

@@ -1,5 +1,5 @@
-//! Whom an endpoint takes tokens from and whom it gives them to, besides its `OAuthClient`s: clients that describe
-//! themselves, pods of the cluster, and an authorization server elsewhere.
+//! Clients and issuers of an endpoint besides its `OAuthClient`s: clients that describe or register themselves, pods of
+//! the cluster, and an external authorization server.
 
 use crate::{
     quantity::Span,

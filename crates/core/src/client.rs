@@ -1,4 +1,4 @@
-//! What OAuth clients are, wherever they come from: their type, their grants, their public keys.
+//! The properties of OAuth clients of every kind of registration: client type, grant types and public keys.
 
 use crate::schema::Rule;
 use schemars::JsonSchema;

@@ -1,19 +1,19 @@
-//! The clock. Everything else is handed a [`Clock`], so that tests of tokens, rotation and expiry are exact; `clippy.toml`
-//! bans the system's clock elsewhere.
+//! The clock. All other code gets a [`Clock`] as an argument, so that tests of tokens, rotation and expiry are exact;
+//! `clippy.toml` bans the system clock elsewhere.
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-/// Wall-clock time, and waiting by it.
+/// Wall-clock time, and timers that follow it.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now.
+    /// The current time.
     fn now(&self) -> Timestamp;
 
-    /// Completes once [`Clock::now`] has reached `deadline`; at once when it already has.
+    /// Waits until [`Clock::now`] reaches `deadline`; returns at once if it already has.
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'_, ()>;
 }
 
-/// The machine's own clock.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -25,7 +25,8 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            // In steps: a monotonic timer does not notice that a laptop slept or that the wall clock was set.
+            // Sleep in steps: a monotonic timer does not notice that a laptop was suspended or that the wall clock was
+            // set.
             const STEP: std::time::Duration = std::time::Duration::from_mins(1);
             loop {
                 let left = deadline.duration_since(self.now());

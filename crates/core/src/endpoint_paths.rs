@@ -1,9 +1,10 @@
-//! The paths that the server of an endpoint serves beside the endpoint's own: the one table for admission, routing,
-//! metadata and the paths of an Ingress or HTTPRoute. All but the well-known ones follow the issuer's path (RFC 8414).
+//! The paths that the server of an endpoint serves in addition to the endpoint's own: the single table for admission,
+//! routing, metadata and the paths of an Ingress or HTTPRoute. All except the well-known ones follow the issuer's path
+//! (RFC 8414).
 
-/// The authorization endpoint (RFC 6749 §3.1), to which clients send users.
+/// The authorization endpoint (RFC 6749 §3.1), which browsers open.
 pub const AUTHORIZE: &str = "/authorize";
-/// Where the decision of the consent page goes.
+/// The form target of the consent page.
 pub const CONSENT: &str = "/consent";
 /// The token endpoint (RFC 6749 §3.2).
 pub const TOKEN: &str = "/token";
@@ -13,22 +14,22 @@ pub const REGISTER: &str = "/register";
 pub const REVOKE: &str = "/revoke";
 /// The introspection endpoint (RFC 7662).
 pub const INTROSPECT: &str = "/introspect";
-/// Where users sign in; below it, with a provider.
+/// The sign-in page. The paths of providers are below it.
 pub const LOGIN: &str = "/login";
-/// Where users sign out.
+/// The sign-out page.
 pub const LOGOUT: &str = "/logout";
-/// The clients that a user has connected; below it, their revocation.
+/// The page of the clients that a user has connected. The paths that revoke them are below it.
 pub const AGENTS: &str = "/agents";
-/// Style sheet and icon are below it.
+/// The prefix of style sheet and icon.
 pub const ASSETS: &str = "/assets";
-/// The public keys (RFC 7517).
+/// The JWK set of the public keys (RFC 7517).
 pub const JWKS: &str = "/jwks.json";
-/// What is below it is metadata (RFC 8615).
+/// The prefix of well-known URIs (RFC 8615), which are metadata documents here.
 pub const WELL_KNOWN: &str = "/.well-known";
-/// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
+/// The path of the metadata of a resource without a path (RFC 9728). Some clients try only this one.
 pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
 
-/// A path after the issuer's that an endpoint cannot have as its own.
+/// A path, relative to the issuer's path, that an endpoint cannot have as its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReservedPath {
     /// The path, such as `/token`.
@@ -67,14 +68,14 @@ impl ReservedPath {
         self.path.trim_start_matches('/')
     }
 
-    /// Whether `path` is it, or is below it where that is reserved.
+    /// Whether `path` is this path, or a path below it if those are reserved.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
         path.strip_prefix(self.path).is_some_and(|rest| rest.is_empty() || (self.below && rest.starts_with('/')))
     }
 }
 
-/// Whether `path`, which follows the issuer's, is reserved.
+/// Whether `path`, relative to the issuer's path, is reserved.
 #[must_use]
 pub fn is_reserved(path: &str) -> bool {
     RESERVED.iter().any(|reserved| reserved.covers(path))

@@ -1,4 +1,4 @@
-//! Parts of a user's consent that custom resources and the authorization server share.
+//! The parts of a user's consent that custom resources and the authorization server share.
 
 use crate::schema::Time;
 use jiff::Timestamp;

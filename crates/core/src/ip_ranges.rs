@@ -1,16 +1,16 @@
-//! Which addresses belong to the public internet, after the registries of special-purpose addresses (RFC 6890 and its
-//! successors) and what clouds use besides. Pure: what is fetched and where workspaces may connect to both go by it.
+//! The addresses of the public internet, by the registries of special-purpose addresses (RFC 6890 and its successors)
+//! and by other addresses that clouds use. Both outbound requests and the egress of workspaces follow these tables.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The address space of IPv4 that may be public: all of it.
+/// The IPv4 address space.
 pub const SPACE_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
-/// The only public space of IPv6. Outside of it are unspecified, loopback, mapped and compatible IPv4, NAT64, discard,
-/// segment routing, unique local, link-local, site-local and multicast addresses.
+/// The global unicast space of IPv6, the only public one. Outside of it are unspecified, loopback, IPv4-mapped and
+/// IPv4-compatible, NAT64, discard, segment routing, unique local, link-local, site-local and multicast addresses.
 pub const SPACE_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// The parts of [`SPACE_V4`] that are for special purposes.
+/// The special-purpose networks within [`SPACE_V4`].
 const SPECIAL_V4: [Ipv4Net; 19] = [
     v4([0, 0, 0, 0], 8),        // this network (RFC 791)
     v4([10, 0, 0, 0], 8),       // private (RFC 1918)
@@ -33,7 +33,7 @@ const SPECIAL_V4: [Ipv4Net; 19] = [
     v4([240, 0, 0, 0], 4),      // reserved (RFC 1112), and broadcast
 ];
 
-/// The parts of [`SPACE_V6`] that are for special purposes.
+/// The special-purpose networks within [`SPACE_V6`].
 const SPECIAL_V6: [Ipv6Net; 6] = [
     v6([0x2001, 0, 0], 23),         // protocol assignments (RFC 2928): Teredo, ORCHID, …
     v6([0x2001, 0xdb8, 0], 32),     // documentation (RFC 3849)
@@ -51,8 +51,8 @@ const fn v6([a, b, c]: [u16; 3], length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), length)
 }
 
-/// Whether an address belongs to the public internet: not to this machine, not to a private network, not to a
-/// registry's special purpose, and not to one of those in an IPv6 disguise.
+/// Whether an address belongs to the public internet: not a loopback, private or special-purpose address, and not an
+/// IPv4 address within an IPv6 address.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
@@ -63,7 +63,7 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The public spaces, each with the parts of it that are not public.
+/// The IPv4 and IPv6 spaces, each with its networks that are not public.
 #[must_use]
 pub fn spaces() -> [(IpNet, Vec<IpNet>); 2] {
     [
@@ -72,7 +72,8 @@ pub fn spaces() -> [(IpNet, Vec<IpNet>); 2] {
     ]
 }
 
-/// What counts as one client for limits: an IPv4 address, or an IPv6 /64, since a host may use every address of its network.
+/// The unit of limits for each client: an IPv4 address, or an IPv6 /64, since a host can use every address of its
+/// network. An IPv4-mapped address counts as its IPv4 address.
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

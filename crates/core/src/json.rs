@@ -1,5 +1,5 @@
-//! JSON bodies that others send (RFC 8259): objects whose members count by name, and an explanation of escapes that are
-//! no text.
+//! Parsing of received JSON bodies (RFC 8259): objects only, never arrays in place of objects, and a message about lone
+//! surrogates.
 
 use serde::{
     Deserialize, Deserializer,
@@ -7,12 +7,13 @@ use serde::{
 };
 use std::{fmt, marker::PhantomData};
 
-/// Reads an object, never an array.
+/// Parses an object; an array is an error.
 pub fn object<'de, T: Deserialize<'de>>(text: &'de [u8]) -> serde_json::Result<T> {
     serde_json::from_slice(text).map(|ByName(value)| value)
 }
 
-/// A value that is read from an object. Derived readers also take an array, whose elements count by their position.
+/// A value that is parsed from an object only. Derived deserializers also accept an array, and assign its elements by
+/// position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ByName<T>(pub T);
 
@@ -32,8 +33,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByName<T> {
     }
 }
 
-/// What is wrong with `text` where an escape in it is half of a UTF-16 surrogate pair. The grammar of JSON lets these
-/// through (RFC 8259 §8.2), but they stand for no character, so no string can hold them.
+/// An error message if `text` has an escape of a lone UTF-16 surrogate. The grammar of JSON allows it (RFC 8259 §8.2),
+/// but it is not a Unicode character, so a string cannot contain it.
 #[must_use]
 pub fn lone_surrogate(text: &[u8]) -> Option<String> {
     let mut rest = text;
@@ -49,7 +50,7 @@ pub fn lone_surrogate(text: &[u8]) -> Option<String> {
                 ));
             }
             Some(_) => 6,
-            // The escaped character is no beginning of another escape.
+            // Skip the escaped character, which can be a backslash.
             None => 2,
         };
         rest = escape.get(used..).unwrap_or_default();
@@ -57,7 +58,7 @@ pub fn lone_surrogate(text: &[u8]) -> Option<String> {
     None
 }
 
-/// The code unit that an escape such as `\u00e9` at the beginning of `text` stands for.
+/// The UTF-16 code unit of an escape such as `\u00e9` at the beginning of `text`.
 fn unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     let digits = str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
@@ -106,7 +107,7 @@ mod tests {
     }
 
     proptest! {
-        /// What serde reads holds none.
+        /// Text that serde accepts has no lone surrogates.
         #[test]
         fn no_text_holds_one(text in "\\PC{0,40}|(\\\\[\\\\un\"]|\\\\u(d8|D[C-F]|00)[0-9a-f]{2}){0,8}") {
             let json = format!("\"{text}\"");

@@ -1,5 +1,5 @@
-//! What every other crate builds on: words that custom resources, configuration and servers share, the clock, randomness,
-//! and pure helpers. It knows neither Kubernetes nor HTTP.
+//! Basics for all other crates: types that custom resources, configuration and servers share, the clock, randomness,
+//! and pure helpers. This crate depends on neither Kubernetes nor HTTP.
 
 pub mod account;
 pub mod agent_paths;

@@ -1,9 +1,10 @@
-//! Limits whose defaults custom resources and configuration share.
+//! Limits that custom resources, configuration and servers share.
 
-/// How many connections a server may have open.
+/// The default of the maximum number of open connections of a server.
 pub const DEFAULT_MAX_CONNECTIONS: u32 = 1000;
 
-/// A body or answer up to this size charges nothing to the budget.
+/// The maximum size in bytes of a body or response that is not charged to the budget.
 pub const SMALL: u64 = 32 << 10;
-/// How often a body is in memory at once: as it arrived, as it was parsed, and as it goes to the agent.
+/// The number of copies of a body in memory at the same time: as received, as parsed, and as sent to the workspace
+/// agent.
 pub const BODY_COPIES: u64 = 3;

@@ -1,4 +1,4 @@
-//! `spec.login` of an endpoint: who may sign in. Several ways are offered side by side.
+//! `spec.login` of an endpoint: the logins, from which a user can choose.
 
 use crate::{
     quantity::Span,
@@ -50,7 +50,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// A login without a way to sign in yet, with all defaults.
+    /// A login with all defaults, without a method yet.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self {
@@ -64,12 +64,12 @@ impl Login {
             max_grant_age: None,
         }
     }
-    /// `recheckAfter`, or its default.
+    /// `recheckAfter`; 24 hours by default.
     #[must_use]
     pub fn rechecked_after(&self) -> Span {
         self.recheck_after.unwrap_or_else(|| Span::from_secs(24 * 3600))
     }
-    /// `maxGrantAge`, or its default.
+    /// `maxGrantAge`; 7 days by default.
     #[must_use]
     pub fn oldest_grant(&self) -> Span {
         self.max_grant_age.unwrap_or_else(|| Span::from_secs(7 * 24 * 3600))

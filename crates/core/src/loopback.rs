@@ -2,10 +2,10 @@
 
 use url::{Host, Url};
 
-/// As they are written in URLs.
+/// The loopback hosts as in URLs.
 pub const HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// [`HOSTS`] as a regular expression in a string of a CEL rule.
+/// [`HOSTS`] as a regular expression within a CEL string.
 #[must_use]
 pub fn pattern() -> String {
     let escaped = |c| match c {

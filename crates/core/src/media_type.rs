@@ -9,7 +9,7 @@ pub fn essence(value: &str) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// Whether a value names this media type, with any parameters.
+/// Whether a header value is this media type, with any parameters.
 #[must_use]
 pub fn is(value: &str, media_type: &str) -> bool {
     essence(value).eq_ignore_ascii_case(media_type)

@@ -1,12 +1,13 @@
-//! Sanitizes names that people and clients chose, and detects names that imitate others (UTS #39, UTR #36).
+//! Sanitizes names from users and clients, and detects names that imitate others (UTS #39, UTR #36).
 
 use unicode_normalization::{UnicodeNormalization as _, char::canonical_combining_class};
 use unicode_security::{RestrictionLevel, RestrictionLevelDetection as _, skeleton};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// How many marks one letter may carry. Vietnamese needs two where they are not composed, Thai too.
+/// The maximum number of combining marks on one letter. Decomposed Vietnamese and Thai need two.
 const MAX_MARKS: usize = 2;
-/// Longer texts are cut before they are looked at: what follows is linear in them.
+/// The maximum length of a text in bytes. Longer texts are truncated first, since the time of the checks is linear in
+/// the length.
 const MAX_BYTES: usize = 4 << 10;
 
 /// Phrases by which the consent page describes clients. A test compares this list with the page.
@@ -45,8 +46,8 @@ pub enum Misleading {
     Claim,
 }
 
-/// One line without invisible characters, with at most [`MAX_MARKS`] marks per letter and `most` grapheme clusters. Longer
-/// text is truncated and ends with `…`.
+/// One line without invisible characters, with at most [`MAX_MARKS`] marks per letter and `most` grapheme clusters.
+/// Longer text is truncated and ends with `…`.
 #[must_use]
 pub fn plain(text: &str, most: usize) -> String {
     let text = bounded(text);
@@ -59,8 +60,8 @@ pub fn plain(text: &str, most: usize) -> String {
     }
 }
 
-/// A name that a client chose for itself, in its compatibility form (NFKC) and cut to `most` characters, or why it would
-/// mislead the user who is asked for consent. `None` if nothing is left of it.
+/// Checks a name that a client chose for itself. Returns the name in its compatibility form (NFKC), cut to `most`
+/// characters, `None` if it is empty then, or why it would mislead the user who is asked for consent.
 pub fn check(name: &str, most: usize) -> Result<Option<String>, Misleading> {
     let name: String = bounded(name).chars().filter(|&char| !joins(char)).nfkc().collect();
     let name = one_line(&name);
@@ -116,7 +117,7 @@ fn fit(name: &str, most: usize) -> &str {
     name.get(..end).unwrap_or_default()
 }
 
-/// Without the marks beyond [`MAX_MARKS`] on one letter; those that a letter is composed with count too.
+/// Removes the marks beyond [`MAX_MARKS`] on one letter, including those of composed letters.
 fn with_few_marks(text: &str) -> String {
     let mut marks = 0;
     let few = text.nfd().filter(|&char| {
@@ -126,18 +127,20 @@ fn with_few_marks(text: &str) -> String {
     few.nfc().collect()
 }
 
-/// Marks that are put on or around a letter.
+/// Whether the character is a combining mark, on or around a letter.
 fn is_mark(char: char) -> bool {
     canonical_combining_class(char) != 0
         || matches!(char, '\u{488}' | '\u{489}' | '\u{1abe}' | '\u{20dd}'..='\u{20e0}' | '\u{20e2}'..='\u{20e4}' | '\u{a670}'..='\u{a672}')
 }
 
-/// Joiners and variation selectors of emoji, Persian and Indic scripts. They are removed silently.
+/// Whether the character is a joiner or variation selector of emoji, Persian or Indic scripts. These are removed
+/// silently.
 fn joins(char: char) -> bool {
     matches!(char, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// Control characters, and those that reorder a text (UAX #9), join or split its letters unseen, or take no place at all.
+/// Whether the character is a control character, reorders the text (UAX #9), joins or splits letters invisibly, or has
+/// no width.
 fn unseen(char: char) -> bool {
     char.is_control()
         || matches!(char,
@@ -147,8 +150,8 @@ fn unseen(char: char) -> bool {
             | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
-/// Symbols that look like a mark of verification, or like a part of a page: check marks, stars, badges, frames and the whole
-/// blocks that have them; locks, keys, shields, medals and seals among the pictographs.
+/// Whether the symbol looks like a mark of verification or a part of a page: check marks, stars, badges, frames and
+/// their entire blocks; among pictographs locks, keys, shields, medals and seals.
 fn imitates(char: char) -> bool {
     matches!(char,
         '\u{221a}' | '\u{237b}' | '\u{2440}'..='\u{245f}' | '\u{2500}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}'
@@ -159,12 +162,12 @@ fn imitates(char: char) -> bool {
         | '\u{1f780}'..='\u{1f7ff}' | '\u{1f947}'..='\u{1f949}' | '\u{1fa80}' | '\u{1faaa}')
 }
 
-/// Runs of letters with their marks, and digits.
+/// The words of a name: sequences of letters, marks and digits.
 fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split(|char: char| !char.is_alphanumeric() && !is_mark(char)).filter(|word| !word.is_empty())
 }
 
-/// Whether a word is of one script, or of Latin with Chinese, Japanese or Korean (UTS #39 §5.2, highly restrictive), and is
+/// Whether a word has one script, or Latin with Chinese, Japanese or Korean (UTS #39 §5.2, highly restrictive), and is
 /// not a Latin word in the letters of another script (§4, whole-script confusables).
 fn is_honest(word: &str) -> bool {
     let letters: String = word.chars().filter(|char| !char.is_numeric()).collect();
@@ -177,7 +180,7 @@ fn is_honest(word: &str) -> bool {
         && !(foreign && letters.chars().count() > 1 && latin())
 }
 
-/// What a text looks like, without spaces, marks and case.
+/// The visual skeleton of a text (UTS #39) in lower case, with letters and digits only.
 fn folded(text: &str) -> String {
     let lower: String = text.to_lowercase();
     skeleton(&lower).filter(|char| char.is_alphanumeric()).collect()

@@ -1,28 +1,28 @@
-//! The known name that a misspelt one most likely stands for, for messages that ask "did you mean …?".
+//! Finds the known name that is most similar to a misspelt one, for messages with "did you mean …?".
 
 use strsim::jaro_winkler;
 
-/// The least similarity, from 0 to 1, at which a name is suggested.
+/// The minimum similarity of a suggestion, from 0 to 1.
 const ALIKE: f64 = 0.75;
 
-/// The name that is most like `wanted`.
+/// The known name that is most similar to `wanted`; `None` if none is similar.
 pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wanted.to_lowercase();
     let alike = |name: &str| {
         let within = lower.len() >= 3 && name.contains(&lower) || name.len() >= 3 && lower.contains(name);
-        // A name within the other, or shortened to some of its letters, is a better sign than letters in common.
+        // A name that contains the other or abbreviates it is a better match than one with common letters.
         if within || shortens(&lower, name) { 1.0 } else { jaro_winkler(&lower, name) }
     };
     let scored = known.into_iter().map(|name| (alike(name), name)).filter(|(score, _)| *score >= ALIKE);
     scored.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name)
 }
 
-/// "; did you mean NAME?", or nothing where no known name is similar.
+/// "; did you mean NAME?", or an empty text if no known name is similar.
 pub fn suggestion<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(wanted, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
 }
 
-/// Whether a word is another one without some of its letters, but with the first and the last one: `cmd`, `dir`.
+/// Whether `short` is `long` without some of its inner letters: `cmd` or `dir` for longer words.
 fn shortens(short: &str, long: &str) -> bool {
     let mut rest = long.chars();
     let ends = short.chars().next() == long.chars().next() && short.chars().last() == long.chars().last();

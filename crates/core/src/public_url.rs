@@ -1,22 +1,22 @@
-//! The public URL of an endpoint, and the URLs and paths that follow from it (RFC 8414, RFC 8707, RFC 9728).
+//! The public URL of an endpoint, and the URLs and paths that are derived from it (RFC 8414, RFC 8707, RFC 9728).
 
 use crate::loopback::is_loopback;
 use serde::{Deserialize, Serialize, Serializer};
 use std::str::FromStr;
 use url::Url;
 
-/// The endpoint's public URL, and all URLs and paths that follow from it.
+/// The endpoint's public URL, from which all other URLs and paths are derived.
 ///
-/// The issuer is the URL less its last path segment: `https://h/mcp` has the issuer `https://h`, so that `/token` and
-/// its like stand at the root, where clients of the 2025-03-26 revision look for them; `https://h/team/mcp` has
-/// `https://h/team`, so that several endpoints share a host.
+/// The issuer is the URL without its last path segment. `https://h/mcp` has the issuer `https://h`, so that `/token`
+/// and similar paths are at the root, where clients of MCP revision 2025-03-26 expect them. `https://h/team/mcp` has
+/// the issuer `https://h/team`, so that several endpoints can share a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     origin: String,
     path: String,
 }
 
-/// Why a text is no [`PublicUrl`].
+/// Why a text is not a valid [`PublicUrl`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{url:?} is no endpoint URL: {why}; write one such as https://mcp.example.com/mcp")]
 pub struct PublicUrlError {
@@ -51,25 +51,25 @@ impl FromStr for PublicUrl {
 }
 
 impl PublicUrl {
-    /// The URL itself: the MCP endpoint, and the audience of its tokens (RFC 8707).
+    /// The complete URL: the MCP endpoint, and the audience of its tokens (RFC 8707).
     #[must_use]
     pub fn resource(&self) -> String {
         format!("{}{}", self.origin, self.path)
     }
 
-    /// Scheme, host and port, as a browser's `Origin` header has it.
+    /// Scheme, host and port, as in an `Origin` header.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Whether it is reached over TLS, here or at something in front.
+    /// Whether clients use TLS, which this process or a proxy in front of it terminates.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.origin.starts_with("https://")
     }
 
-    /// Host and, where it is not the scheme's own, port: what the `Host` header says.
+    /// The host, with the port if it is not the scheme's default, as in a `Host` header.
     #[must_use]
     pub fn authority(&self) -> &str {
         self.origin.split_once("://").map_or("", |(_, authority)| authority)
@@ -85,7 +85,7 @@ impl PublicUrl {
         }
     }
 
-    /// The host, where it is a name and no address.
+    /// The host if it is a domain name, not an IP address.
     #[must_use]
     pub fn domain(&self) -> Option<&str> {
         let host = self.host();
@@ -98,7 +98,7 @@ impl PublicUrl {
         &self.path
     }
 
-    /// What the paths of the authorization server begin with: empty, or such as `/team`.
+    /// The prefix of the authorization server's paths: empty, or for example `/team`.
     #[must_use]
     pub fn base_path(&self) -> &str {
         self.path.rsplit_once('/').map_or("", |(base, _)| base)
@@ -110,7 +110,7 @@ impl PublicUrl {
         format!("{}{}", self.origin, self.base_path())
     }
 
-    /// An absolute URL of the authorization server, such as its `/token`.
+    /// The absolute URL of a path of the authorization server, such as `/token`.
     #[must_use]
     pub fn issuer_url(&self, path: &str) -> String {
         format!("{}{}{path}", self.origin, self.base_path())

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them in manifests: `15m`, `720h`, `4Mi`.
+//! Durations and sizes in the syntax of manifests: `15m`, `720h`, `4Mi`.
 
 use crate::schema::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -10,10 +10,10 @@ use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 pub struct Span(Duration);
 
 impl Span {
-    /// What the rules of admission match a duration with, besides that it is not empty.
+    /// The regular expression for durations in admission rules, which also require that the text is not empty.
     const PATTERN: &'static str = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$";
 
-    /// The rule of admission for a field that holds a span from `min` to `max`. Every such field has one.
+    /// The admission rule for a field with a span from `min` to `max`. Every such field has one.
     #[must_use]
     pub fn rule(min: &str, max: &str) -> Rule {
         let pattern = Self::PATTERN;
@@ -27,8 +27,8 @@ impl Span {
         )
     }
 
-    /// The expression that the span `shorter` of an object is at most, or less than, its span `longer`. It is true for spans
-    /// that break their own rule, which says so by itself.
+    /// A CEL expression that compares two spans of an object: `shorter` is at most, or less than, `longer`. It is true
+    /// if a span violates its own rule, which reports the error itself.
     #[must_use]
     pub fn comparison(shorter: &str, comparison: &str, longer: &str, least: &str) -> String {
         let valid = |field: &str| format!("self.{field} != '' && self.{field}.matches('{}')", Self::PATTERN);
@@ -46,14 +46,14 @@ impl Span {
         Self(Duration::from_secs(seconds))
     }
 
-    /// The same as the standard library's duration.
+    /// The span as a [`Duration`].
     #[must_use]
     pub const fn as_duration(self) -> Duration {
         self.0
     }
 }
 
-/// Why a text is no [`Span`].
+/// The text is not a valid [`Span`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is no duration; write whole hours, minutes or seconds, such as 90s, 15m or 1h30m")]
 pub struct InvalidSpan(String);
@@ -129,7 +129,7 @@ impl JsonSchema for Span {
 pub struct ByteSize(u64);
 
 impl ByteSize {
-    /// What the rule of admission matches a size with.
+    /// The regular expression for sizes in admission rules.
     const PATTERN: &'static str = "^[1-9][0-9]{0,9}(Ki|Mi|Gi)?$";
 
     /// A size of `count` mebibytes.
@@ -145,7 +145,7 @@ impl ByteSize {
     }
 }
 
-/// Why a text is no [`ByteSize`].
+/// The text is not a valid [`ByteSize`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is no size; write a positive number of bytes with Ki, Mi or Gi, such as 512Ki or 4Mi")]
 pub struct InvalidByteSize(String);

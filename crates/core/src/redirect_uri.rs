@@ -1,17 +1,17 @@
-//! Redirect URIs that may be stored as `spec.redirectUris` of an `OAuthClient`. Each rule exists twice, side by side: as a
-//! CEL expression for the schema of the resource, and as a Rust function for servers, which check self-registered clients
-//! before they store them. A test in `portcullis-api` compares the two.
+//! The rules for `spec.redirectUris` of an `OAuthClient`. Each rule exists twice, side by side: as a CEL expression for
+//! the schema of the resource, and as a Rust function for servers, which check self-registered clients before they
+//! store them. A test in `portcullis-api` compares the two.
 
 use crate::{loopback, schema};
 use std::collections::BTreeSet;
 
-/// The most redirect URIs of a client, in addition to those of its preset.
+/// The maximum number of redirect URIs of a client, in addition to those of its preset.
 pub const MAX_COUNT: usize = 32;
 
-/// The most characters of a redirect URI.
+/// The maximum length of a redirect URI in characters.
 pub const MAX_LENGTH: usize = 2048;
 
-/// Schemes that admission refuses, since a browser does not call an application back by them.
+/// Schemes that admission refuses, since browsers do not use them to call back an application.
 pub const FORBIDDEN_SCHEMES: [&str; 9] =
     ["javascript", "data", "vbscript", "file", "ftp", "blob", "about", "ws", "wss"];
 
@@ -54,7 +54,7 @@ impl Rule {
     pub const ALL: [Self; 6] =
         [Self::Wildcard, Self::Fragment, Self::Character, Self::Absolute, Self::PlainHttp, Self::Scheme];
 
-    /// The rule as CEL, about the list of all URIs.
+    /// The rule as a CEL expression for the list of all URIs.
     #[must_use]
     pub fn cel(self) -> schema::Rule {
         let each = match self {
@@ -74,7 +74,7 @@ impl Rule {
         schema::Rule::new(format!("self.all(u, {each})"), self.message())
     }
 
-    /// What is wrong where the rule is broken, and what to do.
+    /// The error message for a violation, with the remedy.
     #[must_use]
     pub fn message(self) -> String {
         match self {
@@ -122,12 +122,12 @@ pub enum RedirectUrisError {
     /// An empty URI, or one with more than [`MAX_LENGTH`] characters.
     #[error("each must have 1 to {MAX_LENGTH} characters")]
     Length,
-    /// A URI breaks this rule.
+    /// A URI violates this rule.
     #[error("{}", .0.message())]
     Rule(Rule),
 }
 
-/// Checks a list as admission checks `spec.redirectUris`.
+/// Checks a list by the same rules as admission checks `spec.redirectUris`.
 pub fn check_all(uris: &[String]) -> Result<(), RedirectUrisError> {
     if uris.len() > MAX_COUNT {
         return Err(RedirectUrisError::TooMany(uris.len()));
@@ -143,7 +143,7 @@ pub fn check_all(uris: &[String]) -> Result<(), RedirectUrisError> {
     broken.map_or(Ok(()), |rule| Err(RedirectUrisError::Rule(rule)))
 }
 
-/// `a, b and c`.
+/// Joins words as in `a, b and c`.
 fn enumeration(words: &[&str]) -> String {
     match words {
         [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
@@ -151,7 +151,7 @@ fn enumeration(words: &[&str]) -> String {
     }
 }
 
-/// `scheme://authority`, and a path or query.
+/// Whether the URI is `scheme://authority`, with an optional path or query.
 fn is_hierarchical(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     let (authority, rest) = rest.split_at(rest.find(['/', '?', '@']).unwrap_or(rest.len()));
@@ -162,7 +162,7 @@ fn is_hierarchical(uri: &str) -> bool {
         && is_end_or_path(rest)
 }
 
-/// `com.example.app:/path` (RFC 8252 §7.1).
+/// Whether the URI has a private-use scheme, such as `com.example.app:/path` (RFC 8252 §7.1).
 fn is_private_use(uri: &str) -> bool {
     let Some((scheme, path)) = uri.split_once(":/") else { return false };
     let begins_with_letter = scheme.starts_with(|first: char| first.is_ascii_lowercase());
@@ -172,7 +172,7 @@ fn is_private_use(uri: &str) -> bool {
     begins_with_letter && labels && scheme.contains('.') && first.is_some_and(|c| c != '/') && is_line(path.as_str())
 }
 
-/// A loopback host, a port, and a path or query; without the scheme.
+/// Whether `rest`, an http URI without its scheme, is a loopback host with an optional port and path or query.
 fn is_loopback(rest: &str) -> bool {
     let Some(rest) = loopback::HOSTS.iter().find_map(|host| rest.strip_prefix(host)) else { return false };
     let Some(port) = rest.strip_prefix(':') else { return is_end_or_path(rest) };
@@ -188,7 +188,7 @@ fn is_end_or_path(rest: &str) -> bool {
     rest.is_empty() || (rest.starts_with(['/', '?']) && is_line(rest))
 }
 
-/// What `.*` matches.
+/// Whether the regular expression `.*` matches the text.
 fn is_line(text: &str) -> bool {
     !text.contains('\n')
 }

@@ -1,5 +1,5 @@
-//! What custom resources say in their schemas beside JSON Schema: CEL rules of admission, and times. Types that have both a
-//! place in a custom resource and in the configuration of servers use it instead of the derive macro of kube.
+//! Additions to JSON Schema in the schemas of custom resources: CEL rules of admission, and times. Types that are in
+//! custom resources and in the configuration of servers use them instead of the derive macro of kube.
 
 use crate::loopback;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -12,18 +12,18 @@ use std::borrow::Cow;
 pub struct Rule {
     /// The expression that must be true.
     pub rule: String,
-    /// The error where it is false.
+    /// The error message if the expression is false.
     pub message: String,
 }
 
 impl Rule {
-    /// A rule, and its error.
+    /// A rule with its error message.
     pub fn new(rule: impl Into<String>, message: impl Into<String>) -> Self {
         Self { rule: rule.into(), message: message.into() }
     }
 }
 
-/// The URL of an identity provider or authorization server.
+/// The rule for the URL of an identity provider or authorization server.
 #[must_use]
 pub fn provider_url() -> Rule {
     Rule::new(
@@ -32,7 +32,7 @@ pub fn provider_url() -> Rule {
     )
 }
 
-/// Certificates in PEM.
+/// The rule for certificates in PEM.
 #[must_use]
 pub fn certificates() -> Rule {
     Rule::new(
@@ -41,7 +41,7 @@ pub fn certificates() -> Rule {
     )
 }
 
-/// A name as nearly every Kubernetes object has it (RFC 1123 subdomain).
+/// The rule for the name of a Kubernetes object (RFC 1123 subdomain).
 #[must_use]
 pub fn object_name() -> Rule {
     Rule::new(
@@ -50,7 +50,7 @@ pub fn object_name() -> Rule {
     )
 }
 
-/// The schema of a time, as Kubernetes has it.
+/// The schema of a time in Kubernetes.
 #[derive(Debug)]
 pub struct Time;
 

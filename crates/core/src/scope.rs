@@ -1,4 +1,4 @@
-//! OAuth scopes (RFC 6749 §3.3): what a client may ask for, in the tokens' own spelling.
+//! OAuth scopes (RFC 6749 §3.3): the permissions that a client can request.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A word that is no scope of ours.
+/// The word is not a known scope.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("unknown scope {0:?}; the scopes are {all}", all = Scope::ALL.map(Scope::as_str).join(", "))]
 pub struct UnknownScope(pub String);
@@ -71,14 +71,14 @@ impl FromStr for Scope {
     }
 }
 
-/// Scopes as RFC 6749 writes them in one parameter: words parted by single spaces.
+/// Formats a `scope` parameter (RFC 6749 §3.3): scopes separated by single spaces.
 #[must_use]
 pub fn join(scopes: &BTreeSet<Scope>) -> String {
     let words: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
     words.join(" ")
 }
 
-/// Reads a `scope` parameter; repeated words count once.
+/// Parses a `scope` parameter and removes duplicates.
 pub fn parse(parameter: &str) -> Result<BTreeSet<Scope>, UnknownScope> {
     parameter.split_ascii_whitespace().map(Scope::from_str).collect()
 }

@@ -1,4 +1,4 @@
-//! Who may reach a workspace, and how many a user may have.
+//! Authorization and quota of workspaces.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

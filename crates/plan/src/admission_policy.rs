@@ -1,5 +1,5 @@
-//! Whether the admission policies are in force that confine the servers, as they are delivered in `deploy/`. RBAC alone
-//! cannot: it selects neither the pods to exec into nor the objects to write by what is in them.
+//! Checks that the cluster enforces the admission policies of `deploy/`, which restrict the servers. RBAC alone cannot
+//! do this: it cannot restrict exec to certain pods, or writes by the content of the object.
 
 use k8s_openapi::{
     api::admissionregistration::v1::{
@@ -8,35 +8,35 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
-/// A policy that is delivered together with its binding of the same name.
+/// A policy of `deploy/`, which is delivered with a binding of the same name.
 #[derive(Debug)]
 pub struct DeliveredPolicy {
     /// The name of the policy and of its binding.
     pub name: &'static str,
-    /// The requests that the policy must be about.
+    /// The requests that the policy must match.
     rule: Rule,
     /// The variables of the validations: names and expressions.
     variables: &'static [(&'static str, &'static str)],
-    /// The validations that must be there.
+    /// The required expressions of validations.
     validations: &'static [&'static str],
 }
 
-/// The requests that a policy must be about.
+/// The requests that a policy must match.
 #[derive(Debug)]
 struct Rule {
     group: &'static str,
     version: &'static str,
     operations: &'static [&'static str],
-    /// Any of these is enough.
+    /// The policy must match at least one of these.
     resources: &'static [&'static str],
     description: &'static str,
 }
 
-/// Both policies are about the servers only.
+/// The match condition of both policies: they apply to servers only.
 const CONDITION: &str = "request.userInfo.username.matches('^system:serviceaccount:[^:]+:portcullis-server-')";
 
-/// Confines exec to workspaces. Without it a server could exec into every pod of its namespace, so a server gets the
-/// right to exec only while the policy is in force.
+/// Restricts exec to workspaces. Without this policy, a server could exec into every pod of its namespace, so the
+/// operator grants the permission to exec only while the policy is in force.
 pub static EXEC_POLICY: DeliveredPolicy = DeliveredPolicy {
     name: "portcullis-exec",
     rule: Rule {
@@ -54,8 +54,8 @@ pub static EXEC_POLICY: DeliveredPolicy = DeliveredPolicy {
     ],
 };
 
-/// Confines the writes of a server to the objects of its own endpoint. Without it the server of one endpoint could write
-/// grants of every other endpoint of its namespace.
+/// Restricts the writes of a server to the objects of its own endpoint. Without this policy, the server of one endpoint
+/// could write grants of every other endpoint of its namespace.
 pub static SERVER_WRITES_POLICY: DeliveredPolicy = DeliveredPolicy {
     name: "portcullis-server-writes",
     rule: Rule {
@@ -83,35 +83,35 @@ pub static SERVER_WRITES_POLICY: DeliveredPolicy = DeliveredPolicy {
     ],
 };
 
-/// Why a policy does not confine the servers.
+/// Why the cluster does not enforce a policy as delivered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyProblem {
-    /// There is no policy.
+    /// The policy does not exist.
     #[error("ValidatingAdmissionPolicy {0:?} does not exist")]
     Missing(&'static str),
-    /// There is no binding, which puts the policy in force.
+    /// The binding does not exist, without which the policy has no effect.
     #[error("ValidatingAdmissionPolicyBinding {0:?} does not exist")]
     NotBound(&'static str),
-    /// The policy is not as it is delivered.
+    /// The policy differs from the delivered one.
     #[error("ValidatingAdmissionPolicy {name:?} differs from the delivered one: {difference}")]
     PolicyChanged {
-        /// The policy.
+        /// The name of the policy.
         name: &'static str,
-        /// What differs.
+        /// The difference.
         difference: &'static str,
     },
-    /// The binding is not as it is delivered.
+    /// The binding differs from the delivered one.
     #[error("ValidatingAdmissionPolicyBinding {name:?} differs from the delivered one: {difference}")]
     BindingChanged {
-        /// The binding.
+        /// The name of the binding.
         name: &'static str,
-        /// What differs.
+        /// The difference.
         difference: &'static str,
     },
 }
 
 impl DeliveredPolicy {
-    /// Checks the policy and the binding of this name that the cluster has.
+    /// Checks the policy and the binding of this name that exist in the cluster.
     pub fn check(
         &self,
         policy: Option<&ValidatingAdmissionPolicy>,
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// Each policy with the policy and the binding that are delivered.
+    /// Each policy with the delivered policy and binding.
     fn delivered() -> [(&'static DeliveredPolicy, Value, Value); 2] {
         let files = [
             (&EXEC_POLICY, include_str!("../../../deploy/exec-policy.yaml")),
@@ -238,7 +238,7 @@ mod tests {
     fn the_policies_that_are_delivered_confine_and_weaker_ones_do_not() {
         for (wanted, policy, binding) in delivered() {
             assert_eq!(checked(wanted, &policy, &binding), Ok(()));
-            // As an API server fills it in.
+            // An API server sets these defaults.
             let stored = [
                 ("/spec/matchConstraints/matchPolicy", json!("Equivalent")),
                 ("/spec/matchConstraints/namespaceSelector", json!({})),

@@ -6,7 +6,7 @@ use k8s_openapi::api::autoscaling::v2::{
     ResourceMetricSource,
 };
 
-/// `None` without `spec.deployment.autoscaling`.
+/// The autoscaler; `None` without `spec.deployment.autoscaling`.
 pub(super) fn autoscaler(owner: &Owner<'_>) -> Option<HorizontalPodAutoscaler> {
     let wanted = owner.endpoint().spec.deployment.autoscaling.as_ref()?;
     Some(HorizontalPodAutoscaler {

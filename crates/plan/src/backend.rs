@@ -1,5 +1,6 @@
-//! The configuration of the proxy in front of servers with TLS (`spec.tls`), and its checks of their certificate. Without
-//! `spec.tls` there is none: every controller uses plain HTTP by default. Also the proxy's timeout for responses.
+//! Configures the proxy in front of the servers: TLS to the servers (`spec.tls`), verification of their certificate,
+//! and the response timeout. Without `spec.tls`, no TLS configuration is needed: every controller uses plain HTTP by
+//! default.
 
 use crate::{
     ClusterFacts, OptionalKind,
@@ -11,27 +12,27 @@ use portcullis_core::PublicUrl;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// The time for sending a response after the time limit of its request.
+/// The time in seconds to send a response after the time limit of its request.
 const MARGIN: u64 = 10;
 
 const TRAEFIK: &str = "traefik.io/ingress-controller";
 const NGINX: &str = "k8s.io/ingress-nginx";
 
-/// Who acts on the endpoint's Ingress.
+/// The ingress controller that implements the endpoint's Ingress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Implementation {
     Traefik,
-    /// ingress-nginx, or another that reads its annotations.
+    /// ingress-nginx, or another controller that reads its annotations.
     IngressNginx,
     Unknown,
 }
 
-/// The class of the endpoint's Ingress, and its controller.
+/// The class of the endpoint's Ingress, and the controller of the class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Controller<'a> {
-    /// The IngressClass in force: the manifest's own, or the cluster's default.
+    /// The effective IngressClass: the one of the manifest, or the cluster's default.
     pub(super) class: Option<&'a str>,
-    /// Its `spec.controller`, where the class exists.
+    /// `spec.controller` of the class, if the class exists.
     pub(super) name: Option<&'a str>,
 }
 
@@ -52,14 +53,14 @@ impl<'a> Controller<'a> {
     }
 }
 
-/// What the way to the servers needs.
+/// The annotations and objects that configure the connection from the proxy to the servers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Backend {
     ingress_annotations: BTreeMap<String, String>,
     service_annotations: BTreeMap<String, String>,
     /// Traefik's ServersTransport.
     pub(super) transport: Option<DynamicObject>,
-    /// What is not as one might expect; a sentence for the status.
+    /// A sentence for the status about an unexpected configuration.
     pub(super) note: Option<String>,
 }
 
@@ -102,8 +103,8 @@ impl Backend {
         }
     }
 
-    /// Traefik holds the certificate against the URL's host and, where the Secret has `ca.crt`, as cert-manager's have,
-    /// against that authority; else against the public ones.
+    /// Traefik checks the certificate for the URL's host and, if the Secret has `ca.crt` as those of cert-manager do,
+    /// against this CA, otherwise against the public CAs.
     fn traefik(owner: &Owner<'_>, url: &PublicUrl, secret: &str, cluster: &ClusterFacts) -> Self {
         let scheme = annotation("traefik.ingress.kubernetes.io/service.serversscheme", "https");
         if !cluster.optional.contains(&OptionalKind::ServersTransport) {
@@ -119,7 +120,7 @@ impl Backend {
         let transport = DynamicObject {
             types: Some(OptionalKind::ServersTransport.types()),
             metadata: owner.metadata(name, Component::Server),
-            // `rootCAs`, which is to replace it, came with Traefik 3.4.
+            // `rootCAs`, the replacement of `rootCAsSecrets`, requires Traefik 3.4.
             data: json!({"spec": {"serverName": url.host(), "rootCAsSecrets": [secret]}}),
         };
         Self {
@@ -137,7 +138,7 @@ impl Backend {
         Self { note: Some(note), ..Self::default() }
     }
 
-    /// Has ingress-nginx wait for as long as a request may take, instead of 60 seconds. Traefik waits anyway.
+    /// Raises the timeout of ingress-nginx from 60 seconds to the time limit of requests. Traefik has no such timeout.
     fn with_proxy_timeout(mut self, owner: &Owner<'_>, controller: &Controller<'_>) -> Self {
         if controller.implementation() == Implementation::IngressNginx {
             let seconds = proxy_timeout(owner).to_string();
@@ -149,7 +150,7 @@ impl Backend {
         self
     }
 
-    /// The user's own annotations count.
+    /// Adds the annotations to those of the manifest, which take precedence.
     pub(super) fn annotate_ingress(&self, annotations: &mut BTreeMap<String, String>) {
         for (name, value) in &self.ingress_annotations {
             annotations.entry(name.clone()).or_insert_with(|| value.clone());
@@ -161,7 +162,7 @@ impl Backend {
     }
 }
 
-/// The timeout of the proxy for a response, in seconds.
+/// The proxy's timeout for a response, in seconds.
 pub(super) fn proxy_timeout(owner: &Owner<'_>) -> u64 {
     owner.endpoint().spec.limits.request_timeout.as_duration().as_secs().saturating_add(MARGIN)
 }

@@ -1,8 +1,8 @@
-//! One client's generated secret over time, as its Secret holds it.
+//! The generated secret of one client and its rotation, as stored in the client's Secret.
 //!
-//! Made once, kept while its Secret is whole, replaced on schedule with an overlap in which both count, and replaced at
-//! once, without overlap, when somebody deletes or empties the Secret: that is how a person revokes a leaked one. A person
-//! who wants another one at once, but nobody cut off, asks for it by an annotation of the client.
+//! The secret is generated once, kept while its Secret is intact, and rotated on schedule with an overlap in which both
+//! secrets are valid. If the Secret is deleted or emptied, the secret is replaced at once and without an overlap, which
+//! revokes a leaked secret. An annotation of the client requests a rotation with an overlap.
 
 use crate::{
     CredentialChange, PREVIOUS_EXPIRES_ANNOTATION, PREVIOUS_HASH_ANNOTATION, ROTATE_ANNOTATION, ROTATED_AT_ANNOTATION,
@@ -22,22 +22,22 @@ const CLIENT_SECRET: &str = "client-secret";
 const URL: &str = "url";
 const TOKEN_URL: &str = "token-url";
 
-/// What a generated secret begins with, so that scanners of repositories and logs can tell one.
+/// The prefix of generated secrets, by which scanners of repositories and logs recognize them.
 const SECRET_PREFIX: &str = "pcs_";
 const SECRET_BYTES: usize = 32;
-/// A generated secret and its history, as a client's Secret holds it.
+/// A generated secret and its history, as stored in a client's Secret.
 pub(super) struct Credential {
     secret: String,
-    /// When it was made.
+    /// When the secret was generated.
     pub(super) rotated_at: Timestamp,
-    /// The secret before, while it counts.
+    /// The hash and the expiry of the previous secret, while it is valid.
     previous: Option<(SecretHash, Timestamp)>,
-    /// The request for a rotation that was acted on last.
+    /// The last value of [`ROTATE_ANNOTATION`] that was acted on.
     pub(super) request: Option<String>,
 }
 
 impl Credential {
-    /// What should be in force at `now`, and what had to be done for it.
+    /// The credential at `now`, and the change of the observed Secret that it requires.
     pub(super) fn next(
         observed: Option<&Secret>,
         client_id: &str,
@@ -54,7 +54,7 @@ impl Credential {
             return (Self::generate(request, now, rng), Some(CredentialChange::Healed));
         };
         let is_due = rotation.is_some_and(|rotation| after(held.rotated_at, rotation.interval) <= now);
-        // Two secrets count at most: a request in an overlap waits for its end, so that nobody is cut off.
+        // At most two secrets are valid: a request during an overlap waits for its end, so that no client loses access.
         if !is_due && (!held.awaits(request) || held.previous.is_some()) {
             return (held, None);
         }
@@ -64,12 +64,12 @@ impl Credential {
         (Self { previous, ..Self::generate(request, now, rng) }, Some(CredentialChange::Rotated))
     }
 
-    /// Whether this request has not been acted on.
+    /// Whether this request is still to be acted on.
     fn awaits(&self, request: Option<&str>) -> bool {
         request.is_some() && request != self.request.as_deref()
     }
 
-    /// When the secret is replaced next.
+    /// When the secret will be replaced; `None` without a schedule or a pending request.
     pub(super) fn next_rotation(&self, rotation: Option<&Rotation>, request: Option<&str>) -> Option<Timestamp> {
         let scheduled = rotation.map(|rotation| after(self.rotated_at, rotation.interval));
         let requested = self.previous.as_ref().filter(|_| self.awaits(request)).map(|(_, end)| *end);
@@ -83,7 +83,7 @@ impl Credential {
         Self { secret, rotated_at: now, previous: None, request: request.map(ToOwned::to_owned) }
     }
 
-    /// `None` where the secret itself cannot be used.
+    /// Reads a Secret; `None` if the client secret in it is missing or malformed.
     fn read(secret: &Secret, now: Timestamp) -> Option<Self> {
         let held = text(secret, CLIENT_SECRET)?;
         let bytes = URL_SAFE_NO_PAD.decode(held.strip_prefix(SECRET_PREFIX)?).ok()?;
@@ -96,13 +96,13 @@ impl Credential {
             .and_then(SecretHash::parse)
             .zip(time(PREVIOUS_EXPIRES_ANNOTATION))
             .filter(|(_, end)| now < *end);
-        // A time to come would put the rotation off, maybe for ever.
+        // A time in the future would postpone the rotation, perhaps forever.
         let rotated_at = time(ROTATED_AT_ANNOTATION).filter(|at| *at <= now).unwrap_or(now);
         let request = annotation(ROTATE_ANNOTATION).map(ToOwned::to_owned);
         Some(Self { secret: held.to_owned(), rotated_at, previous, request })
     }
 
-    /// The secrets that count.
+    /// The verifiers of the valid secrets.
     pub(super) fn verifiers(&self, client_id: &str) -> Vec<SecretVerifier> {
         let current = SecretVerifier { hash: SecretHash::of(client_id, &self.secret), expires_at: None };
         let previous = self.previous.clone().map(|(hash, end)| SecretVerifier { hash, expires_at: Some(end) });
@@ -136,17 +136,17 @@ impl Credential {
     }
 }
 
-/// The text under a key of a Secret.
+/// The value of a key of a Secret, if it is UTF-8.
 pub(super) fn text<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
     std::str::from_utf8(&secret.data.as_ref()?.get(key)?.0).ok()
 }
 
-/// `span` after `time`.
+/// `time` plus `span`; [`Timestamp::MAX`] on overflow.
 pub(super) fn after(time: Timestamp, span: Span) -> Timestamp {
     time.checked_add(span.as_duration()).unwrap_or(Timestamp::MAX)
 }
 
-/// What annotations and files show.
+/// The time without a fraction of a second, as in annotations and files.
 pub(super) fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 const MIDDLEWARES_ANNOTATION: &str = "traefik.ingress.kubernetes.io/router.middlewares";
 
-/// Who speaks CORS, and why it is not who one might expect.
+/// The component that answers CORS, and the reason if it is an unexpected one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cors {
     pub(super) enforcer: CorsEnforcer,
@@ -37,7 +37,7 @@ impl Cors {
         }
         if spec.exposure.gateway.is_some() {
             return match (enforced_by, origins.iter().find(|origin| origin.contains('['))) {
-                // Of the filter it is not known whether the Gateway has it, and some answer 500 where they do not.
+                // Support for the CORS filter is optional and cannot be detected; some Gateways without it answer 500.
                 (CorsEnforcement::Auto | CorsEnforcement::Server, _) => by(CorsEnforcer::Server),
                 (CorsEnforcement::Gateway, None) => by(CorsEnforcer::Gateway),
                 (CorsEnforcement::Gateway, Some(origin)) => server_since(format!(
@@ -69,7 +69,7 @@ impl Cors {
         }
     }
 
-    /// The annotations that the Ingress needs, beside the user's own.
+    /// The annotations of the Ingress: those of the manifest, and those that CORS requires.
     pub(super) fn annotate(&self, owner: &Owner<'_>, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut annotations = given;
         match self.enforcer {
@@ -81,7 +81,7 @@ impl Cors {
                     .and_modify(|given| *given = format!("{given},{middleware}"))
                     .or_insert(middleware);
             }
-            // Every one: the defaults of those left out are other than ours (20 days).
+            // All of them, since the defaults of omitted ones differ from ours (20 days).
             CorsEnforcer::IngressNginx => annotations.extend(
                 [
                     ("enable-cors", "true".to_owned()),
@@ -98,7 +98,8 @@ impl Cors {
         annotations
     }
 
-    /// The HTTPRoute's filter, where the Gateway speaks CORS. A wildcard in it stands for one or more labels, as here.
+    /// The HTTPRoute's filter, if the Gateway answers CORS. A wildcard in an origin matches one or more labels, as
+    /// here.
     pub(super) fn filter(&self, owner: &Owner<'_>) -> Option<Value> {
         (self.enforcer == CorsEnforcer::Gateway).then(|| {
             json!({
@@ -106,13 +107,13 @@ impl Cors {
                 "allowMethods": ALLOWED_METHODS,
                 "allowHeaders": ALLOWED_HEADERS,
                 "exposeHeaders": EXPOSED_HEADERS,
-                // It takes no zero.
+                // The filter does not accept 0.
                 "maxAge": max_age(owner).max(1),
             })
         })
     }
 
-    /// Traefik's Middleware, where Traefik speaks CORS.
+    /// Traefik's Middleware, if Traefik answers CORS.
     pub(super) fn middleware(&self, owner: &Owner<'_>) -> Option<DynamicObject> {
         if self.enforcer != CorsEnforcer::Traefik {
             return None;
@@ -149,7 +150,7 @@ fn max_age(owner: &Owner<'_>) -> u64 {
     owner.endpoint().spec.cors.max_age.as_duration().as_secs()
 }
 
-/// An origin with a wildcard as a regular expression, which Traefik would otherwise look for anywhere in the text.
+/// An origin with a wildcard as a regular expression. It is anchored: Traefik would otherwise match a part of the text.
 fn origin_regex(origin: &str) -> String {
     format!("^{}$", regex::escape(origin).replace(r"\*", "[a-z0-9-]+([.][a-z0-9-]+)*"))
 }

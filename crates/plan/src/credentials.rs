@@ -1,4 +1,4 @@
-//! The clients' credentials: the Secret of each Confidential client, and the verifiers of all clients.
+//! The credentials of clients: the Secret of each confidential client, and the verifiers of all clients.
 
 use crate::{
     ClientPlan, ClientProblem, Inputs,
@@ -19,20 +19,20 @@ use portcullis_core::{PublicUrl, client::ClientType};
 use rand::CryptoRng;
 use std::collections::BTreeSet;
 
-/// The suffix of the name of the Secret with the verifiers.
+/// The suffix of the name of the verifiers' Secret.
 pub(super) const VERIFIERS_SUFFIX: &str = "clients";
 
-/// The fewest characters of a secret that somebody else made: [`SecretHash`] relies on it.
+/// The minimum length in characters of a secret that was not generated here: [`SecretHash`] relies on it.
 const MIN_EXISTING_CHARS: usize = 32;
 
-/// What comes out for all clients.
+/// The planned credentials of all clients.
 #[derive(Default)]
 pub(super) struct Credentials<'a> {
     /// The clients' own Secrets.
     pub(super) secrets: Vec<ClientSecret<'a>>,
     /// One per client, sorted by name.
     pub(super) plans: Vec<ClientPlan>,
-    /// How the servers verify them.
+    /// The verifiers for the servers.
     pub(super) verifiers: Clients,
 }
 
@@ -51,7 +51,8 @@ pub(super) fn plan<'a>(
     url: &PublicUrl,
     rng: &mut dyn CryptoRng,
 ) -> Credentials<'a> {
-    // Who registered itself is watched by the servers: a storm of registrations must not reload them.
+    // Servers watch clients that registered themselves. They are not in the file, so that a storm of registrations does
+    // not reload servers.
     let counts =
         |client: &&OAuthClient| client.metadata.deletion_timestamp.is_none() && client.spec.registration.is_none();
     let mut clients: Vec<&OAuthClient> = inputs.clients.iter().copied().filter(counts).collect();
@@ -107,7 +108,7 @@ pub(super) fn plan<'a>(
 }
 
 impl Credentials<'_> {
-    /// When something of this changes by itself next: a rotation, or the end of an overlap.
+    /// When the next rotation is due or the next overlap ends.
     pub(super) fn next_change(&self) -> Option<Timestamp> {
         let rotations = self.plans.iter().filter_map(|plan| plan.next_rotation);
         let secrets = self.verifiers.clients.iter().flat_map(|client| &client.secrets);
@@ -115,7 +116,7 @@ impl Credentials<'_> {
     }
 }
 
-/// Reserves the name of a client's own Secret, and answers with what is observed under it.
+/// Reserves the name of a client's own Secret, and returns the observed Secret of that name.
 fn claim<'a>(
     inputs: &Inputs<'a>,
     owner: &Owner<'_>,
@@ -149,8 +150,8 @@ fn verifier(client: &OAuthClient, secrets: Vec<SecretVerifier>, rotated_at: Opti
         client_type: client.spec.client_type(),
         grants: client.spec.grants().to_vec(),
         scopes: client.spec.scopes.iter().copied().collect(),
-        // A Secret that is older than its client came with it from a backup: it is the same client. A namesake of one that
-        // was deleted gets a Secret of its own.
+        // A Secret that is older than its client was restored from a backup together with it: it is the same client. A
+        // new client with the name of a deleted one gets a new Secret.
         registered_at: created_at.map(|created| rotated_at.map_or(created, |rotated| rotated.min(created))),
         redirect_uris: client.spec.redirect_uris().map(ToOwned::to_owned).collect(),
         secrets,
@@ -163,7 +164,7 @@ fn display_name(client: &OAuthClient) -> String {
     client.spec.display_name.clone().or_else(preset).unwrap_or_else(|| client.name_any())
 }
 
-/// `None` for a public client, and for one that signs with a key of its own.
+/// The name of the client's Secret; `None` for a public client, and for one that authenticates with `private_key_jwt`.
 fn secret_name(client: &OAuthClient) -> Option<String> {
     let spec = &client.spec;
     let given = |secret: &GeneratedSecret| secret.name.clone();
@@ -190,7 +191,7 @@ fn verify_existing(
         .secrets
         .get(&existing.name)
         .ok_or_else(|| ClientProblem::SecretNotFound { secret: name(), endpoint: owner.name().to_owned() })?;
-    // A line's end is what `kubectl create secret --from-file` leaves; no client sends one.
+    // `kubectl create secret --from-file` keeps a line break at the end of the file; clients do not send it.
     let text = text(secret, &existing.key).map(|text| text.trim_end_matches(['\r', '\n'])).unwrap_or_default();
     if text.is_empty() {
         return Err(ClientProblem::SecretKeyMissing { secret: name(), key: existing.key.clone() });

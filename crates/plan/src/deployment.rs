@@ -1,7 +1,7 @@
-//! The servers: their ServiceAccount and Deployment, after the *restricted* Pod Security Standard.
+//! The ServiceAccount and the Deployment of the servers, compliant with the *restricted* Pod Security Standard.
 //!
-//! Nothing of the configuration or the credentials is in the pod template: servers reload them, so a change of them
-//! rolls nothing out. The one exception is the time to drain, which follows `spec.limits.requestTimeout`.
+//! The pod template contains neither the configuration nor the credentials: servers reload them, so a change does not
+//! cause a rollout. The only exception is the termination grace period, which follows `spec.limits.requestTimeout`.
 
 use crate::{
     credentials, keys, login,
@@ -28,15 +28,15 @@ use portcullis_config::{
 const PRIVATE: &str = "private";
 const CONFIG_DIR: &str = "/etc/portcullis";
 const CONFIG_VOLUME: &str = "config";
-/// `nonroot` of the distroless images.
+/// The user `nonroot` of the distroless images.
 const USER: i64 = 65_532;
-/// How long a server may take to stop, beyond the time that it still takes connections and the longest request.
+/// The time in seconds to stop, after the lame-duck period and the longest request.
 const STOP_SECONDS: u64 = 10;
 const DEFAULT_REPLICAS: i32 = 2;
-/// The variable of `serve` that has the memory limit.
+/// The environment variable that passes the memory limit to `serve`.
 const MEMORY_LIMIT: &str = "PORTCULLIS_MEMORY_LIMIT";
 
-/// The fewest servers that there are meant to be.
+/// The desired minimum number of servers.
 pub(super) fn least_replicas(owner: &Owner<'_>) -> i32 {
     let spec = &owner.endpoint().spec.deployment;
     match &spec.autoscaling {
@@ -45,7 +45,8 @@ pub(super) fn least_replicas(owner: &Owner<'_>) -> i32 {
     }
 }
 
-/// How many servers share the endpoint's rates: those that an autoscaler wants now, else those of the manifest.
+/// The number of servers that share the endpoint's rates: the autoscaler's current number, otherwise that of the
+/// manifest.
 pub(super) fn servers(owner: &Owner<'_>, live: Option<i32>) -> u32 {
     let autoscaled = owner.endpoint().spec.deployment.autoscaling.is_some();
     let wanted = if autoscaled { live } else { None }.unwrap_or_else(|| least_replicas(owner));
@@ -65,7 +66,7 @@ pub(super) fn deployment(owner: &Owner<'_>, image: &str) -> Deployment {
     Deployment {
         metadata: owner.metadata(owner.name(), Component::Server),
         spec: Some(DeploymentSpec {
-            // The autoscaler's to set.
+            // An autoscaler owns this field.
             replicas: (!autoscaled).then(|| least_replicas(owner)),
             selector: owner.server_selector(),
             strategy: Some(DeploymentStrategy {
@@ -133,7 +134,8 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
         image: Some(image.to_owned()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(args.map(ToOwned::to_owned).collect()),
-        // What large requests took is given back at once: the allocator's own delay ends with the next work only.
+        // Return freed memory to the system at once: the allocator applies its delayed purge only when it next
+        // allocates or frees.
         env: Some(vec![
             EnvVar { name: "MIMALLOC_PURGE_DELAY".to_owned(), value: Some("0".to_owned()), ..EnvVar::default() },
             memory_limit(),
@@ -154,7 +156,7 @@ fn container(owner: &Owner<'_>, image: &str) -> Container {
     }
 }
 
-/// The container's limit: what requests may take follows from it.
+/// The memory limit of the container, from which the server derives its request budget.
 fn memory_limit() -> EnvVar {
     EnvVar {
         name: MEMORY_LIMIT.to_owned(),
@@ -191,7 +193,7 @@ fn probe(path: &str, period_seconds: i32) -> Probe {
     }
 }
 
-/// One volume, so that the files always change together.
+/// The sources of one projected volume, so that all files change together.
 fn files(owner: &Owner<'_>) -> Vec<VolumeProjection> {
     let key = |file: &str| KeyToPath { key: file.to_owned(), path: file.to_owned(), mode: None };
     let item = |file: &str| Some(vec![key(file)]);
@@ -199,7 +201,7 @@ fn files(owner: &Owner<'_>) -> Vec<VolumeProjection> {
         secret: Some(SecretProjection { name: owner.named(suffix), items: item(file), optional: None }),
         ..VolumeProjection::default()
     };
-    // Optional: a server that starts can say that its certificate is missing.
+    // Optional, so that a server without a certificate starts and reports that it is missing.
     let certificate = owner.endpoint().spec.tls.as_ref().map(|tls| VolumeProjection {
         secret: Some(SecretProjection {
             name: tls.secret_name.clone(),
@@ -225,7 +227,7 @@ fn files(owner: &Owner<'_>) -> Vec<VolumeProjection> {
     sources
 }
 
-/// How many bytes of memory a server may use; `None` if nothing limits it.
+/// The memory limit of a server in bytes; `None` without a limit.
 pub(super) fn memory(owner: &Owner<'_>) -> Option<u64> {
     quantity::whole(&resources(owner).limits?.get("memory")?.0)
 }

@@ -9,7 +9,8 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-/// `None` where there is one server and no wish: a budget would then only block the draining of its node.
+/// The budget; `None` for a single server without `spec.deployment.disruptionBudget`, since a budget would only block
+/// the draining of its node.
 pub(super) fn disruption_budget(owner: &Owner<'_>) -> Option<PodDisruptionBudget> {
     let given = owner.endpoint().spec.deployment.disruption_budget.as_ref().map(|budget| budget.min_available.clone());
     let several = || (deployment::least_replicas(owner) > 1).then_some(IntOrString::Int(1));
@@ -19,7 +20,7 @@ pub(super) fn disruption_budget(owner: &Owner<'_>) -> Option<PodDisruptionBudget
         spec: Some(PodDisruptionBudgetSpec {
             min_available: Some(min_available),
             selector: Some(owner.server_selector()),
-            // A server that is not ready serves nobody, so it must not keep a node from being drained.
+            // A server that is not ready serves no requests, so it must not block the draining of a node.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()
         }),

@@ -1,11 +1,11 @@
-//! The Ingress and HTTPRoute settings that endpoints may use: settings of the operator, by namespace. Without them, authors
-//! of `McpEndpoint`s could use all annotations of Ingresses, on every host.
+//! The allowed Ingress and HTTPRoute settings of endpoints, by namespace: a setting of the operator. Without these
+//! rules, authors of `McpEndpoint`s could use all annotations of Ingresses, on every host.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Annotations that change nothing but the endpoint's own route: no hosts, no redirects, no snippets, no references to
-/// objects of other namespaces.
+/// The annotations that are allowed by default. They affect only the endpoint's own route: no hosts, no redirects, no
+/// snippets, no references to objects of other namespaces.
 const ANNOTATIONS: [&str; 42] = [
     "cert-manager.io/issuer",
     "cert-manager.io/cluster-issuer",
@@ -51,7 +51,7 @@ const ANNOTATIONS: [&str; 42] = [
     "alb.ingress.kubernetes.io/success-codes",
 ];
 
-/// What endpoints may ask for. A namespace of its own entry has that instead of the general setting, list by list.
+/// The settings that endpoints may use. Each list of a namespace's own entry replaces the general list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Settings")]
 pub struct ExposureRules {
@@ -60,7 +60,7 @@ pub struct ExposureRules {
     namespaces: BTreeMap<String, Allowed>,
 }
 
-/// As they are written: serde's `flatten` would take unknown fields.
+/// The JSON form. serde's `flatten` would accept unknown fields.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Settings {
@@ -79,11 +79,12 @@ impl From<Settings> for ExposureRules {
     }
 }
 
-/// What the endpoints of a namespace may ask for. A list that is absent is the general one, or the default.
+/// The settings that the endpoints of a namespace may use. An absent list has the value of the general list, or the
+/// default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Allowed {
-    /// Names of annotations. One that ends with `*` is a prefix.
+    /// Names of annotations. A name that ends with `*` is a prefix.
     annotations: Option<Vec<String>>,
     /// IngressClasses; absent: every class.
     ingress_classes: Option<Vec<String>>,
@@ -91,7 +92,7 @@ struct Allowed {
     hosts: Option<Vec<String>>,
 }
 
-/// Why the settings cannot be used.
+/// The settings are not valid JSON of the expected form.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "not the exposure settings; an example: {{\"hosts\": [\"*.example.com\"], \"namespaces\": {{\"dev\": {{\"annotations\": [\"example.com/*\"]}}}}}}"
@@ -128,28 +129,28 @@ impl ExposureRules {
         }
     }
 
-    /// Whether an Ingress of the namespace may be of this class. `None` is the class that the cluster chooses.
+    /// Whether an Ingress of the namespace may have this class. `None` is the cluster's default class.
     #[must_use]
     pub fn permits_class(&self, namespace: &str, class: Option<&str>) -> bool {
         let Some(list) = self.list(namespace, |allowed| allowed.ingress_classes.as_ref()) else { return true };
         class.is_some_and(|class| list.iter().any(|listed| listed == class))
     }
 
-    /// Whether an endpoint of the namespace may answer at this host.
+    /// Whether an endpoint of the namespace may use this host.
     #[must_use]
     pub fn permits_host(&self, namespace: &str, host: &str) -> bool {
         self.list(namespace, |allowed| allowed.hosts.as_ref())
             .is_none_or(|list| list.iter().any(|pattern| matches_host(pattern, host)))
     }
 
-    /// Whether endpoints of several namespaces may answer at this host.
+    /// Whether endpoints of several namespaces may use this host.
     #[must_use]
     pub fn is_shared(&self, host: &str) -> bool {
         self.shared_hosts.iter().any(|pattern| matches_host(pattern, host))
     }
 }
 
-/// `*.example.com` is every name below `example.com`, at any depth.
+/// Whether a host matches a pattern. `*.example.com` matches every name below `example.com`, at any depth.
 fn matches_host(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix('*') {
         Some(suffix) => {

@@ -1,6 +1,5 @@
-//! The HTTPRoute of the Gateway API (`gateway.networking.k8s.io/v1`): the endpoint's paths, as its Ingress would have
-//! them. Its timeout is a little more than the servers' own, which ends every response: some implementations have a
-//! shorter one otherwise.
+//! The HTTPRoute of the Gateway API (`gateway.networking.k8s.io/v1`), with the same paths as an Ingress. Its timeout is
+//! slightly longer than that of the servers, which end every response: the default of some implementations is shorter.
 
 use crate::{
     ClusterFacts, OptionalKind,
@@ -16,11 +15,12 @@ use portcullis_api::exposure::ParentRef;
 use portcullis_core::PublicUrl;
 use serde_json::{Value, json};
 
-/// A rule takes 64 matches since version 1.2 of the API, and 8 before. There are at most 16 rules, which is more than
-/// the paths of an endpoint with all its aliases need.
+/// The maximum number of matches of a rule: 64 since version 1.2 of the API, 8 before. The maximum of 16 rules suffices
+/// for all paths of an endpoint with all its aliases.
 const MATCHES_PER_RULE: usize = 8;
 
-/// `None` without `spec.exposure.gateway`, where the cluster does not serve the kind, and where there may be none.
+/// The HTTPRoute; `None` without `spec.exposure.gateway`, if the cluster does not serve the kind, or if the route has a
+/// problem.
 pub(super) fn http_route(
     owner: &Owner<'_>,
     url: &PublicUrl,
@@ -46,7 +46,7 @@ pub(super) fn http_route(
     let rules: Vec<Value> = paths(owner.endpoint(), url).chunks(MATCHES_PER_RULE).map(rule).collect();
     let parents: Vec<Value> = given.parent_refs.iter().map(parent).collect();
     let mut spec = json!({"parentRefs": parents, "rules": rules});
-    // Addresses are no hostnames; a route without any takes those of its listener.
+    // IP addresses are not hostnames. A route without hostnames uses those of its listener.
     if let Some(host) = url.domain() {
         spec["hostnames"] = json!([host]);
     }

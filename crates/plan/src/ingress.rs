@@ -1,4 +1,4 @@
-//! The Ingress: the endpoint's paths, the certificate, and what its controller must be told in annotations.
+//! The Ingress: the endpoint's paths, the certificate, and the annotations for the controller.
 
 use crate::{
     backend::{Backend, Controller},
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 const CERT_MANAGER: &str = "cert-manager.io";
 
-/// `None` where the endpoint is exposed otherwise, or not at all, or may not be.
+/// The Ingress; `None` if the endpoint uses a Gateway or is not exposed, or if the route has a problem.
 pub(super) fn ingress(
     owner: &Owner<'_>,
     url: &PublicUrl,
@@ -53,7 +53,7 @@ pub(super) fn ingress(
     })
 }
 
-/// Without a Secret too: that is how a controller is told to serve https with its default certificate.
+/// The TLS entry. An entry without a Secret makes a controller serve HTTPS with its default certificate.
 fn tls(owner: &Owner<'_>, url: &PublicUrl, given: &IngressExposure, host: Option<&str>) -> Option<IngressTLS> {
     let secret_name = given.tls.as_ref().map(|tls| secret_name(owner, tls));
     (secret_name.is_some() || url.origin().starts_with("https://"))
@@ -64,7 +64,7 @@ fn secret_name(owner: &Owner<'_>, tls: &IngressTls) -> String {
     tls.secret_name.clone().unwrap_or_else(|| owner.named("tls"))
 }
 
-/// How cert-manager is told whom to ask: <https://cert-manager.io/docs/usage/ingress/>.
+/// The annotations that name the issuer for cert-manager: <https://cert-manager.io/docs/usage/ingress/>.
 fn certificate_annotations(issuer: &IssuerRef) -> BTreeMap<String, String> {
     let annotation = |name: &str, value: &str| (format!("{CERT_MANAGER}/{name}"), value.to_owned());
     match (issuer.group.as_str(), issuer.kind.as_str()) {

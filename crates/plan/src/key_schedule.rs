@@ -1,16 +1,16 @@
-//! The rotation schedule of keys of any kind.
+//! The rotation schedule of signing and sealing keys.
 //!
-//! The list of keys is the whole state. The first key is in use. A later key without an end is the successor: it is
+//! The list of keys is the entire state. The first key is in use. A later key without an expiry is the successor: it is
 //! published, so that every server and verifier knows it before its first use, and becomes the first after
-//! [`PUBLISH_AHEAD`]. A key with an end was the first before, and is kept to verify or open older values.
+//! [`PUBLISH_AHEAD`]. A key with an expiry was in use before, and is kept to verify or open older values.
 
 use crate::client_secret::whole_seconds;
 use jiff::Timestamp;
 use portcullis_config::{SealingKey, SigningKey};
 use std::time::Duration;
 
-/// How long a key is published before its first use: twice the cache lifetime of documents with keys, which is much longer
-/// than servers need to load it.
+/// The time between the publication and the first use of a key: twice the cache lifetime of documents with keys, which
+/// is much longer than servers need to load it.
 pub(super) const PUBLISH_AHEAD: Duration = Duration::from_mins(10);
 
 /// A key with its times.
@@ -50,29 +50,29 @@ pub(super) struct Schedule {
     pub(super) interval: Duration,
     /// How long a key is kept after its successor became the first.
     pub(super) keep: Duration,
-    /// The maximum time that a key is kept. A later end was set by a wrong clock.
+    /// The maximum time that a key is kept. A later expiry comes from a wrong clock.
     pub(super) keep_at_most: Duration,
     /// The maximum number of keys: at the limit, a rotation waits until one is removed.
     pub(super) most: usize,
-    /// Whether somebody asked for a successor, whatever the key's age.
+    /// Whether a rotation was requested, at any age of the key.
     pub(super) asked: bool,
 }
 
-/// What was done.
+/// The changes of one call of [`Schedule::advance`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Step {
-    /// There was no key, so one was made that is in use at once.
+    /// The list was empty, so a key was generated and is in use at once.
     pub(super) begun: bool,
-    /// A successor was made and is published.
+    /// A successor was generated and is published.
     pub(super) published: bool,
     /// A successor is in use now.
     pub(super) promoted: bool,
-    /// When something is to be done next.
+    /// When the next change is due.
     pub(super) next: Option<Timestamp>,
 }
 
 impl Schedule {
-    /// Brings `keys` to where they should be at `now`. Doing it again at the same time does nothing.
+    /// Applies all changes that are due at `now`. A second call at the same time does nothing.
     pub(super) fn advance<K: Key, E>(
         &self,
         keys: &mut Vec<K>,
@@ -108,10 +108,10 @@ impl Schedule {
         Ok(step)
     }
 
-    /// Puts right what a wrong clock, a person or a backup left, and removes what has ended. Never the first.
+    /// Repairs times that a wrong clock, an edit or a backup left, and removes expired keys, but never the first one.
     fn settle<K: Key>(&self, keys: &mut Vec<K>, now: Timestamp) {
         for key in keys.iter_mut().filter(|key| key.created_at() > now) {
-            // A time to come would put the rotation off, maybe for ever.
+            // A time in the future would postpone the rotation, perhaps forever.
             key.set_created_at(whole_seconds(now));
         }
         let Some((first, others)) = keys.split_first_mut() else { return };
@@ -119,7 +119,7 @@ impl Schedule {
         for key in others {
             let end = match key.expires_at() {
                 Some(end) => Some(end.min(after(now, self.keep_at_most))),
-                // No successor, but a predecessor that nobody gave an end.
+                // This is not a successor but a predecessor without an expiry.
                 None if key.created_at() <= first.created_at() => Some(after(now, self.keep)),
                 None => None,
             };

@@ -1,5 +1,5 @@
-//! The Secret with the endpoint's signing and sealing keys. Kept byte for byte without changes: keys are generated once,
-//! replaced on schedule, and replaced one by one if they are damaged.
+//! The Secret with the endpoint's signing and sealing keys. Keys are generated once, rotated on schedule, and replaced
+//! individually if they are damaged. An unchanged file is kept byte for byte.
 
 use crate::{
     Inputs, KeyChange, PlanError, PlannedObject, ROTATE_ANNOTATION, json,
@@ -19,8 +19,8 @@ use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 /// The suffix of the Secret's name.
 pub(super) const SUFFIX: &str = "signing-keys";
 
-/// The maximum lifetime of an access token that admission allows. Used instead of the current lifetime, which may have
-/// been longer a moment ago.
+/// The maximum lifetime of an access token that admission allows. It is used instead of the current lifetime, which may
+/// have been longer shortly before.
 const LONGEST_ACCESS: Duration = Duration::from_hours(1);
 /// The maximum lifetime of a grant that admission allows.
 const LONGEST_REFRESH: Duration = Duration::from_hours(8760);
@@ -30,12 +30,12 @@ const MARGIN: Duration = Duration::from_mins(5);
 /// The planned keys.
 pub(super) struct PlannedKeys {
     pub(super) secret: PlannedObject,
-    /// The bytes of its file.
+    /// The content of [`KEYS_FILE`].
     pub(super) file: Vec<u8>,
     pub(super) keys: SigningKeys,
-    /// The change of the keys, for an Event.
+    /// The changes of the keys, for Events.
     pub(super) changes: Vec<KeyChange>,
-    /// The last request for a rotation that was acted on.
+    /// The last value of [`ROTATE_ANNOTATION`] that was acted on.
     pub(super) rotated_for: Option<String>,
     /// When the next change is due.
     pub(super) next_change: Option<Timestamp>,
@@ -104,7 +104,7 @@ fn signing(tokens: &Tokens) -> Schedule {
     Schedule { interval: tokens.key_rotation.as_duration(), keep, keep_at_most: keep, most: 3, asked: false }
 }
 
-/// Refresh tokens that were sealed with a key can be presented as long as the grant lasts.
+/// The schedule of sealing keys. Refresh tokens that were sealed with a key can be used until the grant expires.
 fn sealing(tokens: &Tokens) -> Schedule {
     let keep = tokens.refresh_lifetime.as_duration().saturating_add(MARGIN);
     let keep_at_most = keep.max(LONGEST_REFRESH.saturating_add(MARGIN));

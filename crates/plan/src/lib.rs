@@ -1,8 +1,8 @@
 //! The plan: (resources, observed credentials, facts about the cluster, time, randomness) -> the desired Kubernetes
 //! objects, the servers' configuration, and when to plan again.
 //!
-//! Pure: no I/O, no clock and no randomness of its own. `operator` applies the result; `portcullis dev` writes the same
-//! Secrets and ConfigMap to files.
+//! The plan is pure: no I/O, no clock and no randomness of its own. `operator` applies the result; `portcullis dev`
+//! writes the same Secrets and ConfigMap to files.
 
 mod admission_policy;
 mod autoscaling;
@@ -58,19 +58,20 @@ pub use portcullis_api::labels::ENDPOINT_LABEL;
 pub const CLIENT_LABEL: &str = "portcullis.dev/client";
 /// `app.kubernetes.io/managed-by` of every planned object.
 pub const MANAGED_BY: &str = "portcullis";
-/// On a pod: the revision that it should have loaded. Changing it makes a kubelet refresh the pod's volumes at once.
+/// Annotation of a pod: the revision that it should have loaded. A change makes a kubelet refresh the pod's volumes at
+/// once.
 pub const REVISION_ANNOTATION: &str = "portcullis.dev/revision";
-/// On a client's Secret: when its secret was made (RFC 3339).
+/// Annotation of a client's Secret: when its secret was generated (RFC 3339).
 pub const ROTATED_AT_ANNOTATION: &str = "portcullis.dev/rotated-at";
-/// On an `OAuthClient`: a new value requests a rotation of its secret, with the usual overlap. On an `McpEndpoint`: the same
-/// for its keys. On their Secrets: the last value that was acted on.
+/// Annotation of an `OAuthClient`: a new value requests a rotation of its secret, with the usual overlap. Annotation of
+/// an `McpEndpoint`: the same for its keys. Annotation of their Secrets: the last value that was acted on.
 pub const ROTATE_ANNOTATION: &str = "portcullis.dev/rotate";
-/// On a client's Secret: the hash of the previous secret, while both are valid.
+/// Annotation of a client's Secret: the hash of the previous secret, while both are valid.
 pub const PREVIOUS_HASH_ANNOTATION: &str = "portcullis.dev/previous-hash";
-/// On a client's Secret: when the previous secret becomes invalid (RFC 3339).
+/// Annotation of a client's Secret: when the previous secret becomes invalid (RFC 3339).
 pub const PREVIOUS_EXPIRES_ANNOTATION: &str = "portcullis.dev/previous-expires-at";
 
-/// The number of significant characters of [`ROTATE_ANNOTATION`].
+/// The maximum length of [`ROTATE_ANNOTATION`] in characters; the rest is ignored.
 const LONGEST_REQUEST: usize = 128;
 
 /// Everything that a plan depends on.
@@ -78,45 +79,45 @@ const LONGEST_REQUEST: usize = 128;
 pub struct Inputs<'a> {
     /// The endpoint.
     pub endpoint: &'a McpEndpoint,
-    /// The clients whose `endpointRef` names it, in any order.
+    /// The clients whose `endpointRef` names the endpoint, in any order.
     pub clients: &'a [&'a OAuthClient],
-    /// The Secrets of its namespace that carry [`ENDPOINT_LABEL`], by name.
+    /// The Secrets of the endpoint's namespace with [`ENDPOINT_LABEL`], by name.
     pub secrets: &'a BTreeMap<String, Secret>,
     /// The facts about the cluster.
     pub cluster: &'a ClusterFacts,
-    /// The conflict with another endpoint about its host or URL.
+    /// The conflict with another endpoint about the host or the URL.
     pub taken: Option<&'a RouteProblem>,
-    /// How many servers the live Deployment wants; `None`: there is none yet.
+    /// `spec.replicas` of the live Deployment; `None` if it does not exist yet.
     pub replicas: Option<i32>,
-    /// The time now.
+    /// The current time.
     pub now: Timestamp,
 }
 
 /// Facts about the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterFacts {
-    /// The image of the servers: the operator's own.
+    /// The image of the servers, which is that of the operator.
     pub server_image: String,
-    /// IngressClass name -> its `spec.controller`.
+    /// `spec.controller` of each IngressClass, by name.
     pub ingress_classes: BTreeMap<String, String>,
     /// The IngressClass that is marked as default.
     pub default_ingress_class: Option<String>,
-    /// The served optional kinds.
+    /// The optional kinds that the cluster serves.
     pub optional: BTreeSet<OptionalKind>,
     /// The Ingress and HTTPRoute settings that endpoints may use.
     pub exposure: ExposureRules,
-    /// Why the servers may not exec, if they may not.
+    /// Why the servers do not get the permission to exec.
     pub exec_problem: Option<PolicyProblem>,
-    /// The addresses of the API server; none: unknown.
+    /// The addresses of the API server; empty if they are unknown.
     pub api_servers: BTreeSet<SocketAddr>,
-    /// Which pods may connect to the private port of servers.
+    /// The pods that may connect to the private port of servers.
     pub neighbours: Neighbours,
 }
 
 /// Plans the desired objects of an endpoint.
 ///
-/// The same inputs give the same plan. Randomness is used only for credentials that are missing in `inputs.secrets`: with
-/// the Secrets of its own plan, it needs none.
+/// The same inputs give the same plan. Randomness is used only for credentials that are missing in `inputs.secrets`, so
+/// a plan from the Secrets of a previous plan uses none.
 pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanError> {
     let owner = Owner::of(inputs.endpoint)?;
     let spec = &inputs.endpoint.spec;
@@ -186,7 +187,7 @@ fn rotation_request(metadata: &ObjectMeta) -> Option<String> {
     Some(value.chars().take(LONGEST_REQUEST).collect())
 }
 
-/// In the order in which to apply them.
+/// The planned objects, in the order of application.
 struct Objects(Vec<PlannedObject>);
 
 impl Objects {
@@ -198,23 +199,23 @@ impl Objects {
     }
 }
 
-/// A mounted file: for programs, but readable for users.
+/// The content of a mounted file: indented JSON.
 fn json<T: Serialize>(content: &T) -> Result<String, PlanError> {
     let mut text = serde_json::to_string_pretty(content)?;
     text.push('\n');
     Ok(text)
 }
 
-/// Why nothing can be planned.
+/// Why a plan could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The resource has no name.
     #[error("an McpEndpoint has no metadata.name; give it one")]
     EndpointNameMissing,
-    /// The URL cannot be used.
+    /// `spec.url` is invalid.
     #[error("spec.url of the McpEndpoint cannot be used")]
     Url(#[source] PublicUrlError),
-    /// A network cannot be read.
+    /// A network is not a valid CIDR block.
     #[error(
         "{field} of the McpEndpoint: {value:?} is not a valid CIDR block; for example 10.0.0.0/8 or 2607:6bc0::/48"
     )]
@@ -226,16 +227,16 @@ pub enum PlanError {
         /// Why it is invalid.
         source: ipnet::AddrParseError,
     },
-    /// A Secret's name that the endpoint needs is in use.
+    /// A Secret that the endpoint does not own has a name that the endpoint needs.
     #[error("Secret {secret:?}, which the McpEndpoint needs, belongs to something else; rename or delete that Secret")]
     NameTaken {
         /// The Secret's name.
         secret: String,
     },
-    /// No signing key could be made.
+    /// A signing key could not be generated.
     #[error("the endpoint's signing key could not be made")]
     SigningKey(#[from] KeyError),
-    /// An object or a file could not be written as JSON.
+    /// An object or a file could not be serialized to JSON.
     #[error("a planned object could not be written as JSON")]
     Json(#[from] serde_json::Error),
 }
@@ -259,31 +260,32 @@ pub struct Plan {
     pub clients: Vec<ClientPlan>,
     /// The problems of logins.
     pub login_problems: Vec<LoginProblem>,
-    /// Who answers CORS.
+    /// The component that answers CORS.
     pub cors_enforcer: CorsEnforcer,
-    /// A note if it is an unexpected component; a sentence for the status.
+    /// A sentence for the status if the component is an unexpected one.
     pub cors_note: Option<String>,
-    /// A note on the TLS configuration of the proxy in front of the servers; a sentence for the status.
+    /// A sentence for the status about the TLS configuration of the proxy in front of the servers.
     pub backend_note: Option<String>,
     /// Why there is no Ingress or HTTPRoute.
     pub route_problem: Option<RouteProblem>,
-    /// A note on omitted annotations; a sentence for the status.
+    /// A sentence for the status about omitted annotations.
     pub annotations_note: Option<String>,
     /// Why the limits do not fit the memory limit of the servers, and which values to change.
     pub limits_problem: Option<String>,
-    /// When the plan changes without new inputs: the next rotation, of a client's secret or of keys, or the end of an overlap.
+    /// When the plan changes without new inputs: the next rotation of a client's secret or of keys, or the end of an
+    /// overlap.
     pub next_change: Option<Timestamp>,
 }
 
 /// One desired object: only the fields that the plan owns, for server-side apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedObject {
-    /// With `apiVersion`, `kind`, name, namespace, labels and an owner reference.
+    /// The object with `apiVersion`, `kind`, name, namespace, labels and an owner reference.
     pub object: DynamicObject,
-    /// Set if the plan keeps or replaces observed credentials: a write must be conditional on this `resourceVersion` of the
-    /// live object. `None` with `generated`: only if there is no live object.
+    /// The `resourceVersion` of the observed credentials that the plan keeps or replaces: the write must be conditional
+    /// on it. `None` with `generated`: the write must fail if the object exists.
     pub replaces: Option<String>,
-    /// Whether the content is newly generated: the writer must check with a live read that nothing is lost.
+    /// Whether the content is newly generated: the writer must check with a live read that no credentials are lost.
     pub generated: bool,
 }
 
@@ -296,7 +298,7 @@ pub struct ClientPlan {
     pub client_id: String,
     /// The Secret with its credentials; `None` for a public client.
     pub secret_name: Option<String>,
-    /// When its secret was made.
+    /// When its secret was generated.
     pub rotated_at: Option<Timestamp>,
     /// When its secret will be replaced.
     pub next_rotation: Option<Timestamp>,
@@ -311,7 +313,7 @@ pub struct ClientPlan {
 /// Why a client cannot obtain tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientProblem {
-    /// Its `existingSecret` does not exist, or lacks the label.
+    /// `existingSecret` does not exist, or lacks the label.
     #[error(
         "Secret {secret:?} was not found with the label portcullis.dev/endpoint={endpoint}; create it, or add the label to it"
     )]
@@ -321,7 +323,7 @@ pub enum ClientProblem {
         /// The endpoint's name.
         endpoint: String,
     },
-    /// Its `existingSecret` has no such key, or no text under it.
+    /// `existingSecret` lacks the key, or its value is empty.
     #[error(
         "Secret {secret:?} has no text under the key {key:?}; add the client secret there, or name another key in spec.existingSecret.key"
     )]
@@ -331,7 +333,7 @@ pub enum ClientProblem {
         /// The key.
         key: String,
     },
-    /// Its `existingSecret` could be guessed.
+    /// The secret in `existingSecret` is too short: it could be guessed.
     #[error(
         "the client secret in Secret {secret:?} is shorter than 32 characters; use a longer random one, such as from `openssl rand -base64 32`"
     )]
@@ -347,7 +349,7 @@ pub enum ClientProblem {
         /// The authorization server.
         issuer: String,
     },
-    /// The name of its Secret is taken by another object.
+    /// A Secret of another owner has the name of the client's Secret.
     #[error("Secret {secret:?} belongs to something else; give spec.secret.name another name")]
     SecretNameTaken {
         /// The Secret's name.
@@ -358,9 +360,9 @@ pub enum ClientProblem {
 /// A change of a client's Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialChange {
-    /// The first secret.
+    /// The first secret was generated.
     Created,
-    /// A scheduled or requested rotation.
+    /// The secret was rotated, on schedule or on request.
     Rotated,
     /// The Secret was damaged; its old content is no longer valid.
     Healed,
@@ -369,17 +371,17 @@ pub enum CredentialChange {
 /// A change of the endpoint's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyChange {
-    /// The first keys.
+    /// The first keys were generated.
     Created,
     /// Damaged keys were removed, and new ones generated if none was left.
     Healed,
-    /// The key that will sign next is published.
+    /// The next signing key is published.
     Published,
-    /// It signs now; the previous one is kept until its last token has expired.
+    /// The published key signs now; the previous one is kept until its last token has expired.
     Rotated,
 }
 
-/// Who answers preflights and adds the CORS headers.
+/// The component that answers preflights and adds the CORS headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CorsEnforcer {
     /// The endpoint's servers.

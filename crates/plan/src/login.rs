@@ -1,4 +1,4 @@
-//! The Secret for the logins: collected from the Secrets that `spec.login` names.
+//! The Secret of the logins, collected from the Secrets that `spec.login` names.
 
 use crate::{
     Inputs,
@@ -29,7 +29,7 @@ pub enum LoginProblem {
         /// The endpoint's name.
         endpoint: String,
     },
-    /// Its Secret lacks a key, or has no text under it.
+    /// Its Secret lacks a key, or the value is empty.
     #[error("login {login:?}: Secret {secret:?} has no text under the key {key:?}; add it")]
     KeyMissing {
         /// The login's name.
@@ -39,7 +39,7 @@ pub enum LoginProblem {
         /// The key.
         key: String,
     },
-    /// A line of an htpasswd file cannot be used. Never quotes the line.
+    /// A line of an htpasswd file is malformed. The message never quotes the line.
     #[error(
         "login {login:?}: line {line} of the users in Secret {secret:?} is not name:hash with a bcrypt or argon2 hash; make it with `htpasswd -nB NAME`"
     )]
@@ -65,13 +65,13 @@ pub enum LoginProblem {
     },
 }
 
-/// The maximum cost of a password hash: about a second of a slow processor.
+/// The maximum cost of a bcrypt hash: about one second on a slow processor.
 const MAX_BCRYPT_COST: u32 = 14;
 /// In KiB: half of a server's default memory.
 const MAX_ARGON2_MEMORY: u32 = 64 * 1024;
 const MAX_ARGON2_PASSES: u32 = 10;
 
-/// Whether the cost of a hash is acceptable; `None`: it is not a hash.
+/// Whether the cost of a hash is acceptable; `None` if it is not a bcrypt or argon2 hash.
 fn bearable(hash: &str) -> Option<bool> {
     if hash.starts_with("$argon2") {
         let hash = PasswordHash::new(hash).ok().filter(|hash| hash.hash.is_some())?;

@@ -1,4 +1,4 @@
-//! What every planned object has in common: its name, its labels and its owner.
+//! The common metadata of planned objects: name, labels and owner.
 
 use crate::{CLIENT_LABEL, ENDPOINT_LABEL, MANAGED_BY, PlanError, PlannedObject};
 use k8s_openapi::{
@@ -15,16 +15,16 @@ const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
 const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 
-/// What an object is for: its `app.kubernetes.io/component`.
+/// The purpose of an object: its label `app.kubernetes.io/component`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Component {
-    /// It makes up or surrounds the servers.
+    /// The servers and their surroundings.
     Server,
-    /// It holds secrets.
+    /// A Secret with credentials.
     Credentials,
 }
 
-/// The endpoint, as the owner of what is planned for it.
+/// The endpoint, as the owner of its planned objects.
 #[derive(Clone, Copy)]
 pub(super) struct Owner<'a> {
     endpoint: &'a McpEndpoint,
@@ -46,7 +46,7 @@ impl<'a> Owner<'a> {
         self.name
     }
 
-    /// The endpoint's namespace; `default` for a manifest of `portcullis dev` that names none.
+    /// The endpoint's namespace; `default` for a manifest of `portcullis dev` without one.
     pub(super) fn namespace(&self) -> &'a str {
         self.endpoint.metadata.namespace.as_deref().unwrap_or("default")
     }
@@ -67,7 +67,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// The metadata of a client's own Secret: the client owns it, so that it goes when the client goes.
+    /// The metadata of a client's own Secret. The client owns it, so that it is deleted with the client.
     pub(super) fn client_metadata(&self, name: impl Into<String>, client: &OAuthClient) -> ObjectMeta {
         let mut metadata = self.metadata(name, Component::Credentials);
         metadata.labels.get_or_insert_default().insert(CLIENT_LABEL.to_owned(), client.name_any());
@@ -82,12 +82,12 @@ impl<'a> Owner<'a> {
         labels
     }
 
-    /// The labels that select the endpoint's servers. A Deployment's selector cannot be changed, so these never do.
+    /// The labels that select the endpoint's servers. They never change, since a Deployment's selector is immutable.
     pub(super) fn server_labels(&self) -> BTreeMap<String, String> {
         self.selector_labels(Component::Server)
     }
 
-    /// The endpoint's servers.
+    /// The selector of the endpoint's servers.
     pub(super) fn server_selector(&self) -> LabelSelector {
         LabelSelector { match_labels: Some(self.server_labels()), match_expressions: None }
     }
@@ -115,7 +115,8 @@ impl<'a> Owner<'a> {
     }
 }
 
-/// Owner references decide. Where there are none (in `portcullis dev`, or because somebody removed them), the labels do.
+/// Whether a Secret belongs to `owner`, by its owner references. A Secret without owner references (in `portcullis
+/// dev`, or after they were removed) belongs to it if it has the labels.
 fn belongs<K>(secret: &Secret, owner: &K, labels: &BTreeMap<String, String>) -> bool
 where
     K: Resource<DynamicType = ()>,
@@ -126,7 +127,7 @@ where
     }
 }
 
-/// `None` for a resource without a uid, as in `portcullis dev`.
+/// The owner reference; `None` for a resource without a uid, as in `portcullis dev`.
 fn owner_reference<K>(owner: &K) -> Option<OwnerReference>
 where
     K: Resource<DynamicType = ()>,
@@ -136,13 +137,13 @@ where
 }
 
 impl PlannedObject {
-    /// An object that follows from the resources alone.
+    /// An object that depends on the resources only.
     pub(super) fn derived<K: Serialize>(object: &K) -> Result<Self, PlanError> {
         let object: DynamicObject = serde_json::from_value(serde_json::to_value(object)?)?;
         Ok(Self { object, replaces: None, generated: false })
     }
 
-    /// A Secret whose content was observed, or made up in this plan.
+    /// A Secret whose content was observed, or generated in this plan.
     pub(super) fn credentials(desired: &Secret, observed: Option<&Secret>, generated: bool) -> Result<Self, PlanError> {
         let replaces = observed.and_then(|secret| secret.metadata.resource_version.clone());
         Ok(Self { replaces, generated, ..Self::derived(desired)? })

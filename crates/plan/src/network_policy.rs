@@ -1,9 +1,9 @@
-//! The NetworkPolicy of the servers: who may connect to them, and where they may connect to.
+//! The NetworkPolicy of the servers, for ingress and egress.
 //!
-//! The public port is open to everybody, or to the proxies that the manifest names and to the operator, which verifies.
-//! The private one is for the operator and for monitoring. Out go DNS, the API server, and https to public addresses:
-//! identity providers, documents of clients. A private identity provider takes a rule of the manifest. Workspaces are
-//! reached through the API server.
+//! Ingress: the public port is open to all sources, or only to the peers in the manifest and to the operator, which
+//! verifies servers. The private port is open to the operator and to monitoring. Egress: DNS, the API server, and HTTPS
+//! to public addresses, for identity providers and documents of clients. A private identity provider needs a rule in
+//! the manifest. Workspaces are reached through the API server.
 
 use crate::{
     ClusterFacts,
@@ -26,22 +26,22 @@ use std::{
 };
 
 const HTTPS: u16 = 443;
-/// Of name servers, and of those of OpenShift in their pods.
+/// The ports of name servers; 5353 is that of OpenShift's DNS pods.
 const DNS: [u16; 2] = [53, 5353];
-/// Where nodes have a cache of names (NodeLocal DNSCache).
+/// The address of NodeLocal DNSCache on nodes.
 const LOCAL_DNS: &str = "169.254.20.10/32";
 
 /// The pods that may connect to the private port of every server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Neighbours {
-    /// The operator. `None`: it is not known, and any pod may.
+    /// The operator. `None` if it is unknown: any pod may connect.
     pub operator: Option<NetworkPolicyPeer>,
-    /// What collects metrics.
+    /// The pods that collect metrics.
     pub monitoring: Vec<NetworkPolicyPeer>,
 }
 
 impl Neighbours {
-    /// The pods of a namespace with these labels are the operator.
+    /// The operator as the pods of a namespace with these labels, and no monitoring.
     #[must_use]
     pub fn of_operator(namespace: &str, labels: BTreeMap<String, String>) -> Self {
         let selector = |labels| Some(LabelSelector { match_labels: Some(labels), match_expressions: None });
@@ -68,7 +68,7 @@ impl std::str::FromStr for Peers {
     }
 }
 
-/// `None` where the manifest does not want one.
+/// The NetworkPolicy; `None` if `spec.network.networkPolicy` is false.
 pub(super) fn network_policy(owner: &Owner<'_>, cluster: &ClusterFacts) -> Option<NetworkPolicy> {
     let spec = &owner.endpoint().spec;
     let egress = egress(spec, &cluster.api_servers);
@@ -95,7 +95,8 @@ fn ingress(spec: &McpEndpointSpec, neighbours: &Neighbours) -> Vec<NetworkPolicy
     vec![rule(PUBLIC_PORT, public), rule(PRIVATE_PORT, Some(private))]
 }
 
-/// `None`: everything is allowed, as where it is not known where the API server is.
+/// The egress rules; `None`, which allows all egress, with `spec.network.egress: Any` or if the addresses of the API
+/// server are unknown.
 fn egress(spec: &McpEndpointSpec, api_servers: &BTreeSet<SocketAddr>) -> Option<Vec<NetworkPolicyEgressRule>> {
     if spec.network.egress == ServerEgress::Any || api_servers.is_empty() {
         return None;
@@ -123,7 +124,7 @@ fn egress(spec: &McpEndpointSpec, api_servers: &BTreeSet<SocketAddr>) -> Option<
     Some([names].into_iter().chain(api).chain([public]).chain(given).collect())
 }
 
-/// The ports of https, and of the identity providers that the manifest names.
+/// Port 443, and the ports of the identity providers in the manifest.
 fn provider_ports(spec: &McpEndpointSpec) -> BTreeSet<u16> {
     let providers = spec.login.iter().flat_map(|login| {
         let oidc = login.oidc.as_ref().map(|oidc| oidc.issuer_url.as_str());

@@ -1,8 +1,8 @@
-//! Kinds that a cluster may or may not serve: planned only where it does.
+//! Kinds that not every cluster serves. They are planned only if the cluster serves them.
 
 use kube::core::{GroupVersionKind, TypeMeta};
 
-/// A kind that somebody else's custom resource definitions bring.
+/// A kind from the custom resource definitions of another project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OptionalKind {
     /// The Gateway API's HTTPRoute.
@@ -14,7 +14,7 @@ pub enum OptionalKind {
 }
 
 impl OptionalKind {
-    /// All of them.
+    /// All optional kinds.
     pub const ALL: [Self; 3] = [Self::HttpRoute, Self::Middleware, Self::ServersTransport];
 
     /// Group, version and kind.
@@ -27,7 +27,7 @@ impl OptionalKind {
         }
     }
 
-    /// What an object of the kind says of it.
+    /// `apiVersion` and `kind` of an object.
     #[must_use]
     pub fn types(self) -> TypeMeta {
         let gvk = self.gvk();

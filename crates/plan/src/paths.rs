@@ -1,4 +1,4 @@
-//! The paths of an endpoint from outside: its own and no others, so that several endpoints can share a host.
+//! The paths that are routed to an endpoint: its own and no others, so that several endpoints can share a host.
 
 use portcullis_api::McpEndpoint;
 use portcullis_core::{
@@ -8,12 +8,12 @@ use portcullis_core::{
 };
 use std::collections::BTreeSet;
 
-/// A path that leads to the endpoint.
+/// A path that is routed to the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Path {
-    /// This one.
+    /// This path only.
     Exact(String),
-    /// This one, and those below it.
+    /// This path, and the paths below it.
     Prefix(String),
 }
 
@@ -40,13 +40,13 @@ pub(super) fn paths(endpoint: &McpEndpoint, url: &PublicUrl) -> Vec<Path> {
         }));
     }
     if base.is_empty() {
-        // Where clients of the 2025-06-18 revision look when the 401 did not say.
+        // Clients of MCP revision 2025-06-18 try this path if the 401 response does not name one.
         paths.push(Path::Exact(ROOT_RESOURCE_METADATA.to_owned()));
     }
     paths
 }
 
-/// An absolute URL that leads to both endpoints, if there is one: only one of them can answer there.
+/// A URL that would be routed to both endpoints, if there is one: only one of them can serve it.
 pub fn shared_url(one: &McpEndpoint, other: &McpEndpoint) -> Result<Option<String>, PublicUrlError> {
     let (url, other_url): (PublicUrl, PublicUrl) = (one.spec.url.parse()?, other.spec.url.parse()?);
     if url.origin() != other_url.origin() {
@@ -54,7 +54,7 @@ pub fn shared_url(one: &McpEndpoint, other: &McpEndpoint) -> Result<Option<Strin
     }
     let others = paths(other, &other_url);
     let others: BTreeSet<&str> = others.iter().map(Path::text).collect();
-    // Old clients look at the root, whatever the endpoint's path is; new ones are told where to look.
+    // Old clients always try the root path; new ones learn the path from the 401 response.
     let shared =
         paths(one, &url).into_iter().find(|path| path.text() != ROOT_RESOURCE_METADATA && others.contains(path.text()));
     Ok(shared.map(|path| format!("{}{}", url.origin(), path.text())))
@@ -85,7 +85,7 @@ mod tests {
             (at("https://h/mcp"), at("https://g/mcp"), None),
             (at("https://h/mcp"), at("https://h:8443/mcp"), None),
             (at("https://h/mcp"), at("https://h/mcp"), Some("https://h/mcp")),
-            // Their issuer is the same, and its paths are.
+            // Both have the same issuer, and therefore the same paths of the issuer.
             (at("https://h/one"), at("https://h/two"), Some("https://h/.well-known/oauth-authorization-server")),
             (external("https://h/one"), external("https://h/two"), None),
             (external("https://h/one"), at("https://h/two"), None),

@@ -1,12 +1,12 @@
-//! Quantities as the API server stores them, so that a desired object can be compared with a live one.
+//! Canonicalizes quantities as the API server does, so that a desired object can be compared with a live one.
 //!
-//! After `resource.Quantity.CanonicalizeBytes` of k8s.io/apimachinery: no fraction, the largest suffix that leaves a
-//! whole number; binary suffixes only from 1024 on.
+//! The rules are those of `resource.Quantity.CanonicalizeBytes` in k8s.io/apimachinery: no fraction, the largest suffix
+//! that leaves a whole number, and binary suffixes only from 1024 on.
 
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 use std::collections::BTreeMap;
 
-/// The same requirements, every quantity in its canonical spelling.
+/// The same requirements, with every quantity in its canonical form.
 pub(super) fn canonical_requirements(given: &ResourceRequirements) -> ResourceRequirements {
     let canonical_list = |list: &BTreeMap<String, Quantity>| {
         list.iter().map(|(name, quantity)| (name.clone(), Quantity(canonical(&quantity.0)))).collect()
@@ -18,12 +18,12 @@ pub(super) fn canonical_requirements(given: &ResourceRequirements) -> ResourceRe
     }
 }
 
-/// The canonical spelling; a text that is no quantity is left to the API server, which will say what is wrong with it.
+/// The canonical form. Invalid text is returned unchanged: the API server will report the error.
 pub(super) fn canonical(text: &str) -> String {
     parse(text.trim()).map_or_else(|| text.to_owned(), |(nanos, format)| print(nanos, format))
 }
 
-/// The whole number that it stands for, such as that of bytes.
+/// The value as a whole number, rounded down, such as a number of bytes; `None` if it is invalid or negative.
 pub(super) fn whole(text: &str) -> Option<u64> {
     let (nanos, _) = parse(text.trim())?;
     u64::try_from(nanos / NANO).ok()
@@ -44,7 +44,7 @@ const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 
-/// The amount in billionths, which is as fine as Kubernetes counts (finer is rounded up), and how it was written.
+/// The value in billionths, which is the precision of Kubernetes (finer values are rounded up), and its format.
 fn parse(text: &str) -> Option<(i128, Format)> {
     let (negative, rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -56,7 +56,7 @@ fn parse(text: &str) -> Option<(i128, Format)> {
     if text.is_empty() {
         return None;
     }
-    // The API server takes a missing number for 0.
+    // The API server reads a missing number as 0.
     let digits: i128 = format!("0{whole}{fraction}").parse().ok()?;
     let decimals = i32::try_from(fraction.len()).ok()?;
 
@@ -95,7 +95,7 @@ fn print(nanos: i128, format: Format) -> String {
     }
 }
 
-/// Divides by `unit` as often as nothing is left over.
+/// Divides by `unit` while there is no remainder, at most `most` times.
 fn largest_unit(mut count: i128, unit: i128, most: usize) -> (i128, usize) {
     let mut power = 0;
     while power < most && count % unit == 0 {
@@ -109,8 +109,8 @@ fn largest_unit(mut count: i128, unit: i128, most: usize) -> (i128, usize) {
 mod tests {
     use super::*;
 
-    /// What `resource.Quantity` of apimachinery 0.35 makes of the left column, and of the right one. It keeps `+5`,
-    /// `5.`, `1E3` and `100e0` as written; ours is a spelling that it keeps too.
+    /// The canonical forms by `resource.Quantity` of apimachinery 0.35, for both columns. It keeps `+5`, `5.`, `1E3`
+    /// and `100e0` as written; it also keeps our forms of them.
     #[test]
     fn quantities_are_spelled_as_the_api_server_does() {
         for (given, stored) in [

@@ -1,8 +1,8 @@
-//! The servers' RBAC permissions: to read and write the grants, accounts, registrations and workspaces of their namespace,
-//! and to connect to workspace agents.
+//! The servers' RBAC permissions: to read and write the grants, accounts, registrations and workspaces of their
+//! namespace, and to connect to workspace agents.
 //!
-//! There are two ClusterRoles that the operator may bind but does not have: `portcullis-server`, and
-//! `portcullis-server-exec`, which is bound only while an admission policy confines it to workspaces.
+//! The operator may bind two ClusterRoles, without having their permissions: `portcullis-server`, and
+//! `portcullis-server-exec`, which is bound only while an admission policy restricts it to workspaces.
 
 use crate::metadata::{Component, Owner};
 use k8s_openapi::api::{
@@ -21,11 +21,11 @@ pub const EXEC_ROLE: &str = "portcullis-server-exec";
 const TOKEN_VOLUME: &str = "kube-api-access";
 /// The path of the token for Kubernetes clients.
 const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// A kubelet renews it long before. (The token of `automountServiceAccountToken` says an hour too, but API servers
-/// extend just that one to a year.)
+/// The lifetime of the token in seconds. A kubelet renews it long before. (The token of `automountServiceAccountToken`
+/// also requests an hour, but API servers extend exactly that token to a year.)
 const TOKEN_SECONDS: i64 = 3600;
 
-/// The name of the servers' ServiceAccount. `deploy/exec-policy.yaml` recognises the servers by its prefix.
+/// The name of the servers' ServiceAccount. `deploy/exec-policy.yaml` recognizes servers by its prefix.
 pub(super) fn service_account_name(owner: &Owner<'_>) -> String {
     format!("portcullis-server-{}", owner.name())
 }
@@ -34,7 +34,7 @@ pub(super) fn role_binding(owner: &Owner<'_>) -> RoleBinding {
     binding(owner, service_account_name(owner), SERVER_ROLE)
 }
 
-/// Not `portcullis-server-…`: that could be the binding of another endpoint.
+/// The binding for exec. It is not named `portcullis-server-…`, which could be the binding of another endpoint.
 pub(super) fn exec_binding(owner: &Owner<'_>) -> RoleBinding {
     binding(owner, format!("portcullis-exec-{}", owner.name()), EXEC_ROLE)
 }
@@ -57,8 +57,8 @@ fn binding(owner: &Owner<'_>, name: String, role: &str) -> RoleBinding {
     }
 }
 
-/// The token of the servers' account. A volume of our own instead of `automountServiceAccountToken`, so that it is
-/// short-lived, and only in the one container that needs it.
+/// The volume with the token of the servers' ServiceAccount. It replaces `automountServiceAccountToken`, so that the
+/// token is short-lived and only in the container that needs it.
 pub(super) fn token_volume() -> Volume {
     let sources = vec![
         VolumeProjection {

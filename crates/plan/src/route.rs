@@ -1,25 +1,25 @@
-//! Whether the endpoint may be reached from outside as its manifest says: what the operator's settings permit, and what
-//! another endpoint holds already.
+//! Decides whether an endpoint gets its Ingress or HTTPRoute, by the operator's exposure settings and by conflicts with
+//! other endpoints.
 
 use crate::{ClusterFacts, backend::Controller, metadata::Owner};
 use portcullis_api::McpEndpointSpec;
 use portcullis_core::PublicUrl;
 use std::collections::BTreeMap;
 
-/// How many names of annotations a message has.
+/// The maximum number of annotation names in a message.
 const SHOWN: usize = 5;
 
 /// Why there is no Ingress or HTTPRoute.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteProblem {
-    /// An older endpoint of the namespace answers at one of the URLs.
+    /// An older endpoint of the namespace has one of the URLs.
     #[error(
         "McpEndpoint {by:?}, which is older, answers at {url} already: give this one another host, or another path before the last segment of its URL, such as https://mcp.example.com/team/mcp; it has no Ingress or HTTPRoute until then"
     )]
     UrlTaken {
-        /// Its name.
+        /// The name of the older endpoint.
         by: String,
-        /// A URL that leads to both.
+        /// A URL that both endpoints would serve.
         url: String,
     },
     /// An endpoint of another namespace has the host.
@@ -30,12 +30,12 @@ pub enum RouteProblem {
         /// The host.
         host: String,
     },
-    /// The host is shared, and an endpoint of another namespace answers at one of the URLs.
+    /// The host is shared, and an endpoint of another namespace has one of the URLs.
     #[error(
         "an McpEndpoint of another namespace answers at {url} already: give this one another path before the last segment of its URL, such as https://mcp.example.com/team/mcp; it has no Ingress or HTTPRoute until then"
     )]
     UrlTakenElsewhere {
-        /// A URL that leads to both.
+        /// A URL that both endpoints would serve.
         url: String,
     },
     /// The settings do not permit the host.
@@ -51,18 +51,18 @@ pub enum RouteProblem {
         "{class} is not permitted in this namespace: use another one in spec.exposure.ingress.className, or ask the platform's engineers to permit it (ingressClasses in the operator's exposure settings)"
     )]
     ClassNotPermitted {
-        /// The class, in words.
+        /// The class as a phrase for the message.
         class: String,
     },
 }
 
-/// What may be made of `spec.exposure`.
+/// The permitted part of `spec.exposure`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) problem: Option<RouteProblem>,
     /// The manifest's annotations that are permitted.
     pub(super) annotations: BTreeMap<String, String>,
-    /// A sentence about those that are not.
+    /// A sentence for the status about the annotations that are not permitted.
     pub(super) refused: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The servers' configuration: what the manifest says, parsed, as `config.json` in a ConfigMap.
+//! The servers' configuration: the parsed manifest, as `config.json` in a ConfigMap.
 
 use crate::{
     CorsEnforcer, PlanError,
@@ -12,7 +12,7 @@ use portcullis_core::PublicUrl;
 /// The suffix of the ConfigMap's name.
 pub(super) const SUFFIX: &str = "config";
 
-/// What a server needs to know that is no secret.
+/// The configuration of a server, without secrets.
 pub(super) fn config(
     owner: &Owner<'_>,
     url: PublicUrl,
@@ -37,7 +37,7 @@ pub(super) fn config(
         cors: CorsRules {
             allowed_origins: spec.cors.allowed_origins.clone(),
             max_age: spec.cors.max_age,
-            // With no allowed origin too: the server then refuses every origin, and there is nothing to allow.
+            // This includes an endpoint without allowed origins: the server then refuses every origin.
             answered_here: cors == CorsEnforcer::Server,
         },
         limits: Limits {
@@ -57,7 +57,7 @@ pub(super) fn config(
     })
 }
 
-/// The ConfigMap that holds it.
+/// The ConfigMap with the configuration.
 pub(super) fn config_map(owner: &Owner<'_>, file: &str) -> ConfigMap {
     ConfigMap {
         metadata: owner.metadata(owner.named(SUFFIX), Component::Server),

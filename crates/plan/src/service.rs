@@ -1,4 +1,4 @@
-//! The Service in front of the servers. It does not include their private port, which is for requests to one pod.
+//! The Service in front of the servers. It does not expose their private port, which is for requests to a single pod.
 
 use crate::metadata::{Component, Owner};
 use k8s_openapi::{
@@ -30,7 +30,7 @@ pub(super) fn service(owner: &Owner<'_>, annotations: Option<BTreeMap<String, St
                 name: Some(name.to_owned()),
                 port: port(owner),
                 protocol: Some("TCP".to_owned()),
-                // What a Gateway, or a service mesh, goes by.
+                // Gateways and service meshes select the protocol by this field.
                 app_protocol: owner.endpoint().spec.tls.is_some().then(|| "https".to_owned()),
                 target_port: Some(IntOrString::String(name.to_owned())),
                 ..ServicePort::default()

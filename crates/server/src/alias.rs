@@ -1,6 +1,6 @@
-//! Further paths of the endpoint (`spec.pathAliases`). A request to an alias is rewritten to the endpoint's own path first,
-//! and keeps the URL by which the client knows the endpoint: for that client, this is the protected resource (RFC 9728
-//! §3.3: clients compare it). All other code sees only one path.
+//! Further paths of the endpoint (`spec.pathAliases`). A request to an alias is rewritten to the endpoint's own path
+//! first, and keeps the URL by which the client knows the endpoint: for that client, this is the protected resource
+//! (RFC 9728 §3.3: clients compare it). All other code sees only one path.
 //!
 //! A trailing slash, which users add and clients keep, is ignored.
 
@@ -13,7 +13,7 @@ use portcullis_oauth::{challenge::Resource, metadata::ROOT_RESOURCE_METADATA};
 /// The aliases of one endpoint.
 pub(crate) struct Aliases {
     own: PublicUrl,
-    /// The longest first: one may lie below another.
+    /// Sorted by length, the longest first: an alias may be below another one.
     urls: Vec<PublicUrl>,
 }
 
@@ -45,7 +45,7 @@ impl Aliases {
 
     fn alias(&self, path: &str) -> Option<&PublicUrl> {
         let alias = self.urls.iter().find(|alias| below(path, alias).is_some())?;
-        // The endpoint's own path may lie below an alias too.
+        // The endpoint's own path may be below an alias too.
         let own = alias.path().len() < self.own.path().len() && below(path, &self.own).is_some();
         (!own).then_some(alias)
     }

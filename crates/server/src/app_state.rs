@@ -1,5 +1,5 @@
-//! What every request needs: the mounted files, the authorization server, the limits and the metrics. Made anew from
-//! every set of mounted files.
+//! The state that every request uses: the mounted files, the authorization server, the limits and the metrics. A reload
+//! of the mounted files builds a new one.
 
 mod admission;
 mod oauth_endpoints;
@@ -138,12 +138,12 @@ impl AppState {
         &self.metrics
     }
 
-    /// The time now.
+    /// The current time.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Generates the ids of requests.
+    /// The generator of request ids.
     pub(crate) fn ids(&self) -> &RequestIds {
         &self.ids
     }
@@ -162,7 +162,7 @@ impl AppState {
         self.refusals.note(&refusal, self.clock.now());
     }
 
-    /// Drops callers and addresses without recent requests. To be called every few seconds.
+    /// Drops callers and addresses without recent requests. The reload loop calls this every few seconds.
     pub(crate) fn tidy(&self) {
         self.limiters.tidy();
         self.refusals.tidy(self.clock.now());
@@ -178,12 +178,12 @@ impl AppState {
         }
     }
 
-    /// Addresses of recent senders of forwarding headers that are not trusted.
+    /// The recent senders of forwarding headers that are not trusted, as networks of one address each.
     pub(crate) fn untrusted_forwarders(&self) -> Vec<IpNet> {
         self.untrusted.recent(self.now(), &self.mounted.config.access.trusted_proxies)
     }
 
-    /// The limits in force.
+    /// The limits.
     pub(crate) fn limiters(&self) -> &Limiters {
         &self.limiters
     }
@@ -215,7 +215,7 @@ impl AppState {
     }
 }
 
-/// Counts the further messages of a batch.
+/// The callback that counts the messages of a batch after the first one.
 fn rate(limiters: &Arc<Limiters>, metrics: &Arc<Metrics>) -> MessageRate {
     let (limiters, metrics) = (Arc::clone(limiters), Arc::clone(metrics));
     MessageRate(Arc::new(move |caller| {
@@ -226,7 +226,7 @@ fn rate(limiters: &Arc<Limiters>, metrics: &Arc<Metrics>) -> MessageRate {
     }))
 }
 
-/// All requests with an unknown address share one rate.
+/// The address for the rate limit. All requests with an unknown address share one rate.
 fn known(address: Option<IpAddr>) -> IpAddr {
     address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }

@@ -1,4 +1,4 @@
-//! Bodies: request bodies are read up to a limit, streamed responses end at the deadline of their request.
+//! Request bodies with a size limit, and streamed response bodies with a deadline.
 
 use crate::problem::HttpProblem;
 use axum::{body::Body, response::Response};
@@ -15,9 +15,9 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The part of a form that the permit covers; longer forms take memory from the budget.
+/// The length in bytes of a form that the permit covers; longer forms take memory from the budget.
 const SHORT: u64 = 8 << 10;
-/// The memory for a longer form, and the maximum length of a form.
+/// The memory in bytes for a longer form, which is also the maximum length of a form.
 const LONG: u64 = 64 << 10;
 
 /// Reads a whole request body of at most `limit` bytes.
@@ -26,7 +26,7 @@ pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, HttpProbl
         let message = format!("the request is larger than {limit} bytes; send it in smaller parts");
         HttpProblem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     };
-    // Content-Length is enough to refuse it.
+    // Refuse by Content-Length, before the body is read.
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
@@ -41,8 +41,8 @@ pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, HttpProbl
     }
 }
 
-/// The body of a request without a charge on the memory budget: it fails if it is longer than a short form and there is
-/// no memory for it.
+/// The body of a request that has not been charged to the memory budget. Reading fails if the body is longer than a
+/// short form and the budget has no memory for it.
 pub(crate) struct MeteredBody {
     body: Body,
     read: u64,
@@ -52,7 +52,7 @@ pub(crate) struct MeteredBody {
 }
 
 impl MeteredBody {
-    /// Charges `body` to these holders.
+    /// Wraps `body`, and charges it to these holders if it is long.
     pub(crate) fn body(body: Body, memory: Arc<Pool>, holders: Holders) -> Body {
         Body::new(Self { body, read: 0, memory, holders, taken: None })
     }
@@ -115,7 +115,8 @@ impl HttpBody for DeadlineBody {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        // Fails instead of ending: the client must not mistake half a stream for a complete one.
+        // Return an error rather than the end of the body: the client must not mistake a truncated stream for a
+        // complete one.
         self.deadline
             .as_mut()
             .poll(context)

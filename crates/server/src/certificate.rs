@@ -18,19 +18,19 @@ pub(crate) struct CertificateFiles {
     pub key: Option<Vec<u8>>,
 }
 
-/// Why the files cannot be used. Contains nothing from them.
+/// Why the files cannot be used. Never contains content of the files.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// A file is not there.
+    /// A file is missing.
     #[error("{0} is missing; the Secret named in spec.tls must be of type kubernetes.io/tls and have it")]
     Missing(&'static str),
-    /// No certificate can be read.
+    /// The certificate file has no valid PEM certificates.
     #[error("{CERTIFICATE_FILE} must contain the certificate and its chain in PEM")]
     Chain,
-    /// No key can be read.
+    /// The key file has no valid PEM private key.
     #[error("{CERTIFICATE_KEY_FILE} must contain one private key in PEM, without a passphrase")]
     Key,
-    /// They cannot be used together.
+    /// rustls rejects the certificate and the key, for example because they do not match.
     #[error("{CERTIFICATE_FILE} and {CERTIFICATE_KEY_FILE} cannot be used")]
     Unusable(#[from] rustls::Error),
 }

@@ -1,6 +1,6 @@
-//! Reads and discards unread request bodies. A refusal often needs only the head of a request, but an HTTP/1.1 connection
-//! can be reused only after the end of the body (RFC 9112 §9.3). Closing it would lose the next request of a client that
-//! has already begun to send it, or even the refusal itself.
+//! Reads and discards unread request bodies. A refusal often needs only the head of a request, but an HTTP/1.1
+//! connection can be reused only after the end of the body (RFC 9112 §9.3). Closing it would lose the next request of a
+//! client that has already begun to send it, or even the refusal itself.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-/// How long to wait for the rest of a body.
+/// The timeout for the rest of a body.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A handle to the body of a request that is being answered.
@@ -40,12 +40,13 @@ impl DrainableBody {
     }
 }
 
-/// The same for a request without a handler.
+/// Reads and discards the body of a request without a handler; see [`DrainableBody::drain`].
 pub(crate) async fn drain_refused(request: Request, limit: u64) -> Option<HeaderValue> {
     if matters(&request) { drain(request.into_body(), limit).await } else { None }
 }
 
-/// Not without a body, not in HTTP/2, and not for a client that waits for `100 Continue` (RFC 9110 §10.1.1).
+/// Whether a body must be drained: not if it is empty, not in HTTP/2, and not if the client waits for `100 Continue`
+/// (RFC 9110 §10.1.1).
 fn matters(request: &Request) -> bool {
     request.version() == Version::HTTP_11
         && !request.body().is_end_stream()

@@ -1,5 +1,6 @@
-//! Addresses that have used up their rate, with the time until they have a token again. A request can be refused by its
-//! address before a signature is verified, without being counted: many clients with valid tokens can share one address.
+//! The addresses that have exhausted their rate, with the time until they have a token again. A request can be refused
+//! by its address before a signature is verified. It is not counted, since many clients with valid tokens can share one
+//! address.
 
 use std::{
     collections::HashMap,
@@ -12,12 +13,12 @@ use tokio::time::Instant;
 /// Maximum number of addresses. For other addresses signatures are verified before a request is refused.
 const CAPACITY: usize = 1 << 14;
 
-/// The addresses.
+/// The exhausted addresses, each with the time of its next token.
 #[derive(Default)]
 pub(crate) struct Exhausted(RwLock<HashMap<IpAddr, Instant>>);
 
 impl Exhausted {
-    /// Records that the rate of `address` is used up for `wait`.
+    /// Records that the rate of `address` is exhausted for `wait`.
     pub(crate) fn note(&self, address: IpAddr, wait: Duration, now: Instant) {
         let mut addresses = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if addresses.len() >= CAPACITY {

@@ -1,4 +1,4 @@
-//! The server: listeners, the order of the middleware, the mounted files and their reload.
+//! The server: listeners, the order of the middleware, and the mounted files with their reload.
 //!
 //! [`run`] is the whole server. `public` implements the public listener and has the order of the checks; `private`
 //! implements the private one. Both read [`Current`], which `reload` replaces as a whole whenever the mounted files
@@ -52,27 +52,28 @@ pub struct Options {
     pub registrations: Arc<dyn Registrations>,
     /// The store of accounts.
     pub accounts: Arc<dyn Accounts>,
-    /// The user rules: whose access an administrator ended.
+    /// The user rules: users whose access an administrator ended.
     pub user_rules: Arc<dyn UserRules>,
-    /// Verifies the tokens of pods.
+    /// The verifier for service account tokens of pods.
     pub workloads: Arc<dyn WorkloadTokens>,
     /// The freshness of these stores.
     pub state: Arc<Health>,
-    /// The HTTP client for metadata documents of clients.
+    /// The HTTPS client for outbound requests.
     pub outbound: Arc<Outbound>,
     /// The clock for lifetimes of tokens and secrets.
     pub clock: Arc<dyn Clock>,
-    /// How long connections are accepted after the shutdown began: until every proxy knows about it.
+    /// The lame-duck period: connections are accepted for this long after the shutdown began, until every proxy knows
+    /// about it.
     pub lame_duck: Duration,
-    /// The memory limit of the process, in bytes. The budget of requests follows from it.
+    /// The memory limit of the process, in bytes. The request budget is derived from it.
     pub memory_limit: u64,
 }
 
 /// The listeners of a server.
 pub struct Listeners {
-    /// For clients.
+    /// The listener for clients.
     pub public: TcpListener,
-    /// For kubelets, Prometheus and the operator: health, readiness, metrics and the loaded revision.
+    /// The listener for kubelets, Prometheus and the operator: health, readiness, metrics and the loaded revision.
     pub private: Option<TcpListener>,
 }
 
@@ -84,7 +85,7 @@ pub enum ServerError {
     Mounted {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         source: MountedError,
     },
@@ -133,7 +134,7 @@ pub async fn run(options: Options, listeners: Listeners, shutdown: CancellationT
         let current = Arc::clone(&current);
         move |request: Request| {
             let public = Arc::clone(&current.serving());
-            // Boxed: it is large, and would be moved several times on its way into hyper.
+            // Boxed because the future is large and hyper moves it several times.
             Box::pin(async move { Ok::<_, Infallible>(public.answer(request).await) })
         }
     });

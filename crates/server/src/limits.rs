@@ -21,9 +21,9 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// When to try again after all permits were taken.
+/// `Retry-After` if all permits are taken.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
-/// The longest time that a request waits for memory.
+/// The maximum time that a request waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(30);
 /// The share of an address before authentication, and of a user over all clients: three quarters. Many users may share
 /// one address.
@@ -75,8 +75,8 @@ impl Hash for CallerKey {
 }
 
 impl Limiters {
-    /// The limits of a process that may use `memory` bytes. Keeps the pools of `previous` whose size does not change, with
-    /// what is taken from them.
+    /// The limits of a process with a memory limit of `memory` bytes. Keeps the pools of `previous` that have the same
+    /// size, with everything taken from them.
     pub(crate) fn new(limits: &Limits, memory: u64, previous: Option<&Self>) -> Self {
         let division = Division::of(limits, memory);
         if let Some(problem) = division.problem() {
@@ -114,12 +114,12 @@ impl Limiters {
         &self.connections
     }
 
-    /// The memory that requests share.
+    /// The memory budget that requests share.
     pub(crate) fn memory(&self) -> &Arc<Pool> {
         &self.memory
     }
 
-    /// A permit for one of the concurrent requests, until it is dropped. It counts for the address at first; see
+    /// Takes a permit for a concurrent request, which is returned on drop. It counts for the address at first; see
     /// [`Self::identify`].
     pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Taken, HttpProblem> {
         self.permits.try_take(1, self.address(address)).map_err(|why| match why {
@@ -130,7 +130,7 @@ impl Limiters {
         })
     }
 
-    /// Counts the permit for the client and its user from now on. Returns the memory account of the request.
+    /// Transfers the permit from the address to the client and its user. Returns the memory account of the request.
     pub(crate) fn identify(&self, permit: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, HttpProblem> {
         let user = Holder { key: self.keys.hash_one(("user", &caller.subject)), shares: WIDE };
         let both = ("client", &caller.subject, &caller.client_id);
@@ -143,13 +143,13 @@ impl Limiters {
         Ok(Account::new(Arc::clone(&self.memory), holders, begun + wait))
     }
 
-    /// A permit for a request that needs no token.
+    /// Takes a permit for a request that does not require a token.
     pub(crate) fn enter_open(&self, address: Option<IpAddr>) -> Result<Taken, HttpProblem> {
         let why = "too many requests without a token are in progress";
         self.open.try_take(1, self.address(address)).map_err(|_| busy(why))
     }
 
-    /// The holder that the requests of an address count for. Requests with an unknown address share one.
+    /// The holder for requests of an address. Requests with an unknown address share one.
     pub(crate) fn address(&self, address: Option<IpAddr>) -> Holders {
         let address = network(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         [Some(Holder { key: self.keys.hash_one(address), shares: WIDE }), None]
@@ -169,7 +169,7 @@ impl Limiters {
         })
     }
 
-    /// Refuses if the rate of this address is used up. Does not count a request.
+    /// Refuses if the rate of this address is exhausted. Does not count a request.
     pub(crate) fn check_address(&self, address: IpAddr) -> Result<(), HttpProblem> {
         self.exhausted
             .wait(network(address), Instant::now())
@@ -220,7 +220,7 @@ fn busy(why: &str) -> HttpProblem {
 
 /// This server's share of a rate, at least one.
 fn share(of_all: u32, limits: &Limits) -> NonZeroU32 {
-    // Zero servers are refused when the configuration is read.
+    // A configuration with zero servers is refused.
     NonZeroU32::new(of_all.div_ceil(limits.servers.max(1))).unwrap_or(NonZeroU32::MIN)
 }
 
@@ -245,7 +245,7 @@ impl<K: Hash + Eq + Clone, C: governor::clock::Clock> KeyedRateLimit<K, C> {
         Self { limiter: RateLimiter::dashmap_with_clock(quota, clock) }
     }
 
-    /// Takes a token, or returns how long to wait for one.
+    /// Takes a token, or returns the time until one is available.
     fn count(&self, key: &K) -> Result<(), Duration> {
         self.limiter.check_key(key).map_err(|not_until| not_until.wait_time_from(self.limiter.clock().now()))
     }
@@ -383,7 +383,7 @@ mod tests {
         for _ in 0..3 {
             limiters.count_caller(&caller("agent", "ada")).unwrap();
         }
-        // Another token of the same user is no other user.
+        // Another token of the same user has the same rate.
         let refused = limiters.count_caller(&caller("agent", "ada")).unwrap_err();
         assert_eq!(refused.reason(), "rate_limited");
         limiters.count_caller(&caller("agent", "bob")).unwrap();

@@ -28,11 +28,11 @@ pub(crate) struct RawFiles {
     clients: Vec<u8>,
     keys: Vec<u8>,
     login: Vec<u8>,
-    /// Not a part of the revision: it is renewed independently.
+    /// The certificate, which is not a part of the revision: it is renewed independently.
     pub certificate: CertificateFiles,
 }
 
-/// The parsed four files.
+/// The four parsed files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mounted {
     /// `config.json`.
@@ -47,7 +47,7 @@ pub(crate) struct Mounted {
     pub revision: Revision,
 }
 
-/// Why the mounted files cannot be used. Contains nothing from files that come from Secrets.
+/// Why the mounted files cannot be used. Never contains content of files from Secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum MountedError {
     /// A file cannot be read.
@@ -55,7 +55,7 @@ pub enum MountedError {
     Read {
         /// The file's name.
         file: &'static str,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
@@ -67,7 +67,7 @@ pub enum MountedError {
     Malformed {
         /// The file's name.
         file: &'static str,
-        /// What is wrong with it.
+        /// The parse error.
         problem: String,
     },
     /// The keys cannot be used.
@@ -82,13 +82,13 @@ pub enum MountedError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// Valid structure, but an invalid value.
+    /// A file has a valid structure, but an invalid value.
     #[error("{0}")]
     Invalid(String),
 }
 
 impl RawFiles {
-    /// Reads the folder.
+    /// Reads the folder until two reads agree.
     pub(crate) async fn read(folder: &Path) -> Result<Self, MountedError> {
         let mut before = Self::read_once(folder).await;
         for _ in 0..ATTEMPTS {

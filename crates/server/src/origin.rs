@@ -1,7 +1,7 @@
 //! The allowed web origins (RFC 6454): MCP requires a check of `Origin`.
 //!
-//! An origin is compared with a list, not with `Host`: a page whose name was rebound to this address is refused
-//! here already. `Host` itself is checked only at the MCP edge.
+//! An origin is compared with a list, not with `Host`, so this check also stops DNS rebinding. `Host` itself is checked
+//! only at the MCP edge.
 
 use http::{HeaderMap, header};
 

@@ -1,4 +1,4 @@
-//! The private listener, for kubelets, Prometheus and the operator. It is not for clients: it needs no token.
+//! The private listener, for kubelets, Prometheus and the operator. It is not for clients: requests need no token.
 
 use crate::reload::Current;
 use axum::{Json, Router, response::IntoResponse, routing::get};
@@ -9,10 +9,10 @@ use portcullis_telemetry::metrics::{self, Metrics};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// `/healthz`: the process answers. `/readyz`: it takes requests, from when it has listed all grants, and has a
-/// certificate if it needs one, until it shuts down. Refused files do not matter, since the last good ones stay in
-/// force, nor does an unreachable API server, since the known grants stay in force. `/metrics`: OpenMetrics.
-/// `/revision`: [`LoadedRevision`].
+/// The routes of the private listener. `/healthz`: the process is alive. `/readyz`: the server accepts requests, from
+/// when it has listed all grants, and has a certificate if it needs one, until it shuts down. Refused files and an
+/// unreachable API server do not matter, since the last valid files and the known grants stay in use. `/metrics`:
+/// OpenMetrics. `/revision`: [`LoadedRevision`].
 pub(crate) fn router(
     current: Arc<Current>,
     metrics: Arc<Metrics>,

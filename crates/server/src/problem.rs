@@ -1,4 +1,4 @@
-//! Refusals: JSON for programs, a page for users, always with the reason and a remedy.
+//! Refusals: JSON for programs, a page for users, always with a reason and a remedy.
 
 use axum::{
     Json,
@@ -10,7 +10,7 @@ use portcullis_telemetry::{audit::RequestContext, metrics::Route};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The JSON-RPC code of every refusal before the protocol: the first of those left to servers.
+/// The JSON-RPC error code of refusals before the MCP layer: the first of the implementation-defined server errors.
 const JSON_RPC_SERVER_ERROR: i32 = -32000;
 
 /// A refusal.
@@ -23,7 +23,7 @@ pub(crate) struct HttpProblem {
 }
 
 impl HttpProblem {
-    /// `reason` is one word, for programs and metrics; `message` is for users.
+    /// A refusal without headers. `reason` is one word, for programs and metrics; `message` is for users.
     pub(crate) fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
         Self { status, reason, message: message.into(), headers: Vec::new() }
     }
@@ -51,14 +51,15 @@ impl HttpProblem {
         &self.message
     }
 
-    /// A page for a browser.
+    /// The refusal as a page for a browser.
     pub(crate) fn into_page(self, pages: &Pages, from: &RequestContext) -> Response {
         let mut response = pages.refused(from, self.status, self.reason, &self.message);
         response.headers_mut().extend(self.headers);
         response
     }
 
-    /// A JSON-RPC error for the MCP route, a problem document for the HTTP interface, otherwise an error in OAuth's format.
+    /// The refusal as a JSON-RPC error for the MCP route, as a problem document for the HTTP interface, and otherwise
+    /// as an error in OAuth's format.
     pub(crate) fn into_response(self, route: Route, from: &RequestContext) -> Response {
         if route == Route::Rest {
             let problem = portcullis_rest::ProblemDetails::new(self.status, self.reason, self.message);

@@ -4,16 +4,17 @@
 //!
 //! 1. [`Public::answer`]: metrics; the address rules (403); HTTPS (308 or 403); `Origin` (403), except for metadata
 //!    documents, which are public. The unread rest of the body of a refused request is drained.
-//! 2. CORS, if the servers answer it and a page sends the request: preflights end here, and every response from further in,
-//!    including a 401, has the headers. The documents and unknown paths allow any origin, since clients probe for documents
-//!    of other servers.
-//! 3. For the MCP endpoint and the HTTP interface below it, [`AppState::guard`]: a permit for a concurrent request (503)
-//!    and its time limit (504); the caller (401, or 429 if the address had too many such responses); the rate of client and
-//!    user (429); their share of the permits (503). Then the MCP edge, or [`portcullis_rest::Api`]. The permit is kept until
-//!    the response is sent. All other routes have permits from a separate pool: [`AppState::guard_open`].
+//! 2. CORS, if the servers answer it and a page sends the request: preflights end here, and every response from further
+//!    in, including a 401, has the headers. The documents and unknown paths allow any origin, since clients probe for
+//!    documents of other servers.
+//! 3. For the MCP endpoint and the HTTP interface below it, [`AppState::guard`]: a permit for a concurrent request
+//!    (503) and its time limit (504); the caller (401, or 429 if the address had too many such responses); the rate of
+//!    client and user (429); their share of the permits (503). Then the MCP edge, or [`portcullis_rest::Api`]. The
+//!    permit is kept until the response is sent. All other routes have permits from a separate pool:
+//!    [`AppState::guard_open`].
 //!
-//!    For `/token` ([`AppState::issue_token`]), `/revoke` and `/introspect`: the rate of the address (429), the body (413,
-//!    408), then the endpoint itself. They take no permits from clients that have a token.
+//!    For `/token` ([`AppState::issue_token`]), `/revoke` and `/introspect`: the rate of the address (429), the body
+//!    (413, 408), then the endpoint itself. They take no permits from clients that have a token.
 //!
 //!    [`Pages`] serves the pages, without CORS.
 //!
@@ -53,14 +54,14 @@ use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, util::option_layer};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
-/// How long discovery may be remembered. Short: keys rotate.
+/// The cache lifetime of discovery documents, which is short because keys rotate.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// For a year, browsers ask for this host over https only (RFC 6797).
+/// HSTS (RFC 6797): for a year, browsers use HTTPS only for this host.
 const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// Everything that answers on the public listener, for one set of mounted files.
+/// The request handlers of the public listener, for one set of mounted files.
 pub(crate) struct Public {
     app: Arc<AppState>,
     endpoint: Arc<portcullis_mcp::Endpoint>,
@@ -69,7 +70,8 @@ pub(crate) struct Public {
 }
 
 impl Public {
-    /// The routes with these tools, as the successor of `previous`. For `abort` see [`portcullis_mcp::Endpoint::new`].
+    /// Builds the routes with these tools, as the successor of `previous`. For `abort` see
+    /// [`portcullis_mcp::Endpoint::new`].
     pub(crate) fn new(
         app: &Arc<AppState>,
         tools: &Arc<Registry>,
@@ -112,7 +114,7 @@ impl Public {
         if url.base_path().is_empty() {
             documents = documents.route(ROOT_RESOURCE_METADATA, get(document(&resource)));
         }
-        // No wildcard: it would not cover Authorization (Fetch standard, CORS-unsafe request-header names).
+        // Not a wildcard, which would not include Authorization (Fetch standard, CORS-unsafe request-header names).
         let public_cors = CorsLayer::new()
             .allow_origin(Any)
             .allow_methods([Method::GET, Method::HEAD])
@@ -142,7 +144,8 @@ impl Public {
                 guarded = guarded.route(&format!("{}{REGISTER_PATH}", url.base_path()), post(register));
             }
         }
-        // A fallback that is set after a layer is outside of it: preflights would get there, and refusals lack its headers.
+        // Set the fallback before the layer. Otherwise it would be outside of it: preflights would reach the fallback,
+        // and refusals would lack the headers of the layer.
         let guarded = guarded
             .with_state(Arc::clone(app))
             .method_not_allowed_fallback(unknown_method)
@@ -158,7 +161,7 @@ impl Public {
         Ok(Self { app: Arc::clone(app), endpoint, aliases: Aliases::new(config), router })
     }
 
-    /// What the checks need.
+    /// The state of the checks.
     pub(crate) fn app(&self) -> &AppState {
         &self.app
     }
@@ -189,7 +192,7 @@ impl Public {
         let limit = config.limits.max_body_size.bytes();
         let (mut response, close) = match app.admit(route, &request, from) {
             Err(problem) => (app.refuse(route, &context, problem), drain_refused(request, limit).await),
-            // Agents are not browsers: CORS does not matter to them.
+            // Requests that do not come from a web page bypass the CORS layer.
             Ok(()) if route == Route::Mcp && !is_of_a_page(&request) => {
                 let response = app.guard(route, &context, &mut request, |request| self.endpoint.answer(request)).await;
                 (response, drain_refused(request, limit).await)
@@ -230,7 +233,7 @@ impl Public {
     }
 }
 
-/// The context that [`Public::answer`] has set.
+/// The context that [`Public::answer`] inserted.
 fn context(request: &Request) -> RequestContext {
     RequestContext::of(request.extensions())
 }
@@ -256,7 +259,7 @@ fn cors(app: &AppState) -> CorsLayer {
         .max_age(app.mounted().config.cors.max_age.as_duration())
 }
 
-/// A public document, the same for all clients, and in memory once.
+/// A handler for a public document, which is the same for all clients and in memory once.
 fn document(content: &Value) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + use<> {
     let content = Bytes::from(content.to_string());
     move || {
@@ -265,7 +268,7 @@ fn document(content: &Value) -> impl Fn() -> std::future::Ready<Response> + Clon
     }
 }
 
-/// The page that documents the HTTP interface.
+/// A handler for the page that documents the HTTP interface.
 fn reference(
     config: &ServerConfig,
     tools: &Registry,

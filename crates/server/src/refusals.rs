@@ -1,5 +1,6 @@
-//! Refused requests in the audit trail, sampled: the first refusal of each network and reason at once, then at most one
-//! event a minute with a count. A flood of refusals fills neither the log nor the memory.
+//! Refused requests in the audit trail, sampled: the first refusal of each network and reason is an event at once;
+//! after that, there is at most one event a minute, with a count. A flood of refusals fills neither the log nor the
+//! memory.
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
@@ -15,19 +16,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The shortest time between two events for one network and reason.
+/// The minimum time between two events for one network and reason.
 const EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// The maximum number of entries. Beyond it, the networks of a reason share one entry.
+/// The maximum number of entries. At the limit, further networks share one entry for each reason.
 const CAPACITY: usize = 4096;
 
 /// The refused part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RefusedPart {
-    /// The request.
+    /// The whole request.
     Request,
-    /// The access token that it presented.
+    /// Its access token.
     AccessToken,
-    /// The form that it sent.
+    /// Its form.
     Form,
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct Refusals {
     seen: Mutex<HashMap<RefusalKey, RefusalCount>>,
 }
 
-/// `network` is absent if the client's address is unknown, and beyond the capacity.
+/// The key of sampling. `network` is absent if the client's address is unknown, and beyond the capacity.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct RefusalKey {
     network: Option<IpAddr>,
@@ -73,12 +74,12 @@ impl Refusals {
         }
     }
 
-    /// The number of refusals that the due event stands for. `None`: no event is due.
+    /// The number of refusals that an event now stands for; `None` if no event is due.
     fn count(&self, refusal: &RefusedRequest, now: Timestamp) -> Option<u64> {
         let mut key =
             RefusalKey { network: refusal.from.address.map(network), what: refusal.what, reason: refusal.reason };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        // No search for an entry to evict: it would cost most when there are most refusals.
+        // Do not search for an entry to evict: this would be most expensive during a flood of refusals.
         if seen.len() >= CAPACITY && !seen.contains_key(&key) {
             key.network = None;
         }

@@ -1,5 +1,5 @@
-//! `POST /register`, dynamic client registration: the rate of an address, and audit events. [`registration`] has the rules
-//! for registrations.
+//! `POST /register`, dynamic client registration: the rate limit by address, and audit events. [`registration`] has the
+//! rules for registrations.
 
 use crate::{app_state::AppState, problem::HttpProblem};
 use axum::{
@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-/// When to try again if clients cannot be stored, or the limit of clients is reached.
+/// `Retry-After` if clients cannot be stored, or the limit of clients is reached.
 const RETRY_AFTER: Duration = Duration::from_mins(1);
 
 impl AppState {

@@ -1,5 +1,5 @@
-//! Keeps up with the mounted files: what changed is checked as a whole and swapped as a whole. What is wrong is
-//! refused, the last good is kept, and the reason is told to the log, the metrics and `/revision`.
+//! Reloads the mounted files. Changes are validated and applied as a whole. Invalid files are refused: the last valid
+//! ones stay in use, and the log, the metrics and `/revision` report the reason.
 
 use crate::{
     Options,
@@ -21,23 +21,23 @@ use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How often the files are read without a notification: not every file system notifies.
+/// The interval of reads without a notification, since not every file system sends notifications.
 const POLL: Duration = Duration::from_secs(5);
-/// How long to wait for further changes after one.
+/// The time to wait for further changes after one.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// How long the shutdown waits for checks of users whose clients have disconnected.
+/// The maximum time that the shutdown waits for rechecks of users whose clients have disconnected.
 const CHECKS: Duration = Duration::from_secs(10);
 
-/// The configuration in force.
+/// The current configuration.
 pub(crate) struct Current {
     serving: ArcSwap<Public>,
-    /// The TLS configuration, as soon as there was a valid certificate.
+    /// The TLS configuration; empty until there is a valid certificate.
     tls: ArcSwapOption<rustls::ServerConfig>,
     rejected: ArcSwapOption<String>,
     metrics: Arc<Metrics>,
     options: Options,
-    /// Aborts what still runs behind the MCP edge.
+    /// Aborts the requests that still run behind the MCP edge.
     abort: CancellationToken,
 }
 
@@ -55,14 +55,15 @@ impl Current {
         let serving = ArcSwap::from_pointee(serving);
         let (tls, rejected) = (ArcSwapOption::empty(), ArcSwapOption::empty());
         let current = Self { serving, tls, rejected, metrics, options, abort };
-        // The certificate may be created soon, and a server that exits could not report the reason.
+        // An invalid certificate is not fatal: it may be created soon, and a server that exits could not report the
+        // reason.
         if let Err(error) = current.renew(&files) {
             current.reject(&error);
         }
         Ok((current, files))
     }
 
-    /// The public listener's state in force.
+    /// The current state of the public listener.
     pub(crate) fn serving(&self) -> arc_swap::Guard<Arc<Public>> {
         self.serving.load()
     }
@@ -85,12 +86,12 @@ impl Current {
         }
     }
 
-    /// Ends the subscriptions of clients, for which the shutdown would otherwise wait.
+    /// Ends the subscriptions of clients; the shutdown would otherwise wait for them.
     pub(crate) fn retire(&self) {
         self.serving().retire(None);
     }
 
-    /// Completes when the running checks of users are done, at the latest after [`CHECKS`].
+    /// Waits for the running rechecks of users, at most for [`CHECKS`].
     pub(crate) async fn finish_checks(&self) {
         let checks = self.serving().app().authorization().checks().clone();
         checks.close();
@@ -114,10 +115,10 @@ impl Current {
         }
     }
 
-    /// Follows the files, last seen as `seen`, until `stop`.
+    /// Reloads the files when they change, until `stop`. `seen` is the last version read.
     pub(crate) async fn follow(&self, seen: RawFiles, stop: &CancellationToken) {
         let changed = Arc::new(Notify::new());
-        // Watches for as long as it lives.
+        // The watcher stops when it is dropped.
         let _watcher = watch(&self.options.config_dir, Arc::clone(&changed));
         let next = async || {
             if timeout(POLL, changed.notified()).await.is_ok() {
@@ -141,7 +142,7 @@ impl Current {
         }
     }
 
-    /// Applies all valid files: a certificate does not wait for the other files, nor they for it.
+    /// Applies all valid files. The certificate and the other files are applied independently.
     fn replace(&self, files: &RawFiles) {
         let (reconfigured, renewed) = (self.reconfigure(files), self.renew(files));
         match reconfigured.and(renewed) {
@@ -220,7 +221,7 @@ fn prepare(
     Ok(public)
 }
 
-/// The external authorization server, with its known keys.
+/// The external authorization server. It is kept, with its cached keys, if its configuration is unchanged.
 fn external(
     config: &ServerConfig,
     outbound: &Outbound,

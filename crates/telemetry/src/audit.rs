@@ -1,4 +1,4 @@
-//! The audit trail: one typed [`Event`] for each fact, written as one log line of the target `audit`.
+//! The audit trail: one typed [`Event`] for each fact, written as one log line with the target `audit`.
 //!
 //! Names follow the scheme `object.past_participle`. The fields of an event are ids, names, reasons and numbers; no
 //! field holds a token, a secret, a password or the arguments of a tool. `docs/audit.md` is generated from

@@ -1,4 +1,4 @@
-//! What a process tells its operators: audit events, metrics and logs.
+//! Observability of a process: audit events, metrics and logs.
 
 pub mod audit;
 pub mod logs;

@@ -1,13 +1,13 @@
-//! Logs: to standard error, by `tracing`.
+//! Logs on standard error, with `tracing`.
 
 use clap::ValueEnum;
 use std::io::{IsTerminal as _, stderr};
 use tracing_subscriber::EnvFilter;
 
-/// What is logged where `RUST_LOG` says nothing.
+/// The filter if `RUST_LOG` is empty or not set.
 pub const DEFAULT_FILTER: &str = "info";
-/// Whatever `RUST_LOG` says: rmcp writes whole messages from `debug` on, and parts of them at `warn`. What agents send to
-/// their workspaces, and a credential that a client put in the wrong place, are not for logs.
+/// The directive that is always added to `RUST_LOG`. rmcp logs entire messages from `debug` on, and parts of them at
+/// `warn`. The requests of agents, and credentials that a client put in the wrong field, must not be logged.
 const ALWAYS: &str = "rmcp=error";
 
 /// How log lines look.
@@ -22,21 +22,21 @@ pub enum LogFormat {
 /// Logs could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// `RUST_LOG` is wrong.
+    /// `RUST_LOG` cannot be parsed.
     #[error("RUST_LOG cannot be read; write for instance RUST_LOG=info,portcullis=debug")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Set up twice.
+    /// Logs were set up before.
     #[error("logs are already set up")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// What is logged with these directives, as `RUST_LOG` has them.
+/// The filter for directives in the syntax of `RUST_LOG`.
 pub fn filter(directives: &str) -> Result<EnvFilter, LogError> {
     let directives = if directives.is_empty() { DEFAULT_FILTER } else { directives };
     Ok(EnvFilter::try_new(format!("{directives},{ALWAYS}"))?)
 }
 
-/// Sets logs up for the process. Without a `format`: text on a terminal, else JSON.
+/// Sets up logs for the process. Without a `format`, logs are text on a terminal, and JSON otherwise.
 pub fn init(format: Option<LogFormat>) -> Result<(), LogError> {
     use tracing_subscriber::util::SubscriberInitExt as _;
     let directives = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a server measures, in the OpenMetrics text format. Every label has few values, none of them a caller's words.
+//! The metrics of a server, in the OpenMetrics text format. Every label has few values, and none comes from a caller.
 
 use jiff::Timestamp;
 use prometheus_client::{
@@ -11,7 +11,7 @@ use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(missing_docs, reason = "each is the path of the same name")]
 pub enum Route {
@@ -35,13 +35,13 @@ pub enum Route {
 }
 
 impl Route {
-    /// Whether people see the answer, in a browser.
+    /// Whether the response is a page in a browser.
     #[must_use]
     pub const fn is_page(self) -> bool {
         matches!(self, Self::Authorize | Self::Consent | Self::Login | Self::Logout | Self::Agents)
     }
 
-    /// Whether it is a document or a file that everybody may read.
+    /// Whether the response is a public document or file.
     #[must_use]
     pub const fn is_document(self) -> bool {
         matches!(self, Self::ApiDocument | Self::Assets | Self::Jwks | Self::ResourceMetadata | Self::IssuerMetadata)
@@ -85,7 +85,7 @@ struct ToolLabels {
     tool: &'static str,
 }
 
-/// The calls of tools by any protocol. Clones share the counters.
+/// The counters of tool calls, through any protocol. Clones share them.
 #[derive(Clone)]
 pub struct ToolCalls {
     calls: Family<ToolOutcomeLabels, Counter>,
@@ -100,7 +100,7 @@ impl Default for ToolCalls {
 }
 
 impl ToolCalls {
-    /// A tool was called.
+    /// Counts a tool call.
     pub fn called(&self, tool: &'static str, outcome: &'static str, duration: Duration) {
         self.calls.get_or_create(&ToolOutcomeLabels { tool, outcome }).inc();
         self.durations.get_or_create(&ToolLabels { tool }).observe(duration.as_secs_f64());
@@ -112,7 +112,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<ResponseLabels, Counter>,
     durations: Family<RouteLabels, Histogram>,
-    /// The two of nearly every request, found once.
+    /// The metrics of most requests, looked up once.
     mcp_answered: Counter,
     mcp_duration: Histogram,
     in_flight: Gauge,
@@ -210,7 +210,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Everything, as text.
+    /// All metrics in the OpenMetrics text format.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
@@ -224,12 +224,12 @@ impl Metrics {
         InFlightGuard(self.in_flight.clone())
     }
 
-    /// So many connections are open.
+    /// Sets the number of open connections.
     pub fn connections(&self, open: usize) {
         self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
-    /// A request was answered.
+    /// Counts a response.
     pub fn request_ends(&self, route: Route, status: u16, duration: Duration) {
         match (route, status) {
             (Route::Mcp, 200) => self.mcp_answered.inc(),
@@ -241,46 +241,46 @@ impl Metrics {
         }
     }
 
-    /// The token endpoint answered: `issued`, or an OAuth error code.
+    /// Counts a response of the token endpoint: `issued`, or an OAuth error code.
     pub fn token_answered(&self, outcome: &'static str) {
         self.tokens.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    /// A request had no good token.
+    /// Counts a request without a valid token.
     pub fn not_authenticated(&self, reason: &'static str) {
         self.unauthenticated.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// A request went beyond a limit or a rule.
+    /// Counts a request that a limit or a rule refused.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// Forwarding headers came from a peer that is not trusted.
+    /// Counts a request with forwarding headers from a peer that is not a trusted proxy.
     pub fn forwarded_untrusted(&self, private: bool) {
         let peer = if private { "private" } else { "public" };
         self.untrusted_forwarding.get_or_create(&PeerLabels { peer }).inc();
     }
 
-    /// Where calls of tools are counted.
+    /// The counters of tool calls.
     #[must_use]
     pub fn tool_calls(&self) -> ToolCalls {
         self.tool_calls.clone()
     }
 
-    /// Mounted files came into force.
+    /// Records that the mounted files were loaded at `now`.
     #[expect(clippy::cast_precision_loss, reason = "a second in this century fits")]
     pub fn files_loaded(&self, now: Timestamp) {
         self.reload_successful.set(1);
         self.reload_success_time.set(now.as_second() as f64);
     }
 
-    /// How old what is known of grants may be.
+    /// Sets the time in seconds since the last message from the API server.
     pub fn state_stale(&self, seconds: f64) {
         self.state_stale.set(seconds);
     }
 
-    /// Mounted files were refused.
+    /// Records that the mounted files were refused.
     pub fn files_rejected(&self) {
         self.reload_successful.set(0);
     }

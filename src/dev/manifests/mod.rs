@@ -1,5 +1,5 @@
-//! Reads manifests as `kubectl apply` would: files, folders or standard input, with several documents each, every rule
-//! of admission checked. What is wrong is said with its file, document and field.
+//! Reads manifests in the same way as `kubectl apply`: files, folders or standard input, with several documents each,
+//! and checks every admission rule. Errors name the file, the line or document, and the field.
 
 use super::{
     located::{Lines, Located, Tree},
@@ -20,36 +20,36 @@ use std::{
     rc::Rc,
 };
 
-/// The kinds of this product that manifests have.
+/// The kinds of this project that are read.
 const KINDS: [&str; 4] = ["McpEndpoint", "OAuthClient", "OAuthUser", "WorkspaceTemplate"];
 
-/// Where manifests come from.
+/// A source of manifests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file, or a folder of which every `.yaml`, `.yml` and `.json` file is read, those of its folders too.
+    /// A file, or a folder, whose `.yaml`, `.yml` and `.json` files are read recursively.
     Path(PathBuf),
-    /// What standard input said.
+    /// The text from standard input.
     Text(String),
 }
 
-/// The objects of the manifests that matter without a cluster.
+/// The objects of the manifests that are used without a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Manifests {
-    /// Every endpoint.
+    /// All endpoints.
     pub endpoints: Vec<McpEndpoint>,
-    /// Every client, of any endpoint.
+    /// All clients, of any endpoint.
     pub clients: Vec<OAuthClient>,
-    /// Every user rule, of any endpoint.
+    /// All user rules, of any endpoint.
     pub users: Vec<OAuthUser>,
-    /// Every template.
+    /// All templates.
     pub templates: Vec<WorkspaceTemplate>,
-    /// Secrets that a client's `existingSecret` or a template's environment may name.
+    /// All Secrets. A client's `existingSecret` or a template's environment can refer to them.
     pub secrets: Vec<Secret>,
     /// Messages about skipped documents.
     pub notes: Vec<String>,
 }
 
-/// Why manifests cannot be used: everything that was found wrong, each on a line of its own.
+/// All errors in manifests, one on each line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ManifestErrors(Vec<String>);
 
@@ -61,7 +61,7 @@ impl fmt::Display for ManifestErrors {
 
 impl std::error::Error for ManifestErrors {}
 
-/// Reads all of `sources`. `state` is left out where it lies in one of their folders.
+/// Reads all `sources`. Skips the state directory `state` within their folders.
 pub(super) fn load(sources: &[Source], state: &Path) -> Result<Manifests, ManifestErrors> {
     let mut reader = Reader::default();
     for source in sources {
@@ -79,16 +79,16 @@ pub(super) fn load(sources: &[Source], state: &Path) -> Result<Manifests, Manife
 pub(super) struct SourcePosition {
     /// The file.
     name: Rc<str>,
-    /// Which of its documents, from 1.
+    /// The number of the document in the file, from 1.
     document: usize,
     /// The path of the object in a list, such as `items[0]`.
     inside: String,
-    /// Empty where the document was not read as YAML.
+    /// The lines of the document's fields; empty if it was not read as YAML.
     lines: Rc<Lines>,
 }
 
 impl SourcePosition {
-    /// File and line of a field of the object.
+    /// File and line of a field of the object; without a line, the position of the object.
     fn at(&self, field: &str) -> String {
         let path = [self.inside.as_str(), field].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>();
         self.lines.of(&path.join(".")).map_or_else(|| self.to_string(), |line| format!("{}:{line}", self.name))
@@ -111,7 +111,7 @@ impl fmt::Display for SourcePosition {
 /// Kind, namespace and name of an object.
 pub(super) type Key = (String, String, String);
 
-/// Every file that `path` stands for, sorted: itself, or the manifests below it.
+/// The files of a source, sorted: `path` itself, or the manifests below it.
 fn files(path: &Path, state: &Path) -> io::Result<Vec<PathBuf>> {
     if !fs::metadata(path)?.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -139,11 +139,11 @@ fn files(path: &Path, state: &Path) -> io::Result<Vec<PathBuf>> {
 struct Reader {
     found: Manifests,
     errors: Vec<String>,
-    /// Every valid object.
+    /// The positions of all valid objects.
     seen: BTreeMap<Key, SourcePosition>,
-    /// Namespace and name of every endpoint, valid or not.
+    /// Namespaces and names of all endpoints, including invalid ones.
     endpoints: BTreeSet<(String, String)>,
-    /// Whether a document, and thus perhaps an endpoint, could not be read.
+    /// Whether a document could not be read, which can contain an endpoint.
     incomplete: bool,
 }
 
@@ -169,7 +169,8 @@ impl Reader {
         self.incomplete = true;
     }
 
-    /// `named`: the source was named explicitly, so every document in it must be a manifest.
+    /// Reads the documents of a source. `named`: the user named the source explicitly, so every document in it must be
+    /// a manifest.
     fn text(&mut self, name: &str, text: &str, named: bool) {
         let name: Rc<str> = name.into();
         let position = |index: usize, lines: Lines| SourcePosition {
@@ -192,7 +193,7 @@ impl Reader {
                     self.document(&position(index, lines), value, named);
                 }
                 Err(error) => {
-                    // Its usual wording is for those who write programs with the library.
+                    // The default message is for developers who use the library.
                     let error = error.without_snippet().render_with_formatter(&UserMessageFormatter);
                     self.unreadable(format!("{}: {error}", position(index, Lines::default())));
                 }
@@ -200,11 +201,11 @@ impl Reader {
         }
     }
 
-    /// What admission in a cluster cannot check, or says with fewer words.
+    /// Checks what admission in a cluster cannot check, or reports in less detail.
     fn check_references(&mut self) {
         let Self { found, errors, seen, endpoints, incomplete } = self;
         let faults = references::of_templates(&found.templates).into_iter();
-        // Without one of the documents, or without any endpoint, there is another error.
+        // If a document or all endpoints are missing, another error is reported.
         let dangling = if *incomplete || endpoints.is_empty() {
             Vec::new()
         } else {
@@ -275,7 +276,7 @@ impl Reader {
                 let position = position.at("apiVersion");
                 self.errors.push(format!("{position}: apiVersion: {version:?} has no {kind}; write {GROUP}/{VERSION}"));
             }
-            // They are made in a cluster.
+            // In a cluster, servers create these objects.
             "OAuthGrant" | "Workspace" if ours => {
                 self.found
                     .notes
@@ -292,7 +293,7 @@ impl Reader {
         }
     }
 
-    /// One object that passes admission, in its namespace; `None` where errors were noted instead.
+    /// Admits an object and sets its namespace. Returns `None` after an error was recorded.
     fn object<T: Resource<DynamicType = ()>>(
         &mut self,
         position: &SourcePosition,
@@ -326,7 +327,7 @@ impl Reader {
     }
 }
 
-/// Several objects one after the other, as `kubectl` takes them too. `None`: it is something else, or one only.
+/// Parses a sequence of JSON objects, which `kubectl` accepts too. `None` for any other text, and for a single object.
 fn json_stream(text: &str) -> Option<Vec<Value>> {
     if !text.trim_start().starts_with('{') {
         return None;
@@ -335,7 +336,7 @@ fn json_stream(text: &str) -> Option<Vec<Value>> {
     (values.len() > 1).then_some(values)
 }
 
-/// Whether a kind is a list of other objects: any, or of a kind that is read here.
+/// Whether a kind is a list: of any objects, or of a kind that is read here.
 fn is_list(version: &str, kind: &str) -> bool {
     match kind.strip_suffix("List") {
         Some("" | "Secret") => version == "v1",
@@ -344,25 +345,25 @@ fn is_list(version: &str, kind: &str) -> bool {
     }
 }
 
-/// Namespace and name, if the manifest has a name.
+/// Namespace and name of a manifest; `None` without a name.
 fn name_of(value: &Value) -> Option<(String, String)> {
     let text = |field: &str| value["metadata"][field].as_str().map(ToOwned::to_owned);
     Some((text("namespace").unwrap_or_else(|| "default".to_owned()), text("name")?))
 }
 
-/// An endpoint; an unknown tool is named with the one that was meant.
+/// Admits an endpoint. Errors about unknown tools suggest similar names.
 fn admit_endpoint(value: Value) -> Result<McpEndpoint, Vec<Violation>> {
     let tools = value["spec"]["tools"].clone();
     admit(value).map_err(|violations| references::with_tools_named(violations, tools))
 }
 
-/// A template, with all its faults where it is refused.
+/// Admits a template. If it is refused, the errors include all of its faults.
 fn admit_template(value: Value) -> Result<WorkspaceTemplate, Vec<Violation>> {
     let spec = value["spec"].clone();
     admit(value).map_err(|violations| references::with_faults(violations, spec))
 }
 
-/// A Secret, its `stringData` moved into `data`, as an API server does.
+/// Admits a Secret, and moves its `stringData` into `data` like an API server.
 fn admit_secret(value: Value) -> Result<Secret, Vec<Violation>> {
     let violation = |field: &str, message: &str| Violation { field: field.to_owned(), message: message.to_owned() };
     let mut unknown = Vec::new();

@@ -159,7 +159,8 @@ fn names_of_things_that_are_not_there_are_said_with_line_and_remedy() {
         assert!(error.contains(said) && error.starts_with("standard input:"), "{error:?} should say {said:?}");
         assert_eq!(error.lines().count(), if text.contains("idleStop") { 2 } else { 1 }, "{error}");
     }
-    // An endpoint that is wrong itself is there; a document that cannot be read may hold one.
+    // An invalid endpoint exists, and an unreadable document can contain one: neither causes an error about
+    // `endpointRef`.
     let wrong = ENDPOINT.replace("https", "http");
     for text in
         [format!("{wrong}{}", client("agents", "default")), format!("{}---\na: [\n", client("agents", "default"))]

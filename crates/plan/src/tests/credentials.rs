@@ -1,4 +1,4 @@
-//! Clients' secrets over time: made, kept, rotated, healed, refused.
+//! Tests of clients' secrets over time: generated, kept, rotated, repaired, refused.
 
 use crate::tests::{NoRandomness, PlanScenario, verifiers};
 use crate::{
@@ -337,7 +337,7 @@ fn a_verifier_says_since_when_its_client_exists() {
     scenario.clients[0].metadata.creation_timestamp = Some(Time(scenario.now));
     assert_eq!(verifiers(&scenario.plan()).get("bot").unwrap().registered_at, Some(scenario.now));
 
-    // Restored from a backup, Secret and all: it is the same client, and its tokens go on.
+    // After a restore from a backup with the Secret, it is the same client, and its tokens stay valid.
     scenario.apply();
     scenario.clients[0].metadata.creation_timestamp = Some(Time(time("2026-03-01T10:30:00Z")));
     scenario.at("2026-03-01T10:30:00Z");
@@ -360,7 +360,7 @@ fn with_an_issuer_elsewhere_clients_are_sent_there_and_get_no_secret() {
     assert!(!plan.objects.iter().any(|planned| planned.name() == "bot-oauth"));
 }
 
-/// Asks for another secret by the client's annotation.
+/// Requests a rotation by the client's annotation.
 fn ask(scenario: &mut PlanScenario, value: &str) {
     let annotations = scenario.clients[0].metadata.annotations.get_or_insert_default();
     annotations.insert(ROTATE_ANNOTATION.to_owned(), value.to_owned());
@@ -368,7 +368,7 @@ fn ask(scenario: &mut PlanScenario, value: &str) {
 
 #[test]
 fn a_secret_is_rotated_on_demand_with_an_overlap() {
-    // Without a schedule the overlap is that of one without `overlap`: 30 minutes.
+    // Without a schedule, the overlap is the default of `overlap`: 30 minutes.
     for (spec, overlap) in
         [("scopes: [workspaces:read]\ngrants: [client_credentials]", "10:30:00Z"), (ROTATING, "10:10:00Z")]
     {
@@ -389,7 +389,7 @@ fn a_secret_is_rotated_on_demand_with_an_overlap() {
         assert!(!verifies(&rotated, &old, &end) && verifies(&rotated, &new, &end));
         assert_eq!(rotated.next_change, Some(time(&end)));
 
-        // The same value asks for nothing more, nor does taking it away.
+        // Neither the same value nor its removal requests another rotation.
         let again = scenario.plan_with(&mut NoRandomness).unwrap();
         assert_eq!(only_client(&again).change, None);
         scenario.clients[0].metadata.annotations = None;
@@ -431,7 +431,7 @@ fn a_request_from_before_the_secret_is_met_by_it() {
     assert_eq!(only_client(&first).change, Some(CredentialChange::Created));
     assert_eq!(only_client(&first).rotated_for.as_deref(), Some("early"));
     assert_eq!(only_client(&scenario.plan_with(&mut NoRandomness).unwrap()).change, None);
-    // A scheduled rotation meets one as well; so does a new secret for a damaged one, which has no overlap.
+    // A scheduled rotation fulfils a request too, and so does a new secret for a damaged one, which has no overlap.
     ask(&mut scenario, "at its time");
     scenario.at("2026-03-01T11:00:00Z");
     assert_eq!(only_client(&scenario.apply()).rotated_for.as_deref(), Some("at its time"));

@@ -1,4 +1,4 @@
-//! Routes, CORS and what the manifest may have wrong.
+//! Tests of routes, CORS and errors in manifests.
 
 use crate::tests::{PlanScenario, find};
 use crate::{CorsEnforcer, ExposureRules, PlanError, RouteProblem};

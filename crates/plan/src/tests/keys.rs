@@ -1,4 +1,4 @@
-//! The endpoint's keys over time: made, announced, used, kept, gone; healed and upgraded.
+//! Tests of the endpoint's keys over time: generated, published, used, kept, removed, repaired and upgraded.
 
 use crate::tests::{NoRandomness, PlanScenario, find};
 use crate::{KeyChange, Plan, ROTATE_ANNOTATION};
@@ -160,7 +160,7 @@ fn a_clock_that_jumps_leaves_the_key_that_signs() {
     assert_eq!(kids(&scenario.apply())[0], kids(&ahead)[1], "the old one goes, the signer stays");
 }
 
-/// What the servers held, and from when on.
+/// The keys of the servers, with the time from which they had them.
 struct History(Vec<(Timestamp, SigningKeys)>);
 
 impl History {
@@ -213,7 +213,7 @@ proptest! {
                 _ => now + SignedDuration::from_secs(*step),
             };
         }
-        // A token that was made right before any change, and right after, until its last second.
+        // A token from right before and right after each change is valid until its last second.
         let lifetime = SignedDuration::from_mins(access);
         let (changes, end) = (history.0.iter().map(|(at, _)| *at), history.0[history.0.len() - 1].0);
         for change in changes {
@@ -258,7 +258,7 @@ fn keys_are_rotated_on_demand_as_they_are_by_schedule() {
     assert_eq!(published.next_change, Some(start + hours(1) + AHEAD));
     assert!(scenario.plan_with(&mut NoRandomness).unwrap().key_changes.is_empty());
 
-    // One that comes while a successor is published waits until that signs.
+    // A request while a successor is published waits until the successor signs.
     ask(&mut scenario, "again");
     let waiting = scenario.plan_with(&mut NoRandomness).unwrap();
     assert_eq!((waiting.key_changes.len(), waiting.keys_rotated_for.as_deref()), (0, Some("now")));

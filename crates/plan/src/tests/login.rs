@@ -1,4 +1,4 @@
-//! What signing in needs: gathered from Secrets that somebody else keeps.
+//! Tests of the logins' Secret, which is collected from other Secrets.
 
 use crate::Plan;
 use crate::tests::{PlanScenario, find, typed};

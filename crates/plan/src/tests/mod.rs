@@ -19,7 +19,7 @@ use portcullis_config::{CLIENTS_FILE, Clients};
 use rand::{CryptoRng, SeedableRng as _, TryCryptoRng, TryRng, rngs::StdRng};
 use std::{collections::BTreeMap, convert::Infallible};
 
-/// Everything that a plan depends on, to be changed by a test between plans.
+/// The inputs of a plan, which a test changes between plans.
 struct PlanScenario {
     endpoint: McpEndpoint,
     clients: Vec<OAuthClient>,
@@ -89,7 +89,7 @@ impl PlanScenario {
         self
     }
 
-    /// As `portcullis dev` reads manifests: no namespace, no uid.
+    /// Removes namespace and uid, as in manifests that `portcullis dev` reads.
     fn without_cluster(mut self) -> Self {
         let metadata = self.clients.iter_mut().map(|client| &mut client.metadata);
         for metadata in metadata.chain([&mut self.endpoint.metadata]) {
@@ -146,7 +146,7 @@ impl PlanScenario {
         self.secrets.get_mut(name).unwrap()
     }
 
-    /// The text under a key of an observed Secret.
+    /// The value of a key of an observed Secret.
     fn text(&self, name: &str, key: &str) -> String {
         String::from_utf8(self.secrets[name].data.as_ref().unwrap()[key].0.clone()).unwrap()
     }
@@ -162,7 +162,7 @@ fn typed<K: serde::de::DeserializeOwned>(planned: &PlannedObject) -> K {
     serde_json::from_value(serde_json::to_value(&planned.object).unwrap()).unwrap()
 }
 
-/// What the servers would verify clients by.
+/// The planned verifiers of clients.
 fn verifiers(plan: &Plan) -> Clients {
     let secret: Secret = typed(find(plan, "Secret", "agents-clients"));
     serde_json::from_slice(&secret.data.unwrap()[CLIENTS_FILE].0).unwrap()
@@ -172,7 +172,7 @@ fn indented(text: &str) -> String {
     text.lines().flat_map(|line| ["  ", line, "\n"]).collect()
 }
 
-/// For plans that must not need any.
+/// A generator for plans that must not use randomness.
 struct NoRandomness;
 
 impl TryRng for NoRandomness {

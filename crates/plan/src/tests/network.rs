@@ -1,4 +1,4 @@
-//! Who may connect to servers, where they may connect to, and whether they may exec.
+//! Tests of the servers' NetworkPolicy and of the permission to exec.
 
 use crate::tests::{PlanScenario, find};
 use crate::{EXEC_POLICY, Plan, PolicyProblem};
@@ -62,7 +62,7 @@ fn servers_connect_to_dns_the_api_server_and_public_providers() {
     assert_eq!(rules_for(&restricted, "egress", 8443).last().unwrap()["to"], json!([block("10.1.0.0/16")]));
     assert_eq!(rules_for(&restricted, "egress", 53).len(), 1);
 
-    // Without the API server's address nothing would work.
+    // Without the API server's addresses, a restriction would cut servers off from it.
     scenario.cluster.api_servers.clear();
     assert_eq!(policy(&scenario.plan())["policyTypes"], json!(["Ingress"]));
     let open = PlanScenario::new("url: https://mcp.example.com/mcp\nnetwork: {egress: Any}").plan();

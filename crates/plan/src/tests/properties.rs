@@ -1,4 +1,4 @@
-//! What holds for every plan.
+//! Properties of every plan.
 
 use crate::tests::{NoRandomness, PlanScenario, find};
 use crate::{ENDPOINT_LABEL, Plan};
@@ -98,7 +98,7 @@ fn a_clients_secret_is_nowhere_but_in_its_own_secret() {
         }
         assert!(!format!("{:?} {:?} {:?}", plan.config, plan.clients, plan.cors_note).contains(&secret));
     }
-    // Data is base64 in an object, so a secret inside a larger text must be looked for in the decoded files.
+    // Data in an object is base64, so secrets within a larger text are searched for in the decoded files.
     for (name, key) in [("agents-clients", "clients.json"), ("agents-signing-keys", "signing-keys.json")] {
         assert!(!scenario.text(name, key).contains("pcs_"), "{name}");
     }

@@ -1,4 +1,4 @@
-//! Every kind of object and its variants, in full.
+//! Snapshots of every kind of object and its variants.
 
 use crate::Plan;
 use crate::tests::{PlanScenario, find};
@@ -27,7 +27,7 @@ const CLAUDE: &str = "preset: claude
 scopes: [workspaces:exec, workspaces:read]
 secret: {rotation: {interval: 1h, overlap: 10m}}";
 
-/// An object as a reviewer wants to read it: a Secret's data decoded, and what is random and secret left out.
+/// An object in reviewable form: the data of Secrets is decoded, and random and secret values are omitted.
 fn shown(plan: &Plan, kind: &str, name: &str) -> Value {
     let mut object = serde_json::to_value(&find(plan, kind, name).object).unwrap();
     if kind == "Secret" {

@@ -1,8 +1,8 @@
 //! The plan of one workspace: (Workspace, its template, its pod revision, facts, time) -> its StatefulSet and
 //! NetworkPolicy, and why it cannot start. Pure, like the plan of an endpoint.
 //!
-//! A plan never restarts a running workspace: while its container runs, a workspace is planned from the [`PodRevision`]
-//! that it was started with, which is in an annotation of its StatefulSet. Otherwise it follows the template.
+//! A plan never restarts a running workspace: while its container runs, the plan uses the [`PodRevision`] that the
+//! workspace was started with, which is in an annotation of its StatefulSet. Otherwise the plan follows the template.
 
 mod network_policy;
 mod pod_revision;
@@ -27,13 +27,13 @@ use portcullis_core::quantity::Span;
 pub use secrets::{SecretAccess, SecretRefusal, Secrets};
 use std::collections::BTreeMap;
 
-/// The container that commands run in.
+/// The name of the container that runs commands.
 pub const CONTAINER: &str = "workspace";
-/// The init container that installs the agent.
+/// The name of the init container that installs the workspace agent.
 pub const INSTALLER: &str = "install-agent";
-/// On a StatefulSet: its [`PodRevision`], as JSON.
+/// Annotation of a StatefulSet: its [`PodRevision`], as JSON.
 pub const POD_REVISION_ANNOTATION: &str = "portcullis.dev/recipe";
-/// On a StatefulSet that is scaled up: since when (RFC 3339).
+/// Annotation of a StatefulSet that is scaled up: when it was scaled up (RFC 3339).
 pub const STARTED_AT_ANNOTATION: &str = "portcullis.dev/started-at";
 
 /// The name of a workspace's StatefulSet and NetworkPolicy.
@@ -42,13 +42,13 @@ pub fn object_name(workspace: &str) -> String {
     format!("workspace-{workspace}")
 }
 
-/// The name of its pod.
+/// The name of a workspace's pod.
 #[must_use]
 pub fn pod_name(workspace: &str) -> String {
     format!("workspace-{workspace}-0")
 }
 
-/// The name of its PersistentVolumeClaim.
+/// The name of a workspace's PersistentVolumeClaim.
 #[must_use]
 pub fn claim_name(workspace: &str) -> String {
     format!("{}-workspace-{workspace}-0", stateful_set::HOME)
@@ -63,17 +63,17 @@ pub struct WorkspaceInputs<'a> {
     pub template: Option<&'a WorkspaceTemplateSpec>,
     /// Whether its endpoint exists.
     pub has_endpoint: bool,
-    /// The owner's quota at the endpoint, if older workspaces have used it up.
+    /// The owner's quota at the endpoint, if older workspaces exhaust it.
     pub beyond_quota: Option<u32>,
     /// The access to the Secrets that its template and its pod revision name.
     pub secrets: &'a Secrets,
-    /// The state of its StatefulSet; `None`: there is none.
+    /// The state of its StatefulSet; `None` if it does not exist.
     pub live: Option<&'a Live>,
-    /// The image that the agent comes from: the servers', or one with the agent's program alone.
+    /// The image with the workspace agent: that of the servers, or one with the agent only.
     pub agent_image: &'a str,
-    /// Networks of the cluster that have public addresses.
+    /// The cluster's own networks with public addresses.
     pub internal: &'a [IpNet],
-    /// The time now.
+    /// The current time.
     pub now: Timestamp,
 }
 
@@ -82,63 +82,63 @@ pub struct WorkspaceInputs<'a> {
 pub struct Live {
     /// The pod revision; `None` if the annotation cannot be read.
     pub pod_revision: Option<PodRevision>,
-    /// Whether it is scaled to one replica.
+    /// Whether the StatefulSet is scaled to one replica.
     pub scaled_up: bool,
-    /// Since when.
+    /// When it was scaled up.
     pub started_at: Option<Timestamp>,
     /// Whether the pod's main container runs.
     pub running: bool,
-    /// Size and StorageClass of its volume, which cannot be changed.
+    /// Size and StorageClass of the volume, which are immutable.
     pub volume: Option<(String, Option<String>)>,
 }
 
-/// Why a workspace is not started, or cannot be reached.
+/// Why a workspace cannot be started or reached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartBlocker {
-    /// No such template.
+    /// The template does not exist.
     #[error(
         "template {0:?} no longer exists; create a new workspace from another template, or ask the platform's engineers to restore it"
     )]
     TemplateNotFound(String),
-    /// The parameters do not fit the template.
+    /// The parameters are invalid for the template.
     #[error("{0}")]
     InvalidParameters(String),
-    /// The owner's quota is used up.
+    /// The owner's quota is exhausted.
     #[error(
         "its owner has more than {0} workspaces, the most that the endpoint allows, and this is one of the newest; delete one that is done"
     )]
     QuotaExceeded(u32),
-    /// No such endpoint.
+    /// The endpoint does not exist.
     #[error(
         "there is no McpEndpoint {0:?} in this namespace, so the workspace cannot be reached; create it again, or delete the workspace"
     )]
     EndpointNotFound(String),
-    /// Its template reads a Secret that workspaces may not read.
+    /// The template reads a Secret that workspaces may not read.
     #[error(transparent)]
     SecretRefused(SecretRefusal),
 }
 
-/// The desired objects and state.
+/// The desired objects and state of a workspace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkspacePlan {
-    /// The desired objects, in the order of application. Other objects must not be deleted: a workspace that was never
-    /// started has none, and one that cannot be planned keeps its objects.
+    /// The desired objects, in the order of application. Objects that are missing here must not be deleted: a workspace
+    /// that was never started has none, and one that cannot be planned keeps its objects.
     pub objects: Vec<PlannedObject>,
-    /// Whether it should have a pod.
+    /// Whether the workspace should have a pod.
     pub up: bool,
-    /// Since when it should.
+    /// Since when the workspace should have a pod.
     pub started_at: Option<Timestamp>,
-    /// Why it cannot start.
+    /// Why the workspace cannot be started or reached.
     pub blocker: Option<StartBlocker>,
-    /// Why its next start will be refused, while it runs.
+    /// Why the next start of a running workspace would be refused.
     pub next_start: Option<SecretRefusal>,
-    /// Whether its next start will use another pod revision.
+    /// Whether the next start will use another pod revision.
     pub outdated: bool,
-    /// The home folder.
+    /// The path of the home folder.
     pub home: Option<String>,
-    /// When it is stopped, should nobody work in it until then.
+    /// When the workspace will be stopped if it stays idle.
     pub idle_at: Option<Timestamp>,
-    /// When it is deleted for its age.
+    /// When the workspace will be deleted because of its age.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -148,7 +148,7 @@ pub fn plan(inputs: &WorkspaceInputs<'_>) -> Result<WorkspacePlan, PlanError> {
     let spec = &workspace.spec;
     let live = inputs.live.cloned().unwrap_or_default();
     let fresh = fresh_pod_revision(inputs);
-    // A pod that is made anew reads its Secrets anew, from what it was started with unless the template gives better.
+    // A new pod reads its Secrets again, by the pod revision of the last start unless the template gives a usable one.
     let may_restart =
         live.running || fresh.is_ok() || live.pod_revision.as_ref().is_none_or(|kept| allowed(inputs, kept).is_ok());
     let up = spec.running && (start_blocker(inputs, &fresh).is_none() || live.scaled_up && may_restart);
@@ -157,7 +157,7 @@ pub fn plan(inputs: &WorkspaceInputs<'_>) -> Result<WorkspacePlan, PlanError> {
         _ => None,
     };
     let blocker = match start_blocker(inputs, &fresh) {
-        // What was started before goes on, but it should be known that nobody can reach it.
+        // A running workspace keeps running, but its status should report that it cannot be reached.
         Some(blocker @ StartBlocker::EndpointNotFound(_)) => Some(blocker),
         other => other.filter(|_| spec.running && !up),
     };
@@ -169,13 +169,13 @@ pub fn plan(inputs: &WorkspaceInputs<'_>) -> Result<WorkspacePlan, PlanError> {
     let holds = live.scaled_up && live.running || !up;
     let outdated = up && holds && kept.as_ref().is_some_and(|kept| is_outdated(kept, &fresh));
     let pod_revision = if holds { kept.or_else(|| fresh.ok()) } else { fresh.ok().or(kept) };
-    // One that was never started needs nothing to be stopped.
+    // A workspace that was never started has nothing to stop.
     let pod_revision = pod_revision.filter(|_| up || inputs.live.is_some());
 
     let started_at = up.then(|| live.started_at.filter(|_| live.scaled_up).unwrap_or(now));
     let mut objects = Vec::new();
     if let Some(pod_revision) = &pod_revision {
-        // The policy first: no packet may leave before it.
+        // The policy comes first, so that no packet can leave before it is in force.
         objects.push(PlannedObject::derived(&network_policy::network_policy(
             workspace,
             pod_revision,
@@ -224,7 +224,7 @@ fn allowed(inputs: &WorkspaceInputs<'_>, pod_revision: &PodRevision) -> Result<(
         .map_or(Ok(()), |refusal| Err(StartBlocker::SecretRefused(refusal)))
 }
 
-/// Why the workspace could not be started now.
+/// Why the workspace cannot be started now.
 fn start_blocker(inputs: &WorkspaceInputs<'_>, fresh: &Result<PodRevision, StartBlocker>) -> Option<StartBlocker> {
     let WorkspaceSpec { endpoint_ref, .. } = &inputs.workspace.spec;
     if !inputs.has_endpoint {
@@ -233,7 +233,7 @@ fn start_blocker(inputs: &WorkspaceInputs<'_>, fresh: &Result<PodRevision, Start
     fresh.as_ref().err().cloned().or_else(|| inputs.beyond_quota.map(StartBlocker::QuotaExceeded))
 }
 
-/// A template that is gone says nothing about what runs.
+/// Whether the next start will use another pod revision. A deleted template does not make a workspace outdated.
 fn is_outdated(kept: &PodRevision, fresh: &Result<PodRevision, StartBlocker>) -> bool {
     match fresh {
         Ok(fresh) => !kept.makes_the_same_pod_as(fresh),
@@ -260,7 +260,7 @@ fn labels(workspace: &Workspace) -> BTreeMap<String, String> {
     labels
 }
 
-/// A StatefulSet's selector cannot be changed, so these never do.
+/// The labels that select the workspace's pod. They never change, since a StatefulSet's selector is immutable.
 fn selector_labels(workspace: &Workspace) -> BTreeMap<String, String> {
     [(WORKSPACE_LABEL.to_owned(), workspace.name_any())].into()
 }

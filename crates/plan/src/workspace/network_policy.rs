@@ -1,7 +1,9 @@
-//! Who may connect to a workspace (nobody: the agent is reached through the API server), and where it may connect to.
+//! The NetworkPolicy of a workspace. It denies all ingress, since the workspace agent is reached through the API
+//! server, and restricts egress.
 //!
-//! `None` is nothing at all: a name server would be a way out for data. `Internet` is the public address spaces less
-//! what is for special purposes in them, so never a private network, a node's link-local address or a cloud's metadata.
+//! `None` denies all egress, even DNS, which could be used to exfiltrate data. `Internet` allows the public address
+//! spaces except their special-purpose ranges, and therefore never private networks, link-local addresses of nodes or
+//! cloud metadata services.
 
 use crate::workspace::{PodRevision, metadata, selector};
 use ipnet::IpNet;
@@ -25,14 +27,14 @@ pub(super) fn network_policy(workspace: &Workspace, pod_revision: &PodRevision, 
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(selector(workspace)),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
-            // Said, so that somebody's rule is found and taken out.
+            // An explicit empty list, so that server-side apply removes rules that were added by others.
             ingress: Some(Vec::new()),
             egress: Some(egress),
         }),
     }
 }
 
-/// The cluster's name server.
+/// The rule for the cluster's name server.
 fn names() -> NetworkPolicyEgressRule {
     let label = |name: &str, value: &str| {
         Some(LabelSelector {
@@ -55,10 +57,10 @@ fn names() -> NetworkPolicyEgressRule {
     }
 }
 
-/// Public addresses, but for those of the cluster's own networks.
+/// The rule for public addresses, except those of the cluster's own networks.
 fn internet(internal: &[IpNet]) -> NetworkPolicyEgressRule {
     let block = |(space, special): (IpNet, Vec<IpNet>)| {
-        // A cluster that says that every address is its own has no internet.
+        // A cluster whose networks contain the whole space has no internet.
         if internal.iter().any(|own| own.contains(&space)) {
             return None;
         }

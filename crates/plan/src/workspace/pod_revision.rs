@@ -33,18 +33,18 @@ pub struct PodRevision {
     /// Whether the temporary volumes have a size limit. Older revisions have none: a change would restart the pod.
     #[serde(default)]
     pub sized: bool,
-    /// How the agent is mounted. A revision without this field has the oldest layout.
+    /// How the workspace agent is mounted. A revision without this field has the oldest layout.
     #[serde(default)]
     pub layout: Layout,
 }
 
-/// How the agent is mounted in the pod. A running pod keeps its layout, since a change would restart it.
+/// How the workspace agent is mounted in the pod. A running pod keeps its layout, since a change would restart it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
-    /// One volume for all of the agent's files, which commands can write to. Not used for new pods.
+    /// One volume for all files of the workspace agent, which commands can write to. Not used for new pods.
     #[default]
     Shared,
-    /// The binary is read-only; socket and output are in another volume.
+    /// The binary is read-only; the socket and the output are in another volume.
     ReadOnly,
 }
 
@@ -56,8 +56,8 @@ impl PodRevision {
         agent_image: &str,
     ) -> Result<Self, Vec<ParameterProblem>> {
         let mut filled = fill(template, given)?;
-        // A kubelet takes `$(NAME)` in a command or a variable for another variable's value, and `$$` for `$`. What a
-        // template says may be meant so; what somebody chose is only text.
+        // A kubelet replaces `$(NAME)` in a command or a variable with the value of a variable, and `$$` with `$`.
+        // Templates may use this syntax, but values of parameters are plain text.
         let spelled = resolve(&template.parameters, given)?.into_iter();
         let spelled: Values = spelled.map(|(name, value)| (name, value.replace('$', "$$"))).collect();
         let spell = |text: &mut String| -> Result<(), Vec<ParameterProblem>> {
@@ -94,12 +94,12 @@ impl PodRevision {
         }
     }
 
-    /// The Secrets of its environment variables.
+    /// The names of the Secrets in its environment variables.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         self.pod.env.iter().filter_map(|variable| Some(variable.secret_key_ref.as_ref()?.name.as_str()))
     }
 
-    /// Whether a restart would change nothing except perhaps the agent.
+    /// Whether a restart would change nothing, except possibly the workspace agent.
     pub(super) fn makes_the_same_pod_as(&self, other: &Self) -> bool {
         self.pod == other.pod && self.storage.mount_path == other.storage.mount_path && self.layout == other.layout
     }

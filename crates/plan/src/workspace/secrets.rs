@@ -1,5 +1,5 @@
-//! Which Secrets a workspace may read. A template author may name any Secret of the namespace, so a Secret opts in by a
-//! label, and the operator's own are refused even with the label: a signing key makes tokens for every user.
+//! The Secrets that a workspace may read. Template authors may name any Secret of the namespace, so Secrets opt in by a
+//! label. The operator's own Secrets are refused even with the label: a signing key could issue tokens for every user.
 
 use crate::workspace::PodRevision;
 use crate::{CLIENT_LABEL, ENDPOINT_LABEL, MANAGED_BY};
@@ -7,17 +7,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_api::labels::{SHARED, WORKSPACES_LABEL};
 use std::collections::BTreeMap;
 
-/// What the labels of a Secret allow.
+/// The access of workspaces to a Secret, by its labels and owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretAccess {
-    /// It carries the label.
+    /// The Secret has the label: workspaces may read it.
     Shared,
-    /// It belongs to an endpoint or a client.
+    /// The Secret belongs to an endpoint or a client: workspaces may not read it.
     Managed,
 }
 
 impl SecretAccess {
-    /// By the metadata of a Secret. `None`: it carries no label that says so.
+    /// The access by a Secret's metadata. `None` without a label that permits access.
     #[must_use]
     pub fn of(metadata: &ObjectMeta) -> Option<Self> {
         let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
@@ -33,13 +33,13 @@ impl SecretAccess {
     }
 }
 
-/// The Secrets of a namespace by name, as far as a plan asks for them. One that is absent may not be read.
+/// The access to the Secrets that a plan asks for, by name. A Secret without an entry may not be read.
 pub type Secrets = BTreeMap<String, SecretAccess>;
 
 /// Why a workspace may not read a Secret that its template names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretRefusal {
-    /// It is missing, or has no label.
+    /// The Secret does not exist or does not have the label.
     #[error(
         "its template reads Secret {secret:?}, which does not exist or does not allow it; ask the platform's engineers to \
          create it, or to allow it: kubectl label --namespace {namespace} secret {secret} portcullis.dev/workspaces=true"
@@ -50,7 +50,7 @@ pub enum SecretRefusal {
         /// Its namespace.
         namespace: String,
     },
-    /// It is the operator's.
+    /// The Secret belongs to the operator.
     #[error(
         "its template reads Secret {secret:?}, which belongs to an endpoint or a client of Portcullis and is refused even \
          with the label portcullis.dev/workspaces; ask the platform's engineers to name another Secret in the template"

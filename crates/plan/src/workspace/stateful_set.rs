@@ -1,5 +1,5 @@
-//! The StatefulSet of one pod: the template's image with the agent brought into it, after the *restricted* Pod Security
-//! Standard, whatever the template says.
+//! The StatefulSet of a workspace. Its pod has the template's image and the workspace agent, and complies with the
+//! *restricted* Pod Security Standard, whatever the template says.
 
 use crate::workspace::{
     CONTAINER, INSTALLER, Layout, POD_REVISION_ANNOTATION, PodRevision, STARTED_AT_ANNOTATION, labels, metadata,
@@ -26,17 +26,19 @@ use portcullis_api::{
 use portcullis_core::agent_paths;
 use std::collections::BTreeMap;
 
-/// The volume with the home folder.
+/// The name of the volume with the home folder.
 pub(super) const HOME: &str = "home";
-/// The volume with the agent's binary.
+/// The name of the volume with the workspace agent's binary.
 const AGENT: &str = "agent";
-/// For a volume of the agent: its binary, or its sockets and the output of processes.
+/// The size limit of each volume of the workspace agent: that of the binary, and that of sockets and output of
+/// processes.
 const AGENT_SIZE: &str = "1Gi";
-/// The volume with its socket and with output.
+/// The name of the volume with the workspace agent's socket and output.
 const RUN: &str = "agent-run";
 const TEMPORARY: &str = "tmp";
 const TEMPORARY_DIR: &str = "/tmp";
-/// How long the agent has to end: it asks everything to end, and kills what does not, within 15 seconds.
+/// The termination grace period of the workspace agent in seconds. Within 15 seconds it signals all processes and kills
+/// the remaining ones.
 const GRACE_SECONDS: i64 = 20;
 
 pub(super) fn stateful_set(
@@ -60,7 +62,7 @@ pub(super) fn stateful_set(
         spec: Some(StatefulSetSpec {
             replicas: Some(started_at.is_some().into()),
             selector: selector(workspace),
-            // A pod that cannot start does not keep its successor, made from a better template, from replacing it.
+            // A pod that cannot start must not block its successor from a corrected template.
             pod_management_policy: Some("Parallel".to_owned()),
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 when_deleted: Some(when_deleted.to_owned()),
@@ -84,7 +86,8 @@ pub(super) fn stateful_set(
     })
 }
 
-/// One that is there keeps its size and class, since a StatefulSet's claims cannot be changed.
+/// The claim template. An existing claim keeps its size and class, since claim templates of a StatefulSet are
+/// immutable.
 fn claim(
     workspace: &Workspace,
     pod_revision: &PodRevision,
@@ -128,7 +131,7 @@ fn pod(pod_revision: &PodRevision) -> PodSpec {
             run_as_user: Some(user),
             run_as_group: Some(user),
             fs_group: Some(user),
-            // A home folder with many files must not be walked through at each start.
+            // Do not change the ownership of every file at each start: a home folder can have many.
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
@@ -150,7 +153,8 @@ fn pod(pod_revision: &PodRevision) -> PodSpec {
     }
 }
 
-/// How much a temporary volume holds before the pod is evicted: without a limit one workspace could fill its node's disk.
+/// The size at which the pod is evicted for a temporary volume. Without a limit, one workspace could fill its node's
+/// disk.
 fn size_limit(pod_revision: &PodRevision, volume: &str) -> Option<Quantity> {
     let size = match volume {
         TEMPORARY => amount(&pod_revision.storage.temporary_size),
@@ -163,7 +167,8 @@ fn some<T>(value: T, is_empty: impl Fn(&T) -> bool) -> Option<T> {
     (!is_empty(&value)).then_some(value)
 }
 
-/// Some images have no folder for temporary files, or one that only root may write to. Not where the home folder is it.
+/// Whether the pod needs a volume at `/tmp`: some images lack this folder, or only root can write to it. Not needed if
+/// the home folder is there.
 fn has_temporary(pod_revision: &PodRevision) -> bool {
     let home = &pod_revision.storage.mount_path;
     home != TEMPORARY_DIR && !home.starts_with("/tmp/")
@@ -181,7 +186,7 @@ fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
 }
 
-/// What the workspace's container has of the agent.
+/// The mounts of the workspace agent in the workspace's container.
 fn agent_mounts(pod_revision: &PodRevision) -> Vec<VolumeMount> {
     match pod_revision.layout {
         Layout::Shared => vec![mount(AGENT, agent_paths::INSTALL_DIR)],
@@ -196,7 +201,8 @@ fn agent_mounts(pod_revision: &PodRevision) -> Vec<VolumeMount> {
     }
 }
 
-/// Copies the agent into the pod. Its limits are said since a namespace's quota may ask for them of every container.
+/// The init container that copies the workspace agent into the pod. It has limits because a ResourceQuota may require
+/// them of every container.
 fn installer(pod_revision: &PodRevision) -> Container {
     let list = |amounts: [(&str, &str); 2]| {
         Some(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into())
@@ -251,7 +257,7 @@ fn pull_policy(policy: PullPolicy) -> &'static str {
 fn variable(given: &EnvVariable) -> EnvVar {
     EnvVar {
         name: given.name.clone(),
-        // The API server leaves out what is empty.
+        // The API server omits empty values.
         value: given.value.clone().filter(|value| !value.is_empty()),
         value_from: given.secret_key_ref.as_ref().map(|secret| EnvVarSource {
             secret_key_ref: Some(SecretKeySelector {

@@ -1,4 +1,4 @@
-//! The plan of a workspace from outside: rendered objects in full, and what follows from what.
+//! Tests of the plan of a workspace: complete rendered objects, and the effects of changes.
 
 use crate::workspace::{
     Live, PodRevision, SecretAccess, SecretRefusal, Secrets, StartBlocker, WorkspaceInputs, WorkspacePlan, plan,
@@ -38,10 +38,10 @@ idleStop: 2h
 timeToLive: 720h
 ";
 
-/// What a test changes between plans.
+/// A change of a scenario between plans.
 type Change = fn(&mut PlanScenario);
 
-/// Everything that a plan depends on, to be changed by a test between plans.
+/// The inputs of a plan, which a test changes between plans.
 struct PlanScenario {
     workspace: Workspace,
     template: Option<WorkspaceTemplateSpec>,
@@ -97,7 +97,7 @@ impl PlanScenario {
         .unwrap()
     }
 
-    /// Plans, and takes what was planned for the cluster's own, with the pod running if there is one.
+    /// Plans, and makes the planned objects the live ones. The pod runs if the StatefulSet is scaled up.
     fn apply(&mut self) -> WorkspacePlan {
         let plan = self.plan();
         if let Some(set) = find(&plan, "StatefulSet") {
@@ -222,12 +222,12 @@ fn only_what_changes_the_pod_makes_it_outdated() {
 fn what_does_not_run_is_made_by_the_template_of_today() {
     let mut scenario = PlanScenario::new("pod: {image: 'debian:bokworm'}");
     scenario.apply();
-    // It cannot be pulled; the template is mended.
+    // The image cannot be pulled, and the template is corrected.
     scenario.live.as_mut().unwrap().running = false;
     scenario.template = Some(template(PLAIN));
     let mended = scenario.plan();
     assert_eq!((image(&mended), mended.started_at), (json!("debian:bookworm"), Some(scenario.now)));
-    // The annotation was damaged while it runs: there is nothing else to go by.
+    // The annotation of a running workspace was damaged: only the template is left.
     scenario.live.as_mut().unwrap().pod_revision = None;
     scenario.live.as_mut().unwrap().running = true;
     assert_eq!(image(&scenario.plan()), json!("debian:bookworm"));
@@ -257,7 +257,7 @@ fn a_blocker_prevents_a_start_and_stops_nothing() {
         assert_eq!((plan.up, &plan.objects), (true, &before.objects), "{blocker}");
         let unreachable = matches!(blocker, StartBlocker::EndpointNotFound(_));
         assert_eq!(plan.blocker, unreachable.then(|| blocker.clone()));
-        // A crash is no stop.
+        // A crash does not stop the workspace.
         runs.live.as_mut().unwrap().running = false;
         assert_eq!(replicas(&runs.plan()), Some(1), "{blocker}");
 
@@ -279,7 +279,7 @@ fn one_that_is_made_stopped_has_nothing() {
     assert_eq!(plan.home.as_deref(), Some("/home/dev"));
 }
 
-/// Makes what runs one that an operator from before started, whose recipes had no layout.
+/// Makes the live pod revision that of an older operator, whose pod revisions had no layout.
 fn started_before(scenario: &mut PlanScenario) {
     let live = scenario.live.as_mut().unwrap();
     let mut pod_revision = serde_json::to_value(live.pod_revision.as_ref().unwrap()).unwrap();
@@ -296,7 +296,7 @@ fn one_that_was_started_by_an_older_operator_keeps_its_pod_until_it_starts_again
     started_before(&mut scenario);
     let running = scenario.apply();
     assert!(running.up && running.outdated, "a restart makes the binary read-only");
-    // Any difference restarts every workspace that runs, at the upgrade of the operator.
+    // A difference would restart every running workspace when the operator is upgraded.
     assert_yaml_snapshot!("pod-from-before", find(&running, "StatefulSet").unwrap()["spec"]["template"]);
     scenario.workspace.spec.running = false;
     scenario.apply();
@@ -320,7 +320,8 @@ fn the_policy_on_exec_names_the_binary_that_all_workspaces_have() {
     );
 }
 
-/// Pods are the same whatever the image, so that those of an older operator stay as they are, and an older image will do.
+/// Apart from the image, pods are the same for every image: pods of an older operator stay as they are, and older
+/// images work.
 #[test]
 fn the_agent_comes_from_any_image_whose_entry_point_knows_it() {
     for image in ["ghcr.io/portcullis-dev/portcullis:0.1.0", "ghcr.io/portcullis-dev/portcullis-agent:0.1.0"] {
@@ -374,7 +375,7 @@ fn a_secret_that_is_withdrawn_stops_the_next_start_and_nothing_that_runs() {
     assert_eq!((runs.up, &runs.objects, runs.blocker), (true, &before.objects, None));
     assert_eq!((runs.next_start, runs.outdated), (Some(not_shared()), false));
 
-    // Its pod ends, and the next one would read the Secret again.
+    // The pod ends, and a new one would read the Secret again.
     scenario.live.as_mut().unwrap().running = false;
     let ended = scenario.apply();
     assert_eq!((replicas(&ended), ended.blocker), (Some(0), Some(StartBlocker::SecretRefused(not_shared()))));
@@ -410,7 +411,7 @@ fn temporary_volumes_are_sized_and_what_runs_without_is_left_alone() {
     let mut scenario = PlanScenario::new(&format!("{PLAIN}\nstorage: {{temporarySize: 2Gi}}"));
     let first = sizes(&scenario.apply());
     assert!(first.contains(&json!("2Gi")) && first.iter().all(Value::is_string), "{first:?}");
-    // As an operator from before has started it.
+    // The pod revision of an older operator.
     scenario.live.as_mut().unwrap().pod_revision.as_mut().unwrap().sized = false;
     assert!(sizes(&scenario.plan()).iter().all(Value::is_null));
 }

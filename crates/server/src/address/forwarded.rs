@@ -11,12 +11,12 @@ pub(super) struct Hop<'a> {
     pub proto: Option<Cow<'a, str>>,
 }
 
-/// The hops of one line, in order. `None`: the line is malformed.
+/// Parses one header line into hops, in order; `None` if the line is malformed.
 pub(super) fn parse(line: &str) -> Option<Vec<Hop<'_>>> {
     let mut hops = vec![Hop::default()];
     let mut rest = line.trim();
     loop {
-        // A parameter, or nothing: `for=x;` is allowed.
+        // A parameter can be empty: `for=x;` is allowed.
         if !rest.is_empty() && !rest.starts_with([',', ';']) {
             let (name, after) = rest.split_once('=')?;
             let (value, after) = value(after)?;
@@ -27,7 +27,7 @@ pub(super) fn parse(line: &str) -> Option<Vec<Hop<'_>>> {
                 name if is_name(name) => None,
                 _ => return None,
             };
-            // A parameter may occur once: readers could interpret two differently.
+            // A parameter may occur only once, since implementations differ in the one that they use.
             if field.is_some_and(|field| field.replace(value).is_some()) {
                 return None;
             }
@@ -43,7 +43,7 @@ pub(super) fn parse(line: &str) -> Option<Vec<Hop<'_>>> {
     }
 }
 
-/// A value, quoted or, as some proxies write addresses, unquoted; and the rest of the text.
+/// A value and the rest of the text. The value is quoted, or unquoted as some proxies write addresses.
 fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let (value, rest) = text.split_at(text.find([',', ';', ' ', '\t']).unwrap_or(text.len()));

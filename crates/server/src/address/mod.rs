@@ -1,8 +1,8 @@
-//! The address of the client, its transport, and the rules by address.
+//! The address of the client, its transport, and the address rules.
 //!
-//! Only headers of trusted proxies count, read from the right, since each proxy appends the address that it sees:
-//! `X-Forwarded-For`, and `Forwarded` (RFC 7239). A proxy writes one of the two and passes the other on as the client
-//! wrote it. So if both exist, they must lead to the same client; otherwise the address is unknown.
+//! Only headers from trusted proxies are used: `X-Forwarded-For`, and `Forwarded` (RFC 7239). They are read from the
+//! right, since each proxy appends the address that it sees. A proxy writes one of the two, and passes the other on as
+//! received. So if both exist, they must lead to the same client; otherwise the address is unknown.
 
 mod forwarded;
 #[cfg(test)]
@@ -21,9 +21,9 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// The origin of a request: address and transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// The client's address. `None`: trusted proxies send an invalid address, or two different ones.
+    /// The client's address; `None` if trusted proxies send an invalid address, or two different ones.
     pub client: Option<IpAddr>,
-    /// Whether a trusted proxy says that it came to it by plain http.
+    /// Whether a trusted proxy received the request over plain HTTP, by its headers.
     pub plain: bool,
 }
 
@@ -31,7 +31,7 @@ impl Origin {
     /// An unknown origin.
     pub(crate) const UNKNOWN: Self = Self { client: None, plain: false };
 
-    /// Follows the way back from the peer.
+    /// Determines the origin, by following the hops back from the peer.
     pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         if !is_trusted(peer, trusted) {
             return Self { client: Some(peer.to_canonical()), plain: false };
@@ -77,7 +77,8 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr
     }
 }
 
-/// The first address that is not a trusted proxy, or the last one. `None`: a trusted proxy sends no address.
+/// The first address from the right that is not a trusted proxy, or else the last one; `None` if a trusted proxy sends
+/// an invalid address.
 fn follow(peer: IpAddr, named: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut address = peer;
     let mut named = named.fuse();
@@ -90,7 +91,7 @@ fn follow(peer: IpAddr, named: impl Iterator<Item = Option<IpAddr>>, trusted: &[
     Some(address)
 }
 
-/// An address, in brackets or not, with a port or without.
+/// Parses an address, with or without brackets and port.
 fn address(text: &str) -> Option<IpAddr> {
     let (bare, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -108,7 +109,7 @@ fn address(text: &str) -> Option<IpAddr> {
     port.is_none_or(is_port).then(|| bare.to_canonical())
 }
 
-/// A port, or a word that hides it (RFC 7239 §6.3).
+/// Whether the text is a port, or an obfuscated port (RFC 7239 §6.3).
 fn is_port(text: &str) -> bool {
     match text.strip_prefix('_') {
         Some(hidden) => {
@@ -118,7 +119,7 @@ fn is_port(text: &str) -> bool {
     }
 }
 
-/// Whether the client's own hop, the first, was plain http by either header.
+/// Whether the first hop, that of the client, was plain HTTP by one of the headers.
 fn is_plain(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let conventional = text(FORWARDED_PROTO).and_then(|value| value.split(',').next()).map(str::trim);

@@ -20,7 +20,7 @@ fn client_of(peer: &str, lines: &[(&str, &[u8])], trusted: &[IpNet]) -> Option<I
     Origin::of(peer.parse().unwrap(), &headers(lines), trusted).client
 }
 
-/// What an attacker, or a proxy that is set up oddly, may send; and who is the client by it.
+/// Headers that an attacker or a misconfigured proxy could send, and the resulting client.
 #[test]
 fn header_tricks() {
     const XFF: &str = "X-Forwarded-For";
@@ -29,20 +29,20 @@ fn header_tricks() {
     let long = [&b"1.1.1.1,".repeat(5000)[..], b"198.51.100.1"].concat();
     let long_element = [&b"for=\""[..], &b"x".repeat(30_000), b"\", for=198.51.100.1"].concat();
     let rows: &[Row<'_>] = &[
-        // Somebody who is no proxy names whom they like.
+        // An untrusted peer can send any header.
         (PEER, &[], Some(PEER)),
         (PEER, &[(XFF, b"198.51.100.1")], Some(PEER)),
         (PEER, &[(XFF, b"10.0.0.1")], Some(PEER)),
         (PEER, &[(FWD, b"for=198.51.100.1")], Some(PEER)),
         (PEER, &[(XFF, b"198.51.100.1"), (FWD, b"for=198.51.100.1")], Some(PEER)),
         (PEER, &[(XFF, b"junk"), (FWD, b"junk")], Some(PEER)),
-        // Nothing, or others of the kind.
+        // No header, or other headers with addresses.
         (PROXY, &[], Some(PROXY)),
         (PROXY, &[("X-Real-IP", b"198.51.100.1")], Some(PROXY)),
         (PROXY, &[("True-Client-IP", b"198.51.100.1"), ("CF-Connecting-IP", b"198.51.100.1")], Some(PROXY)),
         (PROXY, &[("X-Client-IP", b"198.51.100.1"), ("X-Cluster-Client-IP", b"198.51.100.1")], Some(PROXY)),
         (PROXY, &[("X-Real-IP", b"198.51.100.2"), (XFF, b"198.51.100.1")], Some("198.51.100.1")),
-        // X-Forwarded-For: the right-most that is no proxy.
+        // X-Forwarded-For: the right-most address that is not a proxy.
         (PROXY, &[(XFF, b"198.51.100.1")], Some("198.51.100.1")),
         (PROXY, &[("x-FORWARDED-for", b"198.51.100.1")], Some("198.51.100.1")),
         (PROXY, &[(XFF, b"1.1.1.1, 198.51.100.1")], Some("198.51.100.1")),
@@ -54,7 +54,7 @@ fn header_tricks() {
         (PROXY, &[(XFF, b"junk, 198.51.100.1")], Some("198.51.100.1")),
         (PROXY, &[(XFF, b"\xff\xfe"), (XFF, b"198.51.100.1")], Some("198.51.100.1")),
         (PROXY, &[(XFF, &long)], Some("198.51.100.1")),
-        // … which must be an address.
+        // X-Forwarded-For with an invalid address.
         (PROXY, &[(XFF, b"unknown")], None),
         (PROXY, &[(XFF, b"")], None),
         (PROXY, &[(XFF, b"198.51.100.1"), (XFF, b"")], None),
@@ -111,7 +111,7 @@ fn header_tricks() {
         (PROXY, &[(FWD, b"198.51.100.1")], None),
         (PROXY, &[(FWD, b"")], None),
         (PROXY, &[(FWD, b"for=198.51.100.1\xff")], None),
-        // Both: one of them is as the client wrote it, and nobody knows which.
+        // Both: one of them comes from the client, and it is unknown which one.
         (PROXY, &[(XFF, b"198.51.100.1"), (FWD, b"for=198.51.100.1;proto=https")], Some("198.51.100.1")),
         (PROXY, &[(XFF, b"198.51.100.1, 10.2.3.4"), (FWD, b"for=198.51.100.1")], Some("198.51.100.1")),
         (PROXY, &[(XFF, b"198.51.100.1"), (FWD, b"for=198.51.100.2")], None),

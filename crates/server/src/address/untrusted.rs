@@ -1,7 +1,7 @@
 //! Peers that send forwarding headers without being trusted, such as an ingress controller that is missing in
-//! `trustedProxies`, behind which all clients have one address. Every peer can send such headers, so their content is not
-//! kept, and only peers with private addresses are reported: a proxy of the cluster has one, a client on the internet
-//! does not.
+//! `trustedProxies`: all clients behind it have one address. Every peer can send such headers, so their content is not
+//! kept. Only peers with private addresses are reported: a proxy in the cluster has one, a client on the internet does
+//! not.
 
 use crate::address::{FORWARDED_FOR, contains};
 use http::{HeaderMap, header};
@@ -13,22 +13,22 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// How many peers are remembered.
+/// The maximum number of remembered peers.
 const MOST: usize = 4;
-/// For how long after its last request.
+/// The time for which a peer is remembered after its last request.
 const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
 /// The sender of a forwarding header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sender {
-    /// An address of the cluster or another private network.
+    /// A peer in the cluster or another private network.
     Private(IpAddr),
-    /// An address of the internet.
+    /// A peer on the internet.
     Public,
 }
 
 impl Sender {
-    /// The sender of forwarding headers, unless it is trusted or there are none.
+    /// The sender of forwarding headers; `None` if the peer is trusted, or sends no such headers.
     pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<Self> {
         let forwards = headers.contains_key(FORWARDED_FOR) || headers.contains_key(header::FORWARDED);
         let peer = peer.to_canonical();
@@ -41,7 +41,7 @@ impl Sender {
 pub(crate) struct Untrusted(Mutex<Vec<(IpAddr, Timestamp)>>);
 
 impl Untrusted {
-    /// A request with forwarding headers came. Where others note at the same moment, it need not be noted.
+    /// Records the sender of forwarding headers. If the lock is held, the request is not recorded.
     pub(crate) fn note(&self, sender: Sender, now: Timestamp) {
         let (Sender::Private(peer), Ok(mut seen)) = (sender, self.0.try_lock()) else { return };
         if let Some((_, last)) = seen.iter_mut().find(|(known, _)| *known == peer) {
@@ -54,7 +54,7 @@ impl Untrusted {
         }
     }
 
-    /// Their addresses, as networks, less those that have become trusted.
+    /// The addresses of recent senders as networks, without those that have become trusted.
     pub(crate) fn recent(&self, now: Timestamp, trusted: &[IpNet]) -> Vec<IpNet> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = seen.iter().filter(|(_, last)| now.duration_since(*last) < WINDOW).map(|(peer, _)| *peer);

@@ -1,4 +1,4 @@
-//! Admission of requests: by address, transport and origin; then permits, time, and the caller's token and rate.
+//! Admission of requests: by address, transport and origin; then by permits, time limit, token, and the caller's rate.
 
 use crate::{
     address::{self, Origin},
@@ -25,7 +25,7 @@ struct RequestPermits {
 }
 
 impl AppState {
-    /// Refuses by address, by transport and by origin, and requests for pages by the rate of their address.
+    /// Checks address, transport and origin of a request, and for pages the rate of the address.
     pub(crate) fn admit(&self, route: Route, request: &Request, from: Origin) -> Result<(), HttpProblem> {
         if !address::admitted(from.client, &self.mounted.config.access) {
             let message = "this address may not use the endpoint; its network must be in spec.network.allowedCidrs";
@@ -48,8 +48,8 @@ impl AppState {
         if route.is_page() { self.count_address(from.client) } else { Ok(()) }
     }
 
-    /// Redirects requests for pages and documents to https. All others are refused, so that users notice: a token that was
-    /// sent with them is already exposed.
+    /// Redirects requests for pages and documents to HTTPS. All others are refused, so that users notice: a token in
+    /// such a request is already exposed.
     fn https_required(&self, route: Route, request: &Request) -> HttpProblem {
         let url = &self.mounted.config.url;
         let looks = request.method() == Method::GET || request.method() == Method::HEAD;
@@ -69,7 +69,7 @@ impl AppState {
     }
 
     /// Authenticates a request and passes it to `answer`, which finds the caller in the request's extensions as
-    /// `Arc<Caller>`. Takes the request, unless it is refused.
+    /// `Arc<Caller>`. Takes the request out of `request`, unless it is refused.
     pub(crate) async fn guard<A: Future<Output = Response>>(
         &self,
         route: Route,
@@ -83,8 +83,8 @@ impl AppState {
         };
         let timeout = self.mounted.config.limits.request_timeout;
         let deadline = tokio::time::Instant::now() + timeout.as_duration();
-        // A refusal before the caller is known keeps no permit: while the rest of its body is read, others of the same
-        // address can use it.
+        // A refusal before authentication keeps no permit: other requests of the same address can use it while the rest
+        // of the body is read.
         let mut held = None;
         let answered = {
             let answer = pin!(self.authenticated(route, from, request, (permit, deadline), &mut held, answer));
@@ -111,7 +111,7 @@ impl AppState {
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
         let begun = tokio::time::Instant::now();
-        // The verification of a wrong signature costs six times as much as the rest of a refusal.
+        // The verification of an invalid signature costs six times as much as the rest of a refusal.
         if let Err(problem) = self.limiters.check_address(known(from.address))
             && !self.authorization().remembers(request.headers(), self.clock.now())
         {
@@ -142,7 +142,8 @@ impl AppState {
         response
     }
 
-    /// Passes a request that needs no token to `answer`. It has a permit from a separate pool, until the response is sent.
+    /// Passes a request that does not require a token to `answer`. It has a permit from a separate pool, until the
+    /// response is sent.
     pub(crate) async fn guard_open<A: Future<Output = Response>>(
         &self,
         route: Route,

@@ -1,4 +1,4 @@
-//! The token, revocation and introspection endpoints: a form within the rate of its address.
+//! The token, revocation and introspection endpoints: they read a form, within the rate of the address.
 
 use crate::{
     app_state::AppState,
@@ -71,7 +71,8 @@ impl AppState {
         self.body(route, from, request, token::MAX_BODY).await
     }
 
-    /// The headers and the body of a client's request to the authorization server, within the rate of its address.
+    /// Reads the headers and the body of a client's request to the authorization server, within the rate of its
+    /// address.
     pub(crate) async fn body(
         &self,
         route: Route,

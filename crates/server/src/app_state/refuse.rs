@@ -1,4 +1,4 @@
-//! Refusals: 401 with a challenge, and every other status, in the protocol of the route.
+//! Refusals in the protocol of the route: 401 with a challenge, and every other status.
 
 use crate::{app_state::AppState, problem::HttpProblem, refusals::RefusedPart};
 use axum::{
@@ -10,12 +10,12 @@ use portcullis_oauth::{Caller, challenge::Resource, metadata::TOKEN_PATH, verify
 use portcullis_telemetry::{audit::RequestContext, metrics::Route};
 use std::{sync::Arc, time::Duration};
 
-/// When to try again after something could not be reached.
+/// `Retry-After` if tokens cannot be verified at the moment.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl AppState {
-    /// 401 in the protocol of the route; a line of text for a user who opened the endpoint's URL in a browser; 429 if the
-    /// address has had too many such responses.
+    /// Responds with 401 in the protocol of the route, with plain text if a user opened the endpoint's URL in a
+    /// browser, or with 429 if the address has had too many such responses.
     pub(super) fn unauthenticated(
         &self,
         route: Route,
@@ -68,7 +68,7 @@ impl AppState {
         self.refuse_caller(route, from, None, problem)
     }
 
-    /// The same for a request that was authenticated.
+    /// Like [`Self::refuse`], for an authenticated request.
     pub(super) fn refuse_caller(
         &self,
         route: Route,
@@ -78,7 +78,7 @@ impl AppState {
     ) -> Response {
         self.metrics.refused(problem.reason());
         let status = problem.status();
-        // An unknown path and a redirect to https break no rule.
+        // An unknown path and a redirect to HTTPS are not violations.
         if status != StatusCode::NOT_FOUND && !status.is_redirection() {
             self.note(RefusedPart::Request, route, from, problem.reason(), status, caller);
         }

@@ -1,7 +1,7 @@
-//! The requests of one connection. They determine how long the connection may be silent.
+//! The requests of one connection, which determine how long the connection may be idle.
 //!
-//! A request ends when its response was passed to the system. Until then it keeps its permits and has a deadline: see
-//! [`Unsent`].
+//! A request ends when its response was passed to the operating system. Until then it keeps its permits and has a
+//! deadline: see [`Unsent`].
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -21,18 +21,18 @@ use tokio::time::Instant;
 /// The timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionTimeouts {
-    /// For the PROXY protocol header and the TLS handshake together.
+    /// The timeout for the PROXY protocol header and the TLS handshake together.
     pub handshake: Duration,
-    /// For the first byte on a new connection.
+    /// The timeout for the first byte on a new connection.
     pub first_word: Duration,
-    /// For the head of a request, from its first byte.
+    /// The timeout for the head of a request, from its first byte.
     pub head: Duration,
-    /// For an idle connection of a trusted proxy. Longer than any proxy keeps one: the side that closes first loses
-    /// nothing, the other side may lose a request.
+    /// The timeout of an idle connection from a trusted proxy. It is longer than that of any proxy: the side that
+    /// closes first loses nothing, but the other side can lose a request.
     pub idle: Duration,
-    /// For an idle connection of any other peer. Longer than nginx (60 s) and Go (90 s) keep one.
+    /// The timeout of an idle connection from any other peer. It is longer than those of nginx (60 s) and Go (90 s).
     pub idle_elsewhere: Duration,
-    /// For a client that does not read its response.
+    /// The timeout for a client that does not read its response.
     pub stall: Duration,
 }
 
@@ -63,7 +63,7 @@ impl ConnectionTimeouts {
     }
 }
 
-/// In the extensions of a response: the permits of its request until it is sent, and the deadline for that.
+/// Response extension with the permits of the request, until the response is sent, and the deadline for that.
 #[derive(Clone)]
 pub(crate) struct Unsent {
     until: Instant,
@@ -76,7 +76,7 @@ impl Unsent {
         Self { until, _kept: Arc::new(kept) }
     }
 
-    /// When the response is cut off.
+    /// The time at which the response is cut off.
     pub(crate) fn deadline(&self) -> Instant {
         self.until
     }
@@ -96,11 +96,11 @@ pub(crate) struct Activity {
     ended: AtomicU32,
     /// When the last request began or ended, in milliseconds since the connection was opened.
     last: AtomicU64,
-    /// The deadline of the response that is being sent, in the same unit; 0 if there is none.
+    /// The deadline of the current response, in milliseconds since the connection was opened; 0 if there is none.
     until: AtomicU64,
-    /// Whether it is an HTTP/2 connection, which carries more than requests.
+    /// Whether the connection uses HTTP/2, whose frames are not only requests.
     framed: AtomicBool,
-    /// The number of responses that were written, but not yet passed to the system.
+    /// The number of responses that were written, but not yet passed to the operating system.
     unflushed: AtomicU32,
     /// The permits of those responses.
     kept: Mutex<Vec<Unsent>>,
@@ -120,14 +120,14 @@ impl Activity {
         })
     }
 
-    /// Begins a request. It ends when the returned guard is dropped and everything written is flushed.
+    /// Begins a request. It ends when the returned guard is dropped and all written bytes are flushed.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.begun.fetch_add(1, Relaxed);
         self.touch();
         InFlight { activity: Arc::clone(self), unsent: None }
     }
 
-    /// Everything written was passed to the system.
+    /// Records that all written bytes were passed to the operating system.
     pub(crate) fn flushed(&self) {
         // Most flushes end no request.
         if self.unflushed.load(Relaxed) == 0 {
@@ -140,13 +140,13 @@ impl Activity {
         self.ended.fetch_add(ended, Relaxed);
     }
 
-    /// Since when the connection is idle. `None`: it has a request.
+    /// The time since which the connection is idle; `None` if it has a request.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let idle = self.begun.load(Relaxed) == self.ended.load(Relaxed);
         idle.then(|| self.opened + Duration::from_millis(self.last.load(Relaxed)))
     }
 
-    /// The deadline of the response that is being sent.
+    /// The deadline of the current response.
     pub(crate) fn send_until(&self) -> Option<Instant> {
         let until = self.until.load(Relaxed);
         (until > 0).then(|| self.opened + Duration::from_millis(until))
@@ -156,7 +156,7 @@ impl Activity {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection uses HTTP/2.
+    /// Records that the connection uses HTTP/2.
     pub(crate) fn speaks_frames(&self) {
         self.framed.store(true, Relaxed);
     }
@@ -167,8 +167,8 @@ impl Activity {
         (begun == self.ended.load(Relaxed) && !self.framed.load(Relaxed)).then_some(begun)
     }
 
-    /// Until when the connection may be silent. `said`: whether anything was received; `head`: since when a head is
-    /// incomplete, and the number of requests before it.
+    /// The time until which the connection may be silent. `said`: whether anything was received; `head`: since when a
+    /// head is incomplete, and the number of requests before it.
     pub(crate) fn silent_until(
         &self,
         said: bool,
@@ -198,7 +198,7 @@ impl InFlight {
     /// Sets the permits and the deadline of the response.
     pub(crate) fn sends(&mut self, unsent: Unsent) {
         let activity = &self.activity;
-        // HTTP/2 sends several at once: each stream has its own deadline.
+        // HTTP/2 sends several responses at once: each stream has its own deadline.
         if !activity.framed.load(Relaxed) {
             let until = unsent.until.saturating_duration_since(activity.opened).as_millis();
             activity.until.store(u64::try_from(until).unwrap_or(u64::MAX).max(1), Relaxed);
@@ -211,7 +211,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.activity.touch();
         if self.activity.framed.load(Relaxed) {
-            // A stream and its connection are served by two tasks: the flush may have been before this.
+            // Different tasks serve a stream and its connection: the flush can have happened before this.
             self.activity.ended.fetch_add(1, Relaxed);
             return;
         }

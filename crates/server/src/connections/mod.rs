@@ -1,5 +1,5 @@
-//! Connections: accepted up to a limit, handshakes (PROXY protocol, TLS), HTTP/1.1 and HTTP/2 with timeouts, and draining
-//! at shutdown.
+//! Connections: the limit of their number, handshakes (PROXY protocol, TLS), HTTP/1.1 and HTTP/2 with timeouts, and
+//! draining at shutdown.
 
 mod activity;
 mod open;
@@ -41,25 +41,25 @@ use tower::{Service, ServiceExt as _};
 
 /// The interval and the timeout of HTTP/2 pings.
 const PING: Duration = Duration::from_secs(30);
-/// The largest head of a request: 431 beyond.
+/// The maximum size of a request's head in bytes; larger ones are answered with 431.
 const MAX_HEAD: u32 = 64 << 10;
 /// The pause after a failed accept, such as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long to wait for a permit before the terms are read again.
+/// The time to wait for a permit before the terms are read again.
 const PERMIT_PAUSE: Duration = Duration::from_secs(1);
-/// The socket buffer in each direction; Linux doubles it. It counts as memory of the container.
+/// The socket buffer in each direction, in bytes; Linux doubles it. It counts as memory of the container.
 const SOCKET_BUFFER: usize = 64 << 10;
-/// The HTTP/2 flow-control windows of a stream and of a connection.
+/// The HTTP/2 flow-control windows of a stream and of a connection, in bytes.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
-/// The HTTP/2 send buffer of a stream.
+/// The HTTP/2 send buffer of a stream, in bytes.
 const SEND_BUFFER: usize = 64 << 10;
 /// The maximum number of concurrent HTTP/2 streams of a connection.
 const STREAMS: u32 = 100;
 /// The maximum number of concurrent long HTTP/1.1 heads.
 const LONG_HEADS: usize = 64;
 
-/// The settings for new connections. Read for each connection, so that they can change while a listener runs.
+/// The settings for new connections. They are read for each connection, so that they can change while a listener runs.
 #[derive(Clone, Default)]
 pub(crate) struct Terms {
     /// The open connections and their limit; `None`: no limit.
@@ -77,12 +77,12 @@ pub(crate) struct Terms {
 /// Whether a listener uses TLS.
 #[derive(Clone, Default)]
 pub(crate) enum Tls {
-    /// No.
+    /// TLS is not used.
     #[default]
     Off,
-    /// It must, but there is no certificate yet.
+    /// TLS is required, but there is no certificate yet.
     Missing,
-    /// Yes, with this certificate.
+    /// TLS is used, with this certificate.
     On(Arc<rustls::ServerConfig>),
 }
 
@@ -90,7 +90,8 @@ pub(crate) enum Tls {
 pub(crate) struct Stopping<'a> {
     /// Cancelled to stop the listener.
     pub shutdown: &'a CancellationToken,
-    /// How long it accepts connections after that: until every proxy knows that it stops.
+    /// The lame-duck period: the listener accepts connections for this long after that, until every proxy knows that it
+    /// stops.
     pub lame_duck: Duration,
 }
 
@@ -107,7 +108,8 @@ enum HandshakeError {
     Slow,
 }
 
-/// Serves a listener until it stops, then lets running requests finish for as long as `grace` says at that moment.
+/// Serves a listener until it stops, then lets running requests finish. `grace` returns the time limit for that, and is
+/// called at that moment.
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     service: S,
@@ -172,7 +174,7 @@ async fn permit(
         let Some(connections) = &terms.connections else { return Ok(None) };
         match connections.admit(peer.ip().to_canonical(), terms.trusts(peer), activity) {
             Err(NotAdmitted::Full) => {
-                // Read the terms again now and then: the limit may have changed.
+                // Read the terms again from time to time, since the limit can change.
                 let _ = timeout(PERMIT_PAUSE, connections.freed()).await;
             }
             admitted => return admitted.map(Some),
@@ -283,7 +285,7 @@ where
     }
 }
 
-/// The handshake before HTTP: the PROXY protocol header, then TLS. Returns the address of the client too.
+/// The handshake before HTTP: the PROXY protocol header, then TLS. Also returns the address of the client.
 async fn handshake(
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -303,7 +305,7 @@ async fn handshake(
     Ok((stream, named.unwrap_or(peer)))
 }
 
-/// Serves a connection until it ends, or is asked to close while it is idle.
+/// Serves a connection until it ends, or until it is asked to close and is idle.
 async fn until_closed(attended: impl Future<Output = ()>, permit: Option<ConnectionPermit>, activity: &Activity) {
     let Some(permit) = permit else { return attended.await };
     let mut attended = pin!(attended);

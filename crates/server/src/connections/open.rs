@@ -1,7 +1,8 @@
-//! The open connections: their number, their addresses, and which one to close at the limit.
+//! The open connections: their number, their addresses, and the choice of a connection to close at the limit.
 //!
-//! An address may have three quarters of the connections, so that a single one cannot exclude others; trusted proxies may
-//! have all. At the limit, the connection that has been idle longest is closed, but never one with a request.
+//! An address may have three quarters of the connections, so that a single address cannot exclude others; trusted
+//! proxies may have all. At the limit, the connection with the longest idle time is closed, but never one with a
+//! request.
 
 use crate::connections::activity::Activity;
 use portcullis_core::ip_ranges::network;
@@ -58,7 +59,7 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl Connections {
-    /// With this maximum.
+    /// Creates the set with a maximum number of connections.
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, state: Mutex::default(), freed: Notify::new() })
     }
@@ -73,7 +74,7 @@ impl Connections {
         self.state().open.len()
     }
 
-    /// Ready when a connection has ended.
+    /// Waits until a connection ends.
     pub(crate) async fn freed(&self) {
         self.freed.notified().await;
     }
@@ -133,7 +134,7 @@ impl OpenConnections {
         }
     }
 
-    /// Asks the connection to close that has been idle longest.
+    /// Asks the connection with the longest idle time to close; `None` if no connection is idle.
     fn close_idlest(&mut self, of: impl Fn(&OpenConnection) -> bool) -> Option<()> {
         let idle = |entry: &OpenConnection| entry.activity.idle_since().filter(|_| !entry.closing && of(entry));
         let idlest: (Instant, u64) = self.open.iter().filter_map(|(id, entry)| Some((idle(entry)?, *id))).min()?;
@@ -147,12 +148,12 @@ impl OpenConnections {
 }
 
 impl ConnectionPermit {
-    /// Ready when the connection is to close, if it is still idle.
+    /// Waits until the connection is asked to close. It should close if it is still idle.
     pub(crate) async fn close_requested(&self) {
         self.close.notified().await;
     }
 
-    /// A request came before the connection could close: it stays.
+    /// Cancels the closing, since a request arrived before the connection could close.
     pub(crate) fn stays(&self) {
         let mut state = self.connections.state();
         if let Some(mut entry) = state.open.remove(&self.id) {
@@ -192,7 +193,7 @@ mod tests {
     #[tokio::test]
     async fn the_idlest_connection_is_closed() {
         let connections = Connections::new(8);
-        // Each is a second younger than the one before.
+        // Each connection is one second younger than the previous one.
         let mut opened = Instant::now() - Duration::from_mins(1);
         let mut open = |last: u8| {
             opened += Duration::from_secs(1);
@@ -214,7 +215,7 @@ mod tests {
         let third = open(4).unwrap();
         assert!(is_asked_to_close(&first[1].0), "the address that has the most gives way");
         assert!(!second.iter().any(|(permit, _)| is_asked_to_close(permit)));
-        // A request came before it was closed.
+        // A request arrived before the connection was closed.
         first[1].0.stays();
         let requests: Vec<_> =
             first.iter().chain(&second).chain([&third]).map(|(_, activity)| activity.begin()).collect();

@@ -10,28 +10,28 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// The signature of version 2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// The longest header of version 1, with its line end.
+/// The maximum length of a version 1 header, with its line end.
 const LONGEST_LINE: usize = 107;
-/// The longest addresses and extensions of version 2 that are read; proxies send a few hundred bytes at most.
+/// The maximum length of the addresses and extensions of version 2; proxies send a few hundred bytes at most.
 const LONGEST_BINARY: usize = 4096;
 
 /// Why a connection has no usable header.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
-    /// It ended, or could not be read.
+    /// The connection ended, or could not be read.
     #[error("the connection ended within the header of the PROXY protocol")]
     Read(#[from] io::Error),
-    /// It begins with something else.
+    /// The connection does not begin with a header.
     #[error("the connection does not begin with a header of the PROXY protocol")]
     Missing,
-    /// The header is not well formed.
+    /// The header is malformed.
     #[error("the header of the PROXY protocol is malformed")]
     Malformed,
 }
 
-/// Reads the header. `None`: the connection is the proxy's own (LOCAL), or the address is unknown.
+/// Reads the header. `None` if it is a connection of the proxy itself (LOCAL), or the address is unknown.
 pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<SocketAddr>, ProxyError> {
-    // The shortest header.
+    // The length of the shortest header.
     let mut begin = [0; SIGNATURE.len()];
     stream.read_exact(&mut begin).await?;
     if begin == SIGNATURE {
@@ -56,7 +56,7 @@ pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<
     line(&text)
 }
 
-/// Version 1: `PROXY TCP4 198.51.100.1 192.0.2.1 4711 443`, and a line end.
+/// Parses version 1: `PROXY TCP4 198.51.100.1 192.0.2.1 4711 443`, and a line end.
 fn line(text: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
     let text = std::str::from_utf8(text).ok().and_then(|text| text.strip_prefix("PROXY ")?.strip_suffix("\r\n"));
     let parts: Vec<&str> = text.unwrap_or_default().split(' ').collect();
@@ -74,12 +74,12 @@ fn addresses<A: FromStr + Into<IpAddr>>(from: &str, to: &str, port: &str, to_por
     Some(SocketAddr::new(from.parse::<A>().ok()?.into(), number(port)?))
 }
 
-/// Digits only, where `parse` would take a sign.
+/// Parses a number of digits only; `parse` alone would accept a sign.
 fn number(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// Version 2: version and command, family and transport; then the addresses, then extensions.
+/// Parses version 2: version and command, family and transport; then the addresses, then extensions.
 fn binary([command, family]: [u8; 2], content: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
     let named = match (command, family) {
         (0x21, 0x11) => v4(content),
@@ -91,7 +91,7 @@ fn binary([command, family]: [u8; 2], content: &[u8]) -> Result<Option<SocketAdd
     named.map(Some).ok_or(ProxyError::Malformed)
 }
 
-/// Two addresses, then two ports; the first of each is the client's.
+/// The client's address: the first of two addresses, and the first of the two ports after them.
 fn v4(content: &[u8]) -> Option<SocketAddr> {
     let (from, port) = (content.first_chunk::<4>()?, content.get(8..12)?.first_chunk::<2>()?);
     Some(SocketAddr::new(Ipv4Addr::from(*from).into(), u16::from_be_bytes(*port)))
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What is read of `bytes`, and what is left of them.
+    /// The result of a read from `bytes`, and the rest of the bytes.
     fn parse(bytes: &[u8]) -> (Result<Option<SocketAddr>, ProxyError>, &[u8]) {
         let mut rest = bytes;
         let read = futures::executor::block_on(read(&mut rest));

@@ -1,5 +1,5 @@
-//! Executor for the streams of HTTP/2 connections. It tracks them and cancels them at shutdown, and each at the deadline
-//! of its response: hyper does not poll a response while the client reads no data.
+//! Executor for the streams of HTTP/2 connections. It tracks them and cancels them at shutdown, and each at the
+//! deadline of its response: hyper does not poll a response while the client reads no data.
 
 use std::{
     pin::{Pin, pin},
@@ -13,13 +13,13 @@ tokio::task_local! {
     static DEADLINE: Arc<OnceLock<Instant>>;
 }
 
-/// Sets the deadline of the response of the current stream. Without effect on HTTP/1.1, where a connection has one
+/// Sets the deadline of the response of the current stream. This has no effect on HTTP/1.1, where a connection has one
 /// response at a time.
 pub(super) fn send_until(deadline: Instant) {
     let _ = DEADLINE.try_with(|of_stream| of_stream.set(deadline));
 }
 
-/// The executor.
+/// The executor for hyper.
 #[derive(Clone)]
 pub(super) struct TrackedExecutor {
     tasks: TaskTracker,
@@ -46,7 +46,7 @@ where
     }
 }
 
-/// Polls a stream until it ends, or until the deadline of its response. A stream that is dropped earlier is reset.
+/// Polls a stream until it ends, or until the deadline of its response. Dropping an unfinished stream resets it.
 async fn until_deadline<F: Future>(stream: F) {
     let deadline = Arc::new(OnceLock::new());
     let mut stream = pin!(DEADLINE.scope(Arc::clone(&deadline), stream));

@@ -1,5 +1,5 @@
-//! A stream with timeouts: for the head of a request, for the next request, and for the peer to read. hyper's own timeout
-//! for heads would close idle connections too.
+//! A byte stream with timeouts: for the head of a request, for the next request, and for a peer that does not read.
+//! hyper's own timeout for heads would close idle connections too.
 
 use crate::connections::activity::{Activity, ConnectionTimeouts};
 use std::{
@@ -14,10 +14,10 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// The beginning of the HTTP/2 preface (RFC 9113 §3.4) that is not a method of HTTP/1.1.
+/// The beginning of the HTTP/2 preface (RFC 9113 §3.4), which is not a method of HTTP/1.1.
 const FRAMES_BEGIN: &[u8] = b"PRI * ";
 
-/// A head up to this size needs no permit. The number of concurrent longer heads is limited.
+/// The maximum size in bytes of a head without a permit. The number of concurrent longer heads is limited.
 const SMALL_HEAD: usize = 8 << 10;
 /// The end of an HTTP/1.1 head.
 const HEAD_ENDS: &[u8] = b"\r\n\r\n";
@@ -30,14 +30,14 @@ pub(super) struct TimeoutIo<S> {
     said: bool,
     /// Since when a head is incomplete, and the number of requests before it.
     head: Option<(Instant, u32)>,
-    /// Sleeps at most until the timeout of the silence.
+    /// The timer for silence, which never fires later than its timeout.
     silence: Pin<Box<Sleep>>,
     /// The size of the incomplete head.
     head_size: usize,
-    /// The permits for long heads, and the one of this connection.
+    /// The permits for long heads, and the permit of this connection.
     long_heads: Arc<Semaphore>,
     long_head: Option<OwnedSemaphorePermit>,
-    /// Since when the peer does not read, and the timeout for that.
+    /// Since when the peer does not read, and the timer for that.
     stall: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
@@ -69,7 +69,7 @@ impl<S> TimeoutIo<S> {
             return Ok(());
         }
         if bytes.windows(HEAD_ENDS.len()).any(|window| window == HEAD_ENDS) {
-            // What follows is a body.
+            // The rest is a body.
             (self.head_size, self.long_head) = (0, None);
             return Ok(());
         }
@@ -81,7 +81,7 @@ impl<S> TimeoutIo<S> {
         Ok(())
     }
 
-    /// Ready when the silence timed out: with an error within a head, otherwise as the end of the stream.
+    /// Ready when the silence has timed out: with an error within a head, otherwise as the end of the stream.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let until = self.activity.silent_until(self.said, self.head, &self.timeouts);
@@ -97,7 +97,7 @@ impl<S> TimeoutIo<S> {
         }
     }
 
-    /// The result of a write, or a timeout if the peer does not read or the response is late.
+    /// The result of a write, or a timeout error if the peer does not read or the response misses its deadline.
     fn written<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stall = None;

@@ -4,7 +4,7 @@ use crate::audit::{field::Field, request::RequestContext};
 use portcullis_core::{Scope, grant::RevocationReason};
 use std::collections::BTreeSet;
 
-/// What an event stems from.
+/// The origin of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A request to a server: the event has `request_id`, and `address` if it is known.
@@ -16,30 +16,30 @@ pub enum Source {
 /// One field of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldSchema {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Its type in JSON.
+    /// The type in JSON.
     pub kind: &'static str,
-    /// Whether it can be absent.
+    /// Whether the field can be absent.
     pub optional: bool,
 }
 
 /// The documentation of one event.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
     /// The variant of [`Event`].
     pub variant: &'static str,
-    /// What happened, one line of the doc comment each.
+    /// The description of the event: the lines of its doc comment.
     pub doc: &'static [&'static str],
-    /// What it stems from.
+    /// The origin of the event.
     pub source: Source,
-    /// Its own fields.
+    /// The fields of the event, without `request_id` and `address`.
     pub fields: &'static [FieldSchema],
 }
 
-/// What each field means, whichever event has it.
+/// The meaning of each field name, which is the same in all events.
 pub const FIELDS: &[(&str, &str)] = &[
     ("address", "Address of the client; absent if a trusted proxy names no valid address."),
     ("client_id", "Id of the OAuth client. Ids that do not exist are not recorded: they may be misplaced secrets."),
@@ -79,7 +79,7 @@ macro_rules! events {
         }
 
         impl<'a> Event<'a> {
-            /// Every event, as `docs/audit.md` has it.
+            /// The documentation of every event, for `docs/audit.md`.
             pub const SCHEMA: &'static [Schema] = &[
                 $( Schema {
                     name: $name,

@@ -1,4 +1,4 @@
-//! How the values of fields appear in the log.
+//! The types of audit fields, and their representation in the log.
 
 use portcullis_core::{Scope, grant::RevocationReason};
 use std::{collections::BTreeSet, fmt};
@@ -9,11 +9,11 @@ use tracing::Value;
 /// Text that callers influence is recorded as `str`, never through `Display`: the text format of the log escapes only
 /// the former, and a line break would forge a log line.
 pub(super) trait Field {
-    /// Its type in JSON.
+    /// The type in JSON.
     const KIND: &'static str;
-    /// Whether it can be absent.
+    /// Whether the field can be absent.
     const OPTIONAL: bool = false;
-    /// Its value in the log.
+    /// The value in the log.
     fn value(&self) -> impl Value;
 }
 

@@ -1,5 +1,5 @@
-//! What inner layers tell the server about a response, so that it can sample the events.
+//! Response extensions by which inner layers report refusals to the server, which samples the audit events.
 
-/// In a response's extensions: the form that was sent is not accepted, for this reason.
+/// Response extension: the submitted form was refused, for this reason.
 #[derive(Clone, Copy, Debug)]
 pub struct FormRefused(pub &'static str);

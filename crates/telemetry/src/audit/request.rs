@@ -1,4 +1,4 @@
-//! Which request an event stems from: its id and the address of the client.
+//! The request that caused an event: its id and the address of the client.
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use rand::{Rng as _, rngs::StdRng};
@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// The longest id that is taken over from a proxy.
+/// The maximum length of an id from a proxy, in bytes.
 const MAX_LEN: usize = 64;
 
 /// The id of one request. Stored inline, so that copies are cheap.
@@ -18,12 +18,12 @@ pub struct RequestId {
     len: usize,
 }
 
-/// A request's id and the address of its client. In the request's extensions.
+/// Request extension with the request's id and the address of its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestContext {
     /// The request's id.
     pub id: RequestId,
-    /// The client's address. `None`: a trusted proxy names no valid address.
+    /// The client's address; `None` if a trusted proxy names no valid address.
     pub address: Option<IpAddr>,
 }
 
@@ -31,10 +31,10 @@ pub struct RequestContext {
 pub struct RequestIds(Mutex<StdRng>);
 
 impl RequestId {
-    /// The header with the id, in requests of trusted proxies and in every response.
+    /// The header with the id, in requests from trusted proxies and in every response.
     pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-    /// 32 hexadecimal digits.
+    /// An id of 32 hexadecimal digits.
     #[must_use]
     pub fn from_bits(bits: u128) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -46,7 +46,7 @@ impl RequestId {
         id
     }
 
-    /// The id that a proxy chose: present once, at most 64 of the characters `A-Z a-z 0-9 . _ -`. Anything else is
+    /// The id that a proxy chose: a single header of at most 64 of the characters `A-Z a-z 0-9 . _ -`. Anything else is
     /// ignored, since the id appears in logs, headers and pages.
     #[must_use]
     pub fn of_proxy(headers: &HeaderMap) -> Option<Self> {
@@ -87,10 +87,10 @@ impl fmt::Debug for RequestId {
 }
 
 impl RequestContext {
-    /// For a request that did not come through the public listener.
+    /// The context of a request that did not come through the public listener.
     pub const UNKNOWN: Self = Self { id: RequestId { bytes: [0; MAX_LEN], len: 0 }, address: None };
 
-    /// The context of a request.
+    /// The context in a request's extensions; [`RequestContext::UNKNOWN`] if it is missing.
     #[must_use]
     pub fn of(extensions: &Extensions) -> Self {
         extensions.get::<Self>().copied().unwrap_or(Self::UNKNOWN)

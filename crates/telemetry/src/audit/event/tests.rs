@@ -26,7 +26,7 @@ fn each_field_is_documented_once_and_used() {
     let own = Event::SCHEMA.iter().flat_map(|event| event.fields).map(|field| field.name);
     let used: BTreeSet<&str> = own.chain(["address", "request_id"]).collect();
     assert_eq!(documented.into_iter().collect::<BTreeSet<_>>(), used);
-    // One name has one type everywhere.
+    // A field name has the same type in all events.
     let mut kinds = BTreeMap::new();
     for field in Event::SCHEMA.iter().flat_map(|event| event.fields) {
         assert_eq!(kinds.entry(field.name).or_insert(field.kind), &field.kind, "{}", field.name);
@@ -73,7 +73,7 @@ fn a_line_has_the_fields_of_its_schema_and_no_forged_ones() {
         let reason = RevocationReason::ByUser;
         Event::GrantRevoked { from: &from, client_id: "app", user: None, grant: "g-1", reason }.emit();
     };
-    // Twice: other tests without a subscriber decide at first whether a line is of interest.
+    // Emit twice: another test without a subscriber may have cached that the callsite is disabled.
     tell();
     tracing::callsite::rebuild_interest_cache();
     log.clear();
