@@ -62,7 +62,7 @@ pub(crate) struct Consent {
 }
 
 impl Consent {
-    /// For codes of an older server: any `notBefore` ends their grants.
+    /// The default for codes of an older server, so that any `notBefore` ends their grants.
     const fn signed_in_at_unknown() -> Timestamp {
         Timestamp::UNIX_EPOCH
     }

@@ -12,7 +12,7 @@ const REMEMBERED: SignedDuration = SignedDuration::from_mins(10);
 /// Maximum number of names. Only names with a valid MAC are cached, so a client needs that many genuine ones to fill it.
 const CAPACITY: usize = 4096;
 
-/// The names.
+/// The missing names, with the time of the last miss.
 #[derive(Default)]
 pub(super) struct Misses(Mutex<HashMap<String, Timestamp>>);
 

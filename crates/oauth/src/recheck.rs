@@ -52,7 +52,7 @@ pub(super) struct Rechecks {
     pub(super) tasks: TaskTracker,
 }
 
-/// One check.
+/// The input of one check.
 struct Check {
     account: Arc<Account>,
     sealed: SealedToken,
@@ -109,7 +109,7 @@ impl AuthorizationServer {
                         Outcome::Refused(reason) => return Err(self.end_access(grant, reason, from, now).await),
                         Outcome::Unavailable => return Err(OAuthError::ProviderUnavailable),
                         Outcome::Unsupported => {
-                            // As if the provider had issued no token.
+                            // Proceed as if the provider had issued no token.
                             let without = rechecks.known(user_id).await.map_err(|error| unreadable(&error))?;
                             let due = due(&policy, grant.signed_in_at, without.as_deref(), |_| false, now);
                             return match due {

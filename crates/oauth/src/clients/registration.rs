@@ -87,7 +87,7 @@ pub enum RegistrationError {
 }
 
 impl RegistrationError {
-    /// The error code.
+    /// The error code (RFC 7591 §3.2.2).
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {

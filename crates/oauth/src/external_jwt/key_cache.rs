@@ -127,7 +127,7 @@ impl<E: FetchFailure> KeyCache<E> {
             None => {
                 let _fetching = self.fetching.lock().await;
                 let current = self.lookup(header, now);
-                // Callers that waited use what the first one fetched, or its failure.
+                // Callers that waited use the result of the first one, or its failure.
                 let waited = current.fetches != known.fetches;
                 if current.key.is_none() && !current.is_paused && !waited {
                     self.update(fetch().await, header, now);
