@@ -17,8 +17,8 @@ use std::{collections::BTreeSet, fmt};
 /// How long a code is valid.
 pub(crate) const LIFETIME: SignedDuration = SignedDuration::from_secs(60);
 
-/// Identifies one rendering of the consent page. All codes from one page lead to the same grant. A user whose browser lost the
-/// response can submit the page again: until one of its codes is redeemed, each submission returns a code.
+/// Identifies one rendering of the consent page. All codes from one page lead to the same grant. A user whose browser
+/// lost the response can submit the page again: until one of its codes is redeemed, each submission returns a code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ConsentTicket(String);

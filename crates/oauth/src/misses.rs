@@ -9,7 +9,8 @@ use std::{
 
 /// How long a name is cached. An object that is restored from a backup is found in memory, which is read first.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(10);
-/// Maximum number of names. Only names with a valid MAC are cached, so a client needs that many genuine ones to fill it.
+/// Maximum number of names. Only names with a valid MAC are cached, so a client needs that many genuine ones to fill
+/// it.
 const CAPACITY: usize = 4096;
 
 /// The missing names, with the time of the last miss.

@@ -7,9 +7,9 @@
 //! grant, and an `OAuthGrant` that is written by hand, with a chosen hash, issues nothing. An old token with a valid
 //! MAC shows that there is a copy. A grant stores only the generation and the hash of the newest token.
 //!
-//! The first half of the MAC covers the token. The second half binds the token to its client and user: an `OAuthGrant` that is
-//! written by hand for another user, with the name and hash of an existing grant, issues nothing. Tokens of older servers
-//! (`prt1`) are not bound. They are accepted while their key is kept; the next token is bound.
+//! The first half of the MAC covers the token. The second half binds the token to its client and user: an `OAuthGrant`
+//! that is written by hand for another user, with the name and hash of an existing grant, issues nothing. Tokens of
+//! older servers (`prt1`) are not bound. They are accepted while their key is kept; the next token is bound.
 //!
 //! The keys are kept for the lifetime of a grant (`plan::keys`), so a key rotation ends no token.
 

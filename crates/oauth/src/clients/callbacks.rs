@@ -1,5 +1,5 @@
-//! The redirect URIs of clients that register themselves. [`redirect::check`] and the admission of `OAuthClient` must both
-//! accept them, so that the client can be stored.
+//! The redirect URIs of clients that register themselves. [`redirect::check`] and the admission of `OAuthClient` must
+//! both accept them, so that the client can be stored.
 
 use crate::redirect;
 use portcullis_core::redirect_uri::{self, MAX_COUNT};

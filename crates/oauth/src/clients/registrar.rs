@@ -43,8 +43,8 @@ impl Registrar {
         format!("{ID_PREFIX}{random}{mac}")
     }
 
-    /// Whether an id has a valid MAC. Ids of older versions and of deleted keys have none: they are valid as long as their
-    /// registration is in memory.
+    /// Whether an id has a valid MAC. Ids of older versions and of deleted keys have none: they are valid as long as
+    /// their registration is in memory.
     #[must_use]
     pub fn made(&self, id: &str) -> bool {
         let Some((random, mac)) = id.strip_prefix(ID_PREFIX).and_then(|digits| digits.split_at_checked(HALF)) else {
@@ -54,8 +54,8 @@ impl Registrar {
             && self.keys.iter().any(|key| bool::from(key.mac(random).as_bytes().ct_eq(mac.as_bytes())))
     }
 
-    /// The hashes of a network (an IPv4 address or an IPv6 /64), one per key. The first is the one to store; the others match
-    /// hashes that were stored before the keys were rotated.
+    /// The hashes of a network (an IPv4 address or an IPv6 /64), one per key. The first is the one to store; the others
+    /// match hashes that were stored before the keys were rotated.
     #[must_use]
     pub fn sources(&self, network: IpAddr) -> Vec<String> {
         let bytes = match network {

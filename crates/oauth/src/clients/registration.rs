@@ -120,8 +120,8 @@ pub struct Applicant<'a> {
 impl AuthorizationServer {
     /// Registers the client that `body` describes, and deletes registrations if the maximum is reached.
     ///
-    /// Each server registers one client at a time, so the maximum, and the share of a network, can be exceeded by one per
-    /// server.
+    /// Each server registers one client at a time, so the maximum, and the share of a network, can be exceeded by one
+    /// per server.
     pub async fn register(
         &self,
         body: &[u8],

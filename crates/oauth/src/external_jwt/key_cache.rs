@@ -54,8 +54,8 @@ pub enum NoKey<E> {
 pub struct KeyCache<E> {
     /// The issuer's name in the log.
     name: String,
-    /// How long keys are used without another fetch. A key that the issuer withdraws verifies nothing after this, unless
-    /// the issuer cannot be reached.
+    /// How long keys are used without another fetch. A key that the issuer withdraws verifies nothing after this,
+    /// unless the issuer cannot be reached.
     fresh: SignedDuration,
     state: RwLock<State<E>>,
     /// Held by the caller that fetches. The state is not locked during a fetch.

@@ -13,12 +13,12 @@ use portcullis_telemetry::audit::Event;
 use rand::CryptoRng;
 use std::sync::Arc;
 
-/// Maximum number of active grants per user and client. A client has one per machine, and one more per start if it does not
-/// store its tokens. Another grant revokes the oldest.
+/// Maximum number of active grants per user and client. A client has one per machine, and one more per start if it does
+/// not store its tokens. Another grant revokes the oldest.
 pub(super) const MAX_GRANTS: usize = 20;
 
-/// Maximum number of revocations per redemption. Concurrent servers, and grants from before the limit, can leave more surplus
-/// grants; later redemptions revoke those.
+/// Maximum number of revocations per redemption. Concurrent servers, and grants from before the limit, can leave more
+/// surplus grants; later redemptions revoke those.
 const MAX_ENDED: usize = 10;
 
 /// The message for every error of a code itself: the client need not know more.
@@ -137,7 +137,8 @@ impl AuthorizationServer {
         }
     }
 
-    /// Revokes the oldest grants of this user and client beyond [`MAX_GRANTS`]. If that fails, the next redemption retries.
+    /// Revokes the oldest grants of this user and client beyond [`MAX_GRANTS`]. If that fails, the next redemption
+    /// retries.
     async fn end_surplus(&self, request: &TokenRequest<'_>, newest: &grant::Grant) {
         let mut grants = self.grants.of_user(&newest.user.id);
         grants.retain(|grant| {
