@@ -1,4 +1,4 @@
-//! Why a user was let in, and whether the present rules of the login still match that.
+//! The evidence of a sign-in, and its comparison with the present rules of the login.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _};
@@ -10,12 +10,13 @@ use portcullis_core::{
 use portcullis_oauth::Standing;
 use sha2::Sha256;
 
-/// How many bytes of names are kept for each list: sessions are cookies, whose size browsers limit. A user who matches
-/// by more names keeps the first ones, and signs in again if none of those is in the rule any more.
+/// The maximum total length of the names in each list, in bytes: sessions are cookies, whose size browsers limit. For a
+/// user with more matching names, the first ones are kept; the user signs in again once none of those is allowed any
+/// more.
 const MAX_NAMES: usize = 512;
 
-/// The keys of password fingerprints, derived from the endpoint's sealing keys. The first makes, all compare: rotating
-/// the keys ends no session.
+/// The keys of password fingerprints, derived from the endpoint's sealing keys. The first key creates fingerprints, and
+/// all keys verify them: a key rotation ends no session.
 pub(super) struct FingerprintKeys(Vec<[u8; 32]>);
 
 impl FingerprintKeys {
@@ -25,7 +26,7 @@ impl FingerprintKeys {
         if keys.is_empty() { Err(KeyError::MissingSealing) } else { Ok(Self(keys)) }
     }
 
-    /// The fingerprints of a user's password hash, one for each key; the first is the present one.
+    /// The fingerprints of a user's password hash, one for each key. The first one is recorded as evidence.
     pub(super) fn of(&self, login: &str, user: &str, hash: &str) -> Result<Vec<String>, KeyError> {
         let lengths = [login.len() as u64, user.len() as u64].map(u64::to_be_bytes);
         let message = [&lengths[0][..], login.as_bytes(), &lengths[1], user.as_bytes(), hash.as_bytes()];
@@ -55,18 +56,18 @@ pub(super) fn password(fingerprints: &[String], evidence: Option<&LoginEvidence>
     }
 }
 
-/// Compares the evidence with the groups that are allowed now.
+/// Compares the evidence with the groups that are allowed at present.
 pub(super) fn oidc(rule: &login::Oidc, evidence: Option<&LoginEvidence>) -> Standing {
     match evidence {
         None => Standing::Unproven,
         Some(_) if rule.allowed_groups.is_empty() => Standing::Valid,
-        // At the sign-in every group was allowed, and none was looked at.
+        // At the sign-in, all groups were allowed, so none was recorded.
         Some(evidence) if evidence.groups.is_empty() => Standing::Unproven,
         Some(evidence) => matches(evidence.groups.iter().any(|group| rule.allowed_groups.contains(group))),
     }
 }
 
-/// Compares the evidence with the organizations and teams that are allowed now.
+/// Compares the evidence with the organizations and teams that are allowed at present.
 pub(super) fn github(rule: &login::GitHub, evidence: Option<&LoginEvidence>) -> Standing {
     let has = |allowed: &[String], name: &String| allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
     evidence.map_or(Standing::Unproven, |evidence| {
@@ -83,7 +84,7 @@ const fn matches(matches: bool) -> Standing {
     if matches { Standing::Valid } else { Standing::Ended(RevocationReason::NotAllowed) }
 }
 
-/// The names that are kept as evidence.
+/// The names to keep as evidence, within [`MAX_NAMES`].
 pub(super) fn kept<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     let mut room = MAX_NAMES;
     let fits = |name: &&String| {

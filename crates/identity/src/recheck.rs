@@ -1,4 +1,4 @@
-//! What a provider says of users after their sign-in: when it is asked again, and when it tells of a logout.
+//! Provider checks after the sign-in: rechecks, and back-channel logout.
 
 use crate::{Kind, Logins, SignInError, Way};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -6,19 +6,19 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_oauth::{ProviderToken, RecheckPolicy, Rechecked, Verdict};
 use sha2::{Digest as _, Sha256};
 
-/// Whose sessions a provider ended (OpenID Connect Back-Channel Logout 1.0).
+/// The sessions that a provider ended (OpenID Connect Back-Channel Logout 1.0).
 #[derive(Debug, PartialEq, Eq)]
 pub struct LoggedOut {
-    /// The user's id; absent where the provider names the session only.
+    /// The user's id; absent if the provider names only the session.
     pub user_id: Option<String>,
-    /// The hash that names the session; absent where all of the user's have ended.
+    /// The hash that identifies the session; absent if all sessions of the user ended.
     pub session: Option<String>,
-    /// Sessions that began later have not ended.
+    /// The time of the logout. Sessions that began later are still valid.
     pub at: Timestamp,
 }
 
 impl Logins {
-    /// Whose sessions a logout token of a login's provider ends.
+    /// Verifies a logout token of a login's provider, and returns the sessions that it ends.
     pub async fn logged_out(&self, login: &str, token: &str, now: Timestamp) -> Result<LoggedOut, SignInError> {
         let way = self.way(login)?;
         let Kind::Oidc(oidc) = &way.kind else { return Err(SignInError::UnknownLogin) };
@@ -30,7 +30,7 @@ impl Logins {
         })
     }
 
-    /// How often the provider of a user is asked again; `None` for local and unknown users.
+    /// The policy for rechecks of a user; `None` for local and unknown users.
     #[must_use]
     pub fn recheck_policy(&self, user_id: &str) -> Option<RecheckPolicy> {
         let (way, _) = self.way_of(user_id)?;
@@ -41,14 +41,14 @@ impl Logins {
         })
     }
 
-    /// Whether a token is of the present provider of a user.
+    /// Whether a token was issued by the user's present provider to the endpoint's present client.
     #[must_use]
     pub fn accepts(&self, user_id: &str, token: &ProviderToken) -> bool {
         let party = self.way_of(user_id).and_then(|(way, _)| way.party());
         party == Some((&token.provider, &token.client_id))
     }
 
-    /// Asks the provider of a user whether the user may still come in.
+    /// Asks the user's provider whether the user still has access.
     pub async fn recheck(&self, user_id: &str, token: &ProviderToken, now: Timestamp) -> Rechecked {
         let Some((way, id)) = self.way_of(user_id).filter(|_| self.accepts(user_id, token)) else {
             return Verdict::Unavailable.into();
@@ -64,14 +64,14 @@ impl Logins {
         }
     }
 
-    /// The login of a user, and the user's id there.
+    /// The login of a user, and the user's id at the provider.
     fn way_of<'a>(&self, user_id: &'a str) -> Option<(&Way, &'a str)> {
         let (login, id) = user_id.split_once(':')?;
         Some((self.way(login).ok()?, id))
     }
 }
 
-/// Names a session of a provider. Its `sid` cannot be derived from it.
+/// The hash that identifies a provider session. The provider's `sid` cannot be derived from it.
 pub(super) fn session_id(login: &str, sid: &str) -> String {
     let mut hash = Sha256::new();
     for part in ["portcullis provider session", login, sid] {

@@ -1,4 +1,4 @@
-//! The logins as the authorization server sees them.
+//! The logins, as the trait [`Users`] of the authorization server.
 
 use crate::Logins;
 use async_trait::async_trait;

@@ -9,7 +9,7 @@ use portcullis_core::{
 use portcullis_telemetry::audit::{Event, RequestContext};
 
 impl AuthorizationServer {
-    /// Checks the user of a grant that is about to be refreshed. Returns new evidence where the grant should keep it.
+    /// Checks the user of a grant that is about to be refreshed. Returns new evidence if the grant should store it.
     pub(super) async fn review(
         &self,
         grant: &Grant,
@@ -22,7 +22,7 @@ impl AuthorizationServer {
             Standing::Unavailable => Err(OAuthError::LoginUnavailable),
             Standing::Gone => Err(OAuthError::UserGone),
             Standing::Ended(reason) => Err(self.end_access(grant, reason, from, now).await),
-            // The rule is newer than the sign-in, so it is not known whether it matches.
+            // The rule is newer than the sign-in, so it is not known whether the user satisfies it.
             Standing::Unproven if grant.evidence.is_some() => {
                 Err(self.end_access(grant, RevocationReason::NotAllowed, from, now).await)
             }

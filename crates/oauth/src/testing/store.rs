@@ -21,7 +21,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-/// What the servers of one endpoint share.
+/// The state that the servers of one endpoint share.
 pub(crate) struct Memory {
     clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
