@@ -16,7 +16,7 @@ use portcullis_core::{
     login,
     report::chain,
 };
-use portcullis_oauth::{Standing, Verdict};
+use portcullis_oauth::{UserStatus, Verdict};
 use portcullis_outbound::{Answer, AnswerError, HttpClient};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
@@ -207,7 +207,7 @@ impl GitHub {
     }
 
     /// Whether the evidence matches the organizations and teams that are allowed at present.
-    pub(super) fn standing(&self, evidence: Option<&LoginEvidence>) -> Standing {
+    pub(super) fn status_of(&self, evidence: Option<&LoginEvidence>) -> UserStatus {
         evidence::github(&self.config, evidence)
     }
 

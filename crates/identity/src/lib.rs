@@ -23,7 +23,7 @@ use evidence::FingerprintKeys;
 use github::GitHub;
 use jiff::{SignedDuration, Timestamp};
 use oidc::Oidc;
-use passwords::{Room, Users};
+use passwords::{HashPermits, Users};
 use portcullis_budget::Pool;
 use portcullis_config::{KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys};
 use portcullis_core::{
@@ -31,7 +31,7 @@ use portcullis_core::{
     grant::{GrantUser, LoginEvidence},
     login::Login,
 };
-use portcullis_oauth::{ProviderToken, Standing};
+use portcullis_oauth::{ProviderToken, UserStatus};
 use portcullis_outbound::{Outbound, OutboundError};
 use rand::CryptoRng;
 use redirect::{Callback, Flow, Secrets};
@@ -44,23 +44,23 @@ const MAX_NAME: usize = 256;
 
 /// All logins of one endpoint.
 pub struct Logins {
-    ways: Vec<Arc<Way>>,
+    methods: Vec<Arc<LoginMethod>>,
     /// The logins whose Secret is missing.
     unavailable: Vec<String>,
     outbound: Arc<Outbound>,
     clock: Arc<dyn Clock>,
-    lasting: Arc<Lasting>,
+    shared: Arc<Shared>,
 }
 
 /// State that outlives a reload of the configuration.
 #[derive(Debug, Default)]
-struct Lasting {
+struct Shared {
     throttle: Throttle,
-    room: Room,
+    permits: HashPermits,
 }
 
 /// One login.
-struct Way {
+struct LoginMethod {
     login: Login,
     secret: LoginSecret,
     title: String,
@@ -183,13 +183,13 @@ impl Logins {
         outbound: Arc<Outbound>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, LoginsError> {
-        let none = Self { ways: Vec::new(), unavailable: Vec::new(), outbound, clock, lasting: Arc::default() };
+        let none = Self { methods: Vec::new(), unavailable: Vec::new(), outbound, clock, shared: Arc::default() };
         none.reloaded(config, secrets, keys)
     }
 
     /// Charges the memory of password checks to this pool from now on.
     pub fn charge(&self, memory: &Arc<Pool>) {
-        self.lasting.room.charge(memory);
+        self.shared.permits.charge(memory);
     }
 
     /// The logins of a new configuration. Keeps the recorded failures of password checks, and the cached metadata and
@@ -200,41 +200,43 @@ impl Logins {
         secrets: &LoginSecrets,
         keys: &SigningKeys,
     ) -> Result<Self, LoginsError> {
-        let mut ways = Vec::new();
+        let mut methods = Vec::new();
         let mut unavailable = Vec::new();
         for login in &config.login {
             let secret = secrets.logins.get(&login.name);
             // Only provider logins are reused. Password logins are built anew, since fingerprints depend on the keys
             // too.
-            let same = |way: &&Arc<Way>| {
-                way.login == *login && Some(&way.secret) == secret && way.kind() == LoginKind::Redirect
+            let same = |method: &&Arc<LoginMethod>| {
+                method.login == *login && Some(&method.secret) == secret && method.kind() == LoginKind::Redirect
             };
-            let way = match (self.ways.iter().find(same), secret) {
-                (Some(way), _) => Some(Arc::clone(way)),
-                (None, Some(secret)) => Way::new(login, secret, keys, &self.outbound)
+            let method = match (self.methods.iter().find(same), secret) {
+                (Some(method), _) => Some(Arc::clone(method)),
+                (None, Some(secret)) => LoginMethod::new(login, secret, keys, &self.outbound)
                     .map_err(|source| LoginsError { login: login.name.clone(), source })?
                     .map(Arc::new),
                 (None, None) => None,
             };
-            match way {
-                Some(way) => ways.push(way),
+            match method {
+                Some(method) => methods.push(method),
                 None => unavailable.push(login.name.clone()),
             }
         }
         Ok(Self {
-            ways,
+            methods,
             unavailable,
             outbound: Arc::clone(&self.outbound),
             clock: Arc::clone(&self.clock),
-            lasting: Arc::clone(&self.lasting),
+            shared: Arc::clone(&self.shared),
         })
     }
 
     /// The usable logins, in the manifest's order. A password login without users is omitted.
     pub fn list(&self) -> impl Iterator<Item = LoginInfo> {
-        let offered =
-            self.ways.iter().filter(|way| !matches!(&way.kind, Kind::Passwords { users, .. } if users.is_empty()));
-        offered.map(|way| way.info())
+        let offered = self
+            .methods
+            .iter()
+            .filter(|method| !matches!(&method.kind, Kind::Passwords { users, .. } if users.is_empty()));
+        offered.map(|method| method.info())
     }
 
     /// Signs in a local user. Deliberately slow: it verifies a password hash.
@@ -246,18 +248,18 @@ impl Logins {
         address: IpAddr,
         now: Timestamp,
     ) -> Result<SignedIn, SignInError> {
-        let way = self.way(login)?;
-        let Kind::Passwords { users, fingerprints } = &way.kind else { return Err(SignInError::UnknownLogin) };
+        let method = self.method(login)?;
+        let Kind::Passwords { users, fingerprints } = &method.kind else { return Err(SignInError::UnknownLogin) };
         if user.is_empty() || user.len() > MAX_NAME {
             return Err(SignInError::WrongPassword);
         }
-        let Lasting { throttle, room } = &*self.lasting;
+        let Shared { throttle, permits } = &*self.shared;
         throttle.begin(login, user, address, now).map_err(|wait| SignInError::TooManyAttempts { wait })?;
-        match users.check(room, user, password).await {
+        match users.check(permits, user, password).await {
             Ok(true) => {
                 throttle.succeeded(login, user, address, now);
                 let evidence = evidence::of_password(fingerprints.get(user).map_or(&[], Vec::as_slice));
-                Ok(SignedIn { user: way.user(user, user), evidence, token: None, session: None })
+                Ok(SignedIn { user: method.user(user, user), evidence, token: None, session: None })
             }
             Ok(false) => Err(SignInError::WrongPassword),
             Err(error) => {
@@ -279,8 +281,8 @@ impl Logins {
         let secrets = Secrets::generate(rng);
         let max_age = max_age.map(|age| age.as_secs());
         async move {
-            let way = self.way(login)?;
-            let location = match &way.kind {
+            let method = self.method(login)?;
+            let location = match &method.kind {
                 Kind::Passwords { .. } => return Err(SignInError::UnknownLogin),
                 Kind::GitHub(github) => github.authorization_url(callback_url, &secrets),
                 Kind::Oidc(oidc) => oidc.authorization_url(callback_url, &secrets, max_age, self.clock.now()).await?,
@@ -298,9 +300,9 @@ impl Logins {
         callback_url: &str,
         now: Timestamp,
     ) -> Result<SignedIn, SignInError> {
-        let way = self.way(&pending.login)?;
+        let method = self.method(&pending.login)?;
         let callback = Callback::parse(callback_query);
-        let account = match &way.kind {
+        let account = match &method.kind {
             Kind::Passwords { .. } => return Err(SignInError::UnknownLogin),
             Kind::GitHub(github) => github.finish(&pending.secrets, &callback, callback_url).await?,
             Kind::Oidc(oidc) => {
@@ -308,32 +310,32 @@ impl Logins {
                 oidc.finish(&flow, &callback, now).await?
             }
         };
-        let token = account.token.zip(way.party()).map(|(token, (provider, client_id))| ProviderToken {
+        let token = account.token.zip(method.party()).map(|(token, (provider, client_id))| ProviderToken {
             provider: provider.to_owned(),
             client_id: client_id.to_owned(),
             token,
         });
-        let session = account.session.map(|session| recheck::session_id(&way.login.name, &session));
-        Ok(SignedIn { user: way.user(&account.id, &account.name), evidence: account.evidence, token, session })
+        let session = account.session.map(|session| recheck::session_id(&method.login.name, &session));
+        Ok(SignedIn { user: method.user(&account.id, &account.name), evidence: account.evidence, token, session })
     }
 
     /// Whether a user can be valid at this endpoint: the login exists and, for a local user, has that user. Does not
     /// ask the provider.
     #[must_use]
     pub fn still_known(&self, user_id: &str) -> bool {
-        !matches!(self.standing(user_id, None), Standing::Gone | Standing::Unavailable)
+        !matches!(self.status_of(user_id, None), UserStatus::Missing | UserStatus::Unavailable)
     }
 
     /// Compares the evidence of a previous sign-in with the present rules. Does not ask the provider.
     #[must_use]
-    pub fn standing(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> Standing {
+    pub fn status_of(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> UserStatus {
         let Some((login, user)) = user_id.split_once(':').filter(|(_, user)| !user.is_empty()) else {
-            return Standing::Gone;
+            return UserStatus::Missing;
         };
-        match self.way(login) {
-            Ok(way) => way.standing(user, evidence),
-            Err(_) if self.unavailable.iter().any(|name| name == login) => Standing::Unavailable,
-            Err(_) => Standing::Gone,
+        match self.method(login) {
+            Ok(method) => method.status_of(user, evidence),
+            Err(_) if self.unavailable.iter().any(|name| name == login) => UserStatus::Unavailable,
+            Err(_) => UserStatus::Missing,
         }
     }
 
@@ -341,7 +343,7 @@ impl Logins {
     #[must_use]
     pub fn assumed_evidence(&self, user_id: &str) -> Option<LoginEvidence> {
         let (login, user) = user_id.split_once(':')?;
-        Some(match &self.way(login).ok()?.kind {
+        Some(match &self.method(login).ok()?.kind {
             Kind::Passwords { fingerprints, .. } => evidence::of_password(fingerprints.get(user)?),
             Kind::GitHub(github) => github.assumed_evidence(),
             Kind::Oidc(oidc) => oidc.assumed_evidence(),
@@ -352,23 +354,27 @@ impl Logins {
     #[must_use]
     pub fn reauthentication(&self, user_id: &str) -> Option<(LoginInfo, SignedDuration)> {
         let (login, _) = user_id.split_once(':')?;
-        let way = self.way(login).ok()?;
-        let after = SignedDuration::try_from(way.login.reauthenticate_after.as_duration()).ok()?;
-        Some((way.info(), after))
+        let method = self.method(login).ok()?;
+        let after = SignedDuration::try_from(method.login.reauthenticate_after.as_duration()).ok()?;
+        Some((method.info(), after))
     }
 
-    fn way(&self, login: &str) -> Result<&Way, SignInError> {
-        self.ways.iter().find(|way| way.login.name == login).map(AsRef::as_ref).ok_or(SignInError::UnknownLogin)
+    fn method(&self, login: &str) -> Result<&LoginMethod, SignInError> {
+        self.methods
+            .iter()
+            .find(|method| method.login.name == login)
+            .map(AsRef::as_ref)
+            .ok_or(SignInError::UnknownLogin)
     }
 }
 
 impl fmt::Debug for Logins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Logins").field("ways", &self.list().collect::<Vec<_>>()).finish_non_exhaustive()
+        f.debug_struct("Logins").field("methods", &self.list().collect::<Vec<_>>()).finish_non_exhaustive()
     }
 }
 
-impl Way {
+impl LoginMethod {
     /// `None` if login and secret are of different kinds, which the plan never produces.
     fn new(
         login: &Login,
@@ -399,13 +405,13 @@ impl Way {
         Ok(Some(Self { login: login.clone(), secret: secret.clone(), title, kind }))
     }
 
-    fn standing(&self, user: &str, evidence: Option<&LoginEvidence>) -> Standing {
+    fn status_of(&self, user: &str, evidence: Option<&LoginEvidence>) -> UserStatus {
         match &self.kind {
             Kind::Passwords { fingerprints, .. } => {
-                fingerprints.get(user).map_or(Standing::Gone, |known| evidence::password(known, evidence))
+                fingerprints.get(user).map_or(UserStatus::Missing, |known| evidence::password(known, evidence))
             }
-            Kind::GitHub(github) => github.standing(evidence),
-            Kind::Oidc(oidc) => oidc.standing(evidence),
+            Kind::GitHub(github) => github.status_of(evidence),
+            Kind::Oidc(oidc) => oidc.status_of(evidence),
         }
     }
 

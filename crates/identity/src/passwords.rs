@@ -19,25 +19,25 @@ const AT_ONCE: u32 = 2;
 /// The memory, in KiB, above which an argon2 hash takes all permits.
 const HEAVY: u32 = 32 * 1024;
 /// The timeout of an attempt that waits for a permit or for memory.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The permits for hashing, shared by all logins and kept at a reload.
 #[derive(Debug)]
-pub(super) struct Room {
-    places: Arc<Semaphore>,
-    patience: Duration,
+pub(super) struct HashPermits {
+    semaphore: Arc<Semaphore>,
+    timeout: Duration,
     /// The memory that hashing shares with requests.
     memory: ArcSwapOption<Pool>,
 }
 
-impl Default for Room {
+impl Default for HashPermits {
     fn default() -> Self {
-        let places = Arc::new(Semaphore::new(AT_ONCE as usize));
-        Self { places, patience: PATIENCE, memory: ArcSwapOption::empty() }
+        let semaphore = Arc::new(Semaphore::new(AT_ONCE as usize));
+        Self { semaphore, timeout: PERMIT_TIMEOUT, memory: ArcSwapOption::empty() }
     }
 }
 
-impl Room {
+impl HashPermits {
     /// Charges the memory of hashing to this pool from now on.
     pub(super) fn charge(&self, memory: &Arc<Pool>) {
         self.memory.store(Some(Arc::clone(memory)));
@@ -71,29 +71,30 @@ impl Users {
     }
 
     /// Whether the password is the user's.
-    pub(super) async fn check(&self, room: &Room, name: &str, password: String) -> Result<bool, SignInError> {
+    pub(super) async fn check(&self, permits: &HashPermits, name: &str, password: String) -> Result<bool, SignInError> {
         let known = self.has(name);
-        let Some(hash) = self.hashes.get(name).or_else(|| self.hash_for_nobody(name)).cloned() else {
+        let Some(hash) = self.hashes.get(name).or_else(|| self.hash_for_unknown_user(name)).cloned() else {
             return Ok(false);
         };
         if password.len() > MAX_PASSWORD {
             return Ok(false);
         }
-        let places = Arc::clone(&room.places).acquire_many_owned(weight(&hash));
-        let place = timeout(room.patience, places).await.map_err(|_| SignInError::Busy { wait: PATIENCE })?;
-        let place = place.map_err(|error| SignInError::Internal(error.into()))?;
-        let memory = match room.memory.load_full() {
+        let semaphore = Arc::clone(&permits.semaphore).acquire_many_owned(weight(&hash));
+        let permit =
+            timeout(permits.timeout, semaphore).await.map_err(|_| SignInError::Busy { wait: PERMIT_TIMEOUT })?;
+        let permit = permit.map_err(|error| SignInError::Internal(error.into()))?;
+        let memory = match permits.memory.load_full() {
             Some(pool) => {
                 // A hash that needs more than the whole budget takes the whole budget. The operator reports hashes that
                 // cost too much.
                 let taken = pool.take(memory(&hash).min(pool.total()), Holders::default());
-                Some(timeout(room.patience, taken).await.map_err(|_| SignInError::Busy { wait: PATIENCE })?)
+                Some(timeout(permits.timeout, taken).await.map_err(|_| SignInError::Busy { wait: PERMIT_TIMEOUT })?)
             }
             None => None,
         };
         let right = spawn_blocking(move || {
             let right = verify(&hash, password.as_bytes());
-            drop((place, memory));
+            drop((permit, memory));
             right
         });
         Ok(right.await.map_err(|error| SignInError::Internal(error.into()))? && known)
@@ -101,7 +102,7 @@ impl Users {
 
     /// The hash for an unknown name: always that of the same user, so that repeated attempts take the same time, and
     /// with the same distribution of costs as known users.
-    fn hash_for_nobody(&self, name: &str) -> Option<&String> {
+    fn hash_for_unknown_user(&self, name: &str) -> Option<&String> {
         let digest: [u8; 32] = Sha256::new().chain_update(self.stand_in).chain_update(name).finalize().into();
         let number =
             digest.iter().fold(0_usize, |number, byte| number.wrapping_mul(256).wrapping_add(usize::from(*byte)));
@@ -150,7 +151,7 @@ mod tests {
     }
 
     async fn check(users: &Users, name: &str, password: &str) -> bool {
-        users.check(&Room::default(), name, password.to_owned()).await.unwrap()
+        users.check(&HashPermits::default(), name, password.to_owned()).await.unwrap()
     }
 
     #[tokio::test]
@@ -195,7 +196,7 @@ mod tests {
             .map(|cost| (format!("user-{cost}"), bcrypt::hash_with_salt("x", cost, [1; 16]).unwrap().to_string()))
             .collect();
         let users = Users::new(kinds.iter().cloned().collect());
-        let stand_in = |name: &str| users.hash_for_nobody(name).unwrap().clone();
+        let stand_in = |name: &str| users.hash_for_unknown_user(name).unwrap().clone();
         let drawn: std::collections::BTreeSet<String> = (0..200).map(|n| stand_in(&format!("nobody-{n}"))).collect();
         assert_eq!(drawn.len(), 4, "each user stands in for somebody");
         assert_eq!(stand_in("grace"), stand_in("grace"), "always the same one");
@@ -211,25 +212,25 @@ mod tests {
     #[tokio::test]
     async fn who_finds_no_room_is_told_to_come_back() {
         let users = users(&[("ada", bcrypted("right"))]);
-        let room = Room { patience: Duration::from_millis(1), ..Room::default() };
-        let all = room.places.acquire_many(AT_ONCE).await.unwrap();
-        let refused = users.check(&room, "ada", "right".to_owned()).await.unwrap_err();
-        assert_eq!(refused.retry_after(), Some(PATIENCE));
+        let permits = HashPermits { timeout: Duration::from_millis(1), ..HashPermits::default() };
+        let all = permits.semaphore.acquire_many(AT_ONCE).await.unwrap();
+        let refused = users.check(&permits, "ada", "right".to_owned()).await.unwrap_err();
+        assert_eq!(refused.retry_after(), Some(PERMIT_TIMEOUT));
         drop(all);
-        assert!(users.check(&room, "ada", "right".to_owned()).await.unwrap());
+        assert!(users.check(&permits, "ada", "right".to_owned()).await.unwrap());
     }
 
     #[tokio::test]
     async fn hashes_take_their_memory_of_the_budget() {
         let users = users(&[("ada", argon2ed(Algorithm::Argon2id, 1024, "right"))]);
-        let room = Room { patience: Duration::from_millis(1), ..Room::default() };
+        let permits = HashPermits { timeout: Duration::from_millis(1), ..HashPermits::default() };
         let pool = Pool::new(2 << 20);
-        room.charge(&pool);
+        permits.charge(&pool);
         let all = pool.try_take((1 << 20) + 1, Holders::default()).unwrap();
-        let refused = users.check(&room, "ada", "right".to_owned()).await.unwrap_err();
-        assert_eq!(refused.retry_after(), Some(PATIENCE));
+        let refused = users.check(&permits, "ada", "right".to_owned()).await.unwrap_err();
+        assert_eq!(refused.retry_after(), Some(PERMIT_TIMEOUT));
         drop(all);
-        assert!(users.check(&room, "ada", "right".to_owned()).await.unwrap());
+        assert!(users.check(&permits, "ada", "right".to_owned()).await.unwrap());
         assert_eq!(pool.free(), 2 << 20);
     }
 }

@@ -1,6 +1,6 @@
 //! Provider checks after the sign-in: rechecks, and back-channel logout.
 
-use crate::{Kind, Logins, SignInError, Way};
+use crate::{Kind, LoginMethod, Logins, SignInError};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use portcullis_oauth::{ProviderToken, RecheckPolicy, Rechecked, Verdict};
@@ -20,12 +20,12 @@ pub struct LoggedOut {
 impl Logins {
     /// Verifies a logout token of a login's provider, and returns the sessions that it ends.
     pub async fn logged_out(&self, login: &str, token: &str, now: Timestamp) -> Result<LoggedOut, SignInError> {
-        let way = self.way(login)?;
-        let Kind::Oidc(oidc) = &way.kind else { return Err(SignInError::UnknownLogin) };
+        let method = self.method(login)?;
+        let Kind::Oidc(oidc) = &method.kind else { return Err(SignInError::UnknownLogin) };
         let ended = oidc.ended(token, now).await?;
         Ok(LoggedOut {
-            user_id: ended.subject.map(|subject| way.user_id(&subject)),
-            session: ended.session.map(|session| session_id(&way.login.name, &session)),
+            user_id: ended.subject.map(|subject| method.user_id(&subject)),
+            session: ended.session.map(|session| session_id(&method.login.name, &session)),
             at: ended.at,
         })
     }
@@ -33,27 +33,27 @@ impl Logins {
     /// The policy for rechecks of a user; `None` for local and unknown users.
     #[must_use]
     pub fn recheck_policy(&self, user_id: &str) -> Option<RecheckPolicy> {
-        let (way, _) = self.way_of(user_id)?;
-        way.party()?;
+        let (method, _) = self.method_of(user_id)?;
+        method.party()?;
         Some(RecheckPolicy {
-            after: SignedDuration::try_from(way.login.rechecked_after().as_duration()).ok()?,
-            oldest: SignedDuration::try_from(way.login.oldest_grant().as_duration()).ok()?,
+            after: SignedDuration::try_from(method.login.rechecked_after().as_duration()).ok()?,
+            oldest: SignedDuration::try_from(method.login.oldest_grant().as_duration()).ok()?,
         })
     }
 
     /// Whether a token was issued by the user's present provider to the endpoint's present client.
     #[must_use]
     pub fn accepts(&self, user_id: &str, token: &ProviderToken) -> bool {
-        let party = self.way_of(user_id).and_then(|(way, _)| way.party());
+        let party = self.method_of(user_id).and_then(|(method, _)| method.party());
         party == Some((&token.provider, &token.client_id))
     }
 
     /// Asks the user's provider whether the user still has access.
     pub async fn recheck(&self, user_id: &str, token: &ProviderToken, now: Timestamp) -> Rechecked {
-        let Some((way, id)) = self.way_of(user_id).filter(|_| self.accepts(user_id, token)) else {
+        let Some((method, id)) = self.method_of(user_id).filter(|_| self.accepts(user_id, token)) else {
             return Verdict::Unavailable.into();
         };
-        match &way.kind {
+        match &method.kind {
             Kind::Passwords { .. } => Verdict::Unsupported.into(),
             Kind::GitHub(github) => github.recheck(id, &token.token).await.into(),
             Kind::Oidc(oidc) => {
@@ -65,9 +65,9 @@ impl Logins {
     }
 
     /// The login of a user, and the user's id at the provider.
-    fn way_of<'a>(&self, user_id: &'a str) -> Option<(&Way, &'a str)> {
+    fn method_of<'a>(&self, user_id: &'a str) -> Option<(&LoginMethod, &'a str)> {
         let (login, id) = user_id.split_once(':')?;
-        Some((self.way(login).ok()?, id))
+        Some((self.method(login).ok()?, id))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     challenge::plain,
     client::{Client, ClientError, Origin},
     code::{Code, Consent, ConsentTicket},
-    grant::Known,
+    grant::GrantLookup,
     parameters::{ParameterError, Parameters},
     pkce, redirect,
     scopes::{self, ScopeError},
@@ -194,12 +194,18 @@ impl AuthorizationServer {
                 prompt: asked.prompt,
                 created_at: now,
             }),
-            (Err(error), _) => Err(self.told(&client, &redirect_uri, None, &error)),
-            (Ok(state), Err(error)) => Err(self.told(&client, &redirect_uri, state.as_deref(), &error)),
+            (Err(error), _) => Err(self.request_error(&client, &redirect_uri, None, &error)),
+            (Ok(state), Err(error)) => Err(self.request_error(&client, &redirect_uri, state.as_deref(), &error)),
         }
     }
 
-    fn told(&self, client: &Client, redirect_uri: &str, state: Option<&str>, error: &RequestError) -> AuthorizeError {
+    fn request_error(
+        &self,
+        client: &Client,
+        redirect_uri: &str,
+        state: Option<&str>,
+        error: &RequestError,
+    ) -> AuthorizeError {
         let message = error.to_string();
         let location = self.failed(redirect_uri, state, error.code(), &message);
         match client.origin {
@@ -292,7 +298,7 @@ impl AuthorizationServer {
         if !chosen.is_subset(&shown) {
             return Err(ApproveError::Beyond);
         }
-        if !matches!(self.grants.find(&ticket.grant_name()), Known::Unknown) {
+        if !matches!(self.grants.find(&ticket.grant_name()), GrantLookup::Unknown) {
             return Err(ApproveError::Answered);
         }
         let consent = Consent {

@@ -28,7 +28,7 @@ pub(super) const NAMES: [&str; 4] = ["client_id", "client_secret", "client_asser
 
 /// A client that does not exist: an unknown id is verified against it, so that the refusal takes as long as that of a
 /// wrong secret.
-static NOBODY: LazyLock<ClientVerifier> = LazyLock::new(|| ClientVerifier {
+static UNKNOWN_CLIENT: LazyLock<ClientVerifier> = LazyLock::new(|| ClientVerifier {
     client_id: "nobody".to_owned(),
     display_name: String::new(),
     client_type: ClientType::Confidential,
@@ -78,7 +78,7 @@ impl AuthorizationServer {
                 return Err(OAuthError::Unavailable);
             }
         };
-        let verifier = known.as_ref().map_or(&*NOBODY, |client| &client.verifier);
+        let verifier = known.as_ref().map_or(&*UNKNOWN_CLIENT, |client| &client.verifier);
         let proof = match &credentials {
             Credentials::Secret { secret, .. } if verifier.verifies(secret, now) => Ok(()),
             Credentials::Id(_) if verifier.client_type == ClientType::Public => Ok(()),

@@ -110,28 +110,28 @@ enum DiscoveryError {
 impl Discovery {
     /// The possible URLs of the metadata, in the order of the MCP specification: RFC 8414 §3.1, then OpenID Connect
     /// Discovery with the well-known path inserted, then with the well-known path appended (§4).
-    fn places(&self) -> Result<Vec<String>, url::ParseError> {
+    fn urls(&self) -> Result<Vec<String>, url::ParseError> {
         let url = Url::parse(&self.issuer)?;
         let origin = url.origin().ascii_serialization();
         let path = url.path().trim_end_matches('/');
-        let mut places = vec![
+        let mut urls = vec![
             format!("{origin}/.well-known/oauth-authorization-server{path}"),
             format!("{origin}/.well-known/openid-configuration{path}"),
             format!("{origin}{path}/.well-known/openid-configuration"),
         ];
-        places.dedup();
-        Ok(places)
+        urls.dedup();
+        Ok(urls)
     }
 
     async fn metadata(&self) -> Result<Metadata, Box<dyn Error + Send + Sync>> {
-        let places = self.places().map_err(DiscoveryError::Url)?;
-        for place in &places {
-            let answer = self.client.send(self.client.get(place)).await?;
+        let urls = self.urls().map_err(DiscoveryError::Url)?;
+        for url in &urls {
+            let answer = self.client.send(self.client.get(url)).await?;
             if !answer.status().is_client_error() && !answer.status().is_redirection() {
                 return Ok(answer.object()?);
             }
         }
-        Err(DiscoveryError::NotFound(places.join(", ")).into())
+        Err(DiscoveryError::NotFound(urls.join(", ")).into())
     }
 }
 

@@ -57,11 +57,11 @@ impl Grant {
 
 /// The result of looking up a grant in memory.
 #[derive(Clone, Debug)]
-pub enum Known {
+pub enum GrantLookup {
     /// The grant exists. It may be revoked or expired.
-    Here(Arc<Grant>),
+    Present(Arc<Grant>),
     /// The grant was deleted recently.
-    Gone,
+    Deleted,
     /// The grant is not in memory. Another server may have created it a moment ago: [`Grants::read`] finds out.
     Unknown,
 }
@@ -87,7 +87,7 @@ pub enum GrantsError {
 #[async_trait]
 pub trait Grants: SingleUse + Debug + Send + Sync {
     /// Reads from memory; no I/O.
-    fn find(&self, name: &str) -> Known;
+    fn find(&self, name: &str) -> GrantLookup;
 
     /// All grants of a user, including revoked and expired ones, from memory, in any order.
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>>;

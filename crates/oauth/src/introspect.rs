@@ -4,7 +4,7 @@
 use crate::{
     AuthorizationServer,
     error::{OAuthError, no_store},
-    grant::Known,
+    grant::GrantLookup,
     refresh::Decision,
     token::form,
 };
@@ -84,7 +84,7 @@ impl AuthorizationServer {
 
     fn about_refresh_token(&self, token: &str, now: Timestamp) -> Option<About> {
         let presented = self.refresh.read(token)?;
-        let Known::Here(grant) = self.grants.find(presented.grant()) else { return None };
+        let GrantLookup::Present(grant) = self.grants.find(presented.grant()) else { return None };
         if self.ended(&grant.user.id, grant.signed_in_at).is_some() {
             return None;
         }

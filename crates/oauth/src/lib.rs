@@ -41,7 +41,7 @@ pub use authorize::{ApproveError, Approver, AuthorizationRequest, AuthorizeError
 pub use code::ConsentTicket;
 pub use error::OAuthError;
 pub use server::{AuthorizationServer, Stores};
-pub use users::{ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict};
+pub use users::{ProviderToken, RecheckPolicy, Rechecked, UserStatus, Users, Verdict};
 
 use jiff::Timestamp;
 use portcullis_core::Scope;

@@ -4,7 +4,7 @@
 use crate::{
     AuthorizationServer,
     error::OAuthError,
-    grant::{Grant, Known},
+    grant::{Grant, GrantLookup},
     token::form,
 };
 use http::HeaderMap;
@@ -58,9 +58,9 @@ impl AuthorizationServer {
         const FOREIGN: OAuthError = OAuthError::InvalidGrant("the token was issued to another client");
         if let Some(presented) = self.refresh.read(token) {
             let grant = match self.grants.find(presented.grant()) {
-                Known::Here(grant) => Some(grant),
-                Known::Gone => None,
-                Known::Unknown => self.find_at_store(presented.grant(), now).await?,
+                GrantLookup::Present(grant) => Some(grant),
+                GrantLookup::Deleted => None,
+                GrantLookup::Unknown => self.find_at_store(presented.grant(), now).await?,
             };
             let Some(grant) = grant.filter(|grant| self.refresh.belongs(&presented, grant)) else { return Ok(None) };
             return if grant.client_id == client_id { Ok(Some(grant.name.clone())) } else { Err(FOREIGN) };

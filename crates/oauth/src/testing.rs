@@ -13,7 +13,7 @@ pub(crate) use store::Memory;
 
 use crate::{
     Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, ConsentTicket, OAuthError, ProviderToken,
-    RecheckPolicy, Rechecked, Standing, Stores, Users, Verdict,
+    RecheckPolicy, Rechecked, Stores, UserStatus, Users, Verdict,
     clients::PublishedMetadata,
     grant::{Grant, Grants as _},
     introspect::Introspection,
@@ -149,8 +149,8 @@ struct WhoCan {
 
 #[async_trait]
 impl Users for WhoCan {
-    fn standing(&self, user_id: &str, _: Option<&LoginEvidence>) -> Standing {
-        if self.ids.contains(user_id) { Standing::Valid } else { Standing::Gone }
+    fn status_of(&self, user_id: &str, _: Option<&LoginEvidence>) -> UserStatus {
+        if self.ids.contains(user_id) { UserStatus::Valid } else { UserStatus::Missing }
     }
 
     fn assumed_evidence(&self, _: &str) -> Option<LoginEvidence> {

@@ -9,7 +9,7 @@ use std::fmt;
 
 /// The result of comparing a user's evidence with the present rules of the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum UserStatus {
     /// The evidence satisfies the rules.
     Valid,
     /// The evidence no longer satisfies the rules.
@@ -19,7 +19,7 @@ pub enum Standing {
     /// The login is configured, but its Secret is missing or cannot be used.
     Unavailable,
     /// The login or the local user does not exist.
-    Gone,
+    Missing,
 }
 
 /// The intervals of rechecks at a provider, from `spec.login`.
@@ -81,12 +81,12 @@ impl From<Verdict> for Rechecked {
 #[async_trait]
 pub trait Users: Send + Sync {
     /// Whether the login's present rules would let in a user with this evidence. From memory; no I/O.
-    fn standing(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> Standing;
+    fn status_of(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> UserStatus;
 
     /// The evidence that the present rules imply for a user without recorded evidence; `None` for unknown users.
     fn assumed_evidence(&self, user_id: &str) -> Option<LoginEvidence>;
 
-    /// The policy for rechecks of the user; `None` without a provider, in which case `standing` alone decides.
+    /// The policy for rechecks of the user; `None` without a provider, in which case `status_of` alone decides.
     fn recheck_policy(&self, user_id: &str) -> Option<RecheckPolicy>;
 
     /// Whether the token was issued by the user's present provider.

@@ -10,10 +10,10 @@ use crate::{
     AuthorizationServer, Caller, external,
     external_jwt::JwtError,
     generations::Generations,
-    grant::{Grant, Grants, Known},
+    grant::{Grant, GrantLookup, Grants},
     jwt::AccessTokenError,
     user_rules::Ended,
-    users::Standing,
+    users::UserStatus,
     workload::Workload,
 };
 use http::{HeaderMap, header::AUTHORIZATION};
@@ -146,16 +146,16 @@ impl AuthorizationServer {
         }
         let fresh = now.duration_since(caller.issued_at) < FRESH;
         let Some(name) = caller.grant.as_deref() else {
-            let client = self.directory.standing(&caller.client_id, now).ok_or(AccessTokenError::Client)?;
+            let client = self.directory.valid_client(&caller.client_id, now).ok_or(AccessTokenError::Client)?;
             if client.registered_at().is_some_and(|since| caller.issued_at < since) {
                 return Err(AccessTokenError::Client.into());
             }
             return Ok(narrowed(&caller, client.scopes(), None));
         };
         let grant = match self.grants.find(name) {
-            Known::Here(grant) => grant,
-            Known::Unknown if fresh => self.fresh.read(&*self.grants, name, now).await?,
-            Known::Gone | Known::Unknown => return Err(AccessTokenError::Revoked.into()),
+            GrantLookup::Present(grant) => grant,
+            GrantLookup::Unknown if fresh => self.fresh.read(&*self.grants, name, now).await?,
+            GrantLookup::Deleted | GrantLookup::Unknown => return Err(AccessTokenError::Revoked.into()),
         };
         if grant.client_id != caller.client_id || grant.user.id != caller.subject {
             return Err(AccessTokenError::Revoked.into());
@@ -167,12 +167,12 @@ impl AuthorizationServer {
         if !grant.is_active(now) {
             return Err(AccessTokenError::Revoked.into());
         }
-        match self.users.standing(&grant.user.id, grant.evidence.as_ref()) {
+        match self.users.status_of(&grant.user.id, grant.evidence.as_ref()) {
             // If memory is not sufficient to decide, the next refresh decides.
-            Standing::Valid | Standing::Unproven | Standing::Unavailable => {}
-            Standing::Ended(_) | Standing::Gone => return Err(AccessTokenError::Revoked.into()),
+            UserStatus::Valid | UserStatus::Unproven | UserStatus::Unavailable => {}
+            UserStatus::Ended(_) | UserStatus::Missing => return Err(AccessTokenError::Revoked.into()),
         }
-        let caller = match self.directory.standing(&caller.client_id, now) {
+        let caller = match self.directory.valid_client(&caller.client_id, now) {
             Some(client) => narrowed(&caller, client.scopes(), Some(&grant.scopes)),
             None if fresh => {
                 let client = self.directory.find(&caller.client_id, now).await.map_err(|_| AccessTokenError::Client)?;

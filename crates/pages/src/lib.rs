@@ -35,7 +35,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_config::ServerConfig;
 use portcullis_core::{PublicUrl, clock::Clock, grant::GrantUser, rng};
 use portcullis_identity::{LoginInfo, Logins};
-use portcullis_oauth::{AuthorizationServer, Standing, seal::Sealer, user_rules::Ended};
+use portcullis_oauth::{AuthorizationServer, UserStatus, seal::Sealer, user_rules::Ended};
 use portcullis_telemetry::audit::{Event, FormRefused, RequestContext};
 use session::{Cookie, Session};
 use std::sync::Arc;
@@ -158,7 +158,7 @@ impl Pages {
         let valid = session
             .user
             .as_ref()
-            .is_none_or(|user| self.logins.standing(&user.id, session.evidence.as_ref()) == Standing::Valid);
+            .is_none_or(|user| self.logins.status_of(&user.id, session.evidence.as_ref()) == UserStatus::Valid);
         (valid && self.ended(&session).is_none() && !self.logged_out(&session)).then_some(session)
     }
 

@@ -84,14 +84,16 @@ impl Discovery {
 
     /// The metadata of the provider. Concurrent callers share one request.
     pub(super) async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, SignInError> {
-        self.known_for(FRESH, now).await.or_else(|(failure, old)| old.ok_or_else(|| failure.told(&self.provider)))
+        self.known_for(FRESH, now)
+            .await
+            .or_else(|(failure, old)| old.ok_or_else(|| failure.into_sign_in_error(&self.provider)))
     }
 
     /// The metadata of a provider that responds at present: a browser is about to be redirected to it.
     pub(super) async fn reachable(&self, now: Timestamp) -> Result<Arc<Metadata>, SignInError> {
         self.known_for(ANSWERED, now).await.or_else(|(failure, old)| match (failure, old) {
             (Failure::Misconfigured(_) | Failure::Unexpected(_), Some(old)) => Ok(old),
-            (failure, _) => Err(failure.told(&self.provider)),
+            (failure, _) => Err(failure.into_sign_in_error(&self.provider)),
         })
     }
 
@@ -186,7 +188,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn told(self, provider: &str) -> SignInError {
+    pub(super) fn into_sign_in_error(self, provider: &str) -> SignInError {
         match self {
             Self::Unreachable(cause) => SignInError::unreachable(provider, cause),
             Self::Misconfigured(what) => SignInError::Misconfigured { provider: provider.to_owned(), what },

@@ -50,7 +50,7 @@ impl Keys {
         };
         match self.cache.find(header, now, fetch).await {
             Ok(found) => Ok(found.key),
-            Err(NoKey::Unavailable(failure)) => Err(failure.told(&self.provider)),
+            Err(NoKey::Unavailable(failure)) => Err(failure.into_sign_in_error(&self.provider)),
             Err(NoKey::Unknown) => {
                 let unknown = "the token is signed with a key that the provider does not publish";
                 Err(SignInError::unexpected(&self.provider, unknown))

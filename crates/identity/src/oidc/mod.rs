@@ -29,7 +29,7 @@ use portcullis_core::{
     report::chain,
 };
 use portcullis_oauth::{
-    Standing,
+    UserStatus,
     external_jwt::{Claims, LEEWAY, Token},
 };
 use portcullis_outbound::{Answer, HttpClient};
@@ -233,7 +233,7 @@ impl Oidc {
     }
 
     /// Whether the evidence matches the groups that are allowed at present.
-    pub(super) fn standing(&self, evidence: Option<&LoginEvidence>) -> Standing {
+    pub(super) fn status_of(&self, evidence: Option<&LoginEvidence>) -> UserStatus {
         evidence::oidc(&self.config, evidence)
     }
 

@@ -63,7 +63,7 @@ pub struct Directory {
 
 /// A client that is valid at present, and the maximum scopes of its tokens.
 #[derive(Debug)]
-pub enum Standing<'a> {
+pub enum ValidClient<'a> {
     /// An `OAuthClient` that a platform engineer wrote.
     Configured(&'a Client),
     /// A client that registered itself.
@@ -72,7 +72,7 @@ pub enum Standing<'a> {
     Document(&'a BTreeSet<Scope>),
 }
 
-impl Standing<'_> {
+impl ValidClient<'_> {
     /// The maximum scopes of the client's tokens.
     #[must_use]
     pub fn scopes(&self) -> &BTreeSet<Scope> {
@@ -152,16 +152,16 @@ impl Directory {
 
     /// The present status of a client, from memory. Called for every request, so without I/O and without a copy.
     #[must_use]
-    pub fn standing(&self, client_id: &str, now: Timestamp) -> Option<Standing<'_>> {
+    pub fn valid_client(&self, client_id: &str, now: Timestamp) -> Option<ValidClient<'_>> {
         if let Some(client) = self.configured.get(client_id) {
-            return Some(Standing::Configured(client));
+            return Some(ValidClient::Configured(client));
         }
         if document::is_document(client_id) {
             // The document was read when the user consented; from then on, the grant decides.
             let policy = self.policy.metadata_documents.as_ref()?;
             document::allowed_host(client_id, policy).ok()?;
-            return Some(Standing::Document(&self.document_scopes));
+            return Some(ValidClient::Document(&self.document_scopes));
         }
-        self.registrations.find(client_id).filter(|client| client.counts(now)).map(Standing::Registered)
+        self.registrations.find(client_id).filter(|client| client.counts(now)).map(ValidClient::Registered)
     }
 }

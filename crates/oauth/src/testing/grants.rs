@@ -2,7 +2,7 @@
 
 use super::Memory;
 use crate::{
-    grant::{Grant, Grants, GrantsError, Known},
+    grant::{Grant, GrantLookup, Grants, GrantsError},
     single_use::{Mark, SingleUse},
 };
 use async_trait::async_trait;
@@ -28,8 +28,8 @@ pub(crate) struct Seen {
 
 #[async_trait]
 impl Grants for Seen {
-    fn find(&self, name: &str) -> Known {
-        if self.lags.load(Ordering::SeqCst) { Known::Unknown } else { self.place.find(name) }
+    fn find(&self, name: &str) -> GrantLookup {
+        if self.lags.load(Ordering::SeqCst) { GrantLookup::Unknown } else { self.place.find(name) }
     }
 
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {

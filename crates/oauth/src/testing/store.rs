@@ -3,7 +3,7 @@
 use crate::{
     accounts::{Account, Accounts},
     client::{Client, ClientError, Held, NewRegistration, Origin, Registrations},
-    grant::{Grant, Grants, GrantsError, Known},
+    grant::{Grant, GrantLookup, Grants, GrantsError},
     single_use::{Mark, SingleUse},
     user_rules::{Ended, UserRules},
 };
@@ -67,8 +67,8 @@ impl fmt::Debug for Memory {
 
 #[async_trait]
 impl Grants for Memory {
-    fn find(&self, name: &str) -> Known {
-        self.kept().grants.get(name).map_or(Known::Unknown, |grant| Known::Here(Arc::clone(grant)))
+    fn find(&self, name: &str) -> GrantLookup {
+        self.kept().grants.get(name).map_or(GrantLookup::Unknown, |grant| GrantLookup::Present(Arc::clone(grant)))
     }
 
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {

@@ -3,10 +3,10 @@
 use crate::token::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
 use crate::{
     code::Code,
-    grant::{self, GrantsError, Known},
+    grant::{self, GrantLookup, GrantsError},
     pkce,
     refresh::Owner,
-    users::Standing,
+    users::UserStatus,
 };
 use portcullis_core::{client::Grant, grant::RevocationReason, report::chain};
 use portcullis_telemetry::audit::Event;
@@ -67,12 +67,12 @@ impl AuthorizationServer {
         if code.consent.resource != self.resource {
             return Err(OAuthError::InvalidTarget(self.resource.clone()));
         }
-        match self.users.standing(&code.consent.user.id, code.consent.evidence.as_ref()) {
+        match self.users.status_of(&code.consent.user.id, code.consent.evidence.as_ref()) {
             // A code is at most a minute old: what its evidence lacks is checked at the first refresh.
-            Standing::Valid | Standing::Unproven => {}
-            Standing::Unavailable => return Err(OAuthError::LoginUnavailable),
-            Standing::Gone => return Err(OAuthError::UserGone),
-            Standing::Ended(reason) => return Err(OAuthError::UserEnded(reason)),
+            UserStatus::Valid | UserStatus::Unproven => {}
+            UserStatus::Unavailable => return Err(OAuthError::LoginUnavailable),
+            UserStatus::Missing => return Err(OAuthError::UserGone),
+            UserStatus::Ended(reason) => return Err(OAuthError::UserEnded(reason)),
         }
         if let Some(ended) = self.ended(&code.consent.user.id, code.consent.signed_in_at) {
             return Err(OAuthError::AccessEnded(ended));
@@ -89,9 +89,9 @@ impl AuthorizationServer {
     ) -> Result<(Arc<grant::Grant>, Option<super::RefreshToken>), OAuthError> {
         let name = code.grant_name();
         match self.grants.find(&name) {
-            Known::Here(_) => return Err(self.replayed(request, code).await),
-            Known::Gone => return Err(OAuthError::InvalidGrant(INVALID)),
-            Known::Unknown => {}
+            GrantLookup::Present(_) => return Err(self.replayed(request, code).await),
+            GrantLookup::Deleted => return Err(OAuthError::InvalidGrant(INVALID)),
+            GrantLookup::Unknown => {}
         }
         let client = &request.client.verifier;
         let scopes = &code.consent.scopes & &client.scopes;

@@ -3,7 +3,7 @@
 
 use crate::token::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
 use crate::{
-    grant::{self, GrantsError, Known},
+    grant::{self, GrantLookup, GrantsError},
     refresh::{Decision, Invalid, Presented},
     scopes,
 };
@@ -25,9 +25,9 @@ impl AuthorizationServer {
         request.may_use(Grant::RefreshToken)?;
         let presented = self.refresh.read(request.required("refresh_token")?).ok_or(Invalid::Unknown)?;
         let mut grant = match self.grants.find(presented.grant()) {
-            Known::Here(grant) => grant,
-            Known::Gone => return Err(Invalid::Revoked.into()),
-            Known::Unknown => self.read_grant(presented.grant(), request.now).await?,
+            GrantLookup::Present(grant) => grant,
+            GrantLookup::Deleted => return Err(Invalid::Revoked.into()),
+            GrantLookup::Unknown => self.read_grant(presented.grant(), request.now).await?,
         };
         // The provider is asked once; its answer is valid for all attempts.
         let mut checked = None;
