@@ -111,8 +111,12 @@ async fn head_and_get_answer_sensibly() {
     );
     let browser = server.request(Method::GET, "/mcp").header("accept", "text/html,*/*").send().await.unwrap();
     assert_eq!(browser.status(), StatusCode::UNAUTHORIZED);
-    assert!(header(&browser, "content-type").starts_with("text/plain"));
-    assert!(browser.text().await.unwrap().contains("MCP endpoint"));
+    assert!(!header(&browser, "www-authenticate").is_empty(), "programs that accept HTML get the challenge too");
+    assert!(header(&browser, "content-type").starts_with("text/html"));
+    assert!(browser.text().await.unwrap().contains("Connect an agent"));
+    let unknown = server.request(Method::GET, "/nowhere").header("accept", "text/html,*/*").send().await.unwrap();
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    assert!(unknown.text().await.unwrap().contains("There is no such page"));
     server.stop().await;
 }
 

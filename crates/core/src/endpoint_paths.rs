@@ -1,6 +1,8 @@
 //! The paths that the server of an endpoint serves beside the endpoint's own: the one table for admission, routing,
 //! metadata and the paths of an Ingress or HTTPRoute. All but the well-known ones follow the issuer's path (RFC 8414).
 
+use crate::PublicUrl;
+
 /// The authorization endpoint (RFC 6749 §3.1), to which clients send users.
 pub const AUTHORIZE: &str = "/authorize";
 /// Where the decision of the consent page goes.
@@ -19,6 +21,8 @@ pub const LOGIN: &str = "/login";
 pub const LOGOUT: &str = "/logout";
 /// The clients that a user has connected; below it, their revocation.
 pub const AGENTS: &str = "/agents";
+/// The landing page. Not in [`RESERVED`]: an endpoint whose own URL is here has no landing page, see [`has_console`].
+pub const CONSOLE: &str = "/console";
 /// Style sheet and icon are below it.
 pub const ASSETS: &str = "/assets";
 /// The public keys (RFC 7517).
@@ -74,6 +78,15 @@ impl ReservedPath {
     }
 }
 
+/// Whether an endpoint at `url`, with further `aliases` of its path, has the pages of [`CONSOLE`]. It has none if its own
+/// paths are the same ones.
+#[must_use]
+pub fn has_console(url: &PublicUrl, aliases: &[String]) -> bool {
+    let console = ReservedPath::with_below(CONSOLE);
+    let covered = |path: &str| path.strip_prefix(url.base_path()).is_some_and(|rest| console.covers(rest));
+    !covered(url.path()) && !aliases.iter().any(|alias| covered(alias))
+}
+
 /// Whether `path`, which follows the issuer's, is reserved.
 #[must_use]
 pub fn is_reserved(path: &str) -> bool {
@@ -83,6 +96,23 @@ pub fn is_reserved(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_at_the_path_of_the_console_has_none() {
+        for (url, aliases, has) in [
+            ("https://h/mcp", &[][..], true),
+            ("https://h/console", &[], false),
+            ("https://h/team/console", &[], false),
+            ("https://h/consoles", &[], true),
+            // The issuer has the path /console, and the pages are below it.
+            ("https://h/console/mcp", &[], true),
+            ("https://h/mcp", &["/console/mcp"], false),
+            ("https://h/team/mcp", &["/console"], true),
+        ] {
+            let aliases: Vec<String> = aliases.iter().map(|&alias: &&str| alias.to_owned()).collect();
+            assert_eq!(has_console(&url.parse().unwrap(), &aliases), has, "{url} {aliases:?}");
+        }
+    }
 
     #[test]
     fn only_some_paths_are_reserved_with_those_below() {

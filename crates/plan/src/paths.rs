@@ -3,7 +3,7 @@
 use portcullis_api::McpEndpoint;
 use portcullis_core::{
     PublicUrl,
-    endpoint_paths::{RESERVED, ROOT_RESOURCE_METADATA},
+    endpoint_paths::{CONSOLE, RESERVED, ROOT_RESOURCE_METADATA, has_console},
     public_url::PublicUrlError,
 };
 use std::collections::BTreeSet;
@@ -38,6 +38,9 @@ pub(super) fn paths(endpoint: &McpEndpoint, url: &PublicUrl) -> Vec<Path> {
             let path = format!("{base}{}", reserved.path);
             if reserved.below { Path::Prefix(path) } else { Path::Exact(path) }
         }));
+        if has_console(url, &endpoint.spec.path_aliases) {
+            paths.push(Path::Prefix(format!("{base}{CONSOLE}")));
+        }
     }
     if base.is_empty() {
         // Where clients of the 2025-06-18 revision look when the 401 did not say.

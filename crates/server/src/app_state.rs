@@ -86,7 +86,8 @@ impl AppState {
         let pages = config
             .external_issuer
             .is_none()
-            .then(|| Arc::new(Pages::new(config, Arc::clone(&authorization), Arc::clone(&logins), Arc::clone(&clock))));
+            .then(|| Pages::new(config, &mounted.clients, Arc::clone(&authorization), Arc::clone(&logins), Arc::clone(&clock)))
+            .map(Arc::new);
         let limiters = limiters
             .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, memory, previous.map(|app| &*app.limiters))));
         logins.charge(limiters.memory());
@@ -205,6 +206,7 @@ impl AppState {
             Some(JWKS_PATH) => Route::Jwks,
             _ if path == url.issuer_metadata_path() => Route::IssuerMetadata,
             _ if path.starts_with(ROOT_RESOURCE_METADATA) => Route::ResourceMetadata,
+            Some("" | "/") if self.pages.is_some() => Route::Console,
             Some(path) if self.pages.is_some() => paths::route(path).unwrap_or(Route::Unknown),
             _ => Route::Unknown,
         }

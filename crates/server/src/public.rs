@@ -39,6 +39,7 @@ use portcullis_config::{
     KeyError, ServerConfig,
     cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
 };
+use portcullis_pages::Pages;
 use portcullis_oauth::metadata::{
     self, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
 };
@@ -148,8 +149,9 @@ impl Public {
             .method_not_allowed_fallback(unknown_method)
             .layer(option_layer(answered_here.then(|| cors(app))));
 
+        let pages = app.pages().cloned();
         let router = documents
-            .fallback(unknown_path)
+            .fallback(move |request: Request| std::future::ready(unknown_path(pages.as_deref(), &request)))
             .method_not_allowed_fallback(unknown_method)
             .layer(option_layer(answered_here.then_some(public_cors)))
             .merge(guarded)
@@ -318,9 +320,19 @@ async fn introspect(
     app.introspect(&from, request).await
 }
 
-async fn unknown_path(State(()): State<()>, request: Request) -> Response {
-    HttpProblem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
-        .into_response(Route::Unknown, &context(&request))
+fn unknown_path(pages: Option<&Pages>, request: &Request) -> Response {
+    let problem = HttpProblem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path");
+    match pages {
+        Some(pages) if is_navigation(request) => pages.not_found(&context(request)),
+        _ => problem.into_response(Route::Unknown, &context(request)),
+    }
+}
+
+/// Whether a browser opens the URL for a user.
+pub(crate) fn is_navigation(request: &Request) -> bool {
+    let mut accepted = request.headers().get_all(header::ACCEPT).iter();
+    request.method() == Method::GET
+        && accepted.any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")))
 }
 
 async fn unknown_method(request: Request) -> Response {
