@@ -18,7 +18,7 @@ use portcullis_api::{
     condition::{AVAILABLE, CREDENTIALS_LOADED, READY, STALLED},
     tools,
 };
-use portcullis_core::report::chain;
+use portcullis_core::{endpoint_paths::has_console, report::chain};
 use portcullis_plan::{ClientPlan, CredentialChange, ENDPOINT_LABEL, KeyChange, OptionalKind, Plan, PlanError};
 
 /// The reasons of `Ready` that need an action of a user.
