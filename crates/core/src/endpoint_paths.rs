@@ -32,6 +32,9 @@ pub const WELL_KNOWN: &str = "/.well-known";
 /// Where RFC 9728 puts the metadata of a resource without a path: some clients look only there.
 pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
 
+/// The catalog of the host, which refers to the endpoint's server card (SEP-2127). Only for an issuer without a path.
+pub const AI_CATALOG: &str = "/.well-known/ai-catalog.json";
+
 /// A path after the issuer's that an endpoint cannot have as its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReservedPath {

@@ -3,7 +3,7 @@
 use portcullis_api::McpEndpoint;
 use portcullis_core::{
     PublicUrl,
-    endpoint_paths::{CONSOLE, RESERVED, ROOT_RESOURCE_METADATA, has_console},
+    endpoint_paths::{AI_CATALOG, CONSOLE, RESERVED, ROOT_RESOURCE_METADATA, has_console},
     public_url::PublicUrlError,
 };
 use std::collections::BTreeSet;
@@ -45,6 +45,7 @@ pub(super) fn paths(endpoint: &McpEndpoint, url: &PublicUrl) -> Vec<Path> {
     if base.is_empty() {
         // Where clients of the 2025-06-18 revision look when the 401 did not say.
         paths.push(Path::Exact(ROOT_RESOURCE_METADATA.to_owned()));
+        paths.push(Path::Exact(AI_CATALOG.to_owned()));
     }
     paths
 }
@@ -59,7 +60,7 @@ pub fn shared_url(one: &McpEndpoint, other: &McpEndpoint) -> Result<Option<Strin
     let others: BTreeSet<&str> = others.iter().map(Path::text).collect();
     // Old clients look at the root, whatever the endpoint's path is; new ones are told where to look.
     let shared =
-        paths(one, &url).into_iter().find(|path| path.text() != ROOT_RESOURCE_METADATA && others.contains(path.text()));
+        paths(one, &url).into_iter().find(|path| ![ROOT_RESOURCE_METADATA, AI_CATALOG].contains(&path.text()) && others.contains(path.text()));
     Ok(shared.map(|path| format!("{}{}", url.origin(), path.text())))
 }
 

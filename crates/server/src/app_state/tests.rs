@@ -76,6 +76,7 @@ fn every_path_of_the_url_can_be_routed() {
             (format!("{}/token", config.path()), Route::Rest),
             (format!("{}/openapi.json", config.path()), Route::ApiDocument),
             (format!("{}/reference", config.path()), Route::ApiDocument),
+            (format!("{}/server-card", config.path()), Route::ApiDocument),
             (format!("{}/reference/", config.path()), Route::Rest),
             (format!("{}x", config.path()), Route::Unknown),
             (format!("{}/jwks.json", config.base_path()), Route::Jwks),
