@@ -289,7 +289,7 @@ mod tests {
     }
 
     /// The text and the code of each agent's steps, by name.
-    fn told(policy: &Value, clients: Vec<portcullis_config::ClientVerifier>) -> BTreeMap<&'static str, String> {
+    fn setup_texts(policy: &Value, clients: Vec<portcullis_config::ClientVerifier>) -> BTreeMap<&'static str, String> {
         let setups = setups(&config(policy), &Clients { clients });
         let text = |step: &Step| {
             let link = step.link.as_ref().map(|(href, _)| href.as_str()).unwrap_or_default();
@@ -300,13 +300,13 @@ mod tests {
 
     #[test]
     fn the_steps_say_what_works_at_this_endpoint() {
-        let nothing = told(&json!({}), Vec::new());
+        let nothing = setup_texts(&json!({}), Vec::new());
         assert!(
             nothing["Cursor"].contains("has no client for Cursor yet") && nothing["Cursor"].contains("preset: cursor")
         );
         assert!(nothing["Codex"].contains("only the clients that its administrator configured"));
 
-        let registration = told(&json!({"dynamicRegistration": {}}), Vec::new());
+        let registration = setup_texts(&json!({"dynamicRegistration": {}}), Vec::new());
         let command = "claude mcp add --transport http agents https://h.example.com/mcp";
         assert!(registration["Claude Code"].contains(command), "{registration:?}");
         assert!(registration["Codex"].contains("codex mcp login agents"), "{registration:?}");
@@ -318,7 +318,7 @@ mod tests {
             "{registration:?}"
         );
 
-        let documents = told(&json!({"metadataDocuments": {"allowedHosts": ["claude.ai"]}}), Vec::new());
+        let documents = setup_texts(&json!({"metadataDocuments": {"allowedHosts": ["claude.ai"]}}), Vec::new());
         assert!(documents["claude.ai and Claude Desktop"].contains("Paste the URL"), "{documents:?}");
         assert!(documents["VS Code"].contains("has no client for VS Code yet"), "{documents:?}");
 
@@ -327,7 +327,7 @@ mod tests {
             client("cli", ClientType::Public, Preset::ClaudeCode),
             client("editor", ClientType::Public, Preset::Cursor),
         ];
-        let configured = told(&json!({}), configured);
+        let configured = setup_texts(&json!({}), configured);
         assert!(configured["claude.ai and Claude Desktop"].contains("client secret"), "{configured:?}");
         assert!(configured["Claude Code"].contains("--client-id cli agents"), "{configured:?}");
         assert!(configured["Cursor"].contains(r#""CLIENT_ID": "editor""#), "{configured:?}");
