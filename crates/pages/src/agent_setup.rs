@@ -2,7 +2,7 @@
 //! `docs/clients.md` has the sources.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use portcullis_config::{Clients, ServerConfig};
+use portcullis_config::{ClientVerifier, Clients, ServerConfig};
 use portcullis_core::{
     client::{ClientType, Grant},
     preset::Preset,
@@ -197,10 +197,12 @@ fn registration<'a>(agent: Agent, config: &ServerConfig, clients: &'a Clients) -
         return Registration::Automatic;
     }
     let Some((preset, _)) = agent.preset() else { return Registration::Missing };
-    let configured = clients.clients.iter().find(|client| {
+    // Some agents share a loopback callback. The client that has the callbacks of this agent, and the fewest others.
+    let fits = |client: &&ClientVerifier| {
         client.grants.contains(&Grant::AuthorizationCode)
-            && preset.redirect_uris().iter().any(|uri| client.redirect_uris.iter().any(|own| own == uri))
-    });
+            && preset.redirect_uris().iter().all(|uri| client.redirect_uris.iter().any(|own| own == uri))
+    };
+    let configured = clients.clients.iter().filter(fits).min_by_key(|client| client.redirect_uris.len());
     configured.map_or(Registration::Missing, |client| Registration::Client {
         id: &client.client_id,
         has_secret: client.client_type == ClientType::Confidential,
@@ -278,18 +280,18 @@ mod tests {
         .unwrap()
     }
 
-    fn client(id: &str, kind: ClientType, preset: Preset) -> portcullis_config::ClientVerifier {
-        portcullis_config::ClientVerifier {
+    fn client(id: &str, kind: ClientType, preset: Preset) -> ClientVerifier {
+        ClientVerifier {
             client_id: id.to_owned(),
             client_type: kind,
             grants: preset.grants().to_vec(),
             redirect_uris: preset.redirect_uris().iter().map(|&uri| uri.to_owned()).collect(),
-            ..portcullis_config::ClientVerifier::operator()
+            ..ClientVerifier::operator()
         }
     }
 
     /// The text and the code of each agent's steps, by name.
-    fn setup_texts(policy: &Value, clients: Vec<portcullis_config::ClientVerifier>) -> BTreeMap<&'static str, String> {
+    fn setup_texts(policy: &Value, clients: Vec<ClientVerifier>) -> BTreeMap<&'static str, String> {
         let setups = setups(&config(policy), &Clients { clients });
         let text = |step: &Step| {
             let link = step.link.as_ref().map(|(href, _)| href.as_str()).unwrap_or_default();
