@@ -27,11 +27,15 @@ fmt:
 clippy:
 	@$(TIMED) $@ cargo clippy --locked --workspace --all-targets -- -D warnings
 
-# The advisory database comes over the network; where that is closed, this says so and the rest still counts.
+# The advisory database comes over the network; where that is closed, this says so and the rest still counts. For a
+# release it must be there: ADVISORIES=required.
 deny: $(DENY)
 	@$(TIMED) $@ $(DENY) --log-level error check licenses bans sources
 	@if timeout 120 $(DENY) --log-level error fetch db 2>/dev/null; then \
 	  $(DENY) --log-level error check --disable-fetch advisories; \
+	elif [ "$(ADVISORIES)" = required ]; then \
+	  echo "advisories: the RustSec database could not be fetched, and ADVISORIES=required; try again with a network" >&2; \
+	  exit 1; \
 	else \
 	  echo "advisories: NOT CHECKED, the RustSec database could not be fetched"; \
 	fi
