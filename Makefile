@@ -14,7 +14,7 @@ SCRIPTS := $(shell git ls-files .ci/run '*.sh')
 # Prints how long a command took.
 TIMED := bash tests/timed.sh
 
-.PHONY: test lint fmt clippy deny unused shellcheck language crds deploy image bench static cluster-up cluster-down
+.PHONY: test lint fmt clippy deny unused shellcheck language crds deploy image try bench static cluster-up cluster-down
 
 test: ## every test, on a real control plane where a test needs one
 	@bash tests/run.sh
@@ -62,6 +62,9 @@ image: BUILD_IMAGE = $(or $(shell command -v docker),podman) build --build-arg V
 image: ## the images of the Dockerfile, with docker or podman
 	$(BUILD_IMAGE) --tag ghcr.io/portcullis-dev/portcullis:$(VERSION) .
 	$(BUILD_IMAGE) --tag ghcr.io/portcullis-dev/portcullis-agent:$(VERSION) --target agent .
+
+try: ## into the cluster of the current kubeconfig context, up to the first tool call; PORT, REGISTRY: see release/try.sh
+	@bash release/try.sh
 
 bench: ## writes docs/benchmarks.md; needs wrk, root and an idle machine; BASELINE=PROGRAM adds another build to the run
 	cargo bench --locked --profile image --bench endpoint -- --output docs/benchmarks.md $(if $(BASELINE),--baseline $(BASELINE))

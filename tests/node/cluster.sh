@@ -16,8 +16,8 @@ case ${1:-} in
 up)
   [ ! -e "$folder" ] || { echo "there is one already, or what is left of one: make cluster-down" >&2; exit 1; }
   built=$(bash "$here/build.sh")
+  # Without the custom resources: the chart installs them, and Helm refuses those that it has not made.
   mkdir -p "$folder/manifests"
-  cp "$here"/../../crds/*.yaml "$folder/manifests/"
   setsid bash "$here/up.sh" "$folder" >"$folder/up.log" 2>&1 </dev/null &
   echo $! >"$folder/outer"
   for _ in $(seq 600); do
@@ -26,10 +26,10 @@ up)
   done
   [ -e "$folder/ready" ] || { cat "$folder/up.log" >&2; echo "it did not start: see $folder/log, then make cluster-down" >&2; exit 1; }
   cat <<SAY
-The node is ready, with the custom resources of this checkout. Its logs are in $folder/log.
+The node is ready, and empty. Its logs are in $folder/log. To have kubectl, and then this checkout, in it:
 
   export KUBECONFIG=$folder/admin.kubeconfig PATH=$built/bin:\$PATH
-  kubectl get pods --all-namespaces
+  make try
 
 Its images: local/workspace:1 (Debian with git, gcc, make and Python), local/busybox:1, local/static:1. One more, from an
 archive such as that of \`docker save\`:
