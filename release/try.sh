@@ -93,12 +93,14 @@ fi
 
 step "examples/try.yaml, in the namespace $namespace"
 kubectl create namespace "$namespace" --dry-run=client --output yaml | kubectl apply --filename - >&2
-servers=$(kubectl --namespace "$namespace" get deployment/agents --ignore-not-found --output name)
+mapfile -t servers < <(kubectl --namespace "$namespace" get pods --selector portcullis.dev/endpoint=agents --output name)
 sed -e "s#127.0.0.1:8080#127.0.0.1:$port#" ${workspace:+-e "s#debian:bookworm#$workspace#"} examples/try.yaml |
   kubectl --namespace "$namespace" apply --filename - >&2
-if [ -n "$servers" ]; then
+if [ "${#servers[@]}" -gt 0 ]; then
   kubectl --namespace "$namespace" rollout restart deployment/agents >&2
   kubectl --namespace "$namespace" rollout status deployment/agents --timeout 5m >&2
+  # So that the port-forward does not lead to one that is about to end.
+  kubectl --namespace "$namespace" wait --for=delete "${servers[@]}" --timeout 5m >&2
 fi
 kubectl --namespace "$namespace" wait --for=condition=Ready mcp/agents oac/ci-agent --timeout 5m >&2 ||
   fail "the endpoint is not ready; its conditions say why: kubectl --namespace $namespace describe mcp/agents"

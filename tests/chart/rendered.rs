@@ -40,7 +40,7 @@ async fn every_object_is_valid_to_the_last_field() {
         assert!(judged.status.success(), "{values:?}: {}", String::from_utf8_lossy(&judged.stdout));
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for example in ["quickstart", "people", "workspaces"] {
+    for example in ["quickstart", "people", "try", "workspaces"] {
         let judged = judge(&fs::read_to_string(root.join(format!("examples/{example}.yaml"))).unwrap(), "");
         assert!(judged.status.success(), "{example}: {}", String::from_utf8_lossy(&judged.stdout));
     }

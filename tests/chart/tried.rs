@@ -1,76 +1,112 @@
-//! `make try`: on the tests' node, its printed commands lead from a checkout to tool calls; and how it brings the image to
+//! `make try`: on the tests' node, the printed commands lead from a checkout to tool calls; and how it brings the image to
 //! other clusters.
 
 use crate::{
     node::Node,
-    support::{operator::eventually, process::Process},
+    support::{
+        operator::eventually,
+        process::{Janitor, Process, run_at_end},
+    },
     tools::tool,
 };
 use serde_json::Value;
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     net::{TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt as _, symlink},
-    path::Path,
-    process::{Command, Output},
+    path::{Path, PathBuf},
+    process::{self, Command, Output, Stdio},
+    time::Duration,
 };
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/release/try.sh");
+const CLUSTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/cluster.sh");
 /// What it prints once everything runs.
 const LAST: &str = "docs/install.md has the rest";
-/// `make cluster-up`, the `export` that it prints, and `make try`.
-const COMMANDS_BEFORE: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_printed_commands_lead_to_the_first_tool_call() {
-    let Some(node) = Node::start().await else { return };
-    // From nothing: the tests' node comes with the custom resources.
-    let deleted = node.kubectl(&["delete", "crd", "--all"]);
-    assert!(deleted.status.success(), "{deleted:?}");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Where this machine can have one node, it can have a second.
+    if Node::shared_of_ours().await.is_none() {
+        return;
+    }
+    // Before the script builds it.
+    assert!(tool("helm").arg("version").output().unwrap().status.success());
+    let cluster = tokio::task::block_in_place(Cluster::up);
 
-    let (mut running, said) = run_try(&node, port, "first.log").await;
+    let (mut running, said) = cluster.run_try("first.log").await;
     let [token, create, run] = ["1. ", "2. ", "3. "].map(|number| step(&said, number));
-    let commands = COMMANDS_BEFORE + [&token, &create].map(|step| step.lines().count()).iter().sum::<usize>();
+    // `make cluster-up`, the `export` that it prints, `make try`, and what that prints.
+    let commands = 3 + token.lines().count() + create.lines().count();
     assert!(commands <= 6, "{commands} commands:\n{token}\n{create}");
     let answers = in_another_terminal(&[token.as_str(), &create, &run].join("\n"));
     let [created, ran] = answers.try_into().unwrap();
     assert_eq!(created["result"]["structuredContent"]["status"], "running", "{created}");
     let stdout = &ran["result"]["structuredContent"]["stdout"];
     assert!(stdout.as_str().is_some_and(|text| text.contains("Debian")), "{ran}");
-    stop(&mut running, port).await;
+    cluster.stop(&mut running).await;
 
     // A second time, with everything there: the workspace stays, and the commands work again.
-    let (mut running, said) = run_try(&node, port, "second.log").await;
+    let (mut running, said) = cluster.run_try("second.log").await;
     let answers = in_another_terminal(&[step(&said, "1. "), step(&said, "3. ")].join("\n"));
     let stdout = &answers[0]["result"]["structuredContent"]["stdout"];
     assert!(stdout.as_str().is_some_and(|text| text.contains("Debian")), "{answers:?}");
-    stop(&mut running, port).await;
+    cluster.stop(&mut running).await;
 }
 
-/// Starts it, and waits for the last line of what it prints.
-async fn run_try(node: &Node, port: u16, log: &str) -> (Process, String) {
-    let programs = [tool("helm"), node.kubectl_command(&[])];
-    let folders = programs.iter().map(|program| Path::new(program.get_program()).parent().unwrap().to_owned());
-    let path = env::join_paths(folders.chain(env::split_paths(&env::var_os("PATH").unwrap()))).unwrap();
-    let (path, port) = (path.into_string().unwrap(), port.to_string());
-    let home = node.folder().join("helm").display().to_string();
-    let environment = [
-        ("PATH", path.as_str()),
-        ("PORT", &port),
-        ("KUBECONFIG", node.admin_kubeconfig().to_str().unwrap()),
-        ("HELM_CACHE_HOME", &home),
-        ("HELM_CONFIG_HOME", &home),
-        ("HELM_DATA_HOME", &home),
-    ];
-    let log = node.folder().join(log);
-    let mut running = Process::start(Path::new("bash"), &[SCRIPT.to_owned()], &environment, &log).unwrap();
-    while !running.log().contains(LAST) {
-        assert!(running.ended().is_none(), "{}", running.log());
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+/// What `make cluster-up` starts, in a folder of its own. It ends with this value, and with the test process.
+struct Cluster {
+    folder: PathBuf,
+    /// The command that it printed, by which a shell comes to it.
+    export: String,
+    port: u16,
+    _janitor: Janitor,
+}
+
+impl Cluster {
+    fn up() -> Self {
+        let folder = env::temp_dir().join(format!("portcullis-node-try-{}", process::id()));
+        let variable = format!("PORTCULLIS_CLUSTER={}", folder.display());
+        let down = ["env", &variable, "bash", CLUSTER, "down"].map(OsStr::new);
+        let janitor = run_at_end(&down).unwrap();
+        let up = ["PORTCULLIS_CLUSTER", folder.to_str().unwrap()];
+        let up =
+            Command::new("bash").args([CLUSTER, "up"]).env(up[0], up[1]).stderr(Stdio::inherit()).output().unwrap();
+        let said = String::from_utf8(up.stdout).unwrap();
+        assert!(up.status.success(), "{said}");
+        let mut commands = said.lines().filter_map(|line| line.strip_prefix("  "));
+        let export = commands.find(|line| line.starts_with("export ")).unwrap().to_owned();
+        assert_eq!(commands.next(), Some("make try"), "{said}");
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { folder, export, port, _janitor: janitor }
     }
-    let said = running.log();
-    (running, said)
+
+    /// Starts `make try`, and waits for the last line of what it prints.
+    async fn run_try(&self, log: &str) -> (Process, String) {
+        let command = format!("{}\nexec bash {SCRIPT}", self.export);
+        let (home, port) = (self.folder.join("helm").display().to_string(), self.port.to_string());
+        let environment =
+            [("PORT", &port), ("HELM_CACHE_HOME", &home), ("HELM_CONFIG_HOME", &home), ("HELM_DATA_HOME", &home)]
+                .map(|(name, value)| (name, value.as_str()));
+        let arguments = ["-c".to_owned(), command];
+        let mut running = Process::start(Path::new("bash"), &arguments, &environment, &self.folder.join(log)).unwrap();
+        while !running.log().contains(LAST) {
+            assert!(running.ended().is_none(), "{}", running.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let said = running.log();
+        (running, said)
+    }
+
+    /// Ends it as a signal does; the port-forward must end with it.
+    async fn stop(&self, running: &mut Process) {
+        running.terminate();
+        eventually("it ends", async || running.ended()).await;
+        let is_free = || TcpStream::connect(("127.0.0.1", self.port)).is_err();
+        eventually("the port is free", async || is_free().then_some(())).await;
+    }
 }
 
 /// The commands below the line that begins with this number.
@@ -87,13 +123,6 @@ fn in_another_terminal(commands: &str) -> Vec<Value> {
     assert!(shell.status.success(), "{commands}\n{text}{}", String::from_utf8_lossy(&shell.stderr));
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     lines.map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
-}
-
-/// Ends it as a signal does; the port-forward must end with it.
-async fn stop(running: &mut Process, port: u16) {
-    running.terminate();
-    eventually("it ends", async || running.ended()).await;
-    eventually("the port is free", async || TcpStream::connect(("127.0.0.1", port)).is_err().then_some(())).await;
 }
 
 /// A program that records how it was called, and answers as far as the script needs answers.

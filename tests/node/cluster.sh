@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The tests' node, for people: `make cluster-up` and `make cluster-down`. Usage: cluster.sh up|down
+# PORTCULLIS_CLUSTER: the folder that it lives in, /tmp/portcullis-cluster if unset; another one for a second node.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-folder=/tmp/portcullis-cluster
+folder=${PORTCULLIS_CLUSTER:-/tmp/portcullis-cluster}
 [ "$(id -u)" = 0 ] || { echo "a whole node needs root: sudo -E make cluster-$1" >&2; exit 1; }
 
 down() {
