@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make try`: from a checkout to the first tool call in the cluster of the current kubeconfig context. Brings the image
 # there, installs the chart, applies examples/try.yaml, forwards a port, and prints what to do next. May be run again.
+# Runs with the bash 3.2 of macOS too.
 # Usage: try.sh. Variables:
 #   PORT       the port on this machine, 8080 if unset
 #   REGISTRY   where to push the image, such as registry.example.com/team, for clusters other than kind, k3d and minikube
@@ -93,14 +94,15 @@ fi
 
 step "examples/try.yaml, in the namespace $namespace"
 kubectl create namespace "$namespace" --dry-run=client --output yaml | kubectl apply --filename - >&2
-mapfile -t servers < <(kubectl --namespace "$namespace" get pods --selector portcullis.dev/endpoint=agents --output name)
+servers=$(kubectl --namespace "$namespace" get pods --selector portcullis.dev/endpoint=agents --output name)
 sed -e "s#127.0.0.1:8080#127.0.0.1:$port#" ${workspace:+-e "s#debian:bookworm#$workspace#"} examples/try.yaml |
   kubectl --namespace "$namespace" apply --filename - >&2
-if [ "${#servers[@]}" -gt 0 ]; then
+if [ -n "$servers" ]; then
   kubectl --namespace "$namespace" rollout restart deployment/agents >&2
   kubectl --namespace "$namespace" rollout status deployment/agents --timeout 5m >&2
   # So that the port-forward does not lead to one that is about to end.
-  kubectl --namespace "$namespace" wait --for=delete "${servers[@]}" --timeout 5m >&2
+  # shellcheck disable=SC2086 # a word each
+  kubectl --namespace "$namespace" wait --for=delete $servers --timeout 5m >&2
 fi
 kubectl --namespace "$namespace" wait --for=condition=Ready mcp/agents oac/ci-agent --timeout 5m >&2 ||
   fail "the endpoint is not ready; its conditions say why: kubectl --namespace $namespace describe mcp/agents"
