@@ -19,7 +19,7 @@ mod tests {
 
     #[test]
     fn each_secret_is_referenced_once_and_the_order_stays() {
-        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let referenced = |given: &[&str]| {
             let references = references(&names(given))?;
             Some(references.into_iter().map(|reference| reference.name).collect::<Vec<_>>())
