@@ -10,10 +10,23 @@ version=$(bash "$here/version.sh")
 crane=$(bash "$here/tools/build.sh")
 helm=$(command -v helm) || helm=$(bash "$here/../tests/chart/tools/build.sh" helm)/helm
 
+# The digest that a tag has; nothing if the registry says that there is no such tag. Any other answer is a failure: a tag
+# that only could not be read must not be overwritten.
+published_digest() { # reference
+  local errors
+  errors=$(mktemp)
+  if ! "$crane" digest "$1" 2>"$errors" && ! grep -qE 'NAME_UNKNOWN|MANIFEST_UNKNOWN|404 Not Found' "$errors"; then
+    cat "$errors" >&2
+    rm "$errors"
+    return 1
+  fi
+  rm "$errors"
+}
+
 for name in portcullis portcullis-agent; do
   tag=$registry/$name:$version
   built=$(sed -E 's/.*"digest":"([^"]*)".*/\1/' "$dist/images/$name/index.json")
-  published=$("$crane" digest "$tag" 2>/dev/null || true)
+  published=$(published_digest "$tag")
   if [ -n "$published" ] && [ "$published" != "$built" ]; then
     echo "$tag is published already, with other content ($published): release a new version instead" >&2
     exit 1
@@ -24,7 +37,8 @@ done
 
 # Packing the chart a second time makes other bytes, so the first one counts.
 chart=$registry/charts/portcullis
-if ! published=$("$crane" digest "$chart:$version" 2>/dev/null); then
+published=$(published_digest "$chart:$version")
+if [ -z "$published" ]; then
   plain=()
   case $registry in 127.0.0.1:* | localhost:*) plain=(--plain-http) ;; esac
   "$helm" push "$dist/portcullis-$version.tgz" "oci://$registry/charts" "${plain[@]}" >&2
