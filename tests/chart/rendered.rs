@@ -98,7 +98,7 @@ fn wrong_values_are_refused_with_the_place_and_the_reason() {
         ),
         ("image.digest=latest", "at '/image/digest': 'latest' does not match pattern"),
         ("image.repository=", "at '/image/repository': minLength: got 0, want 1"),
-        ("imagePullSecrets[0].name=", "at '/imagePullSecrets/0/name': '' does not match pattern"),
+        ("imagePullSecrets[0].name=A", "at '/imagePullSecrets/0/name': 'A' does not match pattern"),
         ("endpointImagePullSecrets[0].nam=a", "at '/endpointImagePullSecrets/0': missing property 'name'"),
         ("watch.namespaces={dev,dev}", "at '/watch/namespaces': items at 0 and 1 are equal"),
         ("watch.namespaces={Dev}", "at '/watch/namespaces/0': 'Dev' does not match pattern"),
