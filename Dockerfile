@@ -1,6 +1,7 @@
 # Static programs and nothing else: no shell, no C library, no certificates (the authorities are compiled in).
-# tests/node/portcullis-image.sh makes the same without a registry, for the tests; a test compares the two.
-FROM rust:1.95-bookworm AS build
+# tests/node/portcullis-image.sh makes the same without a registry, for the tests; a test compares the two. Releases have it
+# from release/image.sh. The digest is that of the tag's index, for all architectures: docker buildx imagetools inspect TAG
+FROM rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 WORKDIR /source
 COPY . .
 RUN bash tests/node/static.sh image > /paths && cp $(cat /paths) /

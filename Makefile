@@ -14,7 +14,7 @@ SCRIPTS := $(shell git ls-files .ci/run '*.sh')
 # Prints how long a command took.
 TIMED := bash tests/timed.sh
 
-.PHONY: test lint fmt clippy deny unused shellcheck language crds deploy image bench static cluster-up cluster-down
+.PHONY: test lint fmt clippy deny unused shellcheck language crds deploy image try bench static cluster-up cluster-down
 
 test: ## every test, on a real control plane where a test needs one
 	@bash tests/run.sh
@@ -27,11 +27,15 @@ fmt:
 clippy:
 	@$(TIMED) $@ cargo clippy --locked --workspace --all-targets -- -D warnings
 
-# The advisory database comes over the network; where that is closed, this says so and the rest still counts.
+# The advisory database comes over the network; where that is closed, this says so and the rest still counts. For a
+# release it must be there: ADVISORIES=required.
 deny: $(DENY)
 	@$(TIMED) $@ $(DENY) --log-level error check licenses bans sources
 	@if timeout 120 $(DENY) --log-level error fetch db 2>/dev/null; then \
 	  $(DENY) --log-level error check --disable-fetch advisories; \
+	elif [ "$(ADVISORIES)" = required ]; then \
+	  echo "advisories: the RustSec database could not be fetched, and ADVISORIES=required; try again with a network" >&2; \
+	  exit 1; \
 	else \
 	  echo "advisories: NOT CHECKED, the RustSec database could not be fetched"; \
 	fi
@@ -58,6 +62,9 @@ image: BUILD_IMAGE = $(or $(shell command -v docker),podman) build --build-arg V
 image: ## the images of the Dockerfile, with docker or podman
 	$(BUILD_IMAGE) --tag ghcr.io/portcullis-dev/portcullis:$(VERSION) .
 	$(BUILD_IMAGE) --tag ghcr.io/portcullis-dev/portcullis-agent:$(VERSION) --target agent .
+
+try: ## into the cluster of the current kubeconfig context, up to the first tool call; PORT, REGISTRY: see release/try.sh
+	@bash release/try.sh
 
 bench: ## writes docs/benchmarks.md; needs wrk, root and an idle machine; BASELINE=PROGRAM adds another build to the run
 	cargo bench --locked --profile image --bench endpoint -- --output docs/benchmarks.md $(if $(BASELINE),--baseline $(BASELINE))

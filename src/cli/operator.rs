@@ -24,6 +24,16 @@ pub struct OperatorArgs {
     /// omitted. The image portcullis-agent has nothing else, so nodes pull it fast.
     #[arg(long, env = "PORTCULLIS_AGENT_IMAGE", value_name = "IMAGE")]
     agent_image: Option<String>,
+    /// A Secret with registry credentials for these two images. The pods of servers and workspaces name it, so it must be
+    /// in each namespace with endpoints. Repeatable.
+    #[arg(
+        long = "image-pull-secret",
+        env = "PORTCULLIS_IMAGE_PULL_SECRETS",
+        value_delimiter = ',',
+        value_parser = object_name,
+        value_name = "NAME"
+    )]
+    pull_secrets: Vec<String>,
     /// A namespace whose resources are kept; all if omitted. Repeatable. The operator needs rights in these only, but for
     /// reading IngressClasses.
     #[arg(
@@ -77,6 +87,20 @@ impl OperatorArgs {
     }
 }
 
+/// The name of an object (RFC 1123 subdomain): the API server would refuse every pod with another.
+fn object_name(text: &str) -> Result<String, String> {
+    let is_inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let is_end = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let bytes = text.as_bytes();
+    let valid =
+        bytes.len() <= 253 && bytes.iter().copied().all(is_inner) && is_end(bytes.first()) && is_end(bytes.last());
+    valid.then(|| text.to_owned()).ok_or_else(|| {
+        format!(
+            "{text:?} is not the name of a Secret; use a-z, 0-9, - and ., beginning and ending with a letter or digit"
+        )
+    })
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not a label such as app=operator"))?;
     Ok((name.to_owned(), value.to_owned()))
@@ -115,6 +139,7 @@ pub async fn run(args: OperatorArgs) -> Result<(), OperatorCommandError> {
         rng: Arc::new(Mutex::new(rng)),
         agent_image,
         server_image: args.server_image,
+        pull_secrets: args.pull_secrets.into_iter().collect(),
         internal: args.internal_cidrs,
         exposure: args.exposure.unwrap_or_default(),
         neighbours: Neighbours {
@@ -148,6 +173,20 @@ mod tests {
         for (named, expected) in [(None, "servers:1"), (Some("--agent-image=agents:1"), "agents:1")] {
             let line = ["operator", "--server-image=servers:1"].into_iter().chain(named);
             assert_eq!(Line::try_parse_from(line).unwrap().args.agent_image(), expected);
+        }
+    }
+
+    #[test]
+    fn pull_secrets_are_names_of_secrets() {
+        let parsed = |value: &str| {
+            let option = format!("--image-pull-secret={value}");
+            let line = ["operator", "--server-image=servers:1", &option];
+            Line::try_parse_from(line).map(|line| line.args.pull_secrets).map_err(|error| error.to_string())
+        };
+        assert_eq!(parsed("registry,mirror.eu-1"), Ok(vec!["registry".to_owned(), "mirror.eu-1".to_owned()]));
+        for wrong in ["Registry", "-registry", "registry-", "a b", &"a".repeat(254)] {
+            let error = parsed(wrong).unwrap_err();
+            assert!(error.contains("is not the name of a Secret"), "{wrong}: {error}");
         }
     }
 }

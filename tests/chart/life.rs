@@ -128,7 +128,7 @@ fn next_version(folder: &Path) -> PathBuf {
         assert_ne!(before, after, "{file}");
         fs::write(path, after).unwrap();
     };
-    edit("Chart.yaml", &|text| text.replace("\nversion: 0.1.0", "\nversion: 0.1.1"));
+    edit("Chart.yaml", &|text| text.replace("\nversion: ", "\nversion: 1"));
     edit("files/crds/mcpendpoints.yaml", &|text| {
         let with_new = |line: &str| match line.strip_suffix("maxConnections:") {
             Some(indent) => format!("{indent}fromTheFuture:\n{indent}  type: integer\n{line}\n"),

@@ -12,7 +12,7 @@ use portcullis_operator::{
 use portcullis_plan::{ExposureRules, Peers};
 use portcullis_telemetry::{self, metrics::Route};
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
 const VALUES: [Option<&str>; 4] = [None, Some("namespaced"), Some("everything"), Some("bare")];
@@ -40,7 +40,7 @@ async fn every_object_is_valid_to_the_last_field() {
         assert!(judged.status.success(), "{values:?}: {}", String::from_utf8_lossy(&judged.stdout));
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for example in ["quickstart", "people", "workspaces"] {
+    for example in ["quickstart", "people", "try", "workspaces"] {
         let judged = judge(&fs::read_to_string(root.join(format!("examples/{example}.yaml"))).unwrap(), "");
         assert!(judged.status.success(), "{example}: {}", String::from_utf8_lossy(&judged.stdout));
     }
@@ -98,6 +98,8 @@ fn wrong_values_are_refused_with_the_place_and_the_reason() {
         ),
         ("image.digest=latest", "at '/image/digest': 'latest' does not match pattern"),
         ("image.repository=", "at '/image/repository': minLength: got 0, want 1"),
+        ("imagePullSecrets[0].name=A", "at '/imagePullSecrets/0/name': 'A' does not match pattern"),
+        ("endpointImagePullSecrets[0].nam=a", "at '/endpointImagePullSecrets/0': missing property 'name'"),
         ("watch.namespaces={dev,dev}", "at '/watch/namespaces': items at 0 and 1 are equal"),
         ("watch.namespaces={Dev}", "at '/watch/namespaces/0': 'Dev' does not match pattern"),
         ("exposure.host={a}", "at '/exposure': additional properties 'host' not allowed"),
@@ -151,6 +153,24 @@ fn the_operator_understands_the_settings_of_the_chart() {
     assert!(rules.is_shared("mcp.example.com") && !rules.permits_class("dev", Some("inner")));
     let monitoring: Peers = setting("--monitoring-from=").parse().unwrap();
     assert_eq!(monitoring.0.len(), 1);
+}
+
+#[test]
+fn each_pod_is_pulled_with_the_secrets_of_its_registry() {
+    let pod = |values| {
+        let documents: Vec<Value> = serde_saphyr::from_str_multiple(&rendered(values)).unwrap();
+        let deployment = documents.iter().find(|document| document["kind"] == "Deployment").unwrap();
+        deployment.pointer("/spec/template/spec").unwrap().clone()
+    };
+    let given = |pod: &Value| -> Vec<String> {
+        let args = pod["containers"][0]["args"].as_array().unwrap().iter();
+        args.filter_map(|arg| Some(arg.as_str()?.strip_prefix("--image-pull-secret=")?.to_owned())).collect()
+    };
+    let everything = pod(Some("everything"));
+    assert_eq!(everything["imagePullSecrets"], json!([{"name": "registry"}]), "the operator's own");
+    assert_eq!(given(&everything), ["registry", "mirror.eu"], "of servers and workspaces");
+    let plain = pod(None);
+    assert_eq!((&plain["imagePullSecrets"], given(&plain)), (&Value::Null, Vec::new()));
 }
 
 #[test]

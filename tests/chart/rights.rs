@@ -300,6 +300,7 @@ async fn what_is_idle_or_old(stage: &Stage<'_>) {
         rng: Arc::new(Mutex::new(rng::rng())),
         server_image: PINNED.to_owned(),
         agent_image: PINNED.to_owned(),
+        pull_secrets: BTreeSet::new(),
         internal: Vec::new(),
         exposure: portcullis_plan::ExposureRules::default(),
         neighbours: portcullis_plan::Neighbours::default(),

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The tests' node, for people: `make cluster-up` and `make cluster-down`. Usage: cluster.sh up|down
+# PORTCULLIS_CLUSTER: the folder that it lives in, /tmp/portcullis-cluster if unset; another one for a second node.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-folder=/tmp/portcullis-cluster
+folder=${PORTCULLIS_CLUSTER:-/tmp/portcullis-cluster}
 [ "$(id -u)" = 0 ] || { echo "a whole node needs root: sudo -E make cluster-$1" >&2; exit 1; }
 
 down() {
@@ -16,8 +17,8 @@ case ${1:-} in
 up)
   [ ! -e "$folder" ] || { echo "there is one already, or what is left of one: make cluster-down" >&2; exit 1; }
   built=$(bash "$here/build.sh")
+  # Without the custom resources: the chart installs them, and Helm refuses those that it has not made.
   mkdir -p "$folder/manifests"
-  cp "$here"/../../crds/*.yaml "$folder/manifests/"
   setsid bash "$here/up.sh" "$folder" >"$folder/up.log" 2>&1 </dev/null &
   echo $! >"$folder/outer"
   for _ in $(seq 600); do
@@ -26,10 +27,10 @@ up)
   done
   [ -e "$folder/ready" ] || { cat "$folder/up.log" >&2; echo "it did not start: see $folder/log, then make cluster-down" >&2; exit 1; }
   cat <<SAY
-The node is ready, with the custom resources of this checkout. Its logs are in $folder/log.
+The node is ready, and empty. Its logs are in $folder/log. To have kubectl, and then this checkout, in it:
 
   export KUBECONFIG=$folder/admin.kubeconfig PATH=$built/bin:\$PATH
-  kubectl get pods --all-namespaces
+  make try
 
 Its images: local/workspace:1 (Debian with git, gcc, make and Python), local/busybox:1, local/static:1. One more, from an
 archive such as that of \`docker save\`:

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds portcullis and portcullis-agent, each as one static file, which runs in an image with neither shell nor C library,
 # and prints their paths in this order, one a line.
-# Usage: static.sh [PROFILE]. The default is what ships (image) where CI=true, and else what is built fast (pods).
+# Usage: static.sh [PROFILE [dev]]. The default is what ships (image) where CI=true, and else what is built fast (pods).
+# With `dev`: portcullis alone, with `portcullis dev`, as people run it on their machines. It replaces the other portcullis.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 profile=${1:-$([ "${CI:-}" = true ] && echo image || echo pods)}
@@ -21,14 +22,20 @@ done
 build() {
   cargo build --locked --profile "$profile" --target "$triple" --config "target.$triple.rustflags=[$flags]" "$@" >&2
 }
-# Without `portcullis dev`, which is for a machine with a toolchain: what it alone needs would be a tenth of the image.
-# Apart from each other, since together each would have what dependencies do for the other.
-build --package portcullis --bin portcullis --no-default-features --features quiet
-build --package portcullis-agent --bin portcullis-agent --features quiet
+if [ "${2:-}" = dev ]; then
+  programs=(portcullis)
+  build --package portcullis --bin portcullis --features quiet
+else
+  # Without `portcullis dev`: what it alone needs would be a tenth of the image.
+  # Apart from each other, since together each would have what dependencies do for the other.
+  programs=(portcullis portcullis-agent)
+  build --package portcullis --bin portcullis --no-default-features --features quiet
+  build --package portcullis-agent --bin portcullis-agent --features quiet
+fi
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 folder=$profile
 [ "$profile" != dev ] || folder=debug
-for binary in "$target/$triple/$folder"/portcullis{,-agent}; do
+for binary in "${programs[@]/#/$target/$triple/$folder/}"; do
   if readelf --program-headers "$binary" | grep -q INTERP; then
     echo "$binary wants a dynamic linker" >&2
     exit 1

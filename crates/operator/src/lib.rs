@@ -41,6 +41,7 @@ use portcullis_core::clock::Clock;
 use portcullis_plan::{ExposureRules, Neighbours};
 use rand::rngs::StdRng;
 use std::{
+    collections::BTreeSet,
     future::IntoFuture as _,
     io,
     net::SocketAddr,
@@ -60,6 +61,8 @@ pub struct Settings {
     pub server_image: String,
     /// The image that the agents in workspaces come from: normally that of the servers.
     pub agent_image: String,
+    /// The Secrets with registry credentials for both images, in each namespace with endpoints.
+    pub pull_secrets: BTreeSet<String>,
     /// Networks of the cluster that have public addresses: no workspace may connect to them.
     pub internal: Vec<IpNet>,
     /// The Ingress and HTTPRoute settings that endpoints may use.

@@ -80,6 +80,7 @@ pub struct Stores {
     pub exposure: ExposureRules,
     neighbours: Neighbours,
     server_image: String,
+    pull_secrets: BTreeSet<String>,
     optional: BTreeSet<OptionalKind>,
 }
 
@@ -106,6 +107,8 @@ pub struct WorkspaceStores {
     pub volume_failures: Cache<Event>,
     /// The image that agents come from.
     pub agent_image: String,
+    /// The Secrets with registry credentials for that image.
+    pub pull_secrets: BTreeSet<String>,
     /// Networks of the cluster that have public addresses.
     pub internal: Vec<IpNet>,
 }
@@ -166,7 +169,7 @@ pub struct PolicyCache {
 impl Stores {
     /// Empty stores. Asks the API server which optional kinds it serves.
     pub async fn new(client: &Client, settings: &Settings) -> Result<Self, kube::Error> {
-        let Settings { server_image, agent_image, internal, exposure, neighbours, .. } = settings.clone();
+        let Settings { server_image, agent_image, pull_secrets, internal, exposure, neighbours, .. } = settings.clone();
         let optional = served(client).await?;
         let mut kinds = vec![
             ApiResource::erase::<Secret>(&()),
@@ -191,13 +194,14 @@ impl Stores {
             ingress_classes: Cache::new((), strip),
             objects: ObjectCaches::of_kinds(kinds, endpoint_of),
             collectable: Notify::new(),
-            workspaces: WorkspaceStores::new(agent_image, internal),
+            workspaces: WorkspaceStores::new(agent_image, pull_secrets.clone(), internal),
             exec_policy: PolicyCache::new(&EXEC_POLICY),
             server_writes_policy: PolicyCache::new(&SERVER_WRITES_POLICY),
             api_servers: Cache::new((), strip),
             exposure,
             neighbours,
             server_image,
+            pull_secrets,
             optional,
         })
     }
@@ -207,6 +211,7 @@ impl Stores {
     pub fn facts(&self) -> ClusterFacts {
         ClusterFacts {
             server_image: self.server_image.clone(),
+            pull_secrets: self.pull_secrets.clone(),
             default_ingress_class: self.default_ingress_class(),
             ingress_classes: self
                 .ingress_classes
@@ -273,7 +278,7 @@ impl PolicyCache {
 }
 
 impl WorkspaceStores {
-    fn new(agent_image: String, internal: Vec<IpNet>) -> Self {
+    fn new(agent_image: String, pull_secrets: BTreeSet<String>, internal: Vec<IpNet>) -> Self {
         Self {
             all: Cache::new((), strip).grouped_by(owner_of_workspace),
             templates: Cache::new((), strip),
@@ -288,6 +293,7 @@ impl WorkspaceStores {
             refusals: Cache::new((), strip).grouped_by(subject_of_event),
             volume_failures: Cache::new((), strip).grouped_by(subject_of_event),
             agent_image,
+            pull_secrets,
             internal,
         }
     }

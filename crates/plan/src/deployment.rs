@@ -4,9 +4,9 @@
 //! cause a rollout. The only exception is the termination grace period, which follows `spec.limits.requestTimeout`.
 
 use crate::{
-    credentials, keys, login,
+    ClusterFacts, credentials, keys, login,
     metadata::{Component, Owner},
-    quantity, rbac, server_config, service,
+    pull_secrets, quantity, rbac, server_config, service,
 };
 use k8s_openapi::{
     api::{
@@ -61,7 +61,7 @@ pub(super) fn service_account(owner: &Owner<'_>) -> ServiceAccount {
     }
 }
 
-pub(super) fn deployment(owner: &Owner<'_>, image: &str) -> Deployment {
+pub(super) fn deployment(owner: &Owner<'_>, cluster: &ClusterFacts) -> Deployment {
     let autoscaled = owner.endpoint().spec.deployment.autoscaling.is_some();
     Deployment {
         metadata: owner.metadata(owner.name(), Component::Server),
@@ -78,7 +78,7 @@ pub(super) fn deployment(owner: &Owner<'_>, image: &str) -> Deployment {
             }),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(owner.labels(Component::Server)), ..ObjectMeta::default() }),
-                spec: Some(pod(owner, image)),
+                spec: Some(pod(owner, cluster)),
             },
             ..DeploymentSpec::default()
         }),
@@ -86,7 +86,7 @@ pub(super) fn deployment(owner: &Owner<'_>, image: &str) -> Deployment {
     }
 }
 
-fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
+fn pod(owner: &Owner<'_>, cluster: &ClusterFacts) -> PodSpec {
     let longest = owner.endpoint().spec.limits.request_timeout.as_duration().as_secs();
     let drain = LAME_DUCK_SECONDS + longest + STOP_SECONDS;
     let config = Volume {
@@ -98,6 +98,7 @@ fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
         service_account_name: Some(rbac::service_account_name(owner)),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
+        image_pull_secrets: pull_secrets::references(&cluster.pull_secrets),
         termination_grace_period_seconds: i64::try_from(drain).ok(),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
@@ -113,7 +114,7 @@ fn pod(owner: &Owner<'_>, image: &str) -> PodSpec {
             label_selector: Some(owner.server_selector()),
             ..TopologySpreadConstraint::default()
         }]),
-        containers: vec![container(owner, image)],
+        containers: vec![container(owner, &cluster.server_image)],
         volumes: Some(vec![config, rbac::token_volume()]),
         ..PodSpec::default()
     }

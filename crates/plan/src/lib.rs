@@ -22,6 +22,7 @@ mod metadata;
 mod network_policy;
 mod optional;
 mod paths;
+mod pull_secrets;
 mod quantity;
 mod rbac;
 mod route;
@@ -98,6 +99,8 @@ pub struct Inputs<'a> {
 pub struct ClusterFacts {
     /// The image of the servers, which is that of the operator.
     pub server_image: String,
+    /// The Secrets with registry credentials that the servers' pods name, in the namespace of the endpoint.
+    pub pull_secrets: BTreeSet<String>,
     /// `spec.controller` of each IngressClass, by name.
     pub ingress_classes: BTreeMap<String, String>,
     /// The IngressClass that is marked as default.
@@ -152,7 +155,7 @@ pub fn plan(inputs: &Inputs<'_>, rng: &mut dyn CryptoRng) -> Result<Plan, PlanEr
         objects.add([rbac::exec_binding(&owner)])?;
     }
     objects.add(network_policy::network_policy(&owner, inputs.cluster))?;
-    objects.add([deployment::deployment(&owner, &inputs.cluster.server_image)])?;
+    objects.add([deployment::deployment(&owner, inputs.cluster)])?;
     objects.add(disruption::disruption_budget(&owner))?;
     objects.add(autoscaling::autoscaler(&owner))?;
     objects.add(backend.transport.as_ref())?;

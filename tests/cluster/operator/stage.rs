@@ -24,7 +24,7 @@ use portcullis_plan::ENDPOINT_LABEL;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Debug,
     sync::{Arc, Mutex},
     time::Duration,
@@ -48,6 +48,7 @@ pub fn settings(clock: Arc<dyn Clock>) -> Settings {
         rng: Arc::new(Mutex::new(rng::rng())),
         server_image: "example.com/portcullis".to_owned(),
         agent_image: "example.com/portcullis-agent".to_owned(),
+        pull_secrets: BTreeSet::new(),
         internal: Vec::new(),
         exposure: portcullis_plan::ExposureRules::default(),
         neighbours: portcullis_plan::Neighbours::default(),

@@ -26,6 +26,7 @@ use portcullis_workspaces::{
 };
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{
         Arc,
@@ -126,6 +127,7 @@ impl Stage {
             secrets: &Secrets::from([("template".to_owned(), SecretAccess::Shared)]),
             live: None,
             agent_image: self.node.agent_image().await,
+            pull_secrets: &BTreeSet::new(),
             internal: &[],
             now: SystemClock.now(),
         })

@@ -77,6 +77,7 @@ impl WorkspaceObservation {
             secrets: &self.secrets,
             live: self.live.as_ref(),
             agent_image: &stores.agent_image,
+            pull_secrets: &stores.pull_secrets,
             internal: &stores.internal,
             now,
         }

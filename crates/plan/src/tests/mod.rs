@@ -17,7 +17,10 @@ use kube::ResourceExt as _;
 use portcullis_api::{McpEndpoint, OAuthClient};
 use portcullis_config::{CLIENTS_FILE, Clients};
 use rand::{CryptoRng, SeedableRng as _, TryCryptoRng, TryRng, rngs::StdRng};
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 /// The inputs of a plan, which a test changes between plans.
 struct PlanScenario {
@@ -45,6 +48,7 @@ impl PlanScenario {
             secrets: BTreeMap::new(),
             cluster: ClusterFacts {
                 server_image: "ghcr.io/portcullis-dev/portcullis:1.2.3".to_owned(),
+                pull_secrets: BTreeSet::new(),
                 ingress_classes: [
                     ("traefik", "traefik.io/ingress-controller"),
                     ("nginx", "k8s.io/ingress-nginx"),

@@ -48,6 +48,18 @@ fn shown(plan: &Plan, kind: &str, name: &str) -> Value {
 }
 
 #[test]
+fn servers_are_pulled_with_the_operators_secrets() {
+    let mut scenario = PlanScenario::plain();
+    let pod = |scenario: &mut PlanScenario| {
+        serde_json::to_value(&find(&scenario.plan(), "Deployment", "agents").object).unwrap()["spec"]["template"]["spec"]
+            .clone()
+    };
+    assert_eq!(pod(&mut scenario)["imagePullSecrets"], Value::Null);
+    scenario.cluster.pull_secrets = ["mirror", "registry"].map(ToOwned::to_owned).into();
+    assert_eq!(pod(&mut scenario)["imagePullSecrets"], serde_json::json!([{"name": "mirror"}, {"name": "registry"}]));
+}
+
+#[test]
 fn a_plain_endpoint() {
     let plan = PlanScenario::plain().plan();
     let order: Vec<String> =

@@ -25,7 +25,7 @@ use portcullis_api::{
 };
 use portcullis_core::quantity::Span;
 pub use secrets::{SecretAccess, SecretRefusal, Secrets};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of the container that runs commands.
 pub const CONTAINER: &str = "workspace";
@@ -71,6 +71,8 @@ pub struct WorkspaceInputs<'a> {
     pub live: Option<&'a Live>,
     /// The image with the workspace agent: that of the servers, or one with the agent only.
     pub agent_image: &'a str,
+    /// The Secrets with registry credentials for that image, in the namespace of the workspace.
+    pub pull_secrets: &'a BTreeSet<String>,
     /// The cluster's own networks with public addresses.
     pub internal: &'a [IpNet],
     /// The current time.
@@ -211,7 +213,7 @@ fn after((time, span): (Timestamp, Span)) -> Timestamp {
 fn fresh_pod_revision(inputs: &WorkspaceInputs<'_>) -> Result<PodRevision, StartBlocker> {
     let spec = &inputs.workspace.spec;
     let template = inputs.template.ok_or_else(|| StartBlocker::TemplateNotFound(spec.template_ref.name.clone()))?;
-    let pod_revision = PodRevision::new(template, &spec.parameters, inputs.agent_image)
+    let pod_revision = PodRevision::new(template, &spec.parameters, inputs.agent_image, inputs.pull_secrets)
         .map_err(|problems| StartBlocker::InvalidParameters(Listed(&problems).to_string()))?;
     allowed(inputs, &pod_revision)?;
     Ok(pod_revision)

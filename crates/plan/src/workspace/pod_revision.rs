@@ -8,6 +8,7 @@ use portcullis_api::{
 };
 use portcullis_core::quantity::Span;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A pod revision. It keeps the template's values after the template was changed or deleted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct PodRevision {
     pub time_to_live: Option<Span>,
     /// The image with the workspace agent.
     pub agent_image: String,
+    /// The Secrets with registry credentials for the agent's image.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub agent_pull_secrets: BTreeSet<String>,
     /// Whether the temporary volumes have a size limit. Older revisions have none: a change would restart the pod.
     #[serde(default)]
     pub sized: bool,
@@ -54,6 +58,7 @@ impl PodRevision {
         template: &WorkspaceTemplateSpec,
         given: &Values,
         agent_image: &str,
+        agent_pull_secrets: &BTreeSet<String>,
     ) -> Result<Self, Vec<ParameterProblem>> {
         let mut filled = fill(template, given)?;
         // A kubelet replaces `$(NAME)` in a command or a variable with the value of a variable, and `$$` with `$`.
@@ -76,6 +81,7 @@ impl PodRevision {
             idle_stop: filled.idle_stop,
             time_to_live: filled.time_to_live,
             agent_image: agent_image.to_owned(),
+            agent_pull_secrets: agent_pull_secrets.clone(),
             sized: true,
             layout: Layout::ReadOnly,
         })

@@ -5,16 +5,15 @@ use crate::workspace::{
     CONTAINER, INSTALLER, Layout, POD_REVISION_ANNOTATION, PodRevision, STARTED_AT_ANNOTATION, labels, metadata,
     selector,
 };
-use crate::{PlanError, client_secret::whole_seconds, quantity};
+use crate::{PlanError, client_secret::whole_seconds, pull_secrets, quantity};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
         core::v1::{
-            Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
-            PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec,
-            ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext, Volume, VolumeMount,
-            VolumeResourceRequirements,
+            Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, PersistentVolumeClaim,
+            PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
+            SeccompProfile, SecretKeySelector, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
@@ -112,7 +111,7 @@ fn claim(
 
 fn pod(pod_revision: &PodRevision) -> PodSpec {
     let user = pod_revision.pod.run_as_user;
-    let secrets = pod_revision.pod.image_pull_secrets.iter();
+    let template_secrets = pod_revision.pod.image_pull_secrets.iter().map(|secret| &secret.name);
     let run = (pod_revision.layout == Layout::ReadOnly).then_some(RUN);
     let volumes = [Some(AGENT), run, has_temporary(pod_revision).then_some(TEMPORARY)];
     PodSpec {
@@ -122,10 +121,7 @@ fn pod(pod_revision: &PodRevision) -> PodSpec {
         runtime_class_name: pod_revision.pod.runtime_class_name.clone(),
         node_selector: some(pod_revision.pod.node_selector.clone(), BTreeMap::is_empty),
         tolerations: some(pod_revision.pod.tolerations.clone(), Vec::is_empty),
-        image_pull_secrets: some(
-            secrets.map(|secret| LocalObjectReference { name: secret.name.clone() }).collect(),
-            Vec::is_empty,
-        ),
+        image_pull_secrets: pull_secrets::references(template_secrets.chain(&pod_revision.agent_pull_secrets)),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             run_as_user: Some(user),

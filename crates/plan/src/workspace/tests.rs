@@ -7,6 +7,7 @@ use insta::assert_yaml_snapshot;
 use jiff::Timestamp;
 use portcullis_api::{Workspace, WorkspaceTemplateSpec};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 const PLAIN: &str = "pod: {image: 'debian:bookworm'}";
 
@@ -50,6 +51,7 @@ struct PlanScenario {
     secrets: Secrets,
     live: Option<Live>,
     agent_image: &'static str,
+    pull_secrets: BTreeSet<String>,
     now: Timestamp,
 }
 
@@ -77,6 +79,7 @@ impl PlanScenario {
             secrets: [("tokens".to_owned(), SecretAccess::Shared)].into(),
             live: None,
             agent_image: "ghcr.io/portcullis-dev/portcullis:1.2.3",
+            pull_secrets: BTreeSet::new(),
             now: "2026-03-01T10:00:00.25Z".parse().unwrap(),
         }
     }
@@ -91,6 +94,7 @@ impl PlanScenario {
             secrets: &self.secrets,
             live: self.live.as_ref(),
             agent_image: self.agent_image,
+            pull_secrets: &self.pull_secrets,
             internal: &internal,
             now: self.now,
         })
@@ -193,10 +197,11 @@ fn what_runs_is_not_restarted_and_the_next_start_is_up_to_date() {
 #[test]
 fn only_what_changes_the_pod_makes_it_outdated() {
     let row = "parameters: [{name: a, default: '1'}]\npod: {image: 'debian:bookworm', env: [{name: A, value: $(parameters.a)}]}";
-    let rows: [(&str, Change, bool); 8] = [
+    let rows: [(&str, Change, bool); 9] = [
         ("a description", |w| w.template.as_mut().unwrap().description = "new".to_owned(), false),
         ("a size", |w| w.template.as_mut().unwrap().storage.size = "1Ti".to_owned(), false),
         ("the agent", |w| w.agent_image = "example.com/another", false),
+        ("the agent's registry", |w| w.pull_secrets = ["agent".to_owned()].into(), false),
         ("the template is gone", |w| w.template = None, false),
         ("a variable", |w| w.template.as_mut().unwrap().pod.env.clear(), true),
         ("a mount path", |w| w.template.as_mut().unwrap().storage.mount_path = "/work".to_owned(), true),
@@ -337,8 +342,22 @@ fn the_agent_comes_from_any_image_whose_entry_point_knows_it() {
 }
 
 #[test]
+fn the_agents_image_is_pulled_with_the_operators_secrets_too() {
+    let mut scenario = PlanScenario::new(FULL);
+    scenario.pull_secrets = ["agent", "registry"].map(ToOwned::to_owned).into();
+    let pod = |plan: &WorkspacePlan| find(plan, "StatefulSet").unwrap()["spec"]["template"]["spec"].clone();
+    let started = scenario.apply();
+    assert_eq!(pod(&started)["imagePullSecrets"], json!([{"name": "registry"}, {"name": "agent"}]));
+    // A running pod keeps its secrets; the next start uses the new ones.
+    scenario.pull_secrets.clear();
+    assert_eq!(scenario.plan().objects, started.objects);
+    scenario.live.as_mut().unwrap().running = false;
+    assert_eq!(pod(&scenario.plan())["imagePullSecrets"], json!([{"name": "registry"}]));
+}
+
+#[test]
 fn a_pod_revision_of_today_is_read_tomorrow() {
-    let pod_revision = PodRevision::new(&template(FULL), &[].into(), "agent").unwrap();
+    let pod_revision = PodRevision::new(&template(FULL), &[].into(), "agent", &["agent".to_owned()].into()).unwrap();
     let written = serde_json::to_string(&pod_revision).unwrap();
     assert_eq!(serde_json::from_str::<PodRevision>(&written).unwrap(), pod_revision);
 }
