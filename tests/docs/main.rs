@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 mod crds;
+mod manifests;
+mod reference;
 
 use portcullis_api::Preset;
 use portcullis_core::{PublicUrl, Scope, clock::SystemClock, endpoint_paths, rng::rng};
