@@ -60,7 +60,9 @@ def type_of(schema):
 
 def messages(schema):
     """What admission says about a value that breaks a rule, each once."""
-    found = [rule["message"] for rule in schema.get("x-kubernetes-validations", []) if "message" in rule]
+    rules = [rule for rule in schema.get("x-kubernetes-validations", []) if "message" in rule]
+    # A rule of an object names the field that it is about.
+    found = [": ".join(filter(None, [rule.get("fieldPath", "").lstrip("."), rule["message"]])) for rule in rules]
     if schema.get("type") == "array":
         found += messages(schema["items"]) if "properties" not in schema["items"] else []
     return list(dict.fromkeys(found))
