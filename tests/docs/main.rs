@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 mod crds;
+mod errors;
 mod manifests;
 mod reference;
 

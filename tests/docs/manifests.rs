@@ -9,14 +9,15 @@ use portcullis_api::{
 use serde_json::Value;
 use std::{fs, path::Path};
 
-/// The YAML blocks of a document, each with the number of its first line.
+/// The YAML blocks of a document, each with the number of its first line. Those in lists are indented.
 fn yaml_blocks(document: &str) -> Vec<(usize, String)> {
     let mut blocks = Vec::new();
     let mut lines = document.lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        if line.trim_end() == "```yaml" {
-            let block = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim_end() != "```");
-            blocks.push((number + 2, block.map(|line| format!("{line}\n")).collect()));
+        if let Some(indent) = line.strip_suffix("```yaml").filter(|indent| indent.trim().is_empty()) {
+            let block = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```");
+            let block = block.map(|line| format!("{}\n", line.strip_prefix(indent).unwrap_or(line))).collect();
+            blocks.push((number + 2, block));
         }
     }
     blocks
@@ -64,7 +65,7 @@ fn manifests_in_documents_are_valid() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
-    assert!(checked >= 12, "{checked}");
+    assert!(checked >= 14, "{checked}");
 }
 
 #[test]
@@ -79,6 +80,8 @@ fn a_wrong_manifest_is_found() {
         problems(&serde_saphyr::from_str(&blocks[0].1).unwrap())
     };
     assert_eq!(template("value: b"), Vec::<String>::new());
+    let listed = yaml_blocks("1. text\n\n   ```yaml\n   a:\n     b: 1\n\n   ```\n\n2. text\n");
+    assert_eq!(listed, [(4, "a:\n  b: 1\n\n".to_owned())]);
     for wrong in ["valu: b", "value: b, secretKeyRef: {name: c, key: d}", "value: $(parameters.b)"] {
         assert_eq!(template(wrong).len(), 1, "{wrong}");
     }
